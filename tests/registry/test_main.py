@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 import stat
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from embhub.errors import UsageError
 from embhub.site import keys
 from embhub.trust import keyring as keyrings
 from tests.support import releases
+from tests.support.databases import count_rows
 from tests.support.servers import run_here
 
 
@@ -37,7 +37,7 @@ def test_the_commands_in_order(folder: Path, tmp_path: Path) -> None:
     added = ask(folder, "user", "add", "anna", "--namespace", "radboud", "--role", "publisher")
     assert added["namespace_created"] is True
     token = str(added["token"])
-    assert sqlite3.connect(folder / "registry.db").execute("SELECT count(*) FROM user").fetchone() == (2,)
+    assert count_rows(folder)["user"] == 2
     again = run_here("--dir", folder, "user", "add", "anna", "--namespace", "radboud", "--role", "reader", check=False)
     assert again.returncode == 2 and "exists" in again.stderr and "Traceback" not in again.stderr
 

@@ -122,6 +122,6 @@ def running_server() -> Iterator[Server]:
                 db.execute("CREATE EXTENSION pg_trgm")
             yield server
         finally:
-            server.stop()
+            server.stop(signal.SIGQUIT)  # what it holds is thrown away
     finally:
         shutil.rmtree(folder, ignore_errors=True)

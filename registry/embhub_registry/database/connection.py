@@ -169,6 +169,13 @@ class Database:
         del purpose
         yield
 
+    def stay_alone(self) -> None:
+        """Take the lock of `alone` again where its connection was lost, if this process holds it.
+
+        Raises:
+            DatabaseBusyError: another process has taken it meanwhile.
+        """
+
     def close(self) -> None:
         """Close every thread's connection."""
         raise NotImplementedError

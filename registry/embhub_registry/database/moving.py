@@ -86,6 +86,8 @@ def _encode(value: object) -> bytes:
 def to_server(source: SqliteDatabase, target: Database) -> dict[str, Content]:
     """Everything of a file to an empty schema of a server, in one transaction; returns what each table holds.
 
+    The caller keeps others from writing to the file.
+
     Raises:
         UsageError: the schema is not empty.
         RegistryError: what arrived is not what was sent. In both cases nothing was changed.
@@ -102,13 +104,10 @@ def to_server(source: SqliteDatabase, target: Database) -> dict[str, Content]:
             )
         schema.build(there)
         raw: psycopg.Connection[Any] = getattr(there, "raw")()  # noqa: B009  # the interface has no word for it
-        here.execute("BEGIN")
         try:
             return _fill_server(here, raw)
         except psycopg.Error as error:
             raise_translated(error)
-        finally:
-            here.execute("ROLLBACK")
 
 
 def _fill_server(here: SqliteConnection, raw: psycopg.Connection[Any]) -> dict[str, Content]:

@@ -20,7 +20,7 @@ from psycopg.pq import TransactionStatus
 
 from embhub.errors import ConfigError
 from embhub_registry.database import moving, postgresql_values
-from embhub_registry.database.connection import Database
+from embhub_registry.database.connection import Database, DatabaseBusyError
 from embhub_registry.database.dialects import POSTGRESQL, to_postgresql
 from embhub_registry.database.postgresql_address import parse_address, shown
 from embhub_registry.database.postgresql_errors import raise_translated, unavailable
@@ -166,6 +166,7 @@ class PostgresqlDatabase(Database):
         self._rests = 0.0
         self._key: int | None = None
         self._alone_key = 0
+        self._holder: Raw | None = None
 
     def connection(self) -> PostgresqlConnection:
         """See `Database`; it is opened at the first statement."""
@@ -270,16 +271,40 @@ class PostgresqlDatabase(Database):
         Raises:
             ConfigError: a process elsewhere holds it.
         """
-        raw = self.connect()
+        self._holder = self._lock_alone()
+        if self._holder is None:
+            raise ConfigError(
+                f"the registry in {self.name} is in use by another process", f"stop it before you {purpose}"
+            )
         try:
-            if not raw.execute("SELECT pg_try_advisory_lock($1)", (self._alone_key,)).fetchone()[0]:  # type: ignore[index]  # one row
-                raise ConfigError(
-                    f"the registry in {self.name} is in use by another process", f"stop it before you {purpose}"
-                )
             yield
         finally:
+            holder, self._holder = self._holder, None
             with suppress(psycopg.Error):
-                raw.close()
+                holder.close()
+
+    def stay_alone(self) -> None:
+        """See `Database`."""
+        if self._holder is None:
+            return
+        try:
+            self._holder.execute("SELECT 1")
+        except psycopg.Error:
+            again = self._lock_alone()
+            if again is None:
+                raise DatabaseBusyError(
+                    "another process has taken this registry's database", "stop one of the two"
+                ) from None
+            self._holder = again
+
+    def _lock_alone(self) -> Raw | None:
+        """A connection that holds the lock; None where another one does."""
+        raw = self.connect()
+        row = raw.execute("SELECT pg_try_advisory_lock($1)", (self._alone_key,)).fetchone()
+        if row is not None and row[0]:
+            return raw
+        raw.close()
+        return None
 
     def close(self) -> None:
         """See `Database`."""

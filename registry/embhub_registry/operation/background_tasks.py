@@ -41,6 +41,7 @@ async def lifespan(app: Starlette) -> AsyncIterator[None]:
 def write(app: Starlette, registry: Registry) -> None:
     """One turn. What fails is logged and left for the next."""
     turns: tuple[Callable[[], object], ...] = (
+        registry.database.stay_alone,
         lambda: app.state.usage_counters.write(registry.database),
         lambda: app.state.attempts.write(registry.audit_log),
         lambda: app.state.refusals.write(registry.audit_log),
@@ -62,7 +63,11 @@ def write(app: Starlette, registry: Registry) -> None:
 
 def log_head(registry: Registry) -> None:
     """The audit log's head in the process's log: where that is sent elsewhere, a rewritten audit log shows."""
-    head = registry.audit_log.head()
+    try:
+        head = registry.audit_log.head()
+    except EmbhubError as error:  # the database's server is away: the next turn logs it
+        log("error", "upkeep failed", reason=str(error))
+        return
     log("info", "audit log head", head=f"{head.number}:{head.digest}")
 
 

@@ -49,12 +49,13 @@ def move(registry: Registry, to: str) -> dict[str, Any]:
             target = Database(to)
             assert isinstance(target, PostgresqlDatabase)  # noqa: S101  # `is_server` said so
             try:
-                done = moving.to_server(source, target)
+                with source.writing():  # commands that write wait, and then find the note
+                    done = moving.to_server(source, target)
+                    database_place.note(folder, to)
             finally:
                 target.close()
             source.close()
             source.path.rename(folder / KEPT)
-            database_place.note(folder, to)
     moved = Registry(folder)
     try:
         rows = sum(content.rows for content in done.values())
@@ -66,8 +67,8 @@ def move(registry: Registry, to: str) -> dict[str, Any]:
 
 
 def _bring_back(source: PostgresqlDatabase, folder: Path) -> dict[str, Content]:
-    done = source.dump(folder / database_place.FILE)
-    database_place.note(folder, None)
-    with source.writing() as db:
+    with source.writing() as db:  # others wait: what is copied is the last word
+        done = source.dump(folder / database_place.FILE)
+        database_place.note(folder, None)
         accounts.write_setting(db, MOVED, stamp())
     return done

@@ -56,8 +56,8 @@ def find(folder: Path, asked: str | None = None) -> Path | str:
             "--database takes the address of a PostgreSQL server", "give one such as postgresql://user@host/embhub"
         )
     if (folder / FILE).exists():
-        raise ConfigError(
-            f"{folder} has a database of its own, {FILE}, beside the one on a server",
-            f"leave --database out, or `embhub-registry --dir {folder} move --to` that server",
-        )
+        hint = f"leave --database out, or `embhub-registry --dir {folder} move --to` that server"
+        if asked is None:
+            hint = f"`move` was interrupted: remove {folder / NOTED} to stay here, or rename {FILE} to use the server"
+        raise ConfigError(f"{folder} has a database of its own, {FILE}, beside the one on a server", hint)
     return address

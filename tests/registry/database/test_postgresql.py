@@ -254,7 +254,15 @@ def test_two_folders_do_not_serve_one_database(postgresql: Server, tmp_path: Pat
     with made.alone("serve"), pytest.raises(ConfigError, match="in use by another process"), other.alone("serve"):
         pass
     with other.alone("serve"):
-        pass
+        with postgresql.connect() as db:  # its connection is cut: nobody takes its place, so it gets the lock again
+            db.execute("SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory'")
+        other.database.stay_alone()
+        with pytest.raises(ConfigError, match="in use by another process"), made.alone("serve"):
+            pass
+        with postgresql.connect() as db:
+            db.execute("SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory'")
+        with made.alone("serve"), pytest.raises(DatabaseBusyError, match="another process has taken"):
+            other.database.stay_alone()
     made.close()
     other.close()
 

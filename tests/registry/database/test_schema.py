@@ -19,6 +19,7 @@ from embhub_registry.database import Database, schema
 from embhub_registry.database.schema import Step, split_statements
 from embhub_registry.operation import opening
 from embhub_registry.storage import folder
+from tests.support.databases import count_rows
 from tests.support.servers import environment
 
 START = Step(1, "001_start.sql", "CREATE TABLE parent (id INTEGER PRIMARY KEY);\nINSERT INTO parent VALUES (1);\n")
@@ -142,13 +143,14 @@ def test_a_migration_that_is_killed_leaves_the_old_version(tmp_path: Path) -> No
 
 def test_a_server_keeps_a_migration_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     serving = folder.create(tmp_path / "r", name="Test", url="http://127.0.0.1:1", audit="optional")
-    later = [*schema.known_steps(), Step(999, "999_later.sql", "CREATE TABLE later (x);\n")]
-    monkeypatch.setattr(schema, "known_steps", lambda *dialect: later)
+    later = Step(999, "999_later.sql", "CREATE TABLE later (x TEXT);\n")
+    steps = [*schema.known_steps(serving.database.dialect), later]
+    monkeypatch.setattr(schema, "known_steps", lambda dialect: steps)
     with serving.alone("serve"), pytest.raises(ConfigError, match=rf"in use by process {os.getpid()} \(serve\)"):
         opening.open_folder(tmp_path / "r")
-    assert "later" not in tables(serving.database)
+    assert "later" not in count_rows(serving.folder)
     opening.open_folder(tmp_path / "r").close()
-    assert "later" in tables(serving.database)
+    assert "later" in count_rows(serving.folder)
     log = [json.loads(line) for line in serving.audit_log.lines()]
     assert [row["steps"] for row in log if row["event"] == "migrated"] == [["999_later.sql"]]
     serving.close()

@@ -15,7 +15,7 @@ from embhub_registry.repositories.commits import CommitRequest
 from embhub_registry.storage import folder, s3_store
 from embhub_registry.storage.blobs import BlobStoreError, sha256
 from embhub_registry.storage.folder import Registry
-from embhub_registry.storage.s3_blobs import S3Blobs
+from embhub_registry.storage.s3_blobs import MARKS, PROBES, S3Blobs
 from tests.support.object_stores import open_place
 
 ALICE = accounts.Account(1, "alice", "radboud", "publisher", "", b"", None, None)
@@ -59,6 +59,20 @@ def test_bytes_that_came_again_are_spared(draft: Registry, monkeypatch: pytest.M
     grow_old(draft, monkeypatch)
     assert deletion.purge(draft) == 0 and sweeping.sweep(draft) == 0
     assert digest in draft.blobs.stored() and checking.check(draft).clean
+
+
+def test_what_is_no_object_is_named_and_repaired(draft: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    blobs = draft.blobs
+    assert isinstance(blobs, S3Blobs)
+    before, left = set(blobs.stored()), blobs.put(b"left over")
+    for key in ("blobs/notes.txt", f"{PROBES}half", f"{MARKS}{left}/mark"):
+        blobs.store.overwrite(key, b"x")
+    report = checking.check(draft)
+    assert not report.corrupt and len(report.orphaned) == 4 and repair.repair(draft, report) != []
+    assert set(blobs.stored()) == before | {left} and list(blobs.strays()) == [], "what is young stays"
+    grow_old(draft, monkeypatch)
+    assert repair.repair(draft, checking.check(draft)) == [f"blob {left}: the database does not know it"]
+    assert set(blobs.stored()) == before and checking.check(draft).clean
 
 
 def test_a_removal_that_failed_is_tried_again(draft: Registry, monkeypatch: pytest.MonkeyPatch) -> None:

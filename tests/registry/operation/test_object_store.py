@@ -123,7 +123,7 @@ def test_a_restore_that_fails_leaves_nothing_in_the_store(served: Served, tmp_pa
     assert not (tmp_path / "more").exists()
 
 
-@pytest.mark.parametrize("fault", ["500", "503", "reset", "slow"])
+@pytest.mark.parametrize("fault", ["500", "503", "reset", "lost", "slow"])
 def test_while_the_store_fails_the_answer_is_503_and_nothing_is_half_there(served: Served, fault: Fault) -> None:
     path, before = address(served), served.running.get(f"/api/models/{DRAFT}").json()["sha"]
     served.forget()

@@ -13,7 +13,7 @@ export HF_HUB_OFFLINE =
 # Set by some containers: each of the many processes that tests start would compile the program anew.
 export PYTHONDONTWRITEBYTECODE =
 
-.PHONY: help setup see-it demo demo-xray demo-private bench bench-privacy test test-all test-numerical fuzz check lock docs dist sbom attest format clean
+.PHONY: help setup see-it demo demo-xray demo-private bench bench-privacy test test-all test-object-store test-numerical fuzz check lock docs dist sbom attest format clean
 
 help:
 	@echo "make setup      an environment in .venv with embhub and embhub-registry"
@@ -70,6 +70,10 @@ bench-privacy: $(READY)
 
 test: $(READY)
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not thorough"
+
+# The registry's tests over an object store instead of a folder: moto's server, which the tests start.
+test-object-store: $(READY)
+	@EMBHUB_TEST_BLOBS=s3 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m "not thorough" tests/registry
 
 test-all: $(READY)
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m thorough

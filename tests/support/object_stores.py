@@ -25,7 +25,7 @@ from tests.support.servers import environment, free_port
 SECONDS = 60.0
 SECRET = "a-secret-that-no-log-may-hold"
 KEY_ID = "AKIDFORTESTSONLY0000"
-Fault = Literal["", "slow", "500", "503", "half", "short", "other", "reset", "ignore", "refuse"]
+Fault = Literal["", "slow", "500", "503", "half", "short", "other", "reset", "lost", "ignore", "refuse"]
 METHODS = ("GET", "PUT", "HEAD", "DELETE")
 CHOSEN = os.environ.get("EMBHUB_TEST_BLOBS") == "s3"
 needs_folder = pytest.mark.skipif(CHOSEN, reason="it is about the files of a folder")
@@ -91,8 +91,9 @@ class FaultyProxy:
     Attributes:
         url: Where it listens.
         fault: `slow` answers after `delay` seconds, `500` and `503` are errors, `half` breaks off within the body,
-            `short` is half a body said to be whole, `other` has another byte, `reset` closes without an answer;
-            `ignore` takes the condition off a request, `refuse` answers 501 to one that has it.
+            `short` is half a body said to be whole, `other` has another byte, `reset` closes without an answer, `lost`
+            the same after the store did what was asked; `ignore` takes the condition off a request, `refuse` answers
+            501 to one that has it.
         times: How many requests are left that meet it.
         methods: Which do.
         delay: Seconds that `slow` takes.
@@ -162,6 +163,10 @@ def _serve(handler: BaseHTTPRequestHandler, proxy: FaultyProxy, store: str, body
         _answer(handler, status, {}, said.encode())
         return
     if fault in ("slow", "reset"):
+        handler.close_connection = True
+        return
+    if fault == "lost":
+        _forward(handler, store, body, without="")
         handler.close_connection = True
         return
     status, headers, data = _forward(handler, store, body, without="If-None-Match" if fault == "ignore" else "")

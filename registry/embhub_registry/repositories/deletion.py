@@ -16,6 +16,7 @@ from embhub_registry.people import auth
 from embhub_registry.repositories import advisories, repos, withdrawals
 from embhub_registry.repositories.yanking import check_reason
 from embhub_registry.storage import configuration
+from embhub_registry.storage.blobs import BlobStoreError
 from embhub_registry.storage.folder import Registry
 
 
@@ -65,7 +66,7 @@ def delete_as_operator(registry: Registry, full_name: str, *, reason: str, scope
     try:
         with registry.alone("purge"):
             removed = purge(registry)
-    except ConfigError:
+    except (ConfigError, BlobStoreError):  # a server is running, or an object store fails: at the next turn
         removed = None
     return {"repository": full_name, "releases": releases, "purged": removed}
 

@@ -15,11 +15,13 @@ from embhub_registry.database.dialects import SQLITE
 from embhub_registry.operation import health
 from embhub_registry.storage import configuration, database_place, folder
 from tests.registry.conftest import House
+from tests.support import object_stores
 
 
 def test_ready_and_why_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made = folder.create(tmp_path / "registry", name="Test", url="http://127.0.0.1:1", audit="optional")
     fine = {"database": "ok", "schema": "ok", "disk": "ok", "serving": "ok"}
+    fine |= {"objects": "ok"} if object_stores.CHOSEN else {}
 
     def look(readiness: health.Readiness) -> dict[str, str]:
         return asyncio.run(readiness.look(made))

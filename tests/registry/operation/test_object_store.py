@@ -27,7 +27,7 @@ from embhub_registry.storage.s3_blobs import OBJECTS, S3Blobs
 from embhub_registry.wire.store_reads import StoreReads
 from tests.support import pushes, releases, stored_objects
 from tests.support.backups import restore
-from tests.support.object_stores import KEY_ID, SECRET, Fault, FaultyProxy, RunningStore, faulty_proxy
+from tests.support.object_stores import KEY_ID, SECRET, Fault, FaultyProxy, RunningStore, faulty_proxy, needs_folder
 from tests.support.servers import RunningRegistry, init_registry, run_here
 from tests.support.threads import serving
 
@@ -92,6 +92,7 @@ def address(served: Served, path: str = EMBEDDING) -> str:
     return f"/{NAME}/resolve/{commit}/{path}"
 
 
+@needs_folder
 def test_it_is_pushed_pulled_checked_backed_up_and_exported(served: Served, tmp_path: Path, bucket: str) -> None:
     assert not (served.running.folder / "blobs").exists()
     got = hf_hub_download(NAME, EMBEDDING, endpoint=served.running.url, cache_dir=tmp_path / "hub", token=False)
@@ -122,7 +123,7 @@ def test_a_restore_that_fails_leaves_nothing_in_the_store(served: Served, tmp_pa
     assert not (tmp_path / "more").exists()
 
 
-@pytest.mark.parametrize("fault", ["500", "503", "reset", "slow"])
+@pytest.mark.parametrize("fault", ["500", "503", "reset", "lost", "slow"])
 def test_while_the_store_fails_the_answer_is_503_and_nothing_is_half_there(served: Served, fault: Fault) -> None:
     path, before = address(served), served.running.get(f"/api/models/{DRAFT}").json()["sha"]
     served.forget()
@@ -247,6 +248,7 @@ def test_who_may_not_read_gets_no_address(served: Served, how: str) -> None:
         assert answer.header("Location") is None and b"X-Amz" not in answer.body
 
 
+@needs_folder
 def test_another_place_than_where_the_objects_are_is_refused(served: Served, bucket: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="keeps its objects in"):
         open_folder(served.running.folder, blobs=f"s3://{bucket}/other")

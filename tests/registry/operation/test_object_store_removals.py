@@ -12,11 +12,11 @@ from embhub_registry.database import accounts
 from embhub_registry.operation import administration, checking, repair
 from embhub_registry.repositories import deletion, repos, sweeping
 from embhub_registry.repositories.commits import CommitRequest
-from embhub_registry.storage import folder, s3_store
+from embhub_registry.storage import folder, s3_blobs, s3_store
 from embhub_registry.storage.blobs import BlobStoreError, sha256
 from embhub_registry.storage.folder import Registry
-from embhub_registry.storage.s3_blobs import S3Blobs
-from tests.support.object_stores import open_place
+from embhub_registry.storage.s3_blobs import MARKS, PROBES, S3Blobs
+from tests.support.object_stores import RunningStore, faulty_proxy, open_place
 
 ALICE = accounts.Account(1, "alice", "radboud", "publisher", "", b"", None, None)
 
@@ -61,6 +61,20 @@ def test_bytes_that_came_again_are_spared(draft: Registry, monkeypatch: pytest.M
     assert digest in draft.blobs.stored() and checking.check(draft).clean
 
 
+def test_what_is_no_object_is_named_and_repaired(draft: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    blobs = draft.blobs
+    assert isinstance(blobs, S3Blobs)
+    before, left = set(blobs.stored()), blobs.put(b"left over")
+    for key in ("blobs/notes.txt", f"{PROBES}half", f"{MARKS}{left}/mark"):
+        blobs.store.overwrite(key, b"x")
+    report = checking.check(draft)
+    assert not report.corrupt and len(report.orphaned) == 4 and repair.repair(draft, report) != []
+    assert set(blobs.stored()) == before | {left} and list(blobs.strays()) == [], "what is young stays"
+    grow_old(draft, monkeypatch)
+    assert repair.repair(draft, checking.check(draft)) == [f"blob {left}: the database does not know it"]
+    assert set(blobs.stored()) == before and checking.check(draft).clean
+
+
 def test_a_removal_that_failed_is_tried_again(draft: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
     deletion.delete(draft, ALICE, "radboud", "draft")
     grow_old(draft, monkeypatch)
@@ -91,6 +105,27 @@ def test_half_the_grace_is_what_a_commit_has(bucket: str, monkeypatch: pytest.Mo
     began = blobs.began()
     assert not blobs.is_late(began - 49) and blobs.is_late(began - 51)
     assert not open_place(bucket, grace=0).is_late(began - 10_000), "one process alone needs no such rule"
+
+
+def test_a_removal_whose_answer_got_lost_keeps_writers_off(
+    bucket: str, object_store: RunningStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer = open_place(bucket)
+    digest = writer.put(b"hello")
+    monkeypatch.setattr(S3Blobs, "_is_old", lambda self, digest, age: True)
+    monkeypatch.setattr(s3_blobs, "PATIENCE", 0.3)
+    with faulty_proxy(object_store.url) as proxy:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.url)
+        monkeypatch.setattr(s3_store, "RETRIES", 0)
+        collector = open_place(bucket)
+        proxy.set("lost", methods=("DELETE", "POST"))
+        with pytest.raises(BlobStoreError), collector.removing(digest) as removable:
+            assert removable
+            collector.delete(digest)
+    assert digest not in writer.stored(), "it was done after all"
+    with pytest.raises(BlobStoreError, match="being removed"):
+        writer.put(b"hello")
+    assert len([stray for stray in writer.strays() if MARKS in stray.key]) == 1
 
 
 def fail(*_: object) -> None:

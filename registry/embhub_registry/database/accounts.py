@@ -106,6 +106,11 @@ def remove_membership(db: sqlite3.Connection, user_id: int, namespace: str) -> b
     return db.execute(statement, (user_id, namespace)).rowcount == 1
 
 
+def set_home(db: sqlite3.Connection, user_id: int, namespace: str) -> None:
+    """Let an account publish by default in another of its namespaces."""
+    db.execute("UPDATE user SET namespace = ? WHERE id = ?", (namespace, user_id))
+
+
 def set_disabled(db: sqlite3.Connection, user_id: int, moment: str | None) -> None:
     """Shut a user out from `moment` on; None lets it in again."""
     db.execute("UPDATE user SET disabled = ? WHERE id = ?", (moment, user_id))
@@ -117,7 +122,7 @@ def list_users(db: sqlite3.Connection) -> list[sqlite3.Row]:
         "SELECT user.name, user.namespace, home.role, user.created, user.disabled,"
         " (SELECT json_group_object(namespace, role) FROM membership WHERE user_id = user.id) AS memberships,"
         " count(token.id) AS tokens, max(last_used) AS last_used"
-        " FROM user JOIN membership home ON home.user_id = user.id AND home.namespace = user.namespace"
+        " FROM user LEFT JOIN membership home ON home.user_id = user.id AND home.namespace = user.namespace"
         " LEFT JOIN token ON token.user_id = user.id AND token.revoked IS NULL"
         " GROUP BY user.id ORDER BY user.name"
     ).fetchall()
@@ -140,13 +145,14 @@ def count_admins(db: sqlite3.Connection) -> int:
 
 def add_token(
     db: sqlite3.Connection, *, token_id: str, digest: bytes, user_id: int, now: str, expires: str | None,
-    scope: str = "publish", unlimited: bool = False,
+    scope: str = "publish", unlimited: bool = False, purpose: str = "",
 ) -> None:  # fmt: skip
     """Remember a token by its digest."""
-    statement = (
-        "INSERT INTO token (id, digest, user_id, created, expires, scope, unlimited) VALUES (?, ?, ?, ?, ?, ?, ?)"
+    db.execute(
+        "INSERT INTO token (id, digest, user_id, created, expires, scope, unlimited, purpose)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        (token_id, digest, user_id, now, expires, scope, int(unlimited), purpose),
     )
-    db.execute(statement, (token_id, digest, user_id, now, expires, scope, int(unlimited)))
 
 
 def find_account(db: sqlite3.Connection, digest: bytes) -> Account | None:
@@ -191,8 +197,8 @@ def forget_tokens(db: sqlite3.Connection, *, ended_before: str, really: bool) ->
 def list_tokens(db: sqlite3.Connection, *, user: str | None = None) -> list[sqlite3.Row]:
     """Tokens without their secret, newest first."""
     return db.execute(
-        "SELECT token.id, user.name AS user, token.created, expires, revoked, last_used, scope, unlimited, disabled"
-        " FROM token JOIN user ON user.id = token.user_id WHERE ?1 IS NULL OR user.name = ?1"
+        "SELECT token.id, user.name AS user, token.created, expires, revoked, last_used, scope, unlimited, disabled,"
+        " purpose FROM token JOIN user ON user.id = token.user_id WHERE ?1 IS NULL OR user.name = ?1"
         " ORDER BY token.created DESC",
         (user,),
     ).fetchall()

@@ -75,7 +75,8 @@ class Person:
 
     def text(self) -> str:
         """The page's words."""
-        return " ".join(html.unescape(re.sub(r"<[^>]+>", " ", self.page)).split())
+        words = " ".join(html.unescape(re.sub(r"<[^>]+>", " ", self.page)).split())
+        return re.sub(r" ([:.,])", r"\1", words)
 
     def _send(
         self, method: str, path: str, fields: dict[str, str] | None = None, headers: dict[str, str] | None = None

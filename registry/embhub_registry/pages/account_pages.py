@@ -149,7 +149,6 @@ async def logout_everywhere(request: Request) -> Response:
 def _out() -> Response:
     found = form_pages.go("/")
     session_cookies.drop(found, session_cookies.SESSION)
-    found.headers["Clear-Site-Data"] = '"cache"'
     return found
 
 

@@ -19,7 +19,7 @@ from embhub_registry.database import DatabaseBusyError, StorageFullError
 from embhub_registry.http_errors import BAD_CREDENTIALS, DISABLED, RequestDeniedError
 from embhub_registry.operation import background_tasks, health
 from embhub_registry.operation.metrics import Metrics
-from embhub_registry.pages import account_pages, device_page, feed, form_pages, login_pages, web
+from embhub_registry.pages import access_pages, account_pages, device_page, feed, form_pages, login_pages, web
 from embhub_registry.pages.verification_cache import VerificationCache
 from embhub_registry.people import provider
 from embhub_registry.people.failed_logins import FailedLogins
@@ -132,6 +132,9 @@ ROUTES = [
     Route("/account/login/passkey/remove", account_pages.remove_passkey, methods=["POST"]),
     Route("/account/logout", account_pages.logout, methods=["POST"]),
     Route("/account/logout/everywhere", account_pages.logout_everywhere, methods=["POST"]),
+    Route(access_pages.HERE, access_pages.requests),
+    Route("/account/access/ask", access_pages.ask, methods=["GET", "POST"]),
+    Route("/account/access/answer", access_pages.answer, methods=["POST"]),
     # the pages people look at
     Route("/", web.index),
     Route(feed.PATH, web.atom),

@@ -6,7 +6,9 @@ WebAuthn takes no address for a name, so that the pages are opened as `localhost
 from __future__ import annotations
 
 import json
+import random
 import re
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -23,6 +25,7 @@ __all__ = ["browser"]  # a fixture
 def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningRegistry]:
     with running_registry(tmp_path_factory.mktemp("people")) as made:
         made.add_user("anna", namespace="radboud")
+        made.add_user("lea", namespace="lumc", role="reader")
         yield made
 
 
@@ -176,6 +179,26 @@ def visit(tab: Any, registry: RunningRegistry) -> Iterator[str]:
     yield "device-done"
     tab.goto("/login/device?code=BCDFGHJK")
     yield "device-unknown"
+    token = registry.add_user(f"keeper{time.time_ns()}", namespace="radboud")
+    name = "gated-" + "".join(random.choices("abcdefgh", k=8))
+    for method, path, body in (
+        ("POST", "/api/repos/create", {"name": name}),
+        ("PUT", f"/api/models/radboud/{name}/settings", {"gated": "manual"}),
+        ("PUT", f"/embhub/v1/terms/radboud/{name}", {"text": "For research only."}),
+    ):
+        assert registry.request(method, path, token=token, json_body=body).status == 200
+    link = registry.ask("user", "login-link", "lea")["link"].removeprefix(registry.url)
+    tab.goto(link)
+    tab.get_by_role("button", name="Log in with this link").click()
+    tab.goto(f"/account/access/ask?repository=radboud/{name}")
+    yield "ask-access"
+    tab.get_by_label("I accept these terms").check()
+    tab.get_by_role("button", name="Ask for access").click()
+    yield "access-own"
+    tab.goto(registry.ask("user", "login-link", "anna")["link"].removeprefix(registry.url))
+    tab.get_by_role("button", name="Log in with this link").click()
+    tab.goto("/account/access")
+    yield "access-waiting"
 
 
 @pytest.mark.parametrize("scheme", ["light", pytest.param("dark", marks=pytest.mark.thorough)])

@@ -81,6 +81,7 @@ def begin(registry: Registry, *, url: str, user_id: int | None = None) -> Flow:
             metadata["authorization_endpoint"], state=_state(secret), nonce=nonce, code_verifier=verifier, **again
         )
     with registry.database.writing() as db:
+        sessions.check_room(db)
         logins.add_attempt(
             db, sessions.digest(secret), kind="provider", challenge=nonce, verifier=verifier, user_id=user_id,
             expires=stamp(now() + timedelta(minutes=MINUTES)),

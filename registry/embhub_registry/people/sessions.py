@@ -24,6 +24,7 @@ from embhub_registry.storage import configuration
 from embhub_registry.storage.folder import Registry
 
 CONFIRMED_FOR = timedelta(minutes=5)  # how long a proof of identity counts for a change of rights
+MOST_ATTEMPTS = 10_000  # logins under way that are remembered at once
 
 
 @dataclass(frozen=True)
@@ -141,6 +142,16 @@ def use_link(registry: Registry, secret: str, *, replaces: str | None = None) ->
     if user_id is None:
         raise link_is_over()
     return begin(registry, user_id, method="link", replaces=replaces)
+
+
+def check_room(db: Connection) -> None:
+    """Let no more logins begin than the registry remembers.
+
+    Raises:
+        RequestDeniedError: 503.
+    """
+    if logins.count_attempts(db) >= MOST_ATTEMPTS:
+        raise RequestDeniedError(503, "busy", "too many logins are under way", "try again in some minutes")
 
 
 def link_is_over() -> RequestDeniedError:

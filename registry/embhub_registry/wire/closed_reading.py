@@ -26,7 +26,7 @@ ALWAYS_OPEN = frozenset(
         "/login", "/login/code", "/login/passkey", "/login/passkey/answer", "/login/provider",
         "/login/provider/callback", "/login/device",
         "/embhub/v1/device/code", "/embhub/v1/device/token",
-        "/static/style.css", "/static/passkey.js", "/static/mark.svg",
+        "/static/style.css", "/static/copy.js", "/static/passkey.js", "/static/mark.svg",
     ]
 )  # fmt: skip
 LINKS = "/login/link/"  # one-time links: whoever has none learns nothing here

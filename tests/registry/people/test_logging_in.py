@@ -15,7 +15,7 @@ from embhub_registry.people import auth, sessions
 from embhub_registry.storage import configuration
 from tests.support import pushes, releases
 from tests.support.people import SESSION, Person
-from tests.support.servers import RunningRegistry, running_registry
+from tests.support.servers import RunningRegistry, run_here, running_registry
 
 PRIVATE = "radboud/kept-private"
 NewPerson = Callable[..., Person]
@@ -314,6 +314,47 @@ def test_nobody_logs_in_by_plain_http_from_elsewhere(registry: RunningRegistry, 
     for path in ("/login", "/account/login"):
         answer = registry.get(path, headers={"Host": "hub.intranet", "Accept": "text/html"})
         assert answer.status in (403, 303) and not answer.cookies
+
+
+def test_a_closed_registry_is_read_after_a_login_and_names_itself_to_nobody(
+    registry: RunningRegistry, person: NewPerson
+) -> None:
+    someone = person("quinn")
+    with registry.opened() as opened:
+        configuration.write(opened, "read.anonymous", "no")
+    try:
+        assert "prostate" in someone.open("/") and someone.open(f"/{PRIVATE}")
+        visitor = person()
+        assert "Test hub" not in visitor.open("/login") and "Log in" in visitor.page
+        assert 'href="/login"' in visitor.open("/", status=401)
+        assert "<h1>Log in</h1>" in visitor.open("/login/device?code=BCDFGHJK")
+        for path in ("/static/style.css", "/static/passkey.js", "/static/copy.js"):
+            assert registry.get(path).status == 200
+    finally:
+        with registry.opened() as opened:
+            configuration.write(opened, "read.anonymous", "yes")
+
+
+def test_a_disabled_account_is_not_logged_in_again_by_an_old_cookie(
+    registry: RunningRegistry, person: NewPerson
+) -> None:
+    someone = person("ruud")
+    registry.run("user", "disable", "ruud")
+    registry.run("user", "enable", "ruud")
+    assert "Log out" not in someone.open("/")
+
+
+def test_a_restore_logs_everybody_out(registry: RunningRegistry, person: NewPerson, tmp_path: Path) -> None:
+    person("saar")
+    link = registry.ask("user", "login-link", "saar")["link"]
+    registry.run("backup", tmp_path / "backup.tar")
+    restored = tmp_path / "restored"
+    registry_restore = run_here("--dir", restored, "restore", "--unauthenticated", tmp_path / "backup.tar", check=False)
+    assert restored.exists(), registry_restore.stderr
+    with sqlite3.connect(restored / "registry.db") as db:
+        for table in ("session", "login_link", "login_attempt", "device_request"):
+            assert db.execute(f"SELECT count(*) FROM {table}").fetchone() == (0,), table
+    assert link
 
 
 def test_a_stolen_database_gives_no_codes(registry: RunningRegistry, person: NewPerson, tmp_path: Path) -> None:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from embhub.cli import options
 from embhub.cli.output import print_result
+
+if TYPE_CHECKING:
+    from embhub.client.device_login import Prompt
 
 
 @click.command("login", short_help="Store a registry's access token.")
@@ -14,18 +19,42 @@ from embhub.cli.output import print_result
     "--access-token", metavar="TOKEN",
     help="Access token. Omit it to be prompted, which keeps it out of the shell's history.",
 )  # fmt: skip
+@click.option("--device", is_flag=True, help="Ask for an access token that you approve in a browser.")
+@click.option(
+    "--scope", type=click.Choice(("read", "publish", "admin")), default="read", show_default=True,
+    help="Scope of the access token that --device asks for.",
+)  # fmt: skip
+@click.option(
+    "--expires-days", "days", type=click.IntRange(1, 366), default=90, show_default=True,
+    help="Lifetime of the access token that --device asks for, in days.",
+)  # fmt: skip
 @options.as_json
-def command(registry: str | None, access_token: str | None, as_json: bool) -> None:
+def command(
+    registry: str | None, access_token: str | None, device: bool, scope: str, days: int, as_json: bool
+) -> None:  # fmt: skip
     """Check an access token with its registry and store it (mode 0600), with the namespace it may publish under.
 
-    Without --access-token the command prompts on a terminal; otherwise it reads one line of standard input.
+    Without --access-token the command prompts on a terminal; otherwise it reads one line of standard input. With
+    --device it prints an address and a code, and waits until you approve in a browser where you are logged in.
 
     \b
     Example:
       embhub login --registry https://embhub.example.org
+      embhub login --registry https://embhub.example.org --device --scope publish
     """
-    from embhub.client.accounts import log_in
+    from embhub.client import accounts, device_login
 
-    account, path = log_in(registry, token=access_token or options.ask_secret("Access token"))
+    if device:
+        if access_token:
+            raise click.UsageError("--device and --access-token exclude each other")
+        account, path = device_login.log_in(registry, scope=scope, days=days, show=_show)
+    else:
+        account, path = accounts.log_in(registry, token=access_token or options.ask_secret("Access token"))
     facts = {"account": account.name, "namespaces": ", ".join(account.namespaces), "kept in": path}
     print_result(facts, as_json=as_json)
+
+
+def _show(prompt: Prompt) -> None:
+    click.echo(f"Open   {prompt.address}", err=True)
+    click.echo(f"Code   {prompt.code}   (compare it in the browser before you approve)", err=True)
+    click.echo(f"Waiting for {prompt.seconds // 60} minutes at most …", err=True)

@@ -19,9 +19,11 @@ from embhub_registry.database import DatabaseBusyError, DatabaseUnavailableError
 from embhub_registry.http_errors import BAD_CREDENTIALS, DISABLED, RequestDeniedError
 from embhub_registry.operation import background_tasks, health
 from embhub_registry.operation.metrics import Metrics
-from embhub_registry.pages import feed, web
+from embhub_registry.pages import access_pages, account_pages, device_page, feed, form_pages, login_pages, web
 from embhub_registry.pages.verification_cache import VerificationCache
+from embhub_registry.people import provider
 from embhub_registry.people.failed_logins import FailedLogins
+from embhub_registry.people.login_pacing import LoginPacing
 from embhub_registry.people.rate_limits import RateLimiter, host_of
 from embhub_registry.storage.actors import ANONYMOUS, Actor, acting
 from embhub_registry.storage.batched_events import BatchedEvents
@@ -31,6 +33,7 @@ from embhub_registry.storage.logs import log
 from embhub_registry.storage.usage_counters import UsageCounters
 from embhub_registry.wire import (
     advisories_api,
+    device_api,
     downloads,
     embhub_api,
     hf_access,
@@ -44,11 +47,13 @@ from embhub_registry.wire import (
 )
 from embhub_registry.wire.closed_reading import ClosedReadingMiddleware
 from embhub_registry.wire.commit_limiter import CommitLimiter
+from embhub_registry.wire.forms import ConfirmationNeededError
 from embhub_registry.wire.host_header import AllowedHosts, HostMiddleware
 from embhub_registry.wire.rate_limiting import RateLimitMiddleware
 from embhub_registry.wire.request_context import SLASH, registry_of, run_in_threadpool
 from embhub_registry.wire.request_limits import RequestLimitsMiddleware
 from embhub_registry.wire.response_cache import ResponseCache, ResponseCacheMiddleware
+from embhub_registry.wire.session_cookies import is_form
 from embhub_registry.wire.store_reads import StoreReads
 
 REPO = "/api/models/{namespace}/{name}"
@@ -104,6 +109,33 @@ ROUTES = [
     Route(REPO + "/user-access-request/{status}", hf_access.requests),
     Route(PAGES + "/ask-access", hf_access.ask, methods=["POST"]),
     Route(PAGES + "/resolve/{revision}/{path:path}", downloads.resolve),
+    # people in browsers, and the programs that they let in
+    Route(device_api.CODE, device_api.code, methods=["POST"]),
+    Route(device_api.TOKEN, device_api.token, methods=["POST"]),
+    Route("/login", login_pages.login),
+    Route("/login/code", login_pages.by_code, methods=["POST"]),
+    Route("/login/passkey", login_pages.by_passkey, methods=["POST"]),
+    Route("/login/passkey/answer", login_pages.passkey_answer, methods=["POST"]),
+    Route("/login/provider", login_pages.at_provider, methods=["POST"]),
+    Route(provider.CALLBACK, login_pages.provider_callback),
+    Route("/login/link/{secret}", login_pages.link, methods=["GET", "POST"]),
+    Route(device_api.PAGE, device_page.device, methods=["GET", "POST"]),
+    Route(account_pages.TOKENS, account_pages.tokens),
+    Route("/account/tokens", account_pages.make_token, methods=["POST"]),
+    Route("/account/tokens/revoke", account_pages.revoke_token, methods=["POST"]),
+    Route(account_pages.LOGIN, account_pages.login_methods),
+    Route("/account/login/totp", account_pages.totp, methods=["POST"]),
+    Route("/account/login/totp/answer", account_pages.totp_answer, methods=["POST"]),
+    Route("/account/login/totp/remove", account_pages.remove_totp, methods=["POST"]),
+    Route("/account/login/recovery-codes", account_pages.recovery_codes, methods=["POST"]),
+    Route("/account/login/passkey", account_pages.passkey, methods=["POST"]),
+    Route("/account/login/passkey/answer", account_pages.passkey_answer, methods=["POST"]),
+    Route("/account/login/passkey/remove", account_pages.remove_passkey, methods=["POST"]),
+    Route("/account/logout", account_pages.logout, methods=["POST"]),
+    Route("/account/logout/everywhere", account_pages.logout_everywhere, methods=["POST"]),
+    Route(access_pages.HERE, access_pages.requests),
+    Route("/account/access/ask", access_pages.ask, methods=["GET", "POST"]),
+    Route("/account/access/answer", access_pages.answer, methods=["POST"]),
     # the pages people look at
     Route("/", web.index),
     Route(feed.PATH, web.atom),
@@ -131,6 +163,7 @@ def build(registry: Registry) -> Starlette:
 
     app = Starlette(routes=ROUTES, lifespan=background_tasks.lifespan)
     app.router.redirect_slashes = False
+    app.add_exception_handler(ConfirmationNeededError, form_pages.confirm_first)
     app.add_exception_handler(EmbhubError, refused)
     app.add_exception_handler(HTTPException, refused)
     app.add_exception_handler(MissingBlobError, refused)
@@ -150,6 +183,7 @@ def build(registry: Registry) -> Starlette:
     app.state.usage_counters = UsageCounters()
     app.state.responses = ResponseCache()
     app.state.attempts = FailedLogins()
+    app.state.login_pacing = LoginPacing()
     app.state.refusals = BatchedEvents("refused")
     app.state.reads = BatchedEvents("file-read")
     app.state.verification_cache = VerificationCache()
@@ -215,7 +249,8 @@ async def refused(request: Request, error: Exception) -> Response:
         headers["X-Error-Code"] = denied.code
     if denied.status == 401:
         headers["WWW-Authenticate"] = 'Bearer realm="embhub"'
-    is_page = "text/html" in request.headers.get("accept", "") and request.method in ("GET", "HEAD")
+    shows_page = request.method in ("GET", "HEAD") or is_form(request.url.path)
+    is_page = "text/html" in request.headers.get("accept", "") and shows_page
     if is_page and denied.rule != "database":  # a page reads from it
         return web.error_page(request, denied, headers)
     body = {"error": f"{denied.rule}: {denied.message}", "rule": denied.rule, "remedy": denied.hint, **denied.extra}

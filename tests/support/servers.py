@@ -119,10 +119,12 @@ class RunningRegistry:
         request = urllib.request.Request(self.url + path, data=body, method=method, headers=sent)
         try:
             with _OPENER.open(request, timeout=SECONDS) as response:
-                return Answer(response.status, dict(response.headers.items()), response.read())
+                cookies = tuple(response.headers.get_all("Set-Cookie", []))
+                return Answer(response.status, dict(response.headers.items()), response.read(), cookies)
         except urllib.error.HTTPError as error:
             with error:
-                return Answer(error.code, dict(error.headers.items()), error.read())
+                cookies = tuple(error.headers.get_all("Set-Cookie", []))
+                return Answer(error.code, dict(error.headers.items()), error.read(), cookies)
 
 
 @dataclass(frozen=True)
@@ -132,6 +134,7 @@ class Answer:
     status: int
     headers: dict[str, str]
     body: bytes
+    cookies: tuple[str, ...] = ()  # each `Set-Cookie`
 
     def header(self, name: str) -> str | None:
         """A header whatever its case."""

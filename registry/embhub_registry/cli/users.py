@@ -79,6 +79,32 @@ def leave(registry: Registry, *, name: str, namespace: str, as_json: bool) -> No
     show(members.leave(registry, name, namespace=namespace), f"{name} has left {namespace}", as_json=as_json)
 
 
+@command.command("login-link")
+@click.argument("name")
+@click.option("--minutes", type=click.IntRange(1, 1440), default=30, show_default=True, help="Lifetime of the link.")
+@options.as_json
+@options.opened
+def login_link(registry: Registry, *, name: str, minutes: int, as_json: bool) -> None:
+    """Print a link by which the account NAME logs in once in a browser, to set up a passkey or an app."""
+    from embhub_registry.operation import people_links
+
+    result = people_links.make_login_link(registry, name, minutes=minutes)
+    line = f"ends at {result['expires']}; give it to {name} alone: it logs in whoever opens it first"
+    show(result, f"{result['link']}   (works once)", line, as_json=as_json)
+
+
+@command.command("logout")
+@click.argument("name")
+@options.as_json
+@options.opened
+def logout(registry: Registry, *, name: str, as_json: bool) -> None:
+    """Log the account NAME out of every browser; its access tokens stay valid."""
+    from embhub_registry.operation import people_links
+
+    result = people_links.log_out(registry, name)
+    show(result, f"{name}: {result['sessions']} sessions ended", as_json=as_json)
+
+
 @command.command("disable")
 @click.argument("name")
 @options.as_json

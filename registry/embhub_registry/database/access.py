@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from dataclasses import dataclass
 
-from embhub_registry.database.connection import Connection
+from embhub_registry.database.connection import Connection, Row
 
 STATUSES = ("pending", "accepted", "rejected")
 
@@ -72,3 +72,26 @@ def decide(db: Connection, access_id: str, *, status: str, now: str, decided_by:
         "UPDATE access SET status = ?, decided = ?, decided_by = ?, reason = ? WHERE id = ?",
         (status, now, decided_by, reason, access_id),
     )
+
+
+def find_own(db: Connection, user_id: int) -> list[Row]:
+    """An account's requests for repositories that are not private, newest first, with `status` and `reason`."""
+    return db.execute(
+        "SELECT repository.namespace, repository.name, status, requested, decided, reason FROM access"
+        " JOIN repository ON repository.id = access.repository_id"
+        " WHERE access.user_id = ? AND repository.private = 0 ORDER BY requested DESC, access.id",
+        (user_id,),
+    ).fetchall()
+
+
+def find_waiting(db: Connection, namespace: str | None = None) -> list[Row]:
+    """Requests that nobody has answered, of one namespace or of all, oldest first."""
+    return db.execute(
+        "SELECT access.id, repository.namespace, repository.name, user.name AS user, user.namespace AS home, requested,"
+        " (SELECT max(version) FROM terms_accepted AS t"
+        "  WHERE t.repository_id = access.repository_id AND t.user_id = access.user_id) AS terms"
+        " FROM access JOIN repository ON repository.id = access.repository_id JOIN user ON user.id = access.user_id"
+        " WHERE status = 'pending' AND gated <> '' AND (CAST(? AS TEXT) IS NULL OR repository.namespace = ?)"
+        " ORDER BY requested, access.id",
+        (namespace, namespace),
+    ).fetchall()

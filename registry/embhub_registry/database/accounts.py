@@ -110,6 +110,11 @@ def remove_membership(db: Connection, user_id: int, namespace: str) -> bool:
     return db.execute(statement, (user_id, namespace)).rowcount == 1
 
 
+def set_home(db: Connection, user_id: int, namespace: str) -> None:
+    """Let an account publish by default in another of its namespaces."""
+    db.execute("UPDATE user SET namespace = ? WHERE id = ?", (namespace, user_id))
+
+
 def set_disabled(db: Connection, user_id: int, moment: str | None) -> None:
     """Shut a user out from `moment` on; None lets it in again."""
     db.execute("UPDATE user SET disabled = ? WHERE id = ?", (moment, user_id))
@@ -122,7 +127,7 @@ def list_users(db: Connection) -> list[Row]:
         "SELECT user.name, user.namespace, home.role, user.created, user.disabled,"  # noqa: S608  # put together from constants; values are bound
         f" (SELECT {roles} FROM membership WHERE user_id = user.id) AS memberships,"
         " count(token.id) AS tokens, max(last_used) AS last_used"
-        " FROM user JOIN membership home ON home.user_id = user.id AND home.namespace = user.namespace"
+        " FROM user LEFT JOIN membership home ON home.user_id = user.id AND home.namespace = user.namespace"
         " LEFT JOIN token ON token.user_id = user.id AND token.revoked IS NULL"
         " GROUP BY user.id, home.role ORDER BY user.name"
     ).fetchall()
@@ -145,13 +150,14 @@ def count_admins(db: Connection) -> int:
 
 def add_token(
     db: Connection, *, token_id: str, digest: bytes, user_id: int, now: str, expires: str | None,
-    scope: str = "publish", unlimited: bool = False,
+    scope: str = "publish", unlimited: bool = False, purpose: str = "",
 ) -> None:  # fmt: skip
     """Remember a token by its digest."""
-    statement = (
-        "INSERT INTO token (id, digest, user_id, created, expires, scope, unlimited) VALUES (?, ?, ?, ?, ?, ?, ?)"
+    db.execute(
+        "INSERT INTO token (id, digest, user_id, created, expires, scope, unlimited, purpose)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        (token_id, digest, user_id, now, expires, scope, int(unlimited), purpose),
     )
-    db.execute(statement, (token_id, digest, user_id, now, expires, scope, int(unlimited)))
 
 
 def find_account(db: Connection, digest: bytes) -> Account | None:
@@ -197,8 +203,8 @@ def forget_tokens(db: Connection, *, ended_before: str, really: bool) -> int:
 def list_tokens(db: Connection, *, user: str | None = None) -> list[Row]:
     """Tokens without their secret, newest first."""
     return db.execute(
-        "SELECT token.id, user.name AS user, token.created, expires, revoked, last_used, scope, unlimited, disabled"
-        " FROM token JOIN user ON user.id = token.user_id WHERE CAST(?1 AS TEXT) IS NULL OR user.name = ?1"
+        "SELECT token.id, user.name AS user, token.created, expires, revoked, last_used, scope, unlimited, disabled,"
+        " purpose FROM token JOIN user ON user.id = token.user_id WHERE CAST(?1 AS TEXT) IS NULL OR user.name = ?1"
         " ORDER BY token.created DESC",
         (user,),
     ).fetchall()

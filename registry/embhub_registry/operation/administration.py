@@ -13,12 +13,11 @@ from embhub.formats import instants
 from embhub.trust import keyring as keyrings
 from embhub.trust import p256
 from embhub.trust.origin import origin_of
-from embhub_registry.database import Connection, Row, accounts
+from embhub_registry.database import accounts
 from embhub_registry.database.clock import now, stamp
 from embhub_registry.operation import key_requests, keyring_changes
-from embhub_registry.people import auth
+from embhub_registry.people import access_tokens, auth
 from embhub_registry.people.names import check_display, check_namespace, check_user
-from embhub_registry.people.roles import SCOPES, widest_scope
 from embhub_registry.repositories import advisories, stolen_keys
 from embhub_registry.storage import registry_log
 from embhub_registry.storage.folder import Registry
@@ -42,7 +41,7 @@ def add_user(
             raise UsageError(f"the user {name!r} exists", f"for another token: `token new {name}`")
         created = accounts.add_namespace(db, namespace, now=stamp())
         user_id = accounts.add_user(db, name=name, namespace=namespace, role=role, now=stamp())
-        token = _add_token(db, user_id, days, scope=scope)
+        token = access_tokens.add(db, user_id, days, scope=scope)
     registry.audit_log.write("user-added", user=name, namespace=namespace, role=role, token_id=token["token_id"])
     return {"user": name, "namespace": namespace, "namespace_created": created, "role": role, **token}
 
@@ -61,7 +60,7 @@ def new_token(
         row = accounts.find_user(db, user)
         if row is None:
             raise UsageError(f"there is no user {user!r}", "`user list` shows them")
-        token = _add_token(db, row["id"], days, scope=scope, unlimited=unlimited)
+        token = access_tokens.add(db, row["id"], days, scope=scope, unlimited=unlimited)
     registry.audit_log.write(
         "token-added", user=user, token_id=token["token_id"], expires=token["expires"], scope=token["scope"],
         unlimited=unlimited or None,
@@ -96,17 +95,8 @@ def list_tokens(registry: Registry) -> dict[str, Any]:
     """Tokens with their state in a word, newest first."""
     rows = []
     for row in accounts.list_tokens(registry.database.connection()):
-        rows.append({**dict(row), "unlimited": bool(row["unlimited"]), "state": _state(row)})
+        rows.append({**dict(row), "unlimited": bool(row["unlimited"]), "state": access_tokens.state(row)})
     return {"tokens": rows}
-
-
-def _state(row: Row) -> str:
-    """A token's state in a word; one that was retired at its end (see `expiry`) has expired."""
-    if row["revoked"] is not None and row["revoked"] != row["expires"]:
-        return "revoked"
-    if row["expires"] is not None and (row["revoked"] is not None or row["expires"] <= stamp()):
-        return "expired"
-    return "disabled" if row["disabled"] else "good"
 
 
 def rotate_token(registry: Registry, token_id: str, *, grace_hours: float = 0.0) -> dict[str, Any]:
@@ -123,7 +113,7 @@ def rotate_token(registry: Registry, token_id: str, *, grace_hours: float = 0.0)
         if old["expires"]:
             life = datetime.fromisoformat(old["expires"]) - datetime.fromisoformat(old["created"])
             days = max(1, math.ceil(life / timedelta(days=1)))
-        new = _add_token(db, old["user_id"], days, scope=old["scope"], unlimited=bool(old["unlimited"]))
+        new = access_tokens.add(db, old["user_id"], days, scope=old["scope"], unlimited=bool(old["unlimited"]))
         ends = stamp(now() + timedelta(hours=grace_hours))
         if grace_hours > 0:
             accounts.end_token(db, token_id, ends)
@@ -131,26 +121,6 @@ def rotate_token(registry: Registry, token_id: str, *, grace_hours: float = 0.0)
             accounts.revoke_tokens(db, token_id=token_id, now=stamp())
     registry.audit_log.write("token-rotated", user=old["user"], old=token_id, token_id=new["token_id"], old_ends=ends)
     return {"user": old["user"], **new, "replaces": token_id, "old_ends": ends}
-
-
-def _add_token(
-    db: Connection, user_id: int, days: int | None, *, scope: str | None = None, unlimited: bool = False
-) -> dict[str, Any]:
-    if days is not None and days < 0:
-        raise UsageError(f"a token cannot last {days} days", "pass --never-expires for one without an end")
-    widest = widest_scope(set(accounts.roles_of(db, user_id).values()))
-    scope = scope or widest
-    if SCOPES.index(scope) > SCOPES.index(widest):
-        raise UsageError(
-            f"the user's roles reach to the scope {widest!r}, not to {scope!r}", "give the user another role first"
-        )
-    expires = None if days is None else stamp(now() + timedelta(days=days))
-    token = auth.make_token()
-    accounts.add_token(
-        db, token_id=token.id, digest=token.digest, user_id=user_id, now=stamp(), expires=expires, scope=scope,
-        unlimited=unlimited,
-    )  # fmt: skip
-    return {"token": token.secret, "token_id": token.id, "expires": expires, "scope": scope}
 
 
 def add_key(registry: Registry, file: Path, *, namespace: str, role: keyrings.Role, name: str = "") -> dict[str, Any]:

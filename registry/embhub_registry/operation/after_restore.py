@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from embhub.errors import EmbhubError
-from embhub_registry.database import accounts
+from embhub_registry.database import accounts, sessions
 from embhub_registry.database.clock import stamp
 from embhub_registry.operation import administration
 from embhub_registry.storage.folder import Registry
 
 
 def revoke_tokens(registry: Registry) -> int:
-    """Revoke every access token in force; returns how many."""
+    """Revoke every access token in force, end every session, login link and device request; returns how many tokens."""
     with registry.database.writing() as db:
+        sessions.forget_all(db)
         return accounts.revoke_all_tokens(db, now=stamp())
 
 

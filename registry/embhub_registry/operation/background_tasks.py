@@ -48,6 +48,7 @@ def write(app: Starlette, registry: Registry) -> None:
         lambda: app.state.reads.write(registry.audit_log),
         lambda: deletion.purge(registry),
         lambda: expiry.retire_tokens(registry),
+        lambda: expiry.forget_sessions(registry),
         lambda: stolen_keys.catch_up(registry),
         lambda: advisories.publish(registry),
         registry.renew_timestamp,

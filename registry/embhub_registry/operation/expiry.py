@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from embhub_registry.database import ended_tokens
 from embhub_registry.database.clock import stamp
+from embhub_registry.people import sessions
 from embhub_registry.storage.folder import Registry
 
 
@@ -20,3 +21,12 @@ def retire_tokens(registry: Registry) -> int:
         count = ended_tokens.retire(db, now=moment)
     registry.audit_log.write("tokens-ended", count=count)
     return count
+
+
+def forget_sessions(registry: Registry) -> int:
+    """Remove sessions, login links, logins under way and device requests that are over; returns how many.
+
+    Raises:
+        StorageFullError, Busy: left for the next turn.
+    """
+    return sessions.forget_ended(registry)

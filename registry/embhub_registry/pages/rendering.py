@@ -21,13 +21,20 @@ from starlette.responses import Response
 
 from embhub_registry.database.clock import now
 from embhub_registry.pages.wordings import AUDITS, FACETS, audit_badge, many
+from embhub_registry.wire.forms import token_for
 from embhub_registry.wire.request_context import base_url, registry_of
+from embhub_registry.wire.session_cookies import session_of
 
 POLICY = (
     "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; form-action 'self';"
     " base-uri 'none'; frame-ancestors 'none'"
 )
-STATIC = {"style.css": "text/css", "copy.js": "text/javascript", "mark.svg": "image/svg+xml"}
+STATIC = {
+    "style.css": "text/css",
+    "copy.js": "text/javascript",
+    "passkey.js": "text/javascript",
+    "mark.svg": "image/svg+xml",
+}
 ROBOTS = "User-agent: *\nDisallow: /api/\nDisallow: /embhub/\nDisallow: /compare\nDisallow: /*/resolve/\n"
 _STYLES = re.compile(r'<style[^>]*>(.*?)</style>|style="([^"]*)"', re.DOTALL)
 
@@ -56,13 +63,18 @@ def page(
 ) -> Response:
     """A template as an answer, under a policy that lets nothing in from elsewhere."""
     asked = [*((k, v) for k, v in request.query_params.multi_items() if k != "format"), ("format", "json")]
+    session = session_of(request.scope)
     surroundings = {
+        "viewer": session.account.user if session else "",
+        "viewer_token": token_for(request)[0] if session else "",
         "registry_name": registry_of(request).setting("name"),
         "url": base_url(request),
         "json_address": f"{quote(request.url.path)}?{urlencode(asked)}",
     }
-    text = render(template, **surroundings, **context)
-    safe = {"Content-Security-Policy": POLICY, "Cache-Control": "no-cache", "Vary": "Accept"}
+    text = render(template, **surroundings | context)
+    safe = {"Content-Security-Policy": POLICY, "Cache-Control": "no-cache", "Vary": "Accept, Cookie"}
+    if session:  # the page names them, and its forms say in `Origin` where they come from
+        safe |= {"Cache-Control": "private, no-store", "Referrer-Policy": "same-origin"}
     return Response(text, status_code=status, media_type="text/html", headers=safe | (headers or {}))
 
 

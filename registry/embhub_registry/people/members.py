@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from embhub.errors import UsageError
-from embhub_registry.database import Connection, Row, accounts
+from embhub_registry.database import Connection, Row, accounts, sessions
 from embhub_registry.database.clock import stamp
 from embhub_registry.people.names import check_namespace
 from embhub_registry.storage.folder import Registry
@@ -48,14 +48,15 @@ def leave(registry: Registry, user: str, *, namespace: str) -> dict[str, Any]:
 
 
 def disable(registry: Registry, user: str) -> dict[str, Any]:
-    """Shut an account out: every token of it is refused from the next request on. Nothing that it published changes.
+    """Shut an account out: its tokens are refused from the next request on, its sessions end, its releases stay.
 
     Raises:
         UsageError: no such user, or it is the last admin.
     """
     with registry.database.writing() as db:
-        moment = stamp()
-        accounts.set_disabled(db, _find(db, user)["id"], moment)
+        moment, user_id = stamp(), _find(db, user)["id"]
+        accounts.set_disabled(db, user_id, moment)
+        sessions.end_all(db, user_id)
         _keep_an_admin(db)
     registry.audit_log.write("user-disabled", user=user)
     return {"user": user, "disabled": moment}

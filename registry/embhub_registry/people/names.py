@@ -13,11 +13,13 @@ from embhub_registry.people.personal_data import find_in_name
 RESERVED = frozenset(
     [
         "about",
+        "account",
         "buckets",
         "collections",
         "compare",
         "feed.atom",
         "log",
+        "login",
         "metrics",
         "organizations",
         "raw",

@@ -110,6 +110,38 @@ def _addresses(text: str, pattern: str, schemes: str) -> tuple[str, ...]:
     return found
 
 
+def _minutes(text: str) -> float:
+    if not 1 <= (value := _number(text)) <= 1_440:
+        raise ValueError("from 1 to 1,440 minutes are possible")
+    return value
+
+
+def _hours(text: str) -> float:
+    if not 0.1 <= (value := _number(text)) <= 168:
+        raise ValueError("from 0.1 to 168 hours are possible")
+    return value
+
+
+def _line(text: str) -> str:
+    if not text.isprintable() or len(text) > 300:
+        raise ValueError("one line of at most 300 characters is needed")
+    return text
+
+
+def _issuer(text: str) -> str:
+    local = re.match(r"http://(localhost|127\.0\.0\.1)(:\d+)?(/|$)", text)
+    if text and not local and not re.fullmatch(r"https://[^\s/?#]+[^\s?#]*", text):
+        raise ValueError("an https address without query is needed")
+    return _line(text)
+
+
+def _groups(text: str) -> tuple[str, ...]:
+    found = tuple(word.strip() for word in text.split(",") if word.strip())
+    if any(not re.fullmatch(r"[^=\s][^=]*=[a-z0-9._-]+:(reader|publisher|auditor|approver)", rule) for rule in found):
+        raise ValueError("GROUP=NAMESPACE:ROLE is needed, separated by commas; admin is no role of a group")
+    return found
+
+
 SETTINGS: Mapping[str, Setting] = {
     "read.anonymous": Setting("yes", _switch, "whether anybody may read public repositories without an access token"),
     "repositories.default": Setting("public", _one_of(*VISIBILITIES), "visibility of a repository made without one"),
@@ -128,6 +160,13 @@ SETTINGS: Mapping[str, Setting] = {
     "retention.audit_days": Setting(NONE, _days_if_any, "days that closed months of the audit log are kept"),
     "retention.deleted_days": Setting("0", _days, "days that the bytes of deleted releases are kept, unserved"),
     "retention.token_days": Setting("365", _days_if_any, "days that expired access tokens stay listed"),
+    "session.idle_minutes": Setting("30", _minutes, "minutes without a request after which a browser is logged out"),
+    "session.hours": Setting("8", _hours, "hours after which a browser is logged out in any case"),
+    "oidc.issuer": Setting("", _issuer, "issuer of the OpenID provider at which people log in; empty for none"),
+    "oidc.client_id": Setting("", _line, "client id of this registry at the provider"),
+    "oidc.secret_file": Setting("", _line, "file that holds the client secret, outside the registry's folder"),
+    "oidc.groups_claim": Setting("groups", _line, "claim of the ID token that lists a person's groups"),
+    "oidc.groups": Setting("", _groups, "roles of groups: GROUP=NAMESPACE:ROLE, separated by commas"),
     "hosts.allowed": Setting("", _hosts, "names that the registry goes by beside that of its address"),
     "metrics.public": Setting("no", _switch, "whether anybody may read /metrics"),
     "security.contact": Setting("", _contacts, "where to report a vulnerability, for /.well-known/security.txt"),

@@ -12,6 +12,7 @@ from embhub_registry.database import (
     StorageFullError,
     accounts,
     repositories,
+    sessions,
 )
 from embhub_registry.database.clock import stamp
 
@@ -30,7 +31,7 @@ class UsageCounters:
             self._downloads[repository_id] += 1
 
     def used(self, token_id: str) -> None:
-        """Note that a token was used now."""
+        """Note that a token, or a session, was used now."""
         with self._guard:
             self._tokens[token_id] = stamp()
 
@@ -45,7 +46,8 @@ class UsageCounters:
             with database.writing() as db:
                 repositories.count_downloads(db, downloads)
                 for token_id, moment in tokens.items():
-                    accounts.touch_token(db, token_id, now=moment)
+                    touch = sessions.touch if token_id.startswith(sessions.PREFIX) else accounts.touch_token
+                    touch(db, token_id, now=moment)
         except (DatabaseBusyError, DatabaseUnavailableError, StorageFullError):
             with self._guard:
                 self._downloads.update(downloads)

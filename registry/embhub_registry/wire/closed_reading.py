@@ -19,7 +19,17 @@ from embhub_registry.storage import configuration
 from embhub_registry.wire.refusing_middleware import RefusingMiddleware
 from embhub_registry.wire.request_context import account_of, registry_of
 
-ALWAYS_OPEN = frozenset(["/healthz", "/readyz", "/embhub/v1/trust", "/embhub/v1/advisories"])
+ALWAYS_OPEN = frozenset(
+    [
+        "/healthz", "/readyz", "/embhub/v1/trust", "/embhub/v1/advisories",
+        # logging in; these pages name neither the registry nor anything in it
+        "/login", "/login/code", "/login/passkey", "/login/passkey/answer", "/login/provider",
+        "/login/provider/callback", "/login/device",
+        "/embhub/v1/device/code", "/embhub/v1/device/token",
+        "/static/style.css", "/static/copy.js", "/static/passkey.js", "/static/mark.svg",
+    ]
+)  # fmt: skip
+LINKS = "/login/link/"  # one-time links: whoever has none learns nothing here
 METRICS = "/metrics"  # from the registry's own machine its own rule holds, which asks for no token there
 
 
@@ -44,7 +54,8 @@ def is_closed(db: Connection) -> bool:
 
 
 def _is_exempt(scope: Scope) -> bool:
-    return scope["path"] in ALWAYS_OPEN or (scope["path"] == METRICS and is_local(scope))
+    path = scope["path"]
+    return path in ALWAYS_OPEN or path.startswith(LINKS) or (path == METRICS and is_local(scope))
 
 
 def _private(send: Send) -> Send:
@@ -59,6 +70,7 @@ def _private(send: Send) -> Send:
                     said.replace("public", "private") if "public" in said else _with_private(said)
                 )
             headers.add_vary_header("Authorization")
+            headers.add_vary_header("Cookie")
             message = {**message, "headers": headers.raw}
         await send(message)
 

@@ -23,6 +23,7 @@ from embhub_registry.storage.actors import name_present
 from embhub_registry.storage.folder import Registry
 from embhub_registry.storage.usage_counters import UsageCounters
 from embhub_registry.wire.refusing_middleware import RefusingMiddleware
+from embhub_registry.wire.session_cookies import session_of
 
 UNPACED = {"/healthz", "/readyz", "/metrics"}  # who watches must not be turned away
 
@@ -41,7 +42,7 @@ class RateLimitMiddleware(RefusingMiddleware):
 
 
 def caller_of(scope: Scope) -> Caller:
-    """The account that the request's token is of, or why it is of none; None without a token.
+    """The account that the request's token, or a browser's session, is of, or why it is of none; None without either.
 
     It is looked up once a request: one read by primary key.
     """
@@ -52,6 +53,8 @@ def caller_of(scope: Scope) -> Caller:
         try:
             db = registry.database.connection()
             state["caller"] = auth.authenticate(db, None if sent is None else sent.decode("latin-1"))
+            if sent is None and (session := session_of(scope)) is not None:
+                state["caller"] = session.account
         except RequestDeniedError as denied:
             state["caller"] = denied
     found: Caller = state["caller"]

@@ -79,7 +79,7 @@ def commit_limiter_of(request: Request) -> CommitLimiter:
 
 
 def account_of(request: Request) -> Account | None:
-    """Who calls; None for nobody. One primary-key read, so it runs inline.
+    """Who calls, by an access token or a browser's session; None for nobody. One read by a key, so it runs inline.
 
     Raises:
         RequestDeniedError: 401 for a token that is no good.

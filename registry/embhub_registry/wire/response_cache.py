@@ -6,7 +6,8 @@ connection's own changes it counts itself). After any commit everything is forgo
 made private, gated or disabled is not served from here, and nothing has to remember to say so.
 
 Only answers about open repositories are ever kept: public, without a gate, not disabled. A token is looked up at every
-request all the same, and what was answered to a caller with a token is given to callers with a token alone.
+request all the same, and what was answered to a caller with a token is given to callers with a token alone. A request
+with a session's cookie is never answered from here and its answer is never kept: pages name who is logged in.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from embhub_registry.storage.blobs import MissingBlobError
 from embhub_registry.storage.folder import Registry
 from embhub_registry.storage.usage_counters import UsageCounters
 from embhub_registry.wire.rate_limiting import caller_of
+from embhub_registry.wire.session_cookies import has_session_cookie
 
 MAX_ANSWERS = 4000
 MAX_BYTES = 32_000_000  # of bodies; those of files are `blobs`' to keep
@@ -203,7 +205,7 @@ class _Recorder:
 
 def key_of(scope: Scope) -> Key | None:
     """What an answer to this request is kept under; None where a header or method makes it the application's."""
-    if scope["method"] not in ("GET", "HEAD"):
+    if scope["method"] not in ("GET", "HEAD") or has_session_cookie(scope):
         return None
     sent: dict[bytes, bytes] = {}
     for name, value in scope["headers"]:

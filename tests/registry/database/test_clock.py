@@ -16,7 +16,7 @@ from embhub_registry.admission import publication
 from embhub_registry.database import accounts, clock, repositories
 from embhub_registry.http_errors import RequestDeniedError
 from embhub_registry.operation import administration, checking, expiry
-from embhub_registry.people import auth
+from embhub_registry.people import access_tokens, auth
 from embhub_registry.repositories import repos
 from embhub_registry.repositories.commits import CommitRequest
 from embhub_registry.storage.folder import Registry, create
@@ -31,7 +31,7 @@ def set_clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[datetime], None]:
 
     def put(moment: datetime) -> None:
         monkeypatch.setattr(clock, "now", lambda: moment)
-        for module in (administration, publication):
+        for module in (administration, access_tokens, publication):
             monkeypatch.setattr(module, "now", lambda: moment)
 
     put(TODAY)

@@ -1,0 +1,149 @@
+"""`/login`: by a passkey, by a code, at a provider, by a one-time link. The same page asks again who somebody is."""
+
+from __future__ import annotations
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from embhub_registry.database import logins
+from embhub_registry.database.clock import stamp
+from embhub_registry.http_errors import RequestDeniedError
+from embhub_registry.pages import form_pages
+from embhub_registry.people import login_codes, passkeys, provider, sessions
+from embhub_registry.people.failed_logins import FailedLogins
+from embhub_registry.people.login_codes import WrongCodeError
+from embhub_registry.people.login_pacing import LoginPacing
+from embhub_registry.people.sessions import NewSession
+from embhub_registry.storage.actors import name_present
+from embhub_registry.wire import forms, session_cookies
+from embhub_registry.wire.request_context import base_url, registry_of
+from embhub_registry.wire.request_context import run_in_threadpool as threaded
+
+HOME = "/account"
+
+
+async def login(request: Request) -> Response:
+    """`GET /login?next=`: the ways to log in; for somebody who is, the ways to confirm it."""
+    return _page(request, request.query_params.get("next", ""))
+
+
+async def by_code(request: Request) -> Response:
+    """`POST /login/code` with `name`, `code`: TOTP or a recovery code."""
+    form = await forms.read(request)
+    name = form.session.account.user if form.session else form.field("name").strip().lower()[:64]
+    pacing = pacing_of(request)
+    pacing.take(request.scope, name)
+    try:
+        made = await threaded(
+            login_codes.log_in, registry_of(request), name, form.field("code").strip(), replaces=_replaced(form)
+        )
+    except WrongCodeError as error:
+        note_failure(request, error.reason)
+        wrong = "This name and code do not match. A code counts once: wait until the app shows the next one."
+        return _page(request, form.field("next"), problem=wrong, status=403)
+    pacing.give_back(request.scope, name)
+    return _logged_in(made, form.field("next"))
+
+
+async def by_passkey(request: Request) -> Response:
+    """`POST /login/passkey`: a page whose script asks the browser for a passkey."""
+    form = await forms.read(request)
+    pacing_of(request).start(request.scope)
+    ceremony = await threaded(passkeys.ask, registry_of(request), url=base_url(request))
+    return form_pages.answer(
+        request, "passkey.html", ceremony=ceremony, action="/login/passkey/answer", next=form.field("next"), new=False
+    )
+
+
+async def passkey_answer(request: Request) -> Response:
+    """`POST /login/passkey/answer`: what the passkey signed."""
+    form = await forms.read(request)
+    try:
+        made = await threaded(
+            passkeys.log_in, registry_of(request), url=base_url(request), secret=form.field("secret"),
+            answer=form.field("answer"), replaces=_replaced(form),
+        )  # fmt: skip
+    except WrongCodeError as error:
+        note_failure(request, error.reason)
+        wrong = "This passkey is not registered here, or it did not verify."
+        return _page(request, form.field("next"), problem=wrong, status=403)
+    return _logged_in(made, form.field("next"))
+
+
+async def at_provider(request: Request) -> Response:
+    """`POST /login/provider`: a page that goes on to the provider, because a form may lead nowhere else (CSP)."""
+    form = await forms.read(request)
+    pacing_of(request).start(request.scope)
+    again = form.session.account.user_id if form.session else None
+    flow = await threaded(provider.begin, registry_of(request), url=base_url(request), user_id=again)
+    found = form_pages.answer(request, "onward.html", address=flow.address, title="To your organisation’s login")
+    session_cookies.set_flow(found, flow.secret)
+    return found
+
+
+async def provider_callback(request: Request) -> Response:
+    """`GET /login/provider/callback`: the provider sent the browser back, which brings the flow's cookie alone."""
+    session_cookies.require_secure(request)
+    secret = session_cookies.read(request.scope, session_cookies.FLOW)
+    if not secret:
+        raise provider.refused("this browser did not begin it, or it took too long")
+    try:
+        made = await threaded(
+            provider.finish, registry_of(request), dict(request.query_params), secret=secret, url=base_url(request)
+        )
+    except RequestDeniedError as error:
+        if error.status == 403:
+            note_failure(request, error.message)
+        raise
+    # The navigation comes from the provider, so that a redirect would not carry the new Strict cookie: a page goes on.
+    found = form_pages.answer(request, "onward.html", address=HOME, title="You are logged in")
+    session_cookies.set_session(found, made)
+    return found
+
+
+async def link(request: Request) -> Response:
+    """`/login/link/{secret}`: `GET` asks whether to use the one-time link, `POST` uses it."""
+    secret = request.path_params["secret"]
+    if request.method != "POST":
+        if not logins.link_holds(registry_of(request).database.connection(), sessions.digest(secret), now=stamp()):
+            note_failure(request, "a login link that does not hold")
+            raise sessions.link_is_over()
+        return form_pages.answer(request, "login_link.html", action=request.url.path)
+    form = await forms.read(request)
+    try:
+        made = await threaded(sessions.use_link, registry_of(request), secret, replaces=_replaced(form))
+    except RequestDeniedError as error:
+        note_failure(request, error.message)
+        raise
+    return _logged_in(made, "/account/login")
+
+
+def pacing_of(request: Request) -> LoginPacing:
+    """The process's limits on logging in."""
+    found: LoginPacing = request.app.state.login_pacing
+    return found
+
+
+def note_failure(request: Request, reason: str) -> None:
+    """Count a login that failed, for the audit log and the metrics."""
+    attempts: FailedLogins = request.app.state.attempts
+    attempts.note(request.client.host if request.client else None, reason)
+    request.app.state.metrics.login_failed()
+
+
+def _replaced(form: forms.Submitted) -> str | None:
+    return form.session.id if form.session else None
+
+
+def _page(request: Request, back: str, *, problem: str = "", status: int = 200) -> Response:
+    return form_pages.answer(
+        request, "login.html", status=status, next=forms.local_path(back, otherwise=HOME), problem=problem,
+        provider=provider.is_set(registry_of(request)),
+    )  # fmt: skip
+
+
+def _logged_in(made: NewSession, back: str) -> Response:
+    name_present(made.user)
+    found = form_pages.go(forms.local_path(back, otherwise=HOME))
+    session_cookies.set_session(found, made)
+    return found

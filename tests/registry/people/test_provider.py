@@ -1,0 +1,254 @@
+"""Login at an OpenID provider, which runs in a process of its own; whatever is not as it should be is refused."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.client import HTTPResponse
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlencode, urlsplit
+
+import pytest
+
+from embhub_registry.storage import configuration
+from tests.support import wicked_provider
+from tests.support.people import SESSION, Person
+from tests.support.servers import _OPENER, RunningRegistry, environment, free_port, running_registry
+
+GROUPS = "radiology=radboud:publisher, ethics board=radboud:approver, guests=lumc:reader"
+
+
+@contextmanager
+def process(*arguments: str, url: str) -> Iterator[str]:
+    started = subprocess.Popen([sys.executable, "-m", *arguments], env=environment(), stderr=subprocess.DEVNULL)
+    try:
+        for _ in range(600):
+            try:
+                ask("GET", f"{url}/.well-known/openid-configuration")
+                break
+            except urllib.error.URLError:
+                assert started.poll() is None
+                time.sleep(0.1)
+        yield url
+    finally:
+        started.terminate()
+        started.wait()
+
+
+def ask(method: str, url: str, body: bytes | None = None, **headers: str) -> HTTPResponse:
+    try:
+        found: HTTPResponse = _OPENER.open(urllib.request.Request(url, body, headers, method=method), timeout=30)
+    except urllib.error.HTTPError as error:
+        if error.code not in (302, 303):
+            raise
+        return error  # type: ignore[return-value]  # an answer
+    return found
+
+
+def use_provider(registry: RunningRegistry, issuer: str, folder: Path) -> None:
+    file = folder / "client.secret"
+    file.write_text(wicked_provider.SECRET + "\n")
+    with registry.opened() as opened:
+        for name, value in {"issuer": issuer, "client_id": wicked_provider.CLIENT, "secret_file": str(file),
+                            "groups": GROUPS}.items():  # fmt: skip
+            configuration.write(opened, f"oidc.{name}", value)
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[RunningRegistry, str]]:
+    folder = tmp_path_factory.mktemp("provider")
+    port = free_port()
+    with running_registry(folder) as registry, process(
+        "tests.support.wicked_provider", str(port), url=f"http://127.0.0.1:{port}"
+    ) as url:  # fmt: skip
+        use_provider(registry, url, folder)
+        yield registry, url
+
+
+@pytest.fixture
+def registry(served: tuple[RunningRegistry, str]) -> RunningRegistry:
+    return served[0]
+
+
+def tell(served: tuple[RunningRegistry, str], **said: Any) -> None:
+    ask("PUT", f"{served[1]}/_next", json.dumps(said).encode())
+
+
+def start(person: Person) -> str:
+    """Press the button; returns where the page leads."""
+    person.open("/login")
+    page = person.press("/login/provider")
+    found = re.search(r'id="onward" href="([^"]*)"', page)
+    assert found
+    return found[1].replace("&amp;", "&")
+
+
+def log_in(person: Person, *, status: int = 200) -> str:
+    """By the provider, as a browser does: what it sends back comes without the Strict cookies."""
+    back = str(ask("GET", start(person)).headers["location"])
+    return come_back(person, back, status=status)
+
+
+def come_back(person: Person, back: str, *, status: int = 200) -> str:
+    kept = {name: value for name, value in person.cookies.items() if name != SESSION}
+    lax = Person(person.registry, cookies={name: value for name, value in kept.items() if name.endswith("flow")})
+    page = lax.open(back.removeprefix(person.registry.url), status=status)
+    person.cookies = lax.cookies if SESSION in lax.cookies else person.cookies | lax.cookies
+    return page
+
+
+def roles(registry: RunningRegistry, user: str) -> dict[str, str]:
+    return next(u["memberships"] for u in registry.ask("user", "list")["users"] if u["name"] == user)
+
+
+def test_roles_follow_the_groups_at_each_login(served: tuple[RunningRegistry, str], registry: RunningRegistry) -> None:
+    who = {"sub": "s-anna", "preferred_username": "Anna.Smit@example.org"}
+    person = Person(registry)
+    tell(served, claims={**who, "groups": ["radiology", "everybody"]})
+    assert "You are logged in" in log_in(person) and SESSION in person.cookies
+    person.open("/account")
+    assert "Logged in as anna.smit: publisher in radboud." in person.text()
+    assert set(person.cookies) == {SESSION}
+    tell(served, claims={**who, "groups": ["ethics board", "guests"]})
+    log_in(Person(registry))
+    assert roles(registry, "anna.smit") == {"radboud": "approver", "lumc": "reader"}
+    tell(served, claims={**who, "groups": ["guests"]})
+    log_in(Person(registry))
+    assert roles(registry, "anna.smit") == {"lumc": "reader"}
+    person.open("/account")
+    assert "reader in lumc" in person.text()
+    token = registry.ask("token", "new", "anna.smit")["token"]
+    assert registry.get("/api/whoami-v2", token=token).status == 200
+    tell(served, claims={**who, "groups": ["everybody"]})
+    assert "None of your groups" in log_in(Person(registry), status=403)
+    assert roles(registry, "anna.smit") == {} and "Log out" not in person.open("/")
+    assert registry.get("/api/whoami-v2", token=token).status == 401, "an account without a role speaks for nobody"
+    tell(served, claims={**who, "groups": ["radiology"]})
+    log_in(person)
+    assert roles(registry, "anna.smit") == {"radboud": "publisher"}
+
+
+def test_who_has_no_group_here_gets_no_account(served: tuple[RunningRegistry, str], registry: RunningRegistry) -> None:
+    before = len(registry.ask("user", "list")["users"])
+    for groups in (["everybody"], [], None, "radiology", {"radiology": 1}, [["radiology"]]):
+        tell(served, claims={"sub": "s-nobody", "groups": groups})
+        person = Person(registry)
+        assert "None of your groups" in log_in(person, status=403) and SESSION not in person.cookies
+    assert len(registry.ask("user", "list")["users"]) == before
+
+
+def test_a_name_is_never_joined_to_an_account_that_exists(
+    served: tuple[RunningRegistry, str], registry: RunningRegistry
+) -> None:
+    registry.add_user("boss", namespace="registry", role="admin")
+    tell(served, claims={"sub": "s-thief", "preferred_username": "boss", "groups": ["guests"]})
+    person = Person(registry)
+    log_in(person)
+    person.open("/account")
+    assert "Logged in as boss-2: reader in lumc." in person.text()
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"claims": {"iss": "https://evil.example"}},
+        {"claims": {"iss": "http://127.0.0.1:1"}},
+        {"claims": {"aud": "somebody-else"}},
+        {"claims": {"aud": [wicked_provider.CLIENT, "somebody-else"]}},
+        {"claims": {"azp": "somebody-else"}},
+        {"claims": {"nonce": "another"}},
+        {"claims": {"nonce": None}},
+        {"claims": {"exp": 1_700_000_000}},
+        {"claims": {"exp": None}},
+        {"claims": {"iat": 99_999_999_999}},
+        {"claims": {"sub": None}},
+        {"claims": {"sub": ""}},
+        {"signed": "none"},
+        {"signed": "other"},
+        {"signed": "hmac"},
+        {"state": "another"},
+        {"answer": {"iss": "https://evil.example"}},
+        {"answer": {"code": "never-given"}},
+    ],
+    ids=json.dumps,
+)
+def test_what_is_not_as_it_should_be_is_refused(
+    served: tuple[RunningRegistry, str], registry: RunningRegistry, said: dict[str, Any]
+) -> None:
+    good = {"sub": "s-good", "groups": ["guests"]}
+    tell(served, **{**said, "claims": {**good, **said.get("claims", {})}})
+    person = Person(registry)
+    assert "login at the provider failed" in log_in(person, status=403).lower()
+    assert SESSION not in person.cookies
+
+
+def test_an_answer_counts_once_and_in_its_own_browser(
+    served: tuple[RunningRegistry, str], registry: RunningRegistry
+) -> None:
+    tell(served, claims={"sub": "s-once", "groups": ["guests"]})
+    victim, thief = Person(registry), Person(registry)
+    back = str(ask("GET", start(victim)).headers["location"])
+    start(thief)
+    assert "does not belong to this browser" in come_back(thief, back, status=403)
+    assert "this browser did not begin it" in come_back(Person(registry), back, status=403)
+    flow = dict(victim.cookies)
+    come_back(victim, back)
+    assert SESSION in victim.cookies
+    assert "came twice" in come_back(Person(registry, cookies=flow), back, status=403)
+    query = parse_qs(urlsplit(back).query)
+    again = Person(registry)
+    state = parse_qs(urlsplit(start(again)).query)["state"][0]
+    replayed = f"/login/provider/callback?{urlencode({'code': query['code'][0], 'state': state})}"
+    assert "does not accept the code" in come_back(again, replayed, status=403), "the provider gave it once"
+
+
+def test_a_provider_with_another_name_is_not_used(
+    served: tuple[RunningRegistry, str], registry: RunningRegistry
+) -> None:
+    tell(served, issuer_in_metadata="https://evil.example")
+    person = Person(registry)
+    person.open("/login")
+    assert "names another issuer" in person.press("/login/provider", status=502)
+
+
+def test_confirming_needs_the_same_person_asked_anew(
+    served: tuple[RunningRegistry, str], registry: RunningRegistry
+) -> None:
+    who = {"sub": "s-again", "groups": ["guests"]}
+    tell(served, claims=who)
+    person = Person(registry)
+    log_in(person)
+    query = parse_qs(urlsplit(start(person)).query)
+    assert query["prompt"] == ["login"] and query["max_age"] == ["0"]
+    for wrong, words in (
+        ({**who, "auth_time": int(time.time()) - 3600}, "did not ask again"),
+        ({**who, "auth_time": None}, "did not ask again"),
+        ({**who, "sub": "s-other"}, "names somebody else"),
+    ):
+        tell(served, claims=wrong)
+        assert words in log_in(person, status=403)
+    tell(served, claims=who)
+    assert "You are logged in" in log_in(person)
+
+
+def test_a_well_known_provider_works(tmp_path: Path) -> None:
+    port = free_port()
+    user = json.dumps({"sub": "s-mock", "preferred_username": "mia", "groups": ["radiology"]})
+    with running_registry(tmp_path) as registry, process(
+        "oidc_provider_mock", "--port", str(port), "--require-nonce", "--user-claims", user,
+        url=f"http://127.0.0.1:{port}",
+    ) as url:  # fmt: skip
+        use_provider(registry, url, tmp_path)
+        person = Person(registry)
+        answer = ask("POST", start(person), urlencode({"sub": "s-mock"}).encode())
+        come_back(person, str(answer.headers["location"]))
+        person.open("/account")
+        assert "Logged in as mia: publisher in radboud." in person.text()

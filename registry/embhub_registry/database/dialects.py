@@ -53,7 +53,7 @@ class PostgresqlDialect(Dialect):
 
     def json_object(self, key: str, value: str) -> str:
         """See `Dialect`."""
-        return f"CAST(json_object_agg({key}, {value}) AS TEXT)"
+        return f"COALESCE(CAST(json_object_agg({key}, {value}) AS TEXT), '{{}}')"
 
     def json_text(self, column: str, *path: str) -> str:
         """See `Dialect`."""

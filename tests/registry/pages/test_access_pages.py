@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,6 +10,7 @@ import pytest
 
 from embhub.release import files as release_files
 from tests.support import pushes, releases
+from tests.support.databases import looking_into
 from tests.support.people import Person
 from tests.support.servers import RunningRegistry, running_registry
 
@@ -45,8 +45,9 @@ def someone(registry: RunningRegistry, user: str) -> Person:
 
 
 def rows(registry: RunningRegistry, statement: str) -> list[Any]:
-    with sqlite3.connect(registry.folder / "registry.db") as db:
-        return db.execute(statement).fetchall()
+    with looking_into(registry.folder) as db:
+        found = db.execute(statement)
+        return [tuple(row) for row in found] if statement.startswith("SELECT") else []
 
 
 def ask(person: Person) -> None:

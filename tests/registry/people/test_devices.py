@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -15,6 +14,7 @@ from embhub.client import device_login
 from embhub.client.device_login import Prompt
 from embhub.errors import RegistryError
 from embhub.site import config
+from tests.support.databases import looking_into
 from tests.support.people import Person
 from tests.support.servers import RunningRegistry, running_registry
 
@@ -56,8 +56,9 @@ def answer(registry: RunningRegistry, user: str, code: str, *, approve: bool = T
 
 
 def rows(registry: RunningRegistry, statement: str) -> list[Any]:
-    with sqlite3.connect(registry.folder / "registry.db") as db:
-        return db.execute(statement).fetchall()
+    with looking_into(registry.folder) as db:
+        found = db.execute(statement)
+        return [tuple(row) for row in found] if statement.startswith("SELECT") else []
 
 
 def test_the_program_gets_what_the_person_approved_once(registry: RunningRegistry) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,6 +13,7 @@ import pytest
 from embhub_registry.people import auth, sessions
 from embhub_registry.storage import configuration
 from tests.support import pushes, releases
+from tests.support.databases import looking_into
 from tests.support.people import SESSION, Person
 from tests.support.servers import RunningRegistry, run_here, running_registry
 
@@ -48,13 +48,13 @@ def person(registry: RunningRegistry) -> NewPerson:
 
 
 def rows(registry: RunningRegistry, query: str, *values: Any) -> list[Any]:
-    with sqlite3.connect(registry.folder / "registry.db") as db:
-        return db.execute(query, values).fetchall()
+    with looking_into(registry.folder) as db:
+        return [tuple(row) for row in db.execute(query, values)]
 
 
 def age(registry: RunningRegistry, user: str, **changes: str) -> None:
     """Move the times of somebody's sessions into the past."""
-    with sqlite3.connect(registry.folder / "registry.db") as db:
+    with looking_into(registry.folder) as db:
         for column, value in changes.items():
             statement = f"UPDATE session SET {column} = ? WHERE user_id = (SELECT id FROM user WHERE name = ?)"
             db.execute(statement, (value, user))
@@ -351,9 +351,9 @@ def test_a_restore_logs_everybody_out(registry: RunningRegistry, person: NewPers
     restored = tmp_path / "restored"
     registry_restore = run_here("--dir", restored, "restore", "--unauthenticated", tmp_path / "backup.tar", check=False)
     assert restored.exists(), registry_restore.stderr
-    with sqlite3.connect(restored / "registry.db") as db:
+    with looking_into(restored) as db:
         for table in ("session", "login_link", "login_attempt", "device_request"):
-            assert db.execute(f"SELECT count(*) FROM {table}").fetchone() == (0,), table
+            assert db.execute(f"SELECT count(*) FROM {table}").fetchone()[0] == 0, table
     assert link
 
 

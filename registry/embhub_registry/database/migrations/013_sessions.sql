@@ -13,7 +13,7 @@ CREATE TABLE session (
     expires TEXT NOT NULL
 ) STRICT;
 
-CREATE INDEX session_user ON session (user_id);
+CREATE INDEX session_of_user ON session (user_id);
 
 CREATE TABLE login_link (
     digest BLOB PRIMARY KEY,

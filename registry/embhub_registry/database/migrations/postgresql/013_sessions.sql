@@ -13,7 +13,7 @@ CREATE TABLE session (
     expires TEXT COLLATE "C" NOT NULL
 );
 
-CREATE INDEX session_user ON session (user_id);
+CREATE INDEX session_of_user ON session (user_id);
 
 CREATE TABLE login_link (
     digest BYTEA PRIMARY KEY,

@@ -83,8 +83,9 @@ def shares(judge: Judge, faults: classifier.Classifier, seen: Pictures) -> Share
     found = judge(seen)
     marks: NDArray[np.bool_] = faults.probabilities(seen) > 0.5
     both = marks[:, 0] & marks[:, 1]
-    counted = [round(float(one.mean()), 3) for one in (found.target, found.target_only, both, marks[:, 2], marks[:, 3])]
-    return Shares(*counted, n=len(seen))
+    columns = (found.target, found.target_only, both, marks[:, 2], marks[:, 3])
+    target, alone, sides, large, foreign = (round(float(column.mean()), 3) for column in columns)
+    return Shares(target, alone, sides, large, foreign, len(seen))
 
 
 @torch.no_grad()

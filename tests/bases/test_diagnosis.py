@@ -7,8 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
-from bases.workshop import diagnosis, varied_judges
+from bases.workshop import diagnosis
+from bases.workshop.judge import Verdict
 from embhub.builtin_bases import info
 from embhub.diffusion.bases.pipelines import load_pipeline
 from embhub.diffusion.evaluation import classifier
@@ -35,11 +37,11 @@ def test_shares_take_each_fault_apart() -> None:
     images = np.zeros((4, 8, 8, 3), np.uint8)
 
     class Faults(classifier.Classifier):
-        def probabilities(self, images: np.ndarray) -> np.ndarray:
+        def probabilities(self, images: NDArray[np.uint8]) -> NDArray[np.float64]:
             return marks
 
     faults = Faults(torch.nn.Identity(), diagnosis.FAULTS, exclusive=False)
-    verdict = varied_judges.Verdict(np.array([True, True, True, False]), np.array([False, True, True, False]))
+    verdict = Verdict(np.array([True, True, True, False]), np.array([False, True, True, False]))
     found = diagnosis.shares(lambda _: verdict, faults, images)
     assert found == diagnosis.Shares(0.75, 0.25, both=0.25, too_large=0.25, foreign=0.25, n=4)
 

@@ -43,7 +43,7 @@ def judge_for(finding: str, base: Path, *, size: int = _SIZE, steps: int = _STEP
     scenes = [scene(index, finding, rng) for index in range(size)]
     marks = np.array([truth for _, truth in scenes], np.int64)
     images = pictures(HELD_OUT[finding].modality, [shown for shown, _ in scenes], rng)
-    model = _fit(images, marks, ("target", "other"), base, steps, seed)
+    model = trained(images, marks, ("target", "other"), base, steps, seed)
 
     def judge(seen: Images) -> Verdict:
         found = model.probabilities(seen) > 0.5
@@ -58,7 +58,7 @@ def reader_for(modality: str, base: Path, *, size: int = _SIZE, steps: int = _ST
     rng = np.random.default_rng([seed, 2])
     shown = [single_or_misfit(index, modality, rng) for index in range(size)]
     marks = np.array([[word in told(findings) for word in WORDS] for findings in shown], np.int64)
-    model = _fit(pictures(modality, shown, rng), marks, WORDS, base, steps, seed)
+    model = trained(pictures(modality, shown, rng), marks, WORDS, base, steps, seed)
 
     def read(seen: Images) -> list[frozenset[str]]:
         return [_likeliest(row) for row in model.probabilities(seen)]
@@ -137,7 +137,7 @@ def _likeliest(row: NDArray[np.float64]) -> frozenset[str]:
     return words | {"misfit"} if chance["misfit"] > 0.5 else words
 
 
-def _fit(
+def trained(
     images: Images, marks: NDArray[np.int64], classes: Sequence[str], base: Path, steps: int, seed: int
 ) -> classifier.Classifier:
     """A classifier of the images: a third as they are, a third blurred, a third rebuilt; halved only after that."""

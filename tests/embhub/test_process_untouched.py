@@ -120,6 +120,7 @@ def run(code: str, *words: str) -> None:
     assert done.returncode == 0, done.stderr[-3000:]
 
 
+@pytest.mark.thorough
 def test_imports_push_pull_and_verify_change_nothing_and_leave_the_programs_client_alone(
     registry: RunningRegistry, middle: Middleman, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -97,7 +97,9 @@ def save(image: Image.Image, path: Path, *, jpeg: bool) -> Path:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("private", [False, True], ids=["plain", "with a claim"])
+@pytest.mark.parametrize(
+    "private", [False, pytest.param(True, marks=pytest.mark.thorough)], ids=["plain", "with a claim"]
+)
 def test_nothing_of_a_patient_is_sent(
     registry: RunningRegistry, base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, private: bool
 ) -> None:

@@ -104,6 +104,7 @@ def test_portrait_films_are_pointed_out(images: Path, base: Path) -> None:
     assert "black is added" in said and "--fit pad" not in said
 
 
+@pytest.mark.thorough
 def test_another_resolution_is_learned_recorded_and_drawn(images: Path, base: Path) -> None:
     made = learn(images, base, resolution=48, fit="pad").embedding
     assert made.training["resolution"] == 48

@@ -41,6 +41,7 @@ def test_the_patient_is_in_neither_side_of_the_new_training(images: Path, base: 
         retrain_without("0" * 64, patient, out=tmp_path / "third.safetensors")
 
 
+@pytest.mark.thorough
 def test_a_private_training_is_private_again_and_charged(base: Path, tmp_path: Path) -> None:
     write_dataset(tmp_path / "images", "prostate-cspca", images=24, patients=24, normals=0, seed=0)
     first = train(

@@ -59,6 +59,7 @@ def turn(pixels: np.ndarray, degrees: float, zoom: float) -> np.ndarray:
     return np.asarray(cut)
 
 
+@pytest.mark.thorough
 def test_training_films_that_are_turned_and_zoomed_are_copies(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -45,6 +45,7 @@ ASKED = {"n_public": 20, "steps": 4, "batch_size": 5, "noise_draws": 1, "subspac
 @example(batch=1000, sigma=6.0, steps=1, delta=1e-5)  # one Gaussian release, as of dp-agg
 @example(batch=160, sigma=12.0, steps=500, delta=1e-5)
 @example(batch=10, sigma=0.6, steps=2000, delta=1e-6)
+@pytest.mark.thorough
 def test_honest_figures_agree(batch: int, sigma: float, steps: int, delta: float) -> None:
     asked = Mechanism(batch / 1000, sigma, steps)
     opinion = second_opinion.check_plan(asked, delta=delta)

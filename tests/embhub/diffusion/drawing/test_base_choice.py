@@ -70,6 +70,7 @@ def test_a_base_that_is_not_here() -> None:
     assert "--base DIR" in error.value.hint
 
 
+@pytest.mark.thorough
 def test_generate_inpaint_and_dataset(
     file: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -33,6 +33,7 @@ def learn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     return run
 
 
+@pytest.mark.thorough
 def test_the_file_is_the_same_with_and_without(learn: Any, tmp_path: Path) -> None:
     plain = learn("plain.safetensors")
     torch.manual_seed(5)

@@ -76,6 +76,7 @@ def test_another_family(
     untouched(pipe)
 
 
+@pytest.mark.thorough
 def test_the_same_family_with_other_weights(bases: dict[str, Path], tmp_path: Path) -> None:
     for kind in ("sdxl", "sd3", "flux", "pixart", "sana", "zimage", "qwen-image"):
         other = load_pipeline(families.write(tmp_path / kind, kind, seed=1), device="cpu")

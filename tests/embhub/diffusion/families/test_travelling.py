@@ -31,9 +31,9 @@ PROMPT = "prostate mri, <cspca>"
 KINDS = [
     *(
         pytest.param(kind, marks=pytest.mark.thorough)
-        for kind in ("sd1", "sd2", "bert", "flux-schnell", *families.NEWER)
+        for kind in ("sd1", "sd2", "bert", "sd3", "flux", "flux-schnell", *families.NEWER)
     ),
-    *("sdxl", "sd3", "flux"),
+    "sdxl",
 ]
 
 

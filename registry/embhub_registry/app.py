@@ -5,12 +5,11 @@ from __future__ import annotations
 import asyncio
 import time
 import traceback
-from urllib.parse import unquote
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -50,9 +49,10 @@ from embhub_registry.wire.commit_limiter import CommitLimiter
 from embhub_registry.wire.forms import ConfirmationNeededError
 from embhub_registry.wire.host_header import AllowedHosts, HostMiddleware
 from embhub_registry.wire.rate_limiting import RateLimitMiddleware
-from embhub_registry.wire.request_context import SLASH, registry_of, run_in_threadpool
+from embhub_registry.wire.request_context import registry_of, run_in_threadpool
 from embhub_registry.wire.request_limits import RequestLimitsMiddleware
 from embhub_registry.wire.response_cache import ResponseCache, ResponseCacheMiddleware
+from embhub_registry.wire.segmented_paths import SegmentedPathsMiddleware
 from embhub_registry.wire.session_cookies import is_form
 from embhub_registry.wire.store_reads import StoreReads
 
@@ -279,23 +279,6 @@ def header_text(text: str) -> str:
     """A message as a header can carry it: one line of printable ASCII, of bounded length."""
     line = " ".join(text.split()).encode("ascii", "replace").decode()
     return line if len(line) <= 1500 else line[:1497] + "..."
-
-
-class SegmentedPathsMiddleware:
-    """Routes see a path whose segments were decoded one by one: `%2F` inside one does not become a border."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http":
-            raw = scope.get("raw_path", b"").decode("ascii", "replace").partition("?")[0]
-            segments = [unquote(segment, errors="replace") for segment in raw.split("/")]
-            if any(ord(c) < 32 or ord(c) == 127 for segment in segments for c in segment) or len(raw) > 2000:
-                await PlainTextResponse("not an address\n", status_code=400)(scope, receive, send)
-                return
-            scope["path"] = "/".join(segment.replace("/", SLASH) for segment in segments)
-        await self.app(scope, receive, send)
 
 
 class RequestLogMiddleware:

@@ -44,7 +44,7 @@ __all__ = [
     "run_in_threadpool",
 ]
 
-# Stands for an encoded slash inside one segment of a path; see `app.SegmentedPathsMiddleware`.
+# Stands for an encoded slash inside one segment of a path; see `segmented_paths`.
 SLASH = "\x1f"
 
 

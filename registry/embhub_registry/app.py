@@ -18,7 +18,16 @@ from embhub_registry.database import DatabaseBusyError, DatabaseUnavailableError
 from embhub_registry.http_errors import BAD_CREDENTIALS, DISABLED, RequestDeniedError
 from embhub_registry.operation import background_tasks, health
 from embhub_registry.operation.metrics import Metrics
-from embhub_registry.pages import access_pages, account_pages, device_page, feed, form_pages, login_pages, web
+from embhub_registry.pages import (
+    access_pages,
+    account_pages,
+    device_page,
+    feed,
+    form_pages,
+    login_pages,
+    web,
+    withdraw_pages,
+)  # fmt: skip
 from embhub_registry.pages.verification_cache import VerificationCache
 from embhub_registry.people import provider
 from embhub_registry.people.failed_logins import FailedLogins
@@ -136,6 +145,7 @@ ROUTES = [
     Route(access_pages.HERE, access_pages.requests),
     Route("/account/access/ask", access_pages.ask, methods=["GET", "POST"]),
     Route("/account/access/answer", access_pages.answer, methods=["POST"]),
+    Route(withdraw_pages.HERE, withdraw_pages.withdraw, methods=["GET", "POST"]),
     # the pages people look at
     Route("/", web.index),
     Route(feed.PATH, web.atom),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 from starlette.requests import Request
@@ -14,7 +13,6 @@ from embhub_registry.database.repositories import Repository
 from embhub_registry.http_errors import RequestDeniedError, malformed
 from embhub_registry.pages import form_pages
 from embhub_registry.people import auth
-from embhub_registry.people.access_tokens import offered_scopes
 from embhub_registry.repositories import access as use_cases
 from embhub_registry.repositories import repos
 from embhub_registry.wire import forms
@@ -89,7 +87,7 @@ def _waiting(db: Connection, account: Account) -> list[dict[str, Any]]:
 
 def _may_answer(account: Account, namespace: str) -> bool:
     """With all that the person's roles allow: their form asks again for a proof."""
-    return auth.may(replace(account, scope=offered_scopes(account)[-1]), namespace, "approve")
+    return auth.may(forms.with_all_rights(account), namespace, "approve")
 
 
 def _may_read(db: Connection, repository: Repository, account: Account) -> bool:

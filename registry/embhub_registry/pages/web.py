@@ -21,6 +21,7 @@ from embhub_registry.pages import (
     release_page,
     rendering,
     trust_page,
+    withdraw_pages,
 )
 from embhub_registry.pages.page_facts import AuditPage, ComparisonPage, EmbeddingPage, ListPage, NamespacePage
 from embhub_registry.pages.verification_cache import Judged, VerificationCache
@@ -38,6 +39,7 @@ from embhub_registry.wire.request_context import (
     run_in_threadpool,
 )
 from embhub_registry.wire.response_cache import mark_cacheable
+from embhub_registry.wire.session_cookies import session_of
 
 PAGE_SECONDS = 60.0  # a page says how many minutes ago its release was checked
 
@@ -101,7 +103,9 @@ async def embedding(request: Request) -> Response:
     snapshot, account = _addressed(request)
     facts, judged = await _facts(request, snapshot, account)
     mark_cacheable(request, snapshot.repository, moment, seconds=PAGE_SECONDS)
-    return rendering.answer(request, facts, "embedding.html", **_drawings(judged))
+    session = session_of(request.scope)
+    own = session is not None and withdraw_pages.may_withdraw(session.account, snapshot.repository.namespace)
+    return rendering.answer(request, facts, "embedding.html", may_withdraw=own, **_drawings(judged))
 
 
 async def audit(request: Request) -> Response:

@@ -93,8 +93,12 @@ async def read_person(request: Request, *, back: str | None = None) -> Person:
         raise RequestDeniedError(403, "login", "you are not logged in", "log in, then send the form again")
     if back is not None and not sessions.is_confirmed(sent.session):
         raise ConfirmationNeededError(back)
-    account = sent.session.account
-    return Person(sent.fields, sent.session, replace(account, scope=offered_scopes(account)[-1]))
+    return Person(sent.fields, sent.session, with_all_rights(sent.session.account))
+
+
+def with_all_rights(account: Account) -> Account:
+    """The account of a session with all that its roles may do. A cookie alone may read: a form is checked first."""
+    return replace(account, scope=offered_scopes(account)[-1])
 
 
 def local_path(text: str, *, otherwise: str) -> str:

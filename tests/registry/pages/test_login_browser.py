@@ -199,6 +199,8 @@ def visit(tab: Any, registry: RunningRegistry) -> Iterator[str]:
     tab.get_by_role("button", name="Log in with this link").click()
     tab.goto("/account/access")
     yield "access-waiting"
+    tab.goto(f"/account/withdraw?repository=radboud/{name}")
+    yield "withdraw"
 
 
 @pytest.mark.parametrize("scheme", ["light", pytest.param("dark", marks=pytest.mark.thorough)])

@@ -27,7 +27,7 @@ from embhub_registry.http_errors import RequestDeniedError
 from embhub_registry.people import auth
 from embhub_registry.repositories import audit_designs as at_registry
 from tests.support import designs, hostile, releases
-from tests.support.servers import RunningRegistry, start_registry
+from tests.support.servers import RunningRegistry, run_here, start_registry
 from tests.support.sites import Site, new_key, open_site
 
 NUMBERS = itertools.count()
@@ -108,6 +108,32 @@ def test_a_registered_audit_from_the_design_to_the_reader(hospital: Site, tmp_pa
     assert said(got) == [f"design logged at {design.index:,}, result at {result.index:,}, nothing dropped between"]
     offline = pulling.verify_path(tmp_path / "got", require="preregistered")
     assert "as read before" in said(offline)[0]
+
+
+@pytest.mark.parametrize("place", ["export", "mirror"])
+def test_designs_travel_with_a_registry_as_files(
+    registry: RunningRegistry, hospital: Site, tmp_path: Path, place: str
+) -> None:
+    """Two audits, both with a result; without its design a reader of the log takes the earlier one for dropped."""
+    file = hospital.make(seed=12)
+    for _ in range(2):
+        planned = plan(file)
+        given = begin(file, planned)
+        send(file, registered.REGISTRATION)
+        report = run(file, planned)
+        registering.end_audit(given, file, report)
+        write(file, report)
+        send(file, registered.RESULT_FILE)
+    pushed = publishing.push(file)
+    folder = tmp_path / place
+    if place == "export":
+        registry.run("export", "--static", folder)
+    else:
+        words = ("--fingerprint", registry.root_fingerprint, "--name", "mirror.example.org", "--once")
+        run_here("--dir", folder, "mirror", registry.url, *words)
+        folder = folder / "site"
+    got = pulling.pull(pushed.repository, registry=str(folder), out=tmp_path / "copy", require="preregistered")
+    assert "nothing dropped between" in said(got)[0]
 
 
 def test_a_site_without_a_network_carries_files_and_push_brings_the_result(

@@ -21,6 +21,8 @@ class Dialect:
     has_table = "SELECT 1 FROM sqlite_schema WHERE name = ?"
     strict = " STRICT"
     """What ends a definition of a table, so that columns hold what their types say."""
+    snapshot = "BEGIN"
+    """What starts a transaction whose every statement sees the same moment."""
 
     def json_object(self, key: str, value: str) -> str:
         """An aggregate: the text of a JSON object from two columns."""
@@ -50,6 +52,7 @@ class PostgresqlDialect(Dialect):
     has_word_table = False
     has_table = "SELECT 1 FROM pg_tables WHERE schemaname = current_schema() AND tablename = ?"
     strict = ""
+    snapshot = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 
     def json_object(self, key: str, value: str) -> str:
         """See `Dialect`."""

@@ -13,7 +13,7 @@ from embhub.release.files import EMBEDDING
 from embhub_registry.database import Connection, attestations, repositories, yanks
 from embhub_registry.database.placement import facets_of
 from embhub_registry.database.repositories import Repository
-from embhub_registry.repositories import advisories, audit_standing
+from embhub_registry.repositories import advisories, audit_designs, audit_standing
 from embhub_registry.static import items, layout, nginx_part
 from embhub_registry.static.items import Item
 from embhub_registry.static.layout import Shelf
@@ -53,10 +53,10 @@ def collect(registry: Registry, *, include: Collection[str] = ()) -> Collected:
             "this registry is closed: nobody reads it without an access token, and files have no such gate",
             "add --include closed if everybody who gets the files may read all of them",
         )
-    db.execute("BEGIN")
+    db.execute(db.dialect.snapshot)
     try:
         shelves = list(_shelves(db, include))
-        audits = list(_audits(db, shelves))
+        audits = [*_audits(db, shelves), *_designs(registry, shelves)]
     finally:
         db.execute("ROLLBACK")
     listed, left = layout.of_list(shelves)
@@ -121,6 +121,14 @@ def _audits(db: Connection, shelves: Iterable[Shelf]) -> Iterator[Item]:
                 for row in rows[: attested.MOST]
             ],
         )  # fmt: skip
+
+
+def _designs(registry: Registry, shelves: Iterable[Shelf]) -> Iterator[Item]:
+    """The registered audits of the exported bytes."""
+    entries = (entry for shelf in shelves for held in shelf.commits.values() for entry in held)
+    for digest in sorted({entry.digest for entry in entries if entry.path == EMBEDDING}):
+        if rows := audit_designs.answer(registry, digest)["designs"]:
+            yield layout.of_designs(digest, rows)
 
 
 def _log(registry: Registry) -> tuple[list[Item], str, tuple[str, ...]]:

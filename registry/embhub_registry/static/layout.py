@@ -84,6 +84,13 @@ def of_audits(digest: str, rows: Sequence[Mapping[str, Any]]) -> Item:
     )
 
 
+def of_designs(digest: str, rows: Sequence[Mapping[str, Any]]) -> Item:
+    """Which audits of these bytes were registered: a reader of the log misses those that nobody shows."""
+    return items.of_json(
+        f"embhub/v1/designs/{digest}", {"embedding": digest, "designs": list(rows)}, stage=items.STANDING
+    )
+
+
 def of_list(shelves: Iterable[Shelf]) -> tuple[Item, int]:
     """The list that a search reads, newest first; and how many repositories it has no room for."""
     rows, room, left = list[dict[str, Any]](), MOST_LISTED, 0

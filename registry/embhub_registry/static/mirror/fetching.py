@@ -17,8 +17,9 @@ from embhub.client.log_reader import LogSource
 from embhub.errors import RegistryError
 from embhub.formats import names
 from embhub.formats.plain_text import plain
+from embhub.refusals import ReleaseRefusedError
 from embhub.release import verification
-from embhub.release.checks import attested, yanks
+from embhub.release.checks import attested, registered_audits, yanks
 from embhub.release.files import EMBEDDING, Release
 from embhub.release.verification import Verified
 from embhub.trust.keyring import Trust
@@ -112,6 +113,16 @@ class Upstream:
             return [row for row in rows[: attested.MOST] if self._is_good(row, digest)]
         except (ValueError, KeyError, TypeError):
             return []
+
+    def designs(self, digest: str) -> list[Mapping[str, Any]]:
+        """The registered audits of these bytes as the registry shows them; readers check them against the log."""
+        data = self.hub.designs(digest)
+        try:
+            registered_audits.parse_answer(data or b"", digest=digest)
+            rows: list[Mapping[str, Any]] = json.loads(data or b"")["designs"]
+        except (ValueError, ReleaseRefusedError):
+            return []
+        return rows
 
     def _is_good(self, row: Mapping[str, Any], digest: str) -> bool:
         alone = json.dumps({"embedding": digest, "audits": [row]}).encode()

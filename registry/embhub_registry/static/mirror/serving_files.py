@@ -17,7 +17,9 @@ from embhub_registry.static.layout import Shelf
 from embhub_registry.static.mirror.holdings import HeldRepository, Holdings
 
 _LARGEST_TRUST = 8_000_000
-Audits = Mapping[str, Sequence[Mapping[str, Any]]]
+Rows = Sequence[Mapping[str, Any]]
+Audits = Mapping[str, tuple[Rows, Rows]]
+"""By an embedding's SHA-256: who audited it, and which audits of it were registered."""
 
 
 def write(
@@ -29,7 +31,8 @@ def write(
     listed, _ = layout.of_list(shelves)
     found = [
         *(item for shelf in shelves for item in layout.of_repository(shelf, holdings.blobs.get)),
-        *(layout.of_audits(digest, rows) for digest, rows in audits.items()),
+        *(layout.of_audits(digest, made) for digest, (made, _) in audits.items()),
+        *(layout.of_designs(digest, registered) for digest, (_, registered) in audits.items() if registered),
         *layout.of_log(checkpoint.to_bytes(), checkpoint.size, read),
         *layout.of_trust(trust, _advisories(trust)), listed, nginx_part.write(shelves),
         items.of_bytes("README.txt", layout.README, stage=items.LISTS),
@@ -41,8 +44,13 @@ def write(
 
 def audits_in(site: Path, digests: Iterable[str]) -> Audits:
     """The audits that are served, of these embeddings."""
-    files = {digest: site / "embhub/v1/audits" / digest for digest in digests}
-    return {digest: json.loads(path.read_bytes())["audits"] for digest, path in files.items() if path.is_file()}
+    return {digest: (_rows(site, "audits", digest), _rows(site, "designs", digest)) for digest in digests}
+
+
+def _rows(site: Path, kind: str, digest: str) -> Rows:
+    path = site / "embhub/v1" / kind / digest
+    rows: Rows = json.loads(path.read_bytes())[kind] if path.is_file() else []
+    return rows
 
 
 def _advisories(trust: bytes) -> bytes | None:

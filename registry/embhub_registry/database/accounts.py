@@ -95,13 +95,22 @@ def add_user(db: Connection, *, name: str, namespace: str, role: str, now: str) 
     return int(user_id)
 
 
-def set_membership(db: Connection, user_id: int, namespace: str, role: str, *, now: str) -> None:
-    """Give a user a role in a namespace, in place of the one it had there."""
+def set_membership(
+    db: Connection, user_id: int, namespace: str, role: str, *, now: str, given_by: str = "operator"
+) -> None:
+    """Give a user a role in a namespace, in place of the one it had there. `given_by` is `operator` or `provider`."""
     db.execute(
-        "INSERT INTO membership VALUES (?, ?, ?, ?)"
-        " ON CONFLICT (user_id, namespace) DO UPDATE SET role = excluded.role, created = excluded.created",
-        (user_id, namespace, role, now),
+        "INSERT INTO membership (user_id, namespace, role, created, given_by) VALUES (?, ?, ?, ?, ?)"
+        " ON CONFLICT (user_id, namespace) DO UPDATE SET role = excluded.role, created = excluded.created,"
+        " given_by = excluded.given_by",
+        (user_id, namespace, role, now, given_by),
     )
+
+
+def given_by_provider(db: Connection, user_id: int) -> set[str]:
+    """The namespaces where a user's role came from groups at a provider."""
+    statement = "SELECT namespace FROM membership WHERE user_id = ? AND given_by = 'provider'"
+    return {row[0] for row in db.execute(statement, (user_id,))}
 
 
 def remove_membership(db: Connection, user_id: int, namespace: str) -> bool:

@@ -116,19 +116,21 @@ def remove_passkey(db: Connection, user_id: int, credential: bytes) -> bool:
 
 def add_attempt(
     db: Connection, digest: bytes, *, kind: str, challenge: str, verifier: str = "", expires: str,
-    user_id: int | None = None,
+    user_id: int | None = None, replaces: str | None = None,
 ) -> None:  # fmt: skip
-    """Remember what is expected back from a browser or a provider."""
+    """Remember what is expected back from a browser or a provider; `replaces` is the session that ends then."""
     db.execute(
-        "INSERT INTO login_attempt (digest, kind, user_id, challenge, verifier, expires) VALUES (?, ?, ?, ?, ?, ?)",
-        (digest, kind, user_id, challenge, verifier, expires),
+        "INSERT INTO login_attempt (digest, kind, user_id, challenge, verifier, replaces, expires)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?)",
+        (digest, kind, user_id, challenge, verifier, replaces, expires),
     )
 
 
 def use_attempt(db: Connection, digest: bytes, *, kind: str, now: str) -> Row | None:
     """Take an attempt out: it counts once. None where it is unknown or over."""
     statement = (
-        "DELETE FROM login_attempt WHERE digest = ? AND kind = ? AND expires > ? RETURNING user_id, challenge, verifier"
+        "DELETE FROM login_attempt WHERE digest = ? AND kind = ? AND expires > ?"
+        " RETURNING user_id, challenge, verifier, replaces"
     )
     return cast("Row | None", db.execute(statement, (digest, kind, now)).fetchone())
 

@@ -25,12 +25,14 @@ class Session:
     expires: str
 
 
-def add(db: Connection, *, session_id: str, digest: bytes, user_id: int, method: str, now: str, expires: str) -> None:
+def add(
+    db: Connection, *, session_id: str, digest: bytes, user_id: int, method: str, now: str, confirmed: str, expires: str
+) -> None:
     """Remember a session by its digest."""
     db.execute(
         "INSERT INTO session (id, digest, user_id, method, created, confirmed, last_used, expires)"
         " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-        (session_id, digest, user_id, method, now, now, now, expires),
+        (session_id, digest, user_id, method, now, confirmed, now, expires),
     )
 
 
@@ -77,6 +79,8 @@ def end_all(db: Connection, user_id: int | None = None) -> int:
     """End every session, of one account or of all; returns how many."""
     if user_id is None:
         return db.execute("DELETE FROM session").rowcount
+    db.execute("DELETE FROM login_link WHERE user_id = ? AND used IS NULL", (user_id,))
+    db.execute("DELETE FROM device_request WHERE user_id = ?", (user_id,))
     return db.execute("DELETE FROM session WHERE user_id = ?", (user_id,)).rowcount
 
 

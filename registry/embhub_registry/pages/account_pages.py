@@ -11,7 +11,7 @@ from starlette.responses import Response
 from embhub_registry.database import logins
 from embhub_registry.database.accounts import Account
 from embhub_registry.http_errors import RequestDeniedError, malformed
-from embhub_registry.pages import form_pages
+from embhub_registry.pages import form_pages, login_pages
 from embhub_registry.people import access_tokens, login_codes, passkeys, sessions
 from embhub_registry.wire import forms, session_cookies
 from embhub_registry.wire.request_context import base_url, registry_of
@@ -61,14 +61,14 @@ async def login_methods(request: Request) -> Response:
 
 async def totp(request: Request) -> Response:
     """`POST /account/login/totp`: a new secret as a QR code; nothing is kept until its first code comes back."""
-    form = await forms.read_person(request, back=LOGIN)
+    form = await _own_login(request)
     proposed = await threaded(login_codes.propose, registry_of(request), form.account.user)
     return form_pages.answer(request, "totp.html", proposed=proposed)
 
 
 async def totp_answer(request: Request) -> Response:
     """`POST /account/login/totp/answer`: keeps the secret if the code is right; shows the recovery codes once."""
-    form = await forms.read_person(request, back=LOGIN)
+    form = await _own_login(request)
     account = form.account
     codes = await threaded(
         login_codes.enrol, registry_of(request), account.user_id, account.user, sealed=form.field("sealed"),
@@ -79,7 +79,7 @@ async def totp_answer(request: Request) -> Response:
 
 async def recovery_codes(request: Request) -> Response:
     """`POST /account/login/recovery-codes`: new ones in place of the old ones."""
-    form = await forms.read_person(request, back=LOGIN)
+    form = await _own_login(request)
     account = form.account
     codes = await threaded(login_codes.renew_recovery_codes, registry_of(request), account.user_id, account.user)
     return form_pages.answer(request, "recovery_codes.html", codes=codes)
@@ -97,7 +97,8 @@ async def remove_totp(request: Request) -> Response:
 
 async def passkey(request: Request) -> Response:
     """`POST /account/login/passkey`: a page whose script makes a passkey."""
-    form = await forms.read_person(request, back=LOGIN)
+    form = await _own_login(request)
+    login_pages.pacing_of(request).start(request.scope)
     account = form.account
     ceremony = await threaded(
         passkeys.offer, registry_of(request), account.user_id, account.user, url=base_url(request)
@@ -109,7 +110,7 @@ async def passkey(request: Request) -> Response:
 
 async def passkey_answer(request: Request) -> Response:
     """`POST /account/login/passkey/answer`: keeps the passkey that the browser made."""
-    form = await forms.read_person(request, back=LOGIN)
+    form = await _own_login(request)
     account = form.account
     await threaded(
         passkeys.register, registry_of(request), account.user_id, account.user, url=base_url(request),
@@ -144,6 +145,20 @@ async def logout_everywhere(request: Request) -> Response:
     form = await forms.read_person(request)
     await threaded(sessions.end_all, registry_of(request), form.account.user_id, user=form.account.user)
     return _out()
+
+
+async def _own_login(request: Request) -> forms.Person:
+    """The form of somebody who logs in here: an account of a provider has no second way in.
+
+    Its groups are read at the provider, so that another way would outlast what the organisation takes away.
+    """
+    form = await forms.read_person(request, back=LOGIN)
+    if logins.has_identity(registry_of(request).database.connection(), form.account.user_id):
+        raise RequestDeniedError(
+            409, "login", "you log in at your organisation's provider, and in no other way",
+            "ask the provider for a second factor",
+        )  # fmt: skip
+    return form
 
 
 def _out() -> Response:

@@ -29,6 +29,7 @@ async def device(request: Request) -> Response:
 async def _answer(request: Request) -> Response:
     typed = request.query_params.get("code", "")[:20]
     form = await forms.read_person(request, back=f"{device_api.PAGE}?code={typed}")
+    login_pages.pacing_of(request).guess(request.scope)
     approve = form.field("answer") == "approve"
     row = await threaded(devices.answer, registry_of(request), form.account, form.field("code")[:20], approve=approve)
     return form_pages.answer(request, "device_done.html", row=row, approved=approve)

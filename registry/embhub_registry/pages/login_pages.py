@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
+
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -20,6 +24,9 @@ from embhub_registry.wire.request_context import base_url, registry_of
 from embhub_registry.wire.request_context import run_in_threadpool as threaded
 
 HOME = "/account"
+Given = ParamSpec("Given")
+Result = TypeVar("Result")
+AT_PROVIDER = asyncio.Semaphore(8)  # a provider that hangs holds no more threads than these
 
 
 async def login(request: Request) -> Response:
@@ -32,7 +39,10 @@ async def by_code(request: Request) -> Response:
     form = await forms.read(request)
     name = form.session.account.user if form.session else form.field("name").strip().lower()[:64]
     pacing = pacing_of(request)
-    pacing.take(request.scope, name)
+    whose: str | None = f"{name} in {form.session.id}" if form.session else name
+    if login_codes.looks_like_recovery_code(form.field("code")):  # nobody guesses one
+        whose = None
+    pacing.take(request.scope, whose)
     try:
         made = await threaded(
             login_codes.log_in, registry_of(request), name, form.field("code").strip(), replaces=_replaced(form)
@@ -41,7 +51,7 @@ async def by_code(request: Request) -> Response:
         note_failure(request, error.reason)
         wrong = "This name and code do not match. A code counts once: wait until the app shows the next one."
         return _page(request, form.field("next"), problem=wrong, status=403)
-    pacing.give_back(request.scope, name)
+    pacing.give_back(request.scope, whose)
     return _logged_in(made, form.field("next"))
 
 
@@ -75,7 +85,9 @@ async def at_provider(request: Request) -> Response:
     form = await forms.read(request)
     pacing_of(request).start(request.scope)
     again = form.session.account.user_id if form.session else None
-    flow = await threaded(provider.begin, registry_of(request), url=base_url(request), user_id=again)
+    flow = await _ask_provider(
+        provider.begin, registry_of(request), url=base_url(request), user_id=again, replaces=_replaced(form)
+    )
     found = form_pages.answer(request, "onward.html", address=flow.address, title="To your organisation’s login")
     session_cookies.set_flow(found, flow.secret)
     return found
@@ -88,7 +100,7 @@ async def provider_callback(request: Request) -> Response:
     if not secret:
         raise provider.refused("this browser did not begin it, or it took too long")
     try:
-        made = await threaded(
+        made = await _ask_provider(
             provider.finish, registry_of(request), dict(request.query_params), secret=secret, url=base_url(request)
         )
     except RequestDeniedError as error:
@@ -99,6 +111,14 @@ async def provider_callback(request: Request) -> Response:
     found = form_pages.answer(request, "onward.html", address=HOME, title="You are logged in")
     session_cookies.set_session(found, made)
     return found
+
+
+async def _ask_provider(work: Callable[Given, Result], *args: Given.args, **choices: Given.kwargs) -> Result:
+    """In a thread, of which the provider gets a few: the others answer while it is slow."""
+    if AT_PROVIDER.locked():
+        raise RequestDeniedError(503, "busy", "many logins wait for the provider", "try again in a moment")
+    async with AT_PROVIDER:
+        return await threaded(work, *args, **choices)
 
 
 async def link(request: Request) -> Response:

@@ -76,15 +76,23 @@ def make_own(registry: Registry, account: Account, *, purpose: str, scope: str, 
     if scope not in offered_scopes(account) or not 1 <= days <= MOST_DAYS:
         raise malformed(f"a token lasts 1 to {MOST_DAYS} days, and its scope is one that the account's roles reach to")
     with registry.database.writing() as db:
-        rows = accounts.list_tokens(db, user=account.user)
-        if sum(state(row) == "good" for row in rows) >= MOST_OWN:
-            raise RequestDeniedError(409, "tokens", f"{account.user} has {MOST_OWN} tokens in force", "revoke some")
+        check_room(db, account.user)
         made = add(db, account.user_id, days, scope=scope, purpose=purpose)
     registry.audit_log.write(
         "token-added", user=account.user, token_id=made["token_id"], expires=made["expires"], scope=scope,
         purpose=purpose,
     )  # fmt: skip
     return {**made, "purpose": purpose}
+
+
+def check_room(db: Connection, user: str) -> None:
+    """Let no account make more tokens than a person can keep in view.
+
+    Raises:
+        RequestDeniedError: 409.
+    """
+    if sum(state(row) == "good" for row in accounts.list_tokens(db, user=user)) >= MOST_OWN:
+        raise RequestDeniedError(409, "tokens", f"{user} has {MOST_OWN} tokens in force", "revoke some")
 
 
 def revoke_own(registry: Registry, account: Account, token_id: str) -> None:

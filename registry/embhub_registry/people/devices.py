@@ -13,7 +13,7 @@ from embhub_registry.database import sessions as session_rows
 from embhub_registry.database.accounts import Account
 from embhub_registry.database.clock import now, stamp
 from embhub_registry.http_errors import RequestDeniedError, malformed
-from embhub_registry.people import access_tokens, sessions
+from embhub_registry.people import access_tokens, auth, sessions
 from embhub_registry.people.roles import SCOPES
 from embhub_registry.storage.folder import Registry
 
@@ -48,7 +48,7 @@ def begin(registry: Registry, *, client: str, scope: str, days: int, address: st
         RequestDeniedError: 400 for a name, scope or length that cannot be; 503 where too many wait.
     """
     client = " ".join(client.split())
-    if not client or not client.isprintable() or len(client) > LONGEST_CLIENT:
+    if not client or not client.isprintable() or len(client) > LONGEST_CLIENT or auth.PREFIX in client:
         raise malformed(f"`client` is the program's name, at most {LONGEST_CLIENT} characters")
     if scope not in SCOPES or not 1 <= days <= access_tokens.MOST_DAYS:
         raise malformed(f"`scope` is one of {', '.join(SCOPES)}, `days` from 1 to {access_tokens.MOST_DAYS}")
@@ -130,8 +130,9 @@ def no_request() -> RequestDeniedError:
 def _token(registry: Registry, row: Row, user: str) -> dict[str, Any]:
     try:
         with registry.database.writing() as db:
+            access_tokens.check_room(db, user)
             made = access_tokens.add(db, row["user_id"], row["days"], scope=row["scope"], purpose=row["client"])
-    except UsageError as error:  # a role was taken away since
+    except (UsageError, RequestDeniedError) as error:  # a role was taken away since, or there are too many tokens
         raise DeviceError("access_denied") from error
     registry.audit_log.write(
         "token-added", actor=user, user=user, token_id=made["token_id"], expires=made["expires"], scope=made["scope"],

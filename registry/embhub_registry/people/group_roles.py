@@ -11,7 +11,7 @@ from embhub_registry.database import Connection, accounts, logins
 from embhub_registry.database import sessions as rows
 from embhub_registry.database.clock import stamp
 from embhub_registry.http_errors import RequestDeniedError
-from embhub_registry.people.names import RESERVED, check_user
+from embhub_registry.people.names import RESERVED, RESERVED_USERS, check_user
 from embhub_registry.storage import configuration
 from embhub_registry.storage.folder import Registry
 
@@ -19,7 +19,7 @@ from embhub_registry.storage.folder import Registry
 def settle(registry: Registry, issuer: str, claims: Mapping[str, Any], groups: Sequence[str]) -> int:
     """The account of somebody at the provider, with the roles of their groups; it is made where it is new.
 
-    Roles in namespaces that no rule names are the operator's, and stay.
+    Roles that the operator gave in namespaces that no rule names stay. Roles that groups gave go with their rule.
 
     Raises:
         RequestDeniedError: 403 where none of the groups has a role here; what they gave before is gone then.
@@ -74,7 +74,7 @@ def _make(
     home = next(iter(wanted))
     user_id = accounts.add_user(db, name=name, namespace=home, role=wanted[home], now=moment)
     for namespace, role in wanted.items():
-        accounts.set_membership(db, user_id, namespace, role, now=moment)
+        accounts.set_membership(db, user_id, namespace, role, now=moment, given_by="provider")
     logins.add_identity(db, issuer, subject, user_id, now=moment)
     events.append(("user-added", {"user": name, "by": "provider", "issuer": issuer, "roles": dict(wanted)}))
     return user_id
@@ -90,10 +90,10 @@ def _change(
     for namespace, role in wanted.items():
         if before.get(namespace) not in (role, "admin"):  # an admin was made by the operator
             accounts.add_namespace(db, namespace, now=moment)
-            accounts.set_membership(db, user_id, namespace, role, now=moment)
+            accounts.set_membership(db, user_id, namespace, role, now=moment, given_by="provider")
             fields = {"user": user["name"], "namespace": namespace, "role": role, "before": before.get(namespace)}
             events.append(("member-set", {**fields, "by": "provider"}))
-    for namespace in sorted(ruled - set(wanted)):
+    for namespace in sorted((ruled | accounts.given_by_provider(db, user_id)) - set(wanted)):
         if namespace in before and before[namespace] != "admin":
             accounts.remove_membership(db, user_id, namespace)
             events.append(("member-removed", {"user": user["name"], "namespace": namespace, "by": "provider"}))
@@ -108,9 +108,9 @@ def _change(
 def _free_name(db: Connection, claims: Mapping[str, Any]) -> str:
     """A user name like the one at the provider that nobody here has."""
     said = str(claims.get("preferred_username") or "").partition("@")[0].lower()
-    stem = re.sub(r"[^a-z0-9._-]+", "-", said).strip("-._")[:50] or "member"
+    stem = re.sub(r"[^a-z0-9._-]+", "-", said).strip("-._")[:50].rstrip("-._") or "member"
     number, name = 1, stem
-    while name == "operator" or accounts.find_user(db, name) is not None:
+    while name in RESERVED_USERS or accounts.find_user(db, name) is not None:
         number += 1
         name = f"{stem}-{number}"
     return check_user(name)

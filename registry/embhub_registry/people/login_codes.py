@@ -21,6 +21,7 @@ from embhub_registry.storage.folder import Registry
 STEP = 30  # seconds
 SLACK = 1  # steps by which a clock may be off, either way
 RECOVERY_CODES = 10
+_GROUPS, _OF_EACH = 4, 4  # of a recovery code
 _ALPHABET = "abcdefghjkmnpqrstuvwxyz23456789"  # without letters that look alike
 
 
@@ -142,9 +143,14 @@ def _matching_step(secret: str, code: str, *, after: int) -> int | None:
     return next((step for step in right if step > after), None)
 
 
+def looks_like_recovery_code(code: str) -> bool:
+    """Whether a text has the length of one; none of that length is taken for the six digits of an app."""
+    return len(_tidy(code)) == _GROUPS * _OF_EACH
+
+
 def _recovery_code() -> str:
     """About 79 random bits in four groups."""
-    return "-".join("".join(secrets.choice(_ALPHABET) for _ in range(4)) for _ in range(4))
+    return "-".join("".join(secrets.choice(_ALPHABET) for _ in range(_OF_EACH)) for _ in range(_GROUPS))
 
 
 def _tidy(code: str) -> str:

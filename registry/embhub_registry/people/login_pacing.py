@@ -17,6 +17,7 @@ from embhub_registry.people.rate_limits import Buckets, Rate, host_of, site_of, 
 FOR_ACCOUNT = Rate(per_second=1 / 300, burst=5)
 FOR_ADDRESS = Rate(per_second=1 / 10, burst=30)
 FOR_STARTS = Rate(per_second=1.0, burst=60)
+FOR_DEVICES = Rate(per_second=1 / 15, burst=20)
 
 
 class LoginPacing:
@@ -25,22 +26,34 @@ class LoginPacing:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._buckets = Buckets(clock)
 
-    def take(self, scope: Scope, account: str) -> None:
-        """One try at an account's code, whether or not there is such an account.
+    def take(self, scope: Scope, account: str | None) -> None:
+        """One try at an account's code, whether or not there is such an account; None for a code that nobody guesses.
+
+        Somebody who is logged in and confirms has a bucket of their own, which strangers cannot empty.
 
         Raises:
             RequestDeniedError: 429 with the seconds to wait.
         """
         self._take(f"address {site_of(host_of(scope))}", FOR_ADDRESS)
-        self._take(f"account {account[:64]}", FOR_ACCOUNT)
+        if account is not None:
+            self._take(f"account {account[:120]}", FOR_ACCOUNT)
 
-    def give_back(self, scope: Scope, account: str) -> None:
+    def give_back(self, scope: Scope, account: str | None) -> None:
         """The code was right: the try does not count."""
         self._buckets.spend(f"address {site_of(host_of(scope))}", FOR_ADDRESS, -1)
-        self._buckets.spend(f"account {account[:64]}", FOR_ACCOUNT, -1)
+        if account is not None:
+            self._buckets.spend(f"account {account[:120]}", FOR_ACCOUNT, -1)
+
+    def start_device(self, scope: Scope) -> None:
+        """One program that begins to wait for an approval here. There is room for a thousand from everywhere.
+
+        Raises:
+            RequestDeniedError: 429 with the seconds to wait.
+        """
+        self._take(f"device {site_of(host_of(scope))}", FOR_DEVICES)
 
     def start(self, scope: Scope) -> None:
-        """One login, or one device, that begins here and is remembered until it ends.
+        """One login that begins here and is remembered until it ends.
 
         Raises:
             RequestDeniedError: 429 with the seconds to wait.

@@ -10,6 +10,8 @@ from embhub_registry.http_errors import RequestDeniedError, malformed
 from embhub_registry.people.personal_data import find_in_name
 
 # First segments of our own and the Hub's addresses beyond the core's list: such a namespace could not be reached.
+RESERVED_USERS = frozenset({"operator", "anonymous", "server", "shell", "root"})
+"""What the audit log calls those who have no account: whoever works at the registry's own machine, and itself."""
 RESERVED = frozenset(
     [
         "about",
@@ -57,7 +59,7 @@ def check_display(name: str) -> str:
 
 def check_user(name: str) -> str:
     """`name` itself; UsageError where no user may be called that."""
-    if name == "operator":  # whoever works at the registry's own machine, in logs and yanks
+    if name in RESERVED_USERS:
         raise UsageError(f"the user name {name!r} is reserved", "choose another one")
     if not _USER.fullmatch(name):
         raise UsageError(

@@ -31,7 +31,7 @@ from embhub_registry.storage.folder import Registry
 MINUTES = 5
 LONGEST_NAME = 60
 MOST = 20
-_WRONG = (WebAuthnException, ValueError, KeyError, TypeError)
+_WRONG = (WebAuthnException, ValueError, KeyError, TypeError, RecursionError)
 
 
 @dataclass(frozen=True)

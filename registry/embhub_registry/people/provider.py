@@ -13,7 +13,7 @@ import secrets
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -66,8 +66,10 @@ def is_set(registry: Registry) -> bool:
     return bool(configuration.word(db, "oidc.issuer") and configuration.word(db, "oidc.client_id"))
 
 
-def begin(registry: Registry, *, url: str, user_id: int | None = None) -> Flow:
+def begin(registry: Registry, *, url: str, user_id: int | None = None, replaces: str | None = None) -> Flow:
     """Send a browser to the provider; with `user_id`, a person who is logged in and has to prove again who they are.
+
+    Their session `replaces` ends with the new one's begin.
 
     Raises:
         RequestDeniedError: 404 where no provider is set; 502 where it does not answer as it should.
@@ -84,14 +86,12 @@ def begin(registry: Registry, *, url: str, user_id: int | None = None) -> Flow:
         sessions.check_room(db)
         logins.add_attempt(
             db, sessions.digest(secret), kind="provider", challenge=nonce, verifier=verifier, user_id=user_id,
-            expires=stamp(now() + timedelta(minutes=MINUTES)),
+            replaces=replaces, expires=stamp(now() + timedelta(minutes=MINUTES)),
         )  # fmt: skip
     return Flow(address, secret)
 
 
-def finish(
-    registry: Registry, answer: Mapping[str, str], *, secret: str, url: str, replaces: str | None = None
-) -> NewSession:
+def finish(registry: Registry, answer: Mapping[str, str], *, secret: str, url: str) -> NewSession:
     """A session for the person whom the provider names, with the roles that their groups give.
 
     Args:
@@ -99,7 +99,6 @@ def finish(
         answer: The query that the provider sent the browser back with.
         secret: The cookie that the browser brought back.
         url: The registry's address.
-        replaces: The id of a session that ends.
 
     Returns:
         the session.
@@ -128,7 +127,14 @@ def finish(
     groups = claims.get(settings.claim)
     named = [group for group in groups if isinstance(group, str)] if isinstance(groups, list) else []
     user_id = group_roles.settle(registry, settings.issuer, claims, named)
-    return sessions.begin(registry, user_id, method="provider", replaces=replaces)
+    return sessions.begin(registry, user_id, method="provider", replaces=attempt["replaces"], proved=_proved_at(claims))
+
+
+def _proved_at(claims: Mapping[str, Any]) -> datetime:
+    """When the person last proved to the provider who they are: single sign-on alone is no fresh proof."""
+    said = claims.get("auth_time")
+    seconds = int(said) if isinstance(said, int | float) and 0 < said < 1e11 else 0
+    return datetime.fromtimestamp(min(seconds, int(time.time())), UTC)
 
 
 def check_id_token(

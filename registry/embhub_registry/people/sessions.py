@@ -24,6 +24,7 @@ from embhub_registry.storage import configuration
 from embhub_registry.storage.folder import Registry
 
 CONFIRMED_FOR = timedelta(minutes=5)  # how long a proof of identity counts for a change of rights
+_OWN = ("totp", "recovery", "passkey")
 MOST_ATTEMPTS = 10_000  # logins under way that are remembered at once
 
 
@@ -37,7 +38,9 @@ class NewSession:
     user: str
 
 
-def begin(registry: Registry, user_id: int, *, method: str, replaces: str | None = None) -> NewSession:
+def begin(
+    registry: Registry, user_id: int, *, method: str, replaces: str | None = None, proved: datetime | None = None
+) -> NewSession:  # fmt: skip
     """A session with a new secret; the one that it `replaces` ends, so that a known cookie is worth nothing after.
 
     Raises:
@@ -49,12 +52,14 @@ def begin(registry: Registry, user_id: int, *, method: str, replaces: str | None
         user = rows.find_user(db, user_id)
         if user is None or user["disabled"] is not None:
             raise RequestDeniedError(403, "login", "this account is disabled", "ask the registry's operator")
+        if method in _OWN and logins.has_identity(db, user_id):  # else no group that is taken away is ever noticed
+            raise RequestDeniedError(403, "login", "this account logs in at its organisation", "use that button")
         if replaces is not None:
             rows.end(db, replaces)
         expires = stamp(now() + timedelta(hours=hours))
         rows.add(
             db, session_id=session_id, digest=digest(secret), user_id=user_id, method=method, now=stamp(),
-            expires=expires,
+            confirmed=stamp(proved), expires=expires,
         )  # fmt: skip
     registry.audit_log.write("login", actor=user["name"], user=user["name"], method=method, session=session_id)
     return NewSession(session_id, secret, int(hours * 3600), str(user["name"]))

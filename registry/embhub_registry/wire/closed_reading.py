@@ -18,6 +18,7 @@ from embhub_registry.people.rate_limits import is_local
 from embhub_registry.storage import configuration
 from embhub_registry.wire.refusing_middleware import RefusingMiddleware
 from embhub_registry.wire.request_context import account_of, registry_of
+from embhub_registry.wire.session_cookies import session_of
 
 ALWAYS_OPEN = frozenset(
     [
@@ -42,7 +43,7 @@ class ClosedReadingMiddleware(RefusingMiddleware):
             return send
         request = Request(scope)
         if not is_closed(registry_of(request).database.connection()):
-            return send
+            return _private(send) if session_of(scope) else send
         if account_of(request) is None:
             raise token_needed("reading this registry")
         return _private(send)
@@ -59,7 +60,10 @@ def _is_exempt(scope: Scope) -> bool:
 
 
 def _private(send: Send) -> Send:
-    """Let no shared cache keep an answer: what it gave to others would need no token (RFC 9111 section 3.5)."""
+    """Let no shared cache keep an answer: what it gave to others would need no token (RFC 9111 section 3.5).
+
+    Caches know that of access tokens by themselves, of cookies they do not.
+    """
 
     async def sending(message: Message) -> None:
         if message["type"] == "http.response.start":

@@ -23,7 +23,7 @@ UNSTORED = {"Cache-Control": "no-store"}
 async def code(request: Request) -> Response:
     """`POST …/code` with `client`, `scope` and `days`: a device code, and what the person types where."""
     pacing: LoginPacing = request.app.state.login_pacing
-    pacing.start(request.scope)
+    pacing.start_device(request.scope)
     fields = await bodies.read_fields(request)
     days = _one(fields, "days", "90")
     if not (days.isascii() and days.isdigit() and len(days) < 5):

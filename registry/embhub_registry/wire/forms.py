@@ -71,6 +71,8 @@ async def read(request: Request) -> Submitted:
     """
     session_cookies.require_secure(request)
     _check_origin(request)
+    if not request.headers.get("content-type", "").startswith("application/x-www-form-urlencoded"):
+        raise _foreign("it is not a form of a page")
     fields = {name: values[0] for name, values in (await bodies.read_fields(request)).items()}
     session = session_cookies.session_of(request.scope)
     cookie = session_cookies.SESSION if session else session_cookies.VISIT

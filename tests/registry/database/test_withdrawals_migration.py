@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from embhub_registry.database import Database, accounts, schema, yanks
+from embhub_registry.database import Database, schema, yanks
 from embhub_registry.database.clock import stamp
 
 STEP = 7
@@ -17,7 +17,8 @@ def test_yanks_of_earlier_releases_keep_reason_date_and_authority(tmp_path: Path
     with database.writing() as db:
         db.execute("INSERT INTO namespace (name, created) VALUES ('radboud', ?)", (stamp(),))
         for name, role in (("alice", "publisher"), ("root", "admin")):
-            accounts.add_user(db, name=name, namespace="radboud", role=role, now=stamp())
+            db.execute("INSERT INTO user (name, namespace, created) VALUES (?, 'radboud', ?)", (name, stamp()))
+            db.execute("INSERT INTO membership SELECT id, 'radboud', ?, created FROM user WHERE name = ?", (role, name))
         db.execute(
             "INSERT INTO repository (id, namespace, name, created, modified, position)"
             " VALUES (1, 'radboud', 'x', ?, ?, 1)",

@@ -130,7 +130,7 @@ def test_who_does_not_exist_is_answered_like_who_has_no_code(registry: RunningRe
 
 def test_codes_cannot_be_tried_fast(registry: RunningRegistry, person: NewPerson) -> None:
     someone = person("carl")
-    someone.set_up_app()
+    codes = someone.set_up_app()
     far = {"X-Forwarded-For": "192.0.2.7"}
     thief = person()
     thief.open("/login")
@@ -139,6 +139,14 @@ def test_codes_cannot_be_tried_fast(registry: RunningRegistry, person: NewPerson
         thief.open("/login")
     thief.press("/login/code", name="carl", code=someone.code(later=1), status=429)
     assert "Too many requests" in thief.text()
+    someone.open("/login")
+    someone.press("/login/code", code=someone.code(later=1))
+    assert SESSION in someone.cookies, "a stranger's tries do not keep the owner from confirming"
+    other = person()
+    other.log_in("carl", codes[0])
+    assert "Logged in as carl" in other.text(), "a recovery code has too many digits to be guessed"
+    padded = "000000" + "-" * 10
+    assert "Too many requests" in thief.log_in("carl", padded, status=429)
     time.sleep(5.5)
     failed = [row for row in events(registry, "login-failed") if "carl" in row["reason"]]
     assert sum(row["times"] for row in failed) == 5 and {row["actor"] for row in failed} == {"anonymous"}
@@ -342,6 +350,39 @@ def test_a_disabled_account_is_not_logged_in_again_by_an_old_cookie(
     registry.run("user", "disable", "ruud")
     registry.run("user", "enable", "ruud")
     assert "Log out" not in someone.open("/")
+
+
+def test_what_was_given_out_ends_with_a_disabled_account(registry: RunningRegistry, person: NewPerson) -> None:
+    person("tess")
+    link = registry.ask("user", "login-link", "tess")["link"].removeprefix(registry.url)
+    registry.run("user", "disable", "tess")
+    registry.run("user", "enable", "tess")
+    person().open(link, status=403)
+
+
+def test_no_cache_keeps_what_a_cookie_showed(registry: RunningRegistry, person: NewPerson) -> None:
+    """HTTP caches know it of `Authorization` by themselves (RFC 9111 section 3.5), of cookies they do not."""
+    someone = person("uma")
+    for path in ("/?format=json", "/api/models?full=true", f"/api/models/{PRIVATE}", "/api/whoami-v2"):
+        answer = someone._send("GET", path)
+        said = str(answer.header("cache-control"))
+        assert answer.status == 200 and ("private" in said or "no-store" in said), path
+        assert "Cookie" in str(answer.header("vary")), path
+        assert "private" not in str(registry.get(path).header("cache-control")), path
+
+
+def test_a_body_that_no_page_sends_is_refused(registry: RunningRegistry, person: NewPerson) -> None:
+    someone = person("vera")
+    sent = {"Accept": "text/html", "Origin": registry.url, "Sec-Fetch-Site": "same-origin",
+            "Cookie": f"{SESSION}={someone.cookies[SESSION]}", "Content-Type": "application/json"}  # fmt: skip
+    answer = registry.request("POST", "/account/tokens", headers=sent, body=b'{"form_token": []}')
+    assert answer.status == 403
+
+
+def test_names_of_the_audit_log_are_nobodys(registry: RunningRegistry) -> None:
+    for name in ("operator", "anonymous", "server", "shell", "root"):
+        done = registry.run("user", "add", name, "--namespace", "radboud", "--role", "reader", check=False)
+        assert done.returncode == 2 and "reserved" in done.stderr, name
 
 
 def test_a_restore_logs_everybody_out(registry: RunningRegistry, person: NewPerson, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import subprocess
@@ -18,8 +19,11 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pytest
 
+from embhub_registry.http_errors import RequestDeniedError
+from embhub_registry.pages import login_pages
 from embhub_registry.storage import configuration
 from tests.support import wicked_provider
+from tests.support.databases import looking_into
 from tests.support.people import SESSION, Person
 from tests.support.servers import _OPENER, RunningRegistry, environment, free_port, running_registry
 
@@ -143,6 +147,81 @@ def test_who_has_no_group_here_gets_no_account(served: tuple[RunningRegistry, st
         person = Person(registry)
         assert "None of your groups" in log_in(person, status=403) and SESSION not in person.cookies
     assert len(registry.ask("user", "list")["users"]) == before
+
+
+def test_an_account_of_the_provider_has_no_second_way_in(
+    served: tuple[RunningRegistry, str], registry: RunningRegistry
+) -> None:
+    """Groups are read at the provider alone: a passkey or an app would outlast what the organisation takes away."""
+    tell(served, claims={"sub": "s-dora", "preferred_username": "dora", "groups": ["guests"]})
+    dora = Person(registry)
+    log_in(dora)
+    page = dora.open("/account/login")
+    assert "Add a passkey" not in page and "Set up an app" not in page
+    token = {"form_token": dora.form("/account/logout/everywhere")["form_token"]}
+    for path in ("passkey", "passkey/answer", "totp", "totp/answer", "recovery-codes"):
+        assert dora._send("POST", f"/account/login/{path}", token).status == 409, path
+    registry.add_user("eva", namespace="lumc")
+    eva = Person(registry)
+    eva.use_link("eva")
+    eva.set_up_app()
+    with looking_into(registry.folder) as db:  # from before this rule
+        db.execute(
+            "INSERT INTO identity (issuer, subject, user_id, created)"
+            " SELECT ?, 's-eva', id, created FROM user WHERE name = 'eva'", (served[1],)
+        )  # fmt: skip
+    assert "logs in at its organisation" in Person(registry).log_in("eva", eva.code(later=1), status=403)
+
+
+def test_a_role_goes_with_its_rule(served: tuple[RunningRegistry, str], registry: RunningRegistry) -> None:
+    tell(served, claims={"sub": "s-finn", "preferred_username": "finn", "groups": ["radiology", "guests"]})
+    log_in(Person(registry))
+    registry.run("user", "join", "finn", "--namespace", "own-lab", "--role", "reader")
+    assert roles(registry, "finn") == {"radboud": "publisher", "lumc": "reader", "own-lab": "reader"}
+    with registry.opened() as opened:
+        configuration.write(opened, "oidc.groups", "guests=lumc:reader")
+    try:
+        log_in(Person(registry))
+        assert roles(registry, "finn") == {"lumc": "reader", "own-lab": "reader"}, "what the operator gave stays"
+    finally:
+        with registry.opened() as opened:
+            configuration.write(opened, "oidc.groups", GROUPS)
+
+
+def test_single_sign_on_is_no_fresh_proof(served: tuple[RunningRegistry, str], registry: RunningRegistry) -> None:
+    who = {"sub": "s-gijs", "preferred_username": "gijs", "groups": ["radiology"]}
+    form = {"purpose": "laptop", "scope": "read", "days": "30"}
+    for said in (int(time.time()) - 86_400, None, "now", -1, 1e300):
+        tell(served, claims={**who, "auth_time": said})
+        gijs = Person(registry)
+        log_in(gijs)
+        gijs.open("/account")
+        assert "/login?next=" in str(gijs.send("/account/tokens", **form).header("location")), said
+    tell(served, claims=who)
+    before = gijs.cookies[SESSION]
+    log_in(gijs)
+    gijs.open("/account")
+    assert gijs.send("/account/tokens", **form).status == 200
+    old = Person(registry, cookies={SESSION: before})
+    assert "<h1>Log in</h1>" in old.open("/account"), "the session that was confirmed has ended"
+
+
+def test_a_provider_that_hangs_holds_no_more_than_a_few_threads() -> None:
+    async def crowd() -> list[object]:
+        gate = asyncio.Event()
+        loop = asyncio.get_running_loop()
+
+        def hang() -> None:
+            asyncio.run_coroutine_threadsafe(gate.wait(), loop).result(10)
+
+        tasks = [asyncio.create_task(login_pages._ask_provider(hang)) for _ in range(20)]
+        await asyncio.sleep(0.1)
+        gate.set()
+        return list(await asyncio.gather(*tasks, return_exceptions=True))
+
+    found = asyncio.run(crowd())
+    refused = [one for one in found if isinstance(one, RequestDeniedError)]
+    assert {one.status for one in refused} == {503} and len(refused) == 12 and found.count(None) == 8
 
 
 def test_a_name_is_never_joined_to_an_account_that_exists(

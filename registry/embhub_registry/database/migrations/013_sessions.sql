@@ -69,6 +69,7 @@ CREATE TABLE login_attempt (
     user_id INTEGER REFERENCES user (id) ON DELETE CASCADE,
     challenge TEXT NOT NULL,
     verifier TEXT NOT NULL,
+    replaces TEXT,
     expires TEXT NOT NULL
 ) STRICT;
 
@@ -87,3 +88,5 @@ CREATE TABLE device_request (
 ) STRICT;
 
 ALTER TABLE token ADD COLUMN purpose TEXT NOT NULL DEFAULT '';
+-- A role that groups at a provider gave is taken away when they give it no more, whatever the rules say now.
+ALTER TABLE membership ADD COLUMN given_by TEXT NOT NULL DEFAULT 'operator' CHECK (given_by IN ('operator', 'provider'));

@@ -69,6 +69,7 @@ CREATE TABLE login_attempt (
     user_id BIGINT REFERENCES "user" (id) ON DELETE CASCADE,
     challenge TEXT COLLATE "C" NOT NULL,
     verifier TEXT COLLATE "C" NOT NULL,
+    replaces TEXT COLLATE "C",
     expires TEXT COLLATE "C" NOT NULL
 );
 
@@ -87,3 +88,5 @@ CREATE TABLE device_request (
 );
 
 ALTER TABLE token ADD COLUMN purpose TEXT COLLATE "C" NOT NULL DEFAULT '';
+-- A role that groups at a provider gave is taken away when they give it no more, whatever the rules say now.
+ALTER TABLE membership ADD COLUMN given_by TEXT COLLATE "C" NOT NULL DEFAULT 'operator' CHECK (given_by IN ('operator', 'provider'));

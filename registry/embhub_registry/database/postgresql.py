@@ -20,7 +20,7 @@ from psycopg.pq import TransactionStatus
 
 from embhub.errors import ConfigError
 from embhub_registry.database import moving, postgresql_values
-from embhub_registry.database.connection import Database, DatabaseBusyError
+from embhub_registry.database.connection import Database, DatabaseBusyError, moved_meanwhile
 from embhub_registry.database.dialects import POSTGRESQL, to_postgresql
 from embhub_registry.database.postgresql_address import parse_address, shown
 from embhub_registry.database.postgresql_errors import raise_translated, unavailable
@@ -82,13 +82,21 @@ class PostgresqlConnection:
         return self._raw
 
     def begin(self, patience: float, key: int) -> None:
-        """Start a transaction and wait until no other writer is left."""
+        """Start a transaction and wait until no other writer is left.
+
+        What the server's operator chose as the usual isolation does not count: after the lock is taken, each statement
+        has to see all that was committed before it.
+        """
         text = (
-            f"BEGIN; SET LOCAL lock_timeout = {max(1, round(patience * 1000))};"
-            f" SELECT pg_catalog.pg_advisory_xact_lock({key})"
+            f"BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL lock_timeout = {max(1, round(patience * 1000))};"
+            f" SELECT pg_catalog.pg_advisory_xact_lock({key}); {_LEFT}"
         )
         try:
-            self._tried(lambda raw: raw.execute(text, prepare=False))
+            cursor = self._tried(lambda raw: raw.execute(text, prepare=False))
+            while cursor.nextset():
+                pass
+            if (cursor.fetchone() or (None,))[0] is not None:
+                raise moved_meanwhile()
         except BaseException:
             self.roll_back()
             raise
@@ -244,6 +252,7 @@ class PostgresqlDatabase(Database):
         """
         raw = self.connect()
         try:
+            raw.execute("SET idle_in_transaction_session_timeout = 0")  # what is read is written in between
             raw.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
             return moving.dump(raw, path)
         except psycopg.Error as error:
@@ -314,6 +323,7 @@ class PostgresqlDatabase(Database):
         self._local = threading.local()
 
 
+_LEFT = "SELECT to_regclass(quote_ident(current_schema()) || '.moved_away')"  # what `moving.mark_left` made
 _HERE = "relnamespace = CAST(current_schema() AS regnamespace)"
 _INVALID_INDEXES = (
     f"SELECT relname FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid WHERE NOT indisvalid AND {_HERE}"  # noqa: S608  # constants

@@ -44,7 +44,7 @@ class Registry:
     def __init__(self, folder: Path, *, online_keys: Path | None = None, database: str | None = None) -> None:
         self.folder = folder
         self._online_keys = online_keys
-        self.database = Database(database_place.find(folder, database))
+        self.database = database_place.open_database(folder, database)
         self.sequencer = Sequencer(self.database)
         self.audit_log = AuditLog(folder / "audit.jsonl", self.database)
         self.storing = SharedLock()  # commits hold it from a blob's write until it is named; who removes bytes, alone

@@ -201,9 +201,13 @@ class PostgresqlDatabase(Database):
         except psycopg.OperationalError as error:
             self._rests = time.monotonic() + _REST
             raise unavailable(str(error)) from error
-        postgresql_values.adapt(raw)
-        raw.prepared_max = 256
-        self._settle(raw)
+        try:
+            postgresql_values.adapt(raw)
+            raw.prepared_max = 256
+            self._settle(raw)
+        except psycopg.Error as error:  # it went away meanwhile
+            raw.close()
+            raise_translated(error)
         return raw
 
     def _settle(self, raw: Raw) -> None:
@@ -309,7 +313,11 @@ class PostgresqlDatabase(Database):
     def _lock_alone(self) -> Raw | None:
         """A connection that holds the lock; None where another one does."""
         raw = self.connect()
-        row = raw.execute("SELECT pg_try_advisory_lock($1)", (self._alone_key,)).fetchone()
+        try:
+            row = raw.execute("SELECT pg_try_advisory_lock($1)", (self._alone_key,)).fetchone()
+        except psycopg.Error as error:
+            raw.close()
+            raise_translated(error)
         if row is not None and row[0]:
             return raw
         raw.close()

@@ -19,11 +19,11 @@ import psycopg
 from psycopg.pq import TransactionStatus
 
 from embhub.errors import ConfigError
-from embhub_registry.database import moving, postgresql_values
-from embhub_registry.database.connection import Database, DatabaseBusyError, moved_meanwhile
+from embhub_registry.database import moving, postgresql_problems, postgresql_values
+from embhub_registry.database.connection import Database, moved_meanwhile
 from embhub_registry.database.dialects import POSTGRESQL, to_postgresql
 from embhub_registry.database.postgresql_address import parse_address, shown
-from embhub_registry.database.postgresql_errors import raise_translated, unavailable
+from embhub_registry.database.postgresql_errors import raise_translated, taken, unavailable
 
 OLDEST = 150_000  # the first version of the server that is tried here
 _REST = 1.0  # seconds in which nobody tries again to reach a server that could not be reached
@@ -175,6 +175,7 @@ class PostgresqlDatabase(Database):
         self._key: int | None = None
         self._alone_key = 0
         self._holder: Raw | None = None
+        self._is_taken = False  # another process has the lock that `alone` took here
 
     def connection(self) -> PostgresqlConnection:
         """See `Database`; it is opened at the first statement."""
@@ -229,6 +230,8 @@ class PostgresqlDatabase(Database):
     @contextmanager
     def writing(self, *, patience: float | None = None) -> Iterator[PostgresqlConnection]:
         """See `Database`: writers take turns by an advisory lock that ends with the transaction."""
+        if self._is_taken:
+            raise taken()
         connection = self.connection()
         connection.raw()
         assert self._key is not None  # noqa: S101  # known since the first connection
@@ -267,15 +270,7 @@ class PostgresqlDatabase(Database):
 
     def problems(self) -> list[str]:
         """Indexes and constraints that the server holds for invalid, and rows that cannot be read."""
-        db = self.connection()
-        found = [f"index {row[0]} is invalid: REINDEX it" for row in db.execute(_INVALID_INDEXES)]
-        found += [f"constraint {row[0]} was never checked: VALIDATE it" for row in db.execute(_UNCHECKED)]
-        for (table,) in db.execute("SELECT tablename FROM pg_tables WHERE schemaname = current_schema() ORDER BY 1"):
-            try:
-                db.execute(f'SELECT count(CAST(read.* AS TEXT)) FROM "{table}" AS read')  # noqa: S608  # the catalogue's own name
-            except psycopg.Error as error:
-                found.append(f"database: {table}: {error}")
-        return found
+        return postgresql_problems.find(self.connection())
 
     @contextmanager
     def alone(self, purpose: str) -> Iterator[None]:
@@ -292,22 +287,21 @@ class PostgresqlDatabase(Database):
         try:
             yield
         finally:
-            holder, self._holder = self._holder, None
+            holder, self._holder, self._is_taken = self._holder, None, False
             with suppress(psycopg.Error):
                 holder.close()
 
     def stay_alone(self) -> None:
-        """See `Database`."""
+        """See `Database`. While another process has it, nothing is written here."""
         if self._holder is None:
             return
         try:
             self._holder.execute("SELECT 1")
         except psycopg.Error:
             again = self._lock_alone()
+            self._is_taken = again is None
             if again is None:
-                raise DatabaseBusyError(
-                    "another process has taken this registry's database", "stop one of the two"
-                ) from None
+                raise taken() from None
             self._holder = again
 
     def _lock_alone(self) -> Raw | None:
@@ -332,13 +326,6 @@ class PostgresqlDatabase(Database):
 
 
 _LEFT = "SELECT to_regclass(quote_ident(current_schema()) || '.moved_away')"  # what `moving.mark_left` made
-_HERE = "relnamespace = CAST(current_schema() AS regnamespace)"
-_INVALID_INDEXES = (
-    f"SELECT relname FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid WHERE NOT indisvalid AND {_HERE}"  # noqa: S608  # constants
-)
-_UNCHECKED = (
-    f"SELECT conname FROM pg_constraint JOIN pg_class ON pg_class.oid = conrelid WHERE NOT convalidated AND {_HERE}"  # noqa: S608  # constants
-)
 
 
 def lock_key(schema: str, purpose: str) -> int:

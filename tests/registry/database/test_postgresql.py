@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg
@@ -37,7 +38,7 @@ from embhub_registry.database import (
 from embhub_registry.database.dialects import POSTGRESQL, SQLITE, to_postgresql
 from embhub_registry.database.postgresql_address import has_password, parse_address, shown
 from embhub_registry.database.postgresql_errors import raise_translated
-from embhub_registry.operation import background_tasks, backup, checking, restoring
+from embhub_registry.operation import background_tasks, backup, checking, health, restoring
 from embhub_registry.operation import moving as operation
 from embhub_registry.operation.opening import open_folder
 from embhub_registry.storage import folder
@@ -52,10 +53,11 @@ NAME = "radboud/prostate-cspca"
 
 
 @pytest.fixture
-def database(postgresql: Server) -> Database:
+def database(postgresql: Server) -> Iterator[Database]:
     made = Database(postgresql.new_schema(), patience=5.0)
     schema.migrate(made)
-    return made
+    yield made
+    made.close()
 
 
 def test_values_are_numbered_and_texts_are_left_alone() -> None:
@@ -333,6 +335,11 @@ def test_two_folders_do_not_serve_one_database(postgresql: Server, tmp_path: Pat
             db.execute("SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory'")
         with made.alone("serve"), pytest.raises(DatabaseBusyError, match="another process has taken"):
             other.database.stay_alone()
+        with pytest.raises(DatabaseBusyError, match="another process has taken"), other.database.writing():
+            pass
+        assert health._look(other)["database"] == "cannot be written"
+        other.database.stay_alone()  # that one has ended
+        assert health._look(other)["database"] == "ok"
     made.close()
     other.close()
 

@@ -63,6 +63,8 @@ class _Loader(yaml.SafeLoader):
             raise YamlError(f"line {line}: a number must be finite")
         if isinstance(value, str) and any("\ud800" <= c <= "\udfff" for c in value):
             raise YamlError(f"line {line}: text with a lone surrogate")
+        if isinstance(value, str) and "\0" in value:
+            raise YamlError(f"line {line}: text with the character NUL")
         return value
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:

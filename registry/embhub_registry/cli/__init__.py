@@ -102,9 +102,13 @@ def refuse_password_in(parameter: str, address: str) -> None:
     Raises:
         click.UsageError: there is one.
     """
+    from embhub_registry.database.postgresql_address import has_password
+
     given = click.get_current_context().get_parameter_source(parameter)
     login = address.partition("://")[2].partition("/")[0].rpartition("@")[0]
-    if given is click.core.ParameterSource.COMMANDLINE and (":" in login or "password=" in address):
+    if given is click.core.ParameterSource.COMMANDLINE and (
+        ":" in login or "password=" in address or ("://" in address and has_password(address))
+    ):
         raise click.UsageError(
             "A password in an argument is seen by every user of this machine: give it by PGPASSWORD, ~/.pgpass or"
             f" EMBHUB_REGISTRY_{'DATABASE' if parameter == 'database' else 'MOVE_TO'}."

@@ -38,4 +38,6 @@ def command(registry: Registry, *, to: str, as_json: bool) -> None:
         f"from        {done['from']}   (not used any more)",
         f"to          {done['to']}",
     ]
+    if done["kept"]:
+        lines.append(f"kept        {' and '.join(done['kept'])}   (remove once `check` is clean; keep them together)")
     show(done, *lines, as_json=as_json)

@@ -24,6 +24,11 @@ class DatabaseBusyError(RegistryError):
     """Another writer held the database for too long; the call may be repeated."""
 
 
+def moved_meanwhile() -> DatabaseBusyError:
+    """What a command gets that opened the database before `move` left it."""
+    return DatabaseBusyError("the registry's database was moved meanwhile: nothing was stored", "run this again")
+
+
 class DatabaseUnavailableError(RegistryError):
     """The database server cannot be reached, or went away; the call may be repeated.
 

@@ -21,6 +21,8 @@ class Dialect:
     has_table = "SELECT 1 FROM sqlite_schema WHERE name = ?"
     strict = " STRICT"
     """What ends a definition of a table, so that columns hold what their types say."""
+    lower = "lower(?)"
+    """The bound value with the letters A to Z in lower case; others stay."""
     snapshot = "BEGIN"
     """What starts a transaction whose every statement sees the same moment."""
 
@@ -52,6 +54,7 @@ class PostgresqlDialect(Dialect):
     has_word_table = False
     has_table = "SELECT 1 FROM pg_tables WHERE schemaname = current_schema() AND tablename = ?"
     strict = ""
+    lower = 'lower(CAST(? AS TEXT) COLLATE "C")'
     snapshot = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 
     def json_object(self, key: str, value: str) -> str:
@@ -60,7 +63,8 @@ class PostgresqlDialect(Dialect):
 
     def json_text(self, column: str, *path: str) -> str:
         """See `Dialect`."""
-        return f"(CAST({column} AS JSON) #>> '{{{','.join(path)}}}')"
+        readable = f"replace({column}, '\\u0000', '\\ufffd')"  # escapes of JSON; it has text without NUL alone
+        return f"(CAST({readable} AS JSON) #>> '{{{','.join(path)}}}')"
 
     def contains(self, text: str) -> str:
         """See `Dialect`."""

@@ -20,7 +20,7 @@ from psycopg.rows import tuple_row
 from embhub.durable import sync
 from embhub.errors import RegistryError, UsageError
 from embhub_registry.database import schema
-from embhub_registry.database.connection import Database, StorageFullError
+from embhub_registry.database.connection import Connection, Database, StorageFullError
 from embhub_registry.database.dialects import to_postgresql
 from embhub_registry.database.postgresql_errors import raise_translated
 from embhub_registry.database.sqlite import SqliteConnection, SqliteDatabase
@@ -102,6 +102,7 @@ def to_server(source: SqliteDatabase, target: Database) -> dict[str, Content]:
                 f"{target.name} is not empty, it has a table {present[0]}: nothing was changed",
                 "choose another database, or a schema of its own by ?options=-csearch_path%3DNAME",
             )
+        stay_idle(there)
         schema.build(there)
         raw: psycopg.Connection[Any] = getattr(there, "raw")()  # noqa: B009  # the interface has no word for it
         try:
@@ -147,6 +148,8 @@ def dump(raw: psycopg.Connection[Any], path: Path) -> dict[str, Content]:
                 done = _fill_file(target.connection(), raw)
             target.connection().execute("PRAGMA journal_mode = DELETE")  # one file, without a log beside it
         sync(partial)
+        remove_logs(path)  # SQLite would replay one that an earlier file of this name left
+        sync(path.parent)
         partial.replace(path)
         sync(path.parent)
     except OSError as error:
@@ -223,9 +226,34 @@ def _table(here: SqliteConnection, name: str) -> Table:
     return Table(name, tuple(row["name"] for row in rows), tuple(key))
 
 
-def _remove(path: Path) -> None:
-    for end in ("", "-wal", "-shm", "-journal"):
+def stay_idle(db: Connection) -> None:
+    """Let this transaction wait for as long as it takes: the server would end it, and let others write."""
+    db.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
+
+
+def mark_left(db: Connection) -> None:
+    """Keep every later transaction out of this schema, also of commands that opened it before (`postgresql` looks)."""
+    db.execute("CREATE TABLE moved_away (moved TEXT)")
+
+
+def keep_log(source: SqliteDatabase) -> bool:
+    """Before the file is left: fold its write-ahead log into it; whether that log is still needed.
+
+    Others who read an earlier moment keep it in use.
+    """
+    busy = source.connection().execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+    return bool(busy)
+
+
+def remove_logs(path: Path) -> None:
+    """Remove what SQLite kept beside a file of this name."""
+    for end in ("-wal", "-shm", "-journal"):
         path.with_name(path.name + end).unlink(missing_ok=True)
+
+
+def _remove(path: Path) -> None:
+    path.unlink(missing_ok=True)
+    remove_logs(path)
 
 
 _IDENTITIES = (

@@ -19,11 +19,11 @@ import psycopg
 from psycopg.pq import TransactionStatus
 
 from embhub.errors import ConfigError
-from embhub_registry.database import moving, postgresql_values
-from embhub_registry.database.connection import Database, DatabaseBusyError
+from embhub_registry.database import moving, postgresql_problems, postgresql_values
+from embhub_registry.database.connection import Database, moved_meanwhile
 from embhub_registry.database.dialects import POSTGRESQL, to_postgresql
 from embhub_registry.database.postgresql_address import parse_address, shown
-from embhub_registry.database.postgresql_errors import raise_translated, unavailable
+from embhub_registry.database.postgresql_errors import raise_translated, taken, unavailable
 
 OLDEST = 150_000  # the first version of the server that is tried here
 _REST = 1.0  # seconds in which nobody tries again to reach a server that could not be reached
@@ -82,13 +82,21 @@ class PostgresqlConnection:
         return self._raw
 
     def begin(self, patience: float, key: int) -> None:
-        """Start a transaction and wait until no other writer is left."""
+        """Start a transaction and wait until no other writer is left.
+
+        What the server's operator chose as the usual isolation does not count: after the lock is taken, each statement
+        has to see all that was committed before it.
+        """
         text = (
-            f"BEGIN; SET LOCAL lock_timeout = {max(1, round(patience * 1000))};"
-            f" SELECT pg_catalog.pg_advisory_xact_lock({key})"
+            f"BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL lock_timeout = {max(1, round(patience * 1000))};"
+            f" SELECT pg_catalog.pg_advisory_xact_lock({key}); {_LEFT}"
         )
         try:
-            self._tried(lambda raw: raw.execute(text, prepare=False))
+            cursor = self._tried(lambda raw: raw.execute(text, prepare=False))
+            while cursor.nextset():
+                pass
+            if (cursor.fetchone() or (None,))[0] is not None:
+                raise moved_meanwhile()
         except BaseException:
             self.roll_back()
             raise
@@ -167,6 +175,7 @@ class PostgresqlDatabase(Database):
         self._key: int | None = None
         self._alone_key = 0
         self._holder: Raw | None = None
+        self._is_taken = False  # another process has the lock that `alone` took here
 
     def connection(self) -> PostgresqlConnection:
         """See `Database`; it is opened at the first statement."""
@@ -193,9 +202,13 @@ class PostgresqlDatabase(Database):
         except psycopg.OperationalError as error:
             self._rests = time.monotonic() + _REST
             raise unavailable(str(error)) from error
-        postgresql_values.adapt(raw)
-        raw.prepared_max = 256
-        self._settle(raw)
+        try:
+            postgresql_values.adapt(raw)
+            raw.prepared_max = 256
+            self._settle(raw)
+        except psycopg.Error as error:  # it went away meanwhile
+            raw.close()
+            raise_translated(error)
         return raw
 
     def _settle(self, raw: Raw) -> None:
@@ -217,6 +230,8 @@ class PostgresqlDatabase(Database):
     @contextmanager
     def writing(self, *, patience: float | None = None) -> Iterator[PostgresqlConnection]:
         """See `Database`: writers take turns by an advisory lock that ends with the transaction."""
+        if self._is_taken:
+            raise taken()
         connection = self.connection()
         connection.raw()
         assert self._key is not None  # noqa: S101  # known since the first connection
@@ -244,6 +259,7 @@ class PostgresqlDatabase(Database):
         """
         raw = self.connect()
         try:
+            raw.execute("SET idle_in_transaction_session_timeout = 0")  # what is read is written in between
             raw.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
             return moving.dump(raw, path)
         except psycopg.Error as error:
@@ -254,15 +270,7 @@ class PostgresqlDatabase(Database):
 
     def problems(self) -> list[str]:
         """Indexes and constraints that the server holds for invalid, and rows that cannot be read."""
-        db = self.connection()
-        found = [f"index {row[0]} is invalid: REINDEX it" for row in db.execute(_INVALID_INDEXES)]
-        found += [f"constraint {row[0]} was never checked: VALIDATE it" for row in db.execute(_UNCHECKED)]
-        for (table,) in db.execute("SELECT tablename FROM pg_tables WHERE schemaname = current_schema() ORDER BY 1"):
-            try:
-                db.execute(f'SELECT count(CAST(read.* AS TEXT)) FROM "{table}" AS read')  # noqa: S608  # the catalogue's own name
-            except psycopg.Error as error:
-                found.append(f"database: {table}: {error}")
-        return found
+        return postgresql_problems.find(self.connection())
 
     @contextmanager
     def alone(self, purpose: str) -> Iterator[None]:
@@ -279,28 +287,31 @@ class PostgresqlDatabase(Database):
         try:
             yield
         finally:
-            holder, self._holder = self._holder, None
+            holder, self._holder, self._is_taken = self._holder, None, False
             with suppress(psycopg.Error):
                 holder.close()
 
     def stay_alone(self) -> None:
-        """See `Database`."""
+        """See `Database`. While another process has it, nothing is written here."""
         if self._holder is None:
             return
         try:
             self._holder.execute("SELECT 1")
         except psycopg.Error:
             again = self._lock_alone()
+            self._is_taken = again is None
             if again is None:
-                raise DatabaseBusyError(
-                    "another process has taken this registry's database", "stop one of the two"
-                ) from None
+                raise taken() from None
             self._holder = again
 
     def _lock_alone(self) -> Raw | None:
         """A connection that holds the lock; None where another one does."""
         raw = self.connect()
-        row = raw.execute("SELECT pg_try_advisory_lock($1)", (self._alone_key,)).fetchone()
+        try:
+            row = raw.execute("SELECT pg_try_advisory_lock($1)", (self._alone_key,)).fetchone()
+        except psycopg.Error as error:
+            raw.close()
+            raise_translated(error)
         if row is not None and row[0]:
             return raw
         raw.close()
@@ -314,13 +325,7 @@ class PostgresqlDatabase(Database):
         self._local = threading.local()
 
 
-_HERE = "relnamespace = CAST(current_schema() AS regnamespace)"
-_INVALID_INDEXES = (
-    f"SELECT relname FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid WHERE NOT indisvalid AND {_HERE}"  # noqa: S608  # constants
-)
-_UNCHECKED = (
-    f"SELECT conname FROM pg_constraint JOIN pg_class ON pg_class.oid = conrelid WHERE NOT convalidated AND {_HERE}"  # noqa: S608  # constants
-)
+_LEFT = "SELECT to_regclass(quote_ident(current_schema()) || '.moved_away')"  # what `moving.mark_left` made
 
 
 def lock_key(schema: str, purpose: str) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from typing import Any
+from urllib.parse import unquote
 
 from embhub.errors import ConfigError
 
@@ -22,7 +23,11 @@ def parse_address(address: str) -> dict[str, Any]:
     import psycopg  # an extra
 
     try:
-        return {**DEFAULTS, **psycopg.conninfo.conninfo_to_dict(address)}
+        asked = psycopg.conninfo.conninfo_to_dict(address)
+        named = psycopg.conninfo.conninfo_to_dict(shown(address))
+        if named != {name: value for name, value in asked.items() if name not in _SECRETS}:
+            raise psycopg.ProgrammingError  # a part of the password would be shown
+        return {**DEFAULTS, **asked}
     except psycopg.Error:
         raise ConfigError(
             "the database's address cannot be read", "give one such as postgresql://user@host/embhub; see the libpq's"
@@ -30,16 +35,18 @@ def parse_address(address: str) -> dict[str, Any]:
         ) from None  # fmt: skip
 
 
-_PASSWORD = re.compile(r"(?<=[?&])(password|sslpassword)=[^&]*&?", re.IGNORECASE)
+_SECRETS = {"password", "sslpassword"}
+_OPTION = re.compile(r"(?<=[?&])([^=&]*)=[^&]*&?")
 
 
 def shown(address: str) -> str:
     """The address without its password, as messages and the noted file have it."""
     start, _, rest = address.partition("://")
-    middle = re.match(r"[^/?]*", rest)
+    middle = re.match(r"[^/]*", rest)
     login, at, host = (middle[0] if middle else "").rpartition("@")
-    rest = _PASSWORD.sub("", rest[len(middle[0]) if middle else 0 :]).rstrip("?&")
-    return f"{start}://{login.partition(':')[0]}{at}{host}{rest}"
+    after = f"{host}{rest[len(middle[0]) if middle else 0 :]}"
+    after = _OPTION.sub(lambda found: "" if unquote(found[1]).lower() in _SECRETS else found[0], after)
+    return f"{start}://{login.partition(':')[0]}{at}{after.rstrip('?&')}"
 
 
 def has_password(address: str) -> bool:

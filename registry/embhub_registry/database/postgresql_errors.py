@@ -19,6 +19,11 @@ def unavailable(detail: str) -> DatabaseUnavailableError:
     )
 
 
+def taken() -> DatabaseBusyError:
+    """Another process has the lock that one process at a time may hold."""
+    return DatabaseBusyError("another process has taken this registry's database", "stop one of the two")
+
+
 def raise_translated(error: psycopg.Error) -> NoReturn:
     """Raise an error of the driver as ours; a constraint that fails stays what it is."""
     state = error.sqlstate or ""

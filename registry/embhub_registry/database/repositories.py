@@ -110,14 +110,14 @@ def find_by_id(db: Connection, repository_id: int) -> Repository | None:
 
 def find_in_any_case(db: Connection, namespace: str, name: str) -> Repository | None:
     """The repository whose name differs from this one by case at most, or None; an index holds the lower case."""
-    statement = f"SELECT {_COLUMNS} FROM repository WHERE namespace = ? AND lower(name) = lower(?)"  # noqa: S608  # put together from constants; values are bound
+    statement = f"SELECT {_COLUMNS} FROM repository WHERE namespace = ? AND lower(name) = {db.dialect.lower}"  # noqa: S608  # put together from constants; values are bound
     row = db.execute(statement, (namespace, name)).fetchone()
     return None if row is None else _repository(row)
 
 
 def find_visibility(db: Connection, namespace: str, name: str) -> bool | None:
     """Whether the repository of this name, in any case, is private, None where there is none; no more of it is read."""
-    statement = "SELECT private FROM repository WHERE namespace = ? AND lower(name) = lower(?)"
+    statement = f"SELECT private FROM repository WHERE namespace = ? AND lower(name) = {db.dialect.lower}"  # noqa: S608  # as above
     row = db.execute(statement, (namespace, name)).fetchone()
     return None if row is None else bool(row[0])
 
@@ -191,7 +191,7 @@ def describe(db: Connection, repository_id: int, summary: Mapping[str, Any], *, 
 
 def tags_of(db: Connection, repository_id: int) -> list[str]:
     """The tags by name."""
-    statement = "SELECT value FROM label WHERE repository_id = ? AND kind = 'tag'"
+    statement = "SELECT value FROM label WHERE repository_id = ? AND kind = 'tag' ORDER BY value"
     return [row[0] for row in db.execute(statement, (repository_id,))]
 
 

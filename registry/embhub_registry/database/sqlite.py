@@ -6,14 +6,20 @@ import os
 import sqlite3
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from pathlib import Path
 
 from embhub.durable import sync
 from embhub.errors import ConfigError
 from embhub_registry.database import wording
-from embhub_registry.database.connection import Connection, Database, DatabaseBusyError, StorageFullError
+from embhub_registry.database.connection import (
+    Connection,
+    Database,
+    DatabaseBusyError,
+    StorageFullError,
+    moved_meanwhile,
+)
 from embhub_registry.database.dialects import SQLITE
 
 DatabaseError = sqlite3.DatabaseError
@@ -37,6 +43,7 @@ class SqliteDatabase(Database):
     def __init__(self, place: Path | str, *, patience: float = 10.0) -> None:
         self.path = Path(place)
         self.name = str(self.path)
+        self.is_left: Callable[[], bool] = lambda: False  # whether `move` has left this file; its registry says how
         self._patience = patience
         self._local = threading.local()
         self._all: list[SqliteConnection] = []
@@ -51,6 +58,8 @@ class SqliteDatabase(Database):
         found: SqliteConnection | None = getattr(self._local, "connection", None)
         if found is not None:
             return found
+        if self.is_left():
+            raise moved_meanwhile()  # a new, empty file would be made
         try:
             self._keep_to_owner()
             opened = sqlite3.connect(
@@ -106,6 +115,8 @@ class SqliteDatabase(Database):
         with translated():
             self._begin(connection, patience)
             try:
+                if self.is_left():
+                    raise moved_meanwhile()
                 yield connection
                 connection.execute("COMMIT")
             except BaseException:

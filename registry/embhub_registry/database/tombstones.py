@@ -38,7 +38,8 @@ def add(
 def find(db: Connection, namespace: str, name: str) -> Tombstone | None:
     """What was deleted under this name, or one that differs from it by case alone; None where nothing was."""
     row = db.execute(
-        "SELECT * FROM tombstone WHERE namespace = ? AND lower(name) = lower(?)", (namespace, name)
+        f"SELECT * FROM tombstone WHERE namespace = ? AND lower(name) = {db.dialect.lower}",  # noqa: S608  # a constant
+        (namespace, name),
     ).fetchone()
     return None if row is None else _tombstone(row)
 

@@ -58,16 +58,22 @@ def write(app: Starlette, registry: Registry) -> None:
         for turn in turns:
             try:
                 turn()
-            except (EmbhubError, OSError) as error:
-                log("error", "upkeep failed", reason=str(error))
+            except Exception as error:  # noqa: BLE001  # whatever it is, upkeep goes on
+                _failed(error)
+
+
+def _failed(error: Exception) -> None:
+    """One line in the process's log: an error that nobody foresaw has its type in it."""
+    known = isinstance(error, (EmbhubError, OSError))
+    log("error", "upkeep failed", reason=str(error) if known else f"{type(error).__name__}: {error}")
 
 
 def log_head(registry: Registry) -> None:
     """The audit log's head in the process's log: where that is sent elsewhere, a rewritten audit log shows."""
     try:
         head = registry.audit_log.head()
-    except EmbhubError as error:  # the database's server is away: the next turn logs it
-        log("error", "upkeep failed", reason=str(error))
+    except Exception as error:  # noqa: BLE001  # the database's server is away, say: the next turn logs it
+        _failed(error)
         return
     log("info", "audit log head", head=f"{head.number}:{head.digest}")
 
@@ -88,8 +94,8 @@ def _sweep(registry: Registry) -> None:
     try:
         with acting(Actor("server", "server")):
             sweeping.sweep(registry)
-    except (EmbhubError, OSError) as error:
-        log("error", "upkeep failed", reason=str(error))
+    except Exception as error:  # noqa: BLE001  # the next turn tries again
+        _failed(error)
 
 
 async def _ask_witnesses(registry: Registry) -> None:
@@ -98,5 +104,5 @@ async def _ask_witnesses(registry: Registry) -> None:
         await asyncio.sleep(SECONDS)
         try:
             await run_in_threadpool(log_witnesses.ask_all, registry)
-        except (EmbhubError, OSError) as error:
-            log("error", "upkeep failed", reason=str(error))
+        except Exception as error:  # noqa: BLE001  # the next turn tries again
+            _failed(error)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from embhub.durable import sync
 from embhub.errors import UsageError
 from embhub_registry.database import Database, accounts, is_server
 from embhub_registry.database.clock import stamp
@@ -14,6 +15,7 @@ from embhub_registry.storage.folder import MOVED, Registry
 if TYPE_CHECKING:
     from embhub_registry.database.moving import Content
     from embhub_registry.database.postgresql import PostgresqlDatabase
+    from embhub_registry.database.sqlite import SqliteDatabase
 
 KEPT = "registry.db.moved"
 HERE = "sqlite"
@@ -34,7 +36,7 @@ def move(registry: Registry, to: str) -> dict[str, Any]:
     from embhub_registry.database.postgresql import PostgresqlDatabase
     from embhub_registry.database.sqlite import SqliteDatabase
 
-    source, folder = registry.database, registry.folder
+    source, folder, kept = registry.database, registry.folder, [KEPT]
     with registry.alone("move"):
         if to == HERE:
             if not isinstance(source, PostgresqlDatabase):
@@ -54,21 +56,44 @@ def move(registry: Registry, to: str) -> dict[str, Any]:
                     database_place.note(folder, to)
             finally:
                 target.close()
-            source.close()
-            source.path.rename(folder / KEPT)
-    moved = Registry(folder)
+            kept = _leave_file(source, folder)
+    moved = Registry(folder, database=None if to == HERE else to)  # with its password, where it has one
     try:
         rows = sum(content.rows for content in done.values())
         moved.audit_log.write("moved", before=source.name, now=moved.database.name, tables=len(done), rows=rows)
         contents = {name: {"rows": content.rows, "sha256": content.digest} for name, content in done.items()}
-        return {"from": source.name, "to": moved.database.name, "rows": rows, "tables": contents}
+        return {
+            "from": source.name, "to": moved.database.name, "rows": rows, "tables": contents,
+            "kept": [] if to == HERE else kept,
+        }  # fmt: skip
     finally:
         moved.close()
 
 
+def _leave_file(source: SqliteDatabase, folder: Path) -> list[str]:
+    """Rename the file, with its write-ahead log where somebody still reads from it; the names that they have now."""
+    from embhub_registry.database import moving
+
+    log_is_needed = moving.keep_log(source)
+    source.close()
+    source.path.rename(folder / KEPT)
+    kept = [KEPT]
+    log = source.path.with_name(f"{source.path.name}-wal")
+    if log_is_needed and log.exists():
+        log.rename(folder / f"{KEPT}-wal")
+        kept.append(f"{KEPT}-wal")
+    moving.remove_logs(source.path)
+    sync(folder)
+    return kept
+
+
 def _bring_back(source: PostgresqlDatabase, folder: Path) -> dict[str, Content]:
-    with source.writing() as db:  # others wait: what is copied is the last word
+    from embhub_registry.database import moving
+
+    with source.writing() as db:  # others wait, and are refused then: what is copied is the last word
+        moving.stay_idle(db)
         done = source.dump(folder / database_place.FILE)
-        database_place.note(folder, None)
         accounts.write_setting(db, MOVED, stamp())
+        moving.mark_left(db)
+    database_place.note(folder, None)  # before that commit the server may still be written
     return done

@@ -7,8 +7,9 @@ from pathlib import Path
 
 from embhub.durable import sync
 from embhub.errors import ConfigError
-from embhub_registry.database import is_server
+from embhub_registry.database import Database, is_server
 from embhub_registry.database.postgresql_address import shown
+from embhub_registry.database.sqlite import SqliteDatabase
 
 FILE = "registry.db"
 NOTED = "database"
@@ -58,6 +59,21 @@ def find(folder: Path, asked: str | None = None) -> Path | str:
     if (folder / FILE).exists():
         hint = f"leave --database out, or `embhub-registry --dir {folder} move --to` that server"
         if asked is None:
-            hint = f"`move` was interrupted: remove {folder / NOTED} to stay here, or rename {FILE} to use the server"
+            hint = (
+                f"`move` was interrupted: rename {FILE} to use the server; if its database says that it was moved,"
+                f" name the file {FILE} again and remove {folder / NOTED}"
+            )
         raise ConfigError(f"{folder} has a database of its own, {FILE}, beside the one on a server", hint)
     return address
+
+
+def open_database(folder: Path, asked: str | None = None) -> Database:
+    """The database that `find` finds. A file refuses writers from the moment that `move` has left it.
+
+    Raises:
+        ConfigError: as `find`.
+    """
+    database = Database(find(folder, asked))
+    if isinstance(database, SqliteDatabase):
+        database.is_left = (folder / NOTED).exists
+    return database

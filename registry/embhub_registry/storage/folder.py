@@ -44,7 +44,7 @@ class Registry:
     def __init__(self, folder: Path, *, online_keys: Path | None = None, database: str | None = None) -> None:
         self.folder = folder
         self._online_keys = online_keys
-        self.database = Database(database_place.find(folder, database))
+        self.database = database_place.open_database(folder, database)
         self.sequencer = Sequencer(self.database)
         self.audit_log = AuditLog(folder / "audit.jsonl", self.database)
         self.storing = SharedLock()  # commits hold it from a blob's write until it is named; who removes bytes, alone
@@ -247,6 +247,8 @@ def create(
                 log=places.make_log_keys(origin_of(url)),
             )  # fmt: skip
             with registry.database.writing() as db:
+                if accounts.read_setting(db, "created"):  # another `init` was faster
+                    raise _is_taken(registry.database)
                 place.write(db)
                 values = {"name": name, "url": url, "audit": audit, "created": stamp(), COLLECTED: "yes"}
                 values |= {ONLINE_KEYS: str(online_keys or "")} | root_settings(root)
@@ -279,12 +281,16 @@ def _check_empty(folder: Path, address: str) -> None:
     database = Database(database_place.find(folder, address))
     try:
         if not schema.is_empty(database):
-            raise UsageError(
-                f"{database.name} holds a registry already: nothing was changed",
-                "choose another database, or a schema of its own by ?options=-csearch_path%3DNAME",
-            )
+            raise _is_taken(database)
     finally:
         database.close()
+
+
+def _is_taken(database: Database) -> UsageError:
+    return UsageError(
+        f"{database.name} holds a registry already: nothing was changed",
+        "choose another database, or a schema of its own by ?options=-csearch_path%3DNAME",
+    )
 
 
 def current_advisories(registry: Registry, keyring: Keyring) -> dsse.Envelope | None:

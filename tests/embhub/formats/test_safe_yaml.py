@@ -14,14 +14,11 @@ from hypothesis import strategies as st
 from embhub.formats import safe_yaml
 from embhub.formats.safe_yaml import YamlError
 
+texts = st.text(st.characters(codec="utf-8", exclude_characters="\0"))
 scalars = (
-    st.none()
-    | st.booleans()
-    | st.integers(-(10**15), 10**15)
-    | st.floats(-1e6, 1e6).map(lambda x: round(x, 3))
-    | st.text()
+    st.none() | st.booleans() | st.integers(-(10**15), 10**15) | st.floats(-1e6, 1e6).map(lambda x: round(x, 3)) | texts
 )
-documents = st.recursive(scalars, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=20)
+documents = st.recursive(scalars, lambda inner: st.lists(inner) | st.dictionaries(texts, inner), max_leaves=20)
 
 
 @given(documents)
@@ -82,6 +79,8 @@ def test_what_looks_like_text_stays_text(text: str) -> None:
         ("!!merge m: {b: 1}", "plain text"),
         ('a: "\\ud800"', "surrogate"),
         ('"\\udfff": 1', "surrogate"),
+        ('a: "b\\0c"', "NUL"),
+        ('"\\0": 1', "NUL"),
     ],
 )
 def test_what_is_refused(text: str, problem: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import signal
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg
@@ -18,6 +20,9 @@ from hypothesis import strategies as st
 
 from embhub.errors import ConfigError, RegistryError, UsageError
 from embhub.release.files import EMBEDDING
+from embhub.site import keys
+from embhub.trust import root_keys
+from embhub_registry import app as application
 from embhub_registry.database import (
     Database,
     DatabaseBusyError,
@@ -28,11 +33,12 @@ from embhub_registry.database import (
     repositories,
     schema,
     search,
+    tombstones,
 )
 from embhub_registry.database.dialects import POSTGRESQL, SQLITE, to_postgresql
 from embhub_registry.database.postgresql_address import has_password, parse_address, shown
 from embhub_registry.database.postgresql_errors import raise_translated
-from embhub_registry.operation import backup, checking, restoring
+from embhub_registry.operation import background_tasks, backup, checking, health, restoring
 from embhub_registry.operation import moving as operation
 from embhub_registry.operation.opening import open_folder
 from embhub_registry.storage import folder
@@ -47,10 +53,11 @@ NAME = "radboud/prostate-cspca"
 
 
 @pytest.fixture
-def database(postgresql: Server) -> Database:
+def database(postgresql: Server) -> Iterator[Database]:
     made = Database(postgresql.new_schema(), patience=5.0)
     schema.migrate(made)
-    return made
+    yield made
+    made.close()
 
 
 def test_values_are_numbered_and_texts_are_left_alone() -> None:
@@ -143,6 +150,61 @@ def test_a_writer_that_waits_too_long_is_told_so(database: Database) -> None:
     assert len(seen) == 1 and accounts.read_setting(database.connection(), "b") is None
 
 
+@pytest.mark.parametrize("isolation", ["repeatable read", "serializable"])
+def test_writers_take_turns_whatever_isolation_is_usual(postgresql: Server, isolation: str) -> None:
+    made = Database(f"{postgresql.new_schema()}%20-cdefault_transaction_isolation%3D{isolation.replace(' ', '%5C%20')}")
+    schema.migrate(made)
+    assert made.connection().execute("SHOW default_transaction_isolation").fetchone()[0] == isolation
+    with made.writing() as db:
+        accounts.write_setting(db, "number", "0")
+        thread = threading.Thread(target=_count, args=(made,))
+        thread.start()
+        time.sleep(0.1)  # it has its transaction by now, and waits for the lock
+        accounts.write_setting(db, "number", "1")
+    thread.join()
+    assert accounts.read_setting(made.connection(), "number") == "2"
+    made.close()
+
+
+def _count(database: Database) -> None:
+    with database.writing() as db:
+        accounts.write_setting(db, "number", str(int(accounts.read_setting(db, "number") or 0) + 1))
+
+
+def test_nul_in_a_summary_stops_no_list(database: Database) -> None:
+    """Earlier releases stored it; JSON has it as an escape, and PostgreSQL no text with it."""
+    with database.writing() as db:
+        accounts.add_namespace(db, "radboud", now=DAY)
+        known = repositories.add(db, "radboud", "one", private=False, now=DAY)
+        summary = '{"note": "a\\u0000b", "release": {"site_total": {"note": "c\\u0000d", "n": 1}}}'
+        db.execute("UPDATE repository SET summary = ? WHERE id = ?", (summary, known))
+    found = repositories.site_totals(database.connection(), "radboud")
+    assert found == [{"note": "c\ufffdd", "n": 1}]
+
+
+def test_names_in_any_case_whatever_letters_a_database_has(postgresql: Server) -> None:
+    """In Turkish the lower case of I is another letter than i."""
+    with postgresql.connect() as db:
+        db.execute(
+            "CREATE DATABASE turkish ENCODING 'UTF8' LOCALE_PROVIDER icu ICU_LOCALE 'tr-TR' LOCALE 'C.UTF-8'"
+            " TEMPLATE template0"
+        )
+    made = Database(postgresql.address.replace("/embhub?", "/turkish?"))
+    schema.migrate(made)
+    with made.writing() as writing:
+        accounts.add_namespace(writing, "radboud", now=DAY)
+        known = repositories.add(writing, "radboud", "PI-CAI", private=False, now=DAY)
+        repositories.describe(writing, known, {}, tags=["b", "a", "c"], text="")
+        tombstones.add(writing, "radboud", "LIDC", private=False, reason="x", author="y", now=DAY, releases=[])
+    reading = made.connection()
+    for name in ("PI-CAI", "pi-cai"):
+        assert repositories.find_in_any_case(reading, "radboud", name) is not None
+        assert repositories.find_visibility(reading, "radboud", name) is False
+    assert tombstones.find(reading, "radboud", "LIDC") is not None
+    assert repositories.tags_of(reading, known) == ["a", "b", "c"]
+    made.close()
+
+
 def test_a_connection_that_is_cut_in_a_transaction(database: Database, postgresql: Server) -> None:
     with pytest.raises(DatabaseUnavailableError), database.writing() as db:
         accounts.write_setting(db, "a", "1")
@@ -209,21 +271,31 @@ def test_what_a_server_says_is_told_in_our_words(state: str, kind: type[Exceptio
         raise_translated(psycopg.errors.lookup(state)("x"))
 
 
-@given(st.text(st.characters(codec="utf-8", exclude_characters="@/?&#: \0"), min_size=1, max_size=20))
+@given(st.text(st.characters(codec="utf-8", exclude_characters="@/&#:%= \0"), min_size=1, max_size=20))
 def test_a_password_is_never_shown(secret: str) -> None:
     plain = "postgresql://anna@db.example.org,other:5433/embhub?sslmode=require"
     for address in (
         f"postgresql://anna:{secret}@db.example.org,other:5433/embhub?sslmode=require",
         f"postgresql://anna@db.example.org,other:5433/embhub?password={secret}&sslmode=require",
         f"postgresql://anna@db.example.org,other:5433/embhub?sslmode=require&password={secret}",
+        f"postgresql://anna@db.example.org,other:5433/embhub?sslmode=require&pass%77ord={secret}",
     ):
         assert shown(address) == plain and has_password(address)
+        assert parse_address(address)["password"] == secret
+    assert shown(f"postgresql://db.example.org?password={secret}") == "postgresql://db.example.org"
     assert shown(plain) == plain and not has_password(plain)
 
 
 def test_an_address_that_cannot_be_read_is_not_repeated() -> None:
     with pytest.raises(ConfigError) as refused:
         parse_address("postgresql://anna:secret@host/x?nonsense=1")
+    assert "secret" not in f"{refused.value.message}{refused.value.hint}"
+
+
+def test_an_address_whose_password_would_be_shown_in_part_is_refused() -> None:
+    """The driver ends the account at the first `@`, and a host may have one."""
+    with pytest.raises(ConfigError) as refused:
+        parse_address("postgresql://anna:first@secret@db.example.org/x")
     assert "secret" not in f"{refused.value.message}{refused.value.hint}"
 
 
@@ -263,8 +335,54 @@ def test_two_folders_do_not_serve_one_database(postgresql: Server, tmp_path: Pat
             db.execute("SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory'")
         with made.alone("serve"), pytest.raises(DatabaseBusyError, match="another process has taken"):
             other.database.stay_alone()
+        with pytest.raises(DatabaseBusyError, match="another process has taken"), other.database.writing():
+            pass
+        assert health._look(other)["database"] == "cannot be written"
+        other.database.stay_alone()  # that one has ended
+        assert health._look(other)["database"] == "ok"
     made.close()
     other.close()
+
+
+def test_of_two_that_begin_in_one_schema_one_is_refused(
+    postgresql: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both have found it empty. With a root that is kept elsewhere nothing else would collide."""
+    address = postgresql.new_schema()
+    root = root_keys.one_key(keys.generate("root", folder=tmp_path).public)
+    monkeypatch.setattr(folder, "_check_empty", lambda place, asked: None)
+    words = {"audit": "optional", "root": root, "database": address}
+    made = folder.create(tmp_path / "a", name="A", url="http://127.0.0.1:1", **words)  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="holds a registry already"):
+        folder.create(tmp_path / "b", name="B", url="http://127.0.0.1:2", **words)  # type: ignore[arg-type]
+    assert made.setting("name") == "A" and not (tmp_path / "b/database").exists()
+    made.close()
+
+
+def test_upkeep_goes_on_whatever_fails(
+    postgresql: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A table is away for a while, which no error of ours stands for."""
+    made = folder.create(tmp_path / "a", name="A", url="http://127.0.0.1:1", audit="optional",
+                         database=postgresql.new_schema())  # fmt: skip
+    monkeypatch.setattr(background_tasks, "SECONDS", 0.02)
+    turns: list[object] = []
+    write = background_tasks.write
+    monkeypatch.setattr(background_tasks, "write", lambda app, registry: turns.append(write(app, registry)))
+
+    async def serve() -> None:
+        async with background_tasks.lifespan(application.build(made)):
+            with made.database.writing() as db:
+                db.execute("ALTER TABLE session RENAME TO elsewhere")
+            before = len(turns)
+            while len(turns) < before + 3:
+                await asyncio.sleep(0.02)
+            with made.database.writing() as db:
+                db.execute("ALTER TABLE elsewhere RENAME TO session")
+
+    asyncio.run(asyncio.wait_for(serve(), 20))
+    assert "UndefinedTable" in capfd.readouterr().err
+    made.close()
 
 
 def test_a_server_that_goes_away_and_comes_back(postgresql: Server, tmp_path: Path) -> None:

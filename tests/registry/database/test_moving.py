@@ -1,0 +1,152 @@
+"""Commands that opened a registry before `move` left its database, and what lies beside the file."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from embhub_registry.database import DatabaseBusyError, accounts, moving
+from embhub_registry.database.postgresql import PostgresqlDatabase
+from embhub_registry.operation import administration
+from embhub_registry.operation import moving as operation
+from embhub_registry.operation.opening import open_folder
+from embhub_registry.storage import database_place, folder
+from embhub_registry.storage.folder import Registry
+from tests.support.postgres import Server
+
+URL = "http://127.0.0.1:9"
+Open = Callable[[], Registry]
+
+
+@pytest.fixture
+def opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Open]:
+    """Opens one registry as many times as it is called, each as another command would; made in a folder."""
+    monkeypatch.setattr("embhub_registry.storage.database_place.choose", lambda folder, asked: asked)
+    folder.create(tmp_path / "r", name="T", url=URL, audit="optional").close()
+    made: list[Registry] = []
+
+    def open_() -> Registry:
+        made.append(open_folder(tmp_path / "r"))
+        return made[-1]
+
+    yield open_
+    for registry in made:
+        registry.close()
+
+
+def add(registry: Registry, name: str) -> None:
+    administration.add_user(registry, name, namespace="radboud", role="publisher")
+
+
+def users(registry: Registry) -> set[str]:
+    return {str(row[0]) for row in accounts.list_users(registry.database.connection())}
+
+
+def waits_for_its_turn(registry: Registry, name: str) -> tuple[threading.Thread, list[str]]:
+    """A command that begins now, in a thread, and what became of it."""
+    said: list[str] = []
+
+    def run() -> None:
+        try:
+            add(registry, name)
+            said.append("stored")
+        except DatabaseBusyError as error:
+            said.append(error.message)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    return thread, said
+
+
+def test_a_command_that_waited_is_refused_by_the_file_that_was_left(
+    opened: Open, postgresql: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mover, late = opened(), opened()
+    late.database.connection()
+    waiting = []
+    original = moving.to_server
+
+    def to_server(*both: object) -> object:
+        waiting.append(waits_for_its_turn(late, "bert"))
+        time.sleep(0.2)
+        return original(*both)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(moving, "to_server", to_server)
+    operation.move(mover, postgresql.new_schema())
+    thread, said = waiting[0]
+    thread.join()
+    assert len(said) == 1 and "was moved meanwhile" in said[0]
+    with pytest.raises(DatabaseBusyError, match="was moved meanwhile"):  # in a thread without a connection yet
+        late.close()
+        late.database.connection()
+    assert not (late.folder / "registry.db").exists(), "no empty file was made"
+    assert "bert" not in users(opened())
+
+
+def test_a_command_that_waited_is_refused_by_the_server_that_was_left(
+    opened: Open, postgresql: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the server ends transactions that are idle sooner than the copy is written."""
+    first = opened()
+    operation.move(first, postgresql.new_schema())
+    mover, late = opened(), opened()
+    late.database.connection().execute("SELECT 1")
+    settle, dump = PostgresqlDatabase._settle, PostgresqlDatabase.dump
+    waiting = []
+
+    def impatient(self: PostgresqlDatabase, raw: psycopg.Connection[object]) -> None:
+        settle(self, raw)
+        raw.execute("SET idle_in_transaction_session_timeout = '200ms'")
+
+    def slow(self: PostgresqlDatabase, path: Path) -> object:
+        done = dump(self, path)
+        waiting.append(waits_for_its_turn(late, "carl"))
+        time.sleep(0.5)
+        assert database_place.noted(mover.folder), "the note is changed once the server refuses writers"
+        return done
+
+    mover.database.close()
+    monkeypatch.setattr(PostgresqlDatabase, "_settle", impatient)
+    monkeypatch.setattr(PostgresqlDatabase, "dump", slow)
+    operation.move(mover, "sqlite")
+    thread, said = waiting[0]
+    thread.join()
+    assert len(said) == 1 and "was moved meanwhile" in said[0]
+    assert isinstance(mover.database, PostgresqlDatabase) and "carl" not in users(late)
+    here = opened()
+    assert not isinstance(here.database, PostgresqlDatabase) and "carl" not in users(here)
+
+
+def test_the_log_of_an_earlier_file_is_not_replayed_over_the_new_one(opened: Open, postgresql: Server) -> None:
+    """One is left where a process that still reads keeps it in use, and where one was killed."""
+    add(opened(), "anna")
+    mover, reader = opened(), opened()
+    reading = reader.database.connection()
+    reading.execute("BEGIN")
+    reading.execute("SELECT count(*) FROM user").fetchone()
+    add(mover, "bert")
+    reader_of_log = mover.folder / "registry.db-wal"
+    assert reader_of_log.stat().st_size
+    mover.database._patience = 0.1  # type: ignore[attr-defined]
+    mover.database.connection().execute("PRAGMA busy_timeout = 100")
+    left = reader_of_log.read_bytes()
+    result = operation.move(mover, postgresql.new_schema())
+    assert result["kept"] == ["registry.db.moved", "registry.db.moved-wal"]
+    with sqlite3.connect(mover.folder / "registry.db.moved") as kept:
+        assert kept.execute("SELECT count(*) FROM user WHERE name = 'bert'").fetchone() == (1,)
+    kept.close()
+    there = opened()
+    for number in range(5):
+        administration.add_user(there, f"u{number}", namespace=f"n{number}", role="publisher")
+    names = users(there)
+    reader_of_log.write_bytes(left)
+    assert operation.move(there, "sqlite")["kept"] == []
+    here = opened()
+    assert users(here) == names and here.database.problems() == []
+    reading.execute("ROLLBACK")

@@ -12,7 +12,7 @@ import pytest
 
 from embhub.errors import ConfigError
 from embhub_registry.admission import publication
-from embhub_registry.database import accounts, repositories, tombstones
+from embhub_registry.database import accounts, attestations, repositories, tombstones
 from embhub_registry.database.clock import now, stamp
 from embhub_registry.operation import administration, checking, repair
 from embhub_registry.operation.opening import open_folder
@@ -192,7 +192,7 @@ def test_a_damaged_transfer_is_not_taken_for_a_loss(draft: Registry, monkeypatch
     with pytest.raises(BlobStoreError, match="other bytes"):
         stolen_keys._signer(draft, digest, {})
     row = {"bundle": digest, "embedding": "0" * 64}
-    monkeypatch.setattr(audit_standing.attestations, "attested_commits", lambda *_, **__: [row])
+    monkeypatch.setattr(attestations, "attested_commits", lambda *_, **__: [row])
     with pytest.raises(BlobStoreError, match="other bytes"):
         audit_standing.collect_earlier(draft)
     monkeypatch.setattr(S3Blobs, "get", fail)

@@ -181,7 +181,7 @@ def _tag(blobs: S3Blobs, database: Database) -> str:
         time.sleep(0.05 * attempt)
     raise ConfigError(
         f"{blobs.location} is used by a copy of this registry, or this database is an older one of it",
-        "stop the other; on the one that is to go on: `embhub-registry take-blobs-over`; "
+        "stop the other; on the one that is to continue: `embhub-registry take-blobs-over`; "
         "a copy needs a place of its own: `backup`, then `restore` with --blobs",
     )  # fmt: skip
 

@@ -35,7 +35,7 @@ from embhub_registry.database.postgresql_errors import raise_translated
 from embhub_registry.operation import backup, checking, restoring
 from embhub_registry.operation import moving as operation
 from embhub_registry.operation.opening import open_folder
-from embhub_registry.storage import folder
+from embhub_registry.storage import database_place, folder
 from embhub_registry.storage.folder import Registry
 from tests.support import pushes, releases
 from tests.support.disks import small_disk

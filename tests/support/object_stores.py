@@ -152,7 +152,7 @@ def faulty_proxy(store: str) -> Iterator[FaultyProxy]:
 
 
 def _serve(handler: BaseHTTPRequestHandler, proxy: FaultyProxy, store: str, body: bytes) -> None:
-    conditional = "If-None-Match" in handler.headers
+    conditional = "If-None-Match" in handler.headers or "If-Match" in handler.headers
     fault = proxy.meets(handler.command)
     if fault == "slow":
         proxy.ended.wait(proxy.delay)

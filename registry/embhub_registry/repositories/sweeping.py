@@ -46,6 +46,8 @@ def sweep(registry: Registry) -> int:
 def sweep_if_due(registry: Registry) -> int:
     """The same where the last one was a day ago, whichever process did it; a new registry's first is a day from now.
 
+    Where none is due, the owner's token is renewed, so that a copy is noticed within the hour.
+
     Raises:
         ConfigError: the place is another registry's.
         BlobStoreError: the store does not answer.
@@ -53,11 +55,13 @@ def sweep_if_due(registry: Registry) -> int:
     if not isinstance(registry.blobs, S3Blobs) or registry.blobs.shares_lock:
         return 0
     last = registry.setting(SWEPT)
+    if last and last <= stamp(now() - EVERY):
+        return sweep(registry)
+    blob_places.renew_owner(registry.blobs, registry.database)
     if not last:
         with registry.database.writing() as db:
             accounts.write_setting(db, SWEPT, stamp())
-        return 0
-    return sweep(registry) if last <= stamp(now() - EVERY) else 0
+    return 0
 
 
 def _is_needed(registry: Registry, digest: str) -> bool:

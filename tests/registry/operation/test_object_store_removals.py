@@ -178,6 +178,7 @@ def test_a_day_goes_by_between_two_sweeps(draft: Registry, monkeypatch: pytest.M
     grow_old(draft, monkeypatch)
     monkeypatch.setattr(S3Blobs, "present", lambda self: datetime.now(UTC) + timedelta(days=1))
     assert sweeping.sweep_if_due(draft) == 0 and sweeping.sweep_if_due(draft) == 0, "from its start on"
+    assert draft.setting(blob_places.TOKENS), "the token is renewed all the same"
     with draft.database.writing() as db:
         accounts.write_setting(db, sweeping.SWEPT, stamp(now() - timedelta(hours=25)))
     assert sweeping.sweep_if_due(draft) == 1 and left not in draft.blobs.stored()

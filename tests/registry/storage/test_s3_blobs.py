@@ -169,8 +169,11 @@ def test_keys_that_may_not_delete_are_refused(proxy: FaultyProxy, bucket: str) -
     assert "DeleteObject" in refused.value.hint
 
 
-def test_a_mark_is_renewed_once(blobs: S3Blobs) -> None:
+@pytest.mark.parametrize("fault", ["", "refuse"])
+def test_a_mark_is_renewed_once(proxy: FaultyProxy, bucket: str, fault: Literal["", "refuse"]) -> None:
+    blobs = open_place(bucket)
     s3_probe.claim(blobs.store, "one")
+    proxy.set(fault)  # without If-Match it is compared first
     _, tag = s3_probe.read_owner(blobs.store, "one")
     assert s3_probe.renew(blobs.store, "one", "first", tag=tag)
     assert not s3_probe.renew(blobs.store, "one", "second", tag=tag)

@@ -86,7 +86,7 @@ def serve(
     Raises:
         ConfigError: the address cannot be listened on, or the object store cannot be worked with.
     """
-    blob_places.check_at_start(registry.blobs, blob_places.noted(registry.database.connection()).owner)
+    blob_places.check_at_start(registry.blobs, registry.database)
     application = app.build(registry)
     listening = listen(host, port, is_exempt=_exempted(application))
     shown = f"[{host}]" if ":" in host else host

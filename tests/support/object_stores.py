@@ -25,7 +25,7 @@ from tests.support.servers import environment, free_port
 SECONDS = 60.0
 SECRET = "a-secret-that-no-log-may-hold"
 KEY_ID = "AKIDFORTESTSONLY0000"
-Fault = Literal["", "slow", "500", "503", "half", "short", "other", "reset", "lost", "ignore", "refuse"]
+Fault = Literal["", "slow", "500", "503", "half", "short", "other", "reset", "lost", "ignore", "refuse", "denied"]
 METHODS = ("GET", "PUT", "HEAD", "DELETE")
 CHOSEN = os.environ.get("EMBHUB_TEST_BLOBS") == "s3"
 needs_folder = pytest.mark.skipif(CHOSEN, reason="it is about the files of a folder")
@@ -93,7 +93,7 @@ class FaultyProxy:
         fault: `slow` answers after `delay` seconds, `500` and `503` are errors, `half` breaks off within the body,
             `short` is half a body said to be whole, `other` has another byte, `reset` closes without an answer, `lost`
             the same after the store did what was asked; `ignore` takes the condition off a request, `refuse` answers
-            501 to one that has it.
+            501 to one that has it; `denied` answers 403.
         times: How many requests are left that meet it.
         methods: Which do.
         delay: Seconds that `slow` takes.
@@ -152,13 +152,15 @@ def faulty_proxy(store: str) -> Iterator[FaultyProxy]:
 
 
 def _serve(handler: BaseHTTPRequestHandler, proxy: FaultyProxy, store: str, body: bytes) -> None:
-    conditional = "If-None-Match" in handler.headers
+    conditional = "If-None-Match" in handler.headers or "If-Match" in handler.headers
     fault = proxy.meets(handler.command)
     if fault == "slow":
         proxy.ended.wait(proxy.delay)
-    if fault in ("500", "503") or (fault == "refuse" and conditional):
-        status = {"500": 500, "503": 503, "refuse": 501}[fault]
-        code = {"500": "InternalError", "503": "SlowDown", "refuse": "NotImplemented"}[fault]
+    if fault in ("500", "503", "denied") or (fault == "refuse" and conditional):
+        status = {"500": 500, "503": 503, "refuse": 501, "denied": 403}[fault]
+        code = {
+            "500": "InternalError", "503": "SlowDown", "refuse": "NotImplemented", "denied": "AccessDenied",
+        }[fault]  # fmt: skip
         said = f"<Error><Code>{code}</Code><AWSAccessKeyId>{KEY_ID}</AWSAccessKeyId></Error>"
         _answer(handler, status, {}, said.encode())
         return

@@ -37,6 +37,7 @@ COMMANDS = {
     "backup": "backup",
     "restore": "restore",
     "move": "moving",
+    "take-blobs-over": "taking_blobs_over",
 }
 WITHOUT_FOLDER = ("keyring", "export")  # they say themselves which of their parts needs one
 

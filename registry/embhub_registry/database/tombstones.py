@@ -92,10 +92,16 @@ def mark_purged(db: Connection, digest: str, *, now: str) -> None:
     db.execute("UPDATE purge SET purged = ? WHERE digest = ?", (now, digest))
 
 
-def spare(db: Connection, digest: str) -> bool:
-    """Take an object off the list where a commit brought it again; True where one did."""
+def spare(db: Connection, digest: str, *, until: str) -> bool:
+    """Take an object off the list where a commit brought it again; True where one did, or where it is not due by now.
+
+    It may have been brought and deleted again, to be kept longer, since the list was read.
+    """
     statement = "DELETE FROM purge WHERE digest = ?1 AND EXISTS (SELECT 1 FROM blob WHERE digest = ?1)"
-    return db.execute(statement, (digest,)).rowcount == 1
+    if db.execute(statement, (digest,)).rowcount == 1:
+        return True
+    due = "SELECT 1 FROM purge WHERE digest = ? AND purged IS NULL AND due <= ?"
+    return db.execute(due, (digest, until)).fetchone() is None
 
 
 def _tombstone(row: Row) -> Tombstone:

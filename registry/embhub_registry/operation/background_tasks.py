@@ -19,7 +19,6 @@ from embhub_registry.storage.logs import log
 
 SECONDS = 5.0
 HEAD_EVERY = 720  # turns: an hour
-SWEEP_EVERY = 17_280  # turns: a day
 
 
 @contextlib.asynccontextmanager
@@ -86,14 +85,13 @@ async def _now_and_then(app: Starlette, registry: Registry) -> None:
         await run_in_threadpool(write, app, registry)
         if turn % HEAD_EVERY == 0:
             await run_in_threadpool(log_head, registry)
-        if turn % SWEEP_EVERY == 0:
             await run_in_threadpool(_sweep, registry)
 
 
 def _sweep(registry: Registry) -> None:
     try:
         with acting(Actor("server", "server")):
-            sweeping.sweep(registry)
+            sweeping.sweep_if_due(registry)
     except Exception as error:  # noqa: BLE001  # the next turn tries again
         _failed(error)
 

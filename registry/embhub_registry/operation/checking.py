@@ -14,7 +14,7 @@ from embhub_registry.database import repositories, root_rows, tombstones
 from embhub_registry.database.clock import stamp
 from embhub_registry.repositories import repos
 from embhub_registry.storage import blob_places, registry_log
-from embhub_registry.storage.blobs import MissingBlobError, Stray
+from embhub_registry.storage.blobs import BlobStoreError, MissingBlobError, Stray
 from embhub_registry.storage.folder import Registry
 
 OLD_REPORT = "embhub.audit/1"
@@ -72,7 +72,7 @@ def check(registry: Registry) -> Report:
     if report.corrupt:
         return report  # what a damaged database says of the rest is worth nothing
     try:
-        blob_places.check_owner(registry.blobs, blob_places.noted(registry.database.connection()).owner)
+        blob_places.check_owner(registry.blobs, registry.database)
     except ConfigError as error:
         report.corrupt.append(f"objects: {error.message}")
         return report
@@ -161,6 +161,8 @@ def _schema(registry: Registry, digest: str) -> object:
     """The `schema` of a stored report; None where it cannot be read, which other checks say."""
     try:
         document = strict_json.read_object(registry.blobs.get(digest), limit=LIMITS[AUDIT])
+    except BlobStoreError:
+        raise  # it says nothing of the report
     except (EmbhubError, OSError, ValueError, MissingBlobError):
         return None
     return document.get("schema")

@@ -25,7 +25,7 @@ def open_folder(
 
     Raises:
         ConfigError: no registry there, one of a newer release, or one that another process holds and is to be migrated;
-            or its objects are elsewhere.
+            or its objects are elsewhere, or folder and database are of different registries.
         DatabaseUnavailableError: its database's server cannot be reached.
     """
     absent = ConfigError(f"{folder} holds no registry", f"make one with `embhub-registry --dir {folder} init`")
@@ -36,6 +36,9 @@ def open_folder(
     try:
         if not isinstance(place, Path) and schema.is_empty(registry.database):
             raise absent
+        has_id = database_place.check_id(folder, registry.database.connection())
+        if not has_id and not isinstance(place, Path):
+            registry.audit_log.check_belongs()
         if moved := registry.setting(MOVED):
             raise ConfigError(
                 f"the registry of {registry.database.name} was moved into a folder on {moved[:10]}",
@@ -46,6 +49,8 @@ def open_folder(
                 copy = schema.migrate(registry.database)
             names = [step.name for step in lacking]
             registry.audit_log.write("migrated", steps=names, copy=copy.name if copy else None)
+        if not has_id:
+            database_place.make_id_if_possible(folder, registry.database)
         blob_places.compare(registry.database.connection(), blobs)
         if not registry.setting(COLLECTED):
             with registry.alone("migrate"):

@@ -21,7 +21,7 @@ from embhub_registry.database import Connection, accounts, attestations, placeme
 from embhub_registry.database.attestations import Attestation
 from embhub_registry.repositories import repos
 from embhub_registry.repositories.proposal import Proposal
-from embhub_registry.storage.blobs import MissingBlobError
+from embhub_registry.storage.blobs import MissingBlobError, damage_passes
 from embhub_registry.storage.folder import COLLECTED, Registry
 
 Confirmation = Literal["countersigned", "self-declared", "none"]
@@ -128,7 +128,8 @@ def collect_earlier(registry: Registry) -> None:
     found: list[Attestation] = []
     for row in attestations.attested_commits(db, audit="attestations/audit.%", embedding=EMBEDDING):
         try:
-            data = registry.blobs.get(row["bundle"])
+            with damage_passes():
+                data = registry.blobs.get(row["bundle"])
             audit = attested.read(data, digest=row["embedding"], trusts=[trust])
         except (ReleaseRefusedError, MissingBlobError, OSError):
             continue  # `check` names what is lost; what does not verify vouches for nothing

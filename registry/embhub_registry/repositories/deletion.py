@@ -15,7 +15,7 @@ from embhub_registry.http_errors import forbidden, no_repository
 from embhub_registry.people import auth
 from embhub_registry.repositories import advisories, repos, withdrawals
 from embhub_registry.repositories.yanking import check_reason
-from embhub_registry.storage import configuration
+from embhub_registry.storage import blob_places, configuration
 from embhub_registry.storage.blobs import BlobStoreError
 from embhub_registry.storage.folder import Registry
 
@@ -90,8 +90,14 @@ def purge(registry: Registry) -> int:
 
     `storing`, or over S3 a mark in the store, keeps a commit from bringing an object again between the last look and
     its removal.
+
+    Raises:
+        ConfigError: the place is another registry's.
+        BlobStoreError: the store does not answer.
     """
     doomed = tombstones.doomed(registry.database.connection(), until=stamp())
+    if doomed:
+        blob_places.check_owner(registry.blobs, registry.database)
     take = _remove_alone if registry.blobs.shares_lock else _remove_online
     removed = sum(take(registry, digest) for digest in doomed)
     if removed:
@@ -101,7 +107,7 @@ def purge(registry: Registry) -> int:
 
 def _remove_alone(registry: Registry, digest: str) -> bool:
     with registry.storing, registry.database.writing() as db:
-        if tombstones.spare(db, digest):
+        if tombstones.spare(db, digest, until=stamp()):
             return False
         registry.blobs.delete(digest)
         tombstones.mark_purged(db, digest, now=stamp())
@@ -117,7 +123,7 @@ def _remove_online(registry: Registry, digest: str) -> bool:
         if not removable:
             return False
         with registry.database.writing() as db:
-            if tombstones.spare(db, digest):
+            if tombstones.spare(db, digest, until=stamp()):
                 return False
         registry.blobs.delete(digest)
     with registry.database.writing() as db:
@@ -149,7 +155,8 @@ def _bury(
     fallback: str | None = None,
 ) -> list[str]:
     """The one transaction; returns the versions that were published. A name without releases is free at once."""
-    with registry.storing, registry.database.writing() as db:
+    storing = registry.storing if registry.blobs.shares_lock else contextlib.nullcontext()  # else marks do its work
+    with storing, registry.database.writing() as db:
         repository = repositories.find(db, namespace, name)
         if repository is None:
             raise no_repository(f"{namespace}/{name}")

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-from embhub_registry.database import repositories, tombstones
+from datetime import timedelta
+
+from embhub_registry.database import accounts, repositories, tombstones
+from embhub_registry.database.clock import now, stamp
 from embhub_registry.storage import blob_places
 from embhub_registry.storage.folder import Registry
 from embhub_registry.storage.s3_blobs import OBJECTS, S3Blobs
+
+SWEPT = "swept"  # a setting: when the last one ended
+EVERY = timedelta(days=1)
 
 
 def sweep(registry: Registry) -> int:
@@ -17,10 +23,10 @@ def sweep(registry: Registry) -> int:
         ConfigError: the place is another registry's.
         BlobStoreError: the store does not answer.
     """
-    blobs, db = registry.blobs, registry.database.connection()
+    blobs = registry.blobs
     if not isinstance(blobs, S3Blobs) or blobs.shares_lock:
         return 0
-    blob_places.check_owner(blobs, blob_places.noted(db).owner)
+    blob_places.renew_owner(blobs, registry.database)
     blobs.clear_marks()
     present, removed = blobs.present(), 0
     for held in blobs.held():
@@ -30,9 +36,32 @@ def sweep(registry: Registry) -> int:
                 if removable and not _is_needed(registry, digest):
                     blobs.delete(digest)
                     removed += 1
+    with registry.database.writing() as writing:
+        accounts.write_setting(writing, SWEPT, stamp())
     if removed:
         registry.audit_log.write("swept", objects=removed)
     return removed
+
+
+def sweep_if_due(registry: Registry) -> int:
+    """The same where the last one was a day ago, whichever process did it; a new registry's first is a day from now.
+
+    Where none is due, the owner's token is renewed, so that a copy is noticed within the hour.
+
+    Raises:
+        ConfigError: the place is another registry's.
+        BlobStoreError: the store does not answer.
+    """
+    if not isinstance(registry.blobs, S3Blobs) or registry.blobs.shares_lock:
+        return 0
+    last = registry.setting(SWEPT)
+    if last and last <= stamp(now() - EVERY):
+        return sweep(registry)
+    blob_places.renew_owner(registry.blobs, registry.database)
+    if not last:
+        with registry.database.writing() as db:
+            accounts.write_setting(db, SWEPT, stamp())
+    return 0
 
 
 def _is_needed(registry: Registry, digest: str) -> bool:

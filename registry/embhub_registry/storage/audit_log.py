@@ -12,12 +12,14 @@ import errno
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from embhub.errors import RegistryError
+from embhub.durable import sync
+from embhub.errors import ConfigError, RegistryError
 from embhub_registry.database import Database, audit_head
 from embhub_registry.database.audit_head import Head
 from embhub_registry.database.clock import stamp
@@ -45,14 +47,15 @@ class AuditLog:
     def write_all(self, events: Sequence[tuple[str, Mapping[str, Any]]]) -> None:
         """Note several at the cost of one.
 
-        What was done is done: where the disk refuses, they go to the process's log instead of undoing it.
+        What was done is done: where the disk refuses, or the file is not the database's, they go to the process's log
+        instead of undoing it.
         """
         try:
             with self._database.writing() as db:
                 head = self._turn_month(audit_head.read(db) or self._start())
                 head, found = self._seal_rest(head)
                 audit_head.write(db, self._append(head, [*found, *events]))
-        except (OSError, RegistryError) as error:
+        except (OSError, ConfigError, RegistryError) as error:
             reason = error.strerror if isinstance(error, OSError) else str(error)
             for event, fields in events:
                 log("error", "the audit log cannot be written", reason=reason, missed={"event": event, **fields})
@@ -148,6 +151,7 @@ class AuditLog:
         if month <= head.segment or not head.number:
             return head
         closed = self.path.with_name(f"{self.path.stem}-{head.segment}{self.path.suffix}")
+        self._check_sealed(closed if closed.exists() else self.path, head)
         if self.path.exists() and not closed.exists():  # closed already: killed between the two lines
             self.path.rename(closed)
         return replace(head, segment=month, size=0)
@@ -161,13 +165,51 @@ class AuditLog:
             with self.path.open("ab") as stream:
                 stream.write(b"\n")  # what is cut may end within a line
             return replace(head, size=size + 1), [("audit-log-cut", {"missing_bytes": head.size - size})]
+        self._check_sealed(self.path, head)
+        return head, [("audit-log-unsealed", self._set_aside(head))]
+
+    def _set_aside(self, head: Head) -> dict[str, Any]:
+        """Move what stands after the last sealed line into a file of its own, durable before anything is cut."""
+        name = f"{self.path.stem}-unsealed-{head.number}-{stamp().replace(':', '')}{self.path.suffix}"
+        beside = self.path.with_name(name)
         with self.path.open("r+b") as stream:
             stream.seek(head.size)
-            rest = stream.read()
+            with os.fdopen(os.open(beside, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600), "w+b") as kept:
+                shutil.copyfileobj(stream, kept)
+                kept.flush()
+                os.fsync(kept.fileno())
+                size = kept.tell()
+                kept.seek(0)
+                digest = hashlib.file_digest(kept, "sha256").hexdigest()
+                kept.seek(0)
+                text = kept.read(4 * KEPT).decode("utf-8", "replace")[:KEPT]
+            sync(beside.parent)
             stream.truncate(head.size)
-        text = rest.decode("utf-8", "replace")[:KEPT]
-        return head, [("audit-log-unsealed", {"bytes": len(rest), "sha256": hashlib.sha256(rest).hexdigest(),
-                                              "text": text})]  # fmt: skip
+        return {"bytes": size, "sha256": digest, "file": name, "text": text}
+
+    def check_belongs(self) -> None:
+        """Refuse a file that is not the one whose end this database knows.
+
+        Raises:
+            ConfigError: its line there is another.
+        """
+        head = audit_head.read(self._database.connection())
+        if head is not None and (not head.number or stamp()[:7] == head.segment):
+            self._check_sealed(self.path, head)
+
+    @staticmethod
+    def _check_sealed(path: Path, head: Head) -> None:
+        """Refuse a file whose line at the end of what is sealed is not the one that the database knows."""
+        if not head.number or not head.size or not path.exists() or path.stat().st_size < head.size:
+            return
+        with path.open("rb") as stream:
+            stream.seek(max(0, head.size - LONGEST_LINE))
+            sealed = stream.read(min(head.size, LONGEST_LINE))
+        if not sealed.endswith(b"\n") or digest_of(sealed[:-1].rpartition(b"\n")[2]) != head.digest:
+            raise ConfigError(
+                f"the database and {path} do not belong together: line {head.number} is another; the file was left as"
+                " it is", "check --database and EMBHUB_REGISTRY_DATABASE; if somebody changed the file, move it aside",
+            )  # fmt: skip
 
     def _append(self, head: Head, events: Sequence[tuple[str, Mapping[str, Any]]]) -> Head:
         lines, actor = b"", present()

@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import contextlib
 import secrets
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from embhub.errors import ConfigError
-from embhub_registry.database import Connection, accounts
+from embhub_registry.database import Connection, Database, accounts
 from embhub_registry.storage import s3_place
 from embhub_registry.storage.blobs import BlobStore, BlobStoreError
 from embhub_registry.storage.folder_blobs import FolderBlobs
 
+if TYPE_CHECKING:
+    from embhub_registry.storage.s3_blobs import S3Blobs
+
 PLACE, OWNER = "blobs", "blobs_owner"  # settings: the address of an object store, and whose mark it holds
+TOKENS = "blobs_tokens"  # a setting: what the mark may hold, which a copy does not know for long
 IN_FOLDER = "blobs"
+_TRIES = 5
 
 
 @dataclass(frozen=True)
@@ -30,6 +37,7 @@ class Noted:
         """Note it in a registry's database."""
         accounts.write_setting(db, PLACE, self.url)
         accounts.write_setting(db, OWNER, self.owner)
+        accounts.write_setting(db, TOKENS, "")
 
 
 def noted(db: Connection) -> Noted:
@@ -99,32 +107,100 @@ def made(folder: Path, url: str | None) -> Iterator[Noted]:
         raise
 
 
-def check_at_start(blobs: BlobStore, owner: str) -> None:
-    """Try the store before it is relied on.
+def check_at_start(blobs: BlobStore, database: Database) -> None:
+    """Try the store before it is relied on, and renew the token of its owner.
 
     Raises:
-        ConfigError: it cannot be reached, is another registry's, or has no conditional writes.
+        ConfigError: it cannot be reached, is another's, has no conditional writes, or its keys may not delete.
     """
+    check_owner(blobs, database)
     if isinstance(blobs, FolderBlobs):
         return
-    check_owner(blobs, owner)
     from embhub_registry.storage import s3_probe
     from embhub_registry.storage.s3_blobs import S3Blobs
 
     if isinstance(blobs, S3Blobs):
         s3_probe.probe(blobs)
+        renew_owner(blobs, database)
 
 
-def check_owner(blobs: BlobStore, owner: str) -> None:
-    """Refuse to remove anything from a place that is not this registry's.
+def check_owner(blobs: BlobStore, database: Database) -> None:
+    """Refuse to remove anything from a place that is not this registry's, or that a copy of it took over.
 
     Raises:
-        ConfigError: it cannot be reached, or is another registry's.
+        ConfigError: it cannot be reached, or is another's.
     """
-    if isinstance(blobs, FolderBlobs):
-        return
-    from embhub_registry.storage import s3_probe
     from embhub_registry.storage.s3_blobs import S3Blobs
 
     if isinstance(blobs, S3Blobs):
-        s3_probe.check_owner(blobs.store, owner)
+        _tag(blobs, database)
+
+
+def renew_owner(blobs: S3Blobs, database: Database) -> None:
+    """Write a new token into the place and the database, so that whoever copied them before is refused from now on.
+
+    The database has the token before the store does: killed in between, both still fit.
+
+    Raises:
+        ConfigError: the place cannot be reached, or is another's.
+        BlobStoreError: the store does not answer, or others renew it all the time.
+    """
+    for _ in range(_TRIES):
+        tag = _tag(blobs, database)
+        if _put_token(blobs, database, tag):
+            return
+    raise BlobStoreError(f"{blobs.location} is being renewed by others", "try again in a moment")
+
+
+def take_over(blobs: BlobStore, database: Database) -> None:
+    """Make the place this database's again, after a copy of it renewed the token, or after an older one was recovered.
+
+    Raises:
+        ConfigError: the place is another registry's, in a folder, or cannot be reached.
+        BlobStoreError: the store does not answer, or somebody renews it at this moment.
+    """
+    from embhub_registry.storage import s3_probe
+    from embhub_registry.storage.s3_blobs import S3Blobs
+
+    if not isinstance(blobs, S3Blobs):
+        raise ConfigError("this registry keeps its objects in its folder", "there is nothing to take over")
+    _, tag = s3_probe.read_owner(blobs.store, noted(database.connection()).owner)
+    if not _put_token(blobs, database, tag):
+        raise BlobStoreError(f"{blobs.location} was renewed at this moment", "stop the copy, then try again")
+
+
+def _tag(blobs: S3Blobs, database: Database) -> str:
+    """The tag of the owner's mark, which has a token of this database; looked at again where it was just renewed."""
+    from embhub_registry.storage import s3_probe
+
+    for attempt in range(_TRIES):
+        db = database.connection()
+        token, tag = s3_probe.read_owner(blobs.store, noted(db).owner)
+        if token in _tokens(db):  # after the mark: whoever renews it notes the token first
+            return tag
+        time.sleep(0.05 * attempt)
+    raise ConfigError(
+        f"{blobs.location} is used by a copy of this registry, or this database is an older one of it",
+        "stop the other; on the one that is to continue: `embhub-registry take-blobs-over`; "
+        "a copy needs a place of its own: `backup`, then `restore` with --blobs",
+    )  # fmt: skip
+
+
+def _put_token(blobs: S3Blobs, database: Database, tag: str) -> bool:
+    from embhub_registry.storage import s3_probe
+
+    token = secrets.token_hex(16)
+    with database.writing() as db:
+        accounts.write_setting(db, TOKENS, " ".join([*_tokens(db), token]))
+        owner = noted(db).owner
+    if not s3_probe.renew(blobs.store, owner, token, tag=tag):
+        return False
+    with database.writing() as db:  # what others noted since stays
+        known = _tokens(db)
+        accounts.write_setting(db, TOKENS, " ".join(known[known.index(token) :] if token in known else [token]))
+    return True
+
+
+def _tokens(db: Connection) -> list[str]:
+    """What the owner's mark may hold: one, and those that somebody is writing at this moment."""
+    return (accounts.read_setting(db, TOKENS) or "").split(" ")

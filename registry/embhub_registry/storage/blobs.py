@@ -8,7 +8,7 @@ import threading
 from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -32,6 +32,21 @@ class BlobStoreError(RegistryError):
 
     Code that takes a lost object for granted must let this one pass.
     """
+
+
+@contextmanager
+def damage_passes() -> Iterator[None]:
+    """For code that keeps what it concludes from a lost object: an object store may give the right bytes next time.
+
+    Raises:
+        BlobStoreError: in place of a damaged object.
+    """
+    try:
+        yield
+    except DamagedBlobError as error:
+        raise BlobStoreError(
+            f"the object store gave other bytes than were stored as {error.args[0]}", "`check` says whether it lasts"
+        ) from None
 
 
 @dataclass(frozen=True)

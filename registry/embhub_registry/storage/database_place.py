@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import secrets
 from pathlib import Path
 
 from embhub.durable import sync
-from embhub.errors import ConfigError
-from embhub_registry.database import Database, is_server
+from embhub.errors import ConfigError, EmbhubError
+from embhub_registry.database import Connection, Database, accounts, is_server
 from embhub_registry.database.postgresql_address import shown
 from embhub_registry.database.sqlite import SqliteDatabase
 
 FILE = "registry.db"
 NOTED = "database"
+ID = "registry-id"  # a file in the folder, and a setting: that database and folder are of one registry
 
 
 def noted(folder: Path) -> str | None:
@@ -25,16 +28,56 @@ def noted(folder: Path) -> str | None:
 
 def note(folder: Path, address: str | None) -> None:
     """Note the address, without its password, or with None that the database is in the folder; durable."""
-    path = folder / NOTED
     if address is None:
-        path.unlink(missing_ok=True)
+        (folder / NOTED).unlink(missing_ok=True)
+        sync(folder)
     else:
-        partial = path.with_name(f"{NOTED}.partial")
-        with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as stream:
-            stream.write(f"{shown(address)}\n")
-        sync(partial)
-        partial.replace(path)
-    sync(folder)
+        _write(folder / NOTED, shown(address))
+
+
+def _write(path: Path, text: str) -> None:
+    partial = path.with_name(f"{path.name}.partial")
+    with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as stream:
+        stream.write(f"{text}\n")
+    sync(partial)
+    partial.replace(path)
+    sync(path.parent)
+
+
+def noted_id(folder: Path) -> str:
+    """The registry's id in its folder; "" where an earlier release made it."""
+    try:
+        return (folder / ID).read_text(encoding="utf-8").strip()
+    except FileNotFoundError:
+        return ""
+
+
+def check_id(folder: Path, db: Connection) -> bool:
+    """Whether folder and database have the same id; False where one of them has none yet.
+
+    Raises:
+        ConfigError: they are of different registries.
+    """
+    here, there = noted_id(folder), accounts.read_setting(db, ID) or ""
+    if here and there and here != there:
+        raise ConfigError(
+            f"{folder} and this database are of different registries: nothing was changed",
+            "check --dir, --database and EMBHUB_REGISTRY_DATABASE",
+        )
+    return bool(here and there)
+
+
+def make_id(folder: Path, db: Connection) -> None:
+    """Give database and folder one id, which is the one that either has, within a transaction."""
+    known = accounts.read_setting(db, ID) or noted_id(folder) or secrets.token_hex(16)
+    accounts.write_setting(db, ID, known)
+    _write(folder / ID, known)
+
+
+def make_id_if_possible(folder: Path, database: Database) -> None:
+    """The same for a registry of an earlier release, which goes on without one where it cannot be written."""
+    with contextlib.suppress(EmbhubError, OSError), database.writing() as db:
+        make_id(folder, db)
 
 
 def choose(folder: Path, asked: str | None) -> str | None:

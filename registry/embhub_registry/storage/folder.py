@@ -250,6 +250,7 @@ def create(
                 if accounts.read_setting(db, "created"):  # another `init` was faster
                     raise _is_taken(registry.database)
                 place.write(db)
+                database_place.make_id(folder, db)
                 values = {"name": name, "url": url, "audit": audit, "created": stamp(), COLLECTED: "yes"}
                 values |= {ONLINE_KEYS: str(online_keys or "")} | root_settings(root)
                 for key, value in (values | (CLOSED if closed else {})).items():
@@ -263,7 +264,8 @@ def create(
         registry.close()
         shutil.rmtree(folder / blob_places.IN_FOLDER, ignore_errors=True)
         shutil.rmtree(folder / "keys", ignore_errors=True)
-        for leftover in [*folder.glob("registry.db*"), *folder.glob(f"{database_place.NOTED}*")]:
+        own_files = ("registry.db*", f"{database_place.NOTED}*", f"{database_place.ID}*")
+        for leftover in [path for pattern in own_files for path in folder.glob(pattern)]:
             leftover.unlink()
         raise
     registry.audit_log.write("init", name=name, url=url, audit=audit, closed=closed, root=root.fingerprint)

@@ -38,6 +38,13 @@ def probe(blobs: S3Blobs) -> None:
     finally:
         with contextlib.suppress(BlobStoreError):
             store.delete(key)
+    try:
+        store.delete(key)
+        left = store.head(key) is not None
+    except BlobStoreError as error:
+        raise ConfigError(error.message, "give these keys the right to delete (DeleteObject)") from None
+    if left:
+        raise ConfigError(f"the object store {store.place} does not delete", "see its operator")
     if again:
         raise ConfigError(
             f"the object store {store.place} ignores conditional writes: two writers of one key both won", _ADVICE
@@ -53,25 +60,52 @@ def claim(store: ObjectStore, owner: str) -> None:
         ConfigError: it has another owner, holds something, or the store does not answer.
     """
     try:
-        if next(iter(store.list(OBJECTS)), None) is not None or not store.create(OWNER, _written(owner)):
-            raise ConfigError(f"{store.place} is in use by a registry", "choose another prefix, for each has its own")
+        taken = next(iter(store.list(OBJECTS)), None) is not None
+        if not taken and not store.create(OWNER, written(owner)):
+            taken = store.read(OWNER, limit=1000) != written(owner)  # ours, where its answer got lost
     except BlobStoreError as error:
         raise ConfigError(error.message, "check the bucket and its keys") from None
+    if taken:
+        raise ConfigError(f"{store.place} is in use by a registry", "choose another prefix, for each has its own")
 
 
-def check_owner(store: ObjectStore, owner: str) -> None:
-    """Refuse a place that is another registry's, whose objects would look like garbage.
+def read_owner(store: ObjectStore, owner: str) -> tuple[str, str]:
+    """The token that the owner's mark holds, "" for the one of `init`, and the tag of the mark.
 
     Raises:
         ConfigError: it has another owner or none, or the store does not answer.
     """
     try:
-        found = store.read(OWNER, limit=1000)
+        found = store.read_tagged(OWNER)
     except BlobStoreError as error:
         raise ConfigError(error.message, "check AWS_ENDPOINT_URL, the keys, and that the bucket exists") from None
-    if found != _written(owner):
+    try:
+        mark = json.loads(found[0]) if found is not None else None
+    except ValueError:
+        mark = None
+    if found is None or not isinstance(mark, dict) or mark.get("registry") != owner:
         whose = "holds no registry's objects" if found is None else "belongs to another registry"
         raise ConfigError(f"{store.place} {whose}", "check --blobs and the AWS variables")
+    return str(mark.get("token", "")), found[1]
+
+
+def renew(store: ObjectStore, owner: str, token: str, *, tag: str) -> bool:
+    """Write a new token in place of the mark with this tag; False where another is there by now.
+
+    A store without If-Match gets it after a comparison.
+
+    Raises:
+        BlobStoreError: the store does not answer.
+    """
+    data = written(owner, token)
+    try:
+        done = store.replace(OWNER, data, tag=tag)
+    except RefusedConditionError:
+        found = store.read_tagged(OWNER)
+        done = found is not None and found[1] == tag
+        if done:
+            store.overwrite(OWNER, data)
+    return done or store.read(OWNER, limit=1000) == data  # ours, where its answer got lost
 
 
 def release(store: ObjectStore) -> None:
@@ -85,5 +119,6 @@ def release(store: ObjectStore) -> None:
     store.delete(OWNER)
 
 
-def _written(owner: str) -> bytes:
-    return json.dumps({"schema": "embhub.blobs/1", "registry": owner}).encode()
+def written(owner: str, token: str = "") -> bytes:
+    """The owner's mark."""
+    return json.dumps({"schema": "embhub.blobs/1", "registry": owner} | ({"token": token} if token else {})).encode()

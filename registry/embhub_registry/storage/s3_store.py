@@ -101,6 +101,28 @@ class ObjectStore:
         except _AbsentError:
             return None
 
+    def read_tagged(self, key: str) -> tuple[bytes, str] | None:
+        """The bytes under a key and their tag, for `replace`; None where there is none."""
+        try:
+            with self._told("read an object", absent=True):
+                found = self._store.get(key)
+                return bytes(found.bytes()), str(found.meta["e_tag"] or "")
+        except _AbsentError:
+            return None
+
+    def replace(self, key: str, data: bytes, *, tag: str) -> bool:
+        """Store an object in place of the one with this tag; False where another is there by now.
+
+        Raises:
+            RefusedConditionError: the store does not know the condition.
+        """
+        try:
+            with self._told("store an object", absent=True):
+                self._store.put(key, data, mode={"e_tag": tag}, use_multipart=False)
+        except (_TakenError, _AbsentError):
+            return False
+        return True
+
     def head(self, key: str) -> Held | None:
         """What the store says of an object; None where there is none."""
         try:

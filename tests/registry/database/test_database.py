@@ -21,6 +21,7 @@ from embhub_registry.database import (
     repositories,
     schema,
     search,
+    tombstones,
 )
 from embhub_registry.database.repositories import Entry, Revision
 from embhub_registry.database.sqlite import translated
@@ -186,3 +187,14 @@ def test_a_further_connection_leaves_the_locks_of_the_others(database: Database)
     code += "; db.execute('SELECT count(*) FROM sqlite_master').fetchall(); db.close()"
     subprocess.run([sys.executable, "-c", code], check=True)
     assert log.exists()
+
+
+def test_an_object_deleted_again_is_kept_for_its_new_time(database: Database) -> None:
+    with database.writing() as db:
+        tombstones.doom(db, ["0" * 64], repository="x/y", due="2000-01-01T00:00:00.000Z")
+        assert not tombstones.spare(db, "0" * 64, until="2026-01-01T00:00:00.000Z")
+        tombstones.doom(db, ["0" * 64], repository="x/y", due="2099-01-01T00:00:00.000Z")
+        assert tombstones.spare(db, "0" * 64, until="2026-01-01T00:00:00.000Z")
+        assert tombstones.is_listed(db, "0" * 64)
+        tombstones.mark_purged(db, "0" * 64, now="2026-01-01T00:00:00.000Z")
+        assert tombstones.spare(db, "0" * 64, until="2100-01-01T00:00:00.000Z")

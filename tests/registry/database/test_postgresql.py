@@ -41,7 +41,7 @@ from embhub_registry.database.postgresql_errors import raise_translated
 from embhub_registry.operation import background_tasks, backup, checking, health, restoring
 from embhub_registry.operation import moving as operation
 from embhub_registry.operation.opening import open_folder
-from embhub_registry.storage import folder
+from embhub_registry.storage import database_place, folder
 from embhub_registry.storage.folder import Registry
 from tests.support import pushes, releases
 from tests.support.disks import small_disk
@@ -522,3 +522,27 @@ def test_a_server_process_shows_no_password(postgresql: Server, tmp_path: Path) 
     )
     assert done.returncode == 0 and "s3cr3t" not in done.stdout + done.stderr
     assert not any(b"s3cr3t" in file.read_bytes() for file in running.folder.rglob("*") if file.is_file())
+
+
+@pytest.mark.parametrize("with_ids", [True, False])
+def test_the_database_of_another_registry_is_refused(postgresql: Server, tmp_path: Path, with_ids: bool) -> None:
+    addresses = [postgresql.new_schema() for _ in range(2)]
+    for number, address in enumerate(addresses):
+        made = folder.create(
+            tmp_path / str(number), name=f"T{number}", url="http://127.0.0.1:1", audit="optional", database=address
+        )
+        for event in range(3):
+            made.audit_log.write("event", what=event, pad="x" * 400 * (2 - number))
+        if not with_ids:  # as an earlier release made them
+            (made.folder / database_place.ID).unlink()
+            with made.database.writing() as db:
+                db.execute("DELETE FROM setting WHERE name = ?", (database_place.ID,))
+        made.close()
+    before = {path.name: path.read_bytes() for path in (tmp_path / "0").iterdir() if path.is_file()}
+    with pytest.raises(ConfigError, match="different registries" if with_ids else "do not belong together"):
+        open_folder(tmp_path / "0", database=addresses[1])
+    assert {path.name: path.read_bytes() for path in (tmp_path / "0").iterdir() if path.is_file()} == before
+    opened = open_folder(tmp_path / "0")
+    assert opened.setting(database_place.ID) == database_place.noted_id(opened.folder) != ""
+    assert opened.audit_log.problems() == []
+    opened.close()

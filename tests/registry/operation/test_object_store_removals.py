@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from embhub.errors import ConfigError
 from embhub_registry.admission import publication
-from embhub_registry.database import accounts
+from embhub_registry.database import accounts, attestations, repositories, tombstones
+from embhub_registry.database.clock import now, stamp
 from embhub_registry.operation import administration, checking, repair
-from embhub_registry.repositories import deletion, repos, sweeping
+from embhub_registry.operation.opening import open_folder
+from embhub_registry.repositories import audit_standing, deletion, repos, stolen_keys, sweeping
 from embhub_registry.repositories.commits import CommitRequest
-from embhub_registry.storage import folder, s3_blobs, s3_store
+from embhub_registry.storage import blob_places, folder, s3_blobs, s3_probe, s3_store
 from embhub_registry.storage.blobs import BlobStoreError, sha256
 from embhub_registry.storage.folder import Registry
 from embhub_registry.storage.s3_blobs import MARKS, PROBES, S3Blobs
@@ -126,6 +132,80 @@ def test_a_removal_whose_answer_got_lost_keeps_writers_off(
     with pytest.raises(BlobStoreError, match="being removed"):
         writer.put(b"hello")
     assert len([stray for stray in writer.strays() if MARKS in stray.key]) == 1
+
+
+def test_a_copy_is_refused_once_the_original_went_on(
+    draft: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(draft.folder, tmp_path / "copy")
+    blob_places.check_at_start(draft.blobs, draft.database)
+    pushed = publish(draft, b"# Second\n")
+    copy = open_folder(tmp_path / "copy")
+    grow_old(copy, monkeypatch)
+    with copy.database.writing() as db:
+        tombstones.doom(db, [pushed], repository="x/y", due="2000-01-01T00:00:00.000Z")
+    for remove in (sweeping.sweep, deletion.purge, lambda it: blob_places.check_at_start(it.blobs, it.database)):
+        with pytest.raises(ConfigError, match="used by a copy of this registry") as refused:
+            remove(copy)
+        assert "take-blobs-over" in refused.value.hint
+    assert pushed in draft.blobs.stored() and "used by a copy" in checking.check(copy).corrupt[0]
+    blob_places.take_over(copy.blobs, copy.database)
+    blob_places.check_owner(copy.blobs, copy.database)
+    with pytest.raises(ConfigError, match="used by a copy"):
+        sweeping.sweep(draft)
+    copy.close()
+
+
+def test_processes_of_one_registry_renew_beside_one_another(draft: Registry) -> None:
+    with ThreadPoolExecutor(3) as pool:
+        list(pool.map(lambda _: blob_places.renew_owner(draft.blobs, draft.database), range(6)))  # type: ignore[arg-type]
+    blob_places.check_owner(draft.blobs, draft.database)
+    assert draft.setting(blob_places.TOKENS)
+
+
+def test_a_purge_asks_whose_place_it_is(draft: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    deletion.delete(draft, ALICE, "radboud", "draft")
+    grow_old(draft, monkeypatch)
+    assert isinstance(draft.blobs, S3Blobs)
+    draft.blobs.store.overwrite(s3_blobs.OWNER, s3_probe.written("somebody else"))
+    with pytest.raises(ConfigError, match="another registry"):
+        deletion.purge(draft)
+    assert sha256(b"# First\n") in draft.blobs.stored()
+
+
+def test_a_day_goes_by_between_two_sweeps(draft: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    left = draft.blobs.put(b"left over")
+    grow_old(draft, monkeypatch)
+    monkeypatch.setattr(S3Blobs, "present", lambda self: datetime.now(UTC) + timedelta(days=1))
+    assert sweeping.sweep_if_due(draft) == 0 and sweeping.sweep_if_due(draft) == 0, "from its start on"
+    assert draft.setting(blob_places.TOKENS), "the token is renewed all the same"
+    with draft.database.writing() as db:
+        accounts.write_setting(db, sweeping.SWEPT, stamp(now() - timedelta(hours=25)))
+    assert sweeping.sweep_if_due(draft) == 1 and left not in draft.blobs.stored()
+    draft.blobs.put(b"left over")
+    assert sweeping.sweep_if_due(draft) == 0
+
+
+def test_a_damaged_transfer_is_not_taken_for_a_loss(draft: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    digest = draft.blobs.put(b"{}")
+    assert isinstance(draft.blobs, S3Blobs)
+    draft.blobs.store.overwrite(s3_blobs.OBJECTS + digest, b"other")
+    with pytest.raises(BlobStoreError, match="other bytes"):
+        stolen_keys._signer(draft, digest, {})
+    row = {"bundle": digest, "embedding": "0" * 64}
+    monkeypatch.setattr(attestations, "attested_commits", lambda *_, **__: [row])
+    with pytest.raises(BlobStoreError, match="other bytes"):
+        audit_standing.collect_earlier(draft)
+    monkeypatch.setattr(S3Blobs, "get", fail)
+    with pytest.raises(BlobStoreError, match="gone"):
+        checking._schema(draft, digest)
+
+
+def test_a_delete_waits_for_no_push_over_s3(draft: Registry) -> None:
+    draft.storing._patience = 0.1
+    with draft.storing.together():
+        deletion.delete_as_operator(draft, "radboud/draft", reason="no use")
+    assert repositories.find(draft.database.connection(), "radboud", "draft") is None
 
 
 def fail(*_: object) -> None:

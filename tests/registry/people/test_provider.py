@@ -190,18 +190,17 @@ def test_a_role_goes_with_its_rule(served: tuple[RunningRegistry, str], registry
 
 def test_single_sign_on_is_no_fresh_proof(served: tuple[RunningRegistry, str], registry: RunningRegistry) -> None:
     who = {"sub": "s-gijs", "preferred_username": "gijs", "groups": ["radiology"]}
-    form = {"purpose": "laptop", "scope": "read", "days": "30"}
     for said in (int(time.time()) - 86_400, None, "now", -1, 1e300):
         tell(served, claims={**who, "auth_time": said})
         gijs = Person(registry)
         log_in(gijs)
         gijs.open("/account")
-        assert "/login?next=" in str(gijs.send("/account/tokens", **form).header("location")), said
+        assert "/login?next=" in str(gijs.send("/account/tokens", purpose="laptop", scope="read", days="30").header("location")), said
     tell(served, claims=who)
     before = gijs.cookies[SESSION]
     log_in(gijs)
     gijs.open("/account")
-    assert gijs.send("/account/tokens", **form).status == 200
+    assert gijs.send("/account/tokens", purpose="laptop", scope="read", days="30").status == 200
     old = Person(registry, cookies={SESSION: before})
     assert "<h1>Log in</h1>" in old.open("/account"), "the session that was confirmed has ended"
 

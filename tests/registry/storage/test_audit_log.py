@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
-from embhub.errors import UsageError
+from embhub.errors import ConfigError, UsageError
 from embhub_registry.database import audit_head
 from embhub_registry.operation import audit_export
-from embhub_registry.storage import audit_log, folder
+from embhub_registry.operation.opening import open_folder
+from embhub_registry.storage import audit_log, database_place, folder
 from embhub_registry.storage.folder import Registry
 
 TOKEN = "emb_" + "Zx9-_q" * 7
@@ -176,3 +178,50 @@ def test_no_token_is_written_down(registry: Registry, capsys: pytest.CaptureFixt
         assert "[redacted]" in text and TOKEN not in text and TOKEN[10:30] not in text and "YTpiYzpk" not in text
     assert not re.search(r"emb_[A-Za-z0-9_-]{16,}", registry.audit_log.path.read_text())
     assert registry.audit_log.problems() == []
+
+
+def test_an_older_database_loses_no_line(registry: Registry) -> None:
+    with registry.database.writing() as db:
+        older = audit_head.read(db)
+    assert older is not None
+    for number in range(200):
+        registry.audit_log.write("later", what=number, pad="x" * 200)
+    whole = registry.audit_log.path.read_bytes()
+    with registry.database.writing() as db:  # the database recovered to an earlier moment
+        audit_head.write(db, older)
+    registry.audit_log.write("after")
+    event = json.loads(lines(registry)[-2])
+    kept = registry.audit_log.path.with_name(event["file"])
+    assert kept.name.startswith(f"audit-unsealed-{older.number}-") and kept.stat().st_mode & 0o777 == 0o600
+    assert kept.read_bytes() == whole[older.size :] and event["bytes"] == len(whole) - older.size
+    assert registry.audit_log.problems() == [] and kept not in registry.audit_log.segments()
+
+
+def test_the_log_of_another_database_is_left_as_it_is(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    with registry.database.writing() as db:
+        head = audit_head.read(db)
+        assert head is not None
+        audit_head.write(db, replace(head, digest="0" * 64, size=len(lines(registry)[0])))
+    files = {path.name: path.read_bytes() for path in registry.folder.glob("audit*")}
+    for month in (head.segment, "2099-01"):
+        monkeypatch.setattr(audit_log, "stamp", lambda month=month: f"{month}-01T00:00:00.000Z")
+        registry.audit_log.write("after")
+        assert {path.name: path.read_bytes() for path in registry.folder.glob("audit*")} == files
+    monkeypatch.undo()
+    with pytest.raises(ConfigError, match="do not belong together"):
+        registry.audit_log.check_belongs()
+
+
+def test_folder_and_database_have_one_id(registry: Registry, tmp_path: Path) -> None:
+    here = database_place.noted_id(registry.folder)
+    assert len(here) == 32 and registry.setting(database_place.ID) == here
+    other = folder.create(tmp_path / "other", name="Other", url="http://127.0.0.1:2", audit="optional")
+    other.close()
+    before = registry.audit_log.path.read_bytes()
+    (registry.folder / database_place.ID).write_bytes((other.folder / database_place.ID).read_bytes())
+    with pytest.raises(ConfigError, match="different registries"):
+        open_folder(registry.folder)
+    assert registry.audit_log.path.read_bytes() == before
+    (registry.folder / database_place.ID).unlink()  # as a backup or an earlier release leaves it
+    open_folder(registry.folder).close()
+    assert database_place.noted_id(registry.folder) == here

@@ -140,13 +140,45 @@ def test_a_store_without_conditional_writes_is_refused(
 
 def test_a_place_has_one_owner(blobs: S3Blobs, bucket: str) -> None:
     s3_probe.claim(blobs.store, "one")
-    s3_probe.check_owner(blobs.store, "one")
+    assert s3_probe.read_owner(blobs.store, "one")[0] == ""
     with pytest.raises(ConfigError, match="in use by a registry"):
         s3_probe.claim(blobs.store, "two")
     with pytest.raises(ConfigError, match="another registry"):
-        s3_probe.check_owner(blobs.store, "two")
+        s3_probe.read_owner(blobs.store, "two")
     with pytest.raises(ConfigError, match="no registry"):
-        s3_probe.check_owner(open_place(bucket, prefix="else").store, "one")
+        s3_probe.read_owner(open_place(bucket, prefix="else").store, "one")
+
+
+def test_a_claim_whose_answer_got_lost_is_a_claim(blobs: S3Blobs, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = s3_store.ObjectStore.create
+
+    def lose(store: s3_store.ObjectStore, key: str, data: bytes) -> bool:
+        real(store, key, data)
+        return real(store, key, data)  # as the library does after a broken connection
+
+    monkeypatch.setattr(s3_store.ObjectStore, "create", lose)
+    s3_probe.claim(blobs.store, "one")
+    with pytest.raises(ConfigError, match="in use by a registry"):
+        s3_probe.claim(blobs.store, "two")
+
+
+def test_keys_that_may_not_delete_are_refused(proxy: FaultyProxy, bucket: str) -> None:
+    proxy.set("denied", methods=("DELETE", "POST"))
+    with pytest.raises(ConfigError, match="remove an object: 403") as refused:
+        s3_probe.probe(open_place(bucket))
+    assert "DeleteObject" in refused.value.hint
+
+
+@pytest.mark.parametrize("fault", ["", "refuse"])
+def test_a_mark_is_renewed_once(proxy: FaultyProxy, bucket: str, fault: Literal["", "refuse"]) -> None:
+    blobs = open_place(bucket)
+    s3_probe.claim(blobs.store, "one")
+    proxy.set(fault)  # without If-Match it is compared first
+    _, tag = s3_probe.read_owner(blobs.store, "one")
+    assert s3_probe.renew(blobs.store, "one", "first", tag=tag)
+    assert not s3_probe.renew(blobs.store, "one", "second", tag=tag)
+    assert s3_probe.renew(blobs.store, "one", "first", tag=tag), "an answer got lost"
+    assert s3_probe.read_owner(blobs.store, "one")[0] == "first"
 
 
 @pytest.mark.parametrize(

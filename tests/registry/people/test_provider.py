@@ -195,7 +195,9 @@ def test_single_sign_on_is_no_fresh_proof(served: tuple[RunningRegistry, str], r
         gijs = Person(registry)
         log_in(gijs)
         gijs.open("/account")
-        assert "/login?next=" in str(gijs.send("/account/tokens", purpose="laptop", scope="read", days="30").header("location")), said
+        assert "/login?next=" in str(
+            gijs.send("/account/tokens", purpose="laptop", scope="read", days="30").header("location")
+        ), said
     tell(served, claims=who)
     before = gijs.cookies[SESSION]
     log_in(gijs)

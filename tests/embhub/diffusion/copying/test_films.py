@@ -81,8 +81,7 @@ def test_training_films_that_are_turned_and_zoomed_are_copies(
 
 
 @pytest.mark.thorough
-@pytest.mark.parametrize("seed", [1, 2])
-@pytest.mark.parametrize("samples", [8, 100])
+@pytest.mark.parametrize(("seed", "samples"), [(1, 8), (2, 100)])
 def test_every_kind_of_copy_is_caught(seed: int, samples: int) -> None:
     """62 patients trained on, 60 kept back, and other patients' films as what was drawn."""
     pipe = load_pipeline(bases.info("builtin-xray").path)

@@ -36,6 +36,7 @@ from embhub.trust import bundle, dsse, p256, proposal, statement
 from embhub.trust import keyring as keyrings
 from embhub_registry.admission import listing
 from embhub_registry.admission import rules as admission
+from embhub_registry.database.dialects import SQLITE
 from embhub_registry.http_errors import RequestDeniedError
 from embhub_registry.operation import backup_file
 from embhub_registry.operation.backup_file import BadBackupError
@@ -281,6 +282,8 @@ def test_any_token(text: str, scheme: str) -> None:
     """No header is taken for a token, before a database is asked."""
 
     class Nobody:
+        dialect = SQLITE
+
         def execute(self, *args: Any) -> Any:
             raise LookupError
 

@@ -57,6 +57,11 @@ def prepare(real: Path, generated: Path, out: Path, as_json: bool, **choices: An
 
     All images get the same size, grey levels or colour, and file format, and no metadata. The folder holds images of
     patients; keep it at the site.
+
+    \b
+    Example:
+      embhub reader-study prepare --real images --generated samples --dataset "T2 prostate MRI" --out study
+      embhub reader-study prepare --real images --generated samples --dataset "T2 MRI" --finding csPCa -n 30 --out study
     """
     from embhub.reader_study.preparing import prepare as prepare_study
 
@@ -78,6 +83,10 @@ def serve(study: Path, port: int, as_json: bool) -> None:
 
     The address that is printed has a key; without it nobody is let in. Other machines cannot connect. Several readers
     may take turns or use several browsers; each begins anew in a private window. Answers are stored at once.
+
+    \b
+    Example:
+      embhub reader-study serve study
     """
     from embhub.reader_study.server import StudyServer
 
@@ -98,6 +107,10 @@ def result(study: Path, out: Path | None, as_json: bool) -> None:
 
     Only readers who rated every image count. With one reader the interval covers images alone: it does not say what
     other readers would find.
+
+    \b
+    Example:
+      embhub reader-study result study --out reader-study.json
     """
     from embhub.reader_study.result import compute, describe
 

@@ -106,11 +106,11 @@ def _change(
 
 
 def _free_name(db: Connection, claims: Mapping[str, Any]) -> str:
-    """A user name like the one at the provider that nobody here has."""
+    """A user name like the one at the provider that nobody here has; not that of an operator at a shell either."""
     said = str(claims.get("preferred_username") or "").partition("@")[0].lower()
     stem = re.sub(r"[^a-z0-9._-]+", "-", said).strip("-._")[:50].rstrip("-._") or "member"
     number, name = 1, stem
-    while name in RESERVED_USERS or accounts.find_user(db, name) is not None:
+    while name in RESERVED_USERS | {"root"} or accounts.find_user(db, name) is not None:
         number += 1
         name = f"{stem}-{number}"
     return check_user(name)

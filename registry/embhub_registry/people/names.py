@@ -10,7 +10,7 @@ from embhub_registry.http_errors import RequestDeniedError, malformed
 from embhub_registry.people.personal_data import find_in_name
 
 # First segments of our own and the Hub's addresses beyond the core's list: such a namespace could not be reached.
-RESERVED_USERS = frozenset({"operator", "anonymous", "server", "shell", "root"})
+RESERVED_USERS = frozenset({"operator", "anonymous", "server", "shell"})
 """What the audit log calls those who have no account: whoever works at the registry's own machine, and itself."""
 RESERVED = frozenset(
     [

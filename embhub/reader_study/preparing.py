@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import random
+import shutil
 from pathlib import Path
 
 from PIL import Image
 
-from embhub.errors import PrivacyError, UsageError
+from embhub.errors import ConfigError, PrivacyError, UsageError
 from embhub.images import framing, synthetic
 from embhub.images.images import ImageSet, read_images, read_sample
 from embhub.images.sample import Sample
@@ -45,7 +46,8 @@ def prepare(
 
     Raises:
         UsageError: too few images, or a folder that is there.
-        PrivacyError: a generated image among the real ones, or the reverse.
+        PrivacyError: a generated image among the real ones.
+        ConfigError: the folder cannot be written; nothing is left of it.
     """
     if not FEWEST <= number <= MOST:
         raise UsageError(f"a study has {FEWEST} to {MOST} images of each kind", "choose another --number")
@@ -113,12 +115,20 @@ def _write(
         pictures.append(framing.fit_square(read_sample(sample), side, fit))
     kinds = [case.kind for case in study.cases]
     grey = all(_is_grey(picture) for picture, kind in zip(pictures, kinds, strict=True) if kind == "real")
-    out.mkdir(mode=0o700, parents=True)
-    (out / CASES).mkdir(mode=0o700)
-    for case, picture in zip(study.cases, pictures, strict=True):
-        plain = picture.convert("L" if grey else "RGB")
-        Image.frombytes(plain.mode, plain.size, plain.tobytes()).save(case_file(out, case.name), "PNG")
-    write_study(study, out)
+    try:
+        out.mkdir(mode=0o700, parents=True)
+        (out / CASES).mkdir(mode=0o700)
+        for case, picture in zip(study.cases, pictures, strict=True):
+            plain = picture.convert("L" if grey else "RGB")
+            Image.frombytes(plain.mode, plain.size, plain.tobytes()).save(case_file(out, case.name), "PNG")
+        write_study(study, out)
+    except BaseException as error:
+        shutil.rmtree(out, ignore_errors=True)  # no image of a patient stays in half a study
+        if isinstance(error, OSError):
+            raise ConfigError(
+                f"cannot write {out}: {error.strerror}", "free space, or choose a folder that you may write to"
+            ) from error
+        raise
 
 
 def _is_grey(picture: Image.Image) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import stat
 from pathlib import Path
 
@@ -57,6 +58,24 @@ def test_kinds_are_not_mixed_up(sources: tuple[Path, Path], tmp_path: Path) -> N
         prepare(drawn, drawn, tmp_path / "a", dataset="noise", number=NUMBER)
     with pytest.raises(UsageError, match="do not say that they are synthetic"):
         prepare(real, real, tmp_path / "b", dataset="noise", number=NUMBER)
+
+
+def test_a_full_disk_leaves_no_image(
+    sources: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[Path] = []
+    save = Image.Image.save
+
+    def full(image: Image.Image, path: Path, *args: str) -> None:
+        if len(written) == 5:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        written.append(path)
+        save(image, path, *args)
+
+    monkeypatch.setattr(Image.Image, "save", full)
+    with pytest.raises(ConfigError, match="No space left"):
+        prepare(*sources, tmp_path / "study", dataset="noise", number=NUMBER)
+    assert len(written) == 5 and not (tmp_path / "study").exists()
 
 
 def test_colour_stays_where_real_images_have_it(sources: tuple[Path, Path], tmp_path: Path) -> None:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
-from embhub.cards import reader_study as document
 from embhub.cards.reader_study import card_figures, parse_result
 from embhub.errors import ArtifactError, PrivacyError, UsageError
 from embhub.reader_study import ratings
 from embhub.reader_study.ratings import Rating, Reader
 from embhub.reader_study.result import compute, describe
-from embhub.reader_study.study import Case, Study
+from embhub.reader_study.study import Study, read_study
 from tests.embhub.reader_study.conftest import EMBEDDING, NUMBER
 
 
@@ -55,13 +55,7 @@ def test_the_figures_are_those_of_the_answers(finished: Path) -> None:
 def test_the_document_names_no_reader_and_no_image(finished: Path) -> None:
     text = compute(finished)[0].to_json()
     assert "a" * 16 not in text.replace(EMBEDDING, "") and str(finished) not in text
-    assert not any(case.name in text for case in document_cases(finished))
-
-
-def document_cases(folder: Path) -> tuple[Case, ...]:
-    from embhub.reader_study.study import read_study
-
-    return read_study(folder).cases
+    assert not any(case.name in text for case in read_study(finished).cases)
 
 
 def test_a_study_that_nobody_finished_has_no_result(prepared: tuple[Path, Study]) -> None:
@@ -94,11 +88,8 @@ def test_figures_of_another_embedding_are_refused(finished: Path) -> None:
     [("real_images", 9), ("separation", {"value": 0.9, "low": 0.95, "high": 1.0}), ("readers", {}), ("schema", "x")],
 )
 def test_a_document_that_cannot_be_is_refused(finished: Path, field: str, value: object) -> None:
-    import json
-
     data = json.loads(compute(finished)[0].to_json()) | {field: value}
     with pytest.raises(ArtifactError):
         parse_result(json.dumps(data).encode())
     with pytest.raises(ArtifactError):
         parse_result(b"[" * 100_000)
-    assert document.MAX_BYTES < 1_000_000

@@ -26,7 +26,6 @@ from bases.workshop.material import HeldOut, Pool, Times
 from bases.workshop.text_encoder import WIDTH, CaptionEncoder
 
 DECAYS = (0.995, 0.999, 0.9997)
-_TIMES = (50, 200, 350, 500, 650, 800, 900, 980)
 Encode = Callable[[Sequence[Caption], np.random.Generator | None, float], Tensor]
 
 
@@ -193,9 +192,9 @@ class Denoising:
     def measure(self) -> dict[str, float]:
         """Held-out loss of each average, and how much more the loss is under captions with something swapped."""
         shown = [self.averages.averaged(place) for place in range(len(DECAYS))]
-        losses = [self._loss(model, self.held_out.captions, _TIMES) for model in shown]
+        losses = [self._loss(model, self.held_out.captions, self.held_out.times) for model in shown]
         figures = {f"held_out_{decay}": loss for decay, loss in zip(DECAYS, losses, strict=True)}
-        figures |= {"held_out_last": self._loss(self.model, self.held_out.captions, _TIMES)}
+        figures |= {"held_out_last": self._loss(self.model, self.held_out.captions, self.held_out.times)}
         self._lowest = losses.index(min(losses))
         model = shown[self._lowest]
         times = self.held_out.probed_at

@@ -36,19 +36,21 @@ class Pool:
 class HeldOut:
     """Images (N, 3, 128, 128) that nothing is learned from, with their captions; `swapped` names wrong captions of the
     first M of them, by what is wrong; `focus` (M, 1, 16, 16), where given, is where that shows, and `probed_at` the
-    times at which it is looked for."""
+    times at which it is looked for. The held-out loss is the mean over `times`."""
 
     images: Tensor
     captions: Sequence[Caption]
     swapped: Mapping[str, Sequence[Caption]]
     focus: Tensor | None = None
     probed_at: tuple[int, ...] = (800, 900)
+    times: tuple[int, ...] = (50, 200, 350, 500, 650, 800, 900, 980)
 
 
 @dataclass(frozen=True)
 class Material:
     """`draw(count, generator)` gives images for the autoencoder, `pool(number)` those of the denoiser, one pool after
-    another; both the same for the same seed. `times` says which time steps a denoiser learns at.
+    another; both the same for the same seed. `times` says which time steps a denoiser learns at, `pool_steps` for how
+    many of its steps a pool serves.
     Images are (N, 3, S, S), or (N, 4, S, S) where a last channel, 0 to 1, says what has to be rebuilt with most
     care. `colours` are the channels that a critic has to see, 1 where all are alike."""
 
@@ -59,6 +61,7 @@ class Material:
     vocabulary: Sequence[str]
     times: Times = ((0, 1000, 0.75), (780, 1000, 0.25))
     colours: int = 1
+    pool_steps: int = 5000
 
 
 def of_films(data: Path, seed: int = 0) -> Material:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -94,6 +95,7 @@ class Workbench:
             batch=batch,
             seed=self.seed,
             times=self.material.times,
+            pool_steps=self.material.pool_steps,
             peak=self.peak,
             device=self.device,
             precision=self.precision,
@@ -205,7 +207,9 @@ class Workbench:
         course = self._denoising()
         course.model.load_state_dict(unet.state_dict())
         course.averages = type(course.averages)(course.model, course.averages.decays)
-        running.write(course, self.work / "denoiser", running.Progress(**told["denoiser"]))
+        # the best so far may have been measured at other times, and its weights are the ones that are begun with
+        progress = replace(running.Progress(**told["denoiser"]), best=math.inf, best_step=0, stale=0)
+        running.write(course, self.work / "denoiser", progress)
 
 
 def _under(prefix: str, tensors: dict[str, Any]) -> dict[str, Any]:

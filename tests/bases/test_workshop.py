@@ -30,7 +30,8 @@ def stripes(count: int, generator: torch.Generator) -> Tensor:
 def material() -> Material:
     images, words = stripes(8, torch.Generator().manual_seed(1)), Caption("stripes,", ("left",))
     pool = Pool(8, lambda places: images[places], lambda _place, _rng: words, torch.ones(8))
-    held_out = HeldOut(stripes(2, torch.Generator().manual_seed(2)), [words] * 2, {"side": [Caption("right")] * 2})
+    swapped = {"side": [Caption("right")] * 2}
+    held_out = HeldOut(stripes(2, torch.Generator().manual_seed(2)), [words] * 2, swapped, times=(500,))
     return Material("builtin", stripes, lambda _number: pool, held_out, ["stripes, left right"] * 3)
 
 
@@ -38,7 +39,6 @@ def material() -> Material:
 def brief(monkeypatch: pytest.MonkeyPatch) -> None:
     """Few images to whiten over, short measurements."""
     monkeypatch.setattr(denoising.Denoising, "measure_every", 2)
-    monkeypatch.setattr(denoising, "_TIMES", (500,))
     monkeypatch.setattr(workbench, "_WHITENED_OVER", 16)
 
 

@@ -22,8 +22,9 @@ from embhub.trust import advisories, dsse, multisig, p256, root_keys
 from embhub.trust import keyring as keyrings
 from embhub.trust.keyring import Keyring, Purpose, RootKeys, Trust, TrustExport
 from embhub.trust.origin import origin_of
-from embhub_registry.database import Database, accounts, root_rows, schema, withdrawals
+from embhub_registry.database import Database, Leadership, accounts, root_rows, schema, withdrawals
 from embhub_registry.database.clock import now, stamp
+from embhub_registry.database.dialects import SQLITE
 from embhub_registry.database.sequencer import Sequencer
 from embhub_registry.storage import blob_places, database_place, log_entries, timestamps
 from embhub_registry.storage.audit_log import AuditLog
@@ -35,6 +36,7 @@ from embhub_registry.storage.shared_lock import SharedLock
 LONGEST_URL = 200  # as the keyring's schema has it
 ROOT, ONLINE_KEYS = "root", "online_keys"  # settings: the root's public keys; where the online keys are
 MOVED = "moved"  # a setting of a database that `move` left: when
+SHARED = "shared"  # a setting: "yes" where any number of servers may serve at once
 COLLECTED = "audits_collected"  # whether audits that came before migration 005 are in its table
 
 
@@ -48,12 +50,23 @@ class Registry:
         self.sequencer = Sequencer(self.database)
         self.audit_log = AuditLog(folder / "audit.jsonl", self.database)
         self.storing = SharedLock()  # commits hold it from a blob's write until it is named; who removes bytes, alone
+        self.leadership: Leadership | None = None  # of a server that shares the registry: who signs the log
         self._trust: tuple[object, Trust] | None = None
 
     @cached_property
     def blobs(self) -> BlobStore:
         """The store of its objects, where `init` or `restore` noted."""
         return blob_places.open_blobs(self.folder, blob_places.noted(self.database.connection()).url)
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether any number of servers may serve it at once, as `share` decided."""
+        return self.database.dialect is not SQLITE and self.setting(SHARED) == "yes"
+
+    @property
+    def keeps_house(self) -> bool:
+        """Whether what one server does for all is this one's: it is alone, or the one that signs the log."""
+        return self.leadership is None or self.leadership.term is not None
 
     def setting(self, name: str) -> str:
         """A setting that `init` wrote: `name`, `url` or `audit`."""
@@ -155,8 +168,12 @@ class Registry:
         self.database.close()
 
     @contextmanager
-    def alone(self, purpose: str) -> Iterator[None]:
+    def alone(self, purpose: str, *, together: bool = False) -> Iterator[None]:
         """Hold the folder's lock: one server, or one check, at a time. It ends with its process, however that ends.
+
+        Args:
+            purpose: What the caller is about to do, for messages.
+            together: Hold it beside others that do so, as the servers of a registry that is shared.
 
         Raises:
             ConfigError: another process holds it, or the folder cannot be written.
@@ -170,7 +187,7 @@ class Registry:
             ) from error
         try:
             try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(descriptor, (fcntl.LOCK_SH if together else fcntl.LOCK_EX) | fcntl.LOCK_NB)
             except BlockingIOError as error:
                 holder = os.pread(descriptor, 200, 0).decode("utf-8", "replace").strip() or "another process"
                 raise ConfigError(
@@ -179,7 +196,7 @@ class Registry:
             with contextlib.suppress(OSError):  # on a full disk the lock holds all the same, without its holder's name
                 os.ftruncate(descriptor, 0)
                 os.pwrite(descriptor, f"process {os.getpid()} ({purpose}) on {socket.gethostname()}".encode(), 0)
-            with self.database.alone(purpose):
+            with self.database.alone(purpose, together=together):
                 yield
         finally:
             os.close(descriptor)

@@ -1,0 +1,268 @@
+"""Three servers over one database and one object store: one log, one audit log, one truth, whichever server is asked."""
+
+from __future__ import annotations
+
+import json
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from embhub.log import merkle
+from embhub_registry.operation.opening import open_folder
+from embhub_registry.storage import registry_log
+from tests.support import pushes, releases
+from tests.support.logs import leaf_name
+from tests.support.object_stores import RunningStore
+from tests.support.postgres import Server
+from tests.support.replicas import LogWatcher, Replicas, make_replicas, store_variables, suspend, wait_for
+
+NAME = "radboud/prostate-cspca"
+_CHAINS: dict[str, list[dict[str, bytes]]] = {}
+
+
+def chain(namespace: str, versions: int) -> list[dict[str, bytes]]:
+    """Signed releases of one repository, each of which replaces the one before."""
+    made, replaces = _CHAINS.setdefault(namespace, []), None
+    if len(made) < versions:
+        made.clear()
+        for version in range(versions):
+            artifact = releases.make_embedding(seed=hash(namespace) % 1000 + version)
+            release = releases.make_release(
+                artifact=artifact, audited=False, key=releases.SITE, repository=f"{namespace}/prostate-cspca",
+                replaces=replaces, version=f"1.{version}.0",
+            )  # fmt: skip
+            made.append(dict(release.files))
+            replaces = artifact.digest
+    return made[:versions]
+
+
+@pytest.fixture(scope="module")
+def variables(object_store: RunningStore) -> Iterator[None]:
+    with store_variables(object_store):
+        yield
+
+
+@pytest.fixture
+def replicas(tmp_path: Path, postgresql: Server, object_store: RunningStore, variables: None) -> Iterator[Replicas]:
+    made = make_replicas(tmp_path, postgresql, object_store)
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+def alice(replicas: Replicas) -> str:
+    replicas[0].add_key(releases.SITE, namespace="radboud")
+    return replicas[0].add_user("alice", namespace="radboud")
+
+
+def test_what_one_server_stores_every_server_shows(replicas: Replicas, alice: str, postgresql: Server) -> None:
+    replicas.start()
+    first, second, third = replicas.servers
+    assert pushes.create(first, "prostate-cspca", token=alice).status == 200
+    stored = pushes.commit(second, NAME, chain("radboud", 2)[0], token=alice)
+    assert stored.status == 200, stored.body
+    path = f"/{NAME}/resolve/main/README.md"
+    for _ in range(2):  # from the response caches, too
+        assert {server.get(path).status for server in replicas.servers} == {200}
+    watcher = LogWatcher()
+    sizes = {watcher.look(server) for server in replicas.servers}
+    assert len(sizes) == 1, "a push is acknowledged with its entries signed, and every server shows that"
+    entries = [watcher.check(server) for server in replicas.servers]
+    assert entries[0] == entries[1] == entries[2] and len(entries[0]) >= 2
+    proofs = {server.get(f"/log/proof/{leaf_name(entries[0][-1])}").body for server in replicas.servers}
+    assert len(proofs) == 1
+    deleted = third.request(
+        "DELETE", "/api/repos/delete", token=replicas[0].admin,
+        json_body={"name": "prostate-cspca", "organization": "radboud", "type": "model"},
+    )  # fmt: skip
+    assert deleted.status == 200, deleted.body
+    assert {server.get(path).status for server in replicas.servers} == {410}, "at once, on every server"
+    assert {server.get("/readyz").status for server in replicas.servers} == {200}
+    replicas.stop()
+    for server in replicas.servers:
+        with server.opened() as opened:
+            assert opened.audit_log.problems() == [] and registry_log.problems(opened) == []
+            events = [json.loads(line)["event"] for line in opened.audit_log.lines()]
+            assert events[0] == "init" and "shared" in events and "repository-deleted" in events
+            assert not opened.audit_log.path.exists()
+
+
+def test_of_two_commits_upon_one_parent_one_is_stored(replicas: Replicas, alice: str) -> None:
+    """Whichever servers they come to: the other gets the refusal that it would get from a single server."""
+    replicas.start(0, 1)
+    pushes.create(replicas[0], "notes", token=alice)
+    parent = pushes.commit(replicas[0], "radboud/notes", {"README.md": b"start\n"}, token=alice).json()["commitOid"]
+    headers = {"Content-Type": "application/x-ndjson"}
+    for turn in range(6):
+        bodies = [pushes.commit_body({"README.md": b"%d %d\n" % (turn, number)}, parent=parent) for number in range(4)]
+        with ThreadPoolExecutor(4) as pool:
+            answers = list(pool.map(
+                lambda number: replicas[number % 2].request(
+                    "POST", "/api/models/radboud/notes/commit/main", token=alice, headers=headers, body=bodies[number]
+                ),
+                range(4),
+            ))  # fmt: skip
+        statuses = sorted(answer.status for answer in answers)
+        assert statuses == [200, 412, 412, 412], [answer.body for answer in answers]
+        parent = next(answer.json()["commitOid"] for answer in answers if answer.status == 200)
+        for server in replicas.servers[:2]:
+            assert server.get("/api/models/radboud/notes", token=alice).json()["sha"] == parent
+
+
+def test_a_quota_holds_across_servers(replicas: Replicas, alice: str) -> None:
+    replicas[0].run("quota", "set", "radboud", "--repositories", "5")
+    replicas.start()
+    with ThreadPoolExecutor(6) as pool:
+        answers = list(pool.map(lambda n: pushes.create(replicas[n % 3], f"repo-{n}", token=alice).status, range(12)))
+    assert sorted(answers) == [200] * 5 + [403] * 7
+
+
+def test_what_was_withdrawn_is_seen_nowhere(replicas: Replicas, alice: str) -> None:
+    """Zero seconds later: every answer from a cache asks the database for its state first."""
+    replicas.start()
+    pushes.create(replicas[0], "prostate-cspca", token=alice)
+    assert pushes.commit(replicas[0], NAME, chain("radboud", 1)[0], token=alice).status == 200
+    path = f"/{NAME}/resolve/main/embedding.safetensors"
+    for turn in range(12):
+        for server in replicas.servers:
+            assert server.get(path).status == server.get(path).status == 200
+        body = {"private": True}
+        changed = replicas[turn % 3].request("PUT", f"/api/models/{NAME}/settings", token=alice, json_body=body)
+        assert changed.status == 200, changed.body
+        assert [server.get(path).status for server in replicas.servers] == [401] * 3
+        replicas[turn % 3].request("PUT", f"/api/models/{NAME}/settings", token=alice, json_body={"private": False})
+
+
+def push_all(
+    replicas: Replicas, alice: str, namespace: str, versions: int, acknowledged: list[bytes], way: int
+) -> None:
+    """Push one release after the other, to each server in turn, again where one does not answer."""
+    for number, files in enumerate(chain(namespace, versions)):
+        for attempt in range(60):
+            server = replicas[(way + number + attempt) % len(replicas.servers)]
+            try:
+                answer = pushes.commit(server, f"{namespace}/prostate-cspca", files, token=alice)
+            except OSError:
+                time.sleep(0.1)
+                continue
+            if answer.status == 200:
+                acknowledged.append(files["attestations/publish.sigstore.json"])
+                break
+            time.sleep(0.2)
+        else:
+            raise AssertionError(f"{namespace} {number}: {answer.status} {answer.body!r}")
+
+
+def under_load(replicas: Replicas, *, versions: int, meanwhile: object, watcher: LogWatcher) -> list[bytes]:
+    """Four publishers push to all servers while `meanwhile` does its work; what was acknowledged."""
+    tokens = {}
+    for number in range(4):
+        namespace = f"site{number}"
+        chain(namespace, versions)
+        if number == 0:
+            for other in range(4):
+                tokens[f"site{other}"] = replicas[0].add_user(f"user{other}", namespace=f"site{other}")
+                replicas[0].add_key(releases.make_key(f"site {other}"), namespace=f"site{other}")
+    return []
+
+
+def logged_bundles(replicas: Replicas, entries: list[bytes]) -> set[str]:
+    return {merkle.leaf_hash(entry).hex() for entry in entries}
+
+
+def test_the_one_that_signs_is_killed_and_another_goes_on(replicas: Replicas, alice: str, postgresql: Server) -> None:
+    replicas.start()
+    pushes.create(replicas[0], "prostate-cspca", token=alice)
+    watcher, acknowledged, wrong = LogWatcher(), [], []
+
+    def work() -> None:
+        try:
+            push_all(replicas, alice, "radboud", 8, acknowledged, 0)
+        except AssertionError as error:
+            wrong.append(error)
+
+    with watcher.watching(replicas.servers):
+        pusher = threading.Thread(target=work)
+        pusher.start()
+        for _ in range(2):
+            wait_for("somebody signs", 20, lambda: replicas.holder(postgresql))
+            time.sleep(1.0)
+            before = replicas.holder(postgresql)
+            killed = replicas.signs(postgresql)
+            replicas.kill(killed)
+            took = wait_for("another signs", 10, lambda: replicas.holder(postgresql) != before)
+            assert took < 5.0, took
+            replicas.start(killed)
+        pusher.join()
+    assert wrong == [] and len(acknowledged) == 8
+    entries = watcher.check(replicas[2])
+    assert len(entries) >= 8 + 1
+    for server in replicas.servers:
+        assert watcher.check(server) == entries
+
+
+def test_one_that_was_suspended_signs_no_fork(replicas: Replicas, alice: str, postgresql: Server) -> None:
+    """SIGSTOP leaves its connections open. The database ends its session, another signs, and its term is over."""
+    replicas.start()
+    pushes.create(replicas[0], "prostate-cspca", token=alice)
+    watcher, acknowledged = LogWatcher(), []
+    signing = replicas.signs(postgresql)
+    others = [server for number, server in enumerate(replicas.servers) if number != signing]
+    two = Replicas(others, replicas.address)
+    push_all(two, alice, "radboud", 2, acknowledged, 0)
+    before = replicas.holder(postgresql)
+    suspend(replicas[signing])
+    try:
+        took = wait_for("another signs", 30, lambda: replicas.holder(postgresql) != before)
+        assert took < 20, took
+        files = chain("radboud", 4)
+        for release in files[2:]:
+            stored = pushes.commit(others[0], NAME, release, token=alice)
+            assert stored.status == 200, stored.body
+        sizes = {watcher.look(server) for server in others}
+        assert len(sizes) == 1
+    finally:
+        suspend(replicas[signing], how=signal.SIGCONT)
+    with watcher.watching(replicas.servers):
+        time.sleep(3.0)
+    assert replicas.holder(postgresql) != before
+    assert {len(watcher.check(server)) for server in replicas.servers} == sizes
+
+
+def test_a_term_that_is_over_stores_no_checkpoint(replicas: Replicas, alice: str) -> None:
+    """The fence itself: the transaction that stores a checkpoint looks for the term."""
+    first, second = (open_folder(server.folder) for server in replicas.servers[:2])
+    try:
+        one, two = first.database.leadership("one"), second.database.leadership("two")
+        assert one is not None and two is not None
+        first.leadership, second.leadership = one, two
+        one.turn(0.1)
+        two.turn(0.1)
+        assert one.term == 1 and two.term is None
+        registry_log.publish(first)
+        # as if it had been suspended: its lock is another's, and it does not know
+        one._raw.close()  # type: ignore[attr-defined]
+        two.turn(0.1)
+        assert one.term == 1 and two.term == 2
+        with first.database.writing() as db:
+            from embhub_registry.storage import log_entries
+            from tests.support.logs import make_leaf
+
+            log_entries.add(db, make_leaf(5))
+        with pytest.raises(registry_log.TermOverError):
+            registry_log.publish(first)
+        assert one.term is None
+        assert registry_log.publish(second)
+        registry_log.follow(first)
+        assert registry_log.problems(first) == registry_log.problems(second) == []
+    finally:
+        for registry in (first, second):
+            registry.leadership = None
+            registry.close()
+        one.close()
+        two.close()

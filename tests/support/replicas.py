@@ -47,6 +47,7 @@ class Replicas:
         for server in self.servers:
             if server.process is not None and server.process.poll() is None:
                 server.process.send_signal(signal.SIGCONT)
+                server.process.send_signal(signal.SIGTERM)
         for server in self.servers:
             server.stop()
 
@@ -71,7 +72,10 @@ class Replicas:
 
 
 def make_replicas(folder: Path, postgresql: Server, store: RunningStore, *, count: int = 3) -> Replicas:
-    """A registry that is shared, and the folders of its servers; none is started. The AWS variables lead to the store."""
+    """A registry that is shared, and the folders of its servers; none is started.
+
+    The AWS variables lead to the store.
+    """
     address, bucket = postgresql.new_schema(), store.make_bucket()
     url = f"http://127.0.0.1:{free_port()}"
     first = folder / "0" / "registry"
@@ -147,7 +151,7 @@ class LogWatcher:
             thread.join()
 
     def check(self, server: RunningRegistry) -> list[bytes]:
-        """All entries by what `server` serves, after each checkpoint that was seen was proved to be a beginning of it."""
+        """All entries by what `server` serves; each checkpoint that was seen has to be proved a beginning of them."""
         assert self.wrong == []
         size, entries = self.look(server), []
         for tile in tiles.all_of(size):

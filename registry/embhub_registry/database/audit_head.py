@@ -35,8 +35,8 @@ def read(db: Connection) -> Head | None:
 def write(db: Connection, head: Head) -> None:
     """Move the head."""
     db.execute(
-        "INSERT INTO audit_head VALUES (1, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (one) DO UPDATE SET number = excluded.number,"
-        " digest = excluded.digest, segment = excluded.segment, size = excluded.size,"
+        "INSERT INTO audit_head VALUES (1, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (one) DO UPDATE SET"
+        " number = excluded.number, digest = excluded.digest, segment = excluded.segment, size = excluded.size,"
         " first_number = excluded.first_number, first_previous = excluded.first_previous, place = excluded.place",
         (head.number, head.digest, head.segment, head.size, head.first_number, head.first_previous, head.place),
     )

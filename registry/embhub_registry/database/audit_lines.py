@@ -1,4 +1,4 @@
-"""Lines of the audit log in the database, where several servers share it: the same lines as in the file, in one order."""
+"""Lines of the audit log in the database, where several servers share it: those of the file, in one order."""
 
 from __future__ import annotations
 
@@ -38,6 +38,12 @@ def beyond_head(db: Connection) -> int:
     """How many lines stand after the one that the head names, as of one moment."""
     inside = "SELECT number FROM audit_head WHERE one = 1"
     return int(db.execute(f"SELECT count(*) FROM audit_line WHERE number > ({inside})").fetchone()[0])  # noqa: S608  # constants
+
+
+def take_beyond(db: Connection, number: int) -> list[str]:
+    """Remove the lines after this one, which no head sealed, and return them."""
+    rows = db.execute("DELETE FROM audit_line WHERE number > ? RETURNING number, line", (number,)).fetchall()
+    return [row[1] for row in sorted(rows, key=lambda row: int(row[0]))]
 
 
 def months(db: Connection, *, before: str) -> list[str]:

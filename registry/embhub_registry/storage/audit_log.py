@@ -85,7 +85,12 @@ class AuditLog:
         return sorted(self.path.parent.glob(f"{self.path.stem}-????-??{self.path.suffix}"))
 
     def lines(self, *, after: int | None = None, head: Head | None = None) -> Iterator[bytes]:
-        """Every sealed line up to `head`, oldest first, without its end; of lines in the database those after a number."""
+        """Every sealed line up to `head`, oldest first, without its end.
+
+        Args:
+            after: Of lines in the database, the number to begin after.
+            head: The present one where it is None.
+        """
         head = head or self.head()
         if head.place == DATABASE:
             for _, _, text in audit_lines.read(self._database.connection(), after=after, until=head.number):
@@ -260,12 +265,21 @@ class AuditLog:
 def _store(db: Connection, head: Head, events: Sequence[tuple[str, Mapping[str, Any]]]) -> Head:
     """Lines in the database; of which month they are, the writer's clock says, which may not go back."""
     rows, month = [], max(stamp()[:7], head.segment)
-    for event, fields in events:
+    unsealed = audit_lines.take_beyond(db, head.number)
+    found = [("audit-log-unsealed", _quote(unsealed))] if unsealed else []
+    for event, fields in [*found, *events]:
         line = _seal(head, event, fields)
         head = replace(head, number=head.number + 1, digest=digest_of(line), segment=month)
         rows.append((head.number, month, line.decode("ascii")))
     audit_lines.append(db, rows)
     return head
+
+
+def _quote(lines: Sequence[str]) -> dict[str, Any]:
+    """What somebody put after the last sealed line."""
+    data = "".join(f"{line}\n" for line in lines).encode()
+    text = data.decode()[:KEPT]
+    return {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest(), "file": None, "text": text}
 
 
 def _seal(head: Head, event: str, fields: Mapping[str, Any]) -> bytes:

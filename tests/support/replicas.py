@@ -71,17 +71,19 @@ class Replicas:
             return str(row[0]) if row else ""
 
 
-def make_replicas(folder: Path, postgresql: Server, store: RunningStore, *, count: int = 3) -> Replicas:
+def make_replicas(
+    folder: Path, postgresql: Server, store: RunningStore, *, count: int = 3, front: str | None = None
+) -> Replicas:
     """A registry that is shared, and the folders of its servers; none is started.
 
-    The AWS variables lead to the store.
+    The AWS variables lead to the store. `front` is the registry's address, if it is another than its first server's.
     """
     address, bucket = postgresql.new_schema(), store.make_bucket()
     url = f"http://127.0.0.1:{free_port()}"
     first = folder / "0" / "registry"
     first.parent.mkdir(parents=True)
     made = create(
-        first, name="Shared hub", url=url, audit="optional", database=address,
+        first, name="Shared hub", url=front or url, audit="optional", database=address,
         blobs=f"s3://{bucket}/{uuid.uuid4().hex}?grace=600",
     )  # fmt: skip
     try:

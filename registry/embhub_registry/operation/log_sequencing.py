@@ -12,6 +12,7 @@ from embhub_registry.storage.folder import Registry
 from embhub_registry.storage.logs import log
 
 SECONDS = 1.0  # between two looks, where nobody wakes it
+KEYLESS = 60  # turns, of which a server without the log's key tries half: one with the key gets its chance
 
 
 class LogSequencing:
@@ -21,6 +22,7 @@ class LogSequencing:
         self._registry = registry
         self._leadership = leadership
         self._ended = threading.Event()
+        self._turns = 0  # without the log's key
         self._thread = threading.Thread(target=self._run, name="log-sequencing", daemon=True)
 
     @classmethod
@@ -50,7 +52,9 @@ class LogSequencing:
 
     def _turn(self) -> None:
         registry, before = self._registry, self._leadership.term
-        if not registry_log.may_sign(registry):
+        self._turns = 0 if registry_log.may_sign(registry) else self._turns + 1
+        if 0 < self._turns % KEYLESS < KEYLESS / 2:
+            self._leadership.close()
             registry_log.follow(registry)
             self._ended.wait(SECONDS)
             return
@@ -59,6 +63,8 @@ class LogSequencing:
         if term is None:
             registry_log.follow(registry)
             return
+        if self._turns:
+            return  # it does what one server does for all, and signs nothing
         if term != before:
             log("info", "this server signs the log", term=term)
         registry_log.publish(registry)

@@ -9,7 +9,9 @@ from embhub.errors import ConfigError, UsageError
 from embhub_registry.database import Database, accounts, is_server, schema
 from embhub_registry.database.dialects import SQLITE
 from embhub_registry.storage import audit_places, database_place
-from embhub_registry.storage.folder import SHARED, Registry
+from embhub_registry.storage.audit_log import DATABASE
+from embhub_registry.storage.blob_places import SHARED
+from embhub_registry.storage.folder import Registry
 from embhub_registry.storage.s3_blobs import S3Blobs
 
 SHORTEST_GRACE = 60.0  # seconds: a server's clean-up must not outrun another one's push
@@ -51,7 +53,7 @@ def unshare(registry: Registry) -> dict[str, Any]:
         UsageError: it is not shared. ConfigError: a server uses it, or the audit log is not whole.
     """
     with registry.alone("share"):
-        if registry.setting(SHARED) != "yes":
+        if registry.setting(SHARED) != "yes" and registry.audit_log.head().place != DATABASE:
             raise UsageError("the registry is not shared: nothing was changed", "`share` lets several servers serve it")
         with registry.database.writing() as db:
             audit_places.to_files(registry.audit_log, db)

@@ -27,6 +27,8 @@ def to_database(log: AuditLog, db: Connection) -> list[Path]:
     if problems := log.problems():
         raise ConfigError(f"the audit log is not whole: {problems[0]}", "`audit verify` says more; nothing was changed")
     head, files = log.head(), log.segments()
+    if head.place == DATABASE:  # those of a registry that was restored
+        return []
     rows: list[tuple[int, str, str]] = []
     number, rest = 0, head.size
     for file in files:

@@ -36,7 +36,6 @@ from embhub_registry.storage.shared_lock import SharedLock
 LONGEST_URL = 200  # as the keyring's schema has it
 ROOT, ONLINE_KEYS = "root", "online_keys"  # settings: the root's public keys; where the online keys are
 MOVED = "moved"  # a setting of a database that `move` left: when
-SHARED = "shared"  # a setting: "yes" where any number of servers may serve at once
 COLLECTED = "audits_collected"  # whether audits that came before migration 005 are in its table
 
 
@@ -61,7 +60,9 @@ class Registry:
     @property
     def is_shared(self) -> bool:
         """Whether any number of servers may serve it at once, as `share` decided."""
-        return self.database.dialect is not SQLITE and self.setting(SHARED) == "yes"
+        if self.database.dialect is SQLITE or self.setting(blob_places.SHARED) != "yes":
+            return False
+        return blob_places.noted(self.database.connection()).url != ""
 
     @property
     def keeps_house(self) -> bool:

@@ -53,6 +53,7 @@ def seconds_of(registry: RunningRegistry, path: str, status: int) -> float:
     return time.monotonic() - began
 
 
+@pytest.mark.slow
 def test_a_server_that_hangs_blocks_no_event_loop(own_server: Server, tmp_path: Path) -> None:
     url = f"http://127.0.0.1:{free_port()}"
     folder.create(

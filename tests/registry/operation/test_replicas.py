@@ -22,6 +22,7 @@ from tests.support.object_stores import RunningStore
 from tests.support.postgres import Server
 from tests.support.replicas import LogWatcher, Replicas, make_replicas, store_variables, suspend, wait_for
 
+pytestmark = pytest.mark.slow
 NAME = "radboud/prostate-cspca"
 _CHAINS: dict[str, list[dict[str, bytes]]] = {}
 
@@ -32,10 +33,10 @@ def chain(namespace: str, versions: int) -> list[dict[str, bytes]]:
     if len(made) < versions:
         made.clear()
         for version in range(versions):
-            artifact = releases.make_embedding(seed=900 + version)
+            artifact, key = releases.make_embedding(seed=900 + version), releases.make_key(namespace)
             release = releases.make_release(
-                artifact=artifact, audited=False, key=releases.SITE, repository=f"{namespace}/prostate-cspca",
-                replaces=replaces, version=f"1.{version}.0",
+                artifact=artifact, audited=False, key=key, repository=f"{namespace}/prostate-cspca", replaces=replaces,
+                version=f"1.{version}.0",
             )  # fmt: skip
             made.append(dict(release.files))
             replaces = artifact.digest
@@ -57,12 +58,28 @@ def replicas(tmp_path: Path, postgresql: Server, object_store: RunningStore, var
 
 @pytest.fixture
 def alice(replicas: Replicas) -> str:
-    replicas[0].add_key(releases.SITE, namespace="radboud")
-    return replicas[0].add_user("alice", namespace="radboud")
+    return publisher(replicas, "radboud")
 
 
-def test_what_one_server_stores_every_server_shows(replicas: Replicas, alice: str, postgresql: Server) -> None:
-    replicas.start()
+def publisher(replicas: Replicas, namespace: str) -> str:
+    """A new account's token; its namespace has the key that `chain` signs with."""
+    replicas[0].add_key(releases.make_key(namespace), namespace=namespace)
+    return replicas[0].add_user(f"alice-{namespace}", namespace=namespace)
+
+
+@pytest.fixture(scope="module")
+def running(
+    tmp_path_factory: pytest.TempPathFactory, postgresql: Server, object_store: RunningStore, variables: None
+) -> Iterator[Replicas]:
+    """Three servers that nothing happens to, for all tests that only ask them."""
+    made = make_replicas(tmp_path_factory.mktemp("running"), postgresql, object_store)
+    made.start()
+    yield made
+    made.stop()
+
+
+def test_what_one_server_stores_every_server_shows(running: Replicas) -> None:
+    replicas, alice = running, publisher(running, "radboud")
     first, second, third = replicas.servers
     assert pushes.create(first, "prostate-cspca", token=alice).status == 200
     stored = pushes.commit(second, NAME, chain("radboud", 2)[0], token=alice)
@@ -84,7 +101,6 @@ def test_what_one_server_stores_every_server_shows(replicas: Replicas, alice: st
     assert deleted.status == 200, deleted.body
     assert {server.get(path).status for server in replicas.servers} == {410}, "at once, on every server"
     assert {server.get("/readyz").status for server in replicas.servers} == {200}
-    replicas.stop()
     for server in replicas.servers:
         with server.opened() as opened:
             assert opened.audit_log.problems() == [] and registry_log.problems(opened) == []
@@ -93,18 +109,18 @@ def test_what_one_server_stores_every_server_shows(replicas: Replicas, alice: st
             assert not opened.audit_log.path.exists()
 
 
-def test_of_two_commits_upon_one_parent_one_is_stored(replicas: Replicas, alice: str) -> None:
+def test_of_two_commits_upon_one_parent_one_is_stored(running: Replicas) -> None:
     """Whichever servers they come to: the other gets the refusal that it would get from a single server."""
-    replicas.start(0, 1)
+    replicas, alice = running, publisher(running, "lumc")
     pushes.create(replicas[0], "notes", token=alice)
-    parent = pushes.commit(replicas[0], "radboud/notes", {"README.md": b"start\n"}, token=alice).json()["commitOid"]
+    parent = pushes.commit(replicas[0], "lumc/notes", {"README.md": b"start\n"}, token=alice).json()["commitOid"]
     headers = {"Content-Type": "application/x-ndjson"}
     for turn in range(6):
         bodies = [pushes.commit_body({"README.md": b"%d %d\n" % (turn, number)}, parent=parent) for number in range(4)]
         with ThreadPoolExecutor(4) as pool:
             sent = [
                 pool.submit(
-                    replicas[number % 2].request, "POST", "/api/models/radboud/notes/commit/main",
+                    replicas[number % 2].request, "POST", "/api/models/lumc/notes/commit/main",
                     token=alice, headers=headers, body=body,
                 )
                 for number, body in enumerate(bodies)
@@ -114,34 +130,34 @@ def test_of_two_commits_upon_one_parent_one_is_stored(replicas: Replicas, alice:
         assert statuses == [200, 412, 412, 412], [answer.body for answer in answers]
         parent = next(answer.json()["commitOid"] for answer in answers if answer.status == 200)
         for server in replicas.servers[:2]:
-            assert server.get("/api/models/radboud/notes", token=alice).json()["sha"] == parent
+            assert server.get("/api/models/lumc/notes", token=alice).json()["sha"] == parent
 
 
-def test_a_quota_holds_across_servers(replicas: Replicas, alice: str) -> None:
-    replicas[0].run("quota", "set", "radboud", "--repositories", "5")
-    replicas.start()
+def test_a_quota_holds_across_servers(running: Replicas) -> None:
+    replicas, alice = running, publisher(running, "amc")
+    replicas[0].run("quota", "set", "amc", "--repositories", "5")
     with ThreadPoolExecutor(6) as pool:
         answers = list(pool.map(lambda n: pushes.create(replicas[n % 3], f"repo-{n}", token=alice).status, range(12)))
     assert sorted(answers) == [200] * 5 + [403] * 7
 
 
-def test_what_was_withdrawn_is_seen_nowhere(replicas: Replicas, alice: str) -> None:
+def test_what_was_withdrawn_is_seen_nowhere(running: Replicas) -> None:
     """Zero seconds later: every answer from a cache asks the database for its state first."""
-    replicas.start()
+    replicas, alice, name = running, publisher(running, "nki"), "nki/prostate-cspca"
     pushes.create(replicas[0], "prostate-cspca", token=alice)
-    assert pushes.commit(replicas[0], NAME, chain("radboud", 1)[0], token=alice).status == 200
-    path = f"/{NAME}/resolve/main/{EMBEDDING}"
-    for turn in range(12):
+    assert pushes.commit(replicas[0], name, chain("nki", 1)[0], token=alice).status == 200
+    path = f"/{name}/resolve/main/{EMBEDDING}"
+    for turn in range(6):
         for server in replicas.servers:
             assert server.get(path).status == server.get(path).status == 200
         body = {"private": True}
         changed = replicas[turn % 3].request(
-            "PUT", f"/api/models/{NAME}/settings", token=replicas[0].admin, json_body=body
+            "PUT", f"/api/models/{name}/settings", token=replicas[0].admin, json_body=body
         )
         assert changed.status == 200, changed.body
         assert [server.get(path).status for server in replicas.servers] == [404] * 3
         body = {"private": False}
-        replicas[turn % 3].request("PUT", f"/api/models/{NAME}/settings", token=replicas[0].admin, json_body=body)
+        replicas[turn % 3].request("PUT", f"/api/models/{name}/settings", token=replicas[0].admin, json_body=body)
 
 
 def push_all(
@@ -168,6 +184,7 @@ def is_another(replicas: Replicas, postgresql: Server, before: str) -> bool:
     return replicas.holder(postgresql) != before
 
 
+@pytest.mark.thorough
 def test_the_one_that_signs_is_killed_and_another_goes_on(replicas: Replicas, alice: str, postgresql: Server) -> None:
     replicas.start()
     pushes.create(replicas[0], "prostate-cspca", token=alice)
@@ -199,6 +216,7 @@ def test_the_one_that_signs_is_killed_and_another_goes_on(replicas: Replicas, al
         assert watcher.check(server) == entries
 
 
+@pytest.mark.thorough
 def test_one_that_was_suspended_signs_no_fork(replicas: Replicas, alice: str, postgresql: Server) -> None:
     """SIGSTOP leaves its connections open. The database ends its session, another signs, and its term is over."""
     replicas.start()
@@ -256,3 +274,70 @@ def test_a_term_that_is_over_stores_no_checkpoint(replicas: Replicas, alice: str
             registry.close()
         one.close()
         two.close()
+
+
+@pytest.mark.thorough
+def test_shared_and_not_shared_again(replicas: Replicas, alice: str) -> None:
+    """One server is refused beside those that share, and what needs quiet is, too; the way back keeps every line."""
+    replicas.start(0)
+    refused = replicas[1].run("share", "--off", check=False)
+    assert refused.returncode != 0 and "in use" in refused.stderr
+    assert replicas[1].run("check", check=False).returncode != 0
+    replicas.start(1)
+    replicas.stop()
+    before = [line for line in replicas[0].run("audit", "export").stdout.splitlines() if line]
+    assert replicas[0].ask("share", "--off")["shared"] is False
+    after = [line for line in replicas[0].run("audit", "export").stdout.splitlines() if line]
+    assert after[: len(before)] == before and json.loads(after[-1])["event"] == "not-shared"
+    replicas[0].start()
+    with pytest.raises(AssertionError, match="in use by another process"):
+        replicas[1].start()
+    replicas.stop()
+    with replicas[0].opened() as opened:
+        assert opened.audit_log.problems() == [] and opened.audit_log.path.exists()
+    assert replicas[0].ask("share")["kept"] == ["audit.jsonl.moved"]
+    with replicas[1].opened() as opened:
+        assert opened.audit_log.problems() == []
+
+
+def test_a_schema_that_moved_on_is_said(replicas: Replicas, postgresql: Server) -> None:
+    """A newer release migrated it: a server that runs is not ready any more, and an older program does not start."""
+    replicas.start(0, 1)
+    assert replicas[0].get("/readyz").status == 200
+    schema = replicas.address.rpartition("%3D")[2]
+    with postgresql.connect() as db:
+        db.execute(f"INSERT INTO {schema}.migration VALUES (999, '999_later.sql', '2030-01-01', 'x')")
+    wait_for("it is noticed", 15, lambda: replicas[0].get("/readyz").status == 503)
+    assert replicas[0].get("/readyz").json()["schema"] == "ahead of this program"
+    assert replicas[0].get("/healthz").status == 200, "it is alive all the same"
+    with pytest.raises(AssertionError, match="another release"):
+        replicas.start(2)
+
+
+@pytest.mark.thorough
+def test_a_database_that_lost_what_was_signed_is_not_signed_again(
+    replicas: Replicas, alice: str, postgresql: Server
+) -> None:
+    """Every server remembers the largest tree that it saw, beside its copy of the key."""
+    replicas.start()
+    pushes.create(replicas[0], "prostate-cspca", token=alice)
+    assert pushes.commit(replicas[0], NAME, chain("radboud", 1)[0], token=alice).status == 200
+    watcher = LogWatcher()
+    for server in replicas.servers:
+        watcher.check(server)  # each has made its files, and noted what was signed
+    replicas.stop()
+    schema = replicas.address.rpartition("%3D")[2]
+    with postgresql.connect() as db:
+        db.execute(f"ALTER TABLE {schema}.log_entry DISABLE TRIGGER USER")
+        db.execute(f"DELETE FROM {schema}.log_entry WHERE place = (SELECT max(place) FROM {schema}.log_entry)")
+        db.execute(f"ALTER TABLE {schema}.log_entry ENABLE TRIGGER USER")
+        db.execute(f"DELETE FROM {schema}.log_checkpoint WHERE size = (SELECT max(size) FROM {schema}.log_checkpoint)")
+    sizes = dict(watcher.seen)
+    for number in (1, 2, 0):  # whichever is the first to sign
+        replicas.start(number)
+        wait_for("it is noticed", 15, lambda: replicas[number].get("/readyz").status == 503)  # noqa: B023  # called at once
+        assert replicas[number].get("/readyz").json()["log"] == "not the one that was signed before"
+        replicas.stop()
+    with replicas[0].opened() as opened:
+        db = opened.database.connection()
+        assert db.execute("SELECT max(size) FROM log_checkpoint").fetchone()[0] < max(sizes)

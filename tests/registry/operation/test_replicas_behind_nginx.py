@@ -20,7 +20,7 @@ from tests.support.replicas import LogWatcher, Replicas, make_replicas, store_va
 from tests.support.servers import RunningRegistry, free_port
 from tests.support.sites import Site, new_key, open_site
 
-pytestmark = needs_nginx
+pytestmark = [needs_nginx, pytest.mark.thorough]
 TRIES = 40
 
 

@@ -150,6 +150,10 @@ def test_a_backup_has_the_lines_and_restores_them(registry: Registry, tmp_path: 
     again = open_folder(tmp_path / "again")
     try:
         assert again.audit_log.problems() == [] and list(again.audit_log.lines())[: len(before)] == before
+        assert not again.is_shared and again.audit_log.head().place == audit_log.DATABASE
+        assert sharing.unshare(again)["shared"] is False, "one server, and files, if its operator likes"
+        assert again.audit_log.problems() == [] and list(again.audit_log.lines())[: len(before)] == before
+        assert again.audit_log.head().place == "file"
     finally:
         again.close()
 
@@ -157,6 +161,8 @@ def test_a_backup_has_the_lines_and_restores_them(registry: Registry, tmp_path: 
 def test_only_a_registry_on_both_engines_is_shared(registry: Registry) -> None:
     with pytest.raises(UsageError, match="PostgreSQL and an object store"):
         sharing.share(registry)
+    with registry.database.writing() as db:
+        audit_places.to_files(registry.audit_log, db)
     with pytest.raises(UsageError, match="not shared"):
         sharing.unshare(registry)
     if registry.database.dialect is SQLITE:

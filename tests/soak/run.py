@@ -72,10 +72,24 @@ def _run(replicas: Replicas, faults: Faults, seconds: float, seed: int) -> dict[
             for thread in threads:
                 thread.join()
     wrong = history.wrong + watcher.wrong or _check(replicas, publishers, history, watcher)
+    if wrong:
+        wrong += [line for server in replicas.servers for line in _errors(server.log)[-15:]]
     return {
         "seed": seed, "seconds": seconds, "done": history.done, "doubtful": history.doubtful,
         "faults": dict(faults.done), "heads": len(watcher.seen), "wrong": wrong,
     }  # fmt: skip
+
+
+def _errors(log: Path) -> list[str]:
+    """What a server said went wrong, but for what the faults explain."""
+    lines = log.read_text().splitlines()
+    expected = ("cannot be reached", "object store", "upkeep failed", "log sequencing failed")
+    return [
+        line[:1500]
+        for line in lines
+        if '"error"' in line or not line.startswith("{")
+        if not any(word in line for word in expected)
+    ]
 
 
 def _make_publishers(replicas: Replicas, history: History, seed: int) -> list[Publisher]:

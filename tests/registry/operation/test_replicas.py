@@ -15,7 +15,7 @@ import pytest
 
 from embhub.release.files import EMBEDDING
 from embhub_registry.operation.opening import open_folder
-from embhub_registry.storage import log_entries, registry_log
+from embhub_registry.storage import log_entries, log_publishing, registry_log
 from tests.support import pushes, releases
 from tests.support.logs import leaf_name, make_leaf
 from tests.support.object_stores import RunningStore
@@ -33,7 +33,8 @@ def chain(namespace: str, versions: int) -> list[dict[str, bytes]]:
     if len(made) < versions:
         made.clear()
         for version in range(versions):
-            artifact, key = releases.make_embedding(seed=900 + version), releases.make_key(namespace)
+            seed = 1000 * sum(namespace.encode()) + version  # bytes that no other namespace has
+            artifact, key = releases.make_embedding(seed=seed), releases.make_key(namespace)
             release = releases.make_release(
                 artifact=artifact, audited=False, key=key, repository=f"{namespace}/prostate-cspca", replaces=replaces,
                 version=f"1.{version}.0",
@@ -188,7 +189,9 @@ def is_another(replicas: Replicas, postgresql: Server, before: str) -> bool:
 def test_the_one_that_signs_is_killed_and_another_goes_on(replicas: Replicas, alice: str, postgresql: Server) -> None:
     replicas.start()
     pushes.create(replicas[0], "prostate-cspca", token=alice)
-    watcher, acknowledged, wrong = LogWatcher(), [], []
+    watcher = LogWatcher()
+    acknowledged: list[bytes] = []
+    wrong: list[AssertionError] = []
 
     def work() -> None:
         try:
@@ -221,7 +224,8 @@ def test_one_that_was_suspended_signs_no_fork(replicas: Replicas, alice: str, po
     """SIGSTOP leaves its connections open. The database ends its session, another signs, and its term is over."""
     replicas.start()
     pushes.create(replicas[0], "prostate-cspca", token=alice)
-    watcher, acknowledged = LogWatcher(), []
+    watcher = LogWatcher()
+    acknowledged: list[bytes] = []
     signing = replicas.signs(postgresql)
     others = [server for number, server in enumerate(replicas.servers) if number != signing]
     two = Replicas(others, replicas.address)
@@ -248,9 +252,9 @@ def test_one_that_was_suspended_signs_no_fork(replicas: Replicas, alice: str, po
 def test_a_term_that_is_over_stores_no_checkpoint(replicas: Replicas, alice: str) -> None:
     """The fence itself: the transaction that stores a checkpoint looks for the term."""
     first, second = (open_folder(server.folder) for server in replicas.servers[:2])
+    one, two = first.database.leadership("one"), second.database.leadership("two")
+    assert one is not None and two is not None
     try:
-        one, two = first.database.leadership("one"), second.database.leadership("two")
-        assert one is not None and two is not None
         first.leadership, second.leadership = one, two
         one.turn(0.1)
         two.turn(0.1)
@@ -262,7 +266,7 @@ def test_a_term_that_is_over_stores_no_checkpoint(replicas: Replicas, alice: str
         assert one.term == 1 and two.term == 2
         with first.database.writing() as db:
             log_entries.add(db, make_leaf(5))
-        with pytest.raises(registry_log.TermOverError):
+        with pytest.raises(log_publishing.TermOverError):
             registry_log.publish(first)
         assert one.term is None
         assert registry_log.publish(second)
@@ -272,8 +276,8 @@ def test_a_term_that_is_over_stores_no_checkpoint(replicas: Replicas, alice: str
         for registry in (first, second):
             registry.leadership = None
             registry.close()
-        one.close()
-        two.close()
+        for leadership in (one, two):
+            leadership.close()
 
 
 @pytest.mark.thorough
@@ -339,5 +343,5 @@ def test_a_database_that_lost_what_was_signed_is_not_signed_again(
         assert replicas[number].get("/readyz").json()["log"] == "not the one that was signed before"
         replicas.stop()
     with replicas[0].opened() as opened:
-        db = opened.database.connection()
-        assert db.execute("SELECT max(size) FROM log_checkpoint").fetchone()[0] < max(sizes)
+        largest = opened.database.connection().execute("SELECT max(size) FROM log_checkpoint").fetchone()[0]
+        assert largest < max(sizes)

@@ -55,7 +55,8 @@ def test_each_server_is_killed_while_sites_push_and_pull(
     front: tuple[RunningRegistry, Replicas], tmp_path: Path
 ) -> None:
     registry, replicas = front
-    watcher, ended, kills = LogWatcher(), threading.Event(), []
+    watcher, ended = LogWatcher(), threading.Event()
+    kills: list[int] = []
 
     def kill_in_turn() -> None:
         while not ended.is_set():

@@ -18,8 +18,7 @@ import psycopg
 from psycopg.pq import TransactionStatus
 
 from embhub.errors import ConfigError
-from embhub_registry.database import log_rows, moving, postgresql_limits, postgresql_problems, postgresql_values
-from embhub_registry.database.clock import stamp
+from embhub_registry.database import moving, postgresql_limits, postgresql_problems, postgresql_values
 from embhub_registry.database.connection import Database, moved_meanwhile
 from embhub_registry.database.dialects import POSTGRESQL, to_postgresql
 from embhub_registry.database.postgresql_address import parse_address, shown
@@ -317,12 +316,7 @@ class PostgresqlDatabase(Database):
 
     def leadership(self, holder: str) -> SessionLeadership:
         """See `Database`."""
-
-        def begin() -> int:
-            with self.writing() as db:
-                return log_rows.next_term(db, holder, now=stamp())
-
-        return SessionLeadership(self.connect, lambda: lock_key(self._schema, "sequencer"), begin)
+        return SessionLeadership(self.connect, self.writing, lambda: lock_key(self._schema, "sequencer"), holder)
 
     def wake_sequencer(self) -> None:
         """See `Database`."""
@@ -331,7 +325,7 @@ class PostgresqlDatabase(Database):
 
     def limit_waits(self) -> None:
         """See `Database`."""
-        self.limit, self._idle_seconds = postgresql_limits.SECONDS, 10
+        self.limit, self._idle_seconds = postgresql_limits.SECONDS, postgresql_limits.IDLE_SECONDS
         own = self.connection()
         own.execute(f"SET idle_in_transaction_session_timeout = '{self._idle_seconds}s'")
         own.limit, own.reconnector = postgresql_limits.INLINE_SECONDS, Reconnector(self.connect)

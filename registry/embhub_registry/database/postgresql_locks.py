@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from typing import Any
 
 import psycopg
 
 from embhub.errors import EmbhubError
-from embhub_registry.database.connection import Leadership
+from embhub_registry.database import log_rows
+from embhub_registry.database.clock import stamp
+from embhub_registry.database.connection import Connection, Leadership
 from embhub_registry.database.postgresql_errors import raise_translated, taken
 
 Raw = psycopg.Connection[Any]
@@ -78,10 +80,17 @@ class SessionLeadership(Leadership):
     or a network that drops everything. What such a holder signs afterwards is refused, because its term is over.
     """
 
-    def __init__(self, connect: Callable[[], Raw], key: Callable[[], int], begin: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        connect: Callable[[], Raw],
+        writing: Callable[[], AbstractContextManager[Connection]],
+        key: Callable[[], int],
+        holder: str,
+    ) -> None:
         self._connect = connect
+        self._writing = writing
         self._key = key
-        self._begin = begin
+        self._holder = holder
         self._raw: Raw | None = None
         self._term: int | None = None
         self._is_over = False
@@ -100,7 +109,9 @@ class SessionLeadership(Leadership):
             if self._term is None:
                 row = raw.execute("SELECT pg_try_advisory_lock($1)", (self._key(),)).fetchone()
                 if row is not None and row[0]:
-                    self._term = self._begin()
+                    with self._writing() as db:
+                        term = log_rows.next_term(db, self._holder, now=stamp())
+                    self._term = term
                     return
             for _ in raw.notifies(timeout=seconds, stop_after=1):
                 pass

@@ -209,6 +209,7 @@ def test_the_one_that_signs_is_killed_and_another_goes_on(replicas: Replicas, al
             killed = replicas.signs(postgresql)
             replicas.kill(killed)
             took = wait_for("another signs", 10, partial(is_another, replicas, postgresql, before))
+            print(f"killed: another signs after {took:.2f} s")
             assert took < 5.0, took
             replicas.start(killed)
         pusher.join()
@@ -234,6 +235,7 @@ def test_one_that_was_suspended_signs_no_fork(replicas: Replicas, alice: str, po
     suspend(replicas[signing])
     try:
         took = wait_for("another signs", 30, lambda: replicas.holder(postgresql) != before)
+        print(f"suspended: another signs after {took:.2f} s")
         assert took < 20, took
         files = chain("radboud", 4)
         for release in files[2:]:

@@ -159,7 +159,7 @@ def test_a_backup_has_the_lines_and_restores_them(registry: Registry, tmp_path: 
 
 
 def test_only_a_registry_on_both_engines_is_shared(registry: Registry) -> None:
-    with pytest.raises(UsageError, match="PostgreSQL and an object store|too short"):
+    with pytest.raises(UsageError, match=r"PostgreSQL and an object store|too short"):
         sharing.share(registry)
     with registry.database.writing() as db:
         audit_places.to_files(registry.audit_log, db)

@@ -13,7 +13,7 @@ export HF_HUB_OFFLINE =
 # Set by some containers: each of the many processes that tests start would compile the program anew.
 export PYTHONDONTWRITEBYTECODE =
 
-.PHONY: help setup see-it demo demo-xray demo-private bench bench-privacy test test-all test-object-store test-numerical fuzz check lock docs dist sbom attest format clean
+.PHONY: help setup see-it demo demo-xray demo-private bench bench-privacy test test-all test-object-store test-numerical fuzz soak check lock docs dist sbom attest format clean
 
 help:
 	@echo "make setup      an environment in .venv with embhub and embhub-registry"
@@ -27,6 +27,7 @@ help:
 	@echo "make test-all   those too: crashes, fuzzing, foreign clients at length"
 	@echo "make test-numerical  trainings once more: without bfloat16 instructions, and with two threads"
 	@echo "make fuzz       fuzz one parser: make fuzz TARGET=log-proof MINUTES=60 (see tests/fuzz/log_parsers.py)"
+	@echo "make soak       three servers while processes, database and object store fail: make soak MINUTES=60 [SEED=7]"
 	@echo "make check      ruff, mypy, import-linter, docs"
 	@echo "make lock       renew the lock files with hashes, for development and for a registry"
 	@echo "make docs       the documentation site, in site/"
@@ -98,6 +99,11 @@ fuzz: $(READY)
 	@$(BIN)/python -m tests.fuzz.fuzz $(TARGET) -max_total_time=$$(($(MINUTES) * 60)) -rss_limit_mb=1500 -timeout=10 \
 		-max_len=8000 -dict=tests/fuzz/words.dict -artifact_prefix=fuzz-out/$(TARGET)/ -print_final_stats=1 \
 		fuzz-out/$(TARGET)/corpus $(wildcard $(addprefix tests/fuzz/corpus/,$(firstword $(subst -, ,$(TARGET)))))
+
+# Needs PostgreSQL's programs. It prints its seed first, and what was wrong last.
+soak: MINUTES = 60
+soak: $(READY)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m tests.soak.run --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
 
 check: $(READY)
 	@$(BIN)/ruff check .

@@ -319,6 +319,11 @@ class RequestLogMiddleware:
         try:
             with acting(Actor(ANONYMOUS, host_of(scope))):
                 await self.app(scope, receive, sending)
+        except asyncio.CancelledError:  # this server ends, and the time that requests had is over
+            if not status:
+                ending = DatabaseBusyError("this server is being stopped", "try again in a moment")
+                await (await refused(Request(scope, receive), ending))(scope, receive, sending)
+            raise
         except Exception as error:
             if status:  # the answer has begun: nothing can be told any more
                 raise

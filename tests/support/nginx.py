@@ -9,7 +9,7 @@ import socket
 import ssl
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -62,6 +62,34 @@ def proxy_before(url: str, folder: Path, *, snippet: str = "") -> Iterator[Proxy
     try:
         _wait_until_it_listens(proxy)
         yield proxy
+    finally:
+        process.terminate()
+        process.wait(timeout=20)
+
+
+@contextmanager
+def balancer(urls: Sequence[str], port: int, folder: Path) -> Iterator[None]:
+    """An nginx in front of several servers, at `port` of loopback and without TLS; the rest is what we ship."""
+    folder.mkdir(parents=True, exist_ok=True)
+    servers = "; server ".join(f"{url.removeprefix('http://')} max_fails=1 fail_timeout=2s" for url in urls)
+    text = _configuration(servers, port, folder)
+    text = re.sub(r"(?m)^\s*ssl_.*\n", "", text).replace(f"127.0.0.1:{port} ssl http2", f"127.0.0.1:{port}")
+    text = text.replace("$host", "$http_host")  # with its port, which is in the registry's address here
+    (folder / "nginx.conf").write_text(text)
+    words = [str(PROGRAM), "-e", f"{folder}/start.log", "-p", str(folder), "-c", str(folder / "nginx.conf")]
+    checked = subprocess.run([*words, "-t"], capture_output=True, text=True, check=False)
+    assert checked.returncode == 0, checked.stderr
+    process = subprocess.Popen(words, stderr=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + 20
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", port), timeout=1).close()
+                break
+            except OSError:
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
+        yield
     finally:
         process.terminate()
         process.wait(timeout=20)

@@ -37,6 +37,8 @@ COMMANDS = {
     "backup": "backup",
     "restore": "restore",
     "move": "moving",
+    "share": "sharing",
+    "join": "joining",
     "take-blobs-over": "taking_blobs_over",
 }
 WITHOUT_FOLDER = ("keyring", "export")  # they say themselves which of their parts needs one

@@ -39,5 +39,5 @@ def command(
     from embhub_registry.storage import logs
 
     logs.direct(log_file)
-    with registry.alone("serve"):
+    with registry.alone("serve", together=registry.is_shared):
         serving.serve(registry, host=host, port=port, as_json=as_json, drain=drain, grace=grace)

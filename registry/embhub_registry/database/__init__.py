@@ -5,6 +5,7 @@ from embhub_registry.database.connection import (
     Database,
     DatabaseBusyError,
     DatabaseUnavailableError,
+    Leadership,
     Row,
     StorageFullError,
     is_server,
@@ -12,6 +13,6 @@ from embhub_registry.database.connection import (
 from embhub_registry.database.sqlite import DatabaseError, reading_copy
 
 __all__ = [
-    "Connection", "Database", "DatabaseBusyError", "DatabaseError", "DatabaseUnavailableError", "Row",
-    "StorageFullError", "is_server", "reading_copy",
+    "Connection", "Database", "DatabaseBusyError", "DatabaseError", "DatabaseUnavailableError",
+    "Leadership", "Row", "StorageFullError", "is_server", "reading_copy",
 ]  # fmt: skip

@@ -169,9 +169,14 @@ class Database:
         raise NotImplementedError
 
     @contextmanager
-    def alone(self, purpose: str) -> Iterator[None]:
-        """Keep processes on other machines out; those of this machine are kept out by the folder's lock."""
-        del purpose
+    def alone(self, purpose: str, *, together: bool = False) -> Iterator[None]:
+        """Keep processes on other machines out; those of this machine are kept out by the folder's lock.
+
+        Args:
+            purpose: What the caller is about to do, for messages.
+            together: Whether others that say so, too, are let in.
+        """
+        del purpose, together
         yield
 
     def stay_alone(self) -> None:
@@ -181,8 +186,44 @@ class Database:
             DatabaseBusyError: another process has taken it meanwhile.
         """
 
+    def leadership(self, holder: str) -> Leadership | None:
+        """What elects the one server that signs the log; None where there is one server at most."""
+        del holder
+        return None
+
+    def wake_sequencer(self) -> None:
+        """Let the server that signs the log know that there is something to sign."""
+
+    def limit_waits(self) -> None:
+        """For a server, called on its event loop's thread, which then waits for two seconds at most."""
+
     def close(self) -> None:
         """Close every thread's connection."""
+        raise NotImplementedError
+
+
+class Leadership:
+    """Whether this process is the one that signs the log. One thread takes turns; others ask for `term`."""
+
+    @property
+    def term(self) -> int | None:
+        """The number of this process's term; None while another one signs. What a later term began, ends it."""
+        raise NotImplementedError
+
+    def turn(self, seconds: float) -> None:
+        """Try to become the one, or show that this process is alive; then wait to be woken, `seconds` long at most.
+
+        Raises:
+            DatabaseUnavailableError, DatabaseBusyError: the database does not answer; the term is over.
+        """
+        raise NotImplementedError
+
+    def resign(self) -> None:
+        """The term is over; the next turn tries again. Any thread may say so."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Let another process have it. For the thread that takes turns."""
         raise NotImplementedError
 
 

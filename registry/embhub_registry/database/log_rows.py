@@ -117,3 +117,20 @@ def remove_witness(db: Connection, vkey: str) -> bool:
 def note_witness(db: Connection, vkey: str, *, seen: int, now: str) -> None:
     """What a witness cosigned last, and when it was asked."""
     db.execute("UPDATE log_witness SET seen = ?, asked = ? WHERE vkey = ?", (seen, now, vkey))
+
+
+def term(db: Connection) -> int:
+    """The newest term of a sequencer; 0 before the first."""
+    row = db.execute("SELECT term FROM log_sequencer WHERE one = 1").fetchone()
+    return 0 if row is None else int(row[0])
+
+
+def next_term(db: Connection, holder: str, *, now: str) -> int:
+    """Begin a term, within a transaction: what an earlier sequencer signs is refused from now on."""
+    number = term(db) + 1
+    db.execute(
+        "INSERT INTO log_sequencer VALUES (1, ?, ?, ?) ON CONFLICT (one) DO UPDATE"
+        " SET term = excluded.term, holder = excluded.holder, since = excluded.since",
+        (number, holder, now),
+    )
+    return number

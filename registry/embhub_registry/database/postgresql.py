@@ -6,7 +6,6 @@ before is gone, so the block has to end.
 
 from __future__ import annotations
 
-import hashlib
 import threading
 import time
 import weakref
@@ -19,11 +18,13 @@ import psycopg
 from psycopg.pq import TransactionStatus
 
 from embhub.errors import ConfigError
-from embhub_registry.database import moving, postgresql_problems, postgresql_values
+from embhub_registry.database import moving, postgresql_limits, postgresql_problems, postgresql_values
 from embhub_registry.database.connection import Database, moved_meanwhile
 from embhub_registry.database.dialects import POSTGRESQL, to_postgresql
 from embhub_registry.database.postgresql_address import parse_address, shown
 from embhub_registry.database.postgresql_errors import raise_translated, taken, unavailable
+from embhub_registry.database.postgresql_limits import Reconnector, Watchdog
+from embhub_registry.database.postgresql_locks import ServingLock, SessionLeadership, channel, lock_key
 
 OLDEST = 150_000  # the first version of the server that is tried here
 _REST = 1.0  # seconds in which nobody tries again to reach a server that could not be reached
@@ -40,6 +41,15 @@ class PostgresqlConnection:
         self._raw: Raw | None = None
         self._writing = False
         self._trace: Callable[[str], object] | None = None
+        self.limit = database.limit
+        self.due = 0.0
+        self.reconnector: Reconnector | None = None  # of the event loop's thread, which does not wait for a server
+
+    @property
+    def socket_number(self) -> int | None:
+        """See `postgresql_limits.Limited`."""
+        raw = self._raw
+        return None if raw is None or raw.closed else raw.fileno()
 
     @property
     def in_transaction(self) -> bool:
@@ -78,7 +88,7 @@ class PostgresqlConnection:
         if self._raw is None or self._raw.closed:
             if self._writing:
                 raise unavailable("the connection was lost within a transaction")
-            self._raw = self._database.connect()
+            self._raw = self._database.connect() if self.reconnector is None else self.reconnector.take()
         return self._raw
 
     def begin(self, patience: float, key: int) -> None:
@@ -135,7 +145,7 @@ class PostgresqlConnection:
     def _tried(self, work: Callable[[Raw], psycopg.Cursor[Any]]) -> psycopg.Cursor[Any]:
         again = not self.in_transaction and not self._writing
         try:
-            return work(self.raw())
+            return self._timed(work)
         except psycopg.Error as error:
             if not self._is_lost(error):
                 raise_translated(error)
@@ -143,11 +153,21 @@ class PostgresqlConnection:
             if not again:
                 raise_translated(error)
         try:
-            return work(self.raw())
+            return self._timed(work)
         except psycopg.Error as error:
             if self._is_lost(error):
                 self.close()
             raise_translated(error)
+
+    def _timed(self, work: Callable[[Raw], psycopg.Cursor[Any]]) -> psycopg.Cursor[Any]:
+        raw = self.raw()
+        if not self.limit:
+            return work(raw)
+        self.due = time.monotonic() + self.limit
+        try:
+            return work(raw)
+        finally:
+            self.due = 0.0
 
     def _is_lost(self, error: psycopg.Error) -> bool:
         return self._raw is None or self._raw.closed or (error.sqlstate or "").startswith(("57P", "25006"))
@@ -173,9 +193,11 @@ class PostgresqlDatabase(Database):
         self._guard = threading.Lock()
         self._rests = 0.0
         self._key: int | None = None
-        self._alone_key = 0
-        self._holder: Raw | None = None
-        self._is_taken = False  # another process has the lock that `alone` took here
+        self._schema = ""
+        self._serving = ServingLock(self.connect, lambda: lock_key(self._schema, "alone"))
+        self.limit = 0.0  # seconds for a statement of a new connection
+        self._idle_seconds = 120  # within a transaction, before the server ends it
+        self._watchdog: Watchdog | None = None
 
     def connection(self) -> PostgresqlConnection:
         """See `Database`; it is opened at the first statement."""
@@ -219,18 +241,18 @@ class PostgresqlDatabase(Database):
                 "choose another server, or create the database with ENCODING 'UTF8'",
             )
         raw.execute(f"SET lock_timeout = {round(self._patience * 1000)}")
-        raw.execute("SET idle_in_transaction_session_timeout = '120s'")
+        raw.execute(f"SET idle_in_transaction_session_timeout = '{self._idle_seconds}s'")
         if raw.execute("SHOW synchronous_commit").fetchone()[0] == "off":  # type: ignore[index]  # one row
             raw.execute("SET synchronous_commit = on")  # what is acknowledged survives a power loss
         if self._key is None:
             schema = raw.execute("SELECT current_schema()").fetchone()[0]  # type: ignore[index]  # one row
-            self._key = lock_key(str(schema), "writing")
-            self._alone_key = lock_key(str(schema), "alone")
+            self._schema = str(schema)
+            self._key = lock_key(self._schema, "writing")
 
     @contextmanager
     def writing(self, *, patience: float | None = None) -> Iterator[PostgresqlConnection]:
         """See `Database`: writers take turns by an advisory lock that ends with the transaction."""
-        if self._is_taken:
+        if self._serving.is_taken:
             raise taken()
         connection = self.connection()
         connection.raw()
@@ -273,52 +295,51 @@ class PostgresqlDatabase(Database):
         return postgresql_problems.find(self.connection())
 
     @contextmanager
-    def alone(self, purpose: str) -> Iterator[None]:
+    def alone(self, purpose: str, *, together: bool = False) -> Iterator[None]:
         """See `Database`: a lock of a connection of its own.
 
         Raises:
             ConfigError: a process elsewhere holds it.
         """
-        self._holder = self._lock_alone()
-        if self._holder is None:
+        if not self._serving.take(shared=together):
             raise ConfigError(
                 f"the registry in {self.name} is in use by another process", f"stop it before you {purpose}"
             )
         try:
             yield
         finally:
-            holder, self._holder, self._is_taken = self._holder, None, False
-            with suppress(psycopg.Error):
-                holder.close()
+            self._serving.release()
 
     def stay_alone(self) -> None:
         """See `Database`. While another process has it, nothing is written here."""
-        if self._holder is None:
-            return
-        try:
-            self._holder.execute("SELECT 1")
-        except psycopg.Error:
-            again = self._lock_alone()
-            self._is_taken = again is None
-            if again is None:
-                raise taken() from None
-            self._holder = again
+        self._serving.keep()
 
-    def _lock_alone(self) -> Raw | None:
-        """A connection that holds the lock; None where another one does."""
-        raw = self.connect()
-        try:
-            row = raw.execute("SELECT pg_try_advisory_lock($1)", (self._alone_key,)).fetchone()
-        except psycopg.Error as error:
-            raw.close()
-            raise_translated(error)
-        if row is not None and row[0]:
-            return raw
-        raw.close()
-        return None
+    def leadership(self, holder: str) -> SessionLeadership:
+        """See `Database`."""
+        return SessionLeadership(self.connect, self.writing, lambda: lock_key(self._schema, "sequencer"), holder)
+
+    def wake_sequencer(self) -> None:
+        """See `Database`."""
+        name = channel(lock_key(self._schema, "sequencer"))
+        self.connection().execute("SELECT pg_notify(?, '')", (name,))
+
+    def limit_waits(self) -> None:
+        """See `Database`."""
+        self.limit, self._idle_seconds = postgresql_limits.SECONDS, postgresql_limits.IDLE_SECONDS
+        own = self.connection()
+        own.execute(f"SET idle_in_transaction_session_timeout = '{self._idle_seconds}s'")
+        own.limit, own.reconnector = postgresql_limits.INLINE_SECONDS, Reconnector(self.connect)
+        if self._watchdog is None:
+            self._watchdog = Watchdog(self._opened)
+
+    def _opened(self) -> list[PostgresqlConnection]:
+        with self._guard:
+            return list(self._all)
 
     def close(self) -> None:
         """See `Database`."""
+        if self._watchdog is not None:
+            self._watchdog.end()
         with self._guard:
             for connection in list(self._all):
                 connection.close()
@@ -326,9 +347,3 @@ class PostgresqlDatabase(Database):
 
 
 _LEFT = "SELECT to_regclass(quote_ident(current_schema()) || '.moved_away')"  # what `moving.mark_left` made
-
-
-def lock_key(schema: str, purpose: str) -> int:
-    """The number of an advisory lock: one for each registry of a database, and each purpose."""
-    digest = hashlib.sha256(f"embhub-registry/{schema}/{purpose}".encode()).digest()
-    return int.from_bytes(digest[:8], "big", signed=True)

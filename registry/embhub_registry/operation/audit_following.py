@@ -50,7 +50,7 @@ def _fresh(registry: Registry, start: int, end: int, last: int) -> list[tuple[in
 
 
 def _all(registry: Registry, last: int) -> Iterator[tuple[int, str]]:
-    for line in registry.audit_log.lines():
+    for line in registry.audit_log.lines(after=last if last >= 1 else None):
         text = line.decode("utf-8", "replace")
         if last < 1 or number_of(text) > last:
             yield number_of(text), text

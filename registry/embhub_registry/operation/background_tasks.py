@@ -11,6 +11,7 @@ from starlette.concurrency import run_in_threadpool
 
 from embhub.errors import EmbhubError
 from embhub_registry.operation import expiry
+from embhub_registry.operation.log_sequencing import LogSequencing
 from embhub_registry.repositories import advisories, deletion, stolen_keys, sweeping
 from embhub_registry.storage import log_witnesses, registry_log
 from embhub_registry.storage.actors import Actor, acting
@@ -25,7 +26,9 @@ HEAD_EVERY = 720  # turns: an hour
 async def lifespan(app: Starlette) -> AsyncIterator[None]:
     """Around the application's life: now and then while it serves, and once at its end."""
     registry: Registry = app.state.registry
+    registry.database.limit_waits()
     log_head(registry)
+    sequencing = await run_in_threadpool(LogSequencing.start_if_shared, registry)
     await run_in_threadpool(registry_log.publish_if_possible, registry)
     workers = [asyncio.create_task(_now_and_then(app, registry)), asyncio.create_task(_ask_witnesses(registry))]
     yield
@@ -35,16 +38,20 @@ async def lifespan(app: Starlette) -> AsyncIterator[None]:
             await worker
     write(app, registry)
     log_head(registry)
+    if sequencing is not None:
+        await run_in_threadpool(sequencing.stop)
 
 
 def write(app: Starlette, registry: Registry) -> None:
-    """One turn. What fails is logged and left for the next."""
+    """One turn. What fails is logged and left for the next. What one server does for all is that one's."""
     turns: tuple[Callable[[], object], ...] = (
         registry.database.stay_alone,
         lambda: app.state.usage_counters.write(registry.database),
         lambda: app.state.attempts.write(registry.audit_log),
         lambda: app.state.refusals.write(registry.audit_log),
         lambda: app.state.reads.write(registry.audit_log),
+    )
+    for_all: tuple[Callable[[], object], ...] = (
         lambda: deletion.purge(registry),
         lambda: expiry.retire_tokens(registry),
         lambda: expiry.forget_sessions(registry),
@@ -54,7 +61,7 @@ def write(app: Starlette, registry: Registry) -> None:
         lambda: registry_log.publish(registry),
     )
     with acting(Actor("server", "server")):
-        for turn in turns:
+        for turn in (*turns, *(for_all if registry.keeps_house else ())):
             try:
                 turn()
             except Exception as error:  # noqa: BLE001  # whatever it is, upkeep goes on
@@ -89,6 +96,8 @@ async def _now_and_then(app: Starlette, registry: Registry) -> None:
 
 
 def _sweep(registry: Registry) -> None:
+    if not registry.keeps_house:
+        return
     try:
         with acting(Actor("server", "server")):
             sweeping.sweep_if_due(registry)
@@ -100,6 +109,8 @@ async def _ask_witnesses(registry: Registry) -> None:
     """Apart from the rest, because a witness may be slow to answer."""
     while True:
         await asyncio.sleep(SECONDS)
+        if not registry.keeps_house:
+            continue
         try:
             await run_in_threadpool(log_witnesses.ask_all, registry)
         except Exception as error:  # noqa: BLE001  # the next turn tries again

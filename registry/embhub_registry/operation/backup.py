@@ -27,6 +27,7 @@ from embhub_registry.database.audit_head import Head
 from embhub_registry.database.clock import stamp
 from embhub_registry.operation import backup_encryption, backup_file, backup_seal
 from embhub_registry.operation.backup_file import DATABASE, KEYS, MANIFEST, Manifest
+from embhub_registry.storage import audit_log
 from embhub_registry.storage.blobs import DamagedBlobError, MissingBlobError
 from embhub_registry.storage.folder import Registry
 
@@ -173,7 +174,7 @@ def _open(stack: contextlib.ExitStack, files: Mapping[str, Path]) -> dict[str, H
 
 def _open_audit_log(stack: contextlib.ExitStack, registry: Registry, head: Head | None) -> dict[str, Held]:
     """The segments as they were when the database was copied: without later lines, and with no later month's end."""
-    if head is None:
+    if head is None or head.place == audit_log.DATABASE:
         return {}
     path = registry.audit_log.path
     turned = path.with_name(f"{path.stem}-{head.segment}{path.suffix}")

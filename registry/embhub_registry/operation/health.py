@@ -11,13 +11,13 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
-from embhub.errors import EmbhubError
+from embhub.errors import ConfigError, EmbhubError
 from embhub_registry.database import accounts, schema
 from embhub_registry.database.clock import stamp
 from embhub_registry.http_errors import forbidden, token_needed
 from embhub_registry.operation.metrics import Metrics
 from embhub_registry.people.rate_limits import is_local
-from embhub_registry.storage import configuration
+from embhub_registry.storage import configuration, registry_log
 from embhub_registry.storage.folder import Registry
 from embhub_registry.wire.request_context import account_of, registry_of
 from embhub_registry.wire.request_context import run_in_threadpool as threaded
@@ -91,12 +91,31 @@ def _look(registry: Registry) -> dict[str, str]:
     try:
         with registry.database.writing(patience=PATIENCE) as db:
             accounts.write_setting(db, "ready.probed", stamp())
-        if schema.pending(registry.database):
-            found["schema"] = "behind this program"
+        found["schema"] = _schema(registry)
         if shutil.disk_usage(registry.folder).free < configuration.number(db, "ready.free_bytes"):
             found["disk"] = "nearly full"
     except (EmbhubError, OSError):
         found["database"] = "cannot be written"
+    if registry.leadership is not None:
+        found["log"] = _log(registry)
     if registry.blobs.waits:
         found["objects"] = registry.blobs.problem() or "ok"
     return found
+
+
+def _schema(registry: Registry) -> str:
+    try:
+        return "behind this program" if schema.pending(registry.database) else "ok"
+    except ConfigError:
+        return "ahead of this program"
+
+
+def _log(registry: Registry) -> str:
+    """Whether what another server signed continues what this one knew."""
+    try:
+        registry_log.follow(registry)
+    except ConfigError:
+        return "not the one that was signed before"
+    except (EmbhubError, OSError):
+        return "cannot be read"
+    return "ok"

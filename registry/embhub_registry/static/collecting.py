@@ -134,6 +134,7 @@ def _designs(registry: Registry, shelves: Iterable[Shelf]) -> Iterator[Item]:
 def _log(registry: Registry) -> tuple[list[Item], str, tuple[str, ...]]:
     """The log's files, its checkpoint in a few letters, and who cosigned it."""
     registry_log.publish_if_possible(registry)  # a release that came in between is under the checkpoint, too
+    registry_log.follow(registry)
     files = registry_log.files_of(registry)
     data = files.checkpoint()
     if data is None:

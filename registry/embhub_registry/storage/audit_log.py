@@ -2,8 +2,9 @@
 
 The number and digest of the last line, the head, stand in the database. Whoever edits, removes, reorders or cuts lines
 has to change every later line and the head as well; a head that was written down elsewhere shows that too.
-A line is written within the transaction that moves the head, so that commands and a server share one log. The open
-segment is `audit.jsonl`; at a month's end it becomes `audit-2026-11.jsonl`.
+A line is written within the transaction that moves the head, so that commands and servers share one log. The open
+segment is `audit.jsonl`; at a month's end it becomes `audit-2026-11.jsonl`. Where several servers share a registry, the
+lines are in the database (`audit_places` takes them there and back): the same lines, the same chain.
 """
 
 from __future__ import annotations
@@ -20,12 +21,13 @@ from typing import Any
 
 from embhub.durable import sync
 from embhub.errors import ConfigError, RegistryError
-from embhub_registry.database import Database, audit_head
+from embhub_registry.database import Connection, Database, audit_head, audit_lines
 from embhub_registry.database.audit_head import Head
 from embhub_registry.database.clock import stamp
 from embhub_registry.storage.actors import present
 from embhub_registry.storage.logs import log, redact
 
+DATABASE = "database"  # the place of lines that several servers share
 KEPT = 16_000  # characters of unsealed text that are kept in the event that tells of it
 LONGEST_LINE = 1_000_000  # bytes that hold any last line
 
@@ -52,8 +54,11 @@ class AuditLog:
         """
         try:
             with self._database.writing() as db:
-                head = self._turn_month(audit_head.read(db) or self._start())
-                head, found = self._seal_rest(head)
+                head = audit_head.read(db) or self._start()
+                if head.place == DATABASE:
+                    audit_head.write(db, _store(db, head, events))
+                    return
+                head, found = self._seal_rest(self._turn_month(head))
                 audit_head.write(db, self._append(head, [*found, *events]))
         except (OSError, ConfigError, RegistryError) as error:
             reason = error.strerror if isinstance(error, OSError) else str(error)
@@ -65,17 +70,33 @@ class AuditLog:
         return audit_head.read(self._database.connection()) or self._start()
 
     def segments(self) -> list[Path]:
-        """The log's files, oldest first, the open one last; without those that a pruning was killed before removing."""
-        first = self.head().first_number
+        """The log's files, oldest first, the open one last; without those that a pruning was killed before removing.
+
+        None where its lines are in the database.
+        """
+        head = self.head()
+        if head.place == DATABASE:
+            return []
+        first = head.first_number
         closed = [path for path in self._closed() if not first or _number(_last_line(path)) > first]
         return [*closed, self.path] if self.path.exists() else closed
 
     def _closed(self) -> list[Path]:
         return sorted(self.path.parent.glob(f"{self.path.stem}-????-??{self.path.suffix}"))
 
-    def lines(self) -> Iterator[bytes]:
-        """Every sealed line, oldest first, without its end."""
-        rest = self.head().size
+    def lines(self, *, after: int | None = None, head: Head | None = None) -> Iterator[bytes]:
+        """Every sealed line up to `head`, oldest first, without its end.
+
+        Args:
+            after: Of lines in the database, the number to begin after.
+            head: The present one where it is None.
+        """
+        head = head or self.head()
+        if head.place == DATABASE:
+            for _, _, text in audit_lines.read(self._database.connection(), after=after, until=head.number):
+                yield text.encode()
+            return
+        rest = head.size
         for segment in self.segments():
             with segment.open("rb") as stream:
                 for line in stream:
@@ -87,14 +108,17 @@ class AuditLog:
 
     def unsealed(self) -> int:
         """How many bytes stand after the last sealed line: a killed process's or somebody's; the next event tells."""
-        return max(0, (self.path.stat().st_size if self.path.exists() else 0) - self.head().size)
+        head = self.head()
+        if head.place == DATABASE:
+            return 0  # a line and the head are one transaction's; what else is there, `problems` names
+        return max(0, (self.path.stat().st_size if self.path.exists() else 0) - head.size)
 
     def problems(self, *, known: tuple[int, str] | None = None) -> list[str]:
         """What is wrong with the chain; empty when whole. `known` is a head that was written down elsewhere."""
         head = self.head()
         found: list[str] = []
         number, previous, before, seen = head.first_number, head.first_previous, hashlib.sha256(), known is None
-        for line in self.lines():
+        for line in self.lines(head=head):
             fields = _read(line)
             if "number" not in fields and number == 0:
                 before.update(line + b"\n")  # written by the first release, sealed as a whole
@@ -114,6 +138,8 @@ class AuditLog:
             found.append(f"audit log: it ends with line {number}, the database knows line {head.number}")
         elif number and previous != head.digest:
             found.append(f"audit log: line {number} was changed")
+        if head.place == DATABASE and (more := audit_lines.beyond_head(self._database.connection())):
+            found.append(f"audit log: {more} lines stand after the last one that the head knows")
         if known is not None and not seen and known[0] > head.first_number:
             found.append(f"audit log: line {known[0]} is not the one that was written down")
         return found
@@ -127,16 +153,25 @@ class AuditLog:
         gone = self.prunable(before)
         with self._database.writing() as db:
             head = audit_head.read(db) or self._start()
-            last = _last_line(gone[-1]) if gone else b""
+            shared = head.place == DATABASE
+            if shared:
+                number, text = audit_lines.last_of(db, before=before) or (0, "")
+                last = text.encode()
+                audit_lines.remove(db, until=number)
+            else:
+                last = _last_line(gone[-1]) if gone else b""
             if _number(last) > head.first_number:
                 head = replace(head, first_number=_number(last), first_previous=digest_of(last))
             audit_head.write(db, head)
-        for segment in gone:  # after the head: killed in between, they count for nothing and go the next time
+        for segment in () if shared else gone:  # after the head: killed in between, they count for nothing
             segment.unlink()
         return [segment.name for segment in gone], head
 
     def prunable(self, before: str) -> list[Path]:
-        """The closed segments of months before `before`."""
+        """The closed segments of months before `before`; the names that they would have, of lines in the database."""
+        if self.head().place == DATABASE:
+            found = audit_lines.months(self._database.connection(), before=min(before, stamp()[:7]))
+            return [self.path.with_name(f"{self.path.stem}-{month}{self.path.suffix}") for month in found]
         return [path for path in self._closed() if path.stem.removeprefix(f"{self.path.stem}-") < before]
 
     def _start(self) -> Head:
@@ -194,7 +229,7 @@ class AuditLog:
             ConfigError: its line there is another.
         """
         head = audit_head.read(self._database.connection())
-        if head is not None and (not head.number or stamp()[:7] == head.segment):
+        if head is not None and head.place != DATABASE and (not head.number or stamp()[:7] == head.segment):
             self._check_sealed(self.path, head)
 
     @staticmethod
@@ -212,11 +247,9 @@ class AuditLog:
             )  # fmt: skip
 
     def _append(self, head: Head, events: Sequence[tuple[str, Mapping[str, Any]]]) -> Head:
-        lines, actor = b"", present()
+        lines = b""
         for event, fields in events:
-            known = {"number": head.number + 1, "time": stamp(), "event": event}
-            content = {**known, "actor": actor.name, "address": actor.address, **fields, "previous": head.digest}
-            line = redact(json.dumps(content, ensure_ascii=True, default=str)).encode()
+            line = _seal(head, event, fields)
             head = replace(head, number=head.number + 1, digest=digest_of(line), size=head.size + len(line) + 1)
             lines += line + b"\n"
         descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
@@ -227,6 +260,34 @@ class AuditLog:
         finally:
             os.close(descriptor)
         return head
+
+
+def _store(db: Connection, head: Head, events: Sequence[tuple[str, Mapping[str, Any]]]) -> Head:
+    """Lines in the database; of which month they are, the writer's clock says, which may not go back."""
+    rows, month = [], max(stamp()[:7], head.segment)
+    unsealed = audit_lines.take_beyond(db, head.number)
+    found = [("audit-log-unsealed", _quote(unsealed))] if unsealed else []
+    for event, fields in [*found, *events]:
+        line = _seal(head, event, fields)
+        head = replace(head, number=head.number + 1, digest=digest_of(line), segment=month)
+        rows.append((head.number, month, line.decode("ascii")))
+    audit_lines.append(db, rows)
+    return head
+
+
+def _quote(lines: Sequence[str]) -> dict[str, Any]:
+    """What somebody put after the last sealed line."""
+    data = "".join(f"{line}\n" for line in lines).encode()
+    text = data.decode()[:KEPT]
+    return {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest(), "file": None, "text": text}
+
+
+def _seal(head: Head, event: str, fields: Mapping[str, Any]) -> bytes:
+    """The line that follows `head`."""
+    actor = present()
+    known = {"number": head.number + 1, "time": stamp(), "event": event}
+    content = {**known, "actor": actor.name, "address": actor.address, **fields, "previous": head.digest}
+    return redact(json.dumps(content, ensure_ascii=True, default=str)).encode()
 
 
 def digest_of(line: bytes) -> str:

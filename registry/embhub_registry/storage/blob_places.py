@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 PLACE, OWNER = "blobs", "blobs_owner"  # settings: the address of an object store, and whose mark it holds
 TOKENS = "blobs_tokens"  # a setting: what the mark may hold, which a copy does not know for long
+SHARED = "shared"  # a setting: "yes" where any number of servers may serve at once
 IN_FOLDER = "blobs"
 _TRIES = 5
 
@@ -34,7 +35,8 @@ class Noted:
     owner: str
 
     def write(self, db: Connection) -> None:
-        """Note it in a registry's database."""
+        """Note it in a registry's database. In a new place it has one server, until `share`."""
+        accounts.write_setting(db, SHARED, "no")
         accounts.write_setting(db, PLACE, self.url)
         accounts.write_setting(db, OWNER, self.owner)
         accounts.write_setting(db, TOKENS, "")

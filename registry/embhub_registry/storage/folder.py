@@ -22,8 +22,9 @@ from embhub.trust import advisories, dsse, multisig, p256, root_keys
 from embhub.trust import keyring as keyrings
 from embhub.trust.keyring import Keyring, Purpose, RootKeys, Trust, TrustExport
 from embhub.trust.origin import origin_of
-from embhub_registry.database import Database, accounts, root_rows, schema, withdrawals
+from embhub_registry.database import Database, Leadership, accounts, root_rows, schema, withdrawals
 from embhub_registry.database.clock import now, stamp
+from embhub_registry.database.dialects import SQLITE
 from embhub_registry.database.sequencer import Sequencer
 from embhub_registry.storage import blob_places, database_place, log_entries, timestamps
 from embhub_registry.storage.audit_log import AuditLog
@@ -48,12 +49,25 @@ class Registry:
         self.sequencer = Sequencer(self.database)
         self.audit_log = AuditLog(folder / "audit.jsonl", self.database)
         self.storing = SharedLock()  # commits hold it from a blob's write until it is named; who removes bytes, alone
+        self.leadership: Leadership | None = None  # of a server that shares the registry: who signs the log
         self._trust: tuple[object, Trust] | None = None
 
     @cached_property
     def blobs(self) -> BlobStore:
         """The store of its objects, where `init` or `restore` noted."""
         return blob_places.open_blobs(self.folder, blob_places.noted(self.database.connection()).url)
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether any number of servers may serve it at once, as `share` decided."""
+        if self.database.dialect is SQLITE or self.setting(blob_places.SHARED) != "yes":
+            return False
+        return blob_places.noted(self.database.connection()).url != ""
+
+    @property
+    def keeps_house(self) -> bool:
+        """Whether what one server does for all is this one's: it is alone, or the one that signs the log."""
+        return self.leadership is None or self.leadership.term is not None
 
     def setting(self, name: str) -> str:
         """A setting that `init` wrote: `name`, `url` or `audit`."""
@@ -155,8 +169,12 @@ class Registry:
         self.database.close()
 
     @contextmanager
-    def alone(self, purpose: str) -> Iterator[None]:
+    def alone(self, purpose: str, *, together: bool = False) -> Iterator[None]:
         """Hold the folder's lock: one server, or one check, at a time. It ends with its process, however that ends.
+
+        Args:
+            purpose: What the caller is about to do, for messages.
+            together: Hold it beside others that do so, as the servers of a registry that is shared.
 
         Raises:
             ConfigError: another process holds it, or the folder cannot be written.
@@ -170,7 +188,7 @@ class Registry:
             ) from error
         try:
             try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(descriptor, (fcntl.LOCK_SH if together else fcntl.LOCK_EX) | fcntl.LOCK_NB)
             except BlockingIOError as error:
                 holder = os.pread(descriptor, 200, 0).decode("utf-8", "replace").strip() or "another process"
                 raise ConfigError(
@@ -179,7 +197,7 @@ class Registry:
             with contextlib.suppress(OSError):  # on a full disk the lock holds all the same, without its holder's name
                 os.ftruncate(descriptor, 0)
                 os.pwrite(descriptor, f"process {os.getpid()} ({purpose}) on {socket.gethostname()}".encode(), 0)
-            with self.database.alone(purpose):
+            with self.database.alone(purpose, together=together):
                 yield
         finally:
             os.close(descriptor)

@@ -1,5 +1,8 @@
 """Signing the log: what the database holds, as tiles and a checkpoint. One process at a time does it.
 
+Where several servers share a registry, the one that signs has a term (`Leadership`). A checkpoint is stored only in a
+transaction that finds the term to be the newest, and nobody sees a signature before it is stored.
+
 The order is what keeps a crash from forking the log: tiles first, then the note beside the key of what is about to be
 signed, then the signed checkpoint in the database, then the file that is served. A tree that does not continue what
 the key signed before is refused: a backup that was restored, say.
@@ -11,7 +14,7 @@ import json
 from pathlib import Path
 
 from embhub.durable import locked, write_atomic
-from embhub.errors import ConfigError
+from embhub.errors import ConfigError, RegistryError
 from embhub.log import checkpoints, merkle, notes
 from embhub.log.building import TreeBuilder
 from embhub.log.checkpoints import Checkpoint
@@ -22,14 +25,23 @@ from embhub_registry.database.log_rows import SignedSize
 from embhub_registry.storage.log_files import CHECKPOINT, LogFiles
 
 
-def publish(database: Database, files: LogFiles, *, key: NoteSigner, second: NoteSigner | None, state: Path) -> bool:
+class TermOverError(RegistryError):
+    """Another server signs the log by now; nothing was signed."""
+
+
+def publish(
+    database: Database, files: LogFiles, *, key: NoteSigner, second: NoteSigner | None, state: Path,
+    term: int | None = None,
+) -> bool:  # fmt: skip
     """Sign the entries that were added since the last checkpoint; whether there were any.
 
     Args:
         second: the log's ML-DSA-44 key.
         state: the file beside the key that says what it signed last.
+        term: of the server that signs; None where there is one server at most.
 
     Raises:
+        TermOverError: another server's term has begun.
         ConfigError: a folder cannot be written, or the log is not the one that this key signed before.
     """
     files.folder.mkdir(mode=0o755, exist_ok=True)
@@ -48,9 +60,52 @@ def publish(database: Database, files: LogFiles, *, key: NoteSigner, second: Not
         _continue_state(state, checkpoint, files, key=key, before=before)
         note = checkpoints.sign(checkpoint, by=key, also=second).to_bytes()
         with database.writing() as writing:
+            if term is not None and log_rows.term(writing) != term:
+                raise TermOverError("another server signs the log by now", "it signs what this one left")
             log_rows.add_checkpoint(writing, SignedSize(size, checkpoint.root, note))
         files.set_checkpoint(note)
     return True
+
+
+def follow(database: Database, files: LogFiles, signed: SignedSize, *, key: NoteSigner | None, state: Path) -> None:
+    """Write the files of a tree that another server signed, and note it beside this server's copy of the key.
+
+    So whichever server signs next knows what was signed, also after the database was put back to an earlier day.
+
+    Raises:
+        ConfigError: the folder cannot be written, the database holds another tree than was signed, or the tree does not
+            continue what is noted here.
+    """
+    if files.checkpoint() == signed.note:
+        return
+    files.folder.mkdir(mode=0o755, exist_ok=True)
+    with locked(files.folder / CHECKPOINT):
+        held = _held(files)
+        if held is not None and held.size > signed.size:
+            if held.size > log_rows.size(database.connection()):
+                raise _another(f"{held.size} entries were signed, and fewer are here")
+            return  # another process of this folder has gone on meanwhile
+        builder = (files.resume(held.size, held.root) if held is not None else None) or TreeBuilder()
+        files.grow(database.connection(), builder, signed.size)
+        if builder.root() != signed.root:
+            raise _another("its entries were changed")
+        if key is not None:
+            _note(database, files, signed, key=key, state=state)
+        files.set_checkpoint(signed.note)
+
+
+def _held(files: LogFiles) -> Checkpoint | None:
+    note = files.checkpoint()
+    return checkpoints.parse(notes.parse(note)) if note is not None else None
+
+
+def _note(database: Database, files: LogFiles, signed: SignedSize, *, key: NoteSigner, state: Path) -> None:
+    noted = _read(state, key)
+    if noted is not None and noted[0] > signed.size:
+        if noted[0] > log_rows.size(database.connection()):
+            raise _another(f"its key signed {noted[0]} entries, and fewer are here")
+        return  # this server was about to sign more when its term ended
+    _continue_state(state, Checkpoint(key.public.name, signed.size, signed.root), files, key=key, before=None)
 
 
 def _builder(files: LogFiles, before: SignedSize | None) -> TreeBuilder:

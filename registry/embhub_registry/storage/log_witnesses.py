@@ -30,6 +30,7 @@ def take(registry: Registry, note: Note) -> int:
     """
     size = checkpoints.parse(note).size
     files = registry_log.files_of(registry)
+    registry_log.follow(registry)
     with locked(files.folder / CHECKPOINT):
         db = registry.database.connection()
         held = log_rows.checkpoint(db, size)
@@ -39,9 +40,12 @@ def take(registry: Registry, note: Note) -> int:
         found = checkpoints.check_cosignatures(note, known)
         if not found:
             return 0
-        whole = _merged(notes.parse(held.note), note, {one.witness for one in found}, known)
-        count = len(checkpoints.check_cosignatures(whole, known))
-        with registry.database.writing() as writing:
+        with registry.database.writing() as writing:  # another server may take one of another witness
+            held = log_rows.checkpoint(writing, size)
+            if held is None:
+                return 0
+            whole = _merged(notes.parse(held.note), note, {one.witness for one in found}, known)
+            count = len(checkpoints.check_cosignatures(whole, known))
             log_rows.set_cosigned(writing, size, whole.to_bytes(), cosigners=count, now=stamp())
             for one in found:
                 log_rows.note_witness(writing, str(one.witness), seen=size, now=stamp())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from datetime import timedelta
 
 from embhub.errors import EmbhubError
@@ -16,7 +17,9 @@ from embhub_registry.database.clock import now, stamp
 from embhub_registry.storage import log_publishing
 from embhub_registry.storage.folder import Registry
 from embhub_registry.storage.log_files import LogFiles
+from embhub_registry.storage.log_publishing import TermOverError
 
+SIGNED_WITHIN = 2.0  # seconds that a server waits for the one that signs
 WITNESSED_WITHIN = timedelta(days=1)  # so long an earlier checkpoint with more witnesses is preferred
 
 
@@ -54,15 +57,84 @@ def publish(registry: Registry) -> bool:
     key = key_of(registry)
     if key is None:
         return False
+    term = registry.leadership.term if registry.leadership else None
+    if registry.is_shared:
+        if term is None:
+            return False
+        follow(registry)  # what an earlier sequencer signed
     state = registry.private_keys.log_state
     second = second_key_of(registry)
-    return log_publishing.publish(registry.database, files_of(registry), key=key, second=second, state=state)
+    try:
+        return log_publishing.publish(
+            registry.database, files_of(registry), key=key, second=second, state=state, term=term
+        )
+    except TermOverError:
+        if registry.leadership is not None:
+            registry.leadership.resign()
+        raise
 
 
 def publish_if_possible(registry: Registry) -> None:
-    """`publish` after something that is stored already; the server tries again within seconds."""
+    """`publish` after something that is stored already; the server tries again within seconds.
+
+    Where another server signs, it is woken. A server waits for its signature, for a moment.
+    """
     with contextlib.suppress(EmbhubError, OSError):
-        publish(registry)
+        if not registry.is_shared or (registry.keeps_house and registry.leadership is not None):
+            publish(registry)
+            return
+        registry.database.wake_sequencer()
+        db, until = registry.database.connection(), time.monotonic() + SIGNED_WITHIN
+        size = log_rows.size(db)
+        while registry.leadership is not None and time.monotonic() < until:
+            newest = log_rows.newest(db)
+            if newest is not None and newest.size >= size:
+                return
+            time.sleep(0.02)
+
+
+def may_sign(registry: Registry) -> bool:
+    """Whether this server can be the one that signs: it has the log's key, or the keyring names none."""
+    if not registry.has_keyring:
+        return True
+    return registry.trust().keyring.log_key is None or key_of(registry) is not None
+
+
+def follow(registry: Registry) -> None:
+    """Bring the files up to what another server signed; where there is one server, they are.
+
+    Raises:
+        ConfigError: the folder cannot be written, or the tree does not continue the one that this server knew.
+    """
+    if not registry.is_shared:
+        return
+    signed = log_rows.newest(registry.database.connection())
+    if signed is not None:
+        state = registry.private_keys.log_state
+        log_publishing.follow(registry.database, files_of(registry), signed, key=key_of(registry), state=state)
+
+
+def newest_checkpoint(registry: Registry) -> bytes | None:
+    """The newest signed checkpoint, with the cosignatures that came in."""
+    if not registry.is_shared:
+        return files_of(registry).checkpoint()
+    signed = log_rows.newest(registry.database.connection())
+    return signed.note if signed is not None else None
+
+
+def read_tile(registry: Registry, tile: Tile) -> bytes:
+    """A tile of a signed tree, made here if another server signed it.
+
+    Raises:
+        FileNotFoundError: there is none. MalformedLogError: it is damaged.
+    """
+    try:
+        return files_of(registry).read(tile)
+    except FileNotFoundError:
+        if not registry.is_shared:
+            raise
+    follow(registry)
+    return files_of(registry).read(tile)
 
 
 def prove(registry: Registry, hashed: bytes) -> LogProof | None:
@@ -75,6 +147,7 @@ def prove(registry: Registry, hashed: bytes) -> LogProof | None:
     newest = log_rows.newest(db)
     if index is None or newest is None or index >= newest.size:
         return None
+    follow(registry)
     chosen = log_rows.best(db, above=index, since=stamp(now() - WITNESSED_WITHIN)) or newest
     if not all(notes.parse(chosen.note).by(key) for key in _named(registry)):  # the log has another key since
         chosen = newest
@@ -101,6 +174,7 @@ def problems(registry: Registry) -> list[str]:
     signed = log_rows.newest(registry.database.connection())
     if signed is None:
         return []
+    follow(registry)
     db, files = registry.database.connection(), files_of(registry)
     hashes = [hashed for _, hashed in log_rows.entries(db, 0, signed.size)]
     if merkle.root_of(hashes) != signed.root:

@@ -26,7 +26,7 @@ _HASH = re.compile(r"[0-9a-f]{64}")
 
 async def checkpoint(request: Request) -> Response:
     """`GET /log/checkpoint`: the newest one, with the cosignatures that came in."""
-    found = await threaded(registry_log.files_of(registry_of(request)).checkpoint)
+    found = await threaded(registry_log.newest_checkpoint, registry_of(request))
     if found is None:
         raise RequestDeniedError(404, "log", "this registry signed no checkpoint of a log", "its keyring says whether")
     return Response(found, media_type=TEXT, headers=FRESH)
@@ -44,7 +44,7 @@ async def tile(request: Request) -> Response:
     if held is None or asked.width > held.width:
         raise _no_tile()
     try:
-        data = await threaded(registry_log.files_of(registry).read, asked)
+        data = await threaded(registry_log.read_tile, registry, asked)
     except OSError as error:
         raise _no_tile() from error
     return Response(data, media_type="application/octet-stream", headers=FINAL)

@@ -93,5 +93,7 @@ def test_an_upload_that_never_ends_is_waited_for_within_bounds(registry: Running
         process.send_signal(signal.SIGTERM)
         assert process.wait(timeout=20) == 0
         assert 1.5 < time.monotonic() - started < 15
+        answer = answer_of(line)
+        assert answer.startswith(b"HTTP/1.1 503 ") and b"retry-after: 2" in answer.lower(), answer
     registry.process = None
     assert registry.run("check").returncode == 0

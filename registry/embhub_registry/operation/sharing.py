@@ -1,0 +1,95 @@
+"""`share` and `join`: from one server to any number of them over one database and one object store, and back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from embhub.errors import ConfigError, UsageError
+from embhub_registry.database import Database, accounts, is_server, schema
+from embhub_registry.database.dialects import SQLITE
+from embhub_registry.storage import audit_places, database_place
+from embhub_registry.storage.audit_log import DATABASE
+from embhub_registry.storage.blob_places import SHARED
+from embhub_registry.storage.folder import Registry
+from embhub_registry.storage.s3_blobs import S3Blobs
+
+SHORTEST_GRACE = 60.0  # seconds: a server's clean-up must not outrun another one's push
+
+
+def share(registry: Registry) -> dict[str, Any]:
+    """Let any number of servers serve the registry. The audit log's lines go into the database, in one transaction.
+
+    Raises:
+        UsageError: its database or its objects are where one process alone may be, or it is shared already.
+        ConfigError: a server uses it, or its audit log is not whole. Nothing was changed.
+    """
+    blobs = registry.blobs
+    if registry.database.dialect is SQLITE or not isinstance(blobs, S3Blobs):
+        raise UsageError(
+            "only a registry on PostgreSQL and an object store can have several servers",
+            "see docs/how-to/run-a-registry-at-scale.md: `move` for the database, `restore --blobs` for the objects",
+        )
+    if blobs.shares_lock or blobs.location.grace.total_seconds() < SHORTEST_GRACE:
+        raise UsageError(
+            f"the grace of {blobs.location} is too short for several servers",
+            "restore the registry into a place with more",
+        )
+    with registry.alone("share"):
+        if registry.is_shared:
+            raise UsageError("the registry is shared already", "`share --off` lets one server at a time serve it")
+        with registry.database.writing() as db:
+            files = audit_places.to_database(registry.audit_log, db)
+            accounts.write_setting(db, SHARED, "yes")
+        kept = audit_places.set_aside(files)
+    registry.audit_log.write("shared")
+    return {"shared": True, "kept": kept}
+
+
+def unshare(registry: Registry) -> dict[str, Any]:
+    """One server at a time again; the audit log's lines go back into files.
+
+    Raises:
+        UsageError: it is not shared. ConfigError: a server uses it, or the audit log is not whole.
+    """
+    with registry.alone("share"):
+        if registry.setting(SHARED) != "yes" and registry.audit_log.head().place != DATABASE:
+            raise UsageError("the registry is not shared: nothing was changed", "`share` lets several servers serve it")
+        with registry.database.writing() as db:
+            audit_places.to_files(registry.audit_log, db)
+            accounts.write_setting(db, SHARED, "no")
+    registry.audit_log.write("not-shared")
+    return {"shared": False, "kept": []}
+
+
+def join(folder: Path, address: str | None) -> dict[str, Any]:
+    """Make the folder of a further server: the address of the database, without its password, and the registry's id.
+
+    Raises:
+        UsageError: no address, a folder that holds something, or a registry that is not shared.
+        ConfigError: the folder cannot be written. DatabaseUnavailableError: the database cannot be reached.
+    """
+    if not address or not is_server(address):
+        raise UsageError("`join` needs the address of the registry's database", "give --database postgresql://…")
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UsageError(f"{folder} is not empty: nothing was changed", "choose a new folder with --dir")
+    database = Database(address)
+    try:
+        is_shared = not schema.is_empty(database) and accounts.read_setting(database.connection(), SHARED) == "yes"
+        if not is_shared:
+            raise UsageError(
+                f"{database.name} holds no registry that is shared: nothing was made",
+                "run `share` where it is served now",
+            )
+        try:
+            (folder / "keys").mkdir(parents=True, mode=0o700)
+            folder.chmod(0o700)
+            database_place.note(folder, address)
+            with database.writing() as db:
+                database_place.make_id(folder, db)
+        except OSError as error:
+            raise ConfigError(f"cannot write {folder}: {error.strerror}", "choose another --dir") from error
+        name = accounts.read_setting(database.connection(), "name") or ""
+        return {"dir": str(folder), "database": database.name, "name": name, "keys": str(folder / "keys")}
+    finally:
+        database.close()

@@ -50,6 +50,7 @@ from embhub_registry.wire import (
     log_api,
     lonely_names,
     request_ids,
+    review_api,
     security_txt,
     terms_api,
 )
@@ -88,6 +89,9 @@ ROUTES = [
     Route("/embhub/v1/audits/{digest}", embhub_api.audits, methods=["GET", "POST"]),
     Route("/embhub/v1/designs/{digest}", embhub_api.designs, methods=["GET", "POST"]),
     Route("/embhub/v1/yank/{namespace}/{name}", embhub_api.yank, methods=["POST", "DELETE"]),
+    Route(review_api.PATH, review_api.queue),
+    Route(review_api.PATH + "/{id}", review_api.one, methods=["GET", "POST"]),
+    Route(review_api.PATH + "/{id}/files/{path:path}", review_api.file),
     Route(log_api.PREFIX + "/checkpoint", log_api.checkpoint),
     Route(log_api.PREFIX + "/cosignature", log_api.cosignature, methods=["POST"]),
     Route(log_api.PREFIX + "/proof/{hash}", log_api.proof),

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 ROLES = ("reader", "publisher", "auditor", "approver", "admin")  # of accounts, in the database
-KEY_ROLES = ("publish", "audit", "withdraw")  # of keys, in the keyring
+KEY_ROLES = ("publish", "audit", "withdraw", "approve")  # of keys, in the keyring
 KEY_REASONS = ("superseded", "lost", "stolen")  # of a revocation, from the lightest to the gravest
 SCOPES = ("read", "publish", "admin")  # of tokens; each includes those before it
 
@@ -31,6 +31,7 @@ ACTIONS: Mapping[str, Action] = {
     "refs": Action("change branches and tags", "publish", ("publisher",)),
     "settings": Action("change settings", "publish", ("publisher",)),
     "approve": Action("answer requests for access", "publish", ("publisher", "approver")),
+    "review": Action("review releases", "publish", ("approver",)),
     "yank": Action("yank a release", "publish", ("publisher", "approver")),
     "delete-unreleased": Action("delete repositories without releases", "publish", ("publisher",)),
     "delete-released": Action("delete what was published", "admin", ()),

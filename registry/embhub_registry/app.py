@@ -25,6 +25,7 @@ from embhub_registry.pages import (
     feed,
     form_pages,
     login_pages,
+    review_pages,
     web,
     withdraw_pages,
 )  # fmt: skip
@@ -149,6 +150,11 @@ ROUTES = [
     Route(access_pages.HERE, access_pages.requests),
     Route("/account/access/ask", access_pages.ask, methods=["GET", "POST"]),
     Route("/account/access/answer", access_pages.answer, methods=["POST"]),
+    Route(review_pages.HERE, review_pages.queue),
+    Route(review_pages.RULES, review_pages.rules, methods=["GET", "POST"]),
+    Route(review_pages.HERE + "/{id}", review_pages.one, methods=["GET", "POST"]),
+    Route(review_pages.HERE + "/{id}/audit", review_pages.audit),
+    Route(review_pages.HERE + "/{id}/file/{path:path}", review_pages.file),
     Route(withdraw_pages.HERE, withdraw_pages.withdraw, methods=["GET", "POST"]),
     # the pages people look at
     Route("/", web.index),

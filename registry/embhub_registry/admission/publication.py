@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from functools import partial
 
 from embhub.release.files import (
     AUDIT,
@@ -61,7 +62,9 @@ def publish(
             kept = proposing.keep(registry, author, judged, needed=needed, not_before=request.embargo)
             if kept is not None:
                 return kept
-        elif (revision := store_revision(registry, judged, first=lambda now: _may_be_seen(now, repository))) is not None:
+            continue
+        revision = store_revision(registry, judged, first=partial(_may_be_seen, repository=repository))
+        if revision is not None:
             return revision
     raise busy(namespace, name)
 
@@ -129,5 +132,3 @@ def _only_audit(account: Account, paths: set[str], namespace: str) -> None:
             f"{account.user} is an auditor and may not change {', '.join(sorted(other))}",
             f"an auditor adds {' and '.join(sorted(own))}",
         )
-
-

@@ -26,7 +26,9 @@ def list_(registry: Registry, *, as_json: bool) -> None:
     from embhub_registry.repositories import reviewing
 
     rows = reviewing.rules(registry)
-    lines = (f"{row['namespace']}/{row['name'] or '*'}  {row['approvals']}  since {row['changed'][:10]}" for row in rows)
+    lines = (
+        f"{row['namespace']}/{row['name'] or '*'}  {row['approvals']}  since {row['changed'][:10]}" for row in rows
+    )
     show({"rules": rows}, *lines, as_json=as_json)
 
 

@@ -7,7 +7,7 @@ from embhub_registry.database.repositories import HELD
 
 
 def forget_unused(db: Connection, digest: str) -> bool:
-    """Drop a blob's row where neither a commit nor a proposal holds it; True where its file may go too, listed before or not."""
+    """Drop a blob's row where no commit and no proposal holds it; True where its file may go too, listed or not."""
     if db.execute(HELD, (digest,)).fetchone() is not None:
         return False
     db.execute("DELETE FROM blob WHERE digest = ?", (digest,))

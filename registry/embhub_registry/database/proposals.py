@@ -1,4 +1,4 @@
-"""Proposed releases and their approvals, apart from the commits that everybody reads, and which repositories need them."""
+"""Proposed releases and their approvals, apart from the commits that everybody reads; which repositories need them."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from embhub_registry.database.repositories import HELD, Entry
 
 _COLUMNS = (
     "proposal.id, repository_id, repository.namespace, repository.name, branch, parent, digest, version, author,"
-    " author_id, caller, admin, title, message, proposal.created, needed, not_before, state, decided, decided_by, reason,"
-    " revision_id"
+    " author_id, caller, admin, title, message, proposal.created, needed, not_before, state, decided, decided_by,"
+    " reason, revision_id"
 )
+_NEWEST = "ORDER BY state <> 'open', proposal.created DESC LIMIT ?"
 _FROM = "FROM proposal JOIN repository ON repository.id = repository_id"
 
 
@@ -53,7 +54,7 @@ class Proposal:
 
 @dataclass(frozen=True)
 class Approval:
-    """An approver's word on one digest. `kind` is `signed` or `registry`; `bundle` the attestation, where there is one."""
+    """An approver's word on one digest. `kind` is `signed` or `registry`; `bundle` the attestation, or None."""
 
     user_id: int
     approver: str
@@ -99,7 +100,9 @@ def set_rule(db: Connection, namespace: str, name: str, approvals: int, *, autho
     db.execute("DELETE FROM review_rule WHERE namespace = ? AND name = ?", (namespace, fold(name)))
     if approvals:
         values = (namespace, fold(name), approvals, author, now)
-        db.execute("INSERT INTO review_rule (namespace, name, approvals, author, changed) VALUES (?, ?, ?, ?, ?)", values)
+        db.execute(
+            "INSERT INTO review_rule (namespace, name, approvals, author, changed) VALUES (?, ?, ?, ?, ?)", values
+        )
     return int(row[0]) if row else 0
 
 
@@ -124,37 +127,41 @@ def add(db: Connection, made: Proposal, entries: Iterable[Entry]) -> None:
 
 def find(db: Connection, proposal_id: str) -> Proposal | None:
     """One proposal, or None."""
-    row = db.execute(f"SELECT {_COLUMNS} {_FROM} WHERE proposal.id = ?", (proposal_id,)).fetchone()  # noqa: S608  # put together from constants; values are bound
+    row = db.execute(
+        f"SELECT {_COLUMNS} {_FROM} WHERE proposal.id = ?", (proposal_id,)
+    ).fetchone()  # put together from constants; values are bound
     return None if row is None else _proposal(row)
 
 
 def of_namespace(db: Connection, namespace: str, *, limit: int = 200) -> list[Proposal]:
     """The proposals in a namespace's repositories, open ones first, then the newest."""
-    statement = f"SELECT {_COLUMNS} {_FROM} WHERE repository.namespace = ? ORDER BY state <> 'open', proposal.created DESC LIMIT ?"  # noqa: S608, E501  # as above
+    statement = f"SELECT {_COLUMNS} {_FROM} WHERE repository.namespace = ? {_NEWEST}"
     return [_proposal(row) for row in db.execute(statement, (namespace, limit))]
 
 
 def of_author(db: Connection, author_id: int, *, limit: int = 50) -> list[Proposal]:
     """What an account proposed, open ones first, then the newest."""
-    statement = f"SELECT {_COLUMNS} {_FROM} WHERE author_id = ? ORDER BY state <> 'open', proposal.created DESC LIMIT ?"  # noqa: S608  # as above
+    statement = f"SELECT {_COLUMNS} {_FROM} WHERE author_id = ? {_NEWEST}"
     return [_proposal(row) for row in db.execute(statement, (author_id, limit))]
 
 
 def open_of(db: Connection, repository_id: int, *, author_id: int | None = None) -> list[Proposal]:
     """The open proposals of a repository, or an author's alone."""
-    statement = f"SELECT {_COLUMNS} {_FROM} WHERE repository_id = ?1 AND state = 'open' AND (CAST(?2 AS BIGINT) IS NULL OR author_id = ?2)"  # noqa: S608, E501  # as above
+    statement = f"SELECT {_COLUMNS} {_FROM} WHERE repository_id = ?1 AND state = 'open' AND (CAST(?2 AS BIGINT) IS NULL OR author_id = ?2)"  # noqa: E501  # as above
     return [_proposal(row) for row in db.execute(statement, (repository_id, author_id))]
 
 
 def embargoed(db: Connection, *, until: str) -> list[Proposal]:
     """The open proposals whose embargo ended by `until`."""
-    statement = f"SELECT {_COLUMNS} {_FROM} WHERE state = 'open' AND not_before <= ? ORDER BY not_before LIMIT 100"  # noqa: S608  # as above
+    statement = (
+        f"SELECT {_COLUMNS} {_FROM} WHERE state = 'open' AND not_before <= ? ORDER BY not_before LIMIT 100"  # as above
+    )
     return [_proposal(row) for row in db.execute(statement, (until,))]
 
 
 def of_revision(db: Connection, repository_id: int) -> Mapping[str, Proposal]:
     """The proposals that were published in a repository, by the commit that they became."""
-    statement = f"SELECT {_COLUMNS} {_FROM} WHERE repository_id = ? AND revision_id IS NOT NULL"  # noqa: S608  # as above
+    statement = f"SELECT {_COLUMNS} {_FROM} WHERE repository_id = ? AND revision_id IS NOT NULL"  # as above
     return {str(row["revision_id"]): _proposal(row) for row in db.execute(statement, (repository_id,))}
 
 

@@ -139,14 +139,18 @@ def decline(registry: Registry, account: Account | None, proposal_id: str, *, re
         if not own:
             require_reviewer(account, found.namespace)
         elif not auth.may(account, account.namespace, "read-private") or account.scope == "read":
-            raise forbidden(f"this token of {account.user} may only read", "use one with the scope publish", rule="scope")
+            raise forbidden(
+                f"this token of {account.user} may only read", "use one with the scope publish", rule="scope"
+            )
         require_open(found)
         end(db, found, state="declined", by=account.user, reason=reason)
     note(registry, "proposal-withdrawn" if own else "release-declined", found, user=account.user, reason=reason)
     return found
 
 
-def end(db: Connection, found: Proposal, *, state: str, by: str, reason: str = "", revision_id: str | None = None) -> None:
+def end(
+    db: Connection, found: Proposal, *, state: str, by: str, reason: str = "", revision_id: str | None = None
+) -> None:
     """Close a proposal; bytes that nothing holds any more are removed. Called within a transaction."""
     unused = proposals.close(
         db, found.id, state=state, by=by, now=stamp(), reason=reason, revision_id=revision_id
@@ -158,7 +162,10 @@ def require_open(found: Proposal) -> None:
     """Raises RequestDeniedError (409) where a proposal is decided."""
     if found.state != "open":
         raise RequestDeniedError(
-            409, "decided", f"this proposal is {found.state}", "look at the queue: a newer push has a proposal of its own"
+            409,
+            "decided",
+            f"this proposal is {found.state}",
+            "look at the queue: a newer push has a proposal of its own",
         )
 
 

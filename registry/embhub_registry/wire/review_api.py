@@ -1,4 +1,4 @@
-"""`/embhub/v1/review`: proposed releases, for approvers and for who proposed them; to everybody else they are absent."""
+"""`/embhub/v1/review`: proposed releases, for approvers and who proposed them; to everybody else they are absent."""
 
 from __future__ import annotations
 

@@ -220,9 +220,9 @@ def test_damaged_attestations(house: Reviewed) -> None:
     made, release = _waiting(house)
     good = reviews.attest(made, hashes(release), user="olga", version=made["version"])
     other = reviews.attest(made, hashes(release), user="olga", version=made["version"])
-    other["dsseEnvelope"]["signatures"] = reviews.attest(
-        made, hashes(release), user="omar", version=made["version"]
-    )["dsseEnvelope"]["signatures"]
+    other["dsseEnvelope"]["signatures"] = reviews.attest(made, hashes(release), user="omar", version=made["version"])[
+        "dsseEnvelope"
+    ]["signatures"]
     for bad in (other, {}, good | {"extra": 1}):
         assert house.approve(house.olga, made, attestation=bad).status == 422
 

@@ -19,7 +19,7 @@ proposal = click.argument("proposal", metavar="ID")
 def command() -> None:
     """Look at proposed releases, and approve or decline them.
 
-    Where a registry says that releases need approval, a push is held back. Nobody sees it but the approvers of the
+    Where a registry says that releases need approval, a push waits. Nobody sees it but the approvers of the
     namespace and its publisher.
 
     \b

@@ -188,8 +188,7 @@ class Hub:
                 raise
             report(Progress("push", 2, 2, "stored"))
             url, digest = f"{self.registry}/{repository}", release.embedding.digest
-            new = present is None
-            return Receipt(repository, url, plain(commit), digest, seen_as, created=new, proposed=plain(proposed))
+            return Receipt(repository, url, plain(commit), digest, seen_as, present is None, plain(proposed))
 
     def _ask_about(self, repository: str, which: str = "") -> tuple[str, dict[str, Any]]:
         """The newest commit, or another one, empty where none is named; and its paths, with their sizes if asked."""
@@ -245,8 +244,8 @@ class Hub:
             stale = stale & release_files.LIMITS.keys()
         if not changed and not stale:
             return self._ask_about(repository)[0], ""
-        header = {"summary": message, "description": "", **({"parentCommit": onto} if onto else {})}
-        header |= {"embargo": embargo} if embargo else {}
+        further = {name: value for name, value in (("parentCommit", onto), ("embargo", embargo)) if value}
+        header = {"summary": message, "description": "", **further}
         lines: list[dict[str, Any]] = [{"key": "header", "value": header}]
         for path, data in changed.items():
             content = base64.b64encode(data).decode()
@@ -258,8 +257,6 @@ class Hub:
             content_type="application/x-ndjson",
         )  # fmt: skip
         said = json.loads(answer)
-        if embargo and not said.get("proposal"):
-            raise RegistryError(f"{self.registry} knows no embargo: the release may be public", "withdraw it there")
         return str(said["commitOid"]), str((said.get("proposal") or {}).get("url", ""))
 
     def _find_changed(self, repository: str, files: Mapping[str, bytes]) -> dict[str, bytes]:

@@ -1,4 +1,4 @@
-"""Reviewing proposed releases: what a registry holds back until approvers of the namespace approve its digest.
+"""Reviewing proposed releases: what a registry keeps until approvers of the namespace approve its digest.
 
 Everything is fetched, its digest computed and the release verified here before anything is signed.
 """

@@ -202,6 +202,9 @@ class Release:
 
         Returns:
             The release, unverified.
+
+        Raises:
+            FileTooLargeError: As `from_files`.
         """
         return self.with_files({name: data for name, data in self.files.items() if not is_approval(name)})
 

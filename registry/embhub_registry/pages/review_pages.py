@@ -7,6 +7,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
+from embhub.cards import samples
 from embhub.release.files import EMBEDDING, SAMPLES
 from embhub_registry.admission import approving
 from embhub_registry.database.accounts import Account
@@ -152,7 +153,7 @@ def _evidence(request: Request, seen: Seen, judged: Judged | None) -> dict[str, 
         "shown": shown, "problem": None, "provenance": release_page.provenance_of(shown),
         "privacy": release_page.privacy_of(shown.card, shown.signer.name or namespace, totals),
         "sections": release_page.sections_of(shown.card), "audit": report, "report": f"{here}/audit",
-        "sheet": shown.sheet,
+        "sheet": shown.sheet, "samples_alt": samples.ALT, "samples_caption": samples.caption(shown.card),
         "interval": interval_figure.draw(shown.audit.auc, shown.audit.interval, shown.audit.smallest_auc)
         if shown.audit else None,
     }  # fmt: skip

@@ -179,9 +179,8 @@ class Hub:
             parent = present.parent if present else None
             message = message or f"Publish {release.card.name} {release.card.version}"
             try:
-                commit, proposed = self._commit(
-                    repository, release.files, stale, message=message, onto=onto or parent, embargo=embargo
-                )
+                further = {"parentCommit": onto or parent, "embargo": embargo}
+                commit, proposed = self._commit(repository, release.files, stale, message, further)
             except Exception:
                 if present is None:
                     self._discard(repository)
@@ -232,20 +231,18 @@ class Hub:
         return seen_as
 
     def _commit(
-        self, repository: str, files: Mapping[str, bytes], stale: set[str], *, message: str, onto: str | None,
-        embargo: str = "",
-    ) -> tuple[str, str]:  # fmt: skip
-        """Send what the newest commit does not have yet as one commit on top of `onto`; returns the newest commit.
+        self, repository: str, files: Mapping[str, bytes], stale: set[str], message: str, further: Mapping[str, Any]
+    ) -> tuple[str, str]:
+        """Send what the newest commit does not have yet as one commit; returns the newest one, or where it waits.
 
-        And, where it waits for approval, the address of its review.
+        The second is the address of its review, empty where it is published. `further` belongs to the header.
         """
         changed = self._find_changed(repository, files)
         if not changed.keys() & {release_files.EMBEDDING, release_files.CARD}:  # what others attested of it stays
             stale = stale & release_files.LIMITS.keys()
         if not changed and not stale:
             return self._ask_about(repository)[0], ""
-        further = {name: value for name, value in (("parentCommit", onto), ("embargo", embargo)) if value}
-        header = {"summary": message, "description": "", **further}
+        header = {"summary": message, "description": "", **{name: said for name, said in further.items() if said}}
         lines: list[dict[str, Any]] = [{"key": "header", "value": header}]
         for path, data in changed.items():
             content = base64.b64encode(data).decode()

@@ -223,4 +223,4 @@ def approvals(db: Connection, proposal_id: str) -> list[Approval]:
         " ORDER BY created, user_id",
         (proposal_id,),
     )
-    return [Approval(*row[:6], bundle=None if row[6] is None else bytes(row[6])) for row in map(tuple, rows)]
+    return [Approval(**{**dict(row), "bundle": row["bundle"] and bytes(row["bundle"])}) for row in rows]

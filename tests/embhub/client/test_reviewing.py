@@ -1,4 +1,4 @@
-"""A push that is proposed, an approver who signs with a key of their own, and a pull that asks for it: real programs."""
+"""A push that is proposed, an approver who signs with their own key, and a pull that asks for it: real programs."""
 
 from __future__ import annotations
 

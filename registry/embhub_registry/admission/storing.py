@@ -81,7 +81,7 @@ def judge(registry: Registry, change: Change) -> Judged:
         RequestDeniedError: the rule that refused.
     """
     db, repository = registry.database.connection(), change.repository
-    tree = {path: registry.blobs.get(change.present[path].digest) for path in change.kept} | change.added
+    tree = {path: registry.blobs.get(change.present[path].digest) for path in change.kept} | dict(change.added)
     proposal = Proposal(
         repository=repository.full_name,
         files=tree,

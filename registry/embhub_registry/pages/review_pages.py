@@ -6,6 +6,7 @@ from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Route
 
 from embhub.cards import samples
 from embhub.release.files import EMBEDDING, SAMPLES
@@ -43,9 +44,9 @@ async def queue(request: Request) -> Response:
 
 
 async def one(request: Request) -> Response:
-    """`/account/review/{id}`: `GET` shows a proposal and its evidence, `POST` approves or declines it."""
+    """`/account/review/{proposal}`: `GET` shows a proposal and its evidence, `POST` approves or declines it."""
     if request.method == "POST":
-        return await _decide(request, request.path_params["id"])
+        return await _decide(request, request.path_params["proposal"])
     seen, account = await _seen(request)
     judged = await _judge(request, seen)
     return form_pages.answer(
@@ -56,7 +57,7 @@ async def one(request: Request) -> Response:
 
 
 async def file(request: Request) -> Response:
-    """`GET /account/review/{id}/file/{path}`: a file of a proposal, to save; the sheet of samples is shown."""
+    """`GET /account/review/{proposal}/file/{path}`: a file of a proposal, to save; the sheet of samples is shown."""
     seen, _ = await _seen(request)
     path = path_of(request)
     data = await threaded(reviewing.read_entry, registry_of(request), seen, path)
@@ -71,7 +72,7 @@ async def file(request: Request) -> Response:
 
 
 async def audit(request: Request) -> Response:
-    """`GET /account/review/{id}/audit`: the audit report of a proposal."""
+    """`GET /account/review/{proposal}/audit`: the audit report of a proposal."""
     seen, _ = await _seen(request)
     judged = await _judge(request, seen)
     report = judged.shown.audit if judged and judged.shown else None
@@ -117,7 +118,7 @@ async def _decide(request: Request, proposal_id: str) -> Response:
 
 async def _seen(request: Request) -> tuple[Seen, Account]:
     account, registry = form_pages.person(request).account, registry_of(request)
-    proposal_id = request.path_params["id"]
+    proposal_id = request.path_params["proposal"]
     return await threaded(lambda: reviewing.see(registry.database.connection(), account, proposal_id)), account
 
 
@@ -157,3 +158,12 @@ def _evidence(request: Request, seen: Seen, judged: Judged | None) -> dict[str, 
         "interval": interval_figure.draw(shown.audit.auc, shown.audit.interval, shown.audit.smallest_auc)
         if shown.audit else None,
     }  # fmt: skip
+
+
+ROUTES = [
+    Route(HERE, queue),
+    Route(RULES, rules, methods=["GET", "POST"]),
+    Route(HERE + "/{proposal}", one, methods=["GET", "POST"]),
+    Route(HERE + "/{proposal}/audit", audit),
+    Route(HERE + "/{proposal}/file/{path:path}", file),
+]

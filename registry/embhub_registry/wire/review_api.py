@@ -7,6 +7,7 @@ from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
 
 from embhub_registry.admission import approving
 from embhub_registry.http_errors import malformed
@@ -31,8 +32,8 @@ async def queue(request: Request) -> Response:
 
 
 async def one(request: Request) -> Response:
-    """`GET /embhub/v1/review/{id}`: a proposal. `POST` approves its digest, or declines it with a reason."""
-    proposal_id = request.path_params["id"]
+    """`GET /embhub/v1/review/{proposal}`: a proposal. `POST` approves its digest, or declines it with a reason."""
+    proposal_id = request.path_params["proposal"]
     if request.method == "POST":
         return JSONResponse(await _decide(request, proposal_id), headers=PRIVATE)
     account, registry = account_of(request), registry_of(request)
@@ -41,9 +42,13 @@ async def one(request: Request) -> Response:
 
 
 async def file(request: Request) -> Response:
-    """`GET /embhub/v1/review/{id}/files/{path}`: a file of a proposal."""
+    """`GET /embhub/v1/review/{proposal}/files/{path}`: a file of a proposal."""
     data = await threaded(
-        reviewing.read_file, registry_of(request), account_of(request), request.path_params["id"], path_of(request)
+        reviewing.read_file,
+        registry_of(request),
+        account_of(request),
+        request.path_params["proposal"],
+        path_of(request),
     )
     return Response(data, media_type="application/octet-stream", headers=PRIVATE)
 
@@ -86,3 +91,10 @@ def to_json(seen: Seen) -> dict[str, Any]:
             for given in seen.approvals
         ],
     }  # fmt: skip
+
+
+ROUTES = [
+    Route(PATH, queue),
+    Route(PATH + "/{proposal}", one, methods=["GET", "POST"]),
+    Route(PATH + "/{proposal}/files/{path:path}", file),
+]

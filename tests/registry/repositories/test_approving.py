@@ -146,7 +146,7 @@ def test_two_persons_and_two_keys(house: Reviewed, two: None) -> None:
     release, before = reviews.version(seed), newest(house)["sha"]
     made = house.propose(release)
     assert made["needed"] == 2
-    facts = {"version": version_of(seed)}
+    facts: dict[str, Any] = {"version": version_of(seed)}
     signed = reviews.attest(made, hashes(release), user="olga", **facts)
     assert house.approve(house.olga, made, attestation=signed).json() | {"commit": None} == {
         "id": made["id"], "repository": NAME, "answer": "approved", "approvals": 1, "needed": 2, "commit": None,

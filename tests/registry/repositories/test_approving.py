@@ -457,3 +457,19 @@ def _push(house: Reviewed, release: Release, header: dict[str, object]) -> Any:
     first["value"] |= header
     body = b"\n".join([json.dumps(first).encode(), *lines[1:]])
     return house.registry.request("POST", f"/api/models/{NAME}/commit/main", token=house.alice, body=body)
+
+
+def test_a_repository_that_is_deleted_takes_its_proposals_along(house: Reviewed) -> None:
+    pushes.create(house.registry, "scratch", token=house.alice)
+    card = b"# Scratch, of which nothing else has the bytes\n"
+    answer = pushes.commit(house.registry, "radboud/scratch", {"README.md": card}, token=house.alice)
+    made = answer.json()["proposal"]
+    gone = {"name": "scratch", "organization": "radboud"}
+    assert house.registry.request("DELETE", "/api/repos/delete", token=house.alice, json_body=gone).status == 200
+    assert house.ask(house.olga, f"/{made['id']}").status == 404
+    assert house.approve(house.olga, made).status == 404
+    with house.registry.opened() as registry:
+        digest = hashlib.sha256(card).hexdigest()
+        assert (
+            registry.database.connection().execute("SELECT 1 FROM blob WHERE digest = ?", (digest,)).fetchone() is None
+        )

@@ -31,7 +31,6 @@ ACTIONS: Mapping[str, Action] = {
     "refs": Action("change branches and tags", "publish", ("publisher",)),
     "settings": Action("change settings", "publish", ("publisher",)),
     "approve": Action("answer requests for access", "publish", ("publisher", "approver")),
-    "review": Action("review releases", "publish", ("approver",)),
     "yank": Action("yank a release", "publish", ("publisher", "approver")),
     "delete-unreleased": Action("delete repositories without releases", "publish", ("publisher",)),
     "delete-released": Action("delete what was published", "admin", ()),

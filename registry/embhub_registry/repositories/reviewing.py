@@ -57,7 +57,7 @@ def require_reviewer(account: Account, namespace: str) -> None:
             f"{account.user} is no {REVIEWER} of {namespace!r}",
             f"its approvers decide: `embhub-registry user join USER --namespace {namespace} --role {REVIEWER}`",
         )
-    auth.require(account, namespace, "review")
+    auth.require_member(account, namespace, roles=(REVIEWER,), what="review releases")  # the token's scope
 
 
 def see(db: Connection, account: Account | None, proposal_id: str) -> Seen:

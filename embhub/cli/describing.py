@@ -36,6 +36,7 @@ def print_verified(verified: Verified) -> None:
             "embedding": f"{verified.embedding.token}, {len(verified.embedding.data):,} bytes",
             "sha256": verified.digest,
             "audit": verified.audit_in_words(),
+            "approved": "; ".join(one.in_words() for one in verified.approvals) or "no approval is attached",
             "licence": f"{card.licence} {card.licence_link}",
             "base model": f"{card.base_model.id}, under {card.base_model.licence}",
             "made for": card.intended_use,

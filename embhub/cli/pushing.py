@@ -29,6 +29,9 @@ from embhub.cli.output import note, print_json, print_pairs, progress_bar
 @click.option("--private", is_flag=True, help="If the push creates NS/NAME: visible to NS and the operator only.")
 @click.option("--gated", is_flag=True, help="If the push creates NS/NAME: its files go to accounts that you let in.")
 @click.option(
+    "--embargo", default="", metavar="TIME", help="Nobody else sees the release before, such as 2027-01-31T08:00:00Z."
+)
+@click.option(
     "--yes", is_flag=True, help="Do not ask before a version that differs from an earlier one by few patients."
 )
 @options.registry
@@ -46,6 +49,8 @@ def command(file: Path | None, as_json: bool, yes: bool, **choices: Any) -> None
     The command asks before it publishes a version without differential privacy whose patients differ from those of an
     earlier version by one to nine, because the two together reveal information about those few. Without a terminal
     nothing is sent and the exit code is 6.
+
+    Where the registry says that releases need approval, the release is proposed: `proposed` is where it waits.
 
     \b
     Example:

@@ -67,6 +67,7 @@ class Receipt:
         digest: SHA-256 of the embedding.
         visibility: `public`, `private` or `gated`; empty where the registry does not say.
         created: Whether the push created the repository.
+        proposed: Where the release waits for approval: the address of its review; empty where it is published.
     """
 
     repository: str
@@ -75,6 +76,7 @@ class Receipt:
     digest: str
     visibility: str = ""
     created: bool = False
+    proposed: str = ""
 
 
 def _in_time(method: Callable[Concatenate[Hub, Given], Result]) -> Callable[Concatenate[Hub, Given], Result]:
@@ -137,7 +139,7 @@ class Hub:
     @_in_time
     def push(
         self, release: Release, repository: str, *, onto: str = "", message: str = "", visible_to: str = "",
-        on_progress: OnProgress | None = None,
+        embargo: str = "", on_progress: OnProgress | None = None,
     ) -> Receipt:  # fmt: skip
         """Store a release as one commit; create the repository where it is missing.
 
@@ -150,6 +152,7 @@ class Hub:
             message: Commit message. By default name and version.
             visible_to: `private` or `gated`: what a repository is created as. Nothing is sent to one that exists and is
                 something else. Empty: the registry's default.
+            embargo: Until when nobody but approvers and the publisher see the release. Empty: no embargo.
             on_progress: Called with each step.
 
         Returns:
@@ -176,14 +179,15 @@ class Hub:
             parent = present.parent if present else None
             message = message or f"Publish {release.card.name} {release.card.version}"
             try:
-                commit = self._commit(repository, release.files, stale, message=message, onto=onto or parent)
+                further = {"parentCommit": onto or parent, "embargo": embargo}
+                commit, proposed = self._commit(repository, release.files, stale, message, further)
             except Exception:
                 if present is None:
                     self._discard(repository)
                 raise
             report(Progress("push", 2, 2, "stored"))
             url, digest = f"{self.registry}/{repository}", release.embedding.digest
-            return Receipt(repository, url, plain(commit), digest, seen_as, created=present is None)
+            return Receipt(repository, url, plain(commit), digest, seen_as, present is None, plain(proposed))
 
     def _ask_about(self, repository: str, which: str = "") -> tuple[str, dict[str, Any]]:
         """The newest commit, or another one, empty where none is named; and its paths, with their sizes if asked."""
@@ -227,15 +231,18 @@ class Hub:
         return seen_as
 
     def _commit(
-        self, repository: str, files: Mapping[str, bytes], stale: set[str], *, message: str, onto: str | None
-    ) -> str:
-        """Send what the newest commit does not have yet as one commit on top of `onto`; returns the newest commit."""
+        self, repository: str, files: Mapping[str, bytes], stale: set[str], message: str, further: Mapping[str, Any]
+    ) -> tuple[str, str]:
+        """Send what the newest commit does not have yet as one commit; returns the newest one, or where it waits.
+
+        The second is the address of its review, empty where it is published. `further` belongs to the header.
+        """
         changed = self._find_changed(repository, files)
         if not changed.keys() & {release_files.EMBEDDING, release_files.CARD}:  # what others attested of it stays
             stale = stale & release_files.LIMITS.keys()
         if not changed and not stale:
-            return self._ask_about(repository)[0]
-        header = {"summary": message, "description": "", **({"parentCommit": onto} if onto else {})}
+            return self._ask_about(repository)[0], ""
+        header = {"summary": message, "description": "", **{name: said for name, said in further.items() if said}}
         lines: list[dict[str, Any]] = [{"key": "header", "value": header}]
         for path, data in changed.items():
             content = base64.b64encode(data).decode()
@@ -246,7 +253,8 @@ class Hub:
             f"/api/models/{repository}/commit/main", limit=guard.LARGEST_ANSWER, method="POST", body=body,
             content_type="application/x-ndjson",
         )  # fmt: skip
-        return str(json.loads(answer)["commitOid"])
+        said = json.loads(answer)
+        return str(said["commitOid"]), str((said.get("proposal") or {}).get("url", ""))
 
     def _find_changed(self, repository: str, files: Mapping[str, bytes]) -> dict[str, bytes]:
         """The files that the newest commit does not have with these bytes; names and sizes are announced first."""
@@ -352,6 +360,24 @@ class Hub:
             data = self._client.read("/embhub/v1/trust", limit=4_000_000)
             json.loads(data)  # HTML from some other server is named as what it is, not as a broken signature
             return data
+
+    @_in_time
+    def read(self, path: str, *, what: str, limit: int) -> bytes:
+        """Fetch the bytes at an address that has no method of its own.
+
+        Args:
+            path: The address from the registry's root on, escaped.
+            what: What it is about, for messages.
+            limit: The most bytes that are taken.
+
+        Returns:
+            The answer's bytes, unverified.
+
+        Raises:
+            RegistryError: As every method.
+        """
+        with self._translated(what):
+            return self._client.read(path, limit=limit)
 
     @_in_time
     def call(self, path: str, *, what: str, method: str = "GET", send: Mapping[str, Any] | None = None) -> Any:

@@ -76,6 +76,8 @@ class Pushed:
         files: Names of the files of the release.
         visibility: `public`, `private` or `gated`, as the registry states it.
         created: Whether the push created the repository.
+        proposed: Where the release waits for approval or for its embargo to end: the address of its review. Nobody
+            else sees it until then. Empty where it is published.
     """
 
     repository: str
@@ -87,6 +89,7 @@ class Pushed:
     files: tuple[str, ...] = ()
     visibility: str = ""
     created: bool = False
+    proposed: str = ""
 
 
 def sign(
@@ -167,6 +170,7 @@ def push(
     from_folder: str | Path | None = None,
     private: bool = False,
     gated: bool = False,
+    embargo: str = "",
     message: str = "",
     confirm: Confirm | None = None,
     on_note: Callable[[str], None] | None = None,
@@ -191,6 +195,7 @@ def push(
         private: If the push creates the repository, create it private: visible to its namespace and the operator.
         gated: Create it gated: its files go to accounts that the publisher lets in. With neither, the registry's
             default holds. A repository that exists and is something else is refused.
+        embargo: Until when nobody but you and the approvers see the release, such as `2027-01-31T08:00:00Z`.
         message: Commit message. By default name and version.
         confirm: Asked before publishing a version without differential privacy whose patients differ from an earlier
             version's by one to nine. None refuses.
@@ -223,7 +228,9 @@ def push(
         _check_outbox(Path(out))
     hub = None if dry_run else accounts.connect(registry, token=token)
     if path is None:
-        release, publish = _check_signed(Release.from_folder(from_folder or "").without_log_proofs(), repository)
+        release, publish = _check_signed(
+            Release.from_folder(from_folder or "").without_log_proofs().without_approvals(), repository
+        )
     else:
         choices = {"card": card, "audit": audit, "key": key, "ask_passphrase": ask_passphrase, "on_note": on_note}
         choices["registry"] = hub.registry if hub else registry
@@ -236,9 +243,16 @@ def push(
         release.to_folder(Path(out or ""))
         _note(done)
         return replace(done, folder=str(out))
-    receipt = hub.push(release, publish.repository, message=message, visible_to=visible_to, on_progress=on_progress)
+    if embargo:  # a registry that knows none would publish at once: it is asked before anything is sent
+        hub.call("/embhub/v1/review", what="releases under embargo")
+    receipt = hub.push(
+        release, publish.repository, message=message, visible_to=visible_to, embargo=embargo, on_progress=on_progress
+    )
     if on_note and receipt.created and receipt.visibility:
         on_note(visibility.in_words(publish.repository, receipt.visibility))
+    if receipt.proposed:  # not accepted by anybody yet: an older release is still the newest
+        _note(done)
+        return replace(done, url=receipt.url, proposed=receipt.proposed, created=receipt.created)
     seen.remember(roots.name_of(hub.registry), publish.repository, version=publish.version, digest=receipt.digest)
     _note(done)
     return replace(done, url=receipt.url, commit=receipt.commit, visibility=receipt.visibility, created=receipt.created)

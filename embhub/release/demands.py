@@ -10,7 +10,7 @@ from typing import ClassVar
 from embhub.errors import PolicyError
 from embhub.privacy.claim import PrivacyClaim
 from embhub.refusals import Finding
-from embhub.release.checks import attested, ledger_heads, preregistered, registered_audits
+from embhub.release.checks import approvals, attested, ledger_heads, preregistered, registered_audits
 from embhub.release.policy import AUDITS, LARGEST_EPSILON, YANKS, Demand, Policy
 from embhub.release.verified import Verified
 from embhub.trust import freshness
@@ -166,6 +166,14 @@ def _one_ledger(verified: Verified, _: Demand) -> Iterator[str]:
     yield from (finding.text for finding in said if finding.outcome == "warning")
 
 
+def _approved(verified: Verified, _: Demand) -> Iterator[str]:
+    yield from approvals.missing(verified.approvals, by_key=False)
+
+
+def _approved_by_key(verified: Verified, _: Demand) -> Iterator[str]:
+    yield from approvals.missing(verified.approvals, by_key=True)
+
+
 def _epsilon(verified: Verified, demand: Demand) -> Iterator[str]:
     claim, limit = verified.embedding.privacy, demand.limit or math.inf
     if not isinstance(claim, PrivacyClaim):
@@ -191,5 +199,6 @@ def _bounded(verified: Verified) -> bool:
 _CHECKS = {
     "countersigned": _countersigned, "confirmed": _confirmed, "no-leak": _no_leak, "not-yanked": _not_yanked,
     "known-signer": _known_signer, "fresh": _fresh, "logged": _logged,
-    "preregistered": _preregistered, "one-ledger": _one_ledger, "epsilon": _epsilon,
+    "preregistered": _preregistered, "one-ledger": _one_ledger, "approved": _approved,
+    "approved-by-key": _approved_by_key, "epsilon": _epsilon,
 }  # fmt: skip

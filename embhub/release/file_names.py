@@ -36,6 +36,7 @@ MOST_ATTESTATIONS = 32  # bundles in a release; as many log proofs beside them
 _NAME = r"attestations/[a-z0-9](?:[a-z0-9._-]{0,98}[a-z0-9])?"
 _BUNDLE = re.compile(rf"{_NAME}\.sigstore\.json")
 _PROOF = re.compile(rf"{_NAME}\.tlog-proof")
+_APPROVAL = re.compile(r"attestations/approval\.[1-9][0-9]?\.sigstore\.json")
 _OF_AN_AUDITOR = re.compile(r"attestations/audit\.(.+)\.sigstore\.json")
 
 
@@ -49,6 +50,16 @@ def limit_of(name: str) -> int | None:
 def is_attestation(name: str) -> bool:
     """Whether this is the name of a bundle, of whatever predicate type."""
     return _BUNDLE.fullmatch(name) is not None
+
+
+def approval_bundle(number: int) -> str:
+    """Where the registry puts an approval: it numbers them from 1."""
+    return f"attestations/approval.{number}.sigstore.json"
+
+
+def is_approval(name: str) -> bool:
+    """Whether this is the name of an approval's bundle."""
+    return _APPROVAL.fullmatch(name) is not None
 
 
 def is_log_proof(name: str) -> bool:

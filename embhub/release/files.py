@@ -37,9 +37,11 @@ from embhub.release.file_names import MOST_ATTESTATIONS as MOST_ATTESTATIONS
 from embhub.release.file_names import PUBLISH_BUNDLE as PUBLISH_BUNDLE
 from embhub.release.file_names import SAMPLES as SAMPLES
 from embhub.release.file_names import SOURCE_BUNDLE as SOURCE_BUNDLE
+from embhub.release.file_names import approval_bundle as approval_bundle
 from embhub.release.file_names import audit_bundle_of as audit_bundle_of
 from embhub.release.file_names import auditor_in as auditor_in
 from embhub.release.file_names import in_order as in_order
+from embhub.release.file_names import is_approval as is_approval
 from embhub.release.file_names import is_attestation as is_attestation
 from embhub.release.file_names import is_log_proof as is_log_proof
 from embhub.release.file_names import limit_of as limit_of
@@ -194,6 +196,17 @@ class Release:
             The release, unverified.
         """
         return self.with_files({name: data for name, data in self.files.items() if not is_log_proof(name)})
+
+    def without_approvals(self) -> Release:
+        """Take out the approvals, which a registry puts in when it publishes.
+
+        Returns:
+            The release, unverified.
+
+        Raises:
+            FileTooLargeError: As `from_files`.
+        """
+        return self.with_files({name: data for name, data in self.files.items() if not is_approval(name)})
 
     def with_files(self, files: Mapping[str, bytes]) -> Release:
         """Make a release of other files; bytes that stay the same are not parsed again.

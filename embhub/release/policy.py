@@ -14,7 +14,7 @@ YANKS, AUDITS = "yanks", "audits"  # what a registry can be asked, and may leave
 LARGEST_EPSILON = 10.0
 NAMES = (
     "countersigned", "confirmed", "no-leak", "not-yanked", "known-signer", "fresh", "logged", "preregistered",
-    "one-ledger", "epsilon<=X",
+    "one-ledger", "approved", "approved-by-key", "epsilon<=X",
 )  # fmt: skip
 _EPSILON = re.compile(r"epsilon\s*<=\s*(\d{1,6}(?:\.\d{1,6})?)")
 

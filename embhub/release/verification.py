@@ -29,6 +29,7 @@ from embhub.refusals import (
 from embhub.release import demands
 from embhub.release import files as release_files
 from embhub.release.checks import (
+    approvals,
     artifact,
     attested,
     audit_files,
@@ -138,6 +139,8 @@ def verify(
         findings.extend(of_link)
         model_signature.check(release, publisher=signers.public_key_of(signer, keyring), findings=findings)
         findings.extend(further_attestations.check(release))
+        approved, of_approvals = approvals.find(release, publish, keyring=keyring, publisher=signer)
+        findings.extend(of_approvals)
         others = tuple(item.audit for item in audits if not item.of_report and not item.left_out)
         findings.extend(attested.say(others, ()))
         findings.extend(_say_what_is_not_known(release, publish, keyring, now))
@@ -158,6 +161,7 @@ def verify(
         policy=policy,
         findings=tuple(findings),
         withdrawn=(*withdrawn, *of_source),
+        approvals=approved,
         keyring=keyring.keyring.version,
         freshness=freshness.judge(keyring, now).state,
     )

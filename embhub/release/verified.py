@@ -12,6 +12,7 @@ from embhub.cards.card_schema import Card
 from embhub.refusals import Finding
 from embhub.release import notebook_view
 from embhub.release.checks import attested
+from embhub.release.checks.approvals import Approved
 from embhub.release.checks.attested import Attested, Lost
 from embhub.release.checks.audit_files import AuditFile
 from embhub.release.checks.signers import Signer
@@ -52,6 +53,7 @@ class Verified:
             keyring ended, `unknown` where there is no timestamp. The finding of this name says since when.
         log_index: Index of its entry in the registry's transparency log, or None where no proof shows one.
         checkpoint: The signed checkpoint that the proof leads to, or None.
+        approvals: Who approved it before it was published, by attestations that count.
 
     Example:
         >>> import embhub
@@ -82,6 +84,7 @@ class Verified:
     freshness: State = "unknown"
     log_index: int | None = None
     checkpoint: str | None = None
+    approvals: tuple[Approved, ...] = ()
 
     def __repr__(self) -> str:
         return notebook_view.in_one_line(self)
@@ -227,4 +230,5 @@ class Verified:
             "freshness": self.freshness,
             "log_index": self.log_index,
             "checkpoint": self.checkpoint,
+            "approvals": [one.to_json() for one in self.approvals],
         }

@@ -203,24 +203,24 @@ def parse(payload: bytes) -> Statement:
     try:
         document = strict_json.read_object(payload, limit=MAX_BYTES)
     except strict_json.JsonError as error:
-        raise _malformed(str(error)) from error
+        raise malformed(str(error)) from error
     if document.get("_type") != TYPE:
-        raise _malformed(f"_type is not {TYPE}")
+        raise malformed(f"_type is not {TYPE}")
     subjects = document.get("subject")
     if not isinstance(subjects, list) or len(subjects) != 1 or not isinstance(subjects[0], dict):
-        raise _malformed("there must be exactly one subject")
+        raise malformed("there must be exactly one subject")
     name, digests = subjects[0].get("name", ""), subjects[0].get("digest")
     if not isinstance(name, str):
-        raise _malformed("the subject's name is not text")
+        raise malformed("the subject's name is not text")
     digest = digests.get("sha256") if isinstance(digests, dict) else None
     if not isinstance(digest, str) or not re.fullmatch("[0-9a-f]{64}", digest):
-        raise _malformed("the subject's digest is not a SHA-256 in lower-case hex")
+        raise malformed("the subject's digest is not a SHA-256 in lower-case hex")
     kind = document.get("predicateType")
     if not isinstance(kind, str) or not _ABSOLUTE.fullmatch(kind):
-        raise _malformed("predicateType is not an absolute URI")
+        raise malformed("predicateType is not an absolute URI")
     predicate = document.get("predicate")
     if not isinstance(predicate, dict):
-        raise _malformed("predicate is not an object")
+        raise malformed("predicate is not an object")
     return Statement(digest, kind, predicate, name)
 
 
@@ -256,7 +256,7 @@ def read_as(statement: Statement, kind: str, model: type[_Model]) -> _Model:
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(str(part) for part in first["loc"])
-        raise _malformed(f"predicate.{where}: {first['msg']}") from error
+        raise malformed(f"predicate.{where}: {first['msg']}") from error
 
 
 def checked(statement: Statement, model: type[Predicate]) -> Statement:
@@ -269,5 +269,6 @@ def _reference(digest: str | None) -> dict[str, str] | None:
     return None if digest is None else {"sha256": digest}
 
 
-def _malformed(reason: str) -> MalformedStatementError:
+def malformed(reason: str) -> MalformedStatementError:
+    """The error for a statement that breaks the rules, and why."""
     return MalformedStatementError(f"not a statement that embhub reads: {reason}", _HINT)

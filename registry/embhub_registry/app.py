@@ -25,6 +25,7 @@ from embhub_registry.pages import (
     feed,
     form_pages,
     login_pages,
+    review_pages,
     web,
     withdraw_pages,
 )  # fmt: skip
@@ -50,6 +51,7 @@ from embhub_registry.wire import (
     log_api,
     lonely_names,
     request_ids,
+    review_api,
     security_txt,
     terms_api,
 )
@@ -88,6 +90,7 @@ ROUTES = [
     Route("/embhub/v1/audits/{digest}", embhub_api.audits, methods=["GET", "POST"]),
     Route("/embhub/v1/designs/{digest}", embhub_api.designs, methods=["GET", "POST"]),
     Route("/embhub/v1/yank/{namespace}/{name}", embhub_api.yank, methods=["POST", "DELETE"]),
+    *review_api.ROUTES,
     Route(log_api.PREFIX + "/checkpoint", log_api.checkpoint),
     Route(log_api.PREFIX + "/cosignature", log_api.cosignature, methods=["POST"]),
     Route(log_api.PREFIX + "/proof/{hash}", log_api.proof),
@@ -145,6 +148,7 @@ ROUTES = [
     Route(access_pages.HERE, access_pages.requests),
     Route("/account/access/ask", access_pages.ask, methods=["GET", "POST"]),
     Route("/account/access/answer", access_pages.answer, methods=["POST"]),
+    *review_pages.ROUTES,
     Route(withdraw_pages.HERE, withdraw_pages.withdraw, methods=["GET", "POST"]),
     # the pages people look at
     Route("/", web.index),

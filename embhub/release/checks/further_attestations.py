@@ -13,6 +13,7 @@ from typing import Any
 from embhub.formats import strict_json
 from embhub.formats.plain_text import plain
 from embhub.refusals import CriticalAttestationError, Finding, MalformedBundleError, WrongPredicateError
+from embhub.release import approvals
 from embhub.release import files as release_files
 from embhub.release.files import Release
 from embhub.trust import audit_designs, bundle, statement
@@ -25,6 +26,7 @@ _PLACES = {
     MODEL_SIGNATURE: release_files.MODEL_BUNDLE,
     audit_designs.DESIGN: release_files.AUDIT_DESIGN,
     audit_designs.RESULT: release_files.AUDIT_RESULT,
+    approvals.TYPE: release_files.approval_bundle(1),
 }
 _KNOWN = (
     release_files.PUBLISH_BUNDLE,
@@ -48,8 +50,12 @@ def check(release: Release) -> Iterator[Finding]:
     for name in sorted(release.files):
         if release_files.is_log_proof(name):
             yield Finding(CHECK, "note", f"{name}: a transparency log's proof, not checked by this version")
-        elif release_files.is_attestation(name) and name not in _KNOWN and release_files.auditor_in(name) is None:
+        elif release_files.is_attestation(name) and name not in _KNOWN and not _is_checked_elsewhere(name):
             yield _check(name, release.files[name])
+
+
+def _is_checked_elsewhere(name: str) -> bool:
+    return release_files.auditor_in(name) is not None or release_files.is_approval(name)
 
 
 def _check(name: str, data: bytes) -> Finding:

@@ -25,6 +25,7 @@ COMMANDS = {
     "digest": "digests",
     "repo": "repositories",
     "access": "access",
+    "review": "reviewing",
     "quota": "quotas",
     "setting": "settings",
     "prune": "pruning",

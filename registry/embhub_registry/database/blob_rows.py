@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from embhub_registry.database.connection import Connection
+from embhub_registry.database.repositories import HELD
 
 
 def forget_unused(db: Connection, digest: str) -> bool:
-    """Drop a blob's row where no commit holds it; True where its file may go too, listed before or not."""
-    if db.execute("SELECT 1 FROM entry WHERE digest = ?", (digest,)).fetchone() is not None:
+    """Drop a blob's row where no commit and no proposal holds it; True where its file may go too, listed or not."""
+    if db.execute(HELD, (digest,)).fetchone() is not None:
         return False
     db.execute("DELETE FROM blob WHERE digest = ?", (digest,))
     return True

@@ -13,6 +13,12 @@ from embhub_registry.database.connection import Connection, Row
 from embhub_registry.database.placement import place, remove
 
 _ABBREVIATED = re.compile(r"[0-9a-f]{7,39}")
+HELD = "SELECT 1 FROM entry WHERE digest = ?1 UNION ALL SELECT 1 FROM proposal_file WHERE digest = ?1"
+"""A row where a commit, or a proposal that waits for approval, holds a blob."""
+_HELD_BY = (
+    "SELECT digest FROM entry WHERE repository_id = ?1 UNION SELECT f.digest FROM proposal_file f"
+    " JOIN proposal ON proposal.id = proposal_id WHERE repository_id = ?1"
+)
 REF_PREFIXES = {"refs/heads/": "branch", "refs/tags/": "tag"}
 
 
@@ -154,13 +160,11 @@ def add(db: Connection, namespace: str, name: str, *, private: bool, gated: str 
 
 def delete(db: Connection, repository_id: int) -> list[str]:
     """Remove a repository with all it holds; returns the digests of blobs that nothing uses any more."""
-    digests = [
-        row[0] for row in db.execute("SELECT DISTINCT digest FROM entry WHERE repository_id = ?", (repository_id,))
-    ]
+    digests = [row[0] for row in db.execute(_HELD_BY, (repository_id,))]
     db.execute("DELETE FROM ref WHERE repository_id = ?", (repository_id,))
     remove(db, repository_id)
     db.execute("DELETE FROM repository WHERE id = ?", (repository_id,))
-    unused = [d for d in digests if db.execute("SELECT 1 FROM entry WHERE digest = ?", (d,)).fetchone() is None]
+    unused = [d for d in digests if db.execute(HELD, (d,)).fetchone() is None]
     db.executemany("DELETE FROM blob WHERE digest = ?", [(digest,) for digest in unused])
     return unused
 
@@ -332,11 +336,11 @@ def all_revisions(db: Connection, repository_id: int) -> list[Revision]:
 def all_blobs(db: Connection) -> list[Row]:
     """Every blob that the database knows: `digest`, `size`, `uses`."""
     return db.execute(
-        "SELECT blob.digest, size, count(entry.path) AS uses"
-        " FROM blob LEFT JOIN entry USING (digest) GROUP BY blob.digest"
+        "SELECT blob.digest, size, (SELECT count(*) FROM entry WHERE entry.digest = blob.digest)"
+        " + (SELECT count(*) FROM proposal_file AS f WHERE f.digest = blob.digest) AS uses FROM blob"
     ).fetchall()
 
 
 def blob_is_known(db: Connection, digest: str) -> bool:
-    """Whether any commit brought this blob."""
+    """Whether any commit, or a proposal, brought this blob."""
     return db.execute("SELECT 1 FROM blob WHERE digest = ?", (digest,)).fetchone() is not None

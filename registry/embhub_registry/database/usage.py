@@ -8,7 +8,9 @@ from embhub_registry.database.connection import Connection
 
 _MEASURE = {
     "bytes": "SELECT coalesce(sum(size), 0) FROM blob WHERE digest IN"
-    " (SELECT digest FROM entry JOIN repository ON repository.id = repository_id WHERE namespace = ?)",
+    " (SELECT digest FROM entry JOIN repository ON repository.id = repository_id WHERE namespace = ?1 UNION"
+    " SELECT f.digest FROM proposal_file f JOIN proposal ON proposal.id = proposal_id JOIN repository"
+    " ON repository.id = proposal.repository_id WHERE namespace = ?1)",
     "repositories": "SELECT count(*) FROM repository WHERE namespace = ?",
     "releases": "SELECT count(*) FROM (SELECT DISTINCT repository_id, release_version FROM revision"
     " JOIN repository ON repository.id = repository_id WHERE namespace = ? AND release_version IS NOT NULL) AS found",

@@ -10,6 +10,7 @@ from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 
 from embhub.errors import EmbhubError
+from embhub_registry.admission import approving
 from embhub_registry.operation import expiry
 from embhub_registry.operation.log_sequencing import LogSequencing
 from embhub_registry.repositories import advisories, deletion, stolen_keys, sweeping
@@ -56,6 +57,7 @@ def write(app: Starlette, registry: Registry) -> None:
         lambda: expiry.retire_tokens(registry),
         lambda: expiry.forget_sessions(registry),
         lambda: stolen_keys.catch_up(registry),
+        lambda: approving.publish_due(registry),
         lambda: advisories.publish(registry),
         registry.renew_timestamp,
         lambda: registry_log.publish(registry),

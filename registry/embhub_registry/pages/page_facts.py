@@ -173,7 +173,7 @@ class Event(Facts):
     """
 
     date: str
-    kind: Literal["version", "audit", "withdrawal", "key"]
+    kind: Literal["version", "audit", "withdrawal", "approval", "key"]
     text: str
     address: str | None = None
     revision: str | None = None

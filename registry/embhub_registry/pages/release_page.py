@@ -17,7 +17,7 @@ from embhub.release.checks import site_totals
 from embhub.release.checks.signers import Signer
 from embhub.release.files import EMBEDDING, SAMPLES
 from embhub.trust.keyring import Keyring
-from embhub_registry.database import Connection, repositories, terms, yanks
+from embhub_registry.database import Connection, proposals, repositories, terms, yanks
 from embhub_registry.database.attestations import Attestation
 from embhub_registry.database.clock import now, stamp
 from embhub_registry.database.repositories import Entry, Revision
@@ -106,23 +106,33 @@ def collect(
         version=shown.version if shown else None,
         sentence=describe(shown.card) if shown else None,
         description=shown.card.description if shown else None,
-        provenance=_provenance(shown) if shown else None,
-        privacy=_privacy(shown.card, member, _totals(db, repository.namespace)) if shown else None,
+        provenance=provenance_of(shown) if shown else None,
+        privacy=privacy_of(shown.card, member, totals_of(db, repository.namespace)) if shown else None,
         audit=audit(shown.audit, name, revision.id) if opened and shown and shown.audit else None,
         samples=_samples(shown, name, revision.id) if opened and shown else None,
         use=snippets.write(shown.card, shown.loading, place) if shown else None,
-        sections=_sections(shown.card) if shown else (),
+        sections=sections_of(shown.card) if shown else (),
         card=shown.card.to_dict() if shown else None,
         files=tuple(_file(entry, name, revision.id) for entry in files),
         versions=versions,
         history=timeline.collect(
             versions, audits,
             [(item, taken_back[item.revision]) for item in versions if item.yanked],
-            namespace=repository.namespace, keyring=keyring,
+            _approved(db, repository.id, versions), namespace=repository.namespace, keyring=keyring,
         ),
         citation=_citation(shown, name, revision.id, files, registry=registry, url=url) if shown else None,
         related=related.find(db, repository, keyring=keyring) if shown else (),
     )  # fmt: skip
+
+
+def _approved(db: Connection, repository_id: int, versions: Sequence[Version]) -> list[tuple[Version, str, int]]:
+    """Which commits were approved before they were published, when, and by how many."""
+    made = proposals.of_revision(db, repository_id)
+    found = []
+    for item in versions:
+        if item.revision in made and (given := proposals.approvals(db, made[item.revision].id)):
+            found.append((item, max(one.created for one in given), len(given)))
+    return found
 
 
 def _citation(
@@ -189,7 +199,8 @@ def _samples(shown: Shown, name: str, revision: str) -> SampleSheet | None:
     )  # fmt: skip
 
 
-def _provenance(shown: Shown) -> Provenance:
+def provenance_of(shown: Shown) -> Provenance:
+    """Who signed what and when, and every check."""
     attached = {"sheet of samples": shown.sheet, "audit report": shown.audit}
     covers = ("embedding", "card", *(name for name, part in attached.items() if part))
     return Provenance(
@@ -209,7 +220,8 @@ def _owner(signer: Signer) -> KeyOwner:
     )
 
 
-def _privacy(card: Card, namespace: str, totals: Sequence[SiteTotal]) -> Privacy:
+def privacy_of(card: Card, namespace: str, totals: Sequence[SiteTotal]) -> Privacy:
+    """The privacy claim, as it stands in the card and in sentences."""
     claim = card.privacy
     if not isinstance(claim, PrivacyClaim):
         return Privacy(
@@ -227,7 +239,8 @@ def _privacy(card: Card, namespace: str, totals: Sequence[SiteTotal]) -> Privacy
     )
 
 
-def _totals(db: Connection, namespace: str) -> list[SiteTotal]:
+def totals_of(db: Connection, namespace: str) -> list[SiteTotal]:
+    """What the public releases of a namespace state of its site."""
     return [SiteTotal.model_validate(total) for total in repositories.site_totals(db, namespace)]
 
 
@@ -255,7 +268,8 @@ def _numbers(card: Card) -> tuple[str, str]:
     return "Vectors", join_alike(f"{v.count} of {v.dim} numbers for {v.encoder}" for v in card.vectors)
 
 
-def _sections(card: Card) -> tuple[Section, ...]:
+def sections_of(card: Card) -> tuple[Section, ...]:
+    """The card in words, in sections."""
     base, data = card.base_model, card.deidentification
     population, acquisition = card.population, card.acquisition
     return (

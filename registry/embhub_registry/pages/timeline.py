@@ -1,4 +1,4 @@
-"""What happened to an embedding, newest first: versions, audits, withdrawals, keys of its namespace. Pure."""
+"""What happened to an embedding, newest first: versions, audits, withdrawals, approvals, keys. Pure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from embhub_registry.pages.page_facts import Audited, Event, Version, Yanked
 from embhub_registry.pages.wordings import AUDITS
 
 KEYS_KEPT = 40  # a keyring may hold many keys of one namespace
-_ROLES = {"publish": "publishing", "audit": "auditing", "withdraw": "withdrawal"}
+_ROLES = {"publish": "publishing", "audit": "auditing", "withdraw": "withdrawal", "approve": "approval"}
 _BY = {"operator": "the operator of this registry", "publisher": "its publisher"}
 
 
@@ -18,15 +18,20 @@ def collect(
     versions: Sequence[Version],
     audits: Sequence[Audited],
     taken_back: Sequence[tuple[Version, Yanked]],
+    approved: Sequence[tuple[Version, str, int]] = (),
     *,
     namespace: str,
     keyring: Keyring,
 ) -> tuple[Event, ...]:
-    """All events with a date; of the same moment, in the order version, audit, withdrawal, key."""
+    """All events with a date; of the same moment, in the order version, audit, withdrawal, approval, key.
+
+    `approved` are commits with the time of the last approval and how many there were.
+    """
     events = [
         *_publications(versions),
         *(_audited(row) for row in audits),
         *(_withdrawn(version, yanked) for version, yanked in taken_back),
+        *(_approval(*row) for row in approved),
         *_of_keys(namespace, keyring),
     ]
     return tuple(sorted(events, key=lambda event: event.date, reverse=True))
@@ -57,6 +62,13 @@ def _withdrawn(version: Version, yanked: Yanked) -> Event:
     else:
         text = f"{which} yanked by {_BY[yanked.by]}: {yanked.reason}"
     return Event(date=yanked.date, kind="withdrawal", text=text, address=version.address)
+
+
+def _approval(version: Version, date: str, count: int) -> Event:
+    which = f"Version {version.version}" if version.version else f"Commit {version.revision[:12]}"
+    who = "an approver" if count == 1 else f"{count} approvers"
+    text = f"{which} approved by {who} before it was published"
+    return Event(date=date, kind="approval", text=text, address=version.address)
 
 
 def _of_keys(namespace: str, keyring: Keyring) -> Iterable[Event]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from urllib.parse import quote
@@ -130,9 +131,16 @@ def _key(registry: Registry, snapshot: Snapshot) -> tuple[str, str, int]:
 
 
 def _verify(registry: Registry, snapshot: Snapshot) -> Judged:
-    files = repos.files(registry, snapshot)
+    name = snapshot.repository.full_name
+    return judge_files(
+        registry, repos.files(registry, snapshot), name=name, place=f"/{quote(name)}/tree/{snapshot.revision.id}"
+    )
+
+
+def judge_files(registry: Registry, files: Mapping[str, bytes], *, name: str, place: str) -> Judged:
+    """The verdict on files, published or not, of which nothing is kept here; `place` is the page that it is for."""
     release = Release.from_files({path: data for path, data in files.items() if limit_of(path) is not None})
-    name, trust, moment = snapshot.repository.full_name, registry.trust(), now()
+    trust, moment = registry.trust(), now()
     try:
         found = verification.verify(release, trust=trust, repository=name, now=moment)
     except EmbhubError as error:
@@ -141,19 +149,19 @@ def _verify(registry: Registry, snapshot: Snapshot) -> Judged:
         card=found.card, loading=Loading.of(found.embedding), repository=found.repository, version=found.version,
         created=found.created, signer=found.signer, auditor=found.auditor, independent=found.independent,
         findings=found.findings,
-        audit=_show(found.report, name, found.version, snapshot.revision.id) if found.report else None,
+        audit=_show(found.report, name, found.version, place) if found.report else None,
         sheet=plain_png.check(release.files[SAMPLES]) if found.card.samples else None,
     )  # fmt: skip
     return Judged(moment, trust.keyring.version, shown=shown)
 
 
-def _show(report: AuditReport, name: str, version: str, revision: str) -> AuditShown:
+def _show(report: AuditReport, name: str, version: str, place: str) -> AuditShown:
     best, title = report.deciding_result, f"{name} {version}"
     namespace = name.partition("/")[0]
     way_back = (
         audit_page.Crumb("All embeddings", "/"),
         audit_page.Crumb(namespace, f"/{quote(namespace)}"),
-        audit_page.Crumb(title, f"/{quote(name)}/tree/{revision}"),
+        audit_page.Crumb(title, place),
     )
     return AuditShown(
         verdict=report.verdict, statement=report.statement, suite=report.suite, unit=report.unit, attack=best.name,

@@ -52,6 +52,7 @@ MAY: Mapping[str, str] = {
     "publish": "publish embeddings under {namespace}/",
     "audit": "countersign audits of any embedding here",
     "withdraw": "withdraw releases under {namespace}/",
+    "approve": "approve releases under {namespace}/ before they are published",
 }
 
 

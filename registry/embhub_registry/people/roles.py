@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 ROLES = ("reader", "publisher", "auditor", "approver", "admin")  # of accounts, in the database
-KEY_ROLES = ("publish", "audit", "withdraw")  # of keys, in the keyring
+KEY_ROLES = ("publish", "audit", "withdraw", "approve")  # of keys, in the keyring
 KEY_REASONS = ("superseded", "lost", "stolen")  # of a revocation, from the lightest to the gravest
 SCOPES = ("read", "publish", "admin")  # of tokens; each includes those before it
 

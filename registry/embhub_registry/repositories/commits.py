@@ -1,4 +1,4 @@
-"""The Hub's commit body: JSON lines with a header, files and deletions, read strictly, one line at a time. Pure.
+"""The Hub's commit body: JSON lines with a header, files and deletions, read strictly, one line at a time.
 
 Facts of the wire: `huggingface_hub/_commit_api.py` (`_prepare_commit_payload`).
 """
@@ -9,9 +9,11 @@ import base64
 import binascii
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
-from embhub.formats import strict_json
+from embhub.formats import instants, strict_json
+from embhub_registry.database.clock import now, stamp
 from embhub_registry.http_errors import RequestDeniedError, malformed
 from embhub_registry.people.names import check_path, is_commit
 
@@ -20,6 +22,7 @@ MAX_LINE = 2_800_000  # base64 of the largest file
 MAX_OPERATIONS = 100
 _MAX_PARTS = 30  # of a line's JSON: an operation has seven
 MAX_MESSAGE = 2_000
+LONGEST_EMBARGO = timedelta(days=731)
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,7 @@ class CommitRequest:
     """What a client asks for.
 
     `deleted` names files, or folders that a client sent without a slash; `deleted_folders` are folders, slash removed.
+    Until `embargo`, a time as the database writes it, nobody else sees what the commit holds.
     """
 
     title: str
@@ -35,6 +39,7 @@ class CommitRequest:
     files: Mapping[str, bytes]
     deleted: frozenset[str]
     deleted_folders: frozenset[str]
+    embargo: str | None = None
 
 
 class Reader:
@@ -79,6 +84,7 @@ class Reader:
             files=self._files,
             deleted=frozenset(self._deleted),
             deleted_folders=frozenset(self._folders),
+            embargo=_embargo(self._header),
         )
 
     def _take_header(self, value: Mapping[str, Any]) -> None:
@@ -211,6 +217,29 @@ def _short(header: Mapping[str, Any], name: str) -> str:
     if not isinstance(found, str) or len(found) > MAX_MESSAGE:
         raise malformed(f"the header's {name} must be text of at most {MAX_MESSAGE} characters")
     return "".join(c for c in found if c.isprintable() or c == "\n")
+
+
+def _embargo(header: Mapping[str, Any]) -> str | None:
+    found = header.get("embargo")
+    return None if found is None else read_embargo(found)
+
+
+def read_embargo(text: object) -> str:
+    """When an embargo ends, as the database writes times: a moment ahead, within two years.
+
+    Raises:
+        RequestDeniedError: 400 for anything else.
+    """
+    try:
+        moment = instants.read(text) if isinstance(text, str) else None
+    except ValueError:
+        moment = None
+    if moment is None or not now() < moment < now() + LONGEST_EMBARGO:
+        raise malformed(
+            "the end of an embargo is a moment ahead, within two years, such as 2027-01-31T08:00:00Z",
+            "leave it out to publish at once",
+        )
+    return stamp(moment)
 
 
 def _parent(header: Mapping[str, Any]) -> str | None:

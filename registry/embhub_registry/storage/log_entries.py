@@ -24,7 +24,7 @@ def add(db: Connection, leaf: Leaf) -> int:
 
 
 def add_release(db: Connection, files: Mapping[str, bytes], keyring: Keyring) -> None:
-    """The publish attestation of a release that was admitted, and its audits'."""
+    """The publish attestation of a release that was admitted, its audits', and approvals by keys of members."""
     for name in file_names.in_order(name for name in files if _is_logged(name)):
         add_bundle(db, files[name], keyring)
 
@@ -51,4 +51,5 @@ def add_envelope(db: Connection, envelope: dsse.Envelope, public_key_pem: str) -
 
 def _is_logged(name: str) -> bool:
     audit = file_names.AUDIT_BUNDLE, file_names.PUBLISH_BUNDLE
-    return file_names.is_attestation(name) and (name in audit or file_names.auditor_in(name) is not None)
+    others = file_names.auditor_in(name) is not None or file_names.is_approval(name)
+    return file_names.is_attestation(name) and (name in audit or others)

@@ -11,6 +11,7 @@ from embhub_registry.admission import hub_cards, publication
 from embhub_registry.admission import rules as admission
 from embhub_registry.admission.listing import MAX_FRONT_MATTER, front_matter
 from embhub_registry.database import repositories
+from embhub_registry.database.proposals import Proposal
 from embhub_registry.http_errors import RequestDeniedError, malformed
 from embhub_registry.people import auth
 from embhub_registry.repositories import access, commits, deletion, repos
@@ -148,7 +149,7 @@ async def commit(request: Request) -> Response:
     branch = revision_of(request)
     commit_limiter, reader = commit_limiter_of(request), commits.Reader()
 
-    def store() -> repositories.Revision:
+    def store() -> repositories.Revision | Proposal:
         return publication.publish(
             registry_of(request), account, namespace, name, branch=branch, request=reader.finish()
         )
@@ -166,7 +167,19 @@ async def commit(request: Request) -> Response:
         )  # fmt: skip
         raise
     url = f"{base_url(request)}/{namespace}/{name}/commit/{made.id}"
-    return JSONResponse({"success": True, "commitOid": made.id, "commitUrl": url, "hookOutput": ""})
+    said = {"success": True, "commitOid": made.id, "commitUrl": url, "hookOutput": ""}
+    if isinstance(made, Proposal):
+        said |= _proposed(made, f"{base_url(request)}/account/review/{made.id}")
+    return JSONResponse(said)
+
+
+def _proposed(made: Proposal, url: str) -> dict[str, Any]:
+    """What a push is told that is not published; stock clients print `hookOutput` at most."""
+    waits = [f"{made.needed} approval{'s' if made.needed > 1 else ''}"] if made.needed else []
+    waits += [f"the end of its embargo, {made.not_before}"] if made.not_before else []
+    said = f"proposed, not published: it waits for {' and '.join(waits)}; {url}"
+    facts = {"id": made.id, "digest": made.digest, "needed": made.needed, "not_before": made.not_before, "url": url}
+    return {"hookOutput": said, "proposal": facts}
 
 
 async def branch(request: Request) -> Response:

@@ -19,6 +19,7 @@ from embhub.trust.keyring import Role
 from embhub_registry.admission import publication
 from embhub_registry.database import StorageFullError, accounts, repositories
 from embhub_registry.database.accounts import Account
+from embhub_registry.database.repositories import Revision
 from embhub_registry.http_errors import RequestDeniedError
 from embhub_registry.operation import administration, checking
 from embhub_registry.repositories import commits, repos
@@ -75,7 +76,7 @@ def test_a_release_is_stored_and_read_back(registry: Registry) -> None:
     repos.create(registry, alice, None, NAME, private=False)
     release = releases.make_release()
     made = publication.publish(registry, alice, "radboud", NAME, branch="main", request=request(release.files))
-    assert made.release_version == "1.0.0"
+    assert isinstance(made, Revision) and made.release_version == "1.0.0"
     assert snapshot(registry) == dict(release.files)
     again = publication.publish(registry, alice, "radboud", NAME, branch="main", request=request(release.files))
     assert again.id == made.id, "the same files make no commit"

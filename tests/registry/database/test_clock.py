@@ -12,7 +12,7 @@ from embhub.release import files as release_files
 from embhub.release import signing
 from embhub.site.keys import SigningKey
 from embhub.trust.keyring import Role
-from embhub_registry.admission import publication
+from embhub_registry.admission import publication, storing
 from embhub_registry.database import accounts, clock, repositories
 from embhub_registry.http_errors import RequestDeniedError
 from embhub_registry.operation import administration, checking, expiry
@@ -31,7 +31,7 @@ def set_clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[datetime], None]:
 
     def put(moment: datetime) -> None:
         monkeypatch.setattr(clock, "now", lambda: moment)
-        for module in (administration, access_tokens, publication):
+        for module in (administration, access_tokens, storing):
             monkeypatch.setattr(module, "now", lambda: moment)
 
     put(TODAY)

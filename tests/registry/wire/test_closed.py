@@ -34,7 +34,7 @@ PRIVATE, ABSENT = "radboud/kept-private", "radboud/never-existed"
 METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS")
 VALUES = {
     "revision": "main", "path": "README.md", "status": "pending", "digest": "0" * 64, "hash": "0" * 64, "rest": "x",
-    "file": "style.css", "secret": "none",
+    "file": "style.css", "secret": "none", "proposal": "0" * 40,
 }  # fmt: skip
 
 

@@ -1,0 +1,140 @@
+"""`embhub review`: proposed releases, for the approvers of a namespace."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import click
+
+from embhub.cli import options
+from embhub.cli.describing import print_verified, refusals_listed
+from embhub.cli.output import print_json, print_pairs, print_table, remark
+from embhub.cli.whole_help import WholeHelpGroup
+
+proposal = click.argument("proposal", metavar="ID")
+
+
+@click.group("review", cls=WholeHelpGroup, short_help="Approve proposed releases by their digest.")
+def command() -> None:
+    """Look at proposed releases, and approve or decline them.
+
+    Where a registry says that releases need approval, a push waits. Nobody sees it but the approvers of the
+    namespace and its publisher.
+
+    \b
+    Example:
+      embhub review list
+      embhub review show 0123456789abcdef0123456789abcdef01234567
+      embhub review approve 0123456789abcdef0123456789abcdef01234567 --key officer
+    """
+
+
+@command.command("list")
+@options.registry
+@options.as_json
+def list_(registry: str | None, as_json: bool) -> None:
+    """List the proposals that you may see, open ones first.
+
+    \b
+    Example:
+      embhub review list --json
+    """
+    from embhub.client import reviewing
+
+    rows = reviewing.list_proposals(registry)
+    if as_json:
+        print_json(rows)
+    elif rows:
+        print_table([(r["id"], r["repository"], r["version"] or "-", r["state"], _count(r)) for r in rows])
+    else:
+        remark("no proposals")
+
+
+@command.command("show")
+@proposal
+@options.registry
+@options.as_json
+def show(proposal: str, registry: str | None, as_json: bool) -> None:
+    """Fetch the files of a proposal, compute their digest, and verify them as a release. Nothing is approved.
+
+    \b
+    Example:
+      embhub review show 0123456789abcdef0123456789abcdef01234567
+    """
+    from embhub.client import reviewing
+
+    with refusals_listed(as_json=as_json):
+        draft = reviewing.fetch(proposal, registry=registry)
+    print_json(dict(draft.facts)) if as_json else _print(draft)
+
+
+@command.command("approve")
+@proposal
+@click.option("--digest", metavar="SHA256", help="Digest that you approve; without it you are asked on a terminal.")
+@click.option("--without-key", is_flag=True, help="Do not sign: the registry alone attests the approval.")
+@options.key
+@options.registry
+@options.as_json
+def approve(
+    proposal: str, digest: str | None, without_key: bool, key: str | None, registry: str | None, as_json: bool
+) -> None:
+    """Fetch and verify a proposal, then approve its digest, signed with your own key.
+
+    The key needs the role approve in the registry's keyring. Neither the account that proposed the release nor the key
+    that signed it can approve it. The approval is of exactly these files.
+
+    \b
+    Example:
+      embhub review approve 0123456789abcdef0123456789abcdef01234567 --key officer
+    """
+    from embhub.client import reviewing
+
+    with refusals_listed(as_json=as_json):
+        draft = reviewing.fetch(proposal, registry=registry)
+    if not as_json:
+        _print(draft)
+    _agree(draft.digest, digest)
+    done = reviewing.approve(draft, key=key, signed=not without_key, ask_passphrase=options.ask_passphrase)
+    print_json(done) if as_json else print_pairs(done)
+
+
+@command.command("decline")
+@proposal
+@click.option("--reason", required=True, help="Reason; who proposed the release reads it. Name no patient.")
+@options.registry
+@options.as_json
+def decline(proposal: str, reason: str, registry: str | None, as_json: bool) -> None:
+    """Decline a proposal, or withdraw your own. Its files are removed from the registry.
+
+    \b
+    Example:
+      embhub review decline 0123456789abcdef0123456789abcdef01234567 --reason "the card names the wrong scanner"
+    """
+    from embhub.client import reviewing
+
+    done = reviewing.decline(proposal, reason=reason, registry=registry)
+    print_json(done) if as_json else print_pairs(done)
+
+
+def _count(row: dict[str, Any]) -> str:
+    return f"{len(row['approvals'])} of {row['needed']} approvals"
+
+
+def _print(draft: Any) -> None:
+    if draft.verified is not None:
+        print_verified(draft.verified)
+    facts = draft.facts
+    print_pairs({
+        "proposed by": f"{facts['proposed_by']}, {facts['proposed']}", "approvals": _count(facts),
+        "files": ", ".join(sorted(draft.files)), "digest": draft.digest,
+    })  # fmt: skip
+
+
+def _agree(found: str, digest: str | None) -> None:
+    from embhub.errors import UsageError
+
+    if digest is not None and digest != found:
+        raise UsageError(f"the digest is {found}, not the one that you gave", "look at the proposal again")
+    if digest is None and not (sys.stdin.isatty() and click.confirm("Approve these files?", err=True)):
+        raise UsageError("nothing was approved", f"pass --digest {found}")

@@ -1,0 +1,145 @@
+"""Who approved a release before it was published, by the attestations beside it. Pure.
+
+An approval that does not fit counts for nothing, and says so; it makes no release unusable. The demands `approved` and
+`approved-by-key` ask for one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from embhub.refusals import (
+    Finding,
+    ReleaseRefusedError,
+    UnknownSignerError,
+    WrongNamespaceError,
+    WrongRegistryError,
+    WrongRepositoryError,
+    WrongRoleError,
+)
+from embhub.release import approvals
+from embhub.release import files as release_files
+from embhub.release.approvals import Kind
+from embhub.release.checks.signers import Signer
+from embhub.release.files import Release
+from embhub.trust import bundle, p256
+from embhub.trust.bundle import Bundle
+from embhub.trust.keyring import KnownKey, Trust
+from embhub.trust.statement import Publish
+
+CHECK = "approval"
+_HINT = "ask the release's publisher who approved it"
+_COVERED = (
+    release_files.EMBEDDING, release_files.CARD, release_files.AUDIT, release_files.SAMPLES,
+    release_files.PUBLISH_BUNDLE,
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Approved:
+    """One approval that counts.
+
+    Attributes:
+        kind: `signed` by an approver's own key, or `registry`: its word that somebody whom it knows clicked.
+        namespace: The approver's namespace.
+        approver: A pseudonym, which differs between approvers of one release.
+        fingerprint: The key that signed: the approver's own, or the registry's.
+        created: When, by the statement.
+        digest: The digest of all files that was approved.
+    """
+
+    kind: Kind
+    namespace: str
+    approver: str
+    fingerprint: str
+    created: str
+    digest: str
+
+    def in_words(self) -> str:
+        """Who, when, what, and on whose word."""
+        what = f"on {self.created[:10]}, digest {self.digest[:12]}…"
+        if self.kind == "signed":
+            return f"approved by {self.namespace}'s approver with the key {self.fingerprint}, {what}"
+        return f"approved by an approver of {self.namespace} ({self.approver}), {what}, by the registry's word alone"
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data."""
+        return asdict(self)
+
+
+def find(
+    release: Release, publish: Publish, *, keyring: Trust, publisher: Signer
+) -> tuple[tuple[Approved, ...], list[Finding]]:
+    """The approvals that count, each once, and a finding on every one."""
+    found: dict[tuple[str, str], Approved] = {}
+    findings: list[Finding] = []
+    for name in sorted(filter(release_files.is_approval, release.files)):
+        try:
+            one = _read(release, name, publish, keyring=keyring, publisher=publisher)
+        except ReleaseRefusedError as error:
+            findings.append(Finding(CHECK, "warning", f"{name} counts for nothing: {error.message}"))
+            continue
+        who = (one.kind, one.fingerprint if one.kind == "signed" else one.approver)
+        if who not in found:
+            found[who] = one
+            findings.append(Finding(CHECK, "ok" if one.kind == "signed" else "note", one.in_words()))
+    return tuple(found.values()), findings
+
+
+def approver_key(given: Bundle, keyring: Trust, *, namespace: str) -> KnownKey:
+    """The key of an approver of `namespace` that a bundle names; its signature is for the caller to check.
+
+    Raises:
+        UnknownSignerError, WrongNamespaceError, WrongRoleError: it is no such key, or it is out of use.
+    """
+    key = keyring.lookup(given.hint)
+    if key is None:
+        raise UnknownSignerError(f"the keyring does not know the key {given.hint}", _HINT)
+    if key.namespace != namespace:
+        raise WrongNamespaceError(f"a key of {key.namespace} approved a release of {namespace}", _HINT)
+    if "approve" not in key.roles:
+        raise WrongRoleError(f"the key {key.fingerprint} has no role to approve", _HINT)
+    if key.revocation is not None:
+        raise WrongRoleError(f"the key {key.fingerprint} is out of use: {key.revocation.reason}", _HINT)
+    return key
+
+
+def _read(release: Release, name: str, publish: Publish, *, keyring: Trust, publisher: Signer) -> Approved:
+    given = bundle.parse(release.files[name])
+    facts = approvals.read(given.statement)
+    if facts.kind == "signed":
+        key = approver_key(given, keyring, namespace=publisher.namespace)
+        if key.fingerprint == publisher.fingerprint:
+            raise WrongRoleError("the key that signed the release approved it", _HINT)
+        public = key.public_key
+    else:
+        public = _registry_key(given, keyring)
+    p256.verify(given.envelope.pae, signature=given.envelope.signature, key=public)
+    if facts.registry != publish.registry:
+        raise WrongRegistryError(f"it was made for the registry {facts.registry}", _HINT)
+    if (facts.repository, facts.version) != (publish.repository, publish.version):
+        raise WrongRepositoryError(f"it is about {facts.repository} {facts.version}", _HINT)
+    for path in _COVERED:
+        held = release.files.get(path)
+        if facts.files.get(path) != (None if held is None else release_files.digest(held)):
+            raise WrongRepositoryError(f"{path} is not the file that was approved", _HINT)
+    return Approved(
+        facts.kind, publisher.namespace, facts.approver, given.hint, facts.created, facts.release.sha256
+    )  # fmt: skip
+
+
+def _registry_key(given: Bundle, keyring: Trust) -> p256.PublicKey:
+    named = (keyring.keyring.online or {}).get("advisories")
+    if named is None or named.fingerprint != given.hint:
+        raise UnknownSignerError(f"the key {given.hint} is not the registry's", _HINT)
+    return named.public
+
+
+def missing(found: tuple[Approved, ...], *, by_key: bool) -> Iterator[str]:
+    """Why a release does not meet the demand that somebody approved it."""
+    if by_key and not any(one.kind == "signed" for one in found):
+        yield "no approver's own key approved it" + (", only the registry says so" if found else "")
+    elif not found:
+        yield "nobody approved it before it was published"

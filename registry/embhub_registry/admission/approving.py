@@ -1,0 +1,219 @@
+"""Approving a proposed release: one digest, by distinct approvers, never by who proposed it; the last one publishes.
+
+What is published is what was approved, byte for byte, and admission is asked once more: a key may have been revoked
+since, or the bytes withdrawn. Each approval goes into the release as an attestation.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from embhub.errors import EmbhubError
+from embhub.refusals import ReleaseRefusedError
+from embhub.release import approvals as attestation
+from embhub.release import files as release_files
+from embhub.release.checks import approvals as checks
+from embhub.trust import bundle, p256
+from embhub_registry.admission.publication import ATTEMPTS, busy, head_of
+from embhub_registry.admission.storing import Change, judge, store_revision
+from embhub_registry.database import Connection, proposals, repositories
+from embhub_registry.database.accounts import Account
+from embhub_registry.database.clock import now, stamp
+from embhub_registry.database.proposals import Approval, Proposal
+from embhub_registry.database.repositories import Revision
+from embhub_registry.http_errors import RequestDeniedError, forbidden
+from embhub_registry.repositories import access, reviewing
+from embhub_registry.repositories.reviewing import Seen
+from embhub_registry.storage.folder import Registry
+from embhub_registry.storage.logs import log
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What an approval came to. `revision` is the commit that was published; None while something is missing."""
+
+    proposal: Proposal
+    approvals: int
+    needed: int
+    revision: str | None
+
+
+def approve(
+    registry: Registry, account: Account | None, proposal_id: str, *, digest: str, signed: bytes | None = None
+) -> Outcome:
+    """Approve the files of a proposal by their digest; publishes it where nothing else is missing.
+
+    Args:
+        digest: what the approver saw; a proposal's never changes, and a newer push has another.
+        signed: the approver's own attestation (a bundle); without, the registry attests that the account approved.
+
+    Raises:
+        RequestDeniedError: 404, 403 for who is no approver or proposed it, 409 for another digest, one that was decided
+            or is based on a commit that is not the newest; 422 for an attestation that does not fit, or by admission.
+    """
+    for _ in range(ATTEMPTS):
+        db = registry.database.connection()
+        seen = reviewing.see(db, account, proposal_id)
+        assert account is not None  # noqa: S101  # `see` refuses nobody
+        _check_may(db, seen, account, digest)
+        given = _approval(registry, seen, account, signed)
+        outcome = _take(registry, seen, given, by=account.user)
+        if outcome is not None:
+            return outcome
+    raise busy(seen.proposal.namespace, seen.proposal.name)
+
+
+def publish_due(registry: Registry) -> int:
+    """Publish what waited for nothing but the end of its embargo; returns how many."""
+    done = 0
+    for one in proposals.embargoed(registry.database.connection(), until=stamp()):
+        seen = reviewing.look_at(registry.database.connection(), one)
+        if len(seen.approvals) < seen.needed:
+            continue
+        try:
+            done += _take(registry, seen, None, by="server") is not None
+        except EmbhubError as error:
+            log("error", "a release whose embargo ended was not published", proposal=one.id, reason=error.message)
+    return done
+
+
+def _check_may(db: Connection, seen: Seen, account: Account, digest: str) -> None:
+    found = seen.proposal
+    reviewing.require_reviewer(account, found.namespace)
+    if found.author_id == account.user_id:
+        raise forbidden(f"{account.user} proposed this release and may not approve it", "ask another approver")
+    reviewing.require_open(found)
+    if digest != found.digest:
+        raise RequestDeniedError(
+            409, "digest", "this is not the digest of the proposal", "look at it again: what you saw is something else"
+        )
+    if any(one.user_id == account.user_id for one in proposals.approvals(db, found.id)):
+        raise RequestDeniedError(409, "approved", f"{account.user} approved this already", "it takes another approver")
+
+
+def _take(registry: Registry, seen: Seen, given: Approval | None, *, by: str) -> Outcome | None:
+    """Note an approval, and publish where it is the last; None where somebody was faster."""
+    found, everyone = seen.proposal, [*seen.approvals, *([given] if given else [])]
+    waits = found.not_before is not None and found.not_before > stamp()
+    if len(everyone) >= seen.needed and not waits:
+        return _publish(registry, seen, given, by=by)
+    if given is not None:
+        with registry.database.writing() as db:
+            if not _as_seen(db, seen):
+                return None
+            proposals.approve(db, found.id, given)
+        _note(registry, found, given, by)
+    return Outcome(found, len(everyone), seen.needed, None)
+
+
+def _publish(registry: Registry, seen: Seen, given: Approval | None, *, by: str) -> Outcome | None:
+    found, everyone = seen.proposal, [*seen.approvals, *([given] if given else [])]
+    judged = judge(registry, _change(registry, seen, everyone))
+    ended: list[Proposal] = []
+
+    def then(db: Connection, revision: Revision) -> None:
+        if given is not None:
+            proposals.approve(db, found.id, given)
+        reviewing.end(db, found, state="published", by=by, revision_id=revision.id)
+        ended.extend(reviewing.stale(db, found.repository_id, by=by))
+
+    revision = store_revision(registry, judged, first=lambda db: _as_seen(db, seen), then=then)
+    if revision is None:
+        return None
+    if given is not None:
+        _note(registry, found, given, by)
+    reviewing.note(registry, "release-published", found, commit=revision.id, approvals=len(everyone))
+    for other in ended:
+        reviewing.note(registry, "proposal-replaced", other, by=found.id)
+    return Outcome(found, len(everyone), seen.needed, revision.id)
+
+
+def _note(registry: Registry, found: Proposal, given: Approval, by: str) -> None:
+    reviewing.note(
+        registry, "release-approved", found, user=by, kind=given.kind, fingerprint=given.fingerprint or None
+    )  # fmt: skip
+
+
+def _as_seen(db: Connection, seen: Seen) -> bool:
+    """Whether nothing was decided, approved or demanded since it was looked at."""
+    found = proposals.find(db, seen.proposal.id)
+    if found != seen.proposal or reviewing.needed_for(db, found) != seen.needed:
+        return False
+    return reviewing.look_at(db, found).approvals == seen.approvals
+
+
+def _change(registry: Registry, seen: Seen, everyone: list[Approval]) -> Change:
+    """The commit that a proposal becomes: its files, and the approvals beside them."""
+    found, db = seen.proposal, registry.database.connection()
+    repository = repositories.find_by_id(db, found.repository_id)
+    if repository is None:
+        raise reviewing.unknown(found.id)
+    head = head_of(registry, repository, found.branch).revision
+    if head.id != found.parent:
+        raise RequestDeniedError(
+            409, "parent", f"{found.full_name} has another newest commit than when this was proposed",
+            "its publisher has to push it again",
+        )  # fmt: skip
+    if repository.disabled:
+        access.require_files(db, repository, None)
+    held = {entry.path: entry for entry in seen.files}
+    present = {entry.path: entry for entry in repositories.entries(db, repository.id, head.id)}
+    kept = {path for path, entry in held.items() if path in present and present[path].digest == entry.digest}
+    added = {path: registry.blobs.get(entry.digest) for path, entry in held.items() if path not in kept}
+    number = sum(map(release_files.is_approval, held))
+    for given in everyone:
+        if given.bundle is not None:
+            number += 1
+            added[release_files.approval_bundle(number)] = given.bundle
+    return Change(
+        repository=repository, branch=found.branch, head=head, present=present, kept=frozenset(kept), added=added,
+        title=found.title, message=found.message, author=found.author, caller=found.caller, admin=found.admin,
+    )  # fmt: skip
+
+
+def _approval(registry: Registry, seen: Seen, account: Account, signed: bytes | None) -> Approval:
+    found = seen.proposal
+    if signed is not None:
+        fingerprint = _check_signed(registry, seen, account, signed)
+        return Approval(account.user_id, account.user, found.digest, stamp(), "signed", fingerprint, signed)
+    key = registry.online_key("advisories")
+    if key is None or found.version is None:
+        return Approval(account.user_id, account.user, found.digest, stamp(), "registry", "", None)
+    stated = attestation.build(
+        {entry.path: entry.digest for entry in seen.files}, registry=registry.trust().origin,
+        repository=found.full_name, version=found.version, kind="registry",
+        approver=attestation.pseudonym(found.id, account.user), created=now(),
+    )  # fmt: skip
+    data = bundle.to_json(attestation.sign(stated, key=key))
+    return Approval(account.user_id, account.user, found.digest, stamp(), "registry", key.fingerprint, data)
+
+
+def _check_signed(registry: Registry, seen: Seen, account: Account, data: bytes) -> str:
+    """The fingerprint of the approver's key, where the attestation is of exactly this proposal.
+
+    Raises:
+        RequestDeniedError: 422 what does not fit.
+    """
+    found, trusted = seen.proposal, registry.trust()
+    if found.version is None:
+        raise RequestDeniedError(422, "approval", "this proposal is no release", "approve it without a signature")
+    try:
+        given = bundle.parse(data)
+        facts = attestation.read(given.statement)
+        key = checks.approver_key(given, trusted, namespace=found.namespace)
+        p256.verify(given.envelope.pae, signature=given.envelope.signature, key=key.public_key)
+    except ReleaseRefusedError as error:
+        raise RequestDeniedError(422, error.rule, error.message, error.hint) from error
+    held = {entry.path: entry.digest for entry in seen.files}
+    expected = (trusted.origin, found.full_name, found.version, found.digest, "signed", attestation.covered(held))
+    stated = (facts.registry, facts.repository, facts.version, facts.release.sha256, facts.kind, dict(facts.files))
+    if stated != expected or facts.approver != attestation.pseudonym(found.id, account.user):
+        raise RequestDeniedError(
+            422, "approval", "the attestation is not about this proposal", "approve it with `embhub review approve`"
+        )
+    publisher = release_files.PUBLISH_BUNDLE
+    if publisher in held and bundle.parse(registry.blobs.get(held[publisher])).hint == given.hint:
+        raise forbidden("the key that signed the release may not approve it", "sign with the approver's own key")
+    if any(one.fingerprint == given.hint for one in seen.approvals):
+        raise RequestDeniedError(409, "approved", "another approval is signed by this key", "sign with your own key")
+    return given.hint

@@ -1,0 +1,209 @@
+"""A change to a repository: judged by admission, its bytes made durable, and made visible in one transaction."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+from embhub.release.files import EMBEDDING, is_attestation
+from embhub_registry.admission import rules as admission
+from embhub_registry.admission.listing import Described, describe
+from embhub_registry.admission.rules import Admitted
+from embhub_registry.database import (
+    Connection,
+    DatabaseBusyError,
+    DatabaseUnavailableError,
+    forgeable,
+    placement,
+    repositories,
+    withdrawals,
+)
+from embhub_registry.database.clock import now, stamp_after
+from embhub_registry.database.repositories import Entry, Repository, Revision
+from embhub_registry.repositories import advisories, audit_designs, audit_standing, repos
+from embhub_registry.repositories import withdrawals as standing
+from embhub_registry.repositories.proposal import Proposal
+from embhub_registry.storage import log_entries, quotas, registry_log
+from embhub_registry.storage.blobs import git_oid
+from embhub_registry.storage.folder import Registry
+
+First = Callable[[Connection], bool]
+Then = Callable[[Connection, Revision], None]
+
+
+@dataclass(frozen=True)
+class Change:
+    """What a commit makes of a branch: files that stay, files that come, files that go. `head` is what it builds on.
+
+    `author` is the account's name, `caller` and `admin` what admission asks of it.
+    """
+
+    repository: Repository
+    branch: str
+    head: Revision
+    present: Mapping[str, Entry]
+    kept: frozenset[str]
+    added: Mapping[str, bytes]
+    title: str
+    message: str
+    author: str
+    caller: str
+    admin: bool
+
+    @property
+    def gone(self) -> list[str]:
+        """The files that it removes."""
+        return sorted(set(self.present) - self.kept - set(self.added))
+
+    @cached_property
+    def rows(self) -> list[Entry]:
+        """Every file that the branch has then."""
+        return [self.present[path] for path in self.kept] + [describe_blob(*item) for item in self.added.items()]
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A change that admission takes, and what lists say of it."""
+
+    change: Change
+    proposal: Proposal
+    admitted: Admitted
+    described: Described
+
+
+def judge(registry: Registry, change: Change) -> Judged:
+    """Ask admission, by the keyring and the withdrawals of this moment.
+
+    Raises:
+        RequestDeniedError: the rule that refused.
+    """
+    db, repository = registry.database.connection(), change.repository
+    tree = {path: registry.blobs.get(change.present[path].digest) for path in change.kept} | dict(change.added)
+    proposal = Proposal(
+        repository=repository.full_name,
+        files=tree,
+        before={path: e.digest for path, e in change.present.items()},
+        versions=tuple(repositories.released_versions(db, repository.id)),
+        audit_required=registry.setting("audit") == "required",
+        trust=registry.trust(),
+        now=now(),
+        words=f"{change.title}\n{change.message}",
+        caller=change.caller,
+        admin=change.admin,
+        attested={
+            path: registry.blobs.get(change.present[path].digest) for path in change.present if is_attestation(path)
+        },
+        void=forgeable.versions(db, repository.id),
+        withdrawn=_withdrawn(db, repository.namespace, tree),
+    )
+    admitted = admission.admit(proposal)
+    # YAML is slow: not while others wait to write
+    return Judged(change, proposal, admitted, describe(repository.full_name, tree, admitted))
+
+
+def store_revision(registry: Registry, judged: Judged, *, first: First, then: Then | None = None) -> Revision | None:
+    """Make a change visible; None where the branch moved meanwhile, or `first` does not agree.
+
+    Both are called within the transaction. `first` writes nothing; `then` is called once the change is visible in it.
+    """
+    change, version = judged.change, judged.admitted.version or None
+    created = stamp_after(change.head.created)
+    draft = Revision("", change.head.id, change.author, created, change.title, change.message, version)
+    revision = repos.name_revision(change.repository.full_name, draft, {row.path: row.digest for row in change.rows})
+
+    def name(db: Connection) -> bool:
+        if not first(db) or not _make_visible(registry, db, judged, revision):
+            return False
+        if then is not None:
+            then(db, revision)
+        return True
+
+    if not store(registry, judged, name):
+        return None
+    registry.audit_log.write(
+        "commit", user=change.author, repository=change.repository.full_name, branch=change.branch, commit=revision.id,
+        version=version, files=sorted(change.added), deleted=change.gone,
+    )  # fmt: skip
+    registry_log.publish_if_possible(registry)
+    advisories.publish_if_possible(registry)  # a release that is signed anew is not withdrawn any more
+    return revision
+
+
+def _withdrawn(db: Connection, namespace: str, tree: Mapping[str, bytes]) -> str | None:
+    """Why the embedding in `tree` may not be published in a namespace, in words; None where it may."""
+    digest = hashlib.sha256(tree.get(EMBEDDING, b"")).hexdigest()
+    found = withdrawals.blocking(db, digest, namespace=namespace)
+    if found is None:
+        return None
+    who = "the registry's operator" if found.authority == "operator" else found.namespace
+    told = found.reason if found.namespace == namespace or not found.private else "its readers know the reason"
+    return f"these bytes ({digest[:12]}…) were withdrawn by {who} on {found.created[:10]}: {told}"
+
+
+def describe_blob(path: str, data: bytes) -> Entry:
+    """What the database keeps of a file."""
+    return Entry(path, hashlib.sha256(data).hexdigest(), len(data), git_oid(data))
+
+
+def _make_visible(registry: Registry, db: Connection, judged: Judged, revision: Revision) -> bool:
+    change, proposal, admitted = judged.change, judged.proposal, judged.admitted
+    repository, described, branch = change.repository, judged.described, change.branch
+    if repositories.find_ref(db, repository.id, branch) != revision.parent:
+        return False
+    if proposal.withdrawn is None and _withdrawn(db, repository.namespace, proposal.files):
+        return False  # withdrawn meanwhile: judged again
+    repositories.add_revision(db, repository.id, revision, change.rows)
+    if change.added:
+        quotas.check(db, repository.namespace, "bytes")
+    if revision.release_version:
+        quotas.check(db, repository.namespace, "releases")
+    repositories.set_ref(db, repository.id, kind="branch", name=branch, revision_id=revision.id)
+    if branch == repos.MAIN:
+        repositories.describe(db, repository.id, described.summary, tags=described.tags, text=described.text)
+    else:
+        placement.raise_to_top(db, repository.id)
+    standing.refresh(db, repository.id)
+    if admitted.verified is not None:
+        audit_standing.withdraw(db, proposal)
+        audit_standing.record(db, admitted.verified, proposal.files, registry.trust().keyring)
+        log_entries.add_release(db, proposal.files, registry.trust().keyring)
+        audit_designs.note_release(db, proposal.files, registry.trust().keyring)
+    return True
+
+
+def store(registry: Registry, judged: Judged, name: Callable[[Connection], bool]) -> bool:
+    """Make the new files durable, then let `name` name them in one transaction; False where it names none."""
+    written: list[str] = []
+    began = registry.blobs.began()
+
+    def in_time(db: Connection) -> bool:
+        if registry.blobs.is_late(began):
+            return False  # a collector may have taken what was stored that long ago: stored again
+        return name(db)
+
+    try:
+        with registry.storing.together():
+            for data in judged.change.added.values():
+                written.append(registry.blobs.put(data))
+            stored = registry.sequencer.run(in_time)
+    except DatabaseUnavailableError:
+        raise  # it may have been stored all the same: what nothing names is `prune`'s
+    except BaseException:
+        _forget(registry, written)
+        raise
+    if not stored:
+        _forget(registry, written)
+    return stored
+
+
+def _forget(registry: Registry, written: list[str]) -> None:
+    """Remove blobs that no commit names. Alone: another commit may bring the same bytes, and not be stored yet."""
+    if not registry.blobs.shares_lock:
+        return  # what nothing names is swept once it is old
+    with contextlib.suppress(DatabaseBusyError), registry.storing:
+        for digest in written:
+            if not repositories.blob_is_known(registry.database.connection(), digest):
+                registry.blobs.delete(digest)

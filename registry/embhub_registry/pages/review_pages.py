@@ -1,0 +1,169 @@
+"""`/account/review`: proposed releases with their evidence; approving one by its digest, or declining it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from embhub.cards import samples
+from embhub.release.files import EMBEDDING, SAMPLES
+from embhub_registry.admission import approving
+from embhub_registry.database.accounts import Account
+from embhub_registry.database.clock import stamp
+from embhub_registry.http_errors import RequestDeniedError, malformed
+from embhub_registry.pages import form_pages, interval_figure, release_page, rendering
+from embhub_registry.pages.verification_cache import Judged, judge_files
+from embhub_registry.people import auth
+from embhub_registry.repositories import reviewing
+from embhub_registry.repositories.reviewing import Seen
+from embhub_registry.repositories.yanking import LONGEST_REASON
+from embhub_registry.wire import forms
+from embhub_registry.wire.rate_limiting import run_paced
+from embhub_registry.wire.request_context import path_of, registry_of
+from embhub_registry.wire.request_context import run_in_threadpool as threaded
+
+HERE = "/account/review"
+RULES = f"{HERE}/rules"
+
+
+async def queue(request: Request) -> Response:
+    """`GET /account/review`: what waits for an approval of this person, what they proposed, and what was decided."""
+    account, registry = form_pages.person(request).account, registry_of(request)
+    found = await threaded(lambda: reviewing.queue(registry.database.connection(), account))
+    waiting = [seen for seen in found if seen.proposal.state == "open"]
+    return form_pages.answer(
+        request, "review_queue.html", account=account, admin=account.admin, now=stamp(),
+        reviews=any(reviewing.is_reviewer(account, namespace) for namespace in account.namespaces),
+        yours=[seen for seen in waiting if _may_approve(seen, account)],
+        others=[seen for seen in waiting if not _may_approve(seen, account)],
+        decided=[seen for seen in found if seen.proposal.state != "open"][:30],
+    )  # fmt: skip
+
+
+async def one(request: Request) -> Response:
+    """`/account/review/{proposal}`: `GET` shows a proposal and its evidence, `POST` approves or declines it."""
+    if request.method == "POST":
+        return await _decide(request, request.path_params["proposal"])
+    seen, account = await _seen(request)
+    judged = await _judge(request, seen)
+    return form_pages.answer(
+        request, "review.html", account=account, seen=seen, proposal=seen.proposal, now=stamp(), longest=LONGEST_REASON,
+        may_approve=_may_approve(seen, account), own=seen.proposal.author_id == account.user_id,
+        here=f"{HERE}/{seen.proposal.id}", **_evidence(request, seen, judged),
+    )  # fmt: skip
+
+
+async def file(request: Request) -> Response:
+    """`GET /account/review/{proposal}/file/{path}`: a file of a proposal, to save; the sheet of samples is shown."""
+    seen, _ = await _seen(request)
+    path = path_of(request)
+    data = await threaded(reviewing.read_entry, registry_of(request), seen, path)
+    headers = {**form_pages.HEADERS, "Content-Security-Policy": "default-src 'none'; sandbox"}
+    if path == SAMPLES:
+        return Response(data, media_type="image/png", headers=headers)
+    name = path.rpartition("/")[2]
+    return Response(
+        data, media_type="application/octet-stream",
+        headers=headers | {"Content-Disposition": f'attachment; filename="{name}"'},
+    )  # fmt: skip
+
+
+async def audit(request: Request) -> Response:
+    """`GET /account/review/{proposal}/audit`: the audit report of a proposal."""
+    seen, _ = await _seen(request)
+    judged = await _judge(request, seen)
+    report = judged.shown.audit if judged and judged.shown else None
+    if report is None:
+        raise RequestDeniedError(404, "audit", "this proposal has no audit report that verifies", "open its page")
+    headers = {**form_pages.HEADERS, "Content-Security-Policy": rendering.policy_for(report.page)}
+    return Response(report.page, media_type="text/html", headers=headers)
+
+
+async def rules(request: Request) -> Response:
+    """`/account/review/rules`: which releases need approval; an admin of the registry changes it."""
+    registry = registry_of(request)
+    if request.method == "POST":
+        form = await forms.read_person(request, back=RULES)
+        namespace, _, name = form.field("which").strip().partition("/")
+        number = form.field("approvals")
+        if number not in ("0", "1", "2"):
+            raise malformed("choose 0, 1 or 2 approvals", "open the page again")
+        await threaded(reviewing.set_rule, registry, form.account, namespace, name, int(number))
+        return form_pages.go(RULES)
+    account = form_pages.person(request).account
+    auth.require(forms.with_all_rights(account), account.namespace, "hide-released")
+    found = await threaded(reviewing.rules, registry)
+    return form_pages.answer(request, "review_rules.html", account=account, rules=found)
+
+
+async def _decide(request: Request, proposal_id: str) -> Response:
+    here = f"{HERE}/{proposal_id}"
+    form = await forms.read_person(request, back=here)
+    match form.field("answer"):
+        case "approve":
+            await threaded(
+                approving.approve, registry_of(request), form.account, proposal_id, digest=form.field("digest")
+            )
+        case "decline":
+            await threaded(
+                reviewing.decline, registry_of(request), form.account, proposal_id, reason=form.field("reason")
+            )
+        case _:
+            raise malformed("approve or decline", "open the page again")
+    return form_pages.go(here)
+
+
+async def _seen(request: Request) -> tuple[Seen, Account]:
+    account, registry = form_pages.person(request).account, registry_of(request)
+    proposal_id = request.path_params["proposal"]
+    return await threaded(lambda: reviewing.see(registry.database.connection(), account, proposal_id)), account
+
+
+def _may_approve(seen: Seen, account: Account) -> bool:
+    """Whether this person's approval is what it waits for: their form asks again for a proof."""
+    found = seen.proposal
+    mine = found.author_id == account.user_id or any(one.user_id == account.user_id for one in seen.approvals)
+    return found.state == "open" and not mine and reviewing.is_reviewer(account, found.namespace)
+
+
+async def _judge(request: Request, seen: Seen) -> Judged | None:
+    """The verdict on a proposal, reached anew: it is not kept, so that nothing of it is in a cache of pages."""
+    if not any(entry.path == EMBEDDING for entry in seen.files):
+        return None
+    registry = registry_of(request)
+
+    def judge() -> Judged:
+        files = {entry.path: registry.blobs.get(entry.digest) for entry in seen.files}
+        return judge_files(registry, files, name=seen.proposal.full_name, place=f"{HERE}/{seen.proposal.id}")
+
+    return await run_paced(request, request.app.state.judging, judge)
+
+
+def _evidence(request: Request, seen: Seen, judged: Judged | None) -> dict[str, Any]:
+    """The facts that the release's page will say, drawn from the files as they were proposed."""
+    shown = judged.shown if judged else None
+    if shown is None:
+        return {"shown": None, "problem": judged.problem if judged else None}
+    namespace, here = seen.proposal.namespace, f"{HERE}/{seen.proposal.id}"
+    totals = release_page.totals_of(registry_of(request).database.connection(), namespace)
+    report = release_page.audit(shown.audit, seen.proposal.full_name, "") if shown.audit else None
+    return {
+        "shown": shown, "problem": None, "provenance": release_page.provenance_of(shown),
+        "privacy": release_page.privacy_of(shown.card, shown.signer.name or namespace, totals),
+        "sections": release_page.sections_of(shown.card), "audit": report, "report": f"{here}/audit",
+        "sheet": shown.sheet, "samples_alt": samples.ALT, "samples_caption": samples.caption(shown.card),
+        "interval": interval_figure.draw(shown.audit.auc, shown.audit.interval, shown.audit.smallest_auc)
+        if shown.audit else None,
+    }  # fmt: skip
+
+
+ROUTES = [
+    Route(HERE, queue),
+    Route(RULES, rules, methods=["GET", "POST"]),
+    Route(HERE + "/{proposal}", one, methods=["GET", "POST"]),
+    Route(HERE + "/{proposal}/audit", audit),
+    Route(HERE + "/{proposal}/file/{path:path}", file),
+]

@@ -1,0 +1,213 @@
+"""Proposed releases: who sees them, who declines them, and which repositories need approval.
+
+Nobody sees a proposal but the approvers of its namespace and the account that pushed it: to everybody else, an admin
+included, it is absent. `admission.approving` publishes one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from embhub_registry.database import Connection, accounts, proposals, repositories, tombstones
+from embhub_registry.database.accounts import Account
+from embhub_registry.database.clock import stamp
+from embhub_registry.database.proposals import Approval, Proposal
+from embhub_registry.database.repositories import Entry
+from embhub_registry.http_errors import RequestDeniedError, forbidden, malformed, no_entry, no_repository, token_needed
+from embhub_registry.people import auth
+from embhub_registry.repositories import repos
+from embhub_registry.repositories.yanking import check_reason
+from embhub_registry.storage.folder import Registry
+
+REVIEWER = "approver"
+MOST_APPROVALS = 2
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A proposal as somebody sees it who may: with its files while it is open, and the approvals that it has."""
+
+    proposal: Proposal
+    files: tuple[Entry, ...]
+    approvals: tuple[Approval, ...]
+    needed: int
+
+
+def note(registry: Registry, event: str, about: Proposal, **facts: Any) -> None:
+    """Every step of a review is written here, and here alone: into the audit log."""
+    registry.audit_log.write(
+        event, repository=about.full_name, proposal=about.id, version=about.version, digest=about.digest, **facts
+    )
+
+
+def is_reviewer(account: Account, namespace: str) -> bool:
+    """Whether the account has the role in this namespace. An admin has no part in it without the role."""
+    return account.role_in(namespace) == REVIEWER
+
+
+def require_reviewer(account: Account, namespace: str) -> None:
+    """Let the namespace's approvers on, with a token that reaches.
+
+    Raises:
+        RequestDeniedError: 403.
+    """
+    if not is_reviewer(account, namespace):
+        raise forbidden(
+            f"{account.user} is no {REVIEWER} of {namespace!r}",
+            f"its approvers decide: `embhub-registry user join USER --namespace {namespace} --role {REVIEWER}`",
+        )
+    auth.require_member(account, namespace, roles=(REVIEWER,), what="review releases")  # the token's scope
+
+
+def see(db: Connection, account: Account | None, proposal_id: str) -> Seen:
+    """One proposal.
+
+    Raises:
+        RequestDeniedError: 401 without an account; 404 where there is none that the caller may see.
+    """
+    if account is None:
+        raise token_needed("looking at proposed releases")
+    found = proposals.find(db, proposal_id)
+    if found is None or not (found.author_id == account.user_id or is_reviewer(account, found.namespace)):
+        raise unknown(proposal_id)
+    return look_at(db, found)
+
+
+def look_at(db: Connection, found: Proposal) -> Seen:
+    """A proposal with all that belongs to it."""
+    given = tuple(one for one in proposals.approvals(db, found.id) if _still_may(db, one, found.namespace))
+    return Seen(found, tuple(proposals.files(db, found.id)), given, needed_for(db, found))
+
+
+def _still_may(db: Connection, given: Approval, namespace: str) -> bool:
+    """An approval counts while its approver has the role."""
+    row = accounts.find_user(db, given.approver)
+    return row is not None and row["disabled"] is None and accounts.roles_of(db, row["id"]).get(namespace) == REVIEWER
+
+
+def needed_for(db: Connection, found: Proposal) -> int:
+    """How many approvals it takes: a rule that was tightened since holds, one that was loosened does not."""
+    return max(found.needed, proposals.required(db, found.namespace, found.name))
+
+
+def queue(db: Connection, account: Account | None) -> list[Seen]:
+    """All that the caller may see, open ones first: of the namespaces where they are an approver, and their own.
+
+    Raises:
+        RequestDeniedError: 401 without an account.
+    """
+    if account is None:
+        raise token_needed("looking at proposed releases")
+    found = {one.id: one for one in proposals.of_author(db, account.user_id)}
+    for namespace in account.namespaces:
+        if is_reviewer(account, namespace):
+            found |= {one.id: one for one in proposals.of_namespace(db, namespace)}
+    newest = sorted(found.values(), key=lambda one: one.created, reverse=True)
+    return [look_at(db, one) for one in sorted(newest, key=lambda one: one.state != "open")]
+
+
+def read_file(registry: Registry, account: Account | None, proposal_id: str, path: str) -> bytes:
+    """A file of an open proposal.
+
+    Raises:
+        RequestDeniedError: as `see`, and 404 for no such file.
+    """
+    seen = see(registry.database.connection(), account, proposal_id)
+    return read_entry(registry, seen, path)
+
+
+def read_entry(registry: Registry, seen: Seen, path: str) -> bytes:
+    """The bytes of one of its files. Raises RequestDeniedError (404)."""
+    entry = next((entry for entry in seen.files if entry.path == path), None)
+    if entry is None:
+        raise no_entry(seen.proposal.full_name, path)
+    return registry.blobs.get(entry.digest)
+
+
+def decline(registry: Registry, account: Account | None, proposal_id: str, *, reason: str) -> Proposal:
+    """Decline a proposal, or withdraw one's own; its files go.
+
+    Raises:
+        RequestDeniedError: 404, 403; 409 where it is decided already; 400 without a reason.
+    """
+    reason = check_reason(reason)
+    with registry.database.writing() as db:
+        found = see(db, account, proposal_id).proposal
+        assert account is not None  # noqa: S101  # `see` refuses nobody
+        own = found.author_id == account.user_id
+        if not own:
+            require_reviewer(account, found.namespace)
+        elif not auth.may(account, account.namespace, "read-private") or account.scope == "read":
+            raise forbidden(
+                f"this token of {account.user} may only read", "use one with the scope publish", rule="scope"
+            )
+        require_open(found)
+        end(db, found, state="declined", by=account.user, reason=reason)
+    note(registry, "proposal-withdrawn" if own else "release-declined", found, user=account.user, reason=reason)
+    return found
+
+
+def end(
+    db: Connection, found: Proposal, *, state: str, by: str, reason: str = "", revision_id: str | None = None
+) -> None:
+    """Close a proposal; bytes that nothing holds any more are removed. Called within a transaction."""
+    unused = proposals.close(
+        db, found.id, state=state, by=by, now=stamp(), reason=reason, revision_id=revision_id
+    )  # fmt: skip
+    tombstones.doom(db, unused, repository=found.full_name, due=stamp())
+
+
+def require_open(found: Proposal) -> None:
+    """Raises RequestDeniedError (409) where a proposal is decided."""
+    if found.state != "open":
+        raise RequestDeniedError(
+            409,
+            "decided",
+            f"this proposal is {found.state}",
+            "look at the queue: a newer push has a proposal of its own",
+        )
+
+
+def set_rule(registry: Registry, account: Account | None, namespace: str, name: str, approvals: int) -> int:
+    """How many approvals releases need, of a repository or (`name` empty) of all in a namespace. Returns what held.
+
+    `account` None is the operator. Nobody who publishes or approves may change it, or it would bind nobody.
+
+    Raises:
+        RequestDeniedError: 403 for anybody but an admin; 404; 400 for another number than 0, 1 or 2.
+    """
+    if approvals not in range(MOST_APPROVALS + 1):
+        raise malformed("releases need 0, 1 or 2 approvals", "two approvals are of two persons")
+    with registry.database.writing() as db:
+        author = "operator"
+        if account is not None:
+            author = auth.require(account, namespace, "hide-released").user
+        if not accounts.namespace_exists(db, namespace):
+            raise malformed(f"there is no namespace {namespace[:60]!a}", "`show` lists them")
+        if name and repos.find(db, namespace, name) is None:
+            raise no_repository(f"{namespace}/{name}")
+        before = proposals.set_rule(db, namespace, name, approvals, author=author, now=stamp())
+    full = f"{namespace}/{name}" if name else namespace
+    registry.audit_log.write("review-rule", user=author, of=full, approvals=approvals, before=before)
+    return before
+
+
+def rules(registry: Registry, namespace: str | None = None) -> list[dict[str, Any]]:
+    """The rules in force."""
+    return [dict(row) for row in proposals.rules(registry.database.connection(), namespace)]
+
+
+def stale(db: Connection, repository_id: int, *, by: str) -> list[Proposal]:
+    """End the open proposals that were built on a commit which is not the newest any more; within a transaction."""
+    ended = []
+    for one in proposals.open_of(db, repository_id):
+        if repositories.find_ref(db, repository_id, one.branch) != one.parent:
+            end(db, one, state="replaced", by=by, reason="another release was published meanwhile: push again")
+            ended.append(one)
+    return ended
+
+
+def unknown(proposal_id: str) -> RequestDeniedError:
+    """404, whether it is absent or another's."""
+    return RequestDeniedError(404, "proposal", f"there is no proposal {proposal_id[:40]!a}", "look at the queue")

@@ -1,0 +1,100 @@
+"""`/embhub/v1/review`: proposed releases, for approvers and who proposed them; to everybody else they are absent."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from embhub_registry.admission import approving
+from embhub_registry.http_errors import malformed
+from embhub_registry.repositories import reviewing
+from embhub_registry.repositories.reviewing import Seen
+from embhub_registry.wire import bodies
+from embhub_registry.wire.request_context import account_of, member_of, path_of, registry_of
+from embhub_registry.wire.request_context import run_in_threadpool as threaded
+
+PATH = "/embhub/v1/review"
+PRIVATE = {"Cache-Control": "private, no-store"}
+
+
+async def queue(request: Request) -> Response:
+    """`GET /embhub/v1/review`: what the caller may see, open proposals first."""
+    account, registry = account_of(request), registry_of(request)
+
+    def collect() -> list[dict[str, Any]]:
+        return [to_json(seen) for seen in reviewing.queue(registry.database.connection(), account)]
+
+    return JSONResponse({"proposals": await threaded(collect)}, headers=PRIVATE)
+
+
+async def one(request: Request) -> Response:
+    """`GET /embhub/v1/review/{proposal}`: a proposal. `POST` approves its digest, or declines it with a reason."""
+    proposal_id = request.path_params["proposal"]
+    if request.method == "POST":
+        return JSONResponse(await _decide(request, proposal_id), headers=PRIVATE)
+    account, registry = account_of(request), registry_of(request)
+    seen = await threaded(lambda: reviewing.see(registry.database.connection(), account, proposal_id))
+    return JSONResponse(to_json(seen), headers=PRIVATE)
+
+
+async def file(request: Request) -> Response:
+    """`GET /embhub/v1/review/{proposal}/files/{path}`: a file of a proposal."""
+    data = await threaded(
+        reviewing.read_file,
+        registry_of(request),
+        account_of(request),
+        request.path_params["proposal"],
+        path_of(request),
+    )
+    return Response(data, media_type="application/octet-stream", headers=PRIVATE)
+
+
+async def _decide(request: Request, proposal_id: str) -> dict[str, Any]:
+    account, registry = member_of(request, "reviewing releases"), registry_of(request)
+    seen = await threaded(lambda: reviewing.see(registry.database.connection(), account, proposal_id))
+    body = await bodies.read_json(request)
+    match body.get("answer"):
+        case "approve":
+            digest, signed = body.get("digest"), body.get("attestation")
+            if not isinstance(digest, str) or not (signed is None or isinstance(signed, dict)):
+                raise malformed("`digest` is text, `attestation` a bundle or missing")
+            data = None if signed is None else json.dumps(signed, separators=(",", ":")).encode() + b"\n"
+            done = await threaded(approving.approve, registry, account, proposal_id, digest=digest, signed=data)
+            facts = {"approvals": done.approvals, "needed": done.needed, "commit": done.revision}
+            return {"id": proposal_id, "repository": seen.proposal.full_name, "answer": "approved", **facts}
+        case "decline":
+            reason = body.get("reason")
+            if not isinstance(reason, str):
+                raise malformed("`reason` must be text: who proposed the release reads it")
+            await threaded(reviewing.decline, registry, account, proposal_id, reason=reason)
+            return {"id": proposal_id, "repository": seen.proposal.full_name, "answer": "declined"}
+    raise malformed("`answer` is approve or decline")
+
+
+def to_json(seen: Seen) -> dict[str, Any]:
+    """A proposal as data."""
+    found = seen.proposal
+    return {
+        "id": found.id, "repository": found.full_name, "branch": found.branch, "parent": found.parent,
+        "version": found.version, "digest": found.digest, "title": found.title, "message": found.message,
+        "proposed_by": found.author, "proposed": found.created, "state": found.state, "needed": seen.needed,
+        "not_before": found.not_before, "decided": found.decided, "reason": found.reason or None,
+        "commit": found.revision_id,
+        "files": {entry.path: {"sha256": entry.digest, "size": entry.size} for entry in seen.files},
+        "approvals": [
+            {"approver": given.approver, "kind": given.kind, "date": given.created, "digest": given.digest,
+             "fingerprint": given.fingerprint or None}
+            for given in seen.approvals
+        ],
+    }  # fmt: skip
+
+
+ROUTES = [
+    Route(PATH, queue),
+    Route(PATH + "/{proposal}", one, methods=["GET", "POST"]),
+    Route(PATH + "/{proposal}/files/{path:path}", file),
+]

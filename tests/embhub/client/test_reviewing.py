@@ -1,0 +1,86 @@
+"""A push that is proposed, an approver who signs with their own key, and a pull that asks for it: real programs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from embhub.__main__ import main
+from embhub.site import seen
+from tests.support.servers import RunningRegistry, running_registry
+from tests.support.sites import Site, new_key, open_site
+
+NAME = "radboud/prostate-cspca"
+
+
+@pytest.fixture(scope="module")
+def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningRegistry]:
+    with running_registry(tmp_path_factory.mktemp("reviewing")) as made:
+        yield made
+
+
+def run(capsys: pytest.CaptureFixture[str], *words: str | Path, code: int = 0) -> Any:
+    assert main([*map(str, words), "--json"]) == code
+    said = capsys.readouterr()
+    return json.loads(said.out) if code == 0 else said
+
+
+def test_from_a_push_to_a_pull_that_demands_an_approval(
+    registry: RunningRegistry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    publisher = open_site(registry, tmp_path / "a", namespace="radboud", user="alice").enter(monkeypatch)
+    registry.run("review", "set", "radboud", "--approvals", "1")
+    new_key(registry, namespace="radboud")
+    publisher.trust(registry)
+    file = publisher.make(description="Lesions.", version="1.0.0")
+    done = run(capsys, "push", file, NAME)
+    assert done["proposed"].startswith(f"{registry.url}/account/review/") and not done["commit"]
+    assert seen.newest(registry.url, NAME) is None, "not accepted by anybody yet"
+    proposal = done["proposed"].rpartition("/")[2]
+    assert run(capsys, "review", "list")[0]["id"] == proposal
+    run(capsys, "pull", NAME, code=4)
+
+    officer = open_site(registry, tmp_path / "b", namespace="radboud", user="olga", role="approver").enter(monkeypatch)
+    officer.trust(registry)
+    assert run(capsys, "review", "show", proposal)["version"] == "1.0.0"
+    run(capsys, "review", "approve", proposal, "--digest", "0" * 64, code=2)
+    run(capsys, "review", "approve", "nonsense", code=2)
+    digest = run(capsys, "review", "list")[0]["digest"]
+    refused = run(capsys, "review", "approve", proposal, "--digest", digest, code=7)
+    assert "key" in refused.err
+    new_key(registry, namespace="radboud", name="default", role="approve")
+    done = run(capsys, "review", "approve", proposal, "--digest", digest)
+    assert done["commit"] and done["approvals"] == 1
+
+    reader = open_site(registry, tmp_path / "c", namespace="lumc", user="lea").enter(monkeypatch)
+    reader.trust(registry)
+    run(capsys, "pull", NAME, "--require", "approved,approved-by-key")
+    (one,) = run(capsys, "verify", reader.folder / "prostate-cspca")["approvals"]
+    assert (one["kind"], one["digest"]) == ("signed", digest)
+    assert main(["verify", str(reader.folder / "prostate-cspca")]) == 0
+    assert f"approved by radboud's approver with the key {one['fingerprint']}" in capsys.readouterr().out
+    folder = reader.folder / "prostate-cspca" / "attestations" / "approval.1.sigstore.json"
+    folder.unlink()
+    run(capsys, "verify", folder.parents[1], "--require", "approved", code=8)
+
+
+def test_declining_and_an_embargo(
+    registry: RunningRegistry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    site = open_site(registry, tmp_path / "d", namespace="radboud", user="paul").enter(monkeypatch)
+    new_key(registry, namespace="radboud", name="default")
+    site.trust(registry)
+    file = site.make("brain", seed=7)
+    run(capsys, "push", file, "radboud/brain", "--embargo", "2020-01-01T00:00:00Z", code=5)
+    done = run(capsys, "push", file, "radboud/brain", "--embargo", "2027-06-01T00:00:00Z")
+    proposal = done["proposed"].rpartition("/")[2]
+    assert run(capsys, "review", "list")[0]["not_before"] == "2027-06-01T00:00:00.000Z"
+    officer = Site(tmp_path / "e", registry.url, registry.add_user("omar", namespace="radboud", role="approver"))
+    officer.enter(monkeypatch).trust(registry)
+    done = run(capsys, "review", "decline", proposal, "--reason", "the card names the wrong scanner")
+    assert done["answer"] == "declined"
+    run(capsys, "review", "approve", proposal, "--digest", "0" * 64, code=2)

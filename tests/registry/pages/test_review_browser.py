@@ -1,0 +1,102 @@
+"""The review queue in a real browser: found, read, approved, without a finding of axe and without a policy's complaint.
+
+With EMBHUB_SCREENSHOTS it leaves a picture of every page there, at 1280 and 390 pixels, light and dark.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.registry.pages.test_web_browser import AXE, WCAG, browser
+from tests.support import releases, reviews
+from tests.support.reviews import NAME, Reviewed
+
+__all__ = ["browser"]  # a fixture
+OUT = os.environ.get("EMBHUB_SCREENSHOTS")
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reviewed]:
+    with reviews.reviewed_registry(tmp_path_factory.mktemp("review-browser"), approvals_needed=2) as made:
+        yield made
+
+
+def propose(house: Reviewed, seed: int, sheet: bytes) -> dict[str, Any]:
+    made = releases.make_release(artifact=releases.make_embedding(seed=seed), sheet=sheet, version=f"1.{seed}.0")
+    return house.propose(made)
+
+
+def open_tab(house: Reviewed, browser: Any, user: str, *, said: list[str], **options: Any) -> Any:
+    url = house.registry.url.replace("127.0.0.1", "localhost")
+    page = browser.new_context(base_url=url, **options).new_page()
+    page.on("console", lambda message: said.append(f"{page.url}: {message.text}"))
+    page.on("pageerror", lambda error: said.append(f"{page.url}: {error}"))
+    page.goto(house.registry.ask("user", "login-link", user)["link"].removeprefix(house.registry.url))
+    page.get_by_role("button", name="Log in with this link").click()
+    return page
+
+
+def check(page: Any, name: str) -> None:
+    """Axe finds nothing, nothing sticks out of a narrow screen; and a picture where pictures are asked for."""
+    if AXE.exists():
+        page.evaluate(AXE.read_text())
+        found = page.evaluate("tags => axe.run({runOnly: tags})", WCAG)["violations"]
+        assert [(row["id"], [node["html"] for node in row["nodes"]]) for row in found] == []
+    if OUT:
+        folder = Path(OUT)
+        folder.mkdir(parents=True, exist_ok=True)
+        for width in (1280, 390):
+            page.set_viewport_size({"width": width, "height": 900})
+            for scheme in ("light", "dark"):
+                page.emulate_media(color_scheme=scheme)
+                page.screenshot(path=folder / f"{name}-{width}-{scheme}.png", full_page=True)
+    page.set_viewport_size({"width": 390, "height": 900})
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390, name
+    page.set_viewport_size({"width": 1280, "height": 900})
+
+
+@pytest.mark.slow
+def test_two_approvers_release_what_a_publisher_proposed(house: Reviewed, browser: Any) -> None:
+    said: list[str] = []
+    sheet = releases.make_sheet()
+    made = propose(house, 5, sheet)
+    olga = open_tab(house, browser, "olga", said=said)
+    olga.goto("/account/review")
+    check(olga, "queue")
+    olga.get_by_role("link", name="Review", exact=False).filter(has_text="1.5.0").last.click()
+    check(olga, "proposal")
+    assert made["digest"] in olga.content() and olga.locator("figure.samples img").evaluate("i => i.naturalWidth") > 0
+    olga.get_by_role("link", name="Full audit report").click()
+    assert "AUC" in olga.content()
+    olga.goto(f"/account/review/{made['id']}")
+    olga.get_by_role("button", name="Approve these files").click()
+    assert "It waits for another approver." in olga.content()
+    check(olga, "approved-once")
+
+    omar = open_tab(house, browser, "omar", said=said, java_script_enabled=False)
+    omar.goto(f"/account/review/{made['id']}")
+    omar.get_by_role("button", name="Approve these files").click()
+    assert "was approved and is published" in omar.inner_text("main")
+    omar.get_by_role("link", name="open its page").click()
+    assert "approved by 2 approvers before it was published" in omar.inner_text("main")
+
+    declined = propose(house, 6, sheet)
+    olga.goto(f"/account/review/{declined['id']}")
+    olga.get_by_label("Reason, if you decline").fill("the card names the wrong scanner")
+    olga.get_by_role("button", name="Decline").click()
+    alice = open_tab(house, browser, "alice", said=said)
+    alice.goto(f"/account/review/{declined['id']}")
+    assert "The card names the wrong scanner." in alice.content()
+    check(alice, "declined")
+    propose(house, 7, sheet)
+    alice.goto("/account/review")
+    check(alice, "queue-of-a-publisher")
+    admin = open_tab(house, browser, "admin", said=said)
+    admin.goto("/account/review/rules")
+    check(admin, "rules")
+    assert said == [] and NAME in olga.content()

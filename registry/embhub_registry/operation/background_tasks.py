@@ -44,6 +44,7 @@ def write(app: Starlette, registry: Registry) -> None:
         lambda: app.state.usage_counters.write(registry.database),
         lambda: app.state.attempts.write(registry.audit_log),
         lambda: app.state.refusals.write(registry.audit_log),
+        lambda: app.state.workload_refusals.write(registry.audit_log),
         lambda: app.state.reads.write(registry.audit_log),
         lambda: deletion.purge(registry),
         lambda: expiry.retire_tokens(registry),

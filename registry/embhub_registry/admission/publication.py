@@ -23,7 +23,7 @@ from embhub_registry.database.accounts import Account
 from embhub_registry.database.clock import now, stamp_after
 from embhub_registry.database.repositories import Entry, Repository, Revision
 from embhub_registry.http_errors import RequestDeniedError, forbidden
-from embhub_registry.people import auth
+from embhub_registry.people import auth, notifications
 from embhub_registry.repositories import access, advisories, audit_designs, audit_standing, commits, repos
 from embhub_registry.repositories import withdrawals as standing
 from embhub_registry.repositories.commits import CommitRequest
@@ -190,6 +190,11 @@ def _store(
             audit_standing.record(db, admitted.verified, proposal.files, registry.trust().keyring)
             log_entries.add_release(db, proposal.files, registry.trust().keyring)
             audit_designs.note_release(db, proposal.files, registry.trust().keyring)
+        if branch == repos.MAIN and revision.release_version not in (None, *proposal.versions):
+            notifications.emit(
+                db, "release.published", namespace=repository.namespace, repository=repository.full_name,
+                private=repository.private, version=revision.release_version, commit=revision.id,
+            )  # fmt: skip
         return True
 
     try:

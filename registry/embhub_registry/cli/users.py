@@ -105,6 +105,19 @@ def logout(registry: Registry, *, name: str, as_json: bool) -> None:
     show(result, f"{name}: {result['sessions']} sessions ended", as_json=as_json)
 
 
+@command.command("mail")
+@click.argument("name")
+@click.argument("address", default="")
+@options.as_json
+@options.opened
+def mail(registry: Registry, *, name: str, address: str, as_json: bool) -> None:
+    """Set the mail ADDRESS of the account NAME, or remove it if there is none. The person chooses the events."""
+    from embhub_registry.people import notifications
+
+    result = notifications.set_address(registry, name, address)
+    show(result, f"{name}: {result['mail'] or 'no mail'}", as_json=as_json)
+
+
 @command.command("disable")
 @click.argument("name")
 @options.as_json

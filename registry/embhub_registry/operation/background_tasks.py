@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import threading
 from collections.abc import AsyncIterator, Callable
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 
 from embhub.errors import EmbhubError
-from embhub_registry.operation import expiry
+from embhub_registry.operation import deliveries, expiry
 from embhub_registry.repositories import advisories, deletion, stolen_keys, sweeping
 from embhub_registry.storage import log_witnesses, registry_log
 from embhub_registry.storage.actors import Actor, acting
@@ -18,6 +19,7 @@ from embhub_registry.storage.folder import Registry
 from embhub_registry.storage.logs import log
 
 SECONDS = 5.0
+DELIVER_SECONDS = 1.0
 HEAD_EVERY = 720  # turns: an hour
 
 
@@ -28,7 +30,10 @@ async def lifespan(app: Starlette) -> AsyncIterator[None]:
     log_head(registry)
     await run_in_threadpool(registry_log.publish_if_possible, registry)
     workers = [asyncio.create_task(_now_and_then(app, registry)), asyncio.create_task(_ask_witnesses(registry))]
+    stopping = threading.Event()
+    workers.append(asyncio.create_task(_deliver(registry, stopping.is_set)))
     yield
+    stopping.set()
     for worker in workers:
         worker.cancel()
         with contextlib.suppress(asyncio.CancelledError):
@@ -103,5 +108,15 @@ async def _ask_witnesses(registry: Registry) -> None:
         await asyncio.sleep(SECONDS)
         try:
             await run_in_threadpool(log_witnesses.ask_all, registry)
+        except Exception as error:  # noqa: BLE001  # the next turn tries again
+            _failed(error)
+
+
+async def _deliver(registry: Registry, stopping: Callable[[], bool]) -> None:
+    """Apart from the rest, because receivers may be slow."""
+    while True:
+        await asyncio.sleep(DELIVER_SECONDS)
+        try:
+            await run_in_threadpool(deliveries.run, registry, stopping=stopping)
         except Exception as error:  # noqa: BLE001  # the next turn tries again
             _failed(error)

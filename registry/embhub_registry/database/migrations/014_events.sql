@@ -30,3 +30,51 @@ ALTER TABLE token ADD COLUMN only_repository TEXT;
 
 ALTER TABLE login_attempt ADD COLUMN address TEXT NOT NULL DEFAULT '';
 CREATE INDEX login_attempt_address ON login_attempt (address, expires);
+
+-- Where an account wants to be told of a namespace's events. `secret` is encrypted with a key outside the database.
+CREATE TABLE webhook (
+    id TEXT PRIMARY KEY,
+    user_id INTEGER NOT NULL REFERENCES user (id) ON DELETE CASCADE,
+    namespace TEXT NOT NULL REFERENCES namespace (name),
+    url TEXT NOT NULL,
+    secret BLOB NOT NULL,
+    kinds TEXT NOT NULL,
+    created TEXT NOT NULL,
+    delivered TEXT,
+    failing_since TEXT,
+    disabled TEXT,
+    problem TEXT NOT NULL DEFAULT ''
+) STRICT;
+
+CREATE INDEX webhook_namespace ON webhook (namespace);
+CREATE INDEX webhook_user ON webhook (user_id);
+
+-- The outbox: what happened, written in the transaction in which it happened, and to whom it is still to be told.
+CREATE TABLE event (
+    id TEXT PRIMARY KEY,
+    kind TEXT NOT NULL,
+    namespace TEXT NOT NULL,
+    repository TEXT NOT NULL,
+    private INTEGER NOT NULL,
+    created TEXT NOT NULL,
+    data TEXT NOT NULL
+) STRICT;
+
+CREATE TABLE delivery (
+    id TEXT PRIMARY KEY,
+    event_id TEXT NOT NULL REFERENCES event (id) ON DELETE CASCADE,
+    webhook_id TEXT REFERENCES webhook (id) ON DELETE CASCADE,
+    user_id INTEGER REFERENCES user (id) ON DELETE CASCADE,
+    attempts INTEGER NOT NULL DEFAULT 0,
+    due TEXT NOT NULL,
+    leased TEXT NOT NULL DEFAULT '',
+    CHECK ((webhook_id IS NULL) <> (user_id IS NULL))
+) STRICT;
+
+CREATE INDEX delivery_due ON delivery (due);
+CREATE INDEX delivery_event ON delivery (event_id);
+CREATE INDEX delivery_webhook ON delivery (webhook_id);
+CREATE INDEX delivery_user ON delivery (user_id);
+
+ALTER TABLE user ADD COLUMN mail TEXT NOT NULL DEFAULT '';
+ALTER TABLE user ADD COLUMN mail_kinds TEXT NOT NULL DEFAULT 'access.requested access.decided';

@@ -30,3 +30,51 @@ ALTER TABLE token ADD COLUMN only_repository TEXT COLLATE "C";
 
 ALTER TABLE login_attempt ADD COLUMN address TEXT COLLATE "C" NOT NULL DEFAULT '';
 CREATE INDEX login_attempt_address ON login_attempt (address, expires);
+
+-- Where an account wants to be told of a namespace's events. `secret` is encrypted with a key outside the database.
+CREATE TABLE webhook (
+    id TEXT COLLATE "C" PRIMARY KEY,
+    user_id BIGINT NOT NULL REFERENCES "user" (id) ON DELETE CASCADE,
+    namespace TEXT COLLATE "C" NOT NULL REFERENCES namespace (name),
+    url TEXT COLLATE "C" NOT NULL,
+    secret BYTEA NOT NULL,
+    kinds TEXT COLLATE "C" NOT NULL,
+    created TEXT COLLATE "C" NOT NULL,
+    delivered TEXT COLLATE "C",
+    failing_since TEXT COLLATE "C",
+    disabled TEXT COLLATE "C",
+    problem TEXT COLLATE "C" NOT NULL DEFAULT ''
+);
+
+CREATE INDEX webhook_namespace ON webhook (namespace);
+CREATE INDEX webhook_user ON webhook (user_id);
+
+-- The outbox: what happened, written in the transaction in which it happened, and to whom it is still to be told.
+CREATE TABLE event (
+    id TEXT COLLATE "C" PRIMARY KEY,
+    kind TEXT COLLATE "C" NOT NULL,
+    namespace TEXT COLLATE "C" NOT NULL,
+    repository TEXT COLLATE "C" NOT NULL,
+    private BIGINT NOT NULL,
+    created TEXT COLLATE "C" NOT NULL,
+    data TEXT COLLATE "C" NOT NULL
+);
+
+CREATE TABLE delivery (
+    id TEXT COLLATE "C" PRIMARY KEY,
+    event_id TEXT COLLATE "C" NOT NULL REFERENCES event (id) ON DELETE CASCADE,
+    webhook_id TEXT COLLATE "C" REFERENCES webhook (id) ON DELETE CASCADE,
+    user_id BIGINT REFERENCES "user" (id) ON DELETE CASCADE,
+    attempts BIGINT NOT NULL DEFAULT 0,
+    due TEXT COLLATE "C" NOT NULL,
+    leased TEXT COLLATE "C" NOT NULL DEFAULT '',
+    CHECK ((webhook_id IS NULL) <> (user_id IS NULL))
+);
+
+CREATE INDEX delivery_due ON delivery (due);
+CREATE INDEX delivery_event ON delivery (event_id);
+CREATE INDEX delivery_webhook ON delivery (webhook_id);
+CREATE INDEX delivery_user ON delivery (user_id);
+
+ALTER TABLE "user" ADD COLUMN mail TEXT COLLATE "C" NOT NULL DEFAULT '';
+ALTER TABLE "user" ADD COLUMN mail_kinds TEXT COLLATE "C" NOT NULL DEFAULT 'access.requested access.decided';

@@ -129,6 +129,28 @@ def disable(registry: Registry, *, name: str, as_json: bool) -> None:
     show(members.disable(registry, name), f"{name} is disabled", as_json=as_json)
 
 
+@command.command("offboard")
+@click.argument("name")
+@click.option("--dry-run", is_flag=True, help="Show what would end and what would stay; change nothing.")
+@click.option("--hand-over-to", "heir", metavar="USER", help="Account that becomes publisher where nobody else is.")
+@click.option("--keep", is_flag=True, help="Leave such namespaces to their organisation, without a publisher.")
+@click.option("--erase", is_flag=True, help="Put a pseudonym in place of the name, where that is possible.")
+@click.option("--revoke-key", "keys", multiple=True, metavar="FINGERPRINT",
+              help="Signing key of the person, revoked as superseded: earlier releases stay valid; repeatable.")  # fmt: skip
+@options.as_json
+@options.opened
+def offboard(
+    registry: Registry, *, name: str, dry_run: bool, heir: str | None, keep: bool, erase: bool, keys: tuple[str, ...],
+    as_json: bool,
+) -> None:  # fmt: skip
+    """Let the account NAME leave: its access ends at once, its releases stay. Says what is kept of its name."""
+    from embhub_registry.operation import leaving
+
+    options_ = leaving.Choices(hand_over_to=heir, keep=keep, erase=erase, revoke=keys)
+    result = leaving.offboard(registry, name, options_, dry_run=dry_run)
+    show(result, *leaving.lines(result), as_json=as_json)
+
+
 @command.command("enable")
 @click.argument("name")
 @options.as_json

@@ -20,7 +20,7 @@ from joserfc import jws, jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import KeySet
 
-from embhub_registry.database import accounts, workloads
+from embhub_registry.database import Connection, accounts, offboarding, workloads
 from embhub_registry.database.accounts import Account
 from embhub_registry.database.clock import now, stamp
 from embhub_registry.database.workloads import Publisher
@@ -131,6 +131,18 @@ def end(registry: Registry, account: Account, identity: str) -> Publisher:
         accounts.set_disabled(db, found.user_id, stamp())
     registry.audit_log.write("publisher-ended", publisher=identity, repository=found.repository, user=account.user)
     return found
+
+
+def end_made_by(db: Connection, user: str, *, namespace: str | None = None) -> list[str]:
+    """End the trusted publishers that somebody registered, in one namespace or in all; returns them in words.
+
+    Whoever registered a workload may still control it: its rule ends with their role.
+    """
+    found = offboarding.publishers_made_by(db, user, namespace=namespace)
+    for row in found:
+        workloads.end(db, row["id"], now=stamp())
+        accounts.set_disabled(db, row["user_id"], stamp())
+    return [f"{row['id']} ({row['repository']})" for row in found]
 
 
 def exchange(registry: Registry, token: str, *, resource: str, clock: float | None = None) -> Issued:

@@ -226,11 +226,11 @@ def test_mail_goes_over_tls_and_to_nobody_with_another_certificate(certificate: 
         message = mailing.compose(server, "a@example.org", name="Hub", subject="s", lines=["x"], message_id="evt_1")
         trusted = ssl.create_default_context(cafile=str(certificate))
         mailing.send(server, message, context=trusted)
-        assert box.secured == [True] and box.got[0].get_content() == "x\n"
+        assert box.secured == [True] and box.got[0].get_content().strip() == "x"
         with pytest.raises(SendingError):
             mailing.send(server, message)
         password.write_text("another")
-        with pytest.raises(SendingError, match="SMTPAuthenticationError"):
+        with pytest.raises(SendingError, match="did not take it: SMTP"):
             mailing.send(server, message, context=trusted)
         assert len(box.got) == 1
     finally:

@@ -78,3 +78,10 @@ CREATE INDEX delivery_user ON delivery (user_id);
 
 ALTER TABLE user ADD COLUMN mail TEXT NOT NULL DEFAULT '';
 ALTER TABLE user ADD COLUMN mail_kinds TEXT NOT NULL DEFAULT 'access.requested access.decided';
+
+-- Accounts that have left; those whose name was erased, so that nobody else appears under it.
+ALTER TABLE user ADD COLUMN left_at TEXT;
+CREATE TABLE erased_name (
+    digest BLOB PRIMARY KEY,
+    erased TEXT NOT NULL
+) STRICT;

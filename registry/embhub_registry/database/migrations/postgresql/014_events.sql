@@ -78,3 +78,10 @@ CREATE INDEX delivery_user ON delivery (user_id);
 
 ALTER TABLE "user" ADD COLUMN mail TEXT COLLATE "C" NOT NULL DEFAULT '';
 ALTER TABLE "user" ADD COLUMN mail_kinds TEXT COLLATE "C" NOT NULL DEFAULT 'access.requested access.decided';
+
+-- Accounts that have left; those whose name was erased, so that nobody else appears under it.
+ALTER TABLE "user" ADD COLUMN left_at TEXT COLLATE "C";
+CREATE TABLE erased_name (
+    digest BYTEA PRIMARY KEY,
+    erased TEXT COLLATE "C" NOT NULL
+);

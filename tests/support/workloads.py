@@ -33,7 +33,9 @@ class Provider:
     asked: list[str] = field(default_factory=list)
     numbers: int = 0
 
-    def token(self, audience: Any, *, key: ECKey | None = None, header: dict[str, Any] | None = None, **said: Any) -> str:
+    def token(
+        self, audience: Any, *, key: ECKey | None = None, header: dict[str, Any] | None = None, **said: Any
+    ) -> str:
         """A token as GitHub makes them; a claim that is None is left out."""
         self.numbers += 1
         now = int(time.time())

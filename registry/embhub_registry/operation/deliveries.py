@@ -67,7 +67,12 @@ def attempt(registry: Registry, delivery: Delivery, *, clock: Callable[[], datet
     except SendingError as error:
         _failed(registry, delivery, error, clock)
     except Exception as error:  # noqa: BLE001  # a fault of ours must not stop the others
-        log("error", "a message could not be sent", event_id=delivery.event.id, reason=f"{type(error).__name__}: {error}")
+        log(
+            "error",
+            "a message could not be sent",
+            event_id=delivery.event.id,
+            reason=f"{type(error).__name__}: {error}",
+        )
         _failed(registry, delivery, SendingError("the registry failed at it; its operator's log says why"), clock)
     else:
         with registry.database.writing() as db:

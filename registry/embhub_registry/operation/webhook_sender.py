@@ -92,7 +92,11 @@ def post(
     timer.start()
     try:
         path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-        sent = {"Content-Type": "application/json", "User-Agent": f"embhub-registry/{__version__}", "Connection": "close"}
+        sent = {
+            "Content-Type": "application/json",
+            "User-Agent": f"embhub-registry/{__version__}",
+            "Connection": "close",
+        }
         connection.request("POST", path, body=body, headers={**sent, **headers})
         answer = connection.getresponse()
         answer.read(MOST_BYTES)

@@ -36,7 +36,9 @@ async def add(request: Request) -> Response:
     for line in form.field("claims").splitlines():
         name, equals, value = line.partition("=")
         if line.strip() and (not equals or name.strip() in claims):
-            raise malformed("write each claim once, on a line of its own, as name=value", "for example ref=refs/heads/main")
+            raise malformed(
+                "write each claim once, on a line of its own, as name=value", "for example ref=refs/heads/main"
+            )
         if line.strip():
             claims[name.strip()] = value
     await threaded(

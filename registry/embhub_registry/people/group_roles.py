@@ -117,8 +117,10 @@ def _free_name(db: Connection, claims: Mapping[str, Any]) -> str:
     said = str(claims.get("preferred_username") or "").partition("@")[0].lower()
     stem = re.sub(r"[^a-z0-9._-]+", "-", said).strip("-._")[:50].rstrip("-._") or "member"
     number, name = 1, stem
-    while name in RESERVED_USERS | {"root"} or accounts.find_user(db, name) is not None or (
-        offboarding.is_erased(db, name)
+    while (
+        name in RESERVED_USERS | {"root"}
+        or accounts.find_user(db, name) is not None
+        or (offboarding.is_erased(db, name))
     ):
         number += 1
         name = f"{stem}-{number}"

@@ -16,7 +16,7 @@ REASON = "the account has left"
 # What stays, and why: said by the command and the page, so that nobody promises more.
 KEPT = (
     "commits keep the name of their author: their ids are computed from it, and sites have copies",
-    "the audit log keeps what it says, until its months are deleted (`retention.audit_days`); from now on it has the pseudonym",
+    "the audit log keeps what it says, until its months are deleted (setting retention.audit_days); from now on it has the pseudonym",
     "accepted terms stay, as evidence, under the pseudonym",
     "issuer and subject at a login provider stay, so that the person is not let in again unnoticed",
     "backups that exist keep everything, until they are deleted",

@@ -39,7 +39,11 @@ def hook() -> Iterator[Receiver]:
 def running(tmp_path: Path) -> RunningRegistry:
     """A registry that is not served, so that this process is the worker."""
     made = init_registry(tmp_path)
-    for name, namespace, role in (("alice", "radboud", "publisher"), ("rob", "radboud", "reader"), ("lea", "lumc", "publisher")):
+    for name, namespace, role in (
+        ("alice", "radboud", "publisher"),
+        ("rob", "radboud", "reader"),
+        ("lea", "lumc", "publisher"),
+    ):
         made.add_user(name, namespace=namespace, role=role)
     allow(made)
     return made
@@ -64,7 +68,14 @@ def account(registry: Registry, name: str) -> Any:
     return found
 
 
-def add(registry: Registry, hook: Receiver, user: str = "alice", *, kinds: list[str] | None = None, namespace: str = "radboud") -> dict[str, Any]:
+def add(
+    registry: Registry,
+    hook: Receiver,
+    user: str = "alice",
+    *,
+    kinds: list[str] | None = None,
+    namespace: str = "radboud",
+) -> dict[str, Any]:
     return webhooks.add(registry, account(registry, user), namespace=namespace, url=hook.url, kinds=kinds or ALL)
 
 
@@ -251,7 +262,11 @@ def test_a_slow_receiver_holds_up_nobody_else(
 def test_no_kind_tells_a_reason(registry: Registry) -> None:
     """Reasons may have been given in confidence: the sources of events name none."""
     root = Path(notifications.__file__).parents[1]
-    calls = [part.partition(")")[0] for path in root.rglob("*.py") for part in path.read_text().split("notifications.emit(")[1:]]
+    calls = [
+        part.partition(")")[0]
+        for path in root.rglob("*.py")
+        for part in path.read_text().split("notifications.emit(")[1:]
+    ]
     assert len(calls) >= 6 and not [call for call in calls if "reason" in call]
 
 
@@ -269,7 +284,9 @@ def test_publishing_and_yanking_over_a_server_that_is_killed(tmp_path: Path, hoo
         secret = person.text().partition("whsec_")[2].split()[0]
         hook.status = 503
         assert pushes.create(running, releases.REPOSITORY, token=alice).status == 200
-        assert pushes.commit(running, releases.REPOSITORY, dict(releases.make_release().files), token=alice).status == 200
+        assert (
+            pushes.commit(running, releases.REPOSITORY, dict(releases.make_release().files), token=alice).status == 200
+        )
         hook.wait_for(1)
         for _ in range(100):
             if "failing" in person.open("/account/notifications"):
@@ -283,7 +300,9 @@ def test_publishing_and_yanking_over_a_server_that_is_killed(tmp_path: Path, hoo
         told = Webhook("whsec_" + secret).verify(hook.got[0][1], hook.got[0][0])
         assert told["type"] == "release.published" and told["data"]["version"] == "1.0.0"
         yank = {"version": "1.0.0", "reason": "the committee said in confidence"}
-        assert running.request("POST", f"/embhub/v1/yank/{releases.REPOSITORY}", token=alice, json_body=yank).status == 200
+        assert (
+            running.request("POST", f"/embhub/v1/yank/{releases.REPOSITORY}", token=alice, json_body=yank).status == 200
+        )
         settings = {"gated": "manual"}
         path = f"/api/models/{releases.REPOSITORY}"
         assert running.request("PUT", f"{path}/settings", token=running.admin, json_body=settings).status == 200
@@ -293,7 +312,13 @@ def test_publishing_and_yanking_over_a_server_that_is_killed(tmp_path: Path, hoo
         running.add_key(releases.OTHER_SITE, namespace="radboud")
         hook.wait_for(5, seconds=20)
         kinds = [body["type"] for body in hook.bodies()]
-        assert sorted(kinds) == ["access.decided", "access.requested", "key.changed", "release.published", "release.yanked"]
+        assert sorted(kinds) == [
+            "access.decided",
+            "access.requested",
+            "key.changed",
+            "release.published",
+            "release.yanked",
+        ]
         assert "confidence" not in json.dumps(hook.bodies())
         person.open("/account/notifications")
         assert "in use" in person.text() and secret not in person.page

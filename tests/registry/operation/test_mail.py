@@ -65,7 +65,11 @@ def box() -> Iterator[tuple[Box, int]]:
 @pytest.fixture
 def running(tmp_path: Path, box: tuple[Box, int]) -> RunningRegistry:
     made = init_registry(tmp_path)
-    for name, namespace, role in (("alice", "radboud", "publisher"), ("rob", "radboud", "reader"), ("lea", "lumc", "reader")):
+    for name, namespace, role in (
+        ("alice", "radboud", "publisher"),
+        ("rob", "radboud", "reader"),
+        ("lea", "lumc", "reader"),
+    ):
         made.add_user(name, namespace=namespace, role=role)
         made.run("user", "mail", name, f"{name}@example.org")
     for name, value in (("server", f"127.0.0.1:{box[1]}"), ("from", "hub@example.org"), ("tls", "none")):
@@ -138,7 +142,9 @@ def test_the_page_saves_a_choice(running: RunningRegistry) -> None:
         running.stop()
 
 
-@pytest.mark.parametrize("address", ["a@b\r\nBcc: c@d", "a b@c.de", "@c.de", "a@", "<a@b.de>", "a@b.de, c@d.de", "ä@b.de", "a@b..de"])
+@pytest.mark.parametrize(
+    "address", ["a@b\r\nBcc: c@d", "a b@c.de", "@c.de", "a@", "<a@b.de>", "a@b.de, c@d.de", "ä@b.de", "a@b..de"]
+)
 def test_no_address_of_one_person(running: RunningRegistry, address: str) -> None:
     with running.opened() as opened, pytest.raises(UsageError):
         notifications.set_address(opened, "alice", address)
@@ -147,7 +153,9 @@ def test_no_address_of_one_person(running: RunningRegistry, address: str) -> Non
 @given(st.text(max_size=60), st.text(max_size=60))
 def test_nothing_that_is_told_becomes_a_header(name: str, told: str) -> None:
     hostile = f"{told}\r\nBcc: evil@example.org\r\n\r\nbody"
-    event = Event("evt_1", "access.requested", "radboud", "radboud/x", False, "2026", {"user": hostile, "repository": told})
+    event = Event(
+        "evt_1", "access.requested", "radboud", "radboud/x", False, "2026", {"user": hostile, "repository": told}
+    )
     subject = notifications.subject_of(event)
     lines = deliveries.lines(event, url="https://hub.example.org")
     assert "\n" not in subject and "\r" not in subject

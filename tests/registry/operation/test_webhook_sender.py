@@ -69,7 +69,9 @@ def test_plain_http_goes_to_allowed_hosts_alone() -> None:
         post("http://127.0.0.1:1/", b"", {})
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "2130706433", "0x7f.1", "127.1", "[::1]", "[::ffff:127.0.0.1]"])
+@pytest.mark.parametrize(
+    "host", ["127.0.0.1", "localhost", "2130706433", "0x7f.1", "127.1", "[::1]", "[::ffff:127.0.0.1]"]
+)
 def test_loopback_by_any_name_is_refused_before_anything_is_sent(hook: Receiver, host: str) -> None:
     port = hook.url.rsplit(":", 1)[1].partition("/")[0]
     with pytest.raises(SendingError, match=r"inside a network|has no address"):
@@ -82,9 +84,7 @@ def test_one_address_inside_among_public_ones_is_enough() -> None:
         post("https://hook.example/", b"{}", {}, resolver=lambda _host, _port: ["8.8.8.8", "10.0.0.1"])
 
 
-def test_the_address_that_was_checked_is_the_one_that_is_used(
-    hook: Receiver, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_address_that_was_checked_is_the_one_that_is_used(hook: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
     """A name that means something else at its second look-up (DNS rebinding) is not looked up a second time."""
     asked: list[str] = []
 

@@ -85,3 +85,13 @@ CREATE TABLE erased_name (
     digest BLOB PRIMARY KEY,
     erased TEXT NOT NULL
 ) STRICT;
+
+-- Lists are narrowed by the claimed epsilon too: releases that are there get `none`, or `earlier` where they claim one.
+INSERT OR IGNORE INTO label
+SELECT
+    'epsilon', CASE WHEN summary ->> '$.release.privacy' = 'none' THEN 'none' ELSE 'earlier' END, position, id,
+    private = 0 AND released = 1 AND hidden = 0
+FROM repository WHERE released = 1 AND (summary ->> '$.release.privacy') IS NOT NULL;
+UPDATE repository SET facets = facets || char(30) || 'epsilon' || char(31)
+    || CASE WHEN summary ->> '$.release.privacy' = 'none' THEN 'none' ELSE 'earlier' END
+WHERE released = 1 AND facets <> '' AND (summary ->> '$.release.privacy') IS NOT NULL;

@@ -85,3 +85,14 @@ CREATE TABLE erased_name (
     digest BYTEA PRIMARY KEY,
     erased TEXT COLLATE "C" NOT NULL
 );
+
+-- Lists are narrowed by the claimed epsilon too: releases that are there get `none`, or `earlier` where they claim one.
+INSERT INTO label (kind, value, position, repository_id, shown)
+SELECT
+    'epsilon', CASE WHEN CAST(replace(summary, '\u0000', '\ufffd') AS JSON) #>> '{release,privacy}' = 'none' THEN 'none' ELSE 'earlier' END,
+    position, id, CASE WHEN private = 0 AND released = 1 AND hidden = 0 THEN 1 ELSE 0 END
+FROM repository WHERE released = 1 AND (CAST(replace(summary, '\u0000', '\ufffd') AS JSON) #>> '{release,privacy}') IS NOT NULL
+ON CONFLICT DO NOTHING;
+UPDATE repository SET facets = facets || chr(30) || 'epsilon' || chr(31)
+    || CASE WHEN CAST(replace(summary, '\u0000', '\ufffd') AS JSON) #>> '{release,privacy}' = 'none' THEN 'none' ELSE 'earlier' END
+WHERE released = 1 AND facets <> '' AND (CAST(replace(summary, '\u0000', '\ufffd') AS JSON) #>> '{release,privacy}') IS NOT NULL;

@@ -136,7 +136,7 @@ def disable(registry: Registry, *, name: str, as_json: bool) -> None:
 @click.option("--keep", is_flag=True, help="Leave such namespaces to their organisation, without a publisher.")
 @click.option("--erase", is_flag=True, help="Put a pseudonym in place of the name, where that is possible.")
 @click.option("--revoke-key", "keys", multiple=True, metavar="FINGERPRINT",
-              help="Signing key of the person, revoked as superseded: earlier releases stay valid; repeatable.")  # fmt: skip
+              help="Key of the person, revoked as superseded: earlier releases stay valid; repeatable.")  # fmt: skip
 @options.as_json
 @options.opened
 def offboard(

@@ -44,7 +44,8 @@ def holdings(db: Connection, user_id: int, *, name: str, now: str) -> dict[str, 
         "webhooks": ("SELECT count(*) FROM webhook WHERE user_id = ?", (user_id,)),
         "memberships": ("SELECT count(*) FROM membership WHERE user_id = ?", (user_id,)),
         "access": ("SELECT count(*) FROM access WHERE user_id = ? AND status <> 'rejected'", (user_id,)),
-        "trusted_publishers": ("SELECT count(*) FROM trusted_publisher WHERE created_by = ? AND ended IS NULL", (name,)),
+        "trusted_publishers": ("SELECT count(*) FROM trusted_publisher WHERE created_by = ? AND ended IS NULL",
+                               (name,)),
         "commits": ("SELECT count(*) FROM revision WHERE author = ?", (name,)),
     }  # fmt: skip
     return {what: int(db.execute(*asked).fetchone()[0]) for what, asked in counted.items()}

@@ -82,7 +82,8 @@ def add_test(db: Connection, webhook_id: str, *, namespace: str, now: str) -> No
     """Note an event that only this webhook is told of."""
     event_id = f"evt_{secrets.token_hex(12)}"
     db.execute(
-        "INSERT INTO event (id, kind, namespace, repository, private, created, data) VALUES (?, 'test', ?, '', 0, ?, ?)",
+        "INSERT INTO event (id, kind, namespace, repository, private, created, data)"
+        " VALUES (?, 'test', ?, '', 0, ?, ?)",
         (event_id, namespace, now, json.dumps({"namespace": namespace})),
     )
     _add_delivery(db, event_id, now=now, webhook_id=webhook_id)

@@ -85,7 +85,7 @@ def facets_of(release: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def _band(release: Mapping[str, Any]) -> str:
-    """The claimed epsilon as lists are narrowed by it: no claim is a value of its own, and so is one without a bound."""
+    """The claimed epsilon as lists are narrowed by it: no claim is a value of its own, as is one without a bound."""
     if release["privacy"] == "none":
         return "none"
     if "epsilon" not in release:  # a summary from before this facet

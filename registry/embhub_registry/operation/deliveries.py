@@ -11,6 +11,7 @@ import random
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 from standardwebhooks import Webhook
@@ -34,7 +35,7 @@ DISABLED_AFTER = timedelta(days=2)  # of failures alone
 DELAYS = (5, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 86_400)
 JITTER = 0.2
 
-Sender = Callable[[Registry, Delivery], None]
+Sending = Callable[[], object]
 
 
 def run(
@@ -43,9 +44,12 @@ def run(
     """Make what is due, until nothing is, or the process is `stopping`; returns how many deliveries were tried."""
     count = 0
     while not stopping() and (batch := claim(registry, clock=clock)):
+        prepared = [prepare(registry, delivery) for delivery in batch]
         with ThreadPoolExecutor(max_workers=AT_ONCE, thread_name_prefix="deliveries") as pool:
-            for _ in pool.map(lambda delivery: attempt(registry, delivery, clock=clock), batch):
-                count += 1
+            outcomes = list(pool.map(_try, prepared))  # these threads never touch the database
+        for delivery, error in zip(batch, outcomes, strict=True):
+            note(registry, delivery, error, clock=clock)
+        count += len(batch)
     return count
 
 
@@ -59,26 +63,50 @@ def claim(registry: Registry, *, clock: Callable[[], datetime] = now) -> list[De
         return outbox.claim(db, now=stamp(clock()), until=stamp(clock() + LEASE), most=AT_ONCE, each=EACH)
 
 
-def attempt(registry: Registry, delivery: Delivery, *, clock: Callable[[], datetime] = now) -> None:
-    """Make one delivery and note what came of it."""
+def prepare(registry: Registry, delivery: Delivery) -> Sending:
+    """What makes one delivery, without the database: nothing, where its receiver may not be told any more."""
     try:
-        if _may_be_told(registry, delivery):
-            (_send_webhook if delivery.webhook_id else _send_mail)(registry, delivery)
+        if not _may_be_told(registry, delivery):
+            return _nothing
+        return (_webhook if delivery.webhook_id else _mail)(registry, delivery)
     except SendingError as error:
-        _failed(registry, delivery, error, clock)
+        return partial(_raise, error)
     except Exception as error:  # noqa: BLE001  # a fault of ours must not stop the others
-        log(
-            "error",
-            "a message could not be sent",
-            event_id=delivery.event.id,
-            reason=f"{type(error).__name__}: {error}",
-        )
-        _failed(registry, delivery, SendingError("the registry failed at it; its operator's log says why"), clock)
-    else:
-        with registry.database.writing() as db:
-            outbox.done(db, delivery.id)
-            if delivery.webhook_id:
-                outbox.note_success(db, delivery.webhook_id, now=stamp(clock()))
+        return partial(_raise, _fault(error))
+
+
+def note(registry: Registry, delivery: Delivery, error: SendingError | None, *, clock: Callable[[], datetime]) -> None:
+    """Write down what came of a delivery."""
+    if error is not None:
+        _failed(registry, delivery, error, clock)
+        return
+    with registry.database.writing() as db:
+        outbox.done(db, delivery.id)
+        if delivery.webhook_id:
+            outbox.note_success(db, delivery.webhook_id, now=stamp(clock()))
+
+
+def _try(sending: Sending) -> SendingError | None:
+    try:
+        sending()
+    except SendingError as error:
+        return error
+    except Exception as error:  # noqa: BLE001  # as above
+        return _fault(error)
+    return None
+
+
+def _fault(error: Exception) -> SendingError:
+    log("error", "a message could not be sent", reason=f"{type(error).__name__}: {error}")
+    return SendingError("the registry failed at it; its operator's log says why")
+
+
+def _raise(error: SendingError) -> None:
+    raise error
+
+
+def _nothing() -> None:
+    pass
 
 
 def delay(attempts: int) -> float | None:
@@ -100,7 +128,7 @@ def _may_be_told(registry: Registry, delivery: Delivery) -> bool:
     return account is not None and notifications.may_know(db, delivery.event, account, by_mail=by_mail)
 
 
-def _send_webhook(registry: Registry, delivery: Delivery) -> None:
+def _webhook(registry: Registry, delivery: Delivery) -> Sending:
     db = registry.database.connection()
     row = outbox.find_webhook(db, str(delivery.webhook_id))
     if row is None or not notifications.webhooks_are_on(db):
@@ -114,23 +142,23 @@ def _send_webhook(registry: Registry, delivery: Delivery) -> None:
         "webhook-id": delivery.event.id, "webhook-timestamp": str(int(moment.timestamp())),
         "webhook-signature": Webhook(key).sign(delivery.event.id, moment, body),
     }  # fmt: skip
-    webhook_sender.post(row["url"], body.encode(), headers, allowed=webhooks.allowed_hosts(registry))
+    return partial(webhook_sender.post, row["url"], body.encode(), headers, allowed=webhooks.allowed_hosts(registry))
 
 
-def _send_mail(registry: Registry, delivery: Delivery) -> None:
+def _mail(registry: Registry, delivery: Delivery) -> Sending:
     db = registry.database.connection()
     server, row = mailing.server_of(db), sessions.find_user(db, delivery.user_id)
     if server is None:
         raise SendingError("mail is off at this registry")
     if row is None or not row["mail"] or delivery.event.kind not in row["mail_kinds"].split():
-        return  # not wanted any more
+        return _nothing  # not wanted any more
     name, url = registry.setting("name"), registry.setting("url")
     subject = notifications.subject_of(delivery.event)
     message = mailing.compose(
         server, row["mail"], name=name, subject=f"{name}: {subject}", lines=lines(delivery.event, url=url),
         message_id=delivery.event.id,
     )  # fmt: skip
-    mailing.send(server, message)
+    return partial(mailing.send, server, message)
 
 
 def lines(event: Event, *, url: str) -> list[str]:

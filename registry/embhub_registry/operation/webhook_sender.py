@@ -42,7 +42,7 @@ def resolve(host: str, port: int) -> list[str]:
 
 
 def is_public(address: str) -> bool:
-    """Whether an address is of the public internet: not private, loopback, link-local, multicast, or one in disguise."""
+    """Whether an address is of the public internet: not private, loopback, link-local or multicast, nor in disguise."""
     try:
         found = ipaddress.ip_address(address)
     except ValueError:

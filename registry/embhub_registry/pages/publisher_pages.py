@@ -1,4 +1,4 @@
-"""`/account/publishers`: which jobs in CI may publish in the person's namespaces without an access token of a person."""
+"""`/account/publishers`: which jobs in CI may publish in the person's namespaces by their own tokens."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ async def publishers(request: Request) -> Response:
     found = rows.list_all(db) if account.admin else [one for name in mine for one in rows.list_all(db, name)]
     return form_pages.answer(
         request, "publishers.html", account=account, in_force=[one for one in found if one.ended is None],
-        ended=[one for one in found if one.ended is not None][:SHOWN_ENDED], namespaces=mine, audience=base_url(request),
+        ended=[one for one in found if one.ended is not None][:SHOWN_ENDED], namespaces=mine,
+        audience=base_url(request),
     )  # fmt: skip
 
 

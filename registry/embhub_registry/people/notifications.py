@@ -26,7 +26,7 @@ _MAIL = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9](?:[A-Za-z
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of event: for settings, for a mail's subject, and which action somebody has to be allowed to know of it."""
+    """A kind of event: in settings, as a mail's subject, and which action somebody has to be allowed."""
 
     meaning: str
     subject: str

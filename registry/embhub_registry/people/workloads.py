@@ -49,11 +49,14 @@ IDS = {
 
 
 class ExchangeError(Exception):
-    """Why there is no token: `code` in the words of RFC 6749 and 8693, `reason` for the audit log alone."""
+    """Why there is no token: `code` in the words of RFC 6749 and 8693, `reason` and `detail` for the audit log alone.
 
-    def __init__(self, code: str, reason: str) -> None:
-        super().__init__(reason)
-        self.code, self.reason = code, reason
+    There are few reasons; a detail can hold what the token says.
+    """
+
+    def __init__(self, code: str, reason: str, *, detail: str = "") -> None:
+        super().__init__(f"{reason}: {detail}" if detail else reason)
+        self.code, self.reason, self.detail = code, reason, detail
 
 
 @dataclass(frozen=True)
@@ -218,7 +221,7 @@ def _verified(token: str, issuer: str, present: int) -> dict[str, Any]:
             exp={"essential": True}, iat={"essential": True},
         ).validate(decoded.claims)  # fmt: skip
     except (JoseError, ValueError, KeyError, TypeError) as error:
-        raise ExchangeError("invalid_grant", f"the token is refused: {str(error)[:200]}") from error
+        raise ExchangeError("invalid_grant", "the token is refused", detail=str(error)[:200]) from error
     claims = dict(decoded.claims)
     times = [claims["exp"], claims["iat"], claims.get("nbf", claims["iat"])]
     if any(isinstance(moment, bool) or not isinstance(moment, int) for moment in times):

@@ -120,6 +120,8 @@ def ask(
     """
     if account is None:
         raise token_needed("asking for access")
+    if account.only is not None:
+        raise forbidden(f"this token is good for {account.only} alone", "ask with a token of a person", rule="scope")
     with registry.database.writing() as db:
         repository = _gated_repository(db, account, namespace, name)
         due = terms.find_due(db, repository.id, account.user_id)

@@ -16,7 +16,8 @@ REASON = "the account has left"
 # What stays, and why: said by the command and the page, so that nobody promises more.
 KEPT = (
     "commits keep the name of their author: their ids are computed from it, and sites have copies",
-    "the audit log keeps what it says, until its months are deleted (setting retention.audit_days); from now on it has the pseudonym",
+    "the audit log keeps what it says until its months are deleted (setting retention.audit_days); what comes has the"
+    " pseudonym",
     "accepted terms stay, as evidence, under the pseudonym",
     "issuer and subject at a login provider stay, so that the person is not let in again unnoticed",
     "backups that exist keep everything, until they are deleted",
@@ -38,7 +39,8 @@ def preview(registry: Registry, user: str) -> dict[str, Any]:
     return {
         "user": user, "left": found["left_at"], "roles": accounts.roles_of(db, found["id"]),
         "holds": rows.holdings(db, found["id"], name=user, now=stamp()),
-        "last_publisher_of": alone, "repositories": [name for space in alone for name in rows.repositories_of(db, space)],
+        "last_publisher_of": alone,
+        "repositories": [name for space in alone for name in rows.repositories_of(db, space)],
         "trusted_publishers": [_shown(row) for row in rows.publishers_made_by(db, user)], "kept": list(KEPT),
     }  # fmt: skip
 

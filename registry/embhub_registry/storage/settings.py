@@ -180,7 +180,7 @@ SETTINGS: Mapping[str, Setting] = {
     "oidc.secret_file": Setting("", _line, "file that holds the client secret, outside the registry's folder"),
     "oidc.groups_claim": Setting("groups", _line, "claim of the ID token that lists a person's groups"),
     "oidc.groups": Setting("", _groups, "roles of groups: GROUP=NAMESPACE:ROLE, separated by commas"),
-    "webhooks": Setting("no", _switch, "whether people may have webhooks told of events"),
+    "webhooks": Setting("no", _switch, "whether people may have webhooks"),
     "webhooks.hosts": Setting("", _hosts, "hosts of webhooks that may be inside the network, or take plain http"),
     "mail.server": Setting("", _server, "HOST:PORT of the mail server (SMTP); empty for no mail"),
     "mail.tls": Setting("starttls", _one_of("starttls", "tls", "none"), "how the mail server is spoken to"),

@@ -48,7 +48,8 @@ async def token(request: Request) -> Response:
         made = await _exchange(request, asked.get("subject_token", ""), repository)
     except ExchangeError as error:
         refusals: BatchedEvents = request.app.state.workload_refusals
-        refusals.note(repository=repository, code=error.code, reason=error.reason)
+        told = {"repository": repository, "detail": error.detail or None}
+        refusals.note(details=told, code=error.code, reason=error.reason)
         code = "invalid_grant" if error.code == "invalid_target" else error.code
         body = {"error": code, "error_description": WORDS[error.code]}
         return JSONResponse(body, status_code=400, headers={**UNSTORED, "X-Error-Message": f"{code}: {WORDS[code]}"})

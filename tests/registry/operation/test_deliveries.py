@@ -19,7 +19,6 @@ from embhub_registry.database.clock import now
 from embhub_registry.http_errors import RequestDeniedError
 from embhub_registry.operation import deliveries, webhook_sender
 from embhub_registry.people import notifications, webhooks
-from embhub_registry.storage import configuration
 from embhub_registry.storage.folder import Registry
 from tests.support import pushes, releases
 from tests.support.people import Person
@@ -79,6 +78,10 @@ def add(
     return webhooks.add(registry, account(registry, user), namespace=namespace, url=hook.url, kinds=kinds or ALL)
 
 
+def webhook(registry: Registry, identity: str) -> Any:
+    return outbox.find_webhook(registry.database.connection(), identity)
+
+
 def emit(registry: Registry, kind: str = "release.published", **fields: Any) -> None:
     told = {"namespace": "radboud", "repository": "radboud/x", "version": "1.0.0", **fields}
     with registry.database.writing() as db:
@@ -103,6 +106,15 @@ def test_a_message_is_signed_as_standard_webhooks_has_it(registry: Registry, hoo
     assert registry.database.connection().execute("SELECT count(*) FROM event").fetchone()[0] == 0
 
 
+def test_sending_opens_no_connection_to_the_database(registry: Registry, hook: Receiver) -> None:
+    add(registry, hook)
+    for number in range(20):
+        emit(registry, version=str(number))
+    before = len(registry.database._all)  # type: ignore[attr-defined]
+    assert deliveries.run(registry) == 20
+    assert len(registry.database._all) == before  # type: ignore[attr-defined]
+
+
 def test_what_is_rolled_back_is_not_told(registry: Registry, hook: Receiver) -> None:
     add(registry, hook)
     with pytest.raises(RuntimeError, match="undone"), registry.database.writing() as db:
@@ -117,7 +129,7 @@ def test_a_process_that_dies_between_sending_and_noting_sends_again_under_the_sa
     add(registry, hook)
     emit(registry)
     [claimed] = deliveries.claim(registry)
-    deliveries._send_webhook(registry, claimed)  # and now the process is killed
+    deliveries.prepare(registry, claimed)()  # and now the process is killed
     assert deliveries.run(registry) == 0, "it is leased"
     assert deliveries.run(registry, clock=lambda: now() + deliveries.LEASE + timedelta(seconds=1)) == 1
     first, second = (headers["webhook-id"] for headers, _ in hook.got)
@@ -182,14 +194,14 @@ def test_failures_are_tried_again_later_and_later(registry: Registry, hook: Rece
     emit(registry)
     moment, times = now(), 0
     for wait in deliveries.DELAYS:
-        assert deliveries.run(registry, clock=lambda: moment) == 1
+        assert deliveries.run(registry, clock=lambda moment=moment: moment) == 1
         times += 1
         assert len(hook.got) == times
-        assert deliveries.run(registry, clock=lambda: moment + timedelta(seconds=wait * 0.79)) == 0, "not yet"
+        assert deliveries.run(registry, clock=lambda soon=moment + timedelta(seconds=wait * 0.79): soon) == 0
         moment += timedelta(seconds=wait * 1.21)
-        if outbox.find_webhook(registry.database.connection(), made["id"])["disabled"]:
+        if webhook(registry, made["id"])["disabled"]:
             break
-    row = outbox.find_webhook(registry.database.connection(), made["id"])
+    row = webhook(registry, made["id"])
     assert row["disabled"] and row["problem"] == "it answered with status 500" and times >= 8
     assert deliveries.run(registry, clock=lambda: moment) == 0
     hook.status = 200
@@ -213,7 +225,7 @@ def test_410_disables_at_once(registry: Registry, hook: Receiver) -> None:
     hook.status = 410
     emit(registry)
     deliveries.run(registry)
-    row = outbox.find_webhook(registry.database.connection(), made["id"])
+    row = webhook(registry, made["id"])
     assert row["disabled"] and outbox.count_waiting(registry.database.connection()) == 0
     assert "webhook-disabled" in (registry.folder / "audit.jsonl").read_text()
 
@@ -279,7 +291,7 @@ def test_publishing_and_yanking_over_a_server_that_is_killed(tmp_path: Path, hoo
         person = Person(running)
         person.use_link("alice")
         person.open("/account/notifications")
-        boxes = dict.fromkeys(ALL, "yes")
+        boxes: dict[str, Any] = dict.fromkeys(ALL, "yes")
         person.press("/account/notifications/webhooks", url=hook.url, namespace="radboud", **boxes)
         secret = person.text().partition("whsec_")[2].split()[0]
         hook.status = 503

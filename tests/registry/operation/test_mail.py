@@ -48,7 +48,7 @@ class Box:
         return self.answer or "250 OK"
 
     async def handle_DATA(self, server: Any, _session: Any, envelope: Any) -> str:
-        self.got.append(message_from_bytes(envelope.content, policy=policy.default))  # type: ignore[arg-type]
+        self.got.append(message_from_bytes(envelope.content, policy=policy.default))
         self.secured.append(server.transport.get_extra_info("sslcontext") is not None)
         return "250 OK"
 
@@ -135,7 +135,8 @@ def test_the_page_saves_a_choice(running: RunningRegistry) -> None:
         alice.use_link("alice")
         page = alice.open("/account/notifications")
         assert "alice@example.org" in page and page.count(" checked") == 2
-        alice.press("/account/notifications/mail", **{"key.changed": "yes"})
+        chosen: dict[str, Any] = {"key.changed": "yes"}
+        alice.press("/account/notifications/mail", **chosen)
         assert 'name="key.changed" value="yes" checked' in alice.page and alice.page.count(" checked") == 1
         assert "Webhooks are off" in alice.page
     finally:
@@ -172,9 +173,9 @@ def test_nothing_that_is_told_becomes_a_header(name: str, told: str) -> None:
 
 
 def test_a_name_with_a_line_break_is_not_sent() -> None:
-    with pytest.raises(ValueError, match="."):
+    with pytest.raises(ValueError, match=r"[a-z]"):
         mailing.compose(SERVER, "a@example.org", name="x\r\nBcc: y", subject="s", lines=[], message_id="evt_1")
-    with pytest.raises(ValueError, match="."):
+    with pytest.raises(ValueError, match=r"[a-z]"):
         mailing.compose(SERVER, "a@example.org", name="x", subject="s\r\nBcc: y@z", lines=[], message_id="evt_1")
 
 

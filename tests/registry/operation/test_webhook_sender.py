@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import socket
 import time
 from collections.abc import Iterator
 
@@ -28,9 +29,11 @@ def hook() -> Iterator[Receiver]:
 @pytest.mark.parametrize(
     "address",
     [
-        "127.0.0.1", "127.8.9.10", "0.0.0.0", "10.1.2.3", "172.16.0.1", "172.31.255.255", "192.168.1.1", "169.254.169.254",
+        "127.0.0.1", "127.8.9.10", "0.0.0.0", "10.1.2.3", "172.16.0.1", "172.31.255.255", "192.168.1.1",
+        "169.254.169.254",
         "100.64.0.1", "192.0.0.8", "198.18.0.1", "224.0.0.1", "240.0.0.1", "255.255.255.255", "::", "::1", "fe80::1",
-        "fc00::1", "fd12:3456::1", "ff02::1", "::ffff:127.0.0.1", "::ffff:10.0.0.1", "64:ff9b::7f00:1", "64:ff9b::a00:1",
+        "fc00::1", "fd12:3456::1", "ff02::1", "::ffff:127.0.0.1", "::ffff:10.0.0.1", "64:ff9b::7f00:1",
+        "64:ff9b::a00:1",
         "2002:7f00:1::", "2002:a00:1::", "2001:0:4136:e378:8000:63bf:3fff:fdd2", "fec0::1", "2001:db8::1", "x", "",
     ],
 )  # fmt: skip
@@ -99,7 +102,7 @@ def test_the_address_that_was_checked_is_the_one_that_is_used(hook: Receiver, mo
         raise ConnectionRefusedError
 
     monkeypatch.setattr(webhook_sender, "is_public", lambda _: True)
-    monkeypatch.setattr(webhook_sender.socket, "create_connection", connect)
+    monkeypatch.setattr(socket, "create_connection", connect)
     with pytest.raises(SendingError, match="refused the connection"):
         post("https://hook.example/", b"{}", {}, resolver=rebinding)
     assert tried == ["192.0.2.7"] and asked == ["hook.example"]

@@ -1,4 +1,4 @@
-"""Workload identity: a job's OIDC token, from a provider over real HTTP, for a token of one repository and 15 minutes."""
+"""Workload identity: a job's OIDC token, from a real provider, for a token of one repository for 15 minutes."""
 
 from __future__ import annotations
 
@@ -127,6 +127,7 @@ def test_the_token_is_good_for_one_repository_and_for_publishing_alone(
         ("POST", f"/api/models/{NAME}/user-access-request/grant", {"user": "lea"}),
         ("POST", f"/embhub/v1/audits/{'0' * 64}", {}),
         ("POST", "/embhub/v1/log/cosignature", {}),
+        ("POST", f"/{OTHER}/ask-access", {}),
     ):
         assert registry.request(method, path, token=token, json_body=body).status in (400, 403, 404, 405), path
     assert registry.get("/metrics", token=token, headers={"X-Forwarded-For": "192.0.2.1"}).status in (401, 403)
@@ -167,7 +168,8 @@ NOW = int(time.time())
     "said",
     [
         {"aud": "https://elsewhere.example"}, {"aud": None}, {"aud": []}, {"aud": {}},
-        {"repository_id": "654321"}, {"repository_id": None}, {"repository_id": 123456.5}, {"repository_id": ["123456"]},
+        {"repository_id": "654321"}, {"repository_id": None}, {"repository_id": 123456.5},
+        {"repository_id": ["123456"]},
         {"ref": "refs/heads/main2"}, {"ref": "refs/heads/*"}, {"ref": None},
         {"exp": NOW - 60, "iat": NOW - 400}, {"exp": None}, {"exp": "never"}, {"exp": 1e300}, {"exp": True},
         {"exp": NOW + 10 * 86_400}, {"nbf": NOW + 600}, {"iat": NOW + 600}, {"iat": None}, {"nbf": "now"},
@@ -321,7 +323,7 @@ def test_the_page_adds_and_ends_one(registry: RunningRegistry, provider: Provide
     alice.use_link("alice")
     page = alice.open("/account/publishers")
     assert "Add a trusted publisher" in page
-    fields = {"repository": "radboud/by-page", "issuer": provider.url, "audience": registry.url,
+    fields: dict[str, Any] = {"repository": "radboud/by-page", "issuer": provider.url, "audience": registry.url,
               "claims": "repository_id=123456\r\nref=refs/heads/main\r\n"}  # fmt: skip
     alice.press("/account/publishers/add", **fields)
     assert "radboud/by-page" in alice.text() and "ref refs/heads/main" in alice.text()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -44,7 +43,7 @@ def test_everything_by_which_somebody_gets_in_ends_at_once(registry: RunningRegi
     anna.use_link("anna")
     anna.set_up_app()
     anna.open("/account/notifications")
-    fields = {"url": "https://ci.example.org/x", "namespace": "umcu", "release.published": "yes"}
+    fields: dict[str, Any] = {"url": "https://ci.example.org/x", "namespace": "umcu", "release.published": "yes"}
     anna.press("/account/notifications/webhooks", **fields)
     anna.open("/account/publishers")
     fields = {"repository": "umcu/x", "issuer": "https://ci.example.org", "audience": "x", "claims": "sub=1"}
@@ -81,7 +80,7 @@ def test_everything_by_which_somebody_gets_in_ends_at_once(registry: RunningRegi
         "membership",
         "device_request",
     ):
-        assert rows(registry, f"SELECT 1 FROM {table} WHERE user_id = ?", identity) == [], table  # noqa: S608
+        assert rows(registry, f"SELECT 1 FROM {table} WHERE user_id = ?", identity) == [], table
     for words in (("user", "enable", "anna"), ("user", "join", "anna", "--namespace", "umcu", "--role", "reader")):
         assert "has left" in registry.run(*words, check=False).stderr
     [line] = lines(registry, "user-left")
@@ -166,7 +165,7 @@ def test_a_name_is_erased_where_it_may_be(registry: RunningRegistry) -> None:
     with registry.opened() as opened:
         db = opened.database.connection()
         for (table,) in [tuple(row) for row in db.execute(catalogue[db.dialect.name])]:
-            named += [table for row in db.execute(f"SELECT * FROM {table}") if "fenna" in tuple(row)]  # noqa: S608
+            named += [table for row in db.execute(f"SELECT * FROM {table}") if "fenna" in tuple(row)]
     assert set(named) == {"revision"}, "what is said to stay, and nothing else"
     [line] = [line for line in lines(registry, "user-left") if line["user"] == done["name"]]
     assert "fenna" not in json.dumps(line) and registry.ask("audit", "verify")["whole"]
@@ -189,7 +188,12 @@ def test_leaving_a_namespace_ends_the_workloads_that_one_registered_there(regist
     ivo.use_link("ivo")
     for name in ("home/x", "away/x"):
         ivo.open("/account/publishers")
-        fields = {"repository": name, "issuer": "https://ci.example.org", "audience": "x", "claims": "sub=1"}
+        fields: dict[str, Any] = {
+            "repository": name,
+            "issuer": "https://ci.example.org",
+            "audience": "x",
+            "claims": "sub=1",
+        }
         ivo.press("/account/publishers/add", **fields)
     done = registry.ask("user", "leave", "ivo", "--namespace", "away")
     assert len(done["publishers_ended"]) == 1 and "away/x" in done["publishers_ended"][0]

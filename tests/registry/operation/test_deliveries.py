@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Iterator
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +77,10 @@ def add(
     namespace: str = "radboud",
 ) -> dict[str, Any]:
     return webhooks.add(registry, account(registry, user), namespace=namespace, url=hook.url, kinds=kinds or ALL)
+
+
+def _same(moment: datetime) -> datetime:
+    return moment
 
 
 def webhook(registry: Registry, identity: str) -> Any:
@@ -194,10 +199,10 @@ def test_failures_are_tried_again_later_and_later(registry: Registry, hook: Rece
     emit(registry)
     moment, times = now(), 0
     for wait in deliveries.DELAYS:
-        assert deliveries.run(registry, clock=lambda moment=moment: moment) == 1
+        assert deliveries.run(registry, clock=partial(_same, moment)) == 1
         times += 1
         assert len(hook.got) == times
-        assert deliveries.run(registry, clock=lambda soon=moment + timedelta(seconds=wait * 0.79): soon) == 0
+        assert deliveries.run(registry, clock=partial(_same, moment + timedelta(seconds=wait * 0.79))) == 0
         moment += timedelta(seconds=wait * 1.21)
         if webhook(registry, made["id"])["disabled"]:
             break

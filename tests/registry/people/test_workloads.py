@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from embhub.__main__ import main as embhub
 from embhub.client import workload_login
 from embhub.errors import RegistryError
 from embhub.release.files import EMBEDDING
@@ -23,6 +24,8 @@ from tests.support import pushes, releases
 from tests.support.databases import looking_into
 from tests.support.people import Person
 from tests.support.servers import Answer, RunningRegistry, environment, running_registry
+from tests.support.sites import Site
+from tests.support.sites import new_key as new_signing_key
 from tests.support.workloads import BEARER, Provider, ci_provider, new_key
 
 NAME, OTHER = "radboud/prostate-cspca", "radboud/other"
@@ -376,3 +379,19 @@ def test_check_claims_compares_to_the_letter() -> None:
     assert workloads.check_claims({"a": "x"}, {"a": "x "}) == "a" and workloads.check_claims({"a": "x"}, {}) == "a"
     assert workloads.check_claims({"a": "None"}, {"a": None}) == "a"
     assert workloads.check_claims({"a": '["x"]'}, {"a": ["x"]}) == "a"
+
+
+def test_embhub_push_publishes_as_a_job(
+    registry: RunningRegistry, provider: Provider, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add(registry, provider, "radboud/from-ci")
+    site = Site(tmp_path / "ci", registry.url).enter(monkeypatch)
+    site.trust(registry)
+    new_signing_key(registry, namespace="radboud")
+    file = site.make("from-ci")
+    monkeypatch.setenv("EMBHUB_ID_TOKEN", provider.token(registry.url))
+    assert embhub(["login", "--registry", registry.url, "--workload", "radboud/from-ci"]) == 0
+    assert embhub(["push", str(file)]) == 0
+    assert registry.get(f"/radboud/from-ci/resolve/main/{EMBEDDING}").body == file.read_bytes()
+    elsewhere = site.make("elsewhere", seed=1)
+    assert embhub(["push", str(elsewhere)]) != 0, "another repository of the namespace"

@@ -25,6 +25,7 @@ from embhub_registry.pages import (
     feed,
     form_pages,
     login_pages,
+    organisation_routes,
     review_pages,
     web,
     withdraw_pages,
@@ -54,6 +55,7 @@ from embhub_registry.wire import (
     review_api,
     security_txt,
     terms_api,
+    token_exchange,
 )
 from embhub_registry.wire.closed_reading import ClosedReadingMiddleware
 from embhub_registry.wire.commit_limiter import CommitLimiter
@@ -124,6 +126,7 @@ ROUTES = [
     # people in browsers, and the programs that they let in
     Route(device_api.CODE, device_api.code, methods=["POST"]),
     Route(device_api.TOKEN, device_api.token, methods=["POST"]),
+    Route(token_exchange.PATH, token_exchange.token, methods=["POST"]),
     Route("/login", login_pages.login),
     Route("/login/code", login_pages.by_code, methods=["POST"]),
     Route("/login/passkey", login_pages.by_passkey, methods=["POST"]),
@@ -149,6 +152,7 @@ ROUTES = [
     Route("/account/access/ask", access_pages.ask, methods=["GET", "POST"]),
     Route("/account/access/answer", access_pages.answer, methods=["POST"]),
     *review_pages.ROUTES,
+    *organisation_routes.ROUTES,
     Route(withdraw_pages.HERE, withdraw_pages.withdraw, methods=["GET", "POST"]),
     # the pages people look at
     Route("/", web.index),
@@ -200,6 +204,7 @@ def build(registry: Registry) -> Starlette:
     app.state.login_pacing = LoginPacing()
     app.state.refusals = BatchedEvents("refused")
     app.state.reads = BatchedEvents("file-read")
+    app.state.workload_refusals = BatchedEvents("workload-refused")
     app.state.verification_cache = VerificationCache()
     app.state.judging = asyncio.Semaphore(2)
     app.state.parsing = asyncio.Semaphore(1)

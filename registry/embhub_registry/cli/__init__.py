@@ -18,6 +18,7 @@ COMMANDS = {
     "show": "showing",
     "user": "users",
     "token": "tokens",
+    "publisher": "publishers",
     "key": "keys",
     "keyring": "keyring",
     "yank": "yanking",

@@ -135,6 +135,19 @@ def _issuer(text: str) -> str:
     return _line(text)
 
 
+def _server(text: str) -> str:
+    host, colon, port = text.rpartition(":")
+    if text and (not colon or not re.fullmatch(r"[A-Za-z0-9._-]{1,253}", host) or not re.fullmatch(r"\d{1,5}", port)):
+        raise ValueError("HOST:PORT is needed")
+    return text
+
+
+def _mail(text: str) -> str:
+    if text and not re.fullmatch(r"[A-Za-z0-9._+-]{1,64}@[A-Za-z0-9.-]{1,253}", text):
+        raise ValueError("a mail address is needed")
+    return text
+
+
 def _groups(text: str) -> tuple[str, ...]:
     found = tuple(word.strip() for word in text.split(",") if word.strip())
     if any(not re.fullmatch(r"[^=\s][^=]*=[a-z0-9._-]+:(reader|publisher|auditor|approver)", rule) for rule in found):
@@ -167,6 +180,13 @@ SETTINGS: Mapping[str, Setting] = {
     "oidc.secret_file": Setting("", _line, "file that holds the client secret, outside the registry's folder"),
     "oidc.groups_claim": Setting("groups", _line, "claim of the ID token that lists a person's groups"),
     "oidc.groups": Setting("", _groups, "roles of groups: GROUP=NAMESPACE:ROLE, separated by commas"),
+    "webhooks": Setting("no", _switch, "whether people may have webhooks"),
+    "webhooks.hosts": Setting("", _hosts, "hosts of webhooks that may be inside the network, or take plain http"),
+    "mail.server": Setting("", _server, "HOST:PORT of the mail server (SMTP); empty for no mail"),
+    "mail.tls": Setting("starttls", _one_of("starttls", "tls", "none"), "how the mail server is spoken to"),
+    "mail.from": Setting("", _mail, "address that mail comes from"),
+    "mail.user": Setting("", _line, "account at the mail server; empty for none"),
+    "mail.password_file": Setting("", _line, "file that holds its password, outside the registry's folder"),
     "hosts.allowed": Setting("", _hosts, "names that the registry goes by beside that of its address"),
     "metrics.public": Setting("no", _switch, "whether anybody may read /metrics"),
     "security.contact": Setting("", _contacts, "where to report a vulnerability, for /.well-known/security.txt"),

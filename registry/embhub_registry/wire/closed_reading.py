@@ -26,7 +26,7 @@ ALWAYS_OPEN = frozenset(
         # logging in; these pages name neither the registry nor anything in it
         "/login", "/login/code", "/login/passkey", "/login/passkey/answer", "/login/provider",
         "/login/provider/callback", "/login/device",
-        "/embhub/v1/device/code", "/embhub/v1/device/token",
+        "/embhub/v1/device/code", "/embhub/v1/device/token", "/oauth/token",
         "/static/style.css", "/static/copy.js", "/static/passkey.js", "/static/mark.svg",
     ]
 )  # fmt: skip

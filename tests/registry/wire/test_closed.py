@@ -28,13 +28,14 @@ OPEN = {  # written out: whoever opens another address changes this test
 LOGIN = {  # these pages name neither the registry nor anything in it
     "/login", "/login/code", "/login/passkey", "/login/passkey/answer", "/login/provider", "/login/provider/callback",
     "/login/link/none", "/login/device", "/embhub/v1/device/code", "/embhub/v1/device/token",
+    "/oauth/token",
 }  # fmt: skip
 FAR = {"X-Forwarded-For": "192.0.2.50"}  # a caller on another machine
 PRIVATE, ABSENT = "radboud/kept-private", "radboud/never-existed"
 METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS")
 VALUES = {
     "revision": "main", "path": "README.md", "status": "pending", "digest": "0" * 64, "hash": "0" * 64, "rest": "x",
-    "file": "style.css", "secret": "none", "proposal": "0" * 40,
+    "file": "style.css", "secret": "none", "proposal": "0" * 40, "what": "test",
 }  # fmt: skip
 
 

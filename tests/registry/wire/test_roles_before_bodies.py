@@ -19,6 +19,7 @@ FREE = {  # whose body anybody, or any account, may send
     "/api/{rest:path}": "it reads no body",
     "/embhub/v1/device/code": "a program that asks for a login has no account yet",
     "/embhub/v1/device/token": "as before: its device code counts",
+    "/oauth/token": "a workload has no account yet: its provider's signature counts",
     "/log/cosignature": "a witness has no account: its signature counts",
 }
 DIGEST = "0" * 64
@@ -56,7 +57,7 @@ def begin(line: socket.socket, method: str, path: str, token: str) -> None:
 def addressed(path: str) -> str:
     for part, value in (
         ("{namespace}", "radboud"), ("{name}", "held"), ("{revision}", "main"), ("{digest}", DIGEST),
-        ("{secret}", "none"), ("{proposal}", "0" * 40),
+        ("{secret}", "none"), ("{proposal}", "0" * 40), ("{what}", "test"),
     ):  # fmt: skip
         path = path.replace(part, value)
     assert "{" not in path, path

@@ -169,6 +169,7 @@ SETTINGS: Mapping[str, Setting] = {
     "oidc.groups": Setting("", _groups, "roles of groups: GROUP=NAMESPACE:ROLE, separated by commas"),
     "hosts.allowed": Setting("", _hosts, "names that the registry goes by beside that of its address"),
     "metrics.public": Setting("no", _switch, "whether anybody may read /metrics"),
+    "certificate.file": Setting("", _line, "PEM file of the proxy's TLS certificate, whose end /metrics shows"),
     "security.contact": Setting("", _contacts, "where to report a vulnerability, for /.well-known/security.txt"),
     "security.policy": Setting("", _policies, "address of the disclosure policy that security.txt names"),
     "blobs.redirect": Setting("no", _switch, "whether the Hub's clients are sent to the object store for public files"),

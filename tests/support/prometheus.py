@@ -67,6 +67,13 @@ class Watching:
             meanwhile()
             time.sleep(0.1)
 
+    def wait_for_sample(self, expression: str, *, seconds: float = 30) -> None:
+        """Return once a query finds something."""
+        deadline = time.monotonic() + seconds
+        while not self.query(expression):
+            assert time.monotonic() < deadline, f"{expression} finds nothing"
+            time.sleep(0.1)
+
     def wait_for_end(self, alert: str, *, seconds: float = 30) -> None:
         """Return once an alert does not fire any more."""
         deadline = time.monotonic() + seconds

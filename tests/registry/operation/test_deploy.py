@@ -14,7 +14,7 @@ import pytest
 from embhub_registry.cli import root
 from tests.support.nginx import DEPLOY
 
-UNIT = (DEPLOY / "embhub-registry.service").read_text()
+UNIT = (DEPLOY / "systemd/embhub-registry.service").read_text()
 
 
 def unit() -> configparser.SectionProxy:
@@ -82,7 +82,9 @@ def test_the_container_is_not_root_and_says_how_it_is() -> None:
     for step in steps:
         if step[0] == "COPY" and not step[1].startswith("--from"):
             assert all((DEPLOY.parents[1] / source).exists() for source in step[1].split()[:-1])
-        assert step[0] != "FROM" or ("latest" not in step[1] and ":" in step[1])
+        assert step[0] != "FROM" or step[1].startswith("${BASE}")
+    (base,) = [line.partition("=")[2] for line in lines if line.startswith("ARG BASE")]
+    assert re.fullmatch(r"docker\.io/library/python:3\.\d+-slim-\w+", base)
 
 
 @pytest.mark.skipif(shutil.which("caddy") is None, reason="caddy is not installed")

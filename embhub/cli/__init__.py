@@ -29,6 +29,7 @@ COMMANDS = {
     "yank": "yanking",
     "erase": "erasing",
     "access": "access",
+    "join": "joining",
     "login": "login",
     "logout": "logout",
     "whoami": "whoami",
@@ -55,7 +56,7 @@ COMMANDS = {
 
 SECTIONS = {
     "Train and audit": ["inspect", "train", "adapt", "import", "export", "port", "audit", "copy-check", "budget"],
-    "Publish": ["card", "key", "sign", "push", "yank", "erase", "login", "logout", "whoami"],
+    "Publish": ["card", "key", "sign", "push", "yank", "erase", "join", "login", "logout", "whoami"],
     "Find and verify": ["trust", "search", "show", "access", "pull", "lock", "verify", "status", "log", "evidence"],
     "Generate": ["generate", "inpaint", "dataset", "detect", "evaluate", "reader-study", "base"],
     "This machine": ["config", "doctor", "completion"],

@@ -17,6 +17,7 @@ COMMANDS = {
     "serve": "serving",
     "show": "showing",
     "user": "users",
+    "invite": "invites",
     "token": "tokens",
     "key": "keys",
     "keyring": "keyring",
@@ -36,6 +37,7 @@ COMMANDS = {
     "mirror": "mirroring",
     "backup": "backup",
     "restore": "restore",
+    "recovered": "recovered",
     "move": "moving",
     "take-blobs-over": "taking_blobs_over",
 }

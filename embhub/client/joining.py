@@ -50,7 +50,8 @@ def parse(text: str) -> Invite:
     found = _INVITE.fullmatch("".join(text.split()))
     if found is None:
         raise UsageError(
-            "this is no invitation, or it is cut off", "copy it as a whole: CODE.ROOT@https://…, as the operator sent it"
+            "this is no invitation, or it is cut off",
+            "copy it as a whole: CODE.ROOT@https://…, as the operator sent it",
         )
     root = found[2].replace("-", "+").replace("_", "/")
     return Invite(found[1], f"SHA256:{root}", config.check_registry(found[3]))

@@ -30,7 +30,9 @@ def command() -> None:
 
 @command.command("make")
 @click.option("--namespace", required=True, help="Namespace of the organisation; made when the first joins.")
-@click.option("--role", type=click.Choice(("reader", "publisher", "auditor")), required=True, help="Role of the accounts.")
+@click.option(
+    "--role", type=click.Choice(("reader", "publisher", "auditor")), required=True, help="Role of the accounts."
+)
 @click.option("--count", type=click.IntRange(1, 500), default=1, show_default=True, help="Number of invitations.")
 @_lifetime
 @_token
@@ -71,7 +73,10 @@ def list_(registry: Registry, *, as_json: bool) -> None:
     from embhub_registry.people import invites
 
     result = invites.list_all(registry)
-    rows = [(r["id"], r["account"], f"{r['role']} in {r['namespace']}", r["state"], r["expires"]) for r in result["invites"]]  # fmt: skip
+    rows = [
+        (row["id"], row["account"], f"{row['role']} in {row['namespace']}", row["state"], row["expires"])
+        for row in result["invites"]
+    ]
     show(result, *table(rows), as_json=as_json)
 
 

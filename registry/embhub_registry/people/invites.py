@@ -126,7 +126,9 @@ def list_all(registry: Registry) -> dict[str, Any]:
     """Every invitation and its state in a word; never a code."""
     moment, rows = stamp(), []
     for row in invites.every(registry.database.connection()):
-        state = "used" if row["used"] else "revoked" if row["revoked"] else "over" if row["expires"] <= moment else "open"
+        state = (
+            "used" if row["used"] else "revoked" if row["revoked"] else "over" if row["expires"] <= moment else "open"
+        )
         rows.append({
             "id": row["id"], "account": row["user_name"], "namespace": row["namespace"], "role": row["role"],
             "expires": row["expires"], "state": state,

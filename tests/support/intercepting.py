@@ -116,7 +116,7 @@ def intercepting(hosts: Mapping[str, str], folder: Path) -> Iterator[Interceptin
             self.host = name
             with suppress(OSError):  # a client that does not trust the authority hangs up
                 self.connection = authority.context(name).wrap_socket(self.connection, server_side=True)
-                self.rfile, self.wfile = self.connection.makefile("rb"), self.connection.makefile("wb")  # type: ignore[assignment]
+                self.rfile, self.wfile = self.connection.makefile("rb"), self.connection.makefile("wb")
                 self.close_connection = False
 
         def forward(self) -> None:

@@ -52,7 +52,7 @@ def log(level: str, event: str, **fields: Any) -> None:
     """Write one line; fields without a value are left out."""
     if _OUTPUT.quiet and level == "info":
         return
-    said = {name: value for name, value in (fields | _WITHIN.get()).items() if value is not None}
+    said = {name: value for name, value in {**fields, **_WITHIN.get()}.items() if value is not None}
     line = _ENCODE({"time": stamp(), "level": level, "event": event, **said})
     write(redact(line) + "\n")
 

@@ -200,6 +200,7 @@ def test_no_file_holds_a_secret() -> None:
     assert ignored.returncode == 0, "the file with the secrets cannot be committed by mistake"
 
 
+@pytest.mark.slow
 def test_the_arguments_of_the_manifests_make_and_serve_a_registry(tmp_path: Path) -> None:
     """The program with the manifest's own words; only host, port and folder are others. Probes ask by address."""
     words = {name: spec["containers"][0]["args"] for name, spec in pods().items()}

@@ -179,12 +179,12 @@ def test_the_wheel_joins_and_pulls_in_half_an_hour(consortium: Consortium, hospi
     """
     publish(consortium, "radboud/wheel", seed=11)
     started, root = time.monotonic(), Path(__file__).parents[3]
-    words = [sys.executable, "-m", "uv", "build", "--quiet", "--wheel", "--out-dir", hospital / "dist", root]
+    words = [sys.executable, "-m", "uv", "build", "--quiet", "--wheel", "--out-dir", str(hospital / "dist"), str(root)]
     direct = {name: value for name, value in os.environ.items() if name not in CLIENT}
     subprocess.run(words, check=True, env=direct | ORIGINAL, capture_output=True)
     (wheel,) = (hospital / "dist").glob("embhub-*.whl")
     subprocess.run([sys.executable, "-m", "venv", hospital / "env"], check=True, capture_output=True)
-    pip = [hospital / "env/bin/pip", "install", "--quiet", "--no-index", "--no-deps", wheel]
+    pip = [str(hospital / "env/bin/pip"), "install", "--quiet", "--no-index", "--no-deps", str(wheel)]
     subprocess.run(pip, check=True, capture_output=True)
     (packages,) = (hospital / "env/lib").glob("python3*/site-packages")
     (packages / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")

@@ -121,7 +121,8 @@ lock: $(READY)
 	@without=$$(mktemp) && printf "%s; python_version < '3'\n" torch embhub embhub-bases embhub-registry > $$without && \
 	$(LOCK) --override $$without --extra diffusion --extra dicom --extra nifti --extra cluster --extra dev \
 		-o .ci/dev.lock && \
-	$(LOCK) --override $$without -o registry/deploy/requirements.lock && rm $$without
+	$(LOCK) --override $$without --extra postgresql --extra s3 --extra tracing \
+		-o registry/deploy/requirements.lock && rm $$without
 
 docs: $(VENV)/.docs
 	@NO_MKDOCS_2_WARNING=1 TRANSFORMERS_VERBOSITY=error $(BIN)/mkdocs build --strict --quiet

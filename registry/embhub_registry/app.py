@@ -39,7 +39,7 @@ from embhub_registry.storage.actors import ANONYMOUS, Actor, acting
 from embhub_registry.storage.batched_events import BatchedEvents
 from embhub_registry.storage.blobs import BlobStoreError, DamagedBlobError, MissingBlobError
 from embhub_registry.storage.folder import Registry
-from embhub_registry.storage.logs import log
+from embhub_registry.storage.logs import log, within
 from embhub_registry.storage.usage_counters import UsageCounters
 from embhub_registry.wire import (
     advisories_api,
@@ -49,6 +49,7 @@ from embhub_registry.wire import (
     hf_access,
     hf_api,
     hf_changes,
+    invites_api,
     log_api,
     lonely_names,
     request_ids,
@@ -87,6 +88,7 @@ ROUTES = [
     Route("/embhub/v1/trust", trust),
     Route(advisories_api.PATH, advisories_api.signed),
     Route(advisories_api.ATOM, advisories_api.atom),
+    Route(invites_api.PATH, invites_api.join, methods=["POST"]),
     Route("/embhub/v1/status/{namespace}/{name}", embhub_api.status),
     Route("/embhub/v1/terms/{namespace}/{name}", terms_api.handle, methods=["GET", "PUT"]),
     Route("/embhub/v1/audits/{digest}", embhub_api.audits, methods=["GET", "POST"]),
@@ -311,8 +313,10 @@ class RequestLogMiddleware:
             await self.app(scope, receive, send)
             return
         started, status = time.perf_counter(), 0
+        metrics: Metrics = scope["app"].state.metrics
+        metrics.begun()
         state = scope.setdefault("state", {})
-        request_id = request_ids.choose(scope["headers"])
+        request_id = state["request_id"] = request_ids.choose(scope["headers"])
 
         async def sending(message: Message) -> None:
             nonlocal status
@@ -326,7 +330,7 @@ class RequestLogMiddleware:
             await send(message)
 
         try:
-            with acting(Actor(ANONYMOUS, host_of(scope))):
+            with within(id=request_id), acting(Actor(ANONYMOUS, host_of(scope))):
                 await self.app(scope, receive, sending)
         except asyncio.CancelledError:  # this server ends, and the time that requests had is over
             if not status:
@@ -337,10 +341,10 @@ class RequestLogMiddleware:
             if status:  # the answer has begun: nothing can be told any more
                 raise
             answer = refused if isinstance(error, DatabaseUnavailableError) else failed  # before any route was found
-            await (await answer(Request(scope, receive), error))(scope, receive, sending)
+            with within(id=request_id):
+                await (await answer(Request(scope, receive), error))(scope, receive, sending)
         finally:
             seconds = time.perf_counter() - started
-            metrics: Metrics = scope["app"].state.metrics
             metrics.answered(scope, status=status, seconds=seconds, rule=state.get("rule"))
             log(
                 "info" if status < 500 else "error", "request", method=scope["method"], path=scope["path"][:200],

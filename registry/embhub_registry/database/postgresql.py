@@ -56,6 +56,11 @@ class PostgresqlConnection:
         """See `connection.Connection`."""
         return self._raw is not None and self._raw.info.transaction_status in _OPEN
 
+    @property
+    def is_open(self) -> bool:
+        """Whether it is connected to the server."""
+        return self._raw is not None and not self._raw.closed
+
     def execute(self, statement: str, parameters: Sequence[Any] | Mapping[str, Any] = (), /) -> psycopg.Cursor[Any]:
         """See `connection.Connection`."""
         if self._trace is not None:
@@ -218,10 +223,12 @@ class PostgresqlDatabase(Database):
         if time.monotonic() < self._rests:
             raise unavailable("it could not be reached a moment ago")
         try:
-            raw = psycopg.connect(
-                **self._asked, autocommit=True, cursor_factory=psycopg.RawCursor, row_factory=postgresql_values.rows
-            )
+            with self.calls.timed("connect"):
+                raw = psycopg.connect(
+                    **self._asked, autocommit=True, cursor_factory=psycopg.RawCursor, row_factory=postgresql_values.rows
+                )
         except psycopg.OperationalError as error:
+            self.calls.failed("connect")
             self._rests = time.monotonic() + _REST
             raise unavailable(str(error)) from error
         try:
@@ -250,8 +257,8 @@ class PostgresqlDatabase(Database):
             self._key = lock_key(self._schema, "writing")
 
     @contextmanager
-    def writing(self, *, patience: float | None = None) -> Iterator[PostgresqlConnection]:
-        """See `Database`: writers take turns by an advisory lock that ends with the transaction."""
+    def _transaction(self, patience: float | None) -> Iterator[PostgresqlConnection]:
+        """Writers take turns by an advisory lock that ends with the transaction."""
         if self._serving.is_taken:
             raise taken()
         connection = self.connection()
@@ -335,6 +342,11 @@ class PostgresqlDatabase(Database):
     def _opened(self) -> list[PostgresqlConnection]:
         with self._guard:
             return list(self._all)
+
+    def open_connections(self) -> int:
+        """See `Database`."""
+        with self._guard:
+            return sum(connection.is_open for connection in self._all)
 
     def close(self) -> None:
         """See `Database`."""

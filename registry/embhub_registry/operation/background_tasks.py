@@ -73,6 +73,7 @@ def write(app: Starlette, registry: Registry) -> None:
             try:
                 turn()
             except Exception as error:  # noqa: BLE001  # whatever it is, upkeep goes on
+                app.state.metrics.upkeep_failed()
                 _failed(error)
 
 

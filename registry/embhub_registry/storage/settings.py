@@ -128,6 +128,12 @@ def _line(text: str) -> str:
     return text
 
 
+def _absolute(text: str) -> str:
+    if text and not text.startswith("/"):
+        raise ValueError("the absolute path of a file is needed")
+    return _line(text)
+
+
 def _issuer(text: str) -> str:
     local = re.match(r"http://(localhost|127\.0\.0\.1)(:\d+)?(/|$)", text)
     if text and not local and not re.fullmatch(r"https://[^\s/?#]+[^\s?#]*", text):
@@ -189,6 +195,7 @@ SETTINGS: Mapping[str, Setting] = {
     "mail.password_file": Setting("", _line, "file that holds its password, outside the registry's folder"),
     "hosts.allowed": Setting("", _hosts, "names that the registry goes by beside that of its address"),
     "metrics.public": Setting("no", _switch, "whether anybody may read /metrics"),
+    "certificate.file": Setting("", _absolute, "PEM file of the proxy's TLS certificate, whose end /metrics shows"),
     "security.contact": Setting("", _contacts, "where to report a vulnerability, for /.well-known/security.txt"),
     "security.policy": Setting("", _policies, "address of the disclosure policy that security.txt names"),
     "blobs.redirect": Setting("no", _switch, "whether the Hub's clients are sent to the object store for public files"),

@@ -17,6 +17,7 @@ FREE = {  # whose body anybody, or any account, may send
     "/api/models/{namespace}/{name}/paths-info/{revision}": "it reads",
     "/{namespace}/{name}/ask-access": "every account may ask",
     "/api/{rest:path}": "it reads no body",
+    "/embhub/v1/join": "who is invited has no account yet: the code counts",
     "/embhub/v1/device/code": "a program that asks for a login has no account yet",
     "/embhub/v1/device/token": "as before: its device code counts",
     "/oauth/token": "a workload has no account yet: its provider's signature counts",

@@ -22,6 +22,7 @@ from embhub.phantoms import write_dataset
 from embhub.progress import Progress
 from embhub.site import config, runs
 from tests.support import pipelines
+from tests.support.quick import quick
 from tests.support.training import train
 
 CAPTION = "prostate mri, {}"
@@ -60,7 +61,7 @@ def test_the_file(images: Path, base: Path, tmp_path: Path) -> None:
     assert not list(out.parent.glob(".*"))
 
 
-@pytest.mark.parametrize("encoder", ["clip", "bert"])
+@pytest.mark.parametrize("encoder", quick(["clip"], thorough=["bert"]))
 def test_one_seed_gives_one_file(images: Path, tmp_path: Path, encoder: Any) -> None:
     base = pipelines.write(tmp_path / "base", encoder=encoder, prediction="v_prediction")
     one, two, other = (learn(images, base, seed=seed).embedding.data for seed in (5, 5, 6))

@@ -131,6 +131,7 @@ def test_training_is_inference(pipe: Any, base: Path, trained: TrainResult) -> N
     assert torch.equal(told[0]["encoder_attention_mask"][1:], learned["mask"].bool())
 
 
+@pytest.mark.thorough
 def test_the_file_and_its_way_to_another_site(trained: TrainResult, base: Path, tmp_path: Path) -> None:
     read = trained.embedding
     assert read.layout == "t5" and [(v.encoder, v.count, v.dim) for v in read.vectors] == [("text_encoder", 3, 32)]

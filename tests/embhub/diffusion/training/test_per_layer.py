@@ -245,6 +245,7 @@ def test_several_of_both_kinds_at_once(pipe: Any) -> None:
         load_into(pipe, kinds["<layers-one>"])
 
 
+@pytest.mark.thorough
 def test_the_file_and_its_way_to_another_site(trained: TrainResult, base: Path, tmp_path: Path) -> None:
     read = trained.embedding
     assert (read.layout, len(read.tensors)) == (embedding.PER_LAYER, 4)
@@ -272,6 +273,7 @@ def test_an_interrupted_training_goes_on_to_the_same_bytes(trained: TrainResult,
     assert learn(images, base, out=out, resume=True).embedding.data == trained.embedding.data
 
 
+@pytest.mark.thorough
 def test_previews_and_series_of_siblings(trained: TrainResult, images: Path, base: Path, tmp_path: Path) -> None:
     sibling = learn(images, base, steps=4, preview=2, preview_dir=tmp_path / "previews").embedding
     assert len(list((tmp_path / "previews").glob("*.png"))) == 2

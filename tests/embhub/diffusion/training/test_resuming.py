@@ -22,6 +22,7 @@ from embhub.phantoms import write_dataset
 from embhub.progress import Progress
 from embhub.site import runs
 from tests.support import pipelines
+from tests.support.quick import quick
 from tests.support.training import train
 
 STEPS = 8
@@ -73,6 +74,7 @@ def whole(images: Path, base: Path) -> Callable[..., TrainResult]:
 
 KILLED = """
 import os, signal
+from tests.support.quick import quick
 from tests.support.training import train
 def on_progress(progress):
     if progress.stage == "training" and progress.done == 7:
@@ -135,7 +137,8 @@ def test_interrupted_twice(images: Path, base: Path, out: Path, home: Path, whol
 
 
 @pytest.mark.parametrize(
-    "choices", [{"norm": "directional"}, {"micro_batch_size": 3}, {"holdout": 0.3}, {"snr_gamma": 5.0}]
+    "choices",
+    quick([{"holdout": 0.3}], thorough=[{"norm": "directional"}, {"micro_batch_size": 3}, {"snr_gamma": 5.0}]),
 )
 def test_whatever_the_settings(
     images: Path, base: Path, out: Path, choices: dict[str, Any], whole: Callable[..., TrainResult]

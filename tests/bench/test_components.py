@@ -68,6 +68,7 @@ def test_an_arm_that_was_left_is_gone_on_with_and_learns_what_it_says(
     assert weights[0] == weights[1]
 
 
+@pytest.mark.thorough
 def test_the_distance_grows_with_what_is_wrong_and_is_about_nothing_between_two_halves() -> None:
     generator = np.random.default_rng(0)
     films = generator.normal(110, 30, (160, 64, 64, 1)).clip(0, 255).astype(np.uint8).repeat(3, 3)

@@ -176,6 +176,7 @@ def test_extremes_are_bounded_in_size() -> None:
         assert epsilons.compute(Mechanism(*item), delta=DELTA).epsilon > 0.0
 
 
+@pytest.mark.thorough
 def test_the_median_claim_needs_less_noise_than_by_rdp_alone() -> None:
     """About 8 % in the middle. Where the Gaussian formula is exact no less noise can do."""
     less = []

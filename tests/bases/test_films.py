@@ -30,6 +30,7 @@ def test_only_normal_films_train_and_patients_stay_apart() -> None:
     assert len(taught.patients) > 10 * len(apart.patients) > 200
 
 
+@pytest.mark.thorough
 @needs_films
 def test_captions_tell_the_pose_and_never_pneumonia() -> None:
     pool = material.of_films(DATA).pool(0)

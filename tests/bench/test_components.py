@@ -25,6 +25,7 @@ ROW: dict[str, Any] = {
 }  # fmt: skip
 
 
+@pytest.mark.thorough
 @pytest.mark.skipif(not (DATA / "chest-xray/index.csv").exists(), reason="no EMBHUB_TEST_DATA: real X-rays needed")
 def test_films_taught_kept_back_and_compared_with_are_of_different_patients(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(components, "xray_judge_for", lambda *_: None)

@@ -52,6 +52,7 @@ def run(*words: str, code: int = 0) -> None:
     assert main(list(words)) == code, words
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", quick(["dicom"], thorough=["dicom with a claim", "nifti"]))
 def test_no_word_of_a_header_is_sent_printed_or_kept(

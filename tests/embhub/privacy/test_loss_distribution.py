@@ -103,7 +103,7 @@ def test_more_steps_less_noise_or_a_higher_rate_never_cost_less(item: Mechanism)
     assert epsilon <= epsilon_of([item], delta=DELTA / 2)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(st.lists(some, min_size=1, max_size=4))
 def test_together_costs_no_less_than_each_and_no_more_than_by_rdp(parts: list[Mechanism]) -> None:
     together = epsilons.compose(parts, delta=DELTA)

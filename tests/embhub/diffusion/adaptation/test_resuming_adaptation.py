@@ -96,6 +96,7 @@ def test_a_killed_one_goes_on_from_its_last_checkpoint(base: Path, images: Path,
     assert (out / UNET).read_bytes() == whole
 
 
+@pytest.mark.thorough
 def test_another_adaptation_is_not_gone_on_with(base: Path, images: Path, tmp_path: Path) -> None:
     out = tmp_path / "adapted"
     interrupt(base, images, out)

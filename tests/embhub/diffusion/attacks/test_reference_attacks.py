@@ -155,6 +155,7 @@ def test_dataset_inference_learns_at_which_timesteps_a_leak_shows() -> None:
     assert inference > 0.75 > lira
 
 
+@pytest.mark.thorough
 @given(st.integers(2, 5), st.integers(3, 10), st.integers(0, 10_000))
 def test_few_patients_and_few_shadows_are_scored_too(each: int, images: int, seed: int) -> None:
     evidence, _ = make(0.1, seed, images=images, each=each)

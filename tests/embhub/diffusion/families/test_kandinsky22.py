@@ -191,6 +191,7 @@ def test_both_at_once(world: World) -> None:
         load_into(combined, world.trained["prior"].embedding)
 
 
+@pytest.mark.thorough
 def test_what_is_refused(world: World, tmp_path: Path) -> None:
     word, image = (world.trained[name].embedding for name in VECTORS)
     prior, decoder, combined = (load_pipeline(world.bases[name]) for name in ("prior", "decoder", "combined"))

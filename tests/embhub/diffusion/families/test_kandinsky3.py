@@ -98,6 +98,7 @@ def test_latents_are_what_its_autoencoder_decodes(pipe: Any) -> None:
         assert torch.equal(latents, pipe.movq.encode(images).latents) and latents.shape == (2, 4, 8, 8)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("checkpointing", [False, True])
 def test_inversion_lowers_the_loss_and_leaves_the_base_alone(pipe: Any, checkpointing: bool) -> None:
     if checkpointing:
@@ -161,6 +162,7 @@ def test_other_bases_are_refused(trained: TrainResult, pipe: Any, tmp_path: Path
         load_into(pipe, trained.embedding)
 
 
+@pytest.mark.thorough
 def test_audits_and_attacks(trained: TrainResult, pipe: Any, site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EMBHUB_HOME", str(site))
     report = audit(trained.embedding, device="cpu")

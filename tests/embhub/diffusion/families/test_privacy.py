@@ -103,6 +103,7 @@ def test_an_audit_by_the_quick_suite(tmp_path: Path, base: Path) -> None:
     assert report.check() == [] and report.artifact.sha256 == made.embedding.digest
 
 
+@pytest.mark.thorough
 def test_every_attack_tells_images_apart(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each gives finite scores that differ between images, and is moved by the rows of every encoder."""
     monkeypatch.setattr(nearest, "DRAWN", 2)

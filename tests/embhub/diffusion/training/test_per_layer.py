@@ -261,6 +261,7 @@ def test_the_file_and_its_way_to_another_site(trained: TrainResult, base: Path, 
     assert not np.array_equal(drawn[0], np.asarray(generate("mri", base=base, steps=2, seed=5)[0]))
 
 
+@pytest.mark.thorough
 def test_an_interrupted_training_goes_on_to_the_same_bytes(trained: TrainResult, images: Path, base: Path,
                                                            tmp_path: Path) -> None:  # fmt: skip
     def stop(progress: Progress) -> None:
@@ -293,6 +294,7 @@ def test_plain_loaders_refuse_it(trained: TrainResult, base: Path, tmp_path: Pat
         stock.load_textual_inversion(str(path), token=TOKEN, use_safetensors=True)
 
 
+@pytest.mark.thorough
 def test_what_is_refused(trained: TrainResult, images: Path, base: Path, tmp_path: Path) -> None:
     with pytest.raises(WrongBaseError, match="token table"):
         load_into(pipelines.build(seed=3), trained.embedding)

@@ -125,6 +125,7 @@ def test_ctrl_c_at_the_command_line(images: Path, base: Path, out: Path, tmp_pat
     assert out.read_bytes() == (tmp_path / "y.safetensors").read_bytes()
 
 
+@pytest.mark.thorough
 def test_interrupted_twice(images: Path, base: Path, out: Path, home: Path, whole: Callable[..., TrainResult]) -> None:
     assert interrupt(images, base, out, step=3).step == 3
     assert interrupt(images, base, out, step=6, resume=True).step == 6
@@ -147,6 +148,7 @@ def test_whatever_the_settings(
     assert learn(images, base, out, resume=True, **choices).embedding.data == whole(**choices).embedding.data
 
 
+@pytest.mark.thorough
 def test_without_resume_it_begins_afresh_and_says_so(images: Path, base: Path, out: Path) -> None:
     interrupt(images, base, out)
     said: list[str] = []
@@ -156,6 +158,7 @@ def test_without_resume_it_begins_afresh_and_says_so(images: Path, base: Path, o
     assert [p.done for p in seen if p.stage == "training"] == [*range(1, STEPS + 1)]
 
 
+@pytest.mark.thorough
 def test_resume_with_nothing_to_go_on_with_just_starts(
     images: Path, base: Path, out: Path, whole: Callable[..., TrainResult]
 ) -> None:
@@ -226,6 +229,7 @@ def test_an_interrupt_before_the_first_step_leaves_nothing(images: Path, base: P
     assert not isinstance(caught.value, TrainingInterruptedError) and not home.exists()
 
 
+@pytest.mark.thorough
 def test_a_loss_that_is_no_number_leaves_nothing_to_go_on_with(images: Path, base: Path, out: Path, home: Path) -> None:
     interrupt(images, base, out)
     with pytest.raises(UsageError, match="not a number"):

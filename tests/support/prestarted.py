@@ -104,12 +104,12 @@ def _forker() -> socket.socket:
     )
     theirs.close()
 
-    def end() -> None:
+    def close() -> None:
         ours.shutdown(socket.SHUT_RDWR)  # whoever else holds it
         ours.close()
         process.wait(timeout=30)
 
-    atexit.register(end)
+    atexit.register(close)
     return ours
 
 
@@ -133,14 +133,14 @@ def _serve(line: socket.socket) -> None:
     signal.set_wakeup_fd(wake)
     endings: dict[int, int] = {}
     while True:
-        ready = select.select([line, woken], [], [])[0]
+        ready = select.select([line.fileno(), woken], [], [])[0]
         if woken in ready:
             os.read(woken, 4096)
         for pid, status in _ended(endings):
             ending = endings.pop(pid)
             os.write(ending, str(status).encode())
             os.close(ending)
-        if line not in ready:
+        if line.fileno() not in ready:
             continue
         told, given, _, _ = socket.recv_fds(line, MOST_BYTES, 3)
         if not told:

@@ -21,7 +21,7 @@ STEPS, GUIDANCE = 3, 3.0
 Array = np.ndarray[Any, Any]
 
 
-@pytest.fixture(scope="module", params=quick(["clip", "v_prediction"], thorough=["bert"]))
+@pytest.fixture(scope="module", params=quick(["v_prediction"], thorough=["clip", "bert"]))
 def pipe(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Any:
     folder = tmp_path_factory.mktemp("bases") / request.param
     if request.param == "v_prediction":

@@ -148,6 +148,7 @@ def test_training_is_inference(world: World, kind: str, pipe: Any) -> None:
     assert torch.equal(told[0]["attention_mask"][1:], learned["mask"])
 
 
+@pytest.mark.thorough
 @PRIOR
 def test_the_file_and_its_way_to_another_site(world: World, kind: str, tmp_path: Path) -> None:
     read = world.trained[kind].embedding

@@ -31,7 +31,7 @@ from tests.support.training import train
 
 CHEAP = ("pixart", "sana", "zimage", "qwen-image")
 KINDS = quick(["sd3"], thorough=["sdxl", "sd2", "bert", "flux", *CHEAP, "klein"])
-"""SD 3 has three encoders; SD 3.5 is SD 3's, and families/test_travelling.py is of SDXL."""
+"""SD 3 has three encoders, and SD 3.5 is SD 3's."""
 CAPTION = "prostate mri, {}"
 
 

@@ -9,6 +9,7 @@ Starts of the real program: tests/registry/test_main.py, tests/registry/operatio
 from __future__ import annotations
 
 import atexit
+import contextlib
 import functools
 import importlib
 import io
@@ -138,7 +139,8 @@ def _serve(line: socket.socket) -> None:
             os.read(woken, 4096)
         for pid, status in _ended(endings):
             ending = endings.pop(pid)
-            os.write(ending, str(status).encode())
+            with contextlib.suppress(BrokenPipeError):  # nobody waits for it any more
+                os.write(ending, str(status).encode())
             os.close(ending)
         if line.fileno() not in ready:
             continue

@@ -76,7 +76,7 @@ def learned_once() -> Iterator[None]:
 
     test_films.py learns from all of them.
     """
-    real, kept = matching.learn, dict[str, describing.Descriptor]()
+    real, kept = describing.learn, dict[str, describing.Descriptor]()
 
     def learn(images: torch.Tensor, *, seed: int = 0) -> describing.Descriptor:
         name = f"{seed} {hashlib.sha256(images.numpy().tobytes()).hexdigest()}"

@@ -23,7 +23,7 @@ help:
 	@echo "make demo-private  a private training beside a plain one, its ledger and both audits"
 	@echo "make bench      embhub beside its peers; prints the table, writes docs/benchmarks.md"
 	@echo "make bench-privacy  what privacy costs, and what audits find where the truth is known (hours; resumable)"
-	@echo "make test       the quick tests: about 15 minutes of one processor core"
+	@echo "make test       the quick tests: one of each rule, and each way from end to end"
 	@echo "make test-all   all tests: crashes, fuzzing, every foreign client and kind of base too"
 	@echo "make test-numerical  trainings once more: without bfloat16 instructions, and with two threads"
 	@echo "make fuzz       fuzz one parser: make fuzz TARGET=log-proof MINUTES=60 (see tests/fuzz/log_parsers.py)"

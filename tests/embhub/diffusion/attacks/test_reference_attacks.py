@@ -56,6 +56,7 @@ def test_members_are_found_where_losses_tell(attack: Callable[[Evidence], torch.
     assert area(score_by_loss(evidence), inside) < 0.65
 
 
+@pytest.mark.thorough
 @ATTACKS
 def test_alarms_without_a_leak_are_as_rare_as_the_test_says(attack: Callable[[Evidence], torch.Tensor]) -> None:
     """300 files that remember nobody: at 5 % a look, 15 alarms are expected, and 28 are one chance in a thousand."""

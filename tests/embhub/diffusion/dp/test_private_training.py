@@ -120,6 +120,7 @@ def test_two_runs_are_never_alike(images: Path, base: Path) -> None:
     assert (one != two).any()
 
 
+@pytest.mark.thorough
 def test_the_next_training_counts_the_one_before(images: Path, base: Path, tmp_path: Path) -> None:
     learn(images, base)
     again = learn(images, base).embedding.privacy

@@ -175,6 +175,7 @@ def test_saving_memory_learns_the_same(case: Case, saving: dict[str, Any]) -> No
         torch.testing.assert_close(saved.rows[name], rows, rtol=1e-3, atol=1e-3)
 
 
+@pytest.mark.thorough
 @NEW
 @pytest.mark.usefixtures("home")
 def test_an_interrupted_training_goes_on_to_the_same_bytes(case: Case, tmp_path: Path) -> None:

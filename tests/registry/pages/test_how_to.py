@@ -138,6 +138,7 @@ def reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Reader]:
     made.here.stop(how=signal.SIGKILL)
 
 
+@pytest.mark.thorough
 def test_the_page_works_as_printed(reader: Reader) -> None:
     followed = lines()
     assert len(followed) > 40

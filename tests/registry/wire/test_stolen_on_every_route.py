@@ -9,7 +9,7 @@ import pytest
 from starlette.routing import Route
 
 from embhub.release.files import EMBEDDING
-from embhub_registry.app import ROUTES
+from embhub_registry.routes import ROUTES
 from embhub_registry.operation import administration
 from tests.support import pushes, releases
 from tests.support.servers import RunningRegistry, running_registry

@@ -11,7 +11,8 @@ from embhub_registry.database.connection import Connection, Row
 # Where a name stands beside what an account did. Commits are not among them: their ids are computed from it.
 NAMED = (
     ("access", "decided_by"), ("terms", "author"), ("yank", "author"), ("tombstone", "author"),
-    ("trusted_publisher", "created_by"),
+    ("trusted_publisher", "created_by"), ("proposal", "author"), ("proposal", "caller"), ("proposal", "decided_by"),
+    ("approval", "approver"), ("review_rule", "author"), ("invite", "user_name"),
 )  # fmt: skip
 
 

@@ -89,6 +89,12 @@ def is_workload(db: Connection, user_id: int) -> bool:
     return db.execute("SELECT 1 FROM trusted_publisher WHERE user_id = ?", (user_id,)).fetchone() is not None
 
 
+def registered_by(db: Connection, user_id: int) -> str | None:
+    """Who registered the trusted publisher whose account this is; None where it is no workload's."""
+    row = db.execute("SELECT created_by FROM trusted_publisher WHERE user_id = ?", (user_id,)).fetchone()
+    return None if row is None else str(row[0])
+
+
 def use_once(db: Connection, digest: bytes, *, expires: str) -> bool:
     """Count a workload's token as used; False where it was used before."""
     statement = "INSERT INTO workload_token_seen (digest, expires) VALUES (?, ?) ON CONFLICT (digest) DO NOTHING"

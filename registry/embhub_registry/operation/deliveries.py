@@ -123,7 +123,7 @@ def payload(event: Event) -> str:
 
 def _may_be_told(registry: Registry, delivery: Delivery) -> bool:
     db = registry.database.connection()
-    account = notifications.account_of(db, delivery.user_id)
+    account = auth.find_account(db, delivery.user_id)
     by_mail = delivery.webhook_id is None
     return account is not None and notifications.may_know(db, delivery.event, account, by_mail=by_mail)
 

@@ -80,6 +80,18 @@ def readable(account: accounts.Account | None) -> tuple[str, ...]:
     return tuple(n for n in account.namespaces if may(account, n, "read-private")) if account else ()
 
 
+def find_account(db: Connection, user_id: int) -> accounts.Account | None:
+    """An account with all that its roles may do now; None where it is gone, shut out or without a role."""
+    row = session_rows.find_user(db, user_id)
+    roles = accounts.roles_of(db, user_id)
+    if row is None or row["disabled"] is not None or row["namespace"] not in roles:
+        return None
+    return accounts.Account(
+        user_id, row["name"], row["namespace"], roles[row["namespace"]], "", b"", None, None, scope="admin",
+        memberships=roles,
+    )  # fmt: skip
+
+
 def may(account: accounts.Account, namespace: str, action: str) -> bool:
     """Whether role and token allow an action of `roles.ACTIONS` in this namespace."""
     known = ACTIONS[action]

@@ -16,7 +16,7 @@ from datetime import timedelta
 from typing import Any
 
 from embhub.errors import UsageError
-from embhub_registry.database import accounts, invites
+from embhub_registry.database import accounts, invites, offboarding
 from embhub_registry.database.clock import now, stamp
 from embhub_registry.http_errors import RequestDeniedError
 from embhub_registry.people import access_tokens
@@ -83,6 +83,8 @@ def make(
                 raise UsageError(f"nobody is invited as {one.role!r}", f"roles are {', '.join(ROLES)}")
             if accounts.find_user(db, one.account) is not None or invites.open_for(db, one.account, now=moment):
                 raise UsageError(f"the account {one.account!r} exists or is invited already", "choose another name")
+            if offboarding.is_erased(db, one.account):
+                raise UsageError("somebody who has left had this name", "choose another one: commits still show it")
             code, invite_id = secrets.token_urlsafe(_BYTES), secrets.token_hex(4)
             invites.add(
                 db, digest(code), invite_id=invite_id, user=one.account, namespace=one.namespace, role=one.role,
@@ -111,8 +113,8 @@ def use(registry: Registry, code: str) -> Mapping[str, Any]:
                 403, "invite", "this invitation is unknown, used, or over", "ask the registry's operator for a new one"
             )
         name, namespace = found["user_name"], found["namespace"]
-        if accounts.find_user(db, name) is not None:
-            raise RequestDeniedError(409, "invite", f"the account {name} exists by now", "ask for a new invitation")
+        if accounts.find_user(db, name) is not None or offboarding.is_erased(db, name):
+            raise RequestDeniedError(409, "invite", f"the name {name} is taken by now", "ask for a new invitation")
         accounts.add_namespace(db, namespace, now=stamp())
         user_id = accounts.add_user(db, name=name, namespace=namespace, role=found["role"], now=stamp())
         token = access_tokens.add(db, user_id, found["days"], purpose="invitation")

@@ -73,18 +73,6 @@ def may_know(db: Connection, event: Event, account: Account, *, by_mail: bool) -
     return auth.may_read(account, event.namespace, private=private)
 
 
-def account_of(db: Connection, user_id: int) -> Account | None:
-    """An account with all that its roles may do now; None where it is gone, shut out or without a role."""
-    row = sessions.find_user(db, user_id)
-    roles = accounts.roles_of(db, user_id)
-    if row is None or row["disabled"] is not None or row["namespace"] not in roles:
-        return None
-    return Account(
-        user_id, row["name"], row["namespace"], roles[row["namespace"]], "", b"", None, None, scope="admin",
-        memberships=roles,
-    )  # fmt: skip
-
-
 def choose_mail(registry: Registry, account: Account, kinds: Sequence[str]) -> None:
     """Choose what a person gets mail of.
 

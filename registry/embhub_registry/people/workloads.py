@@ -26,7 +26,7 @@ from embhub_registry.database.clock import now, stamp
 from embhub_registry.database.workloads import Publisher
 from embhub_registry.http_errors import RequestDeniedError, malformed
 from embhub_registry.people import auth, provider_metadata
-from embhub_registry.people.names import check_repository
+from embhub_registry.people.names import RESERVED_USERS, check_repository
 from embhub_registry.people.provider import ALGORITHMS
 from embhub_registry.storage.folder import Registry
 from embhub_registry.storage.settings import SETTINGS
@@ -172,12 +172,13 @@ def exchange(registry: Registry, token: str, *, resource: str, clock: float | No
     if not rules:
         raise ExchangeError("invalid_target", "no trusted publisher of the repository has this issuer")
     claims = _verified(token, rules[0].issuer, present)
-    publisher = _choose(rules, claims)
+    publisher = _choose([rule for rule in rules if _vouched_for(db, rule)], claims)
     made = auth.make_token()
     expires = stamp(now() + timedelta(minutes=MINUTES))
     mark, over = _mark(publisher.issuer, claims, token), datetime.fromtimestamp(int(claims["exp"]) + 2 * SLACK, UTC)
     with registry.database.writing() as db:
-        if workloads.find_in_force(db, repository=resource, issuer=publisher.issuer) != rules:
+        same = workloads.find_in_force(db, repository=resource, issuer=publisher.issuer) == rules
+        if not same or not _vouched_for(db, publisher):
             raise ExchangeError("invalid_grant", "the trusted publishers were changed meanwhile")
         if not workloads.use_once(db, mark, expires=stamp(over)):
             raise ExchangeError("invalid_grant", "the token was used before")
@@ -231,8 +232,17 @@ def _verified(token: str, issuer: str, present: int) -> dict[str, Any]:
     return claims
 
 
+def _vouched_for(db: Connection, rule: Publisher) -> bool:
+    """Whether whoever registered a rule could do so now: they may control the workload, so it loses what they lose."""
+    if rule.created_by in RESERVED_USERS:
+        return True  # the operator
+    found = accounts.find_user(db, rule.created_by)
+    account = None if found is None else auth.find_account(db, found["id"])
+    return account is not None and auth.may(account, rule.namespace, "trust-workloads")
+
+
 def _choose(rules: Sequence[Publisher], claims: Mapping[str, Any]) -> Publisher:
-    reasons = []
+    reasons = [] if rules else ["whoever registered the trusted publishers may not do so any more"]
     for rule in rules:
         if claims["aud"] not in (rule.audience, [rule.audience]):
             reasons.append(f"{rule.id}: another audience")

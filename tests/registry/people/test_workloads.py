@@ -299,6 +299,27 @@ def test_a_disabled_account_of_a_workload_gets_nothing(registry: RunningRegistry
     assert "account is a workload" in person.press(link, status=403), "nobody logs in as it"
 
 
+def test_a_publisher_counts_only_while_whoever_registered_it_may_register_one(
+    registry: RunningRegistry, provider: Provider
+) -> None:
+    registry.add_user("vera", namespace="radboud")
+    vera = Person(registry)
+    vera.use_link("vera")
+    vera.open("/account/publishers")
+    name = "radboud/of-vera"
+    vera.press(
+        "/account/publishers/add", repository=name, issuer=provider.url, audience=registry.url,
+        claims="repository_id=123456",
+    )  # fmt: skip
+    assert exchange(registry, provider.token(registry.url), resource=name).status == 200
+    registry.run("user", "join", "vera", "--namespace", "radboud", "--role", "approver")
+    assert exchange(registry, provider.token(registry.url), resource=name).status == 400, "another role"
+    registry.run("user", "join", "vera", "--namespace", "radboud", "--role", "publisher")
+    assert exchange(registry, provider.token(registry.url), resource=name).status == 200
+    registry.run("user", "disable", "vera")
+    assert exchange(registry, provider.token(registry.url), resource=name).status == 400, "shut out"
+
+
 @pytest.mark.parametrize(
     ("claims", "words"),
     [

@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 
+from embhub.errors import UsageError
 from embhub.release import verification
 from embhub.trust.keyring import open_export, parse_export
+from embhub_registry.people import invites
 from tests.support import pushes, releases
 from tests.support.databases import looking_into
 from tests.support.people import SESSION, Person
@@ -171,6 +173,8 @@ def test_a_name_is_erased_where_it_may_be(registry: RunningRegistry) -> None:
     assert "fenna" not in json.dumps(line) and registry.ask("audit", "verify")["whole"]
     refused = registry.run("user", "add", "fenna", "--namespace", "lumc", "--role", "reader", check=False)
     assert "somebody who has left had this name" in refused.stderr
+    with registry.opened() as opened, pytest.raises(UsageError, match="somebody who has left had this name"):
+        invites.make(opened, [invites.Wanted("lumc", "reader", "fenna")])
     hans = Person(registry)
     hans.use_link("hans")
     assert "accepted" in hans.open("/account/access"), "what they decided stays"

@@ -21,7 +21,7 @@ from embhub_registry.database.clock import now, stamp
 from embhub_registry.database.outbox import Delivery, Event
 from embhub_registry.operation import mailing, webhook_sender
 from embhub_registry.operation.webhook_sender import SendingError
-from embhub_registry.people import notifications, secret_box, webhooks
+from embhub_registry.people import auth, notifications, secret_box, webhooks
 from embhub_registry.people.secret_box import SealedElsewhereError
 from embhub_registry.storage.actors import Actor, acting
 from embhub_registry.storage.folder import Registry

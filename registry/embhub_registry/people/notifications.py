@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from embhub.errors import UsageError
-from embhub_registry.database import Connection, accounts, outbox, repositories, sessions
+from embhub_registry.database import Connection, accounts, outbox, repositories
 from embhub_registry.database.accounts import Account
 from embhub_registry.database.clock import stamp
 from embhub_registry.database.outbox import Event

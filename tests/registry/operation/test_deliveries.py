@@ -19,7 +19,7 @@ from embhub_registry.database import outbox
 from embhub_registry.database.clock import now
 from embhub_registry.http_errors import RequestDeniedError
 from embhub_registry.operation import deliveries, webhook_sender
-from embhub_registry.people import notifications, webhooks
+from embhub_registry.people import auth, notifications, webhooks
 from embhub_registry.storage.folder import Registry
 from tests.support import pushes, releases
 from tests.support.people import Person
@@ -63,7 +63,7 @@ def allow(running: RunningRegistry) -> None:
 def account(registry: Registry, name: str) -> Any:
     db = registry.database.connection()
     row = db.execute("SELECT id FROM user WHERE name = ?", (name,)).fetchone()
-    found = notifications.account_of(db, row[0])
+    found = auth.find_account(db, row[0])
     assert found
     return found
 

@@ -26,7 +26,7 @@ from embhub_registry.database.outbox import Event
 from embhub_registry.operation import deliveries, mailing
 from embhub_registry.operation.mailing import Server
 from embhub_registry.operation.webhook_sender import SendingError
-from embhub_registry.people import notifications
+from embhub_registry.people import auth, notifications
 from embhub_registry.storage.folder import Registry
 from tests.support.people import Person
 from tests.support.servers import RunningRegistry, free_port, init_registry
@@ -114,7 +114,7 @@ def test_people_choose_what_they_get_mail_of(
     assert box[0].got == [], "requests and answers alone, where nobody chose"
     with running.opened() as opened:
         row = opened.database.connection().execute("SELECT id FROM user WHERE name = 'rob'").fetchone()
-        rob = notifications.account_of(opened.database.connection(), row[0])
+        rob = auth.find_account(opened.database.connection(), row[0])
         assert rob
         notifications.choose_mail(opened, rob, ["release.published"])
     emit(registry, "release.published", version="1.0.1", private=True)

@@ -306,7 +306,7 @@ def test_a_publisher_counts_only_while_whoever_registered_it_may_register_one(
     vera = Person(registry)
     vera.use_link("vera")
     vera.open("/account/publishers")
-    name = "radboud/of-vera"
+    name = "radboud/vouched-for"
     vera.press(
         "/account/publishers/add", repository=name, issuer=provider.url, audience=registry.url,
         claims="repository_id=123456",

@@ -134,9 +134,8 @@ def test_who_registered_a_workload_never_approves_what_it_proposed(house: Review
 
 def test_names_of_who_has_left_are_erased_from_proposals_and_approvals(house: Reviewed, two: None) -> None:
     registry = house.registry
-    pia, quinn = (
-        registry.add_user(name, namespace="radboud", role=role) for name, role in (("pia", "publisher"), ("quinn", "approver"))
-    )  # fmt: skip
+    pia = registry.add_user("pia", namespace="radboud")
+    quinn = registry.add_user("quinn", namespace="radboud", role="approver")
     made = house.propose(reviews.version(next(SEEDS)), token=pia)
     assert house.approve(quinn, made).status == 200
     for name in ("pia", "quinn"):

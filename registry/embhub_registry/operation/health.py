@@ -16,6 +16,7 @@ from embhub_registry.database import accounts, schema
 from embhub_registry.database.clock import stamp
 from embhub_registry.http_errors import forbidden, token_needed
 from embhub_registry.operation.metrics import Metrics
+from embhub_registry.people import secret_box
 from embhub_registry.people.rate_limits import is_local
 from embhub_registry.storage import configuration, registry_log
 from embhub_registry.storage.folder import Registry
@@ -98,6 +99,8 @@ def _look(registry: Registry) -> dict[str, str]:
         found["database"] = "cannot be written"
     if registry.leadership is not None:
         found["log"] = _log(registry)
+    if found["database"] == "ok" and registry.is_shared:
+        found["logins"] = secret_box.problem(registry) or "ok"
     if registry.blobs.waits:
         found["objects"] = registry.blobs.problem() or "ok"
     return found

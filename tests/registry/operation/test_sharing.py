@@ -11,9 +11,10 @@ from pathlib import Path
 import pyotp
 import pytest
 
-from embhub_registry.database import DatabaseBusyError, accounts, audit_head
+from embhub_registry import app
+from embhub_registry.database import DatabaseBusyError, accounts, audit_head, root_rows, withdrawals
 from embhub_registry.http_errors import RequestDeniedError
-from embhub_registry.operation import health, sharing
+from embhub_registry.operation import background_tasks, health, sharing
 from embhub_registry.people import login_codes
 from embhub_registry.people.login_codes import WrongCodeError
 from tests.support.object_stores import RunningStore
@@ -87,6 +88,20 @@ def test_a_server_that_lost_its_lock_writes_nothing_while_another_is_alone(
         assert audit_head.read(first.database.connection()) == head
         assert not second.audit_log.path.exists(), "no second audit log on another machine"
         assert first.audit_log.problems() == []
+
+
+def test_what_is_due_is_signed_by_a_server_that_has_the_key(replicas: Replicas) -> None:
+    """The one that signs the log may lack the other keys: then a timestamp would end, and withdrawals stay unsigned."""
+    with replicas[0].opened() as first:
+        application = app.build(first)
+        first.leadership = first.database.leadership("test")
+        assert not first.keeps_house, "another server signs the log"
+        with first.database.writing() as db:
+            db.execute("UPDATE trust_timestamp SET issued = '2001-01-01T00:00:00Z'")
+        background_tasks.write(application, first)
+        stamped = root_rows.timestamp(first.database.connection())
+        assert stamped is not None and stamped[0] > "2020"
+        assert withdrawals.feed(first.database.connection()) is not None
 
 
 def cut_lock(postgresql: Server, name: str) -> None:

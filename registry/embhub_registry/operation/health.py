@@ -95,12 +95,12 @@ def _look(registry: Registry) -> dict[str, str]:
         found["schema"] = _schema(registry)
         if shutil.disk_usage(registry.folder).free < configuration.number(db, "ready.free_bytes"):
             found["disk"] = "nearly full"
+        if registry.is_shared:
+            found["logins"] = secret_box.problem(registry) or "ok"
     except (EmbhubError, OSError):
         found["database"] = "cannot be written"
     if registry.leadership is not None:
         found["log"] = _log(registry)
-    if found["database"] == "ok" and registry.is_shared:
-        found["logins"] = secret_box.problem(registry) or "ok"
     if registry.blobs.waits:
         found["objects"] = registry.blobs.problem() or "ok"
     return found

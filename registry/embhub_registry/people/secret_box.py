@@ -59,10 +59,13 @@ def problem(registry: Registry) -> str | None:
     noted = registry.setting(NOTED) if registry.is_shared else ""
     if not noted:
         return None
-    path = registry.private_keys.online / NAME
-    if not path.exists():
+    try:
+        key = (registry.private_keys.online / NAME).read_bytes()
+    except FileNotFoundError:
         return f"{NAME} is missing"
-    return None if _digest(path.read_bytes()) == noted else f"{NAME} is another one"
+    except OSError:
+        return f"{NAME} cannot be read"
+    return None if _digest(key) == noted else f"{NAME} is another one"
 
 
 def _key(registry: Registry) -> bytes:

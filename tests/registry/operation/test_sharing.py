@@ -69,6 +69,9 @@ def test_a_server_without_the_key_of_logins_says_so_and_makes_none(replicas: Rep
                 login_codes.propose(second, "admin")
             assert missing.exists() is (other is not None)
             assert asyncio.run(health.Readiness().look(second))["logins"] != "ok"
+        missing.unlink()
+        missing.mkdir()  # it cannot be read
+        assert asyncio.run(health.Readiness().look(second))["logins"] == "logins.key cannot be read"
         assert asyncio.run(health.Readiness().look(first))["logins"] == "ok"
 
 

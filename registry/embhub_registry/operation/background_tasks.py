@@ -59,9 +59,7 @@ def write(app: Starlette, registry: Registry) -> None:
         lambda: stolen_keys.catch_up(registry),
         lambda: approving.publish_due(registry),
     )
-    signing: tuple[
-        Callable[[], object], ...
-    ] = (  # for any server with the keys
+    signing: tuple[Callable[[], object], ...] = (  # for any server with the keys
         lambda: advisories.sign_due(registry),
         registry.renew_timestamp,
         lambda: registry_log.publish(registry),

@@ -64,12 +64,14 @@ def write(app: Starlette, registry: Registry) -> None:
         lambda: expiry.forget_sessions(registry),
         lambda: stolen_keys.catch_up(registry),
         lambda: approving.publish_due(registry),
-        lambda: advisories.publish(registry),
+    )
+    signing: tuple[Callable[[], object], ...] = (  # for any server with the keys
+        lambda: advisories.sign_due(registry),
         registry.renew_timestamp,
         lambda: registry_log.publish(registry),
     )
     with acting(Actor("server", "server")):
-        for turn in (*turns, *(for_all if registry.keeps_house else ())):
+        for turn in (*turns, *(for_all if registry.keeps_house else ()), *signing):
             try:
                 turn()
             except Exception as error:  # noqa: BLE001  # whatever it is, upkeep goes on

@@ -17,6 +17,7 @@ from embhub_registry.database import accounts, schema
 from embhub_registry.database.clock import stamp
 from embhub_registry.http_errors import forbidden, token_needed
 from embhub_registry.operation.metrics import Metrics
+from embhub_registry.people import secret_box
 from embhub_registry.people.rate_limits import is_local
 from embhub_registry.storage import configuration, registry_log
 from embhub_registry.storage.folder import Registry
@@ -111,6 +112,8 @@ def _look(registry: Registry) -> dict[str, str]:
         found["schema"] = _schema(registry)
         if shutil.disk_usage(registry.folder).free < configuration.number(db, "ready.free_bytes"):
             found["disk"] = "nearly full"
+        if registry.is_shared:
+            found["logins"] = secret_box.problem(registry) or "ok"
     except (EmbhubError, OSError):
         found["database"] = "cannot be written"
     if registry.leadership is not None:

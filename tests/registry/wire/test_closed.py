@@ -13,7 +13,7 @@ from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError
 from starlette.routing import Route
 
 from embhub.release.files import EMBEDDING
-from embhub_registry.routes import ROUTES
+from embhub_registry.app import ROUTES
 from embhub_registry.storage import configuration
 from tests.support import pushes, releases
 from tests.support.servers import Answer, RunningRegistry, running_registry

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from embhub_registry import routes
+from embhub_registry import app
 from embhub_registry.wire.commit_limiter import MOST, MOST_OF_ONE
 from tests.registry.conftest import House
 
@@ -26,7 +26,7 @@ FREE = {  # whose body anybody, or any account, may send
 DIGEST = "0" * 64
 CHANGING = [
     (method, route.path)
-    for route in routes.ROUTES
+    for route in app.ROUTES
     for method in sorted(route.methods or ())
     if method in ("POST", "PUT", "DELETE") and route.path not in FREE
 ]
@@ -66,7 +66,7 @@ def addressed(path: str) -> str:
 
 
 def test_every_route_that_takes_a_body_is_here() -> None:
-    assert len(CHANGING) >= 14 and not set(FREE) - {route.path for route in routes.ROUTES}
+    assert len(CHANGING) >= 14 and not set(FREE) - {route.path for route in app.ROUTES}
 
 
 @pytest.mark.parametrize(("method", "path"), CHANGING, ids=lambda value: value)

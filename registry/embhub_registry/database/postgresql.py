@@ -9,19 +9,19 @@ from __future__ import annotations
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
 import psycopg
-from psycopg.pq import TransactionStatus
 
 from embhub.errors import ConfigError
 from embhub_registry.database import moving, postgresql_limits, postgresql_problems, postgresql_values
-from embhub_registry.database.connection import Database, moved_meanwhile
-from embhub_registry.database.dialects import POSTGRESQL, to_postgresql
+from embhub_registry.database.connection import Database
+from embhub_registry.database.dialects import POSTGRESQL
 from embhub_registry.database.postgresql_address import parse_address, shown
+from embhub_registry.database.postgresql_connection import PostgresqlConnection
 from embhub_registry.database.postgresql_errors import raise_translated, taken, unavailable
 from embhub_registry.database.postgresql_limits import Reconnector, Watchdog
 from embhub_registry.database.postgresql_locks import ServingLock, SessionLeadership, channel, lock_key
@@ -29,165 +29,6 @@ from embhub_registry.database.postgresql_locks import ServingLock, SessionLeader
 OLDEST = 150_000  # the first version of the server that is tried here
 _REST = 1.0  # seconds in which nobody tries again to reach a server that could not be reached
 Raw = psycopg.Connection[Any]
-
-
-class PostgresqlConnection:
-    """One thread's connection; opened when first used, and again when it was lost."""
-
-    dialect = POSTGRESQL
-
-    def __init__(self, database: PostgresqlDatabase) -> None:
-        self._database = database
-        self._raw: Raw | None = None
-        self._writing = False
-        self._trace: Callable[[str], object] | None = None
-        self.limit = database.limit
-        self.due = 0.0
-        self.reconnector: Reconnector | None = None  # of the event loop's thread, which does not wait for a server
-
-    @property
-    def socket_number(self) -> int | None:
-        """See `postgresql_limits.Limited`."""
-        raw = self._raw
-        return None if raw is None or raw.closed else raw.fileno()
-
-    @property
-    def in_transaction(self) -> bool:
-        """See `connection.Connection`."""
-        return self._raw is not None and self._raw.info.transaction_status in _OPEN
-
-    @property
-    def is_open(self) -> bool:
-        """Whether it is connected to the server."""
-        return self._raw is not None and not self._raw.closed
-
-    def execute(self, statement: str, parameters: Sequence[Any] | Mapping[str, Any] = (), /) -> psycopg.Cursor[Any]:
-        """See `connection.Connection`."""
-        if self._trace is not None:
-            self._trace(statement)
-        return self._tried(lambda raw: raw.execute(to_postgresql(statement), parameters or None))
-
-    def executemany(self, statement: str, parameters: Iterable[Any], /) -> psycopg.Cursor[Any]:
-        """See `connection.Connection`."""
-        rows = list(parameters)
-        if self._trace is not None:
-            self._trace(statement)
-
-        def run(raw: Raw) -> psycopg.Cursor[Any]:
-            cursor = raw.cursor()
-            cursor.executemany(to_postgresql(statement), rows)
-            return cursor
-
-        return self._tried(run)
-
-    def set_trace_callback(self, callback: Callable[[str], object] | None, /) -> None:
-        """See `connection.Connection`."""
-        self._trace = callback
-
-    def change_mark(self) -> tuple[object, ...]:
-        """Which transactions this moment sees: what commits anywhere in the server gives another.
-
-        A replica that was promoted, or a server that was restored, may give numbers of transactions a second time.
-        """
-        return tuple(self.execute(_MARK).fetchone() or ())
-
-    def raw(self) -> Raw:
-        """The driver's connection, for what the interface has no words for."""
-        if self._raw is None or self._raw.closed:
-            if self._writing:
-                raise unavailable("the connection was lost within a transaction")
-            self._raw = self._database.connect() if self.reconnector is None else self.reconnector.take()
-        return self._raw
-
-    def begin(self, patience: float, key: int, guard: str) -> None:
-        """Start a transaction and wait until no other writer is left.
-
-        What the server's operator chose as the usual isolation does not count: after the lock is taken, each statement
-        has to see all that was committed before it.
-        """
-        text = (
-            f"BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL lock_timeout = {max(1, round(patience * 1000))};"
-            f" SELECT pg_catalog.pg_advisory_xact_lock({key}); {_LEFT}, {guard}"
-        )
-        try:
-            cursor = self._tried(lambda raw: raw.execute(text, prepare=False))
-            while cursor.nextset():
-                pass
-            left, may_write = cursor.fetchone() or (None, False)
-            if left is not None:
-                raise moved_meanwhile()
-            if not may_write:
-                raise taken()
-        except BaseException:
-            self.roll_back()
-            raise
-        self._writing = True
-
-    def commit(self) -> None:
-        """End it; where a statement failed and nobody said so, the server would forget everything without a word."""
-        if not self.in_transaction or self.raw().info.transaction_status is TransactionStatus.INERROR:
-            self.roll_back()
-            raise unavailable("a statement of the transaction had failed")
-        if self._trace is not None:
-            self._trace("COMMIT")
-        try:
-            self._tried(lambda raw: raw.execute("COMMIT", prepare=False))
-        finally:
-            self._writing = False
-
-    def roll_back(self) -> None:
-        """Forget it; a connection that cannot do that is closed, which comes to the same."""
-        self._writing = False
-        if self._raw is None:
-            return
-        try:
-            if self.in_transaction:
-                self._raw.execute("ROLLBACK", prepare=False)
-        except psycopg.Error:
-            self.close()
-
-    def close(self) -> None:
-        """Close it; the next statement opens another."""
-        raw, self._raw = self._raw, None
-        if raw is not None:
-            with suppress(psycopg.Error):
-                raw.close()
-
-    def _tried(self, work: Callable[[Raw], psycopg.Cursor[Any]]) -> psycopg.Cursor[Any]:
-        again = not self.in_transaction and not self._writing
-        try:
-            return self._timed(work)
-        except psycopg.Error as error:
-            if not self._is_lost(error):
-                raise_translated(error)
-            self.close()
-            if not again:
-                raise_translated(error)
-        try:
-            return self._timed(work)
-        except psycopg.Error as error:
-            if self._is_lost(error):
-                self.close()
-            raise_translated(error)
-
-    def _timed(self, work: Callable[[Raw], psycopg.Cursor[Any]]) -> psycopg.Cursor[Any]:
-        raw = self.raw()
-        if not self.limit:
-            return work(raw)
-        self.due = time.monotonic() + self.limit
-        try:
-            return work(raw)
-        finally:
-            self.due = 0.0
-
-    def _is_lost(self, error: psycopg.Error) -> bool:
-        return self._raw is None or self._raw.closed or (error.sqlstate or "").startswith(("57P", "25006"))
-
-    def __del__(self) -> None:
-        self.close()  # the thread has ended
-
-
-_OPEN = (TransactionStatus.INTRANS, TransactionStatus.INERROR, TransactionStatus.ACTIVE)
 
 
 class PostgresqlDatabase(Database):
@@ -362,7 +203,3 @@ class PostgresqlDatabase(Database):
             for connection in list(self._all):
                 connection.close()
         self._local = threading.local()
-
-
-_LEFT = "SELECT to_regclass(quote_ident(current_schema()) || '.moved_away')"  # what `moving.mark_left` made
-_MARK = "SELECT CAST(pg_current_snapshot() AS TEXT), CAST(pg_postmaster_start_time() AS TEXT)"

@@ -57,7 +57,7 @@ def write(app: Starlette, registry: Registry) -> None:
         lambda: expiry.retire_tokens(registry),
         lambda: expiry.forget_sessions(registry),
         lambda: stolen_keys.catch_up(registry),
-        lambda: approving.publish_due(registry),
+        lambda: approving.publish_due(registry, app.state.held_back),
         lambda: advisories.publish(registry),
         registry.renew_timestamp,
         lambda: registry_log.publish(registry),

@@ -55,7 +55,7 @@ def test_an_approver_sees_every_word_that_would_be_published_and_to_whom(house: 
     made = house.registry.request("POST", address, token=house.alice, body=body).json()["proposal"]
     olga = someone(house, "olga")
     olga.open(f"{HERE}/{made['id']}")
-    for words in ("Wombatstone", "Numbats &lt;b&gt;first", "Bilbies in the message", "branch main", "everybody"):
+    for words in ("Wombatstone", "Numbats &lt;b&gt;first", "Bilbies in the message", "everybody, on the branch main"):
         assert words in olga.page, words
     olga.press(f"{HERE}/{made['id']}", answer="decline", reason="seen")
 

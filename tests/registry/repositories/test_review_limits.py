@@ -112,7 +112,8 @@ def test_embargoes_that_cannot_be_published_hold_up_no_other(house: Reviewed, un
             for number in range(101):
                 db.execute(
                     "INSERT INTO proposal (id, repository_id, branch, parent, digest, version, author, author_id,"
-                    " caller, admin, title, message, created, needed, not_before, state) SELECT ?, repository_id, ?, parent,"
+                    " caller, admin, title, message, created, needed, not_before, state)"
+                    " SELECT ?, repository_id, ?, parent,"
                     " digest, version, author, author_id, caller, admin, title, message, created, 1, ?, state"
                     " FROM proposal WHERE id = ?",
                     (f"{number:040x}", f"b{number}", f"2025-01-01T00:00:00.{number:03d}Z", made["id"]),

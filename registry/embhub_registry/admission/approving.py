@@ -105,13 +105,15 @@ def _publish_due(registry: Registry, found: Proposal) -> bool:
 
 
 def _counting(registry: Registry, seen: Seen) -> list[Approval]:
-    """The approvals that count: those signed by a key that is not in use any more would not verify."""
+    """The approvals that count: a signed one that would not verify, because its key was revoked since, does not."""
 
     def counts(given: Approval) -> bool:
         if given.kind != "signed" or given.bundle is None:
             return True
+        signed = bundle.parse(given.bundle)
+        dated, namespace = attestation.read(signed.statement).created, seen.proposal.namespace
         try:
-            checks.approver_key(bundle.parse(given.bundle), registry.trust(), namespace=seen.proposal.namespace)
+            checks.approver_key(signed, registry.trust(), namespace=namespace, created=dated)
         except ReleaseRefusedError:
             return False
         return True

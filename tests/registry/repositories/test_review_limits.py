@@ -10,7 +10,10 @@ from typing import Any
 
 import pytest
 
-from embhub.release.files import EMBEDDING, Release
+from embhub.errors import UsageError
+from embhub.release.files import EMBEDDING, Release, approval_bundle
+from embhub.release.verification import verify
+from embhub.site.keys import SigningKey
 from embhub_registry.admission import approving
 from embhub_registry.admission.storing import Change, Judged
 from embhub_registry.http_errors import RequestDeniedError
@@ -170,6 +173,45 @@ def test_an_approval_counts_while_its_key_is_in_use(house: Reviewed, two: None) 
     assert (done["approvals"], done["commit"]) == (1, None)
     signed = reviews.attest(made, hashes(release), user="olga", key=OFFICER_KEY, version=release.card.version)
     assert house.approve(house.olga, made, attestation=signed).json()["commit"] == newest(house)
+
+
+def approved_by(house: Reviewed, key: SigningKey) -> Release:
+    release = reviews.version(next(SEEDS))
+    made = house.propose(release)
+    signed = reviews.attest(made, hashes(release), user="olga", key=key, version=release.card.version)
+    commit = house.approve(house.olga, made, attestation=signed).json()["commit"]
+    path = approval_bundle(1)
+    data = house.registry.get(f"/{NAME}/resolve/{commit}/{path}").body
+    return Release.from_files({**release.files, path: data})
+
+
+@pytest.mark.parametrize(("reason", "counts"), [("superseded", True), ("lost", True), ("stolen", False)])
+def test_what_an_approver_signed_with_a_key_that_was_replaced_stays_good(
+    house: Reviewed, reason: str, counts: bool
+) -> None:
+    """As with a publisher's and an auditor's key: it has no enemy behind it, unless it was stolen."""
+    key = releases.make_key(f"an approver's key, {reason}")
+    house.registry.add_key(key, namespace="radboud", role="approve")
+    release = approved_by(house, key)
+    house.registry.run("key", "revoke", key.fingerprint, "--reason", reason)
+    with house.registry.opened() as registry:
+        found = verify(release, trust=registry.trust(), now=datetime.now(UTC), repository=NAME)
+    assert (len(found.approvals) == 1) is counts
+    release = reviews.version(next(SEEDS))
+    made = house.propose(release)
+    signed = reviews.attest(made, hashes(release), user="olga", key=key, version=release.card.version)
+    assert house.approve(house.olga, made, attestation=signed).status == 422, "it signs nothing new"
+    house.answer(house.olga, made["id"], answer="decline", reason="done")
+
+
+def test_a_key_that_may_publish_approves_nothing(house: Reviewed) -> None:
+    """The publisher would have one key to sign with and one to approve with."""
+    key = releases.make_key("a second key of the publisher")
+    house.registry.add_key(key, namespace="radboud")
+    with pytest.raises(UsageError, match="publish key"):
+        house.registry.add_key(key, namespace="radboud", role="approve")
+    with pytest.raises(UsageError, match="approve key"):
+        house.registry.add_key(OFFICER_KEY, namespace="radboud", role="publish")
 
 
 @pytest.mark.parametrize("days", [-400, 400])

@@ -6,7 +6,7 @@ since, or the bytes withdrawn. Each approval goes into the release as an attesta
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from embhub.errors import EmbhubError
@@ -102,6 +102,13 @@ def _publish_due(registry: Registry, found: Proposal) -> bool:
     if not reviewing.author_may(db, found):
         raise forbidden(f"{found.author} may not publish here any more", "an approver may approve it, or decline it")
     return _take(registry, seen, None, by="server") is not None
+
+
+def with_good_keys(registry: Registry, seen: Seen) -> Seen:
+    """The same with the approvals that count: an open one's that is signed by a key revoked since does not."""
+    if seen.proposal.state != "open":
+        return seen
+    return replace(seen, approvals=tuple(_counting(registry, seen)))
 
 
 def _counting(registry: Registry, seen: Seen) -> list[Approval]:

@@ -34,7 +34,8 @@ RULES = f"{HERE}/rules"
 async def queue(request: Request) -> Response:
     """`GET /account/review`: what waits for an approval of this person, what they proposed, and what was decided."""
     account, registry = form_pages.person(request).account, registry_of(request)
-    found = await threaded(lambda: reviewing.queue(registry.database.connection(), account))
+    every = await threaded(lambda: reviewing.queue(registry.database.connection(), account))
+    found = await threaded(lambda: [approving.with_good_keys(registry, seen) for seen in every])
     waiting = [seen for seen in found if seen.proposal.state == "open"]
     return form_pages.answer(
         request, "review_queue.html", account=account, admin=account.admin, now=stamp(),
@@ -124,7 +125,8 @@ async def _decide(request: Request, proposal_id: str) -> Response:
 async def _seen(request: Request) -> tuple[Seen, Account]:
     account, registry = form_pages.person(request).account, registry_of(request)
     proposal_id = request.path_params["proposal"]
-    return await threaded(lambda: reviewing.see(registry.database.connection(), account, proposal_id)), account
+    seen = await threaded(lambda: reviewing.see(registry.database.connection(), account, proposal_id))
+    return await threaded(approving.with_good_keys, registry, seen), account
 
 
 def _may_approve(seen: Seen, account: Account) -> bool:

@@ -14,12 +14,13 @@ from embhub.errors import UsageError
 from embhub.release.files import EMBEDDING, Release, approval_bundle
 from embhub.release.verification import verify
 from embhub.site.keys import SigningKey
-from embhub_registry.admission import approving
+from embhub_registry.admission import approving, storing
 from embhub_registry.admission.storing import Change, Judged
 from embhub_registry.http_errors import RequestDeniedError
 from embhub_registry.people import auth, members
 from embhub_registry.storage.folder import Registry
 from tests.support import pushes, releases, reviews
+from tests.support.people import Person
 from tests.support.reviews import NAME, OFFICER_KEY, Reviewed
 
 SEEDS = iter(range(1, 1000))
@@ -169,6 +170,9 @@ def test_an_approval_counts_while_its_key_is_in_use(house: Reviewed, two: None) 
     signed = reviews.attest(made, hashes(release), user="olga", key=third, version=release.card.version)
     assert house.approve(house.olga, made, attestation=signed).json()["approvals"] == 1
     house.registry.run("key", "revoke", third.fingerprint, "--reason", "stolen")
+    assert house.ask(house.omar, f"/{made['id']}").json()["approvals"] == []
+    (listed,) = [row for row in house.ask(house.omar).json()["proposals"] if row["id"] == made["id"]]
+    assert listed["approvals"] == []
     done = house.approve(house.omar, made).json()
     assert (done["approvals"], done["commit"]) == (1, None)
     signed = reviews.attest(made, hashes(release), user="olga", key=OFFICER_KEY, version=release.card.version)
@@ -227,7 +231,7 @@ def test_an_approval_is_dated_when_it_was_made(house: Reviewed, days: int) -> No
 def test_who_loses_the_role_while_admission_looks_approves_nothing(
     house: Reviewed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made, before, judge = house.propose(reviews.version(next(SEEDS))), newest(house), approving.judge
+    made, before, judge = house.propose(reviews.version(next(SEEDS))), newest(house), storing.judge
 
     def slowly(registry: Registry, change: Change) -> Judged:
         members.join(registry, "omar", namespace="radboud", role="reader")
@@ -259,3 +263,20 @@ def test_what_was_approved_for_a_few_is_not_opened_to_everybody_by_its_publisher
     assert house.registry.request("PUT", address, token=house.alice, json_body=wanted).status == 403
     assert house.registry.request("PUT", address, token=house.registry.admin, json_body=wanted).status == 200
     assert house.registry.get(f"/{name}/resolve/main/{EMBEDDING}").status == 200
+
+
+def test_a_token_that_may_read_and_a_cookie_alone_approve_nothing(house: Reviewed) -> None:
+    made = house.propose(reviews.version(next(SEEDS)))
+    reading = str(house.registry.ask("token", "new", "olga", "--scope", "read")["token"])
+    assert house.ask(reading, f"/{made['id']}").status == 200
+    assert house.approve(reading, made).status == 403
+    assert house.answer(reading, made["id"], answer="decline", reason="x").status == 403
+    olga = Person(house.registry)
+    olga.use_link("olga")
+    headers = {"Cookie": "; ".join(f"{name}={value}" for name, value in olga.cookies.items())}
+    body = {"answer": "approve", "digest": made["digest"]}
+    address = f"{reviews.API}/{made['id']}"
+    assert house.registry.get(address, headers=headers).status == 200, "the cookie is hers"
+    answer = house.registry.request("POST", address, headers=headers, json_body=body)
+    assert answer.status in (401, 403) and state(house, made) == "open"
+    assert house.answer(house.olga, made["id"], answer="decline", reason="done").status == 200

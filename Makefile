@@ -23,8 +23,8 @@ help:
 	@echo "make demo-private  a private training beside a plain one, its ledger and both audits"
 	@echo "make bench      embhub beside its peers; prints the table, writes docs/benchmarks.md"
 	@echo "make bench-privacy  what privacy costs, and what audits find where the truth is known (hours; resumable)"
-	@echo "make test       the tests, but for those that take minutes each"
-	@echo "make test-all   those too: crashes, fuzzing, foreign clients at length"
+	@echo "make test       the quick tests: one of each rule, and each way from end to end"
+	@echo "make test-all   all tests: crashes, fuzzing, every foreign client and kind of base too"
 	@echo "make test-numerical  trainings once more: without bfloat16 instructions, and with two threads"
 	@echo "make fuzz       fuzz one parser: make fuzz TARGET=log-proof MINUTES=60 (see tests/fuzz/log_parsers.py)"
 	@echo "make soak       three servers while processes, database and object store fail: make soak MINUTES=60 [SEED=7]"
@@ -121,7 +121,8 @@ lock: $(READY)
 	@without=$$(mktemp) && printf "%s; python_version < '3'\n" torch embhub embhub-bases embhub-registry > $$without && \
 	$(LOCK) --override $$without --extra diffusion --extra dicom --extra nifti --extra cluster --extra dev \
 		-o .ci/dev.lock && \
-	$(LOCK) --override $$without -o registry/deploy/requirements.lock && rm $$without
+	$(LOCK) --override $$without --extra postgresql --extra s3 --extra tracing \
+		-o registry/deploy/requirements.lock && rm $$without
 
 docs: $(VENV)/.docs
 	@NO_MKDOCS_2_WARNING=1 TRANSFORMERS_VERBOSITY=error $(BIN)/mkdocs build --strict --quiet

@@ -27,9 +27,10 @@ NUMERICAL = ("training", "adaptation", "dp", "attacks", "families", "copying", "
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark by folder, before `-m` selects; and begin with the longest files, or one worker ends last."""
-    folders = [DIFFUSION / name for name in NUMERICAL]
+    folders = {DIFFUSION / name for name in NUMERICAL}
+    is_numerical = {path: not folders.isdisjoint(path.parents) for path in {item.path for item in items}}
     for item in items:
-        if any(item.path.is_relative_to(folder) for folder in folders):
+        if is_numerical[item.path]:
             item.add_marker("numerical")
     longest = {item.path for item in items if item.get_closest_marker("slow")}
     items.sort(key=lambda item: item.path not in longest)

@@ -78,6 +78,7 @@ def test_one_file_speaks_http_one_to_a_provider_and_two_load_bases_from_the_hub(
     assert importing(SOURCES, CLIENTS) == {
         "embhub/client/http_client.py": {"httpx2"},
         "registry/embhub_registry/people/provider.py": {"httpx2"},  # names its errors; Authlib speaks
+        "registry/embhub_registry/people/provider_metadata.py": {"httpx2"},  # likewise
         "embhub/diffusion/bases/pipelines.py": {"huggingface_hub"},
         "embhub/diffusion/bases/found.py": {"huggingface_hub"},
     }

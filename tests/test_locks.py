@@ -12,7 +12,8 @@ from packaging.requirements import Requirement
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 EXTRAS = PROJECT["optional-dependencies"]
-REGISTRY = tomllib.loads((ROOT / "registry/pyproject.toml").read_text())["project"]["dependencies"]
+SERVER = tomllib.loads((ROOT / "registry/pyproject.toml").read_text())["project"]
+REGISTRY = SERVER["dependencies"]
 OWN = {"embhub", "embhub-bases", "embhub-registry"}  # installed from the tree
 LOCKS = {
     ".ci/dev.lock": [extra for extra in EXTRAS if extra not in ("docs", "release")],

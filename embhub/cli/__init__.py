@@ -30,6 +30,7 @@ COMMANDS = {
     "erase": "erasing",
     "access": "access",
     "review": "reviewing",
+    "join": "joining",
     "login": "login",
     "logout": "logout",
     "whoami": "whoami",
@@ -56,7 +57,7 @@ COMMANDS = {
 
 SECTIONS = {
     "Train and audit": ["inspect", "train", "adapt", "import", "export", "port", "audit", "copy-check", "budget"],
-    "Publish": ["card", "key", "sign", "push", "review", "yank", "erase", "login", "logout", "whoami"],
+    "Publish": ["card", "key", "sign", "push", "review", "yank", "erase", "join", "login", "logout", "whoami"],
     "Find and verify": ["trust", "search", "show", "access", "pull", "lock", "verify", "status", "log", "evidence"],
     "Generate": ["generate", "inpaint", "dataset", "detect", "evaluate", "reader-study", "base"],
     "This machine": ["config", "doctor", "completion"],

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 )  # fmt: skip
 @click.option("--device", is_flag=True, help="Ask for an access token that you approve in a browser.")
 @click.option(
+    "--workload", metavar="NAMESPACE/NAME",
+    help="In a CI job: exchange the job's OIDC token for an access token of this repository, for 15 minutes.",
+)  # fmt: skip
+@click.option(
     "--scope", type=click.Choice(("read", "publish", "admin")), default="read", show_default=True,
     help="Scope of the access token that --device asks for.",
 )  # fmt: skip
@@ -30,23 +34,28 @@ if TYPE_CHECKING:
 )  # fmt: skip
 @options.as_json
 def command(
-    registry: str | None, access_token: str | None, device: bool, scope: str, days: int, as_json: bool
+    registry: str | None, access_token: str | None, device: bool, workload: str | None, scope: str, days: int,
+    as_json: bool,
 ) -> None:  # fmt: skip
     """Check an access token with its registry and store it (mode 0600), with the namespace it may publish under.
 
     Without --access-token the command prompts on a terminal; otherwise it reads one line of standard input. With
-    --device it prints an address and a code, and waits until you approve in a browser where you are logged in.
+    --device it prints an address and a code, and waits until you approve in a browser where you are logged in. With
+    --workload it logs in as a CI job that the registry trusts, by the OIDC token in EMBHUB_ID_TOKEN or GitHub's.
 
     \b
     Example:
       embhub login --registry https://embhub.example.org
       embhub login --registry https://embhub.example.org --device --scope publish
+      embhub login --registry https://embhub.example.org --workload radboud/prostate-cspca
     """
-    from embhub.client import accounts, device_login
+    from embhub.client import accounts, device_login, workload_login
 
-    if device:
-        if access_token:
-            raise click.UsageError("--device and --access-token exclude each other")
+    if sum(map(bool, (access_token, device, workload))) > 1:
+        raise click.UsageError("--access-token, --device and --workload exclude each other")
+    if workload:
+        account, path = workload_login.log_in(registry, repository=workload)
+    elif device:
         account, path = device_login.log_in(registry, scope=scope, days=days, show=_show)
     else:
         account, path = accounts.log_in(registry, token=access_token or options.ask_secret("Access token"))

@@ -17,9 +17,10 @@ from typing import Literal
 from urllib.parse import urlsplit, urlunsplit
 
 from embhub import builtin_bases
-from embhub.client import accounts, guard, site_policy
+from embhub.client import accounts, connecting, guard, http_client, site_policy
 from embhub.client.deadline import within
 from embhub.client.errors import AnswerTooSlowError
+from embhub.client.http_client import RegistryClient
 from embhub.client.hub import Hub
 from embhub.errors import ConfigError, EmbhubError, VerificationError
 from embhub.site import config, keys, trust_store
@@ -135,6 +136,7 @@ def _check_registry(registry: str | None, *, offline: bool) -> Iterator[Check]:
     late = AnswerTooSlowError(f"{address} did not answer in {guard.LONGEST_QUESTION:.0f} s", "check network and proxy")
     export = keyrings.parse_export(within(guard.LONGEST_QUESTION, hub.trust_export, otherwise=late))
     yield Check("registry", "ok", f"{address} answers")
+    yield from _check_certificate(address)
     pinned = {root.registry: root.root_fingerprint for root in trust_store.list_roots()}
     if address not in pinned:
         yield Check("registry", "warning", f"{address} is not trusted yet", f"embhub trust add {address}")
@@ -147,6 +149,17 @@ def _check_registry(registry: str | None, *, offline: bool) -> Iterator[Check]:
         yield Check(
             "registry", "ok", f"logged in as {account.name}; namespaces: {', '.join(account.namespaces) or '-'}"
         )
+
+
+def _check_certificate(address: str) -> Iterator[Check]:
+    """Who signed the certificate: the site's own authority there means that a proxy opens the connection."""
+    client = connecting.open_client(address, None)
+    if not isinstance(client, RegistryClient) or not address.startswith("https:"):
+        return
+    with http_client.in_words(address):
+        client.read("/embhub/v1/trust", limit=4_000_000)
+    text = f"its certificate is signed by {client.certificate_issuer}"
+    yield Check("registry", "ok", f"{text}; if that is your own organisation, a proxy opens the connection")
 
 
 def _check_root(address: str, export: TrustExport, *, pinned: str) -> Iterator[Check]:

@@ -57,6 +57,7 @@ class RegistryClient:
         self._headers = {"authorization": f"Bearer {token}"} if token else {}
         self._lock = threading.Lock()
         self._client: httpx2.Client | None = None
+        self.certificate_issuer: str | None = None  # who signed the certificate of the last answer, by its own words
 
     def read(
         self, path: str, *, limit: int, method: str = "GET", body: bytes | None = None, commit: str | None = None,
@@ -81,6 +82,7 @@ class RegistryClient:
         if body is not None:
             headers["content-type"] = content_type
         with self._open().stream(method, url, headers=headers, content=body, timeout=guard.SILENCE) as response:
+            self.certificate_issuer = _issuer(response)
             if not response.is_success:
                 code = response.headers.get("X-Error-Code", "")
                 raise StatusError(response.status_code, code=code, said=_said(response))
@@ -139,6 +141,16 @@ def _make_client(registry: str) -> httpx2.Client:
 def _authorities(file: str | None, folder: str | None) -> ssl.SSLContext:  # noqa: ARG001  # httpx2 reads these two
     """Whom to trust for certificates. Reading them takes as long as the rest of a pull, so it is done once."""
     return httpx2.create_ssl_context()
+
+
+def _issuer(response: httpx2.Response) -> str | None:
+    """Organisation or name of who signed the certificate; a hospital's proxy that opens TLS is named here."""
+    stream = response.extensions.get("network_stream")
+    opened = stream.get_extra_info("ssl_object") if stream is not None else None
+    if opened is None:
+        return None
+    parts = dict(pair for group in (opened.getpeercert() or {}).get("issuer", ()) for pair in group)
+    return plain(parts.get("organizationName") or parts.get("commonName") or "somebody without a name")
 
 
 def _said(response: httpx2.Response) -> str:

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from embhub.errors import UsageError
+from embhub.project import how_to_install
 
 NAME = "manifest.parquet"
 MAGIC = b"PAR1"
@@ -79,7 +80,7 @@ def _pyarrow(purpose: str) -> Any:
         import pyarrow as pa
         import pyarrow.compute
     except ImportError as error:
-        raise UsageError(f"{purpose} needs pyarrow", 'install it: pip install "embhub[parquet]"') from error
+        raise UsageError(f"{purpose} needs pyarrow", how_to_install("parquet")) from error
     return pa
 
 

@@ -1,4 +1,4 @@
-"""The URL table on one page, and what stands around every request."""
+"""The application: what stands around every request, and how errors are answered."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from embhub.errors import EmbhubError
@@ -19,157 +18,33 @@ from embhub_registry.http_errors import BAD_CREDENTIALS, DISABLED, RequestDenied
 from embhub_registry.operation import background_tasks, health
 from embhub_registry.operation.metrics import Metrics
 from embhub_registry.pages import (
-    access_pages,
-    account_pages,
-    device_page,
-    feed,
     form_pages,
-    login_pages,
-    review_pages,
     web,
-    withdraw_pages,
 )  # fmt: skip
 from embhub_registry.pages.verification_cache import VerificationCache
-from embhub_registry.people import provider
 from embhub_registry.people.failed_logins import FailedLogins
 from embhub_registry.people.login_pacing import LoginPacing
 from embhub_registry.people.rate_limits import RateLimiter, host_of
+from embhub_registry.routes import ROUTES
 from embhub_registry.storage.actors import ANONYMOUS, Actor, acting
 from embhub_registry.storage.batched_events import BatchedEvents
 from embhub_registry.storage.blobs import BlobStoreError, DamagedBlobError, MissingBlobError
 from embhub_registry.storage.folder import Registry
-from embhub_registry.storage.logs import log
+from embhub_registry.storage.logs import log, within
 from embhub_registry.storage.usage_counters import UsageCounters
 from embhub_registry.wire import (
-    advisories_api,
-    device_api,
-    downloads,
-    embhub_api,
-    hf_access,
-    hf_api,
-    hf_changes,
-    log_api,
-    lonely_names,
     request_ids,
-    review_api,
-    security_txt,
-    terms_api,
 )
 from embhub_registry.wire.closed_reading import ClosedReadingMiddleware
 from embhub_registry.wire.commit_limiter import CommitLimiter
 from embhub_registry.wire.forms import ConfirmationNeededError
 from embhub_registry.wire.host_header import AllowedHosts, HostMiddleware
 from embhub_registry.wire.rate_limiting import RateLimitMiddleware
-from embhub_registry.wire.request_context import registry_of, run_in_threadpool
 from embhub_registry.wire.request_limits import RequestLimitsMiddleware
 from embhub_registry.wire.response_cache import ResponseCache, ResponseCacheMiddleware
 from embhub_registry.wire.segmented_paths import SegmentedPathsMiddleware
 from embhub_registry.wire.session_cookies import is_form
 from embhub_registry.wire.store_reads import StoreReads
-
-REPO = "/api/models/{namespace}/{name}"
-PAGES = "/{namespace}/{name}"
-
-
-async def trust(request: Request) -> Response:
-    """What sites pin: the root's public key and the signed keyring."""
-    document = await run_in_threadpool(registry_of(request).trust_export)
-    return Response(document, media_type="application/json", headers={"Cache-Control": "no-cache"})
-
-
-ROUTES = [
-    Route("/healthz", health.healthz),
-    Route("/readyz", health.readyz),
-    Route("/metrics", health.metrics),
-    Route(security_txt.PATH, security_txt.security_txt),
-    Route("/embhub/v1/trust", trust),
-    Route(advisories_api.PATH, advisories_api.signed),
-    Route(advisories_api.ATOM, advisories_api.atom),
-    Route("/embhub/v1/status/{namespace}/{name}", embhub_api.status),
-    Route("/embhub/v1/terms/{namespace}/{name}", terms_api.handle, methods=["GET", "PUT"]),
-    Route("/embhub/v1/audits/{digest}", embhub_api.audits, methods=["GET", "POST"]),
-    Route("/embhub/v1/designs/{digest}", embhub_api.designs, methods=["GET", "POST"]),
-    Route("/embhub/v1/yank/{namespace}/{name}", embhub_api.yank, methods=["POST", "DELETE"]),
-    *review_api.ROUTES,
-    Route(log_api.PREFIX + "/checkpoint", log_api.checkpoint),
-    Route(log_api.PREFIX + "/cosignature", log_api.cosignature, methods=["POST"]),
-    Route(log_api.PREFIX + "/proof/{hash}", log_api.proof),
-    Route(log_api.PREFIX + "/tile/{path:path}", log_api.tile),
-    # the Hub's wire
-    Route("/api/whoami-v2", hf_api.whoami),
-    Route("/api/repos/create", hf_changes.create_repo, methods=["POST"]),
-    Route("/api/repos/delete", hf_changes.delete_repo, methods=["DELETE"]),
-    Route("/api/validate-yaml", hf_changes.validate_yaml, methods=["POST"]),
-    Route("/api/models", hf_api.list_models),
-    Route("/api/models-tags-by-type", hf_api.tags_by_type),
-    Route(REPO, hf_api.model_info),
-    Route(REPO + "/revision/{revision}", hf_api.model_info),
-    Route(REPO + "/settings", hf_changes.settings, methods=["PUT"]),
-    Route(REPO + "/preupload/{revision}", hf_changes.preupload, methods=["POST"]),
-    Route(REPO + "/commit/{revision}", hf_changes.commit, methods=["POST"]),
-    Route(REPO + "/tree/{revision}", hf_api.tree),
-    Route(REPO + "/tree/{revision}/{path:path}", hf_api.tree),
-    Route(REPO + "/paths-info/{revision}", hf_api.paths_info, methods=["POST"]),
-    Route(REPO + "/refs", hf_api.refs),
-    Route(REPO + "/commits/{revision}", hf_api.history),
-    Route(REPO + "/branch/{revision}", hf_changes.branch, methods=["POST", "DELETE"]),
-    Route(REPO + "/tag/{revision}", hf_changes.tag, methods=["POST", "DELETE"]),
-    Route(REPO + "/auth-check", hf_api.auth_check),
-    Route(REPO + "/auth-check/write", hf_api.auth_check),
-    Route(REPO + "/user-access-request/handle", hf_access.handle, methods=["POST"]),
-    Route(REPO + "/user-access-request/grant", hf_access.grant, methods=["POST"]),
-    Route(REPO + "/user-access-request/{status}", hf_access.requests),
-    Route(PAGES + "/ask-access", hf_access.ask, methods=["POST"]),
-    Route(PAGES + "/resolve/{revision}/{path:path}", downloads.resolve),
-    # people in browsers, and the programs that they let in
-    Route(device_api.CODE, device_api.code, methods=["POST"]),
-    Route(device_api.TOKEN, device_api.token, methods=["POST"]),
-    Route("/login", login_pages.login),
-    Route("/login/code", login_pages.by_code, methods=["POST"]),
-    Route("/login/passkey", login_pages.by_passkey, methods=["POST"]),
-    Route("/login/passkey/answer", login_pages.passkey_answer, methods=["POST"]),
-    Route("/login/provider", login_pages.at_provider, methods=["POST"]),
-    Route(provider.CALLBACK, login_pages.provider_callback),
-    Route("/login/link/{secret}", login_pages.link, methods=["GET", "POST"]),
-    Route(device_api.PAGE, device_page.device, methods=["GET", "POST"]),
-    Route(account_pages.TOKENS, account_pages.tokens),
-    Route("/account/tokens", account_pages.make_token, methods=["POST"]),
-    Route("/account/tokens/revoke", account_pages.revoke_token, methods=["POST"]),
-    Route(account_pages.LOGIN, account_pages.login_methods),
-    Route("/account/login/totp", account_pages.totp, methods=["POST"]),
-    Route("/account/login/totp/answer", account_pages.totp_answer, methods=["POST"]),
-    Route("/account/login/totp/remove", account_pages.remove_totp, methods=["POST"]),
-    Route("/account/login/recovery-codes", account_pages.recovery_codes, methods=["POST"]),
-    Route("/account/login/passkey", account_pages.passkey, methods=["POST"]),
-    Route("/account/login/passkey/answer", account_pages.passkey_answer, methods=["POST"]),
-    Route("/account/login/passkey/remove", account_pages.remove_passkey, methods=["POST"]),
-    Route("/account/logout", account_pages.logout, methods=["POST"]),
-    Route("/account/logout/everywhere", account_pages.logout_everywhere, methods=["POST"]),
-    Route(access_pages.HERE, access_pages.requests),
-    Route("/account/access/ask", access_pages.ask, methods=["GET", "POST"]),
-    Route("/account/access/answer", access_pages.answer, methods=["POST"]),
-    *review_pages.ROUTES,
-    Route(withdraw_pages.HERE, withdraw_pages.withdraw, methods=["GET", "POST"]),
-    # the pages people look at
-    Route("/", web.index),
-    Route(feed.PATH, web.atom),
-    Route("/compare", web.compare),
-    Route("/trust", web.trust),
-    Route("/trust/root.pem", web.root_key),
-    Route("/trust/advisories", web.advisories),
-    Route("/favicon.ico", web.favicon),
-    Route("/robots.txt", web.robots),
-    Route("/static/{file}", web.static),
-    Route("/datasets/{rest:path}", hf_api.unknown),
-    Route("/spaces/{rest:path}", hf_api.unknown),
-    Route("/api/{rest:path}", hf_api.unknown, methods=["GET", "POST", "PUT", "DELETE", "PATCH"]),
-    Route("/{namespace}", web.namespace),
-    Route(PAGES, web.embedding),
-    Route(PAGES + "/commit/{revision}", web.embedding),
-    Route(PAGES + "/tree/{revision}", web.embedding),
-    Route(PAGES + "/audit/{revision}", web.audit),
-    Route("/{name}/resolve/{revision}/{path:path}", lonely_names.file),
-]
 
 
 def build(registry: Registry) -> Starlette:
@@ -200,6 +75,7 @@ def build(registry: Registry) -> Starlette:
     app.state.login_pacing = LoginPacing()
     app.state.refusals = BatchedEvents("refused")
     app.state.reads = BatchedEvents("file-read")
+    app.state.workload_refusals = BatchedEvents("workload-refused")
     app.state.verification_cache = VerificationCache()
     app.state.judging = asyncio.Semaphore(2)
     app.state.parsing = asyncio.Semaphore(1)
@@ -307,8 +183,10 @@ class RequestLogMiddleware:
             await self.app(scope, receive, send)
             return
         started, status = time.perf_counter(), 0
+        metrics: Metrics = scope["app"].state.metrics
+        metrics.begun()
         state = scope.setdefault("state", {})
-        request_id = request_ids.choose(scope["headers"])
+        request_id = state["request_id"] = request_ids.choose(scope["headers"])
 
         async def sending(message: Message) -> None:
             nonlocal status
@@ -322,7 +200,7 @@ class RequestLogMiddleware:
             await send(message)
 
         try:
-            with acting(Actor(ANONYMOUS, host_of(scope))):
+            with within(id=request_id), acting(Actor(ANONYMOUS, host_of(scope))):
                 await self.app(scope, receive, sending)
         except asyncio.CancelledError:  # this server ends, and the time that requests had is over
             if not status:
@@ -333,10 +211,10 @@ class RequestLogMiddleware:
             if status:  # the answer has begun: nothing can be told any more
                 raise
             answer = refused if isinstance(error, DatabaseUnavailableError) else failed  # before any route was found
-            await (await answer(Request(scope, receive), error))(scope, receive, sending)
+            with within(id=request_id):
+                await (await answer(Request(scope, receive), error))(scope, receive, sending)
         finally:
             seconds = time.perf_counter() - started
-            metrics: Metrics = scope["app"].state.metrics
             metrics.answered(scope, status=status, seconds=seconds, rule=state.get("rule"))
             log(
                 "info" if status < 500 else "error", "request", method=scope["method"], path=scope["path"][:200],

@@ -18,6 +18,7 @@ from starlette.applications import Starlette
 
 from embhub.errors import ConfigError
 from embhub_registry import app
+from embhub_registry.operation import tracing
 from embhub_registry.people.rate_limits import RateLimiter
 from embhub_registry.storage import blob_places, logs
 from embhub_registry.storage.folder import Registry
@@ -79,15 +80,18 @@ class Lifecycle:
 
 
 def serve(
-    registry: Registry, *, host: str, port: int, as_json: bool = False, drain: float = 0.0, grace: float = 20.0
-) -> None:
+    registry: Registry, *, host: str, port: int, as_json: bool = False, drain: float = 0.0, grace: float = 20.0,
+    accept_traceparent: bool = False,
+) -> None:  # fmt: skip
     """Serve until SIGTERM or SIGINT; not ready for `drain` seconds, then requests under way get `grace` to finish.
 
     Raises:
-        ConfigError: the address cannot be listened on, or the object store cannot be worked with.
+        ConfigError: the address cannot be listened on, the object store cannot be worked with, or traces are asked for
+            and cannot be made.
     """
     blob_places.check_at_start(registry.blobs, registry.database)
     application = app.build(registry)
+    traces = tracing.start(application, accept_parent=accept_traceparent)
     listening = listen(host, port, is_exempt=_exempted(application))
     shown = f"[{host}]" if ":" in host else host
     url = f"http://{shown}:{listening.getsockname()[1]}"
@@ -106,7 +110,10 @@ def serve(
             "warning", "no proxy", reason="other machines reach this server directly: put nginx or Caddy before it"
         )
     sys.setswitchinterval(TURN_SECONDS)
-    lifecycle.server.run(sockets=[listening])
+    try:
+        lifecycle.server.run(sockets=[listening])
+    finally:
+        tracing.stop(traces)
     logs.log("info", "stop", url=url)
 
 

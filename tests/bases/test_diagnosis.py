@@ -46,6 +46,7 @@ def test_shares_take_each_fault_apart() -> None:
     assert found == diagnosis.Shares(0.75, 0.25, both=0.25, too_large=0.25, foreign=0.25, n=4)
 
 
+@pytest.mark.thorough
 def test_images_denoised_from_little_noise_are_the_rebuilt_ones() -> None:
     pipe = load_pipeline(info("builtin").path)
     images = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 0.4

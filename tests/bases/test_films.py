@@ -30,11 +30,12 @@ def test_only_normal_films_train_and_patients_stay_apart() -> None:
     assert len(taught.patients) > 10 * len(apart.patients) > 200
 
 
+@pytest.mark.thorough
 @needs_films
 def test_captions_tell_the_pose_and_never_pneumonia() -> None:
     pool = material.of_films(DATA).pool(0)
-    first = [pool.caption(place, np.random.default_rng(place)).text for place in range(300)]
-    later = [pool.caption(place, np.random.default_rng(place)).text for place in range(500, 800)]
+    first = [pool.caption(place, np.random.default_rng(place)).text for place in range(120)]
+    later = [pool.caption(place, np.random.default_rng(place)).text for place in range(500, 700)]
     assert not any("pneumonia" in text or "hazy" in text for text in first + later)
     assert not any(word in text for text in first for word in ("mirrored", "turned", "closer", "brighter"))
     assert 0.1 < np.mean(["mirrored" in text for text in later]) < 0.4

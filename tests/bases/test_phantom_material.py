@@ -31,6 +31,7 @@ def test_batches_of_two_have_coloured_images_and_the_place_of_findings() -> None
     assert marks.min() == 0 and 0.5 < marks.max() <= 1
 
 
+@pytest.mark.thorough
 def test_a_caption_without_a_finding_names_no_place(places: NamedPlaces) -> None:
     assert (places(Caption()) == 1).all()
     assert places(Caption("chest x-ray, normal")).max() == pytest.approx(1 + phantom_material._REGION)

@@ -113,6 +113,7 @@ def test_the_autoencoder_that_is_fixed_is_the_best_one_not_the_last(
     assert not all(torch.equal(one, other) for one, other in zip(fixed.values(), last, strict=True))
 
 
+@pytest.mark.thorough
 def test_a_fresh_machine_begins_from_an_unfinished_autoencoder(tmp_path: Path) -> None:
     train(Workbench(material(), tmp_path / "first"), "autoencoder", 3)
     stage = Workbench(material(), tmp_path / "first").export(tmp_path / "stage")
@@ -147,6 +148,7 @@ def test_a_fresh_machine_begins_from_an_exported_pipeline(tmp_path: Path) -> Non
     assert torch.equal(first.encoder(caption), second.encoder(caption))
 
 
+@pytest.mark.thorough
 def test_whitened_latents_have_no_mean_unit_covariance_and_the_same_pictures() -> None:
     model, images = latent_pictures.build(0).eval(), stripes(8, torch.Generator().manual_seed(5))
     with torch.no_grad():

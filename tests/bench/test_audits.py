@@ -22,6 +22,7 @@ def pipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     return load_pipeline(pipelines.write(tmp_path / "tiny"), device="cpu")
 
 
+@pytest.mark.thorough
 def test_both_designs_are_tried_on_the_same_losses(pipe: Any) -> None:
     tiny = replace(leaks.STRONG, num_vectors=1, steps=1, batch_size=2)
     losses, coins = audit_designs.try_group(pipe, 0, recipe=tiny)

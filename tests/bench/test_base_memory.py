@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from bench.base_memory import BASES, measure, table
+from tests.support.quick import quick
 
 PAGE = Path(__file__).parents[2] / "docs/how-to/base-families.md"
 
@@ -21,7 +22,7 @@ PUBLISHED = {
 """Parameters of denoiser, text encoders and autoencoder."""
 
 
-@pytest.mark.parametrize("name", BASES)
+@pytest.mark.parametrize("name", quick(["SDXL 1.0"], thorough=[name for name in BASES if name != "SDXL 1.0"]))
 def test_the_models_have_the_published_sizes(name: str) -> None:
     size = measure(name, steps=())
     assert (size.denoiser, size.encoders, size.autoencoder) == PUBLISHED[name]
@@ -30,6 +31,7 @@ def test_the_models_have_the_published_sizes(name: str) -> None:
     assert torch.get_default_dtype() is torch.float32
 
 
+@pytest.mark.thorough
 def test_a_step_is_walked_through_without_memory() -> None:
     size = measure("Stable Diffusion 1.5", steps=((1, True), (1, False), (2, False)))
     saving, one, two = (step.activations for step in size.steps)

@@ -45,6 +45,7 @@ def test_memory_is_measured_in_a_process_of_its_own() -> None:
     assert 1_000_000 < taken < len(held)
 
 
+@pytest.mark.thorough
 def test_large_models_without_a_gpu(tmp_path: Path) -> None:
     rows = measure_large(load_pipeline(write_large_table(tmp_path, vocabulary=200, width=32), device="cpu"), SMALLEST)
     assert len(rows) == 1 and rows[0].wall is not None

@@ -25,6 +25,7 @@ ROW: dict[str, Any] = {
 }  # fmt: skip
 
 
+@pytest.mark.thorough
 @pytest.mark.skipif(not (DATA / "chest-xray/index.csv").exists(), reason="no EMBHUB_TEST_DATA: real X-rays needed")
 def test_films_taught_kept_back_and_compared_with_are_of_different_patients(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(components, "xray_judge_for", lambda *_: None)
@@ -68,6 +69,7 @@ def test_an_arm_that_was_left_is_gone_on_with_and_learns_what_it_says(
     assert weights[0] == weights[1]
 
 
+@pytest.mark.thorough
 def test_the_distance_grows_with_what_is_wrong_and_is_about_nothing_between_two_halves() -> None:
     generator = np.random.default_rng(0)
     films = generator.normal(110, 30, (160, 64, 64, 1)).clip(0, 255).astype(np.uint8).repeat(3, 3)

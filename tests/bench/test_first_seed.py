@@ -61,6 +61,7 @@ def test_it_runs_once_and_prints_what_it_keeps(
     assert json.loads((tmp_path / "found.json").read_text()) == found
 
 
+@pytest.mark.thorough
 def test_the_three_parts_of_a_task_are_of_others_and_half_show_the_finding() -> None:
     task = material.phantom_task("histology", "ring", material.ring, 3)
     parts = (task.learn, task.tune, task.test)

@@ -30,6 +30,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(privacy, "COMPACT", ResolvedRecipe(steps=1, batch_size=2))
 
 
+@pytest.mark.thorough
 def test_every_arm_runs_once_and_is_kept(material: privacy.Material, monkeypatch: pytest.MonkeyPatch) -> None:
     arms = [
         ("nothing learned", None, {}),

@@ -11,10 +11,11 @@ from tests.conformance.driver.listed import CALLS
 from tests.conformance.driver.stage import Call
 from tests.conformance.environments import CLIENTS
 from tests.conformance.playing import Played, fault, play
+from tests.support.quick import quick
 
-BETWEEN = {"1.x"}
-"""Left to `make test-all`: the oldest and the newest are tried by `make test`."""
-EACH = [pytest.param(name, marks=[pytest.mark.thorough] if name in BETWEEN else []) for name in CLIENTS]
+NEWEST = "2.x"
+"""The others are left to `make test-all`."""
+EACH = quick([NEWEST], thorough=[name for name in CLIENTS if name != NEWEST])
 
 
 @pytest.fixture(scope="session")

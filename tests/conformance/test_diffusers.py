@@ -64,6 +64,7 @@ def publish(registry: RunningRegistry, api: HfApi, name: str, folder: Path) -> t
     return release, api.upload_folder(repo_id=name, folder_path=folder).oid
 
 
+@pytest.mark.thorough
 def test_it_loads_by_repository_id_branch_and_commit_and_not_past_a_gate(
     registry: RunningRegistry, tmp_path: Path
 ) -> None:

@@ -11,6 +11,7 @@ import pytest
 from tests.conformance import environments
 
 
+@pytest.mark.thorough
 def test_what_cannot_be_installed_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EMBHUB_CLIENTS", str(tmp_path))
     monkeypatch.setattr(environments, "CLIENTS", {"none": f"embhub-no-such-client @ file://{tmp_path}/absent.whl"})

@@ -123,6 +123,7 @@ def test_the_package_names_its_verbs_without_loading_them() -> None:
     assert not {name.split(".")[0] for name in loaded} & {"torch", "numpy", "click", "huggingface_hub"}
 
 
+@pytest.mark.thorough
 def test_the_package_is_a_plain_module_and_audit_the_verb() -> None:
     code = (
         "import types, embhub\nimport embhub.audits.report\nassert type(embhub) is types.ModuleType\n"

@@ -114,6 +114,7 @@ def test_a_lost_key_leaves_earlier_releases_good_and_signs_nothing_new(
         publishing.push("second.safetensors")
 
 
+@pytest.mark.thorough
 def test_a_version_that_a_thief_raised_does_not_lock_the_publisher_out(
     registry: RunningRegistry, publisher: Site, reader: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -138,6 +139,7 @@ def test_a_version_that_a_thief_raised_does_not_lock_the_publisher_out(
         pulling.pull(REPOSITORY)
 
 
+@pytest.mark.thorough
 def test_a_countersignature_outlives_a_stolen_key(
     registry: RunningRegistry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -51,6 +51,7 @@ def test_a_program_that_calls_a_command_is_left_alone() -> None:
     assert said("from embhub.__main__ import main\nmain(['--version'])") == ["None"] * len(NAMES)
 
 
+@pytest.mark.thorough
 def test_workers_are_processes_of_our_own(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in NAMES:
         monkeypatch.delenv(name, raising=False)

@@ -27,6 +27,7 @@ def test_held_out_findings_lie_in_two_modalities() -> None:
     assert {held.modality for held in HELD_OUT.values()} == {"prostate", "cxr"}
 
 
+@pytest.mark.thorough
 def test_base_draws_hold_no_held_out_finding(drawn: list[phantoms.Phantom]) -> None:
     assert not [one for one in drawn if any(phantoms.is_held_out(one.modality, finding) for finding in one.findings)]
 

@@ -41,6 +41,7 @@ def registry(tmp_path: Path) -> Iterator[RunningRegistry]:
         yield started
 
 
+@pytest.mark.thorough
 def test_a_claim_travels_with_a_port(registry: RunningRegistry, tmp_path: Path) -> None:
     old, new = pipelines.write(tmp_path / "old"), pipelines.write(tmp_path / "new", seed=1)
     with pytest.MonkeyPatch.context() as patch:

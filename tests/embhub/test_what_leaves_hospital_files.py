@@ -14,6 +14,7 @@ from embhub.formats import safe_yaml
 from embhub.site import keys, runs
 from embhub.site.patients import is_keyed
 from tests.support import pipelines, planted, traffic
+from tests.support.quick import quick
 from tests.support.releases import make_card
 from tests.support.servers import RunningRegistry, running_registry
 from tests.support.sites import Site
@@ -51,8 +52,9 @@ def run(*words: str, code: int = 0) -> None:
     assert main(list(words)) == code, words
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["dicom", pytest.param("dicom with a claim", marks=pytest.mark.thorough), "nifti"])
+@pytest.mark.parametrize("kind", quick(["dicom"], thorough=["dicom with a claim", "nifti"]))
 def test_no_word_of_a_header_is_sent_printed_or_kept(
     registry: RunningRegistry,
     base: Path,

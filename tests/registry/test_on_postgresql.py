@@ -1,5 +1,7 @@
 """Tests of this folder once more, with their registries on PostgreSQL: a part of them, as many as a minute allows.
 
+`make test` has the tests of PostgreSQL itself: database/test_postgresql*.py.
+
 All of them: `EMBHUB_TEST_DATABASE=postgresql python -m pytest tests/registry`.
 """
 
@@ -23,7 +25,7 @@ PARTS = (
 )  # fmt: skip
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 @pytest.mark.skipif(postgres.CHOSEN, reason="all of them are run on PostgreSQL")
 def test_a_part_of_the_suite(postgresql: postgres.Server) -> None:
     words = [sys.executable, "-m", "pytest", "-q", "-n0", "-pno:cacheprovider", "-m", "not slow and not thorough"]

@@ -13,7 +13,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import psycopg
@@ -40,6 +40,7 @@ class Server:
 
     folder: Path
     process: subprocess.Popen[bytes] | None = None
+    further: dict[str, str] = field(default_factory=dict)  # settings
 
     @property
     def address(self) -> str:
@@ -52,6 +53,7 @@ class Server:
         settings = {
             "listen_addresses": "", "unix_socket_directories": str(self.folder), "max_connections": "300",
             "fsync": "off", "full_page_writes": "off", "shared_buffers": "32MB", "max_wal_size": "256MB",
+            **self.further,
         }  # fmt: skip
         words = [str(bin_ / "postgres"), "-D", str(self.folder / "data")]
         words += [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
@@ -98,8 +100,8 @@ def _known(name: str) -> bool:
 
 
 @contextlib.contextmanager
-def running_server() -> Iterator[Server]:
-    """A new server that ends with the block."""
+def running_server(**further: str) -> Iterator[Server]:
+    """A new server that ends with the block; `further` are settings of its own."""
     bin_ = programs()
     assert bin_ is not None, "Debian's package postgresql is not installed"
     folder = Path(tempfile.mkdtemp(prefix="embhub-pg-", dir="/tmp"))  # a socket's path has 107 characters at most
@@ -113,7 +115,7 @@ def running_server() -> Iterator[Server]:
             [*_as_owner(), *words, "--locale=C.UTF-8", "--no-sync"], capture_output=True, text=True, cwd=folder
         )
         assert done.returncode == 0, done.stderr
-        server = Server(folder)
+        server = Server(folder, further=further)
         server.start()
         try:
             with server.connect("postgres") as db:

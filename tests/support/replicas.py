@@ -24,7 +24,8 @@ from tests.support.object_stores import RunningStore
 from tests.support.postgres import Server
 from tests.support.servers import RunningRegistry, free_port
 
-ONLINE = ("timestamp.pem", "timestamp.pub", "advisories.pem", "advisories.pub", "log.pem", "log-mldsa.pem")
+ONLINE = ("timestamp.pem", "timestamp.pub", "advisories.pem", "advisories.pub", "log.pem", "log-mldsa.pem",
+          "logins.key")  # fmt: skip
 
 
 @dataclass

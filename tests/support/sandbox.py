@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from embhub.diffusion.dp import selftest
 from tests.support import pipelines
 
 
@@ -14,6 +16,17 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A site that nothing was kept at."""
     monkeypatch.setenv("EMBHUB_HOME", str(tmp_path / "home"))
     return tmp_path / "home"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def shorter_self_test() -> Iterator[None]:
+    """The self-test of a private training with the fewest rounds that the program allows, at any width.
+
+    It is the larger part of a small private training. dp/test_mechanism.py tries it at its full length.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(selftest, "OWN_ROUNDS", (selftest.OWN_ROUNDS[0],) * 2)
+        yield
 
 
 @pytest.fixture(scope="module")

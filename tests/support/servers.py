@@ -1,4 +1,4 @@
-"""Registries for tests: the real program in a process of its own, on loopback."""
+"""Registries for tests: the real program in a process of its own (see `prestarted`), on loopback."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ from embhub_registry.__main__ import main
 from embhub_registry.operation import administration
 from embhub_registry.operation.opening import open_folder
 from embhub_registry.storage.folder import Registry, create
+from tests.support import prestarted
 
 SECONDS = 60.0
 Done = subprocess.CompletedProcess[str]
@@ -40,7 +41,7 @@ class RunningRegistry:
     url: str
     admin: str
     root_fingerprint: str
-    process: subprocess.Popen[str] | None = None
+    process: subprocess.Popen[str] | prestarted.Forked | None = None
     log: Path = field(default_factory=Path)
 
     def run(self, *arguments: str | Path, check: bool = True) -> subprocess.CompletedProcess[str]:
@@ -78,10 +79,10 @@ class RunningRegistry:
     def start(self) -> None:
         """Serve; returns once requests are answered."""
         port = self.url.rsplit(":", 1)[1]
-        arguments = [sys.executable, "-m", "embhub_registry", "--dir", str(self.folder), "serve", "--port", port]
+        arguments = ["--dir", str(self.folder), "serve", "--port", port]
         self.log = self.folder.parent / "registry.log"
         with self.log.open("a") as log:
-            self.process = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=log, text=True, env=environment())
+            self.process = prestarted.start(arguments, stderr=log.fileno(), environment=environment())
         wait_until_ready(self.process, self.url, log=self.log)
 
     def stop(self, *, how: int = signal.SIGTERM) -> int:
@@ -231,7 +232,7 @@ def running_registry(tmp_path: Path, *, audit: str = "optional") -> Iterator[Run
         registry.stop()
 
 
-def wait_until_ready(process: subprocess.Popen[str], url: str, *, log: Path) -> None:
+def wait_until_ready(process: subprocess.Popen[str] | prestarted.Forked, url: str, *, log: Path) -> None:
     """Return when the server has said that it serves; fail with its log where it ends first."""
     assert process.stdout is not None
     said: list[str] = []

@@ -18,7 +18,7 @@ from embhub.release.checks import approvals as checks
 from embhub.trust import bundle, p256
 from embhub_registry.admission.publication import ATTEMPTS, busy, head_of
 from embhub_registry.admission.storing import Change, judge, store_revision
-from embhub_registry.database import Connection, proposals, repositories
+from embhub_registry.database import Connection, proposals, repositories, workloads
 from embhub_registry.database.accounts import Account
 from embhub_registry.database.clock import now, stamp
 from embhub_registry.database.proposals import Approval, Proposal
@@ -133,6 +133,8 @@ def _check_may(registry: Registry, seen: Seen, account: Account, digest: str) ->
     reviewing.require_reviewer(account, found.namespace)
     if found.author_id == account.user_id:
         raise forbidden(f"{account.user} proposed this release and may not approve it", "ask another approver")
+    if workloads.registered_by(registry.database.connection(), found.author_id) == account.user:
+        raise forbidden(f"{account.user} registered the workload that proposed this release", "ask another approver")
     reviewing.require_open(found)
     if digest != found.digest:
         raise RequestDeniedError(

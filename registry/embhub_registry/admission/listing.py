@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -58,13 +59,19 @@ def summarise(card: Card, admitted: Admitted) -> dict[str, Any]:
         "modality": list(card.modality), "anatomy": [c.display for c in card.anatomy],
         "finding": [c.display for c in card.finding],
         "privacy": wording.short(card.privacy) if isinstance(card.privacy, PrivacyClaim) else card.privacy,
-        "site_total": _site_total(card),
+        "epsilon": _epsilon(card), "site_total": _site_total(card),
         "audit": verified.report.verdict if verified and verified.report else "not-audited",
         "confirmation": _confirmation(verified),
         "auditors": [auditor.namespace for auditor in verified.countersigners] if verified else [],
         "signer": verified.signer.fingerprint if verified else "",
         "embedding": verified.embedding.digest if verified else "",
     }  # fmt: skip
+
+
+def _epsilon(card: Card) -> float | None:
+    """What the claim comes to with this site's other trainings, at one delta for all; None without a claim or bound."""
+    found = card.privacy.epsilon_to_judge_by if isinstance(card.privacy, PrivacyClaim) else None
+    return found if found is not None and math.isfinite(found) else None
 
 
 def _site_total(card: Card) -> dict[str, Any] | None:

@@ -23,6 +23,7 @@ from embhub_registry.database import (
 )
 from embhub_registry.database.clock import now, stamp_after
 from embhub_registry.database.repositories import Entry, Repository, Revision
+from embhub_registry.people import notifications
 from embhub_registry.repositories import advisories, audit_designs, audit_standing, repos
 from embhub_registry.repositories import withdrawals as standing
 from embhub_registry.repositories.proposal import Proposal
@@ -171,6 +172,11 @@ def _make_visible(registry: Registry, db: Connection, judged: Judged, revision: 
         audit_standing.record(db, admitted.verified, proposal.files, registry.trust().keyring)
         log_entries.add_release(db, proposal.files, registry.trust().keyring)
         audit_designs.note_release(db, proposal.files, registry.trust().keyring)
+    if branch == repos.MAIN and revision.release_version not in (None, *proposal.versions):
+        notifications.emit(
+            db, "release.published", namespace=repository.namespace, repository=repository.full_name,
+            private=repository.private, version=revision.release_version, commit=revision.id,
+        )  # fmt: skip
     return True
 
 

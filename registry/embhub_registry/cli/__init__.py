@@ -17,7 +17,9 @@ COMMANDS = {
     "serve": "serving",
     "show": "showing",
     "user": "users",
+    "invite": "invites",
     "token": "tokens",
+    "publisher": "publishers",
     "key": "keys",
     "keyring": "keyring",
     "yank": "yanking",
@@ -37,12 +39,12 @@ COMMANDS = {
     "mirror": "mirroring",
     "backup": "backup",
     "restore": "restore",
+    "recovered": "recovered",
     "move": "moving",
     "share": "sharing",
     "join": "joining",
     "take-blobs-over": "taking_blobs_over",
 }
-WITHOUT_FOLDER = ("keyring", "export")  # they say themselves which of their parts needs one
 
 
 @click.group(
@@ -91,8 +93,6 @@ def root(
       embhub-registry --dir hub key add --namespace radboud --role publish radboud.pub.pem
       embhub-registry --dir hub serve
     """
-    if directory is None and context.invoked_subcommand not in WITHOUT_FOLDER:
-        raise click.UsageError("Missing option '--dir'.", ctx=context)
     context.obj = directory
     context.meta["online_keys"] = online_keys
     context.meta["database"], context.meta["blobs"] = database, blobs

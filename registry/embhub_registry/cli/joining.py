@@ -22,6 +22,6 @@ def command(context: click.Context, *, as_json: bool) -> None:
     """
     from embhub_registry.operation import sharing
 
-    done = sharing.join(context.obj, context.meta["database"])
+    done = sharing.join(options.data_folder(context), context.meta["database"])
     lines = [f"joined      {done['name']}", f"database    {done['database']}"]
     show(done, *lines, f"keys        copy the online keys to {done['keys']}", as_json=as_json)

@@ -45,7 +45,7 @@ def command(
     """
     from embhub_registry.static.mirror import running
 
-    with running.open_mirror(context.obj, url, name=name, token=token, include=include) as mirror:
+    with running.open_mirror(options.data_folder(context), url, name=name, token=token, include=include) as mirror:
         mirror.pin(fingerprint)
         if once:
             _report(mirror.refresh(), as_json=as_json)

@@ -59,6 +59,18 @@ scope = click.option(
 )
 
 
+def data_folder(context: click.Context) -> Path:
+    """The registry's folder. It is asked for here and not earlier, so that `COMMAND --help` needs none.
+
+    Raises:
+        click.UsageError: none is named.
+    """
+    if context.obj is None:
+        raise click.UsageError("Missing option '--dir'.", ctx=context.find_root())
+    assert isinstance(context.obj, Path)  # noqa: S101  # as `--dir` converts it
+    return context.obj
+
+
 def opened(command: Callable[..., Any]) -> Callable[..., Any]:
     """Open the registry of --dir, hand it to the command as its first argument and close it after."""
 
@@ -67,10 +79,8 @@ def opened(command: Callable[..., Any]) -> Callable[..., Any]:
     def run(context: click.Context, /, *args: Any, **arguments: Any) -> Any:
         from embhub_registry.operation import opening
 
-        if context.obj is None:
-            raise click.UsageError("Missing option '--dir'.")
         registry = opening.open_folder(
-            context.obj, **{name: context.meta[name] for name in ("online_keys", "database", "blobs")}
+            data_folder(context), **{name: context.meta[name] for name in ("online_keys", "database", "blobs")}
         )
         try:
             return command(registry, *args, **arguments)

@@ -28,7 +28,7 @@ def command(context: click.Context, /, *, file: Path, as_json: bool, **choices: 
     """
     from embhub_registry.operation.restoring import restore
 
-    made = restore(file, context.obj, blobs=context.meta["blobs"], **choices)
+    made = restore(file, options.data_folder(context), blobs=context.meta["blobs"], **choices)
     lines = [
         f"restored    {made['dir']}: {made['name']}, {made['url']}",
         f"as of       {made['made']}: {made['blobs']:,} blobs, {made['revisions']:,} revisions, all read back",

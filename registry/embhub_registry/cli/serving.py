@@ -26,18 +26,25 @@ if TYPE_CHECKING:
               help="Shutdown timeout: seconds for running requests to finish.")  # fmt: skip
 @click.option("--log", "log_file", type=options.FILE, metavar="FILE",
               help="Append the log to FILE, one JSON object per line  [default: standard error].")  # fmt: skip
+@click.option("--accept-traceparent", is_flag=True, envvar="EMBHUB_REGISTRY_ACCEPT_TRACEPARENT",
+              help="Continue traces that the proxy began; it must set traceparent itself.")  # fmt: skip
 @options.as_json
 @options.opened
 def command(
-    registry: Registry, *, host: str, port: int, drain: float, grace: float, log_file: Path | None, as_json: bool
-) -> None:
+    registry: Registry, *, host: str, port: int, drain: float, grace: float, log_file: Path | None,
+    accept_traceparent: bool, as_json: bool,
+) -> None:  # fmt: skip
     """Run the server until SIGTERM or Ctrl-C; prints its URL when it is ready.
 
-    On a terminal only warnings and errors of the log are shown. `--log` keeps all of it.
+    On a terminal only warnings and errors of the log are shown. `--log` keeps all of it. Traces are sent where
+    OTEL_EXPORTER_OTLP_ENDPOINT is set.
     """
     from embhub_registry import serving
     from embhub_registry.storage import logs
 
     logs.direct(log_file)
     with registry.alone("serve", together=registry.is_shared):
-        serving.serve(registry, host=host, port=port, as_json=as_json, drain=drain, grace=grace)
+        serving.serve(
+            registry, host=host, port=port, as_json=as_json, drain=drain, grace=grace,
+            accept_traceparent=accept_traceparent,
+        )  # fmt: skip

@@ -105,6 +105,19 @@ def logout(registry: Registry, *, name: str, as_json: bool) -> None:
     show(result, f"{name}: {result['sessions']} sessions ended", as_json=as_json)
 
 
+@command.command("mail")
+@click.argument("name")
+@click.argument("address", default="")
+@options.as_json
+@options.opened
+def mail(registry: Registry, *, name: str, address: str, as_json: bool) -> None:
+    """Set the mail ADDRESS of the account NAME, or remove it if there is none. The person chooses the events."""
+    from embhub_registry.people import notifications
+
+    result = notifications.set_address(registry, name, address)
+    show(result, f"{name}: {result['mail'] or 'no mail'}", as_json=as_json)
+
+
 @command.command("disable")
 @click.argument("name")
 @options.as_json
@@ -114,6 +127,28 @@ def disable(registry: Registry, *, name: str, as_json: bool) -> None:
     from embhub_registry.people import members
 
     show(members.disable(registry, name), f"{name} is disabled", as_json=as_json)
+
+
+@command.command("offboard")
+@click.argument("name")
+@click.option("--dry-run", is_flag=True, help="Show what would end and what would stay; change nothing.")
+@click.option("--hand-over-to", "heir", metavar="USER", help="Account that becomes publisher where nobody else is.")
+@click.option("--keep", is_flag=True, help="Leave such namespaces to their organisation, without a publisher.")
+@click.option("--erase", is_flag=True, help="Put a pseudonym in place of the name, where that is possible.")
+@click.option("--revoke-key", "keys", multiple=True, metavar="FINGERPRINT",
+              help="Key of the person, revoked as superseded: earlier releases stay valid; repeatable.")  # fmt: skip
+@options.as_json
+@options.opened
+def offboard(
+    registry: Registry, *, name: str, dry_run: bool, heir: str | None, keep: bool, erase: bool, keys: tuple[str, ...],
+    as_json: bool,
+) -> None:  # fmt: skip
+    """Let the account NAME leave: its access ends at once, its releases stay. Says what is kept of its name."""
+    from embhub_registry.operation import leaving
+
+    options_ = leaving.Choices(hand_over_to=heir, keep=keep, erase=erase, revoke=keys)
+    result = leaving.offboard(registry, name, options_, dry_run=dry_run)
+    show(result, *leaving.lines(result), as_json=as_json)
 
 
 @command.command("enable")

@@ -15,7 +15,8 @@ class Account:
     """Who a token speaks for. `token_id` is the token's public name, never the secret.
 
     `namespace` is the one that the account publishes in by default, `role` its role there, `memberships` its role in
-    every namespace that it belongs to. `scope` bounds what the token may do of what the account may.
+    every namespace that it belongs to. `scope` bounds what the token may do of what the account may; `only` is the
+    one repository that it is good for, None for all.
     """
 
     user_id: int
@@ -30,6 +31,7 @@ class Account:
     disabled: str | None = None
     unlimited: bool = False
     memberships: Mapping[str, str] = field(default_factory=dict)
+    only: str | None = None
 
     @property
     def admin(self) -> bool:
@@ -159,13 +161,13 @@ def count_admins(db: Connection) -> int:
 
 def add_token(
     db: Connection, *, token_id: str, digest: bytes, user_id: int, now: str, expires: str | None,
-    scope: str = "publish", unlimited: bool = False, purpose: str = "",
+    scope: str = "publish", unlimited: bool = False, purpose: str = "", only: str | None = None,
 ) -> None:  # fmt: skip
-    """Remember a token by its digest."""
+    """Remember a token by its digest; `only` is the one repository that it is good for."""
     db.execute(
-        "INSERT INTO token (id, digest, user_id, created, expires, scope, unlimited, purpose)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-        (token_id, digest, user_id, now, expires, scope, int(unlimited), purpose),
+        "INSERT INTO token (id, digest, user_id, created, expires, scope, unlimited, purpose, only_repository)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (token_id, digest, user_id, now, expires, scope, int(unlimited), purpose, only),
     )
 
 
@@ -174,7 +176,7 @@ def find_account(db: Connection, digest: bytes) -> Account | None:
     roles = db.dialect.json_object("namespace", "role")
     row = db.execute(
         "SELECT user.id, user.name, user.namespace, home.role, token.id, token.digest, expires, revoked, scope,"  # noqa: S608  # put together from constants; values are bound
-        " disabled, unlimited,"
+        " disabled, unlimited, only_repository,"
         f" (SELECT {roles} FROM membership WHERE user_id = user.id)"
         " FROM token JOIN user ON user.id = token.user_id"
         " JOIN membership home ON home.user_id = user.id AND home.namespace = user.namespace"
@@ -183,15 +185,15 @@ def find_account(db: Connection, digest: bytes) -> Account | None:
     ).fetchone()
     if row is None:
         return None
-    values = (*row[:10], bool(row[10]), json.loads(row[11]))
+    values = (*row[:10], bool(row[10]), json.loads(row[12]), row[11])
     return Account(*values)
 
 
 def find_token(db: Connection, token_id: str) -> Row | None:
     """One token's row with its user's name, without the secret, or None."""
     statement = (
-        "SELECT token.id, user_id, user.name AS user, token.created, expires, revoked, scope, unlimited"
-        " FROM token JOIN user ON user.id = user_id WHERE token.id = ?"
+        "SELECT token.id, user_id, user.name AS user, token.created, expires, revoked, scope, unlimited,"
+        " only_repository FROM token JOIN user ON user.id = user_id WHERE token.id = ?"
     )
     return cast("Row | None", db.execute(statement, (token_id,)).fetchone())
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from embhub.errors import ConfigError, RegistryError
+from embhub_registry.database.call_times import CallTimes
 from embhub_registry.database.dialects import Dialect
 
 
@@ -114,12 +115,14 @@ class Database:
     dialect: Dialect
     path: Path
     """Of an SQLite file."""
+    calls: CallTimes
+    """How long transactions took, the wait for other writers included, and what failed."""
 
     def __new__(cls, place: Path | str = "", *, patience: float = 10.0) -> Database:
         """The engine that `place` asks for."""
         del patience
         if cls is not Database:
-            return super().__new__(cls)
+            return _counting(super().__new__(cls))
         engine = "postgresql:PostgresqlDatabase" if is_server(place) else "sqlite:SqliteDatabase"
         try:
             found: type[Database] = pkgutil.resolve_name(f"embhub_registry.database.{engine}")
@@ -128,7 +131,7 @@ class Database:
                 "a registry on PostgreSQL needs psycopg, which is not installed",
                 "pip install 'embhub-registry[postgresql]'",
             ) from error
-        return super().__new__(found)
+        return _counting(super().__new__(found))
 
     def __init__(self, place: Path | str, *, patience: float = 10.0) -> None:
         raise NotImplementedError
@@ -142,7 +145,8 @@ class Database:
         """
         raise NotImplementedError
 
-    def writing(self, *, patience: float | None = None) -> AbstractContextManager[Connection]:
+    @contextmanager
+    def writing(self, *, patience: float | None = None) -> Iterator[Connection]:
         """One transaction: everything in the block, or nothing. Other writers are waited for, `patience` seconds long.
 
         There is one writer at a time, so what the block reads stays as it is until it has committed.
@@ -150,6 +154,19 @@ class Database:
         Raises:
             StorageFullError, DatabaseBusyError, DatabaseUnavailableError: nothing was written.
         """
+        with self.calls.timed("transaction"):
+            try:
+                with self._transaction(patience) as connection:
+                    yield connection
+            except (StorageFullError, DatabaseBusyError, DatabaseUnavailableError) as error:
+                self.calls.failed(_reason(error))
+                raise
+
+    def _transaction(self, patience: float | None) -> AbstractContextManager[Connection]:
+        raise NotImplementedError
+
+    def open_connections(self) -> int:
+        """How many connections this process has open."""
         raise NotImplementedError
 
     def translated(self) -> AbstractContextManager[None]:
@@ -225,6 +242,17 @@ class Leadership:
     def close(self) -> None:
         """Let another process have it. For the thread that takes turns."""
         raise NotImplementedError
+
+
+def _reason(error: RegistryError) -> str:
+    if isinstance(error, StorageFullError):
+        return "full"
+    return "busy" if isinstance(error, DatabaseBusyError) else "unavailable"
+
+
+def _counting(database: Database) -> Database:
+    database.calls = CallTimes("database")
+    return database
 
 
 def is_server(place: Path | str) -> bool:

@@ -116,13 +116,16 @@ def remove_passkey(db: Connection, user_id: int, credential: bytes) -> bool:
 
 def add_attempt(
     db: Connection, digest: bytes, *, kind: str, challenge: str, verifier: str = "", expires: str,
-    user_id: int | None = None, replaces: str | None = None,
+    user_id: int | None = None, replaces: str | None = None, address: str = "",
 ) -> None:  # fmt: skip
-    """Remember what is expected back from a browser or a provider; `replaces` is the session that ends then."""
+    """Remember what is expected back from a browser or a provider; `replaces` is the session that ends then.
+
+    `address` is where it was begun; of IPv6 its first 64 bits.
+    """
     db.execute(
-        "INSERT INTO login_attempt (digest, kind, user_id, challenge, verifier, replaces, expires)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?)",
-        (digest, kind, user_id, challenge, verifier, replaces, expires),
+        "INSERT INTO login_attempt (digest, kind, user_id, challenge, verifier, replaces, expires, address)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        (digest, kind, user_id, challenge, verifier, replaces, expires, address),
     )
 
 
@@ -138,6 +141,15 @@ def use_attempt(db: Connection, digest: bytes, *, kind: str, now: str) -> Row | 
 def count_attempts(db: Connection) -> int:
     """How many logins are under way."""
     return int(db.execute("SELECT count(*) FROM login_attempt").fetchone()[0])
+
+
+def drop_most_crowded(db: Connection) -> None:
+    """Forget the oldest login under way of the address that has begun the most."""
+    db.execute(
+        "DELETE FROM login_attempt WHERE digest IN (SELECT digest FROM login_attempt WHERE address ="
+        " (SELECT address FROM login_attempt GROUP BY address ORDER BY count(*) DESC, address LIMIT 1)"
+        " ORDER BY expires, digest LIMIT 1)"
+    )
 
 
 def find_identity(db: Connection, issuer: str, subject: str) -> int | None:

@@ -11,6 +11,8 @@ from embhub_registry.database.wording import facet_value, plain
 
 BETWEEN, INSIDE = "\x1e", "\x1f"  # in `repository.facets`: between facets, and between a facet and its value
 
+EPSILONS = (1, 3, 10)  # where the bands of a claimed epsilon end
+
 
 def place(db: Connection, repository_id: int, summary: Mapping[str, Any], *, tags: Iterable[str], text: str) -> None:
     """Put a repository on top of the lists, with what they know of it."""
@@ -78,7 +80,20 @@ def facets_of(release: Mapping[str, Any]) -> list[tuple[str, str]]:
         found.append(("licence", str(release["licence"])))
     if (confirmation := release.get("confirmation", "none")) != "none":
         found.append(("confirmation", str(confirmation)))
+    found.append(("epsilon", _band(release)))
     return [*found, ("privacy", "none" if release["privacy"] == "none" else "claimed")]
+
+
+def _band(release: Mapping[str, Any]) -> str:
+    """The claimed epsilon as lists are narrowed by it: no claim is a value of its own, as is one without a bound."""
+    if release["privacy"] == "none":
+        return "none"
+    if "epsilon" not in release:  # a summary from before this facet
+        return "earlier"
+    epsilon = release["epsilon"]
+    if epsilon is None:
+        return "unbounded"
+    return next((f"to-{most}" for most in EPSILONS if epsilon <= most), "above")
 
 
 def _joined(facets: Iterable[tuple[str, str]]) -> str:

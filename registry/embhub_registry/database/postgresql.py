@@ -56,6 +56,11 @@ class PostgresqlConnection:
         """See `connection.Connection`."""
         return self._raw is not None and self._raw.info.transaction_status in _OPEN
 
+    @property
+    def is_open(self) -> bool:
+        """Whether it is connected to the server."""
+        return self._raw is not None and not self._raw.closed
+
     def execute(self, statement: str, parameters: Sequence[Any] | Mapping[str, Any] = (), /) -> psycopg.Cursor[Any]:
         """See `connection.Connection`."""
         if self._trace is not None:
@@ -80,8 +85,11 @@ class PostgresqlConnection:
         self._trace = callback
 
     def change_mark(self) -> tuple[object, ...]:
-        """Which transactions this moment sees: what commits anywhere in the server gives another."""
-        return tuple(self.execute("SELECT CAST(pg_current_snapshot() AS TEXT)").fetchone() or ())
+        """Which transactions this moment sees: what commits anywhere in the server gives another.
+
+        A replica that was promoted, or a server that was restored, may give numbers of transactions a second time.
+        """
+        return tuple(self.execute(_MARK).fetchone() or ())
 
     def raw(self) -> Raw:
         """The driver's connection, for what the interface has no words for."""
@@ -91,7 +99,7 @@ class PostgresqlConnection:
             self._raw = self._database.connect() if self.reconnector is None else self.reconnector.take()
         return self._raw
 
-    def begin(self, patience: float, key: int) -> None:
+    def begin(self, patience: float, key: int, guard: str) -> None:
         """Start a transaction and wait until no other writer is left.
 
         What the server's operator chose as the usual isolation does not count: after the lock is taken, each statement
@@ -99,14 +107,17 @@ class PostgresqlConnection:
         """
         text = (
             f"BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL lock_timeout = {max(1, round(patience * 1000))};"
-            f" SELECT pg_catalog.pg_advisory_xact_lock({key}); {_LEFT}"
+            f" SELECT pg_catalog.pg_advisory_xact_lock({key}); {_LEFT}, {guard}"
         )
         try:
             cursor = self._tried(lambda raw: raw.execute(text, prepare=False))
             while cursor.nextset():
                 pass
-            if (cursor.fetchone() or (None,))[0] is not None:
+            left, may_write = cursor.fetchone() or (None, False)
+            if left is not None:
                 raise moved_meanwhile()
+            if not may_write:
+                raise taken()
         except BaseException:
             self.roll_back()
             raise
@@ -218,10 +229,12 @@ class PostgresqlDatabase(Database):
         if time.monotonic() < self._rests:
             raise unavailable("it could not be reached a moment ago")
         try:
-            raw = psycopg.connect(
-                **self._asked, autocommit=True, cursor_factory=psycopg.RawCursor, row_factory=postgresql_values.rows
-            )
+            with self.calls.timed("connect"):
+                raw = psycopg.connect(
+                    **self._asked, autocommit=True, cursor_factory=psycopg.RawCursor, row_factory=postgresql_values.rows
+                )
         except psycopg.OperationalError as error:
+            self.calls.failed("connect")
             self._rests = time.monotonic() + _REST
             raise unavailable(str(error)) from error
         try:
@@ -250,14 +263,14 @@ class PostgresqlDatabase(Database):
             self._key = lock_key(self._schema, "writing")
 
     @contextmanager
-    def writing(self, *, patience: float | None = None) -> Iterator[PostgresqlConnection]:
-        """See `Database`: writers take turns by an advisory lock that ends with the transaction."""
+    def _transaction(self, patience: float | None) -> Iterator[PostgresqlConnection]:
+        """Writers take turns by an advisory lock that ends with the transaction."""
         if self._serving.is_taken:
             raise taken()
         connection = self.connection()
         connection.raw()
         assert self._key is not None  # noqa: S101  # known since the first connection
-        connection.begin(self._patience if patience is None else patience, self._key)
+        connection.begin(self._patience if patience is None else patience, self._key, self._serving.guard())
         try:
             yield connection
             connection.commit()
@@ -336,6 +349,11 @@ class PostgresqlDatabase(Database):
         with self._guard:
             return list(self._all)
 
+    def open_connections(self) -> int:
+        """See `Database`."""
+        with self._guard:
+            return sum(connection.is_open for connection in self._all)
+
     def close(self) -> None:
         """See `Database`."""
         if self._watchdog is not None:
@@ -347,3 +365,4 @@ class PostgresqlDatabase(Database):
 
 
 _LEFT = "SELECT to_regclass(quote_ident(current_schema()) || '.moved_away')"  # what `moving.mark_left` made
+_MARK = "SELECT CAST(pg_current_snapshot() AS TEXT), CAST(pg_postmaster_start_time() AS TEXT)"

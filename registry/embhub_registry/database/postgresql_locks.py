@@ -16,6 +16,10 @@ from embhub_registry.database.connection import Connection, Leadership
 from embhub_registry.database.postgresql_errors import raise_translated, taken
 
 Raw = psycopg.Connection[Any]
+_IS_SHARED = "EXISTS (SELECT 1 FROM setting WHERE name = 'shared' AND value = 'yes')"  # as `share` wrote it
+_KEEPALIVE = (  # the server finds out in 25 s that a machine is gone, not in two hours: until then it holds the lock
+    "SET tcp_keepalives_idle = 10; SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 3"
+)
 IDLE_SECONDS = 5  # without a word from a sequencer, after which the server ends its session, and so its lock
 
 
@@ -52,6 +56,16 @@ class ServingLock:
                 raise taken() from None
             self._holder = again
 
+    def guard(self) -> str:
+        """SQL for a transaction that writes: true where nobody is alone now, or was since the registry was shared.
+
+        So a server whose connection was cut writes nothing before it notices. Until the transaction ends, nobody can be
+        alone.
+        """
+        if self._holder is None or not self._shared:
+            return "true"
+        return f"pg_try_advisory_xact_lock_shared({self._key()}) AND {_IS_SHARED}"
+
     def release(self) -> None:
         """Let others have it."""
         holder, self._holder, self.is_taken = self._holder, None, False
@@ -63,6 +77,7 @@ class ServingLock:
         raw = self._connect()
         function = "pg_try_advisory_lock_shared" if self._shared else "pg_try_advisory_lock"
         try:
+            raw.execute(_KEEPALIVE, prepare=False)
             row = raw.execute(f"SELECT {function}($1)", (self._key(),)).fetchone()  # one of two constants
         except psycopg.Error as error:
             raw.close()

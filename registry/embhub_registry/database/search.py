@@ -18,7 +18,18 @@ from embhub_registry.database.wording import words_of
 from embhub_registry.http_errors import malformed
 
 SORTS = {"modified": "position", "created": "created", "downloads": "downloads"}
-FACETS = ("modality", "anatomy", "finding", "base", "privacy", "audit", "confirmation", "licence", "namespace")
+FACETS = (
+    "modality",
+    "anatomy",
+    "finding",
+    "base",
+    "privacy",
+    "epsilon",
+    "audit",
+    "confirmation",
+    "licence",
+    "namespace",
+)
 COUNTED = 300  # of a narrowed list, facets are counted over this many of the newest
 VALUES = 12
 REACH = 20_000  # how many of the newest are looked through for one or two letters, which no index holds

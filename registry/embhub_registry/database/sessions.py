@@ -91,7 +91,7 @@ def any_ended(db: Connection, *, now: str) -> bool:
 
 
 def forget_ended(db: Connection, *, now: str) -> int:
-    """Remove sessions, links, attempts and device requests that are over; returns how many."""
+    """Remove sessions, links, attempts, device requests and marks of used tokens that are over; returns how many."""
     return sum(db.execute(f"DELETE FROM {table} WHERE expires <= ?", (now,)).rowcount for table in _ENDING)  # noqa: S608  # names of ours
 
 
@@ -103,7 +103,7 @@ def forget_all(db: Connection) -> int:
     return count
 
 
-_ENDING = ("session", "login_link", "login_attempt", "device_request")
+_ENDING = ("session", "login_link", "login_attempt", "device_request", "workload_token_seen")
 
 
 def find_user(db: Connection, user_id: int) -> Row | None:

@@ -105,12 +105,7 @@ class SqliteDatabase(Database):
                     file.chmod(0o600)
 
     @contextmanager
-    def writing(self, *, patience: float | None = None) -> Iterator[Connection]:
-        """One transaction: everything in the block, or nothing. Other writers are waited for, `patience` seconds long.
-
-        Raises:
-            StorageFullError, DatabaseBusyError: nothing was written.
-        """
+    def _transaction(self, patience: float | None) -> Iterator[Connection]:
         connection = self.connection()
         with translated():
             self._begin(connection, patience)
@@ -170,6 +165,11 @@ class SqliteDatabase(Database):
         except sqlite3.DatabaseError as error:
             return [f"database: {error}"]
         return found
+
+    def open_connections(self) -> int:
+        """See `Database`."""
+        with self._guard:
+            return len(self._all)
 
     def close(self) -> None:
         """Close every thread's connection; the last one folds the write-ahead log into the file."""

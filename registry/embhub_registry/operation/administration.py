@@ -13,7 +13,7 @@ from embhub.formats import instants
 from embhub.trust import keyring as keyrings
 from embhub.trust import p256
 from embhub.trust.origin import origin_of
-from embhub_registry.database import accounts
+from embhub_registry.database import accounts, offboarding
 from embhub_registry.database.clock import now, stamp
 from embhub_registry.operation import key_requests, keyring_changes
 from embhub_registry.people import access_tokens, auth
@@ -32,13 +32,15 @@ def add_user(
     """Create a user, the namespace where it is new, and a first token.
 
     Raises:
-        UsageError: a bad name, the user exists, or the scope is wider than the role.
+        UsageError: a bad name, the user exists or somebody who left had its name, or the scope is wider than the role.
     """
     check_user(name)
     check_namespace(namespace)
     with registry.database.writing() as db:
         if accounts.find_user(db, name) is not None:
             raise UsageError(f"the user {name!r} exists", f"for another token: `token new {name}`")
+        if offboarding.is_erased(db, name):
+            raise UsageError("somebody who has left had this name", "choose another one: commits still show it")
         created = accounts.add_namespace(db, namespace, now=stamp())
         user_id = accounts.add_user(db, name=name, namespace=namespace, role=role, now=stamp())
         token = access_tokens.add(db, user_id, days, scope=scope)
@@ -109,6 +111,8 @@ def rotate_token(registry: Registry, token_id: str, *, grace_hours: float = 0.0)
         old = accounts.find_token(db, token_id)
         if old is None or old["revoked"] or (old["expires"] or "9") <= stamp():
             raise UsageError(f"no token in force has the id {token_id!r}", "`token list` shows ids")
+        if old["only_repository"]:
+            raise UsageError(f"{token_id!r} is a workload's token", "it ends by itself; `publisher end` ends its rule")
         days = None
         if old["expires"]:
             life = datetime.fromisoformat(old["expires"]) - datetime.fromisoformat(old["created"])

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from embhub.errors import EmbhubError
-from embhub_registry.database import accounts, sessions
+from embhub_registry.database import accounts, invites, sessions
 from embhub_registry.database.clock import stamp
 from embhub_registry.operation import administration
 from embhub_registry.storage.folder import Registry
 
 
 def revoke_tokens(registry: Registry) -> int:
-    """Revoke every access token in force, end every session, login link and device request; returns how many tokens."""
+    """Revoke every access token in force and open invitation, end every session, link and request; how many tokens."""
     with registry.database.writing() as db:
         sessions.forget_all(db)
+        invites.revoke_all(db, now=stamp())
         return accounts.revoke_all_tokens(db, now=stamp())
 
 

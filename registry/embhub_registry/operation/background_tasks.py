@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import threading
 from collections.abc import AsyncIterator, Callable
 
 from starlette.applications import Starlette
@@ -11,7 +12,7 @@ from starlette.concurrency import run_in_threadpool
 
 from embhub.errors import EmbhubError
 from embhub_registry.admission import approving
-from embhub_registry.operation import expiry
+from embhub_registry.operation import deliveries, expiry
 from embhub_registry.operation.log_sequencing import LogSequencing
 from embhub_registry.repositories import advisories, deletion, stolen_keys, sweeping
 from embhub_registry.storage import log_witnesses, registry_log
@@ -20,6 +21,7 @@ from embhub_registry.storage.folder import Registry
 from embhub_registry.storage.logs import log
 
 SECONDS = 5.0
+DELIVER_SECONDS = 1.0
 HEAD_EVERY = 720  # turns: an hour
 
 
@@ -32,7 +34,10 @@ async def lifespan(app: Starlette) -> AsyncIterator[None]:
     sequencing = await run_in_threadpool(LogSequencing.start_if_shared, registry)
     await run_in_threadpool(registry_log.publish_if_possible, registry)
     workers = [asyncio.create_task(_now_and_then(app, registry)), asyncio.create_task(_ask_witnesses(registry))]
+    stopping = threading.Event()
+    workers.append(asyncio.create_task(_deliver(registry, stopping.is_set)))
     yield
+    stopping.set()
     for worker in workers:
         worker.cancel()
         with contextlib.suppress(asyncio.CancelledError):
@@ -50,6 +55,7 @@ def write(app: Starlette, registry: Registry) -> None:
         lambda: app.state.usage_counters.write(registry.database),
         lambda: app.state.attempts.write(registry.audit_log),
         lambda: app.state.refusals.write(registry.audit_log),
+        lambda: app.state.workload_refusals.write(registry.audit_log),
         lambda: app.state.reads.write(registry.audit_log),
     )
     for_all: tuple[Callable[[], object], ...] = (
@@ -58,15 +64,18 @@ def write(app: Starlette, registry: Registry) -> None:
         lambda: expiry.forget_sessions(registry),
         lambda: stolen_keys.catch_up(registry),
         lambda: approving.publish_due(registry, app.state.held_back),
-        lambda: advisories.publish(registry),
+    )
+    signing: tuple[Callable[[], object], ...] = (  # for any server with the keys
+        lambda: advisories.sign_due(registry),
         registry.renew_timestamp,
         lambda: registry_log.publish(registry),
     )
     with acting(Actor("server", "server")):
-        for turn in (*turns, *(for_all if registry.keeps_house else ())):
+        for turn in (*turns, *(for_all if registry.keeps_house else ()), *signing):
             try:
                 turn()
             except Exception as error:  # noqa: BLE001  # whatever it is, upkeep goes on
+                app.state.metrics.upkeep_failed()
                 _failed(error)
 
 
@@ -115,5 +124,15 @@ async def _ask_witnesses(registry: Registry) -> None:
             continue
         try:
             await run_in_threadpool(log_witnesses.ask_all, registry)
+        except Exception as error:  # noqa: BLE001  # the next turn tries again
+            _failed(error)
+
+
+async def _deliver(registry: Registry, stopping: Callable[[], bool]) -> None:
+    """Apart from the rest, because receivers may be slow."""
+    while True:
+        await asyncio.sleep(DELIVER_SECONDS)
+        try:
+            await run_in_threadpool(deliveries.run, registry, stopping=stopping)
         except Exception as error:  # noqa: BLE001  # the next turn tries again
             _failed(error)

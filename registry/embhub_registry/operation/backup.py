@@ -22,11 +22,12 @@ from typing import Any, BinaryIO
 from embhub.durable import sync
 from embhub.errors import ConfigError, UsageError
 from embhub.site.keys import SigningKey
-from embhub_registry.database import StorageFullError, accounts, audit_head, blob_rows, reading_copy
+from embhub_registry.database import DatabaseBusyError, StorageFullError, accounts, audit_head, blob_rows, reading_copy
 from embhub_registry.database.audit_head import Head
 from embhub_registry.database.clock import stamp
 from embhub_registry.operation import backup_encryption, backup_file, backup_seal
 from embhub_registry.operation.backup_file import DATABASE, KEYS, MANIFEST, Manifest
+from embhub_registry.operation.registry_facts import BACKED_UP
 from embhub_registry.storage import audit_log
 from embhub_registry.storage.blobs import DamagedBlobError, MissingBlobError
 from embhub_registry.storage.folder import Registry
@@ -67,6 +68,8 @@ def back_up(registry: Registry, file: Path, *, recipients: Sequence[str] = ()) -
         ) from error
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+    with contextlib.suppress(StorageFullError, DatabaseBusyError), registry.database.writing() as db:
+        accounts.write_setting(db, BACKED_UP, stamp())
     registry.audit_log.write("backup", file=file.name, blobs=manifest.blobs, bytes=size, encrypted=bool(keys))
     known = manifest.model_dump(by_alias=True, exclude={"files", "objects_sha256"})
     made = {"file": str(file), "bytes": size, "signed_by": signing.fingerprint, "encrypted": bool(keys)}

@@ -7,6 +7,7 @@ import shutil
 import time
 from typing import Any
 
+from anyio import to_thread
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
@@ -16,6 +17,7 @@ from embhub_registry.database import accounts, schema
 from embhub_registry.database.clock import stamp
 from embhub_registry.http_errors import forbidden, token_needed
 from embhub_registry.operation.metrics import Metrics
+from embhub_registry.people import secret_box
 from embhub_registry.people.rate_limits import is_local
 from embhub_registry.storage import configuration, registry_log
 from embhub_registry.storage.folder import Registry
@@ -23,6 +25,7 @@ from embhub_registry.wire.request_context import account_of, registry_of
 from embhub_registry.wire.request_context import run_in_threadpool as threaded
 
 PROBE_SECONDS = 5.0
+SCRAPE_SECONDS = 4.0  # that /metrics waits for them; Prometheus gives up after ten
 PATIENCE = 1.0  # seconds for other writers; one that takes longer is worth knowing of
 NOW = {"Cache-Control": "no-store"}
 
@@ -82,8 +85,23 @@ async def metrics(request: Request) -> Response:
         if not (account.admin and account.scope == "admin"):
             raise forbidden("metrics are for admins", "use a token of an admin with the scope admin", rule="scope")
     counters: Metrics = kept.metrics
-    text = await threaded(counters.render, registry, serving=not kept.readiness.draining)
+    checks = await _checks(kept.readiness, registry)
+    limiter = to_thread.current_default_thread_limiter()
+    found = limiter.statistics()
+    threads = {"busy": found.borrowed_tokens, "limit": limiter.total_tokens, "waiting": found.tasks_waiting}
+    text = await threaded(
+        counters.render, registry, serving=not kept.readiness.draining, checks=checks, threads=threads
+    )
     return Response(text, media_type=CONTENT_TYPE_LATEST, headers=NOW)
+
+
+async def _checks(readiness: Readiness, registry: Registry) -> dict[str, str]:
+    """What readiness finds, as soon as a scrape needs it: a database that hangs is one that failed."""
+    try:
+        found = await asyncio.wait_for(asyncio.shield(readiness.look(registry)), SCRAPE_SECONDS)
+    except TimeoutError:
+        return {"database": "timed out"}
+    return {name: words for name, words in found.items() if name != "serving"}
 
 
 def _look(registry: Registry) -> dict[str, str]:
@@ -94,6 +112,8 @@ def _look(registry: Registry) -> dict[str, str]:
         found["schema"] = _schema(registry)
         if shutil.disk_usage(registry.folder).free < configuration.number(db, "ready.free_bytes"):
             found["disk"] = "nearly full"
+        if registry.is_shared:
+            found["logins"] = secret_box.problem(registry) or "ok"
     except (EmbhubError, OSError):
         found["database"] = "cannot be written"
     if registry.leadership is not None:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
+from typing import Any
 
 from embhub.errors import ConfigError
 from embhub.site.keys import SigningKey
+from embhub.trust import dsse
 from embhub.trust import keyring as keyrings
 from embhub.trust.keyring import Keyring
 from embhub_registry.database import Connection, accounts, root_rows
 from embhub_registry.database.clock import stamp
+from embhub_registry.people import notifications
 from embhub_registry.repositories import audit_standing
 from embhub_registry.storage import log_entries
 from embhub_registry.storage.folder import Registry, dates, seal
@@ -56,12 +60,25 @@ def store(registry: Registry, db: Connection, keyring: Keyring, *, without: str 
 
 def put_in_force(db: Connection, keyring: Keyring, envelope: bytes, *, without: str = "") -> None:
     """Store a signed keyring; nothing waits any more."""
+    for namespace in _changed(accounts.newest_keyring(db), keyring):
+        notifications.emit(db, "key.changed", namespace=namespace, keyring_version=keyring.version)
     accounts.add_keyring(db, version=keyring.version, envelope=envelope, now=stamp())
     if keyring.root is not None:
         log_entries.add_keyring(db, envelope, keyring.root)
     root_rows.set_pending_keyring(db, None, now=stamp())
     if without:
         audit_standing.refresh_some(db, keyring, fingerprint=without)
+
+
+def _changed(before: tuple[int, bytes] | None, keyring: Keyring) -> list[str]:
+    """The namespaces whose keys are not as they were."""
+    new = _keys(keyring.to_bytes())
+    old = new if before is None else _keys(dsse.decode(json.loads(before[1])["payload"]))
+    return sorted(name for name in old.keys() | new.keys() if old.get(name) != new.get(name))
+
+
+def _keys(payload: bytes) -> dict[str, Any]:
+    return {member["namespace"]: member["keys"] for member in json.loads(payload)["members"]}
 
 
 def _local_root(registry: Registry) -> SigningKey | None:

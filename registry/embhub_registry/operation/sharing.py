@@ -8,6 +8,7 @@ from typing import Any
 from embhub.errors import ConfigError, UsageError
 from embhub_registry.database import Database, accounts, is_server, schema
 from embhub_registry.database.dialects import SQLITE
+from embhub_registry.people import secret_box
 from embhub_registry.storage import audit_places, database_place
 from embhub_registry.storage.audit_log import DATABASE
 from embhub_registry.storage.blob_places import SHARED
@@ -40,6 +41,7 @@ def share(registry: Registry) -> dict[str, Any]:
             raise UsageError("the registry is shared already", "`share --off` lets one server at a time serve it")
         with registry.database.writing() as db:
             files = audit_places.to_database(registry.audit_log, db)
+            secret_box.share(registry, db)
             accounts.write_setting(db, SHARED, "yes")
         kept = audit_places.set_aside(files)
     registry.audit_log.write("shared")

@@ -35,6 +35,7 @@ FACETS: Mapping[str, str] = {
     "finding": "Finding",
     "base": "Base model",
     "privacy": "Privacy",
+    "epsilon": "Claimed epsilon",
     "audit": "Audit verdict",
     "confirmation": "Audit attested by",
     "licence": "Licence",
@@ -45,6 +46,15 @@ CONFIRMATIONS: Mapping[str, str] = {
     "self-declared": "the publisher only",
 }
 PRIVACY: Mapping[str, str] = {"none": "no guarantee", "claimed": "differential privacy"}
+EPSILONS: Mapping[str, str] = {
+    "none": "no claim",
+    "to-1": "up to 1",
+    "to-3": "above 1, up to 3",
+    "to-10": "above 3, up to 10",
+    "above": "above 10",
+    "unbounded": "no bound with the site’s other trainings",
+    "earlier": "on its page (published before this filter)",
+}
 NO_PRIVACY = (
     "Trained without differential privacy: no mathematical bound limits what the embedding reveals about a patient."
 )
@@ -81,6 +91,8 @@ def facet_label(facet: str, value: str) -> str:
         return AUDITS[value].short
     if facet == "confirmation":
         return CONFIRMATIONS.get(value, value)
+    if facet == "epsilon":
+        return EPSILONS.get(value, value)
     return PRIVACY.get(value, value) if facet == "privacy" else value
 
 

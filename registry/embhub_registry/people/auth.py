@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from embhub_registry.database import Connection, accounts
+from embhub_registry.database import sessions as session_rows
 from embhub_registry.database.clock import stamp
 from embhub_registry.http_errors import bad_token, forbidden, token_needed
-from embhub_registry.people.roles import ACTIONS, SCOPES
+from embhub_registry.people.roles import ACTIONS, LIMITED_ACTIONS, SCOPES
 
 PREFIX = "emb_"
 
@@ -60,6 +61,16 @@ def authenticate(db: Connection, authorization: str | None) -> accounts.Account 
     return account
 
 
+def narrowed(account: accounts.Account | None, repository: str | None) -> accounts.Account | None:
+    """The account as it may act on `repository` (`namespace/name`, or None where the request is about none).
+
+    A token that is good for one repository alone has no role in any namespace elsewhere.
+    """
+    if account is None or account.only is None or account.only == repository:
+        return account
+    return replace(account, role="", memberships={})
+
+
 def may_read(account: accounts.Account | None, namespace: str, *, private: bool) -> bool:
     """Public repositories are everybody's; private ones the namespace's members' and the admins'."""
     return not private or (account is not None and may(account, namespace, "read-private"))
@@ -70,9 +81,23 @@ def readable(account: accounts.Account | None) -> tuple[str, ...]:
     return tuple(n for n in account.namespaces if may(account, n, "read-private")) if account else ()
 
 
+def find_account(db: Connection, user_id: int) -> accounts.Account | None:
+    """An account with all that its roles may do now; None where it is gone, shut out or without a role."""
+    row = session_rows.find_user(db, user_id)
+    roles = accounts.roles_of(db, user_id)
+    if row is None or row["disabled"] is not None or row["namespace"] not in roles:
+        return None
+    return accounts.Account(
+        user_id, row["name"], row["namespace"], roles[row["namespace"]], "", b"", None, None, scope="admin",
+        memberships=roles,
+    )  # fmt: skip
+
+
 def may(account: accounts.Account, namespace: str, action: str) -> bool:
     """Whether role and token allow an action of `roles.ACTIONS` in this namespace."""
     known = ACTIONS[action]
+    if account.only is not None and action not in LIMITED_ACTIONS:
+        return False
     return _reaches(account.scope, known.scope) and (account.admin or account.role_in(namespace) in known.roles)
 
 
@@ -84,6 +109,11 @@ def require(account: accounts.Account | None, namespace: str, action: str) -> ac
         small a scope.
     """
     known = ACTIONS[action]
+    if account is not None and account.only is not None and (not account.role or action not in LIMITED_ACTIONS):
+        raise forbidden(
+            f"this token of {account.user} may publish in {account.only} alone, and may not {known.words} here",
+            "use a token of a person", rule="scope",
+        )  # fmt: skip
     return require_member(account, namespace, roles=known.roles, what=known.words, scope=known.scope)
 
 

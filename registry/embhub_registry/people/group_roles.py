@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from embhub.formats.names import namespace_fault
-from embhub_registry.database import Connection, accounts, logins
+from embhub_registry.database import Connection, accounts, logins, offboarding
 from embhub_registry.database import sessions as rows
 from embhub_registry.database.clock import stamp
 from embhub_registry.http_errors import RequestDeniedError
@@ -30,6 +30,7 @@ def settle(registry: Registry, issuer: str, claims: Mapping[str, Any], groups: S
     events: list[tuple[str, dict[str, Any]]] = []
     with registry.database.writing() as db:
         user_id = logins.find_identity(db, issuer, subject)
+        _refuse_left(db, user_id)
         if user_id is None and wanted:
             user_id = _make(db, issuer, subject, claims, wanted, events)
         elif user_id is not None:
@@ -41,6 +42,12 @@ def settle(registry: Registry, issuer: str, claims: Mapping[str, Any], groups: S
             403, "login", "none of your groups has a role at this registry", "ask its operator which groups have"
         )
     return user_id
+
+
+def _refuse_left(db: Connection, user_id: int | None) -> None:
+    row = None if user_id is None else rows.find_user(db, user_id)
+    if row is not None and row["left_at"] is not None:
+        raise RequestDeniedError(403, "login", "this account has left", "ask the registry's operator")
 
 
 def parse_rules(setting: object) -> list[tuple[str, str, str]]:
@@ -110,7 +117,11 @@ def _free_name(db: Connection, claims: Mapping[str, Any]) -> str:
     said = str(claims.get("preferred_username") or "").partition("@")[0].lower()
     stem = re.sub(r"[^a-z0-9._-]+", "-", said).strip("-._")[:50].rstrip("-._") or "member"
     number, name = 1, stem
-    while name in RESERVED_USERS | {"root"} or accounts.find_user(db, name) is not None:
+    while (
+        name in RESERVED_USERS | {"root"}
+        or accounts.find_user(db, name) is not None
+        or (offboarding.is_erased(db, name))
+    ):
         number += 1
         name = f"{stem}-{number}"
     return check_user(name)

@@ -18,6 +18,7 @@ FOR_ACCOUNT = Rate(per_second=1 / 300, burst=5)
 FOR_ADDRESS = Rate(per_second=1 / 10, burst=30)
 FOR_STARTS = Rate(per_second=1.0, burst=60)
 FOR_DEVICES = Rate(per_second=1 / 15, burst=20)
+FOR_EXCHANGES = Rate(per_second=2.0, burst=300)  # jobs of one organisation leave by one address
 
 
 class LoginPacing:
@@ -59,6 +60,14 @@ class LoginPacing:
             RequestDeniedError: 429 with the seconds to wait.
         """
         self._take(f"start {site_of(host_of(scope))}", FOR_STARTS)
+
+    def exchange(self, scope: Scope) -> None:
+        """One token of a workload that is to be checked.
+
+        Raises:
+            RequestDeniedError: 429 with the seconds to wait.
+        """
+        self._take(f"exchange {site_of(host_of(scope))}", FOR_EXCHANGES)
 
     def guess(self, scope: Scope) -> None:
         """One try at the code that a program shows.

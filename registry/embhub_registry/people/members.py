@@ -7,6 +7,7 @@ from typing import Any
 from embhub.errors import UsageError
 from embhub_registry.database import Connection, Row, accounts, sessions
 from embhub_registry.database.clock import stamp
+from embhub_registry.people import workloads
 from embhub_registry.people.names import check_namespace
 from embhub_registry.storage.folder import Registry
 
@@ -20,6 +21,8 @@ def join(registry: Registry, user: str, *, namespace: str, role: str) -> dict[st
     check_namespace(namespace)
     with registry.database.writing() as db:
         found = _find(db, user)
+        if found["left_at"] is not None:
+            raise UsageError(f"{user} has left on {found['left_at'][:10]}", "make a new account: `user add`")
         before = accounts.roles_of(db, found["id"]).get(namespace)
         created = accounts.add_namespace(db, namespace, now=stamp())
         accounts.set_membership(db, found["id"], namespace, role, now=stamp())
@@ -29,7 +32,7 @@ def join(registry: Registry, user: str, *, namespace: str, role: str) -> dict[st
 
 
 def leave(registry: Registry, user: str, *, namespace: str) -> dict[str, Any]:
-    """Take an account out of a namespace that is not its first.
+    """Take an account out of a namespace that is not its first; the trusted publishers that it registered there end.
 
     Raises:
         UsageError: no such user, it does not belong there, or it is its own namespace.
@@ -42,9 +45,10 @@ def leave(registry: Registry, user: str, *, namespace: str) -> dict[str, Any]:
             )
         if not accounts.remove_membership(db, found["id"], namespace):
             raise UsageError(f"{user} does not belong to {namespace!r}", "`user list` shows who does")
+        ended = workloads.end_made_by(db, user, namespace=namespace)
         _keep_an_admin(db)
-    registry.audit_log.write("member-removed", user=user, namespace=namespace)
-    return {"user": user, "namespace": namespace}
+    registry.audit_log.write("member-removed", user=user, namespace=namespace, publishers_ended=ended)
+    return {"user": user, "namespace": namespace, "publishers_ended": ended}
 
 
 def disable(registry: Registry, user: str) -> dict[str, Any]:
@@ -66,10 +70,13 @@ def enable(registry: Registry, user: str) -> dict[str, Any]:
     """Let an account in again, with the tokens that it had.
 
     Raises:
-        UsageError: no such user.
+        UsageError: no such user, or it has left.
     """
     with registry.database.writing() as db:
-        accounts.set_disabled(db, _find(db, user)["id"], None)
+        found = _find(db, user)
+        if found["left_at"] is not None:
+            raise UsageError(f"{user} has left on {found['left_at'][:10]}", "make a new account: `user add`")
+        accounts.set_disabled(db, found["id"], None)
     registry.audit_log.write("user-enabled", user=user)
     return {"user": user, "disabled": None}
 

@@ -23,6 +23,7 @@ RESERVED = frozenset(
         "log",
         "login",
         "metrics",
+        "oauth",
         "organizations",
         "raw",
         "readyz",

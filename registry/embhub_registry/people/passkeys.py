@@ -154,10 +154,10 @@ def _handle(registry: Registry, user_id: int) -> bytes:
 def _remember(registry: Registry, secret: str, challenge: bytes, *, kind: str, user_id: int | None) -> None:
     expires = stamp(now() + timedelta(minutes=MINUTES))
     with registry.database.writing() as db:
-        sessions.check_room(db)
+        sessions.make_room(db)
         logins.add_attempt(
             db, sessions.digest(secret), kind=kind, challenge=bytes_to_base64url(challenge), expires=expires,
-            user_id=user_id,
+            user_id=user_id, address=sessions.begun_at(),
         )  # fmt: skip
 
 

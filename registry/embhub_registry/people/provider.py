@@ -8,7 +8,6 @@ operator made, whatever names the provider sends.
 from __future__ import annotations
 
 import hmac
-import json
 import secrets
 import time
 from collections.abc import Mapping
@@ -16,7 +15,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import httpx2
 from authlib.integrations.base_client import OAuthError
@@ -28,7 +26,8 @@ from joserfc.jwk import KeySet
 from embhub_registry.database import logins
 from embhub_registry.database.clock import now, stamp
 from embhub_registry.http_errors import RequestDeniedError
-from embhub_registry.people import group_roles, sessions
+from embhub_registry.people import group_roles, provider_metadata, sessions
+from embhub_registry.people.provider_metadata import SECONDS, unavailable
 from embhub_registry.people.sessions import NewSession
 from embhub_registry.storage import configuration
 from embhub_registry.storage.folder import Registry
@@ -37,8 +36,7 @@ from embhub_registry.storage.logs import log
 CALLBACK = "/login/provider/callback"
 MINUTES = 10
 SLACK = 30  # seconds by which two clocks may differ
-SECONDS = 10.0  # that the provider has for each answer
-MOST_BYTES = 500_000
+ADDRESSES = ("authorization_endpoint", "token_endpoint")
 ALGORITHMS = ["RS256", "PS256", "ES256", "ES384", "EdDSA"]  # no `none`, and nothing with a shared secret
 
 
@@ -78,15 +76,15 @@ def begin(registry: Registry, *, url: str, user_id: int | None = None, replaces:
     secret, nonce, verifier = (secrets.token_urlsafe(48) for _ in range(3))
     again = {"prompt": "login", "max_age": "0"} if user_id is not None else {}
     with _client(settings, url) as client:
-        metadata = _metadata(client, settings)
+        metadata = provider_metadata.metadata(settings.issuer, *ADDRESSES)
         address, _ = client.create_authorization_url(
             metadata["authorization_endpoint"], state=_state(secret), nonce=nonce, code_verifier=verifier, **again
         )
     with registry.database.writing() as db:
-        sessions.check_room(db)
+        sessions.make_room(db)
         logins.add_attempt(
             db, sessions.digest(secret), kind="provider", challenge=nonce, verifier=verifier, user_id=user_id,
-            replaces=replaces, expires=stamp(now() + timedelta(minutes=MINUTES)),
+            replaces=replaces, expires=stamp(now() + timedelta(minutes=MINUTES)), address=sessions.begun_at(),
         )  # fmt: skip
     return Flow(address, secret)
 
@@ -118,9 +116,9 @@ def finish(registry: Registry, answer: Mapping[str, str], *, secret: str, url: s
     if "code" not in answer:
         raise refused(f"the provider answered {answer.get('error', 'without a code')[:60]!a}")
     with _client(settings, url) as client:
-        metadata = _metadata(client, settings)
+        metadata = provider_metadata.metadata(settings.issuer, *ADDRESSES)
         token = _exchange(client, metadata, answer["code"], attempt["verifier"])
-        keys = _read(client, metadata["jwks_uri"])
+    keys = provider_metadata.keys_for(token, settings.issuer)
     claims = check_id_token(token, keys, settings, nonce=attempt["challenge"])
     if attempt["user_id"] is not None:
         _check_again(registry, claims, settings, attempt["user_id"])
@@ -215,43 +213,6 @@ def _client(settings: Settings, url: str) -> OAuth2Client:
     )  # fmt: skip
 
 
-def _metadata(client: OAuth2Client, settings: Settings) -> dict[str, Any]:
-    """The provider's description of itself (OpenID Connect Discovery 1.0), which names its issuer exactly."""
-    found = _read(client, f"{settings.issuer.rstrip('/')}/.well-known/openid-configuration")
-    if found.get("issuer") != settings.issuer:
-        raise unavailable("the provider names another issuer than the setting oidc.issuer")
-    for name in ("authorization_endpoint", "token_endpoint", "jwks_uri"):
-        if not _is_safe(found.get(name), settings.issuer):
-            raise unavailable(f"the provider's {name} is no https address")
-    return found
-
-
-def _is_safe(address: object, issuer: str) -> bool:
-    """https; plain http only where the issuer, which the operator wrote, is on this machine."""
-    if not isinstance(address, str):
-        return False
-    parts, own = urlsplit(address), urlsplit(issuer)
-    return parts.scheme == "https" or (parts.scheme == own.scheme and parts.hostname == own.hostname)
-
-
-def _read(client: OAuth2Client, address: str) -> dict[str, Any]:
-    data = bytearray()
-    try:
-        with client.stream("GET", address, withhold_token=True) as response:
-            response.raise_for_status()
-            for chunk in response.iter_bytes():
-                data += chunk
-                if len(data) > MOST_BYTES:
-                    raise unavailable("its answer is too long")
-        found = json.loads(bytes(data))
-    except (httpx2.HTTPError, ValueError, OSError) as error:
-        log("error", "the provider does not answer", address=address, reason=str(error)[:300])
-        raise unavailable("it does not answer as it should") from error
-    if not isinstance(found, dict):
-        raise unavailable("it does not answer as it should")
-    return found
-
-
 def _exchange(client: OAuth2Client, metadata: Mapping[str, Any], code: str, verifier: str) -> str:
     """The ID token for a code, which the provider gives once."""
     try:
@@ -271,8 +232,3 @@ def _exchange(client: OAuth2Client, metadata: Mapping[str, Any], code: str, veri
 def _state(secret: str) -> str:
     """Bound to the cookie: who has not the cookie cannot send its answer (RFC 6749 section 10.12)."""
     return hmac.digest(secret.encode(), b"embhub state", "sha256").hex()
-
-
-def unavailable(reason: str) -> RequestDeniedError:
-    """502: the provider is not as the operator's settings say."""
-    return RequestDeniedError(502, "provider", f"the provider cannot be used: {reason}", "ask the registry's operator")

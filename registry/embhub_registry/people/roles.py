@@ -35,8 +35,12 @@ ACTIONS: Mapping[str, Action] = {
     "delete-unreleased": Action("delete repositories without releases", "publish", ("publisher",)),
     "delete-released": Action("delete what was published", "admin", ()),
     "hide-released": Action("hide or gate what was published", "admin", ()),
+    "trust-workloads": Action("say which workloads may publish", "publish", ("publisher",)),
     "operate": Action("look into the registry's operation", "admin", ()),
 }
+
+LIMITED_ACTIONS = frozenset({"read-private", "create", "publish", "refs"})
+"""What a token that is good for one repository alone may do there: a workload publishes and decides nothing else."""
 
 
 def widest_scope(roles: set[str]) -> str:

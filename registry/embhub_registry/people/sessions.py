@@ -14,13 +14,15 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from embhub_registry.database import Connection, accounts, logins
+from embhub_registry.database import Connection, accounts, logins, workloads
 from embhub_registry.database import sessions as rows
 from embhub_registry.database.clock import now, stamp
 from embhub_registry.database.sessions import Session
 from embhub_registry.http_errors import RequestDeniedError
 from embhub_registry.people import auth
+from embhub_registry.people.rate_limits import site_of
 from embhub_registry.storage import configuration
+from embhub_registry.storage.actors import present
 from embhub_registry.storage.folder import Registry
 
 CONFIRMED_FOR = timedelta(minutes=5)  # how long a proof of identity counts for a change of rights
@@ -52,6 +54,8 @@ def begin(
         user = rows.find_user(db, user_id)
         if user is None or user["disabled"] is not None:
             raise RequestDeniedError(403, "login", "this account is disabled", "ask the registry's operator")
+        if workloads.is_workload(db, user_id):
+            raise RequestDeniedError(403, "login", "this account is a workload's", "log in with an account of your own")
         if method in _OWN and logins.has_identity(db, user_id):  # else no group that is taken away is ever noticed
             raise RequestDeniedError(403, "login", "this account logs in at its organisation", "use that button")
         if replaces is not None:
@@ -149,14 +153,18 @@ def use_link(registry: Registry, secret: str, *, replaces: str | None = None) ->
     return begin(registry, user_id, method="link", replaces=replaces)
 
 
-def check_room(db: Connection) -> None:
-    """Let no more logins begin than the registry remembers.
+def make_room(db: Connection) -> None:
+    """Remember no more logins than `MOST_ATTEMPTS`: the oldest of the address with the most of them goes first.
 
-    Raises:
-        RequestDeniedError: 503.
+    Who begins thousands from one address therefore ends their own, and nobody else's.
     """
-    if logins.count_attempts(db) >= MOST_ATTEMPTS:
-        raise RequestDeniedError(503, "busy", "too many logins are under way", "try again in some minutes")
+    for _ in range(logins.count_attempts(db) - MOST_ATTEMPTS + 1):
+        logins.drop_most_crowded(db)
+
+
+def begun_at() -> str:
+    """Where the present request comes from, as one caller holds it: of IPv6 the first 64 bits."""
+    return site_of(present().address)
 
 
 def link_is_over() -> RequestDeniedError:

@@ -16,7 +16,7 @@ from embhub_registry.database.clock import stamp
 from embhub_registry.database.repositories import Repository
 from embhub_registry.database.terms import Terms
 from embhub_registry.http_errors import RequestDeniedError, disabled, forbidden, malformed, token_needed
-from embhub_registry.people import auth
+from embhub_registry.people import auth, notifications
 from embhub_registry.repositories import audit_standing, repos
 from embhub_registry.storage.folder import Registry
 
@@ -142,6 +142,8 @@ def ask(
     """
     if account is None:
         raise token_needed("asking for access")
+    if account.only is not None:
+        raise forbidden(f"this token is good for {account.only} alone", "ask with a token of a person", rule="scope")
     with registry.database.writing() as db:
         repository = _gated_repository(db, account, namespace, name)
         due = terms.find_due(db, repository.id, account.user_id)
@@ -153,6 +155,11 @@ def ask(
         if found is None:
             by = "auto" if status == "accepted" else None
             access.add(db, repository.id, account.user_id, status=status, now=stamp(), decided_by=by)
+            if status == "pending":
+                notifications.emit(
+                    db, "access.requested", namespace=namespace, repository=repository.full_name,
+                    private=repository.private, user=account.user,
+                )  # fmt: skip
     if due is not None:
         registry.audit_log.write(
             "terms-accepted", user=account.user, repository=repository.full_name, version=due.version, digest=due.digest
@@ -180,6 +187,7 @@ def grant(registry: Registry, account: Account | None, namespace: str, name: str
             access.add(db, repository.id, wanted, status="accepted", now=stamp(), decided_by=keeper.user)
         else:
             access.decide(db, found.id, status="accepted", now=stamp(), decided_by=keeper.user, reason="")
+        _tell(db, repository, wanted, user=user, status="accepted")
     _note(registry, keeper, repository, user, "accepted")
 
 
@@ -206,6 +214,8 @@ def answer(
         if found.status == status:
             raise _no_request(f"the request of {found.user} for {repository.full_name} is {status} already")
         access.decide(db, found.id, status=status, now=stamp(), decided_by=keeper.user, reason=reason)
+        if status != "pending":
+            _tell(db, repository, _find_user(db, found.user), user=found.user, status=status)
     _note(registry, keeper, repository, found.user, status)
 
 
@@ -242,6 +252,14 @@ def _find_user(db: Connection, name: str) -> int:
     if row is None:
         raise RequestDeniedError(404, "user", f"there is no account {name[:64]!a} on this registry", "check the name")
     return int(row["id"])
+
+
+def _tell(db: Connection, repository: Repository, user_id: int, *, user: str, status: str) -> None:
+    """The person who asked, by mail, and the keepers' webhooks; the reason is for the person, on their page."""
+    notifications.emit(
+        db, "access.decided", namespace=repository.namespace, repository=repository.full_name,
+        private=repository.private, user_id=user_id, user=user, status=status,
+    )  # fmt: skip
 
 
 def _note(registry: Registry, keeper: Account, repository: Repository, user: str, status: str) -> None:

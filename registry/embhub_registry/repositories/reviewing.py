@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from embhub_registry.database import Connection, accounts, proposals, repositories, tombstones
+from embhub_registry.database import Connection, accounts, proposals, repositories, tombstones, workloads
 from embhub_registry.database.accounts import Account
 from embhub_registry.database.clock import stamp
 from embhub_registry.database.proposals import Approval, Proposal
@@ -93,6 +93,8 @@ def still_may(db: Connection, given: Approval, namespace: str) -> bool:
 
 def author_may(db: Connection, found: Proposal) -> bool:
     """Whether who proposed it could propose it now: nothing of somebody who was shut out comes out by itself."""
+    if workloads.has_ended(db, found.author_id):
+        return False
     roles = _roles(db, found.author)
     wanted = "publisher" if found.caller == found.namespace else "auditor"
     return "admin" in roles.values() or roles.get(found.caller) == wanted

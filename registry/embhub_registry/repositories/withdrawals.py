@@ -15,6 +15,7 @@ from embhub_registry.database.clock import now, stamp
 from embhub_registry.database.repositories import Repository
 from embhub_registry.database.withdrawals import Commit, Withdrawal
 from embhub_registry.http_errors import RequestDeniedError, malformed
+from embhub_registry.people import notifications
 from embhub_registry.repositories import repos
 
 SCOPES = ("release", "bytes")
@@ -28,6 +29,8 @@ def refresh(db: Connection, repository_id: int) -> None:
     for key, row in wanted.items():
         if key not in held:
             withdrawals.add(db, row, repository_id=repository_id)
+            if row.scope == "bytes" or row.authority == "key-stolen":  # else `release.yanked` says it
+                _emit(db, row)
     changed = {key[3] for key in held.keys() ^ wanted.keys() if key[0] == "bytes"}
     refresh_lists(db, {repository_id}, digests=changed)
 
@@ -47,7 +50,16 @@ def bury(db: Connection, repository: Repository, *, scope: str, reason: str, aut
         row = _row(repository, commit, scope=scope, authority=authority, reason=reason)
         if row.key not in withdrawals.in_force(db, repository.id):
             withdrawals.add(db, row, repository_id=repository.id)
+            _emit(db, row)
     withdrawals.let_go(db, repository.id)
+
+
+def _emit(db: Connection, row: Withdrawal) -> None:
+    """The reason is told on the page, to who may read it."""
+    notifications.emit(
+        db, "release.withdrawn", namespace=row.namespace, repository=row.repository, private=row.private,
+        version=row.version, digest=row.digest, scope=row.scope, authority=row.authority,
+    )  # fmt: skip
 
 
 def choose_scope(db: Connection, repository: Repository, asked: str | None, *, fallback: str | None = None) -> str:

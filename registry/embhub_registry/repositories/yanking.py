@@ -11,7 +11,7 @@ from embhub_registry.database.clock import stamp
 from embhub_registry.database.repositories import Repository
 from embhub_registry.database.yanks import Authority
 from embhub_registry.http_errors import RequestDeniedError, forbidden, malformed, no_repository
-from embhub_registry.people import auth
+from embhub_registry.people import auth, notifications
 from embhub_registry.people.names import is_commit
 from embhub_registry.repositories import advisories, repos, withdrawals
 from embhub_registry.storage.folder import Registry
@@ -41,6 +41,10 @@ def yank(
                         authority=_authority(account), scope=scope)  # fmt: skip
         withdrawals.refresh(db, repository.id)
         if new:
+            notifications.emit(
+                db, "release.yanked", namespace=repository.namespace, repository=repository.full_name,
+                private=repository.private, what=f"{kind} {which}",
+            )  # fmt: skip
             advisories.check_room(db, publisher=_authority(account) == "publisher")
     if new:
         registry.audit_log.write(

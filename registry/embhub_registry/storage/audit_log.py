@@ -155,9 +155,10 @@ class AuditLog:
             head = audit_head.read(db) or self._start()
             shared = head.place == DATABASE
             if shared:
-                number, text = audit_lines.last_of(db, before=before) or (0, "")
-                last = text.encode()
-                audit_lines.remove(db, until=number)
+                found = audit_lines.last_of(db, before=before)
+                last = found[1].encode() if found else b""
+                if found:
+                    audit_lines.remove(db, until=found[0])
             else:
                 last = _last_line(gone[-1]) if gone else b""
             if _number(last) > head.first_number:

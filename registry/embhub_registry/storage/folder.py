@@ -156,7 +156,7 @@ class Registry:
     def renew_timestamp(self) -> bool:
         """Sign what is current, where that is due and the key is on this machine; whether it was signed."""
         key = self.online_key("timestamp") if self.has_keyring else None
-        if key is None:
+        if key is None or not timestamps.is_due(self.database.connection(), self.export()):
             return False
         with self.database.writing() as db:
             export = self.export()

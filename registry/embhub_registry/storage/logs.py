@@ -7,6 +7,8 @@ import json
 import logging
 import re
 import sys
+from collections.abc import Iterator, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
@@ -29,6 +31,7 @@ class _Output:
 
 
 _OUTPUT = _Output()
+_WITHIN: ContextVar[Mapping[str, str]] = ContextVar("within", default={})  # noqa: B039  # it is never changed
 
 
 def direct(file: Path | None) -> None:
@@ -49,9 +52,19 @@ def log(level: str, event: str, **fields: Any) -> None:
     """Write one line; fields without a value are left out."""
     if _OUTPUT.quiet and level == "info":
         return
-    said = {name: value for name, value in fields.items() if value is not None}
+    said = {name: value for name, value in {**fields, **_WITHIN.get()}.items() if value is not None}
     line = _ENCODE({"time": stamp(), "level": level, "event": event, **said})
     write(redact(line) + "\n")
+
+
+@contextlib.contextmanager
+def within(**fields: str) -> Iterator[None]:
+    """Lines that the block writes, its threads included, have these fields: the id of a request, of a trace."""
+    before = _WITHIN.set({**_WITHIN.get(), **fields})
+    try:
+        yield
+    finally:
+        _WITHIN.reset(before)
 
 
 def write(lines: str) -> None:

@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from embhub.errors import ConfigError
+from embhub_registry.database.call_times import CallTimes
 from embhub_registry.storage import s3_place
 from embhub_registry.storage.blobs import BlobStoreError
 from embhub_registry.storage.s3_place import S3Place
@@ -61,6 +62,7 @@ class ObjectStore:
                 "a registry whose objects are in S3 needs the package obstore", "pip install obstore"
             ) from error
         self._obstore: Any = obstore
+        self.calls = CallTimes("object store")
         self.place, self.endpoint = place, s3_place.endpoint()
         chosen: Any = {"endpoint": self.endpoint} if self.endpoint else {}
         http = self.endpoint.startswith("http://")
@@ -79,7 +81,7 @@ class ObjectStore:
     def create(self, key: str, data: bytes) -> bool:
         """Store an object under a key that is free; False where it is taken, whoever was first."""
         try:
-            with self._told("store an object"):
+            with self.calls.timed("put"), self._told("store an object"):
                 self._store.put(key, data, mode="create", use_multipart=False)
         except _TakenError:
             return False
@@ -87,13 +89,13 @@ class ObjectStore:
 
     def overwrite(self, key: str, data: bytes) -> None:
         """Store an object, whatever was there."""
-        with self._told("store an object"):
+        with self.calls.timed("put"), self._told("store an object"):
             self._store.put(key, data, use_multipart=False)
 
     def read(self, key: str, *, limit: int) -> bytes | None:
         """The bytes under a key, at most one more than `limit` of them; None where there is none."""
         try:
-            with self._told("read an object", absent=True):
+            with self.calls.timed("get"), self._told("read an object", absent=True):
                 found = self._store.get(key)
                 if found.meta["size"] > limit:
                     return bytes(self._store.get_range(key, start=0, end=limit + 1))
@@ -104,7 +106,7 @@ class ObjectStore:
     def read_tagged(self, key: str) -> tuple[bytes, str] | None:
         """The bytes under a key and their tag, for `replace`; None where there is none."""
         try:
-            with self._told("read an object", absent=True):
+            with self.calls.timed("get"), self._told("read an object", absent=True):
                 found = self._store.get(key)
                 return bytes(found.bytes()), str(found.meta["e_tag"] or "")
         except _AbsentError:
@@ -117,7 +119,7 @@ class ObjectStore:
             RefusedConditionError: the store does not know the condition.
         """
         try:
-            with self._told("store an object", absent=True):
+            with self.calls.timed("put"), self._told("store an object", absent=True):
                 self._store.put(key, data, mode={"e_tag": tag}, use_multipart=False)
         except (_TakenError, _AbsentError):
             return False
@@ -126,7 +128,7 @@ class ObjectStore:
     def head(self, key: str) -> Held | None:
         """What the store says of an object; None where there is none."""
         try:
-            with self._told("look for an object", absent=True):
+            with self.calls.timed("head"), self._told("look for an object", absent=True):
                 return _held(self._store.head(key))
         except _AbsentError:
             return None
@@ -134,7 +136,7 @@ class ObjectStore:
     def delete(self, key: str) -> None:
         """Remove an object; nothing to do where there is none."""
         try:
-            with self._told("remove an object", absent=True):
+            with self.calls.timed("delete"), self._told("remove an object", absent=True):
                 self._store.delete(key)
         except _AbsentError:
             return
@@ -144,7 +146,7 @@ class ObjectStore:
         with self._told("list its objects"):
             pages = iter(self._store.list(prefix.rstrip("/") or None, chunk_size=_LISTED))
         while True:
-            with self._told("list its objects"):
+            with self.calls.timed("list"), self._told("list its objects"):
                 page = next(pages, None)
             if page is None:
                 return
@@ -169,11 +171,13 @@ class ObjectStore:
         except (FileNotFoundError, known.NotFoundError) as error:
             if absent and "NoSuchBucket" not in str(error):
                 raise _AbsentError from None
+            self.calls.failed("no such bucket")
             raise BlobStoreError(f"the object store {self.place} could not {what}: no such bucket", _HINT) from None
         except (known.AlreadyExistsError, known.PreconditionError):
             raise _TakenError from None
         except (known.BaseError, OSError, ValueError) as error:
             said = _reason(str(error))
+            self.calls.failed(_kind(said))
             kind = RefusedConditionError if said.startswith("501") else BlobStoreError
             raise kind(f"the object store {self.place} could not {what}: {said}", _HINT) from None
 
@@ -188,6 +192,13 @@ class _TakenError(Exception):
 
 def _held(meta: Any) -> Held:
     return Held(str(meta["path"]), int(meta["size"]), meta["last_modified"])
+
+
+def _kind(said: str) -> str:
+    """One of few words for a reason: the first digit of a status, or how the connection failed."""
+    if said[:1].isdigit():
+        return f"{said[0]}xx"
+    return said if said in (*_KINDS.values(), "no such bucket") else "other"
 
 
 def _reason(text: str) -> str:

@@ -128,11 +128,30 @@ def _line(text: str) -> str:
     return text
 
 
+def _absolute(text: str) -> str:
+    if text and not text.startswith("/"):
+        raise ValueError("the absolute path of a file is needed")
+    return _line(text)
+
+
 def _issuer(text: str) -> str:
     local = re.match(r"http://(localhost|127\.0\.0\.1)(:\d+)?(/|$)", text)
     if text and not local and not re.fullmatch(r"https://[^\s/?#]+[^\s?#]*", text):
         raise ValueError("an https address without query is needed")
     return _line(text)
+
+
+def _server(text: str) -> str:
+    host, colon, port = text.rpartition(":")
+    if text and (not colon or not re.fullmatch(r"[A-Za-z0-9._-]{1,253}", host) or not re.fullmatch(r"\d{1,5}", port)):
+        raise ValueError("HOST:PORT is needed")
+    return text
+
+
+def _mail(text: str) -> str:
+    if text and not re.fullmatch(r"[A-Za-z0-9._+-]{1,64}@[A-Za-z0-9.-]{1,253}", text):
+        raise ValueError("a mail address is needed")
+    return text
 
 
 def _groups(text: str) -> tuple[str, ...]:
@@ -167,8 +186,16 @@ SETTINGS: Mapping[str, Setting] = {
     "oidc.secret_file": Setting("", _line, "file that holds the client secret, outside the registry's folder"),
     "oidc.groups_claim": Setting("groups", _line, "claim of the ID token that lists a person's groups"),
     "oidc.groups": Setting("", _groups, "roles of groups: GROUP=NAMESPACE:ROLE, separated by commas"),
+    "webhooks": Setting("no", _switch, "whether people may have webhooks"),
+    "webhooks.hosts": Setting("", _hosts, "hosts of webhooks that may be inside the network, or take plain http"),
+    "mail.server": Setting("", _server, "HOST:PORT of the mail server (SMTP); empty for no mail"),
+    "mail.tls": Setting("starttls", _one_of("starttls", "tls", "none"), "how the mail server is spoken to"),
+    "mail.from": Setting("", _mail, "address that mail comes from"),
+    "mail.user": Setting("", _line, "account at the mail server; empty for none"),
+    "mail.password_file": Setting("", _line, "file that holds its password, outside the registry's folder"),
     "hosts.allowed": Setting("", _hosts, "names that the registry goes by beside that of its address"),
     "metrics.public": Setting("no", _switch, "whether anybody may read /metrics"),
+    "certificate.file": Setting("", _absolute, "PEM file of the proxy's TLS certificate, whose end /metrics shows"),
     "security.contact": Setting("", _contacts, "where to report a vulnerability, for /.well-known/security.txt"),
     "security.policy": Setting("", _policies, "address of the disclosure policy that security.txt names"),
     "blobs.redirect": Setting("no", _switch, "whether the Hub's clients are sent to the object store for public files"),

@@ -22,11 +22,11 @@ from embhub_registry.wire.session_cookies import session_of
 
 ALWAYS_OPEN = frozenset(
     [
-        "/healthz", "/readyz", "/embhub/v1/trust", "/embhub/v1/advisories",
+        "/healthz", "/readyz", "/embhub/v1/trust", "/embhub/v1/join", "/embhub/v1/advisories",
         # logging in; these pages name neither the registry nor anything in it
         "/login", "/login/code", "/login/passkey", "/login/passkey/answer", "/login/provider",
         "/login/provider/callback", "/login/device",
-        "/embhub/v1/device/code", "/embhub/v1/device/token",
+        "/embhub/v1/device/code", "/embhub/v1/device/token", "/oauth/token",
         "/static/style.css", "/static/copy.js", "/static/passkey.js", "/static/mark.svg",
     ]
 )  # fmt: skip

@@ -29,6 +29,7 @@ from embhub_registry.wire.request_context import (
     registry_of,
     repository_of,
     revision_of,
+    whole_account_of,
 )
 from embhub_registry.wire.request_context import run_in_threadpool as threaded
 from embhub_registry.wire.response_cache import mark_cacheable
@@ -55,7 +56,7 @@ NOT_OFFERED = {
 
 async def whoami(request: Request) -> Response:
     """`GET /api/whoami-v2`."""
-    account = account_of(request)
+    account = whole_account_of(request)
     if account is None:
         raise token_needed("whoami")
     return JSONResponse(hf_answers.whoami(account))

@@ -32,6 +32,7 @@ from embhub_registry.wire.request_context import (
     registry_of,
     repository_of,
     revision_of,
+    whole_account_of,
 )
 from embhub_registry.wire.request_context import run_in_threadpool as threaded
 
@@ -43,10 +44,14 @@ async def create_repo(request: Request) -> Response:
 
     `private` or `visibility`, and `gated`, which is ours; without any, the registry's default holds.
     """
-    account = auth.require_somewhere(member_of(request, "creating a repository"), "create")
+    member_of(request, "creating a repository")
+    caller = whole_account_of(request)
+    assert caller is not None  # noqa: S101  # asked just before
+    auth.require_somewhere(caller, "create")
     body = await bodies.read_json(request)
     _only_models(body)
     name, organisation = _name(body)
+    account = auth.narrowed(caller, f"{organisation or caller.namespace}/{name}")
     private, gated = _visibility(body), _gate(body)
     try:
         made = await threaded(

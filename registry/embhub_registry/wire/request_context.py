@@ -42,6 +42,7 @@ __all__ = [
     "repository_of",
     "revision_of",
     "run_in_threadpool",
+    "whole_account_of",
 ]
 
 # Stands for an encoded slash inside one segment of a path; see `segmented_paths`.
@@ -80,6 +81,18 @@ def commit_limiter_of(request: Request) -> CommitLimiter:
 
 def account_of(request: Request) -> Account | None:
     """Who calls, by an access token or a browser's session; None for nobody. One read by a key, so it runs inline.
+
+    A token that is good for one repository has no role where the address is of another, or of none.
+
+    Raises:
+        RequestDeniedError: 401 for a token that is no good.
+    """
+    named = {"namespace", "name"} <= request.path_params.keys()
+    return auth.narrowed(whole_account_of(request), "/".join(address_of(request)) if named else None)
+
+
+def whole_account_of(request: Request) -> Account | None:
+    """Who calls, before it is known which repository the request is about: to be narrowed to that (`auth.narrowed`).
 
     Raises:
         RequestDeniedError: 401 for a token that is no good.

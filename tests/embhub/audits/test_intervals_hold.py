@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from embhub.audits import orders, rates, statistics
 from embhub.audits.attack_figures import measure, publish_order
 from embhub.audits.verdict import ALPHA
+from tests.support.quick import quick
 
 ROUNDS = 400
 Floats = NDArray[np.float64]
@@ -71,7 +72,11 @@ CASES = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("draw", "models", "units", "fpr"), [row[1:] for row in CASES], ids=[row[0] for row in CASES])
+@pytest.mark.parametrize(
+    ("draw", "models", "units", "fpr"),
+    quick([row[1:] for row in CASES[::4]], thorough=[row[1:] for number, row in enumerate(CASES) if number % 4]),
+    ids=[row[0] for row in (*CASES[::4], *(row for number, row in enumerate(CASES) if number % 4))],
+)
 def test_intervals_cover_the_truth(draw: Draw, models: int, units: int, fpr: float) -> None:
     area, rate = truth(draw, fpr, models=models)
     generator = np.random.default_rng(20_261_121)

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from embhub.copies.tail import FEWEST_CONTROLS, p_values, score, threshold
+from tests.support.quick import quick
 
 
 def people(rng: np.random.Generator, count: int, size: int) -> np.ndarray:
@@ -20,8 +21,9 @@ def scores(rng: np.random.Generator, queries: np.ndarray, trained: np.ndarray) -
     return score(distances, [str(n) for n in range(len(trained))])
 
 
-@pytest.mark.parametrize("size", [2, 8, 40])
-@pytest.mark.parametrize("controls", [20, 60])
+@pytest.mark.parametrize(
+    ("size", "controls"), quick([(2, 20), (40, 60)], thorough=[(2, 60), (8, 20), (8, 60), (40, 20)])
+)
 def test_false_alarms_are_no_more_than_promised(size: int, controls: int) -> None:
     """Families of eight drawn images on three measures, none a copy: one family in twenty may hold an alarm."""
     rng, samples, measures, alarms = np.random.default_rng(0), 8, 3, []

@@ -22,6 +22,7 @@ from embhub.phantoms import write_dataset
 from embhub.progress import Progress
 from embhub.site import config, runs
 from tests.support import pipelines
+from tests.support.quick import quick
 from tests.support.training import train
 
 CAPTION = "prostate mri, {}"
@@ -60,7 +61,7 @@ def test_the_file(images: Path, base: Path, tmp_path: Path) -> None:
     assert not list(out.parent.glob(".*"))
 
 
-@pytest.mark.parametrize("encoder", ["clip", "bert"])
+@pytest.mark.parametrize("encoder", quick(["clip"], thorough=["bert"]))
 def test_one_seed_gives_one_file(images: Path, tmp_path: Path, encoder: Any) -> None:
     base = pipelines.write(tmp_path / "base", encoder=encoder, prediction="v_prediction")
     one, two, other = (learn(images, base, seed=seed).embedding.data for seed in (5, 5, 6))
@@ -97,6 +98,7 @@ def test_the_private_record(images: Path, base: Path) -> None:
     assert result.heldout_before is not None and result.heldout_after is not None
 
 
+@pytest.mark.thorough
 def test_images_kept_back_do_not_touch_the_result(images: Path, base: Path) -> None:
     """Training on the members alone gives the same rows: nothing of the others leaks in."""
     whole = read_images(images, where="label=prostate-cspca")
@@ -258,6 +260,7 @@ def test_a_loss_that_is_no_number_writes_nothing(
     assert not (tmp_path / "x.safetensors").exists()
 
 
+@pytest.mark.thorough
 def test_what_the_norm_is_stands_in_the_file(images: Path, base: Path) -> None:
     free, kept = (learn(images, base, norm=norm, dtype="float32") for norm in (None, "directional"))
     assert (free.embedding.training["optimizer"], kept.embedding.training["optimizer"]) == (
@@ -277,6 +280,7 @@ def test_warnings_are_told_and_kept(images: Path, base: Path) -> None:
     assert [step for step, _ in result.points] == [1, 2, 3]
 
 
+@pytest.mark.thorough
 def test_a_norm_that_runs_away_is_warned_of(images: Path, base: Path) -> None:
     wild = learn(images, base, learning_rate=10.0, steps=16, warm_up=0)
     assert any("norm runs away" in note for note in wild.notes)

@@ -102,7 +102,7 @@ def test_without_pyarrow_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setitem(__import__("sys").modules, "pyarrow", None)
     with pytest.raises(UsageError) as caught:
         read_rows(file)
-    assert "embhub[parquet]" in caught.value.hint
+    assert "[parquet]" in caught.value.hint
 
 
 @given(st.lists(st.tuples(st.text(max_size=9), st.integers(0, 2**63), st.floats(allow_nan=False)), max_size=5))

@@ -100,6 +100,7 @@ def test_killed_at_every_call_into_the_file_system(home: Path, every: int) -> No
     assert spared == 1 and number > 30, "the last child was not killed any more, and many before it were"
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("seed", range(2))
 def test_killed_at_random_moments_and_resumed_it_never_counts_too_little(home: Path, seed: int) -> None:
     """A real process each time; every attempt takes up where its checkpoint is and replays some steps."""

@@ -70,6 +70,7 @@ def test_an_older_release_shows_what_a_newer_one_states(
     assert "states more" not in capsys.readouterr().out
 
 
+@pytest.mark.thorough
 def test_what_a_private_repository_states_is_not_shown(registry: RunningRegistry) -> None:
     token = registry.add_user("alice", namespace="radboud")
     hub = Hub(registry.url, token=token)

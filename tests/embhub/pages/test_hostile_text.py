@@ -109,7 +109,7 @@ def show_evaluation(text: str) -> str:
 
 
 @pytest.mark.parametrize("show", [show_audit, show_pack, show_private_pack, show_check, show_evaluation])
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(text=HOSTILE)
 def test_hostile_text_changes_no_tag_and_is_shown(show: Callable[[str], str], text: str) -> None:
     clean, page = Structure(show("x")), show(text)

@@ -103,7 +103,7 @@ def test_more_steps_less_noise_or_a_higher_rate_never_cost_less(item: Mechanism)
     assert epsilon <= epsilon_of([item], delta=DELTA / 2)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(st.lists(some, min_size=1, max_size=4))
 def test_together_costs_no_less_than_each_and_no_more_than_by_rdp(parts: list[Mechanism]) -> None:
     together = epsilons.compose(parts, delta=DELTA)
@@ -176,6 +176,7 @@ def test_extremes_are_bounded_in_size() -> None:
         assert epsilons.compute(Mechanism(*item), delta=DELTA).epsilon > 0.0
 
 
+@pytest.mark.thorough
 def test_the_median_claim_needs_less_noise_than_by_rdp_alone() -> None:
     """About 8 % in the middle. Where the Gaussian formula is exact no less noise can do."""
     less = []

@@ -135,6 +135,7 @@ def test_a_port_that_is_taken(server: StudyServer) -> None:
         StudyServer(server.folder, port=server.server_port)
 
 
+@pytest.mark.thorough
 def test_a_reader_in_a_browser(prepared: tuple[Path, Study], server: StudyServer) -> None:
     """By the keyboard, under the policy, on a narrow screen; every rule of axe where it is at hand."""
     chromium = shutil.which("chromium") or shutil.which("chromium-browser")

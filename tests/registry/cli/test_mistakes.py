@@ -172,3 +172,20 @@ class Terminal(io.StringIO):
 
     def isatty(self) -> bool:
         return True
+
+
+@pytest.mark.parametrize("words", [("serve",), ("user", "add"), ("invite", "make"), ("init",), ("join",), ("restore",)])
+def test_help_of_a_command_needs_no_folder(
+    words: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("EMBHUB_REGISTRY_DIR", raising=False)
+    assert main([*words, "--help"]) == 0
+    assert " ".join(words) in capsys.readouterr().out
+
+
+def test_a_command_without_its_folder_says_so(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("EMBHUB_REGISTRY_DIR", raising=False)
+    assert main(["user", "list"]) == 2
+    assert "Missing option '--dir'" in capsys.readouterr().err

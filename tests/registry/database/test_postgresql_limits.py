@@ -83,6 +83,19 @@ def test_a_server_that_hangs_blocks_no_event_loop(own_server: Server, tmp_path: 
         running.stop()
 
 
+def test_another_server_process_gives_another_mark(own_server: Server) -> None:
+    """A replica that was promoted without the last commit gives its number again: what was cached may not hold."""
+    database = Database(own_server.new_schema())
+    try:
+        before = database.connection().change_mark()
+        assert database.connection().change_mark() == before
+        own_server.stop()
+        own_server.start()
+        assert database.connection().change_mark() != before
+    finally:
+        database.close()
+
+
 def test_statements_are_cut_off_and_the_next_one_works(own_server: Server) -> None:
     database = Database(own_server.new_schema())
     assert isinstance(database, PostgresqlDatabase)

@@ -281,3 +281,46 @@ def test_the_benchmark_measures_every_kind_of_query(filled: Connection) -> None:
     assert len(found) == 18 and all(row.p50 <= row.p95 for row in found)
     table = registry_search.render(found)
     assert table.count("\n") == 19 and "word and facet" in table
+
+
+@pytest.mark.parametrize(
+    ("release_", "band"),
+    [
+        ({"privacy": "none", "epsilon": None}, "none"), ({"privacy": "none"}, "none"),
+        ({"privacy": "claimed by the publisher: epsilon 1", "epsilon": 1.0}, "to-1"),
+        ({"privacy": "claimed", "epsilon": 0.0}, "to-1"), ({"privacy": "claimed", "epsilon": 1.0001}, "to-3"),
+        ({"privacy": "claimed", "epsilon": 10}, "to-10"), ({"privacy": "claimed", "epsilon": 1e9}, "above"),
+        ({"privacy": "claimed", "epsilon": None}, "unbounded"), ({"privacy": "claimed"}, "earlier"),
+    ],
+)  # fmt: skip
+def test_a_claimed_epsilon_has_bands_and_no_claim_is_one_of_its_own(
+    database: Database, release_: dict[str, Any], band: str
+) -> None:
+    add(database, "x", **release_)
+    db = database.connection()
+    assert names(db, facets={"epsilon": [band]}) == ["x"]
+    assert search.count_facets(db, Query(released=True)).facets["epsilon"] == [(band, 1)]
+    assert search.count_facets(db, Query(released=True, text="radboud")).facets["epsilon"] == [(band, 1)]
+    for other in {"none", "to-1", "to-3", "to-10", "above", "unbounded", "earlier"} - {band}:
+        assert names(db, facets={"epsilon": [other]}) == []
+
+
+def test_releases_of_before_get_a_band_that_says_no_more_than_is_known(tmp_path: Path) -> None:
+    database = new_database(tmp_path / "x.db")
+    known = schema.known_steps(database.dialect)
+    number = next(step.number for step in known if step.name.endswith("_events.sql"))
+    schema.migrate(database, [step for step in known if step.number < number])
+    with database.writing() as db:
+        accounts.add_namespace(db, "radboud", now=DAY)
+    for name, privacy in (("plain", "none"), ("private", "claimed by the publisher: epsilon 2")):
+        add(database, name, privacy=privacy)
+    with database.writing() as db:
+        db.execute("DELETE FROM label WHERE kind = 'epsilon'")
+        db.execute("UPDATE repository SET facets = 'privacy\x1fnone'")
+    schema.migrate(database)
+    db = database.connection()
+    assert dict(search.count_facets(db, Query(released=True)).facets["epsilon"]) == {"none": 1, "earlier": 1}
+    assert dict(search.count_facets(db, Query(released=True, text="radboud")).facets["epsilon"]) == {
+        "none": 1, "earlier": 1
+    }  # fmt: skip
+    database.close()

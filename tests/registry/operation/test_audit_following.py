@@ -52,7 +52,7 @@ def test_lines_that_come_later_follow_those_of_before(registry: Registry, monkey
     def idle() -> bool:
         look = next(looks)
         if look == 1:
-            monkeypatch.setattr(clock, "now", lambda: datetime.fromisoformat("2031-01-05T00:00:00+00:00"))
+            monkeypatch.setattr(clock, "now", lambda: datetime.fromisoformat("2131-01-05T00:00:00+00:00"))
         if look < 4:
             registry.audit_log.write("later", look=look)
             registry.audit_log.write("later", look=look)

@@ -190,9 +190,9 @@ def test_the_audit_log_is_cut_where_the_database_says(
     registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An event that is written, and a month that ends, between the copy and the reading are not in it."""
-    monkeypatch.setattr(clock, "now", lambda: datetime(2031, 1, 15, tzinfo=UTC))
+    monkeypatch.setattr(clock, "now", lambda: datetime(2131, 1, 15, tzinfo=UTC))
     registry.audit_log.write("january")
-    monkeypatch.setattr(clock, "now", lambda: datetime(2031, 2, 15, tzinfo=UTC))
+    monkeypatch.setattr(clock, "now", lambda: datetime(2131, 2, 15, tzinfo=UTC))
     registry.audit_log.write("february")
     whole = registry.audit_log.path.read_bytes()
     copy_to = registry.database.copy_to
@@ -200,7 +200,7 @@ def test_the_audit_log_is_cut_where_the_database_says(
     def copy_and_go_on(path: Path) -> None:
         copy_to(path)
         registry.audit_log.write("later")
-        monkeypatch.setattr(clock, "now", lambda: datetime(2031, 3, 15, tzinfo=UTC))
+        monkeypatch.setattr(clock, "now", lambda: datetime(2131, 3, 15, tzinfo=UTC))
         registry.audit_log.write("march")
 
     monkeypatch.setattr(registry.database, "copy_to", copy_and_go_on)
@@ -209,7 +209,7 @@ def test_the_audit_log_is_cut_where_the_database_says(
         names = [name for name in archive.getnames() if name.startswith("audit")]
         kept = archive.extractfile("audit.jsonl")
         assert kept is not None and kept.read() == whole and b"february" in whole
-    assert names[-2:] == ["audit-2031-01.jsonl", "audit.jsonl"]
+    assert names[-2:] == ["audit-2131-01.jsonl", "audit.jsonl"]
     restore(tmp_path / "x.tar", tmp_path / "again")
     again = open_folder(tmp_path / "again")
     assert again.audit_log.problems() == []

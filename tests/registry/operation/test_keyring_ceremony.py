@@ -23,7 +23,7 @@ from embhub_registry.operation.opening import open_folder
 from embhub_registry.operation.restoring import restore
 from embhub_registry.storage.folder import Registry
 from tests.support.releases import AUDITOR, OTHER_SITE, SITE, STRANGER, make_key
-from tests.support.servers import RunningRegistry, free_port, run_command
+from tests.support.servers import RunningRegistry, free_port, run_command, run_here
 
 ANNA, BERT, CARL, NEW = (make_key(words) for words in ("root anna", "root bert", "root carl", "root new"))
 URL = "https://hub.example.org"
@@ -111,8 +111,8 @@ def test_no_private_key_is_in_the_folder_or_in_a_backup(ceremony: Ceremony) -> N
     assert run_command("--dir", folder, "check").returncode == 0, "also before the first keyring"
     ceremony.add_key(SITE)
     ceremony.install(ceremony.sign(ceremony.propose(), ANNA, BERT))
-    assert run_command("--dir", folder, "check").returncode == 0
-    run_command("--dir", folder, "backup", ceremony.folder / "hub.tar")
+    assert run_here("--dir", folder, "check").returncode == 0
+    run_here("--dir", folder, "backup", ceremony.folder / "hub.tar")
     secrets = [path for path in folder.rglob("*") if path.is_file() and b"PRIVATE KEY" in path.read_bytes()]
     assert secrets == []
     with tarfile.open(ceremony.folder / "hub.tar") as archive:
@@ -187,12 +187,12 @@ def test_the_person_who_signs_reads_what_changes(ceremony: Ceremony) -> None:
     ceremony.add_key(AUDITOR, namespace="nki", role="audit")
     file = ceremony.propose()
     key = private(ceremony.folder, ANNA)
-    done = run_command("keyring", "sign", file, "--key", key, check=False)
+    done = run_here("keyring", "sign", file, "--key", key, check=False)
     assert done.returncode != 0 and "Do you know of each of these changes" in done.stderr, "nobody answered"
     assert f"new key for radboud: {SITE.fingerprint} may publish" in done.stderr
     assert f"new key for nki: {AUDITOR.fingerprint} may audit" in done.stderr
     assert not json.loads(file.read_text())["keyring"]["signatures"]
-    said = json.loads(run_command("keyring", "sign", file, "--key", key, "--yes", "--json").stdout)
+    said = json.loads(run_here("keyring", "sign", file, "--key", key, "--yes", "--json").stdout)
     assert said["signed_by"] == ANNA.fingerprint and "1 of 2" in said["missing"][0]
 
 
@@ -343,7 +343,7 @@ def test_a_laptops_root_moves_off_the_server(tmp_path: Path) -> None:
     keyring_ceremony.sign(file, here, opened=keyring_ceremony.read_proposal(file), passphrase=lambda: "")
     ceremony.install(ceremony.sign(file, ANNA, BERT))
     here.unlink()
-    assert run_command("--dir", tmp_path / "reg", "check").returncode == 0
+    assert run_here("--dir", tmp_path / "reg", "check").returncode == 0
     assert ceremony.add_key(SITE)["pending"]
     assert (
         keyrings.open_export(ceremony.export(), root_fingerprint=made["root_key"]).root_fingerprint == root.fingerprint
@@ -379,7 +379,7 @@ def test_a_threshold_that_cannot_be_met(tmp_path: Path, threshold: int) -> None:
 
 
 def test_online_keys_are_not_inside_the_registry(tmp_path: Path) -> None:
-    done = run_command("--online-keys", tmp_path / "r/keys", "--dir", tmp_path / "r", "init", check=False)
+    done = run_here("--online-keys", tmp_path / "r/keys", "--dir", tmp_path / "r", "init", check=False)
     assert done.returncode == 2 and "outside --dir" in done.stderr
 
 

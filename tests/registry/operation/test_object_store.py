@@ -286,6 +286,7 @@ def test_init_and_serve_refuse_a_store_without_conditional_writes(
     assert done.returncode == ConfigError.exit_code and "conditional writes" in done.stderr
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_a_process_that_is_killed_while_it_stores_loses_nothing_acknowledged(
     tmp_path: Path, bucket: str, proxy: FaultyProxy

@@ -8,9 +8,9 @@ from pathlib import Path
 import click
 import pytest
 
-from embhub_registry.app import ROUTES
 from embhub_registry.cli import root
 from embhub_registry.people.roles import ACTIONS, ROLES
+from embhub_registry.routes import ROUTES
 from embhub_registry.storage.settings import SETTINGS
 
 REFERENCE = Path(__file__).parents[3] / "docs/reference"

@@ -22,7 +22,7 @@ from tests.support.servers import RunningRegistry, environment, free_port, run_h
 
 ROOT = Path(__file__).parents[3]
 PAGE = (ROOT / "docs/how-to/run-a-registry.md").read_text()
-UNIT = ROOT / "registry/deploy/embhub-registry.service"
+UNIT = ROOT / "registry/deploy/systemd/embhub-registry.service"
 FOLDER = "/var/lib/embhub-registry"
 
 
@@ -61,7 +61,7 @@ class Reader:
             case ["embhub", *arguments]:
                 self.monkeypatch.setattr(sys, "stdin", (self.folder / "token").open())
                 assert embhub(arguments) == 0, line
-            case ["sudo", "systemctl", verb, *_] if "reload" not in verb and words[-1] != "nginx":
+            case ["sudo", "systemctl", verb, *_] if words[-1] == "embhub-registry":
                 self.start() if verb in ("enable", "start") else self.stop()
             case ["sudo", "cp", source, *_]:
                 assert (ROOT / source.removeprefix("embhub/")).is_file()
@@ -138,6 +138,7 @@ def reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Reader]:
     made.here.stop(how=signal.SIGKILL)
 
 
+@pytest.mark.thorough
 def test_the_page_works_as_printed(reader: Reader) -> None:
     followed = lines()
     assert len(followed) > 40

@@ -95,6 +95,7 @@ def test_a_passkey_is_made_and_logs_in(tab: Any, registry: RunningRegistry, auth
     assert tab.context.cookies()[0]["value"] != session["value"]
 
 
+@pytest.mark.thorough
 def test_a_passkey_of_nobody_and_one_that_was_copied(tab: Any, registry: RunningRegistry, authenticator: Any) -> None:
     registry.add_user("bob", namespace="radboud")
     use_link(tab, registry, "bob")
@@ -119,6 +120,7 @@ def test_a_passkey_of_nobody_and_one_that_was_copied(tab: Any, registry: Running
     assert "__Host-embhub-session" not in {cookie["name"] for cookie in tab.context.cookies()}
 
 
+@pytest.mark.thorough
 def test_without_javascript_a_person_sets_up_an_app_and_makes_a_token(browser: Any, registry: RunningRegistry) -> None:
     registry.add_user("cas", namespace="radboud")
     context = browser.new_context(base_url=registry.url, java_script_enabled=False)
@@ -203,6 +205,7 @@ def visit(tab: Any, registry: RunningRegistry) -> Iterator[str]:
     yield "withdraw"
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("scheme", ["light", pytest.param("dark", marks=pytest.mark.thorough)])
 def test_pages_with_forms_read_well_and_break_no_rule_of_axe(tab: Any, registry: RunningRegistry, scheme: str) -> None:
     tab.emulate_media(color_scheme=scheme)

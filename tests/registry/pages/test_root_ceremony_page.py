@@ -12,7 +12,7 @@ import pytest
 from embhub.__main__ import main as embhub
 from embhub.trust import keyring as keyrings
 from tests.support import releases
-from tests.support.servers import run_command
+from tests.support.servers import run_here
 
 PAGE = (Path(__file__).parents[3] / "docs/how-to/keep-the-root-offline.md").read_text()
 
@@ -42,7 +42,7 @@ def test_the_ceremony_works_as_printed(
                 (tmp_path / line.split(" > ")[1]).write_text(said)
             continue
         answered = ["--yes"] if "sign" in words else []  # the person read what is printed
-        said = run_command(*words[1:], *answered).stdout
+        said = run_here(*words[1:], *answered).stdout
         if "init" in words or "install" in words:
             roots.append(keyrings.parse_export(export).root_fingerprint if (export := exported(tmp_path)) else said)
     assert roots[0].count("SHA256:") == 1 and roots[1] in roots[0] and roots[2] != roots[1]
@@ -53,4 +53,4 @@ def test_the_ceremony_works_as_printed(
 
 def exported(folder: Path) -> bytes:
     """The trust document, or nothing before the first keyring."""
-    return run_command("--dir", folder / "hub", "trust", "export", check=False).stdout.encode()
+    return run_here("--dir", folder / "hub", "trust", "export", check=False).stdout.encode()

@@ -22,8 +22,19 @@ from tests.support.showroom import Showroom
 
 CSPCA, WMH, KNEE = "/radboud/prostate-cspca", "/radboud/brain-wmh", "/lumc/knee-effusion"
 COMPARED = f"/compare?with={CSPCA[1:]}&with={KNEE[1:]}"
-PATHS = ["/?q=mri&modality=MR", CSPCA, KNEE, "/radboud", COMPARED]
-MORE = ["/", "/trust", "/?q=nothing-like-it", WMH, "/lumc/xray-pneumonia", "/radboud/planned", "/compare"]
+PATHS = ["/?q=mri&modality=MR", CSPCA]
+MORE = [
+    KNEE,
+    "/radboud",
+    COMPARED,
+    "/",
+    "/trust",
+    "/?q=nothing-like-it",
+    WMH,
+    "/lumc/xray-pneumonia",
+    "/radboud/planned",
+    "/compare",
+]
 EVERYWHERE = [*PATHS, *(pytest.param(path, marks=pytest.mark.thorough) for path in MORE)]
 AXE = Path(os.environ.get("EMBHUB_NODE_FOLDER", "/nonexistent")) / "node_modules/axe-core/axe.min.js"
 REQUIRED = bool(os.environ.get("CI") or os.environ.get("EMBHUB_REQUIRE_CHROMIUM"))
@@ -124,6 +135,7 @@ def test_no_rule_of_axe_is_broken(look: Any, path: str, scheme: str) -> None:
     assert told == [] and len(found["passes"]) > 15
 
 
+@pytest.mark.thorough
 def test_the_keyboard_alone_gets_everywhere(look: Any) -> None:
     """WCAG 2.2: 2.1.1, 2.4.1 bypass, 2.4.7 focus visible."""
     page = look("/")
@@ -178,6 +190,7 @@ def test_a_snippet_is_copied(look: Any) -> None:
     assert page.get_by_role("button", name="Copied").count() == 1
 
 
+@pytest.mark.thorough
 def test_a_page_on_paper(look: Any) -> None:
     page = look(CSPCA)
     page.emulate_media(media="print")
@@ -196,6 +209,7 @@ def test_the_audit_report_keeps_its_own_policy(look: Any) -> None:
     assert page.get_by_text("See the newest release").count() == 0, "this is the newest"
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_the_audit_report_on_a_phone(look: Any, scheme: str) -> None:
     page = look(CSPCA, width=390, color_scheme=scheme)

@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from embhub.errors import UsageError
-from embhub_registry.app import ROUTES
 from embhub_registry.http_errors import RequestDeniedError
 from embhub_registry.people import names
+from embhub_registry.routes import ROUTES
 
 
 @pytest.mark.parametrize("name", ["radboud", "a", "umc-utrecht", "site1"])

@@ -32,6 +32,7 @@ MAY = {
     "delete-unreleased": {"publisher", "admin"},
     "delete-released": {"admin"},
     "hide-released": {"admin"},
+    "trust-workloads": {"publisher", "admin"},
     "operate": {"admin"},
 }
 NEEDS = {"read-private": "read", "delete-released": "admin", "hide-released": "admin", "operate": "admin"}

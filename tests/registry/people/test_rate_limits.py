@@ -197,6 +197,7 @@ def test_who_is_on_this_machine(host: str, headers: dict[str, str], local: bool)
     assert is_local(call(host, **headers)) is local
 
 
+@pytest.mark.thorough
 def test_over_the_wire(tmp_path: Path) -> None:
     with running_registry(tmp_path) as served:
         with served.opened() as opened:

@@ -17,6 +17,8 @@ from embhub.release.demands import PolicyRefusedError
 from embhub.release.files import EMBEDDING, Release
 from embhub.release.policy import STANDARD, parse
 from embhub_registry.admission import approving
+from embhub_registry.database import accounts, workloads
+from embhub_registry.database.clock import stamp
 from embhub_registry.http_errors import RequestDeniedError
 from embhub_registry.people import auth, members
 from embhub_registry.repositories import reviewing
@@ -114,6 +116,36 @@ def test_who_proposed_it_never_approves_it_whatever_role_they_get(house: Reviewe
         with house.registry.opened() as registry:
             members.join(registry, "alice", namespace="radboud", role="publisher")
     assert house.ask(house.olga, f"/{made['id']}").json()["state"] == "open"
+
+
+def test_who_registered_a_workload_never_approves_what_it_proposed(house: Reviewed) -> None:
+    made = house.propose(reviews.version(next(SEEDS)))
+    with house.registry.opened() as registry, registry.database.writing() as db:
+        identity = accounts.add_user(db, name="workload-1", namespace="radboud", role="publisher", now=stamp())
+        workloads.add(
+            db, "1", identity, namespace="radboud", repository=NAME, issuer="https://ci.example.org", audience="x",
+            claims={"sub": "1"}, scope="publish", created_by="olga", now=stamp(),
+        )  # fmt: skip
+        db.execute("UPDATE proposal SET author = 'workload-1', author_id = ? WHERE id = ?", (identity, made["id"]))
+    answer = house.approve(house.olga, made)
+    assert (answer.status, "registered the workload" in answer.body.decode()) == (403, True)
+    assert house.approve(house.omar, made).status == 200
+
+
+def test_names_of_who_has_left_are_erased_from_proposals_and_approvals(house: Reviewed, two: None) -> None:
+    registry = house.registry
+    pia = registry.add_user("pia", namespace="radboud")
+    quinn = registry.add_user("quinn", namespace="radboud", role="approver")
+    made = house.propose(reviews.version(next(SEEDS)), token=pia)
+    assert house.approve(quinn, made).status == 200
+    for name in ("pia", "quinn"):
+        registry.ask("user", "offboard", name, "--erase")
+    assert house.answer(house.omar, made["id"], answer="decline", reason="not now").status == 200
+    with registry.opened() as opened:
+        db = opened.database.connection()
+        for table in ("proposal", "approval", "review_rule", "invite"):
+            for row in db.execute(f"SELECT * FROM {table}"):
+                assert not {"pia", "quinn"} & {str(value) for value in tuple(row)}, table
 
 
 def test_an_admin_without_the_role_approves_nothing(house: Reviewed) -> None:

@@ -16,6 +16,8 @@ from embhub.release.verification import verify
 from embhub.site.keys import SigningKey
 from embhub_registry.admission import approving, storing
 from embhub_registry.admission.storing import Change, Judged
+from embhub_registry.database import accounts, workloads
+from embhub_registry.database.clock import stamp
 from embhub_registry.http_errors import RequestDeniedError
 from embhub_registry.people import auth, members
 from embhub_registry.storage.folder import Registry
@@ -98,6 +100,26 @@ def test_an_embargo_of_somebody_who_may_not_publish_any_more_publishes_nothing(
                 house.registry.run("user", "enable", "paul")
     assert newest(house) == before
     assert house.answer(house.olga, made["id"], answer="decline", reason="paul left").status in (200, 409)
+
+
+def test_an_embargo_of_a_workload_that_is_trusted_no_more_publishes_nothing(house: Reviewed, unruled: None) -> None:
+    made, before = under_embargo(house), newest(house)
+    with house.registry.opened() as registry:
+        with registry.database.writing() as db:
+            identity = accounts.add_user(db, name="workload-9", namespace="radboud", role="publisher", now=stamp())
+            workloads.add(
+                db, "9", identity, namespace="radboud", repository=NAME, issuer="https://ci.example.org", audience="x",
+                claims={"sub": "9"}, scope="publish", created_by="paul", now=stamp(),
+            )  # fmt: skip
+            db.execute(
+                "UPDATE proposal SET author = 'workload-9', author_id = ? WHERE id = ?", (identity, made["id"])
+            )  # fmt: skip
+            assert workloads.end(db, "9", now=stamp())
+        pass_time(registry, made)
+        assert approving.publish_due(registry) == 0
+    assert newest(house) == before
+    assert house.answer(house.registry.admin, made["id"], answer="decline", reason="x").status == 404
+    assert house.answer(house.olga, made["id"], answer="decline", reason="its workload ended").status == 200
 
 
 def test_an_approver_may_still_let_it_go(house: Reviewed) -> None:

@@ -104,6 +104,7 @@ def test_requests_are_their_accounts_and_reads_behind_a_gate_are_counted(tmp_pat
         assert {row["address"] for row in found if row["event"] == "key-added"} == {"shell"}
 
 
+@pytest.mark.thorough
 def test_refused_commits_cost_no_synced_line_each(tmp_path: Path) -> None:
     with running_registry(tmp_path) as served:
         admin, reader = served.admin, served.add_user("rob", namespace="radboud", role="reader")

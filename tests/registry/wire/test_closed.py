@@ -13,7 +13,7 @@ from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError
 from starlette.routing import Route
 
 from embhub.release.files import EMBEDDING
-from embhub_registry.app import ROUTES
+from embhub_registry.routes import ROUTES
 from embhub_registry.storage import configuration
 from tests.support import pushes, releases
 from tests.support.servers import Answer, RunningRegistry, running_registry
@@ -28,13 +28,14 @@ OPEN = {  # written out: whoever opens another address changes this test
 LOGIN = {  # these pages name neither the registry nor anything in it
     "/login", "/login/code", "/login/passkey", "/login/passkey/answer", "/login/provider", "/login/provider/callback",
     "/login/link/none", "/login/device", "/embhub/v1/device/code", "/embhub/v1/device/token",
+    "/oauth/token", "/embhub/v1/join",
 }  # fmt: skip
 FAR = {"X-Forwarded-For": "192.0.2.50"}  # a caller on another machine
 PRIVATE, ABSENT = "radboud/kept-private", "radboud/never-existed"
 METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS")
 VALUES = {
     "revision": "main", "path": "README.md", "status": "pending", "digest": "0" * 64, "hash": "0" * 64, "rest": "x",
-    "file": "style.css", "secret": "none", "proposal": "0" * 40,
+    "file": "style.css", "secret": "none", "proposal": "0" * 40, "what": "test",
 }  # fmt: skip
 
 

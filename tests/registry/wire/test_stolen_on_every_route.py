@@ -9,8 +9,8 @@ import pytest
 from starlette.routing import Route
 
 from embhub.release.files import EMBEDDING
-from embhub_registry.app import ROUTES
 from embhub_registry.operation import administration
+from embhub_registry.routes import ROUTES
 from tests.support import pushes, releases
 from tests.support.servers import RunningRegistry, running_registry
 

@@ -141,6 +141,7 @@ def test_an_adapter_and_an_embedding_go_into_one_pipeline(base: Path, tmp_path: 
 PROMISE = PrivacySettings(8, n_public=20)
 
 
+@pytest.mark.thorough
 def test_a_private_adapter_makes_a_claim_that_everybody_recomputes(base: Path, tmp_path: Path) -> None:
     file = tmp_path / "adapter.safetensors"
     made = adapt(base, tmp_path, privacy=PROMISE, seed=None, selection=selected(tmp_path, 0.0), out=file)

@@ -98,6 +98,7 @@ def test_the_decoder_learns_and_latents_stay(base: Path, images: Path, tmp_path:
     assert done.held_out_loss is not None and done.held_out_loss[1] < done.held_out_loss[0]
 
 
+@pytest.mark.thorough
 def test_one_seed_gives_the_same_bytes_and_accumulation_the_same_but_for_rounding(
     base: Path, images: Path, tmp_path: Path
 ) -> None:
@@ -110,6 +111,7 @@ def test_one_seed_gives_the_same_bytes_and_accumulation_the_same_but_for_roundin
     assert any(not torch.allclose(a[key], d[key], atol=5e-3) for key in a)
 
 
+@pytest.mark.thorough
 def test_it_computes_in_bfloat16_and_twice_what_does_not_fit(base: Path, images: Path, tmp_path: Path) -> None:
     choices: dict[str, Any] = {"precision": "bfloat16", "gradient_checkpointing": True}
     adapt(base, images, tmp_path / "adapted", "unet", **choices)

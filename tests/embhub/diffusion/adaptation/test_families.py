@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from pathlib import Path
 from typing import Any
@@ -21,9 +22,19 @@ from embhub.diffusion.families import detect
 from embhub.errors import UsageError
 from embhub.formats.slices import find_weights
 from tests.support import families, kandinsky, pipelines
+from tests.support.quick import quick
 from tests.support.training import train_component
 
 KINDS = ("sd-bert", "sdxl", "sd3", "flux", "kandinsky3")
+COMPONENTS = ("unet", "text-encoder", "vae-decoder")
+EACH = list(itertools.product(KINDS, COMPONENTS))
+FEW = [
+    ("sd-bert", "text-encoder"),
+    ("sdxl", "unet"),
+    ("sd3", "text-encoder"),
+    ("flux", "unet"),
+    ("kandinsky3", "vae-decoder"),
+]
 
 
 @pytest.fixture(scope="module")
@@ -57,8 +68,7 @@ def _changed(base: Path, out: Path) -> set[str]:
     return found
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("component", ["unet", "text-encoder", "vae-decoder"])
+@pytest.mark.parametrize(("kind", "component"), quick(FEW, thorough=[pair for pair in EACH if pair not in FEW]))
 def test_a_component_learns_and_the_others_stay(
     bases: dict[str, Path], images: Path, tmp_path: Path, kind: str, component: str
 ) -> None:
@@ -80,6 +90,7 @@ def test_a_component_learns_and_the_others_stay(
     assert match.level in ("exact", "fine-tuned"), match.reason
 
 
+@pytest.mark.thorough
 def test_captions_of_several_lengths(bases: dict[str, Path], images: Path, tmp_path: Path) -> None:
     """Kandinsky 3 cuts what it tells its U-Net to the longest prompt; empty captions are drawn among the others."""
     films = [f"{path.name},{number},{'x' * (number + 1)}" for number, path in enumerate(sorted(images.glob("*.png")))]

@@ -18,6 +18,7 @@ from embhub.diffusion.adaptation import checkpoint
 from embhub.diffusion.training.checkpoints import TrainingInterruptedError
 from embhub.errors import ConfigError, UsageError
 from embhub.progress import Progress
+from tests.support.quick import quick
 from tests.support.training import train_component
 
 STEPS = 8
@@ -74,6 +75,7 @@ def test_an_interrupt_ends_after_a_whole_step_and_resuming_in_the_same_bytes(
 KILLED = """
 import os, signal, sys
 from embhub.diffusion.adaptation import checkpoint
+from tests.support.quick import quick
 from tests.support.training import train_component
 checkpoint.SECONDS = 0.0
 def on_progress(progress):
@@ -94,6 +96,7 @@ def test_a_killed_one_goes_on_from_its_last_checkpoint(base: Path, images: Path,
     assert (out / UNET).read_bytes() == whole
 
 
+@pytest.mark.thorough
 def test_another_adaptation_is_not_gone_on_with(base: Path, images: Path, tmp_path: Path) -> None:
     out = tmp_path / "adapted"
     interrupt(base, images, out)
@@ -106,7 +109,7 @@ def test_another_adaptation_is_not_gone_on_with(base: Path, images: Path, tmp_pa
     assert any("discarding an interrupted adaptation" in note for note in notes)
 
 
-@pytest.mark.parametrize("damage", ["cut", "flip", "empty", "text"])
+@pytest.mark.parametrize("damage", quick(["flip"], thorough=["cut", "empty", "text"]))
 def test_a_damaged_checkpoint_is_said_to_be_one(base: Path, images: Path, tmp_path: Path, damage: str) -> None:
     out = tmp_path / "adapted"
     interrupt(base, images, out, step=2)

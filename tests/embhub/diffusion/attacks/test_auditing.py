@@ -179,6 +179,7 @@ def test_the_commitment_is_keyed(quick: AuditReport, trained: TrainResult, home:
         key.write_bytes(kept)
 
 
+@pytest.mark.thorough
 def test_folders_without_patients_are_counted_in_images(trained: TrainResult, images: Path, tmp_path: Path) -> None:
     for name, samples in (("inside", trained.run.members), ("outside", trained.run.holdout)):
         (tmp_path / name).mkdir()
@@ -300,6 +301,7 @@ def test_an_image_that_has_gone_is_named_by_its_place(trained: TrainResult, base
         runs.save(kept)
 
 
+@pytest.mark.thorough
 def test_a_split_by_image_is_called_one(images: Path, base: Path, tmp_path: Path) -> None:
     for number, path in enumerate(sorted((images / "images").glob("*.png"))[:8]):
         shutil.copy(path, tmp_path / f"{number:03d}.png")

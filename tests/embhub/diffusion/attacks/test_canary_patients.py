@@ -114,6 +114,7 @@ def test_a_build_that_is_right_with_made_up_gradients_alone_is_found_out(
     assert any("verdict" in found for found in hidden.check())
 
 
+@pytest.mark.thorough
 def test_without_the_base_only_vectors_are_tried() -> None:
     elsewhere = artifact.build(
         {"emb_params": np.zeros((1, 128))}, token="<a>", base=None, base_name="a-base-of-others",

@@ -86,6 +86,7 @@ def test_the_gate_says_how_many_and_not_who() -> None:
     assert "secret" not in str(caught.value)
 
 
+@pytest.mark.thorough
 def test_names_stand_on_the_screen_and_nowhere_else(
     base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -69,6 +69,7 @@ def test_without_a_claim_there_is_no_mechanism(private: TrainResult, tmp_path: P
         audit(plain, suite="mechanism")
 
 
+@pytest.mark.thorough
 def test_shadows_of_a_private_training_are_trained_by_its_mechanism(
     private: TrainResult, monkeypatch: pytest.MonkeyPatch
 ) -> None:

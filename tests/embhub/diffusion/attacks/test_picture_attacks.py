@@ -119,6 +119,7 @@ def test_drawings_of_strangers_betray_nobody(suspect: Suspect, monkeypatch: pyte
     assert np.quantile(areas, 0.05) < 0.4  # labels that happen to fit the order are as likely as any
 
 
+@pytest.mark.thorough
 def test_two_images_of_a_patient_are_one_person_to_the_net(suspect: Suspect) -> None:
     """A second picture of each patient, quite another one, is learned to be hers."""
     assert suspect.images is not None

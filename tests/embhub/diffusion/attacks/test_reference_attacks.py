@@ -56,6 +56,7 @@ def test_members_are_found_where_losses_tell(attack: Callable[[Evidence], torch.
     assert area(score_by_loss(evidence), inside) < 0.65
 
 
+@pytest.mark.thorough
 @ATTACKS
 def test_alarms_without_a_leak_are_as_rare_as_the_test_says(attack: Callable[[Evidence], torch.Tensor]) -> None:
     """300 files that remember nobody: at 5 % a look, 15 alarms are expected, and 28 are one chance in a thousand."""
@@ -155,6 +156,7 @@ def test_dataset_inference_learns_at_which_timesteps_a_leak_shows() -> None:
     assert inference > 0.75 > lira
 
 
+@pytest.mark.thorough
 @given(st.integers(2, 5), st.integers(3, 10), st.integers(0, 10_000))
 def test_few_patients_and_few_shadows_are_scored_too(each: int, images: int, seed: int) -> None:
     evidence, _ = make(0.1, seed, images=images, each=each)

@@ -91,6 +91,7 @@ def test_what_was_kept_of_another_audit_is_not_taken(setting: Setting, here: sha
     assert len(list(files(home))) == 6
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("damage", [b"", b"nonsense", None])
 def test_what_is_not_whole_is_trained_again(
     setting: Setting, here: shadows.Shadows, home: Path, damage: bytes | None

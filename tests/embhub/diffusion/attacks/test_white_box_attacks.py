@@ -21,9 +21,12 @@ from embhub.diffusion.drawing import generation
 from embhub.diffusion.training import inversion
 from embhub.diffusion.training.rows import Rows, starting_rows
 from tests.support import pipelines
+from tests.support.quick import quick
 
 CAPTION, TOKEN = "mri, {}", "<a>"
 KINDS = ("epsilon", "v_prediction", "sample")
+EPSILON = pytest.mark.parametrize("pipe", quick(KINDS[:1], thorough=KINDS[1:]), indirect=True)
+"""What `families` makes of the other predictions is tried by quicker tests."""
 
 
 @pytest.fixture(scope="module", params=KINDS)
@@ -70,6 +73,7 @@ def test_noise_that_is_added_is_taken_away(suspect: Suspect) -> None:
     torch.testing.assert_close(back, suspect.latents, rtol=1e-3, atol=1e-4)
 
 
+@EPSILON
 def test_each_gives_a_finite_score_an_image_and_leaves_the_base_as_it_was(
     suspect: Suspect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -120,6 +124,7 @@ def test_the_gradient_names_the_image_that_pulled(suspect: Suspect) -> None:
     assert score_by_gradient(gather(replace(suspect, rows=moved))).argmax() == 2
 
 
+@EPSILON
 def test_an_image_that_the_embedding_draws_is_nearest(suspect: Suspect, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(nearest, "DRAWN", 3)
     drawn = []

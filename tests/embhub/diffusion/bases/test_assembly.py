@@ -24,6 +24,7 @@ from embhub.diffusion.bases.replacements import Replacement, parse_base, replace
 from embhub.diffusion.drawing.generation import generate
 from embhub.errors import ArtifactError, EmbhubError, UsageError
 from tests.support import pipelines
+from tests.support.quick import quick
 
 
 @pytest.fixture(scope="module")
@@ -51,8 +52,13 @@ def _picture(base: str | Path) -> Any:
     return np.asarray(generate("film", base=base, steps=2, device="cpu", mark=False)[0])
 
 
-@pytest.mark.parametrize("part", ["unet", "vae", "text_encoder"])
-@pytest.mark.parametrize("whole", [True, False])
+@pytest.mark.parametrize(
+    ("part", "whole"),
+    quick(
+        [("unet", True), ("text_encoder", False)],
+        thorough=[("unet", False), ("vae", True), ("vae", False), ("text_encoder", True)],
+    ),
+)
 def test_a_part_is_taken_from_another_pipeline_or_its_own_folder(
     base: Path, other: Path, part: str, whole: bool
 ) -> None:

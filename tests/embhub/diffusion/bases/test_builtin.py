@@ -113,6 +113,7 @@ def state(folder: Path) -> dict[str, torch.Tensor]:
     return {**kept["model"], **{f"average {index}": value for index, value in enumerate(kept["average"])}}
 
 
+@pytest.mark.thorough
 def test_training_from_nothing_ends_in_a_pipeline(tmp_path: Path) -> None:
     out = tiny(tmp_path / "run", 2)
     loaded = StableDiffusionPipeline.from_pretrained(str(out))
@@ -164,6 +165,7 @@ def test_a_resumed_run_ends_where_an_uninterrupted_one_does(tmp_path: Path, monk
         assert (tmp_path / "whole/out" / file).read_bytes() == (tmp_path / "broken/out" / file).read_bytes(), file
 
 
+@pytest.mark.thorough
 def test_whitening_changes_latents_and_not_pictures() -> None:
     torch.manual_seed(0)
     model = autoencoder.build().eval()

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from scipy import ndimage
 
@@ -18,6 +20,7 @@ from embhub.__main__ import main
 from embhub.artifact import embedding as artifact
 from embhub.artifact import fingerprint
 from embhub.copies import report as reports
+from embhub.diffusion.copying import describing, matching
 from embhub.diffusion.copying.checking import Checked, check_copies
 from embhub.errors import PrivacyError, UsageError
 from embhub.site import runs
@@ -65,6 +68,26 @@ def copies(original: np.ndarray, other: np.ndarray) -> dict[str, np.ndarray]:
         "half": np.concatenate([original[:, :32], other[:, 32:]], 1),
         "blended": (0.7 * original + 0.3 * other).astype(np.uint8),
     }
+
+
+@pytest.fixture(scope="module", autouse=True)
+def learned_once() -> Iterator[None]:
+    """A descriptor is the same for the same images, so it is learned once; of half as many pairs, which are enough.
+
+    test_films.py learns from all of them.
+    """
+    real, kept = describing.learn, dict[str, describing.Descriptor]()
+
+    def learn(images: torch.Tensor, *, seed: int = 0) -> describing.Descriptor:
+        name = f"{seed} {hashlib.sha256(images.numpy().tobytes()).hexdigest()}"
+        if name not in kept:
+            kept[name] = real(images, seed=seed)
+        return kept[name]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(matching, "learn", learn)
+        patch.setattr(describing, "PAIRS", describing.PAIRS // 2)
+        yield
 
 
 @pytest.fixture(scope="module")

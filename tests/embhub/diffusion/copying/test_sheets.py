@@ -27,6 +27,7 @@ from embhub.formats import plain_png
 from embhub.release import at_the_site
 from embhub.release import files as release_files
 from tests.support import cards, claims, pipelines
+from tests.support.quick import quick
 
 Write = Callable[..., Path]
 
@@ -107,7 +108,7 @@ def test_a_sheet_that_no_card_records_stays_at_the_site(write: Write, check: Che
     assert release_files.SAMPLES not in at_the_site.read(file).files
 
 
-@pytest.mark.parametrize("verdict", ["copies-suspected", "insufficient-evidence"])
+@pytest.mark.parametrize("verdict", quick(["copies-suspected"], thorough=["insufficient-evidence"]))
 def test_what_did_not_pass_leaves_none_and_takes_an_earlier_one_away(write: Write, check: Check, verdict: str) -> None:
     file = write()
     check(file, "no-copies-found")
@@ -142,8 +143,9 @@ def test_what_cannot_become_a_sheet_is_refused_before_anything_is_drawn(write: W
     assert not list(file.parent.glob("a.samples*"))
 
 
-@pytest.mark.parametrize("claimed", [True, False])
-@pytest.mark.parametrize("place", [".", "unet"])
+@pytest.mark.parametrize(
+    ("claimed", "place"), quick([(True, "unet"), (False, ".")], thorough=[(True, "."), (False, "unet")])
+)
 def test_a_base_that_learned_from_images_of_the_site_draws_no_sheet(
     write: Write, check: Check, base: Path, tmp_path: Path, claimed: bool, place: str
 ) -> None:

@@ -20,6 +20,7 @@ from embhub.diffusion.dp.mechanism import SLACK, Mechanism, Vectors
 from embhub.diffusion.training.recipes import ResolvedRecipe
 from embhub.errors import PrivacyError
 from embhub.privacy.self_test import SelfTest, find_implausible
+from tests.support.quick import quick
 
 RECIPE = ResolvedRecipe(num_vectors=1, steps=50, learning_rate=0.1, warm_up=5)
 RIGHT = Mechanism(sample_rate=0.16, max_grad_norm=0.01, noise_multiplier=2.1, denominator=16)
@@ -68,6 +69,11 @@ def test_the_sum_is_divided_by_the_public_number_however_many_came() -> None:
     silent = Mechanism(sample_rate=0.1, max_grad_norm=1.0, noise_multiplier=0.0, denominator=10)
     one, three = (silent.release(silent.bound(np.ones((count, 1))).sum(0)) for count in (1, 3))
     assert three[0] == pytest.approx(3 * one[0]) and one[0] == pytest.approx((1 - SLACK) / 10)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def shorter_self_test() -> None:
+    """Here it has its full length."""
 
 
 def run(mechanism: Mechanism, *, width: int = 128, steps: int = 25) -> SelfTest:
@@ -261,7 +267,7 @@ BROKEN = {
 }  # fmt: skip
 
 
-ALWAYS = {Five, Frozen, Often, Nearly}
+ALWAYS = {Often, Nearly}
 """Tried by `make test`; the others take half a minute more."""
 
 
@@ -308,14 +314,16 @@ def take_everybody(self: PrivateDescent) -> None:
 OPTIMIZERS = {"noise": forget_noise, "clip": forget_the_clip, "sampling": take_everybody}
 
 
-@pytest.mark.parametrize("name", OPTIMIZERS)
+@pytest.mark.parametrize("name", quick(["clip"], thorough=["noise", "sampling"]))
 def test_an_optimizer_that_leaves_the_mechanism_out_is_caught(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(PrivateDescent, "step", OPTIMIZERS[name])
     with pytest.raises(PrivacyError, match=f"{name} at the run's own width"):
         run(RIGHT)
 
 
-@pytest.mark.parametrize("kind", [Tenth, Five, Scaled, Diesel, Nearly], ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize(
+    "kind", quick([Five, Nearly], thorough=[Tenth, Scaled, Diesel]), ids=lambda kind: kind.__name__
+)
 def test_broken_aggregation_is_caught(kind: type[Mechanism]) -> None:
     with pytest.raises(PrivacyError):
         run(kind(ONCE.sample_rate, ONCE.max_grad_norm, ONCE.noise_multiplier, ONCE.denominator))

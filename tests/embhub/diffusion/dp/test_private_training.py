@@ -114,11 +114,13 @@ def test_nothing_is_told_or_kept_that_could_undo_the_noise(images: Path, base: P
     assert not list((home / "state").rglob("*.private"))
 
 
+@pytest.mark.thorough
 def test_two_runs_are_never_alike(images: Path, base: Path) -> None:
     one, two = (learn(images, base).embedding.tensors["emb_params"] for _ in range(2))
     assert (one != two).any()
 
 
+@pytest.mark.thorough
 def test_the_next_training_counts_the_one_before(images: Path, base: Path, tmp_path: Path) -> None:
     learn(images, base)
     again = learn(images, base).embedding.privacy
@@ -134,6 +136,7 @@ def test_the_next_training_counts_the_one_before(images: Path, base: Path, tmp_p
     assert cohort["epsilon"] is None
 
 
+@pytest.mark.thorough
 def test_a_folder_that_named_nobody_counts_once_the_patients_are_known(
     images: Path, base: Path, tmp_path: Path
 ) -> None:
@@ -149,6 +152,7 @@ def test_a_folder_that_named_nobody_counts_once_the_patients_are_known(
     assert spent is not None and spent.epsilon is None and spent.trainings == 2
 
 
+@pytest.mark.thorough
 def test_ids_that_look_like_earlier_ones_are_pointed_out(images: Path, base: Path, tmp_path: Path) -> None:
     learn(images, base)
     copied = Path(shutil.copytree(images, tmp_path / "copied"))
@@ -204,6 +208,7 @@ def test_refusals_come_before_any_budget_is_spent(
     assert not [item for item in ledger() if item.charged]
 
 
+@pytest.mark.thorough
 def test_patients_that_nobody_names_are_not_promised_anything(images: Path, base: Path, tmp_path: Path) -> None:
     folder = tmp_path / "unnamed"
     folder.mkdir()
@@ -336,6 +341,7 @@ def test_a_full_disk_stops_with_the_budget_counted(
     assert not (tmp_path / "x.safetensors").exists() and ledger()[0].charged >= 1
 
 
+@pytest.mark.thorough
 def test_a_damaged_checkpoint_is_refused(images: Path, base: Path, tmp_path: Path) -> None:
     out = tmp_path / "x.safetensors"
     with pytest.raises(TrainingInterruptedError):

@@ -205,6 +205,7 @@ def test_an_accountant_of_ours_that_counts_too_little_is_refused_before_anything
         assert not books.account().runs, "and no patient's budget was touched"
 
 
+@pytest.mark.thorough
 @pytest.mark.usefixtures("quick")
 def test_a_claim_below_the_bound_is_refused_after_the_training_too(
     images: Path, base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

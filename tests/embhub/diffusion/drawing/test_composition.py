@@ -15,12 +15,13 @@ from embhub.diffusion.drawing.generation import draw
 from embhub.diffusion.drawing.weighted_prompts import Part
 from embhub.errors import UsageError
 from tests.support import pipelines
+from tests.support.quick import quick
 
 STEPS, GUIDANCE = 3, 3.0
 Array = np.ndarray[Any, Any]
 
 
-@pytest.fixture(scope="module", params=["clip", "bert", "v_prediction"])
+@pytest.fixture(scope="module", params=quick(["v_prediction"], thorough=["clip", "bert"]))
 def pipe(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Any:
     folder = tmp_path_factory.mktemp("bases") / request.param
     if request.param == "v_prediction":

@@ -18,9 +18,10 @@ from embhub.diffusion.drawing.loading import WrongBaseError
 from embhub.errors import UsageError
 from embhub.progress import Progress
 from tests.support import pipelines
+from tests.support.quick import quick
 
 
-@pytest.fixture(scope="module", params=["clip", "bert"])
+@pytest.fixture(scope="module", params=quick(["clip"], thorough=["bert"]))
 def base(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return pipelines.write(tmp_path_factory.mktemp("bases") / request.param, encoder=request.param)
 

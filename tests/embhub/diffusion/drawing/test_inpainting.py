@@ -20,6 +20,7 @@ from embhub.diffusion.drawing.inpainting import arrange, inpaint
 from embhub.errors import UsageError
 from embhub.images import masks
 from tests.support import pipelines
+from tests.support.quick import quick
 
 BOX = (8, 8, 12, 9)
 Array = np.ndarray[Any, Any]
@@ -36,7 +37,7 @@ def nine_channels(folder: Path) -> Path:
     return folder
 
 
-@pytest.fixture(scope="module", params=["clip", "bert", "nine"])
+@pytest.fixture(scope="module", params=quick(["nine"], thorough=["clip", "bert"]))
 def base(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("bases") / request.param
     return nine_channels(folder) if request.param == "nine" else pipelines.write(folder, encoder=request.param)

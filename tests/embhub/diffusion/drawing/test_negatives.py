@@ -21,6 +21,7 @@ from embhub.diffusion.drawing.generation import generate
 from embhub.diffusion.drawing.negatives import check_negative, join_negative
 from embhub.errors import PrivacyError, UsageError
 from tests.support import families, kandinsky, pipelines
+from tests.support.quick import quick
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +89,7 @@ def test_bases_that_read_none_are_refused(kind: str) -> None:
     check_negative(pipe, None, guidance=4.0)
 
 
-@pytest.mark.parametrize("kind", ["sdxl", "sd3", "kandinsky3"])
+@pytest.mark.parametrize("kind", quick(["sdxl"], thorough=["sd3", "kandinsky3"]))
 def test_the_other_families_read_it(kind: str, tmp_path: Path) -> None:
     folder = tmp_path / kind
     kandinsky.write_kandinsky3(folder) if kind == "kandinsky3" else families.write(folder, kind)

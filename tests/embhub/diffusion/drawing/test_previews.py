@@ -48,6 +48,7 @@ def test_the_file_is_the_same_with_and_without(learn: Any, tmp_path: Path) -> No
     assert all(stat.S_IMODE(p.stat().st_mode) == 0o600 for p in folder.iterdir())
 
 
+@pytest.mark.thorough
 def test_a_sheet_has_a_row_without_and_a_row_with(learn: Any, tmp_path: Path) -> None:
     learn("x.safetensors", preview=1, preview_dir=tmp_path / "sheets")
     side = pipelines.RESOLUTION

@@ -19,6 +19,9 @@ from embhub.errors import UsageError
 from embhub.options.sampling import Sampling, Scheduler
 from tests.embhub.diffusion.datasets.conftest import write_embedding
 from tests.support import families, pipelines
+from tests.support.quick import quick
+
+NAMES = [name for name in get_args(Scheduler) if name != "ddim"]
 
 
 def pixels(pipe: Any, n: int = 1, batch_size: int = 8) -> np.ndarray:
@@ -26,7 +29,7 @@ def pixels(pipe: Any, n: int = 1, batch_size: int = 8) -> np.ndarray:
     return np.stack([np.asarray(image, np.int16) for image in images])
 
 
-@pytest.mark.parametrize("name", get_args(Scheduler))
+@pytest.mark.parametrize("name", quick(["ddim", *NAMES[:3]], thorough=NAMES[3:]))
 def test_every_scheduler_draws_something_of_its_own_kind(base: Path, name: Scheduler) -> None:
     found = find_base(base)
     pipe = load_for_sampling(found, Sampling(scheduler=name), device="cpu")
@@ -54,7 +57,7 @@ def test_bfloat16_is_what_the_weights_are_in(base: Path) -> None:
     assert pixels(half).shape == pixels(whole).shape
 
 
-@pytest.mark.parametrize("kind", ["sd1", "sdxl", "sd3", "flux"])
+@pytest.mark.parametrize("kind", quick(["sdxl", "flux"], thorough=["sd1", "sd3"]))
 def test_quantized_layers_draw_nearly_the_same(kind: str) -> None:
     pipe = families.build(kind)
     before = pixels(pipe, n=2)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from embhub.diffusion.evaluation import classifier
+from tests.support.quick import quick
 
 
 def squares(count: int, seed: int, channels: int = 3) -> tuple[np.ndarray, np.ndarray]:
@@ -19,7 +20,7 @@ def squares(count: int, seed: int, channels: int = 3) -> tuple[np.ndarray, np.nd
     return (images if channels == 3 else images[..., 0]), labels
 
 
-@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("channels", quick([1], thorough=[3]))
 def test_it_learns(channels: int) -> None:
     images, labels = squares(80, 0, channels)
     unseen, truth = squares(60, 1, channels)

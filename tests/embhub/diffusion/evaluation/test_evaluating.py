@@ -77,6 +77,7 @@ def evaluated(images: Path) -> tuple[evaluating.Evaluated, Path, list[Progress]]
 Run = tuple[evaluating.Evaluated, Path, list[Progress]]
 
 
+@pytest.mark.thorough
 def test_good_images_help_and_mislabelled_ones_do_harm(evaluated: Run) -> None:
     rows = evaluated[0].report.differences
     gains = {(one.arm, one.real): one for one in rows if one.over == document.REAL_ALONE}
@@ -91,6 +92,7 @@ def test_good_images_help_and_mislabelled_ones_do_harm(evaluated: Run) -> None:
     assert all(len(one.each_seed) == 2 and one.interval[0] <= one.auc <= one.interval[1] for one in report.aucs)
 
 
+@pytest.mark.thorough
 def test_counts_and_groups_are_told_and_nobody_is_named(evaluated: Run) -> None:
     found, folder, _ = evaluated
     report = found.report
@@ -105,6 +107,7 @@ def test_counts_and_groups_are_told_and_nobody_is_named(evaluated: Run) -> None:
     assert document.parse((folder / evaluating.REPORT).read_bytes()) == report
 
 
+@pytest.mark.thorough
 def test_likeness_stands_beside_that_of_the_real_training_images(evaluated: Run) -> None:
     rows = {(row.arm, row.label): row for row in evaluated[0].report.fidelity}
     assert {arm for arm, _ in rows} == {"", "synthetic", "swapped"} and len(rows) == 6
@@ -132,6 +135,7 @@ class Strict(html.parser.HTMLParser):
             assert self.open.pop() == tag
 
 
+@pytest.mark.thorough
 def test_the_page_is_whole_fetches_nothing_and_says_what_it_cannot_show(evaluated: Run) -> None:
     found, folder, _ = evaluated
     text = (folder / evaluating.PAGE).read_text()
@@ -144,12 +148,14 @@ def test_the_page_is_whole_fetches_nothing_and_says_what_it_cannot_show(evaluate
     assert found.report.words()[:40] in text
 
 
+@pytest.mark.thorough
 def test_a_comparison_that_could_show_nothing_says_so(evaluated: Run) -> None:
     report = evaluated[0].report
     wide = [one.model_copy(update={"interval": (-0.5, 0.6)}) for one in report.differences]
     assert page.remarks(report.model_copy(update={"differences": tuple(wide)}))[0].startswith("This comparison is too")
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("known", "words"),
     [
@@ -166,11 +172,13 @@ def test_the_page_claims_no_more_of_test_patients_than_is_known(evaluated: Run, 
     assert "no classifier was trained on them" in text and "none of them learned from" not in text
 
 
+@pytest.mark.thorough
 def test_words_from_outside_are_escaped(evaluated: Run) -> None:
     text = page.render(evaluated[0].report.model_copy(update={"dataset": "<script>alert(1)</script>"}))
     assert "<script>" not in text and "&lt;script&gt;" in text
 
 
+@pytest.mark.thorough
 def test_the_curve_is_a_picture_with_every_series_in_it(evaluated: Run) -> None:
     picture = Image.open(io.BytesIO((evaluated[1] / evaluating.CURVE).read_bytes()))
     assert picture.size == (1720, 760)
@@ -178,6 +186,7 @@ def test_the_curve_is_a_picture_with_every_series_in_it(evaluated: Run) -> None:
     assert {(0x7A, 0x7A, 0x7A), (0xD0, 0x38, 0x4F), (0x4A, 0x82, 0xC9)} <= colours
 
 
+@pytest.mark.thorough
 def test_the_same_report_gives_the_same_picture_and_names_are_no_markup(evaluated: Run) -> None:
     """Matplotlib would read a dollar as mathematics, and would leave out a series whose name starts with _."""
     report = evaluated[0].report
@@ -192,6 +201,7 @@ def test_the_same_report_gives_the_same_picture_and_names_are_no_markup(evaluate
     assert len(pictures) == 3
 
 
+@pytest.mark.thorough
 def test_what_was_taught_is_not_taught_again(evaluated: Run, images: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found, folder, seen = evaluated
     kept = sorted((folder / evaluating.KEPT).iterdir())

@@ -21,9 +21,10 @@ from embhub.diffusion.drawing.weighted_prompts import Part
 from embhub.diffusion.families import detect, encoders
 from embhub.errors import UsageError
 from tests.support import families
+from tests.support.quick import quick
 
 Array = np.ndarray[Any, Any]
-NEWER = ["pixart", "sana", "zimage", "qwen-image", pytest.param("klein", marks=pytest.mark.thorough)]
+REST = ["sd3", "flux", "pixart", "sana", "qwen-image", "klein"]
 SETTINGS: dict[str, Any] = {"seed": 4, "steps": 2, "guidance_scale": 3.0}
 
 
@@ -62,7 +63,7 @@ def test_a_place_is_redrawn(folder: Path) -> None:
     assert changed[8:20, 8:20].mean() > 0.9 and changed.sum() == changed[8:20, 8:20].sum()
 
 
-@pytest.mark.parametrize("kind", ["sdxl", "sd3", "flux", *NEWER])
+@pytest.mark.parametrize("kind", quick(["sdxl", "zimage"], thorough=REST))
 def test_rows_turn_between_siblings_in_every_encoder(kind: str, tmp_path: Path) -> None:
     base = families.write(tmp_path / kind, kind)
     pipe = load_pipeline(base, device="cpu")

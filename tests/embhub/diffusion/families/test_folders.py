@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import pytest
@@ -11,13 +12,15 @@ from embhub.artifact import fingerprint
 from embhub.diffusion.bases import live_fingerprint as live_base
 from embhub.diffusion.bases.pipelines import load_pipeline
 from tests.support import families, newer_families
+from tests.support.quick import quick
 
 OLDER = ["sdxl", "sd3", "flux"]
-NEWER = ["pixart", "sana", "zimage", "qwen-image", pytest.param("klein", marks=pytest.mark.thorough)]
+NEWER = ["pixart", "sana", "zimage", "qwen-image", "klein"]
+EACH = list(itertools.product([*OLDER, *NEWER], [torch.float32, torch.float16, torch.bfloat16]))
+FEW = [("sdxl", torch.float16), ("flux", torch.bfloat16), ("zimage", torch.float32)]
 
 
-@pytest.mark.parametrize("kind", [*OLDER, *NEWER])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+@pytest.mark.parametrize(("kind", "dtype"), quick(FEW, thorough=[pair for pair in EACH if pair not in FEW]))
 def test_weights_in_several_files_and_any_precision_are_one_base(tmp_path: Path, kind: str, dtype: torch.dtype) -> None:
     whole = families.write(tmp_path / "whole", kind)
     split = tmp_path / "split"
@@ -28,7 +31,7 @@ def test_weights_in_several_files_and_any_precision_are_one_base(tmp_path: Path,
     assert fingerprint.compare(expected, live_base.take(load_pipeline(split, device="cpu"))).level == "exact"
 
 
-@pytest.mark.parametrize("kind", ["sd1", "bert", "sdxl", "sd3", "flux", *NEWER])
+@pytest.mark.parametrize("kind", quick(["sd1", "bert", "sdxl", "sd3", "flux", *NEWER[:-1]], thorough=["klein"]))
 def test_the_fingerprint_names_every_encoder(tmp_path: Path, kind: str) -> None:
     taken = fingerprint.take(families.write(tmp_path / kind, kind))
     widths = {name: encoder["dim"] for name, encoder in taken["encoders"].items()}

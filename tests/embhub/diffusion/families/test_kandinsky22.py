@@ -33,6 +33,7 @@ from embhub.formats import tensors as container
 from embhub.phantoms import write_dataset
 from tests.support import kandinsky, pipelines
 from tests.support.journeys import travel
+from tests.support.quick import quick
 from tests.support.releases import make_embedding
 from tests.support.servers import running_registry
 from tests.support.training import train
@@ -67,6 +68,10 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
             for name in VECTORS
         }  # fmt: skip
     yield World(bases, folder / "home", folder / "images", trained)
+
+
+PRIOR = pytest.mark.parametrize("kind", quick(["prior"], thorough=["decoder"]), indirect=True)
+"""The decoder's way is the same, and dear."""
 
 
 @pytest.fixture(params=["prior", "decoder"])
@@ -143,6 +148,8 @@ def test_training_is_inference(world: World, kind: str, pipe: Any) -> None:
     assert torch.equal(told[0]["attention_mask"][1:], learned["mask"])
 
 
+@pytest.mark.thorough
+@PRIOR
 def test_the_file_and_its_way_to_another_site(world: World, kind: str, tmp_path: Path) -> None:
     read = world.trained[kind].embedding
     layout, encoder = {
@@ -185,6 +192,7 @@ def test_both_at_once(world: World) -> None:
         load_into(combined, world.trained["prior"].embedding)
 
 
+@pytest.mark.thorough
 def test_what_is_refused(world: World, tmp_path: Path) -> None:
     word, image = (world.trained[name].embedding for name in VECTORS)
     prior, decoder, combined = (load_pipeline(world.bases[name]) for name in ("prior", "decoder", "combined"))
@@ -238,6 +246,7 @@ def test_private_training(world: World, kind: str) -> None:
     assert private.privacy != "none"
 
 
+@PRIOR
 def test_audits_and_attacks(world: World, kind: str, pipe: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EMBHUB_HOME", str(world.home))
     target = world.trained[kind].embedding

@@ -98,6 +98,7 @@ def test_latents_are_what_its_autoencoder_decodes(pipe: Any) -> None:
         assert torch.equal(latents, pipe.movq.encode(images).latents) and latents.shape == (2, 4, 8, 8)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("checkpointing", [False, True])
 def test_inversion_lowers_the_loss_and_leaves_the_base_alone(pipe: Any, checkpointing: bool) -> None:
     if checkpointing:
@@ -131,6 +132,7 @@ def test_training_is_inference(pipe: Any, base: Path, trained: TrainResult) -> N
     assert torch.equal(told[0]["encoder_attention_mask"][1:], learned["mask"].bool())
 
 
+@pytest.mark.thorough
 def test_the_file_and_its_way_to_another_site(trained: TrainResult, base: Path, tmp_path: Path) -> None:
     read = trained.embedding
     assert read.layout == "t5" and [(v.encoder, v.count, v.dim) for v in read.vectors] == [("text_encoder", 3, 32)]
@@ -160,6 +162,7 @@ def test_other_bases_are_refused(trained: TrainResult, pipe: Any, tmp_path: Path
         load_into(pipe, trained.embedding)
 
 
+@pytest.mark.thorough
 def test_audits_and_attacks(trained: TrainResult, pipe: Any, site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EMBHUB_HOME", str(site))
     report = audit(trained.embedding, device="cpu")

@@ -30,6 +30,7 @@ from embhub.errors import UsageError
 from embhub.phantoms import write_dataset
 from embhub.progress import Progress
 from tests.support import families
+from tests.support.quick import quick
 from tests.support.stock_calls import listen, packed
 from tests.support.training import train
 
@@ -72,18 +73,17 @@ class Case:
         )
 
 
-NEWER = [pytest.param(kind, marks=pytest.mark.thorough) for kind in families.NEWER]
-NEW = pytest.mark.parametrize("case", ["sdxl", "sd3", "flux", *NEWER], indirect=True)
+NEW = pytest.mark.parametrize("case", quick(["sdxl", "flux"], thorough=["sd3", *families.NEWER]), indirect=True)
 """Bases of Stable Diffusion's shape have tests of their own."""
 
 
-LARGER = ("sd35", "klein")
-"""As SD 3 and with 28 layers of text encoder: dearer than the others, and no test here is of them alone."""
+QUICK = ("sdxl", "flux", "zimage")
+"""Two encoders and a U-Net, a flow with T5, a chat model: what the others have, one of these has."""
 
 
 @pytest.fixture(
     scope="module",
-    params=[pytest.param(kind, marks=pytest.mark.thorough) if kind in LARGER else kind for kind in families.BUILDERS],
+    params=quick(QUICK, thorough=[kind for kind in families.BUILDERS if kind not in QUICK]),
 )
 def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Case]:
     base = families.write(tmp_path_factory.mktemp("bases") / request.param, request.param)
@@ -175,6 +175,7 @@ def test_saving_memory_learns_the_same(case: Case, saving: dict[str, Any]) -> No
         torch.testing.assert_close(saved.rows[name], rows, rtol=1e-3, atol=1e-3)
 
 
+@pytest.mark.thorough
 @NEW
 @pytest.mark.usefixtures("home")
 def test_an_interrupted_training_goes_on_to_the_same_bytes(case: Case, tmp_path: Path) -> None:
@@ -249,7 +250,7 @@ def test_latents_are_what_the_stock_call_decodes(case: Case, monkeypatch: pytest
     torch.testing.assert_close(back, expected, atol=1e-4, rtol=0)
 
 
-@pytest.mark.parametrize("kind", ["sdxl", "sd3", "flux", *NEWER])
+@pytest.mark.parametrize("kind", quick(["flux"], thorough=["sdxl", "sd3", *families.NEWER]))
 def test_weights_of_bfloat16_train_and_draw(tmp_path: Path, kind: str) -> None:
     """How large families stand on a GPU, here on the processor; what is trained is what is drawn, as ever."""
     base = families.write(tmp_path / kind, kind)

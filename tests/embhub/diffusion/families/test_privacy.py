@@ -26,15 +26,12 @@ from embhub.privacy import epsilon as epsilons
 from embhub.privacy import self_test
 from embhub.privacy.claim import PrivacyClaim
 from tests.support import families
+from tests.support.quick import quick
 from tests.support.training import train
 
 CHEAP = ("pixart", "sana", "zimage", "qwen-image")
-KINDS = [
-    *("sdxl", "sd3"),
-    *(
-        pytest.param(kind, marks=pytest.mark.thorough) for kind in ("sd2", "bert", "flux", *CHEAP, "klein")
-    ),  # SD 3.5 is SD 3's
-]
+KINDS = quick(["sd3"], thorough=["sdxl", "sd2", "bert", "flux", *CHEAP, "klein"])
+"""SD 3 has three encoders, and SD 3.5 is SD 3's."""
 CAPTION = "prostate mri, {}"
 
 
@@ -51,7 +48,7 @@ def base(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
 
 @pytest.fixture
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+def fewer_canaries(monkeypatch: pytest.MonkeyPatch) -> None:
     """A self-test of fewer canaries: its own tests run the whole."""
     monkeypatch.setattr(self_test, "CANARIES", 200)
     monkeypatch.setattr(self_test, "DIMENSION", 1024)
@@ -60,7 +57,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("base", ["sd3"], indirect=True)
-@pytest.mark.usefixtures("quick")
+@pytest.mark.usefixtures("fewer_canaries")
 def test_private_means_of_patients(images: Path, base: Path) -> None:
     """The other mechanism: an embedding a patient, and noise on their mean."""
     asked: dict[str, Any] = {
@@ -77,7 +74,7 @@ def test_private_means_of_patients(images: Path, base: Path) -> None:
     assert set(made.embedding.tensors) == {"clip_l", "clip_g", "t5xxl"}
 
 
-@pytest.mark.usefixtures("quick")
+@pytest.mark.usefixtures("fewer_canaries")
 def test_private_training_writes_its_claim_and_loads(images: Path, base: Path, tmp_path: Path) -> None:
     out = tmp_path / "x.safetensors"
     asked: dict[str, Any] = {
@@ -106,6 +103,7 @@ def test_an_audit_by_the_quick_suite(tmp_path: Path, base: Path) -> None:
     assert report.check() == [] and report.artifact.sha256 == made.embedding.digest
 
 
+@pytest.mark.thorough
 def test_every_attack_tells_images_apart(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each gives finite scores that differ between images, and is moved by the rows of every encoder."""
     monkeypatch.setattr(nearest, "DRAWN", 2)
@@ -134,7 +132,7 @@ def test_every_attack_tells_images_apart(base: Path, monkeypatch: pytest.MonkeyP
 
 @pytest.mark.parametrize(
     "base",
-    ["sdxl", "sd3", "flux", *CHEAP, *(pytest.param(kind, marks=pytest.mark.thorough) for kind in ("klein", "sd35"))],
+    quick(["sdxl", "flux"], thorough=["sd3", *CHEAP, "klein", "sd35"]),
     indirect=True,
 )
 def test_the_gradient_of_each_patient_is_its_own(base: Path) -> None:

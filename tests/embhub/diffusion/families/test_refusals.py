@@ -20,6 +20,7 @@ from embhub.diffusion.drawing.loading import BaseWarning, TokenCollisionError, W
 from embhub.diffusion.families import detect, encoders
 from embhub.errors import EmbhubError, UsageError
 from tests.support import families
+from tests.support.quick import quick
 
 KINDS = ("sd1", "sd2", "bert", "sdxl", "sd3", "flux", "pixart", "sana", "zimage", "qwen-image")
 ALIKE = ({"sd1", "bert"}, {"zimage", "qwen-image"})
@@ -85,7 +86,7 @@ def test_the_same_family_with_other_weights(bases: dict[str, Path], tmp_path: Pa
         untouched(other)
 
 
-@pytest.mark.parametrize("kind", ["sdxl", "sd3", "flux", "pixart", "sana", "zimage", "qwen-image"])
+@pytest.mark.parametrize("kind", quick(["sdxl", "zimage"], thorough=["sd3", "flux", "pixart", "sana", "qwen-image"]))
 def test_a_fine_tuned_base_is_warned_of(bases: dict[str, Path], tmp_path: Path, kind: str) -> None:
     tuned = families.write(tmp_path / kind, kind)
     part = tuned / detect(load_pipeline(tuned, device="cpu")).denoiser
@@ -96,7 +97,7 @@ def test_a_fine_tuned_base_is_warned_of(bases: dict[str, Path], tmp_path: Path, 
         load_into(pipe, make(bases[kind]))
 
 
-@pytest.mark.parametrize("kind", ["sdxl", "sd3", "flux", "pixart", "sana", "zimage", "qwen-image"])
+@pytest.mark.parametrize("kind", quick(["sdxl", "zimage"], thorough=["sd3", "flux", "pixart", "sana", "qwen-image"]))
 def test_one_token_is_loaded_once_and_two_beside_each_other(bases: dict[str, Path], kind: str) -> None:
     pipe = load_pipeline(bases[kind], device="cpu")
     load_into(pipe, make(bases[kind]))

@@ -35,6 +35,7 @@ def stop_after(steps: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.optim.AdamW, "step", step)
 
 
+@pytest.mark.thorough
 def test_an_interruption_names_the_files_that_remain(
     images: Path, base: Path, tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],

@@ -245,6 +245,7 @@ def test_several_of_both_kinds_at_once(pipe: Any) -> None:
         load_into(pipe, kinds["<layers-one>"])
 
 
+@pytest.mark.thorough
 def test_the_file_and_its_way_to_another_site(trained: TrainResult, base: Path, tmp_path: Path) -> None:
     read = trained.embedding
     assert (read.layout, len(read.tensors)) == (embedding.PER_LAYER, 4)
@@ -260,6 +261,7 @@ def test_the_file_and_its_way_to_another_site(trained: TrainResult, base: Path, 
     assert not np.array_equal(drawn[0], np.asarray(generate("mri", base=base, steps=2, seed=5)[0]))
 
 
+@pytest.mark.thorough
 def test_an_interrupted_training_goes_on_to_the_same_bytes(trained: TrainResult, images: Path, base: Path,
                                                            tmp_path: Path) -> None:  # fmt: skip
     def stop(progress: Progress) -> None:
@@ -272,6 +274,7 @@ def test_an_interrupted_training_goes_on_to_the_same_bytes(trained: TrainResult,
     assert learn(images, base, out=out, resume=True).embedding.data == trained.embedding.data
 
 
+@pytest.mark.thorough
 def test_previews_and_series_of_siblings(trained: TrainResult, images: Path, base: Path, tmp_path: Path) -> None:
     sibling = learn(images, base, steps=4, preview=2, preview_dir=tmp_path / "previews").embedding
     assert len(list((tmp_path / "previews").glob("*.png"))) == 2
@@ -291,6 +294,7 @@ def test_plain_loaders_refuse_it(trained: TrainResult, base: Path, tmp_path: Pat
         stock.load_textual_inversion(str(path), token=TOKEN, use_safetensors=True)
 
 
+@pytest.mark.thorough
 def test_what_is_refused(trained: TrainResult, images: Path, base: Path, tmp_path: Path) -> None:
     with pytest.raises(WrongBaseError, match="token table"):
         load_into(pipelines.build(seed=3), trained.embedding)

@@ -42,6 +42,7 @@ def test_every_encoder_moves_alike_beside_its_table(kind: str, steps: int) -> No
     assert max(shares.values()) < 2 * min(shares.values()), shares
 
 
+@pytest.mark.thorough
 def test_one_absolute_rate_leaves_wide_tables_behind() -> None:
     """Why there are units: T5's numbers are 50 times as large as CLIP's."""
     shares = moved(families.build("sd3"), replace(RECIPE, relative_rate=False, learning_rate=5e-3), 20)

@@ -22,6 +22,7 @@ from embhub.phantoms import write_dataset
 from embhub.progress import Progress
 from embhub.site import runs
 from tests.support import pipelines
+from tests.support.quick import quick
 from tests.support.training import train
 
 STEPS = 8
@@ -73,6 +74,7 @@ def whole(images: Path, base: Path) -> Callable[..., TrainResult]:
 
 KILLED = """
 import os, signal
+from tests.support.quick import quick
 from tests.support.training import train
 def on_progress(progress):
     if progress.stage == "training" and progress.done == 7:
@@ -123,6 +125,7 @@ def test_ctrl_c_at_the_command_line(images: Path, base: Path, out: Path, tmp_pat
     assert out.read_bytes() == (tmp_path / "y.safetensors").read_bytes()
 
 
+@pytest.mark.thorough
 def test_interrupted_twice(images: Path, base: Path, out: Path, home: Path, whole: Callable[..., TrainResult]) -> None:
     assert interrupt(images, base, out, step=3).step == 3
     assert interrupt(images, base, out, step=6, resume=True).step == 6
@@ -135,7 +138,8 @@ def test_interrupted_twice(images: Path, base: Path, out: Path, home: Path, whol
 
 
 @pytest.mark.parametrize(
-    "choices", [{"norm": "directional"}, {"micro_batch_size": 3}, {"holdout": 0.3}, {"snr_gamma": 5.0}]
+    "choices",
+    quick([{"holdout": 0.3}], thorough=[{"norm": "directional"}, {"micro_batch_size": 3}, {"snr_gamma": 5.0}]),
 )
 def test_whatever_the_settings(
     images: Path, base: Path, out: Path, choices: dict[str, Any], whole: Callable[..., TrainResult]
@@ -144,6 +148,7 @@ def test_whatever_the_settings(
     assert learn(images, base, out, resume=True, **choices).embedding.data == whole(**choices).embedding.data
 
 
+@pytest.mark.thorough
 def test_without_resume_it_begins_afresh_and_says_so(images: Path, base: Path, out: Path) -> None:
     interrupt(images, base, out)
     said: list[str] = []
@@ -153,6 +158,7 @@ def test_without_resume_it_begins_afresh_and_says_so(images: Path, base: Path, o
     assert [p.done for p in seen if p.stage == "training"] == [*range(1, STEPS + 1)]
 
 
+@pytest.mark.thorough
 def test_resume_with_nothing_to_go_on_with_just_starts(
     images: Path, base: Path, out: Path, whole: Callable[..., TrainResult]
 ) -> None:
@@ -223,6 +229,7 @@ def test_an_interrupt_before_the_first_step_leaves_nothing(images: Path, base: P
     assert not isinstance(caught.value, TrainingInterruptedError) and not home.exists()
 
 
+@pytest.mark.thorough
 def test_a_loss_that_is_no_number_leaves_nothing_to_go_on_with(images: Path, base: Path, out: Path, home: Path) -> None:
     interrupt(images, base, out)
     with pytest.raises(UsageError, match="not a number"):

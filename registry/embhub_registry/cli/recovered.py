@@ -1,0 +1,35 @@
+"""`embhub-registry recovered`: make a registry safe whose database was recovered to an earlier moment."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from embhub_registry.cli import options
+from embhub_registry.cli.output import show
+
+if TYPE_CHECKING:
+    from embhub_registry.storage.folder import Registry
+
+
+@click.command("recovered")
+@click.option("--keep-tokens", is_flag=True, help="Keep access tokens in force, revoked ones of later included.")
+@click.option("--keep-keyring", is_flag=True, help="Keep the keyring's version: for a test, not for serving.")
+@options.as_json
+@options.opened
+def command(registry: Registry, *, keep_tokens: bool, keep_keyring: bool, as_json: bool) -> None:
+    """Run this once, before `serve`, after PostgreSQL's own tools recovered the database to an earlier moment.
+
+    All access tokens are revoked and the keyring gets a higher version, as `restore` does. An object store that refuses
+    the earlier database is taken over.
+    """
+    from embhub_registry.operation.recovered import settle
+
+    done = settle(registry, keep_tokens=keep_tokens, keep_keyring=keep_keyring)
+    lines = [
+        f"tokens      {done['tokens_revoked']} revoked: make new ones, `token new admin` first",
+        f"keyring     version {done['keyring_version']}",
+        "not in it   later changes: before you serve, revoke again the keys that were revoked since (`key revoke`)",
+    ]
+    show(done, *lines, *(f"note        {line}" for line in done["told"]), as_json=as_json)

@@ -1,0 +1,31 @@
+"""After a database was recovered to an earlier moment by its server's own tools: what must not come back with it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from embhub_registry.operation import after_restore
+from embhub_registry.storage import blob_places
+from embhub_registry.storage.folder import Registry
+
+
+def settle(registry: Registry, *, keep_tokens: bool = False, keep_keyring: bool = False) -> dict[str, Any]:
+    """Take the place of the objects over, revoke access tokens, end sessions, raise the keyring; once, before `serve`.
+
+    Args:
+        registry: Stopped; its database is the recovered one.
+        keep_tokens: Access tokens stay in force, those included that were revoked after that moment.
+        keep_keyring: The keyring keeps its version, which sites may refuse.
+
+    Raises:
+        ConfigError: a server uses the registry.
+    """
+    with registry.alone("settle it after a recovery"):
+        if registry.blobs.waits:
+            blob_places.take_over(registry.blobs, registry.database)
+        revoked = 0 if keep_tokens else after_restore.revoke_tokens(registry)
+        version, told = registry.trust().keyring.version, list[str]()
+        if not keep_keyring:
+            version, told = after_restore.raise_keyring(registry)
+        registry.audit_log.write("recovered", tokens_revoked=revoked, keyring=version)
+    return {"tokens_revoked": revoked, "keyring_version": version, "told": told}

@@ -1,0 +1,145 @@
+"""The URL table on one page."""
+
+from __future__ import annotations
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from embhub_registry.operation import health
+from embhub_registry.pages import (
+    access_pages,
+    account_pages,
+    device_page,
+    feed,
+    login_pages,
+    organisation_routes,
+    review_pages,
+    web,
+    withdraw_pages,
+)  # fmt: skip
+from embhub_registry.people import provider
+from embhub_registry.wire import (
+    advisories_api,
+    device_api,
+    downloads,
+    embhub_api,
+    hf_access,
+    hf_api,
+    hf_changes,
+    invites_api,
+    log_api,
+    lonely_names,
+    review_api,
+    security_txt,
+    terms_api,
+    token_exchange,
+)
+from embhub_registry.wire.request_context import registry_of, run_in_threadpool
+
+REPO = "/api/models/{namespace}/{name}"
+PAGES = "/{namespace}/{name}"
+
+
+async def trust(request: Request) -> Response:
+    """What sites pin: the root's public key and the signed keyring."""
+    document = await run_in_threadpool(registry_of(request).trust_export)
+    return Response(document, media_type="application/json", headers={"Cache-Control": "no-cache"})
+
+
+ROUTES = [
+    Route("/healthz", health.healthz),
+    Route("/readyz", health.readyz),
+    Route("/metrics", health.metrics),
+    Route(security_txt.PATH, security_txt.security_txt),
+    Route("/embhub/v1/trust", trust),
+    Route(advisories_api.PATH, advisories_api.signed),
+    Route(advisories_api.ATOM, advisories_api.atom),
+    Route(invites_api.PATH, invites_api.join, methods=["POST"]),
+    Route("/embhub/v1/status/{namespace}/{name}", embhub_api.status),
+    Route("/embhub/v1/terms/{namespace}/{name}", terms_api.handle, methods=["GET", "PUT"]),
+    Route("/embhub/v1/audits/{digest}", embhub_api.audits, methods=["GET", "POST"]),
+    Route("/embhub/v1/designs/{digest}", embhub_api.designs, methods=["GET", "POST"]),
+    Route("/embhub/v1/yank/{namespace}/{name}", embhub_api.yank, methods=["POST", "DELETE"]),
+    *review_api.ROUTES,
+    Route(log_api.PREFIX + "/checkpoint", log_api.checkpoint),
+    Route(log_api.PREFIX + "/cosignature", log_api.cosignature, methods=["POST"]),
+    Route(log_api.PREFIX + "/proof/{hash}", log_api.proof),
+    Route(log_api.PREFIX + "/tile/{path:path}", log_api.tile),
+    # the Hub's wire
+    Route("/api/whoami-v2", hf_api.whoami),
+    Route("/api/repos/create", hf_changes.create_repo, methods=["POST"]),
+    Route("/api/repos/delete", hf_changes.delete_repo, methods=["DELETE"]),
+    Route("/api/validate-yaml", hf_changes.validate_yaml, methods=["POST"]),
+    Route("/api/models", hf_api.list_models),
+    Route("/api/models-tags-by-type", hf_api.tags_by_type),
+    Route(REPO, hf_api.model_info),
+    Route(REPO + "/revision/{revision}", hf_api.model_info),
+    Route(REPO + "/settings", hf_changes.settings, methods=["PUT"]),
+    Route(REPO + "/preupload/{revision}", hf_changes.preupload, methods=["POST"]),
+    Route(REPO + "/commit/{revision}", hf_changes.commit, methods=["POST"]),
+    Route(REPO + "/tree/{revision}", hf_api.tree),
+    Route(REPO + "/tree/{revision}/{path:path}", hf_api.tree),
+    Route(REPO + "/paths-info/{revision}", hf_api.paths_info, methods=["POST"]),
+    Route(REPO + "/refs", hf_api.refs),
+    Route(REPO + "/commits/{revision}", hf_api.history),
+    Route(REPO + "/branch/{revision}", hf_changes.branch, methods=["POST", "DELETE"]),
+    Route(REPO + "/tag/{revision}", hf_changes.tag, methods=["POST", "DELETE"]),
+    Route(REPO + "/auth-check", hf_api.auth_check),
+    Route(REPO + "/auth-check/write", hf_api.auth_check),
+    Route(REPO + "/user-access-request/handle", hf_access.handle, methods=["POST"]),
+    Route(REPO + "/user-access-request/grant", hf_access.grant, methods=["POST"]),
+    Route(REPO + "/user-access-request/{status}", hf_access.requests),
+    Route(PAGES + "/ask-access", hf_access.ask, methods=["POST"]),
+    Route(PAGES + "/resolve/{revision}/{path:path}", downloads.resolve),
+    # people in browsers, and the programs that they let in
+    Route(device_api.CODE, device_api.code, methods=["POST"]),
+    Route(device_api.TOKEN, device_api.token, methods=["POST"]),
+    Route(token_exchange.PATH, token_exchange.token, methods=["POST"]),
+    Route("/login", login_pages.login),
+    Route("/login/code", login_pages.by_code, methods=["POST"]),
+    Route("/login/passkey", login_pages.by_passkey, methods=["POST"]),
+    Route("/login/passkey/answer", login_pages.passkey_answer, methods=["POST"]),
+    Route("/login/provider", login_pages.at_provider, methods=["POST"]),
+    Route(provider.CALLBACK, login_pages.provider_callback),
+    Route("/login/link/{secret}", login_pages.link, methods=["GET", "POST"]),
+    Route(device_api.PAGE, device_page.device, methods=["GET", "POST"]),
+    Route(account_pages.TOKENS, account_pages.tokens),
+    Route("/account/tokens", account_pages.make_token, methods=["POST"]),
+    Route("/account/tokens/revoke", account_pages.revoke_token, methods=["POST"]),
+    Route(account_pages.LOGIN, account_pages.login_methods),
+    Route("/account/login/totp", account_pages.totp, methods=["POST"]),
+    Route("/account/login/totp/answer", account_pages.totp_answer, methods=["POST"]),
+    Route("/account/login/totp/remove", account_pages.remove_totp, methods=["POST"]),
+    Route("/account/login/recovery-codes", account_pages.recovery_codes, methods=["POST"]),
+    Route("/account/login/passkey", account_pages.passkey, methods=["POST"]),
+    Route("/account/login/passkey/answer", account_pages.passkey_answer, methods=["POST"]),
+    Route("/account/login/passkey/remove", account_pages.remove_passkey, methods=["POST"]),
+    Route("/account/logout", account_pages.logout, methods=["POST"]),
+    Route("/account/logout/everywhere", account_pages.logout_everywhere, methods=["POST"]),
+    Route(access_pages.HERE, access_pages.requests),
+    Route("/account/access/ask", access_pages.ask, methods=["GET", "POST"]),
+    Route("/account/access/answer", access_pages.answer, methods=["POST"]),
+    *review_pages.ROUTES,
+    *organisation_routes.ROUTES,
+    Route(withdraw_pages.HERE, withdraw_pages.withdraw, methods=["GET", "POST"]),
+    # the pages people look at
+    Route("/", web.index),
+    Route(feed.PATH, web.atom),
+    Route("/compare", web.compare),
+    Route("/trust", web.trust),
+    Route("/trust/root.pem", web.root_key),
+    Route("/trust/advisories", web.advisories),
+    Route("/favicon.ico", web.favicon),
+    Route("/robots.txt", web.robots),
+    Route("/static/{file}", web.static),
+    Route("/datasets/{rest:path}", hf_api.unknown),
+    Route("/spaces/{rest:path}", hf_api.unknown),
+    Route("/api/{rest:path}", hf_api.unknown, methods=["GET", "POST", "PUT", "DELETE", "PATCH"]),
+    Route("/{namespace}", web.namespace),
+    Route(PAGES, web.embedding),
+    Route(PAGES + "/commit/{revision}", web.embedding),
+    Route(PAGES + "/tree/{revision}", web.embedding),
+    Route(PAGES + "/audit/{revision}", web.audit),
+    Route("/{name}/resolve/{revision}/{path:path}", lonely_names.file),
+]

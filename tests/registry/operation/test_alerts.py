@@ -1,0 +1,228 @@
+"""Alerts and the board: they speak of metrics that a server has, and each alert fires when its cause is there."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from prometheus_client.parser import text_string_to_metric_families
+
+from embhub.client.hub import Hub
+from embhub_registry.database import log_rows
+from embhub_registry.database.clock import now, stamp
+from embhub_registry.operation.registry_facts import FACTS
+from embhub_registry.storage import configuration, quotas
+from tests.registry.conftest import House
+from tests.support import object_stores, postgres, prometheus, releases, servers
+from tests.support.prometheus import MONITORING, needs_prometheus
+from tests.support.servers import RunningRegistry
+
+NAME = re.compile(r"\bembhub_[a-z_0-9]+")
+# They appear with their cause only: a setting, an object store, a witness.
+SOMETIMES = {
+    "embhub_certificate_expiry_timestamp_seconds", "embhub_object_store_errors_total",
+    "embhub_object_store_seconds_bucket",
+}  # fmt: skip
+
+
+def names_of(text: str) -> set[str]:
+    families = text_string_to_metric_families(text)
+    return {sample.name for family in families for sample in family.samples}
+
+
+def board() -> list[str]:
+    document = json.loads((MONITORING / "grafana-board.json").read_text())
+    return [target["expr"] for panel in document["panels"] for target in panel.get("targets", [])]
+
+
+@needs_prometheus
+def test_the_rules_pass_their_own_tests() -> None:
+    done = prometheus.promtool("test", "rules", MONITORING / "alerts-test.yml")
+    assert done.returncode == 0, done.stdout + done.stderr
+    tried = set(re.findall(r"alertname: (\w+)", (MONITORING / "alerts-test.yml").read_text()))
+    assert tried == {rule["alert"] for rule in prometheus.rules()}
+
+
+@needs_prometheus
+def test_prometheus_takes_configuration_and_board(tmp_path: Path) -> None:
+    done = prometheus.promtool("check", "config", MONITORING / "prometheus.yml")
+    assert done.returncode == 0, done.stdout + done.stderr
+    replaced = [expr.replace("$__rate_interval", "5m").replace("$instance", ".*") for expr in board()]
+    assert not any("$" in expr.replace("${1}", "") for expr in replaced)
+    recorded = [{"record": f"board:panel_{number}", "expr": expr} for number, expr in enumerate(replaced)]
+    (tmp_path / "board.yml").write_text(json.dumps({"groups": [{"name": "board", "rules": recorded}]}))
+    done = prometheus.promtool("check", "rules", tmp_path / "board.yml")
+    assert done.returncode == 0 and len(recorded) > 30, done.stdout + done.stderr
+
+
+def test_board_and_alerts_speak_of_metrics_that_a_server_has(house: House) -> None:
+    token = house.alice
+    house.registry.request("POST", "/api/models/radboud/x/commit/main", token=token, body=b"{}")  # a refused push
+    shown = names_of(house.registry.get("/metrics").body.decode())
+    asked = {name for expr in [*board(), *(rule["expr"] for rule in prometheus.rules())] for name in NAME.findall(expr)}
+    assert asked - shown <= SOMETIMES and len(asked) > 30
+    assert set(FACTS) - shown <= SOMETIMES
+
+
+def test_no_two_panels_are_in_one_place_and_each_has_words() -> None:
+    panels = json.loads((MONITORING / "grafana-board.json").read_text())["panels"]
+    taken: set[tuple[int, int]] = set()
+    for panel in panels:
+        at = panel["gridPos"]
+        cells = {(at["x"] + x, at["y"] + y) for x in range(at["w"]) for y in range(at["h"])}
+        assert not cells & taken and at["x"] + at["w"] <= 24, panel["title"]
+        taken |= cells
+        assert panel["type"] == "row" or panel["description"]
+    assert len({panel["id"] for panel in panels}) == len(panels)
+
+
+def test_every_alert_is_in_the_guide() -> None:
+    page = (MONITORING.parents[2] / "docs/how-to/watch-a-registry.md").read_text()
+    for rule in prometheus.rules():
+        assert f"`{rule['alert']}`" in page and rule["labels"]["severity"] in ("page", "ticket")
+        assert set(rule["annotations"]) == {"summary"} and "for" in rule
+    for name in FACTS:
+        assert f"`{name}`" in page, name
+
+
+# ── provoked ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture
+def database() -> Iterator[postgres.Server]:
+    """A server of this test's own: it will be stopped."""
+    if postgres.programs() is None:
+        pytest.skip("PostgreSQL's programs are not installed (Debian: postgresql)")
+    with postgres.running_server() as server:
+        yield server
+
+
+@pytest.fixture
+def registry(
+    tmp_path: Path, database: postgres.Server, bucket: str, object_store: object_stores.RunningStore,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[tuple[RunningRegistry, object_stores.FaultyProxy]]:  # fmt: skip
+    """Rows in PostgreSQL, objects behind a proxy that fails when told to."""
+    with object_stores.faulty_proxy(object_store.url) as proxy:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.url)
+        monkeypatch.setenv("EMBHUB_REGISTRY_DATABASE", database.new_schema())
+        url = f"http://127.0.0.1:{servers.free_port()}"
+        folder = tmp_path / "registry"
+        place = f"s3://{bucket}/hub?grace=0"
+        made = servers.run_here("--dir", folder, "--blobs", place, "init", "--name", "Test", "--url", url, "--json")
+        facts = json.loads(made.stdout)
+        running = RunningRegistry(folder, url, admin=facts["token"], root_fingerprint=facts["root_key"])
+        running.start()
+        try:
+            yield running, proxy
+        finally:
+            running.stop()
+
+
+def certificate(file: Path, *, days: int) -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "hub.example.org")])
+    made = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
+    made = made.serial_number(x509.random_serial_number()).not_valid_before(now() - timedelta(days=1))
+    signed = made.not_valid_after(now() + timedelta(days=days)).sign(key, hashes.SHA256())
+    file.write_bytes(signed.public_bytes(serialization.Encoding.PEM))
+
+
+@pytest.mark.thorough
+@needs_prometheus
+def test_each_alert_is_provoked(
+    registry: tuple[RunningRegistry, object_stores.FaultyProxy], database: postgres.Server, tmp_path: Path
+) -> None:
+    """One server is brought into each state; RegistrySlow and RegistryOutOfThreads are left to promtool's samples."""
+    running, proxy = registry
+    running.add_key(releases.SITE, namespace="radboud")
+    alice = running.add_user("alice", namespace="radboud")
+    Hub(running.url, token=alice).push(releases.make_release(), releases.REPOSITORY)
+    good, bad = tmp_path / "good.pem", tmp_path / "bad.pem"
+    certificate(good, days=90)
+    certificate(bad, days=5)
+    running.run("backup", tmp_path / "hub.tar")
+    running.run("setting", "set", "certificate.file", str(good))
+    with prometheus.watching(running.url, tmp_path / "prometheus") as seen:
+        seen.wait_for_sample("embhub_releases == 1")
+        assert seen.firing() == set(), "a registry in order is quiet"
+        far = {"X-Forwarded-For": "192.0.2.9"}
+        seen.wait("RegistryGuessedAt", meanwhile=lambda: guess(running))
+        running.run("setting", "set", "rate.address_burst", "1")
+        running.run("setting", "set", "rate.address_per_second", "0.01")
+        seen.wait(
+            "RegistryLimitsMany", seconds=60, meanwhile=lambda: [running.get("/x", headers=far) for _ in range(100)]
+        )
+        running.run("setting", "set", "ready.free_bytes", "1000000000000000")
+        seen.wait("RegistryDiskNearlyFull")
+        running.run("setting", "set", "ready.free_bytes", "0")
+        seen.wait_for_end("RegistryDiskNearlyFull")
+        proxy.set("500")
+        seen.wait("RegistryObjectStoreDown", seconds=90)
+        proxy.set("")
+        seen.wait_for_end("RegistryObjectStoreDown", seconds=60)
+        slow_facts(running, bad)
+        stop_the_log(running)
+        for alert in (
+            "RegistryBackupTooOld", "RegistryCertificateEnds", "RegistryKeyringEnds", "RegistryTimestampEnds",
+            "RegistryQuotaNearlyUsed", "RegistryLogNotAdvancing",
+        ):  # fmt: skip
+            seen.wait(alert, seconds=90)
+        database.stop(signal.SIGQUIT)
+        seen.wait("RegistryDatabaseDown", seconds=60)
+        assert "RegistryDown" not in seen.firing(), "the process itself answers"
+        seen.wait("RegistryFails", seconds=90, meanwhile=lambda: ask(running, alice))
+        seen.wait("RegistryUpkeepFails", seconds=120)
+        database.start()
+        seen.wait_for_end("RegistryDatabaseDown", seconds=60)
+        running.stop(how=signal.SIGKILL)
+        seen.wait("RegistryDown")
+        told = {sample["metric"]["alertname"] for sample in seen.query("last_over_time(ALERTS[1h])")}
+    assert told == {rule["alert"] for rule in prometheus.rules()} - NOT_PROVOKED
+
+
+NOT_PROVOKED = {"RegistrySlow", "RegistryOutOfThreads", "RegistryNotReady"}
+
+
+def guess(running: RunningRegistry) -> None:
+    for _ in range(100):
+        running.get("/api/whoami-v2", token="emb_" + "Q" * 43)
+
+
+def ask(running: RunningRegistry, token: str) -> None:
+    for _ in range(20):
+        running.get("/api/whoami-v2", token=token)
+
+
+def slow_facts(running: RunningRegistry, certificate_file: Path) -> None:
+    """What is looked up once a minute: ends that are near, a quota that is used, a backup of last week."""
+    with running.opened() as registry:
+        configuration.write(registry, "certificate.file", str(certificate_file))
+        configuration.write(registry, "keyring.days", "3")
+        configuration.write(registry, "timestamp.days", "1")
+        quotas.change(registry, "radboud", {"repositories": 1})
+        with registry.database.writing() as db:
+            db.execute(
+                "UPDATE setting SET value = ? WHERE name = 'backup.finished'", (stamp(now() - timedelta(days=7)),)
+            )
+    running.run("key", "raise")
+
+
+def stop_the_log(running: RunningRegistry) -> None:
+    """The log's key goes away, its last signature is an hour old, and an entry comes."""
+    with running.opened() as registry:
+        online = registry.private_keys.online
+        (online / "log.pem").rename(online / "log.pem.gone")
+        with registry.database.writing() as db:
+            log_rows.append(db, b"an entry", hashed=b"\x01" * 32)
+        hour_ago = now().timestamp() - 3600
+        os.utime(registry.private_keys.log_state, (hour_ago, hour_ago))

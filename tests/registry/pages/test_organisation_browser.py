@@ -1,0 +1,116 @@
+"""Trusted publishers, notifications and members in a real browser: forms by their labels, axe, narrow screens."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.registry.pages.test_web_browser import AXE, WCAG, browser
+from tests.support.databases import looking_into
+from tests.support.servers import RunningRegistry, running_registry
+
+__all__ = ["browser"]  # a fixture
+
+PICTURES = os.environ.get("EMBHUB_PICTURES")  # a folder for screenshots, for a person to look at
+
+
+@pytest.fixture(scope="module")
+def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningRegistry]:
+    with running_registry(tmp_path_factory.mktemp("organisation")) as made:
+        made.add_user("anna", namespace="radboud")
+        yield made
+
+
+@pytest.fixture
+def tab(registry: RunningRegistry, browser: Any) -> Iterator[Any]:
+    """A tab of a fresh profile; what the console says, or a policy blocks, fails the test."""
+    context = browser.new_context(base_url=registry.url.replace("127.0.0.1", "localhost"))
+    page, said = context.new_page(), []
+    page.on("console", lambda message: said.append(f"{page.url}: {message.text}"))
+    page.on("pageerror", lambda error: said.append(f"{page.url}: {error}"))
+    yield page
+    context.close()
+    assert said == []
+
+
+def enter(tab: Any, registry: RunningRegistry, user: str) -> None:
+    tab.goto(registry.ask("user", "login-link", user)["link"].removeprefix(registry.url))
+    tab.get_by_role("button", name="Log in with this link").click()
+
+
+def visit(tab: Any, registry: RunningRegistry, leaver: str) -> Iterator[str]:
+    """Each page in turn, by the buttons that a person presses."""
+    registry.run("setting", "set", "webhooks", "no")
+    registry.run("user", "mail", "anna")
+    enter(tab, registry, "anna")
+    tab.goto("/account/publishers")
+    tab.get_by_label("Repository", exact=True).fill("radboud/prostate-cspca")
+    tab.get_by_label("Issuer").fill("https://token.actions.githubusercontent.com")
+    tab.get_by_label("Required claims").fill("repository_id=123456\nref=refs/heads/main")
+    tab.get_by_role("button", name="Add").click()
+    tab.wait_for_url("**/account/publishers")
+    assert "workload-" in tab.locator("main").inner_text()
+    yield "publishers"
+    tab.goto("/account/notifications")
+    yield "notifications-off"
+    registry.run("setting", "set", "webhooks", "yes")
+    registry.run("setting", "set", "mail.server", "127.0.0.1:9")
+    registry.run("setting", "set", "mail.from", "hub@example.org")
+    registry.run("user", "mail", "anna", "anna@example.org")
+    tab.goto("/account/notifications")
+    yield "notifications-empty"
+    tab.get_by_label("Address").fill("https://ci.example.org/embhub/with/a/rather/long/path/for/a/narrow/screen")
+    tab.get_by_role("button", name="Add", exact=True).click()
+    assert "whsec_" in tab.locator("main").inner_text()
+    yield "webhook-made"
+    tab.get_by_role("link", name="I have copied it").click()
+    with looking_into(registry.folder) as db:
+        db.execute(
+            "UPDATE webhook SET disabled = '2026-11-20T00:00:00.000Z', failing_since = '2026-11-18T00:00:00.000Z',"
+            " problem = 'it answered with status 500'"
+        )
+    tab.reload()
+    assert "Disabled on" in tab.locator("main").inner_text()
+    yield "notifications-disabled"
+    tab.get_by_role("button", name="Enable").click()
+    tab.get_by_role("button", name="Remove").click()
+    enter(tab, registry, "admin")
+    tab.goto("/account/members")
+    yield "members"
+    tab.get_by_role("link", name=f"Offboard {leaver}").click()
+    yield "offboard"
+    tab.get_by_label("Type the name to confirm").fill(leaver)
+    tab.get_by_label("Put a pseudonym").check()
+    tab.get_by_label("Keep without a publisher").check()
+    tab.get_by_role("button", name="Offboard").click()
+    assert f"{leaver} has left" in tab.locator("h1").inner_text()
+    yield "member-left"
+
+
+@pytest.mark.parametrize("scheme", ["light", pytest.param("dark", marks=pytest.mark.thorough)])
+def test_pages_of_an_organisation_break_no_rule_of_axe(tab: Any, registry: RunningRegistry, scheme: str) -> None:
+    tab.emulate_media(color_scheme=scheme)
+    registry.add_user(f"leaver-{scheme}", namespace=f"space-{scheme}")
+    told = {}
+    for name in visit(tab, registry, f"leaver-{scheme}"):
+        for width in (390, 320):
+            tab.set_viewport_size({"width": width, "height": 900})
+            assert tab.evaluate("document.documentElement.scrollWidth") <= width, name
+            if PICTURES and width == 390:
+                tab.screenshot(path=Path(PICTURES) / f"{name}-390-{scheme}.png", full_page=True)
+        tab.set_viewport_size({"width": 1280, "height": 900})
+        if PICTURES:
+            tab.screenshot(path=Path(PICTURES) / f"{name}-1280-{scheme}.png", full_page=True)
+        if AXE.exists():
+            tab.evaluate(AXE.read_text())
+            options = {"runOnly": {"type": "tag", "values": [*WCAG, "best-practice"]}}
+            found = tab.evaluate(f"axe.run(document, {json.dumps(options)})")
+            assert len(found["passes"]) > 15
+            if found["violations"]:
+                told[name] = [(rule["id"], [n["html"] for n in rule["nodes"]]) for rule in found["violations"]]
+    assert told == {}

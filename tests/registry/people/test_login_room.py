@@ -1,0 +1,38 @@
+"""Logins under way: whoever begins thousands of them ends their own, and nobody else's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from embhub_registry.database import logins
+from embhub_registry.people import sessions
+from embhub_registry.storage.actors import Actor, acting
+from tests.support.servers import init_registry
+
+
+def test_one_address_cannot_crowd_out_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sessions, "MOST_ATTEMPTS", 20)
+    running = init_registry(tmp_path)
+    number = 0
+
+    def begin(address: str) -> bytes:
+        nonlocal number
+        number += 1
+        with acting(Actor("anonymous", address)), registry.database.writing() as db:
+            sessions.make_room(db)
+            digest = sessions.digest(f"login {number}")
+            expires = f"2099-01-01T00:00:{number // 60:02d}.{number % 60:03d}Z"
+            logins.add_attempt(db, digest, kind="passkey", challenge="c", expires=expires, address=sessions.begun_at())
+        return digest
+
+    with running.opened() as registry:
+        honest = [begin("192.0.2.1"), begin("2001:db8::1")]
+        strangers = [begin(f"2001:db8:bad::{part:x}") for part in range(1, 200)]  # one /64
+        late = begin("192.0.2.2")
+        with registry.database.writing() as db:
+            assert logins.count_attempts(db) == 20
+            kept = [d for d in strangers if logins.use_attempt(db, d, kind="passkey", now="2026")]
+            assert kept == strangers[-17:], "the oldest of theirs went"
+            assert all(logins.use_attempt(db, d, kind="passkey", now="2026") for d in [*honest, late])

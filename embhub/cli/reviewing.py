@@ -11,6 +11,7 @@ from embhub.cli import options
 from embhub.cli.describing import print_verified, refusals_listed
 from embhub.cli.output import print_json, print_pairs, print_table, remark
 from embhub.cli.whole_help import WholeHelpGroup
+from embhub.formats.plain_text import plain
 
 proposal = click.argument("proposal", metavar="ID")
 
@@ -46,7 +47,8 @@ def list_(registry: str | None, as_json: bool) -> None:
     if as_json:
         print_json(rows)
     elif rows:
-        print_table([(r["id"], r["repository"], r["version"] or "-", r["state"], _count(r)) for r in rows])
+        shown = [(r["id"], r["repository"], r["version"] or "-", r["state"], _count(r)) for r in rows]
+        print_table([tuple(map(plain, row)) for row in shown])
     else:
         remark("no proposals")
 
@@ -124,10 +126,12 @@ def _count(row: dict[str, Any]) -> str:
 def _print(draft: Any) -> None:
     if draft.verified is not None:
         print_verified(draft.verified)
+        print_pairs({"description": plain(draft.verified.card.description or "", longest=2000)})
     facts = draft.facts
     print_pairs({
-        "proposed by": f"{facts['proposed_by']}, {facts['proposed']}", "approvals": _count(facts),
-        "files": ", ".join(sorted(draft.files)), "digest": draft.digest,
+        "proposed by": plain(f"{facts['proposed_by']}, {facts['proposed']}"), "approvals": plain(_count(facts)),
+        "title": plain(facts["title"]), "message": plain(facts["message"], longest=2000),
+        "files": plain(", ".join(sorted(draft.files)), longest=5000), "digest": draft.digest,
     })  # fmt: skip
 
 

@@ -74,13 +74,14 @@ def fetch(proposal: str, *, registry: str | None = None) -> Draft:
         raise RegistryError("the registry's answer is no proposal", "ask its operator which version it runs") from error
     if state != "open":
         raise UsageError(f"this proposal is {plain(str(state))}", "`embhub review list` shows those that wait")
+    brings_release = bool(version) or release_files.EMBEDDING in named  # whatever the registry calls it
     files = {}
     for path, digest in named.items():
         limit = release_files.limit_of(path) or (_LARGEST if path == _ATTRIBUTES else 0)
         files[path] = hub.read(f"{PATH}/{proposal}/files/{quote(path)}", what=path, limit=limit)
         if release_files.digest(files[path]) != digest:
             raise RegistryError(f"{path} is not the file that the registry named", "try again; then ask its operator")
-    draft = Draft(hub, facts, files, _verify(hub, files, str(repository)) if version else None)
+    draft = Draft(hub, facts, files, _verify(hub, files, str(repository)) if brings_release else None)
     if draft.digest != stated:
         raise RegistryError("the files do not have the digest that the registry names", "ask its operator")
     return draft
@@ -96,11 +97,14 @@ def approve(
         signed: Whether to sign with it. Otherwise the registry attests the approval.
 
     Raises:
+        UsageError: there is no release to sign an approval of.
         ConfigError: there is no such key.
         RegistryError: the registry refuses.
     """
+    if signed and draft.verified is None:
+        raise UsageError("this change brings no release, so that no key can sign its approval", "pass --without-key")
     send: dict[str, Any] = {"answer": "approve", "digest": draft.digest}
-    if signed and draft.verified is not None:
+    if signed:
         send["attestation"] = _attest(draft, key, ask_passphrase)
     return dict(draft.hub.call(_address(draft), what=str(draft.facts["repository"]), method="POST", send=send))
 

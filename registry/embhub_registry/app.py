@@ -210,6 +210,7 @@ def build(registry: Registry) -> Starlette:
     app.state.parsing = asyncio.Semaphore(1)
     app.state.commit_limiter = CommitLimiter()
     app.state.store_reads = StoreReads()
+    app.state.held_back = {}  # proposals whose embargo ended and that could not be published, until when
     return app
 
 

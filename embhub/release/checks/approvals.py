@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from embhub.formats import instants
 from embhub.refusals import (
     Finding,
     ReleaseRefusedError,
@@ -27,6 +28,7 @@ from embhub.release.files import Release
 from embhub.trust import bundle, p256
 from embhub.trust.bundle import Bundle
 from embhub.trust.keyring import KnownKey, Trust
+from embhub.trust.keyring_document import Revocation
 from embhub.trust.statement import Publish
 
 CHECK = "approval"
@@ -88,8 +90,10 @@ def find(
     return tuple(found.values()), findings
 
 
-def approver_key(given: Bundle, keyring: Trust, *, namespace: str) -> KnownKey:
+def approver_key(given: Bundle, keyring: Trust, *, namespace: str, created: str | None = None) -> KnownKey:
     """The key of an approver of `namespace` that a bundle names; its signature is for the caller to check.
+
+    With `created`, a key that was replaced or lost after that is good: nobody else had it, as `revocations` says.
 
     Raises:
         UnknownSignerError, WrongNamespaceError, WrongRoleError: it is no such key, or it is out of use.
@@ -101,16 +105,22 @@ def approver_key(given: Bundle, keyring: Trust, *, namespace: str) -> KnownKey:
         raise WrongNamespaceError(f"a key of {key.namespace} approved a release of {namespace}", _HINT)
     if "approve" not in key.roles:
         raise WrongRoleError(f"the key {key.fingerprint} has no role to approve", _HINT)
-    if key.revocation is not None:
+    if key.revocation is not None and not _was_in_use(key.revocation, created):
         raise WrongRoleError(f"the key {key.fingerprint} is out of use: {key.revocation.reason}", _HINT)
     return key
+
+
+def _was_in_use(revocation: Revocation, created: str | None) -> bool:
+    if created is None or revocation.reason == "stolen":
+        return False
+    return instants.read(created) <= instants.read(revocation.date)
 
 
 def _read(release: Release, name: str, publish: Publish, *, keyring: Trust, publisher: Signer) -> Approved:
     given = bundle.parse(release.files[name])
     facts = approvals.read(given.statement)
     if facts.kind == "signed":
-        key = approver_key(given, keyring, namespace=publisher.namespace)
+        key = approver_key(given, keyring, namespace=publisher.namespace, created=facts.created)
         if key.fingerprint == publisher.fingerprint:
             raise WrongRoleError("the key that signed the release approved it", _HINT)
         public = key.public_key

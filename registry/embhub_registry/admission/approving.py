@@ -6,9 +6,11 @@ since, or the bytes withdrawn. Each approval goes into the release as an attesta
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import timedelta
 
 from embhub.errors import EmbhubError
+from embhub.formats import instants
 from embhub.refusals import ReleaseRefusedError
 from embhub.release import approvals as attestation
 from embhub.release import files as release_files
@@ -26,6 +28,9 @@ from embhub_registry.repositories import access, reviewing
 from embhub_registry.repositories.reviewing import Seen
 from embhub_registry.storage.folder import Registry
 from embhub_registry.storage.logs import log
+
+RETRY = timedelta(minutes=10)
+SLACK = timedelta(hours=1)  # between an approver's clock and ours
 
 
 @dataclass(frozen=True)
@@ -55,7 +60,7 @@ def approve(
         db = registry.database.connection()
         seen = reviewing.see(db, account, proposal_id)
         assert account is not None  # noqa: S101  # `see` refuses nobody
-        _check_may(db, seen, account, digest)
+        _check_may(registry, seen, account, digest)
         given = _approval(registry, seen, account, signed)
         outcome = _take(registry, seen, given, by=account.user)
         if outcome is not None:
@@ -63,45 +68,91 @@ def approve(
     raise busy(seen.proposal.namespace, seen.proposal.name)
 
 
-def publish_due(registry: Registry) -> int:
-    """Publish what waited for nothing but the end of its embargo; returns how many."""
-    done = 0
-    for one in proposals.embargoed(registry.database.connection(), until=stamp()):
-        seen = reviewing.look_at(registry.database.connection(), one)
-        if len(seen.approvals) < seen.needed:
+def publish_due(registry: Registry, held_back: dict[str, str] | None = None) -> int:
+    """Publish what waited for nothing but the end of its embargo; returns how many.
+
+    One that cannot be published is looked at again after `RETRY`: `held_back` notes until when, by id.
+    """
+    held_back, done = {} if held_back is None else held_back, 0
+    due = proposals.embargoed(registry.database.connection(), until=stamp())
+    for gone in held_back.keys() - {one.id for one in due}:
+        del held_back[gone]
+    for one in due:
+        if held_back.get(one.id, "") > stamp():
             continue
         try:
-            done += _take(registry, seen, None, by="server") is not None
+            done += _publish_due(registry, one)
         except EmbhubError as error:
+            held_back[one.id] = stamp(now() + RETRY)
             log("error", "a release whose embargo ended was not published", proposal=one.id, reason=error.message)
     return done
 
 
-def _check_may(db: Connection, seen: Seen, account: Account, digest: str) -> None:
+def _publish_due(registry: Registry, found: Proposal) -> bool:
+    """Whether it was published. No person looks on, so who proposed it has to be somebody who still may publish."""
+    db = registry.database.connection()
+    if repositories.find_ref(db, found.repository_id, found.branch) != found.parent:
+        with registry.database.writing() as writing:
+            ended = reviewing.stale(writing, found.repository_id, by="server")
+        reviewing.note_replaced(registry, ended, by="server")
+        return False
+    seen = reviewing.look_at(db, found)
+    if len(_counting(registry, seen)) < seen.needed:
+        return False
+    if not reviewing.author_may(db, found):
+        raise forbidden(f"{found.author} may not publish here any more", "an approver may approve it, or decline it")
+    return _take(registry, seen, None, by="server") is not None
+
+
+def with_good_keys(registry: Registry, seen: Seen) -> Seen:
+    """The same with the approvals that count: an open one's that is signed by a key revoked since does not."""
+    if seen.proposal.state != "open":
+        return seen
+    return replace(seen, approvals=tuple(_counting(registry, seen)))
+
+
+def _counting(registry: Registry, seen: Seen) -> list[Approval]:
+    """The approvals that count: a signed one that would not verify, because its key was revoked since, does not."""
+
+    def counts(given: Approval) -> bool:
+        if given.kind != "signed" or given.bundle is None:
+            return True
+        signed = bundle.parse(given.bundle)
+        dated, namespace = attestation.read(signed.statement).created, seen.proposal.namespace
+        try:
+            checks.approver_key(signed, registry.trust(), namespace=namespace, created=dated)
+        except ReleaseRefusedError:
+            return False
+        return True
+
+    return [given for given in seen.approvals if counts(given)]
+
+
+def _check_may(registry: Registry, seen: Seen, account: Account, digest: str) -> None:
     found = seen.proposal
     reviewing.require_reviewer(account, found.namespace)
     if found.author_id == account.user_id:
         raise forbidden(f"{account.user} proposed this release and may not approve it", "ask another approver")
-    if workloads.registered_by(db, found.author_id) == account.user:
+    if workloads.registered_by(registry.database.connection(), found.author_id) == account.user:
         raise forbidden(f"{account.user} registered the workload that proposed this release", "ask another approver")
     reviewing.require_open(found)
     if digest != found.digest:
         raise RequestDeniedError(
             409, "digest", "this is not the digest of the proposal", "look at it again: what you saw is something else"
         )
-    if any(one.user_id == account.user_id for one in proposals.approvals(db, found.id)):
+    if any(one.user_id == account.user_id for one in _counting(registry, seen)):
         raise RequestDeniedError(409, "approved", f"{account.user} approved this already", "it takes another approver")
 
 
 def _take(registry: Registry, seen: Seen, given: Approval | None, *, by: str) -> Outcome | None:
     """Note an approval, and publish where it is the last; None where somebody was faster."""
-    found, everyone = seen.proposal, [*seen.approvals, *([given] if given else [])]
+    found, everyone = seen.proposal, _with(registry, seen, given)
     waits = found.not_before is not None and found.not_before > stamp()
     if len(everyone) >= seen.needed and not waits:
         return _publish(registry, seen, given, by=by)
     if given is not None:
         with registry.database.writing() as db:
-            if not _as_seen(db, seen):
+            if not _as_seen(db, seen, given):
                 return None
             proposals.approve(db, found.id, given)
         _note(registry, found, given, by)
@@ -109,7 +160,7 @@ def _take(registry: Registry, seen: Seen, given: Approval | None, *, by: str) ->
 
 
 def _publish(registry: Registry, seen: Seen, given: Approval | None, *, by: str) -> Outcome | None:
-    found, everyone = seen.proposal, [*seen.approvals, *([given] if given else [])]
+    found, everyone = seen.proposal, _with(registry, seen, given)
     judged = judge(registry, _change(registry, seen, everyone))
     ended: list[Proposal] = []
 
@@ -119,14 +170,13 @@ def _publish(registry: Registry, seen: Seen, given: Approval | None, *, by: str)
         reviewing.end(db, found, state="published", by=by, revision_id=revision.id)
         ended.extend(reviewing.stale(db, found.repository_id, by=by))
 
-    revision = store_revision(registry, judged, first=lambda db: _as_seen(db, seen), then=then)
+    revision = store_revision(registry, judged, first=lambda db: _as_seen(db, seen, given), then=then)
     if revision is None:
         return None
     if given is not None:
         _note(registry, found, given, by)
     reviewing.note(registry, "release-published", found, commit=revision.id, approvals=len(everyone))
-    for other in ended:
-        reviewing.note(registry, "proposal-replaced", other, by=found.id)
+    reviewing.note_replaced(registry, ended, by=found.id)
     return Outcome(found, len(everyone), seen.needed, revision.id)
 
 
@@ -136,8 +186,20 @@ def _note(registry: Registry, found: Proposal, given: Approval, by: str) -> None
     )  # fmt: skip
 
 
-def _as_seen(db: Connection, seen: Seen) -> bool:
-    """Whether nothing was decided, approved or demanded since it was looked at."""
+def _with(registry: Registry, seen: Seen, given: Approval | None) -> list[Approval]:
+    return [*_counting(registry, seen), *([given] if given else [])]
+
+
+def _as_seen(db: Connection, seen: Seen, given: Approval | None) -> bool:
+    """Whether nothing was decided, approved or demanded since it was looked at.
+
+    Raises:
+        RequestDeniedError: 403 where who gives this approval lost the role meanwhile.
+    """
+    if given is not None and not reviewing.still_may(db, given, seen.proposal.namespace):
+        raise forbidden(
+            f"{given.approver} is no approver of {seen.proposal.namespace} any more", "ask another approver"
+        )
     found = proposals.find(db, seen.proposal.id)
     if found != seen.proposal or reviewing.needed_for(db, found) != seen.needed:
         return False
@@ -169,7 +231,8 @@ def _change(registry: Registry, seen: Seen, everyone: list[Approval]) -> Change:
             added[release_files.approval_bundle(number)] = given.bundle
     return Change(
         repository=repository, branch=found.branch, head=head, present=present, kept=frozenset(kept), added=added,
-        title=found.title, message=found.message, author=found.author, caller=found.caller, admin=found.admin,
+        title=found.title, message=found.message, author=found.author, caller=found.caller,
+        admin=found.admin and reviewing.is_admin(db, found.author),
     )  # fmt: skip
 
 
@@ -212,6 +275,10 @@ def _check_signed(registry: Registry, seen: Seen, account: Account, data: bytes)
     if stated != expected or facts.approver != attestation.pseudonym(found.id, account.user):
         raise RequestDeniedError(
             422, "approval", "the attestation is not about this proposal", "approve it with `embhub review approve`"
+        )
+    if not found.created < stamp(instants.read(facts.created) + SLACK) < stamp(now() + 2 * SLACK):
+        raise RequestDeniedError(
+            422, "approval", f"the attestation is dated {facts.created}", "set your machine's clock, then approve it"
         )
     publisher = release_files.PUBLISH_BUNDLE
     if publisher in held and bundle.parse(registry.blobs.get(held[publisher])).hint == given.hint:

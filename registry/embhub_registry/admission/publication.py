@@ -15,14 +15,14 @@ from embhub.release.files import (
     is_approval,
 )
 from embhub_registry.admission import proposing
-from embhub_registry.admission.storing import Change, describe_blob, judge, store_revision
+from embhub_registry.admission.storing import Change, Judged, describe_blob, judge, store_revision
 from embhub_registry.database import Connection, proposals, repositories
 from embhub_registry.database.accounts import Account
 from embhub_registry.database.proposals import Proposal as Proposed
 from embhub_registry.database.repositories import Entry, Repository, Revision
 from embhub_registry.http_errors import RequestDeniedError, forbidden
 from embhub_registry.people import auth
-from embhub_registry.repositories import access, commits, repos
+from embhub_registry.repositories import access, commits, repos, reviewing
 from embhub_registry.repositories.commits import CommitRequest
 from embhub_registry.repositories.repos import Snapshot
 from embhub_registry.storage.folder import Registry
@@ -63,10 +63,24 @@ def publish(
             if kept is not None:
                 return kept
             continue
-        revision = store_revision(registry, judged, first=partial(_may_be_seen, repository=repository))
+        revision = _publish_now(registry, judged, author)
         if revision is not None:
             return revision
     raise busy(namespace, name)
+
+
+def _publish_now(registry: Registry, judged: Judged, author: Account) -> Revision | None:
+    """Without approval; ends what others had proposed on top of the commit before."""
+    repository, overtaken = judged.change.repository, list[Proposed]()
+
+    def end_overtaken(db: Connection, _: Revision) -> None:
+        overtaken.extend(reviewing.stale(db, repository.id, by=author.user))
+
+    may_be_seen = partial(_may_be_seen, repository=repository)
+    revision = store_revision(registry, judged, first=may_be_seen, then=end_overtaken)
+    if revision is not None:
+        reviewing.note_replaced(registry, overtaken, by=revision.id)
+    return revision
 
 
 def _may_be_seen(db: Connection, repository: Repository) -> bool:

@@ -153,9 +153,7 @@ def open_of(db: Connection, repository_id: int, *, author_id: int | None = None)
 
 def embargoed(db: Connection, *, until: str) -> list[Proposal]:
     """The open proposals whose embargo ended by `until`."""
-    statement = (
-        f"SELECT {_COLUMNS} {_FROM} WHERE state = 'open' AND not_before <= ? ORDER BY not_before LIMIT 100"  # as above
-    )
+    statement = f"SELECT {_COLUMNS} {_FROM} WHERE state = 'open' AND not_before <= ? ORDER BY not_before"  # as above
     return [_proposal(row) for row in db.execute(statement, (until,))]
 
 
@@ -201,13 +199,9 @@ def is_held(db: Connection, digest: str) -> bool:
     return db.execute(HELD, (digest,)).fetchone() is not None
 
 
-def set_not_before(db: Connection, proposal_id: str, not_before: str | None) -> None:
-    """Change when an embargo ends."""
-    db.execute("UPDATE proposal SET not_before = ? WHERE id = ?", (not_before, proposal_id))
-
-
 def approve(db: Connection, proposal_id: str, given: Approval) -> None:
-    """Note an approval; an account has one."""
+    """Note an approval; an account has one, and one that did not count any more is replaced."""
+    db.execute("DELETE FROM approval WHERE proposal_id = ? AND user_id = ?", (proposal_id, given.user_id))
     db.execute(
         "INSERT INTO approval (proposal_id, user_id, approver, digest, created, kind, fingerprint, bundle)"
         " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",

@@ -95,6 +95,12 @@ def registered_by(db: Connection, user_id: int) -> str | None:
     return None if row is None else str(row[0])
 
 
+def has_ended(db: Connection, user_id: int) -> bool:
+    """Whether an account is that of a trusted publisher which is trusted no more."""
+    statement = "SELECT 1 FROM trusted_publisher WHERE user_id = ? AND ended IS NOT NULL"
+    return db.execute(statement, (user_id,)).fetchone() is not None
+
+
 def use_once(db: Connection, digest: bytes, *, expires: str) -> bool:
     """Count a workload's token as used; False where it was used before."""
     statement = "INSERT INTO workload_token_seen (digest, expires) VALUES (?, ?) ON CONFLICT (digest) DO NOTHING"

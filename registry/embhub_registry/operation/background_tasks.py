@@ -63,7 +63,7 @@ def write(app: Starlette, registry: Registry) -> None:
         lambda: expiry.retire_tokens(registry),
         lambda: expiry.forget_sessions(registry),
         lambda: stolen_keys.catch_up(registry),
-        lambda: approving.publish_due(registry),
+        lambda: approving.publish_due(registry, app.state.held_back),
     )
     signing: tuple[Callable[[], object], ...] = (  # for any server with the keys
         lambda: advisories.sign_due(registry),

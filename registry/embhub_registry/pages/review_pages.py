@@ -11,11 +11,13 @@ from starlette.routing import Route
 from embhub.cards import samples
 from embhub.release.files import EMBEDDING, SAMPLES
 from embhub_registry.admission import approving
+from embhub_registry.database import repositories
 from embhub_registry.database.accounts import Account
 from embhub_registry.database.clock import stamp
 from embhub_registry.http_errors import RequestDeniedError, malformed
 from embhub_registry.pages import form_pages, interval_figure, release_page, rendering
 from embhub_registry.pages.verification_cache import Judged, judge_files
+from embhub_registry.pages.wordings import describe
 from embhub_registry.people import auth
 from embhub_registry.repositories import reviewing
 from embhub_registry.repositories.reviewing import Seen
@@ -32,7 +34,8 @@ RULES = f"{HERE}/rules"
 async def queue(request: Request) -> Response:
     """`GET /account/review`: what waits for an approval of this person, what they proposed, and what was decided."""
     account, registry = form_pages.person(request).account, registry_of(request)
-    found = await threaded(lambda: reviewing.queue(registry.database.connection(), account))
+    every = await threaded(lambda: reviewing.queue(registry.database.connection(), account))
+    found = await threaded(lambda: [approving.with_good_keys(registry, seen) for seen in every])
     waiting = [seen for seen in found if seen.proposal.state == "open"]
     return form_pages.answer(
         request, "review_queue.html", account=account, admin=account.admin, now=stamp(),
@@ -49,8 +52,11 @@ async def one(request: Request) -> Response:
         return await _decide(request, request.path_params["proposal"])
     seen, account = await _seen(request)
     judged = await _judge(request, seen)
+    registry, which = registry_of(request), seen.proposal.repository_id
+    repository = await threaded(lambda: repositories.find_by_id(registry.database.connection(), which))
     return form_pages.answer(
         request, "review.html", account=account, seen=seen, proposal=seen.proposal, now=stamp(), longest=LONGEST_REASON,
+        repository=repository,
         may_approve=_may_approve(seen, account), own=seen.proposal.author_id == account.user_id,
         here=f"{HERE}/{seen.proposal.id}", **_evidence(request, seen, judged),
     )  # fmt: skip
@@ -119,7 +125,8 @@ async def _decide(request: Request, proposal_id: str) -> Response:
 async def _seen(request: Request) -> tuple[Seen, Account]:
     account, registry = form_pages.person(request).account, registry_of(request)
     proposal_id = request.path_params["proposal"]
-    return await threaded(lambda: reviewing.see(registry.database.connection(), account, proposal_id)), account
+    seen = await threaded(lambda: reviewing.see(registry.database.connection(), account, proposal_id))
+    return await threaded(approving.with_good_keys, registry, seen), account
 
 
 def _may_approve(seen: Seen, account: Account) -> bool:
@@ -151,7 +158,8 @@ def _evidence(request: Request, seen: Seen, judged: Judged | None) -> dict[str, 
     totals = release_page.totals_of(registry_of(request).database.connection(), namespace)
     report = release_page.audit(shown.audit, seen.proposal.full_name, "") if shown.audit else None
     return {
-        "shown": shown, "problem": None, "provenance": release_page.provenance_of(shown),
+        "shown": shown, "problem": None, "sentence": describe(shown.card),
+        "provenance": release_page.provenance_of(shown),
         "privacy": release_page.privacy_of(shown.card, shown.signer.name or namespace, totals),
         "sections": release_page.sections_of(shown.card), "audit": report, "report": f"{here}/audit",
         "sheet": shown.sheet, "samples_alt": samples.ALT, "samples_caption": samples.caption(shown.card),

@@ -6,9 +6,10 @@ admins, and to accounts that were let in. Facts of the wire: `huggingface_hub/hf
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from embhub_registry.database import Connection, access, accounts, repositories, terms
+from embhub_registry.database import Connection, access, accounts, proposals, repositories, terms
 from embhub_registry.database.access import Access
 from embhub_registry.database.accounts import Account
 from embhub_registry.database.clock import stamp
@@ -68,6 +69,7 @@ def change(registry: Registry, account: Account | None, namespace: str, name: st
     """Change a repository's settings, all or none; returns it as it is now.
 
     What was published is hidden or gated by an admin alone, as it is deleted by one alone; disabling is an admin's too.
+    Where releases need approval, an admin alone shows to more people what was approved or proposed for fewer.
 
     Raises:
         RequestDeniedError: not a publisher of this namespace, or an admin is needed.
@@ -82,6 +84,8 @@ def change(registry: Registry, account: Account | None, namespace: str, name: st
                 f"{repository.full_name} has published releases; a publisher may not {takes} them",
                 "ask the registry's operator: other sites may rely on them",
             )
+        if _opens(repository, wanted) and not auth.may(member, namespace, "hide-released"):
+            _check_unreviewed(db, repository, released)
         if wanted.disabled is not None:
             auth.require(account, namespace, "hide-released")
         changed = repositories.set_access(
@@ -104,6 +108,24 @@ def _takes_away(repository: Repository, wanted: Settings) -> str:
     if wanted.private:
         return "hide"
     return "gate" if wanted.gated and not repository.gated else ""
+
+
+def _opens(repository: Repository, wanted: Settings) -> bool:
+    """Whether the change lets more people read the files."""
+    shown = repository.private and wanted.private is False
+    return shown or (bool(repository.gated) and wanted.gated is not None and wanted.gated != repository.gated
+                     and wanted.gated != "manual")  # fmt: skip
+
+
+def _check_unreviewed(db: Connection, repository: Repository, released: Sequence[str]) -> None:
+    """Approvers approved, or look at, releases for those who may read the repository now."""
+    if not (released or proposals.open_of(db, repository.id)):
+        return
+    if proposals.required(db, repository.namespace, repository.name):
+        raise forbidden(
+            f"releases of {repository.full_name} need approval; a publisher may not show them to more people",
+            "ask the registry's admin",
+        )
 
 
 def ask(

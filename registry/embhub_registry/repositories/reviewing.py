@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from embhub_registry.database import Connection, accounts, proposals, repositories, tombstones
+from embhub_registry.database import Connection, accounts, proposals, repositories, tombstones, workloads
 from embhub_registry.database.accounts import Account
 from embhub_registry.database.clock import stamp
 from embhub_registry.database.proposals import Approval, Proposal
@@ -39,6 +39,12 @@ def note(registry: Registry, event: str, about: Proposal, **facts: Any) -> None:
     registry.audit_log.write(
         event, repository=about.full_name, proposal=about.id, version=about.version, digest=about.digest, **facts
     )
+
+
+def note_replaced(registry: Registry, ended: list[Proposal], *, by: str) -> None:
+    """Write into the audit log which proposals were ended because their branch moved on."""
+    for one in ended:
+        note(registry, "proposal-replaced", one, by=by)
 
 
 def is_reviewer(account: Account, namespace: str) -> bool:
@@ -76,14 +82,33 @@ def see(db: Connection, account: Account | None, proposal_id: str) -> Seen:
 
 def look_at(db: Connection, found: Proposal) -> Seen:
     """A proposal with all that belongs to it."""
-    given = tuple(one for one in proposals.approvals(db, found.id) if _still_may(db, one, found.namespace))
+    given = tuple(one for one in proposals.approvals(db, found.id) if still_may(db, one, found.namespace))
     return Seen(found, tuple(proposals.files(db, found.id)), given, needed_for(db, found))
 
 
-def _still_may(db: Connection, given: Approval, namespace: str) -> bool:
+def still_may(db: Connection, given: Approval, namespace: str) -> bool:
     """An approval counts while its approver has the role."""
-    row = accounts.find_user(db, given.approver)
-    return row is not None and row["disabled"] is None and accounts.roles_of(db, row["id"]).get(namespace) == REVIEWER
+    return _roles(db, given.approver).get(namespace) == REVIEWER
+
+
+def author_may(db: Connection, found: Proposal) -> bool:
+    """Whether who proposed it could propose it now: nothing of somebody who was shut out comes out by itself."""
+    if workloads.has_ended(db, found.author_id):
+        return False
+    roles = _roles(db, found.author)
+    wanted = "publisher" if found.caller == found.namespace else "auditor"
+    return "admin" in roles.values() or roles.get(found.caller) == wanted
+
+
+def is_admin(db: Connection, user: str) -> bool:
+    """Whether this account is an admin of the registry now."""
+    return "admin" in _roles(db, user).values()
+
+
+def _roles(db: Connection, user: str) -> dict[str, str]:
+    """An account's roles by namespace; none where it is disabled."""
+    row = accounts.find_user(db, user)
+    return {} if row is None or row["disabled"] is not None else accounts.roles_of(db, row["id"])
 
 
 def needed_for(db: Connection, found: Proposal) -> int:

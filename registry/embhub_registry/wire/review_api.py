@@ -26,7 +26,8 @@ async def queue(request: Request) -> Response:
     account, registry = account_of(request), registry_of(request)
 
     def collect() -> list[dict[str, Any]]:
-        return [to_json(seen) for seen in reviewing.queue(registry.database.connection(), account)]
+        found = reviewing.queue(registry.database.connection(), account)
+        return [to_json(approving.with_good_keys(registry, seen)) for seen in found]
 
     return JSONResponse({"proposals": await threaded(collect)}, headers=PRIVATE)
 
@@ -38,7 +39,7 @@ async def one(request: Request) -> Response:
         return JSONResponse(await _decide(request, proposal_id), headers=PRIVATE)
     account, registry = account_of(request), registry_of(request)
     seen = await threaded(lambda: reviewing.see(registry.database.connection(), account, proposal_id))
-    return JSONResponse(to_json(seen), headers=PRIVATE)
+    return JSONResponse(to_json(await threaded(approving.with_good_keys, registry, seen)), headers=PRIVATE)
 
 
 async def file(request: Request) -> Response:

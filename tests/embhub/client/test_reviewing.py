@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 
 from embhub.__main__ import main
+from embhub.client import reviewing
 from embhub.site import seen
+from tests.support import pushes
 from tests.support.servers import RunningRegistry, running_registry
 from tests.support.sites import Site, new_key, open_site
 
@@ -81,6 +83,26 @@ def test_declining_and_an_embargo(
     assert run(capsys, "review", "list")[0]["not_before"] == "2027-06-01T00:00:00.000Z"
     officer = Site(tmp_path / "e", registry.url, registry.add_user("omar", namespace="radboud", role="approver"))
     officer.enter(monkeypatch).trust(registry)
+    with registry.opened() as opened, opened.database.writing() as db:
+        db.execute("UPDATE proposal SET version = NULL, title = 'a \x1b[2Jtitle' WHERE id = ?", (proposal,))
+    assert reviewing.fetch(proposal).verified is not None, "an embedding is verified, whatever the registry calls it"
+    assert main(["review", "show", proposal]) == 0
+    said = capsys.readouterr().out
+    assert "[2Jtitle" in said and "\x1b[2J" not in said
     done = run(capsys, "review", "decline", proposal, "--reason", "the card names the wrong scanner")
     assert done["answer"] == "declined"
     run(capsys, "review", "approve", proposal, "--digest", "0" * 64, code=2)
+
+
+def test_no_key_is_left_out_in_silence(
+    registry: RunningRegistry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    registry.run("review", "set", "radboud", "--approvals", "1")
+    token = registry.add_user("ann", namespace="radboud")
+    assert pushes.create(registry, "notes", token=token).status == 200
+    made = pushes.commit(registry, "radboud/notes", {"README.md": b"# Notes\n"}, token=token).json()["proposal"]
+    officer = Site(tmp_path / "f", registry.url, registry.add_user("otto", namespace="radboud", role="approver"))
+    officer.enter(monkeypatch).trust(registry)
+    refused = run(capsys, "review", "approve", made["id"], "--digest", made["digest"], code=2)
+    assert "--without-key" in refused.err
+    assert run(capsys, "review", "approve", made["id"], "--digest", made["digest"], "--without-key")["commit"]

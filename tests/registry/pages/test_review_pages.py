@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 
 import pytest
 
-from tests.support import reviews
+from tests.support import pushes, reviews
 from tests.support.databases import looking_into
 from tests.support.people import Person
 from tests.support.reviews import NAME, Reviewed
@@ -42,6 +43,21 @@ def test_an_approver_sees_the_evidence_and_approves_the_digest(house: Reviewed) 
     everybody = Person(house.registry).open(f"/{NAME}")
     assert "Version 1.1.0 approved by an approver before it was published" in everybody
     assert "olga" not in everybody, "pages name no account"
+
+
+def test_an_approver_sees_every_word_that_would_be_published_and_to_whom(house: Reviewed) -> None:
+    """The description stands on the release's page, and title and message in the history: both are free text."""
+    lines = pushes.commit_body(reviews.version(next(SEEDS)).files).split(b"\n")
+    first = json.loads(lines[0])
+    first["value"] |= {"summary": "Numbats <b>first", "description": "Bilbies in the message"}
+    body = b"\n".join([json.dumps(first).encode(), *lines[1:]])
+    address = f"/api/models/{NAME}/commit/main"
+    made = house.registry.request("POST", address, token=house.alice, body=body).json()["proposal"]
+    olga = someone(house, "olga")
+    olga.open(f"{HERE}/{made['id']}")
+    for words in ("Wombatstone", "Numbats &lt;b&gt;first", "Bilbies in the message", "everybody, on the branch main"):
+        assert words in olga.page, words
+    olga.press(f"{HERE}/{made['id']}", answer="decline", reason="seen")
 
 
 def test_declining_takes_a_reason_that_the_publisher_reads(house: Reviewed) -> None:

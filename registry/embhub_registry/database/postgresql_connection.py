@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import psycopg
 from psycopg.pq import TransactionStatus
@@ -14,9 +14,6 @@ from embhub_registry.database.connection import moved_meanwhile
 from embhub_registry.database.dialects import POSTGRESQL, to_postgresql
 from embhub_registry.database.postgresql_errors import raise_translated, taken, unavailable
 from embhub_registry.database.postgresql_limits import Reconnector
-
-if TYPE_CHECKING:
-    from embhub_registry.database.postgresql import PostgresqlDatabase
 
 Raw = psycopg.Connection[Any]
 _LEFT = "SELECT to_regclass(quote_ident(current_schema()) || '.moved_away')"  # what `moving.mark_left` made
@@ -28,12 +25,12 @@ class PostgresqlConnection:
 
     dialect = POSTGRESQL
 
-    def __init__(self, database: PostgresqlDatabase) -> None:
-        self._database = database
+    def __init__(self, connect: Callable[[], Raw], limit: float) -> None:
+        self._connect = connect
         self._raw: Raw | None = None
         self._writing = False
         self._trace: Callable[[str], object] | None = None
-        self.limit = database.limit
+        self.limit = limit
         self.due = 0.0
         self.reconnector: Reconnector | None = None  # of the event loop's thread, which does not wait for a server
 
@@ -88,7 +85,7 @@ class PostgresqlConnection:
         if self._raw is None or self._raw.closed:
             if self._writing:
                 raise unavailable("the connection was lost within a transaction")
-            self._raw = self._database.connect() if self.reconnector is None else self.reconnector.take()
+            self._raw = self._connect() if self.reconnector is None else self.reconnector.take()
         return self._raw
 
     def begin(self, patience: float, key: int, guard: str) -> None:

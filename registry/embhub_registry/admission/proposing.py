@@ -48,6 +48,8 @@ def keep(
                 replaced.append(before)
         proposals.add(db, made, change.rows)
         quotas.check(db, repository.namespace, "bytes")
+        if needed:
+            reviewing.tell(db, "review.requested", made)
         return True
 
     if not store(registry, judged, add):

@@ -163,7 +163,8 @@ def _mail(registry: Registry, delivery: Delivery) -> Sending:
 
 def lines(event: Event, *, url: str) -> list[str]:
     """A mail's text: what happened, and where to look."""
-    page = "/account/access" if event.kind.startswith("access.") else f"/{event.repository or event.namespace}"
+    pages = {"access": "/account/access", "review": "/account/review"}
+    page = pages.get(event.kind.partition(".")[0], f"/{event.repository or event.namespace}")
     subject = notifications.subject_of(event)
     return [
         f"{subject[:1].upper()}{subject[1:]}.", "", f"{url}{page}", "",

@@ -26,11 +26,13 @@ _MAIL = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9](?:[A-Za-z
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of event: in settings, as a mail's subject, and which action somebody has to be allowed."""
+    """A kind of event: in settings, as a mail's subject; which action somebody has to be allowed, or which role they
+    have to have in the namespace."""
 
     meaning: str
     subject: str
     needs: str | None = None
+    role: str | None = None
 
 
 KINDS: Mapping[str, Kind] = {
@@ -39,6 +41,12 @@ KINDS: Mapping[str, Kind] = {
     "release.withdrawn": Kind("A release is withdrawn", "version {version} of {repository} is withdrawn"),
     "access.requested": Kind("Somebody asks for access", "{user} asks for access to {repository}", "approve"),
     "access.decided": Kind("A request for access is answered", "access to {repository}: {status}", "approve"),
+    "review.requested": Kind(
+        "A release waits for approval", "a release of {repository} waits for approval", role="approver"
+    ),
+    "review.decided": Kind(
+        "A proposed release is published or declined", "a proposed release of {repository}: {status}", role="approver"
+    ),
     "key.changed": Kind("A signing key is added, removed or revoked", "the keys of {namespace} have changed"),
 }
 TEST = Kind("A test", "a test")
@@ -59,12 +67,15 @@ def emit(
 def may_know(db: Connection, event: Event, account: Account, *, by_mail: bool) -> bool:
     """Whether an account may know of an event now: as it may see the repository, or answer its requests.
 
-    The one person whom a mail is for may know what became of their own request.
+    The one person whom a mail is for may know what became of their own request or proposal. Proposals are known to
+    approvers alone, not to admins either.
     """
-    if event.kind == "access.decided" and by_mail:
+    if event.kind in ("access.decided", "review.decided") and by_mail:
         return True
-    needs = KINDS[event.kind].needs if event.kind in KINDS else None
-    if needs is not None and not auth.may(account, event.namespace, needs):
+    known = KINDS.get(event.kind, TEST)
+    if known.needs is not None and not auth.may(account, event.namespace, known.needs):
+        return False
+    if known.role is not None and account.role_in(event.namespace) != known.role:
         return False
     if not event.repository:
         return True

@@ -15,7 +15,7 @@ from embhub_registry.database.clock import stamp
 from embhub_registry.database.proposals import Approval, Proposal
 from embhub_registry.database.repositories import Entry
 from embhub_registry.http_errors import RequestDeniedError, forbidden, malformed, no_entry, no_repository, token_needed
-from embhub_registry.people import auth
+from embhub_registry.people import auth, notifications
 from embhub_registry.repositories import repos
 from embhub_registry.repositories.yanking import check_reason
 from embhub_registry.storage.folder import Registry
@@ -181,6 +181,16 @@ def end(
         db, found.id, state=state, by=by, now=stamp(), reason=reason, revision_id=revision_id
     )  # fmt: skip
     tombstones.doom(db, unused, repository=found.full_name, due=stamp())
+    if state != "replaced" and needed_for(db, found):
+        tell(db, "review.decided", found, status=state, user_id=found.author_id)
+
+
+def tell(db: Connection, kind: str, about: Proposal, *, user_id: int | None = None, **facts: Any) -> None:
+    """Note an event about a proposal for those who may see it. Its digest and reason are in the queue alone."""
+    notifications.emit(
+        db, kind, namespace=about.namespace, repository=about.full_name, private=True, user_id=user_id,
+        proposal=about.id, **facts,
+    )  # fmt: skip
 
 
 def require_open(found: Proposal) -> None:

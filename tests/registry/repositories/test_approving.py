@@ -19,8 +19,9 @@ from embhub.release.policy import STANDARD, parse
 from embhub_registry.admission import approving
 from embhub_registry.database import accounts, workloads
 from embhub_registry.database.clock import stamp
+from embhub_registry.database.outbox import Event
 from embhub_registry.http_errors import RequestDeniedError
-from embhub_registry.people import auth, members
+from embhub_registry.people import auth, members, notifications
 from embhub_registry.repositories import reviewing
 from tests.support import pushes, releases, reviews
 from tests.support.reviews import NAME, OFFICER_KEY, SECOND_KEY, Reviewed
@@ -505,3 +506,40 @@ def test_a_repository_that_is_deleted_takes_its_proposals_along(house: Reviewed)
         assert (
             registry.database.connection().execute("SELECT 1 FROM blob WHERE digest = ?", (digest,)).fetchone() is None
         )
+
+
+def test_approvers_are_told_of_a_proposal_and_its_author_of_the_answer(house: Reviewed) -> None:
+    registry = house.registry
+    for name in ("olga", "alice", "paul", "rita"):
+        registry.run("user", "mail", name, f"{name}@example.org")
+    registry.run("user", "mail", "admin", "admin@example.org")
+    try:
+        made = house.propose(reviews.version(next(SEEDS)))
+        assert told(house, "review.requested") == {"olga"}, "not who proposed it, a colleague, a reader or an admin"
+        assert house.answer(house.omar, made["id"], answer="decline", reason="said in confidence").status == 200
+        assert told(house, "review.decided") == {"alice"}
+        with registry.opened() as opened:
+            rows = opened.database.connection().execute("SELECT data FROM event").fetchall()
+        assert not any("confidence" in row[0] or made["digest"] in row[0] for row in rows)
+        assert json.loads(rows[-1][0])["status"] == "declined"
+    finally:
+        for name in ("olga", "alice", "paul", "rita", "admin"):
+            registry.run("user", "mail", name)
+
+
+def told(house: Reviewed, kind: str) -> set[str]:
+    """Who gets mail of an event of this kind, as the worker decides it."""
+    with house.registry.opened() as registry:
+        db = registry.database.connection()
+        statement = (
+            "SELECT event.*, delivery.user_id AS person FROM delivery JOIN event ON event.id = delivery.event_id"
+            " WHERE kind = ?"
+        )
+        found = set()
+        for row in db.execute(statement, (kind,)).fetchall():
+            account = auth.find_account(db, row["person"])
+            event = Event(row["id"], row["kind"], row["namespace"], row["repository"], bool(row["private"]),
+                          row["created"], json.loads(row["data"]))  # fmt: skip
+            if account is not None and notifications.may_know(db, event, account, by_mail=True):
+                found.add(account.user)
+        return found

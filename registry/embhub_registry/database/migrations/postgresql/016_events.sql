@@ -77,7 +77,7 @@ CREATE INDEX delivery_webhook ON delivery (webhook_id);
 CREATE INDEX delivery_user ON delivery (user_id);
 
 ALTER TABLE "user" ADD COLUMN mail TEXT COLLATE "C" NOT NULL DEFAULT '';
-ALTER TABLE "user" ADD COLUMN mail_kinds TEXT COLLATE "C" NOT NULL DEFAULT 'access.requested access.decided';
+ALTER TABLE "user" ADD COLUMN mail_kinds TEXT COLLATE "C" NOT NULL DEFAULT 'access.requested access.decided review.requested review.decided';
 
 -- Accounts that have left; those whose name was erased, so that nobody else appears under it.
 ALTER TABLE "user" ADD COLUMN left_at TEXT COLLATE "C";

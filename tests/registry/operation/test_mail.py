@@ -134,7 +134,7 @@ def test_the_page_saves_a_choice(running: RunningRegistry) -> None:
         alice = Person(running)
         alice.use_link("alice")
         page = alice.open("/account/notifications")
-        assert "alice@example.org" in page and page.count(" checked") == 2
+        assert "alice@example.org" in page and page.count(" checked") == 4
         chosen: dict[str, Any] = {"key.changed": "yes"}
         alice.press("/account/notifications/mail", **chosen)
         assert 'name="key.changed" value="yes" checked' in alice.page and alice.page.count(" checked") == 1

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 from starlette.types import Scope, Send
 
+from embhub_registry.database import DatabaseUnavailableError
 from embhub_registry.http_errors import RequestDeniedError
 from embhub_registry.storage import configuration
 from embhub_registry.storage.folder import Registry
@@ -37,11 +38,20 @@ class AllowedHosts:
     def __contains__(self, name: str) -> bool:
         """Whether the registry goes by this name, as `host_of` gives it."""
         if self._clock() - self._read >= REFRESH_SECONDS:
-            added = configuration.read(self._registry.database.connection(), "hosts.allowed")
-            assert isinstance(added, tuple)  # noqa: S101  # the only kind that this setting has
-            own = urlsplit(self._registry.setting("url")).hostname or ""
-            self._names, self._read = frozenset({own.lower().rstrip("."), *added}), self._clock()
+            self._refresh()
         return name in self._names or is_loopback(name)
+
+    def _refresh(self) -> None:
+        try:
+            added = configuration.read(self._registry.database.connection(), "hosts.allowed")
+            own = urlsplit(self._registry.setting("url")).hostname or ""
+        except DatabaseUnavailableError:
+            if not self._names:
+                raise
+            self._read = self._clock()  # the names of before: what needs no database, such as metrics, is answered
+            return
+        assert isinstance(added, tuple)  # noqa: S101  # the only kind that this setting has
+        self._names, self._read = frozenset({own.lower().rstrip("."), *added}), self._clock()
 
 
 class HostMiddleware(RefusingMiddleware):

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from embhub.errors import UsageError
+from embhub_registry.database import DatabaseUnavailableError
 from embhub_registry.storage import configuration, folder, settings
 from embhub_registry.wire.host_header import REFRESH_SECONDS, AllowedHosts, host_of, is_loopback
 from tests.support.servers import RunningRegistry, start_registry
@@ -77,6 +78,23 @@ def test_names_are_read_again(tmp_path: Path) -> None:
     configuration.write(made, "hosts.allowed", "Other.Example.org.")
     now[0] += REFRESH_SECONDS
     assert "hub.example.org" in hosts and "other.example.org" in hosts
+    made.close()
+
+
+def test_names_stay_while_the_database_is_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made, now = folder.create(tmp_path / "r", name="T", url="https://hub.example.org", audit="optional"), [0.0]
+
+    def away() -> None:
+        raise DatabaseUnavailableError("away")
+
+    hosts, unread = AllowedHosts(made, lambda: now[0]), AllowedHosts(made, lambda: now[0])
+    assert "hub.example.org" in hosts
+    now[0] += REFRESH_SECONDS
+    monkeypatch.setattr(made.database, "connection", away)
+    assert "hub.example.org" in hosts and "other.example.org" not in hosts
+    with pytest.raises(DatabaseUnavailableError):
+        assert "hub.example.org" in unread
+    monkeypatch.undo()
     made.close()
 
 

@@ -62,10 +62,6 @@ from embhub.progress import say_loading
     "--catalogue", "catalogue_facts", type=options.FILE, metavar="YAML",
     help="Write dcat.jsonld, a record for health-data catalogues (HealthDCAT-AP), with the facts of this file.",
 )  # fmt: skip
-@click.option(
-    "--parquet", is_flag=True,
-    help="Write the table of images as manifest.parquet, too: smaller and faster to load where there are many.",
-)  # fmt: skip
 @option_group(Sampling, "sampling")
 @click.option(
     "--processes", type=click.IntRange(1, 64), default=1, show_default=True, metavar="N",

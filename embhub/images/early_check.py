@@ -6,7 +6,7 @@ from pathlib import Path
 
 from embhub.images.images import check_names
 from embhub.images.listing import list_images
-from embhub.images.manifest import find, find_table
+from embhub.images.manifest import NAME, find
 from embhub.images.problems import REFUSE
 from embhub.images.volumes import is_volumes_file
 
@@ -33,5 +33,5 @@ def check_labelled(source: str | Path, where: str | None = None) -> None:
         UsageError, PrivacyError: as `check_source`.
     """
     folder = Path(source)
-    if where or not folder.is_dir() or find_table(folder):
+    if where or not folder.is_dir() or (folder / NAME).is_file():
         check_source(source, where=where)

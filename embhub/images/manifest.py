@@ -1,18 +1,17 @@
-"""A folder of images, or a table `path,patient_id,label?,split?` in CSV or Parquet, as a list of samples."""
+"""A folder of images, or a table `path,patient_id,label?,split?`, as a list of samples."""
 
 from __future__ import annotations
 
 import csv
 import io
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from embhub.errors import EmbhubError, UsageError
-from embhub.images import parquet_table
 from embhub.images.captions import check_caption
 from embhub.images.columns import check_columns, describe_unused, find_separator, list_columns, list_values
 from embhub.images.problems import Watcher
@@ -25,8 +24,6 @@ if TYPE_CHECKING:
     from embhub.images.readers.dicom_header import Header
 
 NAME = "manifest.csv"
-NAMES = (NAME, parquet_table.NAME)
-_HINT = "name a folder of images, or a CSV file with a first line such as path,patient_id,label"
 _MAX_BYTES = 50_000_000
 MAX_ROWS = 500_000  # a row costs some hundred bytes of memory however short it is
 _SPLITS = {"": "train", "train": "train", "training": "train", "holdout": "holdout"}
@@ -39,9 +36,7 @@ def find(source: Path, manifest: Path | None = None) -> tuple[Path, Path | None]
         UsageError: neither a folder nor a file, or two manifests.
     """
     if manifest is not None and not manifest.is_file():  # a pipe would wait for ever
-        raise UsageError(
-            f"there is no manifest {manifest}", "name a CSV or Parquet file with the columns path,patient_id"
-        )
+        raise UsageError(f"there is no manifest {manifest}", "name a CSV file with the columns path,patient_id")
     if source.is_file():
         if manifest is not None and not manifest.samefile(source):
             raise UsageError(
@@ -51,14 +46,8 @@ def find(source: Path, manifest: Path | None = None) -> tuple[Path, Path | None]
     if not source.is_dir():
         raise UsageError(f"there is no folder or manifest {source}", "name a folder of images or a manifest")
     if manifest is None:
-        volumes = (source / name for name in VOLUMES if (source / name).is_file())
-        manifest = find_table(source) or next(volumes, None)
+        manifest = next((source / name for name in (NAME, *VOLUMES) if (source / name).is_file()), None)
     return source, manifest
-
-
-def find_table(folder: Path) -> Path | None:
-    """The manifest of a folder, in CSV where there are both."""
-    return next((folder / name for name in NAMES if (folder / name).is_file()), None)
 
 
 def scan(folder: Path, watcher: Watcher, *, headers: bool = True) -> Listing:
@@ -181,48 +170,29 @@ def _hint_at(rows: list[dict[str, str]], column: str) -> str:
 
 
 def read_rows(manifest: Path) -> list[dict[str, str]]:
-    """The rows of a CSV or Parquet file, as text."""
+    hint = "name a folder of images, or a CSV file with a first line such as path,patient_id,label"
     try:
         if manifest.stat().st_size > _MAX_BYTES:
-            raise UsageError("the manifest is larger than 50 MB", _HINT)
-        data = manifest.read_bytes()
+            raise UsageError("the manifest is larger than 50 MB", hint)
+        text = _decode(manifest.read_bytes())
+        separator = find_separator(text.partition("\n")[0].rstrip("\r"))
+        reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
+        names = [name.strip() for name in reader.fieldnames or []]
+        check_columns(names)
+        if "path" not in names or len(set(names)) != len(names):
+            raise UsageError("the manifest has no column `path`, or a column twice", hint)
+        reader.fieldnames = names
+        rows = list(islice(reader, MAX_ROWS + 1))
     except OSError as error:
         raise UsageError(f"cannot read the manifest: {error.strerror}", "check the path") from error
-    rows = _parquet_rows(data) if data.startswith(parquet_table.MAGIC) else _csv_rows(data)
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise UsageError("the manifest is not a CSV file in UTF-8", hint) from error
     if len(rows) > MAX_ROWS:
         raise UsageError(f"the manifest has more than {MAX_ROWS:,} rows", "split it, and train on a part")
     for number, row in enumerate(rows, start=2):
         if None in row or None in row.values() or not row["path"].strip():
-            raise UsageError(
-                f"row {number} of the manifest has not as many fields as the first line, or no path", _HINT
-            )
+            raise UsageError(f"row {number} of the manifest has not as many fields as the first line, or no path", hint)
     return rows
-
-
-def _csv_rows(data: bytes) -> list[dict[str, str]]:
-    try:
-        text = _decode(data)
-        separator = find_separator(text.partition("\n")[0].rstrip("\r"))
-        reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
-        reader.fieldnames = _columns(reader.fieldnames or [])
-        return list(islice(reader, MAX_ROWS + 1))
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise UsageError("the manifest is not a CSV file in UTF-8", _HINT) from error
-
-
-def _parquet_rows(data: bytes) -> list[dict[str, str]]:
-    names, rows = parquet_table.read(data, rows=MAX_ROWS)
-    tidied = dict(zip(names, _columns(names), strict=True))
-    return [{tidied[name]: value for name, value in row.items()} for row in rows]
-
-
-def _columns(names: Sequence[str]) -> list[str]:
-    """The names of a table's columns, tidied and checked."""
-    tidied = [name.strip() for name in names]
-    check_columns(tidied)
-    if "path" not in tidied or len(set(tidied)) != len(tidied):
-        raise UsageError("the manifest has no column `path`, or a column twice", _HINT)
-    return tidied
 
 
 def _decode(data: bytes) -> str:

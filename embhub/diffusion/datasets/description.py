@@ -1,7 +1,5 @@
 """What lies beside the images of a data set: `manifest.csv`, `croissant.json`, and `README.md`, its data sheet.
 
-On request the manifest is written as `manifest.parquet` as well, with the same rows.
-
 The manifest is the kind that every verb of embhub reads. The description follows MLCommons Croissant 1.1
 (https://docs.mlcommons.org/croissant/docs/croissant-spec-1.1.html) with its vocabulary for responsible AI.
 """
@@ -12,7 +10,7 @@ import csv
 import hashlib
 import io
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +18,8 @@ from embhub.diffusion.datasets import floor, provenance
 from embhub.diffusion.datasets.plan import PLAN, Picture, PlannedClass
 from embhub.diffusion.datasets.sources import Origin
 from embhub.durable import write_atomic
-from embhub.images import parquet_table
 from embhub.images.c2pa_manifests.tables import SIDECAR
 from embhub.images.manifest import NAME as MANIFEST
-from embhub.images.parquet_table import NAME as PARQUET
 
 CROISSANT, SHEET = "croissant.json", "README.md"
 FILES = (MANIFEST, CROISSANT, SHEET, PLAN)
@@ -75,7 +71,6 @@ _CONTEXT: dict[str, Any] = {
     **provenance.CONTEXT,
 }
 _PARAGRAPH = "\n\n"
-_NUMBERS = {"seed": int, "steps": int, "guidance": float}
 _TYPES = {"seed": "sc:Integer", "steps": "sc:Integer", "guidance": "sc:Float"}
 _MEANING = {
     "path": "the image, relative to this file",
@@ -90,68 +85,46 @@ _MEANING = {
 }
 
 
-def write(
-    folder: Path,
-    classes: Sequence[PlannedClass],
-    pictures: Sequence[Picture],
-    plan: Mapping[str, Any],
-    *,
-    parquet: bool = False,
-) -> None:
-    """Write the three files, the same bytes for the same plan; with `parquet` the table in that format, too.
+def write(folder: Path, classes: Sequence[PlannedClass], pictures: Sequence[Picture], plan: Mapping[str, Any]) -> None:
+    """Write the three files, the same bytes for the same plan.
 
     Raises:
         ConfigError: the folder cannot be written, or is full.
     """
-    rows = list(_rows(folder, classes, pictures, plan))
-    table = _as_csv(rows)
+    table = manifest(folder, classes, pictures, plan)
     if not (folder / MANIFEST).is_file() or (folder / MANIFEST).read_bytes() != table:
         (folder / SIDECAR).unlink(missing_ok=True)  # it is signed for another table
     write_atomic(folder / MANIFEST, table)
-    tables = {MANIFEST: ("text/csv", table)}
-    (folder / PARQUET).unlink(missing_ok=True)
-    if parquet:
-        columns = parquet_table.write(COLUMNS, rows, _NUMBERS)
-        write_atomic(folder / PARQUET, columns)
-        tables[PARQUET] = "application/vnd.apache.parquet", columns
-    description = croissant(folder.resolve().name, classes, plan, tables=tables, images=len(pictures))
+    description = croissant(folder.resolve().name, classes, plan, table=table, images=len(pictures))
     write_atomic(folder / CROISSANT, json.dumps(description, indent=1, ensure_ascii=False).encode() + b"\n")
     write_atomic(folder / SHEET, sheet(classes, plan, images=len(pictures)).encode())
 
 
-def _rows(
+def manifest(
     folder: Path, classes: Sequence[PlannedClass], pictures: Sequence[Picture], plan: Mapping[str, Any]
-) -> Iterator[tuple[Any, ...]]:
+) -> bytes:
     """One row an image that lies in `folder`. There is no column `patient_id`: nobody is behind an image."""
     digests = {
         item.label: " ".join(origin.embedding.digest for origin in (*item.origins, *item.against)) for item in classes
     }
-    for picture in pictures:
-        yield (
-            picture.path, picture.label, picture.seed, picture.prompt, plan["guidance"], plan["steps"],
-            digests[picture.label], plan["base"]["fingerprint"],
-            hashlib.sha256((folder / picture.path).read_bytes()).hexdigest(),
-        )  # fmt: skip
-
-
-def _as_csv(rows: Iterable[Sequence[Any]]) -> bytes:
     text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    writer.writerows(rows)
+    rows = csv.writer(text, lineterminator="\n")
+    rows.writerow(COLUMNS)
+    for picture in pictures:
+        rows.writerow(
+            (
+                picture.path, picture.label, picture.seed, picture.prompt, plan["guidance"], plan["steps"],
+                digests[picture.label], plan["base"]["fingerprint"],
+                hashlib.sha256((folder / picture.path).read_bytes()).hexdigest(),
+            )
+        )  # fmt: skip
     return text.getvalue().encode()
 
 
 def croissant(
-    name: str,
-    classes: Sequence[PlannedClass],
-    plan: Mapping[str, Any],
-    *,
-    tables: Mapping[str, tuple[str, bytes]],
-    images: int,
+    name: str, classes: Sequence[PlannedClass], plan: Mapping[str, Any], *, table: bytes, images: int
 ) -> dict[str, Any]:
-    """The description as JSON-LD; `tables` are the files with a row an image, their media types and bytes: their
-    digests are in it."""
+    """The description as JSON-LD; `table` is the manifest's bytes, whose digest it names."""
     origins = _origins(classes)
     licences = sorted({origin.card.licence_link for origin in origins if origin.card})
     fields = [_field(column) for column in COLUMNS]
@@ -170,7 +143,14 @@ def croissant(
         **provenance.describe_use(origins, SYNTHETIC),
         "isLiveDataset": False,
         "distribution": [
-            *(_file(file, kind, data) for file, (kind, data) in tables.items()),
+            {
+                "@type": "cr:FileObject",
+                "@id": MANIFEST,
+                "name": MANIFEST,
+                "contentUrl": MANIFEST,
+                "encodingFormat": "text/csv",
+                "sha256": hashlib.sha256(table).hexdigest(),
+            },
             {
                 "@type": "cr:FileSet",
                 "@id": "pictures",
@@ -246,17 +226,6 @@ def _about(origin: Origin) -> str:
     lines += [f"  - Condition: {_cell(text)}." for text in origin.conditions]
     lines += [f"  - Declared by who made this data set: {_cell(text)}." for text in origin.declared]
     return "\n".join(lines) + "\n"
-
-
-def _file(name: str, kind: str, data: bytes) -> dict[str, Any]:
-    return {
-        "@type": "cr:FileObject",
-        "@id": name,
-        "name": name,
-        "contentUrl": name,
-        "encodingFormat": kind,
-        "sha256": hashlib.sha256(data).hexdigest(),
-    }
 
 
 def _field(column: str) -> dict[str, Any]:

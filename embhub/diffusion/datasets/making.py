@@ -34,7 +34,6 @@ from embhub.diffusion.drawing.image_files import encode_picture
 from embhub.diffusion.drawing.negatives import join_negative
 from embhub.durable import write_atomic
 from embhub.errors import ConfigError, PrivacyError, UsageError
-from embhub.images import parquet_table
 from embhub.images.c2pa_manifests.signing import ManifestSigner
 from embhub.images.dicom_output import Series
 from embhub.images.manifest import NAME as TABLE
@@ -93,7 +92,6 @@ def make_dataset(
     c2pa: ManifestSigner | None = None,
     below_floor: str | None = None,
     catalogue_facts: str | Path | None = None,
-    parquet: bool = False,
     on_progress: OnProgress | None = None,
 ) -> Made:
     """Draw a labelled data set into `out`, or go on with one that was interrupted there.
@@ -116,7 +114,6 @@ def make_dataset(
         c2pa: signs a C2PA manifest for the data set.
         below_floor: why a label is wanted whose images show it in less than half of the cases, by the card.
         catalogue_facts: a file in YAML with what only people know, for a record by HealthDCAT-AP (`dcat.jsonld`).
-        parquet: whether `manifest.parquet` is written beside `manifest.csv`, with the same rows.
         terms_read: tokens whose terms the caller has read, where no program can.
 
     Raises:
@@ -138,8 +135,6 @@ def make_dataset(
     )  # fmt: skip
     facts = catalogue.read(Path(catalogue_facts)) if catalogue_facts is not None else None
     destinations.check_folder(folder)
-    if parquet:
-        parquet_table.check_installed()
     dicom_files.check(dicom=dicom, burn_in=burn_in)
     origins = sources.find(
         asked.targets,
@@ -177,7 +172,7 @@ def make_dataset(
     with plan.alone(folder):
         earlier = _draw_all(folder, planned, studio, processes, on_progress)
         pictures = [p for c in planned for p in c.pictures(asked.per_class, asked.seed)]
-        description.write(folder, planned, pictures, document, parquet=parquet)
+        description.write(folder, planned, pictures, document)
         if facts is not None:
             _write_record(folder, facts, list(origins.values()), document, images=len(pictures))
         signed_table.sign(c2pa, folder, planned, document, images=len(pictures))

@@ -17,7 +17,6 @@ from embhub.images import pixels, synthetic
 from embhub.images.framing import is_too_small
 from embhub.images.images import ImageSet, read_images, read_sample, recall
 from embhub.images.manifest import NAME as MANIFEST
-from embhub.images.manifest import find_table
 from embhub.images.member_split import PLACE
 from embhub.images.sample import Sample
 from embhub.images.sketch import sketches
@@ -218,7 +217,7 @@ def _labelled_sets(
     say = on_progress and (lambda told: on_progress(replace(told, stage=f"reading {name}")))
     classes = origins.class_folders(place)
     if not classes:
-        if place.is_dir() and not find_table(place):
+        if place.is_dir() and not (place / MANIFEST).is_file():
             raise UsageError(
                 f"{name}: nothing says what the images show",
                 f"put each label's images into a folder of that name, or a {MANIFEST} with path,label beside them",

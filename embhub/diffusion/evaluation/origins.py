@@ -6,15 +6,14 @@ import csv
 import io
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from embhub.builtin_bases import NAMES
 from embhub.diffusion.drawing.inpainted_files import SCHEMA as REDRAWN
-from embhub.images import parquet_table
 from embhub.images.columns import find_separator
-from embhub.images.manifest import MAX_ROWS, find_table
+from embhub.images.manifest import NAME as MANIFEST
 from embhub.options.preprocessing import FITS, Fit
 
 _DIGEST = re.compile(r"\b[0-9a-f]{64}\b")
@@ -23,7 +22,7 @@ _MOST = 10_000_000
 
 def class_folders(place: Path) -> list[Path]:
     """The folders of a folder without a manifest: each is named after its label."""
-    if not place.is_dir() or find_table(place):
+    if not place.is_dir() or (place / MANIFEST).is_file():
         return []
     return sorted(one for one in place.iterdir() if one.is_dir() and not one.name.startswith("."))
 
@@ -50,8 +49,8 @@ def _items(values: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
 
 def read(place: Path) -> tuple[tuple[str, ...], bool, bool, tuple[str, ...]]:
     """Embeddings and bases that `embhub dataset` or `embhub generate` wrote down, as `Drawn` has them."""
-    table = place if place.is_file() else find_table(place)
-    if table is not None:
+    table = place if place.is_file() else place / MANIFEST
+    if table.is_file():
         found, told = _in_table(table)
         return tuple(sorted(found)), told, False, _table_bases(table)
     lists = [_in_list(one / "manifest.json") for one in class_folders(place)]
@@ -62,25 +61,21 @@ def read(place: Path) -> tuple[tuple[str, ...], bool, bool, tuple[str, ...]]:
 
 def _in_table(path: Path) -> tuple[set[str], bool]:
     """The digests of a manifest's column `embedding`, and whether it has one."""
-    names, rows = _table(path)
-    return {digest for row in rows for digest in _DIGEST.findall(row.get("embedding") or "")}, "embedding" in names
+    if (text := _text(path)) is None:
+        return set(), False
+    separator = find_separator(text.partition("\n")[0])
+    rows = csv.DictReader(io.StringIO(text, newline=""), delimiter=separator)
+    found = {digest for row in rows for digest in _DIGEST.findall(row.get("embedding") or "")}
+    return found, "embedding" in (rows.fieldnames or ())
 
 
 def _table_bases(path: Path) -> tuple[str, ...]:
     """The digests of a manifest's column `base`; none where a row has none."""
-    found = [row.get("base") or "" for row in _table(path)[1]]
+    if (text := _text(path)) is None:
+        return ()
+    rows = list(csv.DictReader(io.StringIO(text, newline=""), delimiter=find_separator(text.partition("\n")[0])))
+    found = [row.get("base") or "" for row in rows]
     return tuple(sorted(set(found))) if all(_DIGEST.fullmatch(one) for one in found) else ()
-
-
-def _table(path: Path) -> tuple[Sequence[str], Sequence[Mapping[str, str]]]:
-    """Columns and rows of a manifest; none of one that is too large."""
-    if (data := _bytes(path)) is None:
-        return (), ()
-    if data.startswith(parquet_table.MAGIC):
-        return parquet_table.read(data, rows=MAX_ROWS)
-    text = data.decode("utf-8", errors="replace")
-    rows = csv.DictReader(io.StringIO(text, newline=""), delimiter=find_separator(text.partition("\n")[0]))
-    return rows.fieldnames or (), list(rows)
 
 
 def _listed_bases(place: Path) -> tuple[str, ...]:
@@ -114,11 +109,6 @@ def _in_list(path: Path) -> tuple[set[str], bool] | None:
 
 
 def _text(path: Path) -> str | None:
-    data = _bytes(path)
-    return None if data is None else data.decode("utf-8", errors="replace")
-
-
-def _bytes(path: Path) -> bytes | None:
     if not path.is_file() or path.stat().st_size > _MOST:
         return None
-    return path.read_bytes()
+    return path.read_bytes().decode("utf-8", errors="replace")

@@ -13,14 +13,13 @@ from embhub.diffusion.bases.sizes import check_resolution
 from embhub.diffusion.datasets import asking as dataset_asking
 from embhub.diffusion.evaluation import asking as evaluation_asking
 from embhub.formats.names import repository_fault
-from embhub.images import parquet_table
 from embhub.images.early_check import check_labelled
 
 
 def check_dataset(
     out: Path, *, config: Path | None, classes: Sequence[str], embeddings: Sequence[str], base: str | None,
     per_class: int | None, seed: int | None, steps: int | None, guidance_scale: float | None, resolution: int | None,
-    negative: str | None, negative_embeddings: Sequence[str], device: str, parquet: bool,
+    negative: str | None, negative_embeddings: Sequence[str], device: str,
     **others: Any,  # noqa: ARG001  # what needs no check
 ) -> None:  # fmt: skip
     """Refuse a data set that cannot be begun; repositories are pulled later.
@@ -37,8 +36,6 @@ def check_dataset(
         negative_embeddings=tuple(negative_embeddings) or None,
     )  # fmt: skip
     destinations.check_folder(out)
-    if parquet:
-        parquet_table.check_installed()
     check_base(asked.base, device)
     check_resolution(asked.base, asked.resolution)
     for target in asked.targets:

@@ -8,7 +8,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 from embhub.images.inspections.report import Ignored
-from embhub.images.manifest import NAMES
+from embhub.images.manifest import NAME
 from embhub.images.readers.sniffing import kind_of
 
 _SUFFIXES = {
@@ -44,7 +44,7 @@ def list_ignored(folder: Path, manifest: Path | None, listed: Collection[Path]) 
         folders[:] = [name for name in folders if not name.startswith(".")]
         for name in files:
             path = Path(place, name)
-            if not name.startswith(".") and path != manifest and name not in NAMES and not _is_listed(path, listed):
+            if not name.startswith(".") and path != manifest and name != NAME and not _is_listed(path, listed):
                 counts[_kind(path, whole_folder=manifest is None)] += 1
     del counts[""]
     return tuple(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import json
 from pathlib import Path
@@ -11,9 +10,6 @@ import pytest
 
 from embhub.artifact import embedding as artifact
 from embhub.diffusion.datasets.provenance import name_digest
-from embhub.diffusion.evaluation import origins
-from embhub.images import parquet_table
-from embhub.images.images import read_images
 from tests.embhub.diffusion.datasets.conftest import Make, write_embedding
 
 
@@ -45,21 +41,6 @@ def test_the_manifest_says_what_draws_an_image_again(folder: Path, file: Path) -
     first = (folder / "manifest.csv").read_text().splitlines()
     assert first[0] == "path,label,seed,prompt,guidance,steps,embedding,base,sha256"
     assert artifact.read(file).digest in first[1] and artifact.read(file).digest not in first[-1]
-
-
-def test_the_table_in_parquet_has_the_same_rows(make: Make) -> None:
-    folder = make(parquet=True).folder
-    data = (folder / "manifest.parquet").read_bytes()
-    names, rows = parquet_table.read(data, rows=99)
-    with (folder / "manifest.csv").open(newline="") as file:
-        assert rows == list(csv.DictReader(file)) and names == list(rows[0])
-    said = json.loads((folder / "croissant.json").read_text())["distribution"]
-    assert hashlib.sha256(data).hexdigest() in {item.get("sha256") for item in said}
-    assert not pytest.importorskip("mlcroissant").Dataset(folder / "croissant.json").metadata.ctx.issues.errors
-    (folder / "manifest.csv").unlink()
-    assert [sample.label for sample in read_images(folder).samples] == ["sick"] * 3 + ["well"] * 3
-    assert origins.read(folder)[0] == origins.read(make().folder)[0] != ()
-    assert not (folder / "manifest.parquet").exists(), "the second call did not ask for it"
 
 
 def test_the_sheet(make: Make, base: Path, tmp_path: Path) -> None:

@@ -60,7 +60,8 @@ class Forked:
     def send_signal(self, number: int) -> None:
         """Send a signal; none to one that has ended."""
         if self.poll() is None:
-            os.kill(self.pid, number)
+            with contextlib.suppress(ProcessLookupError):  # it ended since
+                os.kill(self.pid, number)
 
     def terminate(self) -> None:
         """Ask it to end."""

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import http.client
-import os
 import re
-import shutil
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,8 +16,7 @@ from embhub.reader_study import ratings
 from embhub.reader_study.result import compute
 from embhub.reader_study.server import StudyServer, order
 from embhub.reader_study.study import Study, case_file
-
-REQUIRED = bool(os.environ.get("CI") or os.environ.get("EMBHUB_REQUIRE_CHROMIUM"))
+from tests.support import browsers
 
 
 @pytest.fixture
@@ -138,23 +135,14 @@ def test_a_port_that_is_taken(server: StudyServer) -> None:
 @pytest.mark.thorough
 def test_a_reader_in_a_browser(prepared: tuple[Path, Study], server: StudyServer) -> None:
     """By the keyboard, under the policy, on a narrow screen; every rule of axe where it is at hand."""
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
-    if chromium is None:
-        assert not REQUIRED, "install Debian's `chromium`"
-        pytest.skip("there is no chromium on this machine")
-    from playwright.sync_api import sync_playwright
-
-    axe = Path(os.environ.get("EMBHUB_NODE_FOLDER", "/nonexistent")) / "node_modules/axe-core/axe.min.js"
     said: list[str] = []
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
-        page = browser.new_page(viewport={"width": 390, "height": 844})
-        page.on("console", lambda message: said.append(message.text))
+    with browsers.chromium() as browser:
+        page = browsers.new_page(browser, said, viewport={"width": 390, "height": 844})
         page.goto(server.url)
-        assert "key=" not in page.url and page.evaluate("document.documentElement.scrollWidth") <= 390
-        rules = [_broken_rules(page, axe)]
+        assert "key=" not in page.url and browsers.width_of(page) <= 390
+        rules = browsers.broken_rules(page)
         page.get_by_label("technologist").check()
-        page.get_by_role("button", name="Begin").click()
+        browsers.follow(page.get_by_role("button", name="Begin"))
         for _ in prepared[1].cases:
             assert page.locator("img.case").evaluate("image => image.complete && image.naturalWidth") == 64
             page.get_by_label("probably generated").check()
@@ -162,16 +150,7 @@ def test_a_reader_in_a_browser(prepared: tuple[Path, Study], server: StudyServer
             page.keyboard.press("Space")
             with page.expect_navigation():
                 page.keyboard.press("Enter")
-        rules.append(_broken_rules(page, axe))
+        rules += browsers.broken_rules(page)
         assert page.get_by_role("heading", name="Finished").count() == 1
-        browser.close()
-    assert said == [] and rules == [[], []]
+    assert said == [] and rules == []
     assert compute(prepared[0])[0].readers == {"technologist": 1}
-
-
-def _broken_rules(page: object, axe: Path) -> list[str]:
-    if not axe.exists():
-        return []
-    page.evaluate(axe.read_text())  # type: ignore[attr-defined]  # playwright is not a typed dependency here
-    found = page.evaluate("axe.run(document)")  # type: ignore[attr-defined]
-    return [rule["id"] for rule in found["violations"]]

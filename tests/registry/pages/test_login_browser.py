@@ -5,7 +5,6 @@ WebAuthn takes no address for a name, so that the pages are opened as `localhost
 
 from __future__ import annotations
 
-import json
 import random
 import re
 import time
@@ -15,7 +14,9 @@ from typing import Any
 import pyotp
 import pytest
 
-from tests.registry.pages.test_web_browser import AXE, WCAG, browser
+from tests.registry.pages.test_web_browser import browser
+from tests.support import browsers
+from tests.support.browsers import follow
 from tests.support.servers import RunningRegistry, running_registry
 
 __all__ = ["browser"]  # a fixture
@@ -32,13 +33,10 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningRegist
 @pytest.fixture
 def tab(registry: RunningRegistry, browser: Any) -> Iterator[Any]:
     """A tab of a fresh browser profile; what the console says, or a policy blocks, fails the test."""
-    context = browser.new_context(base_url=registry.url.replace("127.0.0.1", "localhost"))
-    page, said = context.new_page(), []
-    page.on("console", lambda message: said.append(f"{page.url}: {message.text}"))
-    page.on("pageerror", lambda error: said.append(f"{page.url}: {error}"))
-    page.said = said
+    said: list[str] = []
+    page = browsers.new_page(browser, said, base_url=registry.url.replace("127.0.0.1", "localhost"))
     yield page
-    context.close()
+    page.context.close()
     assert [line for line in said if "the server responded with a status of" not in line] == []
 
 
@@ -58,23 +56,21 @@ def authenticator(tab: Any) -> Any:
 
 
 def use_link(tab: Any, registry: RunningRegistry, user: str = "anna") -> None:
-    tab.goto(registry.ask("user", "login-link", user)["link"].removeprefix(registry.url))
-    tab.get_by_role("button", name="Log in with this link").click()
+    browsers.log_in_by_link(tab, registry.ask("user", "login-link", user)["link"])
     assert tab.locator("h1").inner_text() == "How you log in"
 
 
 def add_passkey(tab: Any, name: str) -> None:
     tab.goto("/account/login")
-    tab.get_by_role("button", name="Add a passkey").click()
+    follow(tab.get_by_role("button", name="Add a passkey"))
     tab.get_by_label("Name of the passkey").fill(name)
-    tab.get_by_role("button", name="Add a passkey").click()
-    tab.wait_for_url("**/account/login")
+    follow(tab.get_by_role("button", name="Add a passkey"))
 
 
 def use_passkey(tab: Any) -> None:
     tab.goto("/login")
-    tab.get_by_role("button", name="Use a passkey").click()
-    tab.get_by_role("button", name="Use a passkey").click()
+    follow(tab.get_by_role("button", name="Use a passkey"))
+    follow(tab.get_by_role("button", name="Use a passkey"))
 
 
 def test_a_passkey_is_made_and_logs_in(tab: Any, registry: RunningRegistry, authenticator: Any) -> None:
@@ -87,7 +83,7 @@ def test_a_passkey_is_made_and_logs_in(tab: Any, registry: RunningRegistry, auth
     session = cookies["__Host-embhub-session"]
     assert session["secure"] and session["httpOnly"] and session["sameSite"] == "Strict" and session["path"] == "/"
     assert "__Host-embhub-visit" not in cookies
-    tab.get_by_role("button", name="Log out", exact=True).click()
+    follow(tab.get_by_role("button", name="Log out", exact=True))
     assert tab.get_by_role("link", name="Log in").count() == 1
     use_passkey(tab)
     tab.wait_for_url("**/account")
@@ -100,11 +96,11 @@ def test_a_passkey_of_nobody_and_one_that_was_copied(tab: Any, registry: Running
     registry.add_user("bob", namespace="radboud")
     use_link(tab, registry, "bob")
     add_passkey(tab, "key")
-    tab.get_by_role("button", name="Log out", exact=True).click()
+    follow(tab.get_by_role("button", name="Log out", exact=True))
     [held] = authenticator("getCredentials")["credentials"]
     use_passkey(tab)
     tab.wait_for_url("**/account")
-    tab.get_by_role("button", name="Log out", exact=True).click()
+    follow(tab.get_by_role("button", name="Log out", exact=True))
     authenticator("clearCredentials")  # a copy of the key whose count did not go on
     copied = {k: v for k, v in held.items() if k in ("credentialId", "rpId", "privateKey", "userHandle")}
     authenticator("addCredential", credential={**copied, "isResidentCredential": True, "signCount": 0})
@@ -126,20 +122,20 @@ def test_without_javascript_a_person_sets_up_an_app_and_makes_a_token(browser: A
     context = browser.new_context(base_url=registry.url, java_script_enabled=False)
     tab = context.new_page()
     use_link(tab, registry, "cas")
-    tab.get_by_role("button", name="Set up an app").click()
+    follow(tab.get_by_role("button", name="Set up an app"))
     assert tab.locator("figure svg path").count() == 1
     secret = tab.locator("figcaption code").inner_text().replace(" ", "")
     tab.get_by_label("Six digits").fill(pyotp.TOTP(secret).now())
-    tab.get_by_role("button", name="Set up").click()
+    follow(tab.get_by_role("button", name="Set up"))
     codes = tab.locator("pre code").inner_text().split()
-    tab.get_by_role("link", name="I have kept them").click()
-    tab.get_by_role("button", name="Log out", exact=True).click()
-    tab.get_by_role("link", name="Log in").click()
+    follow(tab.get_by_role("link", name="I have kept them"))
+    follow(tab.get_by_role("button", name="Log out", exact=True))
+    follow(tab.get_by_role("link", name="Log in"))
     tab.get_by_label("Account name").fill("cas")
     tab.get_by_label("Code, or a recovery code").fill(codes[0])
-    tab.get_by_role("button", name="Log in", exact=True).click()
+    follow(tab.get_by_role("button", name="Log in", exact=True))
     tab.get_by_label("What it is for").fill("notebook")
-    tab.get_by_role("button", name="Make a token").click()
+    follow(tab.get_by_role("button", name="Make a token"))
     assert tab.locator("pre code").inner_text().startswith("emb_")
     context.close()
 
@@ -151,20 +147,20 @@ def visit(tab: Any, registry: RunningRegistry) -> Iterator[str]:
     link = registry.ask("user", "login-link", "anna")["link"].removeprefix(registry.url)
     tab.goto(link)
     yield "login-link"
-    tab.get_by_role("button", name="Log in with this link").click()
+    follow(tab.get_by_role("button", name="Log in with this link"))
     yield "login-methods"
-    tab.get_by_role("button", name=re.compile("Set up an(other)? app")).click()
+    follow(tab.get_by_role("button", name=re.compile("Set up an(other)? app")))
     yield "totp"
     tab.get_by_label("Six digits").fill(pyotp.TOTP(tab.locator("figcaption code").inner_text().replace(" ", "")).now())
-    tab.get_by_role("button", name="Set up").click()
+    follow(tab.get_by_role("button", name="Set up"))
     yield "recovery-codes"
     tab.goto("/account/login")
     yield "login-methods-with-app"
-    tab.get_by_role("button", name="Add a passkey").click()
+    follow(tab.get_by_role("button", name="Add a passkey"))
     yield "passkey"
     tab.goto("/account")
     tab.get_by_label("What it is for").fill("training server")
-    tab.get_by_role("button", name="Make a token").click()
+    follow(tab.get_by_role("button", name="Make a token"))
     yield "token-made"
     tab.goto("/account")
     yield "account"
@@ -177,7 +173,7 @@ def visit(tab: Any, registry: RunningRegistry) -> Iterator[str]:
     )
     tab.goto(f"/login/device?code={asked.json()['user_code']}")
     yield "device"
-    tab.get_by_role("button", name="Approve").click()
+    follow(tab.get_by_role("button", name="Approve"))
     yield "device-done"
     tab.goto("/login/device?code=BCDFGHJK")
     yield "device-unknown"
@@ -189,16 +185,13 @@ def visit(tab: Any, registry: RunningRegistry) -> Iterator[str]:
         ("PUT", f"/embhub/v1/terms/radboud/{name}", {"text": "For research only."}),
     ):
         assert registry.request(method, path, token=token, json_body=body).status == 200
-    link = registry.ask("user", "login-link", "lea")["link"].removeprefix(registry.url)
-    tab.goto(link)
-    tab.get_by_role("button", name="Log in with this link").click()
+    browsers.log_in_by_link(tab, registry.ask("user", "login-link", "lea")["link"])
     tab.goto(f"/account/access/ask?repository=radboud/{name}")
     yield "ask-access"
     tab.get_by_label("I accept these terms").check()
-    tab.get_by_role("button", name="Ask for access").click()
+    follow(tab.get_by_role("button", name="Ask for access"))
     yield "access-own"
-    tab.goto(registry.ask("user", "login-link", "anna")["link"].removeprefix(registry.url))
-    tab.get_by_role("button", name="Log in with this link").click()
+    browsers.log_in_by_link(tab, registry.ask("user", "login-link", "anna")["link"])
     tab.goto("/account/access")
     yield "access-waiting"
     tab.goto(f"/account/withdraw?repository=radboud/{name}")
@@ -212,13 +205,8 @@ def test_pages_with_forms_read_well_and_break_no_rule_of_axe(tab: Any, registry:
     told = {}
     for name in visit(tab, registry):
         tab.set_viewport_size({"width": 320, "height": 900})
-        assert tab.evaluate("document.documentElement.scrollWidth") <= 320, name
+        assert browsers.width_of(tab) <= 320, name
         tab.set_viewport_size({"width": 1280, "height": 900})
-        if AXE.exists():
-            tab.evaluate(AXE.read_text())
-            options = {"runOnly": {"type": "tag", "values": [*WCAG, "best-practice"]}}
-            found = tab.evaluate(f"axe.run(document, {json.dumps(options)})")
-            assert len(found["passes"]) > 15
-            if found["violations"]:
-                told[name] = [(rule["id"], [n["html"] for n in rule["nodes"]]) for rule in found["violations"]]
+        if rules := browsers.broken_rules(tab):
+            told[name] = rules
     assert told == {}

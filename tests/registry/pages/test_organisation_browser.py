@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +9,9 @@ from typing import Any
 
 import pytest
 
-from tests.registry.pages.test_web_browser import AXE, WCAG, browser
+from tests.registry.pages.test_web_browser import browser
+from tests.support import browsers
+from tests.support.browsers import follow
 from tests.support.databases import looking_into
 from tests.support.servers import RunningRegistry, running_registry
 
@@ -29,18 +30,15 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningRegist
 @pytest.fixture
 def tab(registry: RunningRegistry, browser: Any) -> Iterator[Any]:
     """A tab of a fresh profile; what the console says, or a policy blocks, fails the test."""
-    context = browser.new_context(base_url=registry.url.replace("127.0.0.1", "localhost"))
-    page, said = context.new_page(), []
-    page.on("console", lambda message: said.append(f"{page.url}: {message.text}"))
-    page.on("pageerror", lambda error: said.append(f"{page.url}: {error}"))
+    said: list[str] = []
+    page = browsers.new_page(browser, said, base_url=registry.url.replace("127.0.0.1", "localhost"))
     yield page
-    context.close()
+    page.context.close()
     assert said == []
 
 
 def enter(tab: Any, registry: RunningRegistry, user: str) -> None:
-    tab.goto(registry.ask("user", "login-link", user)["link"].removeprefix(registry.url))
-    tab.get_by_role("button", name="Log in with this link").click()
+    browsers.log_in_by_link(tab, registry.ask("user", "login-link", user)["link"])
 
 
 def visit(tab: Any, registry: RunningRegistry, leaver: str) -> Iterator[str]:
@@ -52,8 +50,7 @@ def visit(tab: Any, registry: RunningRegistry, leaver: str) -> Iterator[str]:
     tab.get_by_label("Repository", exact=True).fill("radboud/prostate-cspca")
     tab.get_by_label("Issuer").fill("https://token.actions.githubusercontent.com")
     tab.get_by_label("Required claims").fill("repository_id=123456\nref=refs/heads/main")
-    tab.get_by_role("button", name="Add").click()
-    tab.wait_for_url("**/account/publishers")
+    follow(tab.get_by_role("button", name="Add"))
     assert "workload-" in tab.locator("main").inner_text()
     yield "publishers"
     tab.goto("/account/notifications")
@@ -65,10 +62,10 @@ def visit(tab: Any, registry: RunningRegistry, leaver: str) -> Iterator[str]:
     tab.goto("/account/notifications")
     yield "notifications-empty"
     tab.get_by_label("Address").fill("https://ci.example.org/embhub/with/a/rather/long/path/for/a/narrow/screen")
-    tab.get_by_role("button", name="Add", exact=True).click()
+    follow(tab.get_by_role("button", name="Add", exact=True))
     assert "whsec_" in tab.locator("main").inner_text()
     yield "webhook-made"
-    tab.get_by_role("link", name="I have copied it").click()
+    follow(tab.get_by_role("link", name="I have copied it"))
     with looking_into(registry.folder) as db:
         db.execute(
             "UPDATE webhook SET disabled = '2026-11-20T00:00:00.000Z', failing_since = '2026-11-18T00:00:00.000Z',"
@@ -77,17 +74,17 @@ def visit(tab: Any, registry: RunningRegistry, leaver: str) -> Iterator[str]:
     tab.reload()
     assert "Disabled on" in tab.locator("main").inner_text()
     yield "notifications-disabled"
-    tab.get_by_role("button", name="Enable").click()
-    tab.get_by_role("button", name="Remove").click()
+    follow(tab.get_by_role("button", name="Enable"))
+    follow(tab.get_by_role("button", name="Remove"))
     enter(tab, registry, "admin")
     tab.goto("/account/members")
     yield "members"
-    tab.get_by_role("link", name=f"Offboard {leaver}").click()
+    follow(tab.get_by_role("link", name=f"Offboard {leaver}"))
     yield "offboard"
     tab.get_by_label("Type the name to confirm").fill(leaver)
     tab.get_by_label("Put a pseudonym").check()
     tab.get_by_label("Keep without a publisher").check()
-    tab.get_by_role("button", name="Offboard").click()
+    follow(tab.get_by_role("button", name="Offboard"))
     assert f"{leaver} has left" in tab.locator("h1").inner_text()
     yield "member-left"
 
@@ -100,17 +97,12 @@ def test_pages_of_an_organisation_break_no_rule_of_axe(tab: Any, registry: Runni
     for name in visit(tab, registry, f"leaver-{scheme}"):
         for width in (390, 320):
             tab.set_viewport_size({"width": width, "height": 900})
-            assert tab.evaluate("document.documentElement.scrollWidth") <= width, name
+            assert browsers.width_of(tab) <= width, name
             if PICTURES and width == 390:
                 tab.screenshot(path=Path(PICTURES) / f"{name}-390-{scheme}.png", full_page=True)
         tab.set_viewport_size({"width": 1280, "height": 900})
         if PICTURES:
             tab.screenshot(path=Path(PICTURES) / f"{name}-1280-{scheme}.png", full_page=True)
-        if AXE.exists():
-            tab.evaluate(AXE.read_text())
-            options = {"runOnly": {"type": "tag", "values": [*WCAG, "best-practice"]}}
-            found = tab.evaluate(f"axe.run(document, {json.dumps(options)})")
-            assert len(found["passes"]) > 15
-            if found["violations"]:
-                told[name] = [(rule["id"], [n["html"] for n in rule["nodes"]]) for rule in found["violations"]]
+        if rules := browsers.broken_rules(tab):
+            told[name] = rules
     assert told == {}

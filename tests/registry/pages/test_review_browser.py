@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 
-from tests.registry.pages.test_web_browser import AXE, WCAG, browser
-from tests.support import releases, reviews
+from tests.registry.pages.test_web_browser import browser
+from tests.support import browsers, releases, reviews
+from tests.support.browsers import follow
 from tests.support.reviews import NAME, Reviewed
 
 __all__ = ["browser"]  # a fixture
@@ -33,20 +34,14 @@ def propose(house: Reviewed, seed: int, sheet: bytes) -> dict[str, Any]:
 
 def open_tab(house: Reviewed, browser: Any, user: str, *, said: list[str], **options: Any) -> Any:
     url = house.registry.url.replace("127.0.0.1", "localhost")
-    page = browser.new_context(base_url=url, **options).new_page()
-    page.on("console", lambda message: said.append(f"{page.url}: {message.text}"))
-    page.on("pageerror", lambda error: said.append(f"{page.url}: {error}"))
-    page.goto(house.registry.ask("user", "login-link", user)["link"].removeprefix(house.registry.url))
-    page.get_by_role("button", name="Log in with this link").click()
+    page = browsers.new_page(browser, said, base_url=url, **options)
+    browsers.log_in_by_link(page, house.registry.ask("user", "login-link", user)["link"])
     return page
 
 
 def check(page: Any, name: str) -> None:
     """Axe finds nothing, nothing sticks out of a narrow screen; and a picture where pictures are asked for."""
-    if AXE.exists():
-        page.evaluate(AXE.read_text())
-        found = page.evaluate("tags => axe.run({runOnly: tags})", WCAG)["violations"]
-        assert [(row["id"], [node["html"] for node in row["nodes"]]) for row in found] == []
+    assert browsers.broken_rules(page) == []
     if OUT:
         folder = Path(OUT)
         folder.mkdir(parents=True, exist_ok=True)
@@ -56,7 +51,7 @@ def check(page: Any, name: str) -> None:
                 page.emulate_media(color_scheme=scheme)
                 page.screenshot(path=folder / f"{name}-{width}-{scheme}.png", full_page=True)
     page.set_viewport_size({"width": 390, "height": 900})
-    assert page.evaluate("document.documentElement.scrollWidth") <= 390, name
+    assert browsers.width_of(page) <= 390, name
     page.set_viewport_size({"width": 1280, "height": 900})
 
 
@@ -68,27 +63,27 @@ def test_two_approvers_release_what_a_publisher_proposed(house: Reviewed, browse
     olga = open_tab(house, browser, "olga", said=said)
     olga.goto("/account/review")
     check(olga, "queue")
-    olga.get_by_role("link", name="Review", exact=False).filter(has_text="1.5.0").last.click()
+    follow(olga.get_by_role("link", name="Review", exact=False).filter(has_text="1.5.0").last)
     check(olga, "proposal")
     assert made["digest"] in olga.content() and olga.locator("figure.samples img").evaluate("i => i.naturalWidth") > 0
-    olga.get_by_role("link", name="Full audit report").click()
+    follow(olga.get_by_role("link", name="Full audit report"))
     assert "AUC" in olga.content()
     olga.goto(f"/account/review/{made['id']}")
-    olga.get_by_role("button", name="Approve these files").click()
+    follow(olga.get_by_role("button", name="Approve these files"))
     assert "It waits for another approver." in olga.content()
     check(olga, "approved-once")
 
     omar = open_tab(house, browser, "omar", said=said, java_script_enabled=False)
     omar.goto(f"/account/review/{made['id']}")
-    omar.get_by_role("button", name="Approve these files").click()
+    follow(omar.get_by_role("button", name="Approve these files"))
     assert "was approved and is published" in omar.inner_text("main")
-    omar.get_by_role("link", name="open its page").click()
+    follow(omar.get_by_role("link", name="open its page"))
     assert "approved by 2 approvers before it was published" in omar.inner_text("main")
 
     declined = propose(house, 6, sheet)
     olga.goto(f"/account/review/{declined['id']}")
     olga.get_by_label("Reason, if you decline").fill("the card names the wrong scanner")
-    olga.get_by_role("button", name="Decline").click()
+    follow(olga.get_by_role("button", name="Decline"))
     alice = open_tab(house, browser, "alice", said=said)
     alice.goto(f"/account/review/{declined['id']}")
     assert "The card names the wrong scanner." in alice.content()

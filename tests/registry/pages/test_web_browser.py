@@ -1,23 +1,16 @@
-"""The pages in a real browser: Debian's Chromium, driven by Playwright, which brings none of its own here.
-
-Without a Chromium these tests are skipped, and fail where CI or EMBHUB_REQUIRE_CHROMIUM is set. The rules of axe-core
-are tried where EMBHUB_NODE_FOLDER holds it.
-"""
+"""The pages in a real browser: policy, narrow screens, axe, keyboard, a way without JavaScript, paper."""
 
 from __future__ import annotations
 
-import json
-import os
 import re
-import shutil
 from collections.abc import Iterator
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.support import showroom
+from tests.support import browsers, showroom
+from tests.support.browsers import follow
 from tests.support.showroom import Showroom
 
 CSPCA, WMH, KNEE = "/radboud/prostate-cspca", "/radboud/brain-wmh", "/lumc/knee-effusion"
@@ -36,9 +29,6 @@ MORE = [
     "/compare",
 ]
 EVERYWHERE = [*PATHS, *(pytest.param(path, marks=pytest.mark.thorough) for path in MORE)]
-AXE = Path(os.environ.get("EMBHUB_NODE_FOLDER", "/nonexistent")) / "node_modules/axe-core/axe.min.js"
-REQUIRED = bool(os.environ.get("CI") or os.environ.get("EMBHUB_REQUIRE_CHROMIUM"))
-WCAG = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
 
 
 @pytest.fixture(scope="module")
@@ -50,17 +40,8 @@ def room(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Showroom]:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if chromium is None:
-        if REQUIRED:
-            pytest.fail("there is no chromium: install Debian's `chromium`")
-        pytest.skip("there is no chromium on this machine")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        launched = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
+    with browsers.chromium() as launched:
         yield launched
-        launched.close()
 
 
 @pytest.fixture
@@ -70,11 +51,9 @@ def look(room: Showroom, browser: Any) -> Iterator[Any]:
     contexts = []
 
     def open_page(path: str, *, width: int = 1280, **options: Any) -> Any:
-        context = browser.new_context(viewport={"width": width, "height": 900}, base_url=room.registry.url, **options)
-        contexts.append(context)
-        page = context.new_page()
-        page.on("console", lambda message: said.append(f"{path}: {message.type}: {message.text}"))
-        page.on("pageerror", lambda error: said.append(f"{path}: {error}"))
+        options |= {"viewport": {"width": width, "height": 900}, "base_url": room.registry.url}
+        page = browsers.new_page(browser, said, **options)
+        contexts.append(page.context)
         page.on(
             "request",
             lambda request: (
@@ -110,7 +89,7 @@ def test_the_policy_is_enforced_and_lets_the_page_whole(look: Any) -> None:
 def test_a_page_reads_well_on_a_narrow_screen(look: Any, path: str) -> None:
     """WCAG 2.2: 1.4.10 reflow at 320 pixels, 3.1.1 language, 1.3.1 headings, 2.4.2 title."""
     page = look(path, width=320)
-    assert page.evaluate("document.documentElement.scrollWidth") <= 320, "no sideways scrolling"
+    assert browsers.width_of(page) <= 320, "no sideways scrolling"
     outside = page.evaluate(
         "[...document.querySelectorAll('main *:not(.hidden):not(.scroll *)')].filter(e =>"
         " e.getBoundingClientRect().right > 321 && e.getClientRects().length && !e.closest('svg, .hidden'))"
@@ -125,14 +104,9 @@ def test_a_page_reads_well_on_a_narrow_screen(look: Any, path: str) -> None:
 @pytest.mark.parametrize("scheme", ["light", pytest.param("dark", marks=pytest.mark.thorough)])
 @pytest.mark.parametrize("path", EVERYWHERE)
 def test_no_rule_of_axe_is_broken(look: Any, path: str, scheme: str) -> None:
-    if "EMBHUB_NODE_FOLDER" not in os.environ:
+    if not browsers.AXE.exists():
         pytest.skip("set EMBHUB_NODE_FOLDER to a folder with node_modules/axe-core")
-    page = look(path, color_scheme=scheme)
-    page.evaluate(AXE.read_text())
-    options = {"runOnly": {"type": "tag", "values": [*WCAG, "best-practice"]}}
-    found = page.evaluate(f"axe.run(document, {json.dumps(options)})")
-    told = [(rule["id"], [node["html"] for node in rule["nodes"]]) for rule in found["violations"]]
-    assert told == [] and len(found["passes"]) > 15
+    assert browsers.broken_rules(look(path, color_scheme=scheme)) == []
 
 
 @pytest.mark.thorough
@@ -165,19 +139,20 @@ def test_the_keyboard_alone_gets_everywhere(look: Any) -> None:
 def test_a_researchers_way_without_a_mouse_or_javascript(look: Any) -> None:
     page = look("/", java_script_enabled=False)
     page.get_by_label("Search embeddings").fill("joint")
-    page.get_by_label("Search embeddings").press("Enter")
+    with page.expect_navigation():
+        page.get_by_label("Search embeddings").press("Enter")
     assert page.locator("h1").inner_text() == "1 embedding for “joint”"
     page.goto("/")
-    page.get_by_role("navigation", name="Filters").get_by_role("link", name="leak detected 1").click()
+    follow(page.get_by_role("navigation", name="Filters").get_by_role("link", name="leak detected 1"))
     assert page.locator(".card").count() == 1
-    page.get_by_role("list", name="Chosen filters").get_by_role("link").click()
+    follow(page.get_by_role("list", name="Chosen filters").get_by_role("link"))
     page.get_by_role("checkbox", name=f"Compare {CSPCA[1:]}").check()
     page.get_by_role("checkbox", name=f"Compare {KNEE[1:]}").check()
-    page.get_by_role("button", name="Compare two selected").click()
+    follow(page.get_by_role("button", name="Compare two selected"))
     row = page.get_by_role("row", name=re.compile("^Placeholder token"))
     assert row.get_by_role("cell").all_inner_texts()[1:] == ["<effusion>", "<cspca>"][::-1]
     assert "different" in row.inner_text()
-    page.get_by_role("link", name=KNEE[1:]).first.click()
+    follow(page.get_by_role("link", name=KNEE[1:]).first)
     assert page.locator("h1").inner_text().startswith("knee-effusion")
     assert page.locator("pre").first.inner_text() == "<effusion>"
 
@@ -201,10 +176,10 @@ def test_a_page_on_paper(look: Any) -> None:
 
 def test_the_audit_report_keeps_its_own_policy(look: Any) -> None:
     page = look(CSPCA)
-    page.get_by_role("link", name=re.compile("Full audit report")).click()
+    follow(page.get_by_role("link", name=re.compile("Full audit report")))
     assert "Insufficient evidence" in page.locator("body").inner_text()
-    assert page.evaluate("document.documentElement.scrollWidth") <= 1280
-    page.get_by_role("navigation", name="Way back").get_by_role("link").last.click()
+    assert browsers.width_of(page) <= 1280
+    follow(page.get_by_role("navigation", name="Way back").get_by_role("link").last)
     assert page.locator("h1").inner_text().startswith("prostate-cspca")
     assert page.get_by_text("See the newest release").count() == 0, "this is the newest"
 
@@ -213,8 +188,8 @@ def test_the_audit_report_keeps_its_own_policy(look: Any) -> None:
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_the_audit_report_on_a_phone(look: Any, scheme: str) -> None:
     page = look(CSPCA, width=390, color_scheme=scheme)
-    page.get_by_role("link", name=re.compile("Full audit report")).click()
-    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    follow(page.get_by_role("link", name=re.compile("Full audit report")))
+    assert browsers.width_of(page) <= 390
     paper, ink = page.evaluate(
         "['backgroundColor', 'color'].map(name => getComputedStyle(document.body)[name].match(/\\d+/g).map(Number))"
     )

@@ -77,7 +77,7 @@ test-object-store: $(READY)
 	@EMBHUB_TEST_BLOBS=s3 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m "not thorough" tests/registry
 
 test-all: $(READY)
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m thorough
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations=30 -m thorough
 	@$(MAKE) --no-print-directory test
 
 # Processors round differently. The first run is an Intel processor with AVX-512 and without AVX512-BF16 and AMX; on one

@@ -46,8 +46,8 @@ if TYPE_CHECKING:
 @options.as_json
 @countersigning.instead
 def command(
-    file: Path, chosen: AuditOptions, base: str | None, device: str, pack: Path | None, languages: tuple[str, ...], reuse: bool,
-    as_json: bool, **registration: Any,
+    file: Path, chosen: AuditOptions, base: str | None, device: str, pack: Path | None, languages: tuple[str, ...],
+    reuse: bool, as_json: bool, **registration: Any,
 ) -> None:  # fmt: skip
     """Audit the embedding in FILE for membership leakage.
 

@@ -114,8 +114,7 @@ def _about_card(release: Release, report: AuditReport, card_fault: str | None) -
     if card_fault:
         yield Concern(message("There is no complete card:"), card_fault)
         return
-    for refusal in _contradictions(release, report):
-        yield refusal
+    yield from _contradictions(release, report)
     found = personal_data_in_release(
         release.card, readme=release.files[release_files.CARD], training=release.embedding.training
     )

@@ -90,9 +90,11 @@ def command(
 
 def _check_pack(pack: Path | None, languages: tuple[str, ...]) -> None:
     if pack is not None:
+        from embhub.evidence import languages as known
         from embhub.evidence.pack import check_place
 
         check_place(pack)
+        known.check(languages)
     elif languages:
         from embhub.errors import UsageError
 

@@ -194,11 +194,11 @@ def _membership(audit: Audit, language: Language) -> tuple[Part, ...]:
 
 
 _PICKS_PATIENT = mark(
-    "Given one patient who was in the training data and one patient who was not, the attack that decided the verdict"
+    "Given one patient who was in the training data and one who was not, the attack that decided the verdict"
     " ({attack}) picks the right one"
 )
 _PICKS_IMAGE = mark(
-    "Given one image that was in the training data and one image that was not, the attack that decided the verdict"
+    "Given one image that was in the training data and one that was not, the attack that decided the verdict"
     " ({attack}) picks the right one"
 )
 

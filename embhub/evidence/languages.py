@@ -1,6 +1,6 @@
 """The languages beside English: one catalogue of gettext each (`catalogues/CODE.po`), read when it is asked for.
 
-Babel reads the catalogues and knows how a language writes dates and separators. It is imported for a translation only.
+Babel reads the catalogues and knows how a language writes dates and separators. It is an extra (`embhub[languages]`).
 `make translations` brings the catalogues up to date with the English sentences.
 """
 
@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import date
 from functools import cache
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from embhub.errors import UsageError
 from embhub.pages.messages import Day, Figure, Language, Message
+from embhub.project import how_to_install
 
 if TYPE_CHECKING:
     from babel.messages.catalog import Catalog
@@ -58,22 +60,30 @@ class Translation(Language):
 
 
 def check(codes: Sequence[str]) -> None:
-    """Refuse languages without a catalogue.
+    """Refuse languages without a catalogue, and all of them where Babel is not installed.
+
+    Args:
+        codes: of the languages; English is none of them.
 
     Raises:
-        UsageError: one is unknown; the message lists those that are known.
+        UsageError: one is unknown, and the message lists those that are known; or Babel is not installed.
     """
     for code in codes:
         if code not in CODES:
             raise UsageError(f"no translation into {code!r}", f"known languages: {', '.join(CODES)}")
+    if codes and find_spec("babel") is None:
+        raise UsageError("translations need Babel, which is not installed", how_to_install("languages"))
 
 
 @cache
 def load(code: str) -> Translation:
     """A language by its code.
 
+    Args:
+        code: one of CODES.
+
     Raises:
-        UsageError: it is unknown; the message lists those that are known.
+        UsageError: as for `check`.
     """
     check([code])
     from importlib import resources

@@ -48,7 +48,7 @@ def write_pack(
         languages: codes of languages in which page one and the form are written too, as `index.CODE.html`.
 
     Raises:
-        UsageError: there is no such file or report, or no translation into a language.
+        UsageError: there is no such file or report, or no translation into a language, or no Babel.
         ArtifactError: embedding or report is malformed, or the report is about another embedding.
         ConfigError: the folder holds something else, or cannot be written; or the training's record is damaged.
         LedgerTamperedError: the site's privacy ledger was changed.

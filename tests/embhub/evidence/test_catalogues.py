@@ -120,6 +120,14 @@ def test_unknown_languages_are_refused_with_the_list() -> None:
     assert all(code in (refused.value.hint or "") for code in languages.CODES)
 
 
+def test_without_babel_the_refusal_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(languages, "find_spec", lambda name: None)
+    languages.check([])
+    with pytest.raises(UsageError, match="translations need Babel") as refused:
+        languages.check(["de"])
+    assert "[languages]" in (refused.value.hint or "")
+
+
 def test_a_language_exchanges_separators_and_writes_dates_its_own_way() -> None:
     said = message("{auc} times in a hundred", auc=figure(1234.5, ",.1f"))
     shown = {code: languages.load(code).say(said) for code in languages.CODES}

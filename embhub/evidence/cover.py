@@ -80,9 +80,8 @@ def gather(
         concerns: those of the evidence, for another language than English.
         language: what page one is in.
     """
-    if concerns is None:
-        listed = [(Part(text),) for text in evidence.concerns]
-    else:
+    listed: list[tuple[Part, ...]] = [(Part(text),) for text in evidence.concerns]
+    if concerns is not None:
         listed = [_show_concern(concern, language) for concern in concerns]
     return Cover(
         title=title(evidence),

@@ -48,12 +48,12 @@ def catalogue(code: str) -> Catalog:
 
 def pairs(code: str) -> list[tuple[str, str]]:
     """Each English sentence beside its translation, plural forms one by one."""
-    found = []
+    found: list[tuple[str, str]] = []
     for said in catalogue(code):
         if not said.id:
             continue
         english = [said.id] if isinstance(said.id, str) else list(said.id)
-        other = [said.string] if isinstance(said.string, str) else list(said.string)
+        other = [said.string] if isinstance(said.string, str) else list(said.string or ())
         assert len(english) == len(other), said.id
         found += zip(english, other, strict=True)
     return found

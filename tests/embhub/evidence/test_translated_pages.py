@@ -139,9 +139,7 @@ def test_figures_and_digests_are_the_same_in_every_language(
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_no_text_of_page_one_or_of_the_form_is_untranslated(
-    packs: dict[str, tuple[Path, Evidence]], case: str
-) -> None:
+def test_no_text_of_page_one_or_of_the_form_is_untranslated(packs: dict[str, tuple[Path, Evidence]], case: str) -> None:
     """Outside the brackets there is no word but code, quotations in English, and what people wrote on the card."""
     file, made = packs[case]
     report = read_report(file, None)[0]

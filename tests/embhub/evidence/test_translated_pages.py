@@ -217,9 +217,9 @@ def test_translated_pages_in_a_browser(packs: dict[str, tuple[Path, Evidence]]) 
     with chromium() as browser:
         narrow = new_page(browser, said, viewport={"width": 390, "height": 844})
         for code in languages.CODES:
-            narrow.goto((packs["plain"][0].parent / "pack" / f"index.{code}.html").as_uri())
+            narrow.goto((packs["code"][0].parent / "pack" / f"index.{code}.html").as_uri())
             assert width_of(narrow) == 390
             assert broken_rules(narrow) == []
             printed = narrow.pdf(prefer_css_page_size=True)
-            assert len(re.findall(rb"/Type\s*/Page\b", printed)) == 3
+            assert len(re.findall(rb"/Type\s*/Page\b", printed)) == 3, code
     assert said == []

@@ -13,7 +13,7 @@ export HF_HUB_OFFLINE =
 # Set by some containers: each of the many processes that tests start would compile the program anew.
 export PYTHONDONTWRITEBYTECODE =
 
-.PHONY: help setup see-it demo demo-xray demo-private bench bench-privacy test test-all test-object-store test-numerical fuzz soak check lock docs dist sbom attest format clean
+.PHONY: help setup see-it demo demo-xray demo-private bench bench-privacy test test-all test-object-store test-numerical fuzz soak check lock docs dist sbom attest format translations clean
 
 help:
 	@echo "make setup      an environment in .venv with embhub and embhub-registry"
@@ -30,6 +30,7 @@ help:
 	@echo "make soak       three servers while processes, database and object store fail: make soak MINUTES=60 [SEED=7]"
 	@echo "make check      ruff, mypy, import-linter, docs"
 	@echo "make lock       renew the lock files with hashes, for development and for a registry"
+	@echo "make translations  bring the translations of page one of the evidence pack up to date with its English text"
 	@echo "make docs       the documentation site, in site/"
 	@echo "make dist       wheel and source archive in dist/, built twice and compared"
 	@echo "make sbom       a software bill of materials (CycloneDX) in dist/"
@@ -71,6 +72,16 @@ bench-privacy: $(READY)
 
 test: $(READY)
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not thorough"
+
+# The sentences of page one of the evidence pack and of the form: new and changed ones appear untranslated in each
+# catalogue, those that are gone leave it. tests/embhub/evidence/test_catalogues.py reads the keywords here.
+KEYWORDS := -k say -k english -k mark -k message -k counted:1,2
+CATALOGUES := embhub/evidence/catalogues
+translations: $(READY)
+	@$(BIN)/pybabel -q extract --no-default-keywords $(KEYWORDS) --no-location --sort-by-file \
+	  -F $(CATALOGUES)/babel.cfg -o $(VENV)/page-one.pot embhub
+	@for file in $(CATALOGUES)/*.po; do $(BIN)/pybabel -q update --no-fuzzy-matching --ignore-obsolete --ignore-pot-creation-date \
+	  --no-wrap -i $(VENV)/page-one.pot -l $$(basename $$file .po) -o $$file || exit 1; done
 
 # The registry's tests over an object store instead of a folder: moto's server, which the tests start.
 test-object-store: $(READY)

@@ -10,8 +10,8 @@ import click
 import pytest
 
 from embhub.cli import root as embhub_cli
-from embhub.evidence.cover import per_hundred
 from embhub.evidence.document import Evidence
+from embhub.evidence.guarantee import per_hundred
 from embhub.evidence.regulation import AS_OF
 from embhub.privacy import rdp, wording
 from embhub_registry.cli import root as registry_cli

@@ -10,8 +10,8 @@ import pytest
 
 from embhub.audits.statistics import largest_tpr
 from embhub.errors import UsageError
-from embhub.evidence.cover import guarantee, per_hundred
 from embhub.evidence.gathering import describe_privacy
+from embhub.evidence.guarantee import guarantee, per_hundred
 from embhub.evidence.sections import tabulate_limits
 from embhub.options.training import choose_privacy
 from embhub.privacy import wording

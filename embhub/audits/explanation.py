@@ -6,51 +6,66 @@ from typing import NamedTuple
 
 from embhub.audits.report import AuditReport
 from embhub.audits.verdict import FEWEST_UNITS
+from embhub.pages.messages import ENGLISH, Language, Value, figure, mark, message
 
 TITLES = {
-    "leak-detected": "Leak detected",
-    "no-leak-detected": "No leak detected",
-    "insufficient-evidence": "Insufficient evidence",
+    "leak-detected": mark("Leak detected"),
+    "no-leak-detected": mark("No leak detected"),
+    "insufficient-evidence": mark("Insufficient evidence"),
 }
+# Each verdict: what it means, what it does not mean, and advice, which stays at the audit's own page.
 _PATIENTS = {
     "leak-detected": (
-        "An attacker who holds a person's image and this embedding can determine, better than by guessing, whether the "
-        "{unit} was in the training set. Membership by itself can reveal something about a person's health.",
-        "It does not mean that images can be extracted from the embedding: {readout}.",
+        mark(
+            "An attacker who holds a person's image and this embedding can determine, better than by guessing, whether"
+            " {the_unit} was in the training set. Membership by itself can reveal something about a person's health."
+        ),
+        mark("It does not mean that images can be extracted from the embedding: {readout}."),
         "Do not publish this embedding as it is. More {unit}s, fewer vectors or fewer steps reduce leakage. Audit "
         "again afterwards.",
     ),
     "no-leak-detected": (
-        "For each attack below, a leak with an AUC of {auc_bound:.2f} or more is ruled out with 95 % confidence. So is "
-        "a true-positive rate of {tpr_bound:.0%} or more at a false-positive rate of 1 %.",
-        "It does not mean that nothing leaks. A leak below these bounds may exist, and attacks that were not run may "
-        "find more. The result makes the embedding neither harmless nor lawful to release.",
+        mark(
+            "For each attack below, a leak with an AUC of {auc_bound} or more is ruled out with 95 % confidence. So is"
+            " a true-positive rate of {tpr_bound}% or more at a false-positive rate of 1 %."
+        ),
+        mark(
+            "It does not mean that nothing leaks. A leak below these bounds may exist, and attacks that were not run"
+            " may find more. The result makes the embedding neither harmless nor lawful to release."
+        ),
         "Consider it together with the card's description of the data. Audit again when a stronger attack is "
         "published, after another release on the same {unit}s, or after twelve months.",
     ),
     "insufficient-evidence": (
-        "The attacks that were run found no leak. This is weak evidence, for the reasons given above.",
-        "It does not mean that the embedding is safe. Not finding a leak is not evidence of safety.",
+        mark("The attacks that were run found no leak. This is weak evidence, for the reasons given above."),
+        mark("It does not mean that the embedding is safe. Not finding a leak is not evidence of safety."),
         "Hold out at least {fewest} {unit}s from training, preferably 300, and run the audit with --suite standard.",
     ),
 }
 _MECHANISM = {
     "leak-detected": (
-        "The code that adds privacy noise failed: made-up vectors or patients could be distinguished better than the "
-        "claimed ε allows.",
-        "It does not show which patients can be identified. The claim is invalid for all of them.",
+        mark(
+            "The code that adds privacy noise failed: made-up vectors or patients could be distinguished better than"
+            " the claimed ε allows."
+        ),
+        mark("It does not show which patients can be identified. The claim is invalid for all of them."),
         "Publish nothing that was trained with this installation, and report a security bug.",
     ),
     "insufficient-evidence": (
-        "The code that adds privacy noise was run on made-up vectors or patients, with the parameters of this file. "
-        "What could be inferred about them is within what the claim allows.",
-        "It tests the installation that made this report, which tested itself. It does not attack the file, and it "
-        "does not show how the file was trained. No patient's image was read for it, so this report reveals nothing "
-        "about a patient.",
+        mark(
+            "The code that adds privacy noise was run on made-up vectors or patients, with the parameters of this file."
+            " What could be inferred about them is within what the claim allows."
+        ),
+        mark(
+            "It tests the installation that made this report, which tested itself. It does not attack the file, and it"
+            " does not show how the file was trained. No patient's image was read for it, so this report reveals"
+            " nothing about a patient."
+        ),
         "Run the same suite on an installation that you trust, and base the decision on the claim. To see what attacks "
         "would find, train with the same settings on images of other people, and audit that with --suite standard.",
     ),
 }
+_THE_UNIT = {"image": message("the image"), "canary": message("the canary")}
 
 
 class Explanation(NamedTuple):
@@ -61,11 +76,16 @@ class Explanation(NamedTuple):
     advice: str
 
 
-def explain(report: AuditReport) -> Explanation:
-    """The verdict of a report in words."""
+def explain(report: AuditReport, language: Language = ENGLISH) -> Explanation:
+    """The verdict of a report in words.
+
+    Args:
+        report: the audit report.
+        language: what the words are in; the advice is in English only.
+    """
     words = _MECHANISM if report.suite == "mechanism" else _PATIENTS
     facts = _facts(report)
-    return Explanation(*(text.format(**facts) for text in words[report.verdict]))
+    return Explanation(*(language.say(text, **facts) for text in words[report.verdict]))
 
 
 def describe_deciding(report: AuditReport) -> str:
@@ -90,12 +110,14 @@ def plural(unit: str) -> str:
     return {"canary": "canaries"}.get(unit, f"{unit}s")
 
 
-def _facts(report: AuditReport) -> dict[str, object]:
+def _facts(report: AuditReport) -> dict[str, Value]:
     drawn = any(result.name == "extraction" for result in report.attacks)
+    tested, untested = message("this was tested only by generating 32 images"), message("this was not tested")
     return {
         "unit": report.unit,
-        "readout": "this was tested only by generating 32 images" if drawn else "this was not tested",
-        "auc_bound": report.design.bounds.auc,
-        "tpr_bound": report.design.bounds.tpr,
-        "fewest": FEWEST_UNITS,
+        "the_unit": _THE_UNIT.get(report.unit, message("the patient")),
+        "readout": tested if drawn else untested,
+        "auc_bound": figure(report.design.bounds.auc, ".2f"),
+        "tpr_bound": figure(report.design.bounds.tpr * 100, ".0f"),
+        "fewest": str(FEWEST_UNITS),
     }

@@ -10,6 +10,7 @@ import click
 from embhub.cli import countersigning, options, registering
 from embhub.cli.option_groups import option_group
 from embhub.cli.output import print_json, print_pairs, print_table, progress_bar
+from embhub.evidence.languages import CODES
 from embhub.options.audit import AuditOptions
 
 if TYPE_CHECKING:
@@ -29,6 +30,13 @@ if TYPE_CHECKING:
     help="Also write the evidence pack there, for the person who approves the release.",
 )
 @click.option(
+    "--language",
+    "languages",
+    type=click.Choice(CODES),
+    multiple=True,
+    help="With --report: also write page one and the form in this language; repeatable.",
+)
+@click.option(
     "--reuse",
     is_flag=True,
     help="With --report: use the existing audit report of --out and run no attack; needs a finished card.",
@@ -38,8 +46,8 @@ if TYPE_CHECKING:
 @options.as_json
 @countersigning.instead
 def command(
-    file: Path, chosen: AuditOptions, base: str | None, device: str, pack: Path | None, reuse: bool, as_json: bool,
-    **registration: Any,
+    file: Path, chosen: AuditOptions, base: str | None, device: str, pack: Path | None, languages: tuple[str, ...],
+    reuse: bool, as_json: bool, **registration: Any,
 ) -> None:  # fmt: skip
     """Audit the embedding in FILE for membership leakage.
 
@@ -64,13 +72,11 @@ def command(
       embhub audit prostate-csPCa.safetensors --members train --nonmembers heldout --suite standard
       embhub audit prostate-csPCa.safetensors --worst
       embhub audit prostate-csPCa.safetensors --reuse --report evidence
+      embhub audit prostate-csPCa.safetensors --reuse --report evidence --language de --language fr
       embhub audit prostate-csPCa.safetensors --suite standard --register
       embhub audit --countersign radboud/prostate-csPCa
     """
-    if pack is not None:
-        from embhub.evidence.pack import check_place
-
-        check_place(pack)  # before the attacks, which can take hours
+    _check_pack(pack, languages)  # before the attacks, which can take hours
     if registration["design_out"] is not None:
         _design(file, chosen, as_json=as_json, reuse=reuse, base=base, device=device, **registration)
         return
@@ -78,14 +84,27 @@ def command(
         _take(file, chosen.out, pack, registration) if reuse else _attack(file, chosen, base, device, registration)
     )
     if pack is not None:
-        facts["evidence"] = _write_pack(file, pack, facts)
+        facts["evidence"] = _write_pack(file, pack, facts, languages)
     _print(report, facts, as_json=as_json)
 
 
-def _write_pack(file: Path, pack: Path, facts: dict[str, Any]) -> str:
+def _check_pack(pack: Path | None, languages: tuple[str, ...]) -> None:
+    if pack is not None:
+        from embhub.evidence import languages as known
+        from embhub.evidence.pack import check_place
+
+        check_place(pack)
+        known.check(languages)
+    elif languages:
+        from embhub.errors import UsageError
+
+        raise UsageError("--language needs --report", "add --report DIR, or leave out --language")
+
+
+def _write_pack(file: Path, pack: Path, facts: dict[str, Any], languages: tuple[str, ...]) -> str:
     from embhub.evidence.pack import PAGE, write_pack
 
-    write_pack(file, pack, report=facts["report"])
+    write_pack(file, pack, report=facts["report"], languages=languages)
     return str(pack / PAGE)
 
 

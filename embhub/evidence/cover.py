@@ -1,30 +1,41 @@
-"""Page one of the pack: what is to be decided, and the six answers that a decision needs, in plain words. Pure."""
+"""Page one of the pack: what is to be decided, and the six answers that a decision needs, in plain words. Pure.
+
+Every sentence goes through `language.say`, which knows it in other languages. Sentences about patients and about images
+are separate ones: other languages inflect the words around them.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
-from embhub.audits.explanation import TITLES, plural
-from embhub.evidence.document import Audit, Evidence, Privacy
-from embhub.privacy.wording import per_person
+from embhub.audits.explanation import TITLES, Explanation
+from embhub.evidence import regulation
+from embhub.evidence.concerns import Concern
+from embhub.evidence.document import Audit, Evidence
+from embhub.evidence.guarantee import Part, guarantee
+from embhub.pages.messages import ENGLISH, Day, Figure, Language, Message, count, counted, figure, mark, message
 from embhub.release.files import SAMPLES
 
 VERDICTS = {
-    "leak-detected": "An attack could infer who was in the training data. This speaks against releasing the file as it"
-    " is.",
-    "insufficient-evidence": "The audit was too small or too weak to reach a conclusion, or did not attack the file. It"
-    " is no evidence of safety.",
-    "no-leak-detected": "For every attack that was run, a leak as large as the bounds set in advance is ruled out with"
-    " 95 % confidence. Smaller leaks and other attacks remain possible.",
+    "leak-detected": mark(
+        "An attack could infer who was in the training data. This speaks against releasing the file as it is."
+    ),
+    "insufficient-evidence": mark(
+        "The audit was too small or too weak to reach a conclusion, or did not attack the file. It is no evidence of"
+        " safety."
+    ),
+    "no-leak-detected": mark(
+        "For every attack that was run, a leak as large as the bounds set in advance is ruled out with 95 % confidence."
+        " Smaller leaks and other attacks remain possible."
+    ),
+}
+_IN_A_HEADING = {
+    "leak-detected": message("leak detected"),
+    "insufficient-evidence": message("insufficient evidence"),
+    "no-leak-detected": message("no leak detected"),
 }
 MOST_CONCERNS = 6
-
-
-class Part(NamedTuple):
-    """A piece of an answer; `strong` where it is set in bold."""
-
-    text: str
-    strong: bool = False
 
 
 class Answer(NamedTuple):
@@ -35,37 +46,57 @@ class Answer(NamedTuple):
 
 
 class Meaning(NamedTuple):
-    """What a verdict means; `this` is the audit's own."""
+    """What a verdict means; `this` is the audit's own, `code` its name in files."""
 
     verdict: str
     text: str
     this: bool
+    code: str
 
 
 class Cover(NamedTuple):
     """What the template shows on page one beside the evidence itself."""
 
     title: str
+    made: Day
     subject: str
-    concerns: tuple[str, ...]
+    concerns: tuple[tuple[Part, ...], ...]
     more_concerns: int
     heading: str
+    words: Explanation
     answers: tuple[Answer, ...]
     meanings: tuple[Meaning, ...]
+    not_advice: str
 
 
-def gather(evidence: Evidence) -> Cover:
-    """The facts of page one."""
+def gather(
+    evidence: Evidence, words: Explanation, *, concerns: Sequence[Concern] | None = None, language: Language = ENGLISH
+) -> Cover:
+    """The facts of page one.
+
+    Args:
+        evidence: what the pack says, in English.
+        words: what the verdict means, in the language.
+        concerns: those of the evidence, for another language than English.
+        language: what page one is in.
+    """
+    listed: list[tuple[Part, ...]] = [(Part(text),) for text in evidence.concerns]
+    if concerns is not None:
+        listed = [_show_concern(concern, language) for concern in concerns]
     return Cover(
         title=title(evidence),
-        subject=_describe_subject(evidence),
-        concerns=evidence.concerns[:MOST_CONCERNS],
-        more_concerns=max(0, len(evidence.concerns) - MOST_CONCERNS),
-        heading=_heading(evidence.audit),
-        answers=_answers(evidence),
+        made=Day(evidence.made[:10]),
+        subject=_describe_subject(evidence, language),
+        concerns=tuple(listed[:MOST_CONCERNS]),
+        more_concerns=max(0, len(listed) - MOST_CONCERNS),
+        heading=_heading(evidence.audit, language),
+        words=words,
+        answers=_answers(evidence, language),
         meanings=tuple(
-            Meaning(TITLES[verdict], text, verdict == evidence.audit.verdict) for verdict, text in VERDICTS.items()
+            Meaning(language.say(TITLES[verdict]), language.say(text), verdict == evidence.audit.verdict, verdict)
+            for verdict, text in VERDICTS.items()
         ),
+        not_advice=language.say(regulation.NO_ADVICE),
     )
 
 
@@ -74,151 +105,160 @@ def title(evidence: Evidence) -> str:
     return f"{evidence.subject.name} {evidence.card.version or ''}".strip()
 
 
-def _heading(audit: Audit) -> str:
-    of_code = " of the code, not of the file" if audit.suite == "mechanism" else ""
-    return f"The audit{of_code}: {TITLES[audit.verdict].lower()}"
+def _show_concern(concern: Concern, language: Language) -> tuple[Part, ...]:
+    text = Part(language.say(concern.message))
+    return (text, Part(f"{concern.detail}.", english=True)) if concern.detail else (text,)
 
 
-def _describe_subject(evidence: Evidence) -> str:
+def _heading(audit: Audit, language: Language) -> str:
+    verdict = _IN_A_HEADING[audit.verdict]
+    if audit.suite == "mechanism":
+        return language.say("The audit of the code, not of the file: {verdict}", verdict=verdict)
+    return language.say("The audit: {verdict}", verdict=verdict)
+
+
+def _describe_subject(evidence: Evidence, language: Language) -> str:
     subject = evidence.subject
-    rows = " and ".join(
-        f"{row.count} token embedding{'s' if row.count > 1 else ''} of {row.dim} numbers" for row in subject.rows
-    )
-    return (
-        f"The embedding is one file of {subject.bytes:,} bytes: {rows}, learned from images of {_patients(evidence)}."
-        f" With it, an existing image generator ({subject.base}) can generate what those images have in common. The"
-        " file contains no image. Its numbers were still derived from patients' images, and these pages examine whether"
-        " they reveal who those patients were. Once published, anyone can copy the file and analyse it indefinitely."
-    )
+    rows = [
+        language.say(
+            counted(
+                "{number} token embedding of {dim} numbers", "{number} token embeddings of {dim} numbers", row.count,
+                dim=Figure(row.dim),
+            )
+        )
+        for row in subject.rows
+    ]  # fmt: skip
+    return language.say(
+        "The embedding is one file of {bytes} bytes: {rows}, learned from {source}. With it, an existing image"
+        " generator ({base}) can generate what those images have in common. The file contains no image. Its numbers"
+        " were still derived from patients' images, and these pages examine whether they reveal who those patients"
+        " were. Once published, anyone can copy the file and analyse it indefinitely.",
+        bytes=count(subject.bytes), rows=language.say(" and ").join(rows), source=_source(evidence), base=subject.base,
+    )  # fmt: skip
 
 
-def _patients(evidence: Evidence) -> str:
+def _source(evidence: Evidence) -> Message:
     claim, audit = evidence.privacy.claim, evidence.audit
     if isinstance(claim, dict):
-        return f"at least {claim['n_public']:,} {claim['unit']}s"
+        number = count(claim["n_public"])
+        if claim["unit"] == "image":
+            return message("at least {number} images of patients", number=number)
+        return message("images of at least {number} patients", number=number)
     if evidence.card.patients:
-        return f"{evidence.card.patients} patients"
-    return f"{audit.members:,} {plural(audit.unit)}, as far as the audit knows"
+        return message("images of {number} patients", number=Figure(evidence.card.patients))
+    if audit.unit == "patient":
+        return message("images of {number} patients, as far as the audit knows", number=count(audit.members))
+    if audit.unit == "image":
+        return message("{number} images of patients, as far as the audit knows", number=count(audit.members))
+    return message("images of patients")  # an audit of canaries does not know how many
 
 
-def _answers(evidence: Evidence) -> tuple[Answer, ...]:
-    audit = evidence.audit
+def _answers(evidence: Evidence, language: Language) -> tuple[Answer, ...]:
+    audit, say = evidence.audit, language.say
+    again = say(
+        "On {day} at the latest. Earlier if a stronger attack is published, if another embedding is trained on the same"
+        " patients, or if the base model changes.",
+        day=Day(evidence.audit_again_by),
+    )
     return (
-        Answer("Can an attacker find out who was in the training data?", _membership(audit)),
-        Answer("How thorough was the audit?", _effort(audit)),
-        Answer("Is there a privacy guarantee?", guarantee(evidence.privacy)),
-        Answer("What leaves the hospital?", (Part(_leaves(evidence)),)),
-        Answer("Which attacks were not tested?", (Part(_untested(evidence)),)),
-        Answer("When is the next audit due?", (Part(_again(evidence)),)),
+        Answer(say("Can an attacker find out who was in the training data?"), _membership(audit, language)),
+        Answer(say("How thorough was the audit?"), _effort(audit, language)),
+        Answer(say("Is there a privacy guarantee?"), guarantee(evidence.privacy, language)),
+        Answer(say("What leaves the hospital?"), (Part(_leaves(evidence, language)),)),
+        Answer(say("Which attacks were not tested?"), (Part(_untested(evidence, language)),)),
+        Answer(say("When is the next audit due?"), (Part(again),)),
     )
 
 
-def _membership(audit: Audit) -> tuple[Part, ...]:
+def _membership(audit: Audit, language: Language) -> tuple[Part, ...]:
     deciding = next(figures for figures in audit.attacks if figures.name == audit.deciding.attack)
     if audit.suite == "mechanism":
-        return (Part("This audit did not attack the file. It tested the code that the guarantee below depends on."),)
-    low, high = (f"{share * 100:.0f}" for share in deciding.auc_interval)
-    who = "who" if audit.unit == "patient" else "that"
+        text = language.say(
+            "This audit did not attack the file. It tested the code that the guarantee below depends on."
+        )
+        return (Part(text),)
+    low, high = (figure(share * 100, ".0f") for share in deciding.auc_interval)
+    pick = _PICKS_IMAGE if audit.unit == "image" else _PICKS_PATIENT
     return (
+        Part(language.say(pick, attack=deciding.name)),
+        Part(language.say("{auc} times in a hundred", auc=figure(deciding.auc * 100, ".0f")), strong=True),
         Part(
-            f"Given one {audit.unit} {who} was in the training data and one {who} was not, the attack that decided the"
-            f" verdict ({deciding.name}) picks the right one"
+            language.say(
+                "(95 % confidence interval {low} to {high}). Guessing gives 50. The p-value is {p}; {limit} or less"
+                " counts as a detection.",
+                low=low, high=high, p=figure(deciding.p_value, ".2g"), limit=figure(audit.deciding.limit or 0, ".2g"),
+            )
         ),
-        Part(f"{deciding.auc * 100:.0f} times in a hundred", strong=True),
-        Part(
-            f"(95 % confidence interval {low} to {high}). Guessing gives 50. The p-value is {deciding.p_value:.2g};"
-            f" {audit.deciding.limit:.2g} or less counts as a detection."
-        ),
-    )
+    )  # fmt: skip
 
 
-def _effort(audit: Audit) -> tuple[Part, ...]:
-    attacks = [figures for figures in audit.attacks if figures.kind == "attack"]
+_PICKS_PATIENT = mark(
+    "Given one patient who was in the training data and one who was not, the attack that decided the verdict"
+    " ({attack}) picks the right one"
+)
+_PICKS_IMAGE = mark(
+    "Given one image that was in the training data and one that was not, the attack that decided the verdict"
+    " ({attack}) picks the right one"
+)
+
+
+def _effort(audit: Audit, language: Language) -> tuple[Part, ...]:
     if audit.suite == "mechanism":
-        shown = ""
-        if audit.coins:
-            shown = f"; guessing which of them took part showed that epsilon is at least {audit.coins.lower_bound:.2f}"
-        vectors = f"{audit.members + audit.nonmembers:,} made-up vectors"
-        return (Part(f"{vectors} were passed through that code{shown}. No patient's image was read."),)
+        vectors = count(audit.members + audit.nonmembers)
+        if not audit.coins:
+            return (Part(language.say(_PASSED, vectors=vectors)),)
+        bound = figure(audit.coins.lower_bound, ".2f")
+        return (Part(language.say(_PASSED_AND_GUESSED, vectors=vectors, epsilon=bound)),)
+    attacks = [figures for figures in audit.attacks if figures.kind == "attack"]
     models = max(figures.models for figures in attacks)
-    recipe = f", and on {models} more embeddings trained with the same recipe" if models > 1 else ""
-    count = f"{len(attacks)} attack{'s' if len(attacks) > 1 else ''}"
+    more = message(", and on {models} more embeddings trained with the same recipe", models=count(models))
+    sides = {"members": count(audit.members), "nonmembers": count(audit.nonmembers)}
+    tested = _ON_IMAGES if audit.unit == "image" else _ON_PATIENTS
     return (
         Part(
-            f"{count} ({audit.suite} suite) on {audit.members:,} {plural(audit.unit)} used for training and"
-            f" {audit.nonmembers:,} held out{recipe}. The audit had 80 % power to detect an attack that is right"
+            language.say(
+                tested, attacks=counted("{number} attack", "{number} attacks", len(attacks)), suite=audit.suite,
+                recipe=more if models > 1 else "", **sides,
+            )
         ),
-        Part(f"{audit.power.smallest_auc * 100:.0f} times in a hundred.", strong=True),
-        Part("A smaller leak may have been missed."),
-    )
+        Part(
+            language.say("{auc} times in a hundred.", auc=figure(audit.power.smallest_auc * 100, ".0f")), strong=True
+        ),
+        Part(language.say("A smaller leak may have been missed.")),
+    )  # fmt: skip
 
 
-def guarantee(privacy: Privacy) -> tuple[Part, ...]:
-    """The claim in two or three sentences."""
-    if privacy.epsilon is None or not isinstance(privacy.claim, dict):
-        return (
-            Part("No.", strong=True),
-            Part(
-                "It was trained without differential privacy, so there is no mathematical bound on what it reveals"
-                " about a patient. The audit is the only evidence. An audit can find a leak; it cannot rule one out."
-            ),
-        )
-    if privacy.refuted:
-        contradicted = (
-            f"An epsilon of {privacy.epsilon:g} is claimed, and this audit contradicts it: {privacy.refuted}."
-        )
-        return Part("No.", strong=True), Part(contradicted)
-    unit = privacy.claim["unit"]
-    middle = next(limit for limit in privacy.limits if limit.named_without == 0.01)
-    person = per_person(unit, "1 %", f"{per_hundred(middle.named_with_at_most)} %")
-    text = (
-        f"(differential privacy, epsilon {privacy.epsilon:g}, delta {privacy.delta:g}, for each {unit}): {person}."
-        " What finding, hospital and years give away by themselves is not bounded. The guarantee holds if training ran"
-        " as the publisher states."
-    )
-    if unit == "image":
-        text += " A patient with several images has less protection."
-    if privacy.together_epsilon is not None:
-        text += f" With this site's other trainings on these {unit}s, epsilon is {privacy.together_epsilon:g}."
-    answer = (Part("Yes, but a weak one" if privacy.weak else "Yes, of a stated size", strong=True), Part(text))
-    if privacy.ledger is None or privacy.ledger.epsilon is not None:
-        return answer
-    return (
-        *answer,
-        Part(f"There is no guarantee for all of this site's trainings on these {unit}s together:", strong=True),
-        Part("one of them, or a published audit, was made without differential privacy."),
-    )
+_PASSED = mark("{vectors} made-up vectors were passed through that code. No patient's image was read.")
+_PASSED_AND_GUESSED = mark(
+    "{vectors} made-up vectors were passed through that code; guessing which of them took part showed that epsilon is"
+    " at least {epsilon}. No patient's image was read."
+)
+_ON_PATIENTS = mark(
+    "{attacks} ({suite} suite) on {members} patients used for training and {nonmembers} held out{recipe}. The audit"
+    " had 80 % power to detect an attack that is right"
+)
+_ON_IMAGES = mark(
+    "{attacks} ({suite} suite) on {members} images used for training and {nonmembers} held out{recipe}. The audit had"
+    " 80 % power to detect an attack that is right"
+)
 
 
-def per_hundred(share: float) -> str:
-    """A chance in per cent, rounded up to a tenth: it is a bound."""
-    tenths = -int(-share * 1000 // 1)
-    return f"{tenths / 10:g}"
-
-
-def _leaves(evidence: Evidence) -> str:
+def _leaves(evidence: Evidence, language: Language) -> str:
     files = evidence.shipment.files
-    there = sum(row.bytes or 0 for row in files)
-    made = ", and those that are created on signing" if any(row.bytes is None for row in files) else ""
-    sheet = (
-        " The sample sheet was generated, not taken from patients: look at it."
-        if SAMPLES in {row.name for row in files}
-        else ""
-    )
-    return (
-        f"{len(files)} files: {there:,} bytes{made}. Section 1 lists them one by one. By design, they contain no"
-        " patient's image, patient ID, file name or digest of such an image."
-        f"{sheet} The card is free text: read it."
-    )
+    later = message(", and those that are created on signing")
+    sheet = message(" The sample sheet was generated, not taken from patients: look at it.")
+    return language.say(
+        "{files} files: {bytes} bytes{later}. Section 1 lists them one by one. By design, they contain no patient's"
+        " image, patient ID, file name or digest of such an image.{sheet} The card is free text: read it.",
+        files=count(len(files)), bytes=count(sum(row.bytes or 0 for row in files)),
+        later=later if any(row.bytes is None for row in files) else "",
+        sheet=sheet if SAMPLES in {row.name for row in files} else "",
+    )  # fmt: skip
 
 
-def _untested(evidence: Evidence) -> str:
-    names = [row.family for row in evidence.coverage if row.status == "not tried" and row.source.startswith("EDPB")]
-    return f"Of the attacks that EDPB Opinion 28/2024 names: {', '.join(names)}. The full list is in section 4."
-
-
-def _again(evidence: Evidence) -> str:
-    return (
-        f"On {evidence.audit_again_by} at the latest. Earlier if a stronger attack is published, if another embedding"
-        " is trained on the same patients, or if the base model changes."
+def _untested(evidence: Evidence, language: Language) -> str:
+    rows = [row for row in evidence.coverage if row.status == "not tried" and row.source.startswith("EDPB")]
+    return language.say(
+        "Of the attacks that EDPB Opinion 28/2024 names: {names}. The full list is in section 4.",
+        names=", ".join(language.say(row.family) for row in rows),
     )

@@ -7,6 +7,7 @@ from typing import Literal
 
 from embhub.audits.report import AuditReport
 from embhub.evidence.document import Coverage
+from embhub.pages.messages import mark
 
 Tried = Literal["tried", "partly", "not tried"]
 _MEMBERSHIP = frozenset({
@@ -31,9 +32,9 @@ def _rows(report: AuditReport, *, bounded: bool, copy_checked: bool) -> Iterator
     run = tuple(result.name for result in report.attacks)
     yield _membership(report, tuple(name for name in run if name in _MEMBERSHIP))
     row = _untried(_OPINION)
-    yield row("attribute inference", "can other facts about a patient be inferred from the file?")
+    yield row(mark("attribute inference"), "can other facts about a patient be inferred from the file?")
     yield row(
-        "exfiltration", "can training data be extracted from the systems that hold them?",
+        mark("exfiltration"), "can training data be extracted from the systems that hold them?",
         "The images stay where they are. This tool cannot assess how well that place is protected.",
     )  # fmt: skip
     drawn = tuple(name for name in run if name in ("extraction", "re-identification"))
@@ -42,15 +43,15 @@ def _rows(report: AuditReport, *, bounded: bool, copy_checked: bool) -> Iterator
         notes.append("The copy check compared the samples on the card with every training image and found no copy.")
     yield Coverage(
         source=_OPINION,
-        family="regurgitation of training data",
+        family=mark("regurgitation of training data"),
         asks="does it generate a training image?",
         status="partly" if notes else "not tried",
         by=(*drawn, "copy-check") if copy_checked else drawn,
         note=" ".join(notes),
     )
-    yield row("model inversion", "can images be reconstructed from the learned numbers?")
+    yield row(mark("model inversion"), "can images be reconstructed from the learned numbers?")
     yield row(
-        "reconstruction", "can an attacker who knows all other images reconstruct one?",
+        mark("reconstruction"), "can an attacker who knows all other images reconstruct one?",
         "The privacy claim bounds how often this succeeds: see the table in section 2." if bounded else "",
     )  # fmt: skip
     beside = _untried(_BEYOND)
@@ -76,7 +77,7 @@ def _membership(report: AuditReport, by: tuple[str, ...]) -> Coverage:
     }.get(report.suite, "Attackers who know more than a patient's image were not simulated.")
     return Coverage(
         source=_OPINION,
-        family="membership inference",
+        family=mark("membership inference"),
         asks="can an attacker determine whether a patient was in the training data?",
         status=status,
         by=by,

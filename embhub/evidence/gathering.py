@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from embhub.audits.attack_figures import AttackResult
@@ -10,7 +11,7 @@ from embhub.audits.report import AuditReport
 from embhub.cards.card_schema import Card
 from embhub.cards.vocabulary import DEIDENTIFICATION
 from embhub.evidence import document, regulation
-from embhub.evidence.concerns import list_concerns, refute
+from embhub.evidence.concerns import Concern, refute
 from embhub.evidence.coverage import list_coverage
 from embhub.evidence.document import Evidence, Limit, Rebuilt
 from embhub.evidence.form import list_fields
@@ -50,6 +51,7 @@ def gather(
     report_digest: str,
     card_fault: str | None,
     now: datetime,
+    concerns: Sequence[Concern],
     ledger: document.Ledger | None = None,
     second_opinion: SecondOpinion | None = None,
 ) -> Evidence:
@@ -60,6 +62,7 @@ def gather(
         report: the audit report that the pack is about, which need not be the one in the release.
         name: what the embedding is called where no card says it.
         now: time of making, with its zone.
+        concerns: what must be resolved before sign-off.
         ledger: what the site's ledger counts for those who were in the training; None where it knows nothing of it.
         second_opinion: what opacus said of the claim, by the training's record; None where the site has none.
 
@@ -89,7 +92,7 @@ def gather(
             fault=card_fault,
             says=say(card),
         ),
-        concerns=(*list_concerns(release, report, card_fault=card_fault), *_concerns_of(artifact.privacy, ledger)),
+        concerns=tuple(concern.in_english for concern in concerns),
         shipment=list_shipment(release),
         privacy=describe_privacy(
             artifact.privacy,
@@ -112,7 +115,7 @@ def gather(
         sign_off=document.SignOff(
             embedding_sha256=artifact.digest, card_sha256=card_digest, report_sha256=report_digest
         ),
-        form=list_fields(card, review_by=in_a_year(now)),
+        form=list_fields(card.intended_use if card else None, review_by=in_a_year(now)),
     )
 
 
@@ -159,22 +162,6 @@ def describe_privacy(
 def _is_weak(ledger: document.Ledger | None) -> bool:
     """Whether all of the site's trainings together leave next to nothing bounded for some of those in this one."""
     return ledger is not None and (ledger.epsilon is None or is_large(ledger.epsilon, delta=MAX_DELTA))
-
-
-def _concerns_of(claim: Claim, ledger: document.Ledger | None) -> tuple[str, ...]:
-    if not isinstance(claim, PrivacyClaim) or ledger is None:
-        return ()
-    if ledger.epsilon is None:
-        return (
-            f"According to the site's ledger, a training or a published audit without differential privacy also used"
-            f" some of these {claim.unit}s. There is no bound on what all of them together reveal.",
-        )
-    if is_large(ledger.epsilon, delta=MAX_DELTA) and not claim.is_weak:
-        return (
-            f"The privacy claim is weak for some of these {claim.unit}s: with the site's other trainings on them,"
-            f" epsilon is {ledger.epsilon:g}.",
-        )
-    return ()
 
 
 def limits(epsilon: float, *, delta: float) -> tuple[Limit, ...]:

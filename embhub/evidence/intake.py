@@ -9,9 +9,11 @@ from embhub.audits.audit_page import TONES
 from embhub.audits.explanation import plural
 from embhub.client import pulling, site_policy
 from embhub.errors import ArtifactError
-from embhub.evidence import cover, folders, intake_gathering, sections
+from embhub.evidence import folders, intake_gathering, sections
+from embhub.evidence.guarantee import guarantee
 from embhub.evidence.intake_document import Intake, Source
 from embhub.pages import rendering
+from embhub.pages.messages import ENGLISH
 from embhub.release.files import Release
 from embhub.release.verified import Verified
 
@@ -62,10 +64,11 @@ def render(intake: Intake) -> str:
             "intake.html.j2",
             intake=intake,
             tone=TONES[intake.audit.verdict] if intake.audit else "open",
-            guarantee=cover.guarantee(intake.privacy),
+            guarantee=guarantee(intake.privacy),
             units=plural(intake.audit.unit) if intake.audit else "",
             unit=_unit(intake),
             limits=sections.tabulate_limits(intake.privacy) if intake.privacy.limits else None,
+            say=ENGLISH.say,
             signers=sections.SIGNERS,
             blanks=sections.BLANKS,
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -11,8 +11,10 @@ from embhub.artifact import embedding
 from embhub.audits.report import AuditReport
 from embhub.errors import ArtifactError, PrivacyError, UsageError
 from embhub.evidence import document, folders, page, sacro
+from embhub.evidence.concerns import list_concerns
 from embhub.evidence.document import Evidence
 from embhub.evidence.gathering import gather
+from embhub.evidence.languages import CODES, load
 from embhub.ledger.spent import spent_on
 from embhub.privacy.claim import DEFAULT_DELTA, PrivacyClaim
 from embhub.privacy.second_opinion import SecondOpinion
@@ -23,10 +25,16 @@ from embhub.release.files import Release
 from embhub.site import runs
 
 PAGE, DOCUMENT, SACRO = "index.html", "evidence.json", "sacro"
+_TRANSLATED = "index.{}.html"
 
 
 def write_pack(
-    file: str | Path, folder: str | Path, *, report: str | Path | None = None, now: datetime | None = None
+    file: str | Path,
+    folder: str | Path,
+    *,
+    report: str | Path | None = None,
+    now: datetime | None = None,
+    languages: Sequence[str] = (),
 ) -> Evidence:
     """Write the pack about an embedding and one audit report of it; returns what `evidence.json` says.
 
@@ -37,24 +45,34 @@ def write_pack(
         folder: where the pack goes.
         report: the audit report  [default: `NAME.audit.json` beside the file, else `NAME.site-audit.json`].
         now: time of making, with its zone  [default: the clock].
+        languages: codes of languages in which page one and the form are written too, as `index.CODE.html`.
 
     Raises:
-        UsageError: there is no such file or report.
+        UsageError: there is no such file or report, or no translation into a language, or no Babel.
         ArtifactError: embedding or report is malformed, or the report is about another embedding.
         ConfigError: the folder holds something else, or cannot be written; or the training's record is damaged.
         LedgerTamperedError: the site's privacy ledger was changed.
     """
     file, folder, now = Path(file), Path(folder), now or datetime.now(UTC)
     check_place(folder)
+    translations = [load(code) for code in languages]
     audited, data, found = read_report(file, report)
     release, fault = _read_release(file)
     if audited.artifact.sha256 != release.embedding.digest:
         raise ArtifactError(f"{found} is about another embedding than {file}", f"embhub audit {file}")
+    ledger = _ask_ledger(release)
+    concerns = list_concerns(release, audited, card_fault=fault, ledger=ledger)
     evidence = gather(
         release, audited, name=file.stem, report_digest=release_files.digest(data), card_fault=fault, now=now,
-        ledger=_ask_ledger(release), second_opinion=_find_second_opinion(release),
+        concerns=concerns, ledger=ledger, second_opinion=_find_second_opinion(release),
     )  # fmt: skip
-    folders.write_whole(folder, _render(evidence, audited, now))
+    translated = {
+        _TRANSLATED.format(language.code): page.render_translation(
+            evidence, audited, concerns=concerns, language=language
+        ).encode()
+        for language in translations
+    }
+    folders.write_whole(folder, {**_render(evidence, audited, now), **translated})
     return evidence
 
 
@@ -85,7 +103,8 @@ def check_place(folder: Path) -> None:
 
 
 def _is_pack(folder: Path) -> bool:
-    if not {path.name for path in folder.iterdir()} <= {PAGE, DOCUMENT, SACRO}:
+    ours = {PAGE, DOCUMENT, SACRO, *map(_TRANSLATED.format, CODES)}
+    if not {path.name for path in folder.iterdir()} <= ours:
         return False
     try:
         Evidence.parse((folder / DOCUMENT).read_bytes())

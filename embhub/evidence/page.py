@@ -1,12 +1,21 @@
-"""`index.html` of the pack: one self-contained page that prints well. No script, no address, nothing from outside."""
+"""`index.html` of the pack: one self-contained page that prints well. No script, no address, nothing from outside.
+
+Page one and the form exist in other languages too, as a page of their own beside it.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from embhub.audits.audit_page import TONES
+from embhub.audits.explanation import Explanation, explain
 from embhub.audits.report import AuditReport
-from embhub.evidence import cover, sections
+from embhub.evidence import cover, form, sections
+from embhub.evidence.concerns import Concern
 from embhub.evidence.document import Evidence
+from embhub.evidence.languages import Translation
 from embhub.pages import rendering
+from embhub.pages.messages import ENGLISH
 
 
 def render(evidence: Evidence, report: AuditReport) -> str:
@@ -24,7 +33,9 @@ def render(evidence: Evidence, report: AuditReport) -> str:
             __package__,
             "pack.html.j2",
             evidence=evidence,
-            cover=cover.gather(evidence),
+            cover=cover.gather(evidence, _words(evidence)),
+            say=ENGLISH.say,
+            form=evidence.form,
             tone=TONES[evidence.audit.verdict],
             guarantee=sections.describe_guarantee(evidence),
             figures=sections.describe_figures(report),
@@ -34,3 +45,40 @@ def render(evidence: Evidence, report: AuditReport) -> str:
             blanks=sections.BLANKS,
         )
     )
+
+
+def render_translation(
+    evidence: Evidence, report: AuditReport, *, concerns: Sequence[Concern], language: Translation
+) -> str:
+    """Page one and the form in another language, marked as a translation.
+
+    Args:
+        evidence: everything that the English page says.
+        report: the audit report that the evidence is about.
+        concerns: those of the evidence.
+        language: what the page is in.
+
+    Returns:
+        HTML 5; text that people wrote, and what a check says in English, is escaped and not translated.
+    """
+    use = evidence.card.says.get("Intended use")
+    return str(
+        rendering.render(
+            __package__,
+            "translation.html.j2",
+            evidence=evidence,
+            cover=cover.gather(evidence, explain(report, language), concerns=concerns, language=language),
+            tone=TONES[evidence.audit.verdict],
+            form=form.list_fields(use, review_by=evidence.audit_again_by, language=language),
+            code=language.code,
+            say=language.say,
+            english=ENGLISH.say,
+            signers=sections.SIGNERS,
+            blanks=sections.BLANKS,
+        )
+    )
+
+
+def _words(evidence: Evidence) -> Explanation:
+    audit = evidence.audit
+    return Explanation(audit.means, audit.does_not_mean, audit.advice)

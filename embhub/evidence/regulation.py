@@ -7,8 +7,13 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from embhub.pages.messages import ENGLISH, Day, message
+
 AS_OF = "2026-11-20"
-NOT_ADVICE = f"Not legal advice. Statements about rules are as of {AS_OF}; rules and their reading change."
+NO_ADVICE = message(
+    "Not legal advice. Statements about rules are as of {day}; rules and their reading change.", day=Day(AS_OF)
+)
+NOT_ADVICE = ENGLISH.say(NO_ADVICE)
 
 
 class Rule(NamedTuple):

@@ -9,13 +9,14 @@ from embhub.audits import audit_page, roc_figure
 from embhub.audits.explanation import plural
 from embhub.audits.report import AuditReport
 from embhub.evidence import histogram
-from embhub.evidence.cover import per_hundred
 from embhub.evidence.document import Evidence, Limit, Privacy, Rebuilt
+from embhub.evidence.guarantee import per_hundred
+from embhub.pages.messages import mark
 from embhub.privacy.second_opinion import MEANING, SecondOpinion
 
 STATUS = {"tried": "tested", "partly": "partly tested", "not tried": "not tested"}
-SIGNERS = ("Controller", "Data protection officer: advice")
-BLANKS = ("Organisation", "Name and role", "Date", "Signature")
+SIGNERS = (mark("Controller"), mark("Data protection officer: advice"))
+BLANKS = (mark("Organisation"), mark("Name and role"), mark("Date"), mark("Signature"))
 
 
 class Row(NamedTuple):

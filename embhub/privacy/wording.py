@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from embhub.pages.messages import mark
 from embhub.privacy import epsilon as epsilons
 from embhub.privacy import rdp
 from embhub.privacy.composition import CohortComposition, SiteTotal
@@ -16,6 +17,14 @@ _MECHANISMS = {
     "dp-sgd": "differentially private training (DP-SGD: bounded contributions with noise at every step)",
     "dp-agg": "differentially private aggregation (an embedding for each {unit}, bounded and averaged with noise)",
 }
+PER_PATIENT = mark(
+    "whoever would have named a given patient with probability {rate} % had she not taken part, names her with at most"
+    " {most} % if she did"
+)
+PER_IMAGE = mark(
+    "whoever would have named a given image with probability {rate} % had it not been used, names it with at most"
+    " {most} % if it was"
+)
 _NOT_COVERED: dict[Unprotected, str] = {
     "base-model": "the base model, which was trained before on images of its own",
     "settings": "the choice of settings (steps, learning rate, bounds, number of vectors, word to start from), where a"
@@ -101,16 +110,14 @@ def is_large(epsilon: float, *, delta: float) -> bool:
 
 
 def per_person(unit: str, rate: str, most: str) -> str:
-    """What a guarantee says of one and the same person, taking part or not; never of two groups of people."""
-    if unit == "patient":
-        return (
-            f"whoever would have named a given patient with probability {rate} had she not taken part, names her with"
-            f" at most {most} if she did"
-        )
-    return (
-        f"whoever would have named a given {unit} with probability {rate} had it not been used, names it with at most"
-        f" {most} if it was"
-    )
+    """What a guarantee says of one and the same person, taking part or not; never of two groups of people.
+
+    Args:
+        unit: `patient` or `image`.
+        rate: the chance of being named without taking part, in per cent.
+        most: the largest chance after taking part, in per cent.
+    """
+    return (PER_PATIENT if unit == "patient" else PER_IMAGE).format(rate=rate, most=most)
 
 
 def odds(chance: float) -> str:
@@ -200,4 +207,4 @@ def _per_cent(share: float, *, up: bool = False) -> str:
     scaled = share * 100
     if up:
         scaled = math.ceil(scaled * 10) / 10
-    return f"{scaled:.3g} %"
+    return f"{scaled:.3g}"

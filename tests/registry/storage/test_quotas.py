@@ -95,7 +95,7 @@ def test_the_registrys_own_limit_holds_where_a_namespace_has_none(registry: Regi
 @pytest.mark.parametrize("name", SETTINGS)
 def test_every_setting_reads_its_default_and_refuses_nonsense(registry: Registry, name: str) -> None:
     configuration.write(registry, name, SETTINGS[name].default)
-    free_text = name in ("oidc.client_id", "oidc.secret_file", "oidc.groups_claim")
+    free_text = name in ("oidc.client_id", "oidc.secret_file", "oidc.groups_claim", "mail.user", "mail.password_file")
     for nonsense in ("two\nlines", "x" * 5_000) if free_text else ("per/haps", "-1"):
         with pytest.raises(UsageError, match=name):
             configuration.write(registry, name, nonsense)

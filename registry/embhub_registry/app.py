@@ -201,7 +201,7 @@ def build(registry: Registry) -> Starlette:
     app.state.usage_counters = UsageCounters()
     app.state.responses = ResponseCache()
     app.state.attempts = FailedLogins()
-    app.state.login_pacing = LoginPacing()
+    app.state.login_pacing = LoginPacing(registry.database)
     app.state.refusals = BatchedEvents("refused")
     app.state.reads = BatchedEvents("file-read")
     app.state.workload_refusals = BatchedEvents("workload-refused")

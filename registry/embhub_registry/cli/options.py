@@ -71,8 +71,13 @@ def data_folder(context: click.Context) -> Path:
     return context.obj
 
 
-def opened(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Open the registry of --dir, hand it to the command as its first argument and close it after."""
+def opened(command: Callable[..., Any], *, is_recovered: bool = False) -> Callable[..., Any]:
+    """Open the registry of --dir, hand it to the command as its first argument and close it after.
+
+    Args:
+        command: The command's function.
+        is_recovered: Whether it may be opened without the files of the audit log.
+    """
 
     @click.pass_context
     @wraps(command)
@@ -80,8 +85,9 @@ def opened(command: Callable[..., Any]) -> Callable[..., Any]:
         from embhub_registry.operation import opening
 
         registry = opening.open_folder(
-            data_folder(context), **{name: context.meta[name] for name in ("online_keys", "database", "blobs")}
-        )
+            data_folder(context), is_recovered=is_recovered,
+            **{name: context.meta[name] for name in ("online_keys", "database", "blobs")},
+        )  # fmt: skip
         try:
             return command(registry, *args, **arguments)
         finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import click
@@ -17,12 +18,12 @@ if TYPE_CHECKING:
 @click.option("--keep-tokens", is_flag=True, help="Keep access tokens in force, revoked ones of later included.")
 @click.option("--keep-keyring", is_flag=True, help="Keep the keyring's version: for a test, not for serving.")
 @options.as_json
-@options.opened
+@partial(options.opened, is_recovered=True)
 def command(registry: Registry, *, keep_tokens: bool, keep_keyring: bool, as_json: bool) -> None:
     """Run this once, before `serve`, after PostgreSQL's own tools recovered the database to an earlier moment.
 
     All access tokens are revoked and the keyring gets a higher version, as `restore` does. An object store that refuses
-    the earlier database is taken over.
+    the earlier database is taken over. The audit log goes on in this folder.
     """
     from embhub_registry.operation.recovered import settle
 

@@ -40,10 +40,11 @@ def command(
     OTEL_EXPORTER_OTLP_ENDPOINT is set.
     """
     from embhub_registry import serving
-    from embhub_registry.storage import logs
+    from embhub_registry.storage import audit_holder, logs
 
     logs.direct(log_file)
     with registry.alone("serve", together=registry.is_shared):
+        audit_holder.take(registry.audit_log, registry.database)
         serving.serve(
             registry, host=host, port=port, as_json=as_json, drain=drain, grace=grace,
             accept_traceparent=accept_traceparent,

@@ -23,6 +23,8 @@ class Dialect:
     """What ends a definition of a table, so that columns hold what their types say."""
     lower = "lower(?)"
     """The bound value with the letters A to Z in lower case; others stay."""
+    milliseconds = "CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)"
+    """The database's clock: milliseconds since 1970."""
     snapshot = "BEGIN"
     """What starts a transaction whose every statement sees the same moment."""
 
@@ -55,6 +57,7 @@ class PostgresqlDialect(Dialect):
     has_table = "SELECT 1 FROM pg_tables WHERE schemaname = current_schema() AND tablename = ?"
     strict = ""
     lower = 'lower(CAST(? AS TEXT) COLLATE "C")'
+    milliseconds = "CAST(extract(epoch FROM clock_timestamp()) * 1000 AS BIGINT)"
     snapshot = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 
     def json_object(self, key: str, value: str) -> str:

@@ -12,6 +12,7 @@ from embhub_registry.storage.folder import Registry
 from embhub_registry.storage.logs import log
 
 SECONDS = 1.0  # between two looks, where nobody wakes it
+REST = 3.0  # of one that could not sign
 KEYLESS = 60  # turns, of which a server without the log's key tries half: one with the key gets its chance
 
 
@@ -47,6 +48,9 @@ class LogSequencing:
                 self._turn()
             except Exception as error:  # noqa: BLE001  # whatever it is, the next turn tries again
                 log("error", "log sequencing failed", reason=f"{type(error).__name__}: {error}")
+                if self._leadership.term is not None:  # its own disk is full, say: another server gets its chance
+                    self._leadership.close()
+                    self._ended.wait(REST)
                 self._ended.wait(SECONDS)
         self._leadership.close()
 

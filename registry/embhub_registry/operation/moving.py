@@ -9,7 +9,7 @@ from embhub.durable import sync
 from embhub.errors import UsageError
 from embhub_registry.database import Database, accounts, is_server
 from embhub_registry.database.clock import stamp
-from embhub_registry.storage import database_place
+from embhub_registry.storage import audit_holder, database_place
 from embhub_registry.storage.folder import MOVED, Registry
 
 if TYPE_CHECKING:
@@ -51,7 +51,8 @@ def move(registry: Registry, to: str) -> dict[str, Any]:
             target = Database(to)
             assert isinstance(target, PostgresqlDatabase)  # noqa: S101  # `is_server` said so
             try:
-                with source.writing():  # commands that write wait, and then find the note
+                with source.writing() as db:  # commands that write wait, and then find the note
+                    audit_holder.claim(folder, db)
                     done = moving.to_server(source, target)
                     database_place.note(folder, to)
             finally:

@@ -8,13 +8,14 @@ from pathlib import Path
 from embhub.errors import ConfigError, EmbhubError
 from embhub_registry.database import schema
 from embhub_registry.repositories import audit_standing, stolen_keys
-from embhub_registry.storage import blob_places, database_place
+from embhub_registry.storage import audit_holder, blob_places, database_place
 from embhub_registry.storage.folder import COLLECTED, MOVED, Registry
 
 
 def open_folder(
-    folder: Path, *, online_keys: Path | None = None, database: str | None = None, blobs: str | None = None
-) -> Registry:
+    folder: Path, *, online_keys: Path | None = None, database: str | None = None, blobs: str | None = None,
+    is_recovered: bool = False,
+) -> Registry:  # fmt: skip
     """Open a registry that `create` made, bringing its schema up to date, which a running server prevents.
 
     Args:
@@ -22,10 +23,11 @@ def open_folder(
         online_keys: The folder of the keys that a server needs, if not the one that `init` noted.
         database: The address of its database's server, if not the one that `init` noted.
         blobs: The address of its objects, to be compared with the one that `init` noted.
+        is_recovered: Whether the files of the audit log may be in another folder, or lost.
 
     Raises:
         ConfigError: no registry there, one of a newer release, or one that another process holds and is to be migrated;
-            or its objects are elsewhere, or folder and database are of different registries.
+            or its objects or its audit log are elsewhere, or folder and database are of different registries.
         DatabaseUnavailableError: its database's server cannot be reached.
     """
     absent = ConfigError(f"{folder} holds no registry", f"make one with `embhub-registry --dir {folder} init`")
@@ -44,7 +46,10 @@ def open_folder(
                 f"the registry of {registry.database.name} was moved into a folder on {moved[:10]}",
                 "leave --database out; drop its schema once it is not needed any more",
             )
-        if lacking := schema.pending(registry.database):
+        lacking = schema.pending(registry.database)
+        if not is_recovered and (not lacking or registry.setting(audit_holder.NOTED)):
+            audit_holder.check(registry.audit_log, registry.database)
+        if lacking:
             with registry.alone("migrate"):
                 copy = schema.migrate(registry.database)
             names = [step.name for step in lacking]

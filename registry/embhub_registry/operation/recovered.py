@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from embhub_registry.operation import after_restore
-from embhub_registry.storage import blob_places
+from embhub_registry.storage import audit_holder, blob_places
 from embhub_registry.storage.folder import Registry
 
 
 def settle(registry: Registry, *, keep_tokens: bool = False, keep_keyring: bool = False) -> dict[str, Any]:
     """Take the place of the objects over, revoke access tokens, end sessions, raise the keyring; once, before `serve`.
+
+    The audit log goes on in this folder, whichever had its files.
 
     Args:
         registry: Stopped; its database is the recovered one.
@@ -21,6 +23,8 @@ def settle(registry: Registry, *, keep_tokens: bool = False, keep_keyring: bool 
         ConfigError: a server uses the registry.
     """
     with registry.alone("settle it after a recovery"):
+        with registry.database.writing() as db:
+            audit_holder.claim(registry.folder, db)
         if registry.blobs.waits:
             blob_places.take_over(registry.blobs, registry.database)
         revoked = 0 if keep_tokens else after_restore.revoke_tokens(registry)

@@ -9,7 +9,7 @@ from embhub.errors import ConfigError, UsageError
 from embhub_registry.database import Database, accounts, is_server, schema
 from embhub_registry.database.dialects import SQLITE
 from embhub_registry.people import secret_box
-from embhub_registry.storage import audit_places, database_place
+from embhub_registry.storage import audit_holder, audit_places, database_place
 from embhub_registry.storage.audit_log import DATABASE
 from embhub_registry.storage.blob_places import SHARED
 from embhub_registry.storage.folder import Registry
@@ -49,7 +49,7 @@ def share(registry: Registry) -> dict[str, Any]:
 
 
 def unshare(registry: Registry) -> dict[str, Any]:
-    """One server at a time again; the audit log's lines go back into files.
+    """One server at a time again; the audit log's lines go back into files, of this folder alone.
 
     Raises:
         UsageError: it is not shared. ConfigError: a server uses it, or the audit log is not whole.
@@ -59,6 +59,7 @@ def unshare(registry: Registry) -> dict[str, Any]:
             raise UsageError("the registry is not shared: nothing was changed", "`share` lets several servers serve it")
         with registry.database.writing() as db:
             audit_places.to_files(registry.audit_log, db)
+            audit_holder.claim(registry.folder, db)
             accounts.write_setting(db, SHARED, "no")
     registry.audit_log.write("not-shared")
     return {"shared": False, "kept": []}

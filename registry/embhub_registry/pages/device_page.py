@@ -20,8 +20,8 @@ async def device(request: Request) -> Response:
     account = form_pages.person(request).account
     typed, row = request.query_params.get("code", "")[:20], None
     if typed:
-        login_pages.pacing_of(request).guess(request.scope)
-        row = devices.find(registry_of(request), typed)
+        await threaded(login_pages.pacing_of(request).take, request.scope, None)
+        row = await threaded(devices.find, registry_of(request), typed)
     return _page(request, typed, row, problem="" if row or not typed else devices.no_request().message,
                  reachable=bool(row and row["scope"] in access_tokens.offered_scopes(account)))  # fmt: skip
 
@@ -29,7 +29,7 @@ async def device(request: Request) -> Response:
 async def _answer(request: Request) -> Response:
     typed = request.query_params.get("code", "")[:20]
     form = await forms.read_person(request, back=f"{device_api.PAGE}?code={typed}")
-    login_pages.pacing_of(request).guess(request.scope)
+    await threaded(login_pages.pacing_of(request).take, request.scope, None)
     approve = form.field("answer") == "approve"
     row = await threaded(devices.answer, registry_of(request), form.account, form.field("code")[:20], approve=approve)
     return form_pages.answer(request, "device_done.html", row=row, approved=approve)

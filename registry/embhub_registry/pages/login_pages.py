@@ -42,7 +42,7 @@ async def by_code(request: Request) -> Response:
     whose: str | None = f"{name} in {form.session.id}" if form.session else name
     if login_codes.looks_like_recovery_code(form.field("code")):  # nobody guesses one
         whose = None
-    pacing.take(request.scope, whose)
+    await threaded(pacing.take, request.scope, whose)
     try:
         made = await threaded(
             login_codes.log_in, registry_of(request), name, form.field("code").strip(), replaces=_replaced(form)
@@ -51,7 +51,7 @@ async def by_code(request: Request) -> Response:
         note_failure(request, error.reason)
         wrong = "This name and code do not match. A code counts once: wait until the app shows the next one."
         return _page(request, form.field("next"), problem=wrong, status=403)
-    pacing.give_back(request.scope, whose)
+    await threaded(pacing.give_back, request.scope, whose)
     return _logged_in(made, form.field("next"))
 
 
@@ -139,7 +139,7 @@ async def link(request: Request) -> Response:
 
 
 def pacing_of(request: Request) -> LoginPacing:
-    """The process's limits on logging in."""
+    """The limits on logging in."""
     found: LoginPacing = request.app.state.login_pacing
     return found
 

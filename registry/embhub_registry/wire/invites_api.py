@@ -18,7 +18,7 @@ PATH = "/embhub/v1/join"
 async def join(request: Request) -> Response:
     """With `code` in JSON: the account, its namespace and role, and the token, once. Tries are paced by address."""
     pacing: LoginPacing = request.app.state.login_pacing
-    pacing.take(request.scope, None)
+    await threaded(pacing.take, request.scope, None)
     body = await bodies.read_json(request)
     code = body.get("code")
     if not isinstance(code, str) or len(code) > 100:
@@ -29,5 +29,5 @@ async def join(request: Request) -> Response:
         request.app.state.metrics.login_failed()
         request.app.state.attempts.note(request.client.host if request.client else None, "invitation")
         raise
-    pacing.give_back(request.scope, None)
+    await threaded(pacing.give_back, request.scope, None)
     return JSONResponse(dict(made), headers={"Cache-Control": "no-store"})

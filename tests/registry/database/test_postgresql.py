@@ -440,7 +440,8 @@ def test_moving_there_and_back(filled: RunningRegistry, postgresql: Server) -> N
     with filled.opened() as registry:
         assert registry.database.dialect is POSTGRESQL and checking.check(registry).clean
         db = registry.database.connection()
-        assert dict(tuple(row) for row in db.execute("SELECT name, value FROM setting")) == before
+        after = dict(tuple(row) for row in db.execute("SELECT name, value FROM setting"))
+        assert (filled.folder / "audit-ids").read_text().split() == [after.pop("audit_id")] and after == before
         assert [r.full_name for r in search.run(db, search.Query(text="ostate"))] == [NAME]
         with registry.database.writing() as db:  # numbers go on after those that were moved
             known = repositories.find(db, *NAME.split("/"))

@@ -19,6 +19,7 @@ from embhub_registry.storage import log_entries, log_publishing, registry_log
 from tests.support import pushes, releases
 from tests.support.logs import leaf_name, make_leaf
 from tests.support.object_stores import RunningStore
+from tests.support.people import Person
 from tests.support.postgres import Server
 from tests.support.replicas import LogWatcher, Replicas, make_replicas, store_variables, suspend, wait_for
 
@@ -108,6 +109,15 @@ def test_what_one_server_stores_every_server_shows(running: Replicas) -> None:
             events = [json.loads(line)["event"] for line in opened.audit_log.lines()]
             assert events[0] == "init" and "shared" in events and "repository-deleted" in events
             assert not opened.audit_log.path.exists()
+
+
+def test_five_tries_of_a_login_code_at_all_servers_together(running: Replicas) -> None:
+    statuses = []
+    for number in range(8):
+        thief = Person(running[number % 3])
+        thief.open("/login")
+        statuses.append(thief.send("/login/code", name="admin", code="000000").status)
+    assert statuses == [403] * 5 + [429] * 3
 
 
 def test_of_two_commits_upon_one_parent_one_is_stored(running: Replicas) -> None:

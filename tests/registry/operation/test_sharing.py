@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import json
+import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +13,7 @@ from pathlib import Path
 import pyotp
 import pytest
 
+from embhub.errors import ConfigError
 from embhub_registry import app
 from embhub_registry.database import DatabaseBusyError, accounts, audit_head, root_rows, withdrawals
 from embhub_registry.http_errors import RequestDeniedError
@@ -20,6 +23,7 @@ from embhub_registry.people.login_codes import WrongCodeError
 from tests.support.object_stores import RunningStore
 from tests.support.postgres import Server
 from tests.support.replicas import Replicas, make_replicas, store_variables
+from tests.support.servers import RunningRegistry
 
 pytestmark = pytest.mark.slow
 
@@ -31,9 +35,11 @@ def variables(object_store: RunningStore) -> Iterator[None]:
 
 
 @pytest.fixture
-def replicas(tmp_path: Path, postgresql: Server, object_store: RunningStore, variables: None) -> Replicas:
+def replicas(tmp_path: Path, postgresql: Server, object_store: RunningStore, variables: None) -> Iterator[Replicas]:
     """Two folders of one registry; nothing is started."""
-    return make_replicas(tmp_path, postgresql, object_store, count=2)
+    made = make_replicas(tmp_path, postgresql, object_store, count=2)
+    yield made
+    made.stop()
 
 
 def test_a_login_is_set_up_at_one_server_and_used_at_another(replicas: Replicas) -> None:
@@ -114,3 +120,57 @@ def cut_lock(postgresql: Server, name: str) -> None:
             "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND mode = 'ShareLock'"
         ).fetchall()
     assert len(rows) == 1, name
+
+
+def test_the_audit_log_goes_on_in_one_folder(replicas: Replicas) -> None:
+    """After `share --off` the others lack its files, and a folder that was copied is behind once the copy is served."""
+    replicas[0].ask("share", "--off")
+    with pytest.raises(AssertionError, match="audit log of this registry is in another folder"):
+        replicas[1].start()
+    with pytest.raises(ConfigError, match="in another folder"), replicas[1].opened():
+        pass
+    assert not list(replicas[1].folder.glob("audit*")), "nothing was written there"
+    serve_once(replicas[0])
+    bring_files(replicas[0], replicas[1])
+    serve_once(replicas[1])
+    with pytest.raises(AssertionError, match="in another folder"):
+        replicas[0].start()
+    replicas[1].add_user("bea", namespace="radboud")
+    assert replicas[1].ask("audit", "verify")["problems"] == []
+    replicas[1].ask("share")
+    for replica in replicas.servers:
+        with replica.opened() as opened:
+            events = [json.loads(line)["event"] for line in opened.audit_log.lines()]
+            assert opened.audit_log.problems() == [] and "audit-log-cut" not in events
+            assert events[-2:] == ["user-added", "shared"], events[-5:]
+
+
+def test_after_a_recovery_the_audit_log_goes_on_where_it_was_settled(replicas: Replicas, postgresql: Server) -> None:
+    """An earlier database names an id from before; without any folder's files `recovered` says so in the log."""
+    replicas[0].ask("share", "--off")
+    schema = replicas.address.rpartition("%3D")[2]
+    with postgresql.connect() as db:
+        asked = f"SELECT value FROM {schema}.setting WHERE name = 'audit_id'"
+        before = db.execute(asked).fetchone()
+        serve_once(replicas[0])
+        assert before is not None and db.execute(asked).fetchone() != before
+        db.execute(f"UPDATE {schema}.setting SET value = %s WHERE name = 'audit_id'", before)
+    serve_once(replicas[0])
+    replicas[1].ask("recovered", "--keep-tokens", "--keep-keyring")
+    with replicas[1].opened() as opened:
+        events = [json.loads(line)["event"] for line in opened.audit_log.lines() if line]
+    assert events == ["audit-log-cut", "recovered"]
+    with pytest.raises(ConfigError, match="in another folder"), replicas[0].opened():
+        pass
+
+
+def serve_once(replica: RunningRegistry) -> None:
+    """Start a server and stop it."""
+    replica.start()
+    assert replica.stop() == 0
+
+
+def bring_files(source: RunningRegistry, target: RunningRegistry) -> None:
+    """What the refusal asks for."""
+    for file in [*source.folder.glob("audit*.jsonl"), source.folder / "audit-ids"]:
+        shutil.copy(file, target.folder)

@@ -30,7 +30,7 @@ from embhub.formats import names
 from embhub.formats.plain_text import plain
 from embhub.progress import OnProgress, Progress
 from embhub.release import files as release_files
-from embhub.release.checks import attested, registered_audits, yanks
+from embhub.release.checks import attested, evaluated, registered_audits, yanks
 from embhub.release.files import Release
 from embhub.site import config, transport
 
@@ -441,6 +441,38 @@ class Hub:
             RegistryError: As every method.
         """
         return self._ask(f"designs/{digest}", what=f"designs of {digest[:12]}", limit=registered_audits.MAX_BYTES)
+
+    def evaluations(self, digest: str) -> bytes | None:
+        """Fetch what others found of an embedding (`GET /embhub/v1/evaluations/{digest}`).
+
+        Args:
+            digest: SHA-256 of the embedding in hex.
+
+        Returns:
+            JSON, unverified, for `embhub.release.checks.evaluated`; None where the host keeps no such list.
+
+        Raises:
+            RegistryError: As every method.
+        """
+        return self._ask(f"evaluations/{digest}", what=f"evaluations of {digest[:12]}", limit=evaluated.MAX_BYTES)
+
+    @_in_time
+    def evaluate(self, digest: str, bundle: bytes) -> bytes:
+        """Publish an evaluation of an embedding, in the place of this namespace's earlier one.
+
+        Args:
+            digest: SHA-256 of the embedding in hex.
+            bundle: The evaluation, a Sigstore bundle in JSON.
+
+        Returns:
+            JSON: as `evaluations`, and `replaced`, the date of the earlier one or null.
+
+        Raises:
+            RegistryError: As every method.
+        """
+        path = f"/embhub/v1/evaluations/{digest}"
+        with self._translated(f"evaluations of {digest[:12]}"):
+            return self._client.read(path, limit=evaluated.MAX_BYTES, method="POST", body=bundle)
 
     @_in_time
     def attest(self, digest: str, bundle: bytes) -> None:

@@ -184,26 +184,38 @@ def _signed(gain: Gain) -> str:
 
 
 @dataclass(frozen=True)
+class Images:
+    """One patient's images of one class: how many, and a digest of them all."""
+
+    count: int
+    digest: str
+
+
+Group = Mapping[str, Images]
+"""Patients under the site's key."""
+
+
+@dataclass(frozen=True)
 class Cohort:
-    """Whose images an evaluation used, for its own site alone: by class, patient under the site's key to images.
+    """Whose images an evaluation used, for its own site alone; `training` and `test`: with the finding, and without."""
 
-    A patient is named together with a digest of their images, so that a patient with other images is another entry.
-    `training` and `test` are each (with the finding, without).
-    """
-
-    training: tuple[Mapping[str, int], Mapping[str, int]]
-    test: tuple[Mapping[str, int], Mapping[str, int]]
+    training: tuple[Group, Group]
+    test: tuple[Group, Group]
 
     @property
     def groups(self) -> dict[str, frozenset[str]]:
-        """The four groups by name."""
+        """The four groups by name. A patient with other images is another entry."""
         names = ("training positive", "training negative", "test positive", "test negative")
-        return {name: frozenset(group) for name, group in zip(names, (*self.training, *self.test), strict=True)}
+        return {
+            name: frozenset(f"{patient} {images.digest}" for patient, images in group.items())
+            for name, group in zip(names, (*self.training, *self.test), strict=True)
+        }
 
     @property
     def largest_share(self) -> float:
         """The largest share of one patient's images among those of a class under test."""
-        return max(max(group.values()) / sum(group.values()) for group in self.test if group)
+        counts = [[images.count for images in group.values()] for group in self.test if group]
+        return max(max(group) / sum(group) for group in counts)
 
 
 def parse(document: Any) -> Figures:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from embhub.cards.evaluation import REAL_ALONE, STOPPED_EARLY, EvaluationReport
-from embhub.cards.published_evaluation import Cohort, Figures, parse
+from embhub.cards.published_evaluation import Cohort, Figures, Images, parse
 from embhub.release import evaluations
 from embhub.site.keys import SigningKey
 from embhub.trust import bundle
@@ -85,8 +85,8 @@ def cohort(
 ) -> Cohort:  # fmt: skip
     """Patients by class, each with as many images."""
 
-    def people(name: str, count: int) -> dict[str, int]:
-        return {f"{prefix}{name}{number}": images for number in range(count)}
+    def people(name: str, count: int) -> dict[str, Images]:
+        return {f"{prefix}{name}{number}": Images(images, "0") for number in range(count)}
 
     return Cohort(
         (people("a", training[0]), people("b", training[1])), (people("c", test[0]), people("d", test[1]))

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from embhub.cards.published_evaluation import STEPS, Cohort, coarsen, parse
+from embhub.cards.published_evaluation import STEPS, Cohort, Images, coarsen, parse
 from embhub.errors import ArtifactError, PrivacyError
 from tests.support.evaluations import EMBEDDING, FIGURES, HARM, cohort, report
 
@@ -50,9 +50,16 @@ def test_too_few_patients(group: Cohort) -> None:
         coarsen(report(), group, embedding=EMBEDDING)
 
 
+def test_a_patient_with_images_of_both_classes_is_one_patient() -> None:
+    made = cohort(training=(30, 30))
+    both = Cohort((made.training[0], made.training[0]), made.test)
+    assert coarsen(report(), made, embedding=EMBEDDING).patients.training == 60
+    assert coarsen(report(), both, embedding=EMBEDDING).patients.training == 30
+
+
 def test_one_patient_with_many_images() -> None:
     made = cohort()
-    heavy = Cohort(made.training, ({**made.test[0], "c0": 30}, made.test[1]))
+    heavy = Cohort(made.training, ({**made.test[0], "c0": Images(30, "0")}, made.test[1]))
     with pytest.raises(PrivacyError, match="43% of the images"):
         coarsen(report(), heavy, embedding=EMBEDDING)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from embhub.cards.published_evaluation import Cohort
+from embhub.cards.published_evaluation import Cohort, Images
 from embhub.errors import ConfigError, PrivacyError
 from embhub.site import config, evaluated_patients
 from tests.support.evaluations import cohort
@@ -41,7 +41,7 @@ def test_one_patient_more_or_less_is_refused_for_another_release_too() -> None:
 def test_a_patient_whose_images_changed_is_another_entry() -> None:
     evaluated_patients.remember(cohort(), **WHERE)
     made = cohort()
-    changed = {("other images of c0" if name == "c0" else name): count for name, count in made.test[0].items()}
+    changed = {**made.test[0], "c0": Images(1, "other images")}
     with pytest.raises(PrivacyError, match="1 differ"):
         evaluated_patients.check(Cohort(made.training, (changed, made.test[1])))
 

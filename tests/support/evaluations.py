@@ -14,6 +14,7 @@ from embhub.site.keys import SigningKey
 from embhub.trust import bundle
 from embhub.trust.statement import Statement
 from tests.support import releases
+from tests.support.servers import RunningRegistry
 
 KEY = releases.make_key("the evaluator's own key")
 EMBEDDING = "a" * 64
@@ -91,3 +92,14 @@ def cohort(
     return Cohort(
         (people("a", training[0]), people("b", training[1])), (people("c", test[0]), people("d", test[1]))
     )
+
+
+def publish(
+    registry: RunningRegistry, digest: str, *, namespace: str = "umcu", key: SigningKey = KEY, **changes: Any
+) -> None:  # fmt: skip
+    """Publish an evaluation as a new account of `namespace`, whose key is added."""
+    registry.add_key(key, namespace=namespace, role="evaluate")
+    token = registry.add_user(f"evaluator-of-{namespace}", namespace=namespace, role="reader")
+    made = signed(digest, key=key, **changes)
+    answer = registry.request("POST", f"/embhub/v1/evaluations/{digest}", token=token, json_body=made)
+    assert answer.status == 200, answer.body

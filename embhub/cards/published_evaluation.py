@@ -1,8 +1,8 @@
 """The figures of an evaluation that may leave a site: one comparison with its controls, rounded. Pure.
 
 Whoever holds all images but one patient's can compute each figure with and without that patient. So figures are rounded
-to a step that is no finer than the share of one patient's images in a class under test, and counts of patients are
-rounded down to tens. There is no figure of a single seed, no measure of likeness, and no text but that of the data set
+to a step that is twice the share of one patient's images in a class under test or more, and counts of patients are
+rounded down to tens. An interval is as wide on both sides of its rounded figure, so that it adds little to that. There is no figure of a single seed, no measure of likeness, and no text but that of the data set
 and the finding. `docs/adr/0042-evaluations-by-those-who-pulled.md` says what remains.
 """
 
@@ -37,8 +37,9 @@ LEAST_TRAINED = 10
 """Patients of each class in training, likewise."""
 TEN = 10
 """Counts of patients and of real images are rounded down to its multiples."""
-STEPS = (0.01, 0.02, 0.05)
-"""What figures are rounded to: the smallest that is no finer than the share of one patient's images."""
+STEPS = (0.01, 0.02, 0.05, 0.1)
+"""What figures are rounded to: the smallest that is at least SHARES times the share of one patient's images."""
+SHARES = 2
 OTHER_IMAGES = "other generated images"
 """What a control arm is called outside its site, whatever its name is there."""
 Control = Literal[
@@ -88,14 +89,14 @@ class Patients(_Part):
 
 
 class Area(_Part):
-    """An AUC with its interval of 95 %, rounded outward."""
+    """An AUC with its interval of 95 %, widened to be symmetric about the rounded figure, but for 0 and 1."""
 
     auc: Share
     interval: tuple[Share, Share]
 
 
 class Gain(_Part):
-    """What generated images added to real ones gained over a control, with its interval, rounded outward.
+    """What generated images added to real ones gained over a control, with its interval, widened likewise.
 
     `outcome` is that of the interval before it was rounded.
     """
@@ -129,7 +130,7 @@ class Figures(_Part):
 
     @model_validator(mode="after")
     def _no_finer_than_its_patients(self) -> Figures:
-        if self.step < 1 / min(self.patients.positive, self.patients.negative) - _TINY:
+        if self.step < SHARES / min(self.patients.positive, self.patients.negative) - _TINY:
             raise ValueError("the figures are finer than the share of one patient")
         areas, gains = (self.real_alone, self.with_generated), self.gains
         values = [value for area in areas for value in (area.auc, *area.interval)]
@@ -149,7 +150,9 @@ class Figures(_Part):
             raise ValueError("the first control is real images alone, and none stands twice")
         for gain in self.gains:
             low, high = gain.interval
-            if (gain.outcome == HELPED and low < 0) or (gain.outcome == HARMED and high > 0):
+            if (gain.outcome == HELPED and (high <= 0 or gain.gain < 0)) or (
+                gain.outcome == HARMED and (low >= 0 or gain.gain > 0)
+            ):
                 raise ValueError("an outcome is not that of its interval")
             if gain.outcome not in (HELPED, HARMED) and not low <= 0 <= high:
                 raise ValueError("an outcome is not that of its interval")
@@ -298,7 +301,7 @@ def _check_people(report: EvaluationReport, cohort: Cohort) -> None:
 
 
 def _step_for(share: float) -> float:
-    step = next((step for step in STEPS if step >= share - _TINY), None)
+    step = next((step for step in STEPS if step >= SHARES * share - _TINY), None)
     if step is None:
         raise PrivacyError(
             f"one patient has {share:.0%} of the images of a class under test", "test on fewer images of each patient"
@@ -313,12 +316,12 @@ def _classifier(report: EvaluationReport) -> Classifier:
 
 def _area(found: Figure, step: float) -> Area:
     low, high = found.interval
-    return Area(auc=_near(found.auc, step), interval=_outward(low, high, step, found.auc, least=0.0))
+    return Area(auc=_near(found.auc, step), interval=_around(low, high, step, found.auc, least=0.0))
 
 
 def _gain(one: Difference, step: float) -> Gain:
     over: Any = one.over if one.over in (REAL_ALONE, STOPPED_EARLY, NORMALS) else OTHER_IMAGES
-    interval = _outward(*one.interval, step, one.gain, least=-1.0)
+    interval = _around(*one.interval, step, one.gain, least=-1.0)
     return Gain(over=over, gain=_near(one.gain, step), interval=interval, outcome=one.outcome)
 
 
@@ -326,11 +329,14 @@ def _near(value: float, step: float) -> float:
     return round(round(value / step) * step, 2) + 0.0
 
 
-def _outward(low: float, high: float, step: float, middle: float, *, least: float) -> tuple[float, float]:
-    """An interval to multiples of `step`, never narrower, around the rounded figure too."""
-    below, above = math.floor(low / step + _TINY) * step, math.ceil(high / step - _TINY) * step
+def _around(low: float, high: float, step: float, middle: float, *, least: float) -> tuple[float, float]:
+    """An interval that is never narrower, in multiples of `step` and as wide on both sides of the rounded figure.
+
+    Its width follows from that of the exact one alone, and not from where the exact figure lies between two steps.
+    """
     near = _near(middle, step)
-    return round(max(least, min(below, near)), 2) + 0.0, round(min(1.0, max(above, near)), 2) + 0.0
+    half = math.ceil((max(high - middle, middle - low, 0.0) + step / 2) / step - _TINY) * step
+    return round(max(least, near - half), 2) + 0.0, round(min(1.0, near + half), 2) + 0.0
 
 
 def _down(count: int) -> int:

@@ -69,7 +69,7 @@ class Draft:
             found.in_words(),
             f"data: {found.dataset}; finding: {found.finding}; classifier: {found.classifier}, {found.seeds} seeds;"
             f" at least {found.patients.training} patients in training",
-            f"every figure is rounded to {found.step}, intervals outward; counts of patients are rounded down to tens",
+            f"every figure is rounded to {found.step}, intervals are widened; counts of patients are rounded down to tens",
         ]
         if target.own:
             said.append("it is marked as the publisher's evaluation of its own release")

@@ -31,14 +31,14 @@ def test_what_leaves_is_rounded_and_names_nobody() -> None:
     assert found.step == 0.05 and "0.7012" not in said and "Jansen" not in said and "0.71234" not in said
     assert (found.real, found.patients.training, found.patients.positive) == (200, 120, 40)
     assert [gain.over for gain in found.gains] == ["real images alone", "other generated images"]
-    assert found.gains[0].interval == (0.0, 0.2), "outward"
+    assert found.gains[0].interval == (0.0, 0.2), "0.0321 to 0.1733, never narrower"
     assert parse(json.loads(said)) == found and "nobody" not in found.in_words()
 
 
-@pytest.mark.parametrize(("people", "images", "step"), [(20, 1, 0.05), (50, 1, 0.02), (100, 1, 0.01), (400, 3, 0.01)])
+@pytest.mark.parametrize(("people", "images", "step"), [(20, 1, 0.1), (40, 1, 0.05), (100, 1, 0.02), (200, 3, 0.01)])
 def test_no_figure_is_finer_than_one_patient(people: int, images: int, step: float) -> None:
     found = coarsen(report(), cohort(test=(people, people), images=images), embedding=EMBEDDING)
-    assert found.step == step >= 1 / people
+    assert found.step == step >= 2 / people
 
 
 @pytest.mark.parametrize(
@@ -96,7 +96,7 @@ def test_the_parser_reads_or_refuses_anything(document: Any) -> None:
         parse(document)
 
 
-@settings(max_examples=150)
+@settings(max_examples=80)
 @given(st.sampled_from(PLACES), JSON, st.sampled_from([FIGURES, HARM]))
 def test_the_parser_refuses_what_breaks_a_rule(place: tuple[Any, ...], value: Any, figures: dict[str, Any]) -> None:
     """One member is another: refused, or as coarse as it was and still in agreement with itself."""
@@ -137,14 +137,16 @@ def test_who_knows_all_patients_but_one_learns_little_from_the_figures() -> None
     score. From published figures a change is seen at all for few patients; and the site refuses the second publication
     (`tests/embhub/site/test_evaluated_patients.py`).
     """
-    rng = np.random.default_rng(7)
-    sick, well = rng.normal(1, 1, 46), rng.normal(0, 1, 67)
-    whole = _published(_auc(sick, well), 46, 67)
-    exact = seen = 0
-    for number in range(len(sick)):
-        rest = np.delete(sick, number)
-        before, after = _auc(rest, well) * len(rest) * len(well), _auc(sick, well) * len(sick) * len(well)
-        exact += round(after - before) == int((sick[number] > well).sum())
-        seen += _published(_auc(rest, well), 45, 67) != whole
-    assert exact == len(sick), "exact figures give the rank of every one"
-    assert seen <= len(sick) * 0.1, f"published ones changed for {seen} of {len(sick)}"
+    exact = seen = tried = 0
+    for seed in range(8):
+        rng = np.random.default_rng(seed)
+        sick, well = rng.normal(1, 1, 46), rng.normal(0, 1, 67)
+        whole = _published(_auc(sick, well), 46, 67)
+        for number in range(20):
+            rest = np.delete(sick, number)
+            before, after = _auc(rest, well) * len(rest) * len(well), _auc(sick, well) * len(sick) * len(well)
+            exact += round(after - before) == int((sick[number] > well).sum())
+            seen += _published(_auc(rest, well), 45, 67) != whole
+            tried += 1
+    assert exact == tried, "exact figures give the rank of every one"
+    assert seen <= tried * 0.15, f"published ones changed for {seen} of {tried}"

@@ -48,6 +48,7 @@ def images(root: Path) -> tuple[Path, Path, Path]:
     return real, test, drawn
 
 
+@pytest.mark.thorough
 def test_from_a_pulled_release_to_its_page(
     registry: RunningRegistry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -84,7 +85,7 @@ def test_from_a_pulled_release_to_its_page(
     for text in (statement, sent, shown):
         assert "ecret" not in text and str(tmp_path / "images") not in text and ".png" not in text
     figures = json.loads(sent)["predicate"]["figures"]
-    assert figures["patients"] == {"training": 20, "positive": 20, "negative": 20} and figures["step"] == 0.05
+    assert figures["patients"] == {"training": 20, "positive": 20, "negative": 20} and figures["step"] == 0.1
     assert json.loads(statement)["predicate"]["figures"] == figures
 
     verified, _ = run("verify", NAME)
@@ -95,7 +96,7 @@ def test_from_a_pulled_release_to_its_page(
     assert "Evaluations by those who pulled it (1)" in page and "none of the figures" in page and "Umcu" in page
 
     without_the_last_patient(test)
-    refused = run(*words[:-4], "--report", "again", "--publish-to", NAME, "--yes", code=5)
+    refused = run(*words[:-4], "--report", "again", "--publish-to", NAME, "--yes", code=6)
     assert "1 differ, and the difference would show them" in refused and Path("again/evaluation.json").is_file()
 
     removed = registry.ask("evaluation", "remove", NAME, "--namespace", "umcu", "--reason", "on request of its site")

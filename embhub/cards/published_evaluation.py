@@ -2,8 +2,9 @@
 
 Whoever holds all images but one patient's can compute each figure with and without that patient. So figures are rounded
 to a step that is twice the share of one patient's images in a class under test or more, and counts of patients are
-rounded down to tens. An interval is as wide on both sides of its rounded figure, so that it adds little to that. There is no figure of a single seed, no measure of likeness, and no text but that of the data set
-and the finding. `docs/adr/0042-evaluations-by-those-who-pulled.md` says what remains.
+rounded down to tens. An interval is as wide on both sides of its rounded figure, so that it adds little to that. There
+is no figure of a single seed, no measure of likeness, and no text but that of the data set and the finding.
+`docs/adr/0042-evaluations-by-those-who-pulled.md` says what remains.
 """
 
 from __future__ import annotations

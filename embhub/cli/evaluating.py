@@ -147,7 +147,7 @@ def command(report: Path, **choices: Any) -> Evaluated:
     the same command resumes. `card init --evaluation` copies the figures to a card.
 
     With --publish-to, coarse figures of one comparison are signed and shown beside the release that you pulled. You see
-    all that leaves before it does. It cannot be taken back; a newer evaluation replaces it.
+    all that leaves before it does. Publication is permanent; a newer evaluation takes its place.
 
     \b
     Example:

@@ -25,10 +25,10 @@ _OPTIONS = (
         "--publish-to", metavar="NS/NAME[@VERSION]",
         help="Publish rounded figures, signed, beside the release that was evaluated; you are asked first.",
     ),
-    click.option("--key", metavar="NAME", help="For --publish-to: key with the role `evaluate`  [default: as for `sign`]"),
+    click.option("--key", metavar="NAME", help="For --publish-to: key of the role `evaluate`  [default: as for `sign`]"),
     click.option("--registry", metavar="URL", help="For --publish-to  [default: as for `pull`]"),
     click.option("--yes", is_flag=True, help="For --publish-to: publish without asking."),
-    click.option("--dry-run", is_flag=True, help="For --publish-to: write the statement to the report folder, send nothing."),
+    click.option("--dry-run", is_flag=True, help="For --publish-to: write the statement to --report, send nothing."),
 )  # fmt: skip
 
 
@@ -88,7 +88,7 @@ def _publish(target: Target, found: Evaluated, folder: Path, *, yes: bool, dry_r
     if dry_run:
         facts = {"wrote": str(evaluating.write(draft, folder)), "sent": "nothing"}
     else:
-        if not yes and not (sys.stdin.isatty() and click.confirm("Publish this? It cannot be taken back", err=True)):
+        if not yes and not (sys.stdin.isatty() and click.confirm("Publish this? Publication is permanent", err=True)):
             raise UsageError("nothing was published", "pass --yes, or run this on a terminal and confirm")
         facts = asdict(evaluating.publish(draft, ask_passphrase=options.ask_passphrase))
     print_json(facts) if as_json else print_pairs(facts)

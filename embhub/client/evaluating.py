@@ -168,7 +168,10 @@ def publish(draft: Draft, *, ask_passphrase: AskPassphrase | None = None) -> Pub
     evaluated_patients.remember(
         draft.cohort, registry=verified.signer.registry, repository=verified.repository, digest=verified.digest
     )
-    said = json.loads(target.hub.evaluate(verified.digest, data))
+    said = target.hub.call(
+        f"/embhub/v1/evaluations/{verified.digest}", what=f"evaluations of {verified.repository}", method="POST",
+        send=json.loads(data),
+    )  # fmt: skip
     replaced = said.get("replaced") if isinstance(said, dict) else None
     return Published(
         repository=verified.repository, version=verified.version, embedding=verified.digest,
@@ -200,6 +203,9 @@ def check_choices(
     """
     if repository is None:
         if key or registry or yes or dry_run:
-            raise UsageError("--key, --registry, --yes and --dry-run belong to --publish-to", "name the release: --publish-to NS/NAME")
+            raise UsageError(
+                "--key, --registry, --yes and --dry-run belong to --publish-to",
+                "name the release: --publish-to NS/NAME",
+            )
         return
     names.check_repository(repository.partition("@")[0])

@@ -17,13 +17,22 @@ if TYPE_CHECKING:
     from embhub.trust.keyring import Trust
 
 
+def fetch(hub: Hub, digest: str) -> bytes | None:
+    """What a registry shows of an embedding, unverified; None where it keeps no such list.
+
+    Raises:
+        RegistryError: it does not answer.
+    """
+    return hub.question(f"evaluations/{digest}", what=f"evaluations of {digest[:12]}", limit=evaluated.MAX_BYTES)
+
+
 def ask(hub: Hub, verified: Verified, trusts: Sequence[Trust]) -> Verified:
     """The release with what others found of its bytes, each a note, whatever it says.
 
     A registry that does not answer, or answers nonsense, changes nothing but the findings.
     """
     try:
-        if (said := hub.evaluations(verified.digest)) is None:
+        if (said := fetch(hub, verified.digest)) is None:
             return verified
         found, removed, refused = evaluated.parse(said, digest=verified.digest, trusts=trusts)
     except RegistryError as error:

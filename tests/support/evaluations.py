@@ -89,9 +89,7 @@ def cohort(
     def people(name: str, count: int) -> dict[str, Images]:
         return {f"{prefix}{name}{number}": Images(images, "0") for number in range(count)}
 
-    return Cohort(
-        (people("a", training[0]), people("b", training[1])), (people("c", test[0]), people("d", test[1]))
-    )
+    return Cohort((people("a", training[0]), people("b", training[1])), (people("c", test[0]), people("d", test[1])))
 
 
 def publish(

@@ -168,7 +168,8 @@ def evaluate(
     if folder is not None:
         write(found, folder)
     return Evaluated(
-        found, tuple(note for one in (known, held, *(arm.source for arm in each.values())) for note in one.notes),
+        found,
+        tuple(note for one in (known, held, *(arm.source for arm in each.values())) for note in one.notes),
         cohorts.gather(known, held, chosen),
     )
 

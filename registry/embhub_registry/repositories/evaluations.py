@@ -148,7 +148,9 @@ def allow(registry: Registry, repository: str, namespace: str) -> list[dict[str,
     with registry.database.writing() as db:
         gone = [row for row in _of_namespace(db, repository, namespace) if row.removed is not None]
         if not gone:
-            raise UsageError(f"no evaluation of {repository} by {namespace} was removed", "`evaluation list` shows them")
+            raise UsageError(
+                f"no evaluation of {repository} by {namespace} was removed", "`evaluation list` shows them"
+            )
         for row in gone:
             evaluation_rows.forget(db, row)
     registry.audit_log.write("evaluation-allowed", repository=repository, namespace=namespace)

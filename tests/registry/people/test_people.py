@@ -36,7 +36,13 @@ MAY = {
     "trust-workloads": {"publisher", "admin"},
     "operate": {"admin"},
 }
-NEEDS = {"read-private": "read", "evaluate": "read", "delete-released": "admin", "hide-released": "admin", "operate": "admin"}
+NEEDS = {
+    "read-private": "read",
+    "evaluate": "read",
+    "delete-released": "admin",
+    "hide-released": "admin",
+    "operate": "admin",
+}
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from embhub.client import logged
+from embhub.client import evaluations_heard, logged
 from embhub.client.errors import NotFoundError
 from embhub.client.http_client import StatusError
 from embhub.client.hub import Hub
@@ -130,7 +130,7 @@ class Upstream:
 
     def evaluations(self, digest: str) -> list[Mapping[str, Any]]:
         """What others found of these bytes, as far as it verifies; and what the registry says was removed."""
-        data = self.hub.evaluations(digest)
+        data = evaluations_heard.fetch(self.hub, digest)
         try:
             rows = json.loads(data or b"")["evaluations"]
             return [row for row in rows[: evaluated.MOST] if self._holds(row, digest)]

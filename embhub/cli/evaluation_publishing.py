@@ -25,7 +25,7 @@ _OPTIONS = (
         "--publish-to", metavar="NS/NAME[@VERSION]",
         help="Publish rounded figures, signed, beside the release that was evaluated; you are asked first.",
     ),
-    click.option("--key", metavar="NAME", help="For --publish-to: key of the role `evaluate`  [default: as for `sign`]"),
+    click.option("--key", metavar="NAME", help="For --publish-to: key to sign with  [default: as for `sign`]"),
     click.option("--registry", metavar="URL", help="For --publish-to  [default: as for `pull`]"),
     click.option("--yes", is_flag=True, help="For --publish-to: publish without asking."),
     click.option("--dry-run", is_flag=True, help="For --publish-to: write the statement to --report, send nothing."),

@@ -69,7 +69,7 @@ class Draft:
             found.in_words(),
             f"data: {found.dataset}; finding: {found.finding}; classifier: {found.classifier}, {found.seeds} seeds;"
             f" at least {found.patients.training} patients in training",
-            f"every figure is rounded to {found.step}, intervals are widened; counts of patients are rounded down to tens",
+            f"figures are rounded to {found.step}, intervals are widened; counts of patients are rounded down to tens",
         ]
         if target.own:
             said.append("it is marked as the publisher's evaluation of its own release")
@@ -186,7 +186,7 @@ def _find_signer(verified: Verified, name: str) -> KnownKey:
     if found is None or evaluated.ROLE not in found.roles:
         raise ConfigError(
             f"the keyring of {verified.signer.registry} gives the key {name!r} ({fingerprint}) no role to evaluate",
-            f"ask its operator for that role: `embhub key request NAMESPACE --key {name} --role evaluate`; then `embhub trust refresh`",
+            f"ask for it: `embhub key request NAMESPACE --key {name} --role evaluate`; then `embhub trust refresh`",
         )
     if found.revocation is not None:
         raise ConfigError(f"the key {name!r} is out of use: {found.revocation.reason}", "name another key: --key")

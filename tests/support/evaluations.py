@@ -61,7 +61,8 @@ def report(
     common = {"delong": [0.6, 0.9], "patients": [0.6, 0.9], "seeds": [0.6, 0.9], "each_seed": [0.71234, 0.69871]}
     difference = {
         "real": 205, "arm": "synthetic", "drawn": 500, "gain": gain, "delong_p": 0.01, "outcome": "helped",
-        **{**common, "delong": [0.01, 0.2], "patients": [0.01, 0.2], "seeds": [0.01, 0.2]}, "interval": [0.0321, 0.1733],
+        **{**common, "delong": [0.01, 0.2], "patients": [0.01, 0.2], "seeds": [0.01, 0.2]},
+        "interval": [0.0321, 0.1733],
     }  # fmt: skip
     document = {
         "embhub": "0.1.0", "dataset": "images of the site", "positive": "csPCa", "negative": ["normal"],

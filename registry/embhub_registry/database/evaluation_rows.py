@@ -1,4 +1,4 @@
-"""Evaluations by those who pulled: of each namespace the newest one of an embedding, under the name it was pulled by."""
+"""Evaluations by those who pulled: of each namespace the newest of an embedding, under the name it was pulled by."""
 
 from __future__ import annotations
 

@@ -239,9 +239,9 @@ class EmbeddingPage(Facts):
     `state` is `empty` (nothing published), `refused` (it does not verify: `problem`, and nothing that it claims) or
     `verified`. `verdict` is the worst that anybody who counts found of these bytes, in this version or another;
     `confirmation` says whose word it is, `auditors` names them, and `audits` lists each auditor's. `dropped` lists
-    audits that were registered and have had no result for two weeks. `evaluations` are by those who pulled it. `misnamed` where the
-    card's publisher is not the name that the keyring has. `sentence` says what it is; `card` is the whole card.
-    `history` is what happened to it, `related` what else there is of the same finding. Where the reader may not have
+    audits that were registered and have had no result for two weeks. `evaluations` are by those who pulled it.
+    `misnamed` where the card's publisher is not the name that the keyring has. `sentence` says what it is; `card` is
+    the whole card. `history` is what happened to it, `related` what else there is of the same finding. Where the reader may not have
     the files of a gated repository, `opened` is false, and of an audit there is its `verdict` alone.
     """
 

@@ -39,7 +39,8 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
     made = folder.create(tmp_path / "registry", name="Test", url="http://127.0.0.1:1", audit="optional")
     keys: list[tuple[SigningKey, str, Role]] = [
         (SITE, "radboud", "publish"), (OWN_KEY, "radboud", "evaluate"), (KEY, "umcu", "evaluate"),
-        *((key, "umcu", "evaluate") for key in LATER.values()), (OTHER_SITE, "lumc", "publish"), (AUDITOR, "nki", "audit"),
+        *((key, "umcu", "evaluate") for key in LATER.values()), (OTHER_SITE, "lumc", "publish"),
+        (AUDITOR, "nki", "audit"),
     ]  # fmt: skip
     for number, (key, namespace, role) in enumerate(keys):
         file = tmp_path / f"{number}.pem"
@@ -132,7 +133,8 @@ def test_nothing_comes_along_that_no_rule_speaks_of(registry: Registry) -> None:
     """A changed client could send what a site must keep: names of files, scores, figures that are too fine."""
     patients = {"training": 120, "positive": 40, "negative": 60}
     for found in (
-        {**FIGURES, "scores": [0.1]}, {**FIGURES, "dataset": "/srv/pacs/jansen"}, {**FIGURES, "dataset": "Maria Jansen"},
+        {**FIGURES, "scores": [0.1]}, {**FIGURES, "dataset": "/srv/pacs/jansen"},
+        {**FIGURES, "dataset": "Maria Jansen"},
         {**FIGURES, "patients": {**patients, "positive": 41}}, {**FIGURES, "patients": {**patients, "positive": 10}},
         {**FIGURES, "step": 0.01}, {**FIGURES, "real_alone": {"auc": 0.7012, "interval": [0.6, 0.8]}},
         {**FIGURES, "outcome": "did harm"}, {**FIGURES, "gains": []},

@@ -241,8 +241,8 @@ class EmbeddingPage(Facts):
     `confirmation` says whose word it is, `auditors` names them, and `audits` lists each auditor's. `dropped` lists
     audits that were registered and have had no result for two weeks. `evaluations` are by those who pulled it.
     `misnamed` where the card's publisher is not the name that the keyring has. `sentence` says what it is; `card` is
-    the whole card. `history` is what happened to it, `related` what else there is of the same finding. Where the reader may not have
-    the files of a gated repository, `opened` is false, and of an audit there is its `verdict` alone.
+    the whole card. `history` is what happened to it, `related` what else there is of the same finding. Where the reader
+    may not have the files of a gated repository, `opened` is false, and of an audit there is its `verdict` alone.
     """
 
     schema_: Literal["embhub.page.embedding/1"] = Field(default="embhub.page.embedding/1", alias="schema")

@@ -264,7 +264,7 @@ def coarsen(report: EvaluationReport, cohort: Cohort, *, embedding: str) -> Figu
     try:
         return Figures(
             dataset=report.dataset, finding=report.positive, classifier=_classifier(report),
-            regime=gain.regime, seeds=report.seeds, real=_down(gain.real), drawn=gain.drawn,  # type: ignore[arg-type]
+            regime=gain.regime, seeds=report.seeds, real=_down(gain.real), drawn=gain.drawn,
             patients=Patients(
                 training=_down(len(in_training)), positive=_down(len(cohort.test[0])),
                 negative=_down(len(cohort.test[1])),

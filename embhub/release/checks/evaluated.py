@@ -152,7 +152,8 @@ def parse(
 
 def say(found: Iterable[Evaluated], removed: Iterable[Removed], refused: int) -> list[Finding]:
     """A note on each, whatever it found; a warning where some do not verify."""
-    said = [Finding(CHECK, "note", plain(one.in_words())) for one in (*found, *removed)]
+    texts = [*(one.in_words() for one in found), *(one.in_words() for one in removed)]
+    said = [Finding(CHECK, "note", plain(text)) for text in texts]
     if refused:
         text = f"the registry showed evaluations of these bytes that do not verify: {refused}, left out"
         said.append(Finding(CHECK, "warning", text))

@@ -30,6 +30,7 @@ from embhub_registry.repositories import access, repos
 from embhub_registry.storage import log_entries, registry_log
 from embhub_registry.storage.folder import Registry
 
+MAX_BYTES = evaluations.MAX_BYTES
 MOST_REPLACED = 10
 SLACK = timedelta(hours=1)
 LONGEST_REASON = 500
@@ -86,8 +87,8 @@ def take(registry: Registry, account: Account, digest: str, document: dict[str, 
             version; 409 where a newer one is there.
     """
     data, trusted = json.dumps(document).encode(), registry.trust()
-    if len(data) > evaluations.MAX_BYTES:
-        raise RequestDeniedError(413, "too-large", f"an evaluation has at most {evaluations.MAX_BYTES:,} bytes",
+    if len(data) > MAX_BYTES:
+        raise RequestDeniedError(413, "too-large", f"an evaluation has at most {MAX_BYTES:,} bytes",
                                  "publish it with `embhub evaluate --publish-to`")  # fmt: skip
     try:
         found = evaluated.read(data, digest=digest, trusts=[trusted])

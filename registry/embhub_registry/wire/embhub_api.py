@@ -66,7 +66,7 @@ async def evaluated(request: Request) -> Response:
         raise malformed("an embedding is named by its SHA-256 in lower-case hex")
     if request.method == "POST":
         member = auth.require_somewhere(member_of(request, "publishing an evaluation"), "evaluate")
-        document = await bodies.read_json(request)
+        document = await bodies.read_json(request, limit=evaluations.MAX_BYTES)
         return JSONResponse(await threaded(evaluations.take, registry_of(request), member, digest, document))
     return JSONResponse(await threaded(evaluations.answer, registry_of(request), account, digest), headers=FRESH)
 

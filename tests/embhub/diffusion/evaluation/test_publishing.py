@@ -60,7 +60,7 @@ def test_from_a_pulled_release_to_its_page(
     site = open_site(registry, tmp_path / "umcu", namespace="umcu", user="ulla", role="reader").enter(monkeypatch)
     site.trust(registry)
     real, test, drawn = images(tmp_path / "images")
-    words = [
+    words: list[str | Path] = [
         *("evaluate", "--real", real, "--test", test, "--synthetic", drawn, "--real-counts", "40", "--seeds", "2"),
         *("--synthetic-counts", "0,20", "--steps", "2", "--resolution", "24", "--no-controls", "--device", "cpu"),
         *("--report", "out", "--publish-to", NAME),

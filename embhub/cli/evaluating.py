@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from embhub.cli import options
-from embhub.cli.output import note, print_pairs, progress_bar
+from embhub.cli import evaluation_publishing, options
+from embhub.cli.output import note, progress_bar
 from embhub.options.preprocessing import FITS
 from embhub.options.regimes import REGIMES
 from embhub.progress import say_loading
@@ -137,7 +137,8 @@ def _arms(_: click.Context, option: click.Parameter, values: tuple[str, ...]) ->
     help="Output folder for report, page and learning curve.",
 )
 @options.as_json
-def command(report: Path, as_json: bool, **choices: Any) -> None:
+@evaluation_publishing.publishable
+def command(report: Path, **choices: Any) -> Evaluated:
     """Compare classifiers trained on real images, on real and generated ones, and on generated ones alone.
 
     All are tested on the same images, of patients excluded from training; a patient on both sides is refused. Every
@@ -145,11 +146,16 @@ def command(report: Path, as_json: bool, **choices: Any) -> None:
     stopping. Writes evaluation.json, index.html and learning-curve.png. If interrupted,
     the same command resumes. `card init --evaluation` copies the figures to a card.
 
+    With --publish-to, coarse figures of one comparison are signed and shown beside the release that you pulled. You see
+    all that leaves before it does. Publication is permanent; a newer evaluation takes its place.
+
     \b
     Example:
       embhub evaluate --real train.csv --test test.csv --synthetic drawn --report evaluation
       embhub evaluate --real train.csv --test test.csv --synthetic drawn --arm "plain words=other" \\
           --regime mixed --regime pretrained --classifier resnet18 --real-counts 20,100 --report evaluation
+      embhub evaluate --real train.csv --test test.csv --synthetic drawn --report evaluation \\
+          --publish-to radboud/prostate-csPCa --dry-run
     """
     from embhub.diffusion.preflight.drawing import check_evaluation
 
@@ -161,12 +167,4 @@ def command(report: Path, as_json: bool, **choices: Any) -> None:
         found = evaluate(report=report, on_progress=on_progress, **choices)
     for line in found.notes:
         note(line)
-    click.echo(found.report.to_bytes(), nl=False) if as_json else _print(found, report)
-
-
-def _print(found: Evaluated, folder: Path) -> None:
-    from embhub.diffusion.evaluation import evaluating, page
-
-    print_pairs({"found": found.report.words(), "page": folder / evaluating.PAGE, "report": folder / evaluating.REPORT})
-    for line in page.remarks(found.report):
-        click.echo(f"  - {line}")
+    return found

@@ -87,8 +87,8 @@ def list_(as_json: bool) -> None:
 @command.command("request")
 @click.argument("namespace")
 @click.option(
-    "--role", type=click.Choice(["publish", "audit", "withdraw", "approve"]), default="publish", show_default=True,
-    help="What the key is to do.",
+    "--role", type=click.Choice(["publish", "audit", "withdraw", "approve", "evaluate"]), default="publish",
+    show_default=True, help="What the key is to do.",
 )  # fmt: skip
 @options.key
 @click.option(

@@ -412,7 +412,7 @@ class Hub:
             RegistryError: As every method.
         """
         names.check_repository(repository)
-        return self._ask(f"status/{repository}", what=repository, limit=yanks.MAX_BYTES)
+        return self.question(f"status/{repository}", what=repository, limit=yanks.MAX_BYTES)
 
     def audits(self, digest: str) -> bytes | None:
         """Fetch the audits of an embedding (`GET /embhub/v1/audits/{digest}`).
@@ -426,7 +426,7 @@ class Hub:
         Raises:
             RegistryError: As every method.
         """
-        return self._ask(f"audits/{digest}", what=f"audits of {digest[:12]}", limit=attested.MAX_BYTES)
+        return self.question(f"audits/{digest}", what=f"audits of {digest[:12]}", limit=attested.MAX_BYTES)
 
     def designs(self, digest: str) -> bytes | None:
         """Fetch the registered audits of an embedding (`GET /embhub/v1/designs/{digest}`).
@@ -440,7 +440,7 @@ class Hub:
         Raises:
             RegistryError: As every method.
         """
-        return self._ask(f"designs/{digest}", what=f"designs of {digest[:12]}", limit=registered_audits.MAX_BYTES)
+        return self.question(f"designs/{digest}", what=f"designs of {digest[:12]}", limit=registered_audits.MAX_BYTES)
 
     @_in_time
     def attest(self, digest: str, bundle: bytes) -> None:
@@ -456,8 +456,20 @@ class Hub:
         with self._translated(f"audits of {digest[:12]}"):
             self._client.read(f"/embhub/v1/audits/{digest}", limit=attested.MAX_BYTES, method="POST", body=bundle)
 
-    def _ask(self, path: str, *, what: str, limit: int) -> bytes | None:
-        """A short question under /embhub/v1; None where there is no such address."""
+    def question(self, path: str, *, what: str, limit: int) -> bytes | None:
+        """Ask for a short answer under `/embhub/v1` that no other host than an embhub registry has.
+
+        Args:
+            path: The address from there on, escaped.
+            what: What it is about, for messages.
+            limit: The most bytes that are taken.
+
+        Returns:
+            The answer's bytes, unverified; None where there is no such address.
+
+        Raises:
+            RegistryError: As every method.
+        """
 
         def ask() -> bytes | None:
             with self._translated(what):

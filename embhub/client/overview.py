@@ -55,6 +55,8 @@ def _answers_for(verified: Verified) -> dict[str, Any]:
     heard = [*(audit.in_words() for audit in verified.others), *(lost.in_words() for lost in verified.lost)]
     if heard:
         facts["audits of these bytes"] = "; ".join(heard)
+    if verified.evaluations:
+        facts["evaluated by"] = "; ".join(one.in_words() for one in verified.evaluations)
     if names.is_another(verified.card.publisher, member):
         facts["beware"] = f"its card gives another publisher than the keyring: {verified.card.publisher!r}"
     return facts

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from embhub import destinations
-from embhub.client import logged, logged_designs, logged_papers, memory, reports, site_policy
+from embhub.client import evaluations_heard, logged, logged_designs, logged_papers, memory, reports, site_policy
 from embhub.client.recalling import recall
 from embhub.errors import RegistryError, UsageError
 from embhub.formats import instants, names
@@ -163,6 +163,7 @@ def fetch(
     release = release.with_files({**release.files, **kept}) if kept else release
     looked = logged_designs.check(papers.verified, release, trusts=trusts, source=source, ask=hub.designs)
     told, listed = _ask(hub, looked, commit, trusts)
+    told = evaluations_heard.ask(hub, told, trusts)
     verified = memory.say_signer(replace(told, findings=(*told.findings, *remarks)))
     verified = memory.say_ledger(verified, release)
     try:

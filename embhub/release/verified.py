@@ -15,6 +15,7 @@ from embhub.release.checks import attested
 from embhub.release.checks.approvals import Approved
 from embhub.release.checks.attested import Attested, Lost
 from embhub.release.checks.audit_files import AuditFile
+from embhub.release.checks.evaluated import Evaluated
 from embhub.release.checks.signers import Signer
 from embhub.release.checks.yanks import Yank
 from embhub.release.policy import Policy
@@ -54,6 +55,7 @@ class Verified:
         log_index: Index of its entry in the registry's transparency log, or None where no proof shows one.
         checkpoint: The signed checkpoint that the proof leads to, or None.
         approvals: Who approved it before it was published, by attestations that count.
+        evaluations: What others found of the same bytes: signed claims that nobody checked. They decide nothing.
 
     Example:
         >>> import embhub
@@ -85,6 +87,7 @@ class Verified:
     log_index: int | None = None
     checkpoint: str | None = None
     approvals: tuple[Approved, ...] = ()
+    evaluations: tuple[Evaluated, ...] = ()
 
     def __repr__(self) -> str:
         return notebook_view.in_one_line(self)
@@ -231,4 +234,5 @@ class Verified:
             "log_index": self.log_index,
             "checkpoint": self.checkpoint,
             "approvals": [one.to_json() for one in self.approvals],
+            "evaluations": [one.model_dump(mode="json") for one in self.evaluations],
         }

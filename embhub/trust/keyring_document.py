@@ -21,7 +21,7 @@ KEYRING_TYPE = "application/vnd.embhub.keyring+json"
 KEYRING_SCHEMA = "embhub.keyring/2"
 MAX_BYTES = dsse.MAX_BYTES
 
-Role = Literal["publish", "audit", "withdraw", "approve"]
+Role = Literal["publish", "audit", "withdraw", "approve", "evaluate"]
 Purpose = Literal["timestamp", "advisories"]  # of an online key
 Reason = Literal["superseded", "lost", "stolen"]
 ROLES: tuple[Role, ...] = get_args(Role)

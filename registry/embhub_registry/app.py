@@ -91,6 +91,7 @@ ROUTES = [
     Route("/embhub/v1/terms/{namespace}/{name}", terms_api.handle, methods=["GET", "PUT"]),
     Route("/embhub/v1/audits/{digest}", embhub_api.audits, methods=["GET", "POST"]),
     Route("/embhub/v1/designs/{digest}", embhub_api.designs, methods=["GET", "POST"]),
+    Route("/embhub/v1/evaluations/{digest}", embhub_api.evaluated, methods=["GET", "POST"]),
     Route("/embhub/v1/yank/{namespace}/{name}", embhub_api.yank, methods=["POST", "DELETE"]),
     *review_api.ROUTES,
     Route(log_api.PREFIX + "/checkpoint", log_api.checkpoint),

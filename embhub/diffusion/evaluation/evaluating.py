@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from embhub.cards.evaluation import Classifier, EvaluationReport
+from embhub.cards.published_evaluation import Cohort
 from embhub.diffusion.bases.pipelines import choose_device
-from embhub.diffusion.evaluation import asking, base_patients, curve_png, extractors, outcome, page, realism
+from embhub.diffusion.evaluation import asking, base_patients, cohorts, curve_png, extractors, outcome, page, realism
 from embhub.diffusion.evaluation.asking import Folders
 from embhub.diffusion.evaluation.cells import Cell, Labelled, grid
 from embhub.diffusion.evaluation.fitting import Choices, teach
@@ -42,10 +43,12 @@ class Evaluated:
     Attributes:
         report: Counts and figures alone.
         notes: Remarks for the person at the site. They name rows, never files.
+        cohort: Whose images were used, under the site's key, for this site alone. None where they name no patients.
     """
 
     report: EvaluationReport
     notes: tuple[str, ...]
+    cohort: Cohort | None = None
 
 
 def evaluate(
@@ -165,7 +168,9 @@ def evaluate(
     if folder is not None:
         write(found, folder)
     return Evaluated(
-        found, tuple(note for one in (known, held, *(arm.source for arm in each.values())) for note in one.notes)
+        found,
+        tuple(note for one in (known, held, *(arm.source for arm in each.values())) for note in one.notes),
+        cohorts.gather(known, held, chosen),
     )
 
 

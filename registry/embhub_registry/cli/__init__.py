@@ -28,6 +28,7 @@ COMMANDS = {
     "repo": "repositories",
     "access": "access",
     "review": "reviewing",
+    "evaluation": "evaluations",
     "quota": "quotas",
     "setting": "settings",
     "prune": "pruning",

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from embhub_registry.pages.evaluations_shown import EvaluationShown
 from embhub_registry.pages.list_facts import Confirmation as Confirmation
 from embhub_registry.pages.list_facts import Facts as Facts
 from embhub_registry.pages.list_facts import Item as Item
@@ -238,10 +239,10 @@ class EmbeddingPage(Facts):
     `state` is `empty` (nothing published), `refused` (it does not verify: `problem`, and nothing that it claims) or
     `verified`. `verdict` is the worst that anybody who counts found of these bytes, in this version or another;
     `confirmation` says whose word it is, `auditors` names them, and `audits` lists each auditor's. `dropped` lists
-    audits that were registered and have had no result for two weeks. `misnamed` where the
-    card's publisher is not the name that the keyring has. `sentence` says what it is; `card` is the whole card.
-    `history` is what happened to it, `related` what else there is of the same finding. Where the reader may not have
-    the files of a gated repository, `opened` is false, and of an audit there is its `verdict` alone.
+    audits that were registered and have had no result for two weeks. `evaluations` are by those who pulled it.
+    `misnamed` where the card's publisher is not the name that the keyring has. `sentence` says what it is; `card` is
+    the whole card. `history` is what happened to it, `related` what else there is of the same finding. Where the reader
+    may not have the files of a gated repository, `opened` is false, and of an audit there is its `verdict` alone.
     """
 
     schema_: Literal["embhub.page.embedding/1"] = Field(default="embhub.page.embedding/1", alias="schema")
@@ -269,6 +270,7 @@ class EmbeddingPage(Facts):
     auditors: tuple[str, ...]
     audits: tuple[Audited, ...]
     dropped: tuple[DroppedAudit, ...]
+    evaluations: tuple[EvaluationShown, ...]
     misnamed: bool
     audit: Audit | None
     samples: SampleSheet | None

@@ -20,6 +20,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from embhub_registry.database.clock import now
+from embhub_registry.pages import evaluations_shown
 from embhub_registry.pages.wordings import AUDITS, FACETS, audit_badge, many
 from embhub_registry.wire.forms import token_for
 from embhub_registry.wire.request_context import base_url, registry_of
@@ -153,6 +154,7 @@ def _templates() -> jinja2.Environment:
     environment.filters["batches"] = lambda rows: [(name, list(part)) for name, part in groupby(rows, key=_section)]
     environment.filters["many"] = many
     environment.filters["listed"] = listed
+    environment.filters["in_figures"] = evaluations_shown.in_figures
     environment.globals["audits"] = AUDITS
     environment.globals["audit_badge"] = audit_badge
     environment.globals["facet_words"] = FACETS

@@ -10,7 +10,13 @@ from embhub_registry.pages.page_facts import Audited, Event, Version, Yanked
 from embhub_registry.pages.wordings import AUDITS
 
 KEYS_KEPT = 40  # a keyring may hold many keys of one namespace
-_ROLES = {"publish": "publishing", "audit": "auditing", "withdraw": "withdrawal", "approve": "approval"}
+_ROLES = {
+    "publish": "publishing",
+    "audit": "auditing",
+    "withdraw": "withdrawal",
+    "approve": "approval",
+    "evaluate": "evaluation",
+}
 _BY = {"operator": "the operator of this registry", "publisher": "its publisher"}
 
 

@@ -15,6 +15,7 @@ from embhub_registry.pages import (
     advisories_page,
     closed_page,
     comparison,
+    evaluations_shown,
     feed,
     interval_figure,
     list_page,
@@ -224,10 +225,12 @@ async def _facts(
     opened = _may_read_files(request, snapshot, account)
 
     def collect() -> EmbeddingPage:
+        db, trust = registry.database.connection(), registry.trust()
         return release_page.collect(
-            registry.database.connection(), snapshot, judged, keyring=registry.trust().keyring, opened=opened,
+            db, snapshot, judged, keyring=trust.keyring, opened=opened,
+            evaluations=evaluations_shown.collect(db, snapshot, trust),
             registry=registry.setting("name"), url=base_url(request),
-            root=registry.trust().root_fingerprint,
+            root=trust.root_fingerprint,
         )  # fmt: skip
 
     return await run_in_threadpool(collect), judged if opened else None

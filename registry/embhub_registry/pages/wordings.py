@@ -63,6 +63,7 @@ MAY: Mapping[str, str] = {
     "audit": "countersign audits of any embedding here",
     "withdraw": "withdraw releases under {namespace}/",
     "approve": "approve releases under {namespace}/ before they are published",
+    "evaluate": "publish what {namespace} found when it evaluated releases that it pulled",
 }
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 ROLES = ("reader", "publisher", "auditor", "approver", "admin")  # of accounts, in the database
-KEY_ROLES = ("publish", "audit", "withdraw", "approve")  # of keys, in the keyring
+KEY_ROLES = ("publish", "audit", "withdraw", "approve", "evaluate")  # of keys, in the keyring
 KEY_REASONS = ("superseded", "lost", "stolen")  # of a revocation, from the lightest to the gravest
 SCOPES = ("read", "publish", "admin")  # of tokens; each includes those before it
 
@@ -23,11 +23,13 @@ class Action:
     roles: tuple[str, ...]
 
 
+# An evaluation is signed by its namespace's key, which decides; who only reads a release may publish what it found.
 ACTIONS: Mapping[str, Action] = {
     "read-private": Action("read private repositories", "read", ("reader", "publisher", "auditor", "approver")),
     "create": Action("create repositories", "publish", ("publisher",)),
     "publish": Action("publish", "publish", ("publisher",)),
     "attest": Action("add an audit", "publish", ("publisher", "auditor")),
+    "evaluate": Action("publish an evaluation", "read", ("reader", "publisher", "auditor", "approver")),
     "refs": Action("change branches and tags", "publish", ("publisher",)),
     "settings": Action("change settings", "publish", ("publisher",)),
     "approve": Action("answer requests for access", "publish", ("publisher", "approver")),

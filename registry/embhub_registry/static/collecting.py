@@ -8,12 +8,12 @@ from dataclasses import asdict, dataclass
 
 from embhub.errors import ConfigError, UsageError
 from embhub.log import checkpoints, notes
-from embhub.release.checks import attested
+from embhub.release.checks import attested, evaluated
 from embhub.release.files import EMBEDDING
-from embhub_registry.database import Connection, attestations, repositories, yanks
+from embhub_registry.database import Connection, attestations, evaluation_rows, repositories, yanks
 from embhub_registry.database.placement import facets_of
 from embhub_registry.database.repositories import Repository
-from embhub_registry.repositories import advisories, audit_designs, audit_standing
+from embhub_registry.repositories import advisories, audit_designs, audit_standing, evaluations
 from embhub_registry.static import items, layout, nginx_part
 from embhub_registry.static.items import Item
 from embhub_registry.static.layout import Shelf
@@ -56,7 +56,7 @@ def collect(registry: Registry, *, include: Collection[str] = ()) -> Collected:
     db.execute(db.dialect.snapshot)
     try:
         shelves = list(_shelves(db, include))
-        audits = [*_audits(db, shelves), *_designs(registry, shelves)]
+        audits = [*_audits(db, shelves), *_designs(registry, shelves), *_evaluations(registry, shelves)]
     finally:
         db.execute("ROLLBACK")
     listed, left = layout.of_list(shelves)
@@ -129,6 +129,17 @@ def _designs(registry: Registry, shelves: Iterable[Shelf]) -> Iterator[Item]:
     for digest in sorted({entry.digest for entry in entries if entry.path == EMBEDDING}):
         if rows := audit_designs.answer(registry, digest)["designs"]:
             yield layout.of_designs(digest, rows)
+
+
+def _evaluations(registry: Registry, shelves: Iterable[Shelf]) -> Iterator[Item]:
+    """What was found of the exported bytes, as far as the release that was evaluated is exported."""
+    shelves = list(shelves)
+    shown, db = {shelf.repository.full_name for shelf in shelves}, registry.database.connection()
+    entries = (entry for shelf in shelves for held in shelf.commits.values() for entry in held)
+    for digest in sorted({entry.digest for entry in entries if entry.path == EMBEDDING}):
+        rows = [row for row in evaluation_rows.of(db, digest, most=evaluated.MOST) if row.repository in shown]
+        if said := evaluations.to_json(rows, registry.trust()):
+            yield layout.of_evaluations(digest, said)
 
 
 def _log(registry: Registry) -> tuple[list[Item], str, tuple[str, ...]]:

@@ -129,7 +129,7 @@ def _stage_of(path: str) -> int:
         return items.CHECKPOINT if path == "log/checkpoint" else items.TILES
     if path in ("embhub/v1/trust", "embhub/v1/advisories"):
         return items.TRUST
-    if path.startswith(("embhub/v1/status/", "embhub/v1/audits/", "embhub/v1/designs/")):
+    if path.startswith(tuple(f"embhub/v1/{kind}/" for kind in ("status", "audits", "designs", "evaluations"))):
         return items.STANDING
     return items.LISTS if path.endswith("index.html") or not path.startswith("api/") else items.REVISIONS
 

@@ -91,6 +91,13 @@ def of_designs(digest: str, rows: Sequence[Mapping[str, Any]]) -> Item:
     )
 
 
+def of_evaluations(digest: str, rows: Sequence[Mapping[str, Any]]) -> Item:
+    """What those who pulled found of these bytes."""
+    return items.of_json(
+        f"embhub/v1/evaluations/{digest}", {"embedding": digest, "evaluations": list(rows)}, stage=items.STANDING
+    )
+
+
 def of_list(shelves: Iterable[Shelf]) -> tuple[Item, int]:
     """The list that a search reads, newest first; and how many repositories it has no room for."""
     rows, room, left = list[dict[str, Any]](), MOST_LISTED, 0

@@ -107,13 +107,13 @@ async def _receive(
         raise refused
 
 
-async def read_json(request: Request) -> dict[str, Any]:
-    """A small JSON object; an empty body is an empty one.
+async def read_json(request: Request, *, limit: int = SMALL) -> dict[str, Any]:
+    """A small JSON object, of at most `limit` bytes; an empty body is an empty one.
 
     Raises:
-        RequestDeniedError: 400 where it is none.
+        RequestDeniedError: 400 where it is none, 413 past the limit.
     """
-    body = await read(request)
+    body = await read(request, limit=limit)
     if not body.strip():
         return {}
     try:

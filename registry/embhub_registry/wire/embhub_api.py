@@ -10,7 +10,7 @@ from starlette.responses import JSONResponse, Response
 
 from embhub_registry.http_errors import malformed
 from embhub_registry.people import auth
-from embhub_registry.repositories import attesting, audit_designs, yanking
+from embhub_registry.repositories import attesting, audit_designs, evaluations, yanking
 from embhub_registry.wire import bodies
 from embhub_registry.wire.request_context import account_of, address_of, member_of, permitted, registry_of
 from embhub_registry.wire.request_context import run_in_threadpool as threaded
@@ -54,6 +54,21 @@ async def designs(request: Request) -> Response:
         document = await bodies.read_json(request)
         return JSONResponse(await threaded(audit_designs.take, registry_of(request), member, digest, document))
     return JSONResponse(await threaded(audit_designs.answer, registry_of(request), digest), headers=FRESH)
+
+
+async def evaluated(request: Request) -> Response:
+    """`GET /embhub/v1/evaluations/{digest}`: what those who pulled found of these bytes, with the signatures.
+
+    `POST` with an evaluation's bundle publishes one, in the place of that namespace's earlier one.
+    """
+    account, digest = account_of(request), request.path_params["digest"]
+    if not _DIGEST.fullmatch(digest):
+        raise malformed("an embedding is named by its SHA-256 in lower-case hex")
+    if request.method == "POST":
+        member = auth.require_somewhere(member_of(request, "publishing an evaluation"), "evaluate")
+        document = await bodies.read_json(request, limit=evaluations.MAX_BYTES)
+        return JSONResponse(await threaded(evaluations.take, registry_of(request), member, digest, document))
+    return JSONResponse(await threaded(evaluations.answer, registry_of(request), account, digest), headers=FRESH)
 
 
 async def yank(request: Request) -> Response:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
 import pytest
 
-from tests.support import browsers, showroom
+from tests.support import browsers, evaluations, releases, showroom
 from tests.support.browsers import follow
 from tests.support.showroom import Showroom
 
@@ -34,8 +35,22 @@ EVERYWHERE = [*PATHS, *(pytest.param(path, marks=pytest.mark.thorough) for path 
 @pytest.fixture(scope="module")
 def room(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Showroom]:
     furnished = showroom.furnish(tmp_path_factory.mktemp("showroom"))
+    _evaluate(furnished)
     yield furnished
     furnished.registry.stop()
+
+
+def _evaluate(room: Showroom) -> None:
+    """Evaluations that please, that do not, and the publisher's own, of an earlier version; one is removed."""
+    digests = [
+        showroom.make_release(CSPCA[1:], seed=seed, version=version, audited=False).embedding.digest
+        for seed, version in ((3, "1.1.0"), (0, "1.0.0"))
+    ]
+    publish = partial(evaluations.publish, room.registry)
+    for name, key in (("umcu", evaluations.KEY), ("amc", releases.make_key("amc")), ("eur", releases.make_key("eur"))):
+        publish(digests[0], namespace=name, key=key, version="1.1.0", found=evaluations.FIGURES | evaluations.HARM)
+    publish(digests[1], namespace="radboud", key=releases.make_key("own evaluations"))
+    room.registry.run("evaluation", "remove", CSPCA[1:], "--namespace", "eur", "--reason", "by mistake of its site")
 
 
 @pytest.fixture(scope="module")
@@ -83,6 +98,15 @@ def test_the_policy_is_enforced_and_lets_the_page_whole(look: Any) -> None:
     )
     assert blocked == "style-src-attr"
     assert len(look.said) == 1 and "violates the following Content Security Policy" in look.said.pop()
+
+
+def test_what_others_found_is_on_the_page_and_whose_word_it_is(look: Any) -> None:
+    page = look(CSPCA)
+    section = page.locator("section[aria-labelledby=evaluations]")
+    said = section.inner_text()
+    assert section.locator("h3").all_inner_texts().count("Umcu: it did harm") == 1
+    assert "by mistake of its site" in said and "none of the figures" in said
+    assert "By the publisher itself" in said and "Of other bytes: version 1.0.0" in said
 
 
 @pytest.mark.parametrize("path", EVERYWHERE)

@@ -25,6 +25,7 @@ MAY = {
     "create": {"publisher", "admin"},
     "publish": {"publisher", "admin"},
     "attest": {"publisher", "auditor", "admin"},
+    "evaluate": {"reader", "publisher", "auditor", "approver", "admin"},
     "refs": {"publisher", "admin"},
     "settings": {"publisher", "admin"},
     "approve": {"publisher", "approver", "admin"},
@@ -35,7 +36,13 @@ MAY = {
     "trust-workloads": {"publisher", "admin"},
     "operate": {"admin"},
 }
-NEEDS = {"read-private": "read", "delete-released": "admin", "hide-released": "admin", "operate": "admin"}
+NEEDS = {
+    "read-private": "read",
+    "evaluate": "read",
+    "delete-released": "admin",
+    "hide-released": "admin",
+    "operate": "admin",
+}
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import releases
+from tests.support import evaluations, releases
 from tests.support.servers import RunningRegistry, start_registry
 from tests.support.statics import YANKED, publish
 
@@ -26,6 +26,7 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningRegistry]:
         publish(registry, "gated", token=alice, seed=6)
         registry.run("repo", "visibility", "radboud/secret", "private")
         registry.run("repo", "visibility", "radboud/gated", "gated")
+        evaluations.publish(registry, releases.make_embedding(seed=0).digest, version="1.1.0")
         registry.run("yank", YANKED, "--reason", "wrong anatomy on the card")
         yield registry
     finally:

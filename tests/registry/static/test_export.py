@@ -23,6 +23,9 @@ def test_it_holds_what_everybody_may_read_and_nothing_else(hub: RunningRegistry,
     assert found[f"{releases.REPOSITORY}/resolve/{info['sha']}/learned_embeds.safetensors"]
     assert info == json.loads(found[f"api/models/{releases.REPOSITORY}/revision/1.1.0"])
     assert json.loads(found[f"api/models/{releases.REPOSITORY}/revision/1.0.0"])["sha"] != info["sha"]
+    digest = releases.make_embedding(seed=0).digest
+    (row,) = json.loads(found[f"embhub/v1/evaluations/{digest}"])["evaluations"]
+    assert (row["namespace"], row["version"]) == ("umcu", "1.1.0") and row["bundle"]
     assert json.loads(found[f"embhub/v1/status/{YANKED}"])["yanked"][0]["reason"] == "wrong anatomy on the card"
     assert json.loads(found[f"api/models/{YANKED}/revision/main"])["embhub"]["yanked"]
     assert [row["id"] for row in json.loads(found["api/models/index.html"])] == [releases.REPOSITORY]

@@ -25,7 +25,7 @@ from embhub.release.files import EMBEDDING
 from embhub.trust.origin import origin_of
 from embhub_registry.static.mirror import running, web
 from embhub_registry.static.mirror.following import Mirror
-from tests.support import hostile, releases
+from tests.support import evaluations, hostile, releases
 from tests.support.servers import RunningRegistry, environment, run_here, start_registry
 from tests.support.statics import contents, plain_server, publish
 
@@ -42,6 +42,7 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningRegistry]:
         publish(registry, "prostate-cspca", token=alice, version="1.1.0")
         publish(registry, "breast-mass", token=alice, seed=4)
         publish(registry, "secret", token=alice, seed=5)
+        evaluations.publish(registry, releases.make_embedding(seed=0).digest, found=evaluations.HARM)
         registry.run("repo", "visibility", "radboud/secret", "private")
         yield registry
     finally:
@@ -85,6 +86,7 @@ def test_a_mirror_serves_what_it_verified_and_shows_its_age_by_its_own_cosignatu
     with plain_server(mirror.site) as url:
         pulled = pulling.pull(releases.REPOSITORY, registry=url, require="logged")
     assert pulled.version == "1.1.0"
+    assert [one.figures.outcome for one in pulled.evaluations] == ["did harm"], "from files, and verified"
     assert "fresh: a quorum" in next(one.text for one in pulled.findings if one.check == "log-witnesses")
 
 

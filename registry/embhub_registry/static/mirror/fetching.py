@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from embhub.client import logged
+from embhub.client import evaluations_heard, logged
 from embhub.client.errors import NotFoundError
 from embhub.client.http_client import StatusError
 from embhub.client.hub import Hub
@@ -19,7 +19,7 @@ from embhub.formats import names
 from embhub.formats.plain_text import plain
 from embhub.refusals import ReleaseRefusedError
 from embhub.release import verification
-from embhub.release.checks import attested, registered_audits, yanks
+from embhub.release.checks import attested, evaluated, registered_audits, yanks
 from embhub.release.files import EMBEDDING, Release
 from embhub.release.verification import Verified
 from embhub.trust.keyring import Trust
@@ -103,6 +103,10 @@ class Upstream:
         except ValueError as error:
             raise RegistryError(f"the status of {repository} is invalid: {plain(error)}", "ask its operator") from error
 
+    def about(self, digest: str) -> tuple[list[Mapping[str, Any]], ...]:
+        """Who audited these bytes, which audits of them were registered, and who evaluated them."""
+        return self.audits(digest), self.designs(digest), self.evaluations(digest)
+
     def audits(self, digest: str) -> list[Mapping[str, Any]]:
         """The audits of these bytes that verify, as the registry lists them."""
         data = self.hub.audits(digest)
@@ -123,6 +127,20 @@ class Upstream:
         except (ValueError, ReleaseRefusedError):
             return []
         return rows
+
+    def evaluations(self, digest: str) -> list[Mapping[str, Any]]:
+        """What others found of these bytes, as far as it verifies; and what the registry says was removed."""
+        data = evaluations_heard.fetch(self.hub, digest)
+        try:
+            rows = json.loads(data or b"")["evaluations"]
+            return [row for row in rows[: evaluated.MOST] if self._holds(row, digest)]
+        except (ValueError, KeyError, TypeError):
+            return []
+
+    def _holds(self, row: Mapping[str, Any], digest: str) -> bool:
+        alone = json.dumps({"embedding": digest, "evaluations": [row]}).encode()
+        found, removed, _ = evaluated.parse(alone, digest=digest, trusts=[self.trust])
+        return bool(found or removed)
 
     def _is_good(self, row: Mapping[str, Any], digest: str) -> bool:
         alone = json.dumps({"embedding": digest, "audits": [row]}).encode()

@@ -18,8 +18,8 @@ from embhub_registry.static.mirror.holdings import HeldRepository, Holdings
 
 _LARGEST_TRUST = 8_000_000
 Rows = Sequence[Mapping[str, Any]]
-Audits = Mapping[str, tuple[Rows, Rows]]
-"""By an embedding's SHA-256: who audited it, and which audits of it were registered."""
+Audits = Mapping[str, tuple[Rows, ...]]
+"""By an embedding's SHA-256: who audited it, which audits of it were registered, and who evaluated it."""
 
 
 def write(
@@ -31,8 +31,9 @@ def write(
     listed, _ = layout.of_list(shelves)
     found = [
         *(item for shelf in shelves for item in layout.of_repository(shelf, holdings.blobs.get)),
-        *(layout.of_audits(digest, made) for digest, (made, _) in audits.items()),
-        *(layout.of_designs(digest, registered) for digest, (_, registered) in audits.items() if registered),
+        *(layout.of_audits(digest, made) for digest, (made, *_) in audits.items()),
+        *(layout.of_designs(digest, registered) for digest, (_, registered, _) in audits.items() if registered),
+        *(layout.of_evaluations(digest, found) for digest, (_, _, found) in audits.items() if found),
         *layout.of_log(checkpoint.to_bytes(), checkpoint.size, read),
         *layout.of_trust(trust, _advisories(trust)), listed, nginx_part.write(shelves),
         items.of_bytes("README.txt", layout.README, stage=items.LISTS),
@@ -44,7 +45,8 @@ def write(
 
 def audits_in(site: Path, digests: Iterable[str]) -> Audits:
     """The audits that are served, of these embeddings."""
-    return {digest: (_rows(site, "audits", digest), _rows(site, "designs", digest)) for digest in digests}
+    kinds = ("audits", "designs", "evaluations")
+    return {digest: tuple(_rows(site, kind, digest) for kind in kinds) for digest in digests}
 
 
 def _rows(site: Path, kind: str, digest: str) -> Rows:

@@ -1,0 +1,225 @@
+"""Evaluations by those who pulled a release: what is taken, for whom it is shown, and what an operator removes.
+
+A publisher has no say in them. Of each namespace the newest counts, and the operator alone removes one, with a reason
+that is shown in its place.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from datetime import timedelta
+from typing import Any
+
+from embhub.errors import UsageError
+from embhub.formats import instants
+from embhub.refusals import ReleaseRefusedError
+from embhub.release import evaluations
+from embhub.release.checks import evaluated
+from embhub.release.checks.evaluated import Evaluated
+from embhub.release.files import EMBEDDING
+from embhub.trust import bundle
+from embhub.trust.keyring import Trust
+from embhub_registry.database import Connection, attestations, evaluation_rows, repositories
+from embhub_registry.database.accounts import Account
+from embhub_registry.database.clock import now, stamp
+from embhub_registry.database.evaluation_rows import EvaluationRow
+from embhub_registry.http_errors import RequestDeniedError
+from embhub_registry.people import auth
+from embhub_registry.repositories import access, repos
+from embhub_registry.storage import log_entries, registry_log
+from embhub_registry.storage.folder import Registry
+
+MAX_BYTES = evaluations.MAX_BYTES
+MOST_REPLACED = 10
+SLACK = timedelta(hours=1)
+LONGEST_REASON = 500
+
+
+def answer(registry: Registry, account: Account | None, digest: str) -> dict[str, Any]:
+    """What was found of these bytes by whoever evaluated them, for who may read the release that each was pulled as."""
+    db, trust = registry.database.connection(), registry.trust()
+    rows = [row for row in evaluation_rows.of(db, digest, most=evaluated.MOST) if _may_read(db, account, row)]
+    return {"embedding": digest, "evaluations": to_json(rows, trust)}
+
+
+def to_json(rows: Iterable[EvaluationRow], trust: Trust) -> list[dict[str, Any]]:
+    """Rows of the answer; what a stolen key signed is left out."""
+    stolen, said = trust.keyring.stolen(), []
+    for row in rows:
+        facts = {
+            "namespace": row.namespace, "own": row.own, "repository": row.repository, "version": row.version,
+            "date": row.created, "replaced": row.replaced,
+        }  # fmt: skip
+        if row.bundle is None:
+            said.append({**facts, "removed": row.removed, "reason": row.reason, "bundle": None})
+        elif row.fingerprint not in stolen:
+            said.append({**facts, **evaluated.to_row(row.bundle)})
+    return said
+
+
+def shown(db: Connection, digest: str, repository: str, trust: Trust) -> list[tuple[EvaluationRow, Evaluated | None]]:
+    """What the page of a release shows: evaluations of its bytes, and those of other versions of its repository.
+
+    Each with what it says; None where the operator removed it.
+    """
+    rows = [row for row in evaluation_rows.of(db, digest, most=evaluated.MOST)
+            if not row.private or row.repository == repository]  # fmt: skip
+    others = evaluation_rows.of_repository(db, repository, most=evaluated.MOST)
+    found: list[tuple[EvaluationRow, Evaluated | None]] = []
+    for row in [*rows, *(row for row in others if row.digest != digest)]:
+        if row.bundle is None:
+            found.append((row, None))
+            continue
+        try:
+            found.append((row, evaluated.read(row.bundle, digest=row.digest, trusts=[trust])))
+        except ReleaseRefusedError:
+            continue  # its key was stolen, or is in the keyring no more
+    return found
+
+
+def take(registry: Registry, account: Account, digest: str, document: dict[str, Any]) -> dict[str, Any]:
+    """Take an evaluation. Returns what `answer` says then, and the date of the one that it replaced, if any.
+
+    Raises:
+        RequestDeniedError: 422 for one that does not verify; 403 for another namespace's, or where there is no room or
+            the operator removed one; 404 where no release that the caller may read has these bytes under that name and
+            version; 409 where a newer one is there.
+    """
+    data, trusted = json.dumps(document).encode(), registry.trust()
+    if len(data) > MAX_BYTES:
+        raise RequestDeniedError(413, "too-large", f"an evaluation has at most {MAX_BYTES:,} bytes",
+                                 "publish it with `embhub evaluate --publish-to`")  # fmt: skip
+    try:
+        found = evaluated.read(data, digest=digest, trusts=[trusted])
+    except ReleaseRefusedError as error:
+        raise RequestDeniedError(422, error.rule, error.message, error.hint) from error
+    if trusted.keyring.revocation_of(found.fingerprint) is not None:
+        raise RequestDeniedError(422, "revoked-key", f"the key {found.fingerprint} is out of use",
+                                 "sign with another key")  # fmt: skip
+    auth.require(account, found.namespace, "evaluate")
+    if abs(instants.read(found.created) - now()) > SLACK:
+        raise RequestDeniedError(422, "date", f"the evaluation is dated {found.created}", "set your machine's clock")
+    _check_release(registry, account, found, digest)
+    row = EvaluationRow(
+        digest=digest, namespace=found.namespace, repository=found.repository, version=found.version,
+        created=found.created, fingerprint=found.fingerprint, bundle=bundle.to_json(bundle.parse(data).envelope),
+    )  # fmt: skip
+    before: list[EvaluationRow] = []
+
+    def put(writing: Connection) -> None:
+        before[:] = _put(writing, row)
+        log_entries.add_bundle(writing, data, trusted.keyring)
+
+    registry.sequencer.run(put)
+    registry_log.publish_if_possible(registry)
+    replaced = before[0].created if before else None
+    registry.audit_log.write(
+        "evaluated", user=account.user, namespace=found.namespace, repository=found.repository, version=found.version,
+        embedding=digest, outcome=found.figures.outcome, replaced=replaced,
+    )  # fmt: skip
+    return {**answer(registry, account, digest), "replaced": replaced}
+
+
+def remove(registry: Registry, repository: str, namespace: str, *, reason: str) -> list[dict[str, Any]]:
+    """Remove what `namespace` published of any version of a repository. The reason is shown in its place.
+
+    Raises:
+        UsageError: there is none, or the reason is empty or too long.
+    """
+    text = " ".join(reason.split())
+    if not 3 <= len(text) <= LONGEST_REASON or not text.isprintable():
+        raise UsageError("the reason is empty, too long or not printable", f"at most {LONGEST_REASON} characters")
+    with registry.database.writing() as db:
+        mine = [row for row in _of_namespace(db, repository, namespace) if row.removed is None]
+        if not mine:
+            raise UsageError(f"{namespace} published no evaluation of {repository}", "`evaluation list` shows them")
+        for row in mine:
+            evaluation_rows.remove(db, row, now=stamp(), reason=text)
+    registry.audit_log.write("evaluation-removed", repository=repository, namespace=namespace, reason=text)
+    return listed(registry, repository)
+
+
+def allow(registry: Registry, repository: str, namespace: str) -> list[dict[str, Any]]:
+    """Forget that evaluations by `namespace` were removed, so that it may publish one again.
+
+    Raises:
+        UsageError: none was removed.
+    """
+    with registry.database.writing() as db:
+        gone = [row for row in _of_namespace(db, repository, namespace) if row.removed is not None]
+        if not gone:
+            raise UsageError(
+                f"no evaluation of {repository} by {namespace} was removed", "`evaluation list` shows them"
+            )
+        for row in gone:
+            evaluation_rows.forget(db, row)
+    registry.audit_log.write("evaluation-allowed", repository=repository, namespace=namespace)
+    return listed(registry, repository)
+
+
+def lines(rows: Iterable[dict[str, Any]]) -> list[str]:
+    """The same for a person, a line each."""
+    return [
+        f"{row['namespace']}  {row['repository']} {row['version']}  {row['date'][:10]}"
+        + (f"  removed {row['removed'][:10]}: {row['reason']}" if row["bundle"] is None else "")
+        for row in rows
+    ]
+
+
+def listed(registry: Registry, repository: str) -> list[dict[str, Any]]:
+    """Every evaluation of a repository, removed ones among them."""
+    db = registry.database.connection()
+    return to_json(evaluation_rows.of_repository(db, repository, most=evaluated.MOST), registry.trust())
+
+
+def _of_namespace(db: Connection, repository: str, namespace: str) -> list[EvaluationRow]:
+    rows = evaluation_rows.of_repository(db, repository, most=evaluated.MOST * 100)
+    return [row for row in rows if row.namespace == namespace]
+
+
+def _check_release(registry: Registry, account: Account, found: Evaluated, digest: str) -> None:
+    db = registry.database.connection()
+    namespace, _, name = found.repository.partition("/")
+    repository = repos.locate(db, account, namespace, name)
+    access.require_files(db, repository, account)
+    released = attestations.released(db, repository.id, path=EMBEDDING)
+    if found.repository != repository.full_name or (found.version, digest) not in released:
+        raise RequestDeniedError(404, "revision", f"{found.repository} has no release {found.version} with these bytes",
+                                 "pull the release, then evaluate it")  # fmt: skip
+
+
+def _put(db: Connection, row: EvaluationRow) -> list[EvaluationRow]:
+    """Store a row; the one that it replaced, if any."""
+    before = evaluation_rows.find(db, row.digest, namespace=row.namespace, repository=row.repository)
+    if before is None:
+        if evaluation_rows.count(db, row.digest) >= evaluated.MOST:
+            raise RequestDeniedError(403, "quota", f"there are {evaluated.MOST} evaluations of this release already",
+                                     "no more are taken")  # fmt: skip
+        evaluation_rows.put(db, row)
+        return []
+    if before.removed is not None:
+        raise RequestDeniedError(403, "removed", f"the operator removed what {row.namespace} published: "
+                                 f"{before.reason}", "ask the registry's operator")  # fmt: skip
+    if before.created >= row.created:
+        raise RequestDeniedError(409, "older", f"there is one of {before.created}, which is not older",
+                                 "publish it anew")  # fmt: skip
+    if before.replaced >= MOST_REPLACED:
+        raise RequestDeniedError(403, "quota", f"{row.namespace} replaced its evaluation {before.replaced} times",
+                                 "no more are taken: each one reveals a little more of the patients")  # fmt: skip
+    evaluation_rows.put(db, EvaluationRow(**{**vars(row), "replaced": before.replaced + 1}))
+    return [before]
+
+
+def _may_read(db: Connection, account: Account | None, row: EvaluationRow) -> bool:
+    namespace, _, name = row.repository.partition("/")
+    if not auth.may_read(account, namespace, private=row.private):
+        return False
+    repository = repositories.find(db, namespace, name)
+    if repository is None:
+        return True  # deleted, and not private when it was
+    try:
+        access.require_files(db, repository, account)
+    except RequestDeniedError:
+        return False
+    return True

@@ -1,0 +1,67 @@
+"""A second publication on nearly the same patients is refused, whatever release it is of; exactly the same is not."""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+
+import pytest
+
+from embhub.cards.published_evaluation import Cohort, Images
+from embhub.errors import ConfigError, PrivacyError
+from embhub.site import config, evaluated_patients
+from tests.support.evaluations import cohort
+
+WHERE = {"registry": "https://hub.example.org", "repository": "radboud/prostate-cspca", "digest": "a" * 64}
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EMBHUB_HOME", str(tmp_path / "home"))
+
+
+def without(number: int, made: Cohort | None = None) -> Cohort:
+    """The same without the first patients with the finding under test."""
+    made = made or cohort()
+    return Cohort(made.training, (dict(list(made.test[0].items())[number:]), made.test[1]))
+
+
+def test_one_patient_more_or_less_is_refused_for_another_release_too() -> None:
+    evaluated_patients.remember(cohort(), **WHERE)
+    for number in (1, 19):
+        with pytest.raises(PrivacyError, match=f"{number} differ"):
+            evaluated_patients.remember(without(number), **{**WHERE, "repository": "lumc/another", "digest": "b" * 64})
+    more = cohort(test=(41, 60))
+    with pytest.raises(PrivacyError, match="1 differ"):
+        evaluated_patients.check(more)
+    with pytest.raises(PrivacyError, match="training positive"):
+        evaluated_patients.check(cohort(training=(62, 63)))
+
+
+def test_a_patient_whose_images_changed_is_another_entry() -> None:
+    evaluated_patients.remember(cohort(), **WHERE)
+    made = cohort()
+    changed = {**made.test[0], "c0": Images(1, "other images")}
+    with pytest.raises(PrivacyError, match="1 differ"):
+        evaluated_patients.check(Cohort(made.training, (changed, made.test[1])))
+
+
+def test_the_same_patients_or_many_others_are_not_refused() -> None:
+    evaluated_patients.remember(cohort(), **WHERE)
+    evaluated_patients.check(cohort())
+    evaluated_patients.check(cohort(prefix="other"))
+    evaluated_patients.check(without(20))
+    for _ in range(evaluated_patients.MOST_OF_ONE_PATIENT - 1):
+        evaluated_patients.remember(cohort(), **WHERE)
+    with pytest.raises(PrivacyError, match="10 published"):
+        evaluated_patients.check(cohort())
+    evaluated_patients.check(cohort(prefix="other"))
+
+
+def test_the_memory_names_nobody_and_is_never_started_afresh_in_silence() -> None:
+    evaluated_patients.remember(cohort(prefix="Jansen"), **WHERE)
+    path = config.paths().state / "evaluations.json"
+    assert "Jansen" not in path.read_text() and stat.S_IMODE(path.stat().st_mode) == 0o600
+    path.write_text('{"published": [{}]}')
+    with pytest.raises(ConfigError, match="cannot be read"):
+        evaluated_patients.check(cohort(prefix="other"))

@@ -24,6 +24,7 @@ from embhub_registry.pages import (
     form_pages,
     login_pages,
     organisation_routes,
+    quarantine_pages,
     review_pages,
     web,
     withdraw_pages,
@@ -154,6 +155,7 @@ ROUTES = [
     *review_pages.ROUTES,
     *organisation_routes.ROUTES,
     Route(withdraw_pages.HERE, withdraw_pages.withdraw, methods=["GET", "POST"]),
+    Route(quarantine_pages.HERE, quarantine_pages.quarantine, methods=["GET", "POST"]),
     # the pages people look at
     Route("/", web.index),
     Route(feed.PATH, web.atom),

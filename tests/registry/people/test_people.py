@@ -29,13 +29,18 @@ MAY = {
     "settings": {"publisher", "admin"},
     "approve": {"publisher", "approver", "admin"},
     "yank": {"publisher", "approver", "admin"},
+    "see-quarantined": {"publisher", "approver", "admin"},
+    "quarantine": {"admin"},
     "delete-unreleased": {"publisher", "admin"},
     "delete-released": {"admin"},
     "hide-released": {"admin"},
     "trust-workloads": {"publisher", "admin"},
     "operate": {"admin"},
 }
-NEEDS = {"read-private": "read", "delete-released": "admin", "hide-released": "admin", "operate": "admin"}
+NEEDS = {
+    "read-private": "read", "see-quarantined": "read", "quarantine": "admin", "delete-released": "admin",
+    "hide-released": "admin", "operate": "admin",
+}  # fmt: skip
 
 
 @pytest.fixture

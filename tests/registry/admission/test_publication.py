@@ -86,9 +86,8 @@ def test_a_release_is_stored_and_read_back(registry: Registry) -> None:
 def test_a_refusal_stores_nothing(registry: Registry) -> None:
     alice = account(registry, "alice")
     repos.create(registry, alice, None, NAME, private=False)
-    head = repos.at(
-        registry.database.connection(), repos.locate(registry.database.connection(), None, "radboud", NAME), "main"
-    )
+    db = registry.database.connection()
+    head = repos.at(db, repos.locate(db, None, "radboud", NAME), "main", repos.OPERATOR)
     broken = {**releases.make_release().files, AUDIT: b"{}"}
     with pytest.raises(RequestDeniedError):
         publication.publish(registry, alice, "radboud", NAME, branch="main", request=request(broken))

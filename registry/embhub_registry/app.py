@@ -23,6 +23,7 @@ from embhub_registry.pages import (
     feed,
     form_pages,
     login_pages,
+    operator_pages,
     organisation_routes,
     quarantine_pages,
     review_pages,
@@ -156,6 +157,7 @@ ROUTES = [
     *organisation_routes.ROUTES,
     Route(withdraw_pages.HERE, withdraw_pages.withdraw, methods=["GET", "POST"]),
     Route(quarantine_pages.HERE, quarantine_pages.quarantine, methods=["GET", "POST"]),
+    Route(operator_pages.HERE, operator_pages.operator),
     # the pages people look at
     Route("/", web.index),
     Route(feed.PATH, web.atom),

@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from embhub.errors import EmbhubError
 from embhub_registry.database import DatabaseBusyError, DatabaseUnavailableError
-from embhub_registry.operation import background_tasks, health
+from embhub_registry.operation import background_tasks, health, operator_page
 from embhub_registry.operation.metrics import Metrics
 from embhub_registry.pages import (
     access_pages,
@@ -23,7 +23,6 @@ from embhub_registry.pages import (
     feed,
     form_pages,
     login_pages,
-    operator_pages,
     organisation_routes,
     quarantine_pages,
     review_pages,
@@ -157,7 +156,7 @@ ROUTES = [
     *organisation_routes.ROUTES,
     Route(withdraw_pages.HERE, withdraw_pages.withdraw, methods=["GET", "POST"]),
     Route(quarantine_pages.HERE, quarantine_pages.quarantine, methods=["GET", "POST"]),
-    Route(operator_pages.HERE, operator_pages.operator),
+    Route(operator_page.HERE, operator_page.operator),
     # the pages people look at
     Route("/", web.index),
     Route(feed.PATH, web.atom),

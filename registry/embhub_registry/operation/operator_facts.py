@@ -87,7 +87,7 @@ def collect(registry: Registry) -> OperatorFacts:
         webhooks_on=notifications.webhooks_are_on(db), mail_on=notifications.mail_is_on(db),
         waiting=outbox.count_waiting(db), failed=outbox.count_failed(db),
         webhooks_disabled=outbox.count_disabled_webhooks(db),
-        quarantined=len(quarantining.list_all(registry)["quarantined"]),
+        quarantined=len({(row["repository"], row["digest"]) for row in quarantining.list_all(registry)["quarantined"]}),
         storage=tuple(_storage(registry, row) for row in quotas.list_all(registry)["namespaces"]),
     )  # fmt: skip
 

@@ -119,6 +119,28 @@ def decline(proposal: str, reason: str, registry: str | None, as_json: bool) -> 
     print_json(done) if as_json else print_pairs(done)
 
 
+@command.command("embargo")
+@proposal
+@click.option(
+    "--until", metavar="TIME", required=True, help="When the embargo ends, such as 2027-01-31T08:00:00Z, or now."
+)
+@options.registry
+@options.as_json
+def embargo(proposal: str, until: str, registry: str | None, as_json: bool) -> None:
+    """Let the embargo of a release that you proposed end earlier or later, before it is over.
+
+    If it ends earlier, approvals that were given do not count any more.
+
+    \b
+    Example:
+      embhub review embargo 0123456789abcdef0123456789abcdef01234567 --until 2027-03-01T08:00:00Z
+    """
+    from embhub.client import reviewing
+
+    done = reviewing.move_embargo(proposal, until=until, registry=registry)
+    print_json(done) if as_json else print_pairs(done)
+
+
 def _count(row: dict[str, Any]) -> str:
     return f"{len(row['approvals'])} of {row['needed']} approvals"
 

@@ -104,6 +104,8 @@ def approve(
     if signed and draft.verified is None:
         raise UsageError("this change brings no release, so that no key can sign its approval", "pass --without-key")
     send: dict[str, Any] = {"answer": "approve", "digest": draft.digest}
+    if "not_before" in draft.facts:
+        send["not_before"] = draft.facts["not_before"]
     if signed:
         send["attestation"] = _attest(draft, key, ask_passphrase)
     return dict(draft.hub.call(_address(draft), what=str(draft.facts["repository"]), method="POST", send=send))
@@ -117,6 +119,21 @@ def decline(proposal: str, *, reason: str, registry: str | None = None) -> dict[
     """
     _check(proposal)
     send = {"answer": "decline", "reason": reason}
+    hub = accounts.connect(registry)
+    return dict(hub.call(f"{PATH}/{proposal}", what=proposal[:12], method="POST", send=send))
+
+
+def move_embargo(proposal: str, *, until: str, registry: str | None = None) -> dict[str, Any]:
+    """Let the embargo of one's own proposal end at another time. Returns when it ends, and how many approvals count.
+
+    Args:
+        until: A moment ahead such as `2027-01-31T08:00:00Z`, or `now`. If it is earlier, approvals are dropped.
+
+    Raises:
+        RegistryError: the registry refuses.
+    """
+    _check(proposal)
+    send = {"answer": "embargo", "until": until}
     hub = accounts.connect(registry)
     return dict(hub.call(f"{PATH}/{proposal}", what=proposal[:12], method="POST", send=send))
 

@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from embhub.errors import EmbhubError
 from embhub_registry.database import DatabaseBusyError, DatabaseUnavailableError
-from embhub_registry.operation import background_tasks, health
+from embhub_registry.operation import background_tasks, health, operator_page
 from embhub_registry.operation.metrics import Metrics
 from embhub_registry.pages import (
     access_pages,
@@ -24,6 +24,7 @@ from embhub_registry.pages import (
     form_pages,
     login_pages,
     organisation_routes,
+    quarantine_pages,
     review_pages,
     web,
     withdraw_pages,
@@ -155,6 +156,8 @@ ROUTES = [
     *review_pages.ROUTES,
     *organisation_routes.ROUTES,
     Route(withdraw_pages.HERE, withdraw_pages.withdraw, methods=["GET", "POST"]),
+    Route(quarantine_pages.HERE, quarantine_pages.quarantine, methods=["GET", "POST"]),
+    Route(operator_page.HERE, operator_page.operator),
     # the pages people look at
     Route("/", web.index),
     Route(feed.PATH, web.atom),

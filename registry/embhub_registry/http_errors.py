@@ -65,6 +65,14 @@ def no_revision(name: str, revision: str) -> RequestDeniedError:
     )
 
 
+def set_aside(name: str, revision: str) -> RequestDeniedError:
+    """The release is in quarantine: it is shown to nobody while it is looked at, and the reason neither."""
+    return RequestDeniedError(
+        404, "quarantined", f"the revision {revision} of {name} is set aside while this registry looks at it",
+        "it is not withdrawn: use another version, or ask the registry's operator", code="RevisionNotFound",
+    )  # fmt: skip
+
+
 def forged(name: str, reason: str) -> RequestDeniedError:
     """What a branch, tag or version names was signed by a stolen key; its exact commit stays readable."""
     return RequestDeniedError(

@@ -52,11 +52,18 @@ class Yank(BaseModel):
         return Finding(CHECK, "warning", text)
 
 
+class _Quarantined(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore", strict=True, defer_build=True)
+
+    revision: Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")]
+
+
 class _Status(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore", strict=True, defer_build=True)
 
     repository: str
     yanked: list[Yank]
+    quarantined: list[_Quarantined] = []
 
 
 def parse(data: bytes, *, repository: str) -> tuple[Yank, ...]:
@@ -65,6 +72,19 @@ def parse(data: bytes, *, repository: str) -> tuple[Yank, ...]:
     Raises:
         ValueError: not such an answer, or one about another repository.
     """
+    return tuple(_status(data, repository).yanked)
+
+
+def parse_quarantined(data: bytes, *, repository: str) -> frozenset[str]:
+    """The revisions in such an answer that the registry set aside while it looks at them: they are not withdrawn.
+
+    Raises:
+        ValueError: as `parse`.
+    """
+    return frozenset(row.revision for row in _status(data, repository).quarantined)
+
+
+def _status(data: bytes, repository: str) -> _Status:
     document = strict_json.read_object(data, limit=MAX_BYTES)
     try:
         status = _Status.model_validate(document)
@@ -73,4 +93,4 @@ def parse(data: bytes, *, repository: str) -> tuple[Yank, ...]:
         raise ValueError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
     if status.repository != repository:
         raise ValueError("it is about another repository")
-    return tuple(status.yanked)
+    return status

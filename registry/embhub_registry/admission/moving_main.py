@@ -22,7 +22,7 @@ def move(registry: Registry, full_name: str, commit: str, *, reason: str) -> dic
     """Point `main` to a commit that holds a good release. Commits and versions stay, so the next version is higher.
 
     Raises:
-        RequestDeniedError: no such repository, commit or release; it is yanked or withdrawn; no reason.
+        RequestDeniedError: no such repository, commit or release; it is yanked, withdrawn or set aside; no reason.
         VerificationError: the release does not verify with the present keyring.
     """
     namespace, name = deletion.split(full_name)
@@ -33,7 +33,7 @@ def move(registry: Registry, full_name: str, commit: str, *, reason: str) -> dic
         raise no_repository(full_name)
     if not is_commit(commit):
         raise no_revision(full_name, commit)
-    snapshot = repos.at(db, repository, commit)
+    snapshot = repos.at(db, repository, commit, None)
     if snapshot.revision.release_version is None:
         raise RequestDeniedError(422, "revision", f"{commit} holds no release", "name a commit that published one")
     if marked := yanks.find(db, repository.id, commit):

@@ -131,7 +131,7 @@ def head_of(registry: Registry, repository: Repository, branch: str) -> Snapshot
     if not any(r["kind"] == "branch" and r["name"] == branch for r in repositories.list_refs(db, repository.id)):
         raise RequestDeniedError(404, "revision", f"{repository.full_name} has no branch {branch}", "commit to main",
                      code="RevisionNotFound")  # fmt: skip
-    return repos.at(db, repository, branch)
+    return repos.at(db, repository, branch, repos.OPERATOR)
 
 
 def _changes(present: Entry | None, data: bytes) -> bool:

@@ -18,11 +18,13 @@ from embhub_registry.database import (
     DatabaseUnavailableError,
     forgeable,
     placement,
+    quarantine,
     repositories,
     withdrawals,
 )
 from embhub_registry.database.clock import now, stamp_after
 from embhub_registry.database.repositories import Entry, Repository, Revision
+from embhub_registry.http_errors import RequestDeniedError
 from embhub_registry.people import notifications
 from embhub_registry.repositories import advisories, audit_designs, audit_standing, repos
 from embhub_registry.repositories import withdrawals as standing
@@ -79,7 +81,7 @@ def judge(registry: Registry, change: Change) -> Judged:
     """Ask admission, by the keyring and the withdrawals of this moment.
 
     Raises:
-        RequestDeniedError: the rule that refused.
+        RequestDeniedError: the rule that refused; `quarantined` where the embedding is set aside, under any name.
     """
     db, repository = registry.database.connection(), change.repository
     tree = {path: registry.blobs.get(change.present[path].digest) for path in change.kept} | dict(change.added)
@@ -100,6 +102,11 @@ def judge(registry: Registry, change: Change) -> Judged:
         void=forgeable.versions(db, repository.id),
         withdrawn=_withdrawn(db, repository.namespace, tree),
     )
+    if _is_set_aside(db, tree):
+        raise RequestDeniedError(
+            422, "quarantined", "these bytes are set aside while this registry looks at them",
+            "wait until its operator shows them again, or withdraws them",
+        )  # fmt: skip
     admitted = admission.admit(proposal)
     # YAML is slow: not while others wait to write
     return Judged(change, proposal, admitted, describe(repository.full_name, tree, admitted))
@@ -144,6 +151,11 @@ def _withdrawn(db: Connection, namespace: str, tree: Mapping[str, bytes]) -> str
     return f"these bytes ({digest[:12]}…) were withdrawn by {who} on {found.created[:10]}: {told}"
 
 
+def _is_set_aside(db: Connection, tree: Mapping[str, bytes]) -> bool:
+    """Whether the embedding in `tree` is in quarantine, in this repository or another."""
+    return EMBEDDING in tree and quarantine.has_bytes(db, hashlib.sha256(tree[EMBEDDING]).hexdigest())
+
+
 def describe_blob(path: str, data: bytes) -> Entry:
     """What the database keeps of a file."""
     return Entry(path, hashlib.sha256(data).hexdigest(), len(data), git_oid(data))
@@ -156,6 +168,8 @@ def _make_visible(registry: Registry, db: Connection, judged: Judged, revision: 
         return False
     if proposal.withdrawn is None and _withdrawn(db, repository.namespace, proposal.files):
         return False  # withdrawn meanwhile: judged again
+    if _is_set_aside(db, proposal.files):
+        return False
     repositories.add_revision(db, repository.id, revision, change.rows)
     if change.added:
         quotas.check(db, repository.namespace, "bytes")

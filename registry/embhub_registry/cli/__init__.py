@@ -24,6 +24,7 @@ COMMANDS = {
     "keyring": "keyring",
     "yank": "yanking",
     "unyank": "unyanking",
+    "quarantine": "quarantine",
     "digest": "digests",
     "repo": "repositories",
     "access": "access",

@@ -94,3 +94,17 @@ def opened(command: Callable[..., Any], *, is_recovered: bool = False) -> Callab
             registry.close()
 
     return run
+
+
+def exclusive(*, needed: bool = False, **given: str | None) -> None:
+    """Two options say one thing: one of them may be given, or has to be.
+
+    Raises:
+        click.UsageError: both are given, or none where one is needed.
+    """
+    names = " and ".join(f"--{name}" for name in given)
+    said = sum(value is not None for value in given.values())
+    if said > 1:
+        raise click.UsageError(f"{names} exclude each other")
+    if needed and not said:
+        raise click.UsageError(f"one of {names} is needed")

@@ -13,6 +13,7 @@ NAMED = (
     ("access", "decided_by"), ("terms", "author"), ("yank", "author"), ("tombstone", "author"),
     ("trusted_publisher", "created_by"), ("proposal", "author"), ("proposal", "caller"), ("proposal", "decided_by"),
     ("approval", "approver"), ("review_rule", "author"), ("invite", "user_name"),
+    ("quarantine", "author"),
 )  # fmt: skip
 
 

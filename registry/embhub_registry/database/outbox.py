@@ -151,6 +151,16 @@ def count_waiting(db: Connection) -> int:
     return int(db.execute("SELECT count(*) FROM delivery").fetchone()[0])
 
 
+def count_failed(db: Connection) -> int:
+    """How many of them were tried, and are to be tried again."""
+    return int(db.execute("SELECT count(*) FROM delivery WHERE attempts > 0 AND leased = ''").fetchone()[0])
+
+
+def count_disabled_webhooks(db: Connection) -> int:
+    """How many webhooks failed until they were disabled."""
+    return int(db.execute("SELECT count(*) FROM webhook WHERE disabled IS NOT NULL").fetchone()[0])
+
+
 def forget_old(db: Connection, *, before: str) -> int:
     """Forget events from before a moment, delivered or not; returns how many deliveries went with them."""
     count = int(

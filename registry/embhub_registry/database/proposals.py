@@ -163,6 +163,14 @@ def of_revision(db: Connection, repository_id: int) -> Mapping[str, Proposal]:
     return {str(row["revision_id"]): _proposal(row) for row in db.execute(statement, (repository_id,))}
 
 
+def move_embargo(db: Connection, proposal_id: str, not_before: str, *, keep_approvals: bool) -> int:
+    """Let an embargo end at another time; returns how many approvals were forgotten."""
+    db.execute("UPDATE proposal SET not_before = ? WHERE id = ? AND state = 'open'", (not_before, proposal_id))
+    if keep_approvals:
+        return 0
+    return db.execute("DELETE FROM approval WHERE proposal_id = ?", (proposal_id,)).rowcount
+
+
 def files(db: Connection, proposal_id: str) -> list[Entry]:
     """The files of an open proposal by path."""
     rows = db.execute(

@@ -27,6 +27,7 @@ class Repository:
     """One repository. `summary` is what lists and pages show of its newest release, `position` its place in them.
 
     `gated` says how accounts are let in to its files: no gate (""), at once when they ask (auto), by hand (manual).
+    `set_aside` where a release of it is in quarantine.
     """
 
     id: int
@@ -41,6 +42,7 @@ class Repository:
     disabled: bool = False
     position: int = 0
     hidden: bool = False
+    set_aside: bool = False
 
     @property
     def full_name(self) -> str:
@@ -93,12 +95,14 @@ class StoredSummary(Mapping[str, Any]):
 
 def _repository(row: Row) -> Repository:
     values = dict(row)
-    values |= {flag: bool(values[flag]) for flag in ("private", "disabled", "hidden")}
+    values |= {flag: bool(values[flag]) for flag in ("private", "disabled", "hidden", "set_aside")}
     values["summary"] = StoredSummary(values["summary"])
     return Repository(**values)
 
 
-_COLUMNS = "id, namespace, name, private, created, modified, downloads, summary, position, hidden, gated, disabled"
+_COLUMNS = (
+    "id, namespace, name, private, created, modified, downloads, summary, position, hidden, gated, disabled, set_aside"
+)
 
 
 def find(db: Connection, namespace: str, name: str) -> Repository | None:

@@ -6,11 +6,15 @@ from collections.abc import Mapping
 
 from embhub_registry.database.connection import Connection
 
-_MEASURE = {
-    "bytes": "SELECT coalesce(sum(size), 0) FROM blob WHERE digest IN"
+_HELD = (
+    "FROM blob WHERE digest IN"
     " (SELECT digest FROM entry JOIN repository ON repository.id = repository_id WHERE namespace = ?1 UNION"
     " SELECT f.digest FROM proposal_file f JOIN proposal ON proposal.id = proposal_id JOIN repository"
-    " ON repository.id = proposal.repository_id WHERE namespace = ?1)",
+    " ON repository.id = proposal.repository_id WHERE namespace = ?1)"
+)
+_MEASURE = {
+    "bytes": f"SELECT coalesce(sum(size), 0) {_HELD}",  # put together from constants; values are bound
+    "objects": f"SELECT count(*) {_HELD}",  # as above
     "repositories": "SELECT count(*) FROM repository WHERE namespace = ?",
     "releases": "SELECT count(*) FROM (SELECT DISTINCT repository_id, release_version FROM revision"
     " JOIN repository ON repository.id = repository_id WHERE namespace = ? AND release_version IS NOT NULL) AS found",
@@ -18,7 +22,7 @@ _MEASURE = {
 
 
 def measure(db: Connection, namespace: str, kind: str) -> int:
-    """How much a namespace holds: `bytes` (each object once, in however many commits), `repositories`, `releases`."""
+    """How much a namespace holds: `bytes` and `objects` (each once, in however many commits), or the others."""
     return int(db.execute(_MEASURE[kind], (namespace,)).fetchone()[0])
 
 

@@ -197,6 +197,16 @@ class Yanked(Facts):
     date: str
 
 
+class SetAside(Facts):
+    """A commit in quarantine, shown to publishers, approvers and admins alone."""
+
+    revision: str
+    version: str | None
+    reason: str
+    date: str
+    address: str
+
+
 class DroppedAudit(Facts):
     """An audit of these bytes that was registered before it ran, and whose result never came."""
 
@@ -241,8 +251,9 @@ class EmbeddingPage(Facts):
     `confirmation` says whose word it is, `auditors` names them, and `audits` lists each auditor's. `dropped` lists
     audits that were registered and have had no result for two weeks. `evaluations` are by those who pulled it.
     `misnamed` where the card's publisher is not the name that the keyring has. `sentence` says what it is; `card` is
-    the whole card. `history` is what happened to it, `related` what else there is of the same finding. Where the reader
-    may not have the files of a gated repository, `opened` is false, and of an audit there is its `verdict` alone.
+    the whole card. `set_aside` lists the commits in quarantine, where the reader may see them.
+    `history` is what happened to it, `related` what else there is of the same finding. Where the reader may not have
+    the files of a gated repository, `opened` is false, and of an audit there is its `verdict` alone.
     """
 
     schema_: Literal["embhub.page.embedding/1"] = Field(default="embhub.page.embedding/1", alias="schema")
@@ -260,6 +271,7 @@ class EmbeddingPage(Facts):
     checked: Checked | None
     problem: Problem | None
     yanked: Yanked | None
+    set_aside: tuple[SetAside, ...]
     version: str | None
     sentence: str | None
     description: str | None

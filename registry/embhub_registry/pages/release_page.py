@@ -17,11 +17,12 @@ from embhub.release.checks import site_totals
 from embhub.release.checks.signers import Signer
 from embhub.release.files import EMBEDDING, SAMPLES
 from embhub.trust.keyring import Keyring
-from embhub_registry.database import Connection, proposals, repositories, terms, yanks
+from embhub_registry.database import Connection, repositories, terms, yanks
+from embhub_registry.database.accounts import Account
 from embhub_registry.database.attestations import Attestation
 from embhub_registry.database.clock import now, stamp
 from embhub_registry.database.repositories import Entry, Revision
-from embhub_registry.pages import citation, related, snippets, timeline
+from embhub_registry.pages import citation, commit_facts, related, snippets, timeline
 from embhub_registry.pages.evaluations_shown import EvaluationShown
 from embhub_registry.pages.list_page import member_names
 from embhub_registry.pages.page_facts import (
@@ -47,9 +48,10 @@ from embhub_registry.pages.page_facts import (
 )
 from embhub_registry.pages.verification_cache import AuditShown, Judged, Shown
 from embhub_registry.pages.wordings import NO_PRIVACY, describe
-from embhub_registry.repositories import audit_designs, audit_standing
+from embhub_registry.repositories import audit_designs, audit_standing, repos
 from embhub_registry.repositories.repos import MAIN, Snapshot
 
+MOST_VERSIONS = 1000
 OF_THE_SOURCE = (
     "This embedding is a port. The claim is that of its source, if the port learned from images generated with the"
     " source and from nothing else. The port's publisher vouches for that."
@@ -64,21 +66,22 @@ def collect(
     keyring: Keyring,
     evaluations: tuple[EvaluationShown, ...],
     opened: bool,
+    reader: Account | None,
     registry: str,
     url: str,
     root: str,
 ) -> EmbeddingPage:
     """Everything that the page of this commit says; what did not verify is not quoted.
 
-    `opened` is whether the reader may have the files: without, an audit is its verdict in the card, and `evaluations`
-    by others are not shown. `root` is the
+    What is in quarantine is left out for a `reader` who may not see it. `opened` is whether the reader may have the
+    files: without, an audit is its verdict in the card, and `evaluations` by others are not shown. `root` is the
     fingerprint of the registry's root key.
     """
     repository, revision = snapshot.repository, snapshot.revision
     shown = judged.shown if judged else None
     problem = judged.problem if judged else None
     files = repositories.entries(db, repository.id, revision.id)
-    line = repositories.history(db, repository.id, revision.id)
+    line = repos.history(db, snapshot, reader, limit=MOST_VERSIONS)
     name = repository.full_name
     member = member_names(keyring).get(repository.namespace, repository.namespace)
     stands = _standing(db, shown, files, name, keyring)
@@ -107,6 +110,7 @@ def collect(
         checked=Checked(at=stamp(judged.at), keyring=judged.keyring) if judged else None,
         problem=Problem(message=problem.message, remedy=problem.hint) if problem else None,
         yanked=taken_back.get(revision.id),
+        set_aside=commit_facts.set_aside(db, repository, reader),
         version=shown.version if shown else None,
         sentence=describe(shown.card) if shown else None,
         description=shown.card.description if shown else None,
@@ -122,21 +126,11 @@ def collect(
         history=timeline.collect(
             versions, audits,
             [(item, taken_back[item.revision]) for item in versions if item.yanked],
-            _approved(db, repository.id, versions), namespace=repository.namespace, keyring=keyring,
+            commit_facts.approved(db, repository.id, versions), namespace=repository.namespace, keyring=keyring,
         ),
         citation=_citation(shown, name, revision.id, files, registry=registry, url=url) if shown else None,
         related=related.find(db, repository, keyring=keyring) if shown else (),
     )  # fmt: skip
-
-
-def _approved(db: Connection, repository_id: int, versions: Sequence[Version]) -> list[tuple[Version, str, int]]:
-    """Which commits were approved before they were published, when, and by how many."""
-    made = proposals.of_revision(db, repository_id)
-    found = []
-    for item in versions:
-        if item.revision in made and (given := proposals.approvals(db, made[item.revision].id)):
-            found.append((item, max(one.created for one in given), len(given)))
-    return found
 
 
 def _citation(

@@ -115,6 +115,14 @@ def size_in_words(size: int) -> str:
     return f"{size:,} bytes" if size < 10_000 else f"{size / 1000:,.0f} kB"
 
 
+def storage_in_words(size: int) -> str:
+    """Bytes of a disk or a quota, in units of a thousand."""
+    for unit, factor in (("TB", 10**12), ("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
+        if size >= factor:
+            return f"{size / factor:,.1f} {unit}"
+    return f"{size} bytes"
+
+
 def plural(count: int, word: str, plural_form: str | None = None) -> str:
     """A count and what is counted."""
     return f"{count:,} {word if count == 1 else plural_form or many(word)}"
@@ -151,6 +159,7 @@ def _templates() -> jinja2.Environment:
     environment.filters["capital"] = capital
     environment.filters["bytes"] = size_in_words
     environment.filters["plural"] = plural
+    environment.filters["size"] = storage_in_words
     environment.filters["batches"] = lambda rows: [(name, list(part)) for name, part in groupby(rows, key=_section)]
     environment.filters["many"] = many
     environment.filters["listed"] = listed

@@ -19,7 +19,7 @@ from embhub_registry.pages import form_pages, interval_figure, release_page, ren
 from embhub_registry.pages.verification_cache import Judged, judge_files
 from embhub_registry.pages.wordings import describe
 from embhub_registry.people import auth
-from embhub_registry.repositories import reviewing
+from embhub_registry.repositories import embargoes, reviewing
 from embhub_registry.repositories.reviewing import Seen
 from embhub_registry.repositories.yanking import LONGEST_REASON
 from embhub_registry.wire import forms
@@ -47,7 +47,7 @@ async def queue(request: Request) -> Response:
 
 
 async def one(request: Request) -> Response:
-    """`/account/review/{proposal}`: `GET` shows a proposal and its evidence, `POST` approves or declines it."""
+    """`/account/review/{proposal}`: `GET` shows a proposal, `POST` approves it, declines it or moves its embargo."""
     if request.method == "POST":
         return await _decide(request, request.path_params["proposal"])
     seen, account = await _seen(request)
@@ -111,12 +111,20 @@ async def _decide(request: Request, proposal_id: str) -> Response:
     match form.field("answer"):
         case "approve":
             await threaded(
-                approving.approve, registry_of(request), form.account, proposal_id, digest=form.field("digest")
+                approving.approve,
+                registry_of(request),
+                form.account,
+                proposal_id,
+                digest=form.field("digest"),
+                embargo=form.field("not_before"),
             )
         case "decline":
             await threaded(
                 reviewing.decline, registry_of(request), form.account, proposal_id, reason=form.field("reason")
             )
+        case "embargo":
+            until = form.field("until").strip()
+            await threaded(embargoes.change, registry_of(request), form.account, proposal_id, until=until)
         case _:
             raise malformed("approve or decline", "open the page again")
     return form_pages.go(here)

@@ -19,6 +19,7 @@ from embhub_registry.pages import (
     feed,
     interval_figure,
     list_page,
+    quarantine_pages,
     release_page,
     rendering,
     trust_page,
@@ -106,7 +107,10 @@ async def embedding(request: Request) -> Response:
     mark_cacheable(request, snapshot.repository, moment, seconds=PAGE_SECONDS)
     session = session_of(request.scope)
     own = session is not None and withdraw_pages.may_withdraw(session.account, snapshot.repository.namespace)
-    return rendering.answer(request, facts, "embedding.html", may_withdraw=own, **_drawings(judged))
+    admin = session is not None and quarantine_pages.may_set_aside(session.account)
+    return rendering.answer(
+        request, facts, "embedding.html", may_withdraw=own, may_set_aside=admin, **_drawings(judged)
+    )  # fmt: skip
 
 
 async def audit(request: Request) -> Response:
@@ -118,7 +122,8 @@ async def audit(request: Request) -> Response:
     name, revision = snapshot.repository.full_name, snapshot.revision.id
     if report is None:
         raise RequestDeniedError(404, "audit", f"{name} has no audit report that verifies", "look at its page")
-    if snapshot.repository.private or snapshot.repository.gated or snapshot.repository.disabled:
+    closed = snapshot.repository.private or snapshot.repository.gated or snapshot.repository.disabled
+    if closed or snapshot.set_aside:
         request.app.state.reads.note(repository=name, commit=revision, file=AUDIT)
     if rendering.wants_json(request):
         facts = AuditPage(
@@ -207,7 +212,7 @@ def error_page(request: Request, denied: RequestDeniedError, headers: dict[str, 
 def _addressed(request: Request) -> tuple[Snapshot, accounts.Account | None]:
     """The commit in the address, where the caller may see it."""
     repository, account = repository_of(request)
-    return repos.at(registry_of(request).database.connection(), repository, revision_of(request)), account
+    return repos.at(registry_of(request).database.connection(), repository, revision_of(request), account), account
 
 
 def _named(request: Request, name: str) -> tuple[Snapshot, accounts.Account | None]:
@@ -215,7 +220,7 @@ def _named(request: Request, name: str) -> tuple[Snapshot, accounts.Account | No
     account, db = account_of(request), registry_of(request).database.connection()
     full_name, _, revision = name.partition("@")
     namespace, _, short = full_name.partition("/")
-    return repos.at(db, repos.locate(db, account, namespace, short), revision or repos.MAIN), account
+    return repos.at(db, repos.locate(db, account, namespace, short), revision or repos.MAIN, account), account
 
 
 async def _facts(
@@ -227,7 +232,7 @@ async def _facts(
     def collect() -> EmbeddingPage:
         db, trust = registry.database.connection(), registry.trust()
         return release_page.collect(
-            db, snapshot, judged, keyring=trust.keyring, opened=opened,
+            db, snapshot, judged, keyring=trust.keyring, opened=opened, reader=account,
             evaluations=evaluations_shown.collect(db, snapshot, trust),
             registry=registry.setting("name"), url=base_url(request),
             root=trust.root_fingerprint,

@@ -21,6 +21,7 @@ RESERVED = frozenset(
         "compare",
         "feed.atom",
         "log",
+        "operator",
         "login",
         "metrics",
         "oauth",

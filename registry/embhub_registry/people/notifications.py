@@ -39,6 +39,9 @@ KINDS: Mapping[str, Kind] = {
     "release.published": Kind("A new version is published", "version {version} of {repository} is published"),
     "release.yanked": Kind("A release is yanked", "{what} of {repository} is yanked"),
     "release.withdrawn": Kind("A release is withdrawn", "version {version} of {repository} is withdrawn"),
+    "release.quarantined": Kind(
+        "A release is set aside, or shown again", "version {version} of {repository} is {status}", "see-quarantined"
+    ),
     "access.requested": Kind("Somebody asks for access", "{user} asks for access to {repository}", "approve"),
     "access.decided": Kind("A request for access is answered", "access to {repository}: {status}", "approve"),
     "review.requested": Kind(

@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 import rfc8785
 
-from embhub_registry.database import Connection, accounts, forgeable, repositories, tombstones, yanks
+from embhub_registry.database import Connection, accounts, forgeable, quarantine, repositories, tombstones, yanks
 from embhub_registry.database.accounts import Account
 from embhub_registry.database.clock import stamp
+from embhub_registry.database.connection import Row
 from embhub_registry.database.repositories import Entry, Repository, Revision
 from embhub_registry.http_errors import (
     RequestDeniedError,
@@ -20,6 +22,7 @@ from embhub_registry.http_errors import (
     no_entry,
     no_repository,
     no_revision,
+    set_aside,
     token_needed,
 )
 from embhub_registry.people import auth
@@ -30,15 +33,21 @@ from embhub_registry.storage.folder import Registry
 MAIN = "main"
 MAX_REFS = 1000  # branches and tags of a repository: a list of them is one answer
 WRITERS = ("publisher",)
+Reader = Account | Literal["operator"] | None
+OPERATOR: Reader = "operator"  # reads what nobody is served: for the program's own use
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A repository at one commit. `moving` where it was asked for by branch or tag."""
+    """A repository at one commit. `moving` where it was asked for by branch or tag.
+
+    `set_aside` where this commit is in quarantine: what is told of it is for this reader alone.
+    """
 
     repository: Repository
     revision: Revision
     moving: bool
+    set_aside: bool = False
 
 
 def commit_id(full_name: str, revision: Revision, files: Mapping[str, str]) -> str:
@@ -141,18 +150,37 @@ def find(db: Connection, namespace: str, name: str) -> Repository | None:
     return repositories.find(db, namespace, name) or repositories.find_in_any_case(db, namespace, name)
 
 
-def at(db: Connection, repository: Repository, revision: str) -> Snapshot:
+def at(db: Connection, repository: Repository, revision: str, reader: Reader) -> Snapshot:
     """The repository at a branch, tag, released version, whole commit id or the first digits of one.
 
     Raises:
-        RequestDeniedError: 404 RevisionNotFound.
+        RequestDeniedError: 404 RevisionNotFound, also for a commit that is set aside and not for this reader.
     """
     moving = not is_commit(revision)
     target = _resolve(db, repository, revision) if moving else revision
     found = repositories.find_revision(db, repository.id, target) if target else None
     if found is None:
         raise no_revision(repository.full_name, revision)
-    return Snapshot(repository, found, moving)
+    if not repository.set_aside:
+        return Snapshot(repository, found, moving)
+    if found.id in hidden_from(db, repository, reader):
+        raise set_aside(repository.full_name, revision)
+    return Snapshot(repository, found, moving, set_aside=found.id in quarantine.commits(db, repository.id))
+
+
+def sees_set_aside(repository: Repository, reader: Reader) -> bool:
+    """Whether releases in quarantine are shown to this reader: publishers, approvers and admins."""
+    if reader is None or reader == OPERATOR:
+        return reader is not None
+    assert isinstance(reader, Account)  # noqa: S101  # what is left
+    return auth.may(reader, repository.namespace, "see-quarantined")
+
+
+def hidden_from(db: Connection, repository: Repository, reader: Reader) -> frozenset[str]:
+    """The commits of a repository that this reader is not shown, because they are set aside."""
+    if not repository.set_aside or sees_set_aside(repository, reader):
+        return frozenset()
+    return quarantine.commits(db, repository.id)
 
 
 def refuse_forged(db: Connection, snapshot: Snapshot) -> None:
@@ -163,6 +191,19 @@ def refuse_forged(db: Connection, snapshot: Snapshot) -> None:
     """
     if snapshot.moving and forgeable.holds(db, snapshot.repository.id, snapshot.revision.id):
         raise forged(snapshot.repository.full_name, yanks.STOLEN)
+
+
+def history(db: Connection, snapshot: Snapshot, reader: Reader, *, limit: int) -> list[Revision]:
+    """A commit and those before it that this reader is shown, newest first."""
+    hidden = hidden_from(db, snapshot.repository, reader)
+    line = repositories.history(db, snapshot.repository.id, snapshot.revision.id, limit=limit + len(hidden))
+    return [revision for revision in line if revision.id not in hidden][:limit]
+
+
+def list_refs(db: Connection, repository: Repository, reader: Reader) -> list[Row]:
+    """The branches and tags that this reader is shown."""
+    hidden = hidden_from(db, repository, reader)
+    return [row for row in repositories.list_refs(db, repository.id) if row["revision_id"] not in hidden]
 
 
 def _resolve(db: Connection, repository: Repository, name: str) -> str | None:
@@ -200,7 +241,7 @@ def add_ref(
     with registry.database.writing() as db:
         repository = locate(db, account, namespace, name)
         member = auth.require(account, namespace, "refs")
-        snapshot = at(db, repository, revision)
+        snapshot = at(db, repository, revision, account)
         present = repositories.list_refs(db, repository.id)
         if len(present) >= MAX_REFS:
             raise RequestDeniedError(

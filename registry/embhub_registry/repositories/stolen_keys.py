@@ -52,7 +52,7 @@ def _stands(registry: Registry, namespace: str, name: str, commit: str, trust: T
         return False
     try:
         with damage_passes():
-            files = repos.files(registry, repos.at(db, repository, commit))
+            files = repos.files(registry, repos.at(db, repository, commit, repos.OPERATOR))
         release = Release.from_files({path: data for path, data in files.items() if limit_of(path) is not None})
         verification.verify(release, trust=trust, repository=repository.full_name, now=now())
     except BlobStoreError:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from embhub_registry.database import Connection, repositories, tombstones, yanks
+from embhub_registry.database import Connection, quarantine, repositories, tombstones, yanks
 from embhub_registry.database.accounts import Account
 from embhub_registry.database.clock import stamp
 from embhub_registry.database.repositories import Repository
@@ -89,6 +89,8 @@ def unyank(
 def status(registry: Registry, account: Account | None, namespace: str, name: str) -> dict[str, Any]:
     """What became of a repository's releases: `yanked` commits with the reason, or the `tombstone` of all.
 
+    `quarantined` names the commits that are set aside, without the reason: copies of the registry leave them out.
+
     Raises:
         RequestDeniedError: 404 where there is and was nothing that the caller may see.
     """
@@ -99,7 +101,7 @@ def status(registry: Registry, account: Account | None, namespace: str, name: st
     buried = tombstones.find(db, namespace, name)
     if found is None and buried is not None and auth.may_read(account, namespace, private=buried.private):
         stone = {"reason": buried.reason, "date": buried.created, "releases": list(buried.releases)}
-        return {"repository": buried.full_name, "yanked": [], "tombstone": stone}
+        return {"repository": buried.full_name, "yanked": [], "quarantined": [], "tombstone": stone}
     raise no_repository(f"{namespace}/{name}")
 
 
@@ -142,7 +144,7 @@ def _which(db: Connection, repository: Repository, version: str | None, revision
                          "give all 40 digits", code="RevisionNotFound")  # fmt: skip
         return "revision", revision
     released = repositories.released_versions(db, repository.id)
-    version = version or repos.at(db, repository, repos.MAIN).revision.release_version
+    version = version or repos.at(db, repository, repos.MAIN, repos.OPERATOR).revision.release_version
     if version is None or version not in released:
         raise RequestDeniedError(404, "revision", f"{repository.full_name} has no release {version or ''}".rstrip(),
                      f"it has: {', '.join(sorted(released)) or 'none'}", code="RevisionNotFound")  # fmt: skip
@@ -151,4 +153,5 @@ def _which(db: Connection, repository: Repository, version: str | None, revision
 
 def _standing(db: Connection, repository: Repository) -> dict[str, Any]:
     rows = [asdict(row) for row in yanks.of(db, repository.id)]
-    return {"repository": repository.full_name, "yanked": rows, "tombstone": None}
+    aside = [{"revision": row.revision, "date": row.date} for row in quarantine.of(db, repository.id)]
+    return {"repository": repository.full_name, "yanked": rows, "quarantined": aside, "tombstone": None}

@@ -10,10 +10,10 @@ from embhub.errors import ConfigError, UsageError
 from embhub.log import checkpoints, notes
 from embhub.release.checks import attested, evaluated
 from embhub.release.files import EMBEDDING
-from embhub_registry.database import Connection, attestations, evaluation_rows, repositories, yanks
+from embhub_registry.database import Connection, attestations, evaluation_rows, quarantine, repositories, yanks
 from embhub_registry.database.placement import facets_of
 from embhub_registry.database.repositories import Repository
-from embhub_registry.repositories import advisories, audit_designs, audit_standing, evaluations
+from embhub_registry.repositories import advisories, audit_designs, audit_standing, evaluations, repos
 from embhub_registry.static import items, layout, nginx_part
 from embhub_registry.static.items import Item
 from embhub_registry.static.layout import Shelf
@@ -85,10 +85,13 @@ def _shelves(db: Connection, include: Collection[str]) -> Iterator[Shelf]:
 
 def _shelf(db: Connection, repository: Repository) -> Shelf:
     """The commits that hold a release, and those that have a name."""
-    rows = repositories.list_refs(db, repository.id)
+    rows = repos.list_refs(db, repository, None)
+    aside = repos.hidden_from(db, repository, None)  # files have no readers of their own: it is in no export
     names = {row["name"]: row["revision_id"] for row in rows}
     commits, dates = {}, {}
     for revision in repositories.all_revisions(db, repository.id):  # oldest first: of a version the newest counts
+        if revision.id in aside:
+            continue
         if revision.release_version is not None or revision.id in names.values():
             if entries := repositories.entries(db, repository.id, revision.id):
                 commits[revision.id], dates[revision.id] = entries, revision.created
@@ -109,10 +112,13 @@ def _shelf(db: Connection, repository: Repository) -> Shelf:
 def _audits(db: Connection, shelves: Iterable[Shelf]) -> Iterator[Item]:
     """Who audited the exported bytes, as far as the release that each audit came with is exported."""
     shelves = list(shelves)
-    shown = {shelf.repository.full_name for shelf in shelves}
+    shown = {shelf.repository.full_name: shelf.repository.id for shelf in shelves}
     entries = (entry for shelf in shelves for held in shelf.commits.values() for entry in held)
     for digest in sorted({entry.digest for entry in entries if entry.path == EMBEDDING}):
-        rows = audit_standing.newest(row for row in attestations.of(db, digest) if row.repository in shown)
+        rows = audit_standing.newest(
+            row for row in attestations.of(db, digest)
+            if row.repository in shown and not quarantine.has_bytes(db, digest, repository_id=shown[row.repository])
+        )  # fmt: skip
         yield layout.of_audits(
             digest,
             [

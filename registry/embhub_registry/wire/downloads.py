@@ -47,7 +47,7 @@ async def resolve(request: Request) -> Response:
     db = registry.database.connection()
     repository, account = repository_of(request)
     access.require_files(db, repository, account)
-    snapshot = repos.at(db, repository, revision_of(request))
+    snapshot = repos.at(db, repository, revision_of(request), account)
     repos.refuse_forged(db, snapshot)
     headers = {"X-Repo-Commit": snapshot.revision.id}
     try:
@@ -55,7 +55,7 @@ async def resolve(request: Request) -> Response:
     except RequestDeniedError as error:
         error.headers = headers
         raise
-    closed = repository.private or repository.gated or repository.disabled
+    closed = repository.private or repository.gated or repository.disabled or snapshot.set_aside
     if request.method == "HEAD":
         mark_cacheable(request, repository, moment)
     if request.method == "HEAD" and snapshot.moving:

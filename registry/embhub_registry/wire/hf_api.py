@@ -151,16 +151,22 @@ async def paths_info(request: Request) -> Response:
 
 async def _last_changes(request: Request, snapshot: Snapshot) -> hf_answers.LastChanges:
     db = registry_of(request).database
-    return await threaded(lambda: last_changes.find(db.connection(), snapshot.repository.id, snapshot.revision))
+    reader = account_of(request)
+
+    def find() -> hf_answers.LastChanges:
+        hidden = repos.hidden_from(db.connection(), snapshot.repository, reader)
+        return last_changes.find(db.connection(), snapshot.repository.id, snapshot.revision, hidden=hidden)
+
+    return await threaded(find)
 
 
 async def refs(request: Request) -> Response:
     """`GET …/refs`."""
-    repository, _ = repository_of(request)
+    repository, account = repository_of(request)
     answer: dict[str, list[dict[str, str]]] = {"branches": [], "converts": [], "tags": []}
     prefix = {"branch": ("branches", "refs/heads/"), "tag": ("tags", "refs/tags/")}
     registry = registry_of(request)
-    rows = await threaded(lambda: repositories.list_refs(registry.database.connection(), repository.id))
+    rows = await threaded(lambda: repos.list_refs(registry.database.connection(), repository, account))
     for row in rows:
         kind, start = prefix[row["kind"]]
         answer[kind].append({"name": row["name"], "ref": start + row["name"], "targetCommit": row["revision_id"]})
@@ -168,21 +174,23 @@ async def refs(request: Request) -> Response:
 
 
 async def history(request: Request) -> Response:
-    """`GET …/commits/{revision}`: newest first; the next page starts at the parent of the last."""
-    repository, _ = repository_of(request)
+    """`GET …/commits/{revision}`: newest first; the next page starts at the commit before the last."""
+    repository, account = repository_of(request)
     asked = request.query_params
     limit = _limit(asked.get("limit"))
 
-    def collect() -> list[Revision]:
+    def collect() -> tuple[list[Revision], str | None]:
         db = registry_of(request).database.connection()
-        snapshot = repos.at(db, repository, revision_of(request))
-        return _within(repositories.history(db, repository.id, snapshot.revision.id, limit=limit), MAX_HISTORY)
+        snapshot = repos.at(db, repository, revision_of(request), account)
+        line = repos.history(db, snapshot, account, limit=limit + 1)
+        shown = _within(line[:limit], MAX_HISTORY)
+        return shown, line[len(shown)].id if len(line) > len(shown) else None
 
-    found = await threaded(collect)
+    found, after = await threaded(collect)
     rows = [hf_answers.commit(revision, formatted="formatted" in asked.getlist("expand[]")) for revision in found]
     headers = {}
-    if found[-1].parent is not None:
-        following = f"{base_url(request)}/api/models/{repository.full_name}/commits/{found[-1].parent}"
+    if after is not None:
+        following = f"{base_url(request)}/api/models/{repository.full_name}/commits/{after}"
         headers["Link"] = f'<{following}?{urlencode(asked.multi_items())}>; rel="next"'
     return await json_stream.answer_list(request, [rows], headers=headers)
 

@@ -173,7 +173,7 @@ def revision_of(request: Request) -> str:
 def read_files_at(request: Request, repository: Repository) -> tuple[Snapshot, list[Entry]]:
     """The commit in the address and its files; they may be many, so this is called in a thread."""
     db = registry_of(request).database.connection()
-    snapshot = repos.at(db, repository, revision_of(request))
+    snapshot = repos.at(db, repository, revision_of(request), account_of(request))
     return snapshot, repositories.entries(db, repository.id, snapshot.revision.id)
 
 

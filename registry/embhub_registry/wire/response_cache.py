@@ -223,7 +223,7 @@ def mark_cacheable(
     downloaded: int | None = None, seconds: float | None = None,
 ) -> None:  # fmt: skip
     """Say of the answer to `request` that it may be kept, where its repository is open to everybody."""
-    if not (repository.private or repository.gated or repository.disabled):
+    if not (repository.private or repository.gated or repository.disabled or repository.set_aside):
         request.state.cacheable = Cacheable(moment, digest, downloaded, seconds)
 
 

@@ -11,7 +11,7 @@ from starlette.routing import Route
 
 from embhub_registry.admission import approving
 from embhub_registry.http_errors import malformed
-from embhub_registry.repositories import reviewing
+from embhub_registry.repositories import embargoes, reviewing
 from embhub_registry.repositories.reviewing import Seen
 from embhub_registry.wire import bodies
 from embhub_registry.wire.request_context import account_of, member_of, path_of, registry_of
@@ -33,7 +33,7 @@ async def queue(request: Request) -> Response:
 
 
 async def one(request: Request) -> Response:
-    """`GET /embhub/v1/review/{proposal}`: a proposal. `POST` approves its digest, or declines it with a reason."""
+    """`GET /embhub/v1/review/{proposal}`: a proposal. `POST` approves its digest, declines it, moves its embargo."""
     proposal_id = request.path_params["proposal"]
     if request.method == "POST":
         return JSONResponse(await _decide(request, proposal_id), headers=PRIVATE)
@@ -63,8 +63,13 @@ async def _decide(request: Request, proposal_id: str) -> dict[str, Any]:
             digest, signed = body.get("digest"), body.get("attestation")
             if not isinstance(digest, str) or not (signed is None or isinstance(signed, dict)):
                 raise malformed("`digest` is text, `attestation` a bundle or missing")
+            embargo = body["not_before"] or "" if "not_before" in body else None
+            if not (embargo is None or isinstance(embargo, str)):
+                raise malformed("`not_before` is a time, or null")
             data = None if signed is None else json.dumps(signed, separators=(",", ":")).encode() + b"\n"
-            done = await threaded(approving.approve, registry, account, proposal_id, digest=digest, signed=data)
+            done = await threaded(
+                approving.approve, registry, account, proposal_id, digest=digest, signed=data, embargo=embargo
+            )
             facts = {"approvals": done.approvals, "needed": done.needed, "commit": done.revision}
             return {"id": proposal_id, "repository": seen.proposal.full_name, "answer": "approved", **facts}
         case "decline":
@@ -73,7 +78,11 @@ async def _decide(request: Request, proposal_id: str) -> dict[str, Any]:
                 raise malformed("`reason` must be text: who proposed the release reads it")
             await threaded(reviewing.decline, registry, account, proposal_id, reason=reason)
             return {"id": proposal_id, "repository": seen.proposal.full_name, "answer": "declined"}
-    raise malformed("`answer` is approve or decline")
+        case "embargo":
+            moved = await threaded(embargoes.change, registry, account, proposal_id, until=body.get("until"))
+            times = {"not_before": moved.not_before, "before": moved.before, "approvals": moved.approvals}
+            return {"id": proposal_id, "repository": seen.proposal.full_name, "answer": "embargo", **times}
+    raise malformed("`answer` is approve, decline or embargo")
 
 
 def to_json(seen: Seen) -> dict[str, Any]:

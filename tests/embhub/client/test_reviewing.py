@@ -81,6 +81,9 @@ def test_declining_and_an_embargo(
     done = run(capsys, "push", file, "radboud/brain", "--embargo", "2027-06-01T00:00:00Z")
     proposal = done["proposed"].rpartition("/")[2]
     assert run(capsys, "review", "list")[0]["not_before"] == "2027-06-01T00:00:00.000Z"
+    moved = run(capsys, "review", "embargo", proposal, "--until", "2027-07-01T00:00:00Z")
+    assert (moved["before"], moved["not_before"]) == ("2027-06-01T00:00:00.000Z", "2027-07-01T00:00:00.000Z")
+    run(capsys, "review", "embargo", proposal, "--until", "yesterday", code=5)
     officer = Site(tmp_path / "e", registry.url, registry.add_user("omar", namespace="radboud", role="approver"))
     officer.enter(monkeypatch).trust(registry)
     with registry.opened() as opened, opened.database.writing() as db:

@@ -68,7 +68,7 @@ def stored(registry: Registry) -> set[str]:
 
 def snapshot(registry: Registry) -> dict[str, bytes]:
     db = registry.database.connection()
-    return repos.files(registry, repos.at(db, repos.locate(db, None, "radboud", NAME), "main"))
+    return repos.files(registry, repos.at(db, repos.locate(db, None, "radboud", NAME), "main", repos.OPERATOR))
 
 
 def test_a_release_is_stored_and_read_back(registry: Registry) -> None:
@@ -86,14 +86,13 @@ def test_a_release_is_stored_and_read_back(registry: Registry) -> None:
 def test_a_refusal_stores_nothing(registry: Registry) -> None:
     alice = account(registry, "alice")
     repos.create(registry, alice, None, NAME, private=False)
-    head = repos.at(
-        registry.database.connection(), repos.locate(registry.database.connection(), None, "radboud", NAME), "main"
-    )
+    db = registry.database.connection()
+    head = repos.at(db, repos.locate(db, None, "radboud", NAME), "main", repos.OPERATOR)
     broken = {**releases.make_release().files, AUDIT: b"{}"}
     with pytest.raises(RequestDeniedError):
         publication.publish(registry, alice, "radboud", NAME, branch="main", request=request(broken))
     assert stored(registry) == set()
-    after = repos.at(registry.database.connection(), head.repository, "main")
+    after = repos.at(registry.database.connection(), head.repository, "main", repos.OPERATOR)
     assert after.revision == head.revision
     assert checking.check(registry).clean
 
@@ -306,7 +305,7 @@ def test_concurrent_publishers_are_serialised(registry: Registry) -> None:
         thread.join()
     db = registry.database.connection()
     repository = repos.locate(db, None, "radboud", NAME)
-    line = repositories.history(db, repository.id, repos.at(db, repository, "main").revision.id)
+    line = repositories.history(db, repository.id, repos.at(db, repository, "main", repos.OPERATOR).revision.id)
     assert len(set(outcomes)) == 4
     assert {r.id for r in line[:-1]} == set(outcomes), "no commit is lost and the history is one line"
     assert checking.check(registry).clean

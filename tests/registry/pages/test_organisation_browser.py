@@ -79,6 +79,11 @@ def visit(tab: Any, registry: RunningRegistry, leaver: str) -> Iterator[str]:
     enter(tab, registry, "admin")
     tab.goto("/account/members")
     yield "members"
+    follow(tab.get_by_role("link", name="Operation"))
+    words = tab.locator("main").inner_text()
+    assert "Ready" in words and "Last backup" in words and "radboud" in words
+    yield "operator"
+    tab.goto("/account/members")
     follow(tab.get_by_role("link", name=f"Offboard {leaver}"))
     yield "offboard"
     tab.get_by_label("Type the name to confirm").fill(leaver)

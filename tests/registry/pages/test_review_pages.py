@@ -60,6 +60,26 @@ def test_an_approver_sees_every_word_that_would_be_published_and_to_whom(house: 
     olga.press(f"{HERE}/{made['id']}", answer="decline", reason="seen")
 
 
+def test_the_publisher_moves_an_embargo_and_an_approver_who_saw_another_end_looks_again(house: Reviewed) -> None:
+    lines = pushes.commit_body(reviews.version(next(SEEDS)).files).split(b"\n")
+    first = json.loads(lines[0])
+    first["value"] |= {"embargo": "2027-06-01T00:00:00Z"}
+    body = b"\n".join([json.dumps(first).encode(), *lines[1:]])
+    address = f"/api/models/{NAME}/commit/main"
+    made = house.registry.request("POST", address, token=house.alice, body=body).json()["proposal"]
+    here, olga, alice = f"{HERE}/{made['id']}", someone(house, "olga"), someone(house, "alice")
+    assert "Change the embargo" not in olga.open(here)
+    assert "2027-06-01T00:00:00Z" in alice.open(here)
+    alice.press(here, answer="embargo", until="2027-05-01T00:00:00Z")
+    assert "until 2027-05-01 00:00 UTC" in alice.text()
+    assert "The embargo of this proposal was changed" in olga.press(here, answer="approve", status=409)
+    olga.open(here)
+    olga.press(here, answer="approve")
+    assert "It waits for the end of its embargo" in olga.text()
+    alice.open(here)
+    alice.press(here, answer="decline", reason="moved")
+
+
 def test_declining_takes_a_reason_that_the_publisher_reads(house: Reviewed) -> None:
     made = house.propose(reviews.version(next(SEEDS)))
     here, olga, alice = f"{HERE}/{made['id']}", someone(house, "olga"), someone(house, "alice")

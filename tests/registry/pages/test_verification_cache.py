@@ -40,7 +40,7 @@ def snapshot(registry: Registry) -> Snapshot:
     files = releases.make_release().files
     publication.publish(registry, alice, "radboud", NAME, branch="main", request=request(files))
     db = registry.database.connection()
-    return repos.at(db, repos.locate(db, None, "radboud", NAME), "main")
+    return repos.at(db, repos.locate(db, None, "radboud", NAME), "main", repos.OPERATOR)
 
 
 @pytest.fixture

@@ -30,6 +30,8 @@ MAY = {
     "settings": {"publisher", "admin"},
     "approve": {"publisher", "approver", "admin"},
     "yank": {"publisher", "approver", "admin"},
+    "see-quarantined": {"publisher", "approver", "admin"},
+    "quarantine": {"admin"},
     "delete-unreleased": {"publisher", "admin"},
     "delete-released": {"admin"},
     "hide-released": {"admin"},
@@ -37,12 +39,9 @@ MAY = {
     "operate": {"admin"},
 }
 NEEDS = {
-    "read-private": "read",
-    "evaluate": "read",
-    "delete-released": "admin",
-    "hide-released": "admin",
-    "operate": "admin",
-}
+    "read-private": "read", "evaluate": "read", "see-quarantined": "read", "quarantine": "admin",
+    "delete-released": "admin", "hide-released": "admin", "operate": "admin",
+}  # fmt: skip
 
 
 @pytest.fixture

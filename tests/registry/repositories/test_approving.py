@@ -477,6 +477,62 @@ def test_an_embargo_is_a_moment_ahead(house: Reviewed, said: object) -> None:
     assert answer.status == 400 and b"embargo" in answer.body
 
 
+def until(moment: datetime) -> str:
+    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def test_its_publisher_moves_an_embargo_and_an_earlier_end_needs_the_approvals_again(house: Reviewed) -> None:
+    start = datetime.now(UTC)
+    made = propose_until(house, reviews.version(next(SEEDS)), start + timedelta(days=3))
+    assert house.approve(house.olga, made).json()["approvals"] == 1
+    later, earlier = until(start + timedelta(days=9)), until(start + timedelta(days=1))
+    moved = house.answer(house.alice, made["id"], answer="embargo", until=later)
+    assert moved.status == 200 and moved.json() == {
+        "id": made["id"], "repository": NAME, "answer": "embargo", "not_before": later.replace("Z", ".000Z"),
+        "before": made["not_before"], "approvals": 1,
+    }, moved.body  # fmt: skip
+    moved = house.answer(house.alice, made["id"], answer="embargo", until=earlier)
+    assert (moved.json()["approvals"], moved.json()["before"]) == (0, later.replace("Z", ".000Z"))
+    old = house.approve(house.olga, made, not_before=later.replace("Z", ".000Z"))
+    assert old.status == 409 and b"embargo" in old.body, "what the approver saw had another end"
+    shown = house.ask(house.olga, f"/{made['id']}").json()
+    assert house.approve(house.olga, made, not_before=shown["not_before"]).json()["approvals"] == 1
+    line = [line for line in house.events() if line["event"] == "embargo-changed"][-1]
+    assert (line["actor"], line["before"], line["approvals_dropped"]) == ("alice", later.replace("Z", ".000Z"), 1)
+
+
+def test_an_embargo_that_ends_now_is_published_where_nothing_else_is_missing(house: Reviewed) -> None:
+    house.registry.run("review", "set", "radboud", "--approvals", "0")
+    try:
+        release = reviews.version(next(SEEDS))
+        made = propose_until(house, release, datetime.now(UTC) + timedelta(days=3))
+        assert house.answer(house.alice, made["id"], answer="embargo", until="now").status == 200
+        with house.registry.opened() as registry:
+            approving.publish_due(registry)  # here, or in the server that runs beside it
+        assert published(house).files[EMBEDDING] == release.files[EMBEDDING]
+        ended = house.answer(house.alice, made["id"], answer="embargo", until="now")
+        assert ended.status == 409, "it is published"
+    finally:
+        house.registry.run("review", "set", "radboud", "--approvals", "1")
+
+
+def test_an_embargo_is_moved_by_its_publisher_alone_and_while_it_lasts(house: Reviewed) -> None:
+    start = datetime.now(UTC)
+    made = propose_until(house, reviews.version(next(SEEDS)), start + timedelta(days=3))
+    later = until(start + timedelta(days=9))
+    for token, status in ((house.olga, 403), (house.paul, 404), (house.registry.admin, 404), (house.lea, 404)):
+        assert house.answer(token, made["id"], answer="embargo", until=later).status == status
+    for wrong in ("2020-01-01T00:00:00Z", "2999-01-01T00:00:00Z", "", "soon", 5, None):
+        assert house.answer(house.alice, made["id"], answer="embargo", until=wrong).status == 400
+    read = house.registry.ask("token", "new", "alice", "--scope", "read")["token"]
+    assert house.answer(read, made["id"], answer="embargo", until=later).status == 403
+    with house.registry.opened() as registry, registry.database.writing() as db:
+        db.execute("UPDATE proposal SET not_before = '2026-01-01T00:00:00.000Z' WHERE id = ?", (made["id"],))
+    assert house.answer(house.alice, made["id"], answer="embargo", until=later).status == 409, "it has ended"
+    plain = house.propose(reviews.version(next(SEEDS)))
+    assert house.answer(house.alice, plain["id"], answer="embargo", until=later).status == 409, "it has none"
+
+
 def propose_until(house: Reviewed, release: Release, ends: datetime) -> dict[str, Any]:
     answer = _push(house, release, {"embargo": ends.strftime("%Y-%m-%dT%H:%M:%SZ")})
     assert answer.status == 200, answer.body

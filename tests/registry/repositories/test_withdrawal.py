@@ -43,7 +43,12 @@ def listed(house: House, name: str) -> bool:
 def test_a_yanked_release_is_hidden_and_says_why(house: House) -> None:
     commit = release(house, "taken")
     assert listed(house, "taken")
-    assert status(house, "taken").json() == {"repository": "radboud/taken", "yanked": [], "tombstone": None}
+    assert status(house, "taken").json() == {
+        "repository": "radboud/taken",
+        "yanked": [],
+        "quarantined": [],
+        "tombstone": None,
+    }
     done = yank(house, "taken", house.alice, reason="the labels\nof one centre were swapped")
     assert done.status == 200
     found = status(house, "taken").json()

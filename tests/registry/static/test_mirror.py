@@ -90,6 +90,22 @@ def test_a_mirror_serves_what_it_verified_and_shows_its_age_by_its_own_cosignatu
     assert "fresh: a quorum" in next(one.text for one in pulled.findings if one.check == "log-witnesses")
 
 
+def test_what_is_in_quarantine_is_dropped_and_comes_back(
+    hub: RunningRegistry, mirror_of: Callable[[str], Mirror]
+) -> None:
+    publish(hub, "aside", token=hub.add_user("ada", namespace="radboud"), seed=31)
+    mirror = mirror_of(hub.url)
+    mirror.refresh()
+    assert any("/aside/resolve/" in path for path in contents(mirror.site))
+    hub.run("quarantine", "set", "radboud/aside", "--reason", "a copy is suspected")
+    done = mirror.refresh()
+    held = contents(mirror.site)
+    assert done.dropped == 1 and not any("/aside/resolve/" in path for path in held)
+    assert b"suspected" not in b"".join(held.values())
+    hub.run("quarantine", "lift", "radboud/aside", "--version", "1.0.0")
+    assert mirror.refresh().taken == 1 and any("/aside/resolve/" in path for path in contents(mirror.site))
+
+
 def test_what_was_withdrawn_is_dropped_within_one_refresh(
     hub: RunningRegistry, mirror_of: Callable[[str], Mirror], tmp_path: Path
 ) -> None:

@@ -95,11 +95,14 @@ class Upstream:
             raise NotLoggedError(f"{repository} {verified.version} is not taken: {said}", "ask again")
         return shown
 
-    def yanked(self, repository: str) -> list[dict[str, Any]]:
-        """What the registry says, unsigned, was taken back."""
+    def standing(self, repository: str) -> tuple[list[dict[str, Any]], frozenset[str]]:
+        """What the registry says, unsigned, was taken back; and the commits that it set aside for now."""
         data = self.hub.status(repository)
+        if data is None:
+            return [], frozenset()
         try:
-            return [] if data is None else [vars(row) for row in yanks.parse(data, repository=repository)]
+            aside = yanks.parse_quarantined(data, repository=repository)
+            return [vars(row) for row in yanks.parse(data, repository=repository)], aside
         except ValueError as error:
             raise RegistryError(f"the status of {repository} is invalid: {plain(error)}", "ask its operator") from error
 

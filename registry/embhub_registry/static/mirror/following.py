@@ -186,12 +186,13 @@ class Mirror:
 
     def _follow(self, upstream: Upstream, holdings: Holdings, name: str, held: HeldRepository, judged: str) -> None:
         held.main, commits = upstream.commits(name)
-        yanked = {row["revision"]: row for row in upstream.yanked(name)}
+        taken_back, aside = upstream.standing(name)
+        yanked = {row["revision"]: row for row in taken_back}
         found: dict[str, HeldRelease] = {}
         gone = {row["revision"]: row for row in held.yanked} | yanked
         for commit in [*(commit for commit in held.releases if commit not in commits), *commits]:
             taken = None
-            if commit not in yanked and held.refused.get(commit) not in (judged, "nothing"):
+            if commit not in yanked and commit not in aside and held.refused.get(commit) not in (judged, "nothing"):
                 taken = self._take(upstream, holdings, name, commit, held, judged, gone)
             if taken is not None:
                 found[commit] = taken

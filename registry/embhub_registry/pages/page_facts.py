@@ -282,7 +282,7 @@ class EmbeddingPage(Facts):
     auditors: tuple[str, ...]
     audits: tuple[Audited, ...]
     dropped: tuple[DroppedAudit, ...]
-    evaluations: tuple[EvaluationShown, ...]
+    evaluations: tuple[EvaluationShown, ...] = ()
     misnamed: bool
     audit: Audit | None
     samples: SampleSheet | None

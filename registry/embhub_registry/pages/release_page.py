@@ -23,7 +23,6 @@ from embhub_registry.database.attestations import Attestation
 from embhub_registry.database.clock import now, stamp
 from embhub_registry.database.repositories import Entry, Revision
 from embhub_registry.pages import citation, commit_facts, related, snippets, timeline
-from embhub_registry.pages.evaluations_shown import EvaluationShown
 from embhub_registry.pages.list_page import member_names
 from embhub_registry.pages.page_facts import (
     Audit,
@@ -64,7 +63,6 @@ def collect(
     judged: Judged | None,
     *,
     keyring: Keyring,
-    evaluations: tuple[EvaluationShown, ...],
     opened: bool,
     reader: Account | None,
     registry: str,
@@ -74,7 +72,7 @@ def collect(
     """Everything that the page of this commit says; what did not verify is not quoted.
 
     What is in quarantine is left out for a `reader` who may not see it. `opened` is whether the reader may have the
-    files: without, an audit is its verdict in the card, and `evaluations` by others are not shown. `root` is the
+    files: without, an audit is its verdict in the card. `root` is the
     fingerprint of the registry's root key.
     """
     repository, revision = snapshot.repository, snapshot.revision
@@ -104,7 +102,6 @@ def collect(
         auditors=tuple(known[auditor] for auditor in stands.auditors),
         audits=audits,
         dropped=_dropped(db, shown, files),
-        evaluations=evaluations if opened and shown else (),
         misnamed=is_another(shown.card.publisher, member) if shown else False,
         state="empty" if judged is None else "verified" if shown else "refused",
         checked=Checked(at=stamp(judged.at), keyring=judged.keyring) if judged else None,

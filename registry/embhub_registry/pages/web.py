@@ -231,12 +231,14 @@ async def _facts(
 
     def collect() -> EmbeddingPage:
         db, trust = registry.database.connection(), registry.trust()
-        return release_page.collect(
+        page = release_page.collect(
             db, snapshot, judged, keyring=trust.keyring, opened=opened, reader=account,
-            evaluations=evaluations_shown.collect(db, snapshot, trust),
             registry=registry.setting("name"), url=base_url(request),
             root=trust.root_fingerprint,
         )  # fmt: skip
+        if not opened or page.state != "verified":
+            return page
+        return page.model_copy(update={"evaluations": evaluations_shown.collect(db, snapshot, trust)})
 
     return await run_in_threadpool(collect), judged if opened else None
 

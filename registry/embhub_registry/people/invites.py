@@ -85,7 +85,7 @@ def make(
                 raise UsageError(f"the account {one.account!r} exists or is invited already", "choose another name")
             if offboarding.is_erased(db, one.account):
                 raise UsageError("somebody who has left had this name", "choose another one: commits still show it")
-            code, invite_id = secrets.token_urlsafe(_BYTES), secrets.token_hex(4)
+            code, invite_id = _new_code(), secrets.token_hex(4)
             invites.add(
                 db, digest(code), invite_id=invite_id, user=one.account, namespace=one.namespace, role=one.role,
                 days=token_days, now=moment, expires=expires,
@@ -154,6 +154,13 @@ def revoke(registry: Registry, invite_id: str) -> dict[str, Any]:
 def digest(code: str) -> bytes:
     """What is stored of a code."""
     return hashlib.sha256(code.encode("utf-8", "replace")).digest()
+
+
+def _new_code() -> str:
+    """A code that `embhub join CODE` does not take for an option."""
+    while (code := secrets.token_urlsafe(_BYTES)).startswith("-"):
+        continue
+    return code
 
 
 def _to_hand_out(registry: Registry, code: str) -> str:

@@ -6,6 +6,7 @@ import base64
 import json
 import os
 import re
+import secrets
 import subprocess
 import sys
 import sysconfig
@@ -227,6 +228,13 @@ def test_another_root_gets_no_code(
     assert URL not in run(capsys, "trust", "list")
     consortium.proxy.alter = lambda path, body: body
     run(capsys, "join", invite)
+
+
+def test_no_code_looks_like_an_option(consortium: Consortium, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`embhub join CODE` refused one code in 64."""
+    drawn = iter(("-" + "a" * 31, "--" + "b" * 30, "c" + "-" * 31))
+    monkeypatch.setattr(secrets, "token_urlsafe", lambda size: next(drawn))
+    assert consortium.invite().startswith("c-")
 
 
 def test_an_invitation_is_bound_and_ends(consortium: Consortium, hospital: Path) -> None:

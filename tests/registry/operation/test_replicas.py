@@ -274,7 +274,12 @@ def test_a_term_that_is_over_stores_no_checkpoint(replicas: Replicas, alice: str
         registry_log.publish(first)
         # as if it had been suspended: its lock is another's, and it does not know
         one._raw.close()  # type: ignore[attr-defined]
-        two.turn(0.1)
+
+        def signs() -> bool:
+            two.turn(0.1)
+            return two.term is not None
+
+        wait_for("PostgreSQL notices that the session is gone", 15, signs)
         assert one.term == 1 and two.term == 2
         with first.database.writing() as db:
             log_entries.add(db, make_leaf(5))

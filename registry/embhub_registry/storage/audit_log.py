@@ -86,6 +86,10 @@ class AuditLog:
     def _closed(self) -> list[Path]:
         return sorted(self.path.parent.glob(f"{self.path.stem}-????-??{self.path.suffix}"))
 
+    def _closed_name(self, head: Head) -> Path:
+        """What the segment of the head's month is called once that is over."""
+        return self.path.with_name(f"{self.path.stem}-{head.segment}{self.path.suffix}")
+
     def lines(self, *, after: int | None = None, head: Head | None = None) -> Iterator[bytes]:
         """Every sealed line up to `head`, oldest first, without its end.
 
@@ -113,7 +117,15 @@ class AuditLog:
         head = self.head()
         if head.place == DATABASE:
             return 0  # a line and the head are one transaction's; what else is there, `problems` names
-        return max(0, (self.path.stat().st_size if self.path.exists() else 0) - head.size)
+        return max(0, _size(self.path) - head.size)
+
+    def lacks_lines(self) -> bool:
+        """Whether the head's month is here in part, or not at all; a server may write or close it meanwhile."""
+        head = self.head()
+        if head.place == DATABASE:
+            return False
+        files = (self.path, self._closed_name(head))  # in this order: the second is the first one's later name
+        return all(_size(file) < head.size for file in files)
 
     def problems(self, *, known: tuple[int, str] | None = None) -> list[str]:
         """What is wrong with the chain; empty when whole. `known` is a head that was written down elsewhere."""
@@ -187,12 +199,12 @@ class AuditLog:
         """Close the segment of a month that is over; a clock that went back closes nothing.
 
         Returns:
-            The head, and events that say so where that segment ends elsewhere, or the database knows none of later ones.
+            The head, and events that say so where that segment ends elsewhere, or there are later ones.
         """
         month = stamp()[:7]
         if month <= head.segment or not head.number:
             return head, []
-        closed = self.path.with_name(f"{self.path.stem}-{head.segment}{self.path.suffix}")
+        closed = self._closed_name(head)
         last = closed if closed.exists() else self.path  # closed already: killed before the head was moved
         self._check_sealed(last, head)
         _, found = self._seal_rest(last, head)
@@ -206,7 +218,7 @@ class AuditLog:
 
     def _seal_rest(self, path: Path, head: Head) -> tuple[Head, list[Event]]:
         """Events that say so where the file of the head's month does not end where the database says."""
-        size = path.stat().st_size if path.exists() else 0
+        size = _size(path)
         if size == head.size:
             return head, []
         if size < head.size:
@@ -302,6 +314,13 @@ def _seal(head: Head, event: str, fields: Mapping[str, Any]) -> bytes:
     known = {"number": head.number + 1, "time": stamp(), "event": event}
     content = {**known, "actor": actor.name, "address": actor.address, **fields, "previous": head.digest}
     return redact(json.dumps(content, ensure_ascii=True, default=str)).encode()
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
 
 
 def digest_of(line: bytes) -> str:

@@ -56,7 +56,9 @@ class Translation(Language):
         """A date with the month's name."""
         from babel.dates import format_date
 
-        return format_date(date.fromisoformat(day), "long", locale=self.code)
+        written = format_date(date.fromisoformat(day), "long", locale=self.code)
+        first = self.code == "fr" and written.startswith("1 ")  # CLDR has no ordinal, French writes it
+        return f"1er{written[1:]}" if first else written
 
 
 def check(codes: Sequence[str]) -> None:

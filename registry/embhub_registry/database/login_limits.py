@@ -40,7 +40,7 @@ def take(db: Connection, digest: bytes, *, interval: int, burst: int) -> int:
         0, or how many milliseconds to wait until there is a try, none taken.
     """
     present, noted = _look(db, digest)
-    db.execute("DELETE FROM login_limit WHERE full_at <= ?", (present,))
+    forget(db)
     full_at = min(noted, present + burst * interval)
     left = max(0, full_at - present - (burst - 1) * interval)
     after = full_at if left else full_at + interval
@@ -56,6 +56,16 @@ def take(db: Connection, digest: bytes, *, interval: int, burst: int) -> int:
 def give_back(db: Connection, digest: bytes, *, interval: int) -> None:
     """The try that was taken does not count."""
     db.execute("UPDATE login_limit SET full_at = full_at - ? WHERE digest = ?", (interval, digest))
+
+
+def any_full(db: Connection) -> bool:
+    """Whether `forget` has something to remove."""
+    return db.execute("SELECT 1 FROM login_limit WHERE full_at <= ? LIMIT 1", (_now(db),)).fetchone() is not None
+
+
+def forget(db: Connection) -> int:
+    """Remove the buckets that are full again, within a transaction; how many. Of an address, its digest is as good."""
+    return db.execute("DELETE FROM login_limit WHERE full_at <= ?", (_now(db),)).rowcount
 
 
 def _look(db: Connection, digest: bytes) -> tuple[int, int]:

@@ -62,6 +62,7 @@ def write(app: Starlette, registry: Registry) -> None:
         lambda: deletion.purge(registry),
         lambda: expiry.retire_tokens(registry),
         lambda: expiry.forget_sessions(registry),
+        lambda: expiry.forget_tries(registry),
         lambda: stolen_keys.catch_up(registry),
         lambda: approving.publish_due(registry, app.state.held_back),
     )

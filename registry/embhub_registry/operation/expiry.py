@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from embhub_registry.database import ended_tokens
+from embhub_registry.database import ended_tokens, login_limits
 from embhub_registry.database.clock import stamp
 from embhub_registry.people import sessions
 from embhub_registry.storage.folder import Registry
@@ -30,3 +30,15 @@ def forget_sessions(registry: Registry) -> int:
         StorageFullError, Busy: left for the next turn.
     """
     return sessions.forget_ended(registry)
+
+
+def forget_tries(registry: Registry) -> int:
+    """Remove what is known of tries of login codes that do not count any more; returns how many rows.
+
+    Raises:
+        StorageFullError, Busy: left for the next turn.
+    """
+    if not login_limits.any_full(registry.database.connection()):
+        return 0
+    with registry.database.writing() as db:
+        return login_limits.forget(db)

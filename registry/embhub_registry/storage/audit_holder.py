@@ -1,7 +1,8 @@
 """Which folder holds the files of the audit log, where the database is on a server that other folders lead to as well.
 
 Folder and database note the same random id, and each `serve` makes a new one. So of a folder and its copy the one that
-was served last counts. A folder keeps earlier ids: its database may be recovered to a moment between them.
+was served last counts. Before that the one counts that a command wrote into: the other one lacks its line. A folder
+keeps earlier ids: its database may be recovered to a moment between them.
 """
 
 from __future__ import annotations
@@ -22,7 +23,9 @@ KEPT = 2000  # ids
 
 
 def check(log: AuditLog, database: Database) -> None:
-    """Refuse a folder without the files of the audit log.
+    """Refuse a folder without the files of the audit log, or with fewer lines than the database knows.
+
+    A line is durable in the file before the database knows it, so that only another folder's was never here.
 
     Raises:
         ConfigError: they are in another folder, as far as the database knows.
@@ -30,7 +33,7 @@ def check(log: AuditLog, database: Database) -> None:
     if not _in_files(log, database):
         return
     noted = accounts.read_setting(database.connection(), NOTED)  # before the file: `claim` writes that first
-    if noted in _read(log.path.parent) if noted else log.path.exists() or not log.head().size:
+    if (not noted or noted in _read(log.path.parent)) and not log.lacks_lines():
         return
     raise ConfigError(
         f"the audit log of this registry is in another folder than {log.path.parent}: nothing was changed",

@@ -30,6 +30,7 @@ from embhub_registry.storage.logs import log, redact
 DATABASE = "database"  # the place of lines that several servers share
 KEPT = 16_000  # characters of unsealed text that are kept in the event that tells of it
 LONGEST_LINE = 1_000_000  # bytes that hold any last line
+Event = tuple[str, Mapping[str, Any]]
 
 
 class AuditLog:
@@ -46,7 +47,7 @@ class AuditLog:
         """
         self.write_all([(event, fields)])
 
-    def write_all(self, events: Sequence[tuple[str, Mapping[str, Any]]]) -> None:
+    def write_all(self, events: Sequence[Event]) -> None:
         """Note several at the cost of one.
 
         What was done is done: where the disk refuses, or the file is not the database's, they go to the process's log
@@ -58,8 +59,9 @@ class AuditLog:
                 if head.place == DATABASE:
                     audit_head.write(db, _store(db, head, events))
                     return
-                head, found = self._seal_rest(self._turn_month(head))
-                audit_head.write(db, self._append(head, [*found, *events]))
+                head, turned = self._turn_month(head)
+                head, found = self._seal_rest(self.path, head)
+                audit_head.write(db, self._append(head, [*turned, *found, *events]))
         except (OSError, ConfigError, RegistryError) as error:
             reason = error.strerror if isinstance(error, OSError) else str(error)
             for event, fields in events:
@@ -83,6 +85,10 @@ class AuditLog:
 
     def _closed(self) -> list[Path]:
         return sorted(self.path.parent.glob(f"{self.path.stem}-????-??{self.path.suffix}"))
+
+    def _closed_name(self, head: Head) -> Path:
+        """What the segment of the head's month is called once that is over."""
+        return self.path.with_name(f"{self.path.stem}-{head.segment}{self.path.suffix}")
 
     def lines(self, *, after: int | None = None, head: Head | None = None) -> Iterator[bytes]:
         """Every sealed line up to `head`, oldest first, without its end.
@@ -111,7 +117,15 @@ class AuditLog:
         head = self.head()
         if head.place == DATABASE:
             return 0  # a line and the head are one transaction's; what else is there, `problems` names
-        return max(0, (self.path.stat().st_size if self.path.exists() else 0) - head.size)
+        return max(0, _size(self.path) - head.size)
+
+    def lacks_lines(self) -> bool:
+        """Whether the head's month is here in part, or not at all; a server may write or close it meanwhile."""
+        head = self.head()
+        if head.place == DATABASE:
+            return False
+        files = (self.path, self._closed_name(head))  # in this order: the second is the first one's later name
+        return all(_size(file) < head.size for file in files)
 
     def problems(self, *, known: tuple[int, str] | None = None) -> list[str]:
         """What is wrong with the chain; empty when whole. `known` is a head that was written down elsewhere."""
@@ -181,34 +195,45 @@ class AuditLog:
         digest = hashlib.sha256(data).hexdigest()
         return Head(0, digest, stamp()[:7], len(data), 0, digest)
 
-    def _turn_month(self, head: Head) -> Head:
-        """Close the segment of a month that is over; a clock that went back closes nothing."""
+    def _turn_month(self, head: Head) -> tuple[Head, list[Event]]:
+        """Close the segment of a month that is over; a clock that went back closes nothing.
+
+        Returns:
+            The head, and events that say so where that segment ends elsewhere, or there are later ones.
+        """
         month = stamp()[:7]
         if month <= head.segment or not head.number:
-            return head
-        closed = self.path.with_name(f"{self.path.stem}-{head.segment}{self.path.suffix}")
-        self._check_sealed(closed if closed.exists() else self.path, head)
-        if self.path.exists() and not closed.exists():  # closed already: killed between the two lines
-            self.path.rename(closed)
-        return replace(head, segment=month, size=0)
+            return head, []
+        closed = self._closed_name(head)
+        last = closed if closed.exists() else self.path  # closed already: killed before the head was moved
+        self._check_sealed(last, head)
+        _, found = self._seal_rest(last, head)
+        if last != closed and last.exists():
+            last.rename(closed)
+        head = replace(head, segment=month, size=0)
+        for later in [path for path in self._closed() if path.name > closed.name]:  # the database is an earlier one
+            found.append(("audit-log-unsealed", self._set_aside(later, head)))
+            later.unlink()
+        return head, found
 
-    def _seal_rest(self, head: Head) -> tuple[Head, list[tuple[str, Mapping[str, Any]]]]:
-        """Events that say so where the file does not end where the database says."""
-        size = self.path.stat().st_size if self.path.exists() else 0
+    def _seal_rest(self, path: Path, head: Head) -> tuple[Head, list[Event]]:
+        """Events that say so where the file of the head's month does not end where the database says."""
+        size = _size(path)
         if size == head.size:
             return head, []
         if size < head.size:
-            with self.path.open("ab") as stream:
+            with path.open("ab") as stream:
                 stream.write(b"\n")  # what is cut may end within a line
             return replace(head, size=size + 1), [("audit-log-cut", {"missing_bytes": head.size - size})]
-        self._check_sealed(self.path, head)
-        return head, [("audit-log-unsealed", self._set_aside(head))]
+        self._check_sealed(path, head)
+        return head, [("audit-log-unsealed", self._set_aside(path, head))]
 
-    def _set_aside(self, head: Head) -> dict[str, Any]:
+    @staticmethod
+    def _set_aside(path: Path, head: Head) -> dict[str, Any]:
         """Move what stands after the last sealed line into a file of its own, durable before anything is cut."""
-        name = f"{self.path.stem}-unsealed-{head.number}-{stamp().replace(':', '')}{self.path.suffix}"
-        beside = self.path.with_name(name)
-        with self.path.open("r+b") as stream:
+        name = f"{path.stem}-unsealed-{head.number}-{stamp().replace(':', '')}{path.suffix}"
+        beside = path.with_name(name)
+        with path.open("r+b") as stream:
             stream.seek(head.size)
             with os.fdopen(os.open(beside, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600), "w+b") as kept:
                 shutil.copyfileobj(stream, kept)
@@ -247,7 +272,7 @@ class AuditLog:
                 " it is", "check --database and EMBHUB_REGISTRY_DATABASE; if somebody changed the file, move it aside",
             )  # fmt: skip
 
-    def _append(self, head: Head, events: Sequence[tuple[str, Mapping[str, Any]]]) -> Head:
+    def _append(self, head: Head, events: Sequence[Event]) -> Head:
         lines = b""
         for event, fields in events:
             line = _seal(head, event, fields)
@@ -263,7 +288,7 @@ class AuditLog:
         return head
 
 
-def _store(db: Connection, head: Head, events: Sequence[tuple[str, Mapping[str, Any]]]) -> Head:
+def _store(db: Connection, head: Head, events: Sequence[Event]) -> Head:
     """Lines in the database; of which month they are, the writer's clock says, which may not go back."""
     rows, month = [], max(stamp()[:7], head.segment)
     unsealed = audit_lines.take_beyond(db, head.number)
@@ -289,6 +314,13 @@ def _seal(head: Head, event: str, fields: Mapping[str, Any]) -> bytes:
     known = {"number": head.number + 1, "time": stamp(), "event": event}
     content = {**known, "actor": actor.name, "address": actor.address, **fields, "previous": head.digest}
     return redact(json.dumps(content, ensure_ascii=True, default=str)).encode()
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
 
 
 def digest_of(line: bytes) -> str:

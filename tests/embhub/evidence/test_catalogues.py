@@ -139,6 +139,7 @@ def test_a_language_exchanges_separators_and_writes_dates_its_own_way() -> None:
     assert languages.load("de").say(due) == "spätestens am 20. November 2027"
     assert languages.load("nl").say(due) == "uiterlijk op 20 november 2027"
     assert languages.load("fr").say(due) == "le 20 novembre 2027 au plus tard"
+    assert languages.load("fr").write_day(Day("2027-03-01")) == "1er mars 2027"
 
 
 def test_numbers_choose_the_plural() -> None:

@@ -211,6 +211,15 @@ def test_units_of_other_claims_and_ledgers_are_translated() -> None:
     assert Concern(message("Signing will be refused:"), "x").in_english == "Signing will be refused: x."
 
 
+@pytest.mark.parametrize("case", CASES)
+def test_french_words_are_elided_before_what_a_placeholder_holds(
+    packs: dict[str, tuple[Path, Evidence]], case: str
+) -> None:
+    """As in "à partir d'images", where the two words are of two messages."""
+    said = Shown(read(packs[case][0], "fr")).text("fr")
+    assert not re.findall(r"\b(?:de|que|le|la) (?:images?|au moins|une?|epsilon|audit)\b", said)
+
+
 def test_translated_pages_in_a_browser(packs: dict[str, tuple[Path, Evidence]]) -> None:
     """A telephone's width needs no sideways scrolling, page one and the form print on three sheets, axe is content."""
     said: list[str] = []

@@ -17,9 +17,11 @@ from starlette.types import Scope
 
 from embhub_registry.database import Database, DatabaseBusyError, login_limits, schema
 from embhub_registry.http_errors import RequestDeniedError
+from embhub_registry.operation import expiry
 from embhub_registry.people import login_pacing
 from embhub_registry.people.login_pacing import FOR_ADDRESS, LoginPacing
 from embhub_registry.people.rate_limits import Buckets, Rate
+from embhub_registry.storage import folder
 
 OpenAgain = Callable[[], Database]
 THREADS = 12
@@ -195,6 +197,23 @@ def test_full_buckets_leave_no_row(database: Database, monkeypatch: pytest.Monke
         now += 1001
         login_limits.take(db, b"other", interval=1000, burst=3)
         assert db.execute("SELECT count(*) FROM login_limit").fetchone()[0] == 1
+
+
+def test_addresses_are_forgotten_where_nobody_tries_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The digest of an address is as good as the address: there are few enough to try all."""
+    made = folder.create(tmp_path / "registry", name="Test", url="http://127.0.0.1:1", audit="optional")
+    now = login_limits._now(made.database.connection())
+    monkeypatch.setattr(login_limits, "_now", lambda _: now)
+    try:
+        for account in ("carl", None):
+            LoginPacing(made.database).take(call(), account)
+        expiry.forget_tries(made)
+        assert made.database.connection().execute("SELECT count(*) FROM login_limit").fetchone()[0] == 2
+        now += 300_001
+        expiry.forget_tries(made)
+        assert made.database.connection().execute("SELECT count(*) FROM login_limit").fetchone()[0] == 0
+    finally:
+        made.close()
 
 
 def test_starts_are_each_processs_own(servers: OpenAgain) -> None:

@@ -197,6 +197,63 @@ def test_an_older_database_loses_no_line(registry: Registry) -> None:
     assert registry.audit_log.problems() == [] and kept not in registry.audit_log.segments()
 
 
+def at(monkeypatch: pytest.MonkeyPatch, month: str) -> None:
+    monkeypatch.setattr(audit_log, "stamp", lambda: f"{month}-01T00:00:00.000Z")
+
+
+def events(registry: Registry) -> list[str]:
+    return [json.loads(line)["event"] for line in registry.audit_log.lines() if line]
+
+
+def test_a_writer_killed_at_a_months_end_leaves_a_whole_chain(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def die(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(audit_head, "write", die)
+        registry.audit_log.write("half")
+    at(monkeypatch, "2099-01")
+    registry.audit_log.write("after")
+    assert registry.audit_log.problems() == [] and events(registry)[-2:] == ["audit-log-unsealed", "after"]
+
+
+def test_an_older_database_of_an_earlier_month_loses_no_line(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Lines after the recovered moment stand in closed segments too."""
+    with registry.database.writing() as db:
+        older = audit_head.read(db)
+    assert older is not None
+    registry.audit_log.write("later")
+    for month in ("2098-11", "2098-12", "2099-01"):
+        at(monkeypatch, month)
+        registry.audit_log.write("later", month=month)
+        registry.audit_log.write("later still", month=month)
+    written = b"".join(file.read_bytes() for file in registry.audit_log.segments())
+    with registry.database.writing() as db:
+        audit_head.write(db, older)
+    at(monkeypatch, "2099-02")
+    registry.audit_log.write("after")
+    assert registry.audit_log.problems() == []
+    added = [json.loads(line) for line in registry.audit_log.lines()][older.number :]
+    assert [row["event"] for row in added] == ["audit-log-unsealed"] * 4 + ["after"]
+    kept = b"".join(registry.audit_log.path.with_name(row["file"]).read_bytes() for row in added[:-1])
+    before = b"".join(line + b"\n" for line in [*registry.audit_log.lines()][: older.number])
+    assert before + kept == written, "every line is there, in order"
+
+
+def test_a_log_that_lost_its_file_says_so_in_the_next_month_too(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registry.audit_log.path.unlink()
+    at(monkeypatch, "2099-01")
+    registry.audit_log.write("after")
+    assert events(registry) == ["audit-log-cut", "after"]
+    assert registry.audit_log.problems()
+
+
 def test_the_log_of_another_database_is_left_as_it_is(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
     with registry.database.writing() as db:
         head = audit_head.read(db)

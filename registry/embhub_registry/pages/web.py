@@ -233,7 +233,7 @@ async def _facts(
         db, trust = registry.database.connection(), registry.trust()
         return release_page.collect(
             db, snapshot, judged, keyring=trust.keyring, opened=opened, reader=account,
-            evaluations=evaluations_shown.collect(db, snapshot, trust),
+            evaluations=evaluations_shown.collect(db, snapshot, trust, reader=account),
             registry=registry.setting("name"), url=base_url(request),
             root=trust.root_fingerprint,
         )  # fmt: skip

@@ -136,7 +136,7 @@ class Figures(_Part):
         areas, gains = (self.real_alone, self.with_generated), self.gains
         values = [value for area in areas for value in (area.auc, *area.interval)]
         values += [value for gain in gains for value in (gain.gain, *gain.interval)]
-        if any(abs(value / self.step - round(value / self.step)) > 1e-6 for value in values):
+        if any(value != _near(value, self.step) for value in values):
             raise ValueError("a figure is no multiple of the step")
         middles = [(a.interval[0], a.auc, a.interval[1]) for a in areas]
         middles += [(g.interval[0], g.gain, g.interval[1]) for g in gains]

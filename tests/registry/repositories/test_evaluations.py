@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import base64
+import json
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
 import pytest
+import rfc8785
 
 from embhub.errors import UsageError
+from embhub.release.checks import evaluated
 from embhub.site.keys import SigningKey
+from embhub.trust import bundle, dsse
 from embhub.trust.keyring import Role
 from embhub_registry.admission import publication, quarantining
 from embhub_registry.database import accounts, repositories
@@ -155,6 +160,36 @@ def test_nothing_comes_along_that_no_rule_speaks_of(registry: Registry) -> None:
     assert refused(registry, signed(DIGEST, path="x" * 12_000)) == (413, "too-large")
 
 
+def test_the_statement_is_the_one_that_its_figures_give_to_the_byte(registry: Registry) -> None:
+    """Members beside the predicate, spellings of numbers, and white space could carry anything."""
+    whole = base64.b64decode(signed(DIGEST)["dsseEnvelope"]["payload"])
+    stated: dict[str, Any] = json.loads(whole)
+    (subject,) = stated["subject"]
+    spellings = [
+        whole + b" ", whole.replace(b":0.8,", b":8e-1,"), whole.replace(b":0.8,", b":0.800000000000000000004711,"),
+        whole.replace(b":0.8,", b":0.80000000004711,"), whole.replace(b"[0,0.1]", b"[-0.0,0.1]"),
+        *(rfc8785.dumps(changed) for changed in (
+            {**stated, "note": "x"}, {**stated, "subject": [{**subject, "name": "Jansen.png"}]},
+            {**stated, "subject": [{**subject, "annotations": {"scores": "0.1"}}]},
+            {**stated, "subject": [{**subject, "digest": {**subject["digest"], "md5": "x"}}]},
+        )),
+    ]  # fmt: skip
+    for payload in spellings:
+        assert payload != whole
+        document = json.loads(bundle.to_json(dsse.sign(payload, key=KEY)))
+        assert refused(registry, document) == (422, "statement-malformed"), payload
+
+
+def test_one_whose_signature_names_no_key_is_read_by_everybody(registry: Registry) -> None:
+    """DSSE leaves `keyid` free; kept without it, each reader would be warned of one that does not verify."""
+    document = signed(DIGEST)
+    del document["dsseEnvelope"]["signatures"][0]["keyid"]
+    said = send(registry, document)
+    del said["replaced"]
+    found, _, unverified = evaluated.parse(json.dumps(said).encode(), digest=DIGEST, trusts=[registry.trust()])
+    assert (len(found), unverified) == (1, 0)
+
+
 def test_a_publisher_who_evaluates_its_own_release_is_marked(registry: Registry) -> None:
     alice = account(registry, "alice", "radboud", "publisher")
     (row,) = send(registry, signed(DIGEST, key=OWN_KEY), who=alice)["evaluations"]
@@ -177,8 +212,6 @@ def test_a_newer_one_replaces_the_older_and_says_so(registry: Registry) -> None:
 
 
 def test_there_is_room_for_a_bounded_number(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
-    from embhub.release.checks import evaluated
-
     monkeypatch.setattr(evaluated, "MOST", 1)
     send(registry, signed(DIGEST))
     with pytest.raises(RequestDeniedError) as full:

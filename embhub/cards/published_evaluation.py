@@ -208,12 +208,13 @@ class Cohort:
 
     @property
     def groups(self) -> dict[str, frozenset[str]]:
-        """The four groups by name. A patient with other images is another entry."""
+        """The four groups by name, each by its patients and by their images: either may be written anew."""
         names = ("training positive", "training negative", "test positive", "test negative")
-        return {
-            name: frozenset(f"{patient} {images.digest}" for patient, images in group.items())
-            for name, group in zip(names, (*self.training, *self.test), strict=True)
-        }
+        found: dict[str, frozenset[str]] = {}
+        for name, group in zip(names, (*self.training, *self.test), strict=True):
+            found[f"{name} patients"] = frozenset(group)
+            found[f"{name} images"] = frozenset(images.digest for images in group.values())
+        return found
 
     @property
     def largest_share(self) -> float:

@@ -41,7 +41,7 @@ TEN = 10
 STEPS = (0.01, 0.02, 0.05, 0.1)
 """What figures are rounded to: the smallest that is at least SHARES times the share of one patient's images."""
 SHARES = 2
-OTHER_IMAGES = "other generated images"
+OTHER_IMAGES: Literal["other generated images"] = "other generated images"
 """What a control arm is called outside its site, whatever its name is there."""
 Control = Literal[
     "real images alone", "real images alone, stopped early", "real images and generated normals",
@@ -126,7 +126,7 @@ class Figures(_Part):
     step: Annotated[float, AfterValidator(_step)]
     real_alone: Area
     with_generated: Area
-    gains: Annotated[tuple[Gain, ...], Field(min_length=1, max_length=10)]
+    gains: Annotated[tuple[Gain, ...], Field(min_length=1, max_length=4)]
     outcome: Outcome
 
     @model_validator(mode="after")
@@ -147,7 +147,7 @@ class Figures(_Part):
     @model_validator(mode="after")
     def _agrees_with_itself(self) -> Figures:
         names = [gain.over for gain in self.gains]
-        if names[0] != REAL_ALONE or any(names.count(name) > 1 for name in names if name != OTHER_IMAGES):
+        if names[0] != REAL_ALONE or len(set(names)) < len(names):
             raise ValueError("the first control is real images alone, and none stands twice")
         for gain in self.gains:
             low, high = gain.interval
@@ -246,7 +246,7 @@ def coarsen(report: EvaluationReport, cohort: Cohort, *, embedding: str) -> Figu
     Raises:
         ArtifactError: it is of other embeddings, or compares nothing.
         PrivacyError: too few patients, one patient with too many of the images, patients that nobody named, patients
-            whom the embedding was learned from, or words that may name somebody.
+            whom the embedding was learned from, several other arms, or words that may name somebody.
     """
     gain, arm = report.headline, report.arms[0] if report.arms else None
     if gain is None or arm is None or gain.regime not in REGIMES:
@@ -257,6 +257,11 @@ def coarsen(report: EvaluationReport, cohort: Cohort, *, embedding: str) -> Figu
             "generate them with `embhub dataset` from the embedding that was pulled",
         )
     _check_people(report, cohort)
+    if sum(_over(one) == OTHER_IMAGES for one in report.controls) > 1:
+        raise PrivacyError(
+            "there are several other arms; each more figure reveals a little more of the patients",
+            "evaluate beside one other arm at most: --arm",
+        )
     step = _step_for(cohort.largest_share)
     alone, both = report.auc(gain.real), report.auc(gain.real, gain.arm, gain.drawn, gain.regime)
     if alone is None or both is None:
@@ -322,9 +327,12 @@ def _area(found: Figure, step: float) -> Area:
 
 
 def _gain(one: Difference, step: float) -> Gain:
-    over: Any = one.over if one.over in (REAL_ALONE, STOPPED_EARLY, NORMALS) else OTHER_IMAGES
     interval = _around(*one.interval, step, one.gain, least=-1.0)
-    return Gain(over=over, gain=_near(one.gain, step), interval=interval, outcome=one.outcome)
+    return Gain(over=_over(one), gain=_near(one.gain, step), interval=interval, outcome=one.outcome)
+
+
+def _over(one: Difference) -> Control:
+    return one.over if one.over in (REAL_ALONE, STOPPED_EARLY, NORMALS) else OTHER_IMAGES  # type: ignore[return-value]  # one of them
 
 
 def _near(value: float, step: float) -> float:

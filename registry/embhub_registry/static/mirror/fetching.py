@@ -147,7 +147,9 @@ class Upstream:
     def _holds(self, row: Mapping[str, Any], digest: str, shown: Collection[str]) -> bool:
         alone = json.dumps({"embedding": digest, "evaluations": [row]}).encode()
         found, removed, _ = evaluated.parse(alone, digest=digest, trusts=[self.trust])
-        return all(one.repository in shown for one in found) if found else bool(removed) and row.get("repository") in shown
+        return (
+            all(one.repository in shown for one in found) if found else bool(removed) and row.get("repository") in shown
+        )
 
     def _is_good(self, row: Mapping[str, Any], digest: str, shown: Collection[str]) -> bool:
         alone = json.dumps({"embedding": digest, "audits": [row]}).encode()

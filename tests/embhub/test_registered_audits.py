@@ -179,7 +179,7 @@ def test_a_bad_audit_cannot_be_dropped_even_with_the_registrys_help(
         assert len(at_registry.answer(opened, digest)["designs"]) == 2
     with hostile.stand_between(registry.url) as middle:
         middle.lies["/embhub/v1/designs/"] = hostile.edited(_only_good)
-        monkeypatch.setattr(hub.Hub, "designs", lambda _, digest: hub.Hub(middle.url)._ask(
+        monkeypatch.setattr(hub.Hub, "designs", lambda _, digest: hub.Hub(middle.url).question(
             f"designs/{digest}", what="designs", limit=1_000_000))  # fmt: skip
         with pytest.raises(PolicyRefusedError, match="nobody shows its design"):
             pulling.pull(pushed.repository, out=tmp_path / "lied", require="preregistered")

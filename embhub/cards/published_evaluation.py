@@ -41,7 +41,7 @@ TEN = 10
 STEPS = (0.01, 0.02, 0.05, 0.1)
 """What figures are rounded to: the smallest that is at least SHARES times the share of one patient's images."""
 SHARES = 2
-OTHER_IMAGES = "other generated images"
+OTHER_IMAGES: Literal["other generated images"] = "other generated images"
 """What a control arm is called outside its site, whatever its name is there."""
 Control = Literal[
     "real images alone", "real images alone, stopped early", "real images and generated normals",
@@ -126,7 +126,7 @@ class Figures(_Part):
     step: Annotated[float, AfterValidator(_step)]
     real_alone: Area
     with_generated: Area
-    gains: Annotated[tuple[Gain, ...], Field(min_length=1, max_length=10)]
+    gains: Annotated[tuple[Gain, ...], Field(min_length=1, max_length=4)]
     outcome: Outcome
 
     @model_validator(mode="after")
@@ -136,7 +136,7 @@ class Figures(_Part):
         areas, gains = (self.real_alone, self.with_generated), self.gains
         values = [value for area in areas for value in (area.auc, *area.interval)]
         values += [value for gain in gains for value in (gain.gain, *gain.interval)]
-        if any(abs(value / self.step - round(value / self.step)) > 1e-6 for value in values):
+        if any(value != _near(value, self.step) for value in values):
             raise ValueError("a figure is no multiple of the step")
         middles = [(a.interval[0], a.auc, a.interval[1]) for a in areas]
         middles += [(g.interval[0], g.gain, g.interval[1]) for g in gains]
@@ -147,7 +147,7 @@ class Figures(_Part):
     @model_validator(mode="after")
     def _agrees_with_itself(self) -> Figures:
         names = [gain.over for gain in self.gains]
-        if names[0] != REAL_ALONE or any(names.count(name) > 1 for name in names if name != OTHER_IMAGES):
+        if names[0] != REAL_ALONE or len(set(names)) < len(names):
             raise ValueError("the first control is real images alone, and none stands twice")
         for gain in self.gains:
             low, high = gain.interval
@@ -208,12 +208,13 @@ class Cohort:
 
     @property
     def groups(self) -> dict[str, frozenset[str]]:
-        """The four groups by name. A patient with other images is another entry."""
+        """The four groups by name, each by its patients and by their images: either may be written anew."""
         names = ("training positive", "training negative", "test positive", "test negative")
-        return {
-            name: frozenset(f"{patient} {images.digest}" for patient, images in group.items())
-            for name, group in zip(names, (*self.training, *self.test), strict=True)
-        }
+        found: dict[str, frozenset[str]] = {}
+        for name, group in zip(names, (*self.training, *self.test), strict=True):
+            found[f"{name} patients"] = frozenset(group)
+            found[f"{name} images"] = frozenset(images.digest for images in group.values())
+        return found
 
     @property
     def largest_share(self) -> float:
@@ -245,7 +246,7 @@ def coarsen(report: EvaluationReport, cohort: Cohort, *, embedding: str) -> Figu
     Raises:
         ArtifactError: it is of other embeddings, or compares nothing.
         PrivacyError: too few patients, one patient with too many of the images, patients that nobody named, patients
-            whom the embedding was learned from, or words that may name somebody.
+            whom the embedding was learned from, several other arms, or words that may name somebody.
     """
     gain, arm = report.headline, report.arms[0] if report.arms else None
     if gain is None or arm is None or gain.regime not in REGIMES:
@@ -256,6 +257,11 @@ def coarsen(report: EvaluationReport, cohort: Cohort, *, embedding: str) -> Figu
             "generate them with `embhub dataset` from the embedding that was pulled",
         )
     _check_people(report, cohort)
+    if sum(_over(one) == OTHER_IMAGES for one in report.controls) > 1:
+        raise PrivacyError(
+            "there are several other arms; each more figure reveals a little more of the patients",
+            "evaluate beside one other arm at most: --arm",
+        )
     step = _step_for(cohort.largest_share)
     alone, both = report.auc(gain.real), report.auc(gain.real, gain.arm, gain.drawn, gain.regime)
     if alone is None or both is None:
@@ -321,9 +327,12 @@ def _area(found: Figure, step: float) -> Area:
 
 
 def _gain(one: Difference, step: float) -> Gain:
-    over: Any = one.over if one.over in (REAL_ALONE, STOPPED_EARLY, NORMALS) else OTHER_IMAGES
     interval = _around(*one.interval, step, one.gain, least=-1.0)
-    return Gain(over=over, gain=_near(one.gain, step), interval=interval, outcome=one.outcome)
+    return Gain(over=_over(one), gain=_near(one.gain, step), interval=interval, outcome=one.outcome)
+
+
+def _over(one: Difference) -> Control:
+    return one.over if one.over in (REAL_ALONE, STOPPED_EARLY, NORMALS) else OTHER_IMAGES  # type: ignore[return-value]  # one of them
 
 
 def _near(value: float, step: float) -> float:

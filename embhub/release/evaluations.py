@@ -65,18 +65,27 @@ def build(
     return statement.checked(Statement(digest, TYPE, predicate), Evaluation)
 
 
-def read(stated: Statement) -> tuple[Evaluation, Figures]:
-    """The facts of an evaluation, and its figures.
+def read(payload: bytes) -> tuple[str, Evaluation, Figures]:
+    """The SHA-256 of the embedding, the facts of its evaluation, and its figures.
+
+    The bytes are those of RFC 8785, the one spelling of a statement: another could carry what these rules forbid, in
+    members beside the predicate, in digits that no parser keeps, or in white space.
 
     Raises:
         WrongPredicateError: a statement of another kind.
-        MalformedStatementError: a member is missing, unknown or not of its form, or the figures break a rule.
+        MalformedStatementError: a member is missing, unknown or not of its form, the figures break a rule, or it is
+            spelled in another way.
     """
+    stated = statement.parse(payload)
     facts = statement.read_as(stated, TYPE, Evaluation)
     try:
-        return facts, published_evaluation.parse(facts.figures)
+        figures = published_evaluation.parse(facts.figures)
+        spelled = Statement(stated.digest, TYPE, stated.predicate).to_bytes()
     except ArtifactError as error:
         raise statement.malformed(error.message) from error
+    if spelled != payload:
+        raise statement.malformed("an evaluation has one spelling (RFC 8785), and no other members")
+    return stated.digest, facts, figures
 
 
 def sign(stated: Statement, *, key: dsse.Signer) -> dsse.Envelope:

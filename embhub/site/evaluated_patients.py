@@ -1,14 +1,16 @@
 """Whose images this site published evaluations of: a second publication of nearly the same patients reveals the rest.
 
 Two evaluations that differ by one patient say by their difference what that patient's images do. So a publication is
-refused where it shares patients of a group with an earlier one, and differs from it by few. Patients are kept under the
-site's key with a digest of their images, in `state/evaluations.json`, which only this user can read. Another machine
-of the same hospital has another memory.
+refused where it shares patients of a group with an earlier one, and differs from it by few. They are compared by their
+ids and by their images, so that images may be exported anew, or ids given anew, but not both; and with the other label
+too. Both are kept under the site's key in `state/evaluations.json`, which only this user can read. Another machine of
+the same hospital has another memory.
 """
 
 from __future__ import annotations
 
 import hashlib
+import hmac
 import json
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,6 +23,7 @@ from embhub.durable import locked, write_atomic
 from embhub.errors import ConfigError, PrivacyError
 from embhub.formats import instants
 from embhub.site import config
+from embhub.site.secret import derive_key
 
 MAX_BYTES = 64_000_000
 MOST_OF_ONE_PATIENT = 10
@@ -81,30 +84,38 @@ def remember(cohort: Cohort, *, registry: str, repository: str, digest: str) -> 
 def _compare(memory: _Memory, groups: dict[str, frozenset[str]]) -> None:
     sharing = 0
     for earlier in memory.published:
-        shared = False
-        for name, now in groups.items():
-            before = earlier.groups.get(name, frozenset())
-            if not (now & before):
-                continue
-            shared = True
+        found = [(name, now, before) for name, now in groups.items() if (before := _alike(earlier, name, now))]
+        for name, now, before in found:
             least = LEAST if name.startswith("test") else LEAST_TRAINED
             for some in (len(now - before), len(before - now)):
                 if 0 < some < least:
                     raise PrivacyError(
-                        f"the patients ({name}) are nearly those of the evaluation of {earlier.repository} that was"
+                        f"the {name} are nearly those of the evaluation of {earlier.repository} that was"
                         f" published on {earlier.created[:10]}: {some} differ, and the difference would show them",
                         f"publish of exactly the same patients with the same images, or of {least} others and more",
                     )
-        sharing += shared
+        sharing += bool(found)
     if sharing >= MOST_OF_ONE_PATIENT:
         raise PrivacyError(
             f"{sharing} published evaluations are of these patients already", "evaluate on other patients"
         )
 
 
+def _alike(earlier: Published, name: str, now: frozenset[str]) -> frozenset[str]:
+    """The group of an earlier publication that shares somebody with this one: of the same label, else of the other."""
+    groups = (earlier.groups.get(one, frozenset()) for one in (name, _with_other_label(name)))
+    return next((before for before in groups if now & before), frozenset())
+
+
+def _with_other_label(name: str) -> str:
+    side, label, kind = name.split()
+    return " ".join([side, "negative" if label == "positive" else "positive", kind])
+
+
 def _names(cohort: Cohort) -> dict[str, frozenset[str]]:
+    key = derive_key("published evaluations")
     return {
-        name: frozenset(hashlib.sha256(one.encode()).hexdigest()[:24] for one in group)
+        name: frozenset(hmac.new(key, one.encode(), hashlib.sha256).hexdigest()[:24] for one in group)
         for name, group in cohort.groups.items()
     }
 

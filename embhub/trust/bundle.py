@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -26,7 +26,10 @@ MAX_BYTES = 64_000
 
 @dataclass(frozen=True)
 class Bundle:
-    """An envelope and the fingerprint under which its signer's key is to be looked up. Nothing here is trusted yet."""
+    """An envelope and the fingerprint under which its signer's key is to be looked up. Nothing here is trusted yet.
+
+    `envelope.keyid` is that fingerprint too, also where the file leaves it out.
+    """
 
     envelope: dsse.Envelope
     hint: str
@@ -65,7 +68,7 @@ def parse(data: bytes) -> Bundle:
     except JsonError as error:
         remedy = "fetch the bundle again; if it stays so, its writer is at fault: ask the publisher"
         raise MalformedBundleError(f"not a bundle that embhub reads: {error}", remedy) from error
-    return Bundle(envelope, hint)
+    return Bundle(replace(envelope, keyid=hint), hint)
 
 
 def _read_hint(members: Mapping[str, Any]) -> str:

@@ -88,7 +88,8 @@ def cohort(
     """Patients by class, each with as many images."""
 
     def people(name: str, count: int) -> dict[str, Images]:
-        return {f"{prefix}{name}{number}": Images(images, "0") for number in range(count)}
+        people = (f"{prefix}{name}{number}" for number in range(count))
+        return {one: Images(images, f"images of {one}") for one in people}
 
     return Cohort((people("a", training[0]), people("b", training[1])), (people("c", test[0]), people("d", test[1])))
 

@@ -23,7 +23,7 @@ from embhub.refusals import (
     WrongRoleError,
 )
 from embhub.release import evaluations
-from embhub.trust import bundle, p256, statement
+from embhub.trust import bundle, p256
 from embhub.trust.bundle import Bundle
 from embhub.trust.keyring import KnownKey, Trust
 
@@ -84,9 +84,8 @@ def read(data: bytes, *, digest: str, trusts: Sequence[Trust]) -> Evaluated:
         ReleaseRefusedError: malformed, about other bytes, or by a key that may not sign it.
     """
     signed = bundle.parse(data)
-    stated = statement.parse(signed.envelope.payload)
-    facts, figures = evaluations.read(stated)
-    if stated.digest != digest:
+    subject, facts, figures = evaluations.read(signed.envelope.payload)
+    if subject != digest:
         raise ReleaseRefusedError("an evaluation is about another embedding", "fetch it again")
     trust, key = find_signer(signed, registry=facts.registry, trusts=trusts)
     if key.revocation is not None and (

@@ -70,6 +70,11 @@ def forget(db: Connection, row: EvaluationRow) -> None:
     )
 
 
+def forget_all(db: Connection, repository: str) -> None:
+    """Forget every evaluation under a name that somebody else may get."""
+    db.execute("DELETE FROM evaluation WHERE repository = ?", (repository,))
+
+
 def of(db: Connection, digest: str, *, most: int) -> list[EvaluationRow]:
     """The evaluations of an embedding, the newest first."""
     return _rows(db, "WHERE e.digest = ? ORDER BY e.created DESC, e.namespace, e.repository LIMIT ?", (digest, most))
@@ -86,9 +91,10 @@ def find(db: Connection, digest: str, *, namespace: str, repository: str) -> Eva
     return next(iter(_rows(db, where, (digest, namespace, repository))), None)
 
 
-def count(db: Connection, digest: str) -> int:
-    """How many evaluations of an embedding there are, removed ones among them."""
-    return int(db.execute("SELECT count(*) FROM evaluation WHERE digest = ?", (digest,)).fetchone()[0])
+def count(db: Connection, digest: str, *, namespace: str | None = None) -> int:
+    """How many evaluations of an embedding there are, by this namespace or by all; removed ones among them."""
+    statement = "SELECT count(*) FROM evaluation WHERE digest = ?1 AND (CAST(?2 AS TEXT) IS NULL OR namespace = ?2)"
+    return int(db.execute(statement, (digest, namespace)).fetchone()[0])
 
 
 def _rows(db: Connection, where: str, values: tuple[object, ...]) -> list[EvaluationRow]:

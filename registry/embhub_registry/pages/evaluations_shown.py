@@ -11,6 +11,7 @@ from embhub.release.checks.evaluated import Evaluated
 from embhub.release.files import EMBEDDING
 from embhub.trust.keyring import Trust
 from embhub_registry.database import Connection, repositories
+from embhub_registry.database.accounts import Account
 from embhub_registry.database.evaluation_rows import EvaluationRow
 from embhub_registry.pages.list_facts import Facts
 from embhub_registry.repositories import evaluations
@@ -43,8 +44,11 @@ class EvaluationShown(Facts):
     reason: str | None
 
 
-def collect(db: Connection, snapshot: Snapshot, trust: Trust) -> tuple[EvaluationShown, ...]:
-    """Those of these bytes first, then those of other versions of the repository; each part the newest first."""
+def collect(db: Connection, snapshot: Snapshot, trust: Trust, *, reader: Account | None) -> tuple[EvaluationShown, ...]:
+    """Those of these bytes first, then those of other versions of the repository; each part the newest first.
+
+    What is in quarantine is left out for a `reader` who may not see it.
+    """
     repository = snapshot.repository
     entry = repositories.find_entry(db, repository.id, snapshot.revision.id, EMBEDDING)
     if entry is None:
@@ -52,7 +56,7 @@ def collect(db: Connection, snapshot: Snapshot, trust: Trust) -> tuple[Evaluatio
     known = {member.namespace: member.name or member.namespace for member in trust.keyring.members}
     return tuple(
         _shown(row, found, known.get(row.namespace, row.namespace), earlier=row.digest != entry.digest)
-        for row, found in evaluations.shown(db, entry.digest, repository.full_name, trust)
+        for row, found in evaluations.shown(db, entry.digest, repository, trust, reader=reader)
     )
 
 

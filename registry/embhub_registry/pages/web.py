@@ -238,7 +238,7 @@ async def _facts(
         )  # fmt: skip
         if not opened or page.state != "verified":
             return page
-        return page.model_copy(update={"evaluations": evaluations_shown.collect(db, snapshot, trust)})
+        return page.model_copy(update={"evaluations": evaluations_shown.collect(db, snapshot, trust, reader=account)})
 
     return await run_in_threadpool(collect), judged if opened else None
 

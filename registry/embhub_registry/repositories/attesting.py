@@ -9,10 +9,9 @@ from embhub.refusals import ReleaseRefusedError
 from embhub.release.checks import attested
 from embhub.release.files import EMBEDDING
 from embhub.trust import bundle
-from embhub_registry.database import Connection, attestations, quarantine, repositories
+from embhub_registry.database import Connection, attestations, repositories
 from embhub_registry.database.accounts import Account
 from embhub_registry.database.attestations import Attestation
-from embhub_registry.database.repositories import Repository
 from embhub_registry.http_errors import RequestDeniedError, forbidden
 from embhub_registry.people import auth
 from embhub_registry.repositories import access, audit_standing, repos
@@ -63,7 +62,7 @@ def attest(registry: Registry, account: Account, digest: str, document: dict[str
     namespace, _, name = found.repository.partition("/")
     repository = repos.locate(db, account, namespace, name)
     access.require_files(db, repository, account)
-    aside = _is_set_aside(db, account, repository, digest)
+    aside = repos.hides_bytes(db, repository, digest, account)
     if aside or (found.version, digest) not in attestations.released(db, repository.id, path=EMBEDDING):
         raise RequestDeniedError(404, "revision", f"{found.repository} has no release {found.version} with these bytes",
                      "pull the release, then attest it")  # fmt: skip
@@ -93,17 +92,10 @@ def _may_read(db: Connection, account: Account | None, row: Attestation) -> bool
     repository = repositories.find(db, namespace, name)
     if repository is None:
         return True  # deleted, and not private when it was
-    if _is_set_aside(db, account, repository, row.digest):
+    if repos.hides_bytes(db, repository, row.digest, account):
         return False
     try:
         access.require_files(db, repository, account)
     except RequestDeniedError:
         return False
     return True
-
-
-def _is_set_aside(db: Connection, account: Account | None, repository: Repository, digest: str) -> bool:
-    """Whether these bytes are set aside in the repository, and this caller is not shown them."""
-    if not repository.set_aside or repos.sees_set_aside(repository, account):
-        return False
-    return quarantine.has_bytes(db, digest, repository_id=repository.id)

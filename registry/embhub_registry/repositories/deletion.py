@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 from embhub.errors import ConfigError, EmbhubError, UsageError
-from embhub_registry.database import repositories, tombstones
+from embhub_registry.database import evaluation_rows, repositories, tombstones
 from embhub_registry.database import withdrawals as database_withdrawals
 from embhub_registry.database.accounts import Account
 from embhub_registry.database.clock import now, stamp
@@ -72,7 +72,7 @@ def delete_as_operator(registry: Registry, full_name: str, *, reason: str, scope
 
 
 def free(registry: Registry, full_name: str) -> dict[str, Any]:
-    """Let the name of a deleted repository be used again.
+    """Let the name of a deleted repository be used again. Evaluations under it are forgotten: it may have been private.
 
     Raises:
         UsageError: nothing was deleted under this name.
@@ -81,6 +81,7 @@ def free(registry: Registry, full_name: str) -> dict[str, Any]:
     with registry.database.writing() as db:
         if not tombstones.remove(db, namespace, name):
             raise UsageError(f"nothing was deleted as {full_name}", "`repo list` shows what was")
+        evaluation_rows.forget_all(db, full_name)
     registry.audit_log.write("name-freed", repository=full_name)
     return {"repository": full_name}
 

@@ -24,6 +24,7 @@ from embhub_registry.database import Connection, attestations, evaluation_rows, 
 from embhub_registry.database.accounts import Account
 from embhub_registry.database.clock import now, stamp
 from embhub_registry.database.evaluation_rows import EvaluationRow
+from embhub_registry.database.repositories import Repository
 from embhub_registry.http_errors import RequestDeniedError
 from embhub_registry.people import auth
 from embhub_registry.repositories import access, repos
@@ -32,6 +33,8 @@ from embhub_registry.storage.folder import Registry
 
 MAX_BYTES = evaluations.MAX_BYTES
 MOST_REPLACED = 10
+MOST_NAMES = 3
+"""Repositories under which one namespace may evaluate the same bytes: it cannot take the room of all others."""
 SLACK = timedelta(hours=1)
 LONGEST_REASON = 500
 
@@ -58,16 +61,26 @@ def to_json(rows: Iterable[EvaluationRow], trust: Trust) -> list[dict[str, Any]]
     return said
 
 
-def shown(db: Connection, digest: str, repository: str, trust: Trust) -> list[tuple[EvaluationRow, Evaluated | None]]:
+def shown(
+    db: Connection, digest: str, repository: Repository, trust: Trust, *, reader: Account | None
+) -> list[tuple[EvaluationRow, Evaluated | None]]:
     """What the page of a release shows: evaluations of its bytes, and those of other versions of its repository.
 
-    Each with what it says; None where the operator removed it.
+    Each with what it says; None where the operator removed it. Of another repository with the same bytes only what
+    everybody is shown, because a page may be kept and shown to others; of this one nothing that is set aside, unless
+    this reader sees that.
     """
-    rows = [row for row in evaluation_rows.of(db, digest, most=evaluated.MOST)
-            if not row.private or row.repository == repository]  # fmt: skip
-    others = evaluation_rows.of_repository(db, repository, most=evaluated.MOST)
+    name = repository.full_name
+
+    def visible(row: EvaluationRow) -> bool:
+        if row.repository == name:
+            return not repos.hides_bytes(db, repository, row.digest, reader)
+        return _may_read(db, None, row)
+
+    others = evaluation_rows.of_repository(db, name, most=evaluated.MOST)
+    rows = [*evaluation_rows.of(db, digest, most=evaluated.MOST), *(row for row in others if row.digest != digest)]
     found: list[tuple[EvaluationRow, Evaluated | None]] = []
-    for row in [*rows, *(row for row in others if row.digest != digest)]:
+    for row in filter(visible, rows):
         if row.bundle is None:
             found.append((row, None))
             continue
@@ -184,7 +197,8 @@ def _check_release(registry: Registry, account: Account, found: Evaluated, diges
     repository = repos.locate(db, account, namespace, name)
     access.require_files(db, repository, account)
     released = attestations.released(db, repository.id, path=EMBEDDING)
-    if found.repository != repository.full_name or (found.version, digest) not in released:
+    aside = repos.hides_bytes(db, repository, digest, account)
+    if aside or found.repository != repository.full_name or (found.version, digest) not in released:
         raise RequestDeniedError(404, "revision", f"{found.repository} has no release {found.version} with these bytes",
                                  "pull the release, then evaluate it")  # fmt: skip
 
@@ -195,6 +209,9 @@ def _put(db: Connection, row: EvaluationRow) -> list[EvaluationRow]:
     if before is None:
         if evaluation_rows.count(db, row.digest) >= evaluated.MOST:
             raise RequestDeniedError(403, "quota", f"there are {evaluated.MOST} evaluations of this release already",
+                                     "no more are taken")  # fmt: skip
+        if evaluation_rows.count(db, row.digest, namespace=row.namespace) >= MOST_NAMES:
+            raise RequestDeniedError(403, "quota", f"{row.namespace} evaluated these bytes under {MOST_NAMES} names",
                                      "no more are taken")  # fmt: skip
         evaluation_rows.put(db, row)
         return []
@@ -218,6 +235,8 @@ def _may_read(db: Connection, account: Account | None, row: EvaluationRow) -> bo
     repository = repositories.find(db, namespace, name)
     if repository is None:
         return True  # deleted, and not private when it was
+    if repos.hides_bytes(db, repository, row.digest, account):
+        return False
     try:
         access.require_files(db, repository, account)
     except RequestDeniedError:

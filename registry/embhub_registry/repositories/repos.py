@@ -183,6 +183,13 @@ def hidden_from(db: Connection, repository: Repository, reader: Reader) -> froze
     return quarantine.commits(db, repository.id)
 
 
+def hides_bytes(db: Connection, repository: Repository, digest: str, reader: Reader) -> bool:
+    """Whether the embedding with this SHA-256 is set aside in the repository, and this reader is not shown it."""
+    if not repository.set_aside or sees_set_aside(repository, reader):
+        return False
+    return quarantine.has_bytes(db, digest, repository_id=repository.id)
+
+
 def refuse_forged(db: Connection, snapshot: Snapshot) -> None:
     """A release whose only good signature is a stolen key's is read by its exact commit alone.
 

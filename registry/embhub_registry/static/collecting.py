@@ -140,10 +140,13 @@ def _designs(registry: Registry, shelves: Iterable[Shelf]) -> Iterator[Item]:
 def _evaluations(registry: Registry, shelves: Iterable[Shelf]) -> Iterator[Item]:
     """What was found of the exported bytes, as far as the release that was evaluated is exported."""
     shelves = list(shelves)
-    shown, db = {shelf.repository.full_name for shelf in shelves}, registry.database.connection()
+    shown, db = {shelf.repository.full_name: shelf.repository.id for shelf in shelves}, registry.database.connection()
     entries = (entry for shelf in shelves for held in shelf.commits.values() for entry in held)
     for digest in sorted({entry.digest for entry in entries if entry.path == EMBEDDING}):
-        rows = [row for row in evaluation_rows.of(db, digest, most=evaluated.MOST) if row.repository in shown]
+        rows = [
+            row for row in evaluation_rows.of(db, digest, most=evaluated.MOST)
+            if row.repository in shown and not quarantine.has_bytes(db, digest, repository_id=shown[row.repository])
+        ]  # fmt: skip
         if said := evaluations.to_json(rows, registry.trust()):
             yield layout.of_evaluations(digest, said)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from embhub.cards.published_evaluation import Cohort, Images
+from embhub.cards.published_evaluation import Cohort, Group, Images
 from embhub.errors import ConfigError, PrivacyError
 from embhub.site import config, evaluated_patients
 from tests.support.evaluations import cohort
@@ -44,6 +44,42 @@ def test_a_patient_whose_images_changed_is_another_entry() -> None:
     changed = {**made.test[0], "c0": Images(1, "other images")}
     with pytest.raises(PrivacyError, match="1 differ"):
         evaluated_patients.check(Cohort(made.training, (changed, made.test[1])))
+
+
+def relabelled(made: Cohort, patients: str = "", images: str = "") -> Cohort:
+    """The same people with their ids, their images, or both written anew."""
+
+    def anew(group: Group) -> Group:
+        return {patients + name: Images(one.count, images or one.digest) for name, one in group.items()}
+
+    return Cohort((anew(made.training[0]), anew(made.training[1])), (anew(made.test[0]), anew(made.test[1])))
+
+
+def test_images_exported_anew_or_ids_given_anew_hide_nobody() -> None:
+    """One patient took back their consent, and the rest is exported again with another window, or under other ids."""
+    made = cohort()
+    evaluated_patients.remember(made, **WHERE)
+    for again in (relabelled(made, images="another window"), relabelled(made, patients="new ")):
+        evaluated_patients.check(again)
+        with pytest.raises(PrivacyError, match="1 differ"):
+            evaluated_patients.check(without(1, again))
+
+
+def test_labels_exchanged_hide_nobody() -> None:
+    """With `--positive` the other label, the same figures are those of the other class."""
+    made = cohort()
+    evaluated_patients.remember(made, **WHERE)
+    fewer = without(1, made)
+    with pytest.raises(PrivacyError, match="1 differ"):
+        evaluated_patients.check(Cohort(fewer.training[::-1], fewer.test[::-1]))
+
+
+def test_publications_of_the_same_people_are_counted_however_they_are_written() -> None:
+    made = cohort()
+    for number in range(evaluated_patients.MOST_OF_ONE_PATIENT):
+        evaluated_patients.remember(relabelled(made, images=f"window {number}"), **WHERE)
+    with pytest.raises(PrivacyError, match="10 published"):
+        evaluated_patients.check(made)
 
 
 def test_the_same_patients_or_many_others_are_not_refused() -> None:

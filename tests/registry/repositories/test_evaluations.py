@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import base64
+import json
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
 import pytest
+import rfc8785
 
 from embhub.errors import UsageError
+from embhub.release.checks import evaluated
 from embhub.site.keys import SigningKey
+from embhub.trust import bundle, dsse
 from embhub.trust.keyring import Role
-from embhub_registry.admission import publication
-from embhub_registry.database import accounts
+from embhub_registry.admission import publication, quarantining
+from embhub_registry.database import accounts, repositories
 from embhub_registry.database.accounts import Account
 from embhub_registry.database.clock import now
 from embhub_registry.http_errors import RequestDeniedError
@@ -21,10 +26,20 @@ from embhub_registry.people import auth
 from embhub_registry.repositories import access, deletion, evaluations, repos
 from embhub_registry.repositories.access import Settings
 from embhub_registry.repositories.commits import CommitRequest
+from embhub_registry.static import collecting
 from embhub_registry.storage import folder
 from embhub_registry.storage.folder import Registry
 from tests.support.evaluations import FIGURES, HARM, KEY, signed
-from tests.support.releases import AUDITOR, OTHER_SITE, REPOSITORY, SITE, STRANGER, make_key, make_release
+from tests.support.releases import (
+    AUDITOR,
+    OTHER_SITE,
+    REPOSITORY,
+    SITE,
+    STRANGER,
+    make_embedding,
+    make_key,
+    make_release,
+)
 
 RELEASE = make_release()
 DIGEST = RELEASE.embedding.digest
@@ -145,6 +160,36 @@ def test_nothing_comes_along_that_no_rule_speaks_of(registry: Registry) -> None:
     assert refused(registry, signed(DIGEST, path="x" * 12_000)) == (413, "too-large")
 
 
+def test_the_statement_is_the_one_that_its_figures_give_to_the_byte(registry: Registry) -> None:
+    """Members beside the predicate, spellings of numbers, and white space could carry anything."""
+    whole = base64.b64decode(signed(DIGEST)["dsseEnvelope"]["payload"])
+    stated: dict[str, Any] = json.loads(whole)
+    (subject,) = stated["subject"]
+    spellings = [
+        whole + b" ", whole.replace(b":0.8,", b":8e-1,"), whole.replace(b":0.8,", b":0.800000000000000000004711,"),
+        whole.replace(b":0.8,", b":0.80000000004711,"), whole.replace(b"[0,0.1]", b"[-0.0,0.1]"),
+        *(rfc8785.dumps(changed) for changed in (
+            {**stated, "note": "x"}, {**stated, "subject": [{**subject, "name": "Jansen.png"}]},
+            {**stated, "subject": [{**subject, "annotations": {"scores": "0.1"}}]},
+            {**stated, "subject": [{**subject, "digest": {**subject["digest"], "md5": "x"}}]},
+        )),
+    ]  # fmt: skip
+    for payload in spellings:
+        assert payload != whole
+        document = json.loads(bundle.to_json(dsse.sign(payload, key=KEY)))
+        assert refused(registry, document) == (422, "statement-malformed"), payload
+
+
+def test_one_whose_signature_names_no_key_is_read_by_everybody(registry: Registry) -> None:
+    """DSSE leaves `keyid` free; kept without it, each reader would be warned of one that does not verify."""
+    document = signed(DIGEST)
+    del document["dsseEnvelope"]["signatures"][0]["keyid"]
+    said = send(registry, document)
+    del said["replaced"]
+    found, _, unverified = evaluated.parse(json.dumps(said).encode(), digest=DIGEST, trusts=[registry.trust()])
+    assert (len(found), unverified) == (1, 0)
+
+
 def test_a_publisher_who_evaluates_its_own_release_is_marked(registry: Registry) -> None:
     alice = account(registry, "alice", "radboud", "publisher")
     (row,) = send(registry, signed(DIGEST, key=OWN_KEY), who=alice)["evaluations"]
@@ -167,8 +212,6 @@ def test_a_newer_one_replaces_the_older_and_says_so(registry: Registry) -> None:
 
 
 def test_there_is_room_for_a_bounded_number(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
-    from embhub.release.checks import evaluated
-
     monkeypatch.setattr(evaluated, "MOST", 1)
     send(registry, signed(DIGEST))
     with pytest.raises(RequestDeniedError) as full:
@@ -207,6 +250,87 @@ def test_one_of_a_private_or_gated_release_is_its_readers_alone(registry: Regist
     assert evaluations.answer(registry, None, DIGEST)["evaluations"] == []
     assert len(evaluations.answer(registry, alice, DIGEST)["evaluations"]) == 1
     access.change(registry, admin, "radboud", "prostate-cspca", Settings(gated=""))
+
+
+def push(registry: Registry, name: str, version: str = "1.0.0", *, seed: int = 0) -> str:
+    """A release of radboud's under this name; returns the SHA-256 of its embedding."""
+    alice = account(registry, "alice", "radboud", "publisher")
+    if repos.find(registry.database.connection(), "radboud", name) is None:
+        repos.create(registry, alice, None, name, private=False)
+    made = make_release(artifact=make_embedding(seed=seed), repository=f"radboud/{name}", name=name, version=version)
+    request = CommitRequest("Publish", "", None, dict(made.files), frozenset(), frozenset())
+    publication.publish(registry, alice, "radboud", name, branch="main", request=request)
+    return made.embedding.digest
+
+
+def on_page(registry: Registry, digest: str, full_name: str, reader: Account | None = None) -> list[str]:
+    """The repositories and versions whose evaluations the page of a release names."""
+    db = registry.database.connection()
+    repository = repositories.find(db, *full_name.split("/"))
+    assert repository is not None
+    rows = evaluations.shown(db, digest, repository, registry.trust(), reader=reader)
+    return [f"{row.repository} {row.version}" for row, _ in rows]
+
+
+def test_one_of_a_release_in_quarantine_is_hidden_as_the_release_is(registry: Registry) -> None:
+    admin, alice = account(registry, "root", "registry", "admin"), account(registry, "alice", "radboud", "publisher")
+    other = push(registry, "prostate-cspca", "1.1.0", seed=1)
+    send(registry, signed(DIGEST))
+    evaluations.take(registry, ulla(registry), other, signed(other, version="1.1.0"))
+    assert len(on_page(registry, DIGEST, REPOSITORY)) == 2
+    quarantining.set_aside(registry, admin, "radboud", "prostate-cspca", version="1.1.0", reason="a copy?")
+    for who in (None, ulla(registry)):
+        assert evaluations.answer(registry, who, other)["evaluations"] == []
+        assert on_page(registry, DIGEST, REPOSITORY, who) == [f"{REPOSITORY} 1.0.0"]
+    for who in (alice, admin):
+        assert len(evaluations.answer(registry, who, other)["evaluations"]) == 1
+        assert len(on_page(registry, DIGEST, REPOSITORY, who)) == 2
+    with pytest.raises(RequestDeniedError) as aside:
+        later = signed(other, version="1.1.0", created=now() + timedelta(seconds=2))
+        evaluations.take(registry, ulla(registry), other, later)
+    assert (aside.value.status, aside.value.rule) == (404, "revision"), "umcu cannot read it any more"
+    quarantining.lift(registry, admin, "radboud", "prostate-cspca", version="1.1.0")
+
+
+def test_the_page_of_another_repository_names_none_of_a_release_that_is_not_everybodys(registry: Registry) -> None:
+    """A page of an open repository is kept and shown to others, whoever asked first."""
+    admin, copy = account(registry, "root", "registry", "admin"), "radboud/copy"
+    assert push(registry, "copy") == DIGEST != push(registry, "prostate-cspca", "1.2.0", seed=3)
+    send(registry, signed(DIGEST))
+    assert on_page(registry, DIGEST, copy) == [f"{REPOSITORY} 1.0.0"]
+    for hidden in (Settings(gated="manual"), Settings(gated="", private=True), Settings(private=False, disabled=True)):
+        access.change(registry, admin, "radboud", "prostate-cspca", hidden)
+        assert on_page(registry, DIGEST, copy) == on_page(registry, DIGEST, copy, admin) == []
+    access.change(registry, admin, "radboud", "prostate-cspca", Settings(disabled=False))
+    exported = f"embhub/v1/evaluations/{DIGEST}"
+    assert exported in {item.path for item in collecting.collect(registry).files}
+    quarantining.set_aside(registry, admin, "radboud", "prostate-cspca", version="1.0.0", reason="a copy?")
+    assert on_page(registry, DIGEST, copy) == on_page(registry, DIGEST, copy, admin) == []
+    assert exported not in {item.path for item in collecting.collect(registry).files}
+    quarantining.lift(registry, admin, "radboud", "prostate-cspca", version="1.0.0")
+
+
+def test_no_namespace_takes_the_room_of_the_others(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A publisher could fill the list with its own, of the same bytes under names of its own."""
+    monkeypatch.setattr(evaluations, "MOST_NAMES", 1)
+    send(registry, signed(DIGEST))
+    send(registry, signed(DIGEST, created=now() + timedelta(seconds=2)))
+    with pytest.raises(RequestDeniedError) as full:
+        send(registry, signed(DIGEST, repository="radboud/copy"))
+    assert (full.value.status, full.value.rule) == (403, "quota")
+
+
+def test_whose_name_was_freed_is_forgotten(registry: Registry) -> None:
+    """Else those of a private release would stand beside another release that gets the name."""
+    admin = account(registry, "root", "registry", "admin")
+    assert push(registry, "was-private") == DIGEST
+    send(registry, signed(DIGEST, repository="radboud/was-private"))
+    access.change(registry, admin, "radboud", "was-private", Settings(private=True))
+    deletion.delete_as_operator(registry, "radboud/was-private", reason="the name was wrong", scope="release")
+    assert evaluations.answer(registry, None, DIGEST)["evaluations"] == []
+    deletion.free(registry, "radboud/was-private")
+    push(registry, "was-private", seed=2)
+    assert evaluations.answer(registry, None, DIGEST)["evaluations"] == []
 
 
 def test_the_publisher_cannot_get_rid_of_it(registry: Registry) -> None:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -88,6 +89,24 @@ def test_a_mirror_serves_what_it_verified_and_shows_its_age_by_its_own_cosignatu
     assert pulled.version == "1.1.0"
     assert [one.figures.outcome for one in pulled.evaluations] == ["did harm"], "from files, and verified"
     assert "fresh: a quorum" in next(one.text for one in pulled.findings if one.check == "log-witnesses")
+
+
+def test_what_the_token_reads_beyond_the_mirror_is_in_no_list(
+    hub: RunningRegistry, mirror_of: Callable[[str], Mirror]
+) -> None:
+    """A closed registry is followed with a token, which may read private repositories with the same bytes."""
+    token, digest = hub.add_user("hester", namespace="radboud"), releases.make_embedding(seed=0).digest
+    publish(hub, "hushed", token=token)
+    evaluator = hub.add_user("evaluator-of-hushed", namespace="umcu", role="reader")
+    made = evaluations.signed(digest, repository="radboud/hushed")
+    sent = hub.request("POST", f"/embhub/v1/evaluations/{digest}", token=evaluator, json_body=made)
+    assert sent.status == 200, sent.body
+    hub.run("repo", "visibility", "radboud/hushed", "private")
+    mirror = replace(mirror_of(hub.url), token=token)
+    mirror.refresh()
+    held = contents(mirror.site)
+    assert any(path.endswith(f"evaluations/{digest}") for path in held)
+    assert [path for path, data in held.items() if b"radboud/hushed" in data] == []
 
 
 def test_what_is_in_quarantine_is_dropped_and_comes_back(

@@ -106,18 +106,22 @@ class Upstream:
         except ValueError as error:
             raise RegistryError(f"the status of {repository} is invalid: {plain(error)}", "ask its operator") from error
 
-    def about(self, digest: str) -> tuple[list[Mapping[str, Any]], ...]:
-        """Who audited these bytes, which audits of them were registered, and who evaluated them."""
-        return self.audits(digest), self.designs(digest), self.evaluations(digest)
+    def about(self, digest: str, shown: Collection[str]) -> tuple[list[Mapping[str, Any]], ...]:
+        """Who audited these bytes, which audits of them were registered, and who evaluated them.
 
-    def audits(self, digest: str) -> list[Mapping[str, Any]]:
+        The mirror's token may read more than the mirror shows: what is said of releases of other repositories than
+        those in `shown` is left out.
+        """
+        return self.audits(digest, shown), self.designs(digest), self.evaluations(digest, shown)
+
+    def audits(self, digest: str, shown: Collection[str]) -> list[Mapping[str, Any]]:
         """The audits of these bytes that verify, as the registry lists them."""
         data = self.hub.audits(digest)
         if data is None:
             return []
         try:
             rows = json.loads(data)["audits"]
-            return [row for row in rows[: attested.MOST] if self._is_good(row, digest)]
+            return [row for row in rows[: attested.MOST] if self._is_good(row, digest, shown)]
         except (ValueError, KeyError, TypeError):
             return []
 
@@ -131,24 +135,26 @@ class Upstream:
             return []
         return rows
 
-    def evaluations(self, digest: str) -> list[Mapping[str, Any]]:
+    def evaluations(self, digest: str, shown: Collection[str]) -> list[Mapping[str, Any]]:
         """What others found of these bytes, as far as it verifies; and what the registry says was removed."""
         data = evaluations_heard.fetch(self.hub, digest)
         try:
             rows = json.loads(data or b"")["evaluations"]
-            return [row for row in rows[: evaluated.MOST] if self._holds(row, digest)]
+            return [row for row in rows[: evaluated.MOST] if self._holds(row, digest, shown)]
         except (ValueError, KeyError, TypeError):
             return []
 
-    def _holds(self, row: Mapping[str, Any], digest: str) -> bool:
+    def _holds(self, row: Mapping[str, Any], digest: str, shown: Collection[str]) -> bool:
         alone = json.dumps({"embedding": digest, "evaluations": [row]}).encode()
         found, removed, _ = evaluated.parse(alone, digest=digest, trusts=[self.trust])
-        return bool(found or removed)
+        return (
+            all(one.repository in shown for one in found) if found else bool(removed) and row.get("repository") in shown
+        )
 
-    def _is_good(self, row: Mapping[str, Any], digest: str) -> bool:
+    def _is_good(self, row: Mapping[str, Any], digest: str, shown: Collection[str]) -> bool:
         alone = json.dumps({"embedding": digest, "audits": [row]}).encode()
         found, _ = attested.parse(alone, digest=digest, trusts=[self.trust])
-        return len(found) == 1
+        return len(found) == 1 and found[0].repository in shown
 
     def _may_show(self, said: Mapping[str, Any]) -> bool:
         closed = [name for name in ("private", "gated") if said.get(name)]

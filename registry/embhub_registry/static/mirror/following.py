@@ -132,7 +132,7 @@ class Mirror:
         upstream = Upstream(Hub(self.url, token=self.token), trust, copy.source, self.include)
         holdings = Holdings(self.folder)
         self._follow_repositories(upstream, holdings, _judged_by(trust))
-        audits = {digest: upstream.about(digest) for digest in holdings.digests()}
+        audits = {digest: upstream.about(digest, holdings.with_bytes(digest)) for digest in holdings.digests()}
         cosigned = self._cosign(copy, signed)
         self._exchange(holdings, trust, copy, audits)
         with suppress(RegistryError):  # it accepts witnesses of its operator's choice alone

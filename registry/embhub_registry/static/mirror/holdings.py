@@ -65,6 +65,13 @@ class Holdings:
         found = {release.digest for held in self.repositories.values() for release in held.releases.values()}
         return sorted(found)
 
+    def with_bytes(self, digest: str) -> frozenset[str]:
+        """The repositories of which a release with this embedding is held."""
+        return frozenset(
+            name for name, held in self.repositories.items()
+            if any(release.digest == digest for release in held.releases.values())
+        )  # fmt: skip
+
     def save(self) -> None:
         """Note what is held, and remove every file that nothing holds any more.
 

@@ -312,7 +312,7 @@ def test_shared_and_not_shared_again(replicas: Replicas, alice: str) -> None:
     assert after[: len(before)] == before and json.loads(after[-1])["event"] == "not-shared"
     replicas[0].start()
     with pytest.raises(
-        AssertionError, match="in use by another process|audit log of this registry is in another folder"
+        AssertionError, match=r"in use by another process|audit log of this registry is in another folder"
     ):
         replicas[1].start()
     replicas.stop()

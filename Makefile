@@ -13,7 +13,7 @@ export HF_HUB_OFFLINE =
 # Set by some containers: each of the many processes that tests start would compile the program anew.
 export PYTHONDONTWRITEBYTECODE =
 
-.PHONY: help setup see-it demo demo-xray demo-private bench bench-privacy test test-all test-object-store test-numerical fuzz soak check lock docs dist sbom attest format translations clean
+.PHONY: help setup see-it demo demo-xray demo-private bench bench-privacy test test-all test-exhaustive test-object-store test-numerical fuzz soak check lock docs dist sbom attest format translations clean
 
 help:
 	@echo "make setup      an environment in .venv with embhub and embhub-registry"
@@ -25,6 +25,7 @@ help:
 	@echo "make bench-privacy  what privacy costs, and what audits find where the truth is known (hours; resumable)"
 	@echo "make test       the quick tests: one of each rule, and each way from end to end"
 	@echo "make test-all   all tests: crashes, fuzzing, every foreign client and kind of base too"
+	@echo "make test-exhaustive  the tests that take minutes each, before a release"
 	@echo "make test-numerical  trainings once more: without bfloat16 instructions, and with two threads"
 	@echo "make fuzz       fuzz one parser: make fuzz TARGET=log-proof MINUTES=60 (see tests/fuzz/log_parsers.py)"
 	@echo "make soak       three servers while processes, database and object store fail: make soak MINUTES=60 [SEED=7]"
@@ -88,8 +89,11 @@ test-object-store: $(READY)
 	@EMBHUB_TEST_BLOBS=s3 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m "not thorough" tests/registry
 
 test-all: $(READY)
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations=30 -m thorough
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations=30 -m "thorough and not exhaustive"
 	@$(MAKE) --no-print-directory test
+
+test-exhaustive: $(READY)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m exhaustive
 
 # Processors round differently. The first run is an Intel processor with AVX-512 and without AVX512-BF16 and AMX; on one
 # that has neither it changes nothing. The second adds up in another order.

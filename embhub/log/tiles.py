@@ -122,15 +122,15 @@ def split_entries(data: bytes, width: int) -> list[bytes]:
     return entries
 
 
-def narrow(data: bytes, tile: Tile) -> bytes:
-    """What a tile that is not whole holds, from the whole one that took its place.
+def narrow(data: bytes, tile: Tile, width: int = WIDTH) -> bytes:
+    """What a tile that is not whole holds, from the one of `width` that took its place, by default the whole one.
 
     Raises:
-        MalformedLogError: the whole one is damaged.
+        MalformedLogError: the wider one is damaged.
     """
     if tile.level is None:
-        return join_entries(split_entries(data, WIDTH)[: tile.width])
-    return b"".join(split_hashes(data, WIDTH)[: tile.width])
+        return join_entries(split_entries(data, width)[: tile.width])
+    return b"".join(split_hashes(data, width)[: tile.width])
 
 
 class TileReader:

@@ -15,6 +15,7 @@ PAGE = " ".join((Path(__file__).parents[2] / "docs/reference/privacy-claim.md").
 
 @pytest.mark.slow
 @pytest.mark.thorough
+@pytest.mark.exhaustive
 def test_the_reference_says_how_much_noise_is_saved() -> None:
     shares = [share for *_, share in accounting.saved()]
     said = re.search(

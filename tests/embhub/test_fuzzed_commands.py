@@ -18,7 +18,7 @@ from embhub.images.early_check import check_source
 from tests.support.fuzzed_commands import CODES
 
 
-@pytest.mark.parametrize("examples", [120, pytest.param(2500, marks=pytest.mark.thorough)])
+@pytest.mark.parametrize("examples", [120, pytest.param(2500, marks=(pytest.mark.thorough, pytest.mark.exhaustive))])
 def test_no_options_end_in_an_unforeseen_error(examples: int, tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "tests.support.fuzzed_commands", str(tmp_path), str(examples)],

@@ -28,7 +28,9 @@ class LogFiles:
         self.folder = registry / FOLDER
 
     def read(self, tile: Tile) -> bytes:
-        """A tile or bundle; a part of one is taken from the whole one, where that is there by now.
+        """A tile or bundle; a part of one is taken from a wider one, where that is there by now.
+
+        A server that follows another skips sizes that were signed meanwhile, and never has the parts of those.
 
         Raises:
             FileNotFoundError: it is not there. MalformedLogError: it is damaged.
@@ -38,7 +40,13 @@ class LogFiles:
         except FileNotFoundError:
             if tile.width == WIDTH:
                 raise
-        return tiles.narrow((self.folder / Tile(tile.level, tile.number).path).read_bytes(), tile)
+        wider = Tile(tile.level, tile.number, min(self._wider_parts(tile), default=WIDTH))
+        return tiles.narrow((self.folder / wider.path).read_bytes(), tile, wider.width)
+
+    def _wider_parts(self, tile: Tile) -> list[int]:
+        """Widths of wider parts of a tile that are here."""
+        names = [path.name for path in (self.folder / tile.path).parent.glob("*")]
+        return [int(name) for name in names if name.isdecimal() and int(name) > tile.width]
 
     def checkpoint(self) -> bytes | None:
         """What is served as the newest checkpoint."""

@@ -13,13 +13,15 @@ from pathlib import Path
 import pytest
 
 from embhub.errors import ConfigError, UsageError
-from embhub.log import checkpoints, merkle, proofs
+from embhub.log import checkpoints, merkle, proofs, tiles
+from embhub.log.building import TreeBuilder
 from embhub.log.notes import VerifierKey
 from embhub_registry.database import log_rows
 from embhub_registry.operation import log_keeping
 from embhub_registry.operation.opening import open_folder
 from embhub_registry.storage import folder, log_entries, log_witnesses, registry_log
 from embhub_registry.storage.folder import Registry
+from embhub_registry.storage.log_files import LogFiles
 from tests.support import logs, postgres
 
 
@@ -85,6 +87,20 @@ def test_every_entry_has_a_proof(registry: Registry) -> None:
         assert proof is not None and proof.index == number + 1
         assert proofs.parse(proof.to_bytes()).open(leaf, log=key_of(registry)).size == 301
     assert registry_log.prove(registry, b"x" * 32) is None
+
+
+def test_a_server_that_skipped_sizes_has_their_parts_too(registry: Registry) -> None:
+    """It follows another, which signed each size: somebody may have seen a checkpoint of any."""
+    each, once = registry_log.files_of(registry), LogFiles(registry.folder / "follower")
+    for number in range(1, 8):
+        add(registry, number)
+        registry_log.publish(registry)
+    size = log_rows.size(registry.database.connection())
+    once.grow(registry.database.connection(), TreeBuilder(), size)
+    parts = [tiles.Tile(level, 0, width) for level in (None, 0) for width in range(1, size + 1)]
+    assert [once.read(part) for part in parts] == [each.read(part) for part in parts]
+    with pytest.raises(FileNotFoundError):
+        once.read(tiles.Tile(0, 0, size + 1))
 
 
 @pytest.mark.parametrize("lost", ["log", "log/tile/0", "log/tile/entries", "log/checkpoint"])

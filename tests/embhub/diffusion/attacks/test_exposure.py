@@ -47,6 +47,7 @@ def test_shadows_compare_each_patient_with_herself() -> None:
 
 
 @pytest.mark.thorough
+@pytest.mark.exhaustive
 def test_a_planted_outlier_is_among_the_first_three_of_a_real_audit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

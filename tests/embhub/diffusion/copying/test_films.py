@@ -92,6 +92,7 @@ def test_every_kind_of_copy_is_caught() -> None:
 
 
 @pytest.mark.thorough
+@pytest.mark.exhaustive
 def test_false_alarms_over_random_splits() -> None:
     """Who is trained on, kept back and drawn is shuffled; six galleries, since splits of one gallery are alike."""
     everybody = np.concatenate([films(part, 0) for part in ("site", "judge", "test")])

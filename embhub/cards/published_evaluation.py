@@ -28,7 +28,6 @@ from embhub.cards.evaluation import (
     Figure,
     Outcome,
 )
-from embhub.cards.personal_data import looks_like_patient, personal_data
 from embhub.errors import ArtifactError, PrivacyError
 from embhub.options.regimes import REGIMES
 
@@ -54,6 +53,8 @@ _TINY = 1e-9
 def _no_person(text: str) -> str:
     if not text.isprintable() or text != text.strip() or any(mark in text for mark in "/\\<>"):
         raise ValueError("not one line of plain words")
+    from embhub.cards.personal_data import looks_like_patient, personal_data  # its patterns take long to compile
+
     if personal_data(text) or looks_like_patient(text):
         raise ValueError("it looks like it names a person, a record or a file")
     return text

@@ -75,7 +75,10 @@ class Language:
             values: of the placeholders, where `text` is no message.
         """
         said = text if isinstance(text, Message) else Message(text, values)
-        return self.find(said).format(**{name: self._write(value) for name, value in said.values.items()})
+        found = self.find(said)
+        if not said.values:  # it may be a card's or a report's text, whose braces are its own
+            return found
+        return found.format(**{name: self._write(value) for name, value in said.values.items()})
 
     def find(self, said: Message) -> str:
         """The sentence without its values."""

@@ -12,7 +12,6 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from embhub.cards.card_schema import SMALLEST_CELL, Card
-from embhub.cards.personal_data import personal_data
 from embhub.errors import ArtifactError, PrivacyError
 from embhub.formats import strict_json
 from embhub.options.preprocessing import Fit
@@ -281,6 +280,8 @@ def card_figures(report: EvaluationReport, embedding: str, *, private: bool) -> 
             " the site that trained it, from a folder of `embhub dataset`",
         )
     controls = [one for one in report.controls if not private or _is_covered(report, one.over)]
+    from embhub.cards.personal_data import personal_data  # its patterns take long to compile
+
     if personal_data("\n".join([report.dataset, report.positive, *report.negative, *(one.over for one in controls)])):
         raise PrivacyError("the evaluation's names look like a person's", "pass --dataset with a neutral name")
     patients = report.test.patients if report.test.patients is not None else report.test.images

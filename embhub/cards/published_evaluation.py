@@ -20,9 +20,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from embhub.cards.evaluation import (
     HARMED,
     HELPED,
-    NORMALS,
     REAL_ALONE,
-    STOPPED_EARLY,
     Difference,
     EvaluationReport,
     Figure,
@@ -318,8 +316,8 @@ def _step_for(share: float) -> float:
 
 
 def _classifier(report: EvaluationReport) -> Classifier:
-    name = report.classifier.name
-    return name if name in ("small", "resnet18") else "another"  # type: ignore[return-value]  # one of them
+    known: dict[str, Classifier] = {"small": "small", "resnet18": "resnet18"}
+    return known.get(report.classifier.name, "another")
 
 
 def _area(found: Figure, step: float) -> Area:
@@ -333,7 +331,8 @@ def _gain(one: Difference, step: float) -> Gain:
 
 
 def _over(one: Difference) -> Control:
-    return one.over if one.over in (REAL_ALONE, STOPPED_EARLY, NORMALS) else OTHER_IMAGES  # type: ignore[return-value]  # one of them
+    known: dict[str, Control] = {name: name for name in get_args(Control)}
+    return known.get(one.over, OTHER_IMAGES)
 
 
 def _near(value: float, step: float) -> float:

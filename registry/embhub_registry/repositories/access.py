@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from embhub_registry.database import Connection, access, accounts, proposals, repositories, terms
 from embhub_registry.database.access import Access
@@ -30,6 +31,34 @@ class Settings:
     private: bool | None = None
     gated: str | None = None
     disabled: bool | None = None
+
+
+class AboutBytes(Protocol):
+    """A statement about an embedding's bytes: an attestation, or an evaluation."""
+
+    @property
+    def repository(self) -> str: ...
+    @property
+    def digest(self) -> str: ...
+    @property
+    def private(self) -> bool: ...
+
+
+def may_read_statement(db: Connection, account: Account | None, row: AboutBytes) -> bool:
+    """Whether somebody may read what was said of bytes: who may have the files of its repository may."""
+    namespace, _, name = row.repository.partition("/")
+    if not auth.may_read(account, namespace, private=row.private):
+        return False
+    repository = repositories.find(db, namespace, name)
+    if repository is None:
+        return True  # deleted, and not private when it was
+    if repos.hides_bytes(db, repository, row.digest, account):
+        return False
+    try:
+        require_files(db, repository, account)
+    except RequestDeniedError:
+        return False
+    return True
 
 
 def require_files(db: Connection, repository: Repository, account: Account | None) -> None:

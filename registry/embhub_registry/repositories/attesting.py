@@ -9,7 +9,7 @@ from embhub.refusals import ReleaseRefusedError
 from embhub.release.checks import attested
 from embhub.release.files import EMBEDDING
 from embhub.trust import bundle
-from embhub_registry.database import Connection, attestations, repositories
+from embhub_registry.database import Connection, attestations
 from embhub_registry.database.accounts import Account
 from embhub_registry.database.attestations import Attestation
 from embhub_registry.http_errors import RequestDeniedError, forbidden
@@ -25,7 +25,9 @@ def answer(registry: Registry, account: Account | None, digest: str) -> dict[str
     Of each auditor the newest word alone: what an auditor took back does not come again.
     """
     db = registry.database.connection()
-    rows = audit_standing.newest(row for row in attestations.of(db, digest) if _may_read(db, account, row))
+    rows = audit_standing.newest(
+        row for row in attestations.of(db, digest) if access.may_read_statement(db, account, row)
+    )
     return {
         "embedding": digest,
         "audits": [
@@ -83,19 +85,3 @@ def attest(registry: Registry, account: Account, digest: str, document: dict[str
         embedding=digest,
     )  # fmt: skip
     return answer(registry, account, digest)
-
-
-def _may_read(db: Connection, account: Account | None, row: Attestation) -> bool:
-    namespace, _, name = row.repository.partition("/")
-    if not auth.may_read(account, namespace, private=row.private):
-        return False
-    repository = repositories.find(db, namespace, name)
-    if repository is None:
-        return True  # deleted, and not private when it was
-    if repos.hides_bytes(db, repository, row.digest, account):
-        return False
-    try:
-        access.require_files(db, repository, account)
-    except RequestDeniedError:
-        return False
-    return True

@@ -20,7 +20,7 @@ from embhub.release.checks.evaluated import Evaluated
 from embhub.release.files import EMBEDDING
 from embhub.trust import bundle
 from embhub.trust.keyring import Trust
-from embhub_registry.database import Connection, attestations, evaluation_rows, repositories
+from embhub_registry.database import Connection, attestations, evaluation_rows
 from embhub_registry.database.accounts import Account
 from embhub_registry.database.clock import now, stamp
 from embhub_registry.database.evaluation_rows import EvaluationRow
@@ -42,7 +42,11 @@ LONGEST_REASON = 500
 def answer(registry: Registry, account: Account | None, digest: str) -> dict[str, Any]:
     """What was found of these bytes by whoever evaluated them, for who may read the release that each was pulled as."""
     db, trust = registry.database.connection(), registry.trust()
-    rows = [row for row in evaluation_rows.of(db, digest, most=evaluated.MOST) if _may_read(db, account, row)]
+    rows = [
+        row
+        for row in evaluation_rows.of(db, digest, most=evaluated.MOST)
+        if access.may_read_statement(db, account, row)
+    ]
     return {"embedding": digest, "evaluations": to_json(rows, trust)}
 
 
@@ -75,7 +79,7 @@ def shown(
     def visible(row: EvaluationRow) -> bool:
         if row.repository == name:
             return not repos.hides_bytes(db, repository, row.digest, reader)
-        return _may_read(db, None, row)
+        return access.may_read_statement(db, None, row)
 
     others = evaluation_rows.of_repository(db, name, most=evaluated.MOST)
     rows = [*evaluation_rows.of(db, digest, most=evaluated.MOST), *(row for row in others if row.digest != digest)]
@@ -226,19 +230,3 @@ def _put(db: Connection, row: EvaluationRow) -> list[EvaluationRow]:
                                  "no more are taken: each one reveals a little more of the patients")  # fmt: skip
     evaluation_rows.put(db, EvaluationRow(**{**vars(row), "replaced": before.replaced + 1}))
     return [before]
-
-
-def _may_read(db: Connection, account: Account | None, row: EvaluationRow) -> bool:
-    namespace, _, name = row.repository.partition("/")
-    if not auth.may_read(account, namespace, private=row.private):
-        return False
-    repository = repositories.find(db, namespace, name)
-    if repository is None:
-        return True  # deleted, and not private when it was
-    if repos.hides_bytes(db, repository, row.digest, account):
-        return False
-    try:
-        access.require_files(db, repository, account)
-    except RequestDeniedError:
-        return False
-    return True

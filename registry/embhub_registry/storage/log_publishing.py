@@ -49,8 +49,8 @@ def publish(
         db = database.connection()
         size, before = log_rows.size(db), log_rows.newest(db)
         if before is not None and before.size == size and _is_signed_by(before, key, second):
-            if files.checkpoint() != before.note:  # the process before this one ended in between
-                files.set_checkpoint(before.note)
+            if files.checkpoint() != before.note:  # the process before this one ended in between, or another signed
+                _bring_up(database, files, before, key=key, state=state)
             return False
         builder = _builder(files, before)
         files.grow(database.connection(), builder, size)
@@ -80,18 +80,23 @@ def follow(database: Database, files: LogFiles, signed: SignedSize, *, key: Note
         return
     files.folder.mkdir(mode=0o755, exist_ok=True)
     with locked(files.folder / CHECKPOINT):
-        held = _held(files)
-        if held is not None and held.size > signed.size:
-            if held.size > log_rows.size(database.connection()):
-                raise _another(f"{held.size} entries were signed, and fewer are here")
-            return  # another process of this folder has gone on meanwhile
-        builder = (files.resume(held.size, held.root) if held is not None else None) or TreeBuilder()
-        files.grow(database.connection(), builder, signed.size)
-        if builder.root() != signed.root:
-            raise _another("its entries were changed")
-        if key is not None:
-            _note(database, files, signed, key=key, state=state)
-        files.set_checkpoint(signed.note)
+        _bring_up(database, files, signed, key=key, state=state)
+
+
+def _bring_up(database: Database, files: LogFiles, signed: SignedSize, *, key: NoteSigner | None, state: Path) -> None:
+    """The tiles first: the checkpoint is served only when its tiles are here."""
+    held = _held(files)
+    if held is not None and held.size > signed.size:
+        if held.size > log_rows.size(database.connection()):
+            raise _another(f"{held.size} entries were signed, and fewer are here")
+        return  # another process of this folder has gone on meanwhile
+    builder = (files.resume(held.size, held.root) if held is not None else None) or TreeBuilder()
+    files.grow(database.connection(), builder, signed.size)
+    if builder.root() != signed.root:
+        raise _another("its entries were changed")
+    if key is not None:
+        _note(database, files, signed, key=key, state=state)
+    files.set_checkpoint(signed.note)
 
 
 def _held(files: LogFiles) -> Checkpoint | None:

@@ -19,7 +19,7 @@ from embhub.log.notes import VerifierKey
 from embhub_registry.database import log_rows
 from embhub_registry.operation import log_keeping
 from embhub_registry.operation.opening import open_folder
-from embhub_registry.storage import folder, log_entries, log_witnesses, registry_log
+from embhub_registry.storage import folder, log_entries, log_publishing, log_witnesses, registry_log
 from embhub_registry.storage.folder import Registry
 from embhub_registry.storage.log_files import LogFiles
 from tests.support import logs, postgres
@@ -101,6 +101,24 @@ def test_a_server_that_skipped_sizes_has_their_parts_too(registry: Registry) -> 
     assert [once.read(part) for part in parts] == [each.read(part) for part in parts]
     with pytest.raises(FileNotFoundError):
         once.read(tiles.Tile(0, 0, size + 1))
+
+
+def test_a_server_that_did_not_notice_the_end_of_its_term_has_the_tiles_of_what_another_signed(
+    registry: Registry, tmp_path: Path
+) -> None:
+    """It was suspended, say. It finds nothing to sign, and serves a checkpoint that it has no tiles of."""
+    signing, suspended = registry_log.files_of(registry), LogFiles(tmp_path)
+    key, second = registry_log.key_of(registry), registry_log.second_key_of(registry)
+    assert key is not None
+    for number in range(3):
+        add(registry, number)
+        registry_log.publish(registry)
+        assert not log_publishing.publish(
+            registry.database, suspended, key=key, second=second, state=tmp_path / "state.json"
+        )
+    assert suspended.checkpoint() == signing.checkpoint()
+    for part in (tiles.Tile(None, 0, 4), tiles.Tile(0, 0, 4)):
+        assert suspended.read(part) == signing.read(part)
 
 
 @pytest.mark.parametrize("lost", ["log", "log/tile/0", "log/tile/entries", "log/checkpoint"])

@@ -11,7 +11,8 @@ The rule, fixed beforehand (docs/explanation/audits.md):
   caller named the sides.
 
 The `mechanism` suite tries the privatising code, not the file: `leak-detected` where its canaries refute the claimed
-epsilon, else `insufficient-evidence`. A detection needs no minimum of units; finding nothing does.
+epsilon, at `ALPHA` for each of its two kinds, else `insufficient-evidence`. A detection needs no minimum of units;
+finding nothing does.
 """
 
 from __future__ import annotations
@@ -156,7 +157,7 @@ def decide_mechanism(guessed: Mapping[str, Guessed], *, headline: str, claimed: 
     if guessed[most].shown > claimed:
         text = (
             f"Leak detected: {tried}, and guessing which took part showed {shown}, where {claimed:.2f} is claimed. "
-            "The code does not do what the claim says."
+            f"Code that does what the claim says gives such a result in at most {100 * ALPHA * len(guessed):g} % of audits."
         )
         return Decision("leak-detected", most, None, text)
     text = (

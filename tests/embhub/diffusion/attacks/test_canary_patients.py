@@ -61,7 +61,7 @@ def test_right_code_shows_no_more_than_is_claimed(mechanism: str, kind: str) -> 
     """A reader's audit: no training is remembered here, and nothing but the file and embhub is at hand."""
     target = claimed(mechanism, kind)
     report = audit(target, suite="mechanism", device="cpu")
-    if report.verdict == "leak-detected":  # by chance, as often as the level says: not with other coins as well
+    if report.verdict == "leak-detected":  # by chance, in at most 5 % of audits: not with other coins as well
         report = audit(target, suite="mechanism", device="cpu")
     patients = report.attack("mechanism-patients")
     assert sum(map(len, patients.ranks)) == COINS

@@ -86,7 +86,8 @@ def test_canaries_that_can_be_told_refute_the_claim() -> None:
     report = report_of(ARTIFACT, shift=4.0)
     assert report.verdict == "leak-detected" and report.check() == []
     assert report.coins is not None and report.coins.lower_bound > CLAIM.epsilon
-    assert "the audit shows" in (refuted(CLAIM, report) or "")
+    assert "gives such a result in at most 2.5 % of audits" in report.statement
+    assert "with a confidence of 95 %" in (refuted(CLAIM, report) or "")
     with pytest.raises(ArtifactError, match="the audit shows an epsilon"):
         sign(release_with(report))
 

@@ -9,7 +9,8 @@ from embhub_registry.database.connection import Connection
 _COLUMNS = "digest, namespace, repository, version, created, fingerprint, bundle, replaced, removed, reason"
 _SELECT = (
     "SELECT e.digest, e.namespace, e.repository, e.version, e.created, e.fingerprint, e.bundle, e.replaced, e.removed,"
-    " e.reason, coalesce(repository.private, tombstone.private, 1) AS private FROM evaluation AS e"
+    " e.reason, coalesce(repository.private, tombstone.private + tombstone.restricted, 1) AS private"
+    " FROM evaluation AS e"
     " LEFT JOIN repository ON repository.namespace || '/' || repository.name = e.repository"
     " LEFT JOIN tombstone ON tombstone.namespace || '/' || tombstone.name = e.repository"
 )
@@ -20,7 +21,8 @@ class EvaluationRow:
     """One site's word. `namespace` is the signer's, `bundle` the signed file, `replaced` how many came before it.
 
     Where the operator removed it, `bundle` is None, and `removed` and `reason` say when and why. `private` is whether
-    the repository is private, or was when it was deleted; of a name that is nobody's any more it is true.
+    the repository is private, or its files were not everybody's when it was deleted; of a name that is nobody's any
+    more it is true.
     """
 
     digest: str

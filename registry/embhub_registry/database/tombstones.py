@@ -11,7 +11,10 @@ from embhub_registry.database.connection import Connection, Row
 
 @dataclass(frozen=True)
 class Tombstone:
-    """A deleted repository; `releases` are the versions that it had published."""
+    """A deleted repository; `releases` are the versions that it had published.
+
+    `restricted` is whether its files were not everybody's: it was gated, disabled, or a release was in quarantine.
+    """
 
     namespace: str
     name: str
@@ -20,6 +23,7 @@ class Tombstone:
     author: str
     created: str
     releases: tuple[str, ...]
+    restricted: bool = False
 
     @property
     def full_name(self) -> str:
@@ -28,11 +32,15 @@ class Tombstone:
 
 def add(
     db: Connection, namespace: str, name: str, *, private: bool, reason: str, author: str, now: str,
-    releases: Sequence[str],
+    releases: Sequence[str], restricted: bool = False,
 ) -> None:  # fmt: skip
     """Remember a deleted repository."""
-    values = (namespace, name, int(private), reason, author, now, json.dumps(list(releases)))
-    db.execute("INSERT INTO tombstone VALUES (?, ?, ?, ?, ?, ?, ?)", values)
+    values = (namespace, name, int(private), reason, author, now, json.dumps(list(releases)), int(restricted))
+    db.execute(
+        "INSERT INTO tombstone (namespace, name, private, reason, author, created, releases, restricted)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        values,
+    )
 
 
 def find(db: Connection, namespace: str, name: str) -> Tombstone | None:
@@ -106,5 +114,6 @@ def spare(db: Connection, digest: str, *, until: str) -> bool:
 
 def _tombstone(row: Row) -> Tombstone:
     values = dict(row)
-    values["private"], values["releases"] = bool(values["private"]), tuple(json.loads(values["releases"]))
+    values["private"], values["restricted"] = bool(values["private"]), bool(values["restricted"])
+    values["releases"] = tuple(json.loads(values["releases"]))
     return Tombstone(**values)

@@ -51,7 +51,7 @@ def may_read_statement(db: Connection, account: Account | None, row: AboutBytes)
         return False
     repository = repositories.find(db, namespace, name)
     if repository is None:
-        return True  # deleted, and not private when it was
+        return True  # deleted, and everybody's when it was
     if repos.hides_bytes(db, repository, row.digest, account):
         return False
     try:

@@ -167,8 +167,9 @@ def _bury(
         if releases:
             scope = withdrawals.choose_scope(db, repository, scope, fallback=fallback)
             withdrawals.bury(db, repository, scope=scope, reason=reason, authority="operator")
+            restricted = bool(repository.gated) or repository.disabled or repository.set_aside
             tombstones.add(db, namespace, name, private=repository.private, reason=reason, author=author,
-                           now=stamp(), releases=releases)  # fmt: skip
+                           now=stamp(), releases=releases, restricted=restricted)  # fmt: skip
         digests = {commit.digest for commit in database_withdrawals.commits(db, repository.id)}
         unused = repositories.delete(db, repository.id)
         withdrawals.refresh_lists(db, set(), digests=digests if scope == "bytes" else set())

@@ -333,6 +333,26 @@ def test_whose_name_was_freed_is_forgotten(registry: Registry) -> None:
     assert evaluations.answer(registry, None, DIGEST)["evaluations"] == []
 
 
+@pytest.mark.parametrize("was", ["gated", "disabled", "quarantined"])
+def test_one_of_a_release_that_not_everybody_could_read_stays_hidden_when_it_is_deleted(
+    registry: Registry, was: str
+) -> None:
+    alice, admin = account(registry, "alice", "radboud", "publisher"), account(registry, "root", "registry", "admin")
+    name = f"was-{was}"
+    digest = push(registry, name, seed=10 + len(was))
+    evaluations.take(registry, ulla(registry), digest, signed(digest, repository=f"radboud/{name}"))
+    if was == "quarantined":
+        quarantining.set_aside(registry, admin, "radboud", name, version="1.0.0", reason="a copy?")
+    else:
+        change = Settings(gated="manual") if was == "gated" else Settings(disabled=True)
+        access.change(registry, admin, "radboud", name, change)
+    assert evaluations.answer(registry, None, digest)["evaluations"] == []
+    deletion.delete_as_operator(registry, f"radboud/{name}", reason="the name was wrong", scope="release")
+    for who in (None, ulla(registry)):
+        assert evaluations.answer(registry, who, digest)["evaluations"] == []
+    assert len(evaluations.answer(registry, alice, digest)["evaluations"]) == 1
+
+
 def test_the_publisher_cannot_get_rid_of_it(registry: Registry) -> None:
     """Deleting the repository hides nothing. The last test here: it deletes."""
     alice = account(registry, "alice", "radboud", "publisher")

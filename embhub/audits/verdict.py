@@ -157,7 +157,8 @@ def decide_mechanism(guessed: Mapping[str, Guessed], *, headline: str, claimed: 
     if guessed[most].shown > claimed:
         text = (
             f"Leak detected: {tried}, and guessing which took part showed {shown}, where {claimed:.2f} is claimed. "
-            f"Code that does what the claim says gives such a result in at most {100 * ALPHA * len(guessed):g} % of audits."
+            f"Code that does what the claim says gives such a result in at most {100 * ALPHA * len(guessed):g} % of"
+            " audits."
         )
         return Decision("leak-detected", most, None, text)
     text = (

@@ -93,8 +93,8 @@ def refuted(claim: Claim, report: AuditReport) -> str | None:
         allowed = epsilons.publish(epsilons.compose(claim.parameters, delta=coins.delta))
         if coins.lower_bound > allowed:
             return (
-                f"the audit shows an epsilon of at least {coins.lower_bound:g} (delta {coins.delta:g}), with a confidence"
-                f" of 95 %, and the privacy claim allows {allowed:g}"
+                f"the audit shows an epsilon of at least {coins.lower_bound:g} (delta {coins.delta:g}), with a"
+                f" confidence of 95 %, and the privacy claim allows {allowed:g}"
             )
     return None
 

@@ -103,9 +103,8 @@ def approve(
     """
     if signed and draft.verified is None:
         raise UsageError("this change brings no release, so that no key can sign its approval", "pass --without-key")
-    send: dict[str, Any] = {"answer": "approve", "digest": draft.digest}
-    if "not_before" in draft.facts:
-        send["not_before"] = draft.facts["not_before"]
+    seen = {"digest": draft.digest, "not_before": draft.facts.get("not_before")}
+    send: dict[str, Any] = {"answer": "approve", **seen}
     if signed:
         send["attestation"] = _attest(draft, key, ask_passphrase)
     return dict(draft.hub.call(_address(draft), what=str(draft.facts["repository"]), method="POST", send=send))

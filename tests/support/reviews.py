@@ -50,7 +50,12 @@ class Reviewed:
         return self.registry.request("POST", f"{API}/{proposal}", token=token, json_body=body)
 
     def approve(self, token: str | None, made: Mapping[str, Any], **body: Any) -> Answer:
-        return self.answer(token, made["id"], answer="approve", **{"digest": made["digest"], **body})
+        return self.answer(
+            token,
+            made["id"],
+            answer="approve",
+            **{"digest": made["digest"], "not_before": made.get("not_before"), **body},
+        )
 
     def events(self) -> list[dict[str, Any]]:
         """The audit log."""

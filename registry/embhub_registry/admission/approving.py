@@ -44,15 +44,15 @@ class Outcome:
 
 
 def approve(
-    registry: Registry, account: Account | None, proposal_id: str, *, digest: str, signed: bytes | None = None,
-    embargo: str | None = None,
+    registry: Registry, account: Account | None, proposal_id: str, *, digest: str, embargo: str,
+    signed: bytes | None = None,
 ) -> Outcome:  # fmt: skip
     """Approve the files of a proposal by their digest; publishes it where nothing else is missing.
 
     Args:
         digest: what the approver saw; a proposal's never changes, and a newer push has another.
+        embargo: when the embargo ended that the approver saw, empty where there was none.
         signed: the approver's own attestation (a bundle); without, the registry attests that the account approved.
-        embargo: when the embargo ended that the approver saw, empty where there was none; None where they do not say.
 
     Raises:
         RequestDeniedError: 404, 403 for who is no approver or proposed it, 409 for another digest, one that was decided
@@ -131,9 +131,9 @@ def _counting(registry: Registry, seen: Seen) -> list[Approval]:
     return [given for given in seen.approvals if counts(given)]
 
 
-def _check_embargo(seen: Seen, embargo: str | None) -> None:
+def _check_embargo(seen: Seen, embargo: str) -> None:
     """Compare the end of the embargo that an approver saw with what holds: an earlier end is another decision."""
-    if embargo is not None and embargo != (seen.proposal.not_before or ""):
+    if embargo != (seen.proposal.not_before or ""):
         raise RequestDeniedError(
             409, "embargo", "the embargo of this proposal was changed", "look at it again, then approve it"
         )

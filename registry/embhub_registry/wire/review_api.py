@@ -63,12 +63,12 @@ async def _decide(request: Request, proposal_id: str) -> dict[str, Any]:
             digest, signed = body.get("digest"), body.get("attestation")
             if not isinstance(digest, str) or not (signed is None or isinstance(signed, dict)):
                 raise malformed("`digest` is text, `attestation` a bundle or missing")
-            embargo = body["not_before"] or "" if "not_before" in body else None
+            embargo = body.get("not_before", 0)
             if not (embargo is None or isinstance(embargo, str)):
-                raise malformed("`not_before` is a time, or null")
+                raise malformed("`not_before` is missing: when the embargo ends that you saw, or null for none")
             data = None if signed is None else json.dumps(signed, separators=(",", ":")).encode() + b"\n"
             done = await threaded(
-                approving.approve, registry, account, proposal_id, digest=digest, signed=data, embargo=embargo
+                approving.approve, registry, account, proposal_id, digest=digest, signed=data, embargo=embargo or ""
             )
             facts = {"approvals": done.approvals, "needed": done.needed, "commit": done.revision}
             return {"id": proposal_id, "repository": seen.proposal.full_name, "answer": "approved", **facts}

@@ -161,7 +161,9 @@ def test_an_approval_is_of_one_digest_and_ends_with_a_new_push(house: Reviewed, 
     second = house.propose(reviews.version(next(SEEDS)))
     assert second["id"] != first["id"] and second["digest"] != first["digest"]
     assert house.approve(house.omar, first).status == 409, "replaced"
-    assert house.answer(house.omar, second["id"], answer="approve", digest=first["digest"]).status == 409
+    assert (
+        house.answer(house.omar, second["id"], answer="approve", digest=first["digest"], not_before=None).status == 409
+    )
     assert house.approve(house.omar, second).json()["commit"] is None, "the first approval did not come along"
     assert house.ask(house.olga, f"/{first['id']}").json()["state"] == "replaced"
 
@@ -453,7 +455,8 @@ def test_an_embargo_that_ended_without_an_approval_publishes_nothing(house: Revi
             db.execute("UPDATE proposal SET not_before = '2026-01-01T00:00:00.000Z' WHERE id = ?", (made["id"],))
         assert approving.publish_due(registry) == 0
     assert newest(house)["sha"] == before
-    assert house.approve(house.olga, made).json()["commit"]
+    shown = house.ask(house.olga, f"/{made['id']}").json()
+    assert house.approve(house.olga, shown).json()["commit"]
 
 
 def test_an_embargo_where_no_approval_is_needed(house: Reviewed) -> None:
@@ -495,6 +498,8 @@ def test_its_publisher_moves_an_embargo_and_an_earlier_end_needs_the_approvals_a
     assert (moved.json()["approvals"], moved.json()["before"]) == (0, later.replace("Z", ".000Z"))
     old = house.approve(house.olga, made, not_before=later.replace("Z", ".000Z"))
     assert old.status == 409 and b"embargo" in old.body, "what the approver saw had another end"
+    silent = house.answer(house.olga, made["id"], answer="approve", digest=made["digest"])
+    assert silent.status == 400 and b"not_before" in silent.body, "an approver says which end they saw"
     shown = house.ask(house.olga, f"/{made['id']}").json()
     assert house.approve(house.olga, made, not_before=shown["not_before"]).json()["approvals"] == 1
     line = [line for line in house.events() if line["event"] == "embargo-changed"][-1]

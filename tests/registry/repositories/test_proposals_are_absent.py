@@ -113,7 +113,10 @@ def test_who_is_no_approver_and_did_not_propose_it_finds_no_proposal(
     assert real.status == guessed.status == absent
     assert real.body.replace(made["id"].encode(), b"") == guessed.body.replace(b"0" * 40, b"")
     assert house.ask(token, f"/{made['id']}/files/{EMBEDDING}").status == absent
-    for answer in ({"answer": "approve", "digest": made["digest"]}, {"answer": "decline", "reason": "x"}):
+    for answer in (
+        {"answer": "approve", "digest": made["digest"], "not_before": None},
+        {"answer": "decline", "reason": "x"},
+    ):
         assert house.answer(token, made["id"], **answer).status == absent
     if token is not None:
         assert house.ask(token).json() == {"proposals": []}

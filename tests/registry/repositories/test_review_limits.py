@@ -264,7 +264,7 @@ def test_who_loses_the_role_while_admission_looks_approves_nothing(
         monkeypatch.setattr(approving, "judge", slowly)
         try:
             with pytest.raises(RequestDeniedError, match="approver"):
-                approving.approve(registry, account, made["id"], digest=made["digest"])
+                approving.approve(registry, account, made["id"], digest=made["digest"], embargo="")
         finally:
             members.join(registry, "omar", namespace="radboud", role="approver")
     assert newest(house) == before and state(house, made) == "open"
@@ -296,7 +296,7 @@ def test_a_token_that_may_read_and_a_cookie_alone_approve_nothing(house: Reviewe
     olga = Person(house.registry)
     olga.use_link("olga")
     headers = {"Cookie": "; ".join(f"{name}={value}" for name, value in olga.cookies.items())}
-    body = {"answer": "approve", "digest": made["digest"]}
+    body = {"answer": "approve", "digest": made["digest"], "not_before": None}
     address = f"{reviews.API}/{made['id']}"
     assert house.registry.get(address, headers=headers).status == 200, "the cookie is hers"
     answer = house.registry.request("POST", address, headers=headers, json_body=body)

@@ -35,13 +35,17 @@ if TYPE_CHECKING:
     from embhub.client.hub import Hub, Listing
     from embhub.client.opening import Opened
 
+HUB = "hub:"
+"""How a reference to a repository of the public Hub begins."""
+
 
 @dataclass(frozen=True)
 class Fetched:
     """A verified release in memory, and where it came from.
 
     `listed`: whether its registry keeps a list of what was taken back, and gave it. `committed` is the release as the
-    registry holds it; `release` has the proof of its log beside it.
+    registry holds it; `release` has the proof of its log beside it. `is_copy`: it came from the public Hub, whose
+    `commit` is none of its registry's.
     """
 
     verified: Verified
@@ -49,6 +53,7 @@ class Fetched:
     commit: str
     listed: bool
     committed: Release
+    is_copy: bool = False
 
 
 def pull(
@@ -66,6 +71,8 @@ def pull(
     Args:
         reference: `namespace/name` for the newest release, `namespace/name@1.0.0` for a version, or
             `namespace/name@commit`. A release older than one seen before must be named so, and gives a warning.
+            `hub:owner/name[@revision]` is a repository of the public Hub, which is judged by the registries pinned
+            here; `registry` and `token` are not used then.
         registry: Address of the registry. By default the setting `registry`.
         token: Access token. By default the one that `embhub login` stored.
         out: Folder to write: new, empty, or with an earlier pull in it. By default `name` in the working folder.
@@ -93,6 +100,10 @@ def pull(
     """
     from embhub.release import unpacking
 
+    if reference.startswith(HUB):
+        from embhub.client import hub_pulling
+
+        return hub_pulling.pull(reference, out=out, policy=policy, require=require, on_progress=on_progress)
     folder = choose_folder(reference, out)
     destinations.check_folder(folder)
     unpacking.check_contents(folder)
@@ -102,7 +113,7 @@ def pull(
     if taken_back and reference.partition("@")[2] != fetched.commit:
         _note(fetched.verified, listed=fetched.listed)
         demands.refuse_unpinned(fetched.verified, commit=fetched.commit)
-    return keep(fetched, folder, name=_name(reference))
+    return keep(fetched, folder, name=name_in(reference))
 
 
 def keep(fetched: Fetched, folder: Path, *, name: str) -> Verified:
@@ -121,7 +132,7 @@ def keep(fetched: Fetched, folder: Path, *, name: str) -> Verified:
 
 def choose_folder(reference: str, out: str | Path | None = None) -> Path:
     """Where `pull` writes: `out`, or a folder of the repository's name in the working folder."""
-    return Path(out) if out is not None else Path(_name(reference))
+    return Path(out) if out is not None else Path(name_in(reference))
 
 
 def fetch(
@@ -176,7 +187,7 @@ def fetch(
 def remember(fetched: Fetched) -> None:
     """Note the accepted version, so that an older one is refused from now on; and what was said of it."""
     _note(fetched.verified, listed=fetched.listed)
-    memory.remember(fetched.verified, fetched.release, commit=fetched.commit)
+    memory.remember(fetched.verified, fetched.release, commit=None if fetched.is_copy else fetched.commit)
 
 
 def _note_folder(fetched: Fetched, folder: Path) -> None:
@@ -187,7 +198,7 @@ def _note_folder(fetched: Fetched, folder: Path) -> None:
         pulled.Pulled(
             registry=verified.signer.registry, repository=verified.repository, version=verified.version,
             digest=verified.digest, namespace=verified.signer.namespace, signer=verified.signer.fingerprint,
-            commit=fetched.commit, pulled=instants.write(datetime.now(UTC)),
+            commit="" if fetched.is_copy else fetched.commit, pulled=instants.write(datetime.now(UTC)),
         ),
     )  # fmt: skip
 
@@ -214,7 +225,7 @@ def verify_path(
     A file or folder is judged by what this site heard of it earlier.
 
     Args:
-        target: The file, the folder, or `namespace/name`. What exists on this disk has precedence.
+        target: The file, the folder, `namespace/name`, or `hub:owner/name`. What exists on this disk has precedence.
         policy: As for `pull`.
         require: As for `pull`.
         registry: As for `pull`; for a repository.
@@ -240,6 +251,12 @@ def verify_path(
         ConfigError
     """
     chosen = site_policy.choose(policy, require)
+    if str(target).startswith(HUB) and not Path(target).exists():
+        from embhub.client import hub_pulling
+
+        fetched = hub_pulling.fetch(str(target), policy=chosen, on_progress=on_progress)
+        remember(fetched)
+        return fetched.verified
     if names_repository(target):
         fetched = fetch(str(target), policy=chosen, registry=registry, token=token, on_progress=on_progress)
         remember(fetched)
@@ -273,19 +290,36 @@ def verify_release(release: Release, *, target: str | Path, policy: Policy = pol
         PolicyError: signed as it should be, and not what the policy takes.
         ConfigError: no keyring is trusted.
     """
+    return demands.hold(_name_the_folder(verify_offline(release, policy=policy), target), policy)
+
+
+def verify_offline(
+    release: Release, *, policy: Policy = policies.STANDARD, repository: str | None = None,
+    requested: str | None = None, pinned: bool = False,
+) -> Verified:  # fmt: skip
+    """Verify a release by the keyrings kept here and by what this site heard of it; no demand is judged yet.
+
+    `repository`, `requested` and `pinned` are as for `embhub.release.verification.verify`.
+
+    Raises:
+        VerificationError: as `verify_release`.
+        ConfigError: no keyring is trusted.
+    """
     trusts, now = trust_store.load_some(), datetime.now(UTC)
     verified = verification.verify(
         release,
         trust=trusts,
-        policy=replace(policy, demands=()),  # judged below, by what was heard
+        policy=replace(policy, demands=()),  # judged by the caller, by what was heard
+        repository=repository,
         now=now,
         seen=seen.accepted(),
+        requested=requested,
+        pinned=pinned,
     )
     verified = logged.check(verified, release, trusts=trusts, source=None, now=now).verified
     verified = logged_papers.check(verified, release, trusts=trusts, source=None).verified
     verified = logged_designs.check(verified, release, trusts=trusts, source=None, ask=None)
-    verified = memory.say_ledger(recall(verified), release)
-    return demands.hold(_name_the_folder(verified, target), policy)
+    return memory.say_ledger(recall(verified), release)
 
 
 def _name_the_folder(verified: Verified, target: str | Path) -> Verified:
@@ -372,5 +406,6 @@ def _unheard(hub: Hub, check: str, what: str, error: RegistryError | ValueError)
     return Finding(check, "warning", f"{text}: {plain(error)}")
 
 
-def _name(reference: str) -> str:
+def name_in(reference: str) -> str:
+    """The repository's name in a reference, without its namespace and revision."""
     return reference.partition("@")[0].rpartition("/")[2]

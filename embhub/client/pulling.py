@@ -12,27 +12,32 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from embhub import destinations
-from embhub.client import evaluations_heard, logged, logged_designs, logged_papers, memory, reports, site_policy
+from embhub.client import (
+    evaluations_heard,
+    logged,
+    logged_designs,
+    logged_papers,
+    memory,
+    reports,
+    site_policy,
+    standing,
+)
 from embhub.client.recalling import recall
-from embhub.errors import RegistryError, UsageError
+from embhub.errors import UsageError
 from embhub.formats import instants, names
-from embhub.formats.plain_text import plain
 from embhub.progress import OnProgress
 from embhub.refusals import Finding
 from embhub.release import at_the_site, demands, verification
 from embhub.release import policy as policies
-from embhub.release.checks import attested, site_totals, yanks
-from embhub.release.checks.attested import Attested
-from embhub.release.checks.yanks import Yank
+from embhub.release.checks import site_totals
 from embhub.release.demands import PolicyRefusedError
 from embhub.release.files import Release
 from embhub.release.policy import Policy
 from embhub.release.verification import Verified
 from embhub.site import pulled, seen, trust_store
-from embhub.trust.keyring import Trust
 
 if TYPE_CHECKING:
-    from embhub.client.hub import Hub, Listing
+    from embhub.client.hub import Listing
     from embhub.client.opening import Opened
 
 HUB = "hub:"
@@ -173,7 +178,7 @@ def fetch(
     kept = papers.proofs if entry.proof is None else {**papers.proofs, logged.PROOF: entry.proof}
     release = release.with_files({**release.files, **kept}) if kept else release
     looked = logged_designs.check(papers.verified, release, trusts=trusts, source=source, ask=hub.designs)
-    told, listed = _ask(hub, looked, commit, trusts)
+    told, listed = standing.ask(hub, looked, commit, trusts)
     told = evaluations_heard.ask(hub, told, trusts)
     verified = memory.say_signer(replace(told, findings=(*told.findings, *remarks)))
     verified = memory.say_ledger(verified, release)
@@ -362,48 +367,6 @@ def search(
     from embhub.client import accounts
 
     return accounts.connect(registry, token=token).search(query, limit=limit, facets=facets)
-
-
-def _ask(hub: Hub, verified: Verified, commit: str, trusts: list[Trust]) -> tuple[Verified, bool]:
-    """The release with what its registry says of it: was it taken back, who else audited these bytes.
-
-    A host that is no embhub registry says nothing. Also whether there is a list of what was taken back.
-    """
-    unanswered, remarks, repository = set(), [], verified.repository
-    yanked: Yank | None = None
-    listed = False
-    try:
-        if (said := hub.status(repository)) is not None:
-            yanked = next((yank for yank in yanks.parse(said, repository=repository) if yank.revision == commit), None)
-            listed = True
-    except (RegistryError, ValueError) as error:
-        unanswered.add(policies.YANKS)
-        remarks.append(_unheard(hub, yanks.CHECK, "this release is yanked", error))
-    others: tuple[Attested, ...] = ()
-    try:
-        if (said := hub.audits(verified.digest)) is not None:
-            others, refused = attested.parse(said, digest=verified.digest, trusts=trusts)
-            if refused:
-                text = f"{hub.registry} showed audits of these bytes that do not verify: {refused}, left out"
-                remarks.append(Finding(attested.CHECK, "warning", text))
-    except (RegistryError, ValueError) as error:
-        unanswered.add(policies.AUDITS)
-        remarks.append(_unheard(hub, attested.CHECK, "others audited these bytes", error))
-    told = verified.told(
-        yanked=yanked, others=others, remembered=reports.audits(verified.digest), unanswered=unanswered
-    )
-    first = [yanked.as_finding(hub.registry)] if yanked else []
-    namespace = verified.signer.namespace
-    newest = reports.site_total(verified.signer.registry, names.namespace_of(repository))
-    totals = site_totals.say(site_totals.of_this_site(verified.embedding), namespace, newest)
-    return replace(told, findings=(*first, *told.findings, *remarks, *totals)), listed
-
-
-def _unheard(hub: Hub, check: str, what: str, error: RegistryError | ValueError) -> Finding:
-    if isinstance(error, RegistryError):
-        return Finding(check, "note", f"not known whether {what}: {error.message}")
-    text = f"{hub.registry} returned an invalid answer when asked whether {what}; ignored"
-    return Finding(check, "warning", f"{text}: {plain(error)}")
 
 
 def name_in(reference: str) -> str:

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from embhub import destinations
-from embhub.client import public_hub, pulling, site_policy
+from embhub.client import public_hub, received, site_policy
 from embhub.client.public_hub import Place
 from embhub.errors import EmbhubError
 from embhub.formats import names
@@ -52,7 +52,7 @@ def pull(
         ConfigError: no keyring is trusted, or the folder cannot be written.
         UsageError: no such reference.
     """
-    folder = pulling.choose_folder(reference, out)
+    folder = received.choose_folder(reference, out)
     destinations.check_folder(folder)
     unpacking.check_contents(folder)
     fetched = fetch(reference, policy=site_policy.choose(policy, require), on_progress=on_progress)
@@ -60,12 +60,12 @@ def pull(
         fetched.verified,
         hint=f"nothing was written; the Hub still serves what {fetched.verified.signer.registry} withdrew",
     )
-    return pulling.keep(fetched, folder, name=pulling.name_in(reference))
+    return received.keep(fetched, folder, name=received.name_in(reference))
 
 
 def fetch(
     reference: str, *, policy: Policy = policies.STANDARD, on_progress: OnProgress | None = None
-) -> pulling.Fetched:
+) -> received.Fetched:
     """As `pull`, into memory; a withdrawn release is fetched, and says so.
 
     Raises:
@@ -76,7 +76,7 @@ def fetch(
     with public_hub.in_words(place):
         release, commit = hub.fetch(place.repository, place.revision or None, on_progress=on_progress)
     version = place.revision and names.version_fault(place.revision) is None and not names.is_commit(place.revision)
-    verified = pulling.verify_offline(
+    verified = received.verify_offline(
         release,
         policy=policy,
         repository=_signed_name(release),
@@ -84,7 +84,7 @@ def fetch(
         pinned=names.is_commit(place.revision),
     )
     verified = demands.hold(_name_the_place(verified, place, hub.registry), policy)
-    return pulling.Fetched(verified, release, commit, listed=False, committed=release, is_copy=True)
+    return received.Fetched(verified, release, commit, listed=False, committed=release, is_copy=True)
 
 
 def _signed_name(release: Release) -> str | None:

@@ -15,7 +15,7 @@ from typing import NamedTuple
 from embhub.client.errors import NotAllowedError, NotFoundError
 from embhub.client.http_client import RegistryClient
 from embhub.client.hub import Hub
-from embhub.client.pulling import HUB
+from embhub.client.received import HUB
 from embhub.errors import UsageError
 from embhub.site import config
 

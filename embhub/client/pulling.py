@@ -6,7 +6,7 @@ What only a connection needs is imported where one is opened: a folder is verifi
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,47 +18,30 @@ from embhub.client import (
     logged_designs,
     logged_papers,
     memory,
-    reports,
     site_policy,
     standing,
 )
-from embhub.client.recalling import recall
+from embhub.client.received import HUB, note, verify_offline
+from embhub.client.received import Fetched as Fetched
+from embhub.client.received import choose_folder as choose_folder
+from embhub.client.received import keep as keep
+from embhub.client.received import name_in as name_in
+from embhub.client.received import remember as remember
 from embhub.errors import UsageError
-from embhub.formats import instants, names
+from embhub.formats import names
 from embhub.progress import OnProgress
 from embhub.refusals import Finding
 from embhub.release import at_the_site, demands, verification
 from embhub.release import policy as policies
-from embhub.release.checks import site_totals
 from embhub.release.demands import PolicyRefusedError
 from embhub.release.files import Release
 from embhub.release.policy import Policy
 from embhub.release.verification import Verified
-from embhub.site import pulled, seen, trust_store
+from embhub.site import seen
 
 if TYPE_CHECKING:
     from embhub.client.hub import Listing
     from embhub.client.opening import Opened
-
-HUB = "hub:"
-"""How a reference to a repository of the public Hub begins."""
-
-
-@dataclass(frozen=True)
-class Fetched:
-    """A verified release in memory, and where it came from.
-
-    `listed`: whether its registry keeps a list of what was taken back, and gave it. `committed` is the release as the
-    registry holds it; `release` has the proof of its log beside it. `is_copy`: it came from the public Hub, whose
-    `commit` is none of its registry's.
-    """
-
-    verified: Verified
-    release: Release
-    commit: str
-    listed: bool
-    committed: Release
-    is_copy: bool = False
 
 
 def pull(
@@ -116,28 +99,9 @@ def pull(
     fetched = fetch(reference, registry=registry, token=token, policy=chosen, on_progress=on_progress)
     taken_back = fetched.verified.yanked is not None or bool(fetched.verified.withdrawn)
     if taken_back and reference.partition("@")[2] != fetched.commit:
-        _note(fetched.verified, listed=fetched.listed)
+        note(fetched.verified, listed=fetched.listed)
         demands.refuse_unpinned(fetched.verified, commit=fetched.commit)
     return keep(fetched, folder, name=name_in(reference))
-
-
-def keep(fetched: Fetched, folder: Path, *, name: str) -> Verified:
-    """Write a fetched release to a folder, as `name`, and remember it.
-
-    Raises:
-        ConfigError: the folder, or the memory, cannot be written.
-    """
-    from embhub.release import unpacking
-
-    kept = unpacking.write(fetched.release, folder, name=name)
-    remember(fetched)
-    _note_folder(fetched, folder)
-    return replace(fetched.verified, findings=(*fetched.verified.findings, *kept))
-
-
-def choose_folder(reference: str, out: str | Path | None = None) -> Path:
-    """Where `pull` writes: `out`, or a folder of the repository's name in the working folder."""
-    return Path(out) if out is not None else Path(name_in(reference))
 
 
 def fetch(
@@ -185,35 +149,8 @@ def fetch(
     try:
         return Fetched(demands.hold(verified, policy), release, commit, listed, committed)
     except PolicyRefusedError:
-        _note(verified, listed=listed)
+        note(verified, listed=listed)
         raise
-
-
-def remember(fetched: Fetched) -> None:
-    """Note the accepted version, so that an older one is refused from now on; and what was said of it."""
-    _note(fetched.verified, listed=fetched.listed)
-    memory.remember(fetched.verified, fetched.release, commit=None if fetched.is_copy else fetched.commit)
-
-
-def _note_folder(fetched: Fetched, folder: Path) -> None:
-    """Where the release was written, so that `embhub status --all` finds it."""
-    verified = fetched.verified
-    pulled.remember(
-        folder,
-        pulled.Pulled(
-            registry=verified.signer.registry, repository=verified.repository, version=verified.version,
-            digest=verified.digest, namespace=verified.signer.namespace, signer=verified.signer.fingerprint,
-            commit="" if fetched.is_copy else fetched.commit, pulled=instants.write(datetime.now(UTC)),
-        ),
-    )  # fmt: skip
-
-
-def _note(verified: Verified, *, listed: bool) -> None:
-    reports.remember(
-        verified.signer.registry, verified.repository, verified.version, digest=verified.digest,
-        yanked=verified.yanked, known=listed, audits=(*verified.others, *verified.audits),
-        total=site_totals.stated(site_totals.of_this_site(verified.embedding)),
-    )  # fmt: skip
 
 
 def verify_path(
@@ -298,35 +235,6 @@ def verify_release(release: Release, *, target: str | Path, policy: Policy = pol
     return demands.hold(_name_the_folder(verify_offline(release, policy=policy), target), policy)
 
 
-def verify_offline(
-    release: Release, *, policy: Policy = policies.STANDARD, repository: str | None = None,
-    requested: str | None = None, pinned: bool = False,
-) -> Verified:  # fmt: skip
-    """Verify a release by the keyrings kept here and by what this site heard of it; no demand is judged yet.
-
-    `repository`, `requested` and `pinned` are as for `embhub.release.verification.verify`.
-
-    Raises:
-        VerificationError: as `verify_release`.
-        ConfigError: no keyring is trusted.
-    """
-    trusts, now = trust_store.load_some(), datetime.now(UTC)
-    verified = verification.verify(
-        release,
-        trust=trusts,
-        policy=replace(policy, demands=()),  # judged by the caller, by what was heard
-        repository=repository,
-        now=now,
-        seen=seen.accepted(),
-        requested=requested,
-        pinned=pinned,
-    )
-    verified = logged.check(verified, release, trusts=trusts, source=None, now=now).verified
-    verified = logged_papers.check(verified, release, trusts=trusts, source=None).verified
-    verified = logged_designs.check(verified, release, trusts=trusts, source=None, ask=None)
-    return memory.say_ledger(recall(verified), release)
-
-
 def _name_the_folder(verified: Verified, target: str | Path) -> Verified:
     if names.repository_fault(str(target)) is not None:
         return verified
@@ -367,8 +275,3 @@ def search(
     from embhub.client import accounts
 
     return accounts.connect(registry, token=token).search(query, limit=limit, facets=facets)
-
-
-def name_in(reference: str) -> str:
-    """The repository's name in a reference, without its namespace and revision."""
-    return reference.partition("@")[0].rpartition("/")[2]

@@ -27,7 +27,7 @@ from embhub.client.received import choose_folder as choose_folder
 from embhub.client.received import keep as keep
 from embhub.client.received import name_in as name_in
 from embhub.client.received import remember as remember
-from embhub.errors import UsageError
+from embhub.errors import RegistryError, UsageError
 from embhub.formats import names
 from embhub.progress import OnProgress
 from embhub.refusals import Finding
@@ -96,8 +96,10 @@ def pull(
     destinations.check_folder(folder)
     unpacking.check_contents(folder)
     chosen = site_policy.choose(policy, require)
-    fetched = fetch(reference, registry=registry, token=token, policy=chosen, on_progress=on_progress)
+    fetched = fetch(reference, registry=registry, token=token, policy=chosen, on_progress=on_progress, fallbacks=True)
     taken_back = fetched.verified.yanked is not None or bool(fetched.verified.withdrawn)
+    if taken_back and fetched.is_copy:
+        demands.refuse_taken_back(fetched.verified, hint="nothing was written; a copy still serves it")
     if taken_back and reference.partition("@")[2] != fetched.commit:
         note(fetched.verified, listed=fetched.listed)
         demands.refuse_unpinned(fetched.verified, commit=fetched.commit)
@@ -111,10 +113,12 @@ def fetch(
     token: str | None = None,
     policy: Policy = policies.STANDARD,
     on_progress: OnProgress | None = None,
+    fallbacks: bool = False,
 ) -> Fetched:
     """As `pull`, into memory: nothing is written, and the version is not remembered until `remember` is called.
 
-    What the registry says of yanks and audits is remembered at once where the policy refuses the release.
+    What the registry says of yanks and audits is remembered at once where the policy refuses the release. `fallbacks`:
+    whether the copies of the setting `fallback` may be asked, where no registry is named.
     """
     from embhub.client import accounts, roots
     from embhub.client.http_log import HttpLog
@@ -124,7 +128,14 @@ def fetch(
     names.check_repository(repository)
     hub = accounts.connect(registry, token=token)
     trusts, remarks = roots.trusted_by(hub.registry)
-    committed, commit = hub.fetch(repository, revision or None, on_progress=on_progress)
+    try:
+        committed, commit = hub.fetch(repository, revision or None, on_progress=on_progress)
+    except RegistryError as error:
+        if registry is not None or not fallbacks:
+            raise
+        from embhub.client import fallback
+
+        return fallback.fetch(reference, first=hub, error=error, policy=policy, on_progress=on_progress)
     release = committed
     verified = verification.verify(
         release,
@@ -200,7 +211,8 @@ def verify_path(
         remember(fetched)
         return fetched.verified
     if names_repository(target):
-        fetched = fetch(str(target), policy=chosen, registry=registry, token=token, on_progress=on_progress)
+        where = {"registry": registry, "token": token}
+        fetched = fetch(str(target), policy=chosen, on_progress=on_progress, fallbacks=True, **where)
         remember(fetched)
         return fetched.verified
     return verify_release(read_release(target), target=target, policy=chosen)
@@ -274,4 +286,12 @@ def search(
     """Repositories of the registry that match `query` and `facets`; unverified, for people to choose from."""
     from embhub.client import accounts
 
-    return accounts.connect(registry, token=token).search(query, limit=limit, facets=facets)
+    hub = accounts.connect(registry, token=token)
+    try:
+        return hub.search(query, limit=limit, facets=facets)
+    except RegistryError as error:
+        if registry is not None:
+            raise
+        from embhub.client import fallback
+
+        return fallback.search(query, limit=limit, facets=facets, first=hub, error=error)

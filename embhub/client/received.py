@@ -19,6 +19,7 @@ from embhub.release.files import Release
 from embhub.release.policy import Policy
 from embhub.release.verification import Verified
 from embhub.site import pulled, seen, trust_store
+from embhub.trust.keyring import Trust
 
 HUB = "hub:"
 """How a reference to a repository of the public Hub begins."""
@@ -29,8 +30,8 @@ class Fetched:
     """A verified release in memory, and where it came from.
 
     `listed`: whether its registry keeps a list of what was taken back, and gave it. `committed` is the release as the
-    registry holds it; `release` has the proof of its log beside it. `is_copy`: it came from the public Hub, whose
-    `commit` is none of its registry's.
+    registry holds it; `release` has the proof of its log beside it. `is_copy`: it came from the public Hub or another
+    copy, whose `commit` need not be its registry's.
     """
 
     verified: Verified
@@ -80,7 +81,7 @@ def _note_folder(fetched: Fetched, folder: Path) -> None:
 
 
 def note(verified: Verified, *, listed: bool) -> None:
-    """Keep what was said of a release. `listed`: whether its registry said what was yanked, so that this replaces it."""
+    """Keep what was said of a release. `listed`: whether its registry said what was yanked, which replaces what was."""
     reports.remember(
         verified.signer.registry, verified.repository, verified.version, digest=verified.digest,
         yanked=verified.yanked, known=listed, audits=(*verified.others, *verified.audits),
@@ -90,17 +91,18 @@ def note(verified: Verified, *, listed: bool) -> None:
 
 def verify_offline(
     release: Release, *, policy: Policy = policies.STANDARD, repository: str | None = None,
-    requested: str | None = None, pinned: bool = False,
+    requested: str | None = None, pinned: bool = False, trusts: list[Trust] | None = None,
 ) -> Verified:  # fmt: skip
     """Verify a release by the keyrings kept here and by what this site heard of it; no demand is judged yet.
 
-    `repository`, `requested` and `pinned` are as for `embhub.release.verification.verify`.
+    `repository`, `requested` and `pinned` are as for `embhub.release.verification.verify`. `trusts` are the keyrings
+    that may vouch for it; by default every one that is kept here.
 
     Raises:
         VerificationError: as `verify_release`.
         ConfigError: no keyring is trusted.
     """
-    trusts, now = trust_store.load_some(), datetime.now(UTC)
+    trusts, now = trust_store.load_some() if trusts is None else trusts, datetime.now(UTC)
     verified = verification.verify(
         release,
         trust=trusts,

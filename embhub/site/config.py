@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -59,6 +60,13 @@ SETTINGS = (
         "",
         "Registries, separated by commas, that may be asked by plain http, like `--insecure` for one call.",
     ),
+    Setting(
+        "fallback",
+        "EMBHUB_FALLBACK",
+        "fallback",
+        "",
+        "Copies, separated by commas, that are read where the registry is silent: addresses, folders, `hub[:OWNER]`.",
+    ),
     Setting("namespace", "EMBHUB_NAMESPACE", "namespace", "", "Namespace to push under where only a name is given."),
     Setting("key", "EMBHUB_KEY", "key", "default", "Name of the site key that signs."),
     Setting(
@@ -71,6 +79,7 @@ SETTINGS = (
     Setting("site", "", "site", "", "Defaults for new cards: what is the same for every release of this site."),
 )
 
+_OF_THE_HUB = r"hub(?::[A-Za-z0-9][A-Za-z0-9._-]{0,95})?"
 # Card fields that a site may answer once for all its releases.
 SITE_FIELDS = (
     "publisher",
@@ -188,6 +197,25 @@ def insecure_registries() -> tuple[str, ...]:
         ) from error
 
 
+def fallbacks() -> tuple[str, ...]:
+    """Where releases are read while the registry is silent: EMBHUB_FALLBACK > `fallback` in config.yaml.
+
+    Each is the address of a registry or folder, or `hub` or `hub:OWNER` for the public Hub.
+
+    Raises:
+        ConfigError: it names something else; or as `load`.
+    """
+    named = _variable("EMBHUB_FALLBACK") or _read_config(paths().config / "config.yaml").get("fallback") or ""
+    try:
+        words = [word.strip() for word in named.split(",") if word.strip()]
+        return tuple(word if re.fullmatch(_OF_THE_HUB, word) else check_registry(word) for word in words)
+    except ConfigError as error:
+        raise ConfigError(
+            f"the setting fallback (EMBHUB_FALLBACK) names no copies: {error.message}",
+            "give addresses, folders, hub or hub:OWNER, separated by commas",
+        ) from error
+
+
 def read_policy() -> tuple[Path, dict[str, Any]]:
     """The policy file, and its members `policy` and `require` as far as they are there.
 
@@ -285,7 +313,7 @@ def _read_config(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path} holds a token, and is not a private file", "remove it and run `embhub login`")
     if unknown := sorted(set(values) - set(known)):
         raise ConfigError(f"unknown setting in {path}: {', '.join(unknown)}", f"known settings: {', '.join(known)}")
-    for name in ("registry", "insecure", "namespace", "key", "policy_file"):
+    for name in ("registry", "insecure", "fallback", "namespace", "key", "policy_file"):
         if values.get(name) is not None and not isinstance(values[name], str):
             raise ConfigError(f"{name} in {path} is not text", "put the value in quotes")
     site = values["site"] = values.get("site") or {}

@@ -8,6 +8,7 @@ refused. It is asked with the token stored for its own address, and never writte
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -35,8 +36,26 @@ if TYPE_CHECKING:
     from embhub.release.verification import Verified
 
 CHECK = "source"
+_OF_THE_HUB = re.compile(r"hub(?::[A-Za-z0-9][A-Za-z0-9._-]{0,95})?", re.ASCII)
 _SILENT = (UnreachableError, AnswerTooSlowError, AnswerCutShortError, RegistryFailedError)
 _log = logging.getLogger(__name__)
+
+
+def copies() -> tuple[str, ...]:
+    """The copies of the setting `fallback`: addresses and folders; `hub` and `hub:OWNER` for the public Hub.
+
+    Raises:
+        ConfigError: it names something else, or `config.yaml` cannot be read.
+    """
+    named = config.variable("EMBHUB_FALLBACK") or config.read_config().get("fallback") or ""
+    words = [word.strip() for word in named.split(",") if word.strip()]
+    try:
+        return tuple(word if _OF_THE_HUB.fullmatch(word) else config.check_registry(word) for word in words)
+    except ConfigError as error:
+        raise ConfigError(
+            f"the setting fallback (EMBHUB_FALLBACK) names no copies: {error.message}",
+            "give addresses, folders, hub or hub:OWNER, separated by commas",
+        ) from error
 
 
 def fetch(
@@ -57,7 +76,7 @@ def fetch(
         PolicyError: the policy refuses it.
         ConfigError: the setting is malformed, or the first registry is not pinned.
     """
-    places = config.fallbacks()
+    places = copies()
     repository, _, revision = reference.partition("@")
     if not places or not _is_silent(first, repository, error):
         raise error
@@ -98,7 +117,7 @@ def search(
     Raises:
         RegistryError: `error`, where no copy answers.
     """
-    for place in config.fallbacks() if isinstance(error, _SILENT) else ():
+    for place in copies() if isinstance(error, _SILENT) else ():
         if _is_of_the_hub(place) or place == first.registry:
             continue
         try:

@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import os
-import re
 import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -79,7 +78,6 @@ SETTINGS = (
     Setting("site", "", "site", "", "Defaults for new cards: what is the same for every release of this site."),
 )
 
-_OF_THE_HUB = r"hub(?::[A-Za-z0-9][A-Za-z0-9._-]{0,95})?"
 # Card fields that a site may answer once for all its releases.
 SITE_FIELDS = (
     "publisher",
@@ -194,25 +192,6 @@ def insecure_registries() -> tuple[str, ...]:
         raise ConfigError(
             f"the setting insecure (EMBHUB_INSECURE) names no registries: {error.message}",
             "give addresses, such as http://hub.intern:8642, separated by commas",
-        ) from error
-
-
-def fallbacks() -> tuple[str, ...]:
-    """Where releases are read while the registry is silent: EMBHUB_FALLBACK > `fallback` in config.yaml.
-
-    Each is the address of a registry or folder, or `hub` or `hub:OWNER` for the public Hub.
-
-    Raises:
-        ConfigError: it names something else; or as `load`.
-    """
-    named = _variable("EMBHUB_FALLBACK") or _read_config(paths().config / "config.yaml").get("fallback") or ""
-    try:
-        words = [word.strip() for word in named.split(",") if word.strip()]
-        return tuple(word if re.fullmatch(_OF_THE_HUB, word) else check_registry(word) for word in words)
-    except ConfigError as error:
-        raise ConfigError(
-            f"the setting fallback (EMBHUB_FALLBACK) names no copies: {error.message}",
-            "give addresses, folders, hub or hub:OWNER, separated by commas",
         ) from error
 
 

@@ -7,13 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from embhub.client import overview, publishing, pulling, roots
+from embhub.client import fallback, overview, publishing, pulling, roots
 from embhub.client.errors import NotFoundError, RegistryFailedError
 from embhub.client.hub import Hub
 from embhub.errors import ConfigError
 from embhub.refusals import RollbackError, UnknownSignerError
 from embhub.release.demands import PolicyRefusedError
-from embhub.site import config
 from tests.support import between, hostile
 from tests.support.between import World
 from tests.support.hostile import Handler, Middleman
@@ -131,4 +130,4 @@ def test_the_public_hub_as_a_copy_answers_no_question(copy: Middleman, monkeypat
 def test_what_is_no_copy_is_refused(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EMBHUB_FALLBACK", text)
     with pytest.raises(ConfigError, match="EMBHUB_FALLBACK"):
-        config.fallbacks()
+        fallback.copies()

@@ -90,7 +90,8 @@ def publish(target: str | Path, **choices: Any) -> hub_publishing.PublishedOnHub
 def test_the_hub_holds_the_signed_bytes_and_each_token_goes_to_its_own_host(
     stage: Stage, middle: Middleman, tmp_path: Path
 ) -> None:
-    repository, said = stage.publish("plain", 301), []
+    repository = stage.publish("plain", 301)
+    said: list[str] = []
     done = publish(f"{repository}@1.0.0", on_note=said.append)
     assert done.created and done.visibility == "public" and done.hub == repository
     assert any("admits anything" in line for line in said) and any("no yank, quarantine" in line for line in said)
@@ -252,6 +253,10 @@ def _own_key() -> Any:
     return keys.open_key("default")
 
 
+def redirect(place: str) -> hostile.Answer:
+    return lambda handler: handler.send(302, b"", Location=place)
+
+
 def test_a_file_elsewhere_is_asked_for_without_the_token_and_nothing_else_is(stage: Stage) -> None:
     repository = stage.publish("elsewhere", 341, on_hub=True)
     with hostile.stand_between(stage.hub.url) as elsewhere:
@@ -268,7 +273,7 @@ def test_a_file_elsewhere_is_asked_for_without_the_token_and_nothing_else_is(sta
             pulling.pull(f"hub:{repository}")
         assert len(elsewhere.requests) == 1
         for place in ("http://192.0.2.1/file", "ftp://127.0.0.1/file", "file:///etc/passwd"):
-            stage.middle.lies = {between.EMBEDDING: lambda handler, to=place: handler.send(302, b"", Location=to)}
+            stage.middle.lies = {between.EMBEDDING: redirect(place)}
             with pytest.raises(RegistryError):
                 pulling.pull(f"hub:{repository}")
 

@@ -29,6 +29,11 @@ def show(target: str | Path, *, registry: str | None = None, token: str | None =
     if pulling.names_repository(target):
         fetched = pulling.fetch(str(target), registry=registry, token=token, fallbacks=True)
         return {**_answers_for(fetched.verified), "commit": fetched.commit, **describe(fetched.release)}
+    if str(target).startswith(pulling.HUB):
+        from embhub.client import hub_pulling
+
+        fetched = hub_pulling.fetch(str(target))
+        return {**_answers_for(fetched.verified), "commit": fetched.commit, **describe(fetched.release)}
     release = pulling.read_release(target)
     try:
         verified = pulling.verify_release(release, target=target)

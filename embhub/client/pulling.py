@@ -21,11 +21,12 @@ from embhub.client import (
     site_policy,
     standing,
 )
-from embhub.client.received import HUB, note, verify_offline
+from embhub.client.received import HUB as HUB
 from embhub.client.received import Fetched as Fetched
 from embhub.client.received import choose_folder as choose_folder
 from embhub.client.received import keep as keep
 from embhub.client.received import name_in as name_in
+from embhub.client.received import note, verify_offline
 from embhub.client.received import remember as remember
 from embhub.errors import RegistryError, UsageError
 from embhub.formats import names

@@ -13,12 +13,15 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from embhub.__main__ import main
-from embhub.client import hub_publishing, public_hub, publishing, pulling, roots, visibility
-from embhub.client.errors import NotFoundError, RedirectedElsewhereError, VisibilityError
+from embhub.client import hub_publishing, overview, public_hub, publishing, pulling, roots, visibility
+from embhub.client.errors import NotAllowedError, NotFoundError, RedirectedElsewhereError, VisibilityError
 from embhub.client.hub import Hub
 from embhub.errors import ConfigError, EmbhubError, PrivacyError, RegistryError, UsageError
 from embhub.refusals import AnotherReleaseError, ReleaseRefusedError, UnsignedError
@@ -121,6 +124,7 @@ def test_pull_from_the_hub_by_the_pinned_keyring_and_by_nobody_elses(
     assert main(["verify", "got", "--require", "no-leak,not-yanked"]) == 0
     assert not middle.requests, "the registry was not asked"
     assert stage.headers(stage.middle) == {f"Bearer {stage.token}"}
+    assert overview.show(f"hub:{repository}")["verified"] == "yes"
     verified = pulling.verify_path(f"hub:{repository}")
     assert verified.log_index is not None and verified.repository == repository
     found = next(finding for finding in verified.findings if finding.check == "repository")
@@ -172,6 +176,9 @@ def test_unsigned_leaking_unpublished_and_changed_ones_never_reach_the_hub(stage
             publish(target, to="hub")
     with pytest.raises(PrivacyError, match="nobody agreed"):
         publish(repository, confirm=None)
+    reader = stage.world.registry.add_user("reads-only", namespace="lumc", role="reader")
+    with pytest.raises(NotAllowedError):
+        publish(repository, token=reader)
     assert {(method, path) for method, path, _, _ in stage.middle.requests} <= {("GET", "/api/whoami-v2")}
 
 
@@ -200,6 +207,12 @@ def test_what_the_registry_took_back_set_aside_or_hides_never_reaches_the_hub(st
         with pytest.raises(EmbhubError, match=words):
             publish(target)
     assert not stage.middle.requests
+
+
+@pytest.mark.thorough
+def test_a_repository_on_the_hub_is_as_closed_as_was_asked(stage: Stage) -> None:
+    hidden = stage.publish("closed", 318, visible_to="private")
+    gated = stage.publish("with-a-gate", 319, visible_to="gated")
     for repository, seen_as in ((hidden, "private"), (gated, "gated")):
         assert publish(repository, **{seen_as: True}).visibility == seen_as
         assert visibility.read(stage.hub.get(f"/api/models/{repository}", token=stage.token).json()) == seen_as
@@ -221,6 +234,7 @@ def test_what_the_registry_withdrew_is_refused_from_the_hub(stage: Stage) -> Non
     assert not Path("after").exists()
 
 
+@pytest.mark.thorough
 def test_an_older_version_on_the_hub_has_to_be_named(stage: Stage) -> None:
     repository = stage.publish("older", 322, on_hub=True)
     old = Hub(stage.hub.url).fetch(repository)[1]
@@ -233,6 +247,7 @@ def test_an_older_version_on_the_hub_has_to_be_named(stage: Stage) -> None:
     assert pulling.pull(f"hub:{repository}@{old}", out="old").version == "1.0.0"
 
 
+@pytest.mark.thorough
 def test_a_file_of_a_site_by_the_command(stage: Stage, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     new_key(stage.world.registry, namespace="radboud")
     file = Site(tmp_path / "site").make("by-command", seed=331)
@@ -303,6 +318,17 @@ def test_the_hub_is_neither_the_registry_nor_asked_without_a_token_of_its_own(
 def test_what_is_no_reference_is_refused_before_anybody_is_asked(text: str) -> None:
     with pytest.raises(UsageError):
         public_hub.parse(text)
+
+
+@settings(max_examples=40)
+@given(st.one_of(st.text(max_size=40), st.from_regex(r"[\w.-]{1,9}/[\w.-]{1,9}(@[\w./ -]{0,9})?", fullmatch=True)))
+def test_a_reference_is_read_back_as_it_was_written_or_refused(text: str) -> None:
+    try:
+        place = public_hub.parse(f"hub:{text}")
+    except UsageError:
+        return
+    assert str(place) == f"hub:{text}" and place.repository.count("/") == 1
+    assert quote(str(place), safe="/:@") == str(place) and ".." not in text
 
 
 def test_names_of_the_hub_are_wider_than_ours() -> None:

@@ -16,6 +16,7 @@ from embhub.client.errors import NotAllowedError, UnreachableError, VisibilityEr
 from embhub.errors import ConfigError, RegistryError
 from embhub.formats.plain_text import plain
 from embhub.progress import OnProgress, Progress
+from embhub.project import how_to_install
 from embhub.release import files as release_files
 from embhub.release.files import Release
 from embhub.site import transport
@@ -36,7 +37,7 @@ class Sent:
 def check_installed() -> None:
     """Raises ConfigError where huggingface_hub is not installed."""
     if importlib.util.find_spec("huggingface_hub") is None:
-        raise ConfigError("publishing on the Hub needs huggingface_hub", "pip install 'embhub[hub]'")
+        raise ConfigError("publishing on the Hub needs huggingface_hub", how_to_install("hub"))
 
 
 def open_account(address: str, token: str | None) -> HubAccount:

@@ -24,6 +24,7 @@ from embhub.client import hub_publishing, overview, public_hub, publishing, pull
 from embhub.client.errors import NotAllowedError, NotFoundError, RedirectedElsewhereError, VisibilityError
 from embhub.client.hub import Hub
 from embhub.errors import ConfigError, EmbhubError, PrivacyError, RegistryError, UsageError
+from embhub.project import how_to_install
 from embhub.refusals import AnotherReleaseError, ReleaseRefusedError, UnsignedError
 from embhub.release import files as release_files
 from embhub.release.demands import PolicyRefusedError
@@ -297,6 +298,11 @@ def test_the_hub_is_neither_the_registry_nor_asked_without_a_token_of_its_own(
     stage: Stage, middle: Middleman, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     repository = stage.publish("tokens", 351)
+    with monkeypatch.context() as without:
+        without.setattr("importlib.util.find_spec", lambda name: None)
+        with pytest.raises(ConfigError, match="huggingface_hub") as missing:
+            publish(repository)
+        assert missing.value.hint == how_to_install("hub")
     monkeypatch.setenv("HF_ENDPOINT", middle.url)
     with pytest.raises(ConfigError, match="names the registry itself"):
         publish(repository)

@@ -74,9 +74,10 @@ def test_core_knows_neither_click_nor_a_server() -> None:
     assert importing((p for p in CORE if p.stem != "__main__"), {"click", "starlette", "uvicorn"}) == {}
 
 
-def test_one_file_speaks_http_one_to_a_provider_and_two_load_bases_from_the_hub() -> None:
+def test_one_file_speaks_http_one_to_a_provider_one_writes_to_the_hub_and_two_load_bases_from_it() -> None:
     assert importing(SOURCES, CLIENTS) == {
         "embhub/client/http_client.py": {"httpx2"},
+        "embhub/client/hub_sending.py": {"huggingface_hub", "httpx"},  # names its errors
         "registry/embhub_registry/people/provider.py": {"httpx2"},  # names its errors; Authlib speaks
         "registry/embhub_registry/people/provider_metadata.py": {"httpx2"},  # likewise
         "embhub/diffusion/bases/pipelines.py": {"huggingface_hub"},

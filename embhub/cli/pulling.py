@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @click.command("pull", short_help="Download and verify a release.")
-@click.argument("reference", metavar="NS/NAME[@VERSION|@COMMIT]", required=False)
+@click.argument("reference", metavar="[hub:]NS/NAME[@VERSION|@COMMIT]", required=False)
 @click.option(
     "--locked", type=options.FILE, metavar="FILE",
     help="Lock file of `embhub lock`: pull exactly its releases, or that of NS/NAME, and refuse any difference.",
@@ -39,11 +39,15 @@ def command(reference: str | None, locked: Path | None, as_json: bool, **choices
     can be pulled only by its full commit, with a warning. The folder holds the repository's files and NAME.safetensors,
     for programs that derive the placeholder token from the file name.
 
+    With hub:OWNER/NAME the files come from the public Hub (HF_ENDPOINT). The registries trusted here decide about them,
+    without being asked: `embhub trust refresh` first brings the newest withdrawals.
+
     \b
     Example:
       embhub pull radboud/prostate-csPCa --out models/prostate
       embhub pull radboud/prostate-csPCa --policy strict
       embhub pull radboud/prostate-csPCa@1.0.0
+      embhub pull hub:radboudumc/prostate-csPCa
       embhub pull --locked embhub.lock --out models
     """
     if locked is None and reference is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,17 @@ import click
 
 from embhub.cli import options
 from embhub.cli.output import note, print_json, print_pairs, progress_bar
+from embhub.errors import UsageError
 
 
 @click.command("push", short_help="Publish a signed embedding.")
 @click.argument("file", required=False, type=options.FILE)
 @click.argument("repository", required=False, metavar="[NS/NAME]")
+@click.option(
+    "--to",
+    metavar="hub[:OWNER/NAME]",
+    help="Publish on the Hugging Face Hub what the registry serves already. FILE may be NS/NAME[@VERSION] then.",
+)
 @options.card
 @options.audit
 @options.key
@@ -32,11 +39,12 @@ from embhub.cli.output import note, print_json, print_pairs, progress_bar
     "--embargo", default="", metavar="TIME", help="Nobody else sees the release before, such as 2027-01-31T08:00:00Z."
 )
 @click.option(
-    "--yes", is_flag=True, help="Do not ask before a version that differs from an earlier one by few patients."
-)
+    "--yes", is_flag=True,
+    help="Do not ask before a version that differs from an earlier one by few patients, nor before --to hub.",
+)  # fmt: skip
 @options.registry
 @options.as_json
-def command(file: Path | None, as_json: bool, yes: bool, **choices: Any) -> None:
+def command(file: Path | None, as_json: bool, yes: bool, to: str | None, **choices: Any) -> None:
     """Publish the embedding in FILE as NS/NAME (default: your namespace and FILE's stem).
 
     Card, report and signatures are uploaded with it as one commit; unsigned files are signed first. Everything is
@@ -52,20 +60,44 @@ def command(file: Path | None, as_json: bool, yes: bool, **choices: Any) -> None
 
     Where the registry says that releases need approval, the release is proposed: `proposed` is where it waits.
 
+    With --to hub, the release goes to the public Hub with your own token of it (HF_TOKEN, or `hf auth login`), as the
+    registry serves it. A release that leaks, has no audit, is not published there or was withdrawn is refused. What the
+    Hub does not do is said first, and asked about. It needs `embhub[hub]`.
+
     \b
     Example:
       embhub push prostate-csPCa.safetensors
       embhub push prostate-csPCa.safetensors radboud/prostate-csPCa --dry-run --out outbox
       embhub push --from outbox
+      embhub push radboud/prostate-csPCa@1.0.0 --to hub:radboudumc/prostate-csPCa
     """
-    from embhub.client.publishing import push
-
+    send: Callable[..., Any] = _push if to is None else _publish_on_hub
     with progress_bar() as on_progress:
-        done = push(
-            file, on_progress=on_progress, on_note=note, ask_passphrase=options.ask_passphrase,
+        done = send(
+            file, to=to, on_progress=on_progress, on_note=note,
             confirm=_agree if yes else _ask if sys.stdin.isatty() else None, **choices,
         )  # fmt: skip
     print_json(asdict(done)) if as_json else print_pairs({**asdict(done), "files": ", ".join(done.files)})
+
+
+def _push(file: Path | None, *, to: None, **choices: Any) -> Any:  # noqa: ARG001  # as `_publish_on_hub`
+    from embhub.client.publishing import push
+
+    return push(file, ask_passphrase=options.ask_passphrase, **choices)
+
+
+def _publish_on_hub(file: Path | None, *, from_folder: Path | None, private: bool, gated: bool, **choices: Any) -> Any:
+    from embhub.client.hub_publishing import publish
+
+    if (file is None) == (from_folder is None):
+        raise UsageError("push takes one thing", "pass a file, NS/NAME[@VERSION], or --from with a folder")
+    kept = ("to", "registry", "on_progress", "on_note", "confirm")
+    if given := [name for name, value in choices.items() if name not in kept and value]:
+        raise UsageError(
+            f"--to hub takes no --{given[0].replace('_', '-')}: it sends what the registry serves", "leave it out"
+        )
+    told = {name: choices[name] for name in kept}
+    return publish(str(file or from_folder), private=private, gated=gated, **told)
 
 
 def _agree(_: str) -> bool:

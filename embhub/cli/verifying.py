@@ -12,7 +12,7 @@ from embhub.cli.output import print_json
 
 
 @click.command("verify", short_help="Verify signatures, card and audit report.")
-@click.argument("target", metavar="FILE|FOLDER|NS/NAME")
+@click.argument("target", metavar="FILE|FOLDER|[hub:]NS/NAME")
 @options.policy
 @options.require
 @options.registry

@@ -1,7 +1,8 @@
 """What an HTTP client may do on our behalf: it stays on a registry's origin, and answers stay small and prompt.
 
 A registry may be hostile or merely broken. The two hooks here see every request and every answer of the client that
-speaks to it, redirects included.
+speaks to it, redirects included. The public Hub keeps large files on other hosts: a client for it may follow a file's
+redirect there, without the access token.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from embhub.client.errors import (
     CompressedAnswerError,
     RedirectedElsewhereError,
 )
+from embhub.site import transport
 
 LARGEST_ANSWER = 8_000_000  # bytes; the largest honest one, a full page of search results, is well under 1 MB
 LONGEST_ANSWER = 120.0  # seconds for one answer, however slowly it drips
@@ -33,23 +35,50 @@ def origin(url: str) -> str:
 
 
 class Guard:
-    """Hooks for the client of one registry (`http` is the library's module, whose streams are wrapped)."""
+    """Hooks for the client of one registry (`http` is the library's module, whose streams are wrapped).
 
-    def __init__(self, registry: str, http: Any) -> None:
+    `files_elsewhere`: whether the answer for a file may lead to another host, which is asked without the token.
+    """
+
+    def __init__(self, registry: str, http: Any, *, files_elsewhere: bool = False) -> None:
         self._home = origin(registry)
         self._http = http
+        self._files_elsewhere = files_elsewhere
 
     def on_request(self, request: Any) -> None:
-        """Refuse to ask anybody else, with or without a token: no bound holds there."""
-        self._check(str(request.url))
+        """Refuse to ask anybody else, with or without a token, but for a file that may be elsewhere."""
+        if not self._files_elsewhere or origin(str(request.url)) == self._home:
+            self._check(str(request.url))
+            return
+        self._check_encrypted(str(request.url))
+        for name in ("authorization", "cookie"):
+            request.headers.pop(name, None)
 
     def on_response(self, response: Any) -> None:
         """Bound the size and the duration of an answer, and follow it nowhere else."""
         for address in self._next_addresses(response):
-            self._check(str(response.request.url.join(address)))
+            target = str(response.request.url.join(address))
+            if self._files_elsewhere and self._is_file(response.request):
+                self._check_encrypted(target)
+            else:
+                self._check(target)
         if response.headers.get("Content-Encoding", "identity") != "identity":
             raise CompressedAnswerError("the registry compressed an answer unasked", "is a proxy between you and it?")
         response.stream = self._bounded(response.stream)
+
+    def _is_file(self, request: Any) -> bool:
+        """Whether a file of a repository was asked for, at the registry or where it led to."""
+        asked = origin(str(request.url)) != self._home or "/resolve/" in request.url.path
+        return request.method == "GET" and asked
+
+    def _check_encrypted(self, url: str) -> None:
+        """Another host is asked by https, or is this machine where the registry is asked by http too."""
+        target = urlsplit(url)
+        plain = target.scheme == "http" and self._home.startswith("http://")
+        if target.scheme != "https" and not (plain and transport.is_this_machine(target.hostname or "")):
+            raise RedirectedElsewhereError(
+                f"a file is said to be at {origin(url)}, which is not https", "nothing was asked there; try later"
+            )
 
     def _check(self, url: str) -> None:
         if (target := origin(url)) != self._home:

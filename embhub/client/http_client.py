@@ -50,10 +50,11 @@ class RegistryClient:
     """Connections to one registry, kept open between requests; safe to use from several threads.
 
     Proxies and certificates are those of the environment (HTTPS_PROXY, NO_PROXY, SSL_CERT_FILE) and of the system.
+    `files_elsewhere`: whether files may come from another host that the answer names, as those of the public Hub do.
     """
 
-    def __init__(self, registry: str, token: str | None) -> None:
-        self._registry = registry
+    def __init__(self, registry: str, token: str | None, *, files_elsewhere: bool = False) -> None:
+        self._registry, self._files_elsewhere = registry, files_elsewhere
         self._headers = {"authorization": f"Bearer {token}"} if token else {}
         self._lock = threading.Lock()
         self._client: httpx2.Client | None = None
@@ -109,13 +110,13 @@ class RegistryClient:
                 raise client_errors.UnreachableError(f"offline: {self._registry} was not asked", f"unset {name}")
         with self._lock:
             if self._client is None:
-                self._client = _make_client(self._registry)
+                self._client = _make_client(self._registry, files_elsewhere=self._files_elsewhere)
                 weakref.finalize(self, self._client.close)
             return self._client
 
 
-def _make_client(registry: str) -> httpx2.Client:
-    rules = Guard(registry, httpx2)
+def _make_client(registry: str, *, files_elsewhere: bool) -> httpx2.Client:
+    rules = Guard(registry, httpx2, files_elsewhere=files_elsewhere)
     try:
         authorities = _authorities(os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR"))
     except OSError as error:

@@ -111,6 +111,8 @@ class Hub:
         'https://hub.example.org'
     """
 
+    _check_name = staticmethod(names.check_repository)  # the public Hub takes further names
+
     def __init__(self, registry: str, *, token: str | None = None) -> None:
         self.registry = config.check_registry(registry)
         transport.check(self.registry)
@@ -301,7 +303,8 @@ class Hub:
             UsageError: Not the name of a repository.
             RegistryError: As every method.
         """
-        names.check_repository(repository)
+        self._check_name(repository)
+        report = on_progress or (lambda _progress: None)
         with self._translated(f"{repository}@{revision}" if revision else repository):
             which = f"/revision/{quote(revision or 'main', safe='')}?blobs=true"
             commit, sizes = self._ask_about(repository, which)
@@ -314,11 +317,9 @@ class Hub:
             check_sizes({path: sizes[path] for path in paths}, repository)
             files: dict[str, bytes] = {}
             for done, path in enumerate(paths):
-                if on_progress:
-                    on_progress(Progress("pull", done, len(paths), path))
+                report(Progress("pull", done, len(paths), path))
                 files[path] = self._read_file(f"/{repository}/resolve/{commit}/{quote(path)}", path, commit)
-            if on_progress:
-                on_progress(Progress("pull", len(paths), len(paths), "fetched"))
+            report(Progress("pull", len(paths), len(paths), "fetched"))
         return Release.from_files(files), commit
 
     @_in_time

@@ -17,8 +17,10 @@ from embhub.trust import statement
 CHECK = "signer"
 
 
-def remember(verified: Verified, release: Release, *, commit: str) -> None:
+def remember(verified: Verified, release: Release, *, commit: str | None) -> None:
     """Note an accepted release: its commit, bytes and statement with card and audit, who signed, and today.
+
+    `commit` is None where it came from a copy that has commits of its own.
 
     Raises:
         ConfigError: the memory cannot be read or written.

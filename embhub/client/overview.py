@@ -27,7 +27,12 @@ def show(target: str | Path, *, registry: str | None = None, token: str | None =
         RegistryError, VerificationError: a repository that cannot be fetched, or not verified.
     """
     if pulling.names_repository(target):
-        fetched = pulling.fetch(str(target), registry=registry, token=token)
+        fetched = pulling.fetch(str(target), registry=registry, token=token, fallbacks=True)
+        return {**_answers_for(fetched.verified), "commit": fetched.commit, **describe(fetched.release)}
+    if str(target).startswith(pulling.HUB):
+        from embhub.client import hub_pulling
+
+        fetched = hub_pulling.fetch(str(target))
         return {**_answers_for(fetched.verified), "commit": fetched.commit, **describe(fetched.release)}
     release = pulling.read_release(target)
     try:

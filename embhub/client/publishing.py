@@ -228,7 +228,7 @@ def push(
         _check_outbox(Path(out))
     hub = None if dry_run else accounts.connect(registry, token=token)
     if path is None:
-        release, publish = _check_signed(
+        release, publish = check_signed(
             Release.from_folder(from_folder or "").without_log_proofs().without_approvals(), repository
         )
     else:
@@ -237,11 +237,11 @@ def push(
         release, publish = _open_signed(Path(path), repository, hub=hub, **choices)
     if hub is not None:
         origins.check_destination(publish.registry, hub.registry)
-    _ask_ledger(release, publish, confirm)
+    ask_ledger(release, publish, confirm)
     done = Pushed(publish.repository, publish.version, release.embedding.digest, files=tuple(sorted(release.files)))
     if hub is None:
         release.to_folder(Path(out or ""))
-        _note(done)
+        note_sent(done.digest, done.repository, done.version)
         return replace(done, folder=str(out))
     if embargo:  # a registry that knows none would publish at once: it is asked before anything is sent
         hub.call("/embhub/v1/review", what="releases under embargo")
@@ -251,15 +251,19 @@ def push(
     if on_note and receipt.created and receipt.visibility:
         on_note(visibility.in_words(publish.repository, receipt.visibility))
     if receipt.proposed:  # not accepted by anybody yet: an older release is still the newest
-        _note(done)
+        note_sent(done.digest, done.repository, done.version)
         return replace(done, url=receipt.url, proposed=receipt.proposed, created=receipt.created)
     seen.remember(roots.name_of(hub.registry), publish.repository, version=publish.version, digest=receipt.digest)
-    _note(done)
+    note_sent(done.digest, done.repository, done.version)
     return replace(done, url=receipt.url, commit=receipt.commit, visibility=receipt.visibility, created=receipt.created)
 
 
-def _ask_ledger(release: Release, publish: Publish, confirm: Confirm | None) -> None:
-    """What this site's ledger has to say before a release leaves; a machine without one only sends."""
+def ask_ledger(release: Release, publish: Publish, confirm: Confirm | None) -> None:
+    """What this site's ledger has to say before a release leaves; a machine without one only sends.
+
+    Raises:
+        PrivacyError: nobody confirmed that few patients differ, or a cap would be exceeded.
+    """
     if not books_are_kept():
         return
     registry = accounts.only_registry()
@@ -270,9 +274,10 @@ def _ask_ledger(release: Release, publish: Publish, confirm: Confirm | None) -> 
     charge_audit(release, known_only=True)
 
 
-def _note(done: Pushed) -> None:
+def note_sent(digest: str, repository: str, version: str) -> None:
+    """Write to the site's ledger, where it keeps one, that a file was sent as a version."""
     if books_are_kept():
-        publications.note_published(done.digest, done.repository, done.version)
+        publications.note_published(digest, repository, version)
 
 
 def _sign_folder(folder: Path, key: dsse.Signer, on_note: Callable[[str], None] | None) -> Signed:
@@ -291,7 +296,7 @@ def _open_signed(path: Path, repository: str | None, *, hub: Hub | None, **choic
     """The release as it was signed, or signed now where no attestation lies beside the file; verified either way."""
     bundle = at_the_site.beside(path, at_the_site.PUBLISH_BUNDLE)
     if bundle.exists() and choices["card"] is None and choices["audit"] is None:
-        return _check_signed(at_the_site.read(path), repository, signed_from=path)
+        return check_signed(at_the_site.read(path), repository, signed_from=path)
     signed, publish = _sign_file(path, repository, hub=hub, **choices)
     return signed.release, publish
 
@@ -349,10 +354,15 @@ def load_key(name: str | None, ask: AskPassphrase | None) -> NotedKey:
         return NotedKey(keys.open_key(name, passphrase=ask(name)))
 
 
-def _check_signed(
+def check_signed(
     release: Release, repository: str | None, *, signed_from: str | Path | None = None
 ) -> tuple[Release, Publish]:
-    """What was signed earlier or elsewhere: verify it, and look once more for personal data before it is sent."""
+    """What was signed earlier or elsewhere: verify it, and look once more for personal data before it is sent.
+
+    Raises:
+        VerificationError: it is not signed, or something was edited after signing.
+        PrivacyError: a text looks like personal data.
+    """
     try:
         publish = _verify(release, repository)
     except ReleaseRefusedError as refusal:

@@ -6,49 +6,43 @@ What only a connection needs is imported where one is opened: a folder is verifi
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from embhub import destinations
-from embhub.client import evaluations_heard, logged, logged_designs, logged_papers, memory, reports, site_policy
-from embhub.client.recalling import recall
+from embhub.client import (
+    evaluations_heard,
+    logged,
+    logged_designs,
+    logged_papers,
+    memory,
+    site_policy,
+    standing,
+)
+from embhub.client.received import HUB as HUB
+from embhub.client.received import Fetched as Fetched
+from embhub.client.received import choose_folder as choose_folder
+from embhub.client.received import keep as keep
+from embhub.client.received import name_in as name_in
+from embhub.client.received import note, verify_offline
+from embhub.client.received import remember as remember
 from embhub.errors import RegistryError, UsageError
-from embhub.formats import instants, names
-from embhub.formats.plain_text import plain
+from embhub.formats import names
 from embhub.progress import OnProgress
 from embhub.refusals import Finding
 from embhub.release import at_the_site, demands, verification
 from embhub.release import policy as policies
-from embhub.release.checks import attested, site_totals, yanks
-from embhub.release.checks.attested import Attested
-from embhub.release.checks.yanks import Yank
 from embhub.release.demands import PolicyRefusedError
 from embhub.release.files import Release
 from embhub.release.policy import Policy
 from embhub.release.verification import Verified
-from embhub.site import pulled, seen, trust_store
-from embhub.trust.keyring import Trust
+from embhub.site import seen
 
 if TYPE_CHECKING:
-    from embhub.client.hub import Hub, Listing
+    from embhub.client.hub import Listing
     from embhub.client.opening import Opened
-
-
-@dataclass(frozen=True)
-class Fetched:
-    """A verified release in memory, and where it came from.
-
-    `listed`: whether its registry keeps a list of what was taken back, and gave it. `committed` is the release as the
-    registry holds it; `release` has the proof of its log beside it.
-    """
-
-    verified: Verified
-    release: Release
-    commit: str
-    listed: bool
-    committed: Release
 
 
 def pull(
@@ -66,6 +60,8 @@ def pull(
     Args:
         reference: `namespace/name` for the newest release, `namespace/name@1.0.0` for a version, or
             `namespace/name@commit`. A release older than one seen before must be named so, and gives a warning.
+            `hub:owner/name[@revision]` is a repository of the public Hub, which is judged by the registries pinned
+            here; `registry` and `token` are not used then.
         registry: Address of the registry. By default the setting `registry`.
         token: Access token. By default the one that `embhub login` stored.
         out: Folder to write: new, empty, or with an earlier pull in it. By default `name` in the working folder.
@@ -93,35 +89,22 @@ def pull(
     """
     from embhub.release import unpacking
 
+    if reference.startswith(HUB):
+        from embhub.client import hub_pulling
+
+        return hub_pulling.pull(reference, out=out, policy=policy, require=require, on_progress=on_progress)
     folder = choose_folder(reference, out)
     destinations.check_folder(folder)
     unpacking.check_contents(folder)
     chosen = site_policy.choose(policy, require)
-    fetched = fetch(reference, registry=registry, token=token, policy=chosen, on_progress=on_progress)
+    fetched = fetch(reference, registry=registry, token=token, policy=chosen, on_progress=on_progress, fallbacks=True)
     taken_back = fetched.verified.yanked is not None or bool(fetched.verified.withdrawn)
+    if taken_back and fetched.is_copy:
+        demands.refuse_taken_back(fetched.verified, hint="nothing was written; a copy still serves it")
     if taken_back and reference.partition("@")[2] != fetched.commit:
-        _note(fetched.verified, listed=fetched.listed)
+        note(fetched.verified, listed=fetched.listed)
         demands.refuse_unpinned(fetched.verified, commit=fetched.commit)
-    return keep(fetched, folder, name=_name(reference))
-
-
-def keep(fetched: Fetched, folder: Path, *, name: str) -> Verified:
-    """Write a fetched release to a folder, as `name`, and remember it.
-
-    Raises:
-        ConfigError: the folder, or the memory, cannot be written.
-    """
-    from embhub.release import unpacking
-
-    kept = unpacking.write(fetched.release, folder, name=name)
-    remember(fetched)
-    _note_folder(fetched, folder)
-    return replace(fetched.verified, findings=(*fetched.verified.findings, *kept))
-
-
-def choose_folder(reference: str, out: str | Path | None = None) -> Path:
-    """Where `pull` writes: `out`, or a folder of the repository's name in the working folder."""
-    return Path(out) if out is not None else Path(_name(reference))
+    return keep(fetched, folder, name=name_in(reference))
 
 
 def fetch(
@@ -131,10 +114,12 @@ def fetch(
     token: str | None = None,
     policy: Policy = policies.STANDARD,
     on_progress: OnProgress | None = None,
+    fallbacks: bool = False,
 ) -> Fetched:
     """As `pull`, into memory: nothing is written, and the version is not remembered until `remember` is called.
 
-    What the registry says of yanks and audits is remembered at once where the policy refuses the release.
+    What the registry says of yanks and audits is remembered at once where the policy refuses the release. `fallbacks`:
+    whether the copies of the setting `fallback` may be asked, where no registry is named.
     """
     from embhub.client import accounts, roots
     from embhub.client.http_log import HttpLog
@@ -144,7 +129,14 @@ def fetch(
     names.check_repository(repository)
     hub = accounts.connect(registry, token=token)
     trusts, remarks = roots.trusted_by(hub.registry)
-    committed, commit = hub.fetch(repository, revision or None, on_progress=on_progress)
+    try:
+        committed, commit = hub.fetch(repository, revision or None, on_progress=on_progress)
+    except RegistryError as error:
+        if registry is not None or not fallbacks:
+            raise
+        from embhub.client import fallback
+
+        return fallback.fetch(reference, first=hub, error=error, policy=policy, on_progress=on_progress)
     release = committed
     verified = verification.verify(
         release,
@@ -162,42 +154,15 @@ def fetch(
     kept = papers.proofs if entry.proof is None else {**papers.proofs, logged.PROOF: entry.proof}
     release = release.with_files({**release.files, **kept}) if kept else release
     looked = logged_designs.check(papers.verified, release, trusts=trusts, source=source, ask=hub.designs)
-    told, listed = _ask(hub, looked, commit, trusts)
+    told, listed = standing.ask(hub, looked, commit, trusts)
     told = evaluations_heard.ask(hub, told, trusts)
     verified = memory.say_signer(replace(told, findings=(*told.findings, *remarks)))
     verified = memory.say_ledger(verified, release)
     try:
         return Fetched(demands.hold(verified, policy), release, commit, listed, committed)
     except PolicyRefusedError:
-        _note(verified, listed=listed)
+        note(verified, listed=listed)
         raise
-
-
-def remember(fetched: Fetched) -> None:
-    """Note the accepted version, so that an older one is refused from now on; and what was said of it."""
-    _note(fetched.verified, listed=fetched.listed)
-    memory.remember(fetched.verified, fetched.release, commit=fetched.commit)
-
-
-def _note_folder(fetched: Fetched, folder: Path) -> None:
-    """Where the release was written, so that `embhub status --all` finds it."""
-    verified = fetched.verified
-    pulled.remember(
-        folder,
-        pulled.Pulled(
-            registry=verified.signer.registry, repository=verified.repository, version=verified.version,
-            digest=verified.digest, namespace=verified.signer.namespace, signer=verified.signer.fingerprint,
-            commit=fetched.commit, pulled=instants.write(datetime.now(UTC)),
-        ),
-    )  # fmt: skip
-
-
-def _note(verified: Verified, *, listed: bool) -> None:
-    reports.remember(
-        verified.signer.registry, verified.repository, verified.version, digest=verified.digest,
-        yanked=verified.yanked, known=listed, audits=(*verified.others, *verified.audits),
-        total=site_totals.stated(site_totals.of_this_site(verified.embedding)),
-    )  # fmt: skip
 
 
 def verify_path(
@@ -214,7 +179,7 @@ def verify_path(
     A file or folder is judged by what this site heard of it earlier.
 
     Args:
-        target: The file, the folder, or `namespace/name`. What exists on this disk has precedence.
+        target: The file, the folder, `namespace/name`, or `hub:owner/name`. What exists on this disk has precedence.
         policy: As for `pull`.
         require: As for `pull`.
         registry: As for `pull`; for a repository.
@@ -240,8 +205,15 @@ def verify_path(
         ConfigError
     """
     chosen = site_policy.choose(policy, require)
+    if str(target).startswith(HUB) and not Path(target).exists():
+        from embhub.client import hub_pulling
+
+        fetched = hub_pulling.fetch(str(target), policy=chosen, on_progress=on_progress)
+        remember(fetched)
+        return fetched.verified
     if names_repository(target):
-        fetched = fetch(str(target), policy=chosen, registry=registry, token=token, on_progress=on_progress)
+        where = {"registry": registry, "token": token}
+        fetched = fetch(str(target), policy=chosen, on_progress=on_progress, fallbacks=True, **where)
         remember(fetched)
         return fetched.verified
     return verify_release(read_release(target), target=target, policy=chosen)
@@ -273,19 +245,7 @@ def verify_release(release: Release, *, target: str | Path, policy: Policy = pol
         PolicyError: signed as it should be, and not what the policy takes.
         ConfigError: no keyring is trusted.
     """
-    trusts, now = trust_store.load_some(), datetime.now(UTC)
-    verified = verification.verify(
-        release,
-        trust=trusts,
-        policy=replace(policy, demands=()),  # judged below, by what was heard
-        now=now,
-        seen=seen.accepted(),
-    )
-    verified = logged.check(verified, release, trusts=trusts, source=None, now=now).verified
-    verified = logged_papers.check(verified, release, trusts=trusts, source=None).verified
-    verified = logged_designs.check(verified, release, trusts=trusts, source=None, ask=None)
-    verified = memory.say_ledger(recall(verified), release)
-    return demands.hold(_name_the_folder(verified, target), policy)
+    return demands.hold(_name_the_folder(verify_offline(release, policy=policy), target), policy)
 
 
 def _name_the_folder(verified: Verified, target: str | Path) -> Verified:
@@ -327,50 +287,12 @@ def search(
     """Repositories of the registry that match `query` and `facets`; unverified, for people to choose from."""
     from embhub.client import accounts
 
-    return accounts.connect(registry, token=token).search(query, limit=limit, facets=facets)
-
-
-def _ask(hub: Hub, verified: Verified, commit: str, trusts: list[Trust]) -> tuple[Verified, bool]:
-    """The release with what its registry says of it: was it taken back, who else audited these bytes.
-
-    A host that is no embhub registry says nothing. Also whether there is a list of what was taken back.
-    """
-    unanswered, remarks, repository = set(), [], verified.repository
-    yanked: Yank | None = None
-    listed = False
+    hub = accounts.connect(registry, token=token)
     try:
-        if (said := hub.status(repository)) is not None:
-            yanked = next((yank for yank in yanks.parse(said, repository=repository) if yank.revision == commit), None)
-            listed = True
-    except (RegistryError, ValueError) as error:
-        unanswered.add(policies.YANKS)
-        remarks.append(_unheard(hub, yanks.CHECK, "this release is yanked", error))
-    others: tuple[Attested, ...] = ()
-    try:
-        if (said := hub.audits(verified.digest)) is not None:
-            others, refused = attested.parse(said, digest=verified.digest, trusts=trusts)
-            if refused:
-                text = f"{hub.registry} showed audits of these bytes that do not verify: {refused}, left out"
-                remarks.append(Finding(attested.CHECK, "warning", text))
-    except (RegistryError, ValueError) as error:
-        unanswered.add(policies.AUDITS)
-        remarks.append(_unheard(hub, attested.CHECK, "others audited these bytes", error))
-    told = verified.told(
-        yanked=yanked, others=others, remembered=reports.audits(verified.digest), unanswered=unanswered
-    )
-    first = [yanked.as_finding(hub.registry)] if yanked else []
-    namespace = verified.signer.namespace
-    newest = reports.site_total(verified.signer.registry, names.namespace_of(repository))
-    totals = site_totals.say(site_totals.of_this_site(verified.embedding), namespace, newest)
-    return replace(told, findings=(*first, *told.findings, *remarks, *totals)), listed
+        return hub.search(query, limit=limit, facets=facets)
+    except RegistryError as error:
+        if registry is not None:
+            raise
+        from embhub.client import fallback
 
-
-def _unheard(hub: Hub, check: str, what: str, error: RegistryError | ValueError) -> Finding:
-    if isinstance(error, RegistryError):
-        return Finding(check, "note", f"not known whether {what}: {error.message}")
-    text = f"{hub.registry} returned an invalid answer when asked whether {what}; ignored"
-    return Finding(check, "warning", f"{text}: {plain(error)}")
-
-
-def _name(reference: str) -> str:
-    return reference.partition("@")[0].rpartition("/")[2]
+        return fallback.search(query, limit=limit, facets=facets, first=hub, error=error)

@@ -68,6 +68,18 @@ def refuse_unpinned(verified: Verified, *, commit: str) -> None:
     Raises:
         PolicyRefusedError: it was taken back.
     """
+    refuse_taken_back(
+        verified,
+        hint=f"nothing was written; to pull it nevertheless, name its commit: {verified.repository}@{commit}",
+    )
+
+
+def refuse_taken_back(verified: Verified, *, hint: str) -> None:
+    """Refuse a release that was yanked or withdrawn, as far as that is known here.
+
+    Raises:
+        PolicyRefusedError: it was taken back.
+    """
     yank = verified.yanked
     if yank is None and not verified.withdrawn:
         return
@@ -76,7 +88,7 @@ def refuse_unpinned(verified: Verified, *, commit: str) -> None:
     finding = Finding(CHECK, "failed", "yanked or withdrawn, and requested without a commit")
     raise PolicyRefusedError(
         f"{verified.repository} {verified.version} {said}",
-        f"nothing was written; to pull it nevertheless, name its commit: {verified.repository}@{commit}",
+        hint,
         unmet=("not-yanked",),
         verified=replace(verified, findings=(*verified.findings, finding)),
     )

@@ -59,6 +59,13 @@ SETTINGS = (
         "",
         "Registries, separated by commas, that may be asked by plain http, like `--insecure` for one call.",
     ),
+    Setting(
+        "fallback",
+        "EMBHUB_FALLBACK",
+        "fallback",
+        "",
+        "Copies, separated by commas, that are read where the registry is silent: addresses, folders, `hub[:OWNER]`.",
+    ),
     Setting("namespace", "EMBHUB_NAMESPACE", "namespace", "", "Namespace to push under where only a name is given."),
     Setting("key", "EMBHUB_KEY", "key", "default", "Name of the site key that signs."),
     Setting(
@@ -285,7 +292,7 @@ def _read_config(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path} holds a token, and is not a private file", "remove it and run `embhub login`")
     if unknown := sorted(set(values) - set(known)):
         raise ConfigError(f"unknown setting in {path}: {', '.join(unknown)}", f"known settings: {', '.join(known)}")
-    for name in ("registry", "insecure", "namespace", "key", "policy_file"):
+    for name in ("registry", "insecure", "fallback", "namespace", "key", "policy_file"):
         if values.get(name) is not None and not isinstance(values[name], str):
             raise ConfigError(f"{name} in {path} is not text", "put the value in quotes")
     site = values["site"] = values.get("site") or {}

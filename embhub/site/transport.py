@@ -31,7 +31,7 @@ def check(registry: str) -> None:
         ConfigError: plain http beyond this machine, and neither `--insecure` nor the setting `insecure` allows it.
     """
     parts = urlsplit(registry)
-    if parts.scheme in ("https", "file") or _is_this_machine(parts.hostname or "") or _consent.get():
+    if parts.scheme in ("https", "file") or is_this_machine(parts.hostname or "") or _consent.get():
         return
     if any(config.same_origin(registry, named) for named in config.insecure_registries()):
         return
@@ -43,7 +43,8 @@ def check(registry: str) -> None:
     )
 
 
-def _is_this_machine(host: str) -> bool:
+def is_this_machine(host: str) -> bool:
+    """Whether a host's name is that of the machine itself."""
     try:
         return ip_address(host).is_loopback
     except ValueError:

@@ -44,7 +44,7 @@ class Handler(BaseHTTPRequestHandler):
                 return
         registry.answer_honestly(self, path)
 
-    do_POST = do_HEAD = do_DELETE = do_GET
+    do_POST = do_PUT = do_HEAD = do_DELETE = do_GET
 
     def send(self, status: int, body: bytes, **headers: str) -> None:
         """A whole answer."""

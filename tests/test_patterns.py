@@ -135,6 +135,7 @@ def test_front_matter_that_never_ends() -> None:
         check(listing.front_matter, repeated(unit, after=b"---\n"))
 
 
+@pytest.mark.thorough
 def test_a_pattern_that_goes_back_is_caught() -> None:
     with pytest.raises(AssertionError, match="times as long"):
         check(re.compile("(?:a|b)*a*a*!").fullmatch, lambda size: "a" * (size // 8))

@@ -16,6 +16,7 @@ from pydantic import ValidationError
 
 from embhub.audits.report import MAX_BYTES, SUITES, Attempt, AuditReport, Bounds, Design, Group, build, recompute
 from embhub.errors import ArtifactError
+from tests.support.quick import examples
 
 PAIR = ("loss-difference", "loss")
 
@@ -221,7 +222,7 @@ def test_bytes_are_canonical_and_come_back_equal() -> None:
     assert json.loads(data)["schema"] == "embhub.audit/2"
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(25), deadline=None)
 @given(
     st.lists(st.floats(-1e12, 1e12), min_size=1, max_size=40), st.lists(st.floats(-1e12, 1e12), min_size=1, max_size=40)
 )

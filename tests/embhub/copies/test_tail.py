@@ -21,6 +21,7 @@ def scores(rng: np.random.Generator, queries: np.ndarray, trained: np.ndarray) -
     return score(distances, [str(n) for n in range(len(trained))])
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("size", "controls"), quick([(2, 20), (40, 60)], thorough=[(2, 60), (8, 20), (8, 60), (40, 20)])
 )

@@ -126,6 +126,7 @@ def test_each_image_is_told_its_own_caption(pipe: Any) -> None:
     assert parts[0] == pytest.approx(parts[1], rel=1e-5)
 
 
+@pytest.mark.thorough
 def test_shadows_train_as_the_embedding_did(pipe: Any) -> None:
     images, prompts = latents(4, 5), own("mri {}", "mri {} b", "mri {}", "mri {} c", "mri {} b")
     jobs = [(images[:3], 1), (images[2:], 2)]

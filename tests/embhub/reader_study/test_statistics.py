@@ -10,11 +10,12 @@ from hypothesis.extra.numpy import arrays
 
 from embhub.reader_study import statistics
 from embhub.reader_study.statistics import mean_auc, mean_share
+from tests.support.quick import examples
 
 ratings = arrays(np.float64, st.tuples(st.just(2), st.integers(2, 6)), elements=st.integers(1, 5).map(float))
 
 
-@settings(max_examples=12)
+@settings(max_examples=examples(12))
 @given(ratings, ratings)
 def test_the_auc_is_the_share_of_pairs_in_order(real: np.ndarray, generated: np.ndarray) -> None:
     pairs = [

@@ -198,6 +198,7 @@ def test_a_page_on_paper(look: Any) -> None:
     assert page.pdf()[:5] == b"%PDF-"
 
 
+@pytest.mark.thorough
 def test_the_audit_report_keeps_its_own_policy(look: Any) -> None:
     page = look(CSPCA)
     follow(page.get_by_role("link", name=re.compile("Full audit report")))

@@ -25,6 +25,7 @@ from embhub.errors import ConfigError, EmbhubError, PrivacyError, UsageError
 from embhub.ledger import budget
 from embhub.ledger.books import open_books
 from tests.support import disks
+from tests.support.quick import quick
 from tests.support.training import train, train_component
 
 STEPS = 6
@@ -84,12 +85,16 @@ def test_the_text_encoder_learns_and_keeps_its_token_space(base: Path, images: P
     assert moved["text"] and not any("token_embedding" in name for name in moved["text"])
 
 
+@pytest.mark.thorough
+@pytest.mark.rounding
 def test_both_may_learn_together(base: Path, images: Path, tmp_path: Path) -> None:
     done = adapt(base, images, tmp_path / "adapted", "unet", "text-encoder")
     moved = changed(base, tmp_path / "adapted")
     assert moved["unet"] and moved["text"] and done.parts == ("unet", "text_encoder")
 
 
+@pytest.mark.thorough
+@pytest.mark.rounding
 def test_the_decoder_learns_and_latents_stay(base: Path, images: Path, tmp_path: Path) -> None:
     done = adapt(base, images, tmp_path / "adapted", "vae-decoder", steps=40, caption="film")
     moved = changed(base, tmp_path / "adapted")
@@ -150,7 +155,7 @@ def test_the_ledger_counts_it_as_without_bound_and_caps_refuse_it(base: Path, im
     assert not (tmp_path / "again").exists()
 
 
-@pytest.mark.parametrize("part", ["", " + unet="])
+@pytest.mark.parametrize("part", quick([""], thorough=[" + unet="]))
 def test_no_privacy_claim_is_made_on_a_base_that_learned_from_a_site(
     base: Path, images: Path, tmp_path: Path, part: str
 ) -> None:
@@ -160,6 +165,7 @@ def test_no_privacy_claim_is_made_on_a_base_that_learned_from_a_site(
         train(images, token="<a>", caption="film, {}", base=adapted, device="cpu", epsilon=4.0, n_public=5)
 
 
+@pytest.mark.thorough
 def test_marks_that_were_left_behind(base: Path, images: Path, tmp_path: Path) -> None:
     """A LoRA's file tells it by itself, wherever it is copied to; a base without its marks by its own facts."""
     adapt(base, images, tmp_path / "lora", "unet", lora_rank=2)
@@ -235,7 +241,7 @@ def blown_up(base: Path, out: Path, factor: float) -> Path:
     return out
 
 
-@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("precision", quick(["float32"], thorough=["bfloat16"]))
 @pytest.mark.parametrize(
     ("factor", "holdout", "said"),
     [
@@ -265,6 +271,7 @@ def test_want_of_memory_says_what_to_change(
         adapt(base, images, tmp_path / "adapted", "unet")
 
 
+@pytest.mark.thorough
 def test_a_full_disk_is_said_before_and_after(base: Path, images: Path, tmp_path: Path) -> None:
     with disks.small_disk(tmp_path / "disk", kilobytes=400) as disk, pytest.raises(ConfigError, match="are free"):
         adapt(base, images, disk / "adapted", "unet")

@@ -99,6 +99,7 @@ def test_nothing_private_is_in_the_report(quick: AuditReport, trained: TrainResu
     assert "seed" not in text
 
 
+@pytest.mark.thorough
 def test_a_replayed_audit_is_the_same_bytes_and_a_second_one_is_not(quick: AuditReport, trained: TrainResult) -> None:
     assert quick.attempt is not None
     assert audit(trained.embedding, replay=quick.attempt.number, device="cpu").to_bytes() == quick.to_bytes()
@@ -271,6 +272,7 @@ def _halves(samples: Any) -> tuple[list[int], list[int]]:
     return inside, [index for index in range(len(samples)) if index not in set(inside)]
 
 
+@pytest.mark.thorough
 def test_nothing_kept_back_is_said_before_anything_is_measured(images: Path, base: Path) -> None:
     result = learn(images, base, seed=2)
     with pytest.raises(UsageError, match="no patient was held out") as caught:

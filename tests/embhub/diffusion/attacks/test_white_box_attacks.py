@@ -29,7 +29,7 @@ EPSILON = pytest.mark.parametrize("pipe", quick(KINDS[:1], thorough=KINDS[1:]), 
 """What `families` makes of the other predictions is tried by quicker tests."""
 
 
-@pytest.fixture(scope="module", params=KINDS)
+@pytest.fixture(scope="module", params=quick(KINDS[:2], thorough=KINDS[2:]))
 def pipe(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Any:
     folder: Path = tmp_path_factory.mktemp("base")
     return load_pipeline(pipelines.write(folder, prediction=request.param), device="cpu")

@@ -225,6 +225,7 @@ def test_parts_share_no_patient() -> None:
     assert not patients[0] & patients[1]
 
 
+@pytest.mark.thorough
 @needs_xrays
 def test_two_hospitals_share_no_patient() -> None:
     first, second = xray.hospital(DATA, xray.LEFT_OUT, 100), xray.other_hospital(DATA, xray.LEFT_OUT, 100)

@@ -119,6 +119,7 @@ def test_inversion_lowers_the_loss_and_leaves_the_base_alone(pipe: Any, checkpoi
     assert hashed(pipe) == before
 
 
+@pytest.mark.thorough
 def test_training_is_inference(pipe: Any, base: Path, trained: TrainResult) -> None:
     """What the U-Net is told in the pipeline's own call is, bit for bit, what it was told in training."""
     rows = insert(pipe, TOKEN, tensors(trained.embedding))

@@ -36,6 +36,7 @@ from embhub.phantoms import write_dataset
 from embhub.progress import Progress
 from tests.support import kandinsky, pipelines
 from tests.support.journeys import travel
+from tests.support.quick import quick
 from tests.support.releases import make_embedding
 from tests.support.servers import running_registry
 from tests.support.training import train
@@ -63,7 +64,7 @@ def learn(images: Path, base: Path, **choices: Any) -> TrainResult:
     return train(images, base=base, token=TOKEN, caption=CAPTION, device="cpu", **wanted)
 
 
-@pytest.fixture(params=["clip", "bert"])
+@pytest.fixture(params=quick(["clip"], thorough=["bert"]))
 def pipe(request: pytest.FixtureRequest) -> Any:
     made = pipelines.build(encoder=request.param)
     made.set_progress_bar_config(disable=True)

@@ -12,6 +12,7 @@ from PIL import Image
 from embhub.images.inspections.hash_index import Neighbours
 from embhub.images.inspections.near_duplicates import LEAST_CORRELATION, MOST_BITS, Likenesses, difference_hash
 from embhub.progress import Progress
+from tests.support.quick import examples
 
 
 def by_comparing_all(bits: NDArray[np.uint8], most_bits: int, most: int) -> list[tuple[int, list[int]]]:
@@ -34,7 +35,7 @@ def by_index(bits: NDArray[np.uint8], most_bits: int, most: int, block: int) -> 
     ]
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(
     seed=st.integers(0, 2**32 - 1),
     number=st.integers(1, 120),

@@ -17,6 +17,7 @@ import embhub_registry
 from embhub.cards import personal_data
 from embhub_registry.admission import listing
 from embhub_registry.people import personal_data as persons
+from tests.support.quick import quick
 
 Text = TypeVar("Text", str, bytes)
 
@@ -122,7 +123,10 @@ def test_patterns(name: str) -> None:
 
 @pytest.mark.parametrize(
     "work",
-    [personal_data.personal_data, personal_data.looks_like_patient, persons.find_in_words, persons.find_in_name],
+    quick(
+        [personal_data.personal_data, persons.find_in_words],
+        thorough=[personal_data.looks_like_patient, persons.find_in_name],
+    ),
     ids=lambda work: work.__name__,
 )
 def test_the_search_for_persons(work: Callable[[str], Any]) -> None:

@@ -101,6 +101,7 @@ def reader_key() -> str:
     return Release.from_folder("prostate-cspca").publish_bundle.hint
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("reason", "outcome"), quick([("lost", "warning")], thorough=[("superseded", "note")]))
 def test_a_lost_key_leaves_earlier_releases_good_and_signs_nothing_new(
     registry: RunningRegistry, publisher: Site, reader: Site, monkeypatch: pytest.MonkeyPatch, reason: str, outcome: str

@@ -108,6 +108,7 @@ def test_an_interval_that_takes_the_threshold_for_known_would_not() -> None:
     assert held < 0.7 * ROUNDS
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("sides", "rounds"),
     [

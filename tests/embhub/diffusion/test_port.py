@@ -133,6 +133,7 @@ def test_only_the_attack_on_the_file_applies(bases: tuple[Path, Path], source: E
     check_derived(source, "standard")
 
 
+@pytest.mark.thorough
 def test_a_card_begins_with_what_the_source_says_of_its_images(
     bases: tuple[Path, Path], source: Embedding, tmp_path: Path
 ) -> None:

@@ -86,6 +86,7 @@ def test_training_and_audit_see_the_same_squares(
     assert bright == (fit != "crop"), "the lower edge is in the square, or it was cut off"
 
 
+@pytest.mark.thorough
 def test_header_and_card_say_how_images_were_fitted(images: Path, base: Path) -> None:
     cropped, padded = (learn(images, base, fit=fit).embedding for fit in ("crop", "pad"))
     assert "fit" not in cropped.training and padded.training["fit"] == "pad"

@@ -61,6 +61,7 @@ def test_the_file(images: Path, base: Path, tmp_path: Path) -> None:
     assert not list(out.parent.glob(".*"))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("encoder", quick(["clip"], thorough=["bert"]))
 def test_one_seed_gives_one_file(images: Path, tmp_path: Path, encoder: Any) -> None:
     base = pipelines.write(tmp_path / "base", encoder=encoder, prediction="v_prediction")

@@ -44,6 +44,7 @@ def test_more_readers_who_agree_with_nobody_narrow_the_interval() -> None:
     assert widths[1] < widths[0]
 
 
+@pytest.mark.thorough
 def test_intervals_hold_the_truth(monkeypatch: pytest.MonkeyPatch) -> None:
     """Readers and cases both vary: of intervals that claim 95 %, at least 88 % hold the mean over all of both."""
     monkeypatch.setattr(statistics, "REPLICATES", 300)

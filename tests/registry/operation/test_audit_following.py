@@ -127,6 +127,7 @@ def receive_tcp(listening: socket.socket, said: list[str], connections: int) -> 
                     break
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("kind", ["udp", "unix", "tcp"])
 def test_a_syslog_server_gets_every_line(registry: Registry, tmp_path: Path, kind: str) -> None:
     said = list[str]()

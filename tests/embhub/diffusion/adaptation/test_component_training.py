@@ -223,7 +223,12 @@ def test_a_place_that_holds_something_else_is_never_written_over(base: Path, ima
         adapt(base, images, out, "unet", overwrite=True)
     with pytest.raises(UsageError, match="the base itself"):
         adapt(base, images, base, "unet", overwrite=True)
-    out.rmdir()
+
+
+@pytest.mark.thorough
+@pytest.mark.rounding
+def test_an_adapted_base_is_written_over_where_that_is_asked_for(base: Path, images: Path, tmp_path: Path) -> None:
+    out = tmp_path / "adapted"
     adapt(base, images, out, "unet")
     first = (out / f"{WEIGHTS['unet']}.safetensors").read_bytes()
     adapt(base, images, out, "unet", overwrite=True, seed=5)

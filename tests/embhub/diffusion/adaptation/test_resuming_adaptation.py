@@ -109,6 +109,7 @@ def test_another_adaptation_is_not_gone_on_with(base: Path, images: Path, tmp_pa
     assert any("discarding an interrupted adaptation" in note for note in notes)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("damage", quick(["flip"], thorough=["cut", "empty", "text"]))
 def test_a_damaged_checkpoint_is_said_to_be_one(base: Path, images: Path, tmp_path: Path, damage: str) -> None:
     out = tmp_path / "adapted"

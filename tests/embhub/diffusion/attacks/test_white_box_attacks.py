@@ -73,6 +73,7 @@ def test_noise_that_is_added_is_taken_away(suspect: Suspect) -> None:
     torch.testing.assert_close(back, suspect.latents, rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.thorough
 @EPSILON
 def test_each_gives_a_finite_score_an_image_and_leaves_the_base_as_it_was(
     suspect: Suspect, monkeypatch: pytest.MonkeyPatch

@@ -111,6 +111,7 @@ def test_a_lora_that_changes_weights_visibly_is_not_exact(
     assert fingerprint.compare(fingerprint.take(base), fingerprint.take(found.folder)).level == level
 
 
+@pytest.mark.thorough
 def test_the_base_and_its_parts_stay_as_they_are_and_work_is_done_once(base: Path, tmp_path: Path) -> None:
     before = {path: path.read_bytes() for path in base.rglob("*") if path.is_file()}
     lora = write_lora(base, tmp_path / "lora")

@@ -219,6 +219,7 @@ def test_the_split_is_by_patient_and_as_documented() -> None:
     assert parts == xray.make_split(list(parts))
 
 
+@pytest.mark.thorough
 @needs_xrays
 def test_parts_share_no_patient() -> None:
     patients = [set(xray.read(DATA, part).patients) for part in ("judge", "test")]

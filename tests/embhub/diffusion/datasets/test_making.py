@@ -95,6 +95,7 @@ def test_killed_anywhere_it_ends_with_the_same_bytes(make: Make, tmp_path: Path)
         assert contents(folder) == whole
 
 
+@pytest.mark.thorough
 def test_an_image_that_a_disk_damaged_is_drawn_again(make: Make) -> None:
     folder = make().folder
     before = contents(folder)
@@ -222,6 +223,7 @@ def test_the_command(base: Path, file: Path, tmp_path: Path, capsys: pytest.Capt
     assert "train would accept" in capsys.readouterr().out
 
 
+@pytest.mark.thorough
 def test_dicom_copies_are_one_study_with_a_series_for_each_class(make: Make, tmp_path: Path) -> None:
     made = make(per_class=2, dicom=True, burn_in=True)
     files = sorted((made.folder / "dicom").rglob("*.dcm"))

@@ -283,6 +283,7 @@ def test_broken_code_is_caught_and_named(kind: type[Mechanism]) -> None:
     assert caught.value.exit_code == 6
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("width", [1024, pytest.param(6144, marks=pytest.mark.thorough)])
 def test_short_seeds_repeat_themselves_at_any_width(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(PrivacyError, match="noise at the run's own width"):

@@ -250,6 +250,7 @@ def test_dicom_copies_and_the_word(capsys: pytest.CaptureFixture[str]) -> None:
     assert "--burn-in is for DICOM files" in capsys.readouterr().err
 
 
+@pytest.mark.thorough
 def test_the_mark_can_be_left_out() -> None:
     made = artifact.read(Path("a.safetensors"))
     assert draw("mri <a>", "--embedding", "a.safetensors", "-n", "1")["mark"]["key"] == made.digest

@@ -80,6 +80,7 @@ def test_the_place_shows_what_the_stock_pipeline_draws(base: Path) -> None:
     assert np.array_equal(found[mask], np.asarray(expected)[mask])
 
 
+@pytest.mark.thorough
 def test_one_seed_one_picture(base: Path) -> None:
     image = picture()
     three = redraw(base, image, n=3, seed=5)

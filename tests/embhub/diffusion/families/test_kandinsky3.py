@@ -149,6 +149,7 @@ def test_the_file_and_its_way_to_another_site(trained: TrainResult, base: Path, 
     assert np.array_equal(drawn[0], drawn[1]) and not np.array_equal(drawn[0], plain)
 
 
+@pytest.mark.thorough
 def test_other_bases_are_refused(trained: TrainResult, pipe: Any, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="layout sd does not go into a Kandinsky3Pipeline"):
         load_into(pipe, make_embedding())

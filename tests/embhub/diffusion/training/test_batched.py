@@ -40,6 +40,7 @@ def test_each_is_what_it_would_be_alone(pipe: Any, recipe: ResolvedRecipe) -> No
         assert found.losses == pytest.approx(alone.losses, rel=1e-3)
 
 
+@pytest.mark.thorough
 def test_another_training_s_images_change_nothing(pipe: Any) -> None:
     mine = (latents(1, 4), 10)
     found = [

@@ -286,6 +286,7 @@ def test_previews_and_series_of_siblings(trained: TrainResult, images: Path, bas
     assert np.array_equal(np.asarray(made.pictures[0][0]), np.asarray(first))
 
 
+@pytest.mark.thorough
 def test_plain_loaders_refuse_it(trained: TrainResult, base: Path, tmp_path: Path) -> None:
     """diffusers must not take one layer's rows for the embedding."""
     path = tmp_path / "cspca.safetensors"

@@ -189,6 +189,7 @@ def test_other_settings_are_refused_by_name(images: Path, base: Path, out: Path)
     assert learn(images, base, out, resume=True).losses  # it is still there
 
 
+@pytest.mark.thorough
 def test_other_images_or_another_base_are_refused(images: Path, base: Path, out: Path, tmp_path: Path) -> None:
     interrupt(images, base, out)
     write_dataset(tmp_path / "others", "prostate-cspca", images=6, patients=5, normals=0, seed=1)

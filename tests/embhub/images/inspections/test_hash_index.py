@@ -54,6 +54,7 @@ def test_it_finds_what_comparing_all_finds(
     assert by_index(bits, most_bits, most, block) == by_comparing_all(bits, most_bits, most)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("noise", [0.03, 0.05])
 def test_many_in_many_clusters(noise: float) -> None:
     """Enough that the index is taken, and not the comparison of all with all."""

@@ -122,6 +122,7 @@ def test_a_claim_goes_to_no_base_that_learned_from_a_site(
         port(signed, to=adapted, base=bases[0], **FEW)
 
 
+@pytest.mark.thorough
 def test_only_the_attack_on_the_file_applies(bases: tuple[Path, Path], source: Embedding) -> None:
     made = port(source, to=bases[1], base=bases[0], **FEW).embedding
     for suite in ("standard", "thorough", "mechanism"):

@@ -78,6 +78,8 @@ def test_the_denoiser_learns_and_nothing_else_moves(base: Path, images: Path, tm
     assert fingerprint.compare(fingerprint.take(out), live_base.take(load_pipeline(out, device="cpu"))).level == "exact"
 
 
+@pytest.mark.thorough
+@pytest.mark.rounding
 def test_the_text_encoder_learns_and_keeps_its_token_space(base: Path, images: Path, tmp_path: Path) -> None:
     adapt(base, images, tmp_path / "adapted", "text-encoder")
     moved = changed(base, tmp_path / "adapted")
@@ -250,7 +252,7 @@ def blown_up(base: Path, out: Path, factor: float) -> Path:
 @pytest.mark.parametrize(
     ("factor", "holdout", "said"),
     [
-        (1e30, 0.0, "the loss at step 1 is not a number"),
+        pytest.param(1e30, 0.0, "the loss at step 1 is not a number", marks=pytest.mark.thorough),
         # The loss is about 1e32 and stays finite to the end; the square of its gradient does not fit in float32.
         (1e16, 0.0, "the norm of the gradient at step 1 is not a number"),
         (1e30, 0.2, "the held-out loss after 0 steps is not a number"),

@@ -60,6 +60,7 @@ def whole(base: Path, images: Path, tmp_path_factory: pytest.TempPathFactory) ->
     return (out / UNET).read_bytes()
 
 
+@pytest.mark.thorough
 def test_an_interrupt_ends_after_a_whole_step_and_resuming_in_the_same_bytes(
     base: Path, images: Path, tmp_path: Path, whole: bytes
 ) -> None:

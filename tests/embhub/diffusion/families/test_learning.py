@@ -152,6 +152,7 @@ def stock_encoding(pipe: Any, prompt: str) -> list[Tensor]:
     return [found[0]] if len(found) == 2 else [found[0], found[2]]
 
 
+@pytest.mark.thorough
 @NEW
 def test_several_trainings_at_once_are_those_alone(case: Case) -> None:
     recipe = replace(RECIPE, steps=2, learning_rate=1e-2)

@@ -218,6 +218,8 @@ def test_rows_of_a_directional_training_keep_the_length_of_the_bases_words(pipe:
     assert float(torch.cosine_similarity(start, learned.rows["text_encoder"]).max()) < 0.9  # they did turn
 
 
+@pytest.mark.thorough
+@pytest.mark.rounding
 @pytest.mark.parametrize(
     "saving", quick([{"micro_batch_size": 3}], thorough=[{"micro_batch_size": 1}, {"gradient_checkpointing": True}])
 )
@@ -240,6 +242,8 @@ def test_a_micro_batch_keeps_the_text_encoder_at_once_a_step(pipe: Any, latents:
     assert sizes == [3, 1, 3, 1] and len(calls) == 2
 
 
+@pytest.mark.thorough
+@pytest.mark.rounding
 @pytest.mark.parametrize("norm", quick(["free"], thorough=["directional"]))
 def test_a_state_is_all_that_the_rest_depends_on(pipe: Any, latents: torch.Tensor, norm: Any) -> None:
     recipe = replace(QUICK, norm=norm)

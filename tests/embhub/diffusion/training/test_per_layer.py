@@ -199,6 +199,8 @@ def test_training_is_inference(pipe: Any) -> None:
     assert torch.equal(told[0]["encoder_hidden_states"][1:], learned)
 
 
+@pytest.mark.thorough
+@pytest.mark.rounding
 def test_several_trainings_in_one_batch(pipe: Any) -> None:
     jobs = [(latents(), 3), (latents() * 0.5, 4)]
     together = batched.fit_many(pipe, jobs, token=TOKEN, caption=CAPTION, recipe=QUICK)
@@ -216,6 +218,8 @@ def test_attacks_take_it(pipe: Any) -> None:
     assert found.shape == (4,) and torch.isfinite(found).all()
 
 
+@pytest.mark.thorough
+@pytest.mark.rounding
 def test_several_of_both_kinds_at_once(pipe: Any) -> None:
     """Whatever is plugged in beside it, and in whichever order, an embedding draws what it draws alone."""
     kinds = {

@@ -84,8 +84,8 @@ def migrate(database: Database, steps: Sequence[Step] | None = None) -> Path | N
     """Apply what is pending; returns the copy of the file that was made before, None where none was needed.
 
     Each step is one transaction, which no other writer shares: killed at any moment, the database is as before that
-    step or after it, and the next call goes on from there. An empty database gets all steps in one transaction. The caller keeps servers out. Of a database on a server no
-    copy is made: its own tools make one.
+    step or after it, and the next call goes on from there. An empty database gets all steps in one transaction. The
+    caller keeps servers out. Of a database on a server no copy is made: its own tools make one.
 
     Raises:
         ConfigError: the database is of another release, or a step leaves references without their target.

@@ -71,8 +71,10 @@ bench-privacy: $(READY)
 	@$(BIN)/python -m bench.privacy --part step --part utility
 	@$(BIN)/python -m bench.audits --measure && $(BIN)/python -m bench.audit_designs
 
+# How many examples of each property: `few` is a fifth of them, `steady` is all.
+EXAMPLES ?= few
 test: $(READY)
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not thorough"
+	@HYPOTHESIS_PROFILE=$(EXAMPLES) OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not thorough"
 
 # The sentences of page one of the evidence pack and of the form: new and changed ones appear untranslated in each
 # catalogue, those that are gone leave it. tests/embhub/evidence/test_catalogues.py reads the keywords here.
@@ -90,14 +92,14 @@ test-object-store: $(READY)
 
 test-all: $(READY)
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations=30 -m "thorough and not exhaustive"
-	@$(MAKE) --no-print-directory test
+	@$(MAKE) --no-print-directory test EXAMPLES=steady
 
 test-exhaustive: $(READY)
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m exhaustive
 
 # Processors round differently. The first run is an Intel processor with AVX-512 and without AVX512-BF16 and AMX; on one
 # that has neither it changes nothing. The second adds up in another order.
-NUMERICAL = -m pytest --dist loadfile -m "numerical and not slow and not thorough" \
+NUMERICAL = -m pytest --dist loadfile -m "numerical and not slow and (not thorough or rounding)" \
 	$(addprefix tests/embhub/diffusion/,training adaptation dp/test_gradients.py)
 # What starts processes of its own tells nothing about threads.
 ALONE = $(addprefix --ignore=tests/embhub/diffusion/,training/test_resuming.py training/test_interrupted_command.py \

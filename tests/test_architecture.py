@@ -124,6 +124,7 @@ def documentation(path: Path) -> int:
     return sum(len(part.splitlines()) for part in parts if SECTION.search(part))
 
 
+@pytest.mark.thorough
 def test_importing_the_core_loads_nothing_heavy() -> None:
     dotted = [".".join(p.relative_to(ROOT).with_suffix("").parts) for p in CORE if not p.stem.startswith("__")]
     code = f"import sys, importlib; [importlib.import_module(n) for n in {dotted!r}]; print(*sys.modules)"

@@ -25,6 +25,7 @@ from embhub.artifact import embedding, fingerprint
 from embhub.client import errors as client_errors
 from embhub.phantoms import write_dataset
 from embhub.site import keys
+from tests.support.quick import others_thorough
 from tests.support.sites import Site
 
 ROOT = Path(__file__).parents[1]
@@ -37,6 +38,8 @@ OTHERS = (
     "embhub.client.hub.Receipt",
 )
 EXAMPLES = sorted(set(embhub.__all__) - {"audit", "evaluate", "train", "Card"})
+DRAWING = ("inpaint", "interpolate", "load_into")
+"""`generate` draws likewise, and is in `make test`."""
 
 
 @pytest.fixture(scope="module")
@@ -153,7 +156,7 @@ def somebody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     return {"data": made.data}
 
 
-@pytest.mark.parametrize("name", EXAMPLES)
+@pytest.mark.parametrize("name", others_thorough(EXAMPLES, [name for name in EXAMPLES if name not in DRAWING]))
 @pytest.mark.filterwarnings("ignore::embhub.diffusion.drawing.loading.UnverifiedWarning")
 def test_examples_run(name: str, somebody: dict[str, Any]) -> None:
     if name == "push":

@@ -47,6 +47,7 @@ from embhub_registry.repositories.proposal import Proposal
 from embhub_registry.wire import bodies, downloads, hf_api
 from tests.support import claims, releases
 from tests.support.damage import damaged, odd_json
+from tests.support.quick import examples
 
 RELEASE = releases.make_release()
 STATEMENT = RELEASE.publish_bundle.envelope.payload
@@ -172,7 +173,7 @@ def is_json(document: bytes) -> bool:
 
 
 @pytest.mark.parametrize("name", PARSERS)
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(data=st.data())
 def test_nothing_but_its_own_error(name: str, data: st.DataObject) -> None:
     parse, errors, valid = PARSERS[name]
@@ -191,7 +192,7 @@ def test_what_is_damaged_there_was_valid(name: str) -> None:
         parse(valid)
 
 
-@settings(max_examples=80)
+@settings(max_examples=examples(80))
 @given(data=st.data())
 def test_admission_of_a_damaged_release(data: st.DataObject) -> None:
     """Whatever one file holds, the rules refuse or admit; a fault of ours would be another exception."""

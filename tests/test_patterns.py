@@ -17,6 +17,7 @@ import embhub_registry
 from embhub.cards import personal_data
 from embhub_registry.admission import listing
 from embhub_registry.people import personal_data as persons
+from tests.support.quick import quick
 
 Text = TypeVar("Text", str, bytes)
 
@@ -122,7 +123,10 @@ def test_patterns(name: str) -> None:
 
 @pytest.mark.parametrize(
     "work",
-    [personal_data.personal_data, personal_data.looks_like_patient, persons.find_in_words, persons.find_in_name],
+    quick(
+        [personal_data.personal_data, persons.find_in_words],
+        thorough=[personal_data.looks_like_patient, persons.find_in_name],
+    ),
     ids=lambda work: work.__name__,
 )
 def test_the_search_for_persons(work: Callable[[str], Any]) -> None:
@@ -135,6 +139,7 @@ def test_front_matter_that_never_ends() -> None:
         check(listing.front_matter, repeated(unit, after=b"---\n"))
 
 
+@pytest.mark.thorough
 def test_a_pattern_that_goes_back_is_caught() -> None:
     with pytest.raises(AssertionError, match="times as long"):
         check(re.compile("(?:a|b)*a*a*!").fullmatch, lambda size: "a" * (size // 8))

@@ -89,6 +89,7 @@ class Silent(Mechanism):
         return np.asarray(total / self.denominator)
 
 
+@pytest.mark.thorough
 def test_a_failed_self_test_says_where_to_report_it() -> None:
     with pytest.raises(selftest.BrokenMechanismError) as caught:
         selftest.run(

@@ -10,6 +10,7 @@ import math
 from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Sequence
+from functools import lru_cache
 
 from embhub.audits import beta
 
@@ -26,6 +27,7 @@ def wins(members: Sequence[float], nonmembers: Sequence[float]) -> float:
     )
 
 
+@lru_cache(maxsize=256)  # a report is recomputed at each check of it
 def chance_exact(won: int, n_members: int, n_nonmembers: int) -> float:
     """Probability of at least `won` pairs when every order of distinct scores is equally likely.
 

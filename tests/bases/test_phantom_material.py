@@ -37,6 +37,7 @@ def test_a_caption_without_a_finding_names_no_place(places: NamedPlaces) -> None
     assert places(Caption("chest x-ray, normal")).max() == pytest.approx(1 + phantom_material._REGION)
 
 
+@pytest.mark.thorough
 def test_weights_are_where_the_caption_says(places: NamedPlaces) -> None:
     for head in ("chest x-ray with", "frontal chest x-ray,", "prostate mri with", "histology slide with"):
         for place, rows in (("upper", slice(0, 8)), ("lower", slice(8, 16))):

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 
 from bases.workshop import running
@@ -60,6 +61,7 @@ def test_a_resumed_course_is_the_uninterrupted_one(tmp_path: Path) -> None:
     assert progress == running.read_progress(tmp_path / "parts")
 
 
+@pytest.mark.thorough
 def test_kill_9_loses_no_more_than_the_time_between_two_saves(tmp_path: Path) -> None:
     code = (
         "import sys; from pathlib import Path; sys.path.insert(0, 'tests/bases')\n"

@@ -97,6 +97,7 @@ def test_latents_are_fixed_with_the_first_step_of_the_denoiser(tmp_path: Path) -
     )
 
 
+@pytest.mark.thorough
 def test_the_autoencoder_that_is_fixed_is_the_best_one_not_the_last(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

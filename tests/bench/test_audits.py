@@ -39,6 +39,7 @@ def test_both_designs_are_tried_on_the_same_losses(pipe: Any) -> None:
     assert table.count("lira-shadows") == 2
 
 
+@pytest.mark.thorough
 def test_cost_is_in_units_of_a_training(pipe: Any) -> None:
     rows = list(audit_designs.weigh(pipe, steps=1, rounds=1))
     assert rows[0]["together"] == 4

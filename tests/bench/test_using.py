@@ -38,6 +38,7 @@ def small(tiny: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
     findings.judge.cache_clear()
 
 
+@pytest.mark.thorough
 def test_insertion_runs_each_set_once(tmp_path: Path) -> None:
     findings.keep_rows(tmp_path)
     trials = [

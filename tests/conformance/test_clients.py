@@ -11,11 +11,9 @@ from tests.conformance.driver.listed import CALLS
 from tests.conformance.driver.stage import Call
 from tests.conformance.environments import CLIENTS
 from tests.conformance.playing import Played, fault, play
-from tests.support.quick import quick
 
-NEWEST = "2.x"
-"""The others are left to `make test-all`."""
-EACH = quick([NEWEST], thorough=[name for name in CLIENTS if name != NEWEST])
+# The installed huggingface_hub talks to the server in tests/registry/wire/test_hf_api.py.
+pytestmark = pytest.mark.thorough
 
 
 @pytest.fixture(scope="session")
@@ -24,7 +22,7 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Played]:
     return functools.cache(lambda client: play(client, tmp_path_factory.mktemp(f"client-{client}")))
 
 
-@pytest.mark.parametrize("client", EACH)
+@pytest.mark.parametrize("client", CLIENTS)
 @pytest.mark.parametrize("wanted", CALLS, ids=lambda wanted: wanted.name)
 def test_call(wanted: Call, client: str, played: Callable[[str], Played]) -> None:
     found = played(client)

@@ -21,6 +21,7 @@ def test_what_cannot_be_installed_fails(tmp_path: Path, monkeypatch: pytest.Monk
     assert not list(tmp_path.rglob("ready"))
 
 
+@pytest.mark.thorough
 def test_workers_that_ask_at_once_share_one_build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EMBHUB_CLIENTS", str(tmp_path))
     monkeypatch.setattr(environments, "CLIENTS", {"tiny": "idna"})

@@ -84,6 +84,7 @@ def test_a_home_that_cannot_be_written(
     refused("trust", "add", source.folder / "export.json", "--fingerprint", ROOT.fingerprint, code=CONFIG)
 
 
+@pytest.mark.thorough
 def test_a_file_that_may_not_grow(source: Site) -> None:
     """What a quota does, on any machine: EFBIG in the middle of a write."""
     code = (

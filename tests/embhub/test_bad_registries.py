@@ -11,6 +11,7 @@ import pytest
 
 from embhub.__main__ import main
 from tests.support import hostile
+from tests.support.quick import quick
 from tests.support.refusing import CONFIG, REGISTRY, Refused
 from tests.support.releases import REPOSITORY, ROOT, make_export
 from tests.support.servers import RunningRegistry, start_registry
@@ -72,7 +73,7 @@ def test_a_registry_that_is_down(signed: Site, refused: Refused, monkeypatch: py
         assert "cannot be reached" in refused(*words, code=REGISTRY)
 
 
-@pytest.mark.parametrize("body", [b"<html>log in first</html>", b"", b"[]", b"{}", b"null", b"\xff"])
+@pytest.mark.parametrize("body", quick([b"<html>log in first</html>"], thorough=[b"", b"[]", b"{}", b"null", b"\xff"]))
 def test_a_registry_that_answers_nonsense(
     signed: Site, refused: Refused, monkeypatch: pytest.MonkeyPatch, body: bytes
 ) -> None:

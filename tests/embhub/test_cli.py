@@ -101,6 +101,7 @@ def test_bodies_are_at_most_ten_lines(path: Path) -> None:
             assert statements <= 10, node.name
 
 
+@pytest.mark.thorough
 def test_verify_loads_no_torch(home: Path) -> None:
     make_release().to_folder(home / "pulled")
     code = (
@@ -189,6 +190,7 @@ def test_a_pull_that_is_refused_lists_the_checks(home: Path, capsys: pytest.Capt
         assert json.loads(capsys.readouterr().out)["rule"] == "wrong-repository"
 
 
+@pytest.mark.thorough
 def test_colours_only_on_a_terminal_and_never_with_no_color(home: Path) -> None:
     out = start("show", "nowhere").communicate()[1]
     assert "\x1b[" not in out

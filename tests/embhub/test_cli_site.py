@@ -148,6 +148,7 @@ def test_doctor_finds_what_is_broken(
     assert ("ok", "HTTPS_PROXY is http://proxy.example.org:3128") in outcomes(said, "proxy")
 
 
+@pytest.mark.thorough
 def test_doctor_imports_no_torch_where_there_is_none(site: Site) -> None:
     code = (
         "import sys\nfrom importlib import util\nreal = util.find_spec\n"

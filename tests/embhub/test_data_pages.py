@@ -19,6 +19,7 @@ def python_of(page: str) -> list[str]:
     return re.findall(r"```python\n(.*?)```", (DOCS / page).read_text(), re.S)
 
 
+@pytest.mark.thorough
 def test_the_examples_run(tmp_path: Path) -> None:
     code = "\n".join([*python_of("reference/phantoms.md"), *python_of("how-to/prepare-images.md")])
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)

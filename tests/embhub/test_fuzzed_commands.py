@@ -16,9 +16,13 @@ from embhub.__main__ import main
 from embhub.errors import EmbhubError
 from embhub.images.early_check import check_source
 from tests.support.fuzzed_commands import CODES
+from tests.support.quick import examples, quick
 
 
-@pytest.mark.parametrize("examples", [120, pytest.param(2500, marks=(pytest.mark.thorough, pytest.mark.exhaustive))])
+@pytest.mark.parametrize(
+    "examples",
+    [*quick([30], thorough=[120]), pytest.param(2500, marks=(pytest.mark.thorough, pytest.mark.exhaustive))],
+)
 def test_no_options_end_in_an_unforeseen_error(examples: int, tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "tests.support.fuzzed_commands", str(tmp_path), str(examples)],
@@ -69,7 +73,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-@settings(max_examples=120, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(120), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=MANIFESTS, where=WHERE)
 def test_no_manifest_ends_in_an_unforeseen_error(
     folder: Path, capsys: pytest.CaptureFixture[str], data: bytes, where: str | None

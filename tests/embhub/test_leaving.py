@@ -191,9 +191,9 @@ PATIENTS = [f"p{number}" for number in range(40)]
     ("second", "apart"),
     [
         (PATIENTS[1:], "1 patient,"),
-        ([*PATIENTS, "new"], "1 patient,"),
+        pytest.param([*PATIENTS, "new"], "1 patient,", marks=pytest.mark.thorough),
         (["new", *PATIENTS[1:]], "2 patients,"),
-        (PATIENTS[9:], "9 patients,"),
+        pytest.param(PATIENTS[9:], "9 patients,", marks=pytest.mark.thorough),
     ],
 )
 def test_push_asks_before_a_version_that_is_few_patients_apart(site: Site, second: list[str], apart: str) -> None:

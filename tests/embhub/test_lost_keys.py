@@ -17,6 +17,7 @@ from embhub.release import files as release_files
 from embhub.release import signing
 from embhub.release.files import Release
 from embhub.site import keys, seen, trust_store
+from tests.support.quick import quick
 from tests.support.releases import (
     AUDITOR,
     AUDITOR_BUNDLE,
@@ -100,7 +101,8 @@ def reader_key() -> str:
     return Release.from_folder("prostate-cspca").publish_bundle.hint
 
 
-@pytest.mark.parametrize(("reason", "outcome"), [("lost", "warning"), ("superseded", "note")])
+@pytest.mark.thorough
+@pytest.mark.parametrize(("reason", "outcome"), quick([("lost", "warning")], thorough=[("superseded", "note")]))
 def test_a_lost_key_leaves_earlier_releases_good_and_signs_nothing_new(
     registry: RunningRegistry, publisher: Site, reader: Site, monkeypatch: pytest.MonkeyPatch, reason: str, outcome: str
 ) -> None:

@@ -42,6 +42,7 @@ from tests.support.between import (
     withheld,
 )
 from tests.support.hostile import Answer, Middleman, edited, raw
+from tests.support.quick import others_thorough
 from tests.support.releases import REPOSITORY, STRANGER, make_export
 
 HTML = edited(lambda _: b"<html><body>Please log in</body></html>", **{"Content-Type": "text/html"})
@@ -153,7 +154,7 @@ def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("embhub.client.hub.PAUSES", (0.0,))
 
 
-@pytest.mark.parametrize("name", LIES)
+@pytest.mark.parametrize("name", others_thorough(LIES, list(LIES)[::3]))
 def test_a_lie_is_refused_and_leaves_nothing(
     world: World, middle: Middleman, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:

@@ -37,6 +37,7 @@ from tests.support.between import (
     withheld,
 )
 from tests.support.hostile import Answer, Middleman, edited, instead, raw, rerouted
+from tests.support.quick import quick
 from tests.support.releases import REPOSITORY
 from tests.support.sites import Site
 
@@ -150,7 +151,7 @@ def test_a_keyring_that_is_held_back_is_a_warning(middle: Middleman, fresh: Site
 # ── elsewhere ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize("part", [INFO, EMBEDDING, TRUST, STATUS])
+@pytest.mark.parametrize("part", quick([INFO, EMBEDDING], thorough=[TRUST, STATUS]))
 def test_a_redirect_is_not_followed_and_no_token_travels(
     world: World, middle: Middleman, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, part: str
 ) -> None:

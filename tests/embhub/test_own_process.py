@@ -32,6 +32,7 @@ def test_the_command_sets_what_nobody_set() -> None:
     assert said(COMMAND, OMP_WAIT_POLICY="ACTIVE") == ["ACTIVE", "0", "1", "__all__"]
 
 
+@pytest.mark.thorough
 def test_it_is_set_before_torch_is_loaded() -> None:
     watch = (
         "import sys\n"

@@ -32,6 +32,7 @@ def test_base_draws_hold_no_held_out_finding(drawn: list[phantoms.Phantom]) -> N
     assert not [one for one in drawn if any(phantoms.is_held_out(one.modality, finding) for finding in one.findings)]
 
 
+@pytest.mark.thorough
 def test_base_captions_never_name_a_held_out_combination(drawn: list[phantoms.Phantom]) -> None:
     for phantom in drawn:
         for phrase in phantom.caption.replace(",", " with ").split(" and "):
@@ -151,6 +152,7 @@ def test_the_command_prints_the_manifest(tmp_path: Path, capsys: pytest.CaptureF
     assert Path(capsys.readouterr().out.strip()).name == "manifest.csv"
 
 
+@pytest.mark.thorough
 def test_phantoms_need_no_torch() -> None:
     code = "import sys, embhub.phantoms; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

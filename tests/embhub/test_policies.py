@@ -96,7 +96,7 @@ def test_every_reason_is_named_for_people_and_programs(reader: Site, capsys: pyt
         (PRIVATE, "epsilon<=3", 8),
         (PRIVATE, "countersigned", 8),
         (CONFIRMED, "countersigned,no-leak,not-yanked", 0),
-        (CONFIRMED, "countersigned,no-leak,not-yanked,epsilon<=4", 8),
+        pytest.param(CONFIRMED, "countersigned,no-leak,not-yanked,epsilon<=4", 8, marks=pytest.mark.thorough),
         (LEAKING, "not-yanked", 0),
         (REPOSITORY, "no-leaks", 2),
     ],

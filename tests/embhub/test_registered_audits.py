@@ -27,6 +27,7 @@ from embhub_registry.http_errors import RequestDeniedError
 from embhub_registry.people import auth
 from embhub_registry.repositories import audit_designs as at_registry
 from tests.support import designs, hostile, releases
+from tests.support.quick import quick
 from tests.support.servers import RunningRegistry, run_here, start_registry
 from tests.support.sites import Site, new_key, open_site
 
@@ -110,7 +111,7 @@ def test_a_registered_audit_from_the_design_to_the_reader(hospital: Site, tmp_pa
     assert "as read before" in said(offline)[0]
 
 
-@pytest.mark.parametrize("place", ["export", "mirror"])
+@pytest.mark.parametrize("place", quick(["export"], thorough=["mirror"]))
 def test_designs_travel_with_a_registry_as_files(
     registry: RunningRegistry, hospital: Site, tmp_path: Path, place: str
 ) -> None:

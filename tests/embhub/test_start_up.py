@@ -10,6 +10,7 @@ import pytest
 
 from embhub.site import trust_store
 from tests.support.claims import make_claim, make_private_release
+from tests.support.quick import quick
 from tests.support.releases import ROOT, make_export, make_release
 from tests.support.sites import Site
 
@@ -25,7 +26,9 @@ SAY = (
 )
 
 
-@pytest.mark.parametrize(("command", "kind"), [("verify", "plain"), ("show", "plain"), ("verify", "private")])
+@pytest.mark.parametrize(
+    ("command", "kind"), quick([("verify", "plain")], thorough=[("show", "plain"), ("verify", "private")])
+)
 def test_a_folder_is_verified_without_heavy_modules(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str, kind: str
 ) -> None:
@@ -58,6 +61,7 @@ def built(release: Path) -> set[str]:
     return set(done.stderr.split())
 
 
+@pytest.mark.thorough
 def test_a_model_is_built_where_it_is_first_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     site = Site(tmp_path / "site").enter(monkeypatch)
     trust_store.add(make_export(), fingerprint=ROOT.fingerprint)
@@ -67,6 +71,7 @@ def test_a_model_is_built_where_it_is_first_used(tmp_path: Path, monkeypatch: py
     assert built(site.folder / "private") == {"PrivacyClaim"}
 
 
+@pytest.mark.thorough
 def test_threads_may_be_the_first_to_use_a_model() -> None:
     """A registry answers in threads, and models are built by the first of them."""
     code = (

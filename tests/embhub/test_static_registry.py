@@ -49,7 +49,12 @@ def export(hub: RunningRegistry) -> Path:
     return hub.folder.parent / "hub"
 
 
-PLACES = ["http.server", "folder", pytest.param("nginx", marks=needs_nginx), "mirror"]
+PLACES = [
+    "http.server",
+    "folder",
+    pytest.param("nginx", marks=[needs_nginx, pytest.mark.thorough]),
+    pytest.param("mirror", marks=pytest.mark.thorough),
+]
 
 
 @pytest.fixture(params=PLACES)

@@ -39,6 +39,7 @@ from embhub.site.keys import SigningKey
 from embhub.trust import bundle, dsse
 from tests.support.claims import altered, make_claim, make_private_release, with_header_claim
 from tests.support.judging import GOOD, OTHER, TRUST, UNAUDITED, judge
+from tests.support.quick import examples, quick
 from tests.support.releases import (
     AUDITOR,
     NOW,
@@ -292,7 +293,7 @@ def test_oversized_file(name: str) -> None:
         verification.verify(huge, trust=TRUST, now=NOW)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(st.sampled_from(sorted(GOOD.files)), st.data())
 def test_no_edited_byte_goes_unnoticed(name: str, data: st.DataObject) -> None:
     raw = GOOD.files[name]
@@ -309,7 +310,7 @@ def test_no_edited_byte_goes_unnoticed(name: str, data: st.DataObject) -> None:
     assert identities(edited) == identities(GOOD)
 
 
-@pytest.mark.parametrize("release", [GOOD, make_private_release()], ids=["plain", "with a claim"])
+@pytest.mark.parametrize("release", quick([GOOD], thorough=[make_private_release()]), ids=["plain", "with a claim"])
 def test_a_changed_byte_of_the_embedding_is_nobodys_fault_but_the_ways(release: Release) -> None:
     """What the header says is believed, or held against its publisher, only once the signature covers it."""
     raw = release.files[release_files.EMBEDDING]

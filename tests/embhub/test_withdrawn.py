@@ -51,6 +51,7 @@ def withdraw(world: World, repository: str, scope: str = "bytes") -> None:
     assert answer.status == 200, answer.body
 
 
+@pytest.mark.thorough
 def test_one_refresh_reaches_folder_stick_and_mirror(
     world: World, middle: Middleman, site: Site, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

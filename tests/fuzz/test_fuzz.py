@@ -69,6 +69,7 @@ def fuzz(target: str, seconds: int, tmp_path: Path) -> None:
     assert runs > 20 * seconds, "the fuzzer hardly ran"
 
 
+@pytest.mark.thorough
 def test_two_seconds_of_all(tmp_path: Path) -> None:
     fuzz("all", 2, tmp_path)
 

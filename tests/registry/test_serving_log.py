@@ -11,6 +11,8 @@ import sys
 import urllib.request
 from pathlib import Path
 
+import pytest
+
 from tests.support.servers import RunningRegistry, environment, init_registry
 
 
@@ -36,6 +38,7 @@ def serve(registry: RunningRegistry, *words: str | Path) -> str:
     return shown.decode()
 
 
+@pytest.mark.thorough
 def test_a_terminal_shows_no_line_for_each_request_and_a_file_keeps_them(tmp_path: Path) -> None:
     registry = init_registry(tmp_path)
     assert serve(registry) == ""

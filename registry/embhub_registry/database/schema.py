@@ -10,6 +10,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from importlib import metadata, resources
 from pathlib import Path
 
@@ -83,8 +84,8 @@ def migrate(database: Database, steps: Sequence[Step] | None = None) -> Path | N
     """Apply what is pending; returns the copy of the file that was made before, None where none was needed.
 
     Each step is one transaction, which no other writer shares: killed at any moment, the database is as before that
-    step or after it, and the next call goes on from there. The caller keeps servers out. Of a database on a server no
-    copy is made: its own tools make one.
+    step or after it, and the next call goes on from there. An empty database gets all steps in one transaction. The
+    caller keeps servers out. Of a database on a server no copy is made: its own tools make one.
 
     Raises:
         ConfigError: the database is of another release, or a step leaves references without their target.
@@ -101,8 +102,11 @@ def migrate(database: Database, steps: Sequence[Step] | None = None) -> Path | N
         database.copy_to(copy)
     _check_references(db, on=False)  # a table that is rebuilt loses its rows to no cascade; checked below
     try:
-        for step in lacking:
-            _apply(database, step, before=applied)
+        if not applied:
+            _apply(database, lacking, before=applied)
+        else:
+            for step in lacking:
+                _apply(database, [step], before=applied)
     finally:
         _check_references(db, on=True)
     return copy
@@ -114,16 +118,17 @@ def build(db: Connection) -> None:
         _run(db, step, before={})
 
 
-def _apply(database: Database, step: Step, *, before: dict[int, str]) -> None:
+def _apply(database: Database, steps: Sequence[Step], *, before: dict[int, str]) -> None:
     with database.writing() as db:
-        if step.number in _applied(db):
-            return  # another process was faster
-        broken = _run(db, step, before=before)
-        if broken:
-            raise ConfigError(
-                f"{step.name} would leave {broken} rows of {database.name} without what they refer to",
-                "nothing was changed; run `check` with the release that wrote this database",
-            )
+        for step in steps:
+            if step.number in _applied(db):
+                continue  # another process was faster
+            broken = _run(db, step, before=before)
+            if broken:
+                raise ConfigError(
+                    f"{step.name} would leave {broken} rows of {database.name} without what they refer to",
+                    "nothing was changed; run `check` with the release that wrote this database",
+                )
 
 
 def _run(db: Connection, step: Step, *, before: dict[int, str]) -> int:
@@ -131,7 +136,7 @@ def _run(db: Connection, step: Step, *, before: dict[int, str]) -> int:
     for statement in split_statements(step.script) if db.dialect is SQLITE else [step.script]:
         db.execute(statement)
     db.execute(_RECORD + db.dialect.strict)
-    program = metadata.version("embhub")
+    program = _program()
     for number, name in {**before, **dict.fromkeys(step.numbers, step.name)}.items():
         values = (number, name, stamp(), program)
         db.execute("INSERT INTO migration VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING", values)
@@ -139,6 +144,12 @@ def _run(db: Connection, step: Step, *, before: dict[int, str]) -> int:
         return 0
     db.execute(f"PRAGMA user_version = {max(_noted_version(db), step.number)}")
     return len(db.execute("PRAGMA foreign_key_check").fetchall())
+
+
+@cache
+def _program() -> str:
+    """This program's version, looked up once: each look-up reads the distribution's whole description."""
+    return metadata.version("embhub")
 
 
 def _check_references(db: Connection, *, on: bool) -> None:

@@ -17,6 +17,7 @@ from embhub.formats.tensors import BadTensorShapeError, NotFiniteError
 from tests.support.adapters import PLACES, make_adapter, make_matrices
 from tests.support.claims import make_claim
 from tests.support.ports import DERIVED
+from tests.support.quick import examples
 from tests.support.releases import make_embedding
 
 K_A, K_B = (f"unet.{PLACES[0]}.to_k.lora_{part}.weight" for part in "AB")
@@ -97,7 +98,7 @@ def test_the_header_says_what_the_tensors_are() -> None:
         embedding.parse(tensors.serialize(dict(adapter.tensors), other))
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(st.data())
 def test_any_damage_is_read_or_refused(data: st.DataObject) -> None:
     whole = bytearray(make_adapter(make_matrices(rank=1, out=2, width=2)).data)

@@ -16,6 +16,7 @@ from pydantic import ValidationError
 
 from embhub.audits.report import MAX_BYTES, SUITES, Attempt, AuditReport, Bounds, Design, Group, build, recompute
 from embhub.errors import ArtifactError
+from tests.support.quick import examples, others_thorough
 
 PAIR = ("loss-difference", "loss")
 
@@ -130,7 +131,11 @@ NOTHING_SHOWN: list[tuple[str, dict[str, Any], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("more", "reason"), [row[1:] for row in NOTHING_SHOWN], ids=[row[0] for row in NOTHING_SHOWN])
+@pytest.mark.parametrize(
+    ("more", "reason"),
+    others_thorough([row[1:] for row in NOTHING_SHOWN], [row[1:] for row in NOTHING_SHOWN[::2]]),
+    ids=[row[0] for row in NOTHING_SHOWN],
+)
 def test_finding_nothing_shows_nothing_where(more: dict[str, Any], reason: str) -> None:
     report = standard(0, 400, **more)
     assert report.verdict == "insufficient-evidence"
@@ -221,7 +226,7 @@ def test_bytes_are_canonical_and_come_back_equal() -> None:
     assert json.loads(data)["schema"] == "embhub.audit/2"
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(25), deadline=None)
 @given(
     st.lists(st.floats(-1e12, 1e12), min_size=1, max_size=40), st.lists(st.floats(-1e12, 1e12), min_size=1, max_size=40)
 )

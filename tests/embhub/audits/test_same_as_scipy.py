@@ -90,6 +90,7 @@ def test_without_a_change_of_sign_there_is_no_root() -> None:
     assert find_root(lambda x: x, -1.0, 0.0) == 0.0
 
 
+@pytest.mark.thorough
 def test_verification_starts_without_scipy() -> None:
     code = (
         "import sys, embhub.client.pulling, embhub.audits.report\n"

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from embhub.audits import statistics
+from tests.support.quick import examples
 
 numbers = st.lists(st.integers(-5, 5).map(float), min_size=1, max_size=30)
 
@@ -173,7 +174,7 @@ def test_bootstrap_is_seeded() -> None:
     assert run(7) != run(8)
 
 
-@settings(max_examples=30)
+@settings(max_examples=examples(30))
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.floats(-1, 1)), min_size=1, max_size=20))
 def test_units_are_averaged_before_anything_else(pairs: list[tuple[str, float]]) -> None:
     units, means = statistics.average_by_unit([value for _, value in pairs], [unit for unit, _ in pairs])

@@ -14,6 +14,7 @@ from embhub.cards import card
 from embhub.cards.card import BadCardError
 from embhub.cards.card_schema import FIELDS, REQUIRED
 from tests.support import cards
+from tests.support.quick import examples
 
 
 def _yaml(values: dict[str, Any]) -> bytes:
@@ -26,7 +27,7 @@ def test_a_complete_card_is_read() -> None:
     assert (found.name, found.n_patients, found.base_model.family) == ("prostate-csPCa", "50-100", "sd2")
 
 
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 @given(cards.cards())
 def test_any_sound_card_round_trips_through_yaml(values: dict[str, Any]) -> None:
     found = card.parse(values)

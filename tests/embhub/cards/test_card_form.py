@@ -73,6 +73,7 @@ def converse(terminal: int, answers: dict[str, str]) -> str:
     return said
 
 
+@pytest.mark.thorough
 def test_without_a_terminal_nothing_is_asked(file: Path, tmp_path: Path) -> None:
     ours, theirs = pty.openpty()
     command = [sys.executable, "-m", "embhub", "card", "init", str(file)]

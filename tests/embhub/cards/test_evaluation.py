@@ -16,6 +16,7 @@ from embhub.cards.evaluation import EvaluationReport, card_figures
 from embhub.errors import ArtifactError, PrivacyError
 from embhub.formats import safe_yaml
 from tests.support import cards
+from tests.support.quick import examples
 
 DIGEST = "ab" * 32
 
@@ -170,7 +171,7 @@ def test_anything_else_is_refused_in_words(data: bytes, reason: str) -> None:
         evaluation.parse(data)
 
 
-@settings(max_examples=50)
+@settings(max_examples=examples(50))
 @given(st.binary(max_size=200))
 def test_bytes_of_any_kind_are_refused_or_read(data: bytes) -> None:
     with pytest.raises(ArtifactError):

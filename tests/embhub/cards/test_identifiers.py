@@ -12,6 +12,7 @@ from embhub.cards import card, identifiers
 from embhub.cards.card import BadCardError
 from embhub.cards.personal_data import personal_data_in_card
 from tests.support import cards
+from tests.support.quick import examples
 
 # As their registries print them: an example of ORCID's own, and institutions of three continents.
 REAL_ORCIDS = ["0000-0002-1825-0097", "0000-0001-5109-3700", "0000-0002-1694-233X"]
@@ -100,7 +101,7 @@ def test_other_texts_are_no_doi(text: str) -> None:
         read(doi=text)
 
 
-@settings(max_examples=25)
+@settings(max_examples=examples(25))
 @given(orcids(), rors())
 def test_who_agreed_to_be_named_is_no_finding(orcid: str, ror: str) -> None:
     found = read(orcid={"Jane Smith": orcid}, ror=ror, doi="10.5281/zenodo.12345678")

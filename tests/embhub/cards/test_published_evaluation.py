@@ -15,6 +15,7 @@ from embhub.cards.evaluation import HARMED, HELPED, NOTHING, EvaluationReport
 from embhub.cards.published_evaluation import STEPS, Cohort, Images, coarsen, parse
 from embhub.errors import ArtifactError, PrivacyError
 from tests.support.evaluations import EMBEDDING, FIGURES, HARM, cohort, report
+from tests.support.quick import examples
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=10),
@@ -90,14 +91,14 @@ def test_images_of_other_embeddings(embeddings: list[str]) -> None:
         coarsen(report(arms=[arm]), cohort(), embedding=EMBEDDING)
 
 
-@settings(max_examples=25)
+@settings(max_examples=examples(25))
 @given(JSON)
 def test_the_parser_reads_or_refuses_anything(document: Any) -> None:
     with pytest.raises(ArtifactError):
         parse(document)
 
 
-@settings(max_examples=80)
+@settings(max_examples=examples(80))
 @given(st.sampled_from(PLACES), JSON, st.sampled_from([FIGURES, HARM]))
 def test_the_parser_refuses_what_breaks_a_rule(place: tuple[Any, ...], value: Any, figures: dict[str, Any]) -> None:
     """One member is another: refused, or as coarse as it was and still in agreement with itself."""

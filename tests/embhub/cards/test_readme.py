@@ -14,9 +14,10 @@ from embhub.cards import card
 from embhub.cards.readme import PRIVACY_WORDS, BadReadmeError, read_front_matter, to_readme
 from embhub.errors import ArtifactError
 from tests.support import cards
+from tests.support.quick import examples
 
 
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 @given(cards.cards())
 def test_the_card_comes_back(values: dict[str, Any]) -> None:
     found = card.parse(values)
@@ -25,7 +26,7 @@ def test_the_card_comes_back(values: dict[str, Any]) -> None:
     assert to_readme(card.from_readme(readme)) == readme
 
 
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 @given(cards.cards())
 def test_the_hub_reads_the_same_front_matter(values: dict[str, Any]) -> None:
     found = card.parse(values)

@@ -15,6 +15,7 @@ from embhub.cards.personal_data import personal_data_in_card
 from embhub.errors import ArtifactError, EmbhubError, PrivacyError
 from embhub.formats import safe_yaml
 from tests.support import cards, claims
+from tests.support.quick import examples
 
 EMBEDDING, SHEET = "ab" * 32, "cd" * 32
 RECORD = {
@@ -80,7 +81,7 @@ def test_a_person_in_the_prompt_is_found() -> None:
     assert any("samples.prompt" in finding for finding in personal_data_in_card(found))
 
 
-@settings(max_examples=30)
+@settings(max_examples=examples(30))
 @given(st.binary(min_size=32, max_size=32), st.binary(min_size=32, max_size=32))
 def test_no_digest_is_taken_for_a_person(one: bytes, other: bytes) -> None:
     found = card.parse(cards.complete(samples={**RECORD, "sha256": one.hex(), "embedding": other.hex()}))

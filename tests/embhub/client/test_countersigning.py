@@ -142,6 +142,7 @@ def test_countersigned_from_end_to_end(
     assert "Countersigned by" in page and "the figures are consistent" not in page
 
 
+@pytest.mark.thorough
 def test_a_folder_is_countersigned_without_a_network_and_pushed_later(
     registry: RunningRegistry, publisher: Site, auditor: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -156,6 +157,7 @@ def test_a_folder_is_countersigned_without_a_network_and_pushed_later(
     assert pulling.verify_path(repository).audit_in_words() == "insufficient-evidence, countersigned by nki"
 
 
+@pytest.mark.thorough
 def test_on_a_terminal_a_person_is_asked(
     publisher: Site, auditor: Site, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -171,6 +173,7 @@ def test_on_a_terminal_a_person_is_asked(
         assert pulling.verify_path(repository).audit_status == status
 
 
+@pytest.mark.thorough
 def test_an_auditors_own_report_where_the_release_has_none(
     publisher: Site, auditor: Site, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -213,6 +216,7 @@ def test_another_report_never_takes_the_place_of_a_signed_one(
         countersigning.prepare(unaudited, audit="edited.json")
 
 
+@pytest.mark.thorough
 def test_a_report_of_ones_own_stands_beside_the_one_that_was_signed_along(
     registry: RunningRegistry, publisher: Site, auditor: Site, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -304,6 +308,7 @@ def entered(site: Site, monkeypatch: pytest.MonkeyPatch, repository: str) -> cou
     return countersigning.prepare(repository)
 
 
+@pytest.mark.thorough
 def test_a_release_that_moved_on_meanwhile_is_not_countersigned(
     publisher: Site, auditor: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:

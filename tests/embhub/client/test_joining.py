@@ -147,6 +147,7 @@ NETWORK = [
 ]  # fmt: skip
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_every_verb_goes_through_the_proxy(
     consortium: Consortium, hospital: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch

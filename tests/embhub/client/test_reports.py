@@ -65,6 +65,7 @@ def test_a_flood_of_auditors_pushes_no_leak_out() -> None:
     assert len(reports.audits(DIGEST)) == reports.MOST_AUDITORS and reports.audits(DIGEST)[0] == LEAK
 
 
+@pytest.mark.thorough
 def test_processes_lose_nothing_of_each_other(home: Path) -> None:
     code = (
         "import sys\nfrom embhub.client import reports as heard\nfrom embhub.release.checks.yanks import Yank\n"

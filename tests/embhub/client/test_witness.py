@@ -20,6 +20,7 @@ from embhub.site import log_memory, signed
 from embhub.trust.keyring import LogKey, Trust
 from tests.support import logs, releases
 from tests.support.logs import MemoryLog
+from tests.support.quick import examples
 
 KEY = logs.log_key()
 ENTRIES = [logs.make_leaf(number).to_bytes() for number in range(20)]
@@ -132,7 +133,7 @@ def test_what_does_not_continue_the_log_is_not_cosigned(witness: Witness, case: 
 
 
 @given(st.binary(max_size=300))
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(60), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_bytes_are_answered(witness: Witness, body: bytes) -> None:
     assert witness.add_checkpoint(body, time=1)[0] in (400, 403, 404)
     for parse in (witnessing.parse, witnessing.parse_answer):

@@ -21,6 +21,7 @@ def scores(rng: np.random.Generator, queries: np.ndarray, trained: np.ndarray) -
     return score(distances, [str(n) for n in range(len(trained))])
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("size", "controls"), quick([(2, 20), (40, 60)], thorough=[(2, 60), (8, 20), (8, 60), (40, 20)])
 )
@@ -38,6 +39,7 @@ def test_false_alarms_are_no_more_than_promised(size: int, controls: int) -> Non
     assert np.mean(alarms) <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / 300), np.mean(alarms)
 
 
+@pytest.mark.thorough
 def test_single_p_values_are_not_too_small() -> None:
     rng, found = np.random.default_rng(1), []
     for _ in range(400):

@@ -99,6 +99,7 @@ def test_equal_captions_train_as_one_prompt_does(pipe: Any) -> None:
     assert not torch.equal(other.rows["text_encoder"], plain.rows["text_encoder"])
 
 
+@pytest.mark.thorough
 def test_each_image_is_told_its_own_caption(pipe: Any) -> None:
     """A step's error is that of each image under its own prompt alone; so in parts, and for losses of attacks."""
     prompts, images = own("mri {}", "mri {} b", "mri {}"), latents(2, 3)
@@ -126,6 +127,7 @@ def test_each_image_is_told_its_own_caption(pipe: Any) -> None:
     assert parts[0] == pytest.approx(parts[1], rel=1e-5)
 
 
+@pytest.mark.thorough
 def test_shadows_train_as_the_embedding_did(pipe: Any) -> None:
     images, prompts = latents(4, 5), own("mri {}", "mri {} b", "mri {}", "mri {} c", "mri {} b")
     jobs = [(images[:3], 1), (images[2:], 2)]

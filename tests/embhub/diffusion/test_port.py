@@ -122,6 +122,7 @@ def test_a_claim_goes_to_no_base_that_learned_from_a_site(
         port(signed, to=adapted, base=bases[0], **FEW)
 
 
+@pytest.mark.thorough
 def test_only_the_attack_on_the_file_applies(bases: tuple[Path, Path], source: Embedding) -> None:
     made = port(source, to=bases[1], base=bases[0], **FEW).embedding
     for suite in ("standard", "thorough", "mechanism"):
@@ -133,6 +134,7 @@ def test_only_the_attack_on_the_file_applies(bases: tuple[Path, Path], source: E
     check_derived(source, "standard")
 
 
+@pytest.mark.thorough
 def test_a_card_begins_with_what_the_source_says_of_its_images(
     bases: tuple[Path, Path], source: Embedding, tmp_path: Path
 ) -> None:

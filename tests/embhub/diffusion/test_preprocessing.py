@@ -26,6 +26,7 @@ from embhub.diffusion.training import inversion
 from embhub.errors import UsageError
 from embhub.images.images import ImageSet, read_images
 from embhub.options.preprocessing import Preprocessing, common_fit, recorded
+from tests.support.quick import quick
 from tests.support.training import train
 
 SIZE = (40, 64)
@@ -61,7 +62,7 @@ def images(tmp_path: Path) -> Path:
     return portraits(tmp_path / "films")
 
 
-@pytest.mark.parametrize("fit", ["crop", "pad"])
+@pytest.mark.parametrize("fit", quick(["pad"], thorough=["crop"]))
 def test_training_and_audit_see_the_same_squares(
     fit: Any, images: Path, base: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -85,6 +86,7 @@ def test_training_and_audit_see_the_same_squares(
     assert bright == (fit != "crop"), "the lower edge is in the square, or it was cut off"
 
 
+@pytest.mark.thorough
 def test_header_and_card_say_how_images_were_fitted(images: Path, base: Path) -> None:
     cropped, padded = (learn(images, base, fit=fit).embedding for fit in ("crop", "pad"))
     assert "fit" not in cropped.training and padded.training["fit"] == "pad"
@@ -118,6 +120,7 @@ def test_another_resolution_is_learned_recorded_and_drawn(images: Path, base: Pa
         learn(images, base, resolution=1024)
 
 
+@pytest.mark.thorough
 def test_embeddings_of_different_resolutions_want_a_choice(images: Path, base: Path) -> None:
     made = learn(images, base).embedding
     other = artifact.build(
@@ -132,6 +135,7 @@ def test_embeddings_of_different_resolutions_want_a_choice(images: Path, base: P
     assert generate("{}", embeddings=[far], base=base, steps=1, device="cpu")[0].size == (32, 32)
 
 
+@pytest.mark.thorough
 def test_inpaint_follows_the_embedding(images: Path, base: Path) -> None:
     padded = learn(images, base, fit="pad").embedding
     image, box = Image.open(images / "0.png"), (4, 50, 10, 10)
@@ -152,6 +156,7 @@ def test_ways_that_differ_want_a_choice() -> None:
     assert common_fit(named, "stretch") == "stretch" and common_fit([]) == "crop" and common_fit(named[1:]) == "pad"
 
 
+@pytest.mark.thorough
 def test_evaluate_follows_what_a_data_set_says(images: Path, base: Path, tmp_path: Path) -> None:
     made = learn(images, base, fit="pad", out=tmp_path / "a.safetensors")
     assert made.path is not None

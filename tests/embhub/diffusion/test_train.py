@@ -61,6 +61,7 @@ def test_the_file(images: Path, base: Path, tmp_path: Path) -> None:
     assert not list(out.parent.glob(".*"))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("encoder", quick(["clip"], thorough=["bert"]))
 def test_one_seed_gives_one_file(images: Path, tmp_path: Path, encoder: Any) -> None:
     base = pipelines.write(tmp_path / "base", encoder=encoder, prediction="v_prediction")
@@ -68,6 +69,7 @@ def test_one_seed_gives_one_file(images: Path, tmp_path: Path, encoder: Any) -> 
     assert one == two != other
 
 
+@pytest.mark.thorough
 def test_without_a_seed_no_two_runs_are_alike(images: Path, base: Path) -> None:
     one, two = (learn(images, base, seed=None) for _ in range(2))
     assert one.embedding.data != two.embedding.data
@@ -163,12 +165,14 @@ def test_bad_captions(images: Path, base: Path, caption: str, error: type[Except
     assert "Smith" not in str(caught.value) and "0048213" not in str(caught.value)
 
 
+@pytest.mark.thorough
 def test_words_to_start_from_are_published_too(images: Path, base: Path) -> None:
     with pytest.raises(PrivacyError):
         learn(images, base, initializer_text="Mr. Smith")
     assert learn(images, base, initializer_text="lesion").embedding.training["initial_word"] == "lesion"
 
 
+@pytest.mark.thorough
 def test_the_token_may_stand_in_the_caption(images: Path, base: Path) -> None:
     assert learn(images, base, caption="mri, <cspca>").embedding.training["caption"] == "mri, {}"
 
@@ -207,6 +211,7 @@ def test_an_interrupt_writes_nothing(images: Path, base: Path, tmp_path: Path, h
     assert not list(tmp_path.glob("*.safetensors")) and not list(home.rglob("*.json"))
 
 
+@pytest.mark.thorough
 def test_progress_tells_the_stages(images: Path, base: Path) -> None:
     seen: list[Progress] = []
     learn(images, base, on_progress=seen.append)
@@ -270,6 +275,7 @@ def test_what_the_norm_is_stands_in_the_file(images: Path, base: Path) -> None:
     assert kept.run.settings["recipe"]["norm"] == "directional"
 
 
+@pytest.mark.thorough
 def test_warnings_are_told_and_kept(images: Path, base: Path) -> None:
     """The tiny base is untrained: it can draw no such image, and its loss does not move."""
     said: list[str] = []

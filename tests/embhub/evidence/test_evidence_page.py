@@ -29,6 +29,7 @@ from embhub.release import at_the_site
 from embhub.release.checks.consistency import base_digest
 from tests.support.claims import make_claim, site_total
 from tests.support.packs import NOW, make_site
+from tests.support.quick import others_thorough
 from tests.support.releases import make_embedding
 
 
@@ -57,7 +58,7 @@ def read(folder: Path, suite: Suite, claim: Claim = "none", **more: Any) -> tupl
     return source, Text(source), made
 
 
-@pytest.mark.parametrize("suite", SUITES)
+@pytest.mark.parametrize("suite", others_thorough(SUITES, ("quick", "mechanism")))
 def test_it_stands_alone_and_promises_nothing(tmp_path: Path, suite: Suite) -> None:
     source, shown, made = read(tmp_path, suite, make_claim())
     assert not {"script", "link", "img", "iframe", "object", "form"} & shown.tags
@@ -115,7 +116,7 @@ def test_a_mechanism_audit_says_that_the_file_was_not_attacked(tmp_path: Path) -
     assert tried["errors in the differential-privacy code"] == "tried"
 
 
-@pytest.mark.parametrize("suite", SUITES)
+@pytest.mark.parametrize("suite", others_thorough(SUITES, ("quick", "mechanism")))
 def test_no_kind_of_attack_is_called_tried_that_the_report_does_not_hold(tmp_path: Path, suite: Suite) -> None:
     _, _, made = read(tmp_path, suite, make_claim())
     run = {figures.name for figures in made.audit.attacks}

@@ -20,13 +20,17 @@ from embhub.release import at_the_site, signing
 from embhub.release import files as release_files
 from tests.support.claims import make_claim
 from tests.support.packs import NOW, make_site
+from tests.support.quick import others_thorough
 from tests.support.releases import ORIGIN, SITE, make_embedding, make_report, make_sheet, record_of
 
 EVERY = [(suite, claim) for suite in SUITES for claim in (False, True) if claim or suite != "mechanism"]
 
 
-@pytest.mark.parametrize("card", [True, False], ids=["card", "no-card"])
-@pytest.mark.parametrize(("suite", "claimed"), EVERY)
+@pytest.mark.parametrize("card", others_thorough((True, False), (True,)), ids=["card", "no-card"])
+@pytest.mark.parametrize(
+    ("suite", "claimed"),
+    others_thorough(EVERY, [("quick", False), ("standard", True), ("mechanism", True)]),
+)
 def test_every_suite_with_and_without_card_and_claim(tmp_path: Path, suite: Suite, claimed: bool, card: bool) -> None:
     file = make_site(tmp_path, suite, claim=make_claim() if claimed else "none", card=card)
     made = write_pack(file, tmp_path / "pack", now=NOW)

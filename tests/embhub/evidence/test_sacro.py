@@ -11,9 +11,10 @@ from embhub.audits.report import SUITES, Suite
 from embhub.evidence.pack import read_report, write_pack
 from tests.support.claims import make_claim
 from tests.support.packs import NOW, make_site
+from tests.support.quick import others_thorough
 
 
-@pytest.mark.parametrize("suite", SUITES)
+@pytest.mark.parametrize("suite", others_thorough(SUITES, ("quick", "mechanism")))
 def test_one_attack_a_file_in_the_shape_that_checkers_know(tmp_path: Path, suite: Suite) -> None:
     file = make_site(tmp_path, suite, claim=make_claim())
     write_pack(file, tmp_path / "pack", now=NOW)

@@ -19,6 +19,7 @@ from hypothesis.extra import numpy as arrays
 
 from embhub.errors import ArtifactError
 from embhub.formats import tensors
+from tests.support.quick import examples
 
 ROWS = np.arange(12, dtype=np.float32).reshape(3, 4)
 SOUND = tensors.serialize({"clip_g": ROWS, "clip_l": ROWS + 1}, {"a": "b"})
@@ -57,7 +58,7 @@ def test_what_is_written_reads_back_here_and_in_the_real_library(content: dict[s
         np.testing.assert_array_equal(theirs[name], values)
 
 
-@settings(max_examples=400)
+@settings(max_examples=examples(400))
 @given(st.data())
 def test_no_change_of_one_byte_is_read_otherwise_than_by_the_real_library(data: st.DataObject) -> None:
     place = data.draw(st.integers(0, len(SOUND) - 1))

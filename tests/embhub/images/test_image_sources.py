@@ -10,7 +10,7 @@ import pytest
 from embhub.__main__ import main
 from embhub.phantoms import write_dataset
 from tests.support import pipelines
-from tests.support.quick import quick
+from tests.support.quick import others_thorough
 
 SOURCES: dict[str, Callable[[Path], Path]] = {
     "a folder with its manifest": lambda folder: folder,
@@ -25,7 +25,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return pipelines.write(tmp_path_factory.mktemp("base"))
 
 
-@pytest.mark.parametrize("name", quick(list(SOURCES)[1:3], thorough=list(SOURCES)[::3]))
+@pytest.mark.parametrize("name", others_thorough(SOURCES, ("a manifest",)))
 def test_every_verb_takes(
     name: str, base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:

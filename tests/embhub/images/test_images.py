@@ -16,6 +16,7 @@ from PIL import Image
 from embhub.errors import EmbhubError, PrivacyError, UsageError
 from embhub.images import pixels
 from embhub.images.images import read_images
+from tests.support.quick import examples
 
 
 def picture(seed: int, size: tuple[int, int] = (40, 40)) -> Image.Image:
@@ -276,7 +277,7 @@ def _files() -> list[bytes]:
     return found
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(
     data=st.sampled_from(_files()),
     changes=st.lists(st.tuples(st.integers(0, 2000), st.integers(0, 255)), min_size=1, max_size=6),

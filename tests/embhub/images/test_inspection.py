@@ -290,6 +290,7 @@ def test_depth_is_told(tmp_path: Path) -> None:
     assert "NaN" not in found.to_json()
 
 
+@pytest.mark.thorough
 def test_it_needs_no_torch(folder: Path) -> None:
     code = f"import sys, embhub; embhub.inspect({str(folder)!r}); print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()

@@ -146,6 +146,7 @@ def test_privacy_for_patients_is_refused_without_their_ids(tmp_path: Path) -> No
         settings.check_unit(Protection(2.0, unit="image"), read_images(films(tmp_path / "b", ["P1", "P2"])))
 
 
+@pytest.mark.thorough
 def test_training_remembers_keyed_ids_and_audits_by_them(
     tmp_path: Path, base: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -16,6 +16,7 @@ from embhub.ledger import budget
 from embhub.ledger.audit_attempts import AuditAttempt, audits_of, begin_audit, finish_audit
 from embhub.ledger.chain import LedgerTamperedError
 from embhub.site import config
+from tests.support.quick import examples
 
 FILE, OTHER, SIDES, OTHERS = "a" * 64, "b" * 64, "c" * 64, "d" * 64
 
@@ -115,7 +116,7 @@ def test_an_auditor_on_site_sees_every_try() -> None:
     shadows=st.integers(-5, 2_000_000),
     sides=st.text(max_size=70),
 )
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(60), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_nonsense_is_refused_and_nothing_is_written(file: str, suite: str, shadows: int, sides: str) -> None:
     with pytest.raises(UsageError):
         begin_audit(file, suite=suite, shadows=shadows, sides=sides)
@@ -123,7 +124,7 @@ def test_nonsense_is_refused_and_nothing_is_written(file: str, suite: str, shado
 
 
 @given(st.lists(st.sampled_from("abAB"), max_size=12))
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(40), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_numbers_are_those_of_a_slow_count(tmp_path_factory: pytest.TempPathFactory, events: list[str]) -> None:
     """`a` and `b` begin an audit of a file, capitals end the open one; any order gives the same as counting by hand."""
     home = tmp_path_factory.mktemp("home")

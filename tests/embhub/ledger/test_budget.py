@@ -272,6 +272,7 @@ def test_a_removed_ledger_is_noticed(home: Path) -> None:
         reserve()
 
 
+@pytest.mark.thorough
 def test_ten_thousand_patients_in_a_hundred_trainings_stay_quick() -> None:
     """A ratio to reading the same numbers once would be noise here: this is a bound on the order of growth only."""
     patients = [f"p{number}" for number in range(10_000)]

@@ -23,6 +23,7 @@ from hypothesis import strategies as st
 from embhub.ledger import budget
 from embhub.ledger.books import open_books
 from embhub.privacy.rdp import compose, epsilon_of, gaussian_curve
+from tests.support.quick import examples
 
 PATIENTS = ["p1", "p2", "p3"]
 STEPS, CHUNK = 30, 10
@@ -82,6 +83,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("every", [7, pytest.param(1, marks=pytest.mark.thorough)])
 def test_killed_at_every_call_into_the_file_system(home: Path, every: int) -> None:
     spared = 0
@@ -134,7 +136,7 @@ with run, Path({str(notes)!r}).open("ab", buffering=0) as notes:
     assert counted() <= 3 * 200 + 1
 
 
-@settings(max_examples=15)
+@settings(max_examples=examples(15))
 @given(st.lists(st.tuples(st.integers(1, 40), st.integers(0, 40), st.booleans()), min_size=1, max_size=4))
 def test_composition_never_counts_less_than_what_was_taken(attempts: list[tuple[int, int, bool]]) -> None:
     import tempfile

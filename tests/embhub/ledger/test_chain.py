@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from embhub.errors import ConfigError
 from embhub.ledger.chain import Ledger, LedgerTamperedError
+from tests.support.quick import examples
 
 KEY = b"k" * 32
 
@@ -88,7 +89,7 @@ def test_tampering_is_noticed(tmp_path: Path, change: Callable[[list[bytes]], li
     assert caught.value.exit_code == 6 and caught.value.hint
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=examples(25))
 @given(st.data())
 def test_no_byte_can_be_changed(tmp_path: Path, data: st.DataObject) -> None:
     shutil.rmtree(tmp_path / "state", ignore_errors=True)

@@ -17,6 +17,7 @@ from embhub.privacy.choices import Unit
 from embhub.privacy.loss_distribution import Mechanism
 from embhub.privacy.rdp import compose, epsilon_of, gaussian_curve, group_curve, publish_epsilon
 from embhub.site.patients import key_patient, likeness
+from tests.support.quick import examples
 
 DELTA = 1e-5
 PATIENTS = ["p1", "p2", "p3"]
@@ -167,7 +168,7 @@ def test_what_an_id_keyed_elsewhere_looked_like_is_not_known() -> None:
 @given(
     st.lists(st.tuples(st.booleans(), st.sets(st.integers(0, 7), min_size=1), st.booleans()), min_size=1, max_size=6)
 )
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(25), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_charges_are_those_of_a_slow_loop(
     tmp_path_factory: pytest.TempPathFactory, history: list[tuple[bool, set[int], bool]]
 ) -> None:

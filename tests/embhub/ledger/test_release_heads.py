@@ -26,6 +26,7 @@ from embhub.site import ledger_heads as seen_heads
 from embhub.trust import statement
 from embhub.trust.statement import MOST_HEADS, LedgerHeads
 from tests.support import releases
+from tests.support.quick import quick
 from tests.support.releases import NOW, ORIGIN, REPOSITORY, SITE
 
 TRUST = releases.make_trust()
@@ -84,7 +85,7 @@ def test_a_ledger_that_goes_on_is_one(tmp_path: Path, monkeypatch: pytest.Monkey
     assert accept(made[1]).outcome == "ok", "an older release is no older ledger"
 
 
-@pytest.mark.parametrize("unpublished", [0, 1, 3])
+@pytest.mark.parametrize("unpublished", quick([1], thorough=[0, 3]))
 def test_an_older_ledger_that_was_put_back_is_seen_at_the_next_release(
     publisher: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unpublished: int
 ) -> None:

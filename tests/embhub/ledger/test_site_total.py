@@ -19,6 +19,7 @@ from embhub.privacy.composition import CohortComposition, Composition
 from embhub.privacy.rdp import ORDERS, compose, epsilon_of, gaussian_curve
 from embhub.privacy.wording import site_total as in_words
 from tests.support.claims import altered, make_claim, site_total
+from tests.support.quick import examples
 
 EARLIER = [f"old{number}" for number in range(30)]
 NEW = [f"new{number}" for number in range(50)]
@@ -137,7 +138,7 @@ def test_a_ledger_that_was_opened_today_says_so(home: Path, tmp_path: Path, monk
     st.sets(st.integers(0, 9), min_size=1),
     st.sets(st.integers(0, 9), min_size=1),
 )
-@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(8), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_whatever_went_before_the_cohort_changes_no_byte(
     tmp_path_factory: pytest.TempPathFactory,
     history: list[tuple[str, int, set[int]]],

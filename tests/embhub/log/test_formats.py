@@ -23,9 +23,10 @@ from embhub.log.checkpoints import Checkpoint
 from embhub.log.errors import BadCosignatureError, LogError, MalformedLogError, NotIncludedError, WrongLogError
 from embhub.trust import p256
 from tests.embhub.log import reference
+from tests.support.quick import examples
 
 GOLDEN = Path(__file__).parent / "golden"
-FEW = settings(max_examples=80, deadline=None)
+FEW = settings(max_examples=examples(80), deadline=None)
 # C2SP signed-note, section "Example"; C2SP tlog-checkpoint and tlog-cosignature show the other two
 EXAMPLE_KEY = "example.com/foo+530d903a+AekyeRrm56hApGFkyQR4ZCbV54Id2LKaANYcrnKv3U2k"
 EXAMPLE = (

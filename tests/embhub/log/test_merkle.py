@@ -10,6 +10,7 @@ from pymerkle import InmemoryTree
 from embhub.log import merkle
 from embhub.log.errors import ForkedLogError, NotIncludedError
 from tests.embhub.log import reference
+from tests.support.quick import examples
 
 # certificate-transparency's test vectors (merkletree/merkle_tree_test.cc; transparency-dev/merkle testonly)
 LEAVES = [bytes.fromhex(text) for text in (
@@ -26,7 +27,7 @@ ROOTS = [
     "ddb89be403809e325750d3d263cd78929c2942b7942a34b77e122c9594a74c8c",
     "5dc9da79a70659a9ad559cb701ded9a2ab9d823aad2f4960cfe370eff4604328",
 ]
-FEW = settings(max_examples=60, deadline=None)
+FEW = settings(max_examples=examples(60), deadline=None)
 
 
 def entries(size: int) -> list[bytes]:

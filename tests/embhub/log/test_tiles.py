@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 
 from embhub.log import building, merkle, tiles
 from embhub.log.errors import MalformedLogError
+from tests.support.quick import examples
 
 HASHES = [merkle.leaf_hash(b"%d" % number) for number in range(2_000)]
-FEW = settings(max_examples=25, deadline=None)
+FEW = settings(max_examples=examples(25), deadline=None)
 
 
 def grown(steps: list[int]) -> tuple[dict[str, bytes], building.TreeBuilder]:

@@ -26,6 +26,7 @@ from tests.embhub.cards.test_evaluation import report as make_evaluation
 from tests.embhub.copies.test_report import make as make_check
 from tests.support.claims import make_claim
 from tests.support.packs import NOW, make_report, make_site
+from tests.support.quick import examples
 from tests.support.releases import make_embedding
 
 CHOSEN = {"verdict", "suite", "unit", "kind", "subject", "status", "schema_", "order", "outcome", "mechanism"}
@@ -109,7 +110,7 @@ def show_evaluation(text: str) -> str:
 
 
 @pytest.mark.parametrize("show", [show_audit, show_pack, show_private_pack, show_check, show_evaluation])
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=examples(8), deadline=None)
 @given(text=HOSTILE)
 def test_hostile_text_changes_no_tag_and_is_shown(show: Callable[[str], str], text: str) -> None:
     clean, page = Structure(show("x")), show(text)

@@ -15,6 +15,7 @@ from scipy import integrate, optimize, stats
 from embhub.privacy import epsilon as epsilons
 from embhub.privacy import loss_distribution, loss_grid, rdp
 from embhub.privacy.loss_distribution import Mechanism, epsilon_of, most_likely
+from tests.support.quick import examples, quick
 
 DELTA = 1e-5
 MECHANISMS = [(0.32, 2.0, 50), (0.16, 1.0, 50), (0.1, 4.9, 500), (0.016, 1.0, 1000), (0.99, 3.0, 10), (0.01, 0.5, 100)]
@@ -55,7 +56,7 @@ def divergence(q: float, sigma: float, epsilon: float) -> float:
     return max(area(mixed, plain), area(plain, mixed))
 
 
-@pytest.mark.parametrize(("q", "sigma", "steps"), MECHANISMS)
+@pytest.mark.parametrize(("q", "sigma", "steps"), quick(MECHANISMS[:2], thorough=MECHANISMS[2:]))
 def test_close_to_dp_accounting_from_above(q: float, sigma: float, steps: int) -> None:
     """Its pessimistic figure at a finer grid is above the truth, and ours is at most a thousandth above that."""
     library = pytest.importorskip("dp_accounting.pld.privacy_loss_distribution")
@@ -93,7 +94,7 @@ def test_the_grid_itself_stays_above_the_gaussian_formula(sigma: float) -> None:
         assert exact <= epsilon_of([Mechanism(1 - 1e-12, scaled, steps)], delta=DELTA) <= exact * 1.001
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 @given(some)
 def test_more_steps_less_noise_or_a_higher_rate_never_cost_less(item: Mechanism) -> None:
     epsilon = epsilon_of([item], delta=DELTA)
@@ -103,7 +104,7 @@ def test_more_steps_less_noise_or_a_higher_rate_never_cost_less(item: Mechanism)
     assert epsilon <= epsilon_of([item], delta=DELTA / 2)
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=examples(10), deadline=None)
 @given(st.lists(some, min_size=1, max_size=4))
 def test_together_costs_no_less_than_each_and_no_more_than_by_rdp(parts: list[Mechanism]) -> None:
     together = epsilons.compose(parts, delta=DELTA)
@@ -207,7 +208,7 @@ def test_the_likeliest_event_is_the_best_tests_power(loss: float, chance: float)
     assert truth * (1 - 1e-9) <= by_grid <= truth * 1.002 + 1e-9
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 @given(some, st.floats(1e-6, 0.9))
 def test_the_likeliest_event_is_bounded_by_every_epsilon_and_delta(item: Mechanism, chance: float) -> None:
     most = most_likely([item], chance=chance)

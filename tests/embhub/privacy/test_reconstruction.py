@@ -14,6 +14,7 @@ from embhub.privacy import epsilon as epsilons
 from embhub.privacy.loss_distribution import Mechanism
 from embhub.privacy.rdp import EVERYTHING, NOTHING, gaussian_curve
 from embhub.privacy.reconstruction import most_rebuilt, most_rebuilt_by_curve
+from tests.support.quick import examples
 
 PRIORS = [1 / 10, 1 / 100, 1 / 1000, 1 / 10_000]
 some = st.builds(
@@ -32,7 +33,7 @@ def test_one_gaussian_by_its_formula(sigma: float, chance: float) -> None:
     assert found <= most_rebuilt_by_curve(curve, chance=chance) < 1.0
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=examples(15), deadline=None)
 @given(some, st.sampled_from(PRIORS))
 def test_between_the_prior_and_what_epsilon_and_delta_say(item: Mechanism, chance: float) -> None:
     most = most_rebuilt([item], chance=chance)
@@ -42,7 +43,7 @@ def test_between_the_prior_and_what_epsilon_and_delta_say(item: Mechanism, chanc
         assert most <= math.exp(min(epsilon, 700.0)) * chance + delta * (1 + 1e-6) + 1e-9
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=examples(15), deadline=None)
 @given(some, st.sampled_from(PRIORS))
 def test_more_steps_less_noise_or_a_better_prior_never_lower_it(item: Mechanism, chance: float) -> None:
     most = most_rebuilt([item], chance=chance) * (1 - 1e-3)

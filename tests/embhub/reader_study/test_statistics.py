@@ -10,11 +10,12 @@ from hypothesis.extra.numpy import arrays
 
 from embhub.reader_study import statistics
 from embhub.reader_study.statistics import mean_auc, mean_share
+from tests.support.quick import examples
 
 ratings = arrays(np.float64, st.tuples(st.just(2), st.integers(2, 6)), elements=st.integers(1, 5).map(float))
 
 
-@settings(max_examples=12)
+@settings(max_examples=examples(12))
 @given(ratings, ratings)
 def test_the_auc_is_the_share_of_pairs_in_order(real: np.ndarray, generated: np.ndarray) -> None:
     pairs = [
@@ -43,6 +44,7 @@ def test_more_readers_who_agree_with_nobody_narrow_the_interval() -> None:
     assert widths[1] < widths[0]
 
 
+@pytest.mark.thorough
 def test_intervals_hold_the_truth(monkeypatch: pytest.MonkeyPatch) -> None:
     """Readers and cases both vary: of intervals that claim 95 %, at least 88 % hold the mean over all of both."""
     monkeypatch.setattr(statistics, "REPLICATES", 300)

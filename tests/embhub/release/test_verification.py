@@ -244,6 +244,7 @@ def test_fast_enough_to_be_always_on() -> None:
     assert min(once() for _ in range(10)) < 0.05
 
 
+@pytest.mark.thorough
 def test_verification_imports_nothing_heavy() -> None:
     heavy = ["torch", "diffusers", "transformers", "click", "starlette", "huggingface_hub"]
     code = f"import sys, embhub.release.verification; print([m for m in {heavy} if m in sys.modules])"

@@ -31,6 +31,7 @@ def note(version: str = "1.0.0", *, digest: str = "a" * 64, signer: str = ONE, n
     seen.remember(HUB, name, version=version, digest=digest, signer=signer, card="c" * 64, keyring=3, on="2026-11-21")
 
 
+@pytest.mark.thorough
 def test_processes_lose_nothing_of_each_other() -> None:
     """Parallel pulls on a cluster: of 120 entries 50 were kept, and a lost one can be rolled back."""
     code = (

@@ -16,6 +16,7 @@ from embhub_registry.admission import hub_cards
 from embhub_registry.admission.listing import MAX_FRONT_MATTER, front_matter
 from tests.registry.conftest import House
 from tests.support import releases
+from tests.support.quick import examples
 
 RESULT = {"task": {"type": "t"}, "dataset": {"type": "d", "name": "D"}, "metrics": [{"type": "m", "value": 0.5}]}
 # Plain scalars that YAML 1.1 reads as something else than text, or not at all.
@@ -41,7 +42,7 @@ def check(readme: str) -> None:
         ModelCard(readme)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=examples(400), deadline=None)
 @given(
     fields=st.lists(st.tuples(st.sampled_from(NAMES), st.sampled_from(SCALARS)), max_size=3),
     first=st.sampled_from(["---\n", "---\r\n", "---\r", "\n---\n", " ---\n", "--- \n", "---\n---\n", "\ufeff---\n"]),
@@ -70,7 +71,7 @@ INDEX = (
 )
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=examples(400), deadline=None)
 @given(index=INDEX, rest=st.fixed_dictionaries({}, optional={"tags": ODD, "eval_results": ODD, "model_name": ODD}))
 def test_a_model_index_that_is_accepted_loads(index: Any, rest: dict[str, Any]) -> None:
     check(f"---\n{yaml.safe_dump({'model-index': index, **rest})}---\n# x\n")

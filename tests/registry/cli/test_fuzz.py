@@ -17,6 +17,7 @@ from embhub_registry.cli import root
 from embhub_registry.operation import audit_following
 from embhub_registry.operation.administration import add_user
 from embhub_registry.storage.folder import create
+from tests.support.quick import examples
 from tests.support.servers import run_here
 
 CODES = {0, 2, 4, 5, 7}  # docs/reference/registry-cli.md
@@ -74,7 +75,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made.folder
 
 
-@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(150), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(words=command_lines())
 @example(words=["init", "--url", "hub.example.org"])
 @example(words=["serve", "--port", "80000"])

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from embhub_registry.database import Connection, accounts, last_changes, repositories, schema
 from embhub_registry.database.repositories import Entry, Revision
 from tests.support.databases import new_database
+from tests.support.quick import examples
 
 Tree = dict[str, str]
 TREES = st.dictionaries(st.sampled_from(["README.md", "a/x", "a/y", "a/b/z", "c/x"]), st.sampled_from("12"))
@@ -54,7 +55,7 @@ def obvious(trees: Sequence[Tree]) -> dict[str, str]:
     return found
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(trees=st.lists(TREES, min_size=1, max_size=6))
 def test_it_is_the_commit_that_made_the_path_what_it_is(db: Connection, trees: list[Tree]) -> None:
     identity, line = store(db, trees)

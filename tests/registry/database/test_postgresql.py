@@ -385,6 +385,7 @@ def test_upkeep_goes_on_whatever_fails(
     made.close()
 
 
+@pytest.mark.thorough
 def test_a_server_that_goes_away_and_comes_back(postgresql: Server, tmp_path: Path) -> None:
     running = make(postgresql, tmp_path / "r")
     running.start()
@@ -496,6 +497,7 @@ def test_what_arrives_otherwise_than_it_was_sent_changes_nothing(filled: Running
     target.close()
 
 
+@pytest.mark.thorough
 def test_a_backup_of_a_server_restores_into_a_folder(
     filled: RunningRegistry, postgresql: Server, tmp_path: Path
 ) -> None:
@@ -509,6 +511,7 @@ def test_a_backup_of_a_server_restores_into_a_folder(
     again.close()
 
 
+@pytest.mark.thorough
 def test_a_server_process_shows_no_password(postgresql: Server, tmp_path: Path) -> None:
     """Its arguments, its log and its folder; only its own environment holds it."""
     running = make(postgresql, tmp_path / "r")

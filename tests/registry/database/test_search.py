@@ -20,6 +20,7 @@ from embhub_registry.database.search import FACETS, Query
 from embhub_registry.database.wording import plain
 from embhub_registry.http_errors import RequestDeniedError
 from tests.support.databases import new_database
+from tests.support.quick import examples
 
 DAY = "2026-11-20T10:00:00.000Z"
 CARDS = 400
@@ -101,7 +102,7 @@ queries = st.builds(
 )  # fmt: skip
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(60), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(queries, st.booleans())
 def test_any_query_finds_what_a_look_at_every_row_finds(filled: Connection, query: Query, few: bool) -> None:
     with pytest.MonkeyPatch.context() as patch:
@@ -119,7 +120,7 @@ def test_any_query_finds_what_a_look_at_every_row_finds(filled: Connection, quer
         assert seen == found, "pages by key are the list, each row once"
 
 
-@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(30), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(queries)
 def test_counts_are_of_the_rows_that_the_list_has(filled: Connection, query: Query) -> None:
     with pytest.MonkeyPatch.context() as patch:

@@ -44,6 +44,7 @@ def board() -> list[str]:
     return [target["expr"] for panel in document["panels"] for target in panel.get("targets", [])]
 
 
+@pytest.mark.thorough
 @needs_prometheus
 def test_the_rules_pass_their_own_tests() -> None:
     done = prometheus.promtool("test", "rules", MONITORING / "alerts-test.yml")

@@ -83,6 +83,7 @@ def test_a_restored_registry_is_the_one_that_was_backed_up(tmp_path: Path, monke
     assert '"event": "restored"' in log and '"event": "commit"' in log
 
 
+@pytest.mark.thorough
 def test_a_backup_under_load_is_one_whole_moment(tmp_path: Path) -> None:
     """Four write, one deletes, while backups are made: each comes back whole, with all that was acknowledged before."""
     with running_registry(tmp_path) as served:

@@ -166,6 +166,7 @@ def test_one_address_may_make_so_many_requests_at_once(proxy: Proxy) -> None:
     assert served + refused == count and 400 <= served <= 402 + 100 * took and refused > 0, (served, refused, took)
 
 
+@pytest.mark.thorough
 def test_half_heads_by_the_hundred_keep_nobody_out(proxy: Proxy) -> None:
     """As many as the registry alone would take in all, of one address, half of them before TLS was agreed on."""
     with contextlib.ExitStack() as lines:

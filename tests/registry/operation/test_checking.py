@@ -21,6 +21,7 @@ from embhub_registry.storage.folder import Registry
 from embhub_registry.storage.folder_blobs import FolderBlobs
 from tests.support import stored_objects
 from tests.support.object_stores import needs_folder
+from tests.support.quick import quick
 from tests.support.servers import run_here
 
 DAY = "2026-11-20T00:00:00.000Z"
@@ -203,7 +204,9 @@ def test_releases_with_a_report_of_version_1_are_listed_and_the_registry_is_clea
     )
 
 
-@pytest.mark.parametrize("report", [b"", b"[]", b"{", b'{"schema": 1}', b'{"scheme": "embhub.audit/1"}', b"\xff"])
+@pytest.mark.parametrize(
+    "report", quick([b"{"], thorough=[b"", b"[]", b'{"schema": 1}', b'{"scheme": "embhub.audit/1"}', b"\xff"])
+)
 def test_a_report_that_cannot_be_read_is_no_warning(registry: Registry, report: bytes) -> None:
     store(registry, report, version="1.0.0")
     found = checking.check(registry)

@@ -208,6 +208,7 @@ def kill_once_it_writes(words: list[str], folder: Path, pattern: str) -> None:
     assert process.wait() == -signal.SIGKILL, "it was in the middle"
 
 
+@pytest.mark.thorough
 def test_a_backup_or_a_restore_that_is_killed_has_no_final_name(tmp_path: Path) -> None:
     served = init_registry(tmp_path)
     with served.opened() as opened, opened.database.writing() as db:

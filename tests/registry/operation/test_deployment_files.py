@@ -82,6 +82,7 @@ def commands() -> Iterator[tuple[str, list[str]]]:
             yield path.name, json.loads(line)
 
 
+@pytest.mark.thorough
 def test_compose_is_valid_by_its_published_schema() -> None:
     words = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec"]
     done = subprocess.run([*words, DEPLOY / "compose/compose.yaml"], capture_output=True, text=True, check=False)
@@ -200,6 +201,7 @@ def test_no_file_holds_a_secret() -> None:
     assert ignored.returncode == 0, "the file with the secrets cannot be committed by mistake"
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_the_arguments_of_the_manifests_make_and_serve_a_registry(tmp_path: Path) -> None:
     """The program with the manifest's own words; only host, port and folder are others. Probes ask by address."""

@@ -90,6 +90,7 @@ def test_wherever_the_disk_ends_a_release_is_stored_whole_or_not_at_all(
         registry.close()
 
 
+@pytest.mark.thorough
 @of_a_file
 def test_a_server_on_a_full_disk_refuses_in_words_and_recovers(tmp_path: Path, release: dict[str, bytes]) -> None:
     with disks.small_disk(tmp_path / "disk", kilobytes=3000) as disk:

@@ -29,6 +29,7 @@ from embhub_registry.operation.webhook_sender import SendingError
 from embhub_registry.people import auth, notifications
 from embhub_registry.storage.folder import Registry
 from tests.support.people import Person
+from tests.support.quick import quick
 from tests.support.servers import RunningRegistry, free_port, init_registry
 
 pytestmark = pytest.mark.filterwarnings("ignore:Requiring AUTH while not requiring TLS")  # it is TLS from the start
@@ -144,7 +145,11 @@ def test_the_page_saves_a_choice(running: RunningRegistry) -> None:
 
 
 @pytest.mark.parametrize(
-    "address", ["a@b\r\nBcc: c@d", "a b@c.de", "@c.de", "a@", "<a@b.de>", "a@b.de, c@d.de", "ä@b.de", "a@b..de"]
+    "address",
+    quick(
+        ["a@b\r\nBcc: c@d", "a@b.de, c@d.de"],
+        thorough=["a b@c.de", "@c.de", "a@", "<a@b.de>", "ä@b.de", "a@b..de"],
+    ),
 )
 def test_no_address_of_one_person(running: RunningRegistry, address: str) -> None:
     with running.opened() as opened, pytest.raises(UsageError):

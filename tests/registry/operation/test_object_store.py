@@ -28,6 +28,7 @@ from embhub_registry.wire.store_reads import StoreReads
 from tests.support import pushes, releases, stored_objects
 from tests.support.backups import restore
 from tests.support.object_stores import KEY_ID, SECRET, Fault, FaultyProxy, RunningStore, faulty_proxy, needs_folder
+from tests.support.quick import quick
 from tests.support.servers import RunningRegistry, init_registry, run_here
 from tests.support.threads import serving
 
@@ -111,6 +112,7 @@ def test_it_is_pushed_pulled_checked_backed_up_and_exported(served: Served, tmp_
         again.close()
 
 
+@pytest.mark.thorough
 def test_a_restore_that_fails_leaves_nothing_in_the_store(served: Served, tmp_path: Path, bucket: str) -> None:
     backup.back_up(served.registry, tmp_path / "x.tar")
     whole = (tmp_path / "x.tar").read_bytes()
@@ -123,7 +125,7 @@ def test_a_restore_that_fails_leaves_nothing_in_the_store(served: Served, tmp_pa
     assert not (tmp_path / "more").exists()
 
 
-@pytest.mark.parametrize("fault", ["500", "503", "reset", "lost", "slow"])
+@pytest.mark.parametrize("fault", quick(["503"], thorough=["500", "reset", "lost", "slow"]))
 def test_while_the_store_fails_the_answer_is_503_and_nothing_is_half_there(served: Served, fault: Fault) -> None:
     path, before = address(served), served.running.get(f"/api/models/{DRAFT}").json()["sha"]
     served.forget()
@@ -140,6 +142,7 @@ def test_while_the_store_fails_the_answer_is_503_and_nothing_is_half_there(serve
     assert served.push("one") == 200 and checking.check(served.registry).corrupt == []
 
 
+@pytest.mark.thorough
 def test_a_store_that_fails_in_the_midst_of_a_push_leaves_what_a_sweep_removes(
     served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -158,7 +161,7 @@ def test_a_store_that_fails_in_the_midst_of_a_push_leaves_what_a_sweep_removes(
     assert "swept" in served.registry.audit_log.path.read_text()
 
 
-@pytest.mark.parametrize("damage", ["other", "lost"])
+@pytest.mark.parametrize("damage", quick(["other"], thorough=["lost"]))
 def test_damage_in_the_store_is_named_and_not_served(served: Served, damage: str) -> None:
     digest = (
         served.registry.database.connection()
@@ -177,6 +180,7 @@ def test_damage_in_the_store_is_named_and_not_served(served: Served, damage: str
         backup.back_up(served.registry, served.running.folder.parent / "x.tar")
 
 
+@pytest.mark.thorough
 def test_a_slow_store_holds_up_nobody_else(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     path = address(served)
     served.forget()
@@ -232,7 +236,7 @@ def test_bytes_that_were_not_read_whole_are_not_sent_for(served: Served) -> None
     assert served.running.get(path, headers=HUB).status == 302
 
 
-@pytest.mark.parametrize("how", ["gated", "private", "closed"])
+@pytest.mark.parametrize("how", quick(["gated"], thorough=["private", "closed"]))
 def test_who_may_not_read_gets_no_address(served: Served, how: str) -> None:
     path = address(served)
     configuration.write(served.registry, "blobs.redirect", "yes")

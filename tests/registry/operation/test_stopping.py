@@ -82,6 +82,7 @@ def test_not_ready_first_then_what_is_under_way_is_finished(registry: RunningReg
         assert found is not None and opened.audit_log.problems() == []
 
 
+@pytest.mark.thorough
 def test_an_upload_that_never_ends_is_waited_for_within_bounds(registry: RunningRegistry) -> None:
     token = registry.add_user("sam", namespace="slow")
     process = start(registry, "--grace-seconds", "2")

@@ -94,6 +94,7 @@ def visit(tab: Any, registry: RunningRegistry, leaver: str) -> Iterator[str]:
     yield "member-left"
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("scheme", ["light", pytest.param("dark", marks=pytest.mark.thorough)])
 def test_pages_of_an_organisation_break_no_rule_of_axe(tab: Any, registry: RunningRegistry, scheme: str) -> None:
     tab.emulate_media(color_scheme=scheme)

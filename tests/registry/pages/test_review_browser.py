@@ -55,6 +55,7 @@ def check(page: Any, name: str) -> None:
     page.set_viewport_size({"width": 1280, "height": 900})
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_two_approvers_release_what_a_publisher_proposed(house: Reviewed, browser: Any) -> None:
     said: list[str] = []

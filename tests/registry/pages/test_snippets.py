@@ -34,6 +34,7 @@ from embhub_registry.pages.page_facts import Use
 from embhub_registry.pages.snippets import Loading, Place
 from tests.conformance.environments import surroundings
 from tests.support import families, releases
+from tests.support.quick import others_thorough
 from tests.support.servers import RunningRegistry, running_registry
 
 PLACE = Place("radboud/cspca", "https://hub.example.org", "SHA256:abc")
@@ -178,7 +179,7 @@ SAID: Mapping[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("kind", SAID)
+@pytest.mark.parametrize("kind", others_thorough(SAID, ("sdxl",)))
 def test_the_calls_for_diffusers_give_what_embhub_gives(kind: str, tmp_path: Path) -> None:
     """Conditions of the denoiser and the pooled text, for each encoder."""
     theirs, ours = loaded(kind, tmp_path)

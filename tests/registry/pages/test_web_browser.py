@@ -198,6 +198,19 @@ def test_a_page_on_paper(look: Any) -> None:
     assert page.pdf()[:5] == b"%PDF-"
 
 
+def test_pages_of_members_and_of_review(room: Showroom, browser: Any) -> None:
+    """Two of the pages that test_organisation_browser.py and test_review_browser.py walk through."""
+    said: list[str] = []
+    page = browsers.new_page(browser, said, base_url=room.registry.url.replace("127.0.0.1", "localhost"))
+    browsers.log_in_by_link(page, room.registry.ask("user", "login-link", "admin")["link"])
+    for path, words in (("/account/members", "Members"), ("/account/review", "review")):
+        page.goto(path)
+        assert words in page.locator("h1").inner_text()
+        assert browsers.broken_rules(page) == [] and browsers.width_of(page) <= 1280, path
+    page.context.close()
+    assert said == []
+
+
 def test_the_audit_report_keeps_its_own_policy(look: Any) -> None:
     page = look(CSPCA)
     follow(page.get_by_role("link", name=re.compile("Full audit report")))

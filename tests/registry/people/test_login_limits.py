@@ -22,6 +22,7 @@ from embhub_registry.people import login_pacing
 from embhub_registry.people.login_pacing import FOR_ADDRESS, LoginPacing
 from embhub_registry.people.rate_limits import Buckets, Rate
 from embhub_registry.storage import folder
+from tests.support.quick import examples
 
 OpenAgain = Callable[[], Database]
 THREADS = 12
@@ -152,7 +153,7 @@ def test_the_databases_clock_counts(servers: OpenAgain, monkeypatch: pytest.Monk
 
 
 @given(steps=some.lists(some.tuples(some.integers(0, 72), some.booleans()), min_size=1, max_size=60))
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(60), suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_as_many_as_burst_and_rate_allow(database: Database, steps: list[tuple[int, bool]]) -> None:
     """The same as a token bucket in memory, by eighths of a second, which floating-point numbers hold exactly."""
     rate = Rate(per_second=0.5, burst=4)

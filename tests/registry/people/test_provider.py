@@ -323,6 +323,7 @@ def test_confirming_needs_the_same_person_asked_anew(
     assert "You are logged in" in log_in(person)
 
 
+@pytest.mark.thorough
 def test_a_well_known_provider_works(tmp_path: Path) -> None:
     port = free_port()
     user = json.dumps({"sub": "s-mock", "preferred_username": "mia", "groups": ["radiology"]})

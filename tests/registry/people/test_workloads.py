@@ -75,6 +75,7 @@ def audit_lines(registry: RunningRegistry, event: str) -> list[dict[str, Any]]:
     return [line for line in lines if line["event"] == event]
 
 
+@pytest.mark.thorough
 def test_stock_hf_upload_publishes_by_the_jobs_token_alone(
     registry: RunningRegistry, provider: Provider, tmp_path: Path
 ) -> None:

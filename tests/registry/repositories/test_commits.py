@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from embhub_registry.http_errors import RequestDeniedError
 from embhub_registry.repositories import commits
+from tests.support.quick import examples
 
 HEADER = {"key": "header", "value": {"summary": "s"}}
 
@@ -79,7 +80,7 @@ def test_a_body_past_its_limit() -> None:
     assert caught.value.status == 413
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(st.binary(max_size=300) | st.lists(st.binary(max_size=60)).map(b"\n".join))
 def test_any_bytes_are_refused_or_read(data: bytes) -> None:
     try:
@@ -88,7 +89,7 @@ def test_any_bytes_are_refused_or_read(data: bytes) -> None:
         assert error.status in {400, 413}
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(
     st.dictionaries(st.sampled_from(["a", "b/c", "b/d", "b", "e"]), st.binary(max_size=5), max_size=4),
     st.sets(st.sampled_from(["a", "b/c", "e"]), max_size=2),

@@ -11,6 +11,7 @@ import pytest
 from embhub.errors import ConfigError, UsageError
 from embhub_registry.static import increments, items, writing
 from tests.support import releases
+from tests.support.quick import quick
 from tests.support.servers import RunningRegistry, run_here
 from tests.support.statics import YANKED, contents, publish
 
@@ -100,7 +101,7 @@ def test_no_path_is_a_file_and_a_folder() -> None:
     assert {item.path for item in items.without_clashes(made)} == {"a", "c/d"}
 
 
-@pytest.mark.parametrize("how", ["checkpoint", "folder", "text"])
+@pytest.mark.parametrize("how", quick(["folder"], thorough=["checkpoint", "text"]))
 def test_an_increment_on_top_of_an_earlier_export_is_the_whole_export(
     hub: RunningRegistry, export: Path, tmp_path: Path, how: str
 ) -> None:

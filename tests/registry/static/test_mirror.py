@@ -197,6 +197,7 @@ def test_the_program_follows_serves_and_ends(hub: RunningRegistry, tmp_path: Pat
         process.communicate()
 
 
+@pytest.mark.thorough
 def test_a_mirror_may_follow_a_static_export_or_another_mirror(
     hub: RunningRegistry, mirror_of: Callable[[str], Mirror], tmp_path: Path
 ) -> None:

@@ -19,11 +19,12 @@ from embhub_registry.operation.opening import open_folder
 from embhub_registry.storage import audit_log, audit_places, folder
 from embhub_registry.storage.folder import Registry
 from tests.support import postgres
+from tests.support.quick import quick
 
 Rows = list[tuple[int, str, str]]
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=quick(["sqlite"], thorough=["postgresql"]))
 def registry(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Registry]:
     """A registry whose audit log was a file, and is in the database now."""
     if request.param == "sqlite" and postgres.CHOSEN:

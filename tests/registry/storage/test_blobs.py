@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from embhub_registry.database import StorageFullError
 from embhub_registry.storage.blobs import MissingBlobError, git_oid
 from embhub_registry.storage.folder_blobs import FolderBlobs as Blobs
+from tests.support.quick import examples
 
 
 def test_what_is_put_is_got(tmp_path: Path) -> None:
@@ -78,7 +79,7 @@ def test_two_writers_of_the_same_bytes(tmp_path: Path) -> None:
     assert len(list(blobs.stored())) == 1 and list(blobs.strays()) == []
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=examples(50), deadline=None)
 @given(st.binary(max_size=100))
 def test_git_ids_are_gits(data: bytes) -> None:
     assert git_oid(data) == hashlib.sha1(b"blob " + str(len(data)).encode() + b"\0" + data).hexdigest()

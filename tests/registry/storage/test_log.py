@@ -212,6 +212,7 @@ def append_for_ever(place: Path, number: int, out: int) -> None:
         registry_log.publish(registry)
 
 
+@pytest.mark.thorough
 def test_kill_9_loses_nothing_acknowledged_and_forks_nothing(registry: Registry) -> None:
     registry_log.publish(registry)
     key, choose, acknowledged, before = key_of(registry), random.Random(9), dict[int, int](), (0, merkle.EMPTY)

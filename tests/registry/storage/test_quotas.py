@@ -92,14 +92,22 @@ def test_the_registrys_own_limit_holds_where_a_namespace_has_none(registry: Regi
             quotas.change(registry, namespace, {"bytes": limit})
 
 
+@pytest.fixture(scope="module")
+def settable(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
+    """One for all settings: a test of a setting leaves it at its default."""
+    made = folder.create(tmp_path_factory.mktemp("settable") / "r", name="T", url=releases.REGISTRY, audit="optional")
+    yield made
+    made.close()
+
+
 @pytest.mark.parametrize("name", SETTINGS)
-def test_every_setting_reads_its_default_and_refuses_nonsense(registry: Registry, name: str) -> None:
-    configuration.write(registry, name, SETTINGS[name].default)
+def test_every_setting_reads_its_default_and_refuses_nonsense(settable: Registry, name: str) -> None:
+    configuration.write(settable, name, SETTINGS[name].default)
     free_text = name in ("oidc.client_id", "oidc.secret_file", "oidc.groups_claim", "mail.user", "mail.password_file")
     for nonsense in ("two\nlines", "x" * 5_000) if free_text else ("per/haps", "-1"):
         with pytest.raises(UsageError, match=name):
-            configuration.write(registry, name, nonsense)
-    rows = {row["name"]: row for row in configuration.list_all(registry)["settings"]}
+            configuration.write(settable, name, nonsense)
+    rows = {row["name"]: row for row in configuration.list_all(settable)["settings"]}
     assert rows[name]["chosen"] and rows[name]["meaning"]
 
 

@@ -275,6 +275,7 @@ def test_a_removal_that_took_too_long_is_given_up(bucket: str, monkeypatch: pyte
     assert digest in collector.stored()
 
 
+@pytest.mark.thorough
 def test_writers_and_collectors_race_and_what_is_acknowledged_is_there(bucket: str) -> None:
     """Each object that a writer named is there at the end; collectors look at what is named before they remove."""
     named, guard, ended = set[str](), threading.Lock(), threading.Event()

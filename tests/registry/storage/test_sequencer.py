@@ -19,6 +19,7 @@ from embhub_registry.operation.opening import open_folder
 from embhub_registry.storage import database_place, folder, log_entries, registry_log
 from embhub_registry.storage.folder import Registry
 from tests.support import logs, postgres
+from tests.support.quick import quick
 
 
 @pytest.fixture
@@ -177,7 +178,7 @@ def spawn(place: Path, first: int) -> tuple[int, int]:
     return child, reading
 
 
-@pytest.mark.parametrize("processes", [1, 2])
+@pytest.mark.parametrize("processes", quick([1], thorough=[2]))
 def test_kill_9_of_a_group_loses_nothing_acknowledged_and_forks_nothing(registry: Registry, processes: int) -> None:
     registry_log.publish(registry)
     key, choose = registry.trust().keyring.log_key, random.Random(18)

@@ -23,6 +23,7 @@ from embhub_registry.storage import configuration
 from embhub_registry.wire import bodies
 from embhub_registry.wire.commit_limiter import MOST, MOST_OF_ONE, CommitLimiter
 from tests.registry.conftest import House
+from tests.support.quick import examples
 from tests.support.servers import Answer, running_registry
 
 YAML = "/api/validate-yaml"
@@ -139,7 +140,7 @@ def test_paths_are_counted(house: House, count: int, status: int) -> None:
     assert answer.status == status
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(st.lists(st.binary(max_size=12)), st.integers(1, 9))
 def test_lines_are_those_of_the_whole_body_however_it_arrives(lines: list[bytes], size: int) -> None:
     whole = b"\n".join(line.replace(b"\r", b"") for line in lines)

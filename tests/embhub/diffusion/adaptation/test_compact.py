@@ -108,6 +108,8 @@ def _latents(pipe: Any) -> torch.Tensor:
     return found
 
 
+@pytest.mark.thorough
+@pytest.mark.rounding
 def test_one_seed_gives_one_file_and_other_bases_are_refused(base: Path, tmp_path: Path) -> None:
     first, again = adapt(base, tmp_path), adapt(base, tmp_path)
     assert first.adapter.data == again.adapter.data
@@ -125,6 +127,8 @@ def test_one_seed_gives_one_file_and_other_bases_are_refused(base: Path, tmp_pat
         AdapterRecipe(rank=5)
 
 
+@pytest.mark.thorough
+@pytest.mark.rounding
 def test_an_adapter_and_an_embedding_go_into_one_pipeline(base: Path, tmp_path: Path) -> None:
     adapter = adapt(base, tmp_path).adapter
     rows = embedding.build(

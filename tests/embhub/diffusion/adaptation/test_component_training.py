@@ -25,6 +25,7 @@ from embhub.errors import ConfigError, EmbhubError, PrivacyError, UsageError
 from embhub.ledger import budget
 from embhub.ledger.books import open_books
 from tests.support import disks
+from tests.support.quick import quick
 from tests.support.training import train, train_component
 
 STEPS = 6
@@ -77,6 +78,8 @@ def test_the_denoiser_learns_and_nothing_else_moves(base: Path, images: Path, tm
     assert fingerprint.compare(fingerprint.take(out), live_base.take(load_pipeline(out, device="cpu"))).level == "exact"
 
 
+@pytest.mark.thorough
+@pytest.mark.rounding
 def test_the_text_encoder_learns_and_keeps_its_token_space(base: Path, images: Path, tmp_path: Path) -> None:
     adapt(base, images, tmp_path / "adapted", "text-encoder")
     moved = changed(base, tmp_path / "adapted")
@@ -84,12 +87,16 @@ def test_the_text_encoder_learns_and_keeps_its_token_space(base: Path, images: P
     assert moved["text"] and not any("token_embedding" in name for name in moved["text"])
 
 
+@pytest.mark.thorough
+@pytest.mark.rounding
 def test_both_may_learn_together(base: Path, images: Path, tmp_path: Path) -> None:
     done = adapt(base, images, tmp_path / "adapted", "unet", "text-encoder")
     moved = changed(base, tmp_path / "adapted")
     assert moved["unet"] and moved["text"] and done.parts == ("unet", "text_encoder")
 
 
+@pytest.mark.thorough
+@pytest.mark.rounding
 def test_the_decoder_learns_and_latents_stay(base: Path, images: Path, tmp_path: Path) -> None:
     done = adapt(base, images, tmp_path / "adapted", "vae-decoder", steps=40, caption="film")
     moved = changed(base, tmp_path / "adapted")
@@ -150,7 +157,7 @@ def test_the_ledger_counts_it_as_without_bound_and_caps_refuse_it(base: Path, im
     assert not (tmp_path / "again").exists()
 
 
-@pytest.mark.parametrize("part", ["", " + unet="])
+@pytest.mark.parametrize("part", quick([""], thorough=[" + unet="]))
 def test_no_privacy_claim_is_made_on_a_base_that_learned_from_a_site(
     base: Path, images: Path, tmp_path: Path, part: str
 ) -> None:
@@ -160,6 +167,7 @@ def test_no_privacy_claim_is_made_on_a_base_that_learned_from_a_site(
         train(images, token="<a>", caption="film, {}", base=adapted, device="cpu", epsilon=4.0, n_public=5)
 
 
+@pytest.mark.thorough
 def test_marks_that_were_left_behind(base: Path, images: Path, tmp_path: Path) -> None:
     """A LoRA's file tells it by itself, wherever it is copied to; a base without its marks by its own facts."""
     adapt(base, images, tmp_path / "lora", "unet", lora_rank=2)
@@ -217,7 +225,12 @@ def test_a_place_that_holds_something_else_is_never_written_over(base: Path, ima
         adapt(base, images, out, "unet", overwrite=True)
     with pytest.raises(UsageError, match="the base itself"):
         adapt(base, images, base, "unet", overwrite=True)
-    out.rmdir()
+
+
+@pytest.mark.thorough
+@pytest.mark.rounding
+def test_an_adapted_base_is_written_over_where_that_is_asked_for(base: Path, images: Path, tmp_path: Path) -> None:
+    out = tmp_path / "adapted"
     adapt(base, images, out, "unet")
     first = (out / f"{WEIGHTS['unet']}.safetensors").read_bytes()
     adapt(base, images, out, "unet", overwrite=True, seed=5)
@@ -235,11 +248,11 @@ def blown_up(base: Path, out: Path, factor: float) -> Path:
     return out
 
 
-@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("precision", quick(["float32"], thorough=["bfloat16"]))
 @pytest.mark.parametrize(
     ("factor", "holdout", "said"),
     [
-        (1e30, 0.0, "the loss at step 1 is not a number"),
+        pytest.param(1e30, 0.0, "the loss at step 1 is not a number", marks=pytest.mark.thorough),
         # The loss is about 1e32 and stays finite to the end; the square of its gradient does not fit in float32.
         (1e16, 0.0, "the norm of the gradient at step 1 is not a number"),
         (1e30, 0.2, "the held-out loss after 0 steps is not a number"),
@@ -265,6 +278,7 @@ def test_want_of_memory_says_what_to_change(
         adapt(base, images, tmp_path / "adapted", "unet")
 
 
+@pytest.mark.thorough
 def test_a_full_disk_is_said_before_and_after(base: Path, images: Path, tmp_path: Path) -> None:
     with disks.small_disk(tmp_path / "disk", kilobytes=400) as disk, pytest.raises(ConfigError, match="are free"):
         adapt(base, images, disk / "adapted", "unet")

@@ -60,6 +60,7 @@ def whole(base: Path, images: Path, tmp_path_factory: pytest.TempPathFactory) ->
     return (out / UNET).read_bytes()
 
 
+@pytest.mark.thorough
 def test_an_interrupt_ends_after_a_whole_step_and_resuming_in_the_same_bytes(
     base: Path, images: Path, tmp_path: Path, whole: bytes
 ) -> None:
@@ -109,6 +110,7 @@ def test_another_adaptation_is_not_gone_on_with(base: Path, images: Path, tmp_pa
     assert any("discarding an interrupted adaptation" in note for note in notes)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("damage", quick(["flip"], thorough=["cut", "empty", "text"]))
 def test_a_damaged_checkpoint_is_said_to_be_one(base: Path, images: Path, tmp_path: Path, damage: str) -> None:
     out = tmp_path / "adapted"

@@ -99,6 +99,7 @@ def test_nothing_private_is_in_the_report(quick: AuditReport, trained: TrainResu
     assert "seed" not in text
 
 
+@pytest.mark.thorough
 def test_a_replayed_audit_is_the_same_bytes_and_a_second_one_is_not(quick: AuditReport, trained: TrainResult) -> None:
     assert quick.attempt is not None
     assert audit(trained.embedding, replay=quick.attempt.number, device="cpu").to_bytes() == quick.to_bytes()
@@ -108,6 +109,7 @@ def test_a_replayed_audit_is_the_same_bytes_and_a_second_one_is_not(quick: Audit
     assert [attempt.verdict for attempt in audit_attempts.audits_of(quick.artifact.sha256)][-1] == other.verdict
 
 
+@pytest.mark.thorough
 def test_a_planned_audit_is_the_one_that_runs(
     trained: TrainResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -147,6 +149,7 @@ def test_only_an_audit_that_was_made_is_replayed(quick: AuditReport, trained: Tr
         audit(trained.embedding, replay=1, bounds=Bounds(auc=0.55), device="cpu")
 
 
+@pytest.mark.thorough
 def test_an_audit_that_dies_stands_in_the_ledger(trained: TrainResult, monkeypatch: pytest.MonkeyPatch) -> None:
     """It was begun on purpose before anything was measured, and goes on under its own number."""
     before = len(audit_attempts.audits_of(trained.embedding.digest))
@@ -260,6 +263,15 @@ def test_standard_needs_the_recipe(
     monkeypatch.setenv("EMBHUB_HOME", str(tmp_path))
     with pytest.raises(UsageError, match="same recipe"):
         audit(trained, members=inside, nonmembers=outside, base=base, suite="standard", device="cpu")
+
+
+@pytest.mark.thorough
+def test_sides_that_the_caller_names_are_patients_too(
+    trained: TrainResult, base: Path, images: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    everything = read_images(images)
+    inside, outside = (everything.subset(part) for part in _halves(everything.samples))
+    monkeypatch.setenv("EMBHUB_HOME", str(tmp_path))
     report = audit(trained, members=inside, nonmembers=outside, base=base, device="cpu")
     assert report.unit == "patient"
 
@@ -271,6 +283,7 @@ def _halves(samples: Any) -> tuple[list[int], list[int]]:
     return inside, [index for index in range(len(samples)) if index not in set(inside)]
 
 
+@pytest.mark.thorough
 def test_nothing_kept_back_is_said_before_anything_is_measured(images: Path, base: Path) -> None:
     result = learn(images, base, seed=2)
     with pytest.raises(UsageError, match="no patient was held out") as caught:

@@ -127,6 +127,7 @@ def test_without_the_base_only_vectors_are_tried() -> None:
     assert "Whole trainings of made-up patients were not tried" in report.statement and report.check() == []
 
 
+@pytest.mark.thorough
 def test_long_trainings_are_cut_short_and_never_made_longer() -> None:
     pipe = load_pipeline(find_base("builtin"), device="cpu")
     target = claimed()

@@ -107,6 +107,7 @@ def test_patients_whose_pictures_are_drawn_are_recognised(suspect: Suspect) -> N
         assert auc(score_by_reidentification(ask(told)), inside) > 0.95
 
 
+@pytest.mark.thorough
 def test_drawings_of_strangers_betray_nobody(suspect: Suspect, monkeypatch: pytest.MonkeyPatch) -> None:
     """The net learned from both sides alike, so other labels are told as badly as the true ones."""
     monkeypatch.setattr(reidentification, "STEPS", 20)

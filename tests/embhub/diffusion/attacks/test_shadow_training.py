@@ -51,6 +51,7 @@ def test_shape_and_halves(setting: Setting, here: shadows.Shadows) -> None:
     assert all(not torch.equal(one, here.losses[0]) for one in here.losses[1:])
 
 
+@pytest.mark.thorough
 def test_an_executor_gives_what_this_process_gives(setting: Setting, here: shadows.Shadows, base: Path) -> None:
     told: list[Progress] = []
     with ThreadPoolExecutor(1) as executor:
@@ -83,6 +84,7 @@ def test_interrupted_it_goes_on_after_what_was_finished(
     assert not list(files(home))
 
 
+@pytest.mark.thorough
 def test_what_was_kept_of_another_audit_is_not_taken(setting: Setting, here: shadows.Shadows, home: Path) -> None:
     loss_cache = ShadowLossCache("secret")
     train(replace(setting, caption="ct, {}"), FLIPS, seed=5, stage="shadows", loss_cache=loss_cache)

@@ -30,6 +30,7 @@ def p_value(scores: torch.Tensor, coins: torch.Tensor) -> float:
     return float(statistics.p_value(centred[coins], centred[~coins]))
 
 
+@pytest.mark.thorough
 def test_false_alarms_are_as_rare_as_the_level_says() -> None:
     """400 recipes that remember nobody, on 30 patients: at 5 %, 20 alarms are expected, and 36 are one in a thousand.
 

@@ -29,7 +29,7 @@ EPSILON = pytest.mark.parametrize("pipe", quick(KINDS[:1], thorough=KINDS[1:]), 
 """What `families` makes of the other predictions is tried by quicker tests."""
 
 
-@pytest.fixture(scope="module", params=KINDS)
+@pytest.fixture(scope="module", params=quick(KINDS[:2], thorough=KINDS[2:]))
 def pipe(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Any:
     folder: Path = tmp_path_factory.mktemp("base")
     return load_pipeline(pipelines.write(folder, prediction=request.param), device="cpu")
@@ -73,6 +73,7 @@ def test_noise_that_is_added_is_taken_away(suspect: Suspect) -> None:
     torch.testing.assert_close(back, suspect.latents, rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.thorough
 @EPSILON
 def test_each_gives_a_finite_score_an_image_and_leaves_the_base_as_it_was(
     suspect: Suspect, monkeypatch: pytest.MonkeyPatch

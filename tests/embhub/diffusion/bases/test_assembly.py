@@ -55,8 +55,8 @@ def _picture(base: str | Path) -> Any:
 @pytest.mark.parametrize(
     ("part", "whole"),
     quick(
-        [("unet", True), ("text_encoder", False)],
-        thorough=[("unet", False), ("vae", True), ("vae", False), ("text_encoder", True)],
+        [("text_encoder", False)],
+        thorough=[("unet", True), ("unet", False), ("vae", True), ("vae", False), ("text_encoder", True)],
     ),
 )
 def test_a_part_is_taken_from_another_pipeline_or_its_own_folder(
@@ -71,6 +71,7 @@ def test_a_part_is_taken_from_another_pipeline_or_its_own_folder(
         assert all(torch.equal(left[key], right[key]) for key in right)
 
 
+@pytest.mark.thorough
 def test_two_parts_and_a_lora_together_draw_what_diffusers_draws(base: Path, other: Path, tmp_path: Path) -> None:
     lora = write_lora(base, tmp_path / "lora")
     drawn = _picture(f"{base} + vae={other} + lora={lora}")
@@ -97,7 +98,10 @@ def test_the_fingerprint_of_a_replaced_part(base: Path, other: Path, tmp_path: P
     assert level(f"text_encoder={other}") == "different"
 
 
-@pytest.mark.parametrize("targets", [("to_k", "to_v"), ("to_q",), ("to_out.0",)])
+@pytest.mark.parametrize(
+    "targets",
+    [("to_k", "to_v"), *(pytest.param(one, marks=pytest.mark.thorough) for one in (("to_q",), ("to_out.0",)))],
+)
 @pytest.mark.parametrize(("strength", "level"), [(0.002, "exact"), (0.1, "fine-tuned")])
 def test_a_lora_that_changes_weights_visibly_is_not_exact(
     base: Path, tmp_path: Path, targets: tuple[str, ...], strength: float, level: str
@@ -107,6 +111,7 @@ def test_a_lora_that_changes_weights_visibly_is_not_exact(
     assert fingerprint.compare(fingerprint.take(base), fingerprint.take(found.folder)).level == level
 
 
+@pytest.mark.thorough
 def test_the_base_and_its_parts_stay_as_they_are_and_work_is_done_once(base: Path, tmp_path: Path) -> None:
     before = {path: path.read_bytes() for path in base.rglob("*") if path.is_file()}
     lora = write_lora(base, tmp_path / "lora")

@@ -28,6 +28,7 @@ def other(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return pipelines.write(tmp_path_factory.mktemp("others") / "other", seed=1)
 
 
+@pytest.mark.thorough
 def test_from_images_to_an_adapted_base_to_an_embedding_to_a_picture(
     base: Path, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -219,12 +219,14 @@ def test_the_split_is_by_patient_and_as_documented() -> None:
     assert parts == xray.make_split(list(parts))
 
 
+@pytest.mark.thorough
 @needs_xrays
 def test_parts_share_no_patient() -> None:
     patients = [set(xray.read(DATA, part).patients) for part in ("judge", "test")]
     assert not patients[0] & patients[1]
 
 
+@pytest.mark.thorough
 @needs_xrays
 def test_two_hospitals_share_no_patient() -> None:
     first, second = xray.hospital(DATA, xray.LEFT_OUT, 100), xray.other_hospital(DATA, xray.LEFT_OUT, 100)

@@ -13,6 +13,7 @@ from embhub.diffusion.bases.sizes import SizeRule, check_resolution, read_rule, 
 from embhub.diffusion.families import resolution
 from embhub.errors import UsageError
 from tests.support import families, kandinsky, pipelines
+from tests.support.quick import quick
 
 VAE = {"block_out_channels": [1, 1, 1, 1], "sample_size": 1024}
 
@@ -47,7 +48,7 @@ def test_its_own_and_none_are_always_taken() -> None:
         SizeRule(224, 1, 224, 224).choose(256)
 
 
-@pytest.mark.parametrize("kind", ["sd", "sdxl", "sd3", "flux"])
+@pytest.mark.parametrize("kind", quick(["sd", "sd3"], thorough=["sdxl", "flux"]))
 def test_folder_and_pipeline_agree(kind: str, tmp_path: Path) -> None:
     folder = pipelines.write(tmp_path / "base") if kind == "sd" else families.write(tmp_path / "base", kind)
     pipe = load_pipeline(folder, device="cpu")
@@ -56,7 +57,11 @@ def test_folder_and_pipeline_agree(kind: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "write", [kandinsky.write_kandinsky3, kandinsky.write_prior, kandinsky.write_decoder, kandinsky.write_combined]
+    "write",
+    quick(
+        [kandinsky.write_prior],
+        thorough=[kandinsky.write_kandinsky3, kandinsky.write_decoder, kandinsky.write_combined],
+    ),
 )
 def test_kandinsky_folders_agree(write: Callable[[Path], Path], tmp_path: Path) -> None:
     folder = write(tmp_path / "base")

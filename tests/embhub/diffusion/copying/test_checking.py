@@ -128,6 +128,22 @@ def check(base: Path, file: Path, people: Path) -> Callable[..., Checked]:
     return run
 
 
+def test_an_exact_copy_is_caught_and_a_stranger_is_not(
+    check: Callable[..., Checked], people: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Among as few images as are taken, by a descriptor that learned from an eighth of the pairs."""
+    monkeypatch.setattr(describing, "PAIRS", describing.PAIRS // 4)
+    write(people / "two", {"exact": person(3), "stranger": person(900)}, patients=False)
+    members = write(tmp_path / "few", {f"m{n}": person(n) for n in range(10)})
+    controls = write(tmp_path / "others", {f"c{n}": person(100 + n) for n in range(20)})
+    found = check("two", members=members, nonmembers=controls)
+    exact, stranger = found.report.samples
+    assert (exact.suspected, stranger.suspected, found.report.verdict) == (True, False, "copies-suspected")
+    assert set(found.nearest[0].values()) == {3}, "it names the training image"
+    assert exact.sha256 is None and stranger.sha256 is not None, "of what may be published"
+
+
+@pytest.mark.thorough
 def test_planted_copies_are_caught_and_the_stranger_is_not(check: Callable[..., Checked]) -> None:
     found = check("planted")
     said = {Path(sample.name).stem: sample for sample in found.report.samples}
@@ -157,6 +173,7 @@ def test_fewer_than_twenty_training_images_are_no_clean_verdict(check: Callable[
     assert {item.tried for item in report.planted} == {12} and report.verdict == "insufficient-evidence"
 
 
+@pytest.mark.thorough
 def test_each_measure_alone_finds_an_exact_copy(check: Callable[..., Checked]) -> None:
     report = check("planted").report
     exact = next(sample for sample in report.samples if sample.name == "exact.png")
@@ -165,6 +182,7 @@ def test_each_measure_alone_finds_an_exact_copy(check: Callable[..., Checked]) -
     )
 
 
+@pytest.mark.thorough
 def test_digests_are_of_exactly_the_files_that_may_be_published(check: Callable[..., Checked], people: Path) -> None:
     kept = {sample.name: sample.sha256 for sample in check("planted").report.samples if sample.sha256}
     assert kept == {"stranger.png": reports.digest((people / "planted" / "stranger.png").read_bytes())}

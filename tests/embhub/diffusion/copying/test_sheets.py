@@ -102,6 +102,7 @@ def test_what_passed_becomes_a_sheet_that_the_card_takes(write: Write, check: Ch
     assert main(["card", "init", str(file), "--samples", str(record)]) == 3
 
 
+@pytest.mark.thorough
 def test_a_sheet_that_no_card_records_stays_at_the_site(write: Write, check: Check) -> None:
     file = write()
     check(file, "no-copies-found")
@@ -177,7 +178,7 @@ def test_a_sheet_has_every_picture_and_nothing_else_of_it() -> None:
     assert (shown[:64, 66:130] == np.asarray(marked[1])).all() and (shown[66:130, :64] == np.asarray(marked[4])).all()
 
 
-@pytest.mark.parametrize(("count", "side"), [(1, 64), (16, 64), (16, 512), (3, 1024)])
+@pytest.mark.parametrize(("count", "side"), quick([(1, 64), (3, 1024)], thorough=[(16, 64), (16, 512)]))
 def test_the_largest_sheet_is_within_its_limit(count: int, side: int) -> None:
     """Noise is what packs worst."""
     data = sheets.compose(pictures(count, side))

@@ -101,5 +101,6 @@ def test_what_is_no_fact(facts: Path, old: str, new: str, error: type[Exception]
         catalogue.read(facts)
 
 
+@pytest.mark.thorough
 def test_without_facts_there_is_no_record(make: Make) -> None:
     assert not (make(per_class=1).folder / catalogue.NAME).exists()

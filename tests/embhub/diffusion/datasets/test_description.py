@@ -18,6 +18,7 @@ def folder(make: Make) -> Path:
     return make().folder
 
 
+@pytest.mark.thorough
 def test_croissant_by_its_own_validator(folder: Path) -> None:
     croissant = pytest.importorskip("mlcroissant", reason="the reference validator is an extra of dev")
     found = croissant.Dataset(folder / "croissant.json")
@@ -82,6 +83,7 @@ def test_provenance_and_terms_as_another_program_reads_them(make: Make, base: Pa
     assert graph.value(offer, odrl.prohibition) is not None
 
 
+@pytest.mark.thorough
 def test_a_card_without_conditions_offers_no_more_than_it_says(folder: Path) -> None:
     offer = json.loads((folder / "croissant.json").read_text())["usageInfo"]
     assert "odrl:permission" not in offer and "odrl:prohibition" in offer

@@ -27,6 +27,7 @@ def first_line(folder: Path) -> str:
     return (folder / "README.md").read_text().splitlines()[0]
 
 
+@pytest.mark.thorough
 def test_without_a_figure_the_first_line_says_so(make: Make) -> None:
     line = first_line(make(per_class=1).folder)
     assert line == "**Not measured: whether the images show their label: sick, well.**"

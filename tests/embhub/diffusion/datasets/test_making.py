@@ -29,6 +29,7 @@ from embhub.options.sampling import Sampling
 from embhub.progress import Progress
 from tests.embhub.diffusion.datasets.conftest import Make, write_embedding
 from tests.support.disks import fill, small_disk
+from tests.support.quick import quick
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -61,6 +62,7 @@ def test_each_row_draws_its_image_again(make: Make, base: Path, file: Path) -> N
             assert image.tobytes() == again.tobytes()
 
 
+@pytest.mark.thorough
 def test_an_image_depends_on_its_class_and_number_alone(make: Make, tmp_path: Path) -> None:
     small = contents(make(per_class=2).folder)
     turned = make(out=tmp_path / "other", classes=["well=mri", "sick=mri, <a>"], per_class=3).folder
@@ -71,6 +73,7 @@ def test_an_image_depends_on_its_class_and_number_alone(make: Make, tmp_path: Pa
     assert len(set(seeds)) == len(seeds), "no two images start from one noise"
 
 
+@pytest.mark.thorough
 def test_killed_anywhere_it_ends_with_the_same_bytes(make: Make, tmp_path: Path) -> None:
     whole = contents(make(out=tmp_path / "whole", per_class=4).folder)
     for after in (1, 5):
@@ -92,6 +95,7 @@ def test_killed_anywhere_it_ends_with_the_same_bytes(make: Make, tmp_path: Path)
         assert contents(folder) == whole
 
 
+@pytest.mark.thorough
 def test_an_image_that_a_disk_damaged_is_drawn_again(make: Make) -> None:
     folder = make().folder
     before = contents(folder)
@@ -103,7 +107,9 @@ def test_an_image_that_a_disk_damaged_is_drawn_again(make: Make) -> None:
     assert make().found == 6
 
 
-@pytest.mark.parametrize("change", [{"per_class": 2}, {"seed": 1}, {"steps": 3}, {"classes": ["sick=mri, <a>"]}])
+@pytest.mark.parametrize(
+    "change", quick([{"seed": 1}], thorough=[{"per_class": 2}, {"steps": 3}, {"classes": ["sick=mri, <a>"]}])
+)
 def test_another_data_set_in_its_place(make: Make, change: dict[str, object]) -> None:
     folder = make().folder
     before = contents(folder)
@@ -131,6 +137,7 @@ def test_one_process_at_a_time(make: Make, tmp_path: Path) -> None:
         make()
 
 
+@pytest.mark.thorough
 def test_a_full_disk_is_said_and_the_rest_comes_later(make: Make, tmp_path: Path) -> None:
     whole = contents(make(out=tmp_path / "whole/drawn", per_class=4).folder)
     with small_disk(tmp_path / "small", kilobytes=400) as disk:
@@ -148,6 +155,7 @@ def test_a_full_disk_is_said_and_the_rest_comes_later(make: Make, tmp_path: Path
         assert contents(folder) == whole
 
 
+@pytest.mark.thorough
 def test_progress_says_how_long_the_rest_takes(make: Make) -> None:
     seen: list[Progress] = []
     make(on_progress=seen.append)
@@ -157,6 +165,7 @@ def test_progress_says_how_long_the_rest_takes(make: Make) -> None:
     assert [in_words(s) for s in (3, 600, 7200)] == ["3 s", "10 min", "2.0 h"]
 
 
+@pytest.mark.thorough
 def test_from_a_file(make: Make, base: Path, file: Path, tmp_path: Path) -> None:
     config = tmp_path / "set.yaml"
     config.write_text(
@@ -214,6 +223,7 @@ def test_the_command(base: Path, file: Path, tmp_path: Path, capsys: pytest.Capt
     assert "train would accept" in capsys.readouterr().out
 
 
+@pytest.mark.thorough
 def test_dicom_copies_are_one_study_with_a_series_for_each_class(make: Make, tmp_path: Path) -> None:
     made = make(per_class=2, dicom=True, burn_in=True)
     files = sorted((made.folder / "dicom").rglob("*.dcm"))
@@ -235,6 +245,7 @@ def test_dicom_copies_are_one_study_with_a_series_for_each_class(make: Make, tmp
         make(out=tmp_path / "third", burn_in=True)
 
 
+@pytest.mark.thorough
 def test_batches_give_the_same_images_up_to_rounding(make: Make, tmp_path: Path) -> None:
     alone, together = make().folder, make(out=tmp_path / "batched", sampling=Sampling(batch_size=2)).folder
     for path in sorted(alone.glob("*/*.png")):
@@ -245,6 +256,7 @@ def test_batches_give_the_same_images_up_to_rounding(make: Make, tmp_path: Path)
     assert [row["seed"] for row in rows(alone)] == [row["seed"] for row in rows(together)]
 
 
+@pytest.mark.thorough
 def test_a_batch_that_was_cut_short_is_drawn_whole_again(make: Make) -> None:
     sampling = Sampling(batch_size=2, scheduler="dpm++")
     folder = make(sampling=sampling).folder

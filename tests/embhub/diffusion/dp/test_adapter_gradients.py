@@ -14,6 +14,7 @@ from embhub.diffusion.dp.patients import Patients
 from embhub.diffusion.families import detect, loss
 from embhub.diffusion.training.recipes import ResolvedRecipe
 from tests.support import families, pipelines
+from tests.support.quick import quick
 
 
 @pytest.fixture(params=["sd", "sdxl"])
@@ -62,7 +63,7 @@ def _stock(pipe: Any, clean: Tensor, noise: Tensor, times: Tensor) -> Tensor:
     return loss(pipe, detect(pipe), clean, detect(pipe).condition(pipe, ["mri, <a>"]), noise, times)
 
 
-@pytest.mark.parametrize("checkpointing", [False, True])
+@pytest.mark.parametrize("checkpointing", quick([False], thorough=[True]))
 def test_the_gradient_of_each_patient_is_that_of_the_patient_alone(pipe: Any, checkpointing: bool) -> None:
     made = prepare(pipe, gradient_checkpointing=checkpointing)
     point = 0.1 * torch.randn(made.size, generator=torch.Generator().manual_seed(6))

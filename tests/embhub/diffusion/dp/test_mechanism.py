@@ -267,7 +267,7 @@ BROKEN = {
 }  # fmt: skip
 
 
-ALWAYS = {Often, Nearly}
+ALWAYS = {Nearly}
 """Tried by `make test`; the others take half a minute more."""
 
 
@@ -283,6 +283,7 @@ def test_broken_code_is_caught_and_named(kind: type[Mechanism]) -> None:
     assert caught.value.exit_code == 6
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("width", [1024, pytest.param(6144, marks=pytest.mark.thorough)])
 def test_short_seeds_repeat_themselves_at_any_width(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(PrivacyError, match="noise at the run's own width"):
@@ -314,6 +315,7 @@ def take_everybody(self: PrivateDescent) -> None:
 OPTIMIZERS = {"noise": forget_noise, "clip": forget_the_clip, "sampling": take_everybody}
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", quick(["clip"], thorough=["noise", "sampling"]))
 def test_an_optimizer_that_leaves_the_mechanism_out_is_caught(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(PrivateDescent, "step", OPTIMIZERS[name])
@@ -322,7 +324,7 @@ def test_an_optimizer_that_leaves_the_mechanism_out_is_caught(name: str, monkeyp
 
 
 @pytest.mark.parametrize(
-    "kind", quick([Five, Nearly], thorough=[Tenth, Scaled, Diesel]), ids=lambda kind: kind.__name__
+    "kind", quick([Nearly], thorough=[Five, Tenth, Scaled, Diesel]), ids=lambda kind: kind.__name__
 )
 def test_broken_aggregation_is_caught(kind: type[Mechanism]) -> None:
     with pytest.raises(PrivacyError):

@@ -254,6 +254,7 @@ def stop_at(step: int) -> Any:
     return on_progress
 
 
+@pytest.mark.thorough
 def test_an_interrupted_training_goes_on_and_ends_within_its_budget(images: Path, base: Path, tmp_path: Path) -> None:
     out = tmp_path / "x.safetensors"
     with pytest.raises(TrainingInterruptedError):
@@ -390,6 +391,7 @@ def test_the_defaults_fit_together() -> None:
         assert isinstance(asked, Protection) and settings.check_number(asked, 57) == 50
 
 
+@pytest.mark.thorough
 def test_the_command(images: Path, base: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "x.safetensors"
     words = ["train", str(images), "--base", str(base), "--token", "<a>", "--caption", "mri, {}", "--out", str(out)]

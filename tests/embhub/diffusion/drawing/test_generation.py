@@ -47,6 +47,7 @@ def test_images_of_the_size_of_the_base(base: Path) -> None:
     assert not np.array_equal(pixels(images)[0], pixels(images)[1])
 
 
+@pytest.mark.thorough
 def test_image_i_comes_from_its_own_seed_alone(base: Path) -> None:
     whole = pixels(make(base, n=5, seed=3, batch_size=4))
     alone = pixels(make(base, n=1, seed=6))[0]

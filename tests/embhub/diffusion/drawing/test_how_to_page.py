@@ -15,6 +15,7 @@ PAGE = (Path(__file__).parents[4] / "docs/how-to/draw-with-embeddings.md").read_
 ELSEWHERE = {"--base", "--replace", "--device", "--registry", "--insecure", "--out", "--json", "--help"}
 
 
+@pytest.mark.thorough
 def test_the_example_runs() -> None:
     (code,) = re.findall(r"```python\n(.*?)```", PAGE, re.S)
     exec(compile(code, "draw-with-embeddings.md", "exec"), {})

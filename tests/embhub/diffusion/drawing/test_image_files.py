@@ -77,6 +77,7 @@ def mask(path: Path, box: tuple[int, int, int, int], size: tuple[int, int] = (32
     return path
 
 
+@pytest.mark.thorough
 def test_weights_on_the_command_line(base: Path) -> None:
     facts = draw("mri: t2, <a>:0.3", "--and", "mri <b>:0.7", "--embedding", "a.safetensors", "--embedding",
                  "b.safetensors", "-n", "2", "--seed", "5")  # fmt: skip
@@ -93,6 +94,7 @@ def test_weights_on_the_command_line(base: Path) -> None:
         assert np.array_equal(np.asarray(Image.open(Path("out") / name)), np.asarray(image))
 
 
+@pytest.mark.thorough
 def test_one_prompt_is_taken_as_it_stands() -> None:
     assert draw("mri:0.3", "-n", "1")["prompt"] == "mri:0.3"
     assert draw("--and", "mri a:0.5", "--and", "mri b:0.5", "-n", "1")["parts"][1]["prompt"] == "mri b"
@@ -248,6 +250,7 @@ def test_dicom_copies_and_the_word(capsys: pytest.CaptureFixture[str]) -> None:
     assert "--burn-in is for DICOM files" in capsys.readouterr().err
 
 
+@pytest.mark.thorough
 def test_the_mark_can_be_left_out() -> None:
     made = artifact.read(Path("a.safetensors"))
     assert draw("mri <a>", "--embedding", "a.safetensors", "-n", "1")["mark"]["key"] == made.digest

@@ -37,6 +37,7 @@ def pixels(images: Any) -> Array:
     return np.stack([np.asarray(image, dtype=int) for image in images])
 
 
+@pytest.mark.thorough
 def test_a_series_between_prompts_has_the_plain_pictures_at_its_ends(base: Path) -> None:
     settings: dict[str, Any] = {"base": base, "n": 2, "seed": 3, "steps": 2, "guidance_scale": 2.0, "device": "cpu"}
     series = interpolate("mri a", "mri b", series=3, **settings)
@@ -49,6 +50,7 @@ def test_a_series_between_prompts_has_the_plain_pictures_at_its_ends(base: Path)
     assert np.array_equal(np.asarray(series.sheet(), int)[14:46, 64:96], pixels([series.pictures[0][2]])[0])
 
 
+@pytest.mark.thorough
 def test_a_series_between_siblings_has_the_plain_pictures_at_its_ends(base: Path) -> None:
     settings: dict[str, Any] = {"base": base, "n": 1, "seed": 3, "steps": 2, "guidance_scale": 2.0, "device": "cpu"}
     one, other = embed(base, "<a>", sibling(1)), embed(base, "<other>", sibling(2))

@@ -26,11 +26,12 @@ from embhub.diffusion.drawing.loading import (
 from embhub.diffusion.families import encoders
 from embhub.errors import ArtifactError, UsageError
 from tests.support import pipelines
+from tests.support.quick import quick
 
 KINDS = ("clip", "bert")
 
 
-@pytest.fixture(params=KINDS)
+@pytest.fixture(params=quick(KINDS[:1], thorough=KINDS[1:]))
 def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     return pipelines.write(tmp_path / "base", encoder=request.param)
 
@@ -52,7 +53,7 @@ def test_a_live_pipeline_has_the_fingerprint_of_its_folder(folder: Path) -> None
     assert live_base.take(load_pipeline(folder)) == fingerprint.take(folder)
 
 
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("dtype", quick([torch.float16], thorough=[torch.bfloat16]))
 def test_lower_precision_is_the_same_base(folder: Path, dtype: torch.dtype) -> None:
     live = live_base.take(load_pipeline(folder, dtype=dtype))
     assert fingerprint.compare(fingerprint.take(folder), live).level == "exact"

@@ -50,6 +50,7 @@ def test_it_is_the_negative_prompt_of_the_stock_pipeline(tiny: Path) -> None:
     assert np.array_equal(found, np.asarray(expected)) and not np.array_equal(found, draw(tiny))
 
 
+@pytest.mark.thorough
 def test_a_negative_embedding_moves_the_image_and_no_prompt_has_to_name_it(tiny: Path) -> None:
     plain = draw(tiny)
     moved = draw(tiny, negative_embeddings=[embed(tiny, "<bad>")])
@@ -89,6 +90,7 @@ def test_bases_that_read_none_are_refused(kind: str) -> None:
     check_negative(pipe, None, guidance=4.0)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("kind", quick(["sdxl"], thorough=["sd3", "kandinsky3"]))
 def test_the_other_families_read_it(kind: str, tmp_path: Path) -> None:
     folder = tmp_path / kind

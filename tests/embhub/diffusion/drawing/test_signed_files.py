@@ -116,6 +116,7 @@ def test_inpaint_says_nothing_of_the_patient_s_image(folder: Path, capsys: pytes
     assert detected("out", capsys)[0]["verdict"] == "synthetic"
 
 
+@pytest.mark.thorough
 def test_a_data_set_has_one_manifest(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["dataset", "--class", "sick=mri, <a>", "--class", "well=mri", "--embedding", "a.safetensors",
              "--per-class", "2", "--allow-no-card", "<a>", *DRAWING, "--out", "made"]  # fmt: skip

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from embhub.diffusion.evaluation.cells import Cell, Labelled, choose, grid, runs
+from tests.support.quick import examples
 
 
 def pool(counts: tuple[int, int], each: int = 2) -> Labelled:
@@ -32,7 +33,7 @@ def test_each_regime_has_cells_where_there_are_real_images() -> None:
     assert {cell.regime for cell in found if cell.real == 10 and cell.drawn} == {"mixed", "filtered"}
 
 
-@settings(max_examples=30)
+@settings(max_examples=examples(30))
 @given(st.integers(3, 20), st.integers(3, 20), st.integers(0, 100), st.data())
 def test_half_of_each_class_whole_patients_first_and_the_fewer_among_the_more(
     negatives: int, positives: int, seed: int, data: st.DataObject

@@ -31,6 +31,7 @@ def test_it_learns(channels: int) -> None:
     assert classifier.area_under_curve(truth == 1, found[:, 1]) > 0.95
 
 
+@pytest.mark.thorough
 def test_classes_may_hold_together() -> None:
     images, labels = squares(80, 0)
     marks = np.stack([labels, 1 - labels], 1)

@@ -15,6 +15,7 @@ from embhub.diffusion.evaluation import outcome, page
 from embhub.diffusion.evaluation.cells import Cell, Labelled
 from embhub.diffusion.evaluation.fitting import Taught
 from embhub.diffusion.evaluation.paired import Estimate, Interval, estimate, holm
+from tests.support.quick import examples
 
 
 def scores(seed: int, truth: np.ndarray, shift: float) -> np.ndarray:
@@ -34,7 +35,7 @@ def delong_by_hand(truth: np.ndarray, first: np.ndarray, second: np.ndarray) -> 
     return float(rows[0].mean() - rows[1].mean()), math.sqrt(contrast @ covariance @ contrast)
 
 
-@settings(max_examples=20)
+@settings(max_examples=examples(20))
 @given(st.integers(0, 10**6), st.integers(3, 30), st.integers(3, 30), st.booleans())
 def test_delong_is_its_definition(seed: int, positives: int, negatives: int, ties: bool) -> None:
     truth = np.repeat([True, False], [positives, negatives])
@@ -203,7 +204,7 @@ def test_the_bootstrap_is_its_definition_where_a_patient_has_images_of_both_clas
     assert (found.patients.low, found.patients.high) == pytest.approx(tuple(np.quantile(drawn, [0.025, 0.975])))
 
 
-@settings(max_examples=20)
+@settings(max_examples=examples(20))
 @given(st.floats(-0.3, 0.3), st.floats(0.01, 0.2), st.floats(0.01, 0.2), st.integers(1, 9))
 def test_the_p_value_is_under_5_percent_where_the_interval_leaves_out_zero(
     mean: float, patients: float, seeds: float, freedom: int

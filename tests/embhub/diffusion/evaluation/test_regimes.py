@@ -11,6 +11,7 @@ from embhub.diffusion.evaluation import fitting, regimes
 from embhub.diffusion.evaluation.cells import Cell, Labelled
 from embhub.diffusion.evaluation.networks import find
 from embhub.options.regimes import Regime
+from tests.support.quick import examples
 
 
 def pool(counts: tuple[int, int], each: int = 2, first: int = 0) -> Labelled:
@@ -74,7 +75,7 @@ def test_seeds_take_the_embeddings_of_an_arm_in_turn() -> None:
         assert all((one >= 150) == bool(seed % 2) for one in drawn)
 
 
-@settings(max_examples=30)
+@settings(max_examples=examples(30))
 @given(st.floats(0.05, 0.95), st.lists(st.integers(1, 30), min_size=4, max_size=4))
 def test_the_share_of_real_images_is_what_was_asked_in_each_class(share: float, counts: list[int]) -> None:
     labels = np.repeat([0, 1, 0, 1], counts)
@@ -86,7 +87,7 @@ def test_the_share_of_real_images_is_what_was_asked_in_each_class(share: float, 
         assert chances[(labels == value) & is_real].sum() == pytest.approx(share / 2)
 
 
-@settings(max_examples=30)
+@settings(max_examples=examples(30))
 @given(st.integers(1, 12), st.integers(1, 12), st.integers(1, 3), st.integers(0, 50), st.sampled_from([0.2, 0.5]))
 def test_what_is_held_out_is_of_other_patients_and_of_both_classes(
     negatives: int, positives: int, each: int, seed: int, share: float
@@ -110,6 +111,7 @@ def test_one_patient_of_a_class_cannot_be_set_apart() -> None:
     assert regimes.stoppable(REAL, [20], 2) == [20]
 
 
+@pytest.mark.thorough
 def test_early_stopping_keeps_the_weights_that_were_best_on_held_out_patients() -> None:
     """Labels of the held-out images are turned round, so that whatever is learned makes them worse."""
     rng = np.random.default_rng(0)

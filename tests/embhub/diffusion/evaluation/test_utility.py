@@ -46,6 +46,7 @@ def test_good_images_help_and_mislabelled_ones_do_not() -> None:
     assert (seen[-1].done, seen[-1].total) == (4, 4)
 
 
+@pytest.mark.thorough
 def test_one_seed_gives_one_result() -> None:
     def run() -> Utility:
         return utility.compare(

@@ -28,7 +28,7 @@ REST = ["sd3", "flux", "pixart", "sana", "qwen-image", "klein"]
 SETTINGS: dict[str, Any] = {"seed": 4, "steps": 2, "guidance_scale": 3.0}
 
 
-@pytest.fixture(scope="module", params=["sdxl", "sd3"])
+@pytest.fixture(scope="module", params=quick(["sdxl"], thorough=["sd3"]))
 def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return families.write(tmp_path_factory.mktemp("bases") / request.param, request.param)
 
@@ -63,7 +63,7 @@ def test_a_place_is_redrawn(folder: Path) -> None:
     assert changed[8:20, 8:20].mean() > 0.9 and changed.sum() == changed[8:20, 8:20].sum()
 
 
-@pytest.mark.parametrize("kind", quick(["sdxl", "zimage"], thorough=REST))
+@pytest.mark.parametrize("kind", quick(["zimage"], thorough=["sdxl", *REST]))
 def test_rows_turn_between_siblings_in_every_encoder(kind: str, tmp_path: Path) -> None:
     base = families.write(tmp_path / kind, kind)
     pipe = load_pipeline(base, device="cpu")

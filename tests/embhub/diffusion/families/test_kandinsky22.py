@@ -74,7 +74,7 @@ PRIOR = pytest.mark.parametrize("kind", quick(["prior"], thorough=["decoder"]), 
 """The decoder's way is the same, and dear."""
 
 
-@pytest.fixture(params=["prior", "decoder"])
+@pytest.fixture(params=quick(["prior"], thorough=["decoder"]))
 def kind(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
@@ -169,6 +169,7 @@ def test_the_file_and_its_way_to_another_site(world: World, kind: str, tmp_path:
     assert not np.array_equal(drawn[0], np.asarray(generate("mri", base=base, steps=2, n=2, seed=5)[1]))
 
 
+@pytest.mark.thorough
 def test_the_decoder_alone_draws_without_guidance(world: World) -> None:
     base, one = world.bases["decoder"], world.trained["decoder"].embedding
     (drawn,) = generate("{}", embeddings=[one], base=base, steps=2)

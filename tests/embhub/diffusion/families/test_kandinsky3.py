@@ -119,6 +119,7 @@ def test_inversion_lowers_the_loss_and_leaves_the_base_alone(pipe: Any, checkpoi
     assert hashed(pipe) == before
 
 
+@pytest.mark.thorough
 def test_training_is_inference(pipe: Any, base: Path, trained: TrainResult) -> None:
     """What the U-Net is told in the pipeline's own call is, bit for bit, what it was told in training."""
     rows = insert(pipe, TOKEN, tensors(trained.embedding))
@@ -148,6 +149,7 @@ def test_the_file_and_its_way_to_another_site(trained: TrainResult, base: Path, 
     assert np.array_equal(drawn[0], drawn[1]) and not np.array_equal(drawn[0], plain)
 
 
+@pytest.mark.thorough
 def test_other_bases_are_refused(trained: TrainResult, pipe: Any, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="layout sd does not go into a Kandinsky3Pipeline"):
         load_into(pipe, make_embedding())

@@ -73,12 +73,12 @@ class Case:
         )
 
 
-NEW = pytest.mark.parametrize("case", quick(["sdxl", "flux"], thorough=["sd3", *families.NEWER]), indirect=True)
+NEW = pytest.mark.parametrize("case", quick(["sdxl"], thorough=["sd3", "flux", *families.NEWER]), indirect=True)
 """Bases of Stable Diffusion's shape have tests of their own."""
 
 
-QUICK = ("sdxl", "flux", "zimage")
-"""Two encoders and a U-Net, a flow with T5, a chat model: what the others have, one of these has."""
+QUICK = ("sdxl", "zimage")
+"""Two encoders and a U-Net, a flow with a chat model. The others are left to `make test-all`."""
 
 
 @pytest.fixture(
@@ -152,6 +152,7 @@ def stock_encoding(pipe: Any, prompt: str) -> list[Tensor]:
     return [found[0]] if len(found) == 2 else [found[0], found[2]]
 
 
+@pytest.mark.thorough
 @NEW
 def test_several_trainings_at_once_are_those_alone(case: Case) -> None:
     recipe = replace(RECIPE, steps=2, learning_rate=1e-2)
@@ -250,6 +251,7 @@ def test_latents_are_what_the_stock_call_decodes(case: Case, monkeypatch: pytest
     torch.testing.assert_close(back, expected, atol=1e-4, rtol=0)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("kind", quick(["flux"], thorough=["sdxl", "sd3", *families.NEWER]))
 def test_weights_of_bfloat16_train_and_draw(tmp_path: Path, kind: str) -> None:
     """How large families stand on a GPU, here on the processor; what is trained is what is drawn, as ever."""

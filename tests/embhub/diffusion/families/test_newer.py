@@ -25,6 +25,7 @@ from embhub.diffusion.drawing.sampling import set_scheduler
 from embhub.diffusion.families import autoencoding, detect, resolution, told_size
 from embhub.errors import UsageError
 from tests.support import families
+from tests.support.quick import quick
 
 KLEIN = pytest.param("klein", marks=pytest.mark.thorough)
 SETTINGS: dict[str, Any] = {"n": 1, "seed": 3, "steps": 2}
@@ -36,7 +37,7 @@ def pixels(image: Image.Image) -> np.ndarray[Any, Any]:
 
 @pytest.mark.parametrize(
     ("kind", "multiple", "most"),
-    [("pixart", 8, 64), ("sana", 32, 64), ("zimage", 8, 64), ("qwen-image", 8, 64), pytest.param("klein", 8, 64)],
+    quick([("pixart", 8, 64), ("sana", 32, 64)], thorough=[("zimage", 8, 64), ("qwen-image", 8, 64), ("klein", 8, 64)]),
 )
 def test_sizes_are_known_before_anything_is_loaded(tmp_path: Path, kind: str, multiple: int, most: int) -> None:
     folder = families.write(tmp_path / kind, kind)

@@ -22,6 +22,7 @@ from embhub.diffusion.foreign.importing import FAMILIES, import_file, read_forei
 from embhub.errors import ArtifactError, UsageError
 from embhub.formats.tensors import FileTooLargeError
 from tests.support import families, kandinsky, pipelines
+from tests.support.quick import others_thorough
 
 DATA = Path(os.environ.get("EMBHUB_TEST_DATA") or Path(__file__).parents[5] / "shared" / "data")
 SEEDS = DATA / "seed-embeddings"
@@ -210,7 +211,7 @@ BASES: dict[str, Any] = {
 }
 
 
-@pytest.mark.parametrize("layout", BASES)
+@pytest.mark.parametrize("layout", others_thorough(BASES, ("sdxl",)))
 def test_a_base_at_hand_of_each_kind_tells_which_rows_are_whose(tmp_path: Path, layout: str) -> None:
     folder = BASES[layout](tmp_path / "base")
     taken = fingerprint.take(folder)

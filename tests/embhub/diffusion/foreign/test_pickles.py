@@ -19,6 +19,7 @@ from embhub.diffusion.foreign import pickles
 from embhub.diffusion.foreign.contents import find
 from embhub.diffusion.foreign.importing import import_file
 from embhub.errors import ArtifactError
+from tests.support.quick import examples
 
 ROWS = torch.randn(2, 768, generator=torch.Generator().manual_seed(0))
 
@@ -119,7 +120,7 @@ SAMPLES = [
 
 
 @given(st.sampled_from(SAMPLES), st.data())
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 def test_damaged_pickles_raise_only_our_error(sample: bytes, data: st.DataObject) -> None:
     damaged = bytearray(sample)
     for _ in range(data.draw(st.integers(1, 4))):
@@ -129,7 +130,7 @@ def test_damaged_pickles_raise_only_our_error(sample: bytes, data: st.DataObject
 
 
 @given(st.sampled_from(SAMPLES), st.data())
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 def test_damaged_programs_in_sound_archives_raise_only_our_error(sample: bytes, data: st.DataObject) -> None:
     members = pickles.unpack(sample) if sample.startswith(b"PK") else {"archive/data.pkl": sample}
     program = bytearray(next(content for name, content in members.items() if name.endswith("data.pkl")))

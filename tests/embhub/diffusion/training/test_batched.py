@@ -12,6 +12,7 @@ from embhub.diffusion.bases.pipelines import load_pipeline
 from embhub.diffusion.training import batched, inversion
 from embhub.diffusion.training.inversion import DivergedError, ResolvedRecipe
 from tests.support import pipelines
+from tests.support.quick import quick
 
 CAPTION, TOKEN = "mri, {}", "<a>"
 RECIPE = ResolvedRecipe(num_vectors=2, steps=6, batch_size=3, mixed_precision=False)
@@ -27,7 +28,8 @@ def latents(seed: int, count: int) -> torch.Tensor:
 
 
 @pytest.mark.parametrize(
-    "recipe", [RECIPE, replace(RECIPE, norm="directional"), replace(RECIPE, snr_gamma=5.0, high_noise=0.0)]
+    "recipe",
+    quick([RECIPE], thorough=[replace(RECIPE, norm="directional"), replace(RECIPE, snr_gamma=5.0, high_noise=0.0)]),
 )
 def test_each_is_what_it_would_be_alone(pipe: Any, recipe: ResolvedRecipe) -> None:
     jobs = [(latents(1, 4), 10), (latents(2, 7), 11), (latents(3, 2), 12)]
@@ -38,6 +40,7 @@ def test_each_is_what_it_would_be_alone(pipe: Any, recipe: ResolvedRecipe) -> No
         assert found.losses == pytest.approx(alone.losses, rel=1e-3)
 
 
+@pytest.mark.thorough
 def test_another_training_s_images_change_nothing(pipe: Any) -> None:
     mine = (latents(1, 4), 10)
     found = [

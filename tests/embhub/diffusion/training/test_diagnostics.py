@@ -52,6 +52,8 @@ def test_a_loss_that_is_no_number_is_said_too() -> None:
     assert "on images learned from" in said[0]
 
 
+@pytest.mark.thorough
+@pytest.mark.rounding
 def test_looking_on_leaves_the_training_as_it_is(tmp_path: Path) -> None:
     pipe = load_pipeline(pipelines.write(tmp_path), device="cpu")
     latents = torch.randn(6, 4, 8, 8, generator=torch.Generator().manual_seed(0))

@@ -23,6 +23,7 @@ from embhub.diffusion.training.inversion import (
 )
 from embhub.errors import UsageError
 from tests.support import pipelines
+from tests.support.quick import quick
 
 QUICK = replace(COMPACT, num_vectors=2, steps=6, batch_size=4)
 
@@ -86,6 +87,8 @@ def test_one_seed_gives_one_result(pipe: Any, latents: torch.Tensor) -> None:
     assert not torch.equal(one.rows["text_encoder"], other.rows["text_encoder"])
 
 
+@pytest.mark.thorough
+@pytest.mark.rounding
 def test_global_random_numbers_play_no_part(pipe: Any, latents: torch.Tensor) -> None:
     torch.manual_seed(1)
     one = learn(pipe, latents)
@@ -130,6 +133,8 @@ def test_a_loss_that_is_no_number_ends_the_run(pipe: Any, latents: torch.Tensor,
         learn(pipe, torch.full_like(latents, number))
 
 
+@pytest.mark.thorough
+@pytest.mark.rounding
 def test_min_snr_changes_what_is_learned(pipe: Any, latents: torch.Tensor) -> None:
     low = replace(QUICK, high_noise=0.0, lowest=0.0, batch_size=16)
     plain, weighted = (learn(pipe, latents, replace(low, snr_gamma=gamma)) for gamma in (None, 5.0))
@@ -154,7 +159,7 @@ def test_images_become_latents_in_parts_as_in_one(pipe: Any) -> None:
     assert torch.allclose(whole[8:], encode_images(pipe, images[8:]), atol=1e-5)
 
 
-@pytest.mark.parametrize("others", [1, 2, 9])
+@pytest.mark.parametrize("others", quick([2], thorough=[1, 9]))
 def test_the_latents_of_an_image_do_not_tell_how_many_others_there_are(others: int) -> None:
     pipe, threads = load_pipeline("builtin", device="cpu"), torch.get_num_threads()
     images = torch.rand(others + 1, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1
@@ -199,6 +204,8 @@ def test_times_are_biased_to_noise() -> None:
     assert abs(float(times[:, :6].float().mean()) - 550) < 20
 
 
+@pytest.mark.thorough
+@pytest.mark.rounding
 def test_rows_of_a_directional_training_keep_the_length_of_the_bases_words(pipe: Any, latents: torch.Tensor) -> None:
     usual = table_units.token_norms(pipe)["text_encoder"]
     table = pipe.text_encoder.get_input_embeddings().weight
@@ -211,7 +218,11 @@ def test_rows_of_a_directional_training_keep_the_length_of_the_bases_words(pipe:
     assert float(torch.cosine_similarity(start, learned.rows["text_encoder"]).max()) < 0.9  # they did turn
 
 
-@pytest.mark.parametrize("saving", [{"micro_batch_size": 3}, {"micro_batch_size": 1}, {"gradient_checkpointing": True}])
+@pytest.mark.thorough
+@pytest.mark.rounding
+@pytest.mark.parametrize(
+    "saving", quick([{"micro_batch_size": 3}], thorough=[{"micro_batch_size": 1}, {"gradient_checkpointing": True}])
+)
 def test_saving_memory_learns_the_same(pipe: Any, latents: torch.Tensor, saving: dict[str, Any]) -> None:
     recipe = replace(QUICK, mixed_precision=False, snr_gamma=5.0)
     whole, saved = learn(pipe, latents, recipe), learn(pipe, latents, replace(recipe, **saving))
@@ -231,7 +242,9 @@ def test_a_micro_batch_keeps_the_text_encoder_at_once_a_step(pipe: Any, latents:
     assert sizes == [3, 1, 3, 1] and len(calls) == 2
 
 
-@pytest.mark.parametrize("norm", ["free", "directional"])
+@pytest.mark.thorough
+@pytest.mark.rounding
+@pytest.mark.parametrize("norm", quick(["free"], thorough=["directional"]))
 def test_a_state_is_all_that_the_rest_depends_on(pipe: Any, latents: torch.Tensor, norm: Any) -> None:
     recipe = replace(QUICK, norm=norm)
     states: list[inversion.State] = []

@@ -36,6 +36,7 @@ from embhub.phantoms import write_dataset
 from embhub.progress import Progress
 from tests.support import kandinsky, pipelines
 from tests.support.journeys import travel
+from tests.support.quick import quick
 from tests.support.releases import make_embedding
 from tests.support.servers import running_registry
 from tests.support.training import train
@@ -63,7 +64,7 @@ def learn(images: Path, base: Path, **choices: Any) -> TrainResult:
     return train(images, base=base, token=TOKEN, caption=CAPTION, device="cpu", **wanted)
 
 
-@pytest.fixture(params=["clip", "bert"])
+@pytest.fixture(params=quick(["clip"], thorough=["bert"]))
 def pipe(request: pytest.FixtureRequest) -> Any:
     made = pipelines.build(encoder=request.param)
     made.set_progress_bar_config(disable=True)
@@ -198,6 +199,8 @@ def test_training_is_inference(pipe: Any) -> None:
     assert torch.equal(told[0]["encoder_hidden_states"][1:], learned)
 
 
+@pytest.mark.thorough
+@pytest.mark.rounding
 def test_several_trainings_in_one_batch(pipe: Any) -> None:
     jobs = [(latents(), 3), (latents() * 0.5, 4)]
     together = batched.fit_many(pipe, jobs, token=TOKEN, caption=CAPTION, recipe=QUICK)
@@ -215,6 +218,8 @@ def test_attacks_take_it(pipe: Any) -> None:
     assert found.shape == (4,) and torch.isfinite(found).all()
 
 
+@pytest.mark.thorough
+@pytest.mark.rounding
 def test_several_of_both_kinds_at_once(pipe: Any) -> None:
     """Whatever is plugged in beside it, and in whichever order, an embedding draws what it draws alone."""
     kinds = {
@@ -285,6 +290,7 @@ def test_previews_and_series_of_siblings(trained: TrainResult, images: Path, bas
     assert np.array_equal(np.asarray(made.pictures[0][0]), np.asarray(first))
 
 
+@pytest.mark.thorough
 def test_plain_loaders_refuse_it(trained: TrainResult, base: Path, tmp_path: Path) -> None:
     """diffusers must not take one layer's rows for the embedding."""
     path = tmp_path / "cspca.safetensors"

@@ -32,6 +32,8 @@ def moved(pipe: Any, recipe: ResolvedRecipe, steps: int) -> dict[str, float]:
     }
 
 
+@pytest.mark.thorough
+@pytest.mark.rounding
 @pytest.mark.parametrize(
     ("kind", "steps"),
     [("sd3", 20), *(pytest.param(kind, 150, marks=pytest.mark.thorough) for kind in ("sdxl", "sd3", "flux"))],

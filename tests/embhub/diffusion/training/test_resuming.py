@@ -137,6 +137,8 @@ def test_interrupted_twice(images: Path, base: Path, out: Path, home: Path, whol
     assert not list((home / "state" / "trainings").iterdir())
 
 
+@pytest.mark.thorough
+@pytest.mark.rounding
 @pytest.mark.parametrize(
     "choices",
     quick([{"holdout": 0.3}], thorough=[{"norm": "directional"}, {"micro_batch_size": 3}, {"snr_gamma": 5.0}]),
@@ -177,6 +179,7 @@ OTHER: list[tuple[dict[str, Any], str]] = [
 ]
 
 
+@pytest.mark.thorough
 def test_other_settings_are_refused_by_name(images: Path, base: Path, out: Path) -> None:
     interrupt(images, base, out)
     for choices, named in OTHER:
@@ -186,6 +189,7 @@ def test_other_settings_are_refused_by_name(images: Path, base: Path, out: Path)
     assert learn(images, base, out, resume=True).losses  # it is still there
 
 
+@pytest.mark.thorough
 def test_other_images_or_another_base_are_refused(images: Path, base: Path, out: Path, tmp_path: Path) -> None:
     interrupt(images, base, out)
     write_dataset(tmp_path / "others", "prostate-cspca", images=6, patients=5, normals=0, seed=1)
@@ -258,6 +262,7 @@ def test_what_a_checkpoint_holds(images: Path, base: Path, out: Path, home: Path
     assert len(data) < 20_000
 
 
+@pytest.mark.thorough
 def test_a_checkpoint_that_others_can_read(images: Path, base: Path, out: Path) -> None:
     interrupt(images, base, out)
     checkpoints.place(out).chmod(0o644)
@@ -280,6 +285,7 @@ def test_a_damaged_checkpoint_is_refused(images: Path, base: Path, out: Path) ->
     assert learn(images, base, out).path == out  # as the hint says
 
 
+@pytest.mark.thorough
 def test_leftovers_of_a_kill_are_removed(images: Path, base: Path, out: Path, home: Path) -> None:
     interrupt(images, base, out)
     path = checkpoints.place(out)

@@ -19,6 +19,7 @@ from embhub.diffusion.training.per_layer import insert
 from embhub.diffusion.training.recipes import ResolvedRecipe
 from embhub.errors import UsageError
 from tests.support import families, pipelines
+from tests.support.quick import others_thorough
 
 KINDS = {
     "SD 1": lambda: pipelines.build(),
@@ -30,7 +31,7 @@ MOST = {"SD 1": 64, "SD 2": 64, "BERT": 61, "SDXL": 64}
 """An encoder of 64 tokens has room for 61 vectors, one letter and two marks."""
 
 
-@pytest.fixture(params=KINDS)
+@pytest.fixture(params=others_thorough(KINDS, ("SD 1", "SDXL")))
 def kind(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 

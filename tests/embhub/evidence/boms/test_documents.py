@@ -26,6 +26,7 @@ from embhub.release import verification
 from embhub.release.files import Release
 from tests.support import cards
 from tests.support.claims import make_private_release
+from tests.support.quick import examples
 from tests.support.releases import NOW, make_release, make_trust
 
 NAMED: dict[str, Any] = {
@@ -135,7 +136,7 @@ def test_the_checks_can_fail() -> None:
         check_spdx_of(document)
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=examples(10), deadline=None)
 @given(cards.cards())
 def test_any_card_makes_sound_documents(values: dict[str, Any]) -> None:
     facts = Facts(replace(plain().verified, card=card.parse(values)))

@@ -21,6 +21,7 @@ from embhub.images.manifest import NAME as TABLE
 from embhub.trust import p256
 from embhub.trust.keyring import Trust
 from tests.embhub.images.c2pa_manifests.conftest import BASE, EMBEDDING, SAID, Signed, plain_png, signer_of
+from tests.support.quick import examples
 from tests.support.releases import OTHER_SITE, SITE, STRANGER, make_keyring, make_trust
 
 NOTHING = ("", (), None)
@@ -152,7 +153,7 @@ def test_nothing_is_fetched(tmp_path: Path, reader: ManifestReader) -> None:
             server.accept()
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(40), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(extra=st.binary(min_size=1, max_size=60), place=st.integers(0, 17_000))
 def test_bytes_of_anybody_never_break_it(signed: Signed, reader: ManifestReader, extra: bytes, place: int) -> None:
     """Whatever is written over a signed image: it says what was signed, or nothing."""

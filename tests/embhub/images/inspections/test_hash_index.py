@@ -12,6 +12,7 @@ from PIL import Image
 from embhub.images.inspections.hash_index import Neighbours
 from embhub.images.inspections.near_duplicates import LEAST_CORRELATION, MOST_BITS, Likenesses, difference_hash
 from embhub.progress import Progress
+from tests.support.quick import examples
 
 
 def by_comparing_all(bits: NDArray[np.uint8], most_bits: int, most: int) -> list[tuple[int, list[int]]]:
@@ -34,7 +35,7 @@ def by_index(bits: NDArray[np.uint8], most_bits: int, most: int, block: int) -> 
     ]
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(
     seed=st.integers(0, 2**32 - 1),
     number=st.integers(1, 120),
@@ -53,6 +54,7 @@ def test_it_finds_what_comparing_all_finds(
     assert by_index(bits, most_bits, most, block) == by_comparing_all(bits, most_bits, most)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("noise", [0.03, 0.05])
 def test_many_in_many_clusters(noise: float) -> None:
     """Enough that the index is taken, and not the comparison of all with all."""

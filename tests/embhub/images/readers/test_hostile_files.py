@@ -23,6 +23,7 @@ from embhub.images.readers.dicom_header import take
 from embhub.images.readers.nifti_file import read_volume
 from embhub.images.readers.view import View
 from tests.support import medical
+from tests.support.quick import examples
 from tests.support.refused_scans import RAMP, SECRET, look, refusal, secret
 
 pytestmark = pytest.mark.usefixtures("home", "silence")
@@ -63,6 +64,7 @@ def test_cut_short(tmp_path: Path, length: int) -> None:
     refusal(path, lambda: look(path))
 
 
+@pytest.mark.thorough
 def test_a_header_of_a_million_elements(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dicom_file, "MAX_HEADER", 300_000)
     raw = medical.to_bytes(secret())
@@ -191,7 +193,7 @@ KINDS = {
 }
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(40), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(changes=mutants(), cut=st.integers(0, 20_000))
 @pytest.mark.parametrize("kind", KINDS)
 def test_mutated_dicom_is_read_or_refused(tmp_path: Path, kind: str, changes: list[tuple[int, int]], cut: int) -> None:
@@ -205,7 +207,7 @@ def test_mutated_dicom_is_read_or_refused(tmp_path: Path, kind: str, changes: li
         assert SECRET not in "".join(traceback.format_exception(error))
 
 
-@settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(80), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(changes=mutants(), packed=st.booleans())
 def test_mutated_nifti_is_read_or_refused(tmp_path: Path, changes: list[tuple[int, int]], packed: bool) -> None:
     voxels = np.arange(4 * 5 * 6, dtype=np.int16).reshape(4, 5, 6)

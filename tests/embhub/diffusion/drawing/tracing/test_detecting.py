@@ -18,6 +18,7 @@ from embhub.artifact import embedding as artifact
 from embhub.diffusion.drawing.tracing.detecting import detect
 from embhub.formats.synthetic_mark import mark_png
 from tests.support import medical
+from tests.support.quick import examples
 
 SHIPPED = Path(__file__).parents[5] / "examples/embeddings/cxr-bacterial-pneumonia.safetensors"
 
@@ -112,7 +113,7 @@ def test_a_dicom_file_says_so(tmp_path: Path) -> None:
     assert one.verdict == "synthetic" and one.unknown == ("ab" * 32,) and other.verdict == "not known"
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(60), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.binary(max_size=400), st.integers(0, 1500), st.sampled_from([".png", ".jpg", ".dcm", ""]))
 def test_bytes_of_anybody_never_break_it(tmp_path: Path, extra: bytes, place: int, suffix: str) -> None:
     whole = mark_png(png(), embeddings=["ab" * 32])

@@ -12,6 +12,7 @@ from hypothesis.extra import numpy as arrays
 
 from embhub.diffusion.drawing.noise_mark import signs
 from embhub.diffusion.drawing.tracing.matching import LIMIT, match
+from tests.support.quick import examples
 
 SHAPE = (1, 4, 16, 16)
 KEYS = [hashlib.sha256(bytes([number])).hexdigest() for number in range(8)]
@@ -49,14 +50,14 @@ def test_no_match_in_many_images_without_a_mark() -> None:
     assert not any(match(noise(seed), KEYS) for seed in range(40))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 @given(arrays.arrays(np.float32, SHAPE, elements=st.floats(width=32)))
 def test_noise_of_any_kind_is_no_match(values: np.ndarray) -> None:
     """Flat, huge, infinite or not a number: nothing is claimed."""
     assert match(values, KEYS[:2]) is None
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=examples(20), deadline=None)
 @given(st.integers(0, 2**32), st.sampled_from(["flat", "ramp", "half", "spike"]))
 def test_structure_is_no_match(seed: int, kind: str) -> None:
     values = noise(seed)

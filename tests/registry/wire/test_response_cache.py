@@ -122,8 +122,8 @@ def test_a_cached_answer_is_the_one_that_the_application_gave(
 ) -> None:
     headers = {"Authorization": f"Bearer {served.lea}"} if signed_in else {}
     path, before = served.address(address), served.cache.hits
-    answers = [served.ask(method, path, **headers) for _ in range(4)]
-    assert served.cache.hits == before + 3
+    answers = [served.ask(method, path, **headers) for _ in range(5)]
+    assert served.cache.hits - before in (3, 4), "what the first one wrote, such as a token's last use, may come later"
     assert all(answer == answers[0] for answer in answers)
     assert answers[0][0] == status
     names = [name for name, _ in answers[0][1]]

@@ -116,7 +116,7 @@ else:  # their validators return nothing else, and a model that no card needs is
 
 
 class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, defer_build=True)
 
 
 class BaseModelRef(_Part):

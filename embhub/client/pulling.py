@@ -11,29 +11,28 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from embhub import destinations
-from embhub.client import evaluations_heard, logged, logged_designs, logged_papers, memory, reports, site_policy
+from embhub.client import logged, logged_designs, logged_papers, memory, reports, site_policy
 from embhub.client.recalling import recall
 from embhub.errors import RegistryError, UsageError
 from embhub.formats import instants, names
 from embhub.formats.plain_text import plain
 from embhub.progress import OnProgress
 from embhub.refusals import Finding
-from embhub.release import at_the_site, demands, verification
+from embhub.release import demands, verification
 from embhub.release import policy as policies
-from embhub.release.checks import attested, site_totals, yanks
-from embhub.release.checks.attested import Attested
-from embhub.release.checks.yanks import Yank
+from embhub.release.checks import attested, site_totals
 from embhub.release.demands import PolicyRefusedError
 from embhub.release.files import Release
 from embhub.release.policy import Policy
 from embhub.release.verification import Verified
-from embhub.site import pulled, seen, trust_store
-from embhub.trust.keyring import Trust
+from embhub.site import seen, trust_store
 
 if TYPE_CHECKING:
     from embhub.client.hub import Hub, Listing
     from embhub.client.opening import Opened
+    from embhub.release.checks.attested import Attested
+    from embhub.release.checks.yanks import Yank
+    from embhub.trust.keyring import Trust
 
 
 @dataclass(frozen=True)
@@ -91,6 +90,7 @@ def pull(
         >>> got.embedding.token  # doctest: +SKIP
         '<cspca>'
     """
+    from embhub import destinations
     from embhub.release import unpacking
 
     folder = choose_folder(reference, out)
@@ -136,7 +136,7 @@ def fetch(
 
     What the registry says of yanks and audits is remembered at once where the policy refuses the release.
     """
-    from embhub.client import accounts, roots
+    from embhub.client import accounts, evaluations_heard, roots
     from embhub.client.http_log import HttpLog
     from embhub.site import config
 
@@ -181,6 +181,8 @@ def remember(fetched: Fetched) -> None:
 
 def _note_folder(fetched: Fetched, folder: Path) -> None:
     """Where the release was written, so that `embhub status --all` finds it."""
+    from embhub.site import pulled
+
     verified = fetched.verified
     pulled.remember(
         folder,
@@ -306,6 +308,8 @@ def read_release(target: str | Path) -> Release:
         return Release.from_folder(path)
     if not path.exists():
         raise UsageError(f"{path} is not there", "pass a file, a folder, or a repository as namespace/name")
+    from embhub.release import at_the_site
+
     return at_the_site.read(path)
 
 
@@ -335,6 +339,8 @@ def _ask(hub: Hub, verified: Verified, commit: str, trusts: list[Trust]) -> tupl
 
     A host that is no embhub registry says nothing. Also whether there is a list of what was taken back.
     """
+    from embhub.release.checks import yanks
+
     unanswered, remarks, repository = set(), [], verified.repository
     yanked: Yank | None = None
     listed = False

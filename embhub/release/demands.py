@@ -5,15 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from embhub.errors import PolicyError
 from embhub.privacy.claim import PrivacyClaim
 from embhub.refusals import Finding
-from embhub.release.checks import approvals, attested, ledger_heads, preregistered, registered_audits
+from embhub.release.checks import approvals, attested, ledger_heads, preregistered
 from embhub.release.policy import AUDITS, LARGEST_EPSILON, YANKS, Demand, Policy
-from embhub.release.verified import Verified
 from embhub.trust import freshness
+
+if TYPE_CHECKING:
+    from embhub.release.verified import Verified
 
 CHECK = "policy"
 _HINT = (
@@ -100,7 +102,7 @@ def _no_leak(verified: Verified, _: Demand) -> Iterator[str]:
         if audit.verdict == attested.LEAK:
             yield f"{audit.in_words()}, with a key that was revoked since: nobody can tell whether it is the auditor's"
     for finding in verified.findings:
-        if finding.check == registered_audits.LEAKS:
+        if finding.check == preregistered.LEAKS:
             yield finding.text
     yield from _vanished(verified)
     if report is None and not verified.others and not _bounded(verified):

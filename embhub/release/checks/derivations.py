@@ -7,6 +7,7 @@ is not: that the port learned from the source's images alone. That rests on the 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from embhub.artifact.derivation import TOOL
 from embhub.artifact.embedding import Embedding
@@ -18,10 +19,12 @@ from embhub.release import files as release_files
 from embhub.release.checks import revocations, signers, withdrawals
 from embhub.release.files import Release
 from embhub.trust import statement
-from embhub.trust.advisories import Advisory
-from embhub.trust.bundle import Bundle
-from embhub.trust.keyring import Trust
-from embhub.trust.statement import Publish
+
+if TYPE_CHECKING:
+    from embhub.trust.advisories import Advisory
+    from embhub.trust.bundle import Bundle
+    from embhub.trust.keyring import Trust
+    from embhub.trust.statement import Publish
 
 CHECK = "source"
 _HINT = "the publisher has to port the embedding again from a signed source, and sign a new version"

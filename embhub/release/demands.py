@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
 from embhub.errors import PolicyError
-from embhub.privacy.claim import PrivacyClaim
+from embhub.privacy.claim_or_none import is_claim
 from embhub.refusals import Finding
 from embhub.release.checks import approvals, attested, ledger_heads, preregistered
 from embhub.release.policy import AUDITS, LARGEST_EPSILON, YANKS, Demand, Policy
@@ -121,7 +121,7 @@ def _confirmed(verified: Verified, _: Demand) -> Iterator[str]:
         return
     claim = verified.embedding.privacy
     weak = ""
-    if isinstance(claim, PrivacyClaim):
+    if is_claim(claim):
         weak = f", and its privacy claim (epsilon {claim.epsilon:g} for each {claim.unit}) does not stand in for that"
     yield f"no independent auditor countersigned its audit{weak}"
     yield from _vanished(verified)
@@ -178,7 +178,7 @@ def _approved_by_key(verified: Verified, _: Demand) -> Iterator[str]:
 
 def _epsilon(verified: Verified, demand: Demand) -> Iterator[str]:
     claim, limit = verified.embedding.privacy, demand.limit or math.inf
-    if not isinstance(claim, PrivacyClaim):
+    if not is_claim(claim):
         yield "it makes no privacy claim, so no epsilon bounds what it reveals"
     elif claim.unit != "patient":
         yield f"its privacy claim protects each {claim.unit}, not each patient"
@@ -195,7 +195,7 @@ def _vanished(verified: Verified) -> Iterator[str]:
 def _bounded(verified: Verified) -> bool:
     """Whether a claim for each patient, recomputed when it was read, limits what the file tells."""
     claim = verified.embedding.privacy
-    return isinstance(claim, PrivacyClaim) and claim.unit == "patient" and claim.epsilon <= LARGEST_EPSILON
+    return is_claim(claim) and claim.unit == "patient" and claim.epsilon <= LARGEST_EPSILON
 
 
 _CHECKS = {

@@ -49,8 +49,8 @@ def leave(code: int, command: str = "") -> NoReturn:
     """End this process with the exit code `code`.
 
     Args:
-        command: the command that ran; after one of BRIEF the memory is given back at once and not object by object, which
-            takes a tenth of the time of `verify`. What is registered with `atexit` runs in any case.
+        command: the command that ran. After one of BRIEF, memory is given back at once and not object by object. What
+            is registered with `atexit` runs in any case.
     """
     if command in BRIEF and threading.active_count() == 1:
         try:
@@ -78,6 +78,8 @@ def _look_for_no_plugins() -> None:
     stand_in: Any = ModuleType(_LOADER)
 
     def real(name: str) -> Any:
+        if name.startswith("__"):  # the import system asks for these
+            raise AttributeError(name)
         if sys.modules.get(_LOADER) is stand_in:
             del sys.modules[_LOADER]
         return getattr(importlib.import_module(_LOADER), name)

@@ -109,6 +109,7 @@ Link = Annotated[str, Field(pattern=r"^https?://[A-Za-z0-9][A-Za-z0-9._~:/?#@!$&
 
 if TYPE_CHECKING:
     from embhub.privacy.claim import PrivacyClaim
+
     Privacy = Literal["none"] | PrivacyClaim
     Origin = Derivation | None
 else:  # their validators return nothing else, and a model that no card needs is not built for reading one

@@ -205,9 +205,7 @@ def _ported(card: Card) -> str:
         return ""
     told = _prose(card.derived_from.sentence)
     carried = (
-        " Its privacy claim is the source's and carries over by post-processing."
-        if is_claim(card.privacy)
-        else ""
+        " Its privacy claim is the source's and carries over by post-processing." if is_claim(card.privacy) else ""
     )
     return f"\n{told[0].upper()}{told[1:]}. The training images and patients named above are the source's.{carried}\n"
 

@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from embhub.client.log_reader import LogSource
     from embhub.log.notes import VerifierKey
     from embhub.release.checks.registered_audits import Shown
-    from embhub.trust.bundle import Bundle
     from embhub.release.files import Release
     from embhub.release.verified import Verified
+    from embhub.trust.bundle import Bundle
     from embhub.trust.keyring import Trust
 
 MOST_ENTRIES = 100_000  # some 50 MB

@@ -12,7 +12,7 @@ from embhub.release.checks.yanks import Yank
 
 
 class Heard(BaseModel):
-    """Yanks by registry, repository and version; audits by the embedding's SHA-256; totals by registry and namespace."""
+    """Yanks by registry, repository and version; audits by the embedding's SHA-256; totals by namespace."""
 
     model_config = ConfigDict(extra="forbid", defer_build=True)
 

@@ -19,11 +19,9 @@ from embhub.privacy import epsilon as epsilons
 from embhub.privacy import loss_distribution, rdp, wording
 from embhub.privacy.choices import Mechanism as Mechanism
 from embhub.privacy.choices import Unit as Unit
-from embhub.privacy.claim_or_none import NONE as NONE
-from embhub.privacy.claim_or_none import UncheckableClaimError as UncheckableClaimError
-from embhub.privacy.claim_or_none import UnsupportedClaimError as UnsupportedClaimError
-from embhub.privacy.claim_or_none import plain as plain
-from embhub.privacy.claim_or_none import write_claim as write_claim
+from embhub.privacy.claim_errors import NONE as NONE
+from embhub.privacy.claim_errors import UncheckableClaimError as UncheckableClaimError
+from embhub.privacy.claim_errors import UnsupportedClaimError as UnsupportedClaimError
 from embhub.privacy.composition import Composition, state
 from embhub.privacy.contradictions import contradictions
 from embhub.privacy.contradictions import is_round as is_round
@@ -184,3 +182,13 @@ def read_claim(text: str) -> Claim:
     if write_claim(claim) != text:
         raise UncheckableClaimError("the privacy claim is not written canonically (RFC 8785)", _SETTINGS)
     return claim
+
+
+def write_claim(claim: Claim) -> str:
+    """A claim as text for a file's header."""
+    return claim.to_text() if isinstance(claim, PrivacyClaim) else NONE
+
+
+def plain(claim: Claim) -> dict[str, Any] | str:
+    """A claim as plain data for cards, statements and `--json`."""
+    return claim.to_dict() if isinstance(claim, PrivacyClaim) else NONE

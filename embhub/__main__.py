@@ -7,6 +7,7 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
+from typing import NoReturn
 
 import click
 
@@ -108,5 +109,10 @@ def _where(error: OSError) -> str:
     return f": {error.filename}" if error.filename else ""
 
 
+def run() -> NoReturn:
+    """What the `embhub` command runs: `main`, and the end of the process."""
+    own_process.leave(main(), sys.argv[1] if len(sys.argv) > 1 else "")
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    run()

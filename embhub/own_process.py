@@ -7,7 +7,12 @@ from __future__ import annotations
 
 import atexit
 import gc
+import importlib
 import os
+import sys
+import threading
+from types import ModuleType
+from typing import Any, NoReturn
 
 _SETTINGS = {
     # Threads of OpenMP that spin while they wait starve each other where two trainings share a machine: one took three
@@ -36,4 +41,49 @@ def settle(command: str = "") -> None:
         os.environ.setdefault(name, value)
     if command in BRIEF:
         gc.disable()
+        _look_for_no_plugins()
     atexit.register(gc.freeze)  # no search for cycles in what the end of the process frees anyway: a fifth of `verify`
+
+
+def leave(code: int, command: str = "") -> NoReturn:
+    """End this process with the exit code `code`.
+
+    Args:
+        command: the command that ran. After one of BRIEF, memory is given back at once and not object by object. What
+            is registered with `atexit` runs in any case.
+    """
+    if command in BRIEF and threading.active_count() == 1:
+        try:
+            for stream in (sys.stdout, sys.stderr):
+                if stream is not None:
+                    stream.flush()
+        except (OSError, ValueError):
+            sys.exit(code)  # Python says what could not be written
+        atexit._run_exitfuncs()
+        os._exit(code)
+    sys.exit(code)
+
+
+_LOADER = "pydantic.plugin._loader"
+
+
+def _look_for_no_plugins() -> None:
+    """Stand in for pydantic's search for plugins where PYDANTIC_DISABLE_PLUGINS ends it.
+
+    It finds nothing then, and imports `importlib.metadata` first, with all that e-mail and sockets need. Whatever else
+    is asked of that module, the real one answers.
+    """
+    if os.environ.get("PYDANTIC_DISABLE_PLUGINS") != "__all__" or _LOADER in sys.modules:
+        return
+    stand_in: Any = ModuleType(_LOADER)
+
+    def real(name: str) -> Any:
+        if name.startswith("__"):  # the import system asks for these
+            raise AttributeError(name)
+        if sys.modules.get(_LOADER) is stand_in:
+            del sys.modules[_LOADER]
+        return getattr(importlib.import_module(_LOADER), name)
+
+    stand_in.get_plugins = tuple  # none
+    stand_in.__getattr__ = real
+    sys.modules[_LOADER] = stand_in

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from embhub.artifact.derivation import Derivation
 from embhub.errors import ArtifactError
 from embhub.formats.tensors import Tensor
-from embhub.privacy.claim import Claim, PrivacyClaim
+from embhub.privacy.claim_or_none import is_claim
+
+if TYPE_CHECKING:
+    from embhub.privacy.claim import Claim
 
 LAYOUT: Final = "adapter"
 KIND: Final = "adapter"
@@ -85,5 +88,5 @@ def check_header(
         raise BadAdapterError("the adapter does not name its base by a fingerprint", _AGAIN)
     if derived is not None:
         raise BadAdapterError("the adapter says that it is a port, and adapters are not ported", _AGAIN)
-    if isinstance(claim, PrivacyClaim) and claim.mechanism != "dp-sgd":
+    if is_claim(claim) and claim.mechanism != "dp-sgd":
         raise BadAdapterError(f"the adapter claims {claim.mechanism}, by which no adapter is trained", _AGAIN)

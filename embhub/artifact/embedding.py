@@ -21,10 +21,12 @@ from embhub.artifact.header import check_token as check_token
 from embhub.errors import ArtifactError, UsageError
 from embhub.formats import tensors as container
 from embhub.formats.tensors import MAX_BYTES as MAX_BYTES
-from embhub.privacy.claim import NONE, Claim, read_claim
+from embhub.privacy.claim_or_none import NONE, read_claim
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from embhub.privacy.claim import Claim
 
 # Layout -> tensor name -> the pipeline component whose token table the rows extend. A Kandinsky 2.2 decoder has none:
 # its embedding is one CLIP image embedding, which its U-Net is told of as `image_embeds`. Encoders that other loaders

@@ -9,14 +9,17 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from embhub.artifact import adapter, fingerprint
 from embhub.artifact.derivation import Derivation, check_tool, read_derivation
 from embhub.errors import ArtifactError
 from embhub.formats import strict_json
 from embhub.options.preprocessing import FITS
-from embhub.privacy.claim import NONE, Claim, read_claim, write_claim
+from embhub.privacy.claim_or_none import NONE, read_claim, write_claim
+
+if TYPE_CHECKING:
+    from embhub.privacy.claim import Claim
 
 SCHEMA = "embhub.embedding/1"
 

@@ -52,7 +52,9 @@ Range = tuple[Share, Share]
 class Strict(BaseModel):
     """Immutable; unknown fields are refused."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, populate_by_name=True, allow_inf_nan=False)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, populate_by_name=True, allow_inf_nan=False, defer_build=True
+    )
 
 
 class Rate(Strict):

@@ -72,7 +72,7 @@ class Design(Strict):
     target_shadows: Count = 0
     split: Split = "given by the caller"
     subject: Literal["embedding", "algorithm", "mechanism"] = "embedding"
-    bounds: Bounds = Bounds()
+    bounds: Bounds = Field(default_factory=Bounds)
 
 
 class Attempt(Strict):

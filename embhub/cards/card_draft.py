@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from embhub.artifact import fingerprint
 from embhub.artifact.embedding import Embedding
 from embhub.cards import confirmation
 from embhub.cards.card_schema import FIELDS, REQUIRED, SCHEMA, BaseModelRef
 from embhub.formats import safe_yaml
-from embhub.privacy.claim import Claim, PrivacyClaim, plain
+from embhub.privacy.claim_or_none import is_claim, plain
+
+if TYPE_CHECKING:
+    from embhub.privacy.claim import Claim
 
 NOT_AUDITED = {"verdict": "not-audited", "suite": "none", "power": "no audit was run"}
 
@@ -62,7 +65,7 @@ def _declared(claim: Claim, images: Any) -> dict[str, Any]:
 
     The exact count moves none of them, not even by which round number lies above it.
     """
-    if not isinstance(claim, PrivacyClaim):
+    if not is_claim(claim):
         return {}
     if claim.unit == "image":
         return {"n_images": claim.n_public}

@@ -16,7 +16,7 @@ from embhub.artifact.header import check_token
 from embhub.cards.identifiers import Doi, Orcid, Ror, find_strangers
 from embhub.cards.vocabulary import DEIDENTIFICATION, MODALITIES, check_code, check_licence
 from embhub.errors import ArtifactError
-from embhub.privacy.claim import PrivacyClaim, UncheckableClaimError, parse_claim, plain
+from embhub.privacy.claim_or_none import UncheckableClaimError, is_claim, parse_claim, plain
 
 SCHEMA = "embhub.card/1"
 SMALLEST_CELL = 10
@@ -108,6 +108,8 @@ Link = Annotated[str, Field(pattern=r"^https?://[A-Za-z0-9][A-Za-z0-9._~:/?#@!$&
 
 
 if TYPE_CHECKING:
+    from embhub.privacy.claim import PrivacyClaim
+
     Privacy = Literal["none"] | PrivacyClaim
     Origin = Derivation | None
 else:  # their validators return nothing else, and a model that no card needs is not built for reading one
@@ -116,7 +118,7 @@ else:  # their validators return nothing else, and a model that no card needs is
 
 
 class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, defer_build=True)
 
 
 class BaseModelRef(_Part):
@@ -320,7 +322,7 @@ class Card(_Part):
     @model_validator(mode="after")
     def _samples_passed_what_they_had_to(self) -> Self:
         """Without a privacy claim only the copy check lets images out. Beside one its verdict must not be told."""
-        needed = "not-run" if isinstance(self.privacy, PrivacyClaim) else "no-copies-found"
+        needed = "not-run" if is_claim(self.privacy) else "no-copies-found"
         if self.samples is not None and self.samples.copy_check != needed:
             because = "a verdict on patients' images is not covered by the privacy claim" if needed == "not-run" else ""
             raise ValueError(

@@ -12,7 +12,7 @@ from embhub.cards.vocabulary import DEIDENTIFICATION, MODALITIES, hub_licence
 from embhub.errors import ArtifactError
 from embhub.formats import safe_yaml
 from embhub.formats.repetition import join_alike
-from embhub.privacy.claim import PrivacyClaim
+from embhub.privacy.claim_or_none import is_claim
 
 MAX_BYTES = 200_000
 
@@ -190,12 +190,12 @@ def _what(card: Card) -> str:
 
 
 def _patients(card: Card) -> str:
-    lower_bound = isinstance(card.privacy, PrivacyClaim) and isinstance(card.n_patients, int)
+    lower_bound = is_claim(card.privacy) and isinstance(card.n_patients, int)
     return f"at least {card.n_patients}" if lower_bound else str(card.n_patients)
 
 
 def _privacy(card: Card) -> str:
-    if isinstance(card.privacy, PrivacyClaim):
+    if is_claim(card.privacy):
         return "\n".join(f"- {_prose(sentence)}" for sentence in card.privacy.words())
     return PRIVACY_WORDS
 
@@ -205,9 +205,7 @@ def _ported(card: Card) -> str:
         return ""
     told = _prose(card.derived_from.sentence)
     carried = (
-        " Its privacy claim is the source's and carries over by post-processing."
-        if isinstance(card.privacy, PrivacyClaim)
-        else ""
+        " Its privacy claim is the source's and carries over by post-processing." if is_claim(card.privacy) else ""
     )
     return f"\n{told[0].upper()}{told[1:]}. The training images and patients named above are the source's.{carried}\n"
 

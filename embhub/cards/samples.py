@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
 from embhub.cards.card_schema import Card, Samples
 from embhub.errors import ArtifactError, PrivacyError
 from embhub.formats import strict_json
-from embhub.privacy.claim import Claim, PrivacyClaim
+from embhub.privacy.claim_or_none import is_claim
+
+if TYPE_CHECKING:
+    from embhub.privacy.claim import Claim
 
 SCHEMA = "embhub.sheet/1"
 MAX_BYTES = 20_000
@@ -42,7 +45,7 @@ def read(data: bytes, *, sheet: str, embedding: str, claim: Claim) -> dict[str, 
         raise ArtifactError("these samples are of another embedding", _HINT)
     if found.sha256 != sheet:
         raise ArtifactError("the contact sheet beside the record is another one", _HINT)
-    if found.copy_check != ("not-run" if isinstance(claim, PrivacyClaim) else "no-copies-found"):
+    if found.copy_check != ("not-run" if is_claim(claim) else "no-copies-found"):
         raise PrivacyError("these samples were not generated under the embedding's own privacy claim", _HINT)
     return found.model_dump()
 

@@ -11,20 +11,18 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from embhub.client import log_reader
-from embhub.client.log_reader import LogSource
 from embhub.errors import ConfigError, RegistryError
 from embhub.formats import instants
-from embhub.log import checkpoints, policies, proofs
-from embhub.log.checkpoints import SignedCheckpoint
 from embhub.log.errors import LogError
-from embhub.log.notes import VerifierKey
-from embhub.log.policies import LogPolicy
-from embhub.log.proofs import LogProof
 from embhub.refusals import Finding, Outcome
-from embhub.site import config, log_memory
+from embhub.site import config
 
 if TYPE_CHECKING:
+    from embhub.client.log_reader import LogSource
+    from embhub.log.checkpoints import SignedCheckpoint
+    from embhub.log.notes import VerifierKey
+    from embhub.log.policies import LogPolicy
+    from embhub.log.proofs import LogProof
     from embhub.release.files import Release
     from embhub.release.verified import Verified
     from embhub.trust.keyring import Trust
@@ -57,12 +55,11 @@ def check(
         ConfigError: the site's log policy or memory cannot be read.
     """
     trust = trust_of(verified, trusts)
-    policy = site_policy()
-    key = key_of(trust, policy)
+    key = known_key(trust)
     try:
         if key is None:
             return _said(verified, "note", f"unknown: the keyring of {trust.registry} names no transparency log")
-        return _look_up(verified, release, key, policy, trust=trust, source=source, now=now)
+        return _look_up(verified, release, key, trust=trust, source=source, now=now)
     except LogError as refusal:
         refusal.findings = (*verified.findings, Finding(refusal.rule, "failed", refusal.message))
         raise
@@ -78,19 +75,42 @@ def key_of(trust: Trust, policy: LogPolicy) -> VerifierKey | None:
     return policy.log_of(trust.origin) or trust.keyring.log_key
 
 
+def known_key(trust: Trust) -> VerifierKey | None:
+    """As `key_of` by this site's policy. Without a policy and a log, no module that reads logs is loaded.
+
+    Raises:
+        ConfigError: the policy cannot be read.
+    """
+    return trust.keyring.log_key if _policy_file() is None else key_of(trust, site_policy())
+
+
 def site_policy() -> LogPolicy:
     """The logs and witnesses that this site relies on: `config/log-policy`, a tlog-policy file; none without it.
 
     Raises:
         ConfigError: it cannot be read.
     """
-    path = config.paths().config / POLICY_FILE
+    from embhub.log import policies
+
+    data = _policy_file()
     try:
-        return policies.parse(path.read_bytes())
+        return policies.LogPolicy() if data is None else policies.parse(data)
+    except LogError as error:
+        raise _no_policy(error) from error
+
+
+def _policy_file() -> bytes | None:
+    try:
+        return (config.paths().config / POLICY_FILE).read_bytes()
     except FileNotFoundError:
-        return LogPolicy()
-    except (OSError, LogError) as error:
-        raise ConfigError(f"{path} is no log policy: {error}", "see docs/reference/log.md") from error
+        return None
+    except OSError as error:
+        raise _no_policy(error) from error
+
+
+def _no_policy(error: Exception) -> ConfigError:
+    path = config.paths().config / POLICY_FILE
+    return ConfigError(f"{path} is no log policy: {error}", "see docs/reference/log.md")
 
 
 def say_signatures(signed: SignedCheckpoint, key: VerifierKey, trust: Trust) -> tuple[Finding, ...]:
@@ -99,6 +119,8 @@ def say_signatures(signed: SignedCheckpoint, key: VerifierKey, trust: Trust) -> 
     Raises:
         WrongLogError: a signature in its name is not its own.
     """
+    from embhub.log import checkpoints
+
     second = trust.keyring.log_mldsa_key if key == trust.keyring.log_key else None
     if second is None:
         return ()
@@ -118,6 +140,8 @@ def say_witnesses(signed: SignedCheckpoint, policy: LogPolicy, now: datetime) ->
     Raises:
         BadCosignatureError: a cosignature in the name of a witness of the policy is not its own.
     """
+    from embhub.log import checkpoints
+
     found = checkpoints.check_cosignatures(signed.note, policy.witnesses.values())
     if not policy.asks_for_witnesses:
         text = "unknown: how old the checkpoint is, because this site's log policy names no quorum of witnesses"
@@ -137,9 +161,10 @@ def say_witnesses(signed: SignedCheckpoint, policy: LogPolicy, now: datetime) ->
 
 
 def _look_up(
-    verified: Verified, release: Release, key: VerifierKey, policy: LogPolicy, *,
-    trust: Trust, source: LogSource | None, now: datetime,
-) -> Logged:  # fmt: skip
+    verified: Verified, release: Release, key: VerifierKey, *, trust: Trust, source: LogSource | None, now: datetime
+) -> Logged:
+    from embhub.client import log_reader
+    from embhub.log import proofs
     from embhub.trust import logged
 
     signer = trust.lookup(verified.signer.fingerprint)
@@ -158,7 +183,7 @@ def _look_up(
         return _said(verified, "warning", f"unknown: no proof ({PROOF}) is here; `embhub pull` fetches one")
     proof = proofs.parse(data)
     signed = proof.open(leaf, log=key)
-    said = (*say_signatures(signed, key, trust), say_witnesses(signed, policy, now))
+    said = (*say_signatures(signed, key, trust), say_witnesses(signed, site_policy(), now))
     try:
         compared = compare(key, signed, source)
     except RegistryError as error:
@@ -173,6 +198,9 @@ def compare(key: VerifierKey, signed: SignedCheckpoint, source: LogSource | None
     Raises:
         ForkedLogError: both are not of one log. RegistryError: nobody proved it. ConfigError: the memory is damaged.
     """
+    from embhub.client import log_reader
+    from embhub.site import log_memory
+
     prove = None
     if source is not None:
 

@@ -9,23 +9,21 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from embhub.client import log_reader, logged
-from embhub.client.log_reader import LogSource
+from embhub.client import logged
 from embhub.errors import RegistryError
 from embhub.formats.plain_text import plain
-from embhub.log import checkpoints
 from embhub.log.errors import LogError
-from embhub.log.notes import VerifierKey
 from embhub.refusals import Finding, ReleaseRefusedError
-from embhub.release.checks import preregistered, registered_audits
+from embhub.release.checks import preregistered
 from embhub.release.checks.preregistered import CHECK
-from embhub.release.checks.registered_audits import Shown
-from embhub.site import read_designs
-from embhub.trust.bundle import Bundle
 
 if TYPE_CHECKING:
+    from embhub.client.log_reader import LogSource
+    from embhub.log.notes import VerifierKey
+    from embhub.release.checks.registered_audits import Shown
     from embhub.release.files import Release
     from embhub.release.verified import Verified
+    from embhub.trust.bundle import Bundle
     from embhub.trust.keyring import Trust
 
 MOST_ENTRIES = 100_000  # some 50 MB
@@ -50,8 +48,8 @@ def check(
         return verified
     if found is None:
         return _warn_of_unnamed(verified, ask)
-    trust, policy = logged.trust_of(verified, trusts), logged.site_policy()
-    key = logged.key_of(trust, policy)
+    trust = logged.trust_of(verified, trusts)
+    key = logged.known_key(trust)
     if key is None:
         return _say(verified, [Finding(CHECK, "warning", f"unknown: {trust.registry} keeps no transparency log")])
     try:
@@ -69,6 +67,12 @@ def _read(
     verified: Verified, found: tuple[Bundle, Bundle], key: VerifierKey, *, trust: Trust, source: LogSource,
     ask: Ask | None,
 ) -> list[Finding]:  # fmt: skip
+    from embhub.client import log_reader
+    from embhub.log import checkpoints
+    from embhub.release.checks import registered_audits
+    from embhub.release.checks.registered_audits import Shown
+    from embhub.site import read_designs
+
     data = log_reader.checkpoint(source)
     if data is None:
         return [Finding(CHECK, "warning", f"unknown: the log of {key.name} shows no checkpoint")]
@@ -96,6 +100,8 @@ def _read(
 def _shown(digest: str, ask: Ask | None) -> tuple[Sequence[Shown], list[Finding]]:
     if ask is None:
         return (), []
+    from embhub.release.checks import registered_audits
+
     try:
         data = ask(digest)
         return (registered_audits.parse_answer(data, digest=digest) if data is not None else ()), []
@@ -108,12 +114,16 @@ def _warn_of_unnamed(verified: Verified, ask: Ask | None) -> Verified:
     """A release that names no design, of a file for which some were registered."""
     shown, remarks = _shown(verified.digest, ask)
     if shown:
+        from embhub.release.checks import registered_audits
+
         text = f"audits of these bytes were registered ({len(shown)}), and the release names none of them"
         remarks = [Finding(registered_audits.RESULTS, "warning", text)]
     return replace(verified, findings=(*verified.findings, *remarks))
 
 
 def _remembered(key: VerifierKey, found: tuple[Bundle, Bundle]) -> list[Finding]:
+    from embhub.site import read_designs
+
     rows = read_designs.recall(str(key), *_identities(found))
     if rows is None:
         return [Finding(CHECK, "warning", "unknown: which audits were registered needs the network, once")]

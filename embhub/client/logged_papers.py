@@ -9,19 +9,17 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from embhub.client import log_reader, logged
-from embhub.client.log_reader import LogSource
+from embhub.client import logged
 from embhub.errors import RegistryError
-from embhub.log import proofs
 from embhub.log.errors import LogError, NotIncludedError
-from embhub.log.notes import VerifierKey
-from embhub.log.proofs import LogProof
 from embhub.refusals import Finding
 from embhub.site import trust_store
 from embhub.trust import bundle
-from embhub.trust import logged as entries
 
 if TYPE_CHECKING:
+    from embhub.client.log_reader import LogSource
+    from embhub.log.notes import VerifierKey
+    from embhub.log.proofs import LogProof
     from embhub.release.files import Release
     from embhub.release.verified import Verified
     from embhub.trust.keyring import Trust
@@ -47,7 +45,7 @@ def check(verified: Verified, release: Release, *, trusts: Sequence[Trust], sour
         LogError: a proof is wrong, or the log forked. ConfigError: the site's log policy or memory cannot be read.
     """
     trust = logged.trust_of(verified, trusts)
-    key = logged.key_of(trust, logged.site_policy())
+    key = logged.known_key(trust)
     if key is None:
         return Papers(verified, {})
     look = _Look(release, key, source, {})
@@ -72,6 +70,9 @@ class _Look:
 
     def up(self, leaf: bytes, name: str) -> LogProof | str:
         """The proof of an entry, checked; or why there is none. `name` is that of its file."""
+        from embhub.client import log_reader
+        from embhub.log import proofs
+
         data = self.release.files.get(name)
         try:
             if self.source is not None:
@@ -87,6 +88,8 @@ class _Look:
 
 
 def _say_audits(verified: Verified, trust: Trust, look: _Look) -> Iterator[Finding]:
+    from embhub.trust import logged as entries
+
     for item in verified.audit_files:
         signer = trust.lookup(item.signer.fingerprint)
         if item.left_out or signer is None:
@@ -102,6 +105,8 @@ def _say_audits(verified: Verified, trust: Trust, look: _Look) -> Iterator[Findi
 
 def _say_keyring(trust: Trust, look: _Look) -> Iterator[Finding]:
     """One root key's signature is enough: each is an entry of its own."""
+    from embhub.trust import logged as entries
+
     document = trust_store.signed_keyring(trust.digest)
     if document is None:
         return
@@ -122,4 +127,6 @@ def _say_keyring(trust: Trust, look: _Look) -> Iterator[Finding]:
 
 
 def _proof_of(path: str) -> str:
+    from embhub.log import proofs
+
     return path.removesuffix(".sigstore.json") + proofs.SUFFIX

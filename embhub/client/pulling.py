@@ -11,9 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from embhub import destinations
 from embhub.client import (
-    evaluations_heard,
     logged,
     logged_designs,
     logged_papers,
@@ -32,7 +30,7 @@ from embhub.errors import RegistryError, UsageError
 from embhub.formats import names
 from embhub.progress import OnProgress
 from embhub.refusals import Finding
-from embhub.release import at_the_site, demands, verification
+from embhub.release import demands, verification
 from embhub.release import policy as policies
 from embhub.release.demands import PolicyRefusedError
 from embhub.release.files import Release
@@ -87,6 +85,7 @@ def pull(
         >>> got.embedding.token  # doctest: +SKIP
         '<cspca>'
     """
+    from embhub import destinations
     from embhub.release import unpacking
 
     if reference.startswith(HUB):
@@ -121,7 +120,7 @@ def fetch(
     What the registry says of yanks and audits is remembered at once where the policy refuses the release. `fallbacks`:
     whether the copies of the setting `fallback` may be asked, where no registry is named.
     """
-    from embhub.client import accounts, roots
+    from embhub.client import accounts, evaluations_heard, roots
     from embhub.client.http_log import HttpLog
     from embhub.site import config
 
@@ -266,6 +265,8 @@ def read_release(target: str | Path) -> Release:
         return Release.from_folder(path)
     if not path.exists():
         raise UsageError(f"{path} is not there", "pass a file, a folder, or a repository as namespace/name")
+    from embhub.release import at_the_site
+
     return at_the_site.read(path)
 
 

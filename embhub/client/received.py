@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from embhub.client import logged, logged_designs, logged_papers, memory, reports
 from embhub.client.recalling import recall
@@ -18,8 +19,10 @@ from embhub.release.checks import site_totals
 from embhub.release.files import Release
 from embhub.release.policy import Policy
 from embhub.release.verification import Verified
-from embhub.site import pulled, seen, trust_store
-from embhub.trust.keyring import Trust
+from embhub.site import seen, trust_store
+
+if TYPE_CHECKING:
+    from embhub.trust.keyring import Trust
 
 HUB = "hub:"
 """How a reference to a repository of the public Hub begins."""
@@ -69,6 +72,8 @@ def remember(fetched: Fetched) -> None:
 
 def _note_folder(fetched: Fetched, folder: Path) -> None:
     """Where the release was written, so that `embhub status --all` finds it."""
+    from embhub.site import pulled
+
     verified = fetched.verified
     pulled.remember(
         folder,

@@ -136,7 +136,7 @@ def _find(hub: Hub, given: Registration | Bundle) -> tuple[int | None, str]:
         trust = trust_store.load(hub.registry)
     except EmbhubError:
         return None, "not checked: the registry's keyring is not trusted here"
-    if logged.key_of(trust, logged.site_policy()) is None:
+    if logged.known_key(trust) is None:
         return None, "the registry keeps no transparency log: no reader can see it there"
     if not isinstance(given, Registration):
         return _look(hub, given).index, trust.origin
@@ -153,7 +153,7 @@ def _look(hub: Hub, sent: Bundle) -> LogProof:
     from embhub.client.http_log import HttpLog
 
     trust = trust_store.load(hub.registry)
-    log, known = logged.key_of(trust, logged.site_policy()), trust.lookup(sent.hint)
+    log, known = logged.known_key(trust), trust.lookup(sent.hint)
     if log is None or known is None:
         raise RegistryError(f"the keyring kept here does not hold the key {sent.hint}", "`embhub trust refresh`")
     leaf = entries.leaf_of(sent.envelope, p256.read_public(p256.public_pem(known.public_key))).to_bytes()

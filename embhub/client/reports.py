@@ -10,44 +10,39 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated
-
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from typing import TYPE_CHECKING
 
 from embhub.durable import locked, write_atomic
 from embhub.errors import ConfigError
 from embhub.formats import names
-from embhub.privacy.composition import SiteTotal
-from embhub.release.checks import attested
-from embhub.release.checks.attested import Attested
-from embhub.release.checks.yanks import Yank
 from embhub.site import config
+
+if TYPE_CHECKING:
+    from embhub.client.heard_document import Heard
+    from embhub.privacy.composition import SiteTotal
+    from embhub.release.checks.attested import Attested
+    from embhub.release.checks.yanks import Yank
 
 MAX_BYTES = 16_000_000
 MOST_AUDITORS = 20  # remembered of one embedding, those with the worst verdicts
 
 
-class _Heard(BaseModel):
-    model_config = ConfigDict(extra="forbid", defer_build=True)
-
-    yanks: dict[str, Yank] = {}
-    audits: dict[Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")], tuple[Attested, ...]] = {}
-    totals: dict[str, SiteTotal] = {}
-
-
 def yank(registry: str, repository: str, version: str) -> Yank | None:
     """Why a version was taken back, as its registry said when it was asked last; None where it said nothing of it."""
-    return _read().yanks.get(_place(registry, repository, version))
+    heard = _read()
+    return heard.yanks.get(_place(registry, repository, version)) if heard else None
 
 
 def audits(digest: str) -> tuple[Attested, ...]:
     """Who was seen to have audited the embedding with this SHA-256."""
-    return _read().audits.get(digest, ())
+    heard = _read()
+    return heard.audits.get(digest, ()) if heard else ()
 
 
 def site_total(registry: str, namespace: str) -> SiteTotal | None:
     """The newest statement of a namespace about all private trainings of its site that was seen in a claim."""
-    return _read().totals.get(f"{registry} {namespace}")
+    heard = _read()
+    return heard.totals.get(f"{registry} {namespace}") if heard else None
 
 
 def remember(
@@ -61,8 +56,11 @@ def remember(
     Raises:
         ConfigError: what was heard before cannot be read, or the folder cannot be written.
     """
+    from embhub.client.heard_document import Heard
+    from embhub.release.checks import attested
+
     with locked(_path()):
-        heard = _read()
+        heard = _read() or Heard()
         before = heard.model_copy(deep=True)
         place = _place(registry, repository, version)
         if yanked is not None:
@@ -88,13 +86,17 @@ def _path() -> Path:
     return config.paths().state / "heard.json"
 
 
-def _read() -> _Heard:
+def _read() -> Heard | None:
+    """What was heard, or None before anything was."""
     path = _path()
     try:
-        return _Heard.model_validate_json(path.read_bytes()[:MAX_BYTES])
+        data = path.read_bytes()[:MAX_BYTES]
+        from embhub.client.heard_document import Heard
+
+        return Heard.model_validate_json(data)
     except FileNotFoundError:
-        return _Heard()
-    except (OSError, ValidationError) as error:
+        return None
+    except (OSError, ValueError) as error:  # pydantic's ValidationError is a ValueError
         # never start afresh in silence: forgetting is what a hidden audit needs
         raise ConfigError(
             f"what this site heard of releases cannot be read: {path}",

@@ -11,14 +11,14 @@ from embhub.formats import names
 from embhub.formats.plain_text import plain
 from embhub.refusals import Finding
 from embhub.release import policy as policies
-from embhub.release.checks import attested, site_totals, yanks
-from embhub.release.checks.attested import Attested
-from embhub.release.checks.yanks import Yank
+from embhub.release.checks import attested, site_totals
 from embhub.release.verification import Verified
-from embhub.trust.keyring import Trust
 
 if TYPE_CHECKING:
     from embhub.client.hub import Hub
+    from embhub.release.checks.attested import Attested
+    from embhub.release.checks.yanks import Yank
+    from embhub.trust.keyring import Trust
 
 
 def ask(hub: Hub, verified: Verified, commit: str, trusts: list[Trust]) -> tuple[Verified, bool]:
@@ -26,6 +26,8 @@ def ask(hub: Hub, verified: Verified, commit: str, trusts: list[Trust]) -> tuple
 
     A host that is no embhub registry says nothing. Also whether there is a list of what was taken back.
     """
+    from embhub.release.checks import yanks
+
     unanswered, remarks, repository = set(), [], verified.repository
     yanked: Yank | None = None
     listed = False

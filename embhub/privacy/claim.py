@@ -8,18 +8,20 @@ training ran as they say, rests on the publisher's signature. Version 1 is read 
 from __future__ import annotations
 
 import json
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import rfc8785
 from pydantic import Field, ValidationError, model_validator
 
-from embhub.errors import ArtifactError, PrivacyError
 from embhub.formats import strict_json
 from embhub.formats.validation import explain
 from embhub.privacy import epsilon as epsilons
 from embhub.privacy import loss_distribution, rdp, wording
 from embhub.privacy.choices import Mechanism as Mechanism
 from embhub.privacy.choices import Unit as Unit
+from embhub.privacy.claim_errors import NONE as NONE
+from embhub.privacy.claim_errors import UncheckableClaimError as UncheckableClaimError
+from embhub.privacy.claim_errors import UnsupportedClaimError as UnsupportedClaimError
 from embhub.privacy.composition import Composition, state
 from embhub.privacy.contradictions import contradictions
 from embhub.privacy.contradictions import is_round as is_round
@@ -29,20 +31,11 @@ from embhub.privacy.fields import SCHEMA as SCHEMA
 from embhub.privacy.loss_distribution import Mechanism as Parameters
 from embhub.privacy.self_test import AnySelfTest
 
-NONE: Final = "none"
 MAX_BYTES = 16_000
 DEFAULT_DELTA = MAX_DELTA
 _SETTINGS = "write the claim with `embhub train --epsilon`; it is not for editing"
 
 Share = Annotated[float, Field(ge=0.0, le=1.0, allow_inf_nan=False)]
-
-
-class UncheckableClaimError(ArtifactError):
-    """Neither "none" nor a claim of a form that this version can recompute."""
-
-
-class UnsupportedClaimError(PrivacyError):
-    """A claim that its own parameters do not support."""
 
 
 class PrivacyClaim(ClaimFields):

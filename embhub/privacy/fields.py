@@ -74,7 +74,7 @@ class ClaimFields(_Part):
     clip: Positive
     steps: Annotated[int, Field(ge=1, le=10_000_000)]
     delta: Annotated[float, Field(gt=0.0, lt=1.0)]
-    accountant: Accountant = Accountant()
+    accountant: Accountant = Field(default_factory=Accountant)
     epsilon: Positive
     epsilon_rdp: Positive | None = None
     epsilon_pld: Positive | None = None

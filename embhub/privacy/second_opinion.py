@@ -47,7 +47,7 @@ class SecondOpinion(BaseModel):
     `above` for an epsilon larger than the upper one, and `none` where `reason` says why PRV gave no bounds.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, defer_build=True)
 
     accountant: Literal["opacus"] = "opacus"
     version: Text

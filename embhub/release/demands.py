@@ -5,15 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from embhub.errors import PolicyError
-from embhub.privacy.claim import PrivacyClaim
+from embhub.privacy.claim_or_none import is_claim
 from embhub.refusals import Finding
-from embhub.release.checks import approvals, attested, ledger_heads, preregistered, registered_audits
+from embhub.release.checks import approvals, attested, ledger_heads, preregistered
 from embhub.release.policy import AUDITS, LARGEST_EPSILON, YANKS, Demand, Policy
-from embhub.release.verified import Verified
 from embhub.trust import freshness
+
+if TYPE_CHECKING:
+    from embhub.release.verified import Verified
 
 CHECK = "policy"
 _HINT = (
@@ -112,7 +114,7 @@ def _no_leak(verified: Verified, _: Demand) -> Iterator[str]:
         if audit.verdict == attested.LEAK:
             yield f"{audit.in_words()}, with a key that was revoked since: nobody can tell whether it is the auditor's"
     for finding in verified.findings:
-        if finding.check == registered_audits.LEAKS:
+        if finding.check == preregistered.LEAKS:
             yield finding.text
     yield from _vanished(verified)
     if report is None and not verified.others and not _bounded(verified):
@@ -131,7 +133,7 @@ def _confirmed(verified: Verified, _: Demand) -> Iterator[str]:
         return
     claim = verified.embedding.privacy
     weak = ""
-    if isinstance(claim, PrivacyClaim):
+    if is_claim(claim):
         weak = f", and its privacy claim (epsilon {claim.epsilon:g} for each {claim.unit}) does not stand in for that"
     yield f"no independent auditor countersigned its audit{weak}"
     yield from _vanished(verified)
@@ -188,7 +190,7 @@ def _approved_by_key(verified: Verified, _: Demand) -> Iterator[str]:
 
 def _epsilon(verified: Verified, demand: Demand) -> Iterator[str]:
     claim, limit = verified.embedding.privacy, demand.limit or math.inf
-    if not isinstance(claim, PrivacyClaim):
+    if not is_claim(claim):
         yield "it makes no privacy claim, so no epsilon bounds what it reveals"
     elif claim.unit != "patient":
         yield f"its privacy claim protects each {claim.unit}, not each patient"
@@ -205,7 +207,7 @@ def _vanished(verified: Verified) -> Iterator[str]:
 def _bounded(verified: Verified) -> bool:
     """Whether a claim for each patient, recomputed when it was read, limits what the file tells."""
     claim = verified.embedding.privacy
-    return isinstance(claim, PrivacyClaim) and claim.unit == "patient" and claim.epsilon <= LARGEST_EPSILON
+    return is_claim(claim) and claim.unit == "patient" and claim.epsilon <= LARGEST_EPSILON
 
 
 _CHECKS = {

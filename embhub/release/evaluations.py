@@ -29,7 +29,7 @@ class Evaluation(Predicate):
     registry, that these rules say nothing of.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, defer_build=True)
 
     registry: Origin
     repository: Repository

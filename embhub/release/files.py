@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import shutil
 import stat
-import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -267,6 +266,8 @@ class Release:
         if target.exists():
             _write(self.files, target)
             return
+        import tempfile
+
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
             staging = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))

@@ -15,7 +15,7 @@ from embhub.audits.report import AuditReport
 from embhub.cards.card_schema import Card
 from embhub.errors import ArtifactError, PrivacyError
 from embhub.formats import instants
-from embhub.privacy.claim import UnsupportedClaimError
+from embhub.privacy.claim_or_none import UnsupportedClaimError
 from embhub.refusals import (
     AuditMismatchError,
     BrokenClaimError,

@@ -6,24 +6,23 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from embhub.artifact.embedding import Embedding
-from embhub.audits.report import AuditReport
-from embhub.cards.card_schema import Card
 from embhub.refusals import Finding
-from embhub.release import notebook_view
 from embhub.release.checks import attested
-from embhub.release.checks.approvals import Approved
-from embhub.release.checks.attested import Attested, Lost
-from embhub.release.checks.audit_files import AuditFile
-from embhub.release.checks.evaluated import Evaluated
-from embhub.release.checks.signers import Signer
-from embhub.release.checks.yanks import Yank
-from embhub.release.policy import Policy
-from embhub.trust.advisories import Advisory
-from embhub.trust.freshness import State
 
 if TYPE_CHECKING:
+    from embhub.artifact.embedding import Embedding
+    from embhub.audits.report import AuditReport
+    from embhub.cards.card_schema import Card
+    from embhub.release.checks.approvals import Approved
+    from embhub.release.checks.attested import Attested, Lost
+    from embhub.release.checks.audit_files import AuditFile
+    from embhub.release.checks.evaluated import Evaluated
+    from embhub.release.checks.signers import Signer
+    from embhub.release.checks.yanks import Yank
+    from embhub.release.policy import Policy
     from embhub.site.seen import SignerChange
+    from embhub.trust.advisories import Advisory
+    from embhub.trust.freshness import State
 
 
 @dataclass(frozen=True)
@@ -90,9 +89,13 @@ class Verified:
     evaluations: tuple[Evaluated, ...] = ()
 
     def __repr__(self) -> str:
+        from embhub.release import notebook_view
+
         return notebook_view.in_one_line(self)
 
     def _repr_html_(self) -> str:
+        from embhub.release import notebook_view
+
         return notebook_view.as_html(self)
 
     @property

@@ -15,8 +15,6 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-import platformdirs
-
 from embhub.durable import write_atomic
 from embhub.errors import ConfigError
 from embhub.formats import safe_yaml
@@ -122,6 +120,8 @@ def paths() -> Paths:
     if home:
         folder = Path(home).expanduser().absolute()
         return Paths(folder / "config", folder / "state", folder / "cache")
+    import platformdirs  # it imports what makes temporary files
+
     return Paths(
         platformdirs.user_config_path("embhub"),
         platformdirs.user_state_path("embhub"),

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 from embhub.refusals import MalformedAdvisoriesError, RollbackError
 from embhub.trust import dsse, p256
-from embhub.trust.advisories import Advisories
 from embhub.trust.keyring import Trust
+
+if TYPE_CHECKING:
+    from embhub.trust.advisories import Advisories
 
 
 def opened(trust: Trust) -> Advisories | None:
@@ -51,4 +54,6 @@ def check_succession(after: Trust, *, before: Trust) -> None:
 
 @lru_cache(maxsize=16)
 def _read(envelope: dsse.Envelope, public_pem: str) -> Advisories:
+    from embhub.trust.advisories import Advisories  # where a keyring comes with any
+
     return Advisories.parse(envelope, p256.read_public(public_pem))

@@ -10,19 +10,20 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import rfc8785
 
 from embhub.formats import strict_json
 from embhub.refusals import RollbackError, WrongRootError
-from embhub.trust import dsse, multisig, p256, root_keys, timestamp
+from embhub.trust import dsse, multisig, p256, root_keys
 from embhub.trust.keyring_document import (
     KEYRING_SCHEMA,
     KEYRING_TYPE,
     MAX_BYTES,
     REASONS,
     ROLES,
+    TIMESTAMP_TYPE,
     Keyring,
     LogKey,
     Member,
@@ -38,7 +39,9 @@ from embhub.trust.keyring_document import (
 from embhub.trust.multisig import SignedDocument
 from embhub.trust.origin import origin_of
 from embhub.trust.root_keys import NamedKey, RootChange, RootKeys, malformed
-from embhub.trust.timestamp import TIMESTAMP_TYPE, Timestamp
+
+if TYPE_CHECKING:
+    from embhub.trust.timestamp import Timestamp
 
 __all__ = [
     "ADVISORIES_TYPE", "EXPORT_BYTES", "EXPORT_SCHEMA", "KEYRING_SCHEMA", "KEYRING_TYPE", "MAX_BYTES", "REASONS",
@@ -278,6 +281,8 @@ def _open_timestamp(export: TrustExport) -> Timestamp | None:
         return None
     if key is None:
         raise malformed("it has a timestamp, and its keyring names no key for one")
+    from embhub.trust import timestamp  # its models are built for nothing else
+
     stated = timestamp.parse(export.timestamp, public_key=key)
     keyring, origin = export.claimed, origin_of(export.registry)
     if stated.registry != origin:

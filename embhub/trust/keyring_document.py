@@ -5,20 +5,23 @@ Pure: bytes in, values out. Whose signature makes it count is checked in `keyrin
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 import rfc8785
 from pydantic import AfterValidator, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from embhub.formats import instants, names
-from embhub.log import notes
 from embhub.refusals import MalformedLogError
 from embhub.trust import dsse, p256
 from embhub.trust.origin import origin_of
 from embhub.trust.root_keys import Fingerprint, NamedKey, RootKeys, SignedModel, malformed, read_model
 
+if TYPE_CHECKING:
+    from embhub.log.notes import VerifierKey
+
 KEYRING_TYPE = "application/vnd.embhub.keyring+json"
 KEYRING_SCHEMA = "embhub.keyring/2"
+TIMESTAMP_TYPE = "application/vnd.embhub.timestamp+json"  # of what says that a keyring is current
 MAX_BYTES = dsse.MAX_BYTES
 
 Role = Literal["publish", "audit", "withdraw", "approve", "evaluate"]
@@ -50,18 +53,26 @@ def check_address(text: str) -> str:
     return text
 
 
-def _log_key(text: str, kind: int = notes.ED25519) -> str:
+def _parse_key(text: str) -> VerifierKey:
+    from embhub.log import notes  # not for a keyring that names no log
+
+    return notes.parse_key(text)
+
+
+def _log_key(text: str, kind: str = "ED25519") -> str:
+    from embhub.log import notes
+
     try:
         key = notes.parse_key(text)
     except MalformedLogError as error:
         raise ValueError(error.message) from error
-    if key.kind != kind:
+    if key.kind != getattr(notes, kind):
         raise ValueError("not the key of a log")
     return text
 
 
 def _mldsa_key(text: str) -> str:
-    return _log_key(text, notes.MLDSA44)
+    return _log_key(text, "MLDSA44")
 
 
 Namespace = Annotated[str, AfterValidator(_namespace)]
@@ -110,7 +121,7 @@ class LogKey(SignedModel):
 
     @model_validator(mode="after")
     def _one_name(self) -> LogKey:
-        if self.mldsa is not None and notes.parse_key(self.mldsa).name != self.key.name:
+        if self.mldsa is not None and _parse_key(self.mldsa).name != self.key.name:
             raise ValueError("the log's two keys have two names")
         return self
 
@@ -119,9 +130,9 @@ class LogKey(SignedModel):
         return {name: value for name, value in write(self).items() if value is not None}
 
     @property
-    def key(self) -> notes.VerifierKey:
+    def key(self) -> VerifierKey:
         """The key itself."""
-        return notes.parse_key(self.vkey)
+        return _parse_key(self.vkey)
 
 
 class Keyring(SignedModel):
@@ -184,14 +195,14 @@ class Keyring(SignedModel):
         return self
 
     @property
-    def log_key(self) -> notes.VerifierKey | None:
+    def log_key(self) -> VerifierKey | None:
         """The key that signs the log's checkpoints, or None where the registry keeps no log."""
         return self.log.key if self.log else None
 
     @property
-    def log_mldsa_key(self) -> notes.VerifierKey | None:
+    def log_mldsa_key(self) -> VerifierKey | None:
         """The second key of the log, of ML-DSA-44, or None."""
-        return notes.parse_key(self.log.mldsa) if self.log and self.log.mldsa else None
+        return _parse_key(self.log.mldsa) if self.log and self.log.mldsa else None
 
     def to_bytes(self) -> bytes:
         """Canonical JSON (RFC 8785), without the members that hold nothing."""

@@ -10,13 +10,18 @@ import base64
 import hashlib
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
-from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from embhub.refusals import BadSignatureError, WrongKeyError
 
 PublicKey = ec.EllipticCurvePublicKey
 MAX_PEM = 4096
+_SPKI = bytes.fromhex("3059301306072a8648ce3d020106082a8648ce3d030107034200")
+"""What stands before the point in every SubjectPublicKeyInfo of P-256 with an uncompressed point (RFC 5480)."""
+_SSH = b"\0\0\0\x13ecdsa-sha2-nistp256\0\0\0\x08nistp256\0\0\0\x41"
+"""What stands before it in the key's blob of SSH (RFC 5656)."""
+_POINT = 65  # bytes: 04, x, y
 
 
 def read_public(pem: str | bytes) -> PublicKey:
@@ -30,6 +35,27 @@ def read_public(pem: str | bytes) -> PublicKey:
         raise WrongKeyError("this is a private key", "keep it at home; `embhub key export` prints the public half")
     if len(data) > MAX_PEM or data.count(b"-----BEGIN") != 1:
         raise WrongKeyError("not one public key in PEM", "use the output of `embhub key export`")
+    return _read_usual(data) or _read_any(data)
+
+
+def _read_usual(pem: bytes) -> PublicKey | None:
+    """The key of a file as `public_pem` writes it; None of any other, which the library's reader of all forms reads.
+
+    That reader takes longer to import than all keys of a keyring to read. The library checks the point here as well.
+    """
+    lines = pem.split(b"\n")
+    try:
+        der = base64.b64decode(b"".join(lines[1:-2]), validate=True)
+        if len(der) != len(_SPKI) + _POINT or _pem(der).encode("ascii") != pem or not der.startswith(_SPKI + b"\x04"):
+            return None
+        return ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), der[len(_SPKI) :])
+    except ValueError:  # no base64, or no point of the curve
+        return None
+
+
+def _read_any(data: bytes) -> PublicKey:
+    from cryptography.hazmat.primitives import serialization
+
     try:
         key = serialization.load_pem_public_key(data)
     except (ValueError, UnsupportedAlgorithm) as error:
@@ -41,15 +67,32 @@ def read_public(pem: str | bytes) -> PublicKey:
 
 def public_pem(key: PublicKey) -> str:
     """SubjectPublicKeyInfo in PEM, as `openssl ec -pubout` writes it."""
-    form = serialization.PublicFormat.SubjectPublicKeyInfo
-    return key.public_bytes(serialization.Encoding.PEM, form).decode("ascii")
+    return _pem(_SPKI + _point(key))
 
 
 def fingerprint(key: PublicKey) -> str:
     """`SHA256:…`, what `ssh-keygen -l` prints for this key: SHA-256 of the RFC 5656 blob, base64 unpadded."""
-    line = key.public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH)
-    blob = base64.b64decode(line.split()[1])
+    blob = _SSH + _point(key) if isinstance(key.curve, ec.SECP256R1) else _blob_of_another_curve(key)
     return "SHA256:" + base64.b64encode(hashlib.sha256(blob).digest()).decode("ascii").rstrip("=")
+
+
+def _blob_of_another_curve(key: PublicKey) -> bytes:
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+    return base64.b64decode(key.public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).split()[1])
+
+
+def _point(key: PublicKey) -> bytes:
+    """The uncompressed point (SEC 1, section 2.3.3)."""
+    numbers = key.public_numbers()
+    return b"\x04" + numbers.x.to_bytes(32, "big") + numbers.y.to_bytes(32, "big")
+
+
+def _pem(der: bytes) -> str:
+    """PEM of a public key (RFC 7468): lines of 64 characters."""
+    text = base64.b64encode(der).decode("ascii")
+    rows = [text[at : at + 64] for at in range(0, len(text), 64)]
+    return "\n".join(["-----BEGIN PUBLIC KEY-----", *rows, "-----END PUBLIC KEY-----", ""])
 
 
 def verify(message: bytes, *, signature: bytes, key: PublicKey) -> None:

@@ -29,7 +29,7 @@ Fingerprint = Annotated[str, Field(pattern=r"^SHA256:[A-Za-z0-9+/]{43}$")]
 class SignedModel(BaseModel):
     """What a signed document holds: strict types; members that this version does not know are left out."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore", strict=True, populate_by_name=True)
+    model_config = ConfigDict(frozen=True, extra="ignore", strict=True, populate_by_name=True, defer_build=True)
 
 
 class NamedKey(SignedModel):

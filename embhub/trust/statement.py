@@ -48,7 +48,7 @@ PrivacyClaim = str | dict[str, Any]
 class Predicate(BaseModel):
     """Facts of a statement: unknown members are ignored, as in-toto asks."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
+    model_config = ConfigDict(frozen=True, extra="ignore", strict=True, defer_build=True)
 
 
 class Sha256(Predicate):

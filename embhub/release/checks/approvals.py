@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from embhub.formats import instants
 from embhub.refusals import (
@@ -20,16 +20,17 @@ from embhub.refusals import (
     WrongRepositoryError,
     WrongRoleError,
 )
-from embhub.release import approvals
 from embhub.release import files as release_files
-from embhub.release.approvals import Kind
-from embhub.release.checks.signers import Signer
-from embhub.release.files import Release
 from embhub.trust import bundle, p256
-from embhub.trust.bundle import Bundle
-from embhub.trust.keyring import KnownKey, Trust
-from embhub.trust.keyring_document import Revocation
-from embhub.trust.statement import Publish
+
+if TYPE_CHECKING:
+    from embhub.release.approvals import Kind
+    from embhub.release.checks.signers import Signer
+    from embhub.release.files import Release
+    from embhub.trust.bundle import Bundle
+    from embhub.trust.keyring import KnownKey, Trust
+    from embhub.trust.keyring_document import Revocation
+    from embhub.trust.statement import Publish
 
 CHECK = "approval"
 _HINT = "ask the release's publisher who approved it"
@@ -117,6 +118,8 @@ def _was_in_use(revocation: Revocation, created: str | None) -> bool:
 
 
 def _read(release: Release, name: str, publish: Publish, *, keyring: Trust, publisher: Signer) -> Approved:
+    from embhub.release import approvals
+
     given = bundle.parse(release.files[name])
     facts = approvals.read(given.statement)
     if facts.kind == "signed":

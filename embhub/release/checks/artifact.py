@@ -9,7 +9,7 @@ from embhub.artifact.embedding import Embedding
 from embhub.errors import ArtifactError, EmbhubError, PrivacyError
 from embhub.formats import tensors
 from embhub.formats.repetition import join_alike
-from embhub.privacy.claim import UnsupportedClaimError
+from embhub.privacy.claim_or_none import UnsupportedClaimError
 from embhub.refusals import BrokenClaimError, DigestMismatchError, FileTooLargeError, Finding, UnreadableArtifactError
 from embhub.release import files as release_files
 from embhub.release.files import Release

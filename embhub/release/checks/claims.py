@@ -5,23 +5,17 @@ That a claim's figures follow from its parameters was found out when it was read
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from embhub.artifact.embedding import Embedding
 from embhub.audits.report import AuditReport
 from embhub.cards.card_schema import Card
-from embhub.privacy import epsilon as epsilons
-from embhub.privacy.claim import (
-    SCHEMA,
-    Claim,
-    PrivacyClaim,
-    UncheckableClaimError,
-    UnsupportedClaimError,
-    is_round,
-    parse_claim,
-)
-from embhub.privacy.fields import FIRST
-from embhub.privacy.self_test import SelfTest
+from embhub.privacy.claim_or_none import UncheckableClaimError, UnsupportedClaimError, is_claim, parse_claim
 from embhub.refusals import BrokenClaimError, ClaimMismatchError, Finding
 from embhub.trust.statement import Publish
+
+if TYPE_CHECKING:
+    from embhub.privacy.claim import Claim, PrivacyClaim
 
 _HINT = "the publisher has to correct it and sign a new version; do not use this one"
 
@@ -44,21 +38,28 @@ def check_claim(card: Card, *, embedding: Embedding, publish: Publish) -> Findin
         raise ClaimMismatchError("header, card and statement make different privacy claims", _HINT)
     if told := told_numbers(card):
         raise ClaimMismatchError(told[0], _HINT)
-    if isinstance(signed, PrivacyClaim) and isinstance(signed.self_test, SelfTest) and not embedding.derived_from:
-        held = sum(values.size for values in embedding.tensors.values())
-        if signed.self_test.own_width.dimension > held:
-            raise BrokenClaimError(f"its self-test tried more numbers than the {held:,} that the file holds", _HINT)
+    if is_claim(signed) and not embedding.derived_from:
+        _check_width(signed, embedding)
     found = say(embedding.privacy)
-    if isinstance(signed, PrivacyClaim) and embedding.derived_from is not None:
+    if is_claim(signed) and embedding.derived_from is not None:
         return Finding(
             found.check, found.outcome, f"of the training of the source, not of a training of its own: {found.text}"
         )
     return found
 
 
+def _check_width(claim: PrivacyClaim, embedding: Embedding) -> None:
+    from embhub.privacy.self_test import SelfTest
+
+    if isinstance(claim.self_test, SelfTest):
+        held = sum(values.size for values in embedding.tensors.values())
+        if claim.self_test.own_width.dimension > held:
+            raise BrokenClaimError(f"its self-test tried more numbers than the {held:,} that the file holds", _HINT)
+
+
 def say(claim: Claim) -> Finding:
     """A claim as a remark for a person."""
-    if not isinstance(claim, PrivacyClaim):
+    if not is_claim(claim):
         return Finding("privacy", "note", "privacy claim: none. No guarantee bounds what it reveals about a patient")
     old = outdated(claim)
     told = " ".join([*claim.words(), *([f"{old[0].upper()}{old[1:]}."] if old else [])])
@@ -67,7 +68,11 @@ def say(claim: Claim) -> Finding:
 
 def outdated(claim: Claim) -> str | None:
     """Why no new release may make this claim, though it is read and shown; None where one may."""
-    if not isinstance(claim, PrivacyClaim) or claim.schema_ != FIRST:
+    if not is_claim(claim):
+        return None
+    from embhub.privacy.fields import FIRST, SCHEMA
+
+    if claim.schema_ != FIRST:
         return None
     return (
         f"the privacy claim is of the form {FIRST}, which let delta be as large as {1 / (10 * claim.n_public):g} here"
@@ -82,11 +87,13 @@ def refuted(claim: Claim, report: AuditReport) -> str | None:
     single images, which promises patients less.
     """
     if report.claim is not None and not (
-        isinstance(claim, PrivacyClaim) and (claim.epsilon, claim.delta) == (report.claim.epsilon, report.claim.delta)
+        is_claim(claim) and (claim.epsilon, claim.delta) == (report.claim.epsilon, report.claim.delta)
     ):
         return "the audit tried the mechanism of another privacy claim than the embedding makes"
-    if not isinstance(claim, PrivacyClaim) or (claim.unit, report.unit) == ("image", "patient"):
+    if not is_claim(claim) or (claim.unit, report.unit) == ("image", "patient"):
         return None
+    from embhub.privacy import epsilon as epsilons
+
     for coins in [result.coins for result in report.attacks if result.coins is not None]:
         if not 0 < coins.delta < 1:
             continue
@@ -101,7 +108,7 @@ def refuted(claim: Claim, report: AuditReport) -> str | None:
 
 def exposed(claim: Claim, report: AuditReport) -> str | None:
     """Figures of patients beside a privacy claim: they are a release of their own, and no budget covers it."""
-    if not isinstance(claim, PrivacyClaim) or report.unit == "canary":
+    if not is_claim(claim) or report.unit == "canary":
         return None
     return (
         f"the audit report holds figures of the {report.unit}s themselves, which the privacy claim does not cover:"
@@ -115,7 +122,7 @@ def told_numbers(card: Card) -> list[str]:
     A number declared beforehand is none: n_public, the cap on images, a range with round ends.
     """
     claim = card.privacy
-    if not isinstance(claim, PrivacyClaim):
+    if not is_claim(claim):
         return []
     units, cap = claim.n_public, claim.max_images_per_unit
     told = []
@@ -146,5 +153,7 @@ def _declared(number: int | str, *, lowest: int, public: int | None) -> bool:
     """A range from a public number to a round one, or the public number itself."""
     if isinstance(number, int):
         return public is not None and number == public
+    from embhub.privacy.contradictions import is_round
+
     low, high = map(int, number.split("-"))
     return is_round(high) and (low == lowest or (public is None and is_round(low)))

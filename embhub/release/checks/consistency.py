@@ -16,7 +16,7 @@ from embhub.audits import outdated
 from embhub.audits.report import AuditReport
 from embhub.cards.card_schema import Card
 from embhub.cards.readme import to_readme
-from embhub.privacy.claim import PrivacyClaim
+from embhub.privacy.claim_or_none import is_claim
 from embhub.refusals import AuditMismatchError, CardMismatchError, ClaimMismatchError, Finding, Outcome
 from embhub.release.checks import claims
 from embhub.release.checks.claims import check_claim as check_claim
@@ -161,7 +161,7 @@ def _check_counts(card: Card, report: AuditReport) -> None:
     trained = card.n_patients if report.unit == "patient" else card.n_images
     low, high = (trained, trained) if isinstance(trained, int) else map(int, trained.split("-"))
     attacked = report.members.units
-    if isinstance(trained, int) and isinstance(card.privacy, PrivacyClaim):
+    if isinstance(trained, int) and is_claim(card.privacy):
         high = max(high, attacked)  # a declared lower bound
     if attacked > high or (attacked < low and report.design.split in HELD_OUT):
         raise _card("of the training", f"{trained} {report.unit}s", f"{attacked}", "the report")

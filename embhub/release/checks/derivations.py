@@ -7,21 +7,24 @@ is not: that the port learned from the source's images alone. That rests on the 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from embhub.artifact.derivation import TOOL
 from embhub.artifact.embedding import Embedding
 from embhub.cards.card_schema import Card
 from embhub.errors import ArtifactError, PrivacyError
-from embhub.privacy.claim import PrivacyClaim, parse_claim
+from embhub.privacy.claim_or_none import is_claim, parse_claim
 from embhub.refusals import Finding, ReleaseRefusedError, SourceMismatchError
 from embhub.release import files as release_files
 from embhub.release.checks import revocations, signers, withdrawals
 from embhub.release.files import Release
 from embhub.trust import statement
-from embhub.trust.advisories import Advisory
-from embhub.trust.bundle import Bundle
-from embhub.trust.keyring import Trust
-from embhub.trust.statement import Publish
+
+if TYPE_CHECKING:
+    from embhub.trust.advisories import Advisory
+    from embhub.trust.bundle import Bundle
+    from embhub.trust.keyring import Trust
+    from embhub.trust.statement import Publish
 
 CHECK = "source"
 _HINT = "the publisher has to port the embedding again from a signed source, and sign a new version"
@@ -45,7 +48,7 @@ def check_link(release: Release, embedding: Embedding, card: Card) -> tuple[Bund
             )
         return None
     if attestation is None:
-        if isinstance(embedding.privacy, PrivacyClaim):
+        if is_claim(embedding.privacy):
             raise SourceMismatchError(
                 f"the port claims privacy, and {release_files.SOURCE_BUNDLE} is not there: nothing supports the claim",
                 _HINT,
@@ -57,7 +60,7 @@ def check_link(release: Release, embedding: Embedding, card: Card) -> tuple[Bund
     source = statement.read_publish(signed)
     if (source.base.sha256 if source.base else None) != derived.source_base:
         raise SourceMismatchError("the source was signed for another base model than the header names", _HINT)
-    if source.recipe.get("tool") == TOOL and isinstance(embedding.privacy, PrivacyClaim):
+    if source.recipe.get("tool") == TOOL and is_claim(embedding.privacy):
         raise SourceMismatchError("the source is a port itself: a claim carries over one link alone", _HINT)
     try:
         claim = parse_claim(source.privacy)
@@ -94,7 +97,7 @@ def check(
             attestation, registry=source.registry, repository=source.repository, trusts=trusts, findings=said
         )
     except ReleaseRefusedError as error:
-        if isinstance(embedding.privacy, PrivacyClaim):
+        if is_claim(embedding.privacy):
             raise SourceMismatchError(
                 f"the privacy claim is that of {source.repository}, whose signature counts for nothing here:"
                 f" {error.message}",
@@ -118,7 +121,7 @@ def check(
 
 def _say(embedding: Embedding, source: Publish) -> Iterator[Finding]:
     what = f"{source.repository} {source.version}, signed with the digest that the port names"
-    if isinstance(embedding.privacy, PrivacyClaim):
+    if is_claim(embedding.privacy):
         yield Finding(
             CHECK,
             "ok",

@@ -13,21 +13,12 @@ from typing import Any
 from embhub.formats import strict_json
 from embhub.formats.plain_text import plain
 from embhub.refusals import CriticalAttestationError, Finding, MalformedBundleError, WrongPredicateError
-from embhub.release import approvals
 from embhub.release import files as release_files
 from embhub.release.files import Release
-from embhub.trust import audit_designs, bundle, statement
+from embhub.trust import bundle, statement
 
 CHECK = "attestation"
 MODEL_SIGNATURE = "https://model_signing/signature/v1.0"
-_PLACES = {
-    statement.PUBLISH: release_files.PUBLISH_BUNDLE,
-    statement.AUDIT: f"{release_files.AUDIT_BUNDLE} or {release_files.audit_bundle_of('NAMESPACE')}",
-    MODEL_SIGNATURE: release_files.MODEL_BUNDLE,
-    audit_designs.DESIGN: release_files.AUDIT_DESIGN,
-    audit_designs.RESULT: release_files.AUDIT_RESULT,
-    approvals.TYPE: release_files.approval_bundle(1),
-}
 _KNOWN = (
     release_files.PUBLISH_BUNDLE,
     release_files.AUDIT_BUNDLE,
@@ -60,9 +51,9 @@ def _is_checked_elsewhere(name: str) -> bool:
 
 def _check(name: str, data: bytes) -> Finding:
     kind, critical = _read(name, data)
-    if kind in _PLACES:
+    if place := _places().get(kind):
         raise WrongPredicateError(
-            f"{name} is a statement of type {kind}, which stands in {_PLACES[kind]}", "fetch the release again"
+            f"{name} is a statement of type {kind}, which stands in {place}", "fetch the release again"
         )
     what = f"predicate type {plain(kind)[:100]}" if kind else "a bundle of a form that this version does not read"
     if critical:
@@ -71,6 +62,21 @@ def _check(name: str, data: bytes) -> Finding:
             "a newer embhub may know it: update, and verify again",
         )
     return Finding(CHECK, "note", f"{name}: {what}, not checked by this version")
+
+
+def _places() -> dict[str, str]:
+    """Where statements of the types that this version knows stand."""
+    from embhub.release import approvals
+    from embhub.trust import audit_designs
+
+    return {
+        statement.PUBLISH: release_files.PUBLISH_BUNDLE,
+        statement.AUDIT: f"{release_files.AUDIT_BUNDLE} or {release_files.audit_bundle_of('NAMESPACE')}",
+        MODEL_SIGNATURE: release_files.MODEL_BUNDLE,
+        audit_designs.DESIGN: release_files.AUDIT_DESIGN,
+        audit_designs.RESULT: release_files.AUDIT_RESULT,
+        approvals.TYPE: release_files.approval_bundle(1),
+    }
 
 
 def _read(name: str, data: bytes) -> tuple[str, bool]:

@@ -15,14 +15,13 @@ from embhub.formats import strict_json
 from embhub.log import leaves
 from embhub.log.errors import MalformedLogError
 from embhub.refusals import BadSignatureError, Finding, ReleaseRefusedError
-from embhub.release.checks.preregistered import CHECK, may_register
+from embhub.release.checks.preregistered import CHECK, LEAKS, may_register
 from embhub.trust import audit_designs, bundle, p256
 from embhub.trust.bundle import Bundle
 from embhub.trust.keyring import KnownKey, Trust
 
 MAX_BYTES = 2 * audit_designs.MOST * bundle.MAX_BYTES
 RESULTS = "audit-result"
-LEAKS = "audit-leak"  # what the demand `no-leak` looks at
 LEAK = "leak-detected"
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
-from embhub.cards.card_schema import Card
-from embhub.cards.samples import count
-from embhub.formats import plain_png
 from embhub.refusals import Finding, SamplesMismatchError
 from embhub.release import files as release_files
-from embhub.release.files import Release
+
+if TYPE_CHECKING:
+    from embhub.cards.card_schema import Card
+    from embhub.release.files import Release
 
 _HINT = "it was changed after signing: fetch the release again"
 
@@ -30,6 +31,9 @@ def check_samples(release: Release, card: Card, *, digest: str) -> Iterator[Find
                 "nothing vouches for it: remove it; a publisher has the card record it: embhub card init --samples",
             )
         return
+    from embhub.cards.samples import count  # where there is a sheet
+    from embhub.formats import plain_png
+
     if sheet is None:
         raise SamplesMismatchError(f"the card records a {release_files.SAMPLES}, and it is not there", _HINT)
     if release_files.digest(sheet) != record.sha256:

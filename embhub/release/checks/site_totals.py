@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from embhub.artifact.embedding import Embedding
 from embhub.cards.card_schema import Card
-from embhub.privacy import wording
-from embhub.privacy.claim import NONE, Claim, PrivacyClaim
-from embhub.privacy.composition import Composition, SiteTotal
+from embhub.privacy.claim_or_none import NONE, is_claim
 from embhub.refusals import Finding
+
+if TYPE_CHECKING:
+    from embhub.privacy.claim import Claim
+    from embhub.privacy.composition import SiteTotal
 
 
 def of_this_site(subject: Embedding | Card) -> Claim:
@@ -18,13 +22,19 @@ def of_this_site(subject: Embedding | Card) -> Claim:
 
 def stated(claim: Claim) -> SiteTotal | None:
     """What a claim states of all private trainings of its site; None where it states nothing of that kind."""
-    found = claim.composition if isinstance(claim, PrivacyClaim) else None
+    if not is_claim(claim):
+        return None
+    from embhub.privacy.composition import Composition
+
+    found = claim.composition
     return found.total if isinstance(found, Composition) else None
 
 
 def say(claim: Claim, namespace: str, newest: SiteTotal | None) -> tuple[Finding, ...]:
     """One note where a newer release of the namespace stated more than this claim does; else nothing."""
     own = stated(claim)
-    if not isinstance(claim, PrivacyClaim) or own is None or newest is None or newest.order <= own.order:
+    if not is_claim(claim) or own is None or newest is None or newest.order <= own.order:
         return ()
+    from embhub.privacy import wording
+
     return (Finding("site-total", "note", wording.newer_total(newest, unit=claim.unit, namespace=namespace)),)

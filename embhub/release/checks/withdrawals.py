@@ -7,11 +7,14 @@ repeated as a note, for one registry may not silence the members of another.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from embhub.refusals import Finding
 from embhub.trust import kept_advisories
-from embhub.trust.advisories import Advisory
 from embhub.trust.keyring import Trust
+
+if TYPE_CHECKING:
+    from embhub.trust.advisories import Advisory
 
 CHECK = "withdrawn"
 

@@ -26,9 +26,10 @@ from embhub.client.received import Fetched, name_in, verify_offline
 from embhub.errors import ConfigError, RegistryError
 from embhub.formats import names
 from embhub.progress import OnProgress
-from embhub.refusals import Finding
+from embhub.refusals import Finding, ReleaseRefusedError
 from embhub.release import demands
 from embhub.release import policy as policies
+from embhub.release.checks import yanks
 from embhub.site import config, trust_store
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from embhub.release.verification import Verified
 
 CHECK = "source"
-_OF_THE_HUB = re.compile(r"hub(?::[A-Za-z0-9][A-Za-z0-9._-]{0,95})?", re.ASCII)
+_OF_THE_HUB = re.compile(r"hub(?::(?!.*(?:--|\.\.))[A-Za-z0-9](?:[A-Za-z0-9._-]{0,94}[A-Za-z0-9])?)?", re.ASCII)
 _SILENT = (UnreachableError, AnswerTooSlowError, AnswerCutShortError, RegistryFailedError)
 _log = logging.getLogger(__name__)
 
@@ -85,28 +86,35 @@ def fetch(
             f"{error.message}; no copy was asked, because {first.registry} is not pinned here",
             f"embhub trust add {first.registry}",
         )
+    refused: ReleaseRefusedError | None = None
     for place in places:
         try:
             copy, name, asked = _open(place, repository, revision)
             release, commit = copy.fetch(name, asked, on_progress=on_progress)
+            _check_not_aside(copy, name, commit)
         except RegistryError as failed:
             _log.warning("fallback: %s has no such release: %s", place, failed.message)
             continue
         said = () if isinstance(copy, public_hub.PublicHub) else (mirrors.renew(copy.registry),)
-        verified = verify_offline(
-            release,
-            trusts=[trust_store.load(first.registry)],
-            policy=policy,
-            repository=repository,
-            requested=None if names.is_commit(revision) or names.version_fault(revision) else revision,
-            pinned=names.is_commit(revision) and commit.startswith(revision),
-        )
+        try:
+            verified = verify_offline(
+                release,
+                trusts=[trust_store.load(first.registry)],
+                policy=policy,
+                repository=repository,
+                requested=None if names.is_commit(revision) or names.version_fault(revision) else revision,
+                pinned=names.is_commit(revision) and commit.startswith(revision),
+            )
+        except ReleaseRefusedError as failed:  # a copy that somebody spoiled hides no good one
+            _log.warning("fallback: what %s has is refused: %s", place, failed.message)
+            refused = refused or failed
+            continue
         text = f"{error.message}; this came from {place}, a copy that may lack newer releases and withdrawals"
         _log.warning("fallback: %s", text)
         verified = _heard(copy, verified, commit, first)
         verified = replace(verified, findings=(*verified.findings, Finding(CHECK, "warning", text), *said))
         return Fetched(demands.hold(verified, policy), release, commit, listed=False, committed=release, is_copy=True)
-    raise error
+    raise refused or error
 
 
 def search(
@@ -151,6 +159,19 @@ def _open(place: str, repository: str, revision: str) -> tuple[Hub, str, str | N
     name = f"{owner}/{name_in(repository)}" if owner else repository
     version = bool(revision) and names.version_fault(revision) is None and not names.is_commit(revision)
     return public_hub.open_hub(), public_hub.check_name(name), None if version else revision or None
+
+
+def _check_not_aside(copy: Hub, repository: str, commit: str) -> None:
+    """Raises RegistryError: the copy says that its registry has set this commit aside."""
+    said = None if isinstance(copy, public_hub.PublicHub) else copy.status(repository)
+    if said is None:
+        return
+    try:
+        aside = yanks.parse_quarantined(said, repository=repository)
+    except ValueError as error:
+        raise RegistryError("its list of what was withdrawn is invalid", "try another copy") from error
+    if commit in aside:
+        raise RegistryError("it is in quarantine there", "wait until the registry's operator has looked at it")
 
 
 def _is_of_the_hub(place: str) -> bool:

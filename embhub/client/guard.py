@@ -7,6 +7,7 @@ redirect there, without the access token.
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -19,6 +20,8 @@ from embhub.client.errors import (
     RedirectedElsewhereError,
 )
 from embhub.site import transport
+
+_FILE = re.compile(r"/(?!api/)[^/]+/[^/]+/resolve/", re.ASCII)
 
 LARGEST_ANSWER = 8_000_000  # bytes; the largest honest one, a full page of search results, is well under 1 MB
 LONGEST_ANSWER = 120.0  # seconds for one answer, however slowly it drips
@@ -68,7 +71,8 @@ class Guard:
 
     def _is_file(self, request: Any) -> bool:
         """Whether a file of a repository was asked for, at the registry or where it led to."""
-        asked = origin(str(request.url)) != self._home or "/resolve/" in request.url.path
+        path = request.url.raw_path.decode("ascii", "replace")
+        asked = origin(str(request.url)) != self._home or _FILE.match(path) is not None
         return request.method == "GET" and asked
 
     def _check_encrypted(self, url: str) -> None:

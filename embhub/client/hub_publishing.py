@@ -112,8 +112,11 @@ def publish(
     where = place or f"{account.name}/{pulling.name_in(repository)}"
     public_hub.check_name(where)
     _agree(fetched, where, address, wanted, hub.registry, confirm=confirm, on_note=on_note)
-    sent = account.send(release, where, visible_to=wanted, on_progress=on_progress)
-    publishing.note_sent(fetched.verified.digest, repository, fetched.verified.version)
+    _check_again(hub, fetched, wanted=wanted, token=token)
+    sent = account.send(
+        release, where, visible_to=wanted, on_progress=on_progress,
+        on_sent=lambda: publishing.note_sent(fetched.verified.digest, repository, fetched.verified.version),
+    )  # fmt: skip
     return PublishedOnHub(
         repository, fetched.verified.version, fetched.verified.digest, where, f"{address}/{where}", sent.commit,
         tuple(sorted(release.files)), sent.visibility, sent.created,
@@ -196,6 +199,16 @@ def _check_standing(hub: Hub, fetched: Fetched) -> None:
             f"the Hub's readers would get it as the newest one; publish {repository}",
         )
     hub.read(f"/api/models/{repository}/auth-check/write", what=repository, limit=10_000)
+
+
+def _check_again(hub: Hub, fetched: Fetched, *, wanted: str, token: str | None) -> None:
+    """The same once more right before it is sent: a person may have looked at the question for a long time."""
+    repository = fetched.verified.repository
+    now = _fetch_from_registry(f"{repository}@{fetched.verified.version}", hub, token=token)
+    if (now.commit, now.committed.files) != (fetched.commit, fetched.committed.files):
+        raise AnotherReleaseError(f"{hub.registry} serves another {repository} by now: nothing was sent", "start again")
+    _check_standing(hub, now)
+    _check_openness(hub, repository, wanted=wanted)
 
 
 def _check_openness(hub: Hub, repository: str, *, wanted: str) -> None:

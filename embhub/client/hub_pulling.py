@@ -83,6 +83,7 @@ def fetch(
         requested=place.revision if version else None,
         pinned=names.is_commit(place.revision),
     )
+    verified = replace(verified, unanswered=frozenset({policies.YANKS, policies.AUDITS}))  # nobody was asked
     verified = demands.hold(_name_the_place(verified, place, hub.registry), policy)
     return received.Fetched(verified, release, commit, listed=False, committed=release, is_copy=True)
 

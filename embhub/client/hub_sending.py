@@ -6,7 +6,7 @@ The client is given the person's own token of the Hub, and nothing of a registry
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +20,7 @@ from embhub.project import how_to_install
 from embhub.release import files as release_files
 from embhub.release.files import Release
 from embhub.site import transport
+from embhub.trust import statement
 from embhub.version import __version__
 
 _OF_THE_HUB = frozenset({".gitattributes"})
@@ -65,14 +66,16 @@ class HubAccount:
         self.name = name
 
     def send(
-        self, release: Release, repository: str, *, visible_to: str, on_progress: OnProgress | None = None
-    ) -> Sent:
+        self, release: Release, repository: str, *, visible_to: str, on_sent: Callable[[], None],
+        on_progress: OnProgress | None = None,
+    ) -> Sent:  # fmt: skip
         """Store a release as one commit, and read it back: the Hub has to serve the bytes that were sent.
 
         Args:
             release: the release. It is sent as it is.
             repository: `OWNER/NAME`.
             visible_to: `public`, `private` or `gated`; one that exists must be so.
+            on_sent: called once the Hub stored it, also where reading it back then fails.
             on_progress: called with each step.
 
         Returns:
@@ -92,6 +95,8 @@ class HubAccount:
                 present = self._create(repository, visible_to)
             paths = {row.rfilename for row in present.siblings or []}
             self._check(repository, present, paths, visible_to, created=created)
+            if release_files.PUBLISH_BUNDLE in paths:
+                self._check_same(release, repository, present.sha)
             report(Progress("push", 1, 3, f"{len(release.files)} files"))
             stale = sorted(paths - release.files.keys() - _OF_THE_HUB)
             operations = [CommitOperationAdd(name, data) for name, data in release.files.items()]
@@ -100,8 +105,13 @@ class HubAccount:
                 commit_message=f"Publish {release.card.name} {release.card.version}",
                 parent_commit=None if created else present.sha,
             ).oid  # fmt: skip
+        on_sent()
         report(Progress("push", 2, 3, "reading it back"))
-        self._read_back(release, repository, commit)
+        try:
+            self._read_back(release, repository, commit)
+        except RegistryError as error:
+            error.message = f"{repository} was stored at {self._address}, and could not be read back: {error.message}"
+            raise
         report(Progress("push", 3, 3, "stored"))
         return Sent(commit, visible_to, created)
 
@@ -124,6 +134,8 @@ class HubAccount:
     def _check(self, repository: str, present: Any, paths: set[str], visible_to: str, *, created: bool) -> None:
         """Nothing is sent to a repository that others see otherwise, or that holds what nobody signed."""
         found = visibility.read({"private": present.private, "gated": present.gated})
+        if found == "gated" and present.gated != "manual":
+            found = "gated for nobody who has an account"
         if found != visible_to:
             what = "was created" if created else "exists and is"
             raise VisibilityError(
@@ -135,6 +147,16 @@ class HubAccount:
             raise RegistryError(
                 f"{repository} holds other files at {self._address}, such as {plain(others[0])}: nothing was sent",
                 "choose another --to hub:OWNER/NAME; no signature would cover them",
+            )
+
+    def _check_same(self, release: Release, repository: str, revision: str) -> None:
+        """A repository that holds another release than an earlier version of this one is not written over."""
+        held, _ = public_hub.PublicHub(self._address, token=self._token).fetch(repository, revision)
+        names = [statement.read_publish(one.publish_bundle.statement).repository for one in (held, release)]
+        if names[0] != names[1]:
+            raise RegistryError(
+                f"{repository} holds {plain(names[0])} at {self._address}, not {names[1]}: nothing was sent",
+                "choose another --to hub:OWNER/NAME",
             )
 
     def _read_back(self, release: Release, repository: str, commit: str) -> None:
@@ -165,5 +187,9 @@ def _in_words(address: str) -> Iterator[None]:
         raise RegistryError(f"{address} refuses: {said}", "correct what it names, then try again") from error
     except HFValidationError as error:
         raise RegistryError(f"{address} takes no such name: {plain(error)}", "choose another name") from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise RegistryError(
+            f"{address} returned an invalid answer: {plain(error)}", "is HF_ENDPOINT the address of the Hub?"
+        ) from error
     except (httpx.HTTPError, OfflineModeIsEnabled, OSError) as error:
         raise UnreachableError(f"{address} cannot be reached: {plain(error)}", "is HF_ENDPOINT right?") from error

@@ -16,7 +16,7 @@ from embhub.client.errors import NotAllowedError, NotFoundError
 from embhub.client.http_client import RegistryClient
 from embhub.client.hub import Hub
 from embhub.client.received import HUB
-from embhub.errors import UsageError
+from embhub.errors import ConfigError, UsageError
 from embhub.site import config
 
 PREFIX = HUB
@@ -72,24 +72,42 @@ def endpoint() -> str:
     Raises:
         ConfigError: HF_ENDPOINT is not the address of a host.
     """
-    return config.check_registry(config.variable("HF_ENDPOINT") or ADDRESS)
+    address = config.check_registry(config.variable("HF_ENDPOINT") or ADDRESS)
+    if config.folder_of(address) is not None:
+        raise ConfigError("HF_ENDPOINT is not the address of a host", f"unset it, or give one such as {ADDRESS}")
+    return address
 
 
 def token() -> str | None:
     """The person's own token for the Hub, where its programs look for it: HF_TOKEN, else the file of `hf auth login`.
 
     Raises:
-        ConfigError: it is not one word of ASCII text.
+        ConfigError: it is not one word of ASCII text, or is a registry's; or as `endpoint`.
     """
     found = config.variable("HF_TOKEN") or config.variable("HUGGING_FACE_HUB_TOKEN")
     if found is None:
         home = config.variable("HF_HOME") or "~/.cache/huggingface"
-        file = Path(config.variable("HF_TOKEN_PATH") or f"{home}/token").expanduser()
         try:
+            file = Path(config.variable("HF_TOKEN_PATH") or f"{home}/token").expanduser()
             found = file.read_text()[:1_000].strip()
-        except (OSError, ValueError):
+        except (OSError, ValueError, RuntimeError):  # the last one: there is no such home
             return None
-    return config.check_token(found) if found else None
+    return _check_token(found) if found else None
+
+
+def _check_token(found: str) -> str:
+    """Programs of the Hub that are set up for a registry have its token in HF_TOKEN; the Hub must not get it."""
+    try:
+        found = config.check_token(found)
+    except ConfigError as error:
+        error.message = "the Hub's token (HF_TOKEN) is not one word of ASCII text"
+        raise
+    kept = [config.variable("EMBHUB_TOKEN"), *map(config.token_for, config.registries_logged_in())]
+    if found in kept or (found.startswith("emb_") and endpoint() == ADDRESS):
+        raise ConfigError(
+            "HF_TOKEN holds a registry's token: nothing was sent to the Hub", "set HF_TOKEN to your token of the Hub"
+        )
+    return found
 
 
 def open_hub() -> PublicHub:

@@ -65,8 +65,12 @@ def choose_folder(reference: str, out: str | Path | None = None) -> Path:
 
 
 def remember(fetched: Fetched) -> None:
-    """Note the accepted version, so that an older one is refused from now on; and what was said of it."""
-    note(fetched.verified, listed=fetched.listed)
+    """Note the accepted version, so that an older one is refused from now on; and what was said of it.
+
+    What a copy says of yanks is nobody's signed word, and not kept as its registry's.
+    """
+    said = replace(fetched.verified, yanked=None) if fetched.is_copy else fetched.verified
+    note(said, listed=fetched.listed)
     memory.remember(fetched.verified, fetched.release, commit=None if fetched.is_copy else fetched.commit)
 
 

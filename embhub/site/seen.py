@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -118,6 +118,8 @@ def remember(registry: str, repository: str, *, version: str, digest: str, **fac
         before = held.get(version)
         if before is None or _identity(before) != _identity(entry):
             held[version] = entry
+        elif before.commit is None and entry.commit is not None:  # it came from a copy first
+            held[version] = replace(before, commit=entry.commit)
         if len(held) > MOST_VERSIONS:
             del held[min(held, key=names.version_order)]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -126,7 +127,38 @@ def test_the_public_hub_as_a_copy_answers_no_question(copy: Middleman, monkeypat
             pulling.pull("radboud/hub-only", require="not-yanked", out="demanding")
 
 
-@pytest.mark.parametrize("text", ["hub:", "hub:a/b", "example.org", "https://a.example/path"])
+def test_what_a_copy_says_of_yanks_is_not_kept_as_the_registrys_word(
+    world: World, middle: Middleman, copy: Middleman
+) -> None:
+    repository = "radboud/yank-of-a-copy"
+    Hub(world.registry.url, token=world.token).push(
+        make_release(repository=repository, artifact=make_embedding(seed=404)), repository
+    )
+    commit = Hub(world.registry.url).fetch(repository)[1]
+    middle.lies = {}
+    pulling.pull(repository, out="before")
+    middle.lies = {"/": silent}
+    row = {"revision": commit, "version": "1.0.0", "reason": "an invention", "date": "2026-11-01T00:00:00Z"}
+    said = {"repository": repository, "yanked": [{**row, "scope": "release"}], "quarantined": []}
+    copy.lies = {between.STATUS: lambda handler: handler.send(200, json.dumps(said).encode())}
+    assert pulling.verify_path(repository).yanked is not None
+    copy.lies = {}
+    assert not [found for found in pulling.verify_path("before").findings if "an invention" in found.text]
+    assert pulling.pull(repository, out="after").yanked is None
+    aside = {**said, "yanked": [], "quarantined": [{"revision": commit, "version": "1.0.0"}]}
+    copy.lies = {between.STATUS: lambda handler: handler.send(200, json.dumps(aside).encode())}
+    with pytest.raises(RegistryFailedError):
+        pulling.pull(repository, out="aside")
+
+
+def test_a_spoiled_copy_hides_no_good_one(copy: Middleman, monkeypatch: pytest.MonkeyPatch) -> None:
+    with hostile.serve() as spoiled:
+        spoiled.files = make_release(key=STRANGER).files
+        monkeypatch.setenv("EMBHUB_FALLBACK", f"{spoiled.url}, {copy.url}")
+        assert pulling.pull(REPOSITORY).version == "1.1.0"
+
+
+@pytest.mark.parametrize("text", ["hub:", "hub:a--b", "hub:a.", "hub:a/b", "example.org", "https://a.example/path"])
 def test_what_is_no_copy_is_refused(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EMBHUB_FALLBACK", text)
     with pytest.raises(ConfigError, match="EMBHUB_FALLBACK"):

@@ -318,6 +318,73 @@ def test_the_hub_is_neither_the_registry_nor_asked_without_a_token_of_its_own(
     assert stage.headers(stage.middle) == {f"Bearer {OF_THE_HUB}"}
 
 
+def test_a_registrys_token_in_the_hubs_variable_is_never_sent(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As programs of the Hub are set up for a registry: HF_TOKEN is the registry's."""
+    repository = stage.publish("token-swapped", 352, on_hub=True)
+    stage.middle.requests.clear()
+    monkeypatch.setenv("HF_TOKEN", stage.world.token)
+    for call in (publish, lambda name: pulling.pull(f"hub:{name}"), lambda name: pulling.verify_path(f"hub:{name}")):
+        with pytest.raises(ConfigError, match="holds a registry's token"):
+            call(repository)
+    assert not stage.middle.requests
+    monkeypatch.delenv("HF_ENDPOINT")
+    monkeypatch.setenv("HF_TOKEN", "emb_of_some_registry")  # one that is not stored here
+    with pytest.raises(ConfigError, match="holds a registry's token"):
+        public_hub.token()
+    monkeypatch.setenv("HF_TOKEN_PATH", "~nobody-of-this-name/token")
+    monkeypatch.delenv("HF_TOKEN")
+    assert public_hub.token() is None
+    monkeypatch.setenv("HF_ENDPOINT", "/tmp")
+    with pytest.raises(ConfigError, match="HF_ENDPOINT"):
+        public_hub.endpoint()
+
+
+def test_what_happened_while_the_question_was_open_counts(stage: Stage) -> None:
+    repository = stage.publish("while-asking", 353)
+    body = {"reason": "consent withdrawn", "scope": "bytes"}
+
+    def yank(_: str) -> bool:
+        answer = stage.world.registry.request(
+            "POST", f"/embhub/v1/yank/{repository}", token=stage.world.token, json_body=body
+        )
+        return answer.status == 200
+
+    with pytest.raises(EmbhubError, match="consent withdrawn"):
+        publish(repository, confirm=yank)
+    with pytest.raises(NotFoundError):
+        Hub(stage.hub.url, token=stage.token).fetch(repository)
+
+
+def model(repository: str, **facts: Any) -> hostile.Answer:
+    """What the Hub says of a repository that is there."""
+    said = {"id": repository, "modelId": repository, "sha": "0" * 40, "private": False, "siblings": [], "tags": []}
+    return lambda handler: handler.send(200, json.dumps({**said, **facts}).encode())
+
+
+def test_a_gate_that_opens_by_itself_is_none(stage: Stage) -> None:
+    repository = stage.publish("auto-gate", 354, visible_to="gated")
+    stage.middle.lies = {f"/api/models/{repository}": model(repository, gated="auto")}
+    with pytest.raises(VisibilityError, match="not gated: nothing was sent"):
+        publish(repository, gated=True)
+
+
+@pytest.mark.parametrize("said", [b"<html>log in first</html>", b"[]", b"{}"])
+def test_nonsense_of_the_hub_is_said_to_be_that(stage: Stage, said: bytes) -> None:
+    repository = stage.publish(f"nonsense-{len(said)}", 355)
+    stage.middle.lies = {"/api/whoami-v2": lambda handler: handler.send(200, said)}
+    with pytest.raises(RegistryError, match="invalid answer"):
+        publish(repository)
+
+
+def test_a_hub_that_was_asked_nothing_meets_no_demand_for_an_answer(stage: Stage) -> None:
+    repository = stage.publish("demanded", 356, on_hub=True)
+    for demand in ("not-yanked", "no-leak"):
+        with pytest.raises(PolicyRefusedError, match="the registry did not"):
+            pulling.pull(f"hub:{repository}", require=demand, out="demanding")
+    with pytest.raises(UsageError, match="say nothing about it"):
+        pulling.pull(f"hub:{repository}", registry=stage.world.registry.url)
+
+
 @pytest.mark.parametrize(
     "text", ["hub:", "hub:name", "hub:a/b/c", "hub:../b", "hub:a/b@", "hub:a/b@../x", "hub:a/b--c", "hub:a/b@x y"]
 )

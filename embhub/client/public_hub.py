@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from embhub.client.errors import NotAllowedError, NotFoundError
+from embhub.client.errors import NotAllowedError, NotFoundError, UnreachableError
 from embhub.client.http_client import RegistryClient
 from embhub.client.hub import Hub
 from embhub.client.received import HUB
@@ -143,4 +143,7 @@ def in_words(place: Place) -> Iterator[None]:
         raise
     except NotFoundError as error:
         error.hint = "look at its page on the Hub; where HF_ENDPOINT is set, is it the Hub's address?"
+        raise
+    except UnreachableError as error:
+        error.hint = "is this machine online, and HF_ENDPOINT, where it is set, the Hub's address?"
         raise

@@ -21,7 +21,13 @@ from hypothesis import strategies as st
 
 from embhub.__main__ import main
 from embhub.client import hub_publishing, overview, public_hub, publishing, pulling, roots, visibility
-from embhub.client.errors import NotAllowedError, NotFoundError, RedirectedElsewhereError, VisibilityError
+from embhub.client.errors import (
+    NotAllowedError,
+    NotFoundError,
+    RedirectedElsewhereError,
+    UnreachableError,
+    VisibilityError,
+)
 from embhub.client.hub import Hub
 from embhub.errors import ConfigError, EmbhubError, PrivacyError, RegistryError, UsageError
 from embhub.project import how_to_install
@@ -32,7 +38,7 @@ from tests.support import between, hostile
 from tests.support.between import World
 from tests.support.hostile import Handler, Middleman
 from tests.support.releases import SITE, make_embedding, make_release
-from tests.support.servers import RunningRegistry, running_registry
+from tests.support.servers import RunningRegistry, free_port, running_registry
 from tests.support.sites import Site, new_key
 
 OF_THE_HUB = "hf_a_token_of_the_hub"
@@ -359,6 +365,13 @@ def model(repository: str, **facts: Any) -> hostile.Answer:
     """What the Hub says of a repository that is there."""
     said = {"id": repository, "modelId": repository, "sha": "0" * 40, "private": False, "siblings": [], "tags": []}
     return lambda handler: handler.send(200, json.dumps({**said, **facts}).encode())
+
+
+def test_a_hub_that_cannot_be_reached_is_not_called_a_registry(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{free_port()}")
+    with pytest.raises(UnreachableError) as refused:
+        pulling.pull("hub:radboud/x", out="x")
+    assert "HF_ENDPOINT" in refused.value.hint and "EMBHUB_REGISTRY" not in refused.value.hint
 
 
 def test_a_gate_that_opens_by_itself_is_none(stage: Stage) -> None:

@@ -197,6 +197,24 @@ def test_the_program_follows_serves_and_ends(hub: RunningRegistry, tmp_path: Pat
         process.communicate()
 
 
+def test_a_token_and_private_repositories_are_the_operators_choice(hub: RunningRegistry, tmp_path: Path) -> None:
+    """`--token-file` alone serves what everybody reads; `--include` names what else goes to all who reach the mirror."""
+    token = tmp_path / "token"
+    token.write_text(hub.add_user("mirror-operator", namespace="radboud") + "\n")
+    words = ("--dir", tmp_path / "m", "mirror", hub.url, "--fingerprint", hub.root_fingerprint, "--once")
+    refused = run_here(*words, "--include", "private", check=False)
+    assert refused.returncode == 2 and "--token-file" in refused.stderr
+    for data in (b"\xff\xfe\x00", b"two words", b""):
+        (tmp_path / "bad").write_bytes(data)
+        refused = run_here(*words, "--token-file", tmp_path / "bad", check=False)
+        assert refused.returncode == 7 and "Traceback" not in refused.stderr, refused.stderr
+    for more, secret in (((), False), (("--include", "private"), True), ((), False)):
+        run_here(*words, "--token-file", token, *more)
+        held = contents(tmp_path / "m" / "site")
+        assert any("radboud/secret" in path for path in held) == secret, more
+        assert not any(token.read_bytes().strip() in data for data in held.values())
+
+
 @pytest.mark.thorough
 def test_a_mirror_may_follow_a_static_export_or_another_mirror(
     hub: RunningRegistry, mirror_of: Callable[[str], Mirror], tmp_path: Path

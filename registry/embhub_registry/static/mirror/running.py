@@ -60,7 +60,8 @@ def open_mirror(
     """The mirror in a folder, held by one process at a time. What it remembers and pins is in `home` there.
 
     Raises:
-        ConfigError: the folder belongs to something else, another process uses it, or it cannot be written.
+        ConfigError: the folder belongs to something else, another process uses it, or it cannot be written; or the file
+            `token` holds no token.
     """
     if (folder / "registry.db").exists():
         raise ConfigError(f"{folder} is the folder of a registry", "give the mirror a folder of its own with --dir")
@@ -68,8 +69,18 @@ def open_mirror(
         raise UsageError("--include needs --token-file", "nobody reads gated or private repositories without a token")
     followed = config.check_registry(url)
     with _alone(folder), _at_home((folder / "home").absolute()):
-        read = config.check_token(token.read_text()) if token is not None else None
+        read = _read_token(token) if token is not None else None
         yield Mirror(folder, followed, name or f"mirror.{_host_name()}", token=read, include=include)
+
+
+def _read_token(file: Path) -> str:
+    try:
+        text = file.read_text(encoding="utf-8")[:1_000]
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(
+            f"{file} cannot be read as text", "write the access token into it, and nothing else"
+        ) from error
+    return config.check_token(text)
 
 
 @contextmanager

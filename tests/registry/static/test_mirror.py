@@ -198,7 +198,7 @@ def test_the_program_follows_serves_and_ends(hub: RunningRegistry, tmp_path: Pat
 
 
 def test_a_token_and_private_repositories_are_the_operators_choice(hub: RunningRegistry, tmp_path: Path) -> None:
-    """`--token-file` alone serves what everybody reads; `--include` names what else goes to all who reach the mirror."""
+    """`--token-file` alone serves what everybody reads; `--include` says what else all who reach the mirror get."""
     token = tmp_path / "token"
     token.write_text(hub.add_user("mirror-operator", namespace="radboud") + "\n")
     words = ("--dir", tmp_path / "m", "mirror", hub.url, "--fingerprint", hub.root_fingerprint, "--once")

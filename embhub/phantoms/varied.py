@@ -127,7 +127,7 @@ def _compact(
     if shape == "spot":
         return plane.ellipse(cx, cy, radius, radius * rng.uniform(0.88, 1.14), 0, edge)
     if shape == "oval":
-        return plane.ellipse(cx, cy, radius * 1.5, radius * 0.58, body.grain + rng.uniform(-0.4, 0.4), edge)
+        return plane.ellipse(cx, cy, radius * 1.45, radius * 0.78, body.grain + rng.uniform(-0.4, 0.4), edge)
     if shape == "ring":
         outer, inner = radius * 1.25, radius * 0.7
         return plane.ellipse(cx, cy, outer, outer, 0, edge) - plane.ellipse(cx, cy, inner, inner, 0, edge)

@@ -13,7 +13,7 @@ export HF_HUB_OFFLINE =
 # Set by some containers: each of the many processes that tests start would compile the program anew.
 export PYTHONDONTWRITEBYTECODE =
 
-.PHONY: help setup see-it demo demo-xray demo-private bench bench-privacy test test-all test-exhaustive test-object-store test-numerical fuzz soak check lock docs dist sbom attest format translations clean
+.PHONY: help setup see-it demo demo-xray demo-private bench bench-privacy test test-all test-exhaustive test-object-store test-engines test-numerical fuzz soak check lock docs dist sbom attest format translations clean
 
 help:
 	@echo "make setup      an environment in .venv with embhub and embhub-registry"
@@ -26,6 +26,7 @@ help:
 	@echo "make test       the quick tests: one of each rule, and each way from end to end"
 	@echo "make test-all   all tests: crashes, fuzzing, every foreign client and kind of base too"
 	@echo "make test-exhaustive  the tests that take minutes each, before a release"
+	@echo "make test-engines  the registry's tests over PostgreSQL and an object store together"
 	@echo "make test-numerical  trainings once more: without bfloat16 instructions, and with two threads"
 	@echo "make fuzz       fuzz one parser: make fuzz TARGET=log-proof MINUTES=60 (see tests/fuzz/log_parsers.py)"
 	@echo "make soak       three servers while processes, database and object store fail: make soak MINUTES=60 [SEED=7]"
@@ -89,6 +90,9 @@ translations: $(READY)
 # The registry's tests over an object store instead of a folder: moto's server, which the tests start.
 test-object-store: $(READY)
 	@EMBHUB_TEST_BLOBS=s3 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m "not thorough" tests/registry
+
+test-engines: $(READY)
+	@EMBHUB_TEST_DATABASE=postgresql EMBHUB_TEST_BLOBS=s3 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m "not thorough" tests/registry
 
 test-all: $(READY)
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations=30 -m "thorough and not exhaustive"

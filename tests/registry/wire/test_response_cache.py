@@ -22,7 +22,7 @@ from embhub_registry.repositories import access, deletion
 from embhub_registry.storage.folder import Registry
 from embhub_registry.wire import response_cache
 from embhub_registry.wire.response_cache import Cacheable, Key, ResponseCache
-from tests.support import pushes, releases
+from tests.support import postgres, pushes, releases
 from tests.support.quick import quick
 from tests.support.servers import RunningRegistry, init_registry
 from tests.support.threads import serving
@@ -123,7 +123,8 @@ def test_a_cached_answer_is_the_one_that_the_application_gave(
     headers = {"Authorization": f"Bearer {served.lea}"} if signed_in else {}
     path, before = served.address(address), served.cache.hits
     answers = [served.ask(method, path, **headers) for _ in range(5)]
-    assert served.cache.hits - before in (3, 4), "what the first one wrote, such as a token's last use, may come later"
+    late = {3} if postgres.CHOSEN else set()  # on a server, what the first one wrote may come after the second
+    assert served.cache.hits - before in {4} | late
     assert all(answer == answers[0] for answer in answers)
     assert answers[0][0] == status
     names = [name for name, _ in answers[0][1]]

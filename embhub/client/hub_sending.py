@@ -135,7 +135,7 @@ class HubAccount:
         """Nothing is sent to a repository that others see otherwise, or that holds what nobody signed."""
         found = visibility.read({"private": present.private, "gated": present.gated})
         if found == "gated" and present.gated != "manual":
-            found = "gated for nobody who has an account"
+            found = "gated, but lets in everybody who asks"
         if found != visible_to:
             what = "was created" if created else "exists and is"
             raise VisibilityError(

@@ -32,6 +32,7 @@ def show(target: str | Path, *, registry: str | None = None, token: str | None =
     if str(target).startswith(pulling.HUB):
         from embhub.client import hub_pulling
 
+        pulling.check_no_registry(str(target), registry, token)
         fetched = hub_pulling.fetch(str(target))
         return {**_answers_for(fetched.verified), "commit": fetched.commit, **describe(fetched.release)}
     release = pulling.read_release(target)

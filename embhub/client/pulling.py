@@ -91,7 +91,7 @@ def pull(
     if reference.startswith(HUB):
         from embhub.client import hub_pulling
 
-        _check_no_registry(reference, registry, token)
+        check_no_registry(reference, registry, token)
         return hub_pulling.pull(reference, out=out, policy=policy, require=require, on_progress=on_progress)
     folder = choose_folder(reference, out)
     destinations.check_folder(folder)
@@ -165,7 +165,8 @@ def fetch(
         raise
 
 
-def _check_no_registry(reference: str, registry: str | None, token: str | None) -> None:
+def check_no_registry(reference: str, registry: str | None, token: str | None) -> None:
+    """Raises UsageError: a registry or its token was named for a repository of the public Hub."""
     if registry is not None or token is not None:
         raise UsageError(
             f"{reference} is on the public Hub: --registry and --token say nothing about it",
@@ -216,7 +217,7 @@ def verify_path(
     if str(target).startswith(HUB) and not Path(target).exists():
         from embhub.client import hub_pulling
 
-        _check_no_registry(str(target), registry, token)
+        check_no_registry(str(target), registry, token)
         fetched = hub_pulling.fetch(str(target), policy=chosen, on_progress=on_progress)
         remember(fetched)
         return fetched.verified

@@ -142,6 +142,8 @@ def build_zimage(stirred: Callable[[Any], Any]) -> Any:
         axes_dims=[4, 2, 2],
         axes_lens=[512, 16, 16],
     ).eval()
+    for pad in (transformer.x_pad_token, transformer.cap_pad_token):
+        pad.data.zero_()  # diffusers 0.36 leaves in them what was in memory, a checkpoint's weights replace it
     return diffusers.ZImagePipeline(
         scheduler=FlowMatchEulerDiscreteScheduler(shift=3.0),
         vae=pipelines.autoencoder(4, shift_factor=0.06, scaling_factor=1.5),

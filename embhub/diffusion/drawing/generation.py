@@ -19,6 +19,7 @@ from embhub.diffusion.bases.pipelines import find_base, size_rule
 from embhub.diffusion.drawing import noise_mark
 from embhub.diffusion.drawing.base_choice import choose_base
 from embhub.diffusion.drawing.composition import at_once, composed
+from embhub.diffusion.drawing.finite import finite_images
 from embhub.diffusion.drawing.loading import Source, load_into, open_embedding
 from embhub.diffusion.drawing.negatives import check_negative, join_negative, told_negative
 from embhub.diffusion.drawing.sampling import load_for_sampling
@@ -251,7 +252,7 @@ def draw_seeds(
     with composed(pipe, parts, guidance=guidance_scale) as text:
         while len(drawn) < n:
             part = seeds[len(drawn) : len(drawn) + at_once(batch_size, parts)]
-            with noise_mark.marked(pipe, mark, part):
+            with noise_mark.marked(pipe, mark, part), finite_images():
                 drawn += _draw(pipe, [text] * len(part), steps, guidance_scale, generators(part), side, negative)
             if on_progress:
                 on_progress(Progress("generating", len(drawn), n))

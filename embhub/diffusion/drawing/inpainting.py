@@ -20,6 +20,7 @@ from PIL import Image
 
 from embhub.diffusion.bases.found import quiet
 from embhub.diffusion.drawing.composition import at_once, composed
+from embhub.diffusion.drawing.finite import finite_images
 from embhub.diffusion.drawing.generation import Prompt, Studio, check_lengths, check_settings, generators, prepare
 from embhub.diffusion.drawing.loading import Source, open_embedding
 from embhub.diffusion.drawing.negatives import told_negative
@@ -202,7 +203,7 @@ def redraw(
     with composed(pipe, parts, guidance=studio.guidance) as text:
         first, waiting = seed, iter(scenes)
         while group := list(islice(waiting, at_once(batch_size, parts))):
-            with _as_four_channels(pipe):
+            with _as_four_channels(pipe), finite_images():
                 drawn = pipe(
                     [text] * len(group),
                     image=[scene.frame(side).apply(scene.image.convert("RGB")) for scene in group],

@@ -78,4 +78,3 @@ def test_every_weight_of_a_tiny_base_has_a_value(kind: str) -> None:
     models = [part for part in pipe.components.values() if isinstance(part, torch.nn.Module)]
     assert models
     assert all(bool(torch.isfinite(weight).all()) for model in models for weight in model.parameters())
-

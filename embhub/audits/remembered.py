@@ -23,6 +23,8 @@ T = TypeVar("T", bound=HasBytes)
 
 @dataclass(frozen=True)
 class _ByBytes(Generic[T]):
+    """A report that is known by its bytes alone."""
+
     data: bytes
     whole: T = field(compare=False)
 

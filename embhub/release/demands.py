@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 from embhub.errors import PolicyError
 from embhub.privacy.claim_or_none import is_claim
 from embhub.refusals import Finding
-from embhub.release.checks import approvals, attested, ledger_heads, preregistered
+from embhub.release.checks import attested, ledger_heads, preregistered
 from embhub.release.policy import AUDITS, LARGEST_EPSILON, YANKS, Demand, Policy
 from embhub.trust import freshness
 
@@ -181,10 +181,14 @@ def _one_ledger(verified: Verified, _: Demand) -> Iterator[str]:
 
 
 def _approved(verified: Verified, _: Demand) -> Iterator[str]:
+    from embhub.release.checks import approvals
+
     yield from approvals.missing(verified.approvals, by_key=False)
 
 
 def _approved_by_key(verified: Verified, _: Demand) -> Iterator[str]:
+    from embhub.release.checks import approvals
+
     yield from approvals.missing(verified.approvals, by_key=True)
 
 

@@ -29,7 +29,6 @@ from embhub.refusals import (
 from embhub.release import demands
 from embhub.release import files as release_files
 from embhub.release.checks import (
-    approvals,
     artifact,
     attested,
     audit_files,
@@ -56,6 +55,7 @@ from embhub.trust.keyring import Trust
 from embhub.trust.statement import Publish
 
 if TYPE_CHECKING:
+    from embhub.release.checks.approvals import Approved
     from embhub.site.seen import Sighting
 
 _CLOCK_SKEW = timedelta(hours=1)
@@ -139,7 +139,7 @@ def verify(
         findings.extend(of_link)
         model_signature.check(release, publisher=signers.public_key_of(signer, keyring), findings=findings)
         findings.extend(further_attestations.check(release))
-        approved, of_approvals = approvals.find(release, publish, keyring=keyring, publisher=signer)
+        approved, of_approvals = _find_approvals(release, publish, keyring=keyring, publisher=signer)
         findings.extend(of_approvals)
         others = tuple(item.audit for item in audits if not item.of_report and not item.left_out)
         findings.extend(attested.say(others, ()))
@@ -166,6 +166,17 @@ def verify(
         freshness=freshness.judge(keyring, now).state,
     )
     return demands.hold(verified, policy)
+
+
+def _find_approvals(
+    release: Release, publish: Publish, *, keyring: Trust, publisher: Signer
+) -> tuple[tuple[Approved, ...], list[Finding]]:
+    """As `approvals.find`, which is imported where there are any."""
+    if not any(map(release_files.is_approval, release.files)):
+        return (), []
+    from embhub.release.checks import approvals
+
+    return approvals.find(release, publish, keyring=keyring, publisher=publisher)
 
 
 def _check_name(publish: Publish, repository: str | None, findings: list[Finding]) -> None:

@@ -84,6 +84,8 @@ class SignerChange:
 
 @dataclass
 class _Memory:
+    """What the file holds."""
+
     namespaces: dict[str, str] = field(default_factory=dict)
     confirmed: dict[str, list[str]] = field(default_factory=dict)
     releases: dict[str, dict[str, Accepted]] = field(default_factory=dict)

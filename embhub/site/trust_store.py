@@ -46,6 +46,8 @@ class Root:
 
 @dataclass(frozen=True)
 class _Pin:
+    """A keyring as it is kept, and the root that a person pinned."""
+
     address: str
     root_fingerprint: str
     version: int

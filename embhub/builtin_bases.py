@@ -82,4 +82,14 @@ def shipped() -> list[BaseInfo]:
     return [info(name) for name in NAMES]
 
 
-__all__ = ["NAMES", "BaseInfo", "info", "resolve", "shipped"]
+def browser_graphs() -> dict[str, Path]:
+    """Folders of ONNX graphs by the name of the built-in base. Empty where `embhub-bases` is not installed."""
+    try:
+        import embhub_bases
+    except ImportError:
+        return {}
+    found = {name: embhub_bases.browser_graphs(name) for name in NAMES}
+    return {name: path for name, path in found.items() if path is not None}
+
+
+__all__ = ["NAMES", "BaseInfo", "browser_graphs", "info", "resolve", "shipped"]

@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 __version__ = "0.1.0"
-__all__ = ["NAMES", "folder"]
+__all__ = ["NAMES", "browser_graphs", "folder"]
 
 NAMES = ("builtin", "builtin-xray")
 
@@ -29,3 +29,16 @@ def folder(name: str) -> Path:
     if name not in NAMES:
         raise KeyError(name)
     return Path(__file__).parent / name
+
+
+def browser_graphs(name: str) -> Path | None:
+    """The ONNX graphs of a base, by which a page generates images in a browser.
+
+    Args:
+        name: One of `NAMES`.
+
+    Returns:
+        A folder of graphs and their `sampling.json`. None where the base has none.
+    """
+    path = Path(__file__).parent / "browser" / name
+    return path if path.is_dir() else None

@@ -19,6 +19,7 @@ from embhub_registry.operation.metrics import Metrics
 from embhub_registry.pages import (
     access_pages,
     account_pages,
+    browser_preview,
     device_page,
     feed,
     form_pages,
@@ -168,6 +169,7 @@ ROUTES = [
     Route("/favicon.ico", web.favicon),
     Route("/robots.txt", web.robots),
     Route("/static/{file}", web.static),
+    *browser_preview.ROUTES,
     Route("/datasets/{rest:path}", hf_api.unknown),
     Route("/spaces/{rest:path}", hf_api.unknown),
     Route("/api/{rest:path}", hf_api.unknown, methods=["GET", "POST", "PUT", "DELETE", "PATCH"]),
@@ -176,6 +178,7 @@ ROUTES = [
     Route(PAGES + "/commit/{revision}", web.embedding),
     Route(PAGES + "/tree/{revision}", web.embedding),
     Route(PAGES + "/audit/{revision}", web.audit),
+    Route(PAGES + "/preview/{revision}", web.preview),
     Route("/{name}/resolve/{revision}/{path:path}", lonely_names.file),
 ]
 

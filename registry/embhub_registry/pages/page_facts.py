@@ -287,6 +287,7 @@ class EmbeddingPage(Facts):
     audit: Audit | None
     samples: SampleSheet | None
     use: Use | None
+    preview: str | None = None
     sections: tuple[Section, ...]
     card: dict[str, Any] | None
     files: tuple[File, ...]

@@ -22,7 +22,7 @@ from embhub_registry.database.accounts import Account
 from embhub_registry.database.attestations import Attestation
 from embhub_registry.database.clock import now, stamp
 from embhub_registry.database.repositories import Entry, Revision
-from embhub_registry.pages import citation, commit_facts, related, snippets, timeline
+from embhub_registry.pages import browser_preview, citation, commit_facts, related, snippets, timeline
 from embhub_registry.pages.list_page import member_names
 from embhub_registry.pages.page_facts import (
     Audit,
@@ -116,6 +116,7 @@ def collect(
         audit=audit(shown.audit, name, revision.id) if opened and shown and shown.audit else None,
         samples=_samples(shown, name, revision.id) if opened and shown else None,
         use=snippets.write(shown.card, shown.loading, place) if shown else None,
+        preview=browser_preview.offer(shown, name, revision.id) if opened and revision.id not in taken_back else None,
         sections=sections_of(shown.card) if shown else (),
         card=shown.card.to_dict() if shown else None,
         files=tuple(_file(entry, name, revision.id) for entry in files),

@@ -34,6 +34,8 @@ STATIC = {
     "style.css": "text/css",
     "copy.js": "text/javascript",
     "passkey.js": "text/javascript",
+    "preview.js": "text/javascript",
+    "preview_worker.js": "text/javascript",
     "mark.svg": "image/svg+xml",
 }
 ROBOTS = "User-agent: *\nDisallow: /api/\nDisallow: /embhub/\nDisallow: /compare\nDisallow: /*/resolve/\n"

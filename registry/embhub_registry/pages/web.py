@@ -13,6 +13,7 @@ from embhub_registry.database import accounts, repositories
 from embhub_registry.http_errors import RequestDeniedError, malformed
 from embhub_registry.pages import (
     advisories_page,
+    browser_preview,
     closed_page,
     comparison,
     evaluations_shown,
@@ -135,6 +136,15 @@ async def audit(request: Request) -> Response:
     return Response(report.page, media_type="text/html", headers=headers)
 
 
+async def preview(request: Request) -> Response:
+    """`/{namespace}/{name}/preview/{revision}`: images that the reader's browser generates."""
+    snapshot, account = _addressed(request)
+    access.require_files(registry_of(request).database.connection(), snapshot.repository, account)
+    judged = await _judge(request, snapshot)
+    facts = await run_in_threadpool(browser_preview.collect, request, snapshot, judged.shown if judged else None)
+    return rendering.answer(request, facts, "preview.html")
+
+
 async def compare(request: Request) -> Response:
     """`/compare?with={id}&with={id}`: two embeddings side by side, or a form that asks which.
 
@@ -192,13 +202,15 @@ async def robots(_request: Request) -> Response:
 
 
 async def static(request: Request) -> Response:
-    """`/static/{file}`: the style sheet, the script of the copy buttons, the mark."""
+    """`/static/{file}`: the style sheet, the scripts of pages, the mark."""
     name = request.path_params["file"]
     if name not in rendering.STATIC:
         raise RequestDeniedError(
             404, "address", "there is nothing at this address", "start from the list of embeddings"
         )
     headers = {"Cache-Control": "public, max-age=3600"}
+    if name == browser_preview.WORKER:
+        headers["Content-Security-Policy"] = browser_preview.WORKER_POLICY
     return Response(rendering.static_file(name), media_type=rendering.STATIC[name], headers=headers)
 
 

@@ -1,0 +1,188 @@
+"""Images that a browser generates: the same as diffusers computes from the same noise, and offered where it can."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import numpy as np
+import pytest
+
+from embhub import builtin_bases
+from embhub.artifact import embedding as artifact
+from embhub.artifact import fingerprint
+from embhub.artifact.embedding import Embedding
+from embhub_registry.pages import browser_preview
+from tests.support import browsers, releases, showroom
+from tests.support.showroom import Showroom
+
+OURS, OTHER, SECRET = "radboud/in-a-browser", "radboud/other-base", "radboud/in-private"
+BASE = builtin_bases.info("builtin").path
+
+
+def make_embedding(**changes: Any) -> Embedding:
+    rows = np.random.default_rng(5).normal(size=(8, 128)) * 0.05
+    training = {"steps": 200, "learning_rate": 0.005, "caption": "prostate mri, {}"}
+    facts = {"token": "<cspca>", "base": fingerprint.take(BASE), "base_name": "builtin", "training": training}
+    return artifact.build({"emb_params": rows}, **facts | changes)
+
+
+@pytest.fixture(scope="module")
+def room(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Showroom]:
+    registry = showroom.start_registry(tmp_path_factory.mktemp("preview"), name="Previews")
+    registry.add_key(releases.SITE, namespace="radboud")
+    room = Showroom(registry, alice=registry.add_user("alice", namespace="radboud"), lea="")
+    for name, embedded, private in (
+        (OURS, make_embedding(), False),
+        (SECRET, make_embedding(), True),
+        (OTHER, releases.make_embedding(), False),
+    ):
+        release = releases.make_release(artifact=embedded, audited=False, repository=name)
+        room.push(name, release, private=private)
+    yield room
+    registry.stop()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with browsers.chromium() as launched:
+        yield launched
+
+
+def get(room: Showroom, path: str, **headers: str) -> httpx2.Response:
+    return httpx2.get(room.registry.url + path, headers=headers)
+
+
+@pytest.mark.thorough
+def test_a_sheet_is_generated_and_labelled(room: Showroom, browser: Any) -> None:
+    said: list[str] = []
+    page = browsers.new_page(browser, said, base_url=room.registry.url, viewport={"width": 1280, "height": 900})
+    page.goto("/" + OURS)
+    browsers.follow(page.get_by_role("link", name="Generate images in your browser"))
+    assert page.get_by_label("Prompt").locator("option:checked").inner_text() == "prostate mri, <cspca>"
+    page.get_by_role("button", name="Generate").click()
+    page.get_by_text("4 images in").wait_for(timeout=120_000)
+    sheet = page.locator("#preview-sheet")
+    assert sheet.is_visible() and sheet.evaluate("c => [c.width, c.height]") == [1024, 296]
+    drawn = np.array(sheet.evaluate("c => Array.from(c.getContext('2d').getImageData(0, 0, 1024, 256).data)"))
+    images = drawn.reshape(256, 4, 256, 4).transpose(1, 0, 2, 3)[..., 0]
+    assert all(image.std() > 10 for image in images), "no image is flat"
+    assert not np.array_equal(images[0], images[1])
+    label = sheet.evaluate("c => Array.from(c.getContext('2d').getImageData(0, 260, 400, 30).data)")
+    assert np.reshape(label, (-1, 4))[:, 0].max() > 200, "the label is written below the images"
+    assert not browsers.broken_rules(page) and not said
+
+
+def noise(seed: int, count: int) -> list[float]:
+    """As the worker's: mulberry32 and the polar method."""
+    state = seed
+    out: list[float] = []
+
+    def uniform() -> float:
+        nonlocal state
+        state = (state + 0x6D2B79F5) % 2**32
+        t = (state ^ (state >> 15)) * (state | 1) % 2**32
+        t ^= (t + (t ^ (t >> 7)) * (t | 61)) % 2**32
+        return (t ^ (t >> 14)) / 2**32
+
+    while len(out) < count:
+        u, v = 2 * uniform() - 1, 2 * uniform() - 1
+        s = u * u + v * v
+        if 0 < s < 1:
+            out += [u * math.sqrt(-2 * math.log(s) / s), v * math.sqrt(-2 * math.log(s) / s)]
+    return out
+
+
+def ask_worker(room: Showroom, browser: Any, **asked: Any) -> Any:
+    """The first image of the worker, or why there is none."""
+    facts = get(room, get(room, f"/{OURS}?format=json").json()["preview"] + "?format=json").json()
+    page = browsers.new_page(browser, [], base_url=room.registry.url)
+    page.goto("/" + OURS)
+    task = {
+        "base": facts["base_address"], "file": facts["file"], "digest": facts["digest"], "prompt": facts["chosen"],
+        "seed": 0, "count": 1,
+    }  # fmt: skip
+    return page.evaluate(
+        """task => new Promise(resolve => {
+            const worker = new Worker("/static/preview_worker.js", {type: "module"});
+            worker.onmessage = ({data}) => {
+                if (data.failed || data.image) resolve(data.failed || Array.from(data.image));
+            };
+            worker.postMessage(task);
+        })""",
+        task | asked,
+    )
+
+
+@pytest.mark.thorough
+def test_the_browser_computes_what_diffusers_does(room: Showroom, browser: Any) -> None:
+    import torch
+
+    from embhub.diffusion.bases.pipelines import load_pipeline
+    from embhub.diffusion.drawing.loading import load_into
+
+    found = ask_worker(room, browser, seed=7, count=1)
+    latents = torch.tensor(noise(7, 4 * 16 * 16)).reshape(1, 4, 16, 16)
+    assert abs(float(latents.mean())) < 0.1 and abs(float(latents.std()) - 1) < 0.1
+    pipe: Any = load_pipeline(BASE)
+    pipe.set_progress_bar_config(disable=True)
+    load_into(pipe, make_embedding())
+    image = pipe("prostate mri, <cspca>", latents=latents, num_inference_steps=20, guidance_scale=2.5).images[0]
+    ours = np.array(found).reshape(64, 64, 4)[..., :3]
+    assert np.abs(ours - np.asarray(image, dtype=int)).max() <= 2
+
+
+def test_a_file_that_is_not_the_verified_one_is_refused(room: Showroom, browser: Any) -> None:
+    assert ask_worker(room, browser, digest="0" * 64) == "the file is not the one that was verified"
+
+
+def test_it_is_offered_where_the_browser_can_generate(room: Showroom) -> None:
+    assert get(room, f"/{OURS}?format=json").json()["preview"].startswith(f"/{OURS}/preview/")
+    other = get(room, f"/{OTHER}?format=json").json()
+    assert other["preview"] is None
+    refused = get(room, f"/{OTHER}/preview/{other['revision']}")
+    assert refused.status_code == 404 and "no browser can generate images" in refused.text
+
+
+def test_strangers_see_no_preview_of_a_private_repository(room: Showroom) -> None:
+    token = f"Bearer {room.alice}"
+    revision = get(room, f"/{SECRET}?format=json", authorization=token).json()["revision"]
+    address = f"/{SECRET}/preview/{revision}"
+    assert get(room, address, authorization=token).status_code == 200
+    assert get(room, address).status_code in (401, 404)
+
+
+def test_only_the_worker_may_compile(room: Showroom) -> None:
+    page = get(room, get(room, f"/{OURS}?format=json").json()["preview"])
+    assert "wasm" not in page.headers["content-security-policy"]
+    assert "connect-src" not in page.headers["content-security-policy"]
+    assert "'wasm-unsafe-eval'" in get(room, "/static/preview_worker.js").headers["content-security-policy"]
+
+
+@pytest.mark.parametrize("path", ["onnxruntime/LICENSE", "onnxruntime/..%2fstyle.css", "bases/0/unet.onnx"])
+def test_nothing_else_is_served(room: Showroom, path: str) -> None:
+    assert get(room, f"/static/{path}").status_code == 404
+
+
+def test_other_files_of_the_base_are_not_served(room: Showroom) -> None:
+    (digest,) = browser_preview.known()
+    assert get(room, f"/static/bases/{digest}/sampling.json").json()["base"] == "builtin"
+    assert get(room, f"/static/bases/{digest}/README.md").status_code == 404
+
+
+def test_the_runtime_is_sent_to_clients_without_gzip(room: Showroom) -> None:
+    address = "/static/onnxruntime/ort-wasm-simd-threaded.wasm"
+    plain, packed = (get(room, address, **{"accept-encoding": coding}) for coding in ("identity", "gzip"))
+    assert plain.content == packed.content and plain.content.startswith(b"\0asm")
+    assert packed.headers["content-encoding"] == "gzip" and "content-encoding" not in plain.headers
+
+
+def test_the_graphs_are_those_of_the_shipped_weights() -> None:
+    """Graphs name weights by their place in the files: other weights need other graphs."""
+    for digest, graphs in browser_preview.known().items():
+        assert digest == fingerprint.digest(fingerprint.take(graphs.weights))
+        assert all((path := graphs.locate(file)) and path.is_file() for file in browser_preview._WEIGHTS)
+        assert all(Path(graphs.graphs / file).is_file() for file in browser_preview._GRAPHS)

@@ -54,9 +54,7 @@ def run(folder: Path, *, seconds: float, seed: int, least: Mapping[str, int] | N
             replicas.stop()
 
 
-def _run(
-    replicas: Replicas, faults: Faults, seconds: float, seed: int, least: Mapping[str, int]
-) -> dict[str, Any]:
+def _run(replicas: Replicas, faults: Faults, seconds: float, seed: int, least: Mapping[str, int]) -> dict[str, Any]:
     history, watcher = History(), LogWatcher()
     publishers = _make_publishers(replicas, history, seed)
     replicas.start()

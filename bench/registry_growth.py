@@ -1,8 +1,8 @@
 """How search grows with the number of cards, on both engines: `python -m bench.registry_growth`.
 
-The first cards are placed by the registry's own code (`bench.registry_search.fill`). More are copies of these with other
-names, ids and places, which SQL makes: words, labels and facets stay as frequent as they were. Indexes and counts are
-the registry's. PostgreSQL is Debian's, in a temporary folder, with its usual memory of 128 MB. Times are the
+The first cards are placed by the registry's own code (`bench.registry_search.fill`). More are copies of these with
+other names, ids and places, which SQL makes: words, labels and facets stay as frequent as they were. Indexes and counts
+are the registry's. PostgreSQL is Debian's, in a temporary folder, with its usual memory of 128 MB. Times are the
 clock's, of a thread that asks one query after the other, over a Unix socket in the case of PostgreSQL.
 """
 
@@ -49,9 +49,7 @@ def _copy(db: Connection, table: str, shifts: Mapping[str, str], *, up_to: int) 
     made = ", ".join(shifts.get(column, column) if column != "name" or table == "repository" else column
                      for column in columns)  # fmt: skip
     key = "id" if table == "repository" else "repository_id"
-    db.execute(
-        f"INSERT INTO {table} ({', '.join(columns)}) SELECT {made} FROM {table} WHERE {key} <= {up_to}"  # noqa: S608  # the catalogue's own names
-    )
+    db.execute(f"INSERT INTO {table} ({', '.join(columns)}) SELECT {made} FROM {table} WHERE {key} <= {up_to}")
 
 
 @contextmanager

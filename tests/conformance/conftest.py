@@ -1,4 +1,4 @@
-"""With EMBHUB_TEST_DATABASE and EMBHUB_TEST_BLOBS, clients meet a registry on PostgreSQL and S3, as in tests/registry."""
+"""With EMBHUB_TEST_DATABASE and EMBHUB_TEST_BLOBS, clients meet PostgreSQL and S3, as in tests/registry."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from tests.support.relays import Relay, relay
 from tests.support.replicas import LogWatcher, Replicas, make_replicas, store_variables, wait_for
 from tests.support.servers import Answer
 
-pytestmark = pytest.mark.thorough
+pytestmark = [pytest.mark.thorough, pytest.mark.exhaustive]
 NAME = "radboud/prostate-cspca"
 FAR, NEAR = 1, 0  # the server behind the relays, and the one that is not
 
@@ -114,7 +114,6 @@ def check_all(cluster: Cluster, watcher: LogWatcher) -> None:
         assert opened.audit_log.problems() == []
 
 
-@pytest.mark.exhaustive
 def test_cut_off_from_the_database(cluster: Cluster, postgresql: Server) -> None:
     """It was the one that signs: the other does. It refuses everything but that it is alive."""
     far, watcher = cluster.replicas[FAR], LogWatcher()
@@ -140,7 +139,6 @@ def test_cut_off_from_the_database(cluster: Cluster, postgresql: Server) -> None
     check_all(cluster, watcher)
 
 
-@pytest.mark.exhaustive
 def test_cut_off_from_the_object_store(cluster: Cluster) -> None:
     """What needs no bytes goes on; a push is refused, and nothing of it is there."""
     far, watcher = cluster.replicas[FAR], LogWatcher()
@@ -188,7 +186,6 @@ def test_cut_off_while_it_appends(cluster: Cluster, postgresql: Server, passes_l
     check_all(cluster, watcher)
 
 
-@pytest.mark.exhaustive
 def test_cut_off_within_a_push(cluster: Cluster) -> None:
     """Of its last statement nobody knows: 503, and the release is whole on every server, or absent."""
     watcher = LogWatcher()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from embhub.cards import samples
@@ -34,6 +36,20 @@ def to_readme(card: Card) -> bytes:
 
     Verification asks for exactly these, so whatever changes them needs a new `schema` of the card.
     """
+    return _rendered(_ByContent(card.model_dump_json(), card))
+
+
+@dataclass(frozen=True)
+class _ByContent:
+    """A card, compared by all that it holds."""
+
+    content: str
+    card: Card = field(compare=False)
+
+
+@lru_cache(maxsize=4)  # a registry compares each README.md that is pushed, and looks in it for persons
+def _rendered(given: _ByContent) -> bytes:
+    card = given.card
     return b"---\n" + safe_yaml.dump(_front_matter(card)) + b"---\n" + _body(card).encode("utf-8")
 
 

@@ -7,9 +7,11 @@ person typed as text stays text; everything that PyYAML's safe dumper writes rea
 
 from __future__ import annotations
 
+import copy
 import math
 import re
 from collections.abc import Hashable
+from functools import lru_cache
 from typing import Any
 
 import yaml
@@ -19,6 +21,7 @@ _LONG = 24  # numbers in a list that is written in a block
 MAX_MARKS = 10_000  # every value needs one of them; PyYAML takes 30 microseconds a value
 MAX_BRACKETS = 32  # one inside the other: the scanner looks at every open one again and again
 _MARKS = b"\n,:[{?-"
+_DOCUMENTS = 4  # that were read last: a registry reads each card that is pushed twice
 
 
 class YamlError(ValueError):
@@ -83,6 +86,12 @@ for _tag, (_pattern, _first) in _SHAPES.items():
     _Loader.add_implicit_resolver(_tag, re.compile(f"^(?:{_pattern.pattern})$"), list(_first))
 
 
+@lru_cache(maxsize=_DOCUMENTS)
+def _read(data: bytes) -> Any:
+    """One document; callers get a copy of it."""
+    return yaml.load(data.decode("utf-8"), Loader=_Loader)  # noqa: S506 - a SafeLoader with fewer types
+
+
 def load(data: bytes, *, limit: int = MAX_BYTES) -> Any:
     """Parse one YAML document of plain data.
 
@@ -95,7 +104,7 @@ def load(data: bytes, *, limit: int = MAX_BYTES) -> Any:
     if (marks := sum(data.count(mark) for mark in _MARKS)) > MAX_MARKS:
         raise YamlError(f"it has {marks:,} lines and marks; at most {MAX_MARKS:,} are read")
     try:
-        return yaml.load(data.decode("utf-8"), Loader=_Loader)  # noqa: S506 - a SafeLoader with fewer types
+        return copy.deepcopy(_read(data))
     except YamlError:
         raise
     except UnicodeDecodeError as error:

@@ -14,6 +14,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,13 +29,14 @@ from tests.support.replicas import LogWatcher, Replicas, make_replicas, store_va
 SITES = 4
 
 
-def run(folder: Path, *, seconds: float, seed: int) -> dict[str, Any]:
+def run(folder: Path, *, seconds: float, seed: int, least: Mapping[str, int] | None = None) -> dict[str, Any]:
     """The whole run; what was done, and what was wrong.
 
     Args:
         folder: An empty one, for the servers' files and logs.
         seconds: How long sites work; the check at the end comes on top.
         seed: Of what sites and faults choose. When things happen is the machine's to say, so a run is not repeated.
+        least: What has to be done; on a busy machine the run goes on for it, up to four times as long.
     """
     with (
         postgres.running_server() as database,
@@ -44,22 +46,25 @@ def run(folder: Path, *, seconds: float, seed: int) -> dict[str, Any]:
     ):
         replicas = make_replicas(folder, database, store)
         try:
-            return _run(replicas, Faults(replicas, database, proxy, random.Random(f"{seed} faults")), seconds, seed)
+            faults = Faults(replicas, database, proxy, random.Random(f"{seed} faults"))
+            return _run(replicas, faults, seconds, seed, least or {})
         finally:
             if database.process is None:
                 database.start()
             replicas.stop()
 
 
-def _run(replicas: Replicas, faults: Faults, seconds: float, seed: int) -> dict[str, Any]:
+def _run(replicas: Replicas, faults: Faults, seconds: float, seed: int, least: Mapping[str, int]) -> dict[str, Any]:
     history, watcher = History(), LogWatcher()
     publishers = _make_publishers(replicas, history, seed)
     replicas.start()
     assert pushes.create(replicas[0], "notes", token=publishers[0].common_token).status == 200
     until = time.monotonic() + seconds
+    latest = until + 3 * seconds
 
     def ended() -> bool:
-        return time.monotonic() > until or bool(history.wrong or watcher.wrong)
+        enough = all(history.done.get(what, 0) >= number for what, number in least.items())
+        return time.monotonic() > (until if enough else latest) or bool(history.wrong or watcher.wrong)
 
     threads = [threading.Thread(target=publisher.work, args=(ended,)) for publisher in publishers]
     with watcher.watching(replicas.servers, pause=0.5):
@@ -68,7 +73,7 @@ def _run(replicas: Replicas, faults: Faults, seconds: float, seed: int) -> dict[
         try:
             faults.work(ended)
         finally:
-            until = 0.0
+            until = latest = 0.0
             for thread in threads:
                 thread.join()
     wrong = history.wrong + watcher.wrong or _check(replicas, publishers, history, watcher)

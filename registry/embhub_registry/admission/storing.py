@@ -136,7 +136,7 @@ def store_revision(registry: Registry, judged: Judged, *, first: First, then: Th
         version=version, files=sorted(change.added), deleted=change.gone,
     )  # fmt: skip
     registry_log.publish_if_possible(registry)
-    advisories.publish_if_possible(registry)  # a release that is signed anew is not withdrawn any more
+    advisories.publish_if_changed(registry)  # a release that is signed anew is not withdrawn any more
     return revision
 
 

@@ -17,7 +17,7 @@ from typing import Any
 import psycopg
 
 from embhub.errors import ConfigError
-from embhub_registry.database import moving, postgresql_limits, postgresql_problems, postgresql_values
+from embhub_registry.database import moving, postgresql_limits, postgresql_problems, postgresql_values, schema
 from embhub_registry.database.connection import Database
 from embhub_registry.database.dialects import POSTGRESQL
 from embhub_registry.database.postgresql_address import parse_address, shown
@@ -46,7 +46,7 @@ class PostgresqlDatabase(Database):
         self._rests = 0.0
         self._key: int | None = None
         self._schema = ""
-        self._serving = ServingLock(self.connect, lambda: lock_key(self._schema, "alone"))
+        self._serving = ServingLock(self.connect, lambda: lock_key(self._schema, "alone"), schema.fence(POSTGRESQL))
         self.limit = 0.0  # seconds for a statement of a new connection
         self._idle_seconds = 120  # within a transaction, before the server ends it
         self._watchdog: Watchdog | None = None
@@ -99,8 +99,8 @@ class PostgresqlDatabase(Database):
         if raw.execute("SHOW synchronous_commit").fetchone()[0] == "off":  # type: ignore[index]  # one row
             raw.execute("SET synchronous_commit = on")  # what is acknowledged survives a power loss
         if self._key is None:
-            schema = raw.execute("SELECT current_schema()").fetchone()[0]  # type: ignore[index]  # one row
-            self._schema = str(schema)
+            name = raw.execute("SELECT current_schema()").fetchone()[0]  # type: ignore[index]  # one row
+            self._schema = str(name)
             self._key = lock_key(self._schema, "writing")
 
     @contextmanager

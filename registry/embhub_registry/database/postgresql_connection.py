@@ -12,7 +12,7 @@ from psycopg.pq import TransactionStatus
 
 from embhub_registry.database.connection import moved_meanwhile
 from embhub_registry.database.dialects import POSTGRESQL, to_postgresql
-from embhub_registry.database.postgresql_errors import raise_translated, taken, unavailable
+from embhub_registry.database.postgresql_errors import is_outdated, raise_translated, taken, unavailable
 from embhub_registry.database.postgresql_limits import Reconnector
 
 Raw = psycopg.Connection[Any]
@@ -170,7 +170,9 @@ class PostgresqlConnection:
             self.due = 0.0
 
     def _is_lost(self, error: psycopg.Error) -> bool:
-        return self._raw is None or self._raw.closed or (error.sqlstate or "").startswith(("57P", "25006"))
+        if self._raw is None or self._raw.closed or is_outdated(error):
+            return True
+        return (error.sqlstate or "").startswith(("57P", "25006"))
 
     def __del__(self) -> None:
         self.close()  # the thread has ended

@@ -21,7 +21,15 @@ def unavailable(detail: str) -> DatabaseUnavailableError:
 
 def taken() -> DatabaseBusyError:
     """Another process has the lock that one process at a time may hold."""
-    return DatabaseBusyError("another process has taken this registry's database", "stop one of the two")
+    return DatabaseBusyError(
+        "another process has taken this registry's database, or a newer release has migrated it",
+        "try again in a moment",
+    )
+
+
+def is_outdated(error: psycopg.Error) -> bool:
+    """Whether a statement was prepared for a table that has another column since: a new connection knows better."""
+    return error.sqlstate == "0A000" and "cached plan" in str(error)
 
 
 def raise_translated(error: psycopg.Error) -> NoReturn:
@@ -31,7 +39,7 @@ def raise_translated(error: psycopg.Error) -> NoReturn:
         raise StorageFullError(
             "the registry could not store this: its database's disk is full", "ask the operator to free space"
         ) from error
-    if state in _BUSY:
+    if state in _BUSY or is_outdated(error):
         raise DatabaseBusyError("the registry is busy with other writers", "try again in a moment") from error
     lost = isinstance(error, psycopg.OperationalError) and not state
     if lost or state.startswith(_AWAY):

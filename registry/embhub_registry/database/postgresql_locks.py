@@ -26,8 +26,9 @@ IDLE_SECONDS = 5  # without a word from a sequencer, after which the server ends
 class ServingLock:
     """The lock of a server: held alone, or together with other servers."""
 
-    def __init__(self, connect: Callable[[], Raw], key: Callable[[], int]) -> None:
+    def __init__(self, connect: Callable[[], Raw], key: Callable[[], int], fence: str) -> None:
         self.is_taken = False  # another process has what this one held
+        self._fence = fence  # SQL: whether this program may write into the schema as it is now
         self._connect = connect
         self._key = key
         self._holder: Raw | None = None
@@ -59,12 +60,12 @@ class ServingLock:
     def guard(self) -> str:
         """SQL for a transaction that writes: true where nobody is alone now, or was since the registry was shared.
 
-        So a server whose connection was cut writes nothing before it notices. Until the transaction ends, nobody can be
-        alone.
+        So a server whose connection was cut writes nothing before it notices, and an older program nothing into a
+        schema that it does not know. Until the transaction ends, nobody can be alone.
         """
         if self._holder is None or not self._shared:
             return "true"
-        return f"pg_try_advisory_xact_lock_shared({self._key()}) AND {_IS_SHARED}"
+        return f"pg_try_advisory_xact_lock_shared({self._key()}) AND {_IS_SHARED} AND {self._fence}"
 
     def release(self) -> None:
         """Let others have it."""

@@ -3,6 +3,10 @@
 A step counts as known by its number and name, not by being the highest: one that arrives later with a lower number is
 applied too. Both engines have the same numbers; PostgreSQL's first step, `001-012_start.sql`, stands for all of them.
 In SQLite `user_version` holds the highest number, so that the first release refuses what came after it.
+
+A step for PostgreSQL whose first line begins with `-- rolling:` may be applied while servers run: programs that do not
+know it may go on beside it. It adds tables, indexes, or columns that have a default, and nothing that an older program
+would have to obey. The setting `schema.rolling.NAME` says so to them. Every other step keeps them out.
 """
 
 from __future__ import annotations
@@ -24,6 +28,8 @@ _RECORD = (
     " program TEXT NOT NULL)"
 )
 _FIRST = {1: "001_start.sql"}  # the first release wrote no record
+_ROLLING = "-- rolling:"
+_MAY_STAY = "schema.rolling."  # and a step's name: the setting that lets programs go on which do not know the step
 
 
 @dataclass(frozen=True)
@@ -38,6 +44,11 @@ class Step:
     def numbers(self) -> range:
         """Every number that it stands for."""
         return range(int(self.name.partition("_")[0].partition("-")[0]), self.number + 1)
+
+    @property
+    def is_rolling(self) -> bool:
+        """Whether programs that do not know it may go on beside it."""
+        return self.script.startswith(_ROLLING)
 
 
 def known_steps(dialect: Dialect = SQLITE) -> list[Step]:
@@ -57,14 +68,18 @@ def pending(database: Database, steps: Sequence[Step] | None = None) -> list[Ste
     """The steps that this database still lacks, in order. Nothing is locked and nothing is written.
 
     Raises:
-        ConfigError: the database has been through a step that this program does not know.
+        ConfigError: the database has been through a step that this program does not know, and has to.
     """
     known = known_steps(database.dialect) if steps is None else list(steps)
     db = database.connection()
     applied = _applied(db)
     names = {number: step.name for step in known for number in step.numbers}
     highest = _noted_version(db)
-    foreign = sorted(name for number, name in applied.items() if names.get(number) != name)
+    foreign = sorted(
+        name
+        for number, name in applied.items()
+        if names.get(number) != name and (number in names or not _may_stay(db, name))
+    )
     if foreign or highest > max(names):
         what = foreign[-1] if foreign else f"schema {highest}"
         raise ConfigError(
@@ -73,6 +88,15 @@ def pending(database: Database, steps: Sequence[Step] | None = None) -> list[Ste
             "use that release or a newer one; to go back, restore a backup that this release made",
         )
     return [step for step in known if step.number not in applied]
+
+
+def fence(dialect: Dialect) -> str:
+    """SQL that is true while this program knows every step, or may go on beside those that it does not know."""
+    known = ", ".join(f"'{name}'" for name in sorted({step.name for step in known_steps(dialect)}))
+    return (
+        f"NOT EXISTS (SELECT 1 FROM migration AS step WHERE step.name NOT IN ({known}) AND NOT EXISTS"  # noqa: S608  # names of our own files
+        f" (SELECT 1 FROM setting WHERE setting.name = '{_MAY_STAY}' || step.name))"
+    )
 
 
 def is_empty(database: Database) -> bool:
@@ -141,6 +165,8 @@ def _run(db: Connection, step: Step, *, before: dict[int, str]) -> int:
         values = (number, name, stamp(), program)
         db.execute("INSERT INTO migration VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING", values)
     if db.dialect is not SQLITE:
+        if step.is_rolling:
+            db.execute("INSERT INTO setting VALUES (?, 'yes') ON CONFLICT DO NOTHING", (_MAY_STAY + step.name,))
         return 0
     db.execute(f"PRAGMA user_version = {max(_noted_version(db), step.number)}")
     return len(db.execute("PRAGMA foreign_key_check").fetchall())
@@ -155,6 +181,13 @@ def _program() -> str:
 def _check_references(db: Connection, *, on: bool) -> None:
     if db.dialect is SQLITE:
         db.execute(f"PRAGMA foreign_keys = {'ON' if on else 'OFF'}")
+
+
+def _may_stay(db: Connection, name: str) -> bool:
+    """Whether a step that this program does not know lets it go on; in SQLite one process works, and none does."""
+    if db.dialect is SQLITE:
+        return False
+    return db.execute("SELECT 1 FROM setting WHERE name = ?", (_MAY_STAY + name,)).fetchone() is not None
 
 
 def _noted_version(db: Connection) -> int:

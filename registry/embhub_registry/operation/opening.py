@@ -18,6 +18,8 @@ def open_folder(
 ) -> Registry:  # fmt: skip
     """Open a registry that `create` made, bringing its schema up to date, which a running server prevents.
 
+    Steps that older programs may go on beside are applied while servers of a shared registry run.
+
     Args:
         folder: Where it is.
         online_keys: The folder of the keys that a server needs, if not the one that `init` noted.
@@ -50,7 +52,8 @@ def open_folder(
         if not is_recovered and (not lacking or registry.setting(audit_holder.NOTED)):
             audit_holder.check(registry.audit_log, registry.database)
         if lacking:
-            with registry.alone("migrate"):
+            together = registry.is_shared and all(step.is_rolling for step in lacking)
+            with registry.alone("migrate", together=together):
                 copy = schema.migrate(registry.database)
             names = [step.name for step in lacking]
             registry.audit_log.write("migrated", steps=names, copy=copy.name if copy else None)

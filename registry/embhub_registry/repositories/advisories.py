@@ -91,6 +91,18 @@ def publish_if_possible(registry: Registry) -> None:
         publish(registry)
 
 
+def publish_if_changed(registry: Registry) -> None:
+    """`publish_if_possible` after a push, which changes the list if it signed anew what was withdrawn: else nothing.
+
+    A timestamp whose time has come is signed by the server within seconds.
+    """
+    with contextlib.suppress(EmbhubError, OSError):
+        key = registry.online_key("advisories")
+        held = withdrawals.feed(registry.database.connection())
+        if key is not None and (held is None or held["content"] != _content(registry, key)):
+            publish(registry)
+
+
 def check_room(db: Connection, *, publisher: bool) -> None:
     """Refuse one withdrawal more where the list could not travel any longer, within the transaction that added it.
 

@@ -62,11 +62,13 @@ class Served:
 
 
 @pytest.fixture
-def proxy(bucket: str, object_store: RunningStore, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultyProxy]:
-    """A proxy before the store; whoever opens a registry from now on goes through it."""
+def proxy(
+    request: pytest.FixtureRequest, bucket: str, object_store: RunningStore, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[FaultyProxy]:
+    """A proxy before the store; whoever opens a registry from now on goes through it. The parameter: patience in s."""
     with faulty_proxy(object_store.url) as proxy:
         monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.url)
-        monkeypatch.setattr(s3_store, "REQUEST_SECONDS", 1)
+        monkeypatch.setattr(s3_store, "REQUEST_SECONDS", getattr(request, "param", 1))
         monkeypatch.setattr(s3_store, "RETRIES", 1)
         yield proxy
 
@@ -181,6 +183,7 @@ def test_damage_in_the_store_is_named_and_not_served(served: Served, damage: str
 
 
 @pytest.mark.thorough
+@pytest.mark.parametrize("proxy", [20], indirect=True)
 def test_a_slow_store_holds_up_nobody_else(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     path = address(served)
     served.forget()
@@ -196,7 +199,7 @@ def test_a_slow_store_holds_up_nobody_else(served: Served, monkeypatch: pytest.M
     began = time.monotonic()
     assert served.running.get("/healthz").status == 200
     assert served.running.get("/api/models").status == 200
-    assert time.monotonic() - began < 0.9, "neither the event loop nor the threads of others wait for a store"
+    assert time.monotonic() - began < 10, "neither the event loop nor the threads of others wait for a store"
     served.proxy.set("")
     served.proxy.ended.set()
     for thread in waiting:

@@ -74,7 +74,10 @@ def show(proposal: str, registry: str | None, as_json: bool) -> None:
 @command.command("approve")
 @proposal
 @click.option("--digest", metavar="SHA256", help="Digest that you approve; without it you are asked on a terminal.")
-@click.option("--without-key", is_flag=True, help="Do not sign: the registry alone attests the approval.")
+@click.option(
+    "--without-key", is_flag=True,
+    help="Do not sign: the registry alone attests the approval. Log in first, by `embhub login --device`.",
+)  # fmt: skip
 @options.key
 @options.registry
 @options.as_json
@@ -85,6 +88,8 @@ def approve(
 
     The key needs the role approve in the registry's keyring. Neither the account that proposed the release nor the key
     that signed it can approve it. The approval is of exactly these files.
+
+    Without a key, an access token alone is not enough: it has to be one that you let in within the last 15 minutes.
 
     \b
     Example:

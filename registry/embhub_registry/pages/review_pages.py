@@ -97,7 +97,8 @@ async def rules(request: Request) -> Response:
         number = form.field("approvals")
         if number not in ("0", "1", "2"):
             raise malformed("choose 0, 1 or 2 approvals", "open the page again")
-        await threaded(reviewing.set_rule, registry, form.account, namespace, name, int(number))
+        signed = form.field("signed") == "yes"
+        await threaded(reviewing.set_rule, registry, form.account, namespace, name, int(number), signed=signed)
         return form_pages.go(RULES)
     account = form_pages.person(request).account
     auth.require(forms.with_all_rights(account), account.namespace, "hide-released")
@@ -117,6 +118,7 @@ async def _decide(request: Request, proposal_id: str) -> Response:
                 proposal_id,
                 digest=form.field("digest"),
                 embargo=form.field("not_before"),
+                proved=True,  # `read_person` asked for it
             )
         case "decline":
             await threaded(

@@ -11,6 +11,7 @@ from starlette.routing import Route
 
 from embhub_registry.admission import approving
 from embhub_registry.http_errors import malformed
+from embhub_registry.people import access_tokens
 from embhub_registry.repositories import embargoes, reviewing
 from embhub_registry.repositories.reviewing import Seen
 from embhub_registry.wire import bodies
@@ -68,8 +69,9 @@ async def _decide(request: Request, proposal_id: str) -> dict[str, Any]:
                 raise malformed("`not_before` is missing: when the embargo ends that you saw, or null for none")
             data = None if signed is None else json.dumps(signed, separators=(",", ":")).encode() + b"\n"
             done = await threaded(
-                approving.approve, registry, account, proposal_id, digest=digest, signed=data, embargo=embargo or ""
-            )
+                approving.approve, registry, account, proposal_id, digest=digest, signed=data, embargo=embargo or "",
+                proved=access_tokens.is_fresh(account),
+            )  # fmt: skip
             facts = {"approvals": done.approvals, "needed": done.needed, "commit": done.revision}
             return {"id": proposal_id, "repository": seen.proposal.full_name, "answer": "approved", **facts}
         case "decline":
@@ -92,6 +94,7 @@ def to_json(seen: Seen) -> dict[str, Any]:
         "id": found.id, "repository": found.full_name, "branch": found.branch, "parent": found.parent,
         "version": found.version, "digest": found.digest, "title": found.title, "message": found.message,
         "proposed_by": found.author, "proposed": found.created, "state": found.state, "needed": seen.needed,
+        "signed": seen.signed,
         "not_before": found.not_before, "decided": found.decided, "reason": found.reason or None,
         "commit": found.revision_id,
         "files": {entry.path: {"sha256": entry.digest, "size": entry.size} for entry in seen.files},

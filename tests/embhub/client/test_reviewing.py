@@ -12,7 +12,7 @@ import pytest
 from embhub.__main__ import main
 from embhub.client import reviewing
 from embhub.site import seen
-from tests.support import pushes
+from tests.support import pushes, reviews
 from tests.support.servers import RunningRegistry, running_registry
 from tests.support.sites import Site, new_key, open_site
 
@@ -108,4 +108,7 @@ def test_no_key_is_left_out_in_silence(
     officer.enter(monkeypatch).trust(registry)
     refused = run(capsys, "review", "approve", made["id"], "--digest", made["digest"], code=2)
     assert "--without-key" in refused.err
-    assert run(capsys, "review", "approve", made["id"], "--digest", made["digest"], "--without-key")["commit"]
+    words = ("review", "approve", made["id"], "--digest", made["digest"], "--without-key")
+    assert "embhub login --device --scope publish" in run(capsys, *words, code=5).err
+    reviews.made_by_owner(registry, "otto")
+    assert run(capsys, *words)["commit"]

@@ -57,8 +57,9 @@ def approve(
             token that lies on a disk approves nothing by itself.
 
     Raises:
-        RequestDeniedError: 404, 403 for who is no approver, proposed it, or neither signed nor proved who they are; 409 for another digest, one that was decided
-            or is based on a commit that is not the newest; 422 for an attestation that does not fit, or by admission.
+        RequestDeniedError: 404, 403 for who is no approver, proposed it, or neither signed nor proved who they are; 409
+            for another digest, one that was decided or is based on a commit that is not the newest; 422 for an
+            attestation that does not fit, or by admission.
     """
     for _ in range(ATTEMPTS):
         db = registry.database.connection()

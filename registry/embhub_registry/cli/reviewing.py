@@ -27,7 +27,8 @@ def list_(registry: Registry, *, as_json: bool) -> None:
 
     rows = reviewing.rules(registry)
     lines = (
-        f"{row['namespace']}/{row['name'] or '*'}  {row['approvals']}{' signed' * row['signed']}  since {row['changed'][:10]}"
+        f"{row['namespace']}/{row['name'] or '*'}  {row['approvals']}{' signed' * row['signed']}"
+        f"  since {row['changed'][:10]}"
         for row in rows
     )
     show({"rules": rows}, *lines, as_json=as_json)

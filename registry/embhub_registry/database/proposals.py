@@ -196,6 +196,7 @@ def close(
     """End an open proposal and let its files go; returns the digests of blobs that nothing uses any more."""
     digests = [entry.digest for entry in files(db, proposal_id)]
     db.execute("DELETE FROM proposal_file WHERE proposal_id = ?", (proposal_id,))
+    db.execute("DELETE FROM reviewer_link WHERE proposal_id = ?", (proposal_id,))
     db.execute(
         "UPDATE proposal SET state = ?, decided = ?, decided_by = ?, reason = ?, revision_id = ?"
         " WHERE id = ? AND state = 'open'",

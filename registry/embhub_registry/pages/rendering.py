@@ -34,6 +34,7 @@ STATIC = {
     "style.css": "text/css",
     "copy.js": "text/javascript",
     "passkey.js": "text/javascript",
+    "reviewer.js": "text/javascript",
     "mark.svg": "image/svg+xml",
 }
 ROBOTS = "User-agent: *\nDisallow: /api/\nDisallow: /embhub/\nDisallow: /compare\nDisallow: /*/resolve/\n"

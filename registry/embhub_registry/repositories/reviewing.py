@@ -212,13 +212,15 @@ def require_open(found: Proposal) -> None:
 
 def set_rule(
     registry: Registry, account: Account | None, namespace: str, name: str, approvals: int, *, signed: bool = False
-) -> int:  # fmt: skip
+) -> int:
     """How many approvals releases need, of a repository or (`name` empty) of all in a namespace. Returns what held.
 
-    `account` None is the operator. Approvals by accounts alone do not count with `signed`. Nobody who publishes or approves may change it, or it would bind nobody.
+    `account` None is the operator. With `signed`, approvals count that the approver's own key signed. Nobody who
+    publishes or approves may change it, or it would bind nobody.
 
     Raises:
-        RequestDeniedError: 403 for anybody but an admin; 404; 400 for another number than 0, 1 or 2, or signatures of none.
+        RequestDeniedError: 403 for anybody but an admin; 404; 400 for another number than 0, 1 or 2, or for
+            signatures of none.
     """
     if approvals not in range(MOST_APPROVALS + 1):
         raise malformed("releases need 0, 1 or 2 approvals", "two approvals are of two persons")

@@ -1,4 +1,4 @@
-"""What an approval rests on: the approver's own key, or a proof of identity that is minutes old; never a token alone."""
+"""What an approval rests on: the approver's own key, or a proof of identity that is new; never a token alone."""
 
 from __future__ import annotations
 

@@ -272,7 +272,8 @@ class RequestLogMiddleware:
             metrics.answered(scope, status=status, seconds=seconds, rule=state.get("rule"))
             log(
                 "info" if status < 500 else "error", "request", method=scope["method"],
-                path=without_secret(scope["path"])[:200], status=status, ms=round(seconds * 1000, 1), user=state.get("user"),
+                path=without_secret(scope["path"])[:200], status=status, ms=round(seconds * 1000, 1),
+                user=state.get("user"),
                 rule=state.get("rule"), client=(scope.get("client") or [None])[0], id=request_id,
             )  # fmt: skip
 

@@ -19,6 +19,7 @@ _HELD_BY = (
     "SELECT digest FROM entry WHERE repository_id = ?1 UNION SELECT f.digest FROM proposal_file f"
     " JOIN proposal ON proposal.id = proposal_id WHERE repository_id = ?1"
 )
+NO_EPSILON = -1e300  # in orders by epsilon; indexes compute the same
 REF_PREFIXES = {"refs/heads/": "branch", "refs/tags/": "tag"}
 
 
@@ -27,7 +28,7 @@ class Repository:
     """One repository. `summary` is what lists and pages show of its newest release, `position` its place in them.
 
     `gated` says how accounts are let in to its files: no gate (""), at once when they ask (auto), by hand (manual).
-    `set_aside` where a release of it is in quarantine.
+    `set_aside` where a release of it is in quarantine. `epsilon` is what that release claims, None without a bound.
     """
 
     id: int
@@ -43,10 +44,21 @@ class Repository:
     position: int = 0
     hidden: bool = False
     set_aside: bool = False
+    epsilon: float | None = None
 
     @property
     def full_name(self) -> str:
         return f"{self.namespace}/{self.name}"
+
+    @property
+    def smallest_epsilon(self) -> float:
+        """What lists are sorted by that show the smallest claimed epsilon first, and what has none last."""
+        return NO_EPSILON if self.epsilon is None else -self.epsilon
+
+    @property
+    def largest_epsilon(self) -> float:
+        """The same for the largest first."""
+        return NO_EPSILON if self.epsilon is None else self.epsilon
 
 
 @dataclass(frozen=True)
@@ -101,7 +113,8 @@ def _repository(row: Row) -> Repository:
 
 
 _COLUMNS = (
-    "id, namespace, name, private, created, modified, downloads, summary, position, hidden, gated, disabled, set_aside"
+    "id, namespace, name, private, created, modified, downloads, summary, position, hidden, gated, disabled, set_aside,"
+    " epsilon"
 )
 
 

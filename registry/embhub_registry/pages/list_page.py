@@ -36,7 +36,13 @@ LONGEST_TEXT = 200
 LONGEST_VALUE = 200
 MOST_VALUES = 6
 NEWEST = "modified"
-SORTS = {NEWEST: "last changed", "created": "first published", "downloads": "downloads"}
+SORTS = {
+    NEWEST: "last changed",
+    "created": "first published",
+    "downloads": "downloads",
+    "epsilon": "smallest epsilon",
+    "epsilon-largest": "largest epsilon",
+}
 
 
 @dataclass(frozen=True)

@@ -20,3 +20,12 @@ CREATE TABLE reviewer_link (
 CREATE INDEX reviewer_link_proposal ON reviewer_link (proposal_id);
 CREATE INDEX reviewer_link_expires ON reviewer_link (expires);
 CREATE INDEX reviewer_link_user ON reviewer_link (user_id);
+
+-- The claimed epsilon of the newest release, by which lists are sorted; NULL without a claim that has a bound. Both orders
+-- are walked downwards, and what has none comes last in both.
+ALTER TABLE repository ADD COLUMN epsilon DOUBLE PRECISION;
+UPDATE repository SET epsilon = CAST(
+    CAST(replace(summary, '\u0000', '\u0020') AS json) #>> '{release,epsilon}' AS DOUBLE PRECISION)
+WHERE released = 1;
+CREATE INDEX repository_epsilon ON repository (coalesce(-epsilon, -1e300) DESC, id DESC);
+CREATE INDEX repository_epsilon_largest ON repository (coalesce(epsilon, -1e300) DESC, id DESC);

@@ -25,6 +25,7 @@ from embhub_registry.pages import (
     login_pages,
     organisation_routes,
     quarantine_pages,
+    quota_pages,
     review_pages,
     reviewer_pages,
     web,
@@ -160,6 +161,7 @@ ROUTES = [
     *organisation_routes.ROUTES,
     Route(withdraw_pages.HERE, withdraw_pages.withdraw, methods=["GET", "POST"]),
     Route(quarantine_pages.HERE, quarantine_pages.quarantine, methods=["GET", "POST"]),
+    Route(quota_pages.HERE, quota_pages.limits, methods=["GET", "POST"]),
     Route(operator_page.HERE, operator_page.operator),
     # the pages people look at
     Route("/", web.index),

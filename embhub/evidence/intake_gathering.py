@@ -25,8 +25,8 @@ from embhub.version import __version__
 
 LIMITS = (
     mark(
-        "A signature shows who is responsible for the release. It does not show that the release is good, safe or lawful"
-        " to use."
+        "A signature shows who is responsible for the release. It does not show that the release is good, safe or"
+        " lawful to use."
     ),
     mark(
         "Whether training ran as the publisher states cannot be checked from these files. The privacy claim was"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any
 
@@ -19,7 +19,6 @@ _HELD_BY = (
     "SELECT digest FROM entry WHERE repository_id = ?1 UNION SELECT f.digest FROM proposal_file f"
     " JOIN proposal ON proposal.id = proposal_id WHERE repository_id = ?1"
 )
-NO_EPSILON = -1e300  # in orders by epsilon; indexes compute the same
 REF_PREFIXES = {"refs/heads/": "branch", "refs/tags/": "tag"}
 
 
@@ -49,16 +48,6 @@ class Repository:
     @property
     def full_name(self) -> str:
         return f"{self.namespace}/{self.name}"
-
-    @property
-    def smallest_epsilon(self) -> float:
-        """What lists are sorted by that show the smallest claimed epsilon first, and what has none last."""
-        return NO_EPSILON if self.epsilon is None else -self.epsilon
-
-    @property
-    def largest_epsilon(self) -> float:
-        """The same for the largest first."""
-        return NO_EPSILON if self.epsilon is None else self.epsilon
 
 
 @dataclass(frozen=True)
@@ -112,10 +101,7 @@ def _repository(row: Row) -> Repository:
     return Repository(**values)
 
 
-_COLUMNS = (
-    "id, namespace, name, private, created, modified, downloads, summary, position, hidden, gated, disabled, set_aside,"
-    " epsilon"
-)
+_COLUMNS = ", ".join(field.name for field in fields(Repository))
 
 
 def find(db: Connection, namespace: str, name: str) -> Repository | None:

@@ -17,16 +17,16 @@ from embhub_registry.database.repositories import _COLUMNS, Repository, _reposit
 from embhub_registry.database.wording import words_of
 from embhub_registry.http_errors import malformed
 
-# What a list is sorted by, as an attribute of a row and as the database orders it: largest first.
+# What a list is sorted by: attributes of a row, the largest first.
 SORTS = {
     "modified": "position",
     "created": "created",
     "downloads": "downloads",
-    "epsilon": "smallest_epsilon",
-    "epsilon-largest": "largest_epsilon",
+    "epsilon": "epsilon",
+    "epsilon-largest": "epsilon",
 }
 _ORDERS = {
-    "epsilon": "coalesce(-r.epsilon, -1e300)",  # as `Repository.smallest_epsilon`
+    "epsilon": "coalesce(-r.epsilon, -1e300)",  # as `value_of`, and as the indexes compute it
     "epsilon-largest": "coalesce(r.epsilon, -1e300)",
 }
 FACETS = (
@@ -136,6 +136,13 @@ def read_page(db: Connection, ids: Sequence[int], query: Query) -> list[Reposito
 
 def _is_seen(row: Repository, query: Query) -> bool:
     return not row.private or row.namespace in query.readers
+
+
+def value_of(row: Repository, sort: str) -> Any:
+    """What a row is sorted by, for the cursor of a page that ends with it; where no epsilon is claimed, the least."""
+    if sort not in _ORDERS:
+        return getattr(row, SORTS[sort])
+    return -1e300 if row.epsilon is None else row.epsilon if sort == "epsilon-largest" else -row.epsilon
 
 
 def count(db: Connection) -> int:

@@ -273,7 +273,7 @@ def test_lists_by_epsilon_have_what_claims_none_last(database: Database, sort: s
     after = None
     for _ in range(7):
         row = search.run(db, Query(sort=sort, limit=1, after=after, released=True))[0]
-        after = hf_api.read_cursor(hf_api.make_cursor(getattr(row, search.SORTS[sort]), row.id))
+        after = hf_api.read_cursor(hf_api.make_cursor(search.value_of(row, sort), row.id))
         seen.append(row.name)
     assert seen == ordered
     page = search.find_page(db, Query(sort=sort, limit=3), most_bytes=10**6)
@@ -382,7 +382,7 @@ def test_releases_of_before_get_a_band_that_says_no_more_than_is_known(tmp_path:
     database = new_database(tmp_path / "x.db")
     known = schema.known_steps(database.dialect)
     number = next(step.number for step in known if step.name.endswith("_events.sql"))
-    schema.migrate(database, [step for step in known if step.number < number])
+    schema.migrate(database, [step for step in known if step.number != number])
     with database.writing() as db:
         accounts.add_namespace(db, "radboud", now=DAY)
     for name, privacy in (("plain", "none"), ("private", "claimed by the publisher: epsilon 2")):

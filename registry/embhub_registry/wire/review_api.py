@@ -61,6 +61,7 @@ async def links(request: Request) -> Response:
     registry, proposal_id = registry_of(request), request.path_params["proposal"]
     if request.method == "POST":
         account = member_of(request, "making links for reviewers")
+        await threaded(lambda: reviewing.see(registry.database.connection(), account, proposal_id))
         body = await bodies.read_json(request)
         purpose, days = body.get("purpose"), body.get("days", reviewer_links.DAYS)
         if not isinstance(purpose, str) or not isinstance(days, int) or isinstance(days, bool):

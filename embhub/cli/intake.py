@@ -9,11 +9,19 @@ import click
 from embhub.cli import options
 from embhub.cli.describing import refusals_listed
 from embhub.cli.output import print_json, print_pairs, remark
+from embhub.evidence.languages import CODES
 
 
 @click.command("evidence", short_help="Write an intake sheet about a release.")
 @click.argument("target", metavar="NS/NAME|FOLDER|FILE")
 @click.option("--out", type=options.FILE, metavar="DIR", required=True, help="Output folder: new, or an earlier sheet.")
+@click.option(
+    "--language",
+    "languages",
+    type=click.Choice(CODES),
+    multiple=True,
+    help="Also write the first and the last sections in this language, as index.CODE.html; repeatable.",
+)
 @options.policy
 @options.require
 @options.registry
@@ -31,6 +39,7 @@ def command(target: str, out: Any, as_json: bool, **choices: Any) -> None:
     Example:
       embhub evidence radboud/prostate-csPCa --out intake
       embhub evidence prostate-csPCa --out intake --policy strict
+      embhub evidence prostate-csPCa --out intake --language de --language nl
     """
     from embhub.evidence.intake import PAGE, write_intake
 

@@ -87,8 +87,9 @@ def _push(file: Path | None, *, to: None, **choices: Any) -> Any:  # noqa: ARG00
 
 
 def _publish_on_hub(file: Path | None, *, from_folder: Path | None, private: bool, gated: bool, **choices: Any) -> Any:
-    from embhub.client.hub_publishing import publish
+    from embhub.client.hub_publishing import check_place, publish
 
+    check_place(choices["to"])
     if (file is None) == (from_folder is None):
         raise UsageError("push takes one thing", "pass a file, NS/NAME[@VERSION], or --from with a folder")
     kept = ("to", "registry", "on_progress", "on_note", "confirm")

@@ -74,7 +74,10 @@ def show(proposal: str, registry: str | None, as_json: bool) -> None:
 @command.command("approve")
 @proposal
 @click.option("--digest", metavar="SHA256", help="Digest that you approve; without it you are asked on a terminal.")
-@click.option("--without-key", is_flag=True, help="Do not sign: the registry alone attests the approval.")
+@click.option(
+    "--without-key", is_flag=True,
+    help="Do not sign: the registry alone attests the approval. Log in first, by `embhub login --device`.",
+)  # fmt: skip
 @options.key
 @options.registry
 @options.as_json
@@ -85,6 +88,8 @@ def approve(
 
     The key needs the role approve in the registry's keyring. Neither the account that proposed the release nor the key
     that signed it can approve it. The approval is of exactly these files.
+
+    Without a key, an access token alone is not enough: it has to be one that you let in within the last 15 minutes.
 
     \b
     Example:
@@ -138,6 +143,64 @@ def embargo(proposal: str, until: str, registry: str | None, as_json: bool) -> N
     from embhub.client import reviewing
 
     done = reviewing.move_embargo(proposal, until=until, registry=registry)
+    print_json(done) if as_json else print_pairs(done)
+
+
+@command.command("link")
+@proposal
+@click.option("--for", "purpose", metavar="WHOM", required=True, help="Whom the link is for; name no patient.")
+@click.option("--days", type=click.IntRange(1, 30), default=14, show_default=True, help="Days until it ends.")
+@options.registry
+@options.as_json
+def link(proposal: str, purpose: str, days: int, registry: str | None, as_json: bool) -> None:
+    """Make a link by which somebody without an account reads this proposal, and nothing else. It is shown once.
+
+    It ends with the proposal. It needs an access token that you let in within the last 15 minutes.
+
+    \b
+    Example:
+      embhub login --device --scope publish
+      embhub review link 0123456789abcdef0123456789abcdef01234567 --for "ethics board" --days 7
+    """
+    from embhub.client import reviewing
+
+    done = reviewing.make_link(proposal, purpose=purpose, days=days, registry=registry)
+    print_json(done) if as_json else print_pairs({**done, "purpose": plain(done["purpose"])})
+
+
+@command.command("links")
+@proposal
+@options.registry
+@options.as_json
+def links(proposal: str, registry: str | None, as_json: bool) -> None:
+    """List the links for outside reviewers of a proposal, with how often each was used.
+
+    \b
+    Example:
+      embhub review links 0123456789abcdef0123456789abcdef01234567
+    """
+    from embhub.client import reviewing
+
+    rows = reviewing.list_links(proposal, registry=registry)
+    shown = [(r["id"], r["purpose"], r["made_by"], r["expires"], f"used {r['uses']} times") for r in rows]
+    print_json(rows) if as_json else print_table([tuple(map(plain, row)) for row in shown])
+
+
+@command.command("unlink")
+@proposal
+@click.argument("link", metavar="LINK")
+@options.registry
+@options.as_json
+def unlink(proposal: str, link: str, registry: str | None, as_json: bool) -> None:
+    """End a link by its id, whoever of you made it.
+
+    \b
+    Example:
+      embhub review unlink 0123456789abcdef0123456789abcdef01234567 0a1b2c3d4e5f
+    """
+    from embhub.client import reviewing
+
+    done = reviewing.end_link(proposal, link, registry=registry)
     print_json(done) if as_json else print_pairs(done)
 
 

@@ -37,7 +37,8 @@ class Concerned:
     """A file that the patient has to do with.
 
     `role`: trained on, held out for the audit, or `ledger` where only the ledger knows. `private`: with differential
-    privacy. `recipe`: whether this site could train it again. `published`: repository and version of each release.
+    privacy. `recipe`: whether this site could train it again. `published`: repository and version of each release;
+    `on_hub`: where copies of them are on the public Hub.
     """
 
     digest: str
@@ -45,6 +46,7 @@ class Concerned:
     private: bool
     recipe: bool
     published: tuple[tuple[str, str], ...]
+    on_hub: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,11 @@ class Plan:
     audits: tuple[str, ...]
     unfinished: int
     alike: int
+
+    @property
+    def on_hub(self) -> list[str]:
+        """Where on the public Hub copies are of what was trained on the patient."""
+        return sorted({place for file in self.files if file.role != "held-out" for place in file.on_hub})
 
     @property
     def releases(self) -> list[tuple[str, str, str]]:
@@ -105,7 +112,9 @@ def find(patient_id: str, *, issuer: str = "") -> Plan:
     for file in ledger.files:
         if file.digest not in found:
             found[file.digest] = Concerned(file.digest, "ledger", file.private, False, published.get(file.digest, ()))
-    return Plan(tuple(found.values()), ledger.audits, ledger.unfinished, ledger.alike)
+    copies = concerned.on_the_hub()
+    files = tuple(replace(file, on_hub=copies.get(file.digest, ())) for file in found.values())
+    return Plan(files, ledger.audits, ledger.unfinished, ledger.alike)
 
 
 def withdraw(
@@ -214,6 +223,11 @@ def is_about(proof: Path, patient_id: str, *, issuer: str = "") -> bool:
 def explain(plan: Plan, *, replaced: bool) -> list[str]:
     """What the earlier and a new file would reveal together, in sentences."""
     sentences = []
+    for place in plan.on_hub:
+        sentences.append(
+            f"A copy was published on the public Hub as {place}. Nothing here withdraws it: delete it there. Others may"
+            " have it already."
+        )
     if any(file.role != "held-out" and not file.private for file in plan.files):
         sentences.append(
             "A file without differential privacy and a new one that was trained without this patient differ by this"

@@ -90,7 +90,8 @@ def refused(status: int, *, registry: str, what: str, said: str, anonymous: bool
         hint = f"run `embhub login --registry {registry}` with a token that is still valid; its operator issues them"
         return NotAllowedError(f"{registry} does not accept your token" + (f": {said}" if said else ""), hint)
     if status == 403:
-        hint = "ask the registry's admin for the role or namespace"
+        own = said.startswith(("proof:", "signature:"))  # the registry says what to do
+        hint = "" if own else "ask the registry's admin for the role or namespace"
         return NotAllowedError(f"{registry} refuses {what}: {said or 'not allowed for your account'}", hint)
     if status == 412:
         return RegistryError(

@@ -97,7 +97,7 @@ def publish(
         ConfigError: no token for the Hub, or huggingface_hub is not installed.
         UsageError: the arguments contradict each other, or there is a newer release.
     """
-    place = _parse(to)
+    place = check_place(to)
     wanted = visibility.choose(private=private, gated=gated, dry_run=False) or "public"
     hub_sending.check_installed()
     hub = accounts.connect(registry, token=token)
@@ -115,7 +115,9 @@ def publish(
     _check_again(hub, fetched, wanted=wanted, token=token)
     sent = account.send(
         release, where, visible_to=wanted, on_progress=on_progress,
-        on_sent=lambda: publishing.note_sent(fetched.verified.digest, repository, fetched.verified.version),
+        on_sent=lambda: publishing.note_sent(
+            fetched.verified.digest, repository, fetched.verified.version, on=public_hub.PREFIX + where
+        ),
     )  # fmt: skip
     return PublishedOnHub(
         repository, fetched.verified.version, fetched.verified.digest, where, f"{address}/{where}", sent.commit,
@@ -123,8 +125,14 @@ def publish(
     )  # fmt: skip
 
 
-def _parse(to: str) -> str:
-    """The repository that `--to` names; empty for the default."""
+def check_place(to: str) -> str:
+    """The repository that `--to` names; empty for the default.
+
+    Raises:
+        UsageError: it names no place on the Hub.
+    """
+    if not to.strip():
+        raise UsageError("--to is empty", "say --to hub or --to hub:OWNER/NAME, or leave --to out")
     if to == public_hub.PREFIX.rstrip(":"):
         return ""
     if not public_hub.is_reference(to) or "@" in to:

@@ -6,10 +6,11 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from embhub import destinations
-from embhub.client import pulling, site_policy
+from embhub.client import public_hub, pulling, site_policy
 from embhub.client.pulling import Fetched
 from embhub.durable import write_atomic
 from embhub.errors import ConfigError, UsageError
+from embhub.formats.plain_text import plain
 from embhub.progress import OnProgress
 from embhub.release import demands, lock_file, unpacking
 from embhub.release import files as release_files
@@ -118,6 +119,11 @@ def _address_of(row: Locked) -> str:
 
 
 def _lock_one(target: str, *, registry: str | None, policy: Policy) -> Locked:
+    if public_hub.is_reference(target):
+        raise UsageError(
+            f"{plain(target)} is on the public Hub, and a lock file names releases at their own registry",
+            "lock NAMESPACE/NAME of that registry, or pull this one and lock the folder",
+        )
     if pulling.names_repository(target):
         fetched = pulling.fetch(target, registry=registry, policy=policy)
         if target.partition("@")[2] != fetched.commit:

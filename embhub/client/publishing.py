@@ -274,10 +274,10 @@ def ask_ledger(release: Release, publish: Publish, confirm: Confirm | None) -> N
     charge_audit(release, known_only=True)
 
 
-def note_sent(digest: str, repository: str, version: str) -> None:
-    """Write to the site's ledger, where it keeps one, that a file was sent as a version."""
+def note_sent(digest: str, repository: str, version: str, *, on: str = "") -> None:
+    """Write to the site's ledger, where it keeps one, that a file was sent as a version; `on` the public Hub."""
     if books_are_kept():
-        publications.note_published(digest, repository, version)
+        publications.note_published(digest, repository, version, on=on)
 
 
 def _sign_folder(folder: Path, key: dsse.Signer, on_note: Callable[[str], None] | None) -> Signed:

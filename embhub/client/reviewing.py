@@ -137,6 +137,47 @@ def move_embargo(proposal: str, *, until: str, registry: str | None = None) -> d
     return dict(hub.call(f"{PATH}/{proposal}", what=proposal[:12], method="POST", send=send))
 
 
+def make_link(proposal: str, *, purpose: str, days: int, registry: str | None = None) -> dict[str, Any]:
+    """A link by which somebody without an account reads a proposal. Returns it once, with its id and its end.
+
+    Args:
+        purpose: Whom it is for. It names no patient.
+        days: Days until it ends.
+
+    Raises:
+        RegistryError: the registry refuses, such as an access token that is no new proof.
+    """
+    _check(proposal)
+    hub = accounts.connect(registry)
+    send = {"purpose": purpose, "days": days}
+    return dict(hub.call(f"{PATH}/{proposal}/links", what=proposal[:12], method="POST", send=send))
+
+
+def list_links(proposal: str, *, registry: str | None = None) -> list[dict[str, Any]]:
+    """The links of a proposal that have not ended, without what opens them.
+
+    Raises:
+        RegistryError: the registry refuses.
+    """
+    _check(proposal)
+    said = accounts.connect(registry).call(f"{PATH}/{proposal}/links", what=proposal[:12])
+    rows = said.get("links") if isinstance(said, dict) else None
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        raise RegistryError("the registry's answer is no list of links", "ask its operator which version it runs")
+    return rows
+
+
+def end_link(proposal: str, link: str, *, registry: str | None = None) -> dict[str, Any]:
+    """End a link.
+
+    Raises:
+        RegistryError: the registry refuses, or there is none.
+    """
+    _check(proposal)
+    hub = accounts.connect(registry)
+    return dict(hub.call(f"{PATH}/{proposal}/links/{quote(link, safe='')}", what=link[:40], method="DELETE"))
+
+
 def _attest(draft: Draft, key: str | None, ask: AskPassphrase | None) -> dict[str, Any]:
     verified = draft.verified
     assert verified is not None  # noqa: S101  # the caller asked

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from embhub.audits.audit_page import TONES
 from embhub.audits.explanation import plural
@@ -12,12 +14,14 @@ from embhub.errors import ArtifactError
 from embhub.evidence import folders, intake_gathering, sections
 from embhub.evidence.guarantee import guarantee
 from embhub.evidence.intake_document import Intake, Source
+from embhub.evidence.languages import CODES, Translation, load
 from embhub.pages import rendering
-from embhub.pages.messages import ENGLISH
+from embhub.pages.messages import ENGLISH, Day, Language, count
 from embhub.release.files import Release
 from embhub.release.verified import Verified
 
 PAGE, DOCUMENT = "index.html", "intake.json"
+_TRANSLATED = "index.{}.html"
 
 
 def write_intake(
@@ -27,6 +31,7 @@ def write_intake(
     policy: str = "standard",
     require: str = "",
     registry: str | None = None,
+    languages: Sequence[str] = (),
     now: datetime | None = None,
 ) -> Intake:
     """Verify a release and write the sheet about it; returns what `intake.json` says.
@@ -39,6 +44,7 @@ def write_intake(
         policy: as for `pull`.
         require: as for `pull`.
         registry: as for `pull`; for a repository.
+        languages: codes of languages in which the first and the last sections are written too, as `index.CODE.html`.
         now: time of making, with its zone  [default: the clock].
 
     Raises:
@@ -46,13 +52,14 @@ def write_intake(
         PolicyError: the policy refuses the release.
         RegistryError: the registry refuses or cannot be reached.
         ConfigError: no keyring is trusted, or the folder holds something else or cannot be written.
-        UsageError: there is nothing of that name.
+        UsageError: there is nothing of that name, or no translation into a language, or no Babel.
     """
-    folder = Path(folder)
+    folder, translations = Path(folder), [load(code) for code in languages]
     folders.check(folder, is_ours=_is_intake, what="intake sheet")
     verified, release, source = _verify(target, policy=policy, require=require, registry=registry)
     intake = intake_gathering.gather(verified, release, source=source, now=now or datetime.now(UTC))
-    folders.write_whole(folder, {PAGE: render(intake).encode(), DOCUMENT: intake.to_bytes()})
+    pages = {_TRANSLATED.format(one.code): render_translation(intake, one).encode() for one in translations}
+    folders.write_whole(folder, {PAGE: render(intake).encode(), **pages, DOCUMENT: intake.to_bytes()})
     return intake
 
 
@@ -62,17 +69,45 @@ def render(intake: Intake) -> str:
         rendering.render(
             __package__,
             "intake.html.j2",
-            intake=intake,
+            **_shared(intake, ENGLISH),
+            form=intake.form,
             tone=TONES[intake.audit.verdict] if intake.audit else "open",
-            guarantee=guarantee(intake.privacy),
             units=plural(intake.audit.unit) if intake.audit else "",
             unit=_unit(intake),
             limits=sections.tabulate_limits(intake.privacy) if intake.privacy.limits else None,
-            say=ENGLISH.say,
-            signers=sections.SIGNERS,
-            blanks=sections.BLANKS,
         )
     )
+
+
+def render_translation(intake: Intake, language: Translation) -> str:
+    """The first and the last sections in another language, marked as a translation.
+
+    Args:
+        intake: what the English page says.
+        language: what the page is in.
+
+    Returns:
+        HTML 5; what people wrote, and what checks and audits say in English, is not translated.
+    """
+    use = intake.form[0].from_card
+    return str(
+        rendering.render(
+            __package__,
+            "intake_translation.html.j2",
+            **_shared(intake, language),
+            form=intake_gathering.list_fields(use, review_by=intake.review_by, language=language),
+            code=language.code,
+            english=ENGLISH,
+        )
+    )
+
+
+def _shared(intake: Intake, language: Language) -> dict[str, Any]:
+    return {
+        "intake": intake, "title": f"{intake.repository} {intake.version}", "say": language.say,
+        "guarantee": guarantee(intake.privacy, language), "signers": sections.SIGNERS, "blanks": sections.BLANKS,
+        "count": count, "day": Day,
+    }  # fmt: skip
 
 
 def _unit(intake: Intake) -> str:
@@ -93,7 +128,7 @@ def _verify(target: str, *, policy: str, require: str, registry: str | None) -> 
 
 
 def _is_intake(folder: Path) -> bool:
-    if not {path.name for path in folder.iterdir()} <= {PAGE, DOCUMENT}:
+    if not {path.name for path in folder.iterdir()} <= {PAGE, DOCUMENT, *map(_TRANSLATED.format, CODES)}:
         return False
     try:
         Intake.parse((folder / DOCUMENT).read_bytes())

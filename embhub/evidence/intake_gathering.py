@@ -10,9 +10,11 @@ from datetime import datetime
 from embhub.cards.card_schema import Card
 from embhub.evidence import document
 from embhub.evidence.document import FormField
-from embhub.evidence.gathering import describe_audit, describe_privacy, in_a_year, say
+from embhub.evidence.gathering import describe_audit, describe_privacy, in_a_year
+from embhub.evidence.gathering import say as say_of
 from embhub.evidence.intake_document import Check, Intake, Signature, Source
 from embhub.formats import instants
+from embhub.pages.messages import ENGLISH, Day, Language, mark
 from embhub.privacy.claim import PrivacyClaim
 from embhub.release import files as release_files
 from embhub.release.checks import consistency
@@ -22,26 +24,34 @@ from embhub.release.verified import Verified
 from embhub.version import __version__
 
 LIMITS = (
-    "A signature shows who is responsible for the release. It does not show that the release is good, safe or lawful to"
-    " use.",
-    "Whether training ran as the publisher states cannot be checked from these files. The privacy claim was recomputed"
-    " from the parameters that the publisher states.",
-    "An audit without an independent auditor's signature is the publisher's own statement. Its figures agree with each"
-    " other; nobody else checked them against the patients.",
-    "An audit covers the attacks that it names. Other attacks, and later ones, may find more.",
-    "The card is written by people. Its answers, including legal basis, consent and ethics, were not checked.",
-    "The base model was made by others. What it memorised of its own training data is not examined here.",
-    "A newer release, a newer keyring or a yank may exist that was not known when this sheet was made.",
+    mark(
+        "A signature shows who is responsible for the release. It does not show that the release is good, safe or"
+        " lawful to use."
+    ),
+    mark(
+        "Whether training ran as the publisher states cannot be checked from these files. The privacy claim was"
+        " recomputed from the parameters that the publisher states."
+    ),
+    mark(
+        "An audit without an independent auditor's signature is the publisher's own statement. Its figures agree with"
+        " each other; nobody else checked them against the patients."
+    ),
+    mark("An audit covers the attacks that it names. Other attacks, and later ones, may find more."),
+    mark("The card is written by people. Its answers, including legal basis, consent and ethics, were not checked."),
+    mark("The base model was made by others. What it memorised of its own training data is not examined here."),
+    mark("A newer release, a newer keyring or a yank may exist that was not known when this sheet was made."),
 )
 DECIDE = (
-    "For what purpose will the embedding be used here, and does the card's intended use cover it? It is not for"
-    " clinical use.",
-    "Does the licence of the embedding, and that of the base model, permit this use?",
-    "Does this site treat the file, or images generated with it, as personal data? On what legal basis?",
-    "Is the remaining leakage acceptable for the patients of the publishing site, given audit and claim?",
-    "Who may use it here, where are generated images stored, and how are they marked as generated?",
-    "If own images are used with it, for example to train further: is that covered by this site's own approval?",
-    "Who verifies again, and how often? A release can be yanked after it was taken over.",
+    mark(
+        "For what purpose will the embedding be used here, and does the card's intended use cover it? It is not for"
+        " clinical use."
+    ),
+    mark("Does the licence of the embedding, and that of the base model, permit this use?"),
+    mark("Does this site treat the file, or images generated with it, as personal data? On what legal basis?"),
+    mark("Is the remaining leakage acceptable for the patients of the publishing site, given audit and claim?"),
+    mark("Who may use it here, where are generated images stored, and how are they marked as generated?"),
+    mark("If own images are used with it, for example to train further: is that covered by this site's own approval?"),
+    mark("Who verifies again, and how often? A release can be yanked after it was taken over."),
 )
 
 
@@ -92,7 +102,7 @@ def gather(verified: Verified, release: Release, *, source: Source, now: datetim
         checks=tuple(Check(check=found.check, outcome=found.outcome, text=found.text) for found in verified.findings),
         limits=LIMITS,
         decide=DECIDE,
-        form=_list_fields(card, review_by=review_by),
+        form=list_fields(card.intended_use, review_by=review_by),
     )
 
 
@@ -115,7 +125,7 @@ def _describe_base(card: Card) -> dict[str, str]:
 
 
 def _say(card: Card) -> dict[str, str]:
-    told = say(card)
+    told = say_of(card)
     told["Licence"] = f"{card.licence}, {card.licence_link}"
     told["Patients and images"] = (
         f"{'at least ' if isinstance(card.privacy, PrivacyClaim) and isinstance(card.n_patients, int) else ''}"
@@ -125,12 +135,23 @@ def _say(card: Card) -> dict[str, str]:
     return told
 
 
-def _list_fields(card: Card, *, review_by: str) -> tuple[FormField, ...]:
+def list_fields(intended_use: str | None, *, review_by: str, language: Language = ENGLISH) -> tuple[FormField, ...]:
+    """The fields of the form, in their order.
+
+    Args:
+        intended_use: what the card says of it.
+        review_by: the latest date of the next review.
+        language: what the fields are in; what the card says stays as it is.
+    """
+    say = language.say
     return (
-        FormField(name="Purpose here", asks="what this site uses it for", from_card=card.intended_use),
-        FormField(name="DPIA reference", asks="of this site's own assessment, or why none is needed"),
-        FormField(name="Users and recipients", asks="who works with the file and with generated images"),
-        FormField(name="Retention", asks="how long the file and generated images are kept"),
-        FormField(name="Residual risk", asks="what remains, and why this site accepts it"),
-        FormField(name="Next review", asks=f"on {review_by} at the latest; verify the release again then"),
+        FormField(name=say("Purpose here"), asks=say("what this site uses it for"), from_card=intended_use),
+        FormField(name=say("DPIA reference"), asks=say("of this site's own assessment, or why none is needed")),
+        FormField(name=say("Users and recipients"), asks=say("who works with the file and with generated images")),
+        FormField(name=say("Retention"), asks=say("how long the file and generated images are kept")),
+        FormField(name=say("Residual risk"), asks=say("what remains, and why this site accepts it")),
+        FormField(
+            name=say("Next review"),
+            asks=say("on {day} at the latest; verify the release again then", day=Day(review_by)),
+        ),
     )

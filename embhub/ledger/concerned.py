@@ -75,5 +75,22 @@ def published() -> dict[str, tuple[tuple[str, str], ...]]:
     if books_are_kept():
         with open_books() as books:
             for item in books.account().published:
+                if item.on:
+                    continue
                 found[item.file] = (*found.get(item.file, ()), (item.repository, item.version))
+    return found
+
+
+def on_the_hub() -> dict[str, tuple[str, ...]]:
+    """Where on the public Hub a release of this site was published too (`hub:OWNER/NAME`), by its SHA-256.
+
+    Raises:
+        LedgerTamperedError, ConfigError: the ledger was changed, or cannot be read.
+    """
+    found: dict[str, tuple[str, ...]] = {}
+    if books_are_kept():
+        with open_books() as books:
+            for item in books.account().published:
+                if item.on and item.on not in found.get(item.file, ()):
+                    found[item.file] = (*found.get(item.file, ()), item.on)
     return found

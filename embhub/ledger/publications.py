@@ -57,16 +57,19 @@ def ask_about_few_apart(
         raise PrivacyError(question, _HINT)
 
 
-def note_published(file_digest: str, repository: str, version: str) -> None:
+def note_published(file_digest: str, repository: str, version: str, *, on: str = "") -> None:
     """Write down that a file was sent, or made ready to be sent, as a version. Again is no harm.
+
+    Args:
+        on: where else than at its registry: `hub:OWNER/NAME`.
 
     Raises:
         LedgerTamperedError, ConfigError: the ledger was changed, or cannot be written.
     """
-    published = Published(file_digest, repository, version)
+    published = Published(file_digest, repository, version, on)
     with open_books() as books:
         if published not in books.account().published:
-            books.ledger.append("published", vars(published))
+            books.ledger.append("published", {name: value for name, value in vars(published).items() if value})
 
 
 def _count_apart(books: Books, file_digest: str, repository: str, also: Iterable[str]) -> tuple[str, int] | None:

@@ -128,11 +128,15 @@ class Stated:
 
 @dataclass(frozen=True)
 class Published:
-    """A file that was made ready to be sent, or sent, as a version of a repository."""
+    """A file that was made ready to be sent, or sent, as a version of a repository.
+
+    `on` is where else than at the repository's registry: `hub:OWNER/NAME` on the public Hub.
+    """
 
     file: str
     repository: str
     version: str
+    on: str = ""
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,9 @@ from embhub_registry.pages import (
     login_pages,
     organisation_routes,
     quarantine_pages,
+    quota_pages,
     review_pages,
+    reviewer_pages,
     web,
     withdraw_pages,
 )  # fmt: skip
@@ -72,6 +74,7 @@ from embhub_registry.wire.store_reads import StoreReads
 
 REPO = "/api/models/{namespace}/{name}"
 PAGES = "/{namespace}/{name}"
+LOGIN_LINKS = "/login/link/"
 
 
 async def trust(request: Request) -> Response:
@@ -155,9 +158,11 @@ ROUTES = [
     Route("/account/access/ask", access_pages.ask, methods=["GET", "POST"]),
     Route("/account/access/answer", access_pages.answer, methods=["POST"]),
     *review_pages.ROUTES,
+    *reviewer_pages.ROUTES,
     *organisation_routes.ROUTES,
     Route(withdraw_pages.HERE, withdraw_pages.withdraw, methods=["GET", "POST"]),
     Route(quarantine_pages.HERE, quarantine_pages.quarantine, methods=["GET", "POST"]),
+    Route(quota_pages.HERE, quota_pages.limits, methods=["GET", "POST"]),
     Route(operator_page.HERE, operator_page.operator),
     # the pages people look at
     Route("/", web.index),
@@ -221,6 +226,11 @@ def build(registry: Registry) -> Starlette:
     return app
 
 
+def without_secret(path: str) -> str:
+    """A path as the log may have it: a one-time login link would let in whoever reads the log first."""
+    return f"{LOGIN_LINKS}…" if path.startswith(LOGIN_LINKS) else path
+
+
 class RequestLogMiddleware:
     """One log line and one id a request, without query or token; headers that browsers heed; 500 in JSON."""
 
@@ -266,8 +276,9 @@ class RequestLogMiddleware:
             seconds = time.perf_counter() - started
             metrics.answered(scope, status=status, seconds=seconds, rule=state.get("rule"))
             log(
-                "info" if status < 500 else "error", "request", method=scope["method"], path=scope["path"][:200],
-                status=status, ms=round(seconds * 1000, 1), user=state.get("user"),
+                "info" if status < 500 else "error", "request", method=scope["method"],
+                path=without_secret(scope["path"])[:200], status=status, ms=round(seconds * 1000, 1),
+                user=state.get("user"),
                 rule=state.get("rule"), client=(scope.get("client") or [None])[0], id=request_id,
             )  # fmt: skip
 

@@ -57,6 +57,8 @@ def test_the_drill(
     trained(303, members=(OTHER,), holdout=(PATIENT,))
     trained(304, members=(OTHER,))
     names = [published(world, name, seed) for name, seed in (("drill-one", 301), ("drill-two", 302))]
+    for _ in range(2):
+        publications.note_published(first, names[0], "1.0.0", on="hub:radboudumc/drill-one")
     before = {path: path.read_bytes() for path in site.folder.rglob("*") if path.is_file()}
 
     assert main(["erase", PATIENT, "--dry-run", "--json"]) == 0
@@ -66,6 +68,9 @@ def test_the_drill(
     assert roles[first] == ("member", [[names[0], "1.0.0"]]) and roles[second] == ("member", [[names[1], "1.0.0"]])
     assert roles[make_embedding(seed=303).digest] == ("held-out", [])
     assert make_embedding(seed=304).digest not in roles
+    (one,) = [file for file in plan["files"] if file["digest"] == first]
+    assert one["on_hub"] == ["hub:radboudumc/drill-one"]
+    assert "hub:radboudumc/drill-one. Nothing here withdraws it" in " ".join(plan["differencing"])
     assert PATIENT not in said.out and "compare them" in " ".join(plan["differencing"])
     assert {path: path.read_bytes() for path in site.folder.rglob("*") if path.is_file()} == before
 

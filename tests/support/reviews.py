@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from embhub.release import approvals
 from embhub.release.files import Release
 from embhub.site.keys import SigningKey
 from embhub.trust import bundle
+from embhub_registry.database.clock import now, stamp
 from tests.support import pushes, releases
 from tests.support.servers import Answer, RunningRegistry, running_registry
 
@@ -80,11 +81,20 @@ def reviewed_registry(folder: Path, *, approvals_needed: int = 1) -> Iterator[Re
             "nora": registry.add_user("nora", namespace="nki", role="auditor"),
         }
         made = Reviewed(registry, **people)
+        for name in ("olga", "omar"):
+            made_by_owner(registry, name)
         assert pushes.create(registry, NAME, token=made.alice).status == 200
         answer = pushes.commit(registry, NAME, version(0).files, token=made.alice)
         assert answer.status == 200 and "proposal" not in answer.json(), answer.body
         registry.run("review", "set", "radboud", "--approvals", str(approvals_needed))
         yield made
+
+
+def made_by_owner(registry: RunningRegistry, user: str, *, ago: timedelta = timedelta()) -> None:
+    """Let an account's tokens be such as its person made, who proved who they are that long ago."""
+    statement = "UPDATE token SET proved = ? WHERE user_id = (SELECT id FROM user WHERE name = ?)"
+    with registry.opened() as opened, opened.database.writing() as db:
+        db.execute(statement, (stamp(now() - ago), user))
 
 
 def version(seed: int, **changes: Any) -> Release:

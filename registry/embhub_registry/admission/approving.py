@@ -45,7 +45,7 @@ class Outcome:
 
 def approve(
     registry: Registry, account: Account | None, proposal_id: str, *, digest: str, embargo: str,
-    signed: bytes | None = None,
+    signed: bytes | None = None, proved: bool = False,
 ) -> Outcome:  # fmt: skip
     """Approve the files of a proposal by their digest; publishes it where nothing else is missing.
 
@@ -53,10 +53,13 @@ def approve(
         digest: what the approver saw; a proposal's never changes, and a newer push has another.
         embargo: when the embargo ended that the approver saw, empty where there was none.
         signed: the approver's own attestation (a bundle); without, the registry attests that the account approved.
+        proved: whether the person proved within the last minutes who they are. Without a signature it has to be so: a
+            token that lies on a disk approves nothing by itself.
 
     Raises:
-        RequestDeniedError: 404, 403 for who is no approver or proposed it, 409 for another digest, one that was decided
-            or is based on a commit that is not the newest; 422 for an attestation that does not fit, or by admission.
+        RequestDeniedError: 404, 403 for who is no approver, proposed it, or neither signed nor proved who they are; 409
+            for another digest, one that was decided or is based on a commit that is not the newest; 422 for an
+            attestation that does not fit, or by admission.
     """
     for _ in range(ATTEMPTS):
         db = registry.database.connection()
@@ -64,6 +67,7 @@ def approve(
         assert account is not None  # noqa: S101  # `see` refuses nobody
         _check_may(registry, seen, account, digest)
         _check_embargo(seen, embargo)
+        _check_proof(seen, signed=signed is not None, proved=proved)
         given = _approval(registry, seen, account, signed)
         outcome = _take(registry, seen, given, by=account.user)
         if outcome is not None:
@@ -115,11 +119,17 @@ def with_good_keys(registry: Registry, seen: Seen) -> Seen:
 
 
 def _counting(registry: Registry, seen: Seen) -> list[Approval]:
-    """The approvals that count: a signed one that would not verify, because its key was revoked since, does not."""
+    """The approvals that count: one that would not verify, because its key was revoked or replaced since, does not.
+
+    What the registry attested is checked by the key that its keyring names now, and by no earlier one.
+    """
+    named = (registry.trust().keyring.online or {}).get("advisories")
 
     def counts(given: Approval) -> bool:
-        if given.kind != "signed" or given.bundle is None:
-            return True
+        if given.bundle is None:
+            return not seen.signed
+        if given.kind != "signed":
+            return not seen.signed and named is not None and named.fingerprint == given.fingerprint
         signed = bundle.parse(given.bundle)
         dated, namespace = attestation.read(signed.statement).created, seen.proposal.namespace
         try:
@@ -137,6 +147,23 @@ def _check_embargo(seen: Seen, embargo: str) -> None:
         raise RequestDeniedError(
             409, "embargo", "the embargo of this proposal was changed", "look at it again, then approve it"
         )
+
+
+def _check_proof(seen: Seen, *, signed: bool, proved: bool) -> None:
+    """Ask more than a token for an approval: the approver's key, or a proof of identity that is new."""
+    if signed:
+        return
+    if seen.signed:
+        raise forbidden(
+            f"approvals of {seen.proposal.full_name} have to be signed by the approver's own key",
+            f"`embhub review approve {seen.proposal.id} --key NAME`", rule="signature",
+        )  # fmt: skip
+    if not proved:
+        raise forbidden(
+            "an access token alone approves nothing: this takes a new proof of who you are, or a signature",
+            "sign with your key, approve in the registry's page, or get a new token first:"
+            " `embhub login --device --scope publish`", rule="proof",
+        )  # fmt: skip
 
 
 def _check_may(registry: Registry, seen: Seen, account: Account, digest: str) -> None:
@@ -212,7 +239,9 @@ def _as_seen(db: Connection, seen: Seen, given: Approval | None) -> bool:
             f"{given.approver} is no approver of {seen.proposal.namespace} any more", "ask another approver"
         )
     found = proposals.find(db, seen.proposal.id)
-    if found != seen.proposal or reviewing.needed_for(db, found) != seen.needed:
+    if found != seen.proposal or (reviewing.needed_for(db, found), reviewing.must_sign(db, found)) != (
+        seen.needed, seen.signed,
+    ):  # fmt: skip
         return False
     return reviewing.look_at(db, found).approvals == seen.approvals
 

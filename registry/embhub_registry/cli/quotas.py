@@ -12,13 +12,13 @@ from embhub_registry.cli.output import show, table
 if TYPE_CHECKING:
     from embhub_registry.storage.folder import Registry
 
-
-MOST_DIGITS = 18  # as many as the database holds
 LIMIT = "`none` applies the registry's default"
 
 
 def _wanted(_context: click.Context, _parameter: click.Parameter, text: str | None) -> tuple[int | None] | None:
     """None where the option was not given, else a tuple of the limit."""
+    from embhub_registry.storage.quotas import MOST_DIGITS
+
     if text is None:
         return None
     if text == "none":

@@ -27,7 +27,9 @@ def list_(registry: Registry, *, as_json: bool) -> None:
 
     rows = reviewing.rules(registry)
     lines = (
-        f"{row['namespace']}/{row['name'] or '*'}  {row['approvals']}  since {row['changed'][:10]}" for row in rows
+        f"{row['namespace']}/{row['name'] or '*'}  {row['approvals']}{' signed' * row['signed']}"
+        f"  since {row['changed'][:10]}"
+        for row in rows
     )
     show({"rules": rows}, *lines, as_json=as_json)
 
@@ -38,9 +40,10 @@ def list_(registry: Registry, *, as_json: bool) -> None:
     "--approvals", type=click.IntRange(0, 2), required=True,
     help="Approvers who must approve a release: 0 for none, 2 for two persons.",
 )  # fmt: skip
+@click.option("--signed", is_flag=True, help="Count only approvals that the approvers signed with their own keys.")
 @options.as_json
 @options.opened
-def set_(registry: Registry, *, which: str, approvals: int, as_json: bool) -> None:
+def set_(registry: Registry, *, which: str, approvals: int, signed: bool, as_json: bool) -> None:
     """Let the releases of NAMESPACE, or of one repository in it, need approval.
 
     The stricter of the two rules holds. What is proposed already keeps the rule under which it was proposed, if that
@@ -49,6 +52,7 @@ def set_(registry: Registry, *, which: str, approvals: int, as_json: bool) -> No
     from embhub_registry.repositories import reviewing
 
     namespace, _, name = which.partition("/")
-    before = reviewing.set_rule(registry, None, namespace, name, approvals)
-    result = {"of": which, "approvals": approvals, "before": before}
-    show(result, f"releases of {which} need {approvals} approvals (before: {before})", as_json=as_json)
+    before = reviewing.set_rule(registry, None, namespace, name, approvals, signed=signed)
+    result = {"of": which, "approvals": approvals, "signed": signed, "before": before}
+    how = "signed approvals" if signed else "approvals"
+    show(result, f"releases of {which} need {approvals} {how} (before: {before})", as_json=as_json)

@@ -16,7 +16,7 @@ class Account:
 
     `namespace` is the one that the account publishes in by default, `role` its role there, `memberships` its role in
     every namespace that it belongs to. `scope` bounds what the token may do of what the account may; `only` is the
-    one repository that it is good for, None for all.
+    one repository that it is good for, None for all. `proved` is when the person proved who they are who made it.
     """
 
     user_id: int
@@ -32,6 +32,7 @@ class Account:
     unlimited: bool = False
     memberships: Mapping[str, str] = field(default_factory=dict)
     only: str | None = None
+    proved: str | None = None
 
     @property
     def admin(self) -> bool:
@@ -162,12 +163,13 @@ def count_admins(db: Connection) -> int:
 def add_token(
     db: Connection, *, token_id: str, digest: bytes, user_id: int, now: str, expires: str | None,
     scope: str = "publish", unlimited: bool = False, purpose: str = "", only: str | None = None,
+    proved: str | None = None,
 ) -> None:  # fmt: skip
     """Remember a token by its digest; `only` is the one repository that it is good for."""
     db.execute(
-        "INSERT INTO token (id, digest, user_id, created, expires, scope, unlimited, purpose, only_repository)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (token_id, digest, user_id, now, expires, scope, int(unlimited), purpose, only),
+        "INSERT INTO token (id, digest, user_id, created, expires, scope, unlimited, purpose, only_repository, proved)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (token_id, digest, user_id, now, expires, scope, int(unlimited), purpose, only, proved),
     )
 
 
@@ -176,7 +178,7 @@ def find_account(db: Connection, digest: bytes) -> Account | None:
     roles = db.dialect.json_object("namespace", "role")
     row = db.execute(
         "SELECT user.id, user.name, user.namespace, home.role, token.id, token.digest, expires, revoked, scope,"  # noqa: S608  # put together from constants; values are bound
-        " disabled, unlimited, only_repository,"
+        " disabled, unlimited, only_repository, proved,"
         f" (SELECT {roles} FROM membership WHERE user_id = user.id)"
         " FROM token JOIN user ON user.id = token.user_id"
         " JOIN membership home ON home.user_id = user.id AND home.namespace = user.namespace"
@@ -185,7 +187,7 @@ def find_account(db: Connection, digest: bytes) -> Account | None:
     ).fetchone()
     if row is None:
         return None
-    values = (*row[:10], bool(row[10]), json.loads(row[12]), row[11])
+    values = (*row[:10], bool(row[10]), json.loads(row[13]), row[11], row[12])
     return Account(*values)
 
 

@@ -57,7 +57,16 @@ def end_everything(db: Connection, user_id: int, *, now: str, reason: str) -> No
     """End all by which an account can get in, all that it is told, and all its roles; it is shut out from now on."""
     db.execute("UPDATE token SET revoked = ? WHERE user_id = ? AND revoked IS NULL", (now, user_id))
     session_rows.end_all(db, user_id)
-    for table in ("login_link", "login_attempt", "passkey", "recovery_code", "totp", "delivery", "membership"):
+    for table in (
+        "login_link",
+        "login_attempt",
+        "passkey",
+        "recovery_code",
+        "totp",
+        "delivery",
+        "membership",
+        "reviewer_link",
+    ):
         db.execute(f"DELETE FROM {table} WHERE user_id = ?", (user_id,))  # noqa: S608  # names of ours
     outbox.remove_webhooks(db, user_id)
     db.execute(

@@ -22,8 +22,8 @@ def place(db: Connection, repository_id: int, summary: Mapping[str, Any], *, tag
     position = _next(db)
     facets = dict.fromkeys(facets_of(release or {}))
     db.execute(
-        "UPDATE repository SET position = ?, released = ?, facets = ? WHERE id = ?",
-        (position, release is not None, _joined(facets), repository_id),
+        "UPDATE repository SET position = ?, released = ?, facets = ?, epsilon = ? WHERE id = ?",
+        (position, release is not None, _joined(facets), (release or {}).get("epsilon"), repository_id),
     )
     _label(db, repository_id, {("namespace", row["namespace"]), *(("tag", tag) for tag in tags), *facets})
     _write(db, repository_id, position, plain(text))

@@ -83,25 +83,34 @@ def required(db: Connection, namespace: str, name: str) -> int:
     return int(row[0])
 
 
+def must_sign(db: Connection, namespace: str, name: str) -> bool:
+    """Whether approvals of this repository's releases have to be signed, by its own rule or its namespace's."""
+    statement = "SELECT 1 FROM review_rule WHERE namespace = ? AND name IN ('', ?) AND signed = 1"
+    return db.execute(statement, (namespace, fold(name))).fetchone() is not None
+
+
 def rules(db: Connection, namespace: str | None = None) -> list[Row]:
-    """`namespace`, `name`, `approvals`, `author`, `changed` of every rule, or of one namespace's."""
+    """`namespace`, `name`, `approvals`, `signed`, `author`, `changed` of every rule, or of one namespace's."""
     return db.execute(
-        "SELECT namespace, name, approvals, author, changed FROM review_rule"
+        "SELECT namespace, name, approvals, signed, author, changed FROM review_rule"
         " WHERE CAST(?1 AS TEXT) IS NULL OR namespace = ?1 ORDER BY namespace, name",
         (namespace,),
     ).fetchall()
 
 
-def set_rule(db: Connection, namespace: str, name: str, approvals: int, *, author: str, now: str) -> int:
+def set_rule(
+    db: Connection, namespace: str, name: str, approvals: int, *, author: str, now: str, signed: bool = False
+) -> int:  # fmt: skip
     """Write a rule, 0 to remove it; `name` is "" for the namespace. Returns what it was before."""
     row = db.execute(
         "SELECT approvals FROM review_rule WHERE namespace = ? AND name = ?", (namespace, fold(name))
     ).fetchone()
     db.execute("DELETE FROM review_rule WHERE namespace = ? AND name = ?", (namespace, fold(name)))
     if approvals:
-        values = (namespace, fold(name), approvals, author, now)
+        values = (namespace, fold(name), approvals, int(signed), author, now)
         db.execute(
-            "INSERT INTO review_rule (namespace, name, approvals, author, changed) VALUES (?, ?, ?, ?, ?)", values
+            "INSERT INTO review_rule (namespace, name, approvals, signed, author, changed) VALUES (?, ?, ?, ?, ?, ?)",
+            values,
         )
     return int(row[0]) if row else 0
 
@@ -187,6 +196,7 @@ def close(
     """End an open proposal and let its files go; returns the digests of blobs that nothing uses any more."""
     digests = [entry.digest for entry in files(db, proposal_id)]
     db.execute("DELETE FROM proposal_file WHERE proposal_id = ?", (proposal_id,))
+    db.execute("DELETE FROM reviewer_link WHERE proposal_id = ?", (proposal_id,))
     db.execute(
         "UPDATE proposal SET state = ?, decided = ?, decided_by = ?, reason = ?, revision_id = ?"
         " WHERE id = ? AND state = 'open'",

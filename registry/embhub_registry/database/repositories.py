@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any
 
@@ -27,7 +27,7 @@ class Repository:
     """One repository. `summary` is what lists and pages show of its newest release, `position` its place in them.
 
     `gated` says how accounts are let in to its files: no gate (""), at once when they ask (auto), by hand (manual).
-    `set_aside` where a release of it is in quarantine.
+    `set_aside` where a release of it is in quarantine. `epsilon` is what that release claims, None without a bound.
     """
 
     id: int
@@ -43,6 +43,7 @@ class Repository:
     position: int = 0
     hidden: bool = False
     set_aside: bool = False
+    epsilon: float | None = None
 
     @property
     def full_name(self) -> str:
@@ -100,9 +101,7 @@ def _repository(row: Row) -> Repository:
     return Repository(**values)
 
 
-_COLUMNS = (
-    "id, namespace, name, private, created, modified, downloads, summary, position, hidden, gated, disabled, set_aside"
-)
+_COLUMNS = ", ".join(field.name for field in fields(Repository))
 
 
 def find(db: Connection, namespace: str, name: str) -> Repository | None:

@@ -17,7 +17,18 @@ from embhub_registry.database.repositories import _COLUMNS, Repository, _reposit
 from embhub_registry.database.wording import words_of
 from embhub_registry.http_errors import malformed
 
-SORTS = {"modified": "position", "created": "created", "downloads": "downloads"}
+# What a list is sorted by: attributes of a row, the largest first.
+SORTS = {
+    "modified": "position",
+    "created": "created",
+    "downloads": "downloads",
+    "epsilon": "epsilon",
+    "epsilon-largest": "epsilon",
+}
+_ORDERS = {
+    "epsilon": "coalesce(-r.epsilon, -1e300)",  # as `value_of`, and as the indexes compute it
+    "epsilon-largest": "coalesce(r.epsilon, -1e300)",
+}
 FACETS = (
     "modality",
     "anatomy",
@@ -106,7 +117,7 @@ def find_page(db: Connection, query: Query, *, most_bytes: int) -> Page:
         RequestDeniedError: as `run`.
     """
     read, last, ids = 0, (0, 0), list[int]()
-    for row in _select(db, query, f"r.{SORTS[query.sort]} AS value, r.id, length(r.summary) AS size"):
+    for row in _select(db, query, f"{_order(query.sort)} AS value, r.id, length(r.summary) AS size"):
         read += row["size"]
         if len(ids) == query.limit or (ids and read > most_bytes):
             return Page(ids, last, more=True)
@@ -125,6 +136,13 @@ def read_page(db: Connection, ids: Sequence[int], query: Query) -> list[Reposito
 
 def _is_seen(row: Repository, query: Query) -> bool:
     return not row.private or row.namespace in query.readers
+
+
+def value_of(row: Repository, sort: str) -> Any:
+    """What a row is sorted by, for the cursor of a page that ends with it; where no epsilon is claimed, the least."""
+    if sort not in _ORDERS:
+        return getattr(row, SORTS[sort])
+    return -1e300 if row.epsilon is None else row.epsilon if sort == "epsilon-largest" else -row.epsilon
 
 
 def count(db: Connection) -> int:
@@ -200,7 +218,7 @@ def _select(db: Connection, query: Query, columns: str) -> Cursor:
         where.append("r.hidden = 0")
     if query.gated is not None:
         where.append("r.gated <> ''" if query.gated else "r.gated = ''")
-    order = start if query.sort == "modified" else f"r.{SORTS[query.sort]}"
+    order = start if query.sort == "modified" else _order(query.sort)
     if query.after is not None:
         condition, bounds = _beyond(query, order)
         where.append(condition)
@@ -209,6 +227,10 @@ def _select(db: Connection, query: Query, columns: str) -> Cursor:
     condition = " AND ".join(where) or "1 = 1"
     statement = f"SELECT {columns} FROM {_from(db, start)} WHERE {condition} ORDER BY {order} DESC{tie} LIMIT ?"  # noqa: S608  # put together from constants; values are bound
     return db.execute(statement, (*values, query.limit + 1))
+
+
+def _order(sort: str) -> str:
+    return _ORDERS.get(sort, f"r.{SORTS[sort]}")
 
 
 def _from(db: Connection, start: str) -> str:

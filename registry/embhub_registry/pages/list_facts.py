@@ -80,7 +80,7 @@ class Item(Facts):
 class Order(Facts):
     """One order of a list, and the list's address in it."""
 
-    value: Literal["modified", "created", "downloads"]
+    value: Literal["modified", "created", "downloads", "epsilon", "epsilon-largest"]
     label: str
     chosen: bool
     address: str

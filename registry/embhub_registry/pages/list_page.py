@@ -36,7 +36,13 @@ LONGEST_TEXT = 200
 LONGEST_VALUE = 200
 MOST_VALUES = 6
 NEWEST = "modified"
-SORTS = {NEWEST: "last changed", "created": "first published", "downloads": "downloads"}
+SORTS = {
+    NEWEST: "last changed",
+    "created": "first published",
+    "downloads": "downloads",
+    "epsilon": "smallest epsilon",
+    "epsilon-largest": "largest epsilon",
+}
 
 
 @dataclass(frozen=True)
@@ -150,7 +156,7 @@ def rows(
     """A page's rows, and the cursor of the next page where `found` has one row more."""
     shown = found[:limit]
     more = len(found) > limit
-    cursor = hf_api.make_cursor(getattr(shown[-1], search.SORTS[sort]), shown[-1].id) if more else None
+    cursor = hf_api.make_cursor(search.value_of(shown[-1], sort), shown[-1].id) if more else None
     return tuple(_item(repository, names) for repository in shown), cursor
 
 

@@ -36,6 +36,7 @@ STATIC = {
     "passkey.js": "text/javascript",
     "preview.js": "text/javascript",
     "preview_worker.js": "text/javascript",
+    "reviewer.js": "text/javascript",
     "mark.svg": "image/svg+xml",
 }
 ROBOTS = "User-agent: *\nDisallow: /api/\nDisallow: /embhub/\nDisallow: /compare\nDisallow: /*/resolve/\n"

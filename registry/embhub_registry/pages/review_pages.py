@@ -19,7 +19,7 @@ from embhub_registry.pages import form_pages, interval_figure, release_page, ren
 from embhub_registry.pages.verification_cache import Judged, judge_files
 from embhub_registry.pages.wordings import describe
 from embhub_registry.people import auth
-from embhub_registry.repositories import embargoes, reviewing
+from embhub_registry.repositories import embargoes, reviewer_links, reviewing
 from embhub_registry.repositories.reviewing import Seen
 from embhub_registry.repositories.yanking import LONGEST_REASON
 from embhub_registry.wire import forms
@@ -51,14 +51,15 @@ async def one(request: Request) -> Response:
     if request.method == "POST":
         return await _decide(request, request.path_params["proposal"])
     seen, account = await _seen(request)
-    judged = await _judge(request, seen)
+    here = f"{HERE}/{seen.proposal.id}"
+    judged = await judge(request, seen, place=here)
     registry, which = registry_of(request), seen.proposal.repository_id
     repository = await threaded(lambda: repositories.find_by_id(registry.database.connection(), which))
     return form_pages.answer(
         request, "review.html", account=account, seen=seen, proposal=seen.proposal, now=stamp(), longest=LONGEST_REASON,
         repository=repository,
         may_approve=_may_approve(seen, account), own=seen.proposal.author_id == account.user_id,
-        here=f"{HERE}/{seen.proposal.id}", **_evidence(request, seen, judged),
+        here=here, **await _links(request, seen, account), **evidence(request, seen, judged, here=here),
     )  # fmt: skip
 
 
@@ -66,7 +67,11 @@ async def file(request: Request) -> Response:
     """`GET /account/review/{proposal}/file/{path}`: a file of a proposal, to save; the sheet of samples is shown."""
     seen, _ = await _seen(request)
     path = path_of(request)
-    data = await threaded(reviewing.read_entry, registry_of(request), seen, path)
+    return file_answer(path, await threaded(reviewing.read_entry, registry_of(request), seen, path))
+
+
+def file_answer(path: str, data: bytes) -> Response:
+    """A file to save, which no cache keeps; the sheet of samples is shown."""
     headers = {**form_pages.HEADERS, "Content-Security-Policy": "default-src 'none'; sandbox"}
     if path == SAMPLES:
         return Response(data, media_type="image/png", headers=headers)
@@ -80,12 +85,37 @@ async def file(request: Request) -> Response:
 async def audit(request: Request) -> Response:
     """`GET /account/review/{proposal}/audit`: the audit report of a proposal."""
     seen, _ = await _seen(request)
-    judged = await _judge(request, seen)
+    return audit_answer(await judge(request, seen, place=f"{HERE}/{seen.proposal.id}"))
+
+
+def audit_answer(judged: Judged | None) -> Response:
+    """The audit report of a proposal, as a page of its own.
+
+    Raises:
+        RequestDeniedError: 404 where it has none that verifies.
+    """
     report = judged.shown.audit if judged and judged.shown else None
     if report is None:
         raise RequestDeniedError(404, "audit", "this proposal has no audit report that verifies", "open its page")
     headers = {**form_pages.HEADERS, "Content-Security-Policy": rendering.policy_for(report.page)}
     return Response(report.page, media_type="text/html", headers=headers)
+
+
+async def links(request: Request) -> Response:
+    """`POST /account/review/{proposal}/links`: a link for an outside reviewer, shown once; or the end of one."""
+    registry, proposal_id = registry_of(request), request.path_params["proposal"]
+    here = f"{HERE}/{proposal_id}"
+    form = await forms.read_person(request, back=here)
+    if ended := form.field("link")[:40]:
+        await threaded(reviewer_links.end, registry, form.account, proposal_id, ended)
+        return form_pages.go(here)
+    days = form.field("days")
+    if not (days.isascii() and days.isdigit() and len(days) < 5):
+        raise malformed("the lifetime is a number of days")
+    made = await threaded(
+        reviewer_links.make, registry, form.account, proposal_id, purpose=form.field("purpose"), days=int(days)
+    )
+    return form_pages.answer(request, "reviewer_link_made.html", made=made, back=here)
 
 
 async def rules(request: Request) -> Response:
@@ -97,7 +127,8 @@ async def rules(request: Request) -> Response:
         number = form.field("approvals")
         if number not in ("0", "1", "2"):
             raise malformed("choose 0, 1 or 2 approvals", "open the page again")
-        await threaded(reviewing.set_rule, registry, form.account, namespace, name, int(number))
+        signed = form.field("signed") == "yes"
+        await threaded(reviewing.set_rule, registry, form.account, namespace, name, int(number), signed=signed)
         return form_pages.go(RULES)
     account = form_pages.person(request).account
     auth.require(forms.with_all_rights(account), account.namespace, "hide-released")
@@ -117,6 +148,7 @@ async def _decide(request: Request, proposal_id: str) -> Response:
                 proposal_id,
                 digest=form.field("digest"),
                 embargo=form.field("not_before"),
+                proved=True,  # `read_person` asked for it
             )
         case "decline":
             await threaded(
@@ -137,6 +169,17 @@ async def _seen(request: Request) -> tuple[Seen, Account]:
     return await threaded(approving.with_good_keys, registry, seen), account
 
 
+async def _links(request: Request, seen: Seen, account: Account) -> dict[str, Any]:
+    """The links of an open proposal for the page, and whether this person may make and end them."""
+    registry, found = registry_of(request), seen.proposal
+    may = found.author_id == account.user_id or reviewing.is_reviewer(account, found.namespace)
+    if found.state != "open" or not may:
+        return {"may_link": False}
+    listed = await threaded(lambda: reviewer_links.links(registry.database.connection(), account, found.id))
+    lengths = {"most_days": reviewer_links.MOST_DAYS, "usual_days": reviewer_links.DAYS}
+    return {"may_link": True, "links": listed, **lengths}
+
+
 def _may_approve(seen: Seen, account: Account) -> bool:
     """Whether this person's approval is what it waits for: their form asks again for a proof."""
     found = seen.proposal
@@ -144,25 +187,25 @@ def _may_approve(seen: Seen, account: Account) -> bool:
     return found.state == "open" and not mine and reviewing.is_reviewer(account, found.namespace)
 
 
-async def _judge(request: Request, seen: Seen) -> Judged | None:
+async def judge(request: Request, seen: Seen, *, place: str) -> Judged | None:
     """The verdict on a proposal, reached anew: it is not kept, so that nothing of it is in a cache of pages."""
     if not any(entry.path == EMBEDDING for entry in seen.files):
         return None
     registry = registry_of(request)
 
-    def judge() -> Judged:
+    def work() -> Judged:
         files = {entry.path: registry.blobs.get(entry.digest) for entry in seen.files}
-        return judge_files(registry, files, name=seen.proposal.full_name, place=f"{HERE}/{seen.proposal.id}")
+        return judge_files(registry, files, name=seen.proposal.full_name, place=place)
 
-    return await run_paced(request, request.app.state.judging, judge)
+    return await run_paced(request, request.app.state.judging, work)
 
 
-def _evidence(request: Request, seen: Seen, judged: Judged | None) -> dict[str, Any]:
+def evidence(request: Request, seen: Seen, judged: Judged | None, *, here: str) -> dict[str, Any]:
     """The facts that the release's page will say, drawn from the files as they were proposed."""
     shown = judged.shown if judged else None
     if shown is None:
         return {"shown": None, "problem": judged.problem if judged else None}
-    namespace, here = seen.proposal.namespace, f"{HERE}/{seen.proposal.id}"
+    namespace = seen.proposal.namespace
     totals = release_page.totals_of(registry_of(request).database.connection(), namespace)
     report = release_page.audit(shown.audit, seen.proposal.full_name, "") if shown.audit else None
     return {
@@ -180,6 +223,7 @@ ROUTES = [
     Route(HERE, queue),
     Route(RULES, rules, methods=["GET", "POST"]),
     Route(HERE + "/{proposal}", one, methods=["GET", "POST"]),
+    Route(HERE + "/{proposal}/links", links, methods=["POST"]),
     Route(HERE + "/{proposal}/audit", audit),
     Route(HERE + "/{proposal}/file/{path:path}", file),
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from embhub.errors import UsageError
@@ -17,13 +17,16 @@ from embhub_registry.storage.folder import Registry
 LONGEST_PURPOSE = 60
 MOST_DAYS = 366  # of a token that somebody makes in a page; the operator may make longer ones
 MOST_OWN = 50  # in force, of one account
+FRESH_FOR = timedelta(minutes=15)  # how long a token counts as a proof of who made it
 
 
 def add(
     db: Connection, user_id: int, days: int | None, *, scope: str | None = None, unlimited: bool = False,
-    purpose: str = "",
+    purpose: str = "", by_owner: bool = False,
 ) -> dict[str, Any]:  # fmt: skip
     """A new token within a transaction: its secret, id, end and scope. Without `scope` it may do all that the user may.
+
+    `by_owner` where the account's person asked for it in a page, and had proved just then who they are.
 
     Raises:
         UsageError: the scope is wider than the user's roles, or a negative number of days.
@@ -40,7 +43,7 @@ def add(
     token = auth.make_token()
     accounts.add_token(
         db, token_id=token.id, digest=token.digest, user_id=user_id, now=stamp(), expires=expires, scope=scope,
-        unlimited=unlimited, purpose=purpose,
+        unlimited=unlimited, purpose=purpose, proved=stamp() if by_owner else None,
     )  # fmt: skip
     return {"token": token.secret, "token_id": token.id, "expires": expires, "scope": scope}
 
@@ -52,6 +55,14 @@ def state(row: Row) -> str:
     if row["expires"] is not None and (row["revoked"] is not None or row["expires"] <= stamp()):
         return "expired"
     return "disabled" if row["disabled"] else "good"
+
+
+def is_fresh(account: Account) -> bool:
+    """Whether the token's owner made it within the last minutes, and so proved just now who they are."""
+    if account.proved is None:
+        return False
+    since = now() - datetime.fromisoformat(account.proved)
+    return timedelta(seconds=-5) <= since <= FRESH_FOR
 
 
 def offered_scopes(account: Account) -> tuple[str, ...]:
@@ -77,7 +88,7 @@ def make_own(registry: Registry, account: Account, *, purpose: str, scope: str, 
         raise malformed(f"a token lasts 1 to {MOST_DAYS} days, and its scope is one that the account's roles reach to")
     with registry.database.writing() as db:
         check_room(db, account.user)
-        made = add(db, account.user_id, days, scope=scope, purpose=purpose)
+        made = add(db, account.user_id, days, scope=scope, purpose=purpose, by_owner=True)
     registry.audit_log.write(
         "token-added", user=account.user, token_id=made["token_id"], expires=made["expires"], scope=scope,
         purpose=purpose,

@@ -131,7 +131,9 @@ def _token(registry: Registry, row: Row, user: str) -> dict[str, Any]:
     try:
         with registry.database.writing() as db:
             access_tokens.check_room(db, user)
-            made = access_tokens.add(db, row["user_id"], row["days"], scope=row["scope"], purpose=row["client"])
+            made = access_tokens.add(
+                db, row["user_id"], row["days"], scope=row["scope"], purpose=row["client"], by_owner=True
+            )
     except (UsageError, RequestDeniedError) as error:  # a role was taken away since, or there are too many tokens
         raise DeviceError("access_denied") from error
     registry.audit_log.write(

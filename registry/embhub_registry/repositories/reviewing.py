@@ -32,6 +32,7 @@ class Seen:
     files: tuple[Entry, ...]
     approvals: tuple[Approval, ...]
     needed: int
+    signed: bool = False  # whether approvals have to be signed by the approvers' own keys
 
 
 def note(registry: Registry, event: str, about: Proposal, **facts: Any) -> None:
@@ -83,7 +84,7 @@ def see(db: Connection, account: Account | None, proposal_id: str) -> Seen:
 def look_at(db: Connection, found: Proposal) -> Seen:
     """A proposal with all that belongs to it."""
     given = tuple(one for one in proposals.approvals(db, found.id) if still_may(db, one, found.namespace))
-    return Seen(found, tuple(proposals.files(db, found.id)), given, needed_for(db, found))
+    return Seen(found, tuple(proposals.files(db, found.id)), given, needed_for(db, found), must_sign(db, found))
 
 
 def still_may(db: Connection, given: Approval, namespace: str) -> bool:
@@ -114,6 +115,11 @@ def _roles(db: Connection, user: str) -> dict[str, str]:
 def needed_for(db: Connection, found: Proposal) -> int:
     """How many approvals it takes: a rule that was tightened since holds, one that was loosened does not."""
     return max(found.needed, proposals.required(db, found.namespace, found.name))
+
+
+def must_sign(db: Connection, found: Proposal) -> bool:
+    """Whether approvals of it have to be signed; no key signs an approval of a change that brings no release."""
+    return found.version is not None and proposals.must_sign(db, found.namespace, found.name)
 
 
 def queue(db: Connection, account: Account | None) -> list[Seen]:
@@ -204,16 +210,22 @@ def require_open(found: Proposal) -> None:
         )
 
 
-def set_rule(registry: Registry, account: Account | None, namespace: str, name: str, approvals: int) -> int:
+def set_rule(
+    registry: Registry, account: Account | None, namespace: str, name: str, approvals: int, *, signed: bool = False
+) -> int:
     """How many approvals releases need, of a repository or (`name` empty) of all in a namespace. Returns what held.
 
-    `account` None is the operator. Nobody who publishes or approves may change it, or it would bind nobody.
+    `account` None is the operator. With `signed`, approvals count that the approver's own key signed. Nobody who
+    publishes or approves may change it, or it would bind nobody.
 
     Raises:
-        RequestDeniedError: 403 for anybody but an admin; 404; 400 for another number than 0, 1 or 2.
+        RequestDeniedError: 403 for anybody but an admin; 404; 400 for another number than 0, 1 or 2, or for
+            signatures of none.
     """
     if approvals not in range(MOST_APPROVALS + 1):
         raise malformed("releases need 0, 1 or 2 approvals", "two approvals are of two persons")
+    if signed and not approvals:
+        raise malformed("no approvals cannot be signed", "ask for 1 or 2 signed approvals")
     with registry.database.writing() as db:
         author = "operator"
         if account is not None:
@@ -222,15 +234,16 @@ def set_rule(registry: Registry, account: Account | None, namespace: str, name: 
             raise malformed(f"there is no namespace {namespace[:60]!a}", "`show` lists them")
         if name and repos.find(db, namespace, name) is None:
             raise no_repository(f"{namespace}/{name}")
-        before = proposals.set_rule(db, namespace, name, approvals, author=author, now=stamp())
+        before = proposals.set_rule(db, namespace, name, approvals, author=author, now=stamp(), signed=signed)
     full = f"{namespace}/{name}" if name else namespace
-    registry.audit_log.write("review-rule", user=author, of=full, approvals=approvals, before=before)
+    registry.audit_log.write("review-rule", user=author, of=full, approvals=approvals, signed=signed, before=before)
     return before
 
 
 def rules(registry: Registry, namespace: str | None = None) -> list[dict[str, Any]]:
     """The rules in force."""
-    return [dict(row) for row in proposals.rules(registry.database.connection(), namespace)]
+    found = proposals.rules(registry.database.connection(), namespace)
+    return [{**dict(row), "signed": bool(row["signed"])} for row in found]
 
 
 def stale(db: Connection, repository_id: int, *, by: str) -> list[Proposal]:

@@ -11,6 +11,7 @@ from embhub_registry.storage import configuration
 from embhub_registry.storage.folder import Registry
 
 KINDS = ("bytes", "repositories", "releases")
+MOST_DIGITS = 18  # of a limit: as many as the database holds
 
 
 def check(db: Connection, namespace: str, kind: str) -> None:
@@ -33,12 +34,14 @@ def check(db: Connection, namespace: str, kind: str) -> None:
 
 def limits(db: Connection, namespace: str) -> dict[str, int | None]:
     """What a namespace may hold of each kind: its own limit, else the registry's; None without one."""
-    own = usage.own_limits(db, namespace)
-    found: dict[str, int | None] = {}
-    for kind in KINDS:
-        value = own[kind] if own[kind] is not None else configuration.limit(db, f"quota.{kind}")
-        found[kind] = None if value is None else int(value)
-    return found
+    own, common = usage.own_limits(db, namespace), defaults(db)
+    return {kind: common[kind] if own[kind] is None else own[kind] for kind in KINDS}
+
+
+def defaults(db: Connection) -> dict[str, int | None]:
+    """What a namespace without limits of its own may hold of each kind; None without a limit."""
+    found = {kind: configuration.limit(db, f"quota.{kind}") for kind in KINDS}
+    return {kind: None if value is None else int(value) for kind, value in found.items()}
 
 
 def list_all(registry: Registry) -> dict[str, Any]:
@@ -52,7 +55,9 @@ def list_all(registry: Registry) -> dict[str, Any]:
     return {"namespaces": rows}
 
 
-def change(registry: Registry, namespace: str, wanted: dict[str, int | None]) -> dict[str, Any]:
+def change(
+    registry: Registry, namespace: str, wanted: dict[str, int | None], *, by: str = "operator"
+) -> dict[str, Any]:
     """Give a namespace limits of its own; None gives it the registry's again. Kinds that are not named stay.
 
     Raises:
@@ -65,5 +70,7 @@ def change(registry: Registry, namespace: str, wanted: dict[str, int | None]) ->
             raise UsageError(f"there is no namespace {namespace!r}", "`quota show` lists them")
         usage.set_own_limits(db, namespace, wanted)
         allowed = limits(db, namespace)
-    registry.audit_log.write("quota-set", namespace=namespace, **{f"max_{kind}": n for kind, n in wanted.items()})
+    registry.audit_log.write(
+        "quota-set", user=by, namespace=namespace, **{f"max_{kind}": n for kind, n in wanted.items()}
+    )
     return {"namespace": namespace, "allowed": allowed}

@@ -25,12 +25,13 @@ ALWAYS_OPEN = frozenset(
         "/healthz", "/readyz", "/embhub/v1/trust", "/embhub/v1/join", "/embhub/v1/advisories",
         # logging in; these pages name neither the registry nor anything in it
         "/login", "/login/code", "/login/passkey", "/login/passkey/answer", "/login/provider",
-        "/login/provider/callback", "/login/device",
+        "/login/provider/callback", "/login/device", "/login/reviewer",
         "/embhub/v1/device/code", "/embhub/v1/device/token", "/oauth/token",
-        "/static/style.css", "/static/copy.js", "/static/passkey.js", "/static/mark.svg",
+        "/static/style.css", "/static/copy.js", "/static/passkey.js", "/static/mark.svg", "/static/reviewer.js",
     ]
 )  # fmt: skip
-LINKS = "/login/link/"  # one-time links: whoever has none learns nothing here
+# One-time links, and links for reviewers: whoever has none learns nothing here.
+LINKS = ("/login/link/", "/login/reviewer/")
 METRICS = "/metrics"  # from the registry's own machine its own rule holds, which asks for no token there
 
 

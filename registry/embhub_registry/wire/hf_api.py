@@ -40,7 +40,7 @@ LONGEST_CURSOR = 500
 MAX_HISTORY = 500_000  # bytes of titles and messages in one page of a history
 SORTS = {
     "lastModified": "modified", "createdAt": "created", "downloads": "downloads", "likes": "downloads",
-    "trendingScore": "modified",
+    "trendingScore": "modified", "epsilon": "epsilon", "epsilon-largest": "epsilon-largest",
 }  # fmt: skip
 # Parts of the Hub's addresses that are refused on purpose, and why.
 NOT_OFFERED = {
@@ -94,7 +94,7 @@ async def list_models(request: Request) -> Response:
     if sort is None:
         raise malformed(f"cannot sort by {asked.get('sort')!a}", f"sort by one of {', '.join(SORTS)}")
     if asked.get("direction", "-1") != "-1":
-        raise malformed("lists are newest or largest first", "leave `direction` out")
+        raise malformed("a list has one direction", "leave `direction` out; sort by epsilon or epsilon-largest")
     query = search.Query(
         text=list_parameters.search_text(asked), author=asked.get("author"), tags=list_parameters.tags(asked),
         sort=sort, limit=limit, gated=list_parameters.yes_or_no(asked, "gated"), facets=list_parameters.facets(asked),
@@ -252,12 +252,12 @@ def _limit(text: str | None) -> int:
     return min(int(text[:9]), LARGEST_PAGE)
 
 
-def make_cursor(value: str | int, identity: int) -> str:
+def make_cursor(value: str | float, identity: int) -> str:
     """Where a next page starts: after the row with this sort value and id."""
     return base64.urlsafe_b64encode(json.dumps([value, identity]).encode()).decode()
 
 
-def read_cursor(text: str | None) -> tuple[str | int, int] | None:
+def read_cursor(text: str | None) -> tuple[str | float, int] | None:
     """The sort value and id in a cursor; None without one.
 
     Raises:
@@ -271,7 +271,7 @@ def read_cursor(text: str | None) -> tuple[str | int, int] | None:
     except ValueError as error:  # JsonError, binascii.Error and UnicodeError are such
         raise wrong from error
     match pair:
-        case [str() | int() as value, int() as identity] if not {type(value), type(identity)} & {bool}:
+        case [str() | int() | float() as value, int() as identity] if not {type(value), type(identity)} & {bool}:
             largest = max(abs(identity), abs(value) if isinstance(value, int) else 0)
             if largest < 2**63:  # what SQLite holds
                 return value, identity

@@ -20,6 +20,7 @@ from embhub_registry.wire.host_header import host_of, is_loopback
 SESSION = "__Host-embhub-session"
 VISIT = "__Host-embhub-visit"  # of somebody who is about to log in: what their forms' tokens hang on
 FLOW = "__Host-embhub-flow"  # of a login at a provider, which sends the browser back: the only one that is Lax
+REVIEWER = "__Host-embhub-reviewer"  # of somebody who entered the code of a reviewer's link
 FORMS = ("/login", "/account")  # our own forms are at these addresses and below
 
 
@@ -91,6 +92,11 @@ def set_session(response: Response, made: NewSession) -> None:
 def set_visit(response: Response, secret: str) -> None:
     """Give the browser what the token of its login form hangs on."""
     _set(response, VISIT, secret, seconds=3600, lax=False)
+
+
+def set_reviewer(response: Response, code: str, *, seconds: int) -> None:
+    """Let the browser show the one release of a reviewer's link for a while."""
+    _set(response, REVIEWER, code, seconds=seconds, lax=False)
 
 
 def set_flow(response: Response, secret: str) -> None:

@@ -115,6 +115,9 @@ def test_another_root_than_the_locked_one(liar: hostile.Registry) -> None:
 def test_what_cannot_be_asked(liar: hostile.Registry) -> None:
     for words in (["pull"], ["pull", "--locked", "none.lock"], ["lock"]):
         assert main(words) == 2
+    with pytest.raises(UsageError, match="on the public Hub, and a lock file") as refused:
+        locking.lock(["hub:radboud/prostate"], out=FILE)
+    assert "lock the folder" in refused.value.hint and not FILE.exists()
     locking.lock([REPOSITORY], out=FILE)
     with pytest.raises(UsageError, match="not in the lock file"):
         locking.pull_locked(FILE, "radboud/other")

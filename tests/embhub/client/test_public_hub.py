@@ -30,6 +30,8 @@ from embhub.client.errors import (
 )
 from embhub.client.hub import Hub
 from embhub.errors import ConfigError, EmbhubError, PrivacyError, RegistryError, UsageError
+from embhub.ledger import publications
+from embhub.ledger.books import open_books
 from embhub.project import how_to_install
 from embhub.refusals import AnotherReleaseError, ReleaseRefusedError, UnsignedError
 from embhub.release import files as release_files
@@ -262,11 +264,25 @@ def test_a_file_of_a_site_by_the_command(stage: Stage, tmp_path: Path, capsys: p
     stage.hub.add_key(_own_key(), namespace="radboud")
     assert main(["push", str(file), "--to", "hub:radboud/by-command"]) == 6  # nobody to ask
     assert main(["push", str(file), "--to", "hub", "--embargo", "2027-01-01T00:00:00Z"]) == 2
+    publications.note_published("0" * 64, "radboud/other", "1.0.0")  # the site keeps a ledger
     capsys.readouterr()
     assert main(["push", str(file), "--to", "hub:radboud/by-command", "--yes", "--json"]) == 0
     printed = capsys.readouterr()
     assert json.loads(printed.out)["url"] == f"{stage.middle.url}/radboud/by-command"
     assert "admits anything" in printed.err and stage.token not in printed.err
+    with open_books() as books:
+        (sent,) = [row for row in books.account().published if row.on]
+    assert (sent.on, sent.repository, sent.file) == (
+        "hub:radboud/by-command", "radboud/by-command", json.loads(printed.out)["digest"],
+    )  # fmt: skip
+
+
+def test_a_place_that_is_none(capsys: pytest.CaptureFixture[str]) -> None:
+    for words in (["push", "--to", ""], ["push", "x.safetensors", "radboud/x", "--to", " "]):
+        assert main(words) == 2
+        assert "--to is empty" in capsys.readouterr().err
+    assert main(["push", "radboud/x", "--to", "elsewhere"]) == 2
+    assert "'elsewhere' is no place to publish" in capsys.readouterr().err
 
 
 def _own_key() -> Any:

@@ -12,7 +12,7 @@ import pytest
 from embhub.__main__ import main
 from embhub.client import reviewing
 from embhub.site import seen
-from tests.support import pushes
+from tests.support import pushes, reviews
 from tests.support.servers import RunningRegistry, running_registry
 from tests.support.sites import Site, new_key, open_site
 
@@ -108,4 +108,18 @@ def test_no_key_is_left_out_in_silence(
     officer.enter(monkeypatch).trust(registry)
     refused = run(capsys, "review", "approve", made["id"], "--digest", made["digest"], code=2)
     assert "--without-key" in refused.err
-    assert run(capsys, "review", "approve", made["id"], "--digest", made["digest"], "--without-key")["commit"]
+    words = ("review", "approve", made["id"], "--digest", made["digest"], "--without-key")
+    assert "embhub login --device --scope publish" in run(capsys, *words, code=5).err
+    link = ("review", "link", made["id"], "--for", "ethics board", "--days", "7")
+    assert "embhub login --device --scope publish" in run(capsys, *link, code=5).err
+    reviews.made_by_owner(registry, "otto")
+    done = run(capsys, *link)
+    assert done["link"].startswith(f"{registry.url}/login/reviewer#rev_")
+    (row,) = run(capsys, "review", "links", made["id"])
+    assert row["id"] == done["id"] and "link" not in row
+    assert main(["review", "links", made["id"]]) == 0
+    assert "ethics board" in capsys.readouterr().out
+    assert run(capsys, "review", "unlink", made["id"], row["id"])["answer"] == "ended"
+    assert run(capsys, "review", "links", made["id"]) == []
+    run(capsys, "review", "unlink", made["id"], "../x", code=5)
+    assert run(capsys, *words)["commit"]

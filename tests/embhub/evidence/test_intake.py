@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from embhub.__main__ import main
-from embhub.errors import ConfigError, PolicyError, VerificationError
+from embhub.errors import ConfigError, PolicyError, UsageError, VerificationError
 from embhub.evidence import intake
 from embhub.evidence.intake_document import Intake
+from embhub.evidence.languages import CODES, load
 from embhub.release import files as release_files
 from embhub.release.files import Release
 from tests.support import hostile
@@ -112,6 +113,37 @@ def test_only_an_earlier_sheet_is_replaced(receiver: Path) -> None:
     with pytest.raises(ConfigError, match="holds no intake sheet"):
         intake.write_intake(target, receiver / "sheet")
     assert (receiver / "sheet" / "notes.txt").read_text() == "mine"
+
+
+@pytest.mark.parametrize("code", CODES)
+def test_a_translation_is_marked_and_has_what_the_english_page_has(receiver: Path, code: str) -> None:
+    """A folder with translations is an earlier sheet as well; English alone is what checks and audits say."""
+    target = pulled(receiver, make_private_release(make_claim()))
+    made = intake.write_intake(target, receiver / "sheet", now=NOW, languages=[code])
+    assert intake.write_intake(target, receiver / "sheet", now=NOW, languages=[code]) == made
+    english = (receiver / "sheet" / "index.html").read_text()
+    source = (receiver / "sheet" / f"index.{code}.html").read_text()
+    assert f'<html lang="{code}">' in source and source.count("No native reader has checked it.") == 2
+    assert not re.search(r"<(script|link|img|iframe|form)\b|\b(src|href)=", source)
+    for digest in (made.subject.sha256, made.card_sha256, made.publisher.fingerprint):
+        assert digest in source and digest in english
+    language = load(code)
+    text = html.unescape(source)
+    assert all(language.say(line) in text and line not in text for line in (*made.limits, *made.decide))
+    assert all(f"<b>{language.say(field.name)}</b>" in text for field in made.form)
+    outside = re.sub(r'<(span|div) lang="en">.*?</\1>|<style>.*?</style>', "", source, flags=re.S)
+    assert not re.search(r"\b(the|and|this)\b", re.sub(r"<[^>]+>", " ", outside)), "English outside its marks"
+
+
+def test_unknown_languages_are_refused_before_anything_is_written(receiver: Path) -> None:
+    with pytest.raises(UsageError, match="no translation into 'xx'"):
+        intake.write_intake(pulled(receiver, make_release()), receiver / "sheet", now=NOW, languages=["xx"])
+    assert not (receiver / "sheet").exists()
+    words = ["evidence", str(receiver / "pulled"), "--out", "sheet", "--language", "de", "--language", "fr"]
+    assert main(words) == 0
+    assert {path.name for path in Path("sheet").iterdir()} == {
+        "index.html", "index.de.html", "index.fr.html", "intake.json",
+    }  # fmt: skip
 
 
 def test_the_command_from_a_registry(receiver: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
+from urllib.parse import urlencode
 
 import pytest
 
@@ -70,6 +72,51 @@ def test_a_backup_and_a_message_that_fails_are_shown(registry: RunningRegistry) 
     admin.open("/operator")
     assert "just now" in rows(admin)["Last backup"]
     assert rows(admin)["Waiting"] == "1 message, 1 tried without success"
+
+
+def test_an_admin_changes_limits_and_proves_again_who_they_are(registry: RunningRegistry) -> None:
+    here = "/account/quotas?namespace=radboud"
+    registry.run("quota", "set", "radboud", "--bytes", "1000000", "--releases", "1")
+    admin = Person(registry)
+    admin.use_link("admin")
+    assert 'href="/account/quotas?namespace=radboud"' in admin.open("/operator")
+    admin.open(here)
+    assert 'value="1000000"' in admin.page and "limit, 1,000" in admin.page
+    admin.press(here, bytes="2500000", releases="", repositories="7")
+    (said,) = [row for row in registry.ask("quota", "show")["namespaces"] if row["namespace"] == "radboud"]
+    assert (said["bytes"]["allowed"], said["repositories"]["allowed"]) == (2500000, 7)
+    default = next(row for row in registry.ask("quota", "show")["namespaces"] if row["namespace"] != "radboud")
+    assert said["releases"]["allowed"] == default["releases"]["allowed"], "the registry's again"
+    line = [json.loads(line) for line in (registry.folder / "audit.jsonl").read_text().splitlines()][-1]
+    assert (line["event"], line["user"], line["max_bytes"], line["max_releases"]) == (
+        "quota-set", "admin", 2500000, None,
+    )  # fmt: skip
+    for wrong in ("-1", "1e9", "x", "9" * 19, "٣"):
+        assert admin.open(here) and admin.send(here, bytes=wrong).status == 400, wrong
+    admin.open("/account/quotas?namespace=nobody", status=404)
+    admin.open(here)
+    with looking_into(registry.folder) as db:
+        db.execute("UPDATE session SET confirmed = '2026-01-01T00:00:00.000Z'")
+    answer = admin.send(here, bytes="1", releases="", repositories="")
+    assert answer.status == 303 and str(answer.header("location")).startswith("/login?next=")
+    (said,) = [row for row in registry.ask("quota", "show")["namespaces"] if row["namespace"] == "radboud"]
+    assert said["bytes"]["allowed"] == 2500000
+
+
+def test_nobody_else_sees_or_changes_limits(registry: RunningRegistry) -> None:
+    here = "/account/quotas?namespace=radboud"
+    alice = Person(registry)
+    alice.use_link("alice")
+    alice.open(here, status=403)
+    alice.open("/account")
+    form = alice.form("/account/tokens")
+    cookies = "; ".join(f"{name}={value}" for name, value in alice.cookies.items())
+    headers = {"Cookie": cookies, "Origin": registry.url, "Content-Type": "application/x-www-form-urlencoded"}
+    body = urlencode({**form, "bytes": "1", "releases": "", "repositories": ""}).encode()
+    before = registry.ask("quota", "show")
+    assert registry.request("POST", here, headers=headers, body=body).status == 403
+    assert registry.request("POST", here, token=registry.admin, body=body).status in (401, 403), "no token"
+    assert registry.ask("quota", "show") == before
 
 
 def test_others_see_nothing_of_it(registry: RunningRegistry) -> None:

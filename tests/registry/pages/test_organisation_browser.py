@@ -83,6 +83,14 @@ def visit(tab: Any, registry: RunningRegistry, leaver: str) -> Iterator[str]:
     words = tab.locator("main").inner_text()
     assert "Ready" in words and "Last backup" in words and "radboud" in words
     yield "operator"
+    follow(tab.get_by_role("link", name="Change limits of radboud"))
+    tab.get_by_label("Storage, in bytes").fill("5000000")
+    tab.get_by_label("Releases").fill("12")
+    follow(tab.get_by_role("button", name="Set the limits"))
+    assert tab.get_by_label("Releases").input_value() == "12"
+    yield "quotas"
+    follow(tab.get_by_role("link", name="Operation"))
+    assert "of 5.0 MB" in tab.locator("main").inner_text()
     tab.goto("/account/members")
     follow(tab.get_by_role("link", name=f"Offboard {leaver}"))
     yield "offboard"

@@ -81,6 +81,32 @@ def test_two_approvers_release_what_a_publisher_proposed(house: Reviewed, browse
     follow(omar.get_by_role("link", name="open its page"))
     assert "approved by 2 approvers before it was published" in omar.inner_text("main")
 
+    made = propose(house, 8, sheet)
+    olga.goto(f"/account/review/{made['id']}")
+    olga.get_by_label("Whom it is for").fill("ethics board")
+    follow(olga.get_by_role("button", name="Make a link"))
+    check(olga, "reviewer-link-made")
+    address = str(olga.locator("pre code").text_content())
+    outside = browsers.new_page(browser, said, base_url=house.registry.url.replace("127.0.0.1", "localhost"))
+    asked: list[str] = []
+    outside.on("request", lambda request: asked.append(f"{request.url} {request.headers.get('referer', '')}"))
+    outside.goto("/login/reviewer#" + address.partition("#")[2])
+    assert outside.get_by_label("Code").input_value().startswith("rev_") and "#" not in outside.url
+    check(outside, "reviewer-code")
+    follow(outside.get_by_role("button", name="Show the release"))
+    assert made["digest"] in outside.content() and outside.locator("figure.samples img").evaluate("i => i.naturalWidth")
+    check(outside, "reviewer")
+    follow(outside.get_by_role("link", name="Full audit report"))
+    assert "AUC" in outside.content()
+    outside.goto("/login/reviewer")
+    assert not any("rev_" in line for line in asked), "no address and no Referer has the code"
+    olga.goto(f"/account/review/{made['id']}")
+    check(olga, "proposal-with-a-link")
+    follow(olga.get_by_role("button", name="End the link for ethics board"))
+    outside.reload()
+    assert "it has ended" in outside.inner_text("main")
+    check(outside, "reviewer-link-ended")
+    said[:] = [line for line in said if "403" not in line]  # the browser notes the status of the page
     declined = propose(house, 6, sheet)
     olga.goto(f"/account/review/{declined['id']}")
     olga.get_by_label("Reason, if you decline").fill("the card names the wrong scanner")

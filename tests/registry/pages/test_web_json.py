@@ -257,6 +257,12 @@ def test_lists_are_sorted_filtered_by_publisher_and_licence_and_show_sheets(room
     orders = {order["value"]: order for order in ask(room, "/?sort=created&modality=MR")["sorts"]}
     assert orders["created"]["chosen"] and orders["downloads"]["address"] == "/?modality=MR&sort=downloads"
     assert ask(room, "/?sort=nonsense")["sort"] == "modified"
+    for sort in ("epsilon", "epsilon-largest"):
+        listed = [item["release"]["privacy"] != "none" for item in ask(room, f"/?sort={sort}")["items"]]
+        assert listed == sorted(listed, reverse=True) and True in listed and False in listed
+        models = [row["id"] for row in room.registry.get(f"/api/models?sort={sort}").json()]
+        shown = [item["id"] for item in ask(room, f"/?sort={sort}")["items"]]
+        assert [name for name in models if name in shown] == shown[: len(models)]
     facets = {facet["name"]: facet["values"] for facet in ask(room, "/?modality=MR")["facets"]}
     assert {(v["value"], v["count"]) for v in facets["namespace"]} == {("radboud", 2), ("lumc", 1)}
     assert {v["label"] for v in facets["namespace"]} == {"Radboud", "Lumc"}

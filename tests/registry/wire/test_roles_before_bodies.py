@@ -60,6 +60,7 @@ def addressed(path: str) -> str:
     for part, value in (
         ("{namespace}", "radboud"), ("{name}", "held"), ("{revision}", "main"), ("{digest}", DIGEST),
         ("{secret}", "none"), ("{proposal}", "0" * 40), ("{what}", "test"),
+        ("{link}", "0" * 12),
     ):  # fmt: skip
         path = path.replace(part, value)
     assert "{" not in path, path

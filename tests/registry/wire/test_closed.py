@@ -27,7 +27,8 @@ OPEN = {  # written out: whoever opens another address changes this test
 }
 LOGIN = {  # these pages name neither the registry nor anything in it
     "/login", "/login/code", "/login/passkey", "/login/passkey/answer", "/login/provider", "/login/provider/callback",
-    "/login/link/none", "/login/device", "/embhub/v1/device/code", "/embhub/v1/device/token",
+    "/login/link/none", "/login/device",
+    "/login/reviewer", "/login/reviewer/leave", "/login/reviewer/audit", "/login/reviewer/file/README.md", "/embhub/v1/device/code", "/embhub/v1/device/token",
     "/oauth/token", "/embhub/v1/join",
 }  # fmt: skip
 FAR = {"X-Forwarded-For": "192.0.2.50"}  # a caller on another machine
@@ -36,6 +37,7 @@ METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS")
 VALUES = {
     "revision": "main", "path": "README.md", "status": "pending", "digest": "0" * 64, "hash": "0" * 64, "rest": "x",
     "file": "style.css", "secret": "none", "proposal": "0" * 40, "what": "test",
+    "fingerprint": "0" * 64, "link": "0" * 16,
 }  # fmt: skip
 
 

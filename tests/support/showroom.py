@@ -20,6 +20,7 @@ from embhub.release import signing
 from embhub.release.checks.consistency import base_digest
 from embhub.release.files import Release
 from embhub.site.keys import SigningKey
+from embhub.trust.statement import LedgerHeads
 from tests.support import releases
 from tests.support.servers import RunningRegistry, start_registry
 
@@ -59,7 +60,7 @@ def furnish(folder: Path, *, name: str = "Prostate consortium") -> Showroom:
         alice=registry.add_user("alice", namespace="radboud"),
         lea=registry.add_user("lea", namespace="lumc"),
     )
-    room.push("radboud/prostate-cspca", make_release("radboud/prostate-cspca", seed=0))
+    room.push("radboud/prostate-cspca", make_release("radboud/prostate-cspca", seed=0, heads=heads(1)))
     room.push(
         "lumc/xray-pneumonia",
         make_release(
@@ -97,9 +98,15 @@ def furnish(folder: Path, *, name: str = "Prostate consortium") -> Showroom:
         private=True,
     )  # fmt: skip
     HfApi(endpoint=registry.url, token=room.alice).create_repo("radboud/planned")
-    newer = make_release("radboud/prostate-cspca", seed=3, version="1.1.0", sheet=True)
+    newer = make_release("radboud/prostate-cspca", seed=3, version="1.1.0", sheet=True, heads=heads(3))
     room.push("radboud/prostate-cspca", newer)
     return room
+
+
+def heads(number: int, *, ledger: str = "a ledger") -> LedgerHeads:
+    """What release `number` shows of its site's ledger, with all heads before it."""
+    shown = tuple(release_files.digest(f"{ledger} {place}".encode()) for place in range(1, number + 1))
+    return LedgerHeads(id=release_files.digest(ledger.encode()), number=number, heads=shown)
 
 
 def make_claim() -> privacy.PrivacyClaim:
@@ -131,9 +138,12 @@ def local(display: str) -> dict[str, str]:
 def make_release(
     repository: str, *, seed: int, token: str = "<cspca>", shift: float = 0.0, audited: bool = True,
     key: SigningKey = releases.SITE, claim: privacy.Claim = "none", base: str = "builtin", sheet: bool = False,
-    **changes: Any,
+    heads: LedgerHeads | None = None, **changes: Any,
 ) -> Release:  # fmt: skip
-    """A signed release, `sheet` with samples; `changes` go to its card, None takes a field out of it."""
+    """A signed release, `sheet` with samples, showing `heads` of a ledger.
+
+    `changes` go to its card, None takes a field out of it.
+    """
     embedded = _embedding(seed=seed, token=token, claim=claim, base=base)
     if sheet:
         verdict = "no-copies-found" if claim == "none" else "not-run"
@@ -151,8 +161,9 @@ def make_release(
     if sheet:
         files[release_files.SAMPLES] = SHEET
     return signing.sign(
-        Release.from_files(files), registry=releases.ORIGIN, repository=repository, key=key, now=releases.NOW
-    )
+        Release.from_files(files), registry=releases.ORIGIN, repository=repository, key=key, now=releases.NOW,
+        ledger=lambda *_: heads,
+    )  # fmt: skip
 
 
 def _audit(embedded: Embedding, *, shift: float, claim: privacy.Claim) -> AuditReport:

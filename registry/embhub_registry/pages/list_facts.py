@@ -111,8 +111,29 @@ class MemberKey(Facts):
     revoked: str | None
 
 
+class LedgerHead(Facts):
+    """What one public release shows of its publisher's privacy ledger, and where the log holds it.
+
+    `ledger` is the ledger's id, `number` and `head` this release's; all three null where a release shows none and
+    earlier ones did. `entry` is the log's index, null if it is not found. `warning` says what contradicts earlier ones.
+    """
+
+    repository: str
+    version: str
+    address: str
+    date: str
+    ledger: str | None
+    number: int | None
+    head: str | None
+    entry: int | None
+    warning: str | None
+
+
 class NamespacePage(Facts):
-    """`/{namespace}`: whose keys sign for it, what they may, and what was published. `may` is in words."""
+    """`/{namespace}`: whose keys sign for it, what they may, and what was published. `may` is in words.
+
+    `ledger_heads` are those of the newest public releases.
+    """
 
     schema_: Literal["embhub.page.namespace/1"] = Field(default="embhub.page.namespace/1", alias="schema")
     registry: str
@@ -121,6 +142,7 @@ class NamespacePage(Facts):
     may: tuple[str, ...]
     keys: tuple[MemberKey, ...]
     keyring: int
+    ledger_heads: tuple[LedgerHead, ...] = ()
     total: int
     more: bool
     items: tuple[Item, ...]

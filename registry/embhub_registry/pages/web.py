@@ -19,6 +19,7 @@ from embhub_registry.pages import (
     evaluations_shown,
     feed,
     interval_figure,
+    ledger_shown,
     list_page,
     quarantine_pages,
     release_page,
@@ -92,10 +93,12 @@ async def namespace(request: Request) -> Response:
         )
 
     def collect() -> NamespacePage:
-        return list_page.collect_namespace(
-            registry.database.connection(), name, keyring=registry.trust().keyring, account=account,
-            after=request.query_params.get("after"), registry=registry.setting("name"),
+        db, trust = registry.database.connection(), registry.trust()
+        page = list_page.collect_namespace(
+            db, name, keyring=trust.keyring, account=account, after=request.query_params.get("after"),
+            registry=registry.setting("name"),
         )  # fmt: skip
+        return page.model_copy(update={"ledger_heads": ledger_shown.collect(db, registry.blobs, trust, name)})
 
     return rendering.answer(request, await run_in_threadpool(collect), "namespace.html")
 

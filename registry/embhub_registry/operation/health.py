@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import shutil
 import time
 from typing import Any
@@ -109,13 +110,14 @@ def _look(registry: Registry) -> dict[str, str]:
     try:
         with registry.database.writing(patience=PATIENCE) as db:
             accounts.write_setting(db, "ready.probed", stamp())
-        found["schema"] = _schema(registry)
         if shutil.disk_usage(registry.folder).free < configuration.number(db, "ready.free_bytes"):
             found["disk"] = "nearly full"
         if registry.is_shared:
             found["logins"] = secret_box.problem(registry) or "ok"
     except (EmbhubError, OSError):
         found["database"] = "cannot be written"
+    with contextlib.suppress(EmbhubError, OSError):  # it can be why nothing can be written
+        found["schema"] = _schema(registry)
     if registry.leadership is not None:
         found["log"] = _log(registry)
     if registry.blobs.waits:

@@ -36,9 +36,10 @@ def find_pending(db: Connection, user_code: str, *, now: str) -> Row | None:
 
 
 def answer(db: Connection, user_code: str, *, state: str, user_id: int, now: str) -> bool:
-    """Approve or deny a request that waits; False where none does."""
+    """Approve or deny a request that waits; False where none does. `polled` is from then on when it was answered."""
     statement = (
-        "UPDATE device_request SET state = ?, user_id = ? WHERE user_code = ? AND state = 'pending' AND expires > ?"
+        "UPDATE device_request SET state = ?1, user_id = ?2, polled = ?4"
+        " WHERE user_code = ?3 AND state = 'pending' AND expires > ?4"
     )
     return db.execute(statement, (state, user_id, user_code, now)).rowcount == 1
 

@@ -103,7 +103,7 @@ def forget_all(db: Connection) -> int:
     return count
 
 
-_ENDING = ("session", "login_link", "login_attempt", "device_request", "workload_token_seen")
+_ENDING = ("session", "login_link", "login_attempt", "device_request", "workload_token_seen", "reviewer_link")
 
 
 def find_user(db: Connection, user_id: int) -> Row | None:

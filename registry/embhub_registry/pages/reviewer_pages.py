@@ -23,11 +23,11 @@ async def reviewer(request: Request) -> Response:
     """`GET` asks for the code of a link, or shows the release of the one that was entered; `POST` enters a code."""
     if request.method == "POST":
         return await _enter(request)
-    code = session_cookies.read(request.scope, session_cookies.REVIEWER)
-    if not code:
+    cookie = session_cookies.read(request.scope, session_cookies.REVIEWER)
+    if not cookie:
         return _hardened(form_pages.answer(request, "reviewer_code.html", action=PAGE, problem=""))
     try:
-        link, seen = await threaded(reviewer_links.read_by, registry_of(request), code)
+        link, seen = await threaded(reviewer_links.read_entered, registry_of(request), cookie)
     except RequestDeniedError as denied:
         said = form_pages.answer(request, "reviewer_code.html", action=PAGE, problem=denied.message, status=403)
         session_cookies.drop(said, session_cookies.REVIEWER)
@@ -67,21 +67,21 @@ async def _enter(request: Request) -> Response:
     pacing = login_pages.pacing_of(request)
     await threaded(pacing.take, request.scope, None)
     try:
-        await threaded(reviewer_links.open_by, registry_of(request), code)
+        cookie = await threaded(reviewer_links.open_by, registry_of(request), code)
     except RequestDeniedError as denied:
         login_pages.note_failure(request, denied.message)
         raise
     await threaded(pacing.give_back, request.scope, None)
     found = form_pages.go(PAGE)
-    session_cookies.set_reviewer(found, code, seconds=HOURS * 3600)
+    session_cookies.set_reviewer(found, cookie, seconds=HOURS * 3600)
     return found
 
 
 async def _seen(request: Request) -> Seen:
-    code = session_cookies.read(request.scope, session_cookies.REVIEWER)
-    if not code:
+    cookie = session_cookies.read(request.scope, session_cookies.REVIEWER)
+    if not cookie:
         raise reviewer_links.is_over()
-    _, seen = await threaded(reviewer_links.read_by, registry_of(request), code)
+    _, seen = await threaded(reviewer_links.read_entered, registry_of(request), cookie)
     return seen
 
 

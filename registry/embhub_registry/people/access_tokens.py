@@ -22,11 +22,11 @@ FRESH_FOR = timedelta(minutes=15)  # how long a token counts as a proof of who m
 
 def add(
     db: Connection, user_id: int, days: int | None, *, scope: str | None = None, unlimited: bool = False,
-    purpose: str = "", by_owner: bool = False,
+    purpose: str = "", proved: str | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """A new token within a transaction: its secret, id, end and scope. Without `scope` it may do all that the user may.
 
-    `by_owner` where the account's person asked for it in a page, and had proved just then who they are.
+    `proved` is when the account's person asked for it in a page, and had proved just then who they are.
 
     Raises:
         UsageError: the scope is wider than the user's roles, or a negative number of days.
@@ -43,7 +43,7 @@ def add(
     token = auth.make_token()
     accounts.add_token(
         db, token_id=token.id, digest=token.digest, user_id=user_id, now=stamp(), expires=expires, scope=scope,
-        unlimited=unlimited, purpose=purpose, proved=stamp() if by_owner else None,
+        unlimited=unlimited, purpose=purpose, proved=proved,
     )  # fmt: skip
     return {"token": token.secret, "token_id": token.id, "expires": expires, "scope": scope}
 
@@ -88,7 +88,7 @@ def make_own(registry: Registry, account: Account, *, purpose: str, scope: str, 
         raise malformed(f"a token lasts 1 to {MOST_DAYS} days, and its scope is one that the account's roles reach to")
     with registry.database.writing() as db:
         check_room(db, account.user)
-        made = add(db, account.user_id, days, scope=scope, purpose=purpose, by_owner=True)
+        made = add(db, account.user_id, days, scope=scope, purpose=purpose, proved=stamp())
     registry.audit_log.write(
         "token-added", user=account.user, token_id=made["token_id"], expires=made["expires"], scope=scope,
         purpose=purpose,

@@ -132,7 +132,7 @@ def _token(registry: Registry, row: Row, user: str) -> dict[str, Any]:
         with registry.database.writing() as db:
             access_tokens.check_room(db, user)
             made = access_tokens.add(
-                db, row["user_id"], row["days"], scope=row["scope"], purpose=row["client"], by_owner=True
+                db, row["user_id"], row["days"], scope=row["scope"], purpose=row["client"], proved=row["polled"]
             )
     except (UsageError, RequestDeniedError) as error:  # a role was taken away since, or there are too many tokens
         raise DeviceError("access_denied") from error

@@ -6,10 +6,11 @@ once in a form and held in a cookie for hours. It gives no account, so nothing e
 
 from __future__ import annotations
 
+import base64
 import hmac
 import secrets
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from embhub.release.files import EMBEDDING
 from embhub_registry.database import Connection, proposals, quarantine, repositories, withdrawals
@@ -19,7 +20,7 @@ from embhub_registry.database.clock import now, stamp
 from embhub_registry.database.proposals import Proposal
 from embhub_registry.database.reviewer_links import ReviewerLink
 from embhub_registry.http_errors import RequestDeniedError, forbidden, malformed
-from embhub_registry.people import auth, sessions
+from embhub_registry.people import auth, secret_box, sessions
 from embhub_registry.repositories import reviewing
 from embhub_registry.repositories.reviewing import Seen
 from embhub_registry.storage.folder import Registry
@@ -30,7 +31,8 @@ LONGEST_PURPOSE = 60
 DAYS = 14
 MOST_DAYS = 30
 MOST = 20  # of one proposal at a time
-HOURS = 8  # how long a browser keeps a code
+HOURS = 8  # how long a browser reads with a code that was entered
+_ABOUT = "reviewer link entered"
 
 
 @dataclass(frozen=True)
@@ -96,8 +98,10 @@ def end(registry: Registry, account: Account | None, proposal_id: str, link_id: 
     reviewing.note(registry, "reviewer-link-ended", found, user=account.user, link=link_id)
 
 
-def open_by(registry: Registry, code: str) -> ReviewerLink:
-    """Somebody enters a link's code: it is counted, and written into the audit log.
+def open_by(registry: Registry, code: str) -> str:
+    """Somebody enters a link's code: it is counted, and written into the audit log. Returns what the cookie holds.
+
+    The cookie is sealed by the registry: whoever sets the bare code as one would read without a line in the log.
 
     Raises:
         RequestDeniedError: 403 where the link is unknown or over; nobody learns which.
@@ -106,7 +110,24 @@ def open_by(registry: Registry, code: str) -> ReviewerLink:
     with registry.database.writing() as db:
         rows.note_use(db, link.id, now=stamp())
     reviewing.note(registry, "reviewer-link-used", seen.proposal, link=link.id, made_by=link.maker)
-    return link
+    sealed = secret_box.seal(registry, f"{stamp()} {code}".encode(), about=_ABOUT)
+    return base64.urlsafe_b64encode(sealed).decode()
+
+
+def read_entered(registry: Registry, cookie: str) -> tuple[ReviewerLink, Seen]:
+    """As `read_by`, by the cookie of a browser where the code was entered in the last hours.
+
+    Raises:
+        RequestDeniedError: 403, as `open_by`.
+    """
+    try:
+        sealed = base64.urlsafe_b64decode(cookie[:500].encode())
+        entered, _, code = secret_box.open_sealed(registry, sealed, about=_ABOUT).decode().partition(" ")
+    except (ValueError, secret_box.SealedElsewhereError) as error:  # also what is no base64
+        raise is_over() from error
+    if not timedelta(seconds=-5) <= now() - datetime.fromisoformat(entered) <= timedelta(hours=HOURS):
+        raise is_over()
+    return read_by(registry, code)
 
 
 def read_by(registry: Registry, code: str) -> tuple[ReviewerLink, Seen]:

@@ -94,9 +94,9 @@ def set_visit(response: Response, secret: str) -> None:
     _set(response, VISIT, secret, seconds=3600, lax=False)
 
 
-def set_reviewer(response: Response, code: str, *, seconds: int) -> None:
+def set_reviewer(response: Response, cookie: str, *, seconds: int) -> None:
     """Let the browser show the one release of a reviewer's link for a while."""
-    _set(response, REVIEWER, code, seconds=seconds, lax=False)
+    _set(response, REVIEWER, cookie, seconds=seconds, lax=False)
 
 
 def set_flow(response: Response, secret: str) -> None:

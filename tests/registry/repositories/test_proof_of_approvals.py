@@ -81,8 +81,13 @@ def test_a_program_that_a_person_lets_in_approves_for_minutes(
     begun = house.registry.request("POST", "/embhub/v1/device/code", json_body=asked).json()
     person.open(f"/login/device?code={begun['user_code']}")
     person.press(f"/login/device?code={begun['user_code']}", answer="approve")
+    with house.registry.opened() as registry, registry.database.writing() as db:
+        (answered,) = db.execute("SELECT polled FROM device_request").fetchone()
     sent = {"grant_type": "urn:ietf:params:oauth:grant-type:device_code", "device_code": begun["device_code"]}
     token = house.registry.request("POST", "/embhub/v1/device/token", json_body=sent).json()["access_token"]
+    with house.registry.opened() as registry:
+        account = auth.authenticate(registry.database.connection(), f"Bearer {token}")
+        assert account is not None and account.proved == answered, "the minutes begin when the person answered"
     assert house.approve(token, waiting[0]).json()["commit"]
 
 

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from embhub.release.files import CARD, EMBEDDING
-from embhub_registry.database import withdrawals
+from embhub_registry.database import reviewer_links as rows
+from embhub_registry.database import sessions, withdrawals
 from embhub_registry.database.clock import stamp
 from embhub_registry.database.withdrawals import Withdrawal
 from embhub_registry.people import members
@@ -208,7 +209,7 @@ def test_its_code_is_stored_nowhere_and_its_use_is_written_down(house: Reviewed,
     registry = house.registry
     code = code_of(make(house, waiting, purpose="board of Dr. Vos"))
     person = outsider(house, code)
-    assert person.cookies[REVIEWER] == code
+    assert code not in person.cookies[REVIEWER]
     login = str(registry.ask("user", "login-link", "rita")["link"]).rpartition("/")[2]
     Person(registry).use_link("rita")
     registry.get(f"/login/link/{login}", headers={"Accept": "text/html"})
@@ -251,3 +252,20 @@ def test_an_embargoed_release_can_be_shown(house: Reviewed) -> None:
     assert "until 2027-06-01" in person.open(PAGE)
     assert releases.REPOSITORY.partition("/")[2] in person.open(PAGE)
     house.answer(house.olga, made["id"], answer="decline", reason="done")
+
+
+def test_a_code_that_was_not_entered_opens_nothing(house: Reviewed, waiting: dict[str, Any]) -> None:
+    """Else whoever sets the cookie by hand reads the release, and the audit log has no line of it."""
+    person = Person(house.registry)
+    person.cookies[REVIEWER] = code_of(make(house, waiting))
+    assert ask(person, PAGE, Accept="text/html").status == 403
+    assert ask(person, f"{PAGE}/file/{EMBEDDING}").status == 403
+
+
+def test_a_restore_ends_links(house: Reviewed, waiting: dict[str, Any]) -> None:
+    """A backup holds links that were ended since, as it holds tokens that were revoked since."""
+    code_of(make(house, waiting))
+    with house.registry.opened() as registry, pytest.raises(ZeroDivisionError), registry.database.writing() as db:
+        sessions.forget_all(db)
+        assert rows.of_proposal(db, waiting["id"], now=stamp()) == []
+        raise ZeroDivisionError  # undone, for the tests beside this one

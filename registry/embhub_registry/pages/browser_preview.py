@@ -22,7 +22,7 @@ from starlette.routing import Route
 
 from embhub import builtin_bases
 from embhub.release.files import EMBEDDING
-from embhub_registry.database import repositories
+from embhub_registry.database import repositories, yanks
 from embhub_registry.http_errors import RequestDeniedError
 from embhub_registry.pages import snippets
 from embhub_registry.pages.list_facts import Facts
@@ -40,6 +40,7 @@ _WEIGHTS = {
 }
 _GRAPHS = ("text_encoder.onnx", "unet.onnx", "vae_decoder.onnx", "sampling.json")
 _RUNTIME = {"ort.wasm.min.mjs": "text/javascript", "ort-wasm-simd-threaded.mjs": "text/javascript"}
+_VERSION = "1.30.0"
 _COMPRESSED = "ort-wasm-simd-threaded.wasm"
 _KEPT = {"Cache-Control": "public, max-age=86400"}
 
@@ -119,9 +120,12 @@ def collect(request: Request, snapshot: Snapshot, shown: Shown | None) -> Previe
     """
     name, revision = snapshot.repository.full_name, snapshot.revision.id
     graphs = graphs_for(shown)
-    entry = repositories.find_entry(
-        registry_of(request).database.connection(), snapshot.repository.id, revision, EMBEDDING
-    )
+    db = registry_of(request).database.connection()
+    entry = repositories.find_entry(db, snapshot.repository.id, revision, EMBEDDING)
+    if yanks.find(db, snapshot.repository.id, revision) is not None:
+        raise RequestDeniedError(
+            404, "preview", f"this version of {name} was withdrawn: it has no preview", "see its page for the reason"
+        )
     if shown is None or graphs is None or entry is None:
         raise RequestDeniedError(
             404, "preview", f"no browser can generate images with {name}",
@@ -149,7 +153,7 @@ async def base_file(request: Request) -> Response:
 
 
 async def runtime_file(request: Request) -> Response:
-    """`/static/onnxruntime/{file}`: onnxruntime-web."""
+    """`/static/onnxruntime/{version}/{file}`: onnxruntime-web. No file of one version is kept beside another's."""
     name = request.path_params["file"]
     if name in _RUNTIME:
         return Response(await run_in_threadpool(_read, name), media_type=_RUNTIME[name], headers=_KEPT)
@@ -174,5 +178,5 @@ def _nothing_here() -> RequestDeniedError:
 
 ROUTES = (
     Route("/static/bases/{fingerprint}/{file}", base_file),
-    Route("/static/onnxruntime/{file}", runtime_file),
+    Route(f"/static/onnxruntime/{_VERSION}/{{file}}", runtime_file),
 )

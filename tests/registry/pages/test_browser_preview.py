@@ -20,6 +20,7 @@ from tests.support import browsers, releases, showroom
 from tests.support.showroom import Showroom
 
 OURS, OTHER, SECRET = "radboud/in-a-browser", "radboud/other-base", "radboud/in-private"
+WITHDRAWN = "radboud/withdrawn"
 BASE = builtin_bases.info("builtin").path
 
 
@@ -38,6 +39,7 @@ def room(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Showroom]:
     for name, embedded, private in (
         (OURS, make_embedding(), False),
         (SECRET, make_embedding(), True),
+        (WITHDRAWN, make_embedding(token="<other>"), False),
         (OTHER, releases.make_embedding(), False),
     ):
         release = releases.make_release(artifact=embedded, audited=False, repository=name)
@@ -147,6 +149,15 @@ def test_it_is_offered_where_the_browser_can_generate(room: Showroom) -> None:
     assert refused.status_code == 404 and "no browser can generate images" in refused.text
 
 
+def test_a_withdrawn_release_has_no_preview(room: Showroom) -> None:
+    before = get(room, f"/{WITHDRAWN}?format=json").json()
+    assert get(room, before["preview"]).status_code == 200
+    room.registry.run("yank", WITHDRAWN, "--reason", "tried by a test")
+    answer = get(room, before["preview"])
+    assert answer.status_code == 404 and "withdrawn" in answer.text
+    assert get(room, f"/{WITHDRAWN}/commit/{before['revision']}?format=json").json()["preview"] is None
+
+
 def test_strangers_see_no_preview_of_a_private_repository(room: Showroom) -> None:
     token = f"Bearer {room.alice}"
     revision = get(room, f"/{SECRET}?format=json", authorization=token).json()["revision"]
@@ -162,7 +173,15 @@ def test_only_the_worker_may_compile(room: Showroom) -> None:
     assert "'wasm-unsafe-eval'" in get(room, "/static/preview_worker.js").headers["content-security-policy"]
 
 
-@pytest.mark.parametrize("path", ["onnxruntime/LICENSE", "onnxruntime/..%2fstyle.css", "bases/0/unet.onnx"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "onnxruntime/1.30.0/LICENSE",
+        "onnxruntime/1.30.0/..%2fstyle.css",
+        "onnxruntime/ort.wasm.min.mjs",
+        "bases/0/unet.onnx",
+    ],
+)
 def test_nothing_else_is_served(room: Showroom, path: str) -> None:
     assert get(room, f"/static/{path}").status_code == 404
 
@@ -174,7 +193,7 @@ def test_other_files_of_the_base_are_not_served(room: Showroom) -> None:
 
 
 def test_the_runtime_is_sent_to_clients_without_gzip(room: Showroom) -> None:
-    address = "/static/onnxruntime/ort-wasm-simd-threaded.wasm"
+    address = "/static/onnxruntime/1.30.0/ort-wasm-simd-threaded.wasm"
     plain, packed = (get(room, address, **{"accept-encoding": coding}) for coding in ("identity", "gzip"))
     assert plain.content == packed.content and plain.content.startswith(b"\0asm")
     assert packed.headers["content-encoding"] == "gzip" and "content-encoding" not in plain.headers

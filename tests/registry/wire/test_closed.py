@@ -27,9 +27,9 @@ OPEN = {  # written out: whoever opens another address changes this test
 }
 LOGIN = {  # these pages name neither the registry nor anything in it
     "/login", "/login/code", "/login/passkey", "/login/passkey/answer", "/login/provider", "/login/provider/callback",
-    "/login/link/none", "/login/device",
-    "/login/reviewer", "/login/reviewer/leave", "/login/reviewer/audit", "/login/reviewer/file/README.md", "/embhub/v1/device/code", "/embhub/v1/device/token",
-    "/oauth/token", "/embhub/v1/join",
+    "/login/link/none", "/login/device", "/login/reviewer", "/login/reviewer/leave", "/login/reviewer/audit",
+    "/login/reviewer/file/README.md", "/embhub/v1/device/code", "/embhub/v1/device/token", "/oauth/token",
+    "/embhub/v1/join",
 }  # fmt: skip
 FAR = {"X-Forwarded-For": "192.0.2.50"}  # a caller on another machine
 PRIVATE, ABSENT = "radboud/kept-private", "radboud/never-existed"

@@ -46,7 +46,11 @@ form.addEventListener("submit", (event) => {
     button.disabled = false;
     progress.hidden = true;
   };
-  worker.onerror = () => ended("This browser cannot run the base: it needs WebAssembly and module workers.");
+  worker.onerror = () => {
+    worker.terminate();
+    worker = null; // the next click starts another one
+    ended("The base could not be started. Try again; it needs a browser with WebAssembly and module workers.");
+  };
   worker.onmessage = ({ data }) => {
     if (data.failed) return ended(`Nothing was generated: ${data.failed}.`);
     if (data.finished) return ended(`${count} images in ${((performance.now() - started) / 1000).toFixed(0)} seconds.`);

@@ -1,11 +1,11 @@
 // Generates images in the reader's browser: sampling with a built-in base and one embedding, in a thread of its own.
 // The graphs name the weights by their place in the base's safetensors files; sampling.json holds what else is needed.
-import * as ort from "/static/onnxruntime/ort.wasm.min.mjs";
+import * as ort from "/static/onnxruntime/1.30.0/ort.wasm.min.mjs";
 
 ort.env.wasm.numThreads = 1; // more would need headers that keep other sites' windows away from the registry's
 ort.env.wasm.wasmPaths = {
-  mjs: "/static/onnxruntime/ort-wasm-simd-threaded.mjs",
-  wasm: "/static/onnxruntime/ort-wasm-simd-threaded.wasm",
+  mjs: "/static/onnxruntime/1.30.0/ort-wasm-simd-threaded.mjs",
+  wasm: "/static/onnxruntime/1.30.0/ort-wasm-simd-threaded.wasm",
 };
 
 // Half-precision numbers as 32-bit ones.

@@ -49,6 +49,7 @@ class PreviewPage(Facts):
     """What a browser needs to generate images with a release: addresses on this registry, and what to ask for.
 
     `prompts` are those of the base, with `{}` for the placeholder token; `chosen` is the index of the release's own.
+    `size`: bytes that a browser loads besides the embedding.
     """
 
     schema_: Literal["embhub.page.preview/1"] = Field(default="embhub.page.preview/1", alias="schema")
@@ -65,6 +66,7 @@ class PreviewPage(Facts):
     chosen: int
     side: int
     steps: int
+    size: int
     counts: tuple[int, ...] = (4, 8)
 
 
@@ -81,6 +83,13 @@ class Graphs:
     def fingerprint(self) -> str:
         """Digest of the base's fingerprint, as cards have it."""
         return str(self.settings["fingerprint"])
+
+    @property
+    def size(self) -> int:
+        """Bytes that a browser loads, the runtime included."""
+        paths = [self.locate(file) for file in (*_GRAPHS, *_WEIGHTS)]
+        runtime = [len(_read(name)) for name in (*_RUNTIME, f"{_COMPRESSED}.gz")]
+        return sum(path.stat().st_size for path in paths if path) + sum(runtime)
 
     def locate(self, file: str) -> Path | None:
         """One of the files that a browser may load."""
@@ -138,7 +147,7 @@ def collect(request: Request, snapshot: Snapshot, shown: Shown | None) -> Previe
         token=shown.card.token, base=graphs.name, base_address=f"/static/bases/{graphs.fingerprint}",
         file=f"/{quote(name)}/resolve/{revision}/{EMBEDDING}", digest=entry.digest,
         prompts=prompts, chosen=prompts.index(own) if own in prompts else 0,
-        side=graphs.settings["side"], steps=len(graphs.settings["steps"]),
+        side=graphs.settings["side"], steps=len(graphs.settings["steps"]), size=graphs.size,
     )  # fmt: skip
 
 

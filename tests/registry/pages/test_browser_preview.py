@@ -20,15 +20,16 @@ from tests.support import browsers, releases, showroom
 from tests.support.showroom import Showroom
 
 OURS, OTHER, SECRET = "radboud/in-a-browser", "radboud/other-base", "radboud/in-private"
-WITHDRAWN = "radboud/withdrawn"
-BASE = builtin_bases.info("builtin").path
+WITHDRAWN, XRAY = "radboud/withdrawn", "radboud/of-x-rays"
 
 
-def make_embedding(**changes: Any) -> Embedding:
+def make_embedding(base: str = "builtin", *, token: str = "<cspca>") -> Embedding:
     rows = np.random.default_rng(5).normal(size=(8, 128)) * 0.05
-    training = {"steps": 200, "learning_rate": 0.005, "caption": "prostate mri, {}"}
-    facts = {"token": "<cspca>", "base": fingerprint.take(BASE), "base_name": "builtin", "training": training}
-    return artifact.build({"emb_params": rows}, **facts | changes)
+    caption = "prostate mri, {}" if base == "builtin" else "frontal chest x-ray, {}"
+    return artifact.build(
+        {"emb_params": rows}, token=token, base=fingerprint.take(builtin_bases.info(base).path), base_name=base,
+        training={"steps": 200, "learning_rate": 0.005, "caption": caption},
+    )  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +42,7 @@ def room(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Showroom]:
         (SECRET, make_embedding(), True),
         (WITHDRAWN, make_embedding(token="<other>"), False),
         (OTHER, releases.make_embedding(), False),
+        (XRAY, make_embedding("builtin-xray"), False),
     ):
         release = releases.make_release(artifact=embedded, audited=False, repository=name)
         room.push(name, release, private=private)
@@ -98,9 +100,9 @@ def noise(seed: int, count: int) -> list[float]:
     return out
 
 
-def ask_worker(room: Showroom, browser: Any, **asked: Any) -> Any:
+def ask_worker(room: Showroom, browser: Any, name: str = OURS, **asked: Any) -> Any:
     """The first image of the worker, or why there is none."""
-    facts = get(room, get(room, f"/{OURS}?format=json").json()["preview"] + "?format=json").json()
+    facts = get(room, get(room, f"/{name}?format=json").json()["preview"] + "?format=json").json()
     page = browsers.new_page(browser, [], base_url=room.registry.url)
     page.goto("/" + OURS)
     task = {
@@ -120,20 +122,24 @@ def ask_worker(room: Showroom, browser: Any, **asked: Any) -> Any:
 
 
 @pytest.mark.thorough
-def test_the_browser_computes_what_diffusers_does(room: Showroom, browser: Any) -> None:
+@pytest.mark.parametrize(("name", "base"), [(OURS, "builtin"), (XRAY, "builtin-xray")])
+def test_the_browser_computes_what_diffusers_does(room: Showroom, browser: Any, name: str, base: str) -> None:
     import torch
 
     from embhub.diffusion.bases.pipelines import load_pipeline
     from embhub.diffusion.drawing.loading import load_into
 
-    found = ask_worker(room, browser, seed=7, count=1)
-    latents = torch.tensor(noise(7, 4 * 16 * 16)).reshape(1, 4, 16, 16)
+    facts = builtin_bases.info(base)
+    found = ask_worker(room, browser, name, seed=7)
+    pipe: Any = load_pipeline(facts.path)
+    latents = torch.tensor(noise(7, pipe.unet.config.in_channels * 16 * 16)).reshape(1, -1, 16, 16)
     assert abs(float(latents.mean())) < 0.1 and abs(float(latents.std()) - 1) < 0.1
-    pipe: Any = load_pipeline(BASE)
     pipe.set_progress_bar_config(disable=True)
-    load_into(pipe, make_embedding())
-    image = pipe("prostate mri, <cspca>", latents=latents, num_inference_steps=20, guidance_scale=2.5).images[0]
-    ours = np.array(found).reshape(64, 64, 4)[..., :3]
+    load_into(pipe, make_embedding(base))
+    prompt = "prostate mri, <cspca>" if base == "builtin" else "frontal chest x-ray, <cspca>"
+    steps, guidance = int(facts.recommended["steps"]), facts.recommended["guidance"]
+    image = pipe(prompt, latents=latents, num_inference_steps=steps, guidance_scale=guidance).images[0]
+    ours = np.array(found).reshape(facts.resolution, facts.resolution, 4)[..., :3]
     assert np.abs(ours - np.asarray(image, dtype=int)).max() <= 2
 
 
@@ -187,9 +193,10 @@ def test_nothing_else_is_served(room: Showroom, path: str) -> None:
 
 
 def test_other_files_of_the_base_are_not_served(room: Showroom) -> None:
-    (digest,) = browser_preview.known()
-    assert get(room, f"/static/bases/{digest}/sampling.json").json()["base"] == "builtin"
-    assert get(room, f"/static/bases/{digest}/README.md").status_code == 404
+    assert {graphs.name for graphs in browser_preview.known().values()} == set(builtin_bases.NAMES)
+    for digest, graphs in browser_preview.known().items():
+        assert get(room, f"/static/bases/{digest}/sampling.json").json()["base"] == graphs.name
+        assert get(room, f"/static/bases/{digest}/README.md").status_code == 404
 
 
 def test_the_runtime_is_sent_to_clients_without_gzip(room: Showroom) -> None:

@@ -76,6 +76,7 @@ def verify(url: str, folder: Path | None, as_json: bool) -> None:
     \b
     Example:
       embhub log verify https://embhub.example.org
+      embhub log verify /media/stick/hub
     """
     from embhub.cli.log_rounds import verify_all
 

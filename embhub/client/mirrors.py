@@ -58,6 +58,24 @@ def refresh(address: str) -> str:
     return pinned
 
 
+def kept_keyring(address: str) -> Trust:
+    """The keyring kept here of the registry at `address`, or of the pinned one whose copy it is. Nothing is renewed.
+
+    Raises:
+        ConfigError: it is neither pinned nor known as a copy of a pinned registry.
+    """
+    if address in trust_store.addresses():
+        return trust_store.load(address)
+    unknown = ConfigError(f"no root key is pinned for {address}", f"embhub trust add {address}")
+    try:
+        pinned = _pinned(_fetch(address))
+    except (RegistryError, ReleaseRefusedError) as error:
+        raise unknown from error
+    if pinned is None:
+        raise unknown
+    return trust_store.load(pinned)
+
+
 def _fetch(address: str) -> bytes:
     from embhub.client.hub import Hub
 

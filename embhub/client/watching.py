@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from embhub.client import log_reader, logged
+from embhub.client import log_reader, logged, mirrors
 from embhub.client.http_log import HttpLog
 from embhub.client.log_reader import LogSource
 from embhub.client.witness import Witness
@@ -19,7 +19,7 @@ from embhub.log.errors import ForkedLogError, MalformedLogError
 from embhub.log.leaves import Leaf
 from embhub.log.notes import VerifierKey
 from embhub.refusals import Finding
-from embhub.site import config, log_memory, signed, trust_store
+from embhub.site import config, log_memory, signed
 from embhub.trust.keyring import Trust
 
 
@@ -53,12 +53,12 @@ class Watched:
 
 
 def find(registry: str) -> tuple[VerifierKey, Trust]:
-    """The key of the log of a pinned registry.
+    """The key of the log of a pinned registry; `registry` may be the address of a copy of it.
 
     Raises:
         ConfigError: it is not pinned. UsageError: it keeps no log.
     """
-    trust = trust_store.load(config.check_registry(registry))
+    trust = mirrors.kept_keyring(config.check_registry(registry))
     key = logged.site_policy().log_of(trust.origin) or trust.keyring.log_key
     if key is None:
         raise UsageError(f"the keyring of {trust.registry} names no log", "`embhub trust refresh`, or ask its operator")

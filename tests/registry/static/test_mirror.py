@@ -16,6 +16,7 @@ import httpx
 import huggingface_hub
 import pytest
 
+from embhub.cli import log_rounds
 from embhub.client import pulling, roots
 from embhub.errors import EmbhubError, RegistryError
 from embhub.log import checkpoints, notes
@@ -86,7 +87,8 @@ def test_a_mirror_serves_what_it_verified_and_shows_its_age_by_its_own_cosignatu
     (tmp_path / "site/config/log-policy").write_text(f"witness M {witness}\nquorum M\n")
     with plain_server(mirror.site) as url:
         pulled = pulling.pull(releases.REPOSITORY, registry=url, require="logged")
-    assert pulled.version == "1.1.0"
+        read_again = log_rounds.verify_all(url, None)
+    assert pulled.version == "1.1.0" and read_again["verified"] == read_again["entries"] > 5
     assert [one.figures.outcome for one in pulled.evaluations] == ["did harm"], "from files, and verified"
     assert "fresh: a quorum" in next(one.text for one in pulled.findings if one.check == "log-witnesses")
 

@@ -48,7 +48,8 @@ def list_shipment(release: Release) -> Shipment:
         _row(
             release,
             release_files.PUBLISH_BUNDLE,
-            "the publisher's signature on the digests above, with name, version, training facts, time and key",
+            "the publisher's signature on the digests above, with name, version, training facts, time, key, and keyed"
+            " hashes of the site's privacy ledger with their numbers",
             "the privacy claim and nothing else",
         )
     )

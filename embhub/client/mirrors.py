@@ -45,7 +45,7 @@ def refresh(address: str) -> str:
         ConfigError: it is not known as a copy of a pinned registry.
         VerificationError: the keyring is older than the one kept here, or forged.
     """
-    unknown = ConfigError(f"no root key is pinned for {address}", f"embhub trust add {address}")
+    unknown = _not_pinned(address)
     try:
         data = _fetch(address)
         pinned = _pinned(data)
@@ -66,7 +66,7 @@ def kept_keyring(address: str) -> Trust:
     """
     if address in trust_store.addresses():
         return trust_store.load(address)
-    unknown = ConfigError(f"no root key is pinned for {address}", f"embhub trust add {address}")
+    unknown = _not_pinned(address)
     try:
         pinned = _pinned(_fetch(address))
     except (RegistryError, ReleaseRefusedError) as error:
@@ -74,6 +74,10 @@ def kept_keyring(address: str) -> Trust:
     if pinned is None:
         raise unknown
     return trust_store.load(pinned)
+
+
+def _not_pinned(address: str) -> ConfigError:
+    return ConfigError(f"no root key is pinned for {address}", f"embhub trust add {address}")
 
 
 def _fetch(address: str) -> bytes:

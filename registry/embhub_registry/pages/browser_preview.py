@@ -9,7 +9,7 @@ from __future__ import annotations
 import gzip
 import json
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
@@ -84,7 +84,7 @@ class Graphs:
         """Digest of the base's fingerprint, as cards have it."""
         return str(self.settings["fingerprint"])
 
-    @property
+    @cached_property
     def size(self) -> int:
         """Bytes that a browser loads, the runtime included."""
         paths = [self.locate(file) for file in (*_GRAPHS, *_WEIGHTS)]

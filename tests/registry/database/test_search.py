@@ -290,7 +290,8 @@ def test_an_order_by_epsilon_follows_the_newest_release_and_its_index(database: 
     with database.writing() as db:
         repositories.describe(db, first, {"release": None}, tags=[], text="radboud/a")
     db = database.connection()
-    assert repositories.find_by_id(db, first).epsilon is None  # type: ignore[union-attr]
+    held = repositories.find_by_id(db, first)
+    assert held is not None and held.epsilon is None
     if db.dialect is dialects.SQLITE:
         asked = "EXPLAIN QUERY PLAN SELECT r.id FROM repository AS r ORDER BY {} DESC, r.id DESC LIMIT 3"
         for sort, index in (("epsilon", "repository_epsilon"), ("epsilon-largest", "repository_epsilon_largest")):

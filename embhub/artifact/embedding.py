@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import stat
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +20,7 @@ from embhub.artifact.header import check_token as check_token
 from embhub.errors import ArtifactError, UsageError
 from embhub.formats import tensors as container
 from embhub.formats.tensors import MAX_BYTES as MAX_BYTES
+from embhub.immutable import dataclass
 from embhub.privacy.claim_or_none import NONE, read_claim
 
 if TYPE_CHECKING:

@@ -15,7 +15,6 @@ import json
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,6 +24,7 @@ from embhub.artifact import body_probe
 from embhub.artifact.tokenizer_files import hash_vocabulary
 from embhub.errors import ArtifactError
 from embhub.formats.slices import SliceReader, find_weights
+from embhub.immutable import dataclass
 
 SCHEMA = "embhub.base/1"
 TOLERANCE = 5e-3

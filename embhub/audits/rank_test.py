@@ -29,34 +29,46 @@ def wins(members: Sequence[float], nonmembers: Sequence[float]) -> float:
 
 @lru_cache(maxsize=256)  # a report is recomputed at each check of it
 def chance_exact(won: int, n_members: int, n_nonmembers: int) -> float:
-    """Probability of at least `won` pairs when every order of distinct scores is equally likely.
-
-    The number of orders with u pairs is the coefficient of q^u in the Gaussian binomial, the product of
-    (1 - q^(m + i)) / (1 - q^i) for i from 1 to n; m and n are the sizes, n the smaller. A polynomial is held as one
-    whole number, its value where q is a power of two that exceeds every coefficient, so that nothing is rounded.
-    """
+    """Probability of at least `won` pairs when every order of distinct scores is equally likely."""
     pairs = n_members * n_nonmembers
     fewest = min(won, pairs - won)  # the distribution is symmetric: the shorter tail is summed
     small, large = sorted((n_members, n_nonmembers))
     orders = math.comb(n_members + n_nonmembers, small)
-    width = orders.bit_length() + 1
-    kept = (1 << width * (fewest + 1)) - 1  # powers above q^fewest are of no interest
+    step = pairs // 16 + 1  # attacks of one audit differ by less, mostly, and share what is counted
+    counts, sums, width = _count_orders(small, large, -(-fewest // step) * step)
+    here, tail = (held >> width * fewest & (1 << width) - 1 for held in (counts, sums))
+    upper = tail if won > pairs - won or won * 2 == pairs else orders - tail + here
+    return upper / orders
 
-    def divided(polynomial: int, power: int) -> int:
-        """By 1 - q^power: times 1 + q^power, times 1 + q^(2 power), and so on."""
-        while power <= fewest:
+
+@lru_cache(maxsize=8)
+def _count_orders(small: int, large: int, most: int) -> tuple[int, int, int]:
+    """How many orders of distinct scores have u pairs, and how many at most u, for each u up to `most`.
+
+    The number of orders with u pairs is the coefficient of q^u in the Gaussian binomial, the product of
+    (1 - q^(m + i)) / (1 - q^i) for i from 1 to n; m and n are the sizes, n the smaller. A polynomial is held as one
+    whole number, its value where q is a power of two that exceeds every coefficient, so that nothing is rounded.
+
+    Returns:
+        Both polynomials, and the exponent of that power of two: the width of a coefficient in bits.
+    """
+    width = math.comb(small + large, small).bit_length() + 1
+
+    def divided(polynomial: int, power: int, degree: int) -> int:
+        """By 1 - q^power: times 1 + q^power, times 1 + q^(2 power), and so on; powers above q^degree are dropped."""
+        kept = (1 << width * (degree + 1)) - 1
+        polynomial &= kept
+        while power <= degree:
             polynomial = (polynomial + (polynomial << width * power)) & kept
             power *= 2
         return polynomial
 
     counts = 1
     for index in range(1, small + 1):
-        counts -= counts << width * (large + index) if large + index <= fewest else 0
-        counts = divided(counts & kept, index)
-    here = counts >> width * fewest
-    tail = divided(counts, 1) >> width * fewest  # the sum of all coefficients up to this one
-    upper = tail if won > pairs - won or won * 2 == pairs else orders - tail + here
-    return upper / orders
+        degree = min(most, large * index)  # of the Gaussian binomial of (m + i) over i, which `counts` is after this
+        counts -= counts << width * (large + index) if large + index <= degree else 0
+        counts = divided(counts, index, degree)
+    return counts, divided(counts, 1, most), width
 
 
 def chance_normal(won: float, members: Sequence[float], nonmembers: Sequence[float]) -> float:

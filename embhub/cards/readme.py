@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import lru_cache
 from typing import Any
 
@@ -14,6 +14,7 @@ from embhub.cards.vocabulary import DEIDENTIFICATION, MODALITIES, hub_licence
 from embhub.errors import ArtifactError
 from embhub.formats import safe_yaml
 from embhub.formats.repetition import join_alike
+from embhub.immutable import dataclass
 from embhub.privacy.claim_or_none import is_claim
 
 MAX_BYTES = 200_000

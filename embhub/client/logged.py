@@ -7,12 +7,13 @@ What is not known is said, and refused by the demand `logged` alone.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from embhub.errors import ConfigError, RegistryError
 from embhub.formats import instants
+from embhub.immutable import dataclass
 from embhub.log.errors import LogError
 from embhub.refusals import Finding, Outcome
 from embhub.site import config

@@ -6,11 +6,12 @@ A keyring that was made for one reader, or an audit shown to one reader, is not 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from embhub.client import logged
 from embhub.errors import RegistryError
+from embhub.immutable import dataclass
 from embhub.log.errors import LogError, NotIncludedError
 from embhub.refusals import Finding
 from embhub.site import trust_store
@@ -59,7 +60,7 @@ def check(verified: Verified, release: Release, *, trusts: Sequence[Trust], sour
     return Papers(replace(verified, findings=(*kept, *said)), look.found)
 
 
-@dataclass
+@dataclass(frozen=True)
 class _Look:
     """Where proofs come from, and those that were found."""
 

@@ -5,7 +5,7 @@ Where it came from is decided elsewhere: a registry (`pulling`), or the public H
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from embhub.client import logged, logged_designs, logged_papers, memory, reports
 from embhub.client.recalling import recall
 from embhub.formats import instants
+from embhub.immutable import dataclass
 from embhub.release import policy as policies
 from embhub.release import verification
 from embhub.release.checks import site_totals

@@ -6,10 +6,9 @@ A release is bytes under known names; nothing in it is trusted before `verificat
 from __future__ import annotations
 
 import hashlib
-import shutil
 import stat
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
@@ -22,6 +21,7 @@ from embhub.cards.card_schema import Card
 from embhub.durable import write_atomic
 from embhub.errors import ConfigError, UsageError
 from embhub.formats import tensors
+from embhub.immutable import dataclass
 from embhub.refusals import CardMismatchError, FileTooLargeError, UnreadableArtifactError, UnsignedError
 from embhub.release.file_names import AUDIT as AUDIT
 from embhub.release.file_names import AUDIT_BUNDLE as AUDIT_BUNDLE
@@ -266,6 +266,7 @@ class Release:
         if target.exists():
             _write(self.files, target)
             return
+        import shutil
         import tempfile
 
         try:

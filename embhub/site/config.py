@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 from embhub.durable import write_atomic
 from embhub.errors import ConfigError
 from embhub.formats import safe_yaml
+from embhub.immutable import dataclass
 from embhub.site.addresses import check_registry as check_registry
 from embhub.site.addresses import folder_of as folder_of
 

@@ -11,13 +11,14 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, field, replace
 from pathlib import Path
 from typing import Any
 
 from embhub.durable import locked, write_atomic
 from embhub.errors import ConfigError
 from embhub.formats import names, strict_json
+from embhub.immutable import dataclass
 from embhub.site import config
 
 MAX_BYTES = 32_000_000
@@ -82,7 +83,7 @@ class SignerChange:
         return f"the key {self.fingerprint} signed; it is new in the keyring, and nobody here confirmed it"
 
 
-@dataclass
+@dataclass(frozen=True)
 class _Memory:
     """What the file holds."""
 

@@ -10,12 +10,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from embhub.durable import write_atomic
 from embhub.errors import ConfigError
 from embhub.formats import strict_json
+from embhub.immutable import dataclass
 from embhub.refusals import MalformedKeyringError, RollbackError, WrongRootError
 from embhub.site import config
 from embhub.trust import kept_advisories

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
 from embhub.formats import strict_json
 from embhub.formats.strict_json import JsonError
+from embhub.immutable import dataclass
 from embhub.refusals import MalformedBundleError
 from embhub.trust import dsse
 from embhub.trust.statement import Statement

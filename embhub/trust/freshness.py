@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
 
 from embhub.formats import instants
+from embhub.immutable import dataclass
 from embhub.trust.keyring import Trust
 
 CHECK = "freshness"  # the finding

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import rfc8785
 
 from embhub.formats import strict_json
+from embhub.immutable import dataclass
 from embhub.refusals import RollbackError, WrongRootError
 from embhub.trust import dsse, multisig, p256, root_keys
 from embhub.trust.keyring_document import (

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from embhub.formats import strict_json
 from embhub.formats.strict_json import JsonError
+from embhub.immutable import dataclass
 from embhub.refusals import BadSignatureError, MalformedEnvelopeError
 from embhub.trust import dsse, p256
 

@@ -24,6 +24,19 @@ _SSH = b"\0\0\0\x13ecdsa-sha2-nistp256\0\0\0\x08nistp256\0\0\0\x41"
 _POINT = 65  # bytes: 04, x, y
 
 
+class _Verifying(ec.ECDSA):
+    """ECDSA with SHA-256, for verifying. The library's own constructor imports every cipher, to learn whether it can
+
+    sign without random numbers; that took as long as verifying the signatures of ten releases.
+    """
+
+    algorithm = hashes.SHA256()
+    deterministic_signing = False
+
+    def __init__(self) -> None:
+        pass
+
+
 def read_public(pem: str | bytes) -> PublicKey:
     """The public key of a PEM file (SubjectPublicKeyInfo).
 
@@ -104,7 +117,7 @@ def verify(message: bytes, *, signature: bytes, key: PublicKey) -> None:
         BadSignatureError: not made by this key over these bytes, or not DER.
     """
     try:
-        key.verify(signature, message, ec.ECDSA(hashes.SHA256()))
+        key.verify(signature, message, _Verifying())
     except InvalidSignature as error:
         raise BadSignatureError(
             f"the signature was not made by {fingerprint(key)} over these bytes",

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any, TypeVar
 
@@ -16,6 +15,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from embhub.errors import ArtifactError
 from embhub.formats import instants, names, strict_json
+from embhub.immutable import dataclass
 from embhub.refusals import MalformedStatementError, WrongPredicateError
 from embhub.trust import dsse
 from embhub.trust.origin import origin_fault

@@ -20,6 +20,7 @@ HEAVY = {
     "embhub.cards.published_evaluation", "embhub.log.notes", "embhub.log.proofs", "embhub.trust.audit_designs",
     "embhub.trust.timestamp", "embhub.trust.advisories", "embhub.formats.plain_png", "embhub.client.heard_document",
     "importlib.metadata", "email", "socket", "zipfile", "tempfile", "cryptography.hazmat.primitives.serialization",
+    "shutil", "cryptography.hazmat.backends.openssl", "cryptography.hazmat.primitives.ciphers",
 }  # fmt: skip
 UNCLAIMED = {"embhub.privacy.claim", "embhub.privacy.fields", "embhub.privacy.composition"}
 """What a privacy claim alone needs."""
@@ -50,6 +51,31 @@ def test_a_folder_is_verified_without_heavy_modules(
         assert modules & UNCLAIMED == (UNCLAIMED if kind == "private" else set())
     assert len(modules) < MOST[kind]
     assert "collecting=False" in modules, "a brief command makes no search for cycles"
+
+
+COMPILED = {"embhub.progress", "embhub.options.fields", "embhub.options.preprocessing"}
+"""Modules of the help of every command. Their dataclasses are standard ones, and every command pays for them."""
+
+
+def test_dataclasses_of_verify_are_made_without_compiling(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each class that the standard decorator makes takes half a millisecond: `embhub.immutable` makes the others."""
+    site = Site(tmp_path / "site").enter(monkeypatch)
+    trust_store.add(make_export(), fingerprint=ROOT.fingerprint)
+    make_release().to_folder(site.folder / "release")
+    say = (
+        "import sys\nfrom dataclasses import is_dataclass\nfrom embhub.__main__ import main\n"
+        "sys.argv = ['embhub', *sys.argv[1:]]\ncode = main()\n"
+        "ours = [module for name, module in sys.modules.items() if name.partition('.')[0] == 'embhub']\n"
+        "found = {one for module in ours for one in vars(module).values() if is_dataclass(one)}\n"
+        "own = [one for one in found if one.__module__.startswith('embhub.')]\n"
+        "compiled = [one for one in own if one.__init__.__code__.co_filename == '<string>']\n"
+        "print(len(own), *sorted({one.__module__ for one in compiled}), file=sys.stderr)\nsys.exit(code)"
+    )
+    words = [sys.executable, "-c", say, "verify", str(site.folder / "release")]
+    done = subprocess.run(words, capture_output=True, text=True, check=True)
+    count, *compiled = done.stderr.split()
+    assert int(count) > 30, "the classes were found"
+    assert set(compiled) == COMPILED
 
 
 def built(release: Path) -> set[str]:

@@ -5,9 +5,10 @@ None takes the place of another. An auditor's is about `audit.json`, or about a 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from embhub.audits.report import AuditReport
+from embhub.immutable import dataclass
 from embhub.refusals import AuditMismatchError, Finding, MissingAuditError, RevokedKeyError, WrongNamespaceError
 from embhub.release import files as release_files
 from embhub.release.checks import attested, consistency, revocations, signers

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Literal
 
 from embhub.formats import names
+from embhub.immutable import dataclass
 from embhub.refusals import Finding, UnknownSignerError, WrongNamespaceError, WrongRegistryError, WrongRoleError
 from embhub.trust import dsse, p256
 from embhub.trust.bundle import Bundle

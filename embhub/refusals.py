@@ -5,10 +5,10 @@ One class a reason, so that a caller, a registry and a test can tell them apart;
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from embhub.errors import VerificationError
-from embhub.immutable import dataclass
 
 Outcome = Literal["ok", "note", "warning", "failed"]
 

@@ -19,8 +19,8 @@ from embhub.artifact.derivation import Derivation, read_derivation
 from embhub.artifact.header import check_token as check_token
 from embhub.errors import ArtifactError, UsageError
 from embhub.formats import tensors as container
+from embhub.formats.immutable import dataclass
 from embhub.formats.tensors import MAX_BYTES as MAX_BYTES
-from embhub.immutable import dataclass
 from embhub.privacy.claim_or_none import NONE, read_claim
 
 if TYPE_CHECKING:

@@ -23,8 +23,8 @@ import rfc8785
 from embhub.artifact import body_probe
 from embhub.artifact.tokenizer_files import hash_vocabulary
 from embhub.errors import ArtifactError
+from embhub.formats.immutable import dataclass
 from embhub.formats.slices import SliceReader, find_weights
-from embhub.immutable import dataclass
 
 SCHEMA = "embhub.base/1"
 TOLERANCE = 5e-3

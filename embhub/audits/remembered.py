@@ -7,7 +7,7 @@ from dataclasses import field
 from functools import lru_cache, wraps
 from typing import Generic, Protocol, TypeVar
 
-from embhub.immutable import dataclass
+from embhub.formats.immutable import dataclass
 
 _REPORTS = 4  # of up to 2 MB each: those that are being pushed at a time
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from embhub.errors import ConfigError, RegistryError
 from embhub.formats import instants
-from embhub.immutable import dataclass
+from embhub.formats.immutable import dataclass
 from embhub.log.errors import LogError
 from embhub.refusals import Finding, Outcome
 from embhub.site import config

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from embhub.client import logged
 from embhub.errors import RegistryError
-from embhub.immutable import dataclass
+from embhub.formats.immutable import dataclass
 from embhub.log.errors import LogError, NotIncludedError
 from embhub.refusals import Finding
 from embhub.site import trust_store

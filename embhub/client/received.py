@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from embhub.client import logged, logged_designs, logged_papers, memory, reports
 from embhub.client.recalling import recall
 from embhub.formats import instants
-from embhub.immutable import dataclass
+from embhub.formats.immutable import dataclass
 from embhub.release import policy as policies
 from embhub.release import verification
 from embhub.release.checks import site_totals

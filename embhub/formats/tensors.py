@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from embhub.errors import ArtifactError
 from embhub.formats import strict_json
-from embhub.immutable import dataclass
+from embhub.formats.immutable import dataclass
 
 if TYPE_CHECKING:
     import numpy as np

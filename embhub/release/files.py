@@ -21,7 +21,7 @@ from embhub.cards.card_schema import Card
 from embhub.durable import write_atomic
 from embhub.errors import ConfigError, UsageError
 from embhub.formats import tensors
-from embhub.immutable import dataclass
+from embhub.formats.immutable import dataclass
 from embhub.refusals import CardMismatchError, FileTooLargeError, UnreadableArtifactError, UnsignedError
 from embhub.release.file_names import AUDIT as AUDIT
 from embhub.release.file_names import AUDIT_BUNDLE as AUDIT_BUNDLE

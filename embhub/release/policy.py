@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from embhub.errors import UsageError
-from embhub.immutable import dataclass
+from embhub.formats.immutable import dataclass
 
 YANKS, AUDITS = "yanks", "audits"  # what a registry can be asked, and may leave unanswered
 # Up to here an epsilon is a reasonable guarantee (Ponomareva et al., How to DP-fy ML, JAIR 2023, section 5.2.1): beyond

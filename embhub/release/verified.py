@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from embhub.immutable import dataclass
+from embhub.formats.immutable import dataclass
 from embhub.refusals import Finding
 from embhub.release.checks import attested
 

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 from embhub.durable import write_atomic
 from embhub.errors import ConfigError
 from embhub.formats import safe_yaml
-from embhub.immutable import dataclass
+from embhub.formats.immutable import dataclass
 from embhub.site.addresses import check_registry as check_registry
 from embhub.site.addresses import folder_of as folder_of
 

@@ -18,7 +18,7 @@ from typing import Any
 from embhub.durable import locked, write_atomic
 from embhub.errors import ConfigError
 from embhub.formats import names, strict_json
-from embhub.immutable import dataclass
+from embhub.formats.immutable import dataclass
 from embhub.site import config
 
 MAX_BYTES = 32_000_000

@@ -16,7 +16,7 @@ from pathlib import Path
 from embhub.durable import write_atomic
 from embhub.errors import ConfigError
 from embhub.formats import strict_json
-from embhub.immutable import dataclass
+from embhub.formats.immutable import dataclass
 from embhub.refusals import MalformedKeyringError, RollbackError, WrongRootError
 from embhub.site import config
 from embhub.trust import kept_advisories

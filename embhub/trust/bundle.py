@@ -13,8 +13,8 @@ from functools import cached_property
 from typing import Any
 
 from embhub.formats import strict_json
+from embhub.formats.immutable import dataclass
 from embhub.formats.strict_json import JsonError
-from embhub.immutable import dataclass
 from embhub.refusals import MalformedBundleError
 from embhub.trust import dsse
 from embhub.trust.statement import Statement

@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 from embhub.formats import strict_json
+from embhub.formats.immutable import dataclass
 from embhub.formats.strict_json import JsonError
-from embhub.immutable import dataclass
 from embhub.refusals import MalformedEnvelopeError
 from embhub.trust import p256
 

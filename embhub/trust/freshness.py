@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Literal
 
 from embhub.formats import instants
-from embhub.immutable import dataclass
+from embhub.formats.immutable import dataclass
 from embhub.trust.keyring import Trust
 
 CHECK = "freshness"  # the finding

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import rfc8785
 
 from embhub.formats import strict_json
-from embhub.immutable import dataclass
+from embhub.formats.immutable import dataclass
 from embhub.refusals import RollbackError, WrongRootError
 from embhub.trust import dsse, multisig, p256, root_keys
 from embhub.trust.keyring_document import (

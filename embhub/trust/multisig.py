@@ -12,8 +12,8 @@ from dataclasses import replace
 from typing import Any
 
 from embhub.formats import strict_json
+from embhub.formats.immutable import dataclass
 from embhub.formats.strict_json import JsonError
-from embhub.immutable import dataclass
 from embhub.refusals import BadSignatureError, MalformedEnvelopeError
 from embhub.trust import dsse, p256
 

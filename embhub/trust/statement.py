@@ -15,7 +15,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from embhub.errors import ArtifactError
 from embhub.formats import instants, names, strict_json
-from embhub.immutable import dataclass
+from embhub.formats.immutable import dataclass
 from embhub.refusals import MalformedStatementError, WrongPredicateError
 from embhub.trust import dsse
 from embhub.trust.origin import origin_fault

@@ -13,8 +13,8 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from embhub.formats import instants, names, strict_json
+from embhub.formats.immutable import dataclass
 from embhub.formats.plain_text import plain
-from embhub.immutable import dataclass
 from embhub.refusals import AuditMismatchError, Finding, ReleaseRefusedError
 from embhub.release.checks import revocations, signers
 from embhub.release.checks.signers import Signer

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from embhub.audits.report import AuditReport
-from embhub.immutable import dataclass
+from embhub.formats.immutable import dataclass
 from embhub.refusals import AuditMismatchError, Finding, MissingAuditError, RevokedKeyError, WrongNamespaceError
 from embhub.release import files as release_files
 from embhub.release.checks import attested, consistency, revocations, signers

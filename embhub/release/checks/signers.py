@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Literal
 
 from embhub.formats import names
-from embhub.immutable import dataclass
+from embhub.formats.immutable import dataclass
 from embhub.refusals import Finding, UnknownSignerError, WrongNamespaceError, WrongRegistryError, WrongRoleError
 from embhub.trust import dsse, p256
 from embhub.trust.bundle import Bundle

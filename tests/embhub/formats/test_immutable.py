@@ -1,4 +1,4 @@
-"""Classes of `embhub.immutable` behave as the standard decorator makes them: each rule is tried on both."""
+"""Classes of `embhub.formats.immutable` behave as the standard decorator makes them: each rule is tried on both."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from embhub import immutable
-from embhub.refusals import Finding
+from embhub.formats import immutable
+from embhub.release.policy import Demand
 
 
 def make(decorate: Callable[..., Any]) -> Any:
@@ -92,8 +92,8 @@ def test_each_instance_has_its_own_default_list() -> None:
 
 
 def test_instances_travel_to_other_processes() -> None:
-    finding = Finding("check", "ok", "text")
-    assert pickle.loads(pickle.dumps(finding)) == finding
+    demand = Demand("epsilon", 4.0)
+    assert pickle.loads(pickle.dumps(demand)) == demand
 
 
 def test_what_is_not_kept_to_is_refused() -> None:

@@ -25,9 +25,9 @@ _POINT = 65  # bytes: 04, x, y
 
 
 class _Verifying(ec.ECDSA):
-    """ECDSA with SHA-256, for verifying. The library's own constructor imports every cipher, to learn whether it can
+    """ECDSA with SHA-256, for verifying alone.
 
-    sign without random numbers; that took as long as verifying the signatures of ten releases.
+    The library's own constructor imports every cipher (5 ms), to learn whether it can sign without random numbers.
     """
 
     algorithm = hashes.SHA256()

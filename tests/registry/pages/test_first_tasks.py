@@ -163,6 +163,29 @@ def test_officers_review_approve_and_withdraw_in_pages_alone(house: Reviewed, op
     assert house.registry.get(f"/embhub/v1/status/{NAME}").json()["yanked"] == []
 
 
+def test_an_operator_sets_a_version_aside_and_shows_it_again(house: Reviewed, open_tab: OpenTab) -> None:
+    """The pages about quarantine and withdrawing, with something in them: no finding of axe, no sideways scrolling."""
+    tab = open_tab("admin")
+    tab.goto(f"/account/quarantine?repository={GATED}")
+    look_at(tab, "quarantine")
+    tab.get_by_label(re.compile("^Reason")).fill("a reader saw a known face")
+    follow(tab.get_by_role("button", name="Set aside"))
+    look_at(tab, "quarantine-with-a-version")
+    follow(tab.get_by_role("button", name="Show again"))
+    assert tab.get_by_role("button", name="Show again").count() == 0
+    tab.goto(f"/account/withdraw?repository={GATED}")
+    look_at(tab, "withdraw-a-version")
+
+
+def look_at(tab: Any, name: str) -> None:
+    assert browsers.broken_rules(tab) == []
+    for scheme in ("dark", "light"):
+        browsers.keep_pictures(tab, name, scheme=scheme)
+    tab.set_viewport_size({"width": 390, "height": 900})
+    assert browsers.width_of(tab) <= 390, name
+    tab.set_viewport_size({"width": 1280, "height": 900})
+
+
 def test_a_researcher_asks_and_pulls(
     house: Reviewed, open_tab: OpenTab, site: Site, capsys: pytest.CaptureFixture[str]
 ) -> None:

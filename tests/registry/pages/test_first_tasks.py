@@ -47,21 +47,22 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reviewed]:
         yield made
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def open_tab(house: Reviewed, browser: Any) -> Iterator[OpenTab]:
-    """A browser where somebody is logged in, or nobody; what a console says, or a policy blocks, fails the test."""
+    """The browser where somebody is logged in, or nobody; what a console says, or a policy blocks, fails the tests."""
     said: list[str] = []
-    tabs = []
+    tabs: dict[str | None, Any] = {}
 
-    def make(user: str | None = None) -> Any:
-        page = browsers.new_page(browser, said, base_url=house.registry.url.replace("127.0.0.1", "localhost"))
-        tabs.append(page)
-        if user is not None:
-            browsers.log_in_by_link(page, house.registry.ask("user", "login-link", user)["link"])
-        return page
+    def find(user: str | None = None) -> Any:
+        if user not in tabs:
+            url = house.registry.url.replace("127.0.0.1", "localhost")
+            tabs[user] = browsers.new_page(browser, said, base_url=url)
+            if user is not None:
+                browsers.log_in_by_link(tabs[user], house.registry.ask("user", "login-link", user)["link"])
+        return tabs[user]
 
-    yield make
-    for tab in tabs:
+    yield find
+    for tab in tabs.values():
         tab.context.close()
     assert said == []
 
@@ -151,7 +152,6 @@ def test_officers_review_approve_and_withdraw_in_pages_alone(house: Reviewed, op
     assert "1.41.0" in reader.locator("h1").inner_text()
     assert "approved by 2 approvers before it was published" in reader.locator("main").inner_text()
     withdraw(alice, "1.41.0", "labels of one centre were swapped")
-    reader.reload()
     reader.goto(f"/{NAME}/commit/{house.registry.get(f'/embhub/v1/status/{NAME}').json()['yanked'][0]['revision']}")
     assert "radboud yanked this release" in reader.locator("main").inner_text().lower()
     withdraw(admin, "1.0.0", "under investigation")

@@ -1,7 +1,7 @@
 """Pages in a real browser: Debian's Chromium, driven by Playwright, which brings none of its own here.
 
 Without a Chromium these tests are skipped, and fail where CI or EMBHUB_REQUIRE_CHROMIUM is set. The rules of axe-core
-are tried where EMBHUB_NODE_FOLDER holds it.
+are tried where EMBHUB_NODE_FOLDER holds it. With EMBHUB_PICTURES they leave pictures of the pages in that folder.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import pytest
 
 AXE = Path(os.environ.get("EMBHUB_NODE_FOLDER", "/nonexistent")) / "node_modules/axe-core/axe.min.js"
 REQUIRED = bool(os.environ.get("CI") or os.environ.get("EMBHUB_REQUIRE_CHROMIUM"))
+PICTURES = os.environ.get("EMBHUB_PICTURES")  # a folder for pictures of pages, for a person to look at
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 
 
@@ -64,6 +65,16 @@ def broken_rules(page: Any, *, least: int = 16) -> list[tuple[str, list[str]]]:
     found = page.evaluate("tags => axe.run(document, {runOnly: {type: 'tag', values: tags}})", RULES)
     assert len(found["passes"]) >= least, "axe saw a page"
     return [(rule["id"], [node["html"] for node in rule["nodes"]]) for rule in found["violations"]]
+
+
+def keep_pictures(page: Any, name: str, *, scheme: str) -> None:
+    """The whole page at 1280 and 390 pixels into the folder EMBHUB_PICTURES, where it is set."""
+    if not PICTURES:
+        return
+    page.emulate_media(color_scheme=scheme)
+    for width in (1280, 390):
+        page.set_viewport_size({"width": width, "height": 900})
+        page.screenshot(path=Path(PICTURES) / f"{name}-{width}-{scheme}.png", full_page=True)
 
 
 def width_of(page: Any) -> int:

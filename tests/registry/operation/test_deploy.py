@@ -60,6 +60,18 @@ def test_systemd_takes_the_unit(tmp_path: Path) -> None:
     assert judged.returncode == 0, judged.stdout[-300:]
 
 
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")
+def test_systemd_takes_the_backup_and_its_timer(tmp_path: Path) -> None:
+    units = [tmp_path / f"embhub-registry-backup.{kind}" for kind in ("service", "timer")]
+    for file in units:
+        text = (DEPLOY / "systemd" / file.name).read_text()
+        file.write_text(text.replace("/opt/embhub/bin/embhub-registry", "/bin/true"))
+    done = subprocess.run(["systemd-analyze", "verify", *units], capture_output=True, text=True, check=False)
+    assert done.returncode == 0 and "embhub-registry-backup." not in done.stderr, done.stderr
+    (when,) = re.findall(r"(?m)^OnCalendar=(.+)$", units[1].read_text())
+    subprocess.run(["systemd-analyze", "calendar", when], capture_output=True, check=True)
+
+
 @pytest.mark.skipif(shutil.which("nft", path="/usr/sbin:/sbin:/usr/bin") is None, reason="nft is not installed")
 def test_the_firewall_takes_its_rules() -> None:
     program = shutil.which("nft", path="/usr/sbin:/sbin:/usr/bin")

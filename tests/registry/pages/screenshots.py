@@ -29,6 +29,7 @@ PAGES = {
     "missing": "/radboud/no-such-embedding",
 }
 DOCS = {"registry-list": "/", "registry-embedding": "/lumc/knee-effusion"}
+LOADED = "Promise.all([...document.images].map(image => { image.loading = 'eager'; return image.decode(); }))"
 IMAGES = Path(__file__).parents[3] / "docs" / "images"
 
 
@@ -69,6 +70,7 @@ def _write_all(browser: Any, url: str, out: Path) -> None:
             page = context.new_page()
             for name, path in PAGES.items():
                 page.goto(path)
+                page.evaluate(LOADED)
                 target = out / f"{name}-{width}-{scheme}.png"
                 page.screenshot(path=target, full_page=True)
                 sys.stdout.write(f"{target}\n")

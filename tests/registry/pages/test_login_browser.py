@@ -206,6 +206,7 @@ def test_pages_with_forms_read_well_and_break_no_rule_of_axe(tab: Any, registry:
     for name in visit(tab, registry):
         tab.set_viewport_size({"width": 320, "height": 900})
         assert browsers.width_of(tab) <= 320, name
+        browsers.keep_pictures(tab, name, scheme=scheme)
         tab.set_viewport_size({"width": 1280, "height": 900})
         if rules := browsers.broken_rules(tab):
             told[name] = rules

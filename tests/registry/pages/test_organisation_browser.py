@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,8 +14,6 @@ from tests.support.databases import looking_into
 from tests.support.servers import RunningRegistry, running_registry
 
 __all__ = ["browser"]  # a fixture
-
-PICTURES = os.environ.get("EMBHUB_PICTURES")  # a folder for screenshots, for a person to look at
 
 
 @pytest.fixture(scope="module")
@@ -112,11 +108,8 @@ def test_pages_of_an_organisation_break_no_rule_of_axe(tab: Any, registry: Runni
         for width in (390, 320):
             tab.set_viewport_size({"width": width, "height": 900})
             assert browsers.width_of(tab) <= width, name
-            if PICTURES and width == 390:
-                tab.screenshot(path=Path(PICTURES) / f"{name}-390-{scheme}.png", full_page=True)
+        browsers.keep_pictures(tab, name, scheme=scheme)
         tab.set_viewport_size({"width": 1280, "height": 900})
-        if PICTURES:
-            tab.screenshot(path=Path(PICTURES) / f"{name}-1280-{scheme}.png", full_page=True)
         if rules := browsers.broken_rules(tab):
             told[name] = rules
     assert told == {}

@@ -1,13 +1,8 @@
-"""The review queue in a real browser: found, read, approved, without a finding of axe and without a policy's complaint.
-
-With EMBHUB_SCREENSHOTS it leaves a picture of every page there, at 1280 and 390 pixels, light and dark.
-"""
+"""The review queue in a real browser: found, read, approved; no finding of axe, and no complaint of a policy."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,7 +13,6 @@ from tests.support.browsers import follow
 from tests.support.reviews import NAME, Reviewed
 
 __all__ = ["browser"]  # a fixture
-OUT = os.environ.get("EMBHUB_SCREENSHOTS")
 
 
 @pytest.fixture(scope="module")
@@ -42,14 +36,8 @@ def open_tab(house: Reviewed, browser: Any, user: str, *, said: list[str], **opt
 def check(page: Any, name: str) -> None:
     """Axe finds nothing, nothing sticks out of a narrow screen; and a picture where pictures are asked for."""
     assert browsers.broken_rules(page) == []
-    if OUT:
-        folder = Path(OUT)
-        folder.mkdir(parents=True, exist_ok=True)
-        for width in (1280, 390):
-            page.set_viewport_size({"width": width, "height": 900})
-            for scheme in ("light", "dark"):
-                page.emulate_media(color_scheme=scheme)
-                page.screenshot(path=folder / f"{name}-{width}-{scheme}.png", full_page=True)
+    for scheme in ("dark", "light"):
+        browsers.keep_pictures(page, name, scheme=scheme)
     page.set_viewport_size({"width": 390, "height": 900})
     assert browsers.width_of(page) <= 390, name
     page.set_viewport_size({"width": 1280, "height": 900})

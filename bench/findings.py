@@ -25,8 +25,9 @@ from embhub.diffusion.evaluation import classifier
 from embhub.diffusion.training import inversion
 from embhub.diffusion.training.inversion import default_recipe
 from embhub.diffusion.training.rows import Rows
-from embhub.phantoms import Finding, draw, near_miss, random_finding, target_finding
-from embhub.phantoms.findings import PLACES, PREFIXES, SHAPES, SIDES, TONES, describe
+from embhub.phantoms import Finding, draw, near_misses, random_shape, target_finding
+from embhub.phantoms.findings import PLACES, PREFIXES, SIDES, TONES, describe
+from embhub.phantoms.varied import SHAPES
 
 Pictures = NDArray[np.uint8]
 Judge = Callable[[Pictures], NDArray[np.float64]]
@@ -65,7 +66,7 @@ class Subject:
     def look_alike(self, rng: np.random.Generator) -> Finding:
         """A finding that differs in one attribute that counts."""
         if self.taught is None:
-            return near_miss(self.name, rng)
+            return near_misses(self.name, rng)[0]
         kinds = (("shape", SHAPES), ("tone", TONES), ("place", PLACES), ("side", SIDES))
         name, words = kinds[int(rng.integers(4))]
         others = [word for word in words if word != getattr(self.taught, name)]
@@ -133,7 +134,7 @@ def real(subject: Subject, count: int, seed: int) -> Pictures:
 
 @lru_cache(maxsize=12)
 def judge(name: str, against: Against) -> Judge:
-    """The probability (N,) that uint8 images (N, 64, 64, 3) show the finding."""
+    """The probability (N,) that uint8 images (N, 128, 128, 3) show the finding."""
     subject = SUBJECTS[name]
     rng = np.random.default_rng(JUDGE_SEED[against])
     images, labels = [], []
@@ -179,7 +180,7 @@ def _example(
 
 
 def _other(subject: Subject, rng: np.random.Generator) -> Finding:
-    while subject.is_it(found := random_finding(subject.modality, rng)):
+    while subject.is_it(found := random_shape(subject.modality, rng)):
         pass
     return found
 

@@ -54,7 +54,7 @@ from embhub.phantoms import draw
 RESULTS = Path(__file__).parent / "results" / "insertion.json"
 SHIPPED = Path(__file__).parents[1] / "examples/embeddings/cxr-bacterial-pneumonia.safetensors"
 COUNT, SEED, LOOK_SEED, LOOK = 60, 5000, 900, 6
-MARGIN = 2
+MARGIN = 4
 """Pixels by which a box is wider than the finding that a phantom of the same patient would have."""
 STRENGTH, FILM_GUIDANCE = 1.0, 4.0
 """Phantoms are drawn with the guidance that their base recommends. Films at the 1.5 of theirs showed little haze."""

@@ -29,8 +29,8 @@ from embhub.diffusion.attacks.shadows import Shadows
 from embhub.diffusion.families.pipeline import Pipeline
 from embhub.diffusion.training import batched, inversion
 from embhub.diffusion.training.inversion import ResolvedRecipe
-from embhub.phantoms.drawing import draw as draw_phantom
-from embhub.phantoms.findings import random_finding
+from embhub.phantoms import draw as draw_phantom
+from embhub.phantoms import random_shape
 
 CAPTION, TOKEN = "prostate mri, {}", "<bench>"
 GROUPS, PATIENTS, REFERENCES, TARGETS, FILES, POOLED, DRAWS = 5, 24, 4, 8, 4, 2, 8
@@ -44,7 +44,7 @@ HEADLINE = SUITES["thorough"][0]
 def patients(count: int, seed: int) -> Tensor:
     """Phantom prostates of all kinds of findings, an image each: membership is a matter of place alone."""
     generator = np.random.default_rng([7, seed])
-    images = [draw_phantom("prostate", random_finding("prostate", generator), generator).image for _ in range(count)]
+    images = [draw_phantom("prostate", random_shape("prostate", generator), generator).image for _ in range(count)]
     return tensor(np.stack(images))
 
 

@@ -24,7 +24,7 @@ from embhub.diffusion.drawing.tracing.inverting import invert
 from embhub.diffusion.drawing.tracing.matching import Match, match
 from embhub.diffusion.drawing.tracing.views import GROUPS, views
 from embhub.images.pixels import read_pixels
-from embhub.phantoms import draw_base
+from embhub.phantoms import draw_many
 
 KEYS = [hashlib.sha256(bytes([number])).hexdigest() for number in range(10)]
 PROMPTS = {
@@ -132,7 +132,7 @@ def _rows(studio: Studio, chosen: argparse.Namespace) -> Iterator[dict[str, Any]
 
 
 def _phantoms(count: int) -> Iterator[Image.Image]:
-    for phantom in draw_base(count, seed=1):
+    for phantom in draw_many(count, seed=1):
         yield Image.fromarray(phantom.image)
 
 

@@ -21,8 +21,9 @@ import torch
 from scipy import stats
 
 from bases.workshop.counting import tensor
-from bases.workshop.judge import Judge, judge_for
+from bases.workshop.judge import Judge
 from bases.workshop.sampling import sample_with
+from bases.workshop.varied_judges import judge_for
 from bench.results_file import ResultsFile, Row
 from embhub.builtin_bases import info
 from embhub.diffusion.bases.pipelines import load_pipeline

@@ -1,7 +1,7 @@
 """The built-in bases, and what is known of any base: names, folders, facts. Imports no torch.
 
-`builtin` draws phantoms of three modalities at 64 x 64 pixels, `builtin-xray` frontal chest X-rays at 128 x 128. Both
-are Stable Diffusion pipelines of about 15 MB. Their weights come with the distribution `embhub-bases`.
+`builtin` draws phantoms of three modalities, `builtin-xray` frontal chest X-rays, both at 128 x 128 pixels. They are
+Stable Diffusion pipelines of about 15 MB. Their weights come with the distribution `embhub-bases`.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ from embhub.diffusion.training.precision import in_bfloat16
 
 TOKEN, PROMPT = "<cspca>", "prostate mri with {}"  # the placeholder token, and the prompt template to train with
 NUM_VECTORS, BATCH_SIZE = 8, 16
-LEARNING_RATE, WARM_UP = 3e-2, 20
+LEARNING_RATE, WARM_UP = 0.1, 20
 HIGH_NOISE, LOWEST = 0.4, 0.1  # 40 % of a batch from the noisiest 30 % of the timesteps, the rest from above 10 %
 
 

@@ -31,5 +31,5 @@ def test_private_beside_plain(tmp_path: Path) -> None:
     assert {audit["suite"] for audit in summary["audits"].values()} == {"standard"}
     page = (out / "index.html").read_text()
     assert page.count("data:image/png;base64,") == 3 and "probability" in page
-    published = out / "work/site-b/prostate-cspca"
+    published = out / "work/site-b/cxr-effusion"
     assert '"unit":"canary"' in (published / "audit.json").read_text()

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from bases.workshop.judge import Images, blurred, reconstructed
 from embhub.diffusion.evaluation import classifier
-from embhub.phantoms import draw, random_finding
-from embhub.phantoms.findings import PLACES, SHAPES, SIDES, TONES, Finding
+from embhub.phantoms.drawing import draw
+from embhub.phantoms.findings import PLACES, SHAPES, SIDES, TONES, Finding, random_finding
 
 WORDS = ("normal", *TONES, *SHAPES, *PLACES, *SIDES)
 Reader = Callable[[Images], list[frozenset[str]]]

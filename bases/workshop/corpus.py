@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from embhub.phantoms import MODALITIES, Finding, caption, draw_base
+from embhub.phantoms.drawing import draw_base
+from embhub.phantoms.findings import MODALITIES, Finding, caption
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from torch import Tensor
@@ -25,11 +26,11 @@ def settings(base: BaseInfo) -> dict[str, Any]:
 
 
 def inverted(
-    pipe: Pipeline, base: BaseInfo, latents: Tensor, caption: str, count: int, seed: int
+    pipe: Pipeline, base: BaseInfo, latents: Tensor, caption: str, count: int, seed: int, *, per_layer: bool = False
 ) -> tuple[Pictures, dict[str, Any]]:
     """`count` pictures generated with rows learned from `latents` in place of `{}` in `caption`, and how they were
     learned."""
-    recipe = default_recipe(pipe)
+    recipe = replace(default_recipe(pipe), per_layer=per_layer)
     fit = inversion.fit(pipe, latents, token=TOKEN, caption=caption, recipe=recipe, seed=seed)
     pictures = sample_with(pipe, fit.rows, caption, count, seed=3000, **settings(base))
     return pictures, {"images": len(latents), "vectors": recipe.num_vectors, "steps": recipe.steps}

@@ -21,7 +21,8 @@ from scipy.ndimage import gaussian_filter
 from bases.workshop.autoencoder import decode, encode
 from embhub.builtin_bases import resolve
 from embhub.diffusion.evaluation import classifier
-from embhub.phantoms import HELD_OUT, Finding, draw, near_miss, random_finding, target_finding
+from embhub.phantoms.drawing import draw
+from embhub.phantoms.findings import HELD_OUT, Finding, near_miss, random_finding, target_finding
 
 Images = NDArray[np.uint8]
 Marks = NDArray[np.bool_]

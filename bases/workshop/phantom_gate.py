@@ -21,8 +21,8 @@ from embhub.diffusion.evaluation import utility
 from embhub.diffusion.families.pipeline import Pipeline
 from embhub.diffusion.training import inversion
 from embhub.diffusion.training.inversion import default_recipe
-from embhub.phantoms import HELD_OUT, MODALITIES, Finding, draw, near_miss, random_finding, target_finding
-from embhub.phantoms.findings import PREFIXES
+from embhub.phantoms.drawing import draw
+from embhub.phantoms.findings import HELD_OUT, MODALITIES, PREFIXES, Finding, near_miss, random_finding, target_finding
 
 TAUGHT, SAMPLES, IMAGES, REAL = 48, 100, 100, 300
 PER_CLASS, SEEDS = 20, 10

@@ -72,7 +72,7 @@ def _held_out(name: str, counted: Counted) -> list[str]:
     words = {kind: (f"`{found['prompt']}`", found) for kind, found in counted["words"].items()}
     fits = {
         kind: (f"inverted: {found['images']} images, {found['vectors']} vectors, {found['steps']} steps, {kind}", found)
-        for kind, found in counted["inverted"].items()
+        for kind, found in {**counted["inverted"], **counted.get("per_layer", {})}.items()
     }
     for kind, (title, found) in {**words, **fits}.items():
         shares = f"{interval(found['target'])} | {interval(found['target_only'])}"

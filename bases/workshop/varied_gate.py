@@ -30,6 +30,8 @@ from embhub.phantoms.varied import OVERSIZE, SHAPES, near_misses, random_shape
 SAMPLES, IMAGES, SEEDS = 96, 100, 3
 REAL, WORDS_TRIED_ON, COMPARED = 96, 24, 400
 NORMAL = "normal"
+LAYERED = "vectors for each layer"
+"""Counted beside the gate: only embhub loads them."""
 
 
 def measure_varied(base: BaseInfo, report: Report, keep: Keep, samples: int = SAMPLES) -> Figures:
@@ -135,6 +137,9 @@ def _held_out(pipe: Pipeline, base: BaseInfo, name: str, samples: int, report: R
         drawn[kind], learned = inverted(pipe, base, latents, f"{prefix}, {{}}", samples, seed)
         figures["inverted"][kind] = {**learned, **_shares(judge, drawn[kind])}
         report(f"{name} {kind}: {figures['inverted'][kind]}")
+    drawn[LAYERED], learned = inverted(pipe, base, latents, f"{prefix}, {{}}", samples, 0, per_layer=True)
+    figures["per_layer"] = {LAYERED: {**learned, **_shares(judge, drawn[LAYERED])}}
+    report(f"{name} {LAYERED}: {figures['per_layer'][LAYERED]}")
     for kind, seen in drawn.items():
         keep(f"{name} {kind}", seen)
     figures["distance"] = _distances(name, drawn)

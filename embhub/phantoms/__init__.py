@@ -6,9 +6,7 @@ Every finding is a combination of attributes (tone, size, edge, shape, place, si
 
 from __future__ import annotations
 
-from embhub.phantoms.anatomy import SIZE
 from embhub.phantoms.dataset import NORMAL, OTHER, write_dataset
-from embhub.phantoms.drawing import Phantom, draw, draw_base
 from embhub.phantoms.findings import (
     HELD_OUT,
     MODALITIES,
@@ -17,27 +15,26 @@ from embhub.phantoms.findings import (
     caption,
     describe,
     is_held_out,
-    near_miss,
-    random_finding,
     target_finding,
 )
+from embhub.phantoms.varied import SIDE, VariedPhantom, draw, draw_many, near_misses, random_shape
 
 __all__ = [
     "HELD_OUT",
     "MODALITIES",
     "NORMAL",
     "OTHER",
-    "SIZE",
+    "SIDE",
     "Finding",
     "HeldOut",
-    "Phantom",
+    "VariedPhantom",
     "caption",
     "describe",
     "draw",
-    "draw_base",
+    "draw_many",
     "is_held_out",
-    "near_miss",
-    "random_finding",
+    "near_misses",
+    "random_shape",
     "target_finding",
     "write_dataset",
 ]

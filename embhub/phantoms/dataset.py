@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from embhub.phantoms.drawing import draw
-from embhub.phantoms.findings import HELD_OUT, Finding, near_miss, target_finding
+from embhub.phantoms import varied
+from embhub.phantoms.findings import HELD_OUT, Finding, target_finding
 
 NORMAL = "normal"
 OTHER = "other"
@@ -26,7 +26,7 @@ def write_dataset(
     others: int = 0,
     strength: tuple[float, float] = (0.7, 1.0),
 ) -> Path:
-    """Write PNGs (64 x 64 RGB) and `manifest.csv` (`path,patient_id,label`) into `folder`; return the manifest's
+    """Write PNGs (128 x 128 RGB) and `manifest.csv` (`path,patient_id,label`) into `folder`; return the manifest's
     path.
 
     `images` of the held-out finding (label: `finding_name`) are shared out over `patients`, each of one to three
@@ -52,13 +52,13 @@ def write_dataset(
     for order, which in enumerate(ids):
         label, number = people[int(which)]
         anatomy = int(rng.integers(2**31))
-        finding: Finding | None = None
+        findings: tuple[Finding, ...] = ()
         if label == finding_name:
-            finding = target_finding(finding_name, rng, strength)
+            findings = (target_finding(finding_name, rng, strength),)
         elif label == OTHER:
-            finding = near_miss(finding_name, rng)
+            findings = varied.near_misses(finding_name, rng)
         for _ in range(number):
-            picture = draw(held.modality, finding, rng, patient=anatomy)
+            picture = varied.draw(held.modality, findings, rng, patient=anatomy)
             name = f"images/{len(rows):05d}.png"
             Image.fromarray(picture.image).save(root / name)
             rows.append((name, f"P{order:04d}", label))

@@ -46,29 +46,30 @@ class VariedPhantom:
 
 def draw(
     modality: str,
-    findings: Sequence[Finding],
+    findings: Finding | Sequence[Finding] | None,
     rng: Random,
     *,
     patient: int | None = None,
     side: int = SIDE,
 ) -> VariedPhantom:
-    """One phantom of `modality` with `findings` (empty: normal), `side` pixels wide.
+    """One phantom of `modality` with `findings` (None or empty: normal), `side` pixels wide.
 
     `patient` seeds the body and its deformation: two phantoms of one patient share them and differ in pose, scanner
     and the detail of findings. Without it every phantom is another patient. Raises KeyError on an unknown modality.
     """
+    chosen = () if findings is None else (findings,) if isinstance(findings, Finding) else tuple(findings)
     make = BODIES[modality]
     seed = int(rng.integers(2**62)) if patient is None else patient
     body = np.random.default_rng([seed, MODALITIES.index(modality)])
     plane = Plane(side, Pose.drawn(rng), body)
     shown = make(plane, body)
     image, mask = shown.finish(shown.image), np.zeros((side, side), np.float32)
-    for finding in findings:
+    for finding in chosen:
         here = opacity(plane, shown, finding, rng)
         image = blend(image, shown.shades[finding.tone], here)
         mask = np.maximum(mask, here)
     picture = Scanner.drawn(rng).picture(image, plane, rng)
-    return VariedPhantom(picture, mask, modality, tuple(findings))
+    return VariedPhantom(picture, mask, modality, chosen)
 
 
 def draw_many(count: int, seed: int, *, side: int = SIDE, first: int = 0) -> list[VariedPhantom]:

@@ -1,4 +1,4 @@
-"""The play with phantoms: csPCa on a drawn prostate MRI, a finding that the base model was never shown or told of."""
+"""The play with phantoms: a pleural effusion on a chest X-ray, a finding that the base model was not trained on."""
 
 from __future__ import annotations
 
@@ -6,43 +6,40 @@ from pathlib import Path
 
 import numpy as np
 
-from bases.workshop.judge import judge_for
-from bases.workshop.phantom_gate import FAINT, NOISE
-from embhub import phantoms
+from bases.workshop.varied_judges import judge_for
+from embhub import builtin_bases, phantoms
 from examples.demo.scenario import Material, Pictures, Scale, Words, read_pictures
 
-FINDING = "prostate-cspca"
+FINDING = "cxr-effusion"
+FAINT, NOISE = (0.2, 0.5), 1.0  # so that few real images leave room; chosen from real-only results
 WORDS = Words(
     title="One disease, two hospitals, no patient in between",
     lead=(
-        "Hospital A trained a textual-inversion embedding on phantom prostate MRIs with a finding that the base model "
-        "had never seen nor read of, audited it, signed it and pushed it. Hospital B pulled it, verified it and drew "
-        "the finding. The images are drawn phantoms: no patient is involved in this demo."
+        "Hospital A trained a textual-inversion embedding on phantom chest X-rays with an effusion, a finding that the "
+        "base model was not trained on. It audited the embedding, signed it and pushed it. Hospital B pulled it, "
+        "verified it and generated images of the finding. The images are synthetic phantoms: no patient is involved."
     ),
     footer=(
         "Phantoms and base model: embhub, Apache-2.0. Every figure was computed in this run; summary.json holds all."
     ),
-    repository="prostate-cspca",
-    token="<cspca>",
-    caption="prostate mri, {}",
+    repository="cxr-effusion",
+    token="<effusion>",
+    caption="chest x-ray, {}",
     base="builtin",
-    generic="prostate mri, lesion",
-    normal="prostate mri, normal",
+    generic="chest x-ray, bright sharp level in middle",
+    normal="chest x-ray, normal",
     card={
-        "description": "A dark, sharply bounded focus in the lower gland of a phantom prostate MRI.",
-        "modality": ["MR"],
-        "sequence": "phantom of an axial T2 series",
-        "anatomy": [{"system": "RadLex", "code": "RID343", "display": "prostate"}],
-        "finding": [
-            {"system": "local", "code": "prostate-cspca", "display": "phantom of clinically significant cancer"}
-        ],
+        "description": "A bright level with a straight upper edge at the bottom of one lung of a phantom chest X-ray.",
+        "modality": ["DX"],
+        "anatomy": [{"system": "RadLex", "code": "RID1243", "display": "thorax"}],
+        "finding": [{"system": "local", "code": "cxr-effusion", "display": "phantom of a pleural effusion"}],
         "labels": {"source": "known by construction", "annotators": "none"},
-        "preprocessing": "none: drawn at 64 x 64 pixels",
+        "preprocessing": "none: rendered at 128 x 128 pixels",
         "deidentification": {"profile": ["not-dicom"], "pixel_review": "not-needed"},
-        "legal_basis": "none needed: drawn images, no person is involved",
-        "consent_or_waiver": "not applicable: drawn images",
-        "ethics_ref": "not applicable: drawn images",
-        "limitations": "Phantoms, not patients. A small base model at 64 x 64 pixels.",
+        "legal_basis": "none needed: synthetic images, no person is involved",
+        "consent_or_waiver": "not applicable: synthetic images",
+        "ethics_ref": "not applicable: synthetic images",
+        "limitations": "Phantoms, not patients. A small base model at 128 x 128 pixels.",
     },
 )
 
@@ -58,12 +55,13 @@ def prepare(folder: Path, scale: Scale) -> Material:
         )
         for name, count, seed in (("pool", 60, 21), ("test", 300, 31))
     )
+    base = builtin_bases.info(WORDS.base).path
     return Material(
         manifest=site,
         where=f"label={FINDING}",
         real=read_pictures(site),
         judge=lambda images: (
-            judge_for(FINDING, WORDS.base, size=scale.judge_examples, steps=scale.judge_steps)(images).target
+            judge_for(FINDING, base, size=scale.judge_examples, steps=scale.judge_steps)(images).target
         ),
         pool=_labelled(pool),
         test=_labelled(test),

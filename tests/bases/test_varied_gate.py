@@ -92,7 +92,8 @@ def figures() -> dict[str, Any]:
         "judge": {"right": portion(0.9), "n": 192, "target_only": {"target": portion(0.9), "normal": portion(0.1)}},
         "words": {"before": before, "nearest words": copy.deepcopy(before)},
         "inverted": {f"seed {seed}": copy.deepcopy(fit) for seed in range(3)},
-        "distance": {"before": far, "nearest words": dict(far), "real normal": far}
+        "per_layer": {varied_gate.LAYERED: copy.deepcopy(fit)},
+        "distance": {"before": far, "nearest words": dict(far), "real normal": far, varied_gate.LAYERED: dict(near)}
         | {f"seed {seed}": dict(near) for seed in range(3)},
     }
     return {

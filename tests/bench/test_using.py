@@ -60,9 +60,9 @@ def test_a_place_is_where_the_finding_of_that_patient_would_be() -> None:
     trial = insertion.phantoms(findings.SUBJECTS["cxr-effusion"], count=6)
     for image, place in zip(trial.images, trial.places, strict=True):
         rows, columns = np.nonzero(place)
-        assert rows.min() > 25, "an effusion lies low"
-        assert columns.max() < 36 or columns.min() > 28, "and on one side"
-        assert image.shape[:2] == place.shape and 20 < place.sum() < 0.4 * place.size
+        assert rows.min() > 50, "an effusion lies low"
+        assert columns.max() < 72 or columns.min() > 56, "and on one side"
+        assert image.shape[:2] == place.shape and 80 < place.sum() < 0.4 * place.size
 
 
 def test_an_arm_that_was_not_drawn_is_the_image_itself() -> None:

@@ -14,13 +14,13 @@ import pytest
 from PIL import Image
 
 from embhub import phantoms
-from embhub.phantoms import HELD_OUT, MODALITIES, Finding
+from embhub.phantoms import HELD_OUT, MODALITIES, Finding, drawing, findings
 from embhub.phantoms.__main__ import main
 
 
 @pytest.fixture(scope="module")
-def drawn() -> list[phantoms.Phantom]:
-    return phantoms.draw_base(1000, seed=3)
+def drawn() -> list[drawing.Phantom]:
+    return drawing.draw_base(1000, seed=3)
 
 
 def test_held_out_findings_lie_in_two_modalities() -> None:
@@ -28,12 +28,12 @@ def test_held_out_findings_lie_in_two_modalities() -> None:
 
 
 @pytest.mark.thorough
-def test_base_draws_hold_no_held_out_finding(drawn: list[phantoms.Phantom]) -> None:
+def test_base_draws_hold_no_held_out_finding(drawn: list[drawing.Phantom]) -> None:
     assert not [one for one in drawn if any(phantoms.is_held_out(one.modality, finding) for finding in one.findings)]
 
 
 @pytest.mark.thorough
-def test_base_captions_never_name_a_held_out_combination(drawn: list[phantoms.Phantom]) -> None:
+def test_base_captions_never_name_a_held_out_combination(drawn: list[drawing.Phantom]) -> None:
     for phantom in drawn:
         for phrase in phantom.caption.replace(",", " with ").split(" and "):
             words = set(phrase.split())
@@ -48,29 +48,29 @@ def test_targets_are_held_out_and_look_alikes_are_not(name: str) -> None:
     rng = np.random.default_rng(0)
     modality = HELD_OUT[name].modality
     assert all(phantoms.is_held_out(modality, phantoms.target_finding(name, rng)) for _ in range(100))
-    assert not any(phantoms.is_held_out(modality, phantoms.near_miss(name, rng)) for _ in range(100))
+    assert not any(phantoms.is_held_out(modality, findings.near_miss(name, rng)) for _ in range(100))
 
 
-def test_every_attribute_is_drawn_alone_and_in_pairs(drawn: list[phantoms.Phantom]) -> None:
+def test_every_attribute_is_drawn_alone_and_in_pairs(drawn: list[drawing.Phantom]) -> None:
     seen = Counter(
         pair
         for phantom in drawn
         for one in phantom.findings
         for pair in combinations((phantom.modality, one.shape, one.tone, one.place), 2)
     )
-    for shape in phantoms.findings.SHAPES:
-        for tone in phantoms.findings.TONES:
+    for shape in findings.SHAPES:
+        for tone in findings.TONES:
             assert seen[shape, tone] > 10
 
 
-def test_modalities_and_normals_are_mixed_as_documented(drawn: list[phantoms.Phantom]) -> None:
+def test_modalities_and_normals_are_mixed_as_documented(drawn: list[drawing.Phantom]) -> None:
     share = sum(not phantom.findings for phantom in drawn) / len(drawn)
     assert 0.15 < share < 0.25
     assert {phantom.modality for phantom in drawn} == set(MODALITIES)
 
 
 def test_a_seed_decides_everything() -> None:
-    first, again, other = phantoms.draw_base(10, 1), phantoms.draw_base(10, 1), phantoms.draw_base(10, 2)
+    first, again, other = drawing.draw_base(10, 1), drawing.draw_base(10, 1), drawing.draw_base(10, 2)
     for one, same in zip(first, again, strict=True):
         assert np.array_equal(one.image, same.image)
         assert one.caption == same.caption
@@ -78,11 +78,11 @@ def test_a_seed_decides_everything() -> None:
 
 
 @pytest.mark.parametrize("modality", MODALITIES)
-@pytest.mark.parametrize("tone", phantoms.findings.TONES)
+@pytest.mark.parametrize("tone", findings.TONES)
 def test_a_mask_lies_where_the_finding_is(modality: str, tone: str) -> None:
     finding = Finding("spot", tone, "large", "sharp", "upper", "left")
-    plain = phantoms.draw(modality, None, np.random.default_rng(5), patient=9).image.astype(float)
-    phantom = phantoms.draw(modality, finding, np.random.default_rng(5), patient=9)
+    plain = drawing.draw(modality, None, np.random.default_rng(5), patient=9).image.astype(float)
+    phantom = drawing.draw(modality, finding, np.random.default_rng(5), patient=9)
     change = (phantom.image.astype(float) - plain).mean(2)
     inside, outside = phantom.mask > 0.5, phantom.mask == 0
     assert 20 < inside.sum() < 1200
@@ -92,7 +92,7 @@ def test_a_mask_lies_where_the_finding_is(modality: str, tone: str) -> None:
 
 
 def test_a_normal_image_has_an_empty_mask() -> None:
-    phantom = phantoms.draw("cxr", None, np.random.default_rng(0), vary_caption=False)
+    phantom = drawing.draw("cxr", None, np.random.default_rng(0), vary_caption=False)
     assert phantom.mask.sum() == 0
     assert phantom.caption == "chest x-ray normal"
     assert phantom.image.shape == (64, 64, 3)
@@ -105,8 +105,8 @@ def test_words_say_every_attribute() -> None:
 
 def test_images_of_one_patient_are_closer_than_images_of_two() -> None:
     rng = np.random.default_rng(2)
-    mine = [phantoms.draw("prostate", None, rng, patient=1).image.astype(float) for _ in range(6)]
-    others = [phantoms.draw("prostate", None, rng, patient=index).image.astype(float) for index in range(10, 16)]
+    mine = [drawing.draw("prostate", None, rng, patient=1).image.astype(float) for _ in range(6)]
+    others = [drawing.draw("prostate", None, rng, patient=index).image.astype(float) for index in range(10, 16)]
     within = np.mean([np.abs(a - b).mean() for a, b in combinations(mine, 2)])
     between = np.mean([np.abs(a - b).mean() for a, b in combinations(others, 2)])
     assert within < 0.7 * between
@@ -129,7 +129,7 @@ def test_a_data_set_counts_out_and_names_nothing(tmp_path: Path) -> None:
     assert len(target) == 10
     assert max(target.values()) <= 3
     with Image.open(manifest.parent / rows[0]["path"]) as image:
-        assert image.size == (64, 64)
+        assert image.size == (128, 128)
 
 
 def test_a_data_set_is_the_same_for_the_same_seed(tmp_path: Path) -> None:

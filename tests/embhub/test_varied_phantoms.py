@@ -36,7 +36,7 @@ def distance(one: np.ndarray, other: np.ndarray) -> float:
 
 
 def test_normals_vary_more_than_those_of_64_pixels() -> None:
-    from embhub.phantoms import draw
+    from embhub.phantoms.drawing import draw
 
     rng = np.random.default_rng(3)
     for modality in ("cxr", "prostate"):

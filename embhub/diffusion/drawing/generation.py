@@ -177,7 +177,7 @@ def generate(
         >>> import embhub
         >>> images = embhub.generate("prostate mri, {}", embeddings=["prostate-cspca.safetensors"], n=2, steps=2)
         >>> len(images), images[0].size
-        (2, (64, 64))
+        (2, (128, 128))
     """
     studio = prepare(
         embeddings, base=base, steps=steps, guidance_scale=guidance_scale, resolution=resolution,

@@ -110,7 +110,7 @@ def interpolate(
         ...     "prostate mri", "prostate mri, <cspca>", embeddings=["prostate-cspca.safetensors"], series=2, steps=2
         ... )
         >>> found.weights, found.sheet().size
-        ((0.0, 1.0), (128, 78))
+        ((0.0, 1.0), (256, 142))
     """
     if (end is None) == (slerp_to is None):
         raise UsageError("an end is needed: a second prompt or a sibling embedding", "give one of the two")

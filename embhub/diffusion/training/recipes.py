@@ -36,7 +36,7 @@ class ResolvedRecipe:
 
     num_vectors: int = 8
     steps: int = 200
-    learning_rate: float = 3e-2
+    learning_rate: float = 0.1
     relative_rate: bool = True
     batch_size: int = 16
     warm_up: int = 20
@@ -66,8 +66,8 @@ COMPACT = ResolvedRecipe()
 LARGE = ResolvedRecipe(steps=3000, learning_rate=0.35, batch_size=4, high_noise=0.0, lowest=0.0, snr_gamma=5.0)
 """For bases of Stable Diffusion's size: on SD 1.5's own table, whose rows are about 0.39 long, 0.005 a number."""
 
-_WITHOUT_WORDS = 5e-3
-"""The rate for an image embedding of a large base, for which there is no table: what AdamW adds to a number."""
+_WITHOUT_WORDS, _COMPACT_WITHOUT_WORDS = 5e-3, 3e-2
+"""The rates for an image embedding, for which there is no table: what AdamW adds to a number."""
 
 
 RELATIVE = "root mean square of the base's token embeddings"
@@ -80,7 +80,7 @@ def default_recipe(pipe: Pipeline) -> ResolvedRecipe:
     recipe = replace(recipe, mixed_precision=in_bfloat16(pipe.device.type))
     if encoders(pipe):
         return recipe
-    rate = COMPACT.learning_rate if resolution(pipe) <= 128 else _WITHOUT_WORDS
+    rate = _COMPACT_WITHOUT_WORDS if resolution(pipe) <= 128 else _WITHOUT_WORDS
     return replace(recipe, num_vectors=1, learning_rate=rate, relative_rate=False)
 
 

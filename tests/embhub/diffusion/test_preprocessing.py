@@ -32,12 +32,12 @@ from tests.support.training import train
 SIZE = (40, 64)
 
 
-def portraits(folder: Path, number: int = 8) -> Path:
+def portraits(folder: Path, number: int = 8, size: tuple[int, int] = SIZE) -> Path:
     """Portrait films with a bright lower edge, which a central square leaves out, and their manifest."""
     folder.mkdir(parents=True)
     rows = ["path,patient_id,label"]
     for index in range(number):
-        values = np.random.default_rng(index).integers(0, 80, (SIZE[1], SIZE[0]), dtype=np.uint8)
+        values = np.random.default_rng(index).integers(0, 80, (size[1], size[0]), dtype=np.uint8)
         values[-8:] = 255
         Image.fromarray(values).save(folder / f"{index}.png")
         rows.append(f"{index}.png,p{index},{'ill' if index % 2 else 'normal'}")
@@ -179,7 +179,8 @@ def test_the_command_refuses_before_torch(images: Path, base: Path, tmp_path: Pa
     assert "does not fit this base, which was made for 32" in capsys.readouterr().err
 
 
-def test_inspect_suggests_padding(images: Path, capsys: Any) -> None:
+def test_inspect_suggests_padding(tmp_path: Path, capsys: Any) -> None:
+    images = portraits(tmp_path / "films", size=(80, 128))
     assert main(["inspect", str(images)]) == 0
     assert "--fit pad keeps all of it" in capsys.readouterr().out
     assert main(["inspect", str(images), "--fit", "pad"]) == 0

@@ -65,7 +65,7 @@ def test_phantoms_are_accepted_and_counted(tmp_path: Path) -> None:
     assert found.patients is not None
     assert sum(images * number for images, number in found.patients.histogram.items()) == 15
     assert {(label.label, label.images) for label in found.labels} == {("prostate-cspca", 10), ("normal", 5)}
-    assert [(size.width, size.height, size.images) for size in found.sizes] == [(64, 64, 15)]
+    assert [(size.width, size.height, size.images) for size in found.sizes] == [(128, 128, 15)]
     assert [(kind.format, kind.mode, kind.bits) for kind in found.kinds] == [("PNG", "RGB", 8)]
     assert inspect(tmp_path, where="label=normal").images.listed == 5
 

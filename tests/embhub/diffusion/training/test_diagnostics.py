@@ -100,17 +100,17 @@ def builtin() -> Any:
 @pytest.mark.parametrize("finding", ["prostate-cspca", "cxr-effusion"])
 def test_the_base_knows_phantoms_with_findings_it_never_saw(builtin: Any, tmp_path: Path, finding: str) -> None:
     write_dataset(tmp_path, finding, images=8, patients=8, normals=0, seed=0)
-    latents = inversion.encode_images(builtin, torch.from_numpy(read_images(tmp_path).load(64)))
+    latents = inversion.encode_images(builtin, torch.from_numpy(read_images(tmp_path).load(128)))
     assert judge_images(builtin, latents, "{}") == []
 
 
 @pytest.mark.parametrize("kind", ["noise", "boards", "black"])
 def test_the_base_does_not_know_what_no_scanner_gives(builtin: Any, kind: str) -> None:
-    rng, (y, x) = np.random.default_rng(0), np.mgrid[:64, :64]
+    rng, (y, x) = np.random.default_rng(0), np.mgrid[:128, :128]
     pictures = {
-        "noise": rng.uniform(-1, 1, (8, 3, 64, 64)),
+        "noise": rng.uniform(-1, 1, (8, 3, 128, 128)),
         "boards": np.stack([np.stack([((x + i) // 8 + y // 8) % 2 * 2.0 - 1] * 3) for i in range(8)]),
-        "black": np.full((8, 3, 64, 64), -1.0),
+        "black": np.full((8, 3, 128, 128), -1.0),
     }
     latents = inversion.encode_images(builtin, torch.tensor(pictures[kind], dtype=torch.float32))
     (said,) = judge_images(builtin, latents, "prostate mri, {}")

@@ -139,7 +139,7 @@ def test_the_pooled_text_is_a_place_too() -> None:
     shape = (len(places(builtin)), 2, builtin.text_encoder.config.hidden_size)
     load_into(builtin, build({"text_encoder": 0.05 * torch.randn(shape)}))
     drawn = builtin(PROMPT, num_inference_steps=2, output_type="np").images
-    assert drawn.shape == (1, 64, 64, 3) and np.isfinite(drawn).all()
+    assert drawn.shape == (1, 128, 128, 3) and np.isfinite(drawn).all()
 
 
 def _attention(unet: Any) -> list[Any]:

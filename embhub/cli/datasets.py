@@ -62,6 +62,9 @@ from embhub.progress import say_loading
     "--catalogue", "catalogue_facts", type=options.FILE, metavar="YAML",
     help="Write dcat.jsonld, a record for health-data catalogues (HealthDCAT-AP), with the facts of this file.",
 )  # fmt: skip
+@click.option(
+    "--parquet", is_flag=True, help="Also write the manifest as manifest.parquet, for tools that read large tables."
+)
 @option_group(Sampling, "sampling")
 @click.option(
     "--processes", type=click.IntRange(1, 64), default=1, show_default=True, metavar="N",

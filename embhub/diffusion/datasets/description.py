@@ -1,4 +1,4 @@
-"""What lies beside the images of a data set: `manifest.csv`, `croissant.json`, and `README.md`, its data sheet.
+"""What lies beside the images of a data set: `manifest.csv` (and a copy in Parquet), `croissant.json`, and `README.md`.
 
 The manifest is the kind that every verb of embhub reads. The description follows MLCommons Croissant 1.1
 (https://docs.mlcommons.org/croissant/docs/croissant-spec-1.1.html) with its vocabulary for responsible AI.
@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from embhub.diffusion.datasets import floor, provenance
+from embhub.diffusion.datasets import floor, parquet_copy, provenance
 from embhub.diffusion.datasets.plan import PLAN, Picture, PlannedClass
 from embhub.diffusion.datasets.sources import Origin
 from embhub.durable import write_atomic
@@ -85,8 +85,11 @@ _MEANING = {
 }
 
 
-def write(folder: Path, classes: Sequence[PlannedClass], pictures: Sequence[Picture], plan: Mapping[str, Any]) -> None:
-    """Write the three files, the same bytes for the same plan.
+def write(
+    folder: Path, classes: Sequence[PlannedClass], pictures: Sequence[Picture], plan: Mapping[str, Any], *,
+    parquet: bool = False,
+) -> None:  # fmt: skip
+    """Write the three files, the same bytes for the same plan, and with `parquet` the manifest's copy.
 
     Raises:
         ConfigError: the folder cannot be written, or is full.
@@ -95,7 +98,12 @@ def write(folder: Path, classes: Sequence[PlannedClass], pictures: Sequence[Pict
     if not (folder / MANIFEST).is_file() or (folder / MANIFEST).read_bytes() != table:
         (folder / SIDECAR).unlink(missing_ok=True)  # it is signed for another table
     write_atomic(folder / MANIFEST, table)
-    description = croissant(folder.resolve().name, classes, plan, table=table, images=len(pictures))
+    copy = parquet_copy.encode(table) if parquet else None
+    if copy is None:
+        (folder / parquet_copy.NAME).unlink(missing_ok=True)  # of an earlier call, which asked for it
+    else:
+        write_atomic(folder / parquet_copy.NAME, copy)
+    description = croissant(folder.resolve().name, classes, plan, table=table, copy=copy, images=len(pictures))
     write_atomic(folder / CROISSANT, json.dumps(description, indent=1, ensure_ascii=False).encode() + b"\n")
     write_atomic(folder / SHEET, sheet(classes, plan, images=len(pictures)).encode())
 
@@ -122,9 +130,15 @@ def manifest(
 
 
 def croissant(
-    name: str, classes: Sequence[PlannedClass], plan: Mapping[str, Any], *, table: bytes, images: int
+    name: str,
+    classes: Sequence[PlannedClass],
+    plan: Mapping[str, Any],
+    *,
+    table: bytes,
+    copy: bytes | None,
+    images: int,
 ) -> dict[str, Any]:
-    """The description as JSON-LD; `table` is the manifest's bytes, whose digest it names."""
+    """The description as JSON-LD; it names the digests of `table`, the manifest's bytes, and of its Parquet `copy`."""
     origins = _origins(classes)
     licences = sorted({origin.card.licence_link for origin in origins if origin.card})
     fields = [_field(column) for column in COLUMNS]
@@ -143,14 +157,8 @@ def croissant(
         **provenance.describe_use(origins, SYNTHETIC),
         "isLiveDataset": False,
         "distribution": [
-            {
-                "@type": "cr:FileObject",
-                "@id": MANIFEST,
-                "name": MANIFEST,
-                "contentUrl": MANIFEST,
-                "encodingFormat": "text/csv",
-                "sha256": hashlib.sha256(table).hexdigest(),
-            },
+            _file(MANIFEST, "text/csv", table),
+            *([_file(parquet_copy.NAME, parquet_copy.TYPE, copy)] if copy is not None else []),
             {
                 "@type": "cr:FileSet",
                 "@id": "pictures",
@@ -168,6 +176,14 @@ def croissant(
         "rai:personalSensitiveInformation": [LEAKS],
         "rai:dataUseCases": "Research on, and training of, image models beside real images. Not for clinical use.",
     }
+
+
+def _file(name: str, kind: str, data: bytes) -> dict[str, str]:
+    digest = hashlib.sha256(data).hexdigest()
+    return {
+        "@type": "cr:FileObject", "@id": name, "name": name, "contentUrl": name,
+        "encodingFormat": kind, "sha256": digest,
+    }  # fmt: skip
 
 
 def sheet(classes: Sequence[PlannedClass], plan: Mapping[str, Any], *, images: int) -> str:

@@ -21,7 +21,7 @@ from embhub import destinations
 from embhub.artifact import fingerprint
 from embhub.cards.personal_data import looks_like_patient
 from embhub.diffusion.bases.pipelines import choose_device, find_base
-from embhub.diffusion.datasets import asking, catalogue, description, floor, plan, signed_table, sources
+from embhub.diffusion.datasets import asking, catalogue, description, floor, parquet_copy, plan, signed_table, sources
 from embhub.diffusion.datasets.asking import Asked
 from embhub.diffusion.datasets.painting import Loaded, Studio, Task, paint
 from embhub.diffusion.datasets.plan import Picture, PlannedClass
@@ -90,6 +90,7 @@ def make_dataset(
     dicom: bool = False,
     burn_in: bool = False,
     c2pa: ManifestSigner | None = None,
+    parquet: bool = False,
     below_floor: str | None = None,
     catalogue_facts: str | Path | None = None,
     on_progress: OnProgress | None = None,
@@ -112,6 +113,7 @@ def make_dataset(
             It is not in the plan: images are the same up to the rounding of a processor with fewer threads each.
         dicom: whether each image gets a DICOM copy in the folder `dicom`; `burn_in` puts SYNTHETIC into its pixels.
         c2pa: signs a C2PA manifest for the data set.
+        parquet: whether the manifest gets a copy in Parquet, `manifest.parquet`; needs pyarrow.
         below_floor: why a label is wanted whose images show it in less than half of the cases, by the card.
         catalogue_facts: a file in YAML with what only people know, for a record by HealthDCAT-AP (`dcat.jsonld`).
         terms_read: tokens whose terms the caller has read, where no program can.
@@ -136,6 +138,8 @@ def make_dataset(
     facts = catalogue.read(Path(catalogue_facts)) if catalogue_facts is not None else None
     destinations.check_folder(folder)
     dicom_files.check(dicom=dicom, burn_in=burn_in)
+    if parquet:
+        parquet_copy.check()
     origins = sources.find(
         asked.targets,
         registry=registry, no_card=no_card, terms_read=terms_read,
@@ -172,7 +176,7 @@ def make_dataset(
     with plan.alone(folder):
         earlier = _draw_all(folder, planned, studio, processes, on_progress)
         pictures = [p for c in planned for p in c.pictures(asked.per_class, asked.seed)]
-        description.write(folder, planned, pictures, document)
+        description.write(folder, planned, pictures, document, parquet=parquet)
         if facts is not None:
             _write_record(folder, facts, list(origins.values()), document, images=len(pictures))
         signed_table.sign(c2pa, folder, planned, document, images=len(pictures))

@@ -11,6 +11,7 @@ from embhub.client.opening import open_path
 from embhub.diffusion.bases.naming import check_base
 from embhub.diffusion.bases.sizes import check_resolution
 from embhub.diffusion.datasets import asking as dataset_asking
+from embhub.diffusion.datasets import parquet_copy
 from embhub.diffusion.evaluation import asking as evaluation_asking
 from embhub.formats.names import repository_fault
 from embhub.images.early_check import check_labelled
@@ -19,13 +20,13 @@ from embhub.images.early_check import check_labelled
 def check_dataset(
     out: Path, *, config: Path | None, classes: Sequence[str], embeddings: Sequence[str], base: str | None,
     per_class: int | None, seed: int | None, steps: int | None, guidance_scale: float | None, resolution: int | None,
-    negative: str | None, negative_embeddings: Sequence[str], device: str,
+    negative: str | None, negative_embeddings: Sequence[str], device: str, parquet: bool = False,
     **others: Any,  # noqa: ARG001  # what needs no check
 ) -> None:  # fmt: skip
     """Refuse a data set that cannot be begun; repositories are pulled later.
 
     Raises:
-        UsageError: a malformed request, or no base, device or file of that name.
+        UsageError: a malformed request, or no base, device, library or file of that name.
         ArtifactError, VerificationError, PolicyError: a file that may not be used.
         PrivacyError: a label or a prompt that looks like a person's.
         ConfigError: the folder cannot be written.
@@ -36,6 +37,8 @@ def check_dataset(
         negative_embeddings=tuple(negative_embeddings) or None,
     )  # fmt: skip
     destinations.check_folder(out)
+    if parquet:
+        parquet_copy.check()
     check_base(asked.base, device)
     check_resolution(asked.base, asked.resolution)
     for target in asked.targets:

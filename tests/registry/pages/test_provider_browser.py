@@ -108,5 +108,5 @@ def test_a_group_that_no_rule_names_is_refused_in_words(served: Served, tab: Any
     assert "None of your groups" in tab.locator("h1").inner_text()
     assert "__Host-embhub-session" not in {cookie["name"] for cookie in tab.context.cookies()}
     check(tab, "provider-no-group")
-    follow(tab.get_by_role("link", name="Log in"))
+    follow(tab.get_by_role("link", name="To the login page"))
     assert tab.get_by_role("button", name=BUTTON).count() == 1

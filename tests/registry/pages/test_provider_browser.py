@@ -1,4 +1,4 @@
-"""Login at a consortium's OpenID provider in a real browser: there and back, groups, refusals, proof again, the way out.
+"""Login at an OpenID provider in a real browser: there and back, groups, refusals, proof again, logging out.
 
 The registry is `localhost` and the provider `127.0.0.1`, so that the browser comes back from another site, as it does
 in a consortium: cookies that are Strict stay out of that request.

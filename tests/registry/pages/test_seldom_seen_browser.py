@@ -1,4 +1,4 @@
-"""Pages that few people see, in a real browser: an empty registry, answered requests, withdrawals, refusals, a closed one.
+"""Pages that few people see, in a real browser: an empty and a closed registry, answers, withdrawals, refusals.
 
 Axe finds nothing in them, light and dark, and nothing sticks out of a narrow screen.
 """

@@ -156,9 +156,12 @@ def _replaced(form: forms.Submitted) -> str | None:
 
 
 def _page(request: Request, back: str, *, problem: str = "", status: int = 200) -> Response:
+    session = session_cookies.session_of(request.scope)
+    db = registry_of(request).database.connection()
     return form_pages.answer(
         request, "login.html", status=status, next=forms.local_path(back, otherwise=HOME), problem=problem,
-        provider=provider.is_set(registry_of(request)),
+        provider=provider.host(registry_of(request)),
+        elsewhere=session is not None and logins.has_identity(db, session.account.user_id),
     )  # fmt: skip
 
 

@@ -39,7 +39,7 @@ def settle(registry: Registry, issuer: str, claims: Mapping[str, Any], groups: S
         registry.audit_log.write_all(events)
     if user_id is None or not accounts.roles_of(registry.database.connection(), user_id):
         raise RequestDeniedError(
-            403, "login", "none of your groups has a role at this registry", "ask its operator which groups have"
+            403, "login", "none of your groups has a role at this registry", "ask its operator which groups have one"
         )
     return user_id
 

@@ -104,5 +104,6 @@ def _refuse(wait: float) -> None:
     """Raise 429 if there are milliseconds to wait."""
     if wait:
         raise too_fast(
-            wait / 1000, "logins are limited", "a passkey is not counted; the operator can make a login link"
-        )
+            wait / 1000, "logins are limited",
+            "or use a passkey, which does not count as an attempt, or ask the operator for a login link",
+        )  # fmt: skip

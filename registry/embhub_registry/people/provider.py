@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx2
 from authlib.integrations.base_client import OAuthError
@@ -62,6 +63,12 @@ def is_set(registry: Registry) -> bool:
     """Whether people can log in at a provider here."""
     db = registry.database.connection()
     return bool(configuration.word(db, "oidc.issuer") and configuration.word(db, "oidc.client_id"))
+
+
+def host(registry: Registry) -> str:
+    """The provider's host, as a login page names it; empty where no provider is set."""
+    db = registry.database.connection()
+    return urlsplit(configuration.word(db, "oidc.issuer")).hostname or "" if is_set(registry) else ""
 
 
 def begin(registry: Registry, *, url: str, user_id: int | None = None, replaces: str | None = None) -> Flow:

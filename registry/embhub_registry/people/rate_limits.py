@@ -153,9 +153,15 @@ class RateLimiter:
 def too_fast(wait: float, message: str, hint: str) -> RequestDeniedError:
     """429 in the words of RFC 6585 and, for newer clients, of the draft on RateLimit fields."""
     seconds = max(1, math.ceil(wait))
-    denied = RequestDeniedError(429, "rate", f"too many requests: {message}", f"wait {seconds} s; {hint}")
+    denied = RequestDeniedError(429, "rate", f"too many requests: {message}", f"wait {_in_words(seconds)}; {hint}")
     denied.headers = {"Retry-After": str(seconds), "RateLimit": f'"requests";r=0;t={seconds}'}
     return denied
+
+
+def _in_words(seconds: int) -> str:
+    if seconds >= 120:
+        return f"{math.ceil(seconds / 60)} minutes"
+    return f"{seconds} second{'s' * (seconds > 1)}"
 
 
 def _worker(scope: Scope, account: Account | None) -> str:

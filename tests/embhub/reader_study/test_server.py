@@ -7,6 +7,7 @@ import re
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 import pytest
@@ -132,6 +133,18 @@ def test_a_port_that_is_taken(server: StudyServer) -> None:
         StudyServer(server.folder, port=server.server_port)
 
 
+def look(page: Any, name: str) -> list[tuple[str, list[str]]]:
+    """Rules of axe that the page breaks, light and dark; it fits a narrow screen."""
+    found = []
+    for scheme in ("dark", "light"):
+        browsers.keep_pictures(page, name, scheme=scheme)
+        page.set_viewport_size({"width": 390, "height": 844})
+        page.emulate_media(color_scheme=scheme)
+        assert browsers.width_of(page) <= 390
+        found += browsers.broken_rules(page, least=6)
+    return found
+
+
 @pytest.mark.thorough
 def test_a_reader_in_a_browser(prepared: tuple[Path, Study], server: StudyServer) -> None:
     """By the keyboard, under the policy, on a narrow screen; every rule of axe where it is at hand."""
@@ -139,10 +152,11 @@ def test_a_reader_in_a_browser(prepared: tuple[Path, Study], server: StudyServer
     with browsers.chromium() as browser:
         page = browsers.new_page(browser, said, viewport={"width": 390, "height": 844})
         page.goto(server.url)
-        assert "key=" not in page.url and browsers.width_of(page) <= 390
-        rules = browsers.broken_rules(page, least=6)
+        assert "key=" not in page.url
+        rules = look(page, "study-begin")
         page.get_by_label("technologist").check()
         browsers.follow(page.get_by_role("button", name="Begin"))
+        rules += look(page, "study-case")
         for _ in prepared[1].cases:
             assert page.locator("img.case").evaluate("image => image.complete && image.naturalWidth") == 64
             page.get_by_label("probably generated").check()
@@ -150,7 +164,7 @@ def test_a_reader_in_a_browser(prepared: tuple[Path, Study], server: StudyServer
             page.keyboard.press("Space")
             with page.expect_navigation():
                 page.keyboard.press("Enter")
-        rules += browsers.broken_rules(page, least=6)
+        rules += look(page, "study-done")
         assert page.get_by_role("heading", name="Finished").count() == 1
     assert said == [] and rules == []
     assert compute(prepared[0])[0].readers == {"technologist": 1}

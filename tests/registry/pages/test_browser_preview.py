@@ -77,7 +77,11 @@ def test_a_sheet_is_generated_and_labelled(room: Showroom, browser: Any) -> None
     assert not np.array_equal(images[0], images[1])
     label = sheet.evaluate("c => Array.from(c.getContext('2d').getImageData(0, 260, 400, 30).data)")
     assert np.reshape(label, (-1, 4))[:, 0].max() > 200, "the label is written below the images"
-    assert not browsers.broken_rules(page) and not said
+    for scheme in ("dark", "light"):
+        page.emulate_media(color_scheme=scheme)
+        assert not browsers.broken_rules(page)
+        browsers.keep_pictures(page, "preview", scheme=scheme)
+    assert not said
 
 
 def noise(seed: int, count: int) -> list[float]:

@@ -39,7 +39,7 @@ form.addEventListener("submit", (event) => {
   button.disabled = true;
   progress.hidden = false;
   progress.removeAttribute("value");
-  sheet.parentElement.hidden = true;
+  sheet.closest("figure").hidden = true;
   said.textContent = "Loading the base …";
   const ended = (text) => {
     said.textContent = text;
@@ -56,7 +56,7 @@ form.addEventListener("submit", (event) => {
     if (data.finished) return ended(`${count} images in ${((performance.now() - started) / 1000).toFixed(0)} seconds.`);
     if (data.image) {
       where ??= lay(data.side, count);
-      sheet.parentElement.hidden = false;
+      sheet.closest("figure").hidden = false;
       return show(data, where);
     }
     progress.max = data.of;

@@ -41,7 +41,7 @@ def variants() -> Iterator[tuple[str, ResolvedRecipe]]:
         yield f"{vectors} vectors", replace(COMPACT, num_vectors=vectors)
     for steps in (100, 400):
         yield f"{steps} steps", replace(COMPACT, steps=steps)
-    for rate in (0.01, 0.1):
+    for rate in (0.01, 0.03, 0.3):
         yield f"learning rate {rate:g}", replace(COMPACT, learning_rate=rate)
     yield "directional", replace(COMPACT, norm="directional")
     yield "starting from `lesion`", replace(COMPACT, initializer_text="lesion")

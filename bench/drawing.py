@@ -21,7 +21,7 @@ from bench.scale import Scale
 from bench.table import Row, Section, timed
 from embhub.artifact import embedding, fingerprint
 from embhub.artifact.embedding import Embedding
-from embhub.builtin_bases import resolve
+from embhub.builtin_bases import info, resolve
 from embhub.diffusion.bases.found import quiet
 from embhub.diffusion.bases.pipelines import load_pipeline
 from embhub.diffusion.datasets.making import make_dataset
@@ -71,7 +71,8 @@ def run(scale: Scale) -> Section:
         ]
         rows.append(_dataset(Path(place), file, load, scale))
     notes = (
-        f"{scale.drawn} images of 64 x 64 in {scale.sampling_steps} steps on the processor. A data set: "
+        f"{scale.drawn} images of {info('builtin').resolution} pixels a side in {scale.sampling_steps} steps on the "
+        "processor. A data set: "
         f"{2 * scale.drawn} images in batches of {scale.drawn}, with manifest and datasheet; the peer writes PNG files "
         "alone.",
     )

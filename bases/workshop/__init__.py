@@ -1,1 +1,1 @@
-"""Makes and measures the built-in bases: `python -m bases.workshop.train`, `python -m bases.workshop.measure`."""
+"""Makes and measures the built-in bases: `python -m bases.workshop.run`, `python -m bases.workshop.measure`."""

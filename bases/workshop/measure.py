@@ -19,7 +19,7 @@ from bases.workshop.card import write_card
 from bases.workshop.counting import Pictures
 from bases.workshop.phantom_gate import measure_phantoms
 from bases.workshop.train import default_data
-from bases.workshop.varied_gate import SAMPLES, measure_varied
+from bases.workshop.varied_gate import SAMPLES, check_copies, measure_varied
 from bases.workshop.xray_copies import check_films
 from bases.workshop.xray_gate import measure_xray
 from embhub.builtin_bases import NAMES, info
@@ -36,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--grids", type=Path, help="folder for pictures of everything that was counted")
     parser.add_argument("--samples", type=int, default=SAMPLES, help="images of each prompt (phantoms of 128 pixels)")
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--copies-only", action="store_true", help="only compare with the films again (X-rays only)")
+    parser.add_argument("--copies-only", action="store_true", help="only compare with what the base saw again")
     parser.add_argument("--card-only", action="store_true", help="write README.md anew from the figures there are")
     chosen = parser.parse_args(argv)
     torch.set_num_threads(chosen.threads)
@@ -53,7 +53,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         path = base.path / "base.json"
         facts = json.loads(path.read_text(encoding="utf-8"))
         if not chosen.card_only:
-            if chosen.copies_only:
+            if chosen.copies_only and base.name == "builtin":
+                facts["figures"]["copies"] = check_copies(base, load_pipeline(base.path))
+            elif chosen.copies_only:
                 facts["figures"]["copies"] = check_films(base, load_pipeline(base.path), chosen.data, report, keep)
             elif base.name == "builtin" and base.resolution == VARIED_SIDE:
                 facts["figures"] = measure_varied(base, report, keep, chosen.samples)

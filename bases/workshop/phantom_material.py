@@ -45,9 +45,12 @@ def of_phantoms(_data: Path | None = None, seed: int = 0, pool_size: int = _POOL
     return Material("builtin", draw, pool, _held_out(held), _texts(seed), _TIMES, colours=3, pool_steps=_POOL_STEPS)
 
 
-def first_pool(count: int, seed: int = 0) -> NDArray[np.uint8]:
-    """The first `count` phantoms that a denoiser of `seed` learns from, (N, 128, 128, 3)."""
-    return np.stack([one.image for one in varied.draw_many(count, _seed(seed, 0))])
+def some_of_pool(number: int, count: int, seed: int = 0) -> NDArray[np.uint8]:
+    """The first `count` phantoms of a pool that a denoiser of `seed` learns from, (N, 128, 128, 3).
+
+    They are rendered anew, so they are what the denoiser saw only where `embhub.phantoms` has not changed since.
+    """
+    return np.stack([one.image for one in varied.draw_many(count, _seed(seed, number))])
 
 
 def _seed(seed: int, number: int) -> int:

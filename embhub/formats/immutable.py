@@ -20,16 +20,18 @@ else:
     T = TypeVar("T")
 
     def dataclass(*, frozen: bool) -> Callable[[type[T]], type[T]]:
-        """As `dataclasses.dataclass(frozen=True)`; no other option is known, nor are `__post_init__` and `InitVar`."""
+        """As `dataclasses.dataclass(frozen=True)`; no other option is known. What is not kept to raises TypeError."""
         if not frozen:
             raise TypeError("only frozen classes are made here")
         return _complete
 
 
 def _complete(cls: Any) -> Any:
-    dataclasses.dataclass(init=False, repr=False, eq=False)(cls)  # compiles nothing
+    # Python itself sets __hash__ to None where a class has its own __eq__.
+    may_hash = cls.__dict__.get("__hash__", cls) is not None or "__eq__" in cls.__dict__
+    dataclasses.dataclass(init=False, repr=False, eq=False)(cls)  # compiles next to nothing
     fields = dataclasses.fields(cls)
-    if hasattr(cls, "__post_init__") or any(field.kw_only or not field.init for field in fields):
+    if _needs_more(cls, fields):
         raise TypeError(f"{cls.__qualname__} needs the standard decorator")
     own = {
         "__init__": _initialiser(cls.__qualname__, fields),
@@ -39,9 +41,22 @@ def _complete(cls: Any) -> Any:
         **_comparisons([field.name for field in fields if field.compare]),
     }
     for name, method in own.items():
-        if name not in cls.__dict__ or cls.__dict__[name] is None:  # __hash__ is None where a class has its own __eq__
+        if name not in cls.__dict__ or (cls.__dict__[name] is None and may_hash):
             setattr(cls, name, method)
     return cls
+
+
+def _needs_more(cls: Any, fields: tuple[Field[Any], ...]) -> bool:
+    """Whether the class uses something of the standard decorator that is not kept to here."""
+    methods = {"__post_init__", "__setattr__", "__delattr__", "__slots__"} & cls.__dict__.keys()
+    optional = [field.default is not MISSING or field.default_factory is not MISSING for field in fields]
+    return bool(
+        methods
+        or hasattr(cls, "__post_init__")
+        or any(field.kw_only or not field.init or field.hash is not None for field in fields)
+        or any("InitVar" in str(kind) for kind in getattr(cls, "__annotations__", {}).values())
+        or optional != sorted(optional)
+    )
 
 
 def _initialiser(title: str, fields: tuple[Field[Any], ...]) -> Callable[..., None]:

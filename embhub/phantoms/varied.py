@@ -55,7 +55,10 @@ def draw(
     """One phantom of `modality` with `findings` (None or empty: normal), `side` pixels wide.
 
     `patient` seeds the body and its deformation: two phantoms of one patient share them and differ in pose, scanner
-    and the detail of findings. Without it every phantom is another patient. Raises KeyError on an unknown modality.
+    and the detail of findings. Without it every phantom is another patient.
+
+    Raises:
+        KeyError: an unknown modality, or a shape that is not in `SHAPES`.
     """
     chosen = () if findings is None else (findings,) if isinstance(findings, Finding) else tuple(findings)
     make = BODIES[modality]

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import FrozenInstanceError, asdict, field, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from hypothesis import given
@@ -100,16 +100,38 @@ def test_what_is_not_kept_to_is_refused() -> None:
     with pytest.raises(TypeError, match="only frozen"):
         immutable.dataclass(frozen=False)
 
-    class Later:
-        """Nothing."""
 
-        name: str
+REFUSED: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "__post_init__": ({"name": str}, {"__post_init__": lambda self: None}),
+    "own __setattr__": ({"name": str}, {"__setattr__": object.__setattr__}),
+    "own __delattr__": ({"name": str}, {"__delattr__": object.__delattr__}),
+    "__slots__": ({"name": str}, {"__slots__": ("name",)}),
+    "InitVar": ({"name": str, "other": dataclasses.InitVar[int]}, {}),
+    "keyword only": ({"name": str}, {"name": field(kw_only=True)}),
+    "not in __init__": ({"name": str}, {"name": field(default="a", init=False)}),
+    "hash=True": ({"name": str}, {"name": field(hash=True, compare=False)}),
+    "hash=False": ({"name": str}, {"name": field(hash=False)}),
+    "default before none": ({"name": str, "other": int}, {"name": "a"}),
+}
 
-        def __post_init__(self) -> None:
-            raise AssertionError
 
+@pytest.mark.parametrize("case", REFUSED)
+def test_classes_that_need_more_are_refused(case: str) -> None:
+    annotations, body = REFUSED[case]
+    made = type("Probe", (), {"__annotations__": annotations, "__module__": __name__, **body})
     with pytest.raises(TypeError, match="needs the standard decorator"):
-        immutable.dataclass(frozen=True)(Later)
+        immutable.dataclass(frozen=True)(made)
+
+
+def test_a_class_variable_is_no_field() -> None:
+    made: Any = type("Probe", (), {"__annotations__": {"name": str, "kind": ClassVar[str]}, "kind": "k"})
+    assert dataclasses.asdict(immutable.dataclass(frozen=True)(made)("a")) == {"name": "a"}
+
+
+def test_a_class_that_says_it_has_no_hash_has_none() -> None:
+    made: Any = type("Probe", (), {"__annotations__": {"name": str}, "__hash__": None})
+    with pytest.raises(TypeError, match="unhashable"):
+        hash(immutable.dataclass(frozen=True)(made)("a"))
 
 
 def test_own_methods_are_kept() -> None:

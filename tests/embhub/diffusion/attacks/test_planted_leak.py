@@ -21,8 +21,7 @@ from embhub.diffusion.train import describe
 from embhub.diffusion.training import inversion
 from embhub.diffusion.training.inversion import ResolvedRecipe
 from embhub.images.images import ImageSet, read_images
-from embhub.phantoms.drawing import draw
-from embhub.phantoms.findings import random_finding
+from embhub.phantoms import draw, random_shape
 
 CAPTION = "prostate mri, {}"
 INSIDE, OUTSIDE = 6, 42
@@ -41,7 +40,7 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> ImageSet:
     """One image each of 48 patients, all kinds of findings: who is trained on is a matter of place alone."""
     folder, generator = tmp_path_factory.mktemp("patients"), np.random.default_rng(5)
     for number in range(INSIDE + OUTSIDE):
-        phantom = draw("prostate", random_finding("prostate", generator), generator)
+        phantom = draw("prostate", random_shape("prostate", generator), generator)
         Image.fromarray(phantom.image).save(folder / f"{number:02d}.png")
     lines = ["path,patient_id", *(f"{number:02d}.png,P{number:02d}" for number in range(INSIDE + OUTSIDE))]
     (folder / "manifest.csv").write_text("\n".join(lines) + "\n")

@@ -172,7 +172,7 @@ def test_resume_with_nothing_to_go_on_with_just_starts(
 OTHER: list[tuple[dict[str, Any], str]] = [
     ({"seed": 2}, "seed"),
     ({"steps": 20}, "steps"),
-    ({"learning_rate": 0.1}, "learning_rate"),
+    ({"learning_rate": 0.05}, "learning_rate"),
     ({"norm": "directional"}, "norm"),
     ({"initializer_text": "lesion"}, "initializer_text"),
     ({"holdout": 0.3}, "images, images kept back"),

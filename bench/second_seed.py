@@ -132,6 +132,8 @@ The `builtin-xray` of this study had 64 pixels and was taught normal chests and 
 which is among the real films, was left out of it on purpose. The present one knows normal chests alone and was not
 measured here. The adapted arms learned from both kinds.
 
+The `builtin` of this study had 64 pixels, too. The [present one](base-models.md) was not measured here.
+
 **What was found.** The model of the domain is ahead of every adapted one here in likeness, precision and recall (arms
 with an adapted decoder are not among them). Next is the adapted denoiser, in more bytes (float32, where the model of
 the domain is stored in halves). What is small to send, a LoRA or an embedding, pleases a judge of pneumonia and

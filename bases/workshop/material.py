@@ -50,7 +50,7 @@ class HeldOut:
 class Material:
     """`draw(count, generator)` gives images for the autoencoder, `pool(number)` those of the denoiser, one pool after
     another; both the same for the same seed. `times` says which time steps a denoiser learns at, `pool_steps` for how
-    many of its steps a pool serves.
+    many of its steps a pool serves, `widths` the channels of its levels.
     Images are (N, 3, S, S), or (N, 4, S, S) where a last channel, 0 to 1, says what has to be rebuilt with most
     care. `colours` are the channels that a critic has to see, 1 where all are alike."""
 
@@ -62,6 +62,7 @@ class Material:
     times: Times = ((0, 1000, 0.75), (780, 1000, 0.25))
     colours: int = 1
     pool_steps: int = 5000
+    widths: tuple[int, ...] = (64, 96, 128)
 
 
 def of_films(data: Path, seed: int = 0) -> Material:

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from tokenizers import pre_tokenizers
 from torch import Tensor
 from torch.nn import functional as F
@@ -155,19 +156,30 @@ class CaptionEncoder:
     ) -> Tensor:
         """Hidden states (B, 48, 128); a share `merged` of the captions with merged words, a sixth more with words
         shuffled."""
-        ids = np.full((len(captions), LENGTH, _MOST_PIECES), self.end, np.int64)
-        weights = np.zeros(ids.shape, np.float32)
-        weights[..., 0] = 1
+        return self.read(torch.from_numpy(self.bags(captions, rng, merged)))
+
+    def bags(
+        self, captions: Sequence[Caption], rng: np.random.Generator | None = None, merged: float = 0.0
+    ) -> NDArray[np.int16]:
+        """Pieces of each row of each caption, (B, 48, 16), filled up with -1."""
+        found = np.full((len(captions), LENGTH, _MOST_PIECES), -1, np.int16)
+        found[..., 0] = self.end
         for row, caption in enumerate(captions):
-            bags = [[self.start], *self._rows(caption, rng, merged)][: LENGTH - 1]
-            for place, bag in enumerate(bags):
+            rows = [[self.start], *self._rows(caption, rng, merged)][: LENGTH - 1]
+            for place, bag in enumerate(rows):
                 pieces = bag[:_MOST_PIECES]
-                ids[row, place, : len(pieces)] = pieces
-                weights[row, place] = 0
-                weights[row, place, : len(pieces)] = len(pieces) ** -0.5
-        self._bags = (torch.from_numpy(ids).flatten(0, 1), torch.from_numpy(weights).flatten(0, 1))
+                found[row, place, : len(pieces)] = pieces
+        return found
+
+    def read(self, bags: Tensor) -> Tensor:
+        """Hidden states (B, 48, 128) of `bags`; a row is the sum of its pieces over the root of their number."""
+        ids = bags.to(self.encoder.device).flatten(0, 1)
+        there = ids >= 0
+        weights = there.float() * there.sum(1, keepdim=True).float().rsqrt()
+        self._bags = (torch.where(there, ids, self.end).long(), weights)
         try:
-            hidden: Tensor = self.encoder(torch.zeros(len(captions), LENGTH, dtype=torch.long))[0]
+            nothing = torch.zeros(bags.shape[:2], dtype=torch.long, device=ids.device)
+            hidden: Tensor = self.encoder(nothing)[0]
         finally:
             self._bags = None
         return hidden

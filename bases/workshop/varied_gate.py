@@ -17,7 +17,7 @@ from bases.workshop.counting import Figures, Keep, Pictures, Report, decibels, t
 from bases.workshop.gating import inverted, nearest_words, settings, share
 from bases.workshop.judge import Judge
 from bases.workshop.likeness import power_ratios
-from bases.workshop.phantom_material import some_of_pool
+from bases.workshop.rendered import first_seen
 from bases.workshop.sampling import sample
 from embhub.builtin_bases import BaseInfo
 from embhub.diffusion.bases.pipelines import load_pipeline
@@ -30,9 +30,6 @@ from embhub.phantoms.varied import OVERSIZE, SHAPES, near_misses, random_shape
 SAMPLES, IMAGES, SEEDS = 96, 100, 3
 REAL, WORDS_TRIED_ON, COMPARED = 96, 24, 400
 NORMAL = "normal"
-LAST_POOL = 18
-"""The last pool of phantoms that the shipped stage saw whole. Those before 15 were rendered by earlier code, and cannot
-be rendered again."""
 COMPARED_EACH = 10
 LAYERED = "vectors for each layer"
 """Counted beside the gate: only embhub loads them."""
@@ -110,9 +107,9 @@ def _normals(base: BaseInfo, normals: dict[str, Pictures]) -> Figures:
 
 
 def check_copies(base: BaseInfo, pipe: Pipeline) -> Figures:
-    """The copy check of taught images against some of the phantoms that the base saw last, with fresh ones as
+    """The copy check of taught images against the phantoms that the base saw most often, with fresh ones as
     strangers."""
-    taught = some_of_pool(LAST_POOL, COMPARED)
+    taught = first_seen(COMPARED)
     rng = np.random.default_rng(171)
     strangers = np.concatenate([varied_judges.pictures(kind, [()] * 34, rng) for kind in MODALITIES])
     seen = np.concatenate(

@@ -103,7 +103,7 @@ class Workbench:
             cool=cool,
         )
         encode = denoising.frozen(self.encoder)
-        return denoising.Denoising(denoising.build(self.seed), pools, held_out, encode, settings)
+        return denoising.Denoising(denoising.build(self.seed, self.material.widths), pools, held_out, encode, settings)
 
     def _fixed_autoencoder(self) -> AutoencoderKL:
         """The whitened autoencoder; made of the best averaged weights the first time."""

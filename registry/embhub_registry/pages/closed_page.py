@@ -12,6 +12,7 @@ from embhub_registry.http_errors import RequestDeniedError
 from embhub_registry.pages import rendering
 from embhub_registry.wire.closed_reading import is_closed
 from embhub_registry.wire.request_context import base_url, registry_of
+from embhub_registry.wire.return_paths import login_address
 
 
 def applies(request: Request) -> bool:
@@ -23,6 +24,7 @@ def applies(request: Request) -> bool:
 def answer(request: Request, denied: RequestDeniedError, headers: dict[str, str]) -> Response:
     """The refusal as a page of its own."""
     style = rendering.static_file("style.css").decode()
-    text = rendering.render("closed.html", denied=denied, url=base_url(request), style=style)
+    addresses = {"url": base_url(request), "login_address": login_address(request)}
+    text = rendering.render("closed.html", denied=denied, style=style, **addresses)
     safe = {"Content-Security-Policy": rendering.policy_for(text), "Vary": "Accept, Authorization"}
     return Response(text, status_code=denied.status, media_type="text/html", headers=safe | headers)

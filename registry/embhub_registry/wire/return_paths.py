@@ -42,6 +42,14 @@ def login_address(request: Request) -> str:
     return f"{LOGIN}?{urlencode({'next': back})}" if back else LOGIN
 
 
+def same_address(request: Request) -> str:
+    """Where a page that could not be shown is asked for again; after a login's form the login page, else nothing."""
+    if request.method in ("GET", "HEAD"):
+        query = f"?{request.url.query}" if request.url.query else ""
+        return local_path(quote(request.url.path) + query, otherwise="/")
+    return login_address(request) if hasattr(request.state, "login_back") else ""
+
+
 def remember(request: Request, text: str) -> str:
     """What `local_path` makes of `text`, or HOME; a login page that this request shows leads there, too."""
     back = local_path(text, otherwise=HOME)

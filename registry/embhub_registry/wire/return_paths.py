@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from urllib.parse import quote, urlencode
+from urllib.parse import quote, urlencode, urlsplit
 
 from starlette.requests import Request
 
@@ -43,11 +43,22 @@ def login_address(request: Request) -> str:
 
 
 def same_address(request: Request) -> str:
-    """Where a page that could not be shown is asked for again; after a login's form the login page, else nothing."""
-    if request.method in ("GET", "HEAD"):
-        query = f"?{request.url.query}" if request.url.query else ""
-        return local_path(quote(request.url.path) + query, otherwise="/")
-    return login_address(request) if hasattr(request.state, "login_back") else ""
+    """Where a page that could not be shown is asked for again; of a form its page."""
+    if request.method not in ("GET", "HEAD"):
+        return form_page(request)
+    query = f"?{request.url.query}" if request.url.query else ""
+    return local_path(quote(request.url.path) + query, otherwise="/")
+
+
+def form_page(request: Request) -> str:
+    """The page of this registry whose form was sent, as the browser says in `Referer`; empty where it is not known."""
+    try:
+        said = urlsplit(request.headers.get("referer", ""))
+    except ValueError:
+        return ""
+    if request.method != "POST" or not said.netloc or said.netloc != request.headers.get("host"):
+        return ""
+    return local_path(f"{said.path}?{said.query}" if said.query else said.path, otherwise="")
 
 
 def remember(request: Request, text: str) -> str:

@@ -95,7 +95,7 @@ def test_while_it_drains_pages_are_answered_and_what_is_cut_off_is_told(tmp_path
             assert registry.get("/readyz").status == 503 and tab.locator("h1").inner_text() == "Log in"
             follow(tab.get_by_role("button", name="Continue at"))
             assert "being stopped" in tab.locator("h1").inner_text()
-            assert tab.get_by_role("link", name="Try again").get_attribute("href") == "/login?next=%2Ftrust"
+            assert tab.get_by_role("link", name="Try again").get_attribute("href") == "/login?next=/trust"
             check(tab, "unavailable-stopping")
         finally:
             registry.stop(how=signal.SIGKILL)

@@ -12,8 +12,9 @@ from urllib.parse import quote, urljoin, urlsplit
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from starlette.requests import Request
 
-from embhub_registry.wire.return_paths import local_path
+from embhub_registry.wire.return_paths import form_page, local_path
 from tests.registry.pages.test_web_browser import browser
 
 __all__ = ["browser"]  # a fixture
@@ -71,6 +72,24 @@ def test_a_page_that_exists_is_found_again(text: str) -> None:
     path = text.partition("?")[0]
     plain = "//" not in path and not {".", ".."} & set(path.split("/"))
     assert local_path(text, otherwise=HOME) == (quote(text, safe="/?=&%+-._~@:,") if plain else HOME)
+
+
+def sent(referer: str | None, *, method: str = "POST", path: str = "/account/tokens") -> Request:
+    """A form as a browser sends it to hub.example.org."""
+    headers = [(b"host", b"hub.example.org")] + ([(b"referer", referer.encode())] if referer is not None else [])
+    return Request({"type": "http", "method": method, "path": path, "query_string": b"", "headers": headers,
+                    "scheme": "https", "server": ("127.0.0.1", 8642)})  # fmt: skip
+
+
+def test_a_form_that_was_refused_leads_back_to_its_page_and_to_no_other_site() -> None:
+    assert form_page(sent(f"{HERE}/account/review/abc?a=b")) == "/account/review/abc?a=b"
+    for elsewhere in (
+        None, "", "https://evil.example/account", "https://hub.example.org.evil.example/", "//evil.example/x",
+        "https://hub.example.org@evil.example/", "https://[", f"{HERE}//evil.example", f"{HERE}/\\evil.example",
+        "javascript:alert(1)", "/account",
+    ):  # fmt: skip
+        assert form_page(sent(elsewhere)) == "", elsewhere
+    assert form_page(sent(f"{HERE}/account", method="GET")) == "", "nothing was sent"
 
 
 @pytest.mark.thorough

@@ -344,12 +344,6 @@ def all_blobs(db: Connection) -> list[Row]:
     ).fetchall()
 
 
-def holding(db: Connection, digest: str, *, limit: int) -> list[int]:
-    """The ids of at most `limit` repositories that hold, or held, a file of this SHA-256, oldest first."""
-    statement = "SELECT DISTINCT repository_id FROM entry WHERE digest = ? ORDER BY repository_id LIMIT ?"
-    return [int(row[0]) for row in db.execute(statement, (digest, limit))]
-
-
 def blob_is_known(db: Connection, digest: str) -> bool:
     """Whether any commit, or a proposal, brought this blob."""
     return db.execute("SELECT 1 FROM blob WHERE digest = ?", (digest,)).fetchone() is not None

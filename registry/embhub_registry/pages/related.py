@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from embhub.cards.card import Card
 from embhub.trust.keyring import Keyring
 from embhub_registry.admission.listing import port_tag
-from embhub_registry.database import Connection, repositories, search
+from embhub_registry.database import Connection, search
 from embhub_registry.database.repositories import Repository
 from embhub_registry.database.search import Query
 from embhub_registry.database.wording import facet_value
@@ -54,7 +54,7 @@ def find(db: Connection, repository: Repository, card: Card, digest: str, *, key
 
 def _sources(db: Connection, digest: str) -> list[Repository]:
     """Public repositories whose newest release is this embedding."""
-    held = repositories.holding(db, digest, limit=HOLDERS)
+    held = search.holding(db, digest, limit=HOLDERS)
     found = search.read_page(db, held, Query(released=True)) if held else []
     return [other for other in found if _release(other).get("embedding") == digest]
 

@@ -2,6 +2,8 @@
 
 What embhub knows comes from the data set. What only people know (who publishes it, which body gives access, which law
 applies) comes from a file in YAML. Nothing is guessed: a missing mandatory fact is named, and no record is written.
+With the optional facts, too, the record conforms to stricter shapes for sensitive data, as the French health data hub
+uses them.
 """
 
 from __future__ import annotations
@@ -24,9 +26,11 @@ NAME = "dcat.jsonld"
 _EU = "http://publications.europa.eu/resource/authority"
 _HINT = "docs/how-to/make-a-data-set.md shows one"
 _CONTEXT = {
+    "adms": "http://www.w3.org/ns/adms#",
     "dcat": "http://www.w3.org/ns/dcat#",
     "dcatap": "http://data.europa.eu/r5r/",
     "dct": "http://purl.org/dc/terms/",
+    "dpv": "https://w3id.org/dpv#",
     "foaf": "http://xmlns.com/foaf/0.1/",
     "healthdcatap": "http://healthdataportal.eu/ns/health#",
     "prov": "http://www.w3.org/ns/prov#",
@@ -54,14 +58,27 @@ class _Part(BaseModel):
 
 
 class Agent(_Part):
-    """An organisation, and the mailbox of a role where it is reached."""
+    """An organisation, the mailbox of a role where it is reached, and its page."""
 
     name: Text
     email: Mail
+    homepage: Address | None = None
+
+
+class Publisher(Agent):
+    """Who publishes: its kind by the catalogue's vocabulary, what it does, and whether it is a trusted data holder."""
+
+    type: Address | None = None
+    note: Text | None = None
+    trusted_data_holder: bool | None = None
 
 
 class Facts(_Part):
-    """What only people know. Every field is mandatory in HealthDCAT-AP for data that are not public, but the ages."""
+    """What only people know. Every field without a default is mandatory in HealthDCAT-AP for data that are not public.
+
+    Catalogues of sensitive data ask for all the others but the ages: `spatial` (places that the patients are of),
+    `purpose`, `health_theme`, each by the catalogue's vocabulary, `sample_url`, and all of each agent.
+    """
 
     title: Text
     description: Text
@@ -70,11 +87,15 @@ class Facts(_Part):
     access: Literal["PUBLIC", "RESTRICTED", "NON_PUBLIC"]
     legislation: Annotated[tuple[Address, ...], Field(min_length=1, max_length=20)]
     health_category: Annotated[tuple[Address, ...], Field(min_length=1, max_length=20)]
-    publisher: Agent
+    publisher: Publisher
     access_body: Agent
     contact: Agent
     min_age: int | None = Field(default=None, ge=0, le=130)
     max_age: int | None = Field(default=None, ge=0, le=130)
+    spatial: Annotated[tuple[Address, ...], Field(max_length=20)] = ()
+    purpose: Annotated[tuple[Address, ...], Field(max_length=20)] = ()
+    health_theme: Annotated[tuple[Address, ...], Field(max_length=20)] = ()
+    sample_url: Address | None = None
 
 
 def read(path: Path) -> Facts:
@@ -97,13 +118,24 @@ def read(path: Path) -> Facts:
         problems = error.errors(include_url=False, include_input=False)
         said = [f"{'.'.join(map(str, one['loc']))} ({one['msg'].removeprefix('Value error, ')})" for one in problems]
         raise ArtifactError(f"the catalogue record lacks: {'; '.join(said[:20])}", _HINT) from error
-    if personal_data(f"{facts.title}\n{facts.description}"):
+    if personal_data(f"{facts.title}\n{facts.description}\n{facts.publisher.note or ''}"):
         raise PrivacyError("the catalogue record looks like it names a person", "describe findings, never patients")
     return facts
 
 
-def write(facts: Facts, origins: Sequence[Origin], plan: Mapping[str, Any], *, images: int, table: str) -> bytes:
-    """The record as JSON-LD; `table` is the SHA-256 of `manifest.csv`."""
+def write(
+    facts: Facts, origins: Sequence[Origin], plan: Mapping[str, Any], *, images: int, size: int, table: str
+) -> bytes:
+    """The record as JSON-LD.
+
+    Args:
+        facts: What only people know.
+        origins: The embeddings.
+        plan: The data set's plan, with its classes.
+        images: How many there are.
+        size: Bytes of the images and `manifest.csv` together.
+        table: The SHA-256 of `manifest.csv`.
+    """
     labels = [str(item["label"]) for item in plan["classes"]]
     laws = [_typed(law, "http://data.europa.eu/eli/ontology#LegalResource") for law in facts.legislation]
     record: dict[str, Any] = {
@@ -121,7 +153,7 @@ def write(facts: Facts, origins: Sequence[Origin], plan: Mapping[str, Any], *, i
         "healthdcatap:healthCategory": [_concept(one, one.rpartition("/")[2]) for one in facts.health_category],
         "healthdcatap:hdab": _agent(facts.access_body),
         "healthdcatap:numberOfRecords": _count(images),
-        "dct:publisher": _agent(facts.publisher),
+        "dct:publisher": _publisher(facts.publisher),
         "dcat:contactPoint": _contact(facts.contact),
         "dct:provenance": {
             "@type": "dct:ProvenanceStatement",
@@ -135,6 +167,7 @@ def write(facts: Facts, origins: Sequence[Origin], plan: Mapping[str, Any], *, i
             "@type": "dcat:Distribution",
             "dct:title": _english("images (PNG) and manifest.csv"),
             "dcat:accessURL": {"@id": facts.access_url, "@type": "rdfs:Resource"},
+            "dcat:byteSize": _count(size),
             "dct:format": _typed(f"{_EU}/file-type/PNG", "dct:MediaTypeOrExtent"),
             "dcatap:applicableLegislation": laws,
             **_licence(origins),
@@ -147,7 +180,26 @@ def write(facts: Facts, origins: Sequence[Origin], plan: Mapping[str, Any], *, i
     for name, age in (("minTypicalAge", facts.min_age), ("maxTypicalAge", facts.max_age)):
         if age is not None:
             record[f"healthdcatap:{name}"] = _count(age)
+    record |= _for_sensitive_data(facts)
     return json.dumps(record, indent=1, ensure_ascii=False).encode() + b"\n"
+
+
+def _for_sensitive_data(facts: Facts) -> dict[str, Any]:
+    """The facts that only stricter catalogues ask for, those that were given."""
+    found: dict[str, Any] = {}
+    if facts.spatial:
+        found["dct:spatial"] = [_typed(one, "dct:Location") for one in facts.spatial]
+    if facts.purpose:
+        found["dpv:hasPurpose"] = [_typed(one, "dpv:Purpose") for one in facts.purpose]
+    if facts.health_theme:
+        found["healthdcatap:healthTheme"] = [_concept(one, one.rpartition("/")[2]) for one in facts.health_theme]
+    if facts.sample_url is not None:
+        found["adms:sample"] = {
+            "@type": "dcat:Distribution",
+            "dct:title": _english("some of the images"),
+            "dcat:accessURL": {"@id": facts.sample_url, "@type": "rdfs:Resource"},
+        }
+    return found
 
 
 def _licence(origins: Sequence[Origin]) -> dict[str, Any]:
@@ -156,12 +208,27 @@ def _licence(origins: Sequence[Origin]) -> dict[str, Any]:
     return {"dct:license": _typed(links.pop(), "dct:LicenseDocument")} if len(links) == 1 else {}
 
 
+def _publisher(agent: Publisher) -> dict[str, Any]:
+    found = _agent(agent)
+    if agent.type is not None:
+        found["healthdcatap:publisherType"] = _concept(agent.type, agent.type.rpartition("/")[2])
+    if agent.note is not None:
+        found["healthdcatap:publisherNote"] = _english(agent.note)
+    if agent.trusted_data_holder is not None:
+        found["healthdcatap:trustedDataHolder"] = agent.trusted_data_holder
+    return found
+
+
 def _agent(agent: Agent) -> dict[str, Any]:
-    return {"@type": "foaf:Agent", "foaf:name": _english(agent.name), "dcat:contactPoint": _contact(agent)}
+    found = {"@type": "foaf:Agent", "foaf:name": _english(agent.name), "dcat:contactPoint": _contact(agent)}
+    if agent.homepage is not None:
+        found |= {"foaf:homepage": {"@id": agent.homepage}, "foaf:mbox": {"@id": f"mailto:{agent.email}"}}
+    return found
 
 
 def _contact(agent: Agent) -> dict[str, Any]:
-    return {"@type": "vcard:Kind", "vcard:fn": agent.name, "vcard:hasEmail": {"@id": f"mailto:{agent.email}"}}
+    found = {"@type": "vcard:Kind", "vcard:fn": agent.name, "vcard:hasEmail": {"@id": f"mailto:{agent.email}"}}
+    return found if agent.homepage is None else {**found, "vcard:hasURL": {"@id": agent.homepage}}
 
 
 def _typed(iri: str, kind: str) -> dict[str, Any]:

@@ -178,7 +178,7 @@ def make_dataset(
         pictures = [p for c in planned for p in c.pictures(asked.per_class, asked.seed)]
         description.write(folder, planned, pictures, document, parquet=parquet)
         if facts is not None:
-            _write_record(folder, facts, list(origins.values()), document, images=len(pictures))
+            _write_record(folder, facts, list(origins.values()), document, pictures)
         signed_table.sign(c2pa, folder, planned, document, images=len(pictures))
         if dicom:
             _write_dicom(folder, planned, asked, document, burn_in=burn_in)
@@ -243,10 +243,14 @@ def _write_dicom(
 
 
 def _write_record(
-    folder: Path, facts: catalogue.Facts, origins: Sequence[Origin], document: Mapping[str, Any], *, images: int
-) -> None:
-    table = hashlib.sha256((folder / TABLE).read_bytes()).hexdigest()
-    write_atomic(folder / catalogue.NAME, catalogue.write(facts, origins, document, images=images, table=table))
+    folder: Path, facts: catalogue.Facts, origins: Sequence[Origin], document: Mapping[str, Any],
+    pictures: Sequence[Picture],
+) -> None:  # fmt: skip
+    listed = (folder / TABLE).read_bytes()
+    size = len(listed) + sum((folder / picture.path).stat().st_size for picture in pictures)
+    table = hashlib.sha256(listed).hexdigest()
+    record = catalogue.write(facts, origins, document, images=len(pictures), size=size, table=table)
+    write_atomic(folder / catalogue.NAME, record)
 
 
 def _batches(pictures: Sequence[Picture], size: int) -> list[tuple[Picture, ...]]:

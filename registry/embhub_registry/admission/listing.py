@@ -45,6 +45,8 @@ def describe(full_name: str, files: Mapping[str, bytes], admitted: Admitted) -> 
         )
     summary = {**summarise(admitted.verified.card, admitted), "sheet": SAMPLES in files}
     tags += [f"audit:{summary['audit']}", f"privacy:{'none' if summary['privacy'] == 'none' else 'claimed'}"]
+    if summary["source"]:
+        tags.append(port_tag(summary["source"]))
     words = [full_name, summary["description"], summary["publisher"], summary["token"], *summary["modality"],
              *summary["anatomy"], *summary["finding"], summary["base"], *tags]  # fmt: skip
     return Described({"front_matter": front, "release": summary}, tuple(dict.fromkeys(tags)), " ".join(words))
@@ -65,7 +67,13 @@ def summarise(card: Card, admitted: Admitted) -> dict[str, Any]:
         "auditors": [auditor.namespace for auditor in verified.countersigners] if verified else [],
         "signer": verified.signer.fingerprint if verified else "",
         "embedding": verified.embedding.digest if verified else "",
+        "source": card.derived_from.source if card.derived_from else None,
     }  # fmt: skip
+
+
+def port_tag(source: str) -> str:
+    """What ports of the embedding with this SHA-256 are found by. A card can have it, too: the summary decides."""
+    return f"derived-from:{source}"
 
 
 def _epsilon(card: Card) -> float | None:

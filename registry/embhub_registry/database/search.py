@@ -138,6 +138,12 @@ def _is_seen(row: Repository, query: Query) -> bool:
     return not row.private or row.namespace in query.readers
 
 
+def holding(db: Connection, digest: str, *, limit: int) -> list[int]:
+    """The ids of at most `limit` repositories that hold, or held, a file of this SHA-256, oldest first."""
+    statement = "SELECT DISTINCT repository_id FROM entry WHERE digest = ? ORDER BY repository_id LIMIT ?"
+    return [int(row[0]) for row in db.execute(statement, (digest, limit))]
+
+
 def value_of(row: Repository, sort: str) -> Any:
     """What a row is sorted by, for the cursor of a page that ends with it; where no epsilon is claimed, the least."""
     if sort not in _ORDERS:

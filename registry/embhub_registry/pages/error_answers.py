@@ -11,7 +11,7 @@ from starlette.responses import JSONResponse, Response
 from embhub.errors import EmbhubError
 from embhub_registry.database import DatabaseBusyError, DatabaseUnavailableError, StorageFullError
 from embhub_registry.http_errors import BAD_CREDENTIALS, DISABLED, RequestDeniedError
-from embhub_registry.pages import web
+from embhub_registry.pages import closed_page, web
 from embhub_registry.storage.blobs import BlobStoreError, DamagedBlobError, MissingBlobError
 from embhub_registry.storage.logs import log
 from embhub_registry.wire.session_cookies import is_form
@@ -73,8 +73,9 @@ async def refused(request: Request, error: Exception) -> Response:
     if denied.status == 401:
         headers["WWW-Authenticate"] = 'Bearer realm="embhub"'
     shows_page = request.method in ("GET", "HEAD") or is_form(request.url.path)
-    is_page = "text/html" in request.headers.get("accept", "") and shows_page
-    if is_page and denied.rule != "database":  # a page reads from it
+    if "text/html" in request.headers.get("accept", "") and shows_page:
+        if isinstance(error, DatabaseBusyError | DatabaseUnavailableError):  # other pages read from it
+            return closed_page.answer(request, denied, headers)
         return web.error_page(request, denied, headers)
     body = {"error": f"{denied.rule}: {denied.message}", "rule": denied.rule, "remedy": denied.hint, **denied.extra}
     return JSONResponse(body, status_code=denied.status, headers=headers)

@@ -19,11 +19,10 @@ from embhub_registry.people.login_codes import WrongCodeError
 from embhub_registry.people.login_pacing import LoginPacing
 from embhub_registry.people.sessions import NewSession
 from embhub_registry.storage.actors import name_present
-from embhub_registry.wire import forms, session_cookies
+from embhub_registry.wire import forms, return_paths, session_cookies
 from embhub_registry.wire.request_context import base_url, registry_of
 from embhub_registry.wire.request_context import run_in_threadpool as threaded
 
-HOME = "/account"
 Given = ParamSpec("Given")
 Result = TypeVar("Result")
 AT_PROVIDER = asyncio.Semaphore(8)  # a provider that hangs holds no more threads than these
@@ -60,8 +59,9 @@ async def by_passkey(request: Request) -> Response:
     form = await forms.read(request)
     pacing_of(request).start(request.scope)
     ceremony = await threaded(passkeys.ask, registry_of(request), url=base_url(request))
+    back = return_paths.remember(request, form.field("next"))
     return form_pages.answer(
-        request, "passkey.html", ceremony=ceremony, action="/login/passkey/answer", next=form.field("next"), new=False
+        request, "passkey.html", ceremony=ceremony, action="/login/passkey/answer", next=back, new=False
     )
 
 
@@ -86,8 +86,9 @@ async def at_provider(request: Request) -> Response:
     pacing_of(request).start(request.scope)
     again = form.session.account.user_id if form.session else None
     flow = await _ask_provider(
-        provider.begin, registry_of(request), url=base_url(request), user_id=again, replaces=_replaced(form)
-    )
+        provider.begin, registry_of(request), url=base_url(request), user_id=again, replaces=_replaced(form),
+        back=return_paths.remember(request, form.field("next")),
+    )  # fmt: skip
     found = form_pages.answer(request, "onward.html", address=flow.address, title="To your organisation’s login")
     session_cookies.set_flow(found, flow.secret)
     return found
@@ -99,6 +100,7 @@ async def provider_callback(request: Request) -> Response:
     secret = session_cookies.read(request.scope, session_cookies.FLOW)
     if not secret:
         raise provider.refused("this browser did not begin it, or it took too long")
+    back = return_paths.remember(request, provider.back_of(secret))
     try:
         made = await _ask_provider(
             provider.finish, registry_of(request), dict(request.query_params), secret=secret, url=base_url(request)
@@ -108,7 +110,7 @@ async def provider_callback(request: Request) -> Response:
             note_failure(request, error.message)
         raise
     # The navigation comes from the provider, so that a redirect would not carry the new Strict cookie: a page goes on.
-    found = form_pages.answer(request, "onward.html", address=HOME, title="You are logged in")
+    found = form_pages.answer(request, "onward.html", address=back, title="You are logged in")
     session_cookies.set_session(found, made)
     return found
 
@@ -159,7 +161,7 @@ def _page(request: Request, back: str, *, problem: str = "", status: int = 200) 
     session = session_cookies.session_of(request.scope)
     db = registry_of(request).database.connection()
     return form_pages.answer(
-        request, "login.html", status=status, next=forms.local_path(back, otherwise=HOME), problem=problem,
+        request, "login.html", status=status, next=return_paths.remember(request, back), problem=problem,
         provider=provider.host(registry_of(request)),
         elsewhere=session is not None and logins.has_identity(db, session.account.user_id),
     )  # fmt: skip
@@ -167,6 +169,6 @@ def _page(request: Request, back: str, *, problem: str = "", status: int = 200) 
 
 def _logged_in(made: NewSession, back: str) -> Response:
     name_present(made.user)
-    found = form_pages.go(forms.local_path(back, otherwise=HOME))
+    found = form_pages.go(return_paths.local_path(back, otherwise=return_paths.HOME))
     session_cookies.set_session(found, made)
     return found

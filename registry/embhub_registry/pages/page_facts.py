@@ -252,7 +252,8 @@ class EmbeddingPage(Facts):
     audits that were registered and have had no result for two weeks. `evaluations` are by those who pulled it.
     `misnamed` where the card's publisher is not the name that the keyring has. `sentence` says what it is; `card` is
     the whole card. `set_aside` lists the commits in quarantine, where the reader may see them.
-    `history` is what happened to it, `related` what else there is of the same finding. Where the reader may not have
+    `history` is what happened to it, `related` what else there is of the same finding, `same_base` for the same base;
+    `sources` is what it was ported from, `ports` what was ported from it. Where the reader may not have
     the files of a gated repository, `opened` is false, and of an audit there is its `verdict` alone.
     """
 
@@ -295,6 +296,9 @@ class EmbeddingPage(Facts):
     history: tuple[Event, ...]
     citation: Citation | None
     related: tuple[Item, ...]
+    same_base: tuple[Item, ...] = ()
+    sources: tuple[Item, ...] = ()
+    ports: tuple[Item, ...] = ()
 
 
 class ComparedRow(Facts):

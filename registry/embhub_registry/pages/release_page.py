@@ -45,6 +45,7 @@ from embhub_registry.pages.page_facts import (
     Version,
     Yanked,
 )
+from embhub_registry.pages.related import Related
 from embhub_registry.pages.verification_cache import AuditShown, Judged, Shown
 from embhub_registry.pages.wordings import NO_PRIVACY, describe
 from embhub_registry.repositories import audit_designs, audit_standing, repos
@@ -94,6 +95,8 @@ def collect(
     }
     versions = tuple(_version(item, name, yanked=item.id in taken_back) for item in line if item.parent is not None)
     audits = tuple(_audited(row, known) for row in stands.audits) if opened else ()
+    digest = next((entry.digest for entry in files if entry.path == EMBEDDING), None)
+    others = related.find(db, repository, shown.card, digest, keyring=keyring) if shown and digest else Related()
     return EmbeddingPage(
         registry=registry, id=name, namespace=repository.namespace, name=repository.name, revision=revision.id,
         newest=newest, private=repository.private,
@@ -127,7 +130,7 @@ def collect(
             commit_facts.approved(db, repository.id, versions), namespace=repository.namespace, keyring=keyring,
         ),
         citation=_citation(shown, name, revision.id, files, registry=registry, url=url) if shown else None,
-        related=related.find(db, repository, keyring=keyring) if shown else (),
+        related=others.finding, same_base=others.base, sources=others.sources, ports=others.ports,
     )  # fmt: skip
 
 

@@ -24,6 +24,7 @@ from embhub_registry.pages import evaluations_shown
 from embhub_registry.pages.wordings import AUDITS, FACETS, audit_badge, many
 from embhub_registry.wire.forms import token_for
 from embhub_registry.wire.request_context import base_url, registry_of
+from embhub_registry.wire.return_paths import login_address
 from embhub_registry.wire.session_cookies import session_of
 
 POLICY = (
@@ -39,7 +40,8 @@ STATIC = {
     "reviewer.js": "text/javascript",
     "mark.svg": "image/svg+xml",
 }
-ROBOTS = "User-agent: *\nDisallow: /api/\nDisallow: /embhub/\nDisallow: /compare\nDisallow: /*/resolve/\n"
+CRAWLED_BY_NOBODY = ("/api/", "/embhub/", "/login", "/compare", "/*/resolve/")
+ROBOTS = "User-agent: *\n" + "".join(f"Disallow: {path}\n" for path in CRAWLED_BY_NOBODY)
 _STYLES = re.compile(r'<style[^>]*>(.*?)</style>|style="([^"]*)"', re.DOTALL)
 
 
@@ -73,6 +75,7 @@ def page(
         "viewer_token": token_for(request)[0] if session else "",
         "registry_name": registry_of(request).setting("name"),
         "url": base_url(request),
+        "login_address": login_address(request),
         "json_address": f"{quote(request.url.path)}?{urlencode(asked)}",
     }
     text = render(template, **surroundings | context)

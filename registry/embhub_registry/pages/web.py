@@ -43,6 +43,7 @@ from embhub_registry.wire.request_context import (
     run_in_threadpool,
 )
 from embhub_registry.wire.response_cache import mark_cacheable
+from embhub_registry.wire.return_paths import form_page, same_address
 from embhub_registry.wire.session_cookies import session_of
 
 PAGE_SECONDS = 60.0  # a page says how many minutes ago its release was checked
@@ -221,7 +222,9 @@ def error_page(request: Request, denied: RequestDeniedError, headers: dict[str, 
     """A refusal for a person."""
     if closed_page.applies(request):
         return closed_page.answer(request, denied, headers)
-    return rendering.page(request, "error.html", {"denied": denied}, status=denied.status, headers=headers)
+    again = same_address(request) if denied.status == 503 else ""
+    shown = {"denied": denied, "again": again, "form_page": "" if again else form_page(request)}
+    return rendering.page(request, "error.html", shown, status=denied.status, headers=headers)
 
 
 def _addressed(request: Request) -> tuple[Snapshot, accounts.Account | None]:

@@ -7,6 +7,7 @@ operator made, whatever names the provider sends.
 
 from __future__ import annotations
 
+import base64
 import hmac
 import secrets
 import time
@@ -71,16 +72,25 @@ def host(registry: Registry) -> str:
     return urlsplit(configuration.word(db, "oidc.issuer")).hostname or "" if is_set(registry) else ""
 
 
-def begin(registry: Registry, *, url: str, user_id: int | None = None, replaces: str | None = None) -> Flow:
-    """Send a browser to the provider; with `user_id`, a person who is logged in and has to prove again who they are.
+def begin(
+    registry: Registry, *, url: str, user_id: int | None = None, replaces: str | None = None, back: str = ""
+) -> Flow:
+    """Send a browser to the provider.
 
-    Their session `replaces` ends with the new one's begin.
+    Args:
+        registry: The registry that somebody logs in to.
+        url: The registry's address.
+        user_id: Somebody who is logged in and has to prove again who they are.
+        replaces: Their session, which ends with the new one's begin.
+        back: The path that they go on to after (`back_of`). It is part of the cookie's secret, so that nobody who
+            changes it has the secret any more.
 
     Raises:
         RequestDeniedError: 404 where no provider is set; 502 where it does not answer as it should.
     """
     settings = _settings(registry)
-    secret, nonce, verifier = (secrets.token_urlsafe(48) for _ in range(3))
+    random, nonce, verifier = (secrets.token_urlsafe(48) for _ in range(3))
+    secret = f"{random}.{base64.urlsafe_b64encode(back.encode()).decode().rstrip('=')}"
     again = {"prompt": "login", "max_age": "0"} if user_id is not None else {}
     with _client(settings, url) as client:
         metadata = provider_metadata.metadata(settings.issuer, *ADDRESSES)
@@ -94,6 +104,15 @@ def begin(registry: Registry, *, url: str, user_id: int | None = None, replaces:
             replaces=replaces, expires=stamp(now() + timedelta(minutes=MINUTES)), address=sessions.begun_at(),
         )  # fmt: skip
     return Flow(address, secret)
+
+
+def back_of(secret: str) -> str:
+    """The path that a login was begun with; empty where the cookie, which a browser sent, has none."""
+    coded = secret.partition(".")[2]
+    try:
+        return base64.urlsafe_b64decode(coded + "=" * (-len(coded) % 4)).decode()
+    except ValueError:
+        return ""
 
 
 def finish(registry: Registry, answer: Mapping[str, str], *, secret: str, url: str) -> NewSession:

@@ -10,7 +10,6 @@ import hmac
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from urllib.parse import quote, urlsplit
 
 from starlette.requests import Request
 
@@ -101,15 +100,6 @@ async def read_person(request: Request, *, back: str | None = None) -> Person:
 def with_all_rights(account: Account) -> Account:
     """The account of a session with all that its roles may do. A cookie alone may read: a form is checked first."""
     return replace(account, scope=offered_scopes(account)[-1])
-
-
-def local_path(text: str, *, otherwise: str) -> str:
-    """`text` where it is a path of this registry, so that no link sends a person elsewhere after a login."""
-    parts = urlsplit(text)
-    odd = parts.scheme or parts.netloc or not text.startswith("/") or text[1:2] in ("/", "\\")
-    if odd or not text.isprintable() or "\\" in text or len(text) > 500:
-        return otherwise
-    return quote(text, safe="/?=&%+-._~@:,")
 
 
 def _check_origin(request: Request) -> None:

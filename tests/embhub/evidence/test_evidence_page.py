@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -75,8 +76,20 @@ def test_every_statement_on_rules_is_dated_and_no_advice(tmp_path: Path) -> None
     assert re.fullmatch(r"\d{4}-\d\d-\d\d", made.regulation.as_of) and made.regulation.as_of in dated
     assert "Not legal advice" in dated
     sections = [part for part in source.split("<section") if "What the card says" not in part]  # people said that
-    naming = [part for part in sections if re.search(r"EDPB|GDPR|HIPAA|NIST", part)]
+    naming = [part for part in sections if re.search(r"EDPB|GDPR|HIPAA|NIST|AI Act", part)]
     assert len(naming) == 4 and all(dated in part for part in naming)
+
+
+def test_the_row_on_marks_of_synthetic_images_says_what_is_there_and_what_is_not(tmp_path: Path) -> None:
+    """AI Act, Article 50(2): in the document and, beside its date, in the section on rules of the page."""
+    source, _, made = read(tmp_path, "quick")
+    (rule,) = [rule for rule in made.regulation.rules if "Article 50(2)" in rule.source]
+    assert "secondary sources" in rule.source and "machine-readable" in rule.asks
+    assert "embhub detect" in rule.here and "Whether the article applies" in rule.missing
+    (section,) = [part for part in source.split("<section") if "Article 50(2)" in part]
+    words = html.unescape(re.sub(r"<[^>]+>", " ", section))
+    assert all(" ".join(text.split()) in " ".join(words.split()) for text in (rule.asks, rule.here, rule.missing))
+    assert made.regulation.not_advice in words
 
 
 def test_page_one_answers_the_six_questions_in_order(tmp_path: Path) -> None:

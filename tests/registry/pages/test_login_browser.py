@@ -133,7 +133,10 @@ def test_without_javascript_a_person_sets_up_an_app_and_makes_a_token(browser: A
     follow(tab.get_by_role("link", name="Log in"))
     tab.get_by_label("Account name").fill("cas")
     tab.get_by_label("Code, or a recovery code").fill(codes[0])
+    begun = tab.url
     follow(tab.get_by_role("button", name="Log in", exact=True))
+    assert begun == f"{registry.url}/login?next=%2F" and tab.url == f"{registry.url}/"
+    follow(tab.get_by_role("link", name="cas", exact=True))
     tab.get_by_label("What it is for").fill("notebook")
     follow(tab.get_by_role("button", name="Make a token"))
     assert tab.locator("pre code").inner_text().startswith("emb_")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, quote, urlsplit
 
 import pytest
 
@@ -110,3 +110,24 @@ def test_a_group_that_no_rule_names_is_refused_in_words(served: Served, tab: Any
     check(tab, "provider-no-group")
     follow(tab.get_by_role("link", name="To the login page"))
     assert tab.get_by_role("button", name=BUTTON).count() == 1
+
+
+@pytest.mark.thorough
+def test_a_login_leads_back_to_the_page_that_it_was_begun_from(served: Served, tab: Any) -> None:
+    """By the links of the pages alone; a link that names another host leads to the account page."""
+    registry, provider = served
+    own = registry.url.replace("127.0.0.1", "localhost")
+    tell(served, claims={"sub": "s-nemo", "groups": ["everybody"]})
+    tab.goto("/?q=prostate&sort=name")
+    follow(tab.get_by_role("link", name="Log in"))
+    go_to_provider(tab, lands="**/login/provider/callback?**")
+    follow(tab.get_by_role("link", name="To the login page"))
+    tell(served, claims={"sub": "s-iris", "preferred_username": "iris", "groups": ["guests"]})
+    go_to_provider(tab, lands="**/?q=prostate**")
+    assert tab.url == f"{own}/?q=prostate&sort=name"
+    assert tab.get_by_role("link", name="iris").count() == 1
+    for evil in (f"//{provider.partition('//')[2]}/jwks", f"/\\{provider.partition('//')[2]}/jwks"):
+        follow(tab.get_by_role("button", name="Log out", exact=True).first)
+        tab.goto(f"/login?next={quote(evil)}")
+        go_to_provider(tab, lands="**/account")
+        assert tab.url == f"{own}/account"

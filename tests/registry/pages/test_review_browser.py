@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from tests.registry.pages.test_web_browser import browser
+from tests.registry.repositories.test_approving import propose_until, until
 from tests.support import browsers, releases, reviews
 from tests.support.browsers import follow
 from tests.support.reviews import NAME, Reviewed
@@ -110,3 +113,96 @@ def test_two_approvers_release_what_a_publisher_proposed(house: Reviewed, browse
     admin.goto("/account/review/rules")
     check(admin, "rules")
     assert said == [] and NAME in olga.content()
+
+
+def in_days(days: float) -> datetime:
+    return datetime.now(UTC) + timedelta(days=days)
+
+
+def move(tab: Any, ends: str) -> None:
+    """Change the end of the embargo by the form of its page."""
+    tab.get_by_label("End of the embargo, in UTC").fill(ends)
+    follow(tab.get_by_role("button", name="Change the embargo"))
+
+
+def wait_until_published(tab: Any) -> None:
+    """Look again until the server, which looks at embargoes every few seconds, has published it."""
+    deadline = time.monotonic() + 60
+    while "is published" not in tab.inner_text("main"):
+        assert time.monotonic() < deadline, tab.inner_text("main")
+        tab.wait_for_timeout(500)
+        tab.reload()
+
+
+@pytest.mark.thorough
+@pytest.mark.slow
+def test_an_embargo_is_moved_in_its_page_and_ends_by_the_clock(house: Reviewed, browser: Any) -> None:
+    """Nobody else sees it before; what an approver saw of it decides; then it comes out by itself."""
+    said: list[str] = []
+    made = propose_until(house, reviews.version(51), in_days(3))
+    here = f"/account/review/{made['id']}"
+    olga, omar, alice = (open_tab(house, browser, user, said=said) for user in ("olga", "omar", "alice"))
+    reader = browsers.new_page(browser, said, base_url=house.registry.url)
+    olga.goto("/account/review")
+    assert f"until {made['not_before'][:10]}" in olga.inner_text("main")
+    alice.goto(here)
+    check(alice, "embargo-of-a-publisher")
+    alice.get_by_label("End of the embargo, in UTC").fill("next Tuesday")
+    alice.get_by_role("button", name="Change the embargo").click()
+    assert alice.url.endswith(here) and alice.locator("#until:invalid").count() == 1, "the browser says so at once"
+    later = until(in_days(9))
+    move(alice, later)
+    olga.goto(here)
+    assert later[:10] in olga.inner_text("main") and olga.get_by_label("End of the embargo").count() == 0
+    omar.goto(here)
+    follow(olga.get_by_role("button", name="Approve these files"))
+    assert "It waits for another approver." in olga.inner_text("main")
+    move(alice, until(in_days(1)))
+    assert "0 of 2" in alice.inner_text("main"), "who approved had seen another end"
+    follow(omar.get_by_role("button", name="Approve these files"))
+    assert "The embargo of this proposal was changed" in omar.inner_text("h1")
+    check(omar, "embargo-changed-meanwhile")
+    follow(omar.get_by_role("link", name="Back to the form"))
+    assert omar.url.endswith(here)
+    olga.reload()
+    for tab in (olga, omar):
+        follow(tab.get_by_role("button", name="Approve these files"))
+    assert "It waits for the end of its embargo." in omar.inner_text("main")
+    check(omar, "embargo-approved")
+    reader.goto(f"/{NAME}")
+    assert "1.51.0" not in reader.content()
+    reader.goto(here)
+    assert reader.inner_text("h1") == "Log in"
+    alice.goto(here)
+    move(alice, "now")
+    for tab in (olga, omar):
+        tab.goto(here)
+        follow(tab.get_by_role("button", name="Approve these files"))
+    wait_until_published(omar)
+    reader.goto(f"/{NAME}")
+    assert "1.51.0" in reader.inner_text("h1")
+    assert [line for line in said if "the server responded with a status of 409" not in line] == []
+
+
+@pytest.mark.thorough
+@pytest.mark.slow
+def test_an_embargo_where_nobody_has_to_approve_says_what_it_waits_for(house: Reviewed, browser: Any) -> None:
+    said: list[str] = []
+    house.registry.run("review", "set", "radboud", "--approvals", "0")
+    try:
+        made = propose_until(house, reviews.version(52), in_days(3))
+        alice = open_tab(house, browser, "alice", said=said)
+        alice.goto("/account/review")
+        assert "no approval needed" in alice.inner_text("main") and "0 of 0" not in alice.inner_text("main")
+        alice.goto(f"/account/review/{made['id']}")
+        words = alice.inner_text("main")
+        assert "It is published when its embargo ends." in words and "Another person" not in words
+        assert "0 of 0" not in words and "once it is approved" not in words
+        check(alice, "embargo-without-approvals")
+        move(alice, "now")
+        wait_until_published(alice)
+        assert "approved" not in alice.locator(".lead").inner_text()
+        check(alice, "embargo-over")
+    finally:
+        house.registry.run("review", "set", "radboud", "--approvals", "2")
+    assert said == []

@@ -61,6 +61,19 @@ def test_an_embeddings_page(house: House, published: str) -> None:
     assert f"embhub evidence {NAME} --out intake" in text
 
 
+def test_a_link_to_a_page_is_shown_with_its_title_and_description_by_other_programs(
+    house: House, published: str
+) -> None:
+    """OpenGraph (ogp.me), as chat programs read it; of a private page they are told nothing."""
+    text = house.registry.get(f"/{NAME}", headers={"Accept": "text/html"}).body.decode()
+    found = re.findall(r'<meta property="og:(\w+)" content="([^"]*)">', text)
+    said = {name: html.unescape(words) for name, words in found}
+    assert set(said) == {"title", "description", "type"} and said["title"].startswith(f"{NAME} · ")
+    assert said["description"] == f"Prostate {EVIL}", "a stranger's card ends no attribute"
+    closed = house.registry.get("/radboud/nothing-like-it", headers={"Accept": "text/html"}).body.decode()
+    assert "nothing-like-it" not in "".join(re.findall(r"<meta[^>]*>", closed))
+
+
 def test_the_sheet_of_samples_is_shown_as_what_it_is(house: House, published: str) -> None:
     name, sheet = "radboud/page-of-samples", releases.make_sheet()
     release = releases.make_release(repository=name, sheet=sheet, name="page-of-samples")

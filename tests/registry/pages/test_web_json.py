@@ -19,14 +19,14 @@ from embhub_registry.operation import administration
 from embhub_registry.pages import list_facts, page_facts
 from embhub_registry.pages.page_facts import AuditPage, ComparisonPage, EmbeddingPage, Facts, ListPage, NamespacePage
 from embhub_registry.repositories import yanking
-from tests.support import releases, showroom
+from tests.support import ports, releases, showroom
 from tests.support.showroom import SECRET, SECRET_WORDS, Showroom
 
 CSPCA = "radboud/prostate-cspca"
 # codes, addresses and rows, which a page says in other words
 UNSAID = {
     "schema", "card", "use", "revision", "revisions", "facets", "items", "versions", "sort", "sorts", "related",
-    "history",
+    "history", "same_base", "sources", "ports",
 }  # fmt: skip
 DOCS = Path(__file__).parents[3] / "docs/reference/registry-pages.md"
 
@@ -308,6 +308,58 @@ def test_others_of_the_same_finding_are_shown_and_no_private_one(room: Showroom)
     finally:
         for name in (twin, hidden):
             HfApi(endpoint=room.registry.url, token=room.registry.admin).delete_repo(name)
+
+
+def ids(rows: list[dict[str, Any]]) -> list[str]:
+    return [row["id"] for row in rows]
+
+
+def test_others_for_the_same_base_are_shown_but_those_of_the_same_finding_once(room: Showroom) -> None:
+    facts = ask(room, f"/{CSPCA}")
+    assert set(ids(facts["same_base"])) == {"lumc/knee-effusion", "radboud/brain-wmh", "lumc/xray-pneumonia"}
+    twin = "lumc/prostate-cspca-twin"
+    made = showroom.make_release(
+        twin, seed=25, key=releases.OTHER_SITE, audited=False, name="prostate-cspca-twin", publisher="Lumc"
+    )
+    room.push(twin, made)
+    try:
+        facts = ask(room, f"/{CSPCA}")
+        assert ids(facts["related"]) == [twin] and twin not in ids(facts["same_base"])
+        assert SECRET not in ids(ask(room, f"/{CSPCA}", token=room.alice)["same_base"])
+    finally:
+        HfApi(endpoint=room.registry.url, token=room.registry.admin).delete_repo(twin)
+
+
+def test_a_port_and_its_source_lead_to_each_other_where_everybody_may_see_both(room: Showroom) -> None:
+    """The header of the embedding says what it came from; a description with the words of the tag makes no port."""
+    admin = HfApi(endpoint=room.registry.url, token=room.registry.admin)
+    origin, port, hidden, liar = "radboud/origin", "lumc/ported", "lumc/ported-hidden", "lumc/liar"
+    source = releases.make_release(repository=origin, name="origin", artifact=releases.make_embedding(seed=90))
+    digest = source.embedding.digest
+    room.push(origin, source)
+    for name in (port, hidden):
+        made = ports.make_ported_release(source, key=releases.OTHER_SITE, repository=name, name=name[5:])
+        room.push(name, made, private=name == hidden)
+    room.push(
+        liar,
+        releases.make_release(
+            repository=liar, key=releases.OTHER_SITE, name="liar", artifact=releases.make_embedding(seed=91),
+            description=f"derived-from:{digest}",
+        ),
+    )  # fmt: skip
+    try:
+        for token in (None, room.lea):
+            assert ids(ask(room, f"/{origin}", token=token)["ports"]) == [port]
+            assert ids(ask(room, f"/{port}", token=token)["sources"]) == [origin]
+        assert ask(room, f"/{port}")["ports"] == ask(room, f"/{origin}")["sources"] == []
+        page = room.registry.get(f"/{port}", headers={"Accept": "text/html"}).body.decode()
+        assert f'<a href="/{origin}">' in page and "Ported from" in page
+        admin.update_repo_settings(origin, private=True)
+        for token in (None, room.alice):
+            assert ask(room, f"/{port}", token=token)["sources"] == []
+    finally:
+        for name in (origin, port, hidden, liar):
+            admin.delete_repo(name)
 
 
 def test_the_feed_follows_the_filters_and_shows_what_everybody_may_see(room: Showroom) -> None:

@@ -334,7 +334,7 @@ def test_a_closed_registry_is_read_after_a_login_and_names_itself_to_nobody(
         assert "prostate" in someone.open("/") and someone.open(f"/{PRIVATE}")
         visitor = person()
         assert "Test hub" not in visitor.open("/login") and "Log in" in visitor.page
-        assert 'href="/login"' in visitor.open("/", status=401)
+        assert 'href="/login?next=%2F%3Fq%3Dprostate"' in visitor.open("/?q=prostate", status=401)
         assert "<h1>Log in</h1>" in visitor.open("/login/device?code=BCDFGHJK")
         for path in ("/static/style.css", "/static/passkey.js", "/static/copy.js"):
             assert registry.get(path).status == 200

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import html
 import json
 import re
 import subprocess
@@ -28,6 +30,7 @@ from tests.support.databases import looking_into
 from tests.support.people import SESSION, Person
 from tests.support.servers import _OPENER, RunningRegistry, environment, free_port, running_registry
 
+FLOW = "__Host-embhub-flow"
 GROUPS = "radiology=radboud:publisher, ethics board=radboud:approver, guests=lumc:reader"
 
 
@@ -87,18 +90,26 @@ def tell(served: tuple[RunningRegistry, str], **said: Any) -> None:
     ask("PUT", f"{served[1]}/_next", json.dumps(said).encode())
 
 
-def start(person: Person) -> str:
-    """Press the button; returns where the page leads."""
-    person.open("/login")
-    page = person.press("/login/provider")
-    found = re.search(r'id="onward" href="([^"]*)"', page)
-    assert found
-    return found[1].replace("&amp;", "&")
+def onward(page: str) -> str:
+    """Where a page leads by itself: its button and its refresh agree."""
+    button = re.search(r'id="onward" href="([^"]*)"', page)
+    refresh = re.search(r'http-equiv="refresh" content="0;url=([^"]*)"', page)
+    assert button and refresh and button[1] == refresh[1]
+    return html.unescape(button[1])
 
 
-def log_in(person: Person, *, status: int = 200) -> str:
+def start(person: Person, *, where: str | None = None) -> str:
+    """Press the button, having come from `where`; returns where the page leads."""
+    if where is None:
+        person.open("/login")
+        return onward(person.press("/login/provider"))
+    person.open(f"/login?{urlencode({'next': where})}")
+    return onward(person.press("/login/provider", next=where))  # as a form could say it that no page of ours made
+
+
+def log_in(person: Person, *, status: int = 200, where: str | None = None) -> str:
     """By the provider, as a browser does: what it sends back comes without the Strict cookies."""
-    back = str(ask("GET", start(person)).headers["location"])
+    back = str(ask("GET", start(person, where=where)).headers["location"])
     return come_back(person, back, status=status)
 
 
@@ -321,6 +332,53 @@ def test_confirming_needs_the_same_person_asked_anew(
         assert words in log_in(person, status=403)
     tell(served, claims=who)
     assert "You are logged in" in log_in(person)
+
+
+@pytest.mark.parametrize(
+    ("where", "lands"),
+    [
+        (None, "/account"),
+        ("/?q=prostate&sort=epsilon", "/?q=prostate&sort=epsilon"),
+        ("/account/access/ask?repository=radboud/prostate", "/account/access/ask?repository=radboud/prostate"),
+        ("/login/device?code=ABCD-EFGH", "/login/device?code=ABCD-EFGH"),
+        ("/" + "a" * 999, "/" + "a" * 999),
+        *((evil, "/account") for evil in ("//evil.example", "/\\evil.example", "/\t/evil.example", "/.//evil.example")),
+        *((evil, "/account") for evil in ("https://evil.example", "//[", "/" + "ä" * 200)),
+    ],
+)
+def test_a_login_leads_back_to_where_it_was_begun(
+    served: tuple[RunningRegistry, str], registry: RunningRegistry, where: str | None, lands: str
+) -> None:
+    tell(served, claims={"sub": "s-back", "preferred_username": "berta", "groups": ["guests"]})
+    person = Person(registry)
+    assert onward(log_in(person, where=where)) == lands
+    assert set(person.cookies) == {SESSION}
+
+
+def test_nobody_changes_where_a_login_leads_while_it_is_under_way(
+    served: tuple[RunningRegistry, str], registry: RunningRegistry
+) -> None:
+    """Neither the provider's answer, nor a cookie that was changed: it is the login that was begun, or none."""
+    tell(served, claims={"sub": "s-back", "groups": ["guests"]}, answer={"next": "//evil.example"})
+    person = Person(registry)
+    assert onward(log_in(person, where="/trust")) == "/trust"
+    changed = Person(registry)
+    back = str(ask("GET", start(changed, where="/trust")).headers["location"])
+    secret, _, path = changed.cookies[FLOW].partition(".")
+    assert base64.urlsafe_b64decode(path + "==").decode() == "/trust"
+    for other in (b"/account", b"//evil.example", b"\xff"):
+        changed.cookies[FLOW] = f"{secret}.{base64.urlsafe_b64encode(other).decode().rstrip('=')}"
+        assert "does not belong to this browser" in come_back(changed, back, status=403)
+        changed.cookies[FLOW] = f"{secret}.{path}"
+    assert onward(come_back(changed, back)) == "/trust"
+
+
+def test_a_refused_login_can_be_repeated_for_the_same_page(
+    served: tuple[RunningRegistry, str], registry: RunningRegistry
+) -> None:
+    tell(served, claims={"sub": "s-nobody", "groups": ["everybody"]})
+    page = log_in(Person(registry), status=403, where="/radboud/prostate")
+    assert 'href="/login?next=%2Fradboud%2Fprostate">To the login page' in page
 
 
 @pytest.mark.thorough

@@ -1,11 +1,14 @@
 """The record for catalogues: as triples, against the SHACL shapes of HealthDCAT-AP, and what it does not make up.
 
 The shapes are others' and not in the tree. EMBHUB_HEALTHDCAT_SHAPES names a folder with them (*.ttl), those of DCAT-AP
-3.0.0 and of HealthDCAT-AP release 5.
+3.0.0 and of HealthDCAT-AP release 5. EMBHUB_HEALTHDCAT_SENSITIVE_SHAPES names one with stricter shapes for sensitive
+data, those of the French health data hub, which the package `dh-healthdcat` brings; CI fetches it.
 """
 
 from __future__ import annotations
 
+import csv
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -34,6 +37,25 @@ min_age: 40
 """
 
 
+FURTHER = """
+spatial: [http://publications.europa.eu/resource/authority/country/NLD]
+purpose: [https://w3id.org/dpv#ScientificResearch]
+health_theme: [http://www.wikidata.org/entity/Q181257]
+sample_url: https://data.hospital-a.example/generated-prostate-mri/sample
+"""
+SHAPES = pytest.mark.skipif(
+    "EMBHUB_HEALTHDCAT_SENSITIVE_SHAPES" not in os.environ, reason="the shapes are others' and not in the tree"
+)
+
+
+def complete(*, without: str = "") -> str:
+    """All facts, also those that stricter catalogues ask for, but for the lines that begin with `without`."""
+    page = "{homepage: https://data.hospital-a.example/, name: "
+    more = "type: 'https://catalogue.example/type/hospital', note: A university hospital, trusted_data_holder: false, "
+    text = FACTS.replace("{name: ", page).replace("publisher: {", "publisher: {" + more) + FURTHER
+    return "\n".join(line for line in text.splitlines() if not without or not line.startswith(without))
+
+
 @pytest.fixture
 def facts(tmp_path: Path) -> Path:
     path = tmp_path / "catalogue.yaml"
@@ -56,6 +78,37 @@ def test_the_record_as_triples(make: Make, facts: Path, file: Path) -> None:
         graph.objects(record, rdflib.PROV.wasDerivedFrom)
     )
     _check_shapes(graph)
+
+
+@pytest.mark.parametrize("without", ["spatial", "purpose", "health_theme", "sample_url", ""])
+@SHAPES
+def test_with_all_facts_it_conforms_to_the_shapes_for_sensitive_data(make: Make, facts: Path, without: str) -> None:
+    """Each optional fact that is left out is what the shapes miss: they do check."""
+    import pyshacl
+
+    facts.write_text(complete(without=without))
+    graph = rdflib.Graph().parse(make(per_class=1, catalogue_facts=facts).folder / catalogue.NAME, format="json-ld")
+    shapes = rdflib.Graph()
+    for path in sorted(Path(os.environ["EMBHUB_HEALTHDCAT_SENSITIVE_SHAPES"]).glob("*.ttl")):
+        shapes.parse(path)
+    assert len(shapes) > 500
+    passed, _, text = pyshacl.validate(graph, shacl_graph=shapes, inference="none", advanced=True)
+    names = {"health_theme": "healthTheme", "purpose": "hasPurpose", "sample_url": "adms:sample"}
+    assert passed if not without else not passed and names.get(without, without) in text, text
+
+
+def test_the_size_is_that_of_the_files_and_facts_that_nobody_gave_are_left_out(make: Make, facts: Path) -> None:
+    folder = make(per_class=1, catalogue_facts=facts).folder
+    record = json.loads((folder / catalogue.NAME).read_bytes())
+    files = [folder / "manifest.csv", *(folder / row["path"] for row in read_table(folder))]
+    assert int(record["dcat:distribution"]["dcat:byteSize"]["@value"]) == sum(path.stat().st_size for path in files)
+    assert not {"dct:spatial", "dpv:hasPurpose", "healthdcatap:healthTheme", "adms:sample"} & set(record)
+    assert set(record["dct:publisher"]) == {"@type", "foaf:name", "dcat:contactPoint"}
+
+
+def read_table(folder: Path) -> list[dict[str, str]]:
+    with (folder / "manifest.csv").open(newline="") as table:
+        return list(csv.DictReader(table))
 
 
 def _check_shapes(graph: Any) -> None:

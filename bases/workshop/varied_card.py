@@ -45,10 +45,15 @@ def _each(judged: Counted) -> int:
 
 
 def _taught(taught: Counted) -> list[str]:
-    lines = ["", "| taught | all words read, nothing amiss | each word | n |", "|---|---|---|---|"]
+    lines = [
+        "",
+        "| taught | all words read, nothing amiss | the same of real phantoms with these words | each word | n |",
+        "|---|---|---|---|---|",
+    ]
     for label, counted in taught.items():
         words = ", ".join(f"{word} {percent(share)}" for word, share in counted["each_word"].items())
-        lines.append(f"| {label} | {interval(counted['recognised'])} | {words} | {counted['n']} |")
+        shares = f"{interval(counted['recognised'])} | {interval(counted['real'])}"
+        lines.append(f"| {label} | {shares} | {words} | {counted['n']} |")
     return lines
 
 

@@ -85,11 +85,26 @@ def _reader(modality: str, base: BaseInfo) -> Figures:
 
 
 def _taught(base: BaseInfo, prompt: str, seen: Pictures) -> Figures:
-    """Share of images in which all words of the prompt are read and nothing is amiss, and each word's share."""
-    wanted, read = varied_judges.asked(prompt), varied_judges.reader_for(_modality(prompt), base.path)(seen)
+    """Share of images in which all words of the prompt are read and nothing is amiss, and each word's share; the same
+    share of real phantoms with these words, which is the most that the reader can grant."""
+    modality, wanted = _modality(prompt), varied_judges.asked(prompt)
+    reader = varied_judges.reader_for(modality, base.path)
+    read = reader(seen)
+    real = reader(varied_judges.pictures(modality, [shown_by(prompt)] * REAL, np.random.default_rng(181)))
     each = {word: round(sum(word in words for words in read) / len(read), 3) for word in sorted(wanted)}
-    recognised = share([wanted <= words and "misfit" not in words for words in read])
-    return {"recognised": recognised, "each_word": each, "n": len(read)}
+    recognised, ceiling = (
+        share([wanted <= words and "misfit" not in words for words in some]) for some in (read, real)
+    )
+    return {"recognised": recognised, "real": ceiling, "each_word": each, "n": len(read)}
+
+
+def shown_by(prompt: str) -> tuple[Finding, ...]:
+    """The findings that a taught prompt asks for, none for a normal one."""
+    said = prompt.split(", ", 1)[1].split()
+    if said == [NORMAL]:
+        return ()
+    tone, size, edge, shape, _, place, side = said
+    return (Finding(shape, tone, size, edge, place, side),)
 
 
 def _normals(base: BaseInfo, normals: dict[str, Pictures]) -> Figures:

@@ -99,7 +99,7 @@ def figures() -> dict[str, Any]:
     return {
         "autoencoder_db": {"n": 50, "cxr": 30.0},
         "readers": {"cxr": {"right": portion(0.8), "misfit": portion(0.9), "n": 192}},
-        "taught": {"ring": {"recognised": portion(0.8), "each_word": {"ring": 0.9}, "n": 96}},
+        "taught": {"ring": {"recognised": portion(0.8), "real": portion(0.97), "each_word": {"ring": 0.9}, "n": 96}},
         "normals": {"cxr": {"generated": portion(0.8), "real": portion(0.9), "n": 96}},
         "power": {"cxr": {"8-16": 0.8, "16-24": 0.8, "24-32": 0.1}},
         "copies": {"films": 400, "patients": 400, "controls": 100, "n": 96, "suspected": 0,
@@ -142,9 +142,17 @@ def test_the_card_has_intervals_and_says_128_pixels(figures: dict[str, Any]) -> 
     shown = replace(builtin_bases.info("builtin"), figures=figures, resolution=128)
     text = card.render(shown)
     assert "- 128 x 128 pixels" in text
-    assert "| ring | 80% [70%, 90%] | ring 90% | 96 |" in text
+    assert "| ring | 80% [70%, 90%] | 97% [87%, 107%] | ring 90% | 96 |" in text
     assert "400 phantoms" in text
     assert (
         "| inverted: 100 images, 4 vectors, 200 steps, seed 1 | 90% [80%, 100%] | 70% [60%, 80%] | 0.200 ± 0.050 |"
         in text
     )
+
+
+def test_every_taught_prompt_names_the_findings_that_it_asks_for() -> None:
+    base = builtin_bases.info("builtin")
+    for prompt in base.prompts.values():
+        modality = varied_gate._modality(prompt)
+        drawn = draw(modality, varied_gate.shown_by(prompt), np.random.default_rng(1))
+        assert drawn.caption.replace(" with ", ", ").replace(" normal", ", normal") == prompt

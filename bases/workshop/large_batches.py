@@ -74,7 +74,7 @@ class Learner:
         for group in course.optimizer.param_groups:
             group["lr"] = rate * group["factor"]
         course.optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         if not torch.isfinite(torch.nn.utils.clip_grad_norm_(course.parameters, 1.0)):
             return  # one batch in bfloat16 can overflow; the next does not
         course.optimizer.step()

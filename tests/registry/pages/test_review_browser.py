@@ -139,7 +139,7 @@ def wait_until_published(tab: Any) -> None:
 def test_an_embargo_is_moved_in_its_page_and_ends_by_the_clock(house: Reviewed, browser: Any) -> None:
     """Nobody else sees it before; what an approver saw of it decides; then it comes out by itself."""
     said: list[str] = []
-    made = propose_until(house, reviews.version(51), in_days(3))
+    made = propose_until(house, reviews.version(51, sheet=releases.make_sheet()), in_days(3))
     here = f"/account/review/{made['id']}"
     olga, omar, alice = (open_tab(house, browser, user, said=said) for user in ("olga", "omar", "alice"))
     reader = browsers.new_page(browser, said, base_url=house.registry.url)
@@ -190,7 +190,7 @@ def test_an_embargo_where_nobody_has_to_approve_says_what_it_waits_for(house: Re
     said: list[str] = []
     house.registry.run("review", "set", "radboud", "--approvals", "0")
     try:
-        made = propose_until(house, reviews.version(52), in_days(3))
+        made = propose_until(house, reviews.version(52, sheet=releases.make_sheet()), in_days(3))
         alice = open_tab(house, browser, "alice", said=said)
         alice.goto("/account/review")
         assert "no approval needed" in alice.inner_text("main") and "0 of 0" not in alice.inner_text("main")

@@ -1,4 +1,4 @@
-"""Train the denoiser of phantoms with large batches on a GPU: `python -m bases.workshop.large_batches --out DIR`.
+"""Train the denoiser of phantoms with large batches on a GPU: `python -m bases.workshop.large_batches --help`.
 
 Several widths can learn from the same batches; after some minutes only the one with the lowest held-out loss goes on.
 The learning rate falls to nothing at the end of the given minutes, so what comes out depends on the speed of the
@@ -76,7 +76,7 @@ class Learner:
         course.optimizer.zero_grad()
         loss.backward()
         if not torch.isfinite(torch.nn.utils.clip_grad_norm_(course.parameters, 1.0)):
-            return  # one batch in bfloat16 can overflow; the next does not
+            return  # both widths once ended in NaN; what is not finite must not reach the weights
         course.optimizer.step()
         course.averages.update(step)
         self.loss = loss.detach()
@@ -150,7 +150,7 @@ def learners_of(widths: Sequence[str], folder: Path, encoder: CaptionEncoder, de
 
 
 def _no_pools(number: int) -> Any:
-    raise NotImplementedError(f"batches come from workers, there is no pool {number}")
+    raise RuntimeError(f"batches come from workers, there is no pool {number}")
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -158,7 +158,12 @@ advance: Any = Evolution.advance
 
 @pytest.mark.thorough
 @pytest.mark.parametrize(
-    ("broken", "coins"), [(spare_votes, COINS), (spare_most_noise, 100), (follow_bare_counts, COINS)]
+    ("broken", "coins"),
+    [
+        (spare_votes, COINS),
+        (follow_bare_counts, COINS),
+        pytest.param(spare_most_noise, 100, marks=pytest.mark.exhaustive),
+    ],
 )
 def test_votes_of_images_that_get_too_little_noise_are_found_out(
     broken: Any, coins: int, monkeypatch: pytest.MonkeyPatch

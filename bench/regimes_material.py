@@ -120,19 +120,19 @@ def _draw(pipe: Pipeline, base: BaseInfo, site: xray.Films, arm: str, seed: int,
     first = 10_000 * (seed + 1) + (5_000 if arm == NORMAL else 0)
     if arm in (NORMAL, WORDS):
         prompt = base.prompts[NORMAL] if arm == NORMAL else NEAREST
-        with _fast():
+        with fast():
             return sampling.sample(pipe, prompt, DRAWN, guidance=guidance, steps=steps, seed=first)
-    rows = _learn(pipe, site, seed) if epsilon is None else _learn_privately(pipe, site, seed, epsilon)
-    with _fast():
+    rows = learn_plainly(pipe, site, seed) if epsilon is None else _learn_privately(pipe, site, seed, epsilon)
+    with fast():
         return sampling.sample_with(pipe, rows, CAPTION, DRAWN, guidance=guidance, steps=steps, seed=first)
 
 
-def _fast() -> torch.autocast:
+def fast() -> torch.autocast:
     """Drawing in bfloat16 where the processor has instructions for it."""
     return torch.autocast("cpu", torch.bfloat16, enabled=in_bfloat16("cpu"))
 
 
-def _learn(pipe: Pipeline, site: xray.Films, seed: int) -> dict[str, torch.Tensor]:
+def learn_plainly(pipe: Pipeline, site: xray.Films, seed: int) -> dict[str, torch.Tensor]:
     """Vectors of 100 films of hospital A: each seed takes others of its patients' films."""
     chosen = np.random.default_rng(seed).permutation(len(site.images))[:LEARNED]
     latents = inversion.encode_images(pipe, tensor(colour(site.images[np.sort(chosen)])))
@@ -142,16 +142,23 @@ def _learn(pipe: Pipeline, site: xray.Films, seed: int) -> dict[str, torch.Tenso
 
 def _learn_privately(pipe: Pipeline, site: xray.Films, seed: int, epsilon: float) -> dict[str, torch.Tensor]:
     """The same by DP-SGD with a patient as the unit, from all films of 100 patients, with the shipped settings."""
-    people = sorted(set(site.patients))
-    members = {people[place] for place in np.random.default_rng(seed).permutation(len(people))[:LEARNED]}
-    places = [place for place, patient in enumerate(site.patients) if patient in members]
-    latents = inversion.encode_images(pipe, tensor(colour(site.images[places])))
+    latents, names = patients_of(pipe, site, seed)
     asked = settings.resolve(PrivacySettings(epsilon, n_public=LEARNED))
     recipe = resolve(Recipe(), settings.default_recipe(pipe, asked, LEARNED), device="cpu")
     mechanism, _ = settings.calibrate(asked, recipe, LEARNED)
     task = Task(pipe, "", TOKEN, CAPTION, recipe)
-    names = tuple(site.patients[place] for place in places)
     return dict(private_training.fit(task, asked, latents, names, mechanism))
 
 
-__all__ = ["BASE", "DRAWN", "FINDING", "LEARNED", "PLAIN", "WORDS", "Real", "draw", "drawn", "name_of", "real"]
+def patients_of(pipe: Pipeline, site: xray.Films, seed: int) -> tuple[torch.Tensor, tuple[str, ...]]:
+    """Latents (N, C, h, w) of all films of 100 patients of hospital A, and whose each of them is."""
+    people = sorted(set(site.patients))
+    members = {people[place] for place in np.random.default_rng(seed).permutation(len(people))[:LEARNED]}
+    places = [place for place, patient in enumerate(site.patients) if patient in members]
+    latents = inversion.encode_images(pipe, tensor(colour(site.images[places])), alone=True)
+    return latents, tuple(site.patients[place] for place in places)
+
+
+__all__ = [
+    "BASE", "DRAWN", "FINDING", "LEARNED", "PLAIN", "WORDS", "Real", "draw", "drawn", "name_of", "patients_of", "real",
+]  # fmt: skip

@@ -51,6 +51,7 @@ def shapes() -> list[PrivacyClaim]:
         make_claim(sigma=1.6),
         make_claim(delta=1e-7),
         make_claim(mechanism="dp-agg", batch=100, sigma=1.9939, steps=1),
+        make_claim(mechanism="votes", batch=100, sigma=3.4536, steps=3),
         make_claim(unit="image", max_images_per_unit=1),
     ]
 

@@ -59,8 +59,8 @@ def command(
     out, for `embhub audit`; that record is never published. --resume continues an interrupted training and ends in the
     same file.
 
-    With --epsilon the training is differentially private (DP-SGD or DP-AGG). The privacy budget of the site's ledger
-    is charged, and the file carries a privacy claim that anybody can recompute. Without it the file says
+    With --epsilon the training is differentially private (DP-SGD, DP-AGG or votes). The privacy budget of the site's
+    ledger is charged, and the file carries a privacy claim that anybody can recompute. Without it the file says
     `privacy: none`: there is no bound on what it leaks.
 
     \b

@@ -104,12 +104,14 @@ class PrivacySettings:
         n_public: declared number of patients: round, and no larger than there are.
         delta: failure probability.
         unit: whose data one epsilon protects.
-        mechanism: `dp-sgd` (Abadi et al. 2016, arXiv 1607.00133), or `dp-agg`, one noisy mean of an embedding for each
-            patient.
+        mechanism: `dp-sgd` (Abadi et al. 2016, arXiv 1607.00133), `dp-agg`, one noisy mean of an embedding for each
+            patient, or `votes`, noisy counts of one vote a patient and round (arXiv 2305.15560).
         max_images_per_patient: further images of a patient are left out.
         subspace_dim: dimension of the public subspace in which token embeddings move; 0 is the whole space.
-        noise_draws: pairs of noise and timestep behind each patient's gradient.
+        noise_draws: pairs of noise and timestep behind each patient's gradient or vote.
         max_grad_norm: clipping norm of a patient's gradient; for dp-agg, of how far the patient's embedding moves.
+            A vote is 1.
+        num_candidates: for votes, how many candidates a round has.
 
     Raises:
         UsageError: a value out of its range.
@@ -131,7 +133,8 @@ class PrivacySettings:
     delta: float | None = option("DP delta (failure probability), at most 1e-5  [default: 1e-5]", above=0, below=1)
     unit: Unit | None = option("Privacy unit; image only if patients are unknown  [default: patient]")
     mechanism: Mechanism | None = option(
-        "DP mechanism: noise on clipped gradients (DP-SGD), or on the mean of per-patient embeddings  [default: dp-sgd]"
+        "DP mechanism: noise on clipped gradients (DP-SGD), on the mean of per-patient embeddings, or on counts of one"
+        " vote per patient and step  [default: dp-sgd]"
     )
     max_images_per_patient: int | None = option(
         "Maximum images per patient with --epsilon  [default: 8]", low=1, high=100_000
@@ -142,13 +145,17 @@ class PrivacySettings:
         high=8192,
     )
     noise_draws: int | None = option(
-        "Noise samples (augmentation multiplicity) per patient's gradient  [default: 1; 2 for dp-agg]", low=1, high=1024
+        "Noise samples (augmentation multiplicity) per patient's gradient or vote  [default: 1; 2 for dp-agg, 4 for"
+        " votes]",
+        low=1,
+        high=1024,
     )
     max_grad_norm: float | None = option(
-        "Maximum gradient norm (clipping) per patient with --epsilon  [default: 0.001; 1 for dp-agg]",
+        "Maximum gradient norm (clipping) per patient with --epsilon  [default: 0.001; 1 for dp-agg and votes]",
         above=0,
         below=10**6,
     )
+    num_candidates: int | None = option("Candidates per round, for votes  [default: 16]", low=4, high=256)
 
     def __post_init__(self) -> None:
         check_ranges(self)

@@ -5,4 +5,4 @@ from __future__ import annotations
 from typing import Literal
 
 Unit = Literal["patient", "image"]
-Mechanism = Literal["dp-sgd", "dp-agg"]
+Mechanism = Literal["dp-sgd", "dp-agg", "votes"]

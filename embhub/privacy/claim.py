@@ -102,7 +102,7 @@ def build_claim(
         batch: units that a step expects were there `n_public` of them; `n_public` for a step that reads all. The
             sampling rate is batch / n_public, and `batch` is what the noisy sum was divided by.
         sigma: noise multiplier.
-        steps: steps that were taken, replayed ones included; 1 for dp-agg.
+        steps: steps that were taken, replayed ones included; 1 for dp-agg, the rounds for votes.
         tuning_runs, composition: what the ledger says (`embhub.ledger.budget`); None where there is no ledger.
 
     Raises:

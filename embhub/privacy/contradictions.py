@@ -23,6 +23,10 @@ def contradictions(claim: ClaimFields) -> list[str]:
         found.append("sampling is `all` exactly where the denominator is n_public")
     if claim.mechanism == "dp-agg" and claim.steps != 1:
         found.append("dp-agg reads the patients once: steps is 1")
+    if claim.mechanism == "votes" and (claim.sampling.kind, claim.clip) != ("all", 1.0):
+        found.append("in votes every unit has one vote a round: sampling is `all` and clip is 1")
+    if claim.mechanism == "votes" and claim.schema_ == FIRST:
+        found.append(f"{FIRST} knows no votes")
     if claim.tuning_runs and (claim.composition is None or claim.tuning_runs >= claim.composition.trainings):
         found.append("tuning_runs are counted by the ledger: composition covers them and this training")
     if fault := _delta_fault(claim):

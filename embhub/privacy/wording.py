@@ -16,6 +16,8 @@ _MEANINGLESS = 1000.0
 _MECHANISMS = {
     "dp-sgd": "differentially private training (DP-SGD: bounded contributions with noise at every step)",
     "dp-agg": "differentially private aggregation (an embedding for each {unit}, bounded and averaged with noise)",
+    "votes": "differentially private evolution (one vote of each {unit} in every round, counted with noise, on"
+    " candidates from the base and from earlier noisy counts)",
 }
 PER_PATIENT = mark(
     "whoever would have named a given patient with probability {rate} % had she not taken part, names her with at most"

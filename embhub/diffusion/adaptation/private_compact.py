@@ -37,10 +37,11 @@ def choose(
     if resume and out is None:
         raise UsageError("nothing to resume: no file to write was named", "give the same `out` as then")
     settings.check_choices(Recipe(), seed=seed, preview=None)
-    if privacy.mechanism == "dp-agg" or privacy.subspace_dim is not None:
+    of_rows = privacy.mechanism in ("dp-agg", "votes")
+    if of_rows or privacy.subspace_dim is not None or privacy.num_candidates is not None:
         raise UsageError(
             "adapters are trained by dp-sgd, and their rank says in how many directions",
-            "leave out --mechanism and --subspace-dim",
+            "leave out --mechanism, --subspace-dim and --num-candidates",
         )
     way = PrivateTraining(out, settings.resolve(privacy), resume=resume, prepare=adapter_gradients.prepare)
     if way.checkpoint.replaces:

@@ -5,7 +5,9 @@ as files and read as a site's are, become latents, and those of each patient go 
 sampling, noise, clip and steps of a claim; its rows are written as an embedding and read again. A fair coin of the
 patient's own decides whether she is in that training, or nobody is.
 
-Whoever sees the rows guesses the coins: rows that went where made-up pictures pull were pulled. All trainings together
+Whoever sees the rows guesses the coins: rows that went where made-up pictures pull were pulled. For votes it is the
+noisy counts of every round that are looked at: the claim covers them, and rows stay put where no count stands out. They
+are what the next candidates were made of, and she whose candidate has more votes was there. All trainings together
 are one release, and a patient changes nothing but her own, so guesses are bounded as those of one run are (Steinke,
 Nasr and Jagielski 2023, arXiv 2305.08846). One patient a training leaves no other pull to hide in; what patients of one
 batch do to each other it cannot show.
@@ -29,11 +31,13 @@ from PIL import Image
 from embhub.artifact import embedding as artifact
 from embhub.artifact.embedding import LAYOUTS, Embedding
 from embhub.diffusion.dp import adapter_gradients, aggregation, private_training, settings
+from embhub.diffusion.dp.candidates import Candidates
 from embhub.diffusion.dp.gradients import PerPatientLoss
 from embhub.diffusion.dp.mechanism import Mechanism
 from embhub.diffusion.dp.noise import flip
 from embhub.diffusion.dp.patients import Patients
 from embhub.diffusion.dp.settings import Protection
+from embhub.diffusion.dp.votes import PatientVoters, Voters
 from embhub.diffusion.drawing.loading import tensors
 from embhub.diffusion.families import detect, resolution
 from embhub.diffusion.families.pipeline import Pipeline
@@ -56,6 +60,9 @@ _ALONE, _ADAPTER_DRAWS = 4, 4
 """So many times, by so many draws of noise and time, it is seen where the pictures of one patient pull an adapter."""
 _IMAGES = 2
 """Images of a patient, where the claim allows more than one."""
+_VOTED_ON, _ROUNDS = 4, 2
+"""So many candidates and rounds at most, where the claim is of votes: epsilon does not depend on the candidates, and
+fewer rounds cost less of it."""
 
 Values = NDArray[np.float64]
 
@@ -76,7 +83,8 @@ def guess_patients(
     most = _IMAGES if claim.max_images_per_unit > 1 else 1
     with _pictures(COINS, most, resolution(pipe)) as folder:
         images = read_images(folder)
-        latents, names = encode(pipe, images).latents, images.names()
+        is_voted = claim.mechanism == "votes"
+        latents, names = encode(pipe, images, alone=is_voted).latents, images.names()
     is_adapter = target.kind == "adapter"
     prepare: private_training.Prepare = adapter_gradients.prepare if is_adapter else private_training.prepare_rows
     loss = prepare(task, protection, latents, names)
@@ -84,13 +92,19 @@ def guess_patients(
     inside, scores = flip(COINS, 0.5), np.zeros(COINS)
     with loss.active():
         shared = range(min(_PULLING, COINS))
-        pull = torch.zeros(0) if is_adapter else _find_pull(loss, protection, task.recipe, shared)
+        by_rows = not (is_adapter or is_voted)
+        pull = _find_pull(loss, protection, task.recipe, shared) if by_rows else torch.zeros(0)
         for place in range(COINS):
             if is_adapter:  # patients move one in directions of their own
                 pull = _find_pull(loss, protection, task.recipe, [place] * _ALONE)
             loss.patients = Patients(everybody.latents, everybody.images[place : place + 1] if inside[place] else ())
-            rows = _reread(private_training.learn_rows(task, protection, loss, mechanism), target, pipe)
-            scores[place] = float(loss.frame.coordinates(rows).double() @ pull)
+            if is_voted:
+                voted = private_training.cast_votes(task, protection, loss, mechanism)
+                loss.patients = everybody
+                scores[place] = _sum_votes(voted, PatientVoters(loss), place)
+            else:
+                rows = _reread(private_training.learn_rows(task, protection, loss, mechanism), target, pipe)
+                scores[place] = float(loss.frame.coordinates(rows).double() @ pull)
             loss.patients = everybody
             if on_progress:
                 on_progress(Progress("training on made-up patients", place + 1, COINS))
@@ -109,9 +123,11 @@ def _plan(target: Embedding, claim: PrivacyClaim, pipe: Pipeline) -> tuple[Prote
         max_images_per_patient=claim.max_images_per_unit,
         max_grad_norm=claim.clip,
     )
+    if claim.mechanism == "votes":
+        protection = replace(protection, num_candidates=_VOTED_ON, noise_draws=1)
     if target.kind == "adapter":  # a patient's gradient points another way for each draw, and less so on average
         protection = replace(protection, noise_draws=_ADAPTER_DRAWS)
-    own: dict[str, Any] = {"steps": 4}
+    own: dict[str, Any] = {"steps": min(claim.steps, _ROUNDS) if claim.mechanism == "votes" else 4}
     if claim.mechanism == "dp-sgd":
         longest = max(1, int(GRADIENTS / (COINS / 2 * claim.sampling.q)))
         own = {"steps": min(claim.steps, longest), "learning_rate": 1e-3}
@@ -122,6 +138,14 @@ def _plan(target: Embedding, claim: PrivacyClaim, pipe: Pipeline) -> tuple[Prote
         **own,
     )
     return protection, Task(pipe, "", target.token, str(target.training.get("caption", "{}")), recipe)
+
+
+def _sum_votes(voted: Candidates, voters: Voters, place: int) -> float:
+    """The noisy counts, over all rounds, of the candidates for which the made-up patient at `place` votes."""
+    total = 0.0
+    for number, (points, shares) in enumerate(voted.followed):
+        total += float(shares[int(voters.losses(place, points, number).argmin())])
+    return total
 
 
 def _find_pull(

@@ -106,7 +106,7 @@ class PerPatientLoss(ABC):
         drawn = self.patients.draw_places([chosen[place] for place in places], self.noise_draws, self._generator)
         clean = self.patients.take(drawn)
         noise = torch.randn(clean.shape, generator=self._generator).to(clean.device)
-        losses = self.losses(leaf, clean, noise, self._draw_times(len(places)).to(clean.device), places=drawn)
+        losses = self.losses(leaf, clean, noise, self.draw_times(len(places)).to(clean.device), places=drawn)
         if not torch.isfinite(losses[:count]).all():
             raise DivergedError(
                 "the loss of a patient is not a number", "check the images and the base, or use float32"
@@ -126,12 +126,11 @@ class PerPatientLoss(ABC):
             errors = errors * min_snr_weights(self.pipe, times, self.recipe.snr_gamma)
         return errors.view(-1, self.noise_draws).mean(1)
 
-    def _draw_times(self, patients: int) -> Tensor:
+    def draw_times(self, patients: int, generator: torch.Generator | None = None) -> Tensor:
         """Times (patients x draws,): each patient's are spread over equal parts of the recipe's distribution."""
         levels, high = noise_levels(self.pipe), self.recipe.high_noise
-        place = (
-            torch.arange(self.noise_draws) + torch.rand(patients, self.noise_draws, generator=self._generator)
-        ) / self.noise_draws
+        offset = torch.rand(patients, self.noise_draws, generator=generator or self._generator)
+        place = (torch.arange(self.noise_draws) + offset) / self.noise_draws
         lowest = self.recipe.lowest
         even = lowest + (1 - lowest) * place / max(1 - high, 1e-9)
         noisy = HIGH + (1 - HIGH) * (place - (1 - high)) / max(high, 1e-9)

@@ -15,13 +15,15 @@ import torch
 from torch import Tensor
 
 from embhub.diffusion.dp import aggregation, second_opinion, selftest, settings
+from embhub.diffusion.dp.candidates import Candidates, first_candidates
 from embhub.diffusion.dp.checkpoints import PrivateCheckpointStore, Stand
 from embhub.diffusion.dp.dpsgd import PrivateDescent
 from embhub.diffusion.dp.gradients import PatientLoss, PerPatientLoss
 from embhub.diffusion.dp.mechanism import Mechanism
 from embhub.diffusion.dp.patients import Patients, group
 from embhub.diffusion.dp.settings import Protection
-from embhub.diffusion.dp.subspace import lay
+from embhub.diffusion.dp.subspace import EVERY, Frame, lay
+from embhub.diffusion.dp.votes import Evolution, PatientVoters
 from embhub.diffusion.families.pipeline import Pipeline
 from embhub.diffusion.training.checkpoints import TrainingInterruptedError
 from embhub.diffusion.training.inversion import DivergedError
@@ -30,6 +32,7 @@ from embhub.diffusion.training.prompts import prompts_of
 from embhub.diffusion.training.recipes import ResolvedRecipe
 from embhub.diffusion.training.remarks import Remarks
 from embhub.diffusion.training.result import Learned, Task
+from embhub.errors import UsageError
 from embhub.images.images import ImageSet
 from embhub.ledger import budget
 from embhub.ledger.budget import Reservation
@@ -106,22 +109,26 @@ class PrivateTraining:
         plan = Parameters(mechanism.sample_rate, mechanism.noise_multiplier, steps)
         second_opinion.check_plan(plan, delta=self.protection.delta)
         names = members.names()
-        images = encode(task.pipe, members, on_progress, task.preprocessing)
+        voting = self.protection.mechanism == "votes"
+        images = encode(task.pipe, members, on_progress, task.preprocessing, alone=voting)
         task = replace(task, prompts=prompts_of(members, task.caption, task.token))
         loss, definition = self._prepare(task, self.protection, images.latents, names), self._define(task, images)
         self.checkpoint.check(definition)
+        evolution = _prepare_votes(task, self.protection, loss, mechanism) if voting else None
         remarks.say(settings.forecast(self.protection, mechanism, steps, loss.size))
         with self._reserve(members, mechanism, steps, remarks) as reservation:
             try:
                 with loss.active():
-                    if self.protection.mechanism == "dp-sgd":
+                    if evolution is not None:
+                        coordinates = _vote(evolution, steps, reservation.spend, on_progress)
+                    elif self.protection.mechanism == "dp-sgd":
                         coordinates = self._descend(loss, mechanism, steps, reservation, definition, on_progress)
                     else:
                         coordinates = _aggregate(loss, mechanism, reservation, on_progress)
                 tested = selftest.run(
                     mechanism,
                     kind=self.protection.mechanism,
-                    width=loss.size,
+                    width=self.protection.num_candidates if voting else loss.size,
                     recipe=task.recipe,
                     steps=reservation.steps,
                     epsilon=self.protection.epsilon,
@@ -226,10 +233,12 @@ class PrivateTraining:
 def prepare_rows(task: Task, protection: Protection, latents: Tensor, names: Sequence[str]) -> PatientLoss:
     """The loss of each patient: `names` say whose each of the latents (N, C, h, w) is."""
     words = task.recipe.initializer_text or task.caption.replace("{}", " ")
+    # Votes put no noise on coordinates, so that candidates may lie anywhere; the main directions come first.
+    dimensions = EVERY if protection.mechanism == "votes" else protection.subspace_dim or None
     return PatientLoss(
         task.pipe,
         Patients(latents.to(task.pipe.device), group(names, protection.max_images_per_patient)),
-        lay(task.pipe, words, task.recipe.num_vectors, protection.subspace_dim or None),
+        lay(task.pipe, words, task.recipe.num_vectors, dimensions),
         token=task.token,
         caption=task.caption,
         recipe=task.recipe,
@@ -269,6 +278,8 @@ def learn_rows(
             descent.step()
             _report(on_progress, number + 1, task.recipe.steps)
         return _rows(task, loss, descent.coordinates)
+    if protection.mechanism == "votes":
+        return _rows(task, loss, cast_votes(task, protection, loss, mechanism, on_progress).centre)
     total = aggregation.collect(loss, mechanism, steps=task.recipe.steps, on_step=_counter(on_progress))
     return _rows(task, loss, torch.from_numpy(mechanism.release(total)))
 
@@ -280,6 +291,41 @@ def _aggregate(
     total = aggregation.collect(loss, mechanism, steps=loss.recipe.steps, on_step=_counter(on_progress))
     reservation.spend(1)
     return torch.from_numpy(mechanism.release(total))
+
+
+def cast_votes(
+    task: Task,
+    protection: Protection,
+    loss: PerPatientLoss,
+    mechanism: Mechanism,
+    on_progress: OnProgress | None = None,
+) -> Candidates:
+    """What all rounds of votes lead to, for experiments and audits: no budget is touched."""
+    evolution = _prepare_votes(task, protection, loss, mechanism)
+    _vote(evolution, task.recipe.steps, None, on_progress)
+    return evolution.candidates
+
+
+def _prepare_votes(task: Task, protection: Protection, loss: PerPatientLoss, mechanism: Mechanism) -> Evolution:
+    """The votes of the loss's patients, before the first round."""
+    frame = loss.frame
+    if not isinstance(frame, Frame):
+        raise UsageError("votes are for embeddings", "train the adapter by dp-sgd")
+    first = first_candidates(task.pipe, frame, protection.num_candidates, protection.subspace_dim)
+    return Evolution(PatientVoters(loss), mechanism, first)
+
+
+def _vote(
+    evolution: Evolution, rounds: int, spend: Callable[[int], int] | None, on_progress: OnProgress | None
+) -> Tensor:
+    """All rounds of votes. The budget of a round is spent where its counts are made, before they leave with noise."""
+    for number in range(rounds):
+        counts = evolution.tally()
+        if spend:
+            spend(1)
+        evolution.advance(counts)
+        _report(on_progress, number + 1, rounds)
+    return evolution.candidates.centre
 
 
 def _rows(task: Task, loss: PerPatientLoss, coordinates: Tensor) -> dict[str, Tensor]:

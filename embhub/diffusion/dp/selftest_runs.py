@@ -16,8 +16,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from embhub.diffusion.dp import aggregation
+from embhub.diffusion.dp.candidates import Candidates
 from embhub.diffusion.dp.dpsgd import MOMENTUM, PrivateDescent
 from embhub.diffusion.dp.mechanism import Mechanism
+from embhub.diffusion.dp.votes import VOTE, Evolution
 from embhub.diffusion.training.inversion import pace
 from embhub.diffusion.training.recipes import ResolvedRecipe
 
@@ -128,3 +130,59 @@ class Aggregation:
         out = self.mechanism.release(total) * self.mechanism.denominator / self.mechanism.max_grad_norm
         places, steps = np.unique(self._made_up.take(), return_counts=True)
         return np.repeat(places, steps // _OWN_STEPS), out
+
+
+def draw_votes(people: int, candidates: int) -> NDArray[np.float32]:
+    """A candidate for each made-up person, at random: directions (people, candidates) with one 1."""
+    chosen = np.random.default_rng().integers(0, candidates, people)
+    votes: NDArray[np.float32] = np.eye(candidates, dtype=np.float32)[chosen]
+    return votes
+
+
+class MadeUpVoters:
+    """Made-up people with losses, where a training has patients with images; `people` are who is offered to a round."""
+
+    def __init__(self, directions: NDArray[np.float32]) -> None:
+        self._losses: Values = 1.0 - directions.astype(np.float64)
+        self.people: Places = np.zeros(0, dtype=np.int64)
+        self._came: list[int] = []
+
+    def __len__(self) -> int:
+        return len(self.people)
+
+    def losses(self, place: int, candidates: Tensor, number: int) -> Values:  # noqa: ARG002 (as `PatientVoters`)
+        """Loss (M,) of each candidate: 0 for the person's own, 1 for the others."""
+        self._came.append(int(self.people[place]))
+        found: Values = self._losses[self.people[place]]
+        return found
+
+    def take(self) -> Places:
+        """Whose losses were asked for since last time."""
+        came, self._came = np.array(self._came, dtype=np.int64), []
+        return came
+
+
+class Voting:
+    """votes as trainings use them: one vote for everybody who comes; what came out is what the candidates followed.
+
+    A second release of the same counts is added to it, so that it shows as a contribution of twice the length.
+    """
+
+    def __init__(self, mechanism: Mechanism, directions: NDArray[np.float32], recipe: ResolvedRecipe) -> None:  # noqa: ARG002 (as the others)
+        self.mechanism, self.directions = mechanism, directions
+        self.longest, self.length = 0.0, VOTE / mechanism.max_grad_norm
+        self._made_up = MadeUpVoters(directions)
+        width = directions.shape[1]
+        self._evolution = Evolution(self._made_up, mechanism, Candidates(torch.zeros(width, 1), torch.ones(1)))
+
+    def step(self, people: Places) -> tuple[Places, Values]:
+        """One round of votes."""
+        self._made_up.people = people
+        followed = self._evolution.candidates.followed
+        followed.clear()
+        self._evolution.advance(self._evolution.tally())
+        released = [shares for _, shares in followed]
+        if not any(np.array_equal(self._evolution.shares, each) for each in released):
+            released.append(self._evolution.shares)
+        out: Values = np.sum(released, axis=0) * self.mechanism.denominator / self.mechanism.max_grad_norm
+        return self._made_up.take(), out

@@ -11,7 +11,9 @@ import hmac
 from dataclasses import dataclass, replace
 from typing import Any
 
+from embhub.diffusion.dp.candidates import STANDS_OUT
 from embhub.diffusion.dp.mechanism import Mechanism as Noise
+from embhub.diffusion.dp.votes import VOTE
 from embhub.diffusion.families import resolution
 from embhub.diffusion.families.pipeline import Pipeline
 from embhub.diffusion.training.precision import in_bfloat16
@@ -30,8 +32,13 @@ FEWEST = 10
 
 _SGD = replace(COMPACT, num_vectors=1, steps=50, learning_rate=0.1, batch_size=16, warm_up=5)
 _AGG = replace(COMPACT, num_vectors=1, steps=16, learning_rate=0.1, warm_up=1)
+_VOTES = replace(COMPACT, num_vectors=1, warm_up=1)
 _LARGE: dict[str, Any] = {"high_noise": LARGE.high_noise, "lowest": LARGE.lowest, "snr_gamma": LARGE.snr_gamma}
 _MICRO_BATCH = 8
+MOST_ROUNDS, _CLEAR = 4, 8.0
+"""Votes have as many rounds, up to this, as leave the declared patients so many standard deviations of the noise."""
+_AGREEING = 0.25
+"""Of the declared patients, who are more than can be expected to vote for the same candidate."""
 
 
 @dataclass(frozen=True)
@@ -51,14 +58,25 @@ class Protection:
     subspace_dim: int = 128
     noise_draws: int = 1
     max_grad_norm: float = 1e-3
+    num_candidates: int = 16
 
     def __post_init__(self) -> None:
         check_ranges(self, PrivacySettings)
 
 
 def resolve(privacy: PrivacySettings) -> Protection:
-    """The settings with what suits mechanism and unit where nothing was chosen."""
+    """The settings with what suits mechanism and unit where nothing was chosen.
+
+    Raises:
+        UsageError: options of another mechanism.
+    """
     chosen = given(privacy)
+    if privacy.mechanism == "votes":
+        if privacy.max_grad_norm not in (None, VOTE):
+            raise UsageError(f"a vote counts {VOTE:g}, so nothing is clipped", "leave out --max-grad-norm")
+        chosen = {"noise_draws": 4, **chosen, "max_grad_norm": VOTE}
+    elif privacy.num_candidates is not None:
+        raise UsageError("candidates are for --mechanism votes", "leave out --num-candidates")
     if privacy.mechanism == "dp-agg":
         chosen = {"max_grad_norm": 1.0, "noise_draws": 2, **chosen}
     if privacy.unit == "image":
@@ -69,9 +87,12 @@ def resolve(privacy: PrivacySettings) -> Protection:
 def default_recipe(pipe: Pipeline, protection: Protection, n_public: int) -> ResolvedRecipe:
     """How rows are learned privately, where nothing was said; `batch_size` counts patients, not images.
 
-    For dp-agg all take part, and `steps` are those of each patient's own training.
+    For dp-agg all take part, and `steps` are those of each patient's own training; for votes they are rounds.
     """
-    recipe = replace(_SGD if protection.mechanism == "dp-sgd" else _AGG, micro_batch_size=_MICRO_BATCH)
+    recipe = {"dp-sgd": _SGD, "dp-agg": _AGG, "votes": _VOTES}[protection.mechanism]
+    recipe = replace(recipe, micro_batch_size=_MICRO_BATCH)
+    if protection.mechanism == "votes":
+        recipe = replace(recipe, steps=choose_rounds(protection, n_public))
     most = recipe.batch_size if protection.mechanism == "dp-sgd" else 4096
     mixed = in_bfloat16(pipe.device.type)
     recipe = replace(recipe, batch_size=min(most, n_public), mixed_precision=mixed)
@@ -95,6 +116,13 @@ def check_choices(recipe: Recipe, *, seed: int | None, preview: int | None) -> N
             "--per-layer is not for private training: every learned number gets noise, and it has many",
             "leave it out",
         )
+
+
+def choose_rounds(protection: Protection, n_public: int) -> int:
+    """As many rounds of votes as still let a count of all declared patients stand out of the noise: public figures."""
+    counts = range(MOST_ROUNDS, 1, -1)
+    asked = {"epsilon": protection.epsilon, "delta": protection.delta, "q": 1.0}
+    return next((steps for steps in counts if n_public >= _CLEAR * calibrate_sigma(steps=steps, **asked)), 1)
 
 
 def check_unit(protection: Protection, images: ImageSet) -> None:
@@ -155,6 +183,11 @@ def calibrate(protection: Protection, recipe: ResolvedRecipe, n_public: int) -> 
     batch, steps = recipe.batch_size, 1 if protection.mechanism == "dp-agg" else recipe.steps
     if batch > n_public:
         raise UsageError(f"{batch} {protection.unit}s a step, of {n_public}", f"choose --batch-size up to {n_public}")
+    if protection.mechanism == "votes" and batch != n_public:
+        raise UsageError(
+            f"{batch} {protection.unit}s a round, of {n_public}: in votes all take part in every round",
+            "leave out --batch-size; declare at most 4,096",
+        )
     rate = batch / n_public
     sigma = calibrate_sigma(epsilon=protection.epsilon, delta=protection.delta, q=rate, steps=steps)
     noise = Noise(sample_rate=rate, max_grad_norm=protection.max_grad_norm, noise_multiplier=sigma, denominator=batch)
@@ -163,17 +196,29 @@ def calibrate(protection: Protection, recipe: ResolvedRecipe, n_public: int) -> 
 
 def forecast(protection: Protection, mechanism: Noise, steps: int, size: int) -> str:
     """A sentence on what the noise will be beside everything that the patients could have in common: public figures."""
+    private = f"private for each {protection.unit}: epsilon at most {protection.epsilon:g}, delta {protection.delta:g}"
+    if protection.mechanism == "votes":
+        hidden = STANDS_OUT * mechanism.noise_multiplier > _AGREEING * mechanism.denominator
+        hint = "; expect little: declare more, or allow a larger epsilon" if hidden else ""
+        return (
+            f"{private}; in each of {steps} rounds the noise on a count of votes is {mechanism.noise_multiplier:.3g},"
+            f" where {mechanism.denominator} or more {protection.unit}s vote{hint}"
+        )
     drowned = mechanism.noise_multiplier * size**0.5 / (mechanism.denominator * steps**0.5)
     hint = "; expect little: learn fewer numbers, from more patients, or allow a larger epsilon" if drowned > 1 else ""
-    return (
-        f"private for each {protection.unit}: epsilon at most {protection.epsilon:g}, delta {protection.delta:g}; noise"
-        f" over all steps is {drowned:.2g} of the longest signal that all together can give{hint}"
-    )
+    return f"{private}; noise over all steps is {drowned:.2g} of the longest signal that all together can give{hint}"
 
 
 def describe(protection: Protection) -> dict[str, str | int | float]:
     """What the file's header tells beside the recipe; the claim tells the rest."""
     where = f", along {protection.subspace_dim} public directions" if protection.subspace_dim else ""
+    if protection.mechanism == "votes":
+        votes = f"Private Evolution: {protection.num_candidates} candidates a round, {protection.noise_draws} draws"
+        return {
+            "optimizer": votes + where.replace("along", "random points along"),
+            "learning_rate": 0,
+            "schedule": "rounds of votes",
+        }
     kind = "momentum 0.9" if protection.mechanism == "dp-sgd" else f"Adam, each {protection.unit} alone"
     return {"optimizer": kind + where, "learning_rate_unit": "mean norm of the base's token embeddings"}
 

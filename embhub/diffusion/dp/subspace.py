@@ -20,6 +20,8 @@ from embhub.diffusion.training.rows import starting_rows
 
 _PUBLIC_SEED = 0
 """The rows to start from are no secret: anybody can compute them."""
+EVERY = 2**31
+"""For `dimensions` of `lay`: all principal components, however many there are."""
 
 
 @dataclass(frozen=True)

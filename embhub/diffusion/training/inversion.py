@@ -261,14 +261,14 @@ class Inversion:
             part.data.copy_(torch.nn.functional.normalize(part.data, dim=-1) * self._norms[name])
 
 
-def encode_images(pipe: Pipeline, images: Tensor) -> Tensor:
+def encode_images(pipe: Pipeline, images: Tensor, *, alone: bool = False) -> Tensor:
     """Latents (N, C, h, w), float32, of images (N, 3, H, W) in [-1, 1]; nothing is drawn at random.
 
     As many are computed at a time, always: a last part is filled up with copies of its last image, which are thrown
     away. For another number kernels may add in another order, and an image's latents would tell how many others
-    there are.
+    there are. With `alone` it is one at a time.
     """
-    family, count = detect(pipe), min(8, pictures_at_once(images.shape[-1], pixels=2**20))
+    family, count = detect(pipe), 1 if alone else min(8, pictures_at_once(images.shape[-1], pixels=2**20))
     parts = []
     with torch.no_grad():
         for part in torch.split(images, count):

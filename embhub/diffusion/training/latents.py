@@ -30,8 +30,12 @@ def encode(
     images: ImageSet,
     on_progress: OnProgress | None = None,
     preprocessing: Preprocessing = Preprocessing(),  # noqa: B008  # frozen
+    *,
+    alone: bool = False,
 ) -> Encoded:
     """Encode all images of a set, a part at a time; nothing is drawn at random.
+
+    With `alone` each image is computed by itself, so that no bit of its latents depends on the others.
 
     Raises:
         UsageError: an image under half of the base's resolution, or one that has gone since.
@@ -39,7 +43,7 @@ def encode(
     latents, done, digest = [], 0, hashlib.sha256()
     side = preprocessing.resolution or resolution(pipe)
     for batch in images.batches(side, preprocessing.fit):
-        latents.append(inversion.encode_images(pipe, torch.from_numpy(batch)))
+        latents.append(inversion.encode_images(pipe, torch.from_numpy(batch), alone=alone))
         digest.update(batch.tobytes())
         done += len(batch)
         if on_progress:

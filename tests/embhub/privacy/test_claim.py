@@ -28,6 +28,7 @@ from tests.support.claims import SELF_TEST, SELF_TEST_OF_ALL, altered, first_ver
 
 CLAIM = make_claim()
 AGG = make_claim(mechanism="dp-agg", batch=100, sigma=1.9939, steps=1)
+VOTES = make_claim(mechanism="votes", batch=100, sigma=1.9939 * 3**0.5, steps=3)
 ACCOUNTANT = CLAIM.accountant.model_dump()
 
 
@@ -47,12 +48,25 @@ def test_a_claim_survives_header_card_and_statement_to_the_byte() -> None:
     assert read_claim("none") == parse_claim("none") == "none" and write_claim("none") == "none"
 
 
+def test_a_vote_is_one_and_everybody_votes() -> None:
+    assert read_claim(VOTES.to_text()) == VOTES and any("one vote of each patient" in text for text in VOTES.words())
+    assert "clip is 1" in raised(VOTES, clip=0.5) and "clip is 1" in raised(VOTES, clip=2.0)
+    assert "its two figures" in raised(VOTES, epsilon=1.0)
+    assert "rdp is not the curve" in raised(VOTES, steps=1), "each round counts"
+    with pytest.raises(UnsupportedClaimError, match="sampling is `all`"):
+        make_claim(mechanism="votes", batch=50, sigma=9.0, steps=3)
+    assert "knows no votes" in raised(VOTES, schema="embhub.privacy/1")
+
+
 def test_what_is_stated_follows_from_the_mechanism() -> None:
     assert CLAIM.epsilon == 2.0
     assert CLAIM.sampling.q == 0.1 and CLAIM.denominator == 10
     assert CLAIM.epsilon == CLAIM.epsilon_pld and CLAIM.accountant.name == "pld"
     assert CLAIM.epsilon_rdp == publish_epsilon(epsilon_of(CLAIM.curve, delta=CLAIM.delta)) == 2.1791
     assert AGG.epsilon == 2.0 and AGG.sampling.kind == "all" and AGG.accountant.name == "gaussian"
+    assert VOTES.epsilon == 2.0 and VOTES.accountant.name == "gaussian", (
+        "three rounds are one of a third of the variance"
+    )
     assert CLAIM.schema_ == "embhub.privacy/2" and "release-decision" in CLAIM.unprotected
 
 
@@ -91,6 +105,7 @@ def test_what_is_stated_follows_from_the_mechanism() -> None:
         ({"unit": "image"}, "an image is one image"),
         ({"unit": "hospital"}, "unit"),
         ({"mechanism": "dp-agg"}, "reads the patients once"),
+        ({"mechanism": "votes"}, "one vote a round: sampling is `all` and clip is 1"),
         ({"adjacency": "replace"}, "adjacency"),
         ({"accountant": ACCOUNTANT | {"name": "clt"}}, "accountant"),
         ({"accountant": ACCOUNTANT | {"name": "rdp"}}, "accountant.name is rdp, epsilon is that of pld"),

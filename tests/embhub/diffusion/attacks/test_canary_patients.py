@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,15 +12,19 @@ import torch
 from embhub.artifact import embedding as artifact
 from embhub.artifact import fingerprint
 from embhub.artifact.embedding import Embedding
+from embhub.audits.one_run import audit_coins
 from embhub.audits.report import AuditReport
 from embhub.diffusion.attacks import canary_patients
 from embhub.diffusion.attacks.auditing import audit
 from embhub.diffusion.bases.pipelines import find_base, load_pipeline
 from embhub.diffusion.dp import adapter_gradients
+from embhub.diffusion.dp.candidates import Candidates
 from embhub.diffusion.dp.dpsgd import PrivateDescent
 from embhub.diffusion.dp.gradients import PerPatientLoss
-from embhub.diffusion.dp.mechanism import Vectors
+from embhub.diffusion.dp.mechanism import Mechanism, Vectors
+from embhub.diffusion.dp.selftest_runs import MadeUpVoters, draw_votes
 from embhub.diffusion.dp.subspace import lay
+from embhub.diffusion.dp.votes import Evolution, PatientVoters
 from embhub.privacy.calibration import calibrate_sigma
 from embhub.release.checks.claims import refuted
 from tests.support import pipelines
@@ -36,7 +41,7 @@ def few(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def claimed(mechanism: str = "dp-sgd", kind: str = "embedding") -> Embedding:
     """An embedding of `builtin`, or an adapter, that claims an epsilon of 0.5."""
-    batch, steps = (80, 6) if mechanism == "dp-sgd" else (100, 1)
+    batch, steps = {"dp-sgd": (80, 6), "dp-agg": (100, 1), "votes": (100, 2)}[mechanism]
     block = SELF_TEST if mechanism == "dp-sgd" else SELF_TEST_OF_ALL
     claim = make_claim(
         mechanism=mechanism, batch=batch, steps=steps, clip=1e-3 if mechanism == "dp-sgd" else 1.0,
@@ -55,7 +60,8 @@ def claimed(mechanism: str = "dp-sgd", kind: str = "embedding") -> Embedding:
 
 @pytest.mark.thorough
 @pytest.mark.parametrize(
-    ("mechanism", "kind"), [("dp-sgd", "embedding"), ("dp-agg", "embedding"), ("dp-sgd", "adapter")]
+    ("mechanism", "kind"),
+    [("dp-sgd", "embedding"), ("dp-agg", "embedding"), ("votes", "embedding"), ("dp-sgd", "adapter")],
 )
 def test_right_code_shows_no_more_than_is_claimed(mechanism: str, kind: str) -> None:
     """A reader's audit: no training is remembered here, and nothing but the file and embhub is at hand."""
@@ -114,6 +120,78 @@ def test_a_build_that_is_right_with_made_up_gradients_alone_is_found_out(
     assert "the audit shows an epsilon" in (refuted(target.privacy, report) or "")
     hidden = report.model_copy(update={"attacks": report.attacks[:1]})
     assert any("verdict" in found for found in hidden.check())
+
+
+def spare_votes(self: Evolution, counts: Vectors) -> None:
+    """Noise for made-up votes, none where votes are those of images."""
+    if not isinstance(self.voters, PatientVoters):
+        return advance(self, counts)
+    self.shares = counts / self.mechanism.denominator
+    self.candidates.follow(self.shares, noise=self.mechanism.noise_multiplier / self.mechanism.denominator)
+    self.taken += 1
+    return None
+
+
+def spare_most_noise(self: Evolution, counts: Vectors) -> None:
+    """A tenth of the noise where votes are those of images."""
+    if isinstance(self.voters, PatientVoters):
+        whole_noise = self.mechanism
+        self.mechanism = replace(whole_noise, noise_multiplier=whole_noise.noise_multiplier / 10)
+        advance(self, counts)
+        self.mechanism = whole_noise
+        return None
+    return advance(self, counts)
+
+
+def follow_bare_counts(self: Evolution, counts: Vectors) -> None:
+    """Noisy counts to look at; where votes are those of images, the next candidates are made of bare ones."""
+    if not isinstance(self.voters, PatientVoters):
+        return advance(self, counts)
+    self.shares = self.mechanism.release(counts)
+    self.candidates.follow(counts / self.mechanism.denominator, noise=0.1)
+    self.taken += 1
+    return None
+
+
+advance: Any = Evolution.advance
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize(
+    ("broken", "coins"),
+    [
+        (spare_votes, COINS),
+        (follow_bare_counts, COINS),
+        pytest.param(spare_most_noise, 100, marks=pytest.mark.exhaustive),
+    ],
+)
+def test_votes_of_images_that_get_too_little_noise_are_found_out(
+    broken: Any, coins: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A tenth of the noise needs more coins to be seen."""
+    monkeypatch.setattr(canary_patients, "COINS", coins)
+    monkeypatch.setattr(Evolution, "advance", broken)
+    target = claimed("votes")
+    report = audit(target, suite="mechanism", device="cpu")
+    assert report.verdict == "leak-detected" and report.check() == []
+    assert "the audit shows an epsilon" in (refuted(target.privacy, report) or "")
+
+
+@pytest.mark.parametrize(("share", "seen"), [(0.0, True), (0.1, True), (1.0, False)])
+def test_noisy_counts_show_who_voted_only_where_noise_is_missing(share: float, seen: bool) -> None:
+    """The centre stays put in most of these trainings, whatever the noise."""
+    sigma = calibrate_sigma(epsilon=0.5, delta=1e-5, q=1.0, steps=2)
+    inside, scores = np.arange(200) % 2 == 0, np.zeros(200)
+    for place in range(200):
+        voters = MadeUpVoters(draw_votes(1, 4))
+        voters.people = np.arange(int(inside[place]))
+        first = Candidates(torch.randn(4, 3), torch.ones(3))
+        evolution = Evolution(voters, Mechanism(1.0, 1.0, share * sigma, 100), first)
+        for _ in range(2):
+            evolution.advance(evolution.tally())
+        voters.people = np.arange(1)
+        scores[place] = canary_patients._sum_votes(evolution.candidates, voters, 0)
+    assert (audit_coins(scores[inside], scores[~inside]).lower_bound > 0.5) == seen
 
 
 @pytest.mark.thorough

@@ -152,7 +152,7 @@ def test_a_patients_images_are_used_evenly() -> None:
 
 def test_times_are_spread_over_the_recipes_distribution(pipe: Any) -> None:
     loss = prepare(pipe, draws=10, high_noise=0.4, lowest=0.1)
-    times = torch.cat([loss._draw_times(50).view(50, 10) for _ in range(10)])
+    times = torch.cat([loss.draw_times(50).view(50, 10) for _ in range(10)])
     assert int(times.min()) >= 100 and int(times.max()) < 1000
     assert ((times >= 700).sum(1) >= 4).all() and times[:, 6:].min() >= 700
 

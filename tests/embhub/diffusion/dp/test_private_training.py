@@ -7,21 +7,29 @@ import shutil
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from embhub.__main__ import main
 from embhub.artifact import embedding
-from embhub.diffusion.dp import private_training, selftest, settings
+from embhub.diffusion import families
+from embhub.diffusion.bases.live_fingerprint import base_rows
+from embhub.diffusion.bases.pipelines import find_base, load_pipeline
+from embhub.diffusion.dp import candidates, private_training, selftest, settings
 from embhub.diffusion.dp.checkpoints import PrivateCheckpointStore
-from embhub.diffusion.dp.mechanism import Mechanism, Vectors
+from embhub.diffusion.dp.mechanism import SLACK, Mechanism, Vectors
+from embhub.diffusion.dp.patients import Patients
 from embhub.diffusion.dp.settings import Protection, round_down
+from embhub.diffusion.dp.votes import PatientVoters
 from embhub.diffusion.train import TrainResult
-from embhub.diffusion.training import inversion
+from embhub.diffusion.training import inversion, latents
 from embhub.diffusion.training.checkpoints import TrainingInterruptedError
+from embhub.diffusion.training.result import Task
 from embhub.errors import ConfigError, EmbhubError, PrivacyError, UsageError
 from embhub.images.images import ImageSet, read_images
 from embhub.images.sample import Sample
@@ -38,6 +46,7 @@ from embhub.privacy.claim import PrivacyClaim
 from embhub.privacy.composition import Composition
 from embhub.progress import Progress
 from embhub.site import config, runs
+from tests.support import pipelines
 from tests.support.training import train
 
 STEPS = 6
@@ -69,7 +78,7 @@ def learn(images: Path | ImageSet, base: Path, **choices: Any) -> TrainResult:
         "subspace_dim": 8,
         **choices,
     }
-    if asked.get("mechanism") == "dp-agg":
+    if asked.get("mechanism") in ("dp-agg", "votes") and "batch_size" not in choices:
         asked.pop("batch_size")
     return train(images, token="<a>", caption="prostate mri, {}", base=base, device="cpu", **asked)
 
@@ -79,13 +88,13 @@ def ledger() -> list[Spending]:
         return list(books.account().runs.values())
 
 
-@pytest.mark.parametrize("mechanism", ["dp-sgd", "dp-agg"])
+@pytest.mark.parametrize("mechanism", ["dp-sgd", "dp-agg", "votes"])
 def test_the_file_carries_the_claim(images: Path, base: Path, tmp_path: Path, mechanism: str) -> None:
     out = tmp_path / "x.safetensors"
     result = learn(images, base, out=out, mechanism=mechanism)
     claim = embedding.read(out).privacy
     assert isinstance(claim, PrivacyClaim)
-    steps = STEPS if mechanism == "dp-sgd" else 1
+    steps = 1 if mechanism == "dp-agg" else STEPS
     q = 0.25 if mechanism == "dp-sgd" else 1.0
     assert (claim.mechanism, claim.unit, claim.n_public, claim.steps, claim.sampling.q) == (
         mechanism, "patient", 20, steps, q,
@@ -322,7 +331,7 @@ def test_a_loss_that_is_no_number_writes_nothing_and_is_charged(
     images: Path, base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        inversion, "encode_images", lambda _pipe, batch: torch.full((len(batch), 4, 8, 8), float("nan"))
+        inversion, "encode_images", lambda _pipe, batch, **_how: torch.full((len(batch), 4, 8, 8), float("nan"))
     )
     with pytest.raises(UsageError, match="not a number"):
         for _ in range(30):  # an empty batch has no loss
@@ -407,3 +416,184 @@ def test_the_command(images: Path, base: Path, tmp_path: Path, capsys: pytest.Ca
 
 def test_reading_images_is_all_that_the_ids_need(images: Path) -> None:
     assert set(read_images(images).names()) == {s.patient_id for s in read_images(images).samples}
+
+
+def vote(images: Path | ImageSet, base: Path, **choices: Any) -> TrainResult:
+    return learn(images, base, mechanism="votes", **{"steps": 2, "num_candidates": 6, "noise_draws": 1, **choices})
+
+
+def test_votes_reach_the_file_through_noisy_counts_alone(
+    images: Path, base: Path, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Other patients, other votes, and more of them: where the noisy counts are the same, so is all that is told."""
+    other = tmp_path / "other"
+    write_dataset(other, "prostate-cspca", images=40, patients=31, normals=0, seed=7)
+    private: list[Vectors] = []
+
+    class Fixed(Mechanism):
+        def release(self, total: Vectors) -> Vectors:
+            if total.size != 6 or total.sum() == 0 or len(private) % 5 > 1:  # the self-test, after both rounds
+                return super().release(total)
+            private.append(total)
+            return np.array([0.0, 0.9, 0.1, 0.4, 0.0, 0.2])
+
+    monkeypatch.setattr(settings, "Noise", Fixed)
+    made = []
+    for folder in (images, other):
+        seen: list[Progress] = []
+        result = vote(folder, base, on_progress=seen.append)
+        private.extend([np.zeros(0)] * 3)
+        claim = result.embedding.privacy
+        assert isinstance(claim, PrivacyClaim)
+        stated = claim.model_dump(exclude={"self_test", "composition", "tuning_runs"})
+        votes = [(each.done, each.total, each.note) for each in seen if each.stage == "training"]
+        assert (result.losses, result.points, result.heldout_before, result.heldout_after) == ((), (), None, None)
+        made.append((result.embedding.tensors["emb_params"].tobytes(), result.embedding.training, stated, votes))
+        run = runs.find(result.embedding.digest)
+        assert run is not None and set(run.settings) == {"holdout", "recipe", "preprocessing", "protection"}
+    assert [len(counts) for counts in private] == [6, 6, 0, 0, 0] * 2
+    assert not np.array_equal(private[0], private[5]), "the votes differ"
+    assert made[0] == made[1] and not list((home / "state").rglob("*.private"))
+
+
+def test_the_header_says_how_votes_were_taken(images: Path, base: Path) -> None:
+    facts = vote(images, base).embedding.training
+    assert (
+        facts["optimizer"]
+        == "Private Evolution: 6 candidates a round, 1 draws, random points along 8 public directions"
+    )
+    assert (facts["steps"], facts["batch_size"], facts["learning_rate"]) == (2, 20, 0)
+
+
+def test_votes_have_as_many_rounds_as_the_declared_patients_can_bear() -> None:
+    rounds = [
+        settings.choose_rounds(Protection(epsilon, mechanism="votes"), n_public)
+        for epsilon, n_public in ((0.5, 10), (1, 20), (1, 50), (8, 20), (8, 200))
+    ]
+    assert rounds[0] == rounds[1] == 1 and rounds[2] == 2 and rounds[3:] == [4, 4]
+
+
+@pytest.mark.parametrize(("epsilon", "patients", "warned"), [(1, 10, True), (0.5, 20, True), (2, 50, False)])
+def test_it_is_said_when_a_quarter_of_the_patients_would_not_stand_out_of_the_noise(
+    epsilon: float, patients: int, warned: bool
+) -> None:
+    asked = Protection(epsilon, mechanism="votes", max_grad_norm=1.0)
+    recipe = replace(settings._VOTES, batch_size=patients, steps=settings.choose_rounds(asked, patients))
+    mechanism, steps = settings.calibrate(asked, recipe, patients)
+    assert ("expect little" in settings.forecast(asked, mechanism, steps, 128)) == warned
+
+
+VOTES_WRONG: list[tuple[dict[str, Any], type[EmbhubError], str]] = [
+    ({"max_grad_norm": 2.0}, UsageError, "nothing is clipped"),
+    ({"batch_size": 10}, UsageError, "all take part in every round"),
+    ({"mechanism": "dp-sgd", "num_candidates": 8}, UsageError, "candidates are for"),
+    ({"num_candidates": 256, "num_vectors": 1}, UsageError, "numbers"),
+    ({"epsilon": 1e-7}, PrivacyError, "cannot be reached"),
+]
+
+
+@pytest.mark.parametrize(("choices", "error", "message"), VOTES_WRONG, ids=lambda item: str(item)[:30])
+def test_votes_refuse_before_any_budget_is_spent(
+    images: Path, base: Path, choices: dict[str, Any], error: type[EmbhubError], message: str
+) -> None:
+    with pytest.raises(error, match=message) as caught:
+        learn(images, base, **{"mechanism": "votes", "steps": 2, **choices})
+    assert caught.value.hint and not [item for item in ledger() if item.charged]
+
+
+def test_an_interrupted_vote_pays_for_the_rounds_that_were_counted(images: Path, base: Path, tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        vote(images, base, steps=3, on_progress=stop_at(2))
+    (spent,) = ledger()
+    assert spent.settled and spent.announced == spent.charged == 2
+
+
+def test_broken_votes_get_no_claim(images: Path, base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(settings, "Noise", Loud)
+    out = tmp_path / "x.safetensors"
+    with pytest.raises(PrivacyError, match="self-test"):
+        vote(images, base, out=out)
+    assert not out.exists() and ledger()[0].announced == 2
+
+
+@pytest.mark.parametrize("images_of_one", [1, 5])
+def test_a_patient_has_one_vote_however_many_images_there_are(base: Path, images_of_one: int) -> None:
+    pipe = load_pipeline(find_base(base), device="cpu")
+    names = ["one"] * images_of_one + ["other"]
+    latents = torch.randn(len(names), 4, 8, 8)
+    asked = settings.resolve(PrivacySettings(4.0, mechanism="votes", num_candidates=6, noise_draws=1, n_public=10))
+    task = Task(pipe, "", "<a>", "prostate mri, {}", settings.default_recipe(pipe, asked, 10))
+    loss = private_training.prepare_rows(task, asked, latents, names)
+    silent = Mechanism(sample_rate=1.0, max_grad_norm=1.0, noise_multiplier=0.0, denominator=10)
+    evolution = private_training._prepare_votes(task, asked, loss, silent)
+    with loss.active():
+        counts = evolution.tally()
+        alone = Patients(loss.patients.latents, loss.patients.images[1:])
+        loss.patients = alone
+        assert np.linalg.norm(counts - evolution.tally()) <= 1.0
+    assert counts.sum() == pytest.approx(2 * (1 - SLACK))
+
+
+def test_first_candidates_lie_along_principal_components() -> None:
+    pipe = pipelines.build()
+    asked = settings.resolve(
+        PrivacySettings(4.0, mechanism="votes", num_candidates=8, noise_draws=1, n_public=10, subspace_dim=3)
+    )
+    task = Task(pipe, "", "<a>", "mri, {}", settings.default_recipe(pipe, asked, 10))
+    loss = private_training.prepare_rows(task, asked, torch.randn(1, 4, 8, 8), ["one"])
+    points = candidates.first_candidates(pipe, loss.frame, 8, asked.subspace_dim).points
+    drawn = loss.frame.rows(points[-4:].float())  # behind the start and words
+    (encoder,) = families.encoders(pipe)
+    table = encoder.table.detach()[: base_rows(encoder)]
+    _, _, axes = torch.linalg.svd(table - table.mean(0), full_matrices=False)
+    moved = (drawn[encoder.name] - loss.frame.start[encoder.name]).flatten(0, 1)
+    assert moved.norm(dim=1).min() > 0 and torch.allclose(moved @ axes[:3].T @ axes[:3], moved, atol=1e-4)
+
+
+@pytest.fixture
+def coupled(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """An autoencoder whose latents depend a little on what else is in the batch; the sizes of batches."""
+    sizes: list[int] = []
+
+    def detect(pipe: Any) -> Any:
+        def encode(pipe: Any, images: torch.Tensor) -> torch.Tensor:
+            sizes.append(len(images))
+            return families.detect(pipe).latents(pipe, images) + 0.01 * images.mean() * len(images.unique(dim=0))
+
+        return replace(families.detect(pipe), latents=encode)
+
+    monkeypatch.setattr(inversion, "detect", detect)
+    return sizes
+
+
+def test_no_vote_depends_on_who_else_is_there(coupled: list[int], images: Path) -> None:
+    """Bit by bit, where rounding in a batch of images couples patients."""
+    pipe, found = pipelines.build(), read_images(images)
+    asked = settings.resolve(PrivacySettings(4.0, mechanism="votes", num_candidates=6, noise_draws=1, n_public=10))
+    task = Task(pipe, "", "<a>", "mri, {}", settings.default_recipe(pipe, asked, 10))
+    units = list(dict.fromkeys(found.names()))[:5]
+
+    def measure(without: str) -> dict[str, bytes]:
+        there = found.subset([place for place, name in enumerate(found.names()) if name in units and name != without])
+        loss = private_training.prepare_rows(
+            task, asked, latents.encode(pipe, there, alone=True).latents, there.names()
+        )
+        points = candidates.first_candidates(pipe, loss.frame, 6, asked.subspace_dim).points
+        with loss.active():
+            voters = PatientVoters(loss)
+            names = list(dict.fromkeys(there.names()))
+            return {name: voters.losses(place, points, 1).tobytes() for place, name in enumerate(names)}
+
+    everybody = measure("")
+    for unit in units:
+        rest = measure(unit)
+        assert rest == {name: losses for name, losses in everybody.items() if name != unit} and len(rest) == 4
+    assert set(coupled) == {1}
+
+
+@pytest.mark.parametrize(("mechanism", "alone"), [("votes", True), ("dp-agg", False)])
+def test_images_that_vote_are_encoded_one_at_a_time(
+    coupled: list[int], images: Path, base: Path, mechanism: str, alone: bool
+) -> None:
+    learn(images, base, mechanism=mechanism, steps=1)
+    assert (set(coupled) == {1}) == alone

@@ -18,8 +18,8 @@ import torch
 from bases.workshop.card import write_card
 from bases.workshop.counting import Pictures
 from bases.workshop.phantom_gate import measure_phantoms
-from bases.workshop.train import default_data
 from bases.workshop.varied_gate import SAMPLES, check_copies, measure_varied
+from bases.workshop.xray import default_data
 from bases.workshop.xray_copies import check_films
 from bases.workshop.xray_gate import measure_xray
 from embhub.builtin_bases import NAMES, info

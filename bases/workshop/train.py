@@ -8,7 +8,6 @@ under `--work`; after a crash the same command with `--resume` goes on from ther
 from __future__ import annotations
 
 import argparse
-import os
 import shutil
 import sys
 import time
@@ -49,11 +48,6 @@ def train(
         out, tokenizer=tokenizer, encoder=encoder, autoencoder=model, denoiser=unet, average=average, facts=facts(name)
     )
     return out
-
-
-def default_data() -> Path:
-    """Where test data lies: EMBHUB_TEST_DATA, else `../shared/data` beside the repository."""
-    return Path(os.environ.get("EMBHUB_TEST_DATA") or Path(__file__).parents[3] / "shared" / "data")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -47,7 +47,7 @@ class Verdict:
 Judge = Callable[[Images], Verdict]
 
 
-def blurred(images: Images, width: float = 0.8) -> Images:
+def blurred(images: Images, width: float) -> Images:
     """Copies smoothed by a Gaussian of `width` pixels."""
     return np.stack([gaussian_filter(image.astype(np.float32), (width, width, 0)) for image in images]).astype(np.uint8)
 

@@ -27,7 +27,6 @@ from torch import Tensor
 from bases.workshop import xray
 from bases.workshop.counting import decibels, nearest, tensor
 from bases.workshop.sampling import sample, sample_with
-from bases.workshop.train import default_data
 from bases.workshop.xray_judge import Judge, colour, xray_judge_for
 from bench import machine
 from bench.likeness import FilmFeatures, kernel_distance
@@ -209,7 +208,7 @@ def _draw(pipe: Pipeline, name: str, rows: Mapping[str, Tensor] | None, seed: in
 def main(argv: Sequence[str] | None = None) -> None:
     """Run what is not in the results yet, and print each arm."""
     parser = argparse.ArgumentParser(prog="python -m bench.components", description=__doc__)
-    parser.add_argument("--data", type=Path, default=default_data(), help="folder with chest-xray/")
+    parser.add_argument("--data", type=Path, default=xray.default_data(), help="folder with chest-xray/")
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--results", type=Path, default=RESULTS)
     parser.add_argument("--work", type=Path, required=True, help="folder for weights and pictures of the arms")

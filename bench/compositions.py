@@ -28,7 +28,6 @@ from PIL import Image
 from scipy import stats
 
 from bases.workshop import xray
-from bases.workshop.train import default_data
 from bench.findings import SUBJECTS, Judge, Pictures, Subject, ask_for, judge, keep_rows, shares, studio
 from bench.insertion import xray_judge, xray_studio
 from bench.results_file import ResultsFile, Row
@@ -185,7 +184,7 @@ def _words(called: Row) -> str:
 def main() -> None:
     """Run what is missing, and print all that is there."""
     parser = argparse.ArgumentParser(prog="python -m bench.compositions", description=__doc__)
-    parser.add_argument("--data", type=Path, default=default_data(), help="folder with chest-xray/")
+    parser.add_argument("--data", type=Path, default=xray.default_data(), help="folder with chest-xray/")
     parser.add_argument("--rows", type=Path, metavar="DIR", help="where learned rows are kept for other studies")
     parser.add_argument("--sheet", type=Path, metavar="DIR", help="write the picture of the documentation, no more")
     parser.add_argument("--only", action="append", metavar="NAME", help="this finding or pair, as results name it")

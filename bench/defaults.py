@@ -19,7 +19,6 @@ import torch
 
 from bases.workshop import xray
 from bases.workshop.counting import tensor
-from bases.workshop.train import default_data
 from bases.workshop.xray_judge import colour
 from bench import machine
 from embhub.builtin_bases import info
@@ -113,7 +112,7 @@ def page(tables: dict[str, list[tuple[str, float, float, float]]]) -> str:
 def main() -> None:
     """Run the study; X-rays only where they are."""
     parser = argparse.ArgumentParser(prog="python -m bench.defaults", description=__doc__)
-    parser.add_argument("--data", type=Path, default=default_data(), help="folder with chest-xray/")
+    parser.add_argument("--data", type=Path, default=xray.default_data(), help="folder with chest-xray/")
     parser.add_argument("--only", choices=("builtin", "builtin-xray"))
     parser.add_argument("--write", action="store_true", help=f"write docs/explanation/{PAGE.name}")
     asked = parser.parse_args()

@@ -26,7 +26,6 @@ from torch import Tensor
 
 from bases.workshop import xray
 from bases.workshop.counting import tensor
-from bases.workshop.train import default_data
 from bases.workshop.xray_judge import colour
 from bench import marked
 from bench.defaults import TOKEN
@@ -276,7 +275,7 @@ def main() -> None:
     parser.add_argument("--epsilon", type=float, action="append", choices=EPSILONS)
     parser.add_argument("--arm", action="append", choices=(*PRIVATE, *CEILINGS), default=[])
     parser.add_argument("--runs", type=int, default=5, help="runs of each private arm")
-    parser.add_argument("--data", type=Path, default=default_data(), help="folder with chest-xray/")
+    parser.add_argument("--data", type=Path, default=xray.default_data(), help="folder with chest-xray/")
     parser.add_argument("--results", type=Path, default=RESULTS)
     parser.add_argument("--write", action="store_true", help=f"only write the tables into docs/explanation/{PAGE.name}")
     asked = parser.parse_args()

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from bases.workshop.train import default_data
+from bases.workshop.xray import default_data
 from bench import first_seed_material as material
 from bench import machine, marked
 from bench.first_seed_material import IMAGES, VECTORS, Part, Task

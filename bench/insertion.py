@@ -28,7 +28,6 @@ import torch
 from PIL import Image
 
 from bases.workshop import xray
-from bases.workshop.train import default_data
 from bases.workshop.xray_judge import colour
 from bench import machine
 from bench.findings import (
@@ -253,7 +252,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.insertion", description=__doc__)
     parser.add_argument("--look", type=Path, metavar="DIR", help="write pictures to look at, and judge nothing")
     parser.add_argument("--sheet", type=Path, metavar="DIR", help="write the picture of the documentation, no more")
-    parser.add_argument("--data", type=Path, default=default_data(), help="folder with chest-xray/")
+    parser.add_argument("--data", type=Path, default=xray.default_data(), help="folder with chest-xray/")
     parser.add_argument("--only", action="append", metavar="FINDING", help="this one; may be given several times")
     parser.add_argument("--table", action="store_true", help="print what is there, and draw nothing")
     parser.add_argument("--rows", type=Path, metavar="DIR", help="where learned rows are kept for other studies")

@@ -25,7 +25,6 @@ from PIL import Image
 from torch import Tensor
 
 from bases.workshop import xray
-from bases.workshop.train import default_data
 from bench.marks import KEYS, PROMPTS
 from embhub.diffusion.drawing.generation import Studio, draw, prepare
 from embhub.diffusion.evaluation.fidelity import gaussian_distance
@@ -129,7 +128,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.mark_quality", description=__doc__)
     parser.add_argument("--base", default="builtin", choices=PROMPTS)
     parser.add_argument("--n", type=int, default=200, help="images of each prompt, with the mark and without")
-    parser.add_argument("--data", type=Path, default=default_data(), help="folder with chest-xray/")
+    parser.add_argument("--data", type=Path, default=xray.default_data(), help="folder with chest-xray/")
     parser.add_argument("--out", type=Path)
     chosen = parser.parse_args()
     torch.set_num_threads(1)

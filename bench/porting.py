@@ -25,7 +25,6 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from bases.workshop import xray
-from bases.workshop.train import default_data
 from bases.workshop.xray_judge import Judge, xray_judge_for
 from bench.results_file import ResultsFile, Row
 
@@ -123,7 +122,7 @@ def main() -> None:
     """Measure what is not measured yet, and print the table."""
     parser = argparse.ArgumentParser(description="the share of direct inversion that a port reaches")
     parser.add_argument("--old", required=True, help="folder of the X-ray base of 64 pixels")
-    parser.add_argument("--data", type=Path, default=default_data())
+    parser.add_argument("--data", type=Path, default=xray.default_data())
     parser.add_argument("--ported", type=int, default=PORTED, help="images that a port generates")
     arguments = parser.parse_args()
     results, look = ResultsFile(RESULTS), None

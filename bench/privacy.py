@@ -24,7 +24,6 @@ from torch import Tensor, nn
 
 from bases.workshop import xray
 from bases.workshop.counting import tensor
-from bases.workshop.train import default_data
 from bases.workshop.xray_judge import colour
 from bench import marked
 from bench.defaults import TOKEN, phantoms
@@ -263,7 +262,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--turn", type=int, default=3, help="steps a turn of the clock")
-    parser.add_argument("--data", type=Path, default=default_data(), help="folder with chest-xray/")
+    parser.add_argument("--data", type=Path, default=xray.default_data(), help="folder with chest-xray/")
     parser.add_argument("--results", type=Path, default=RESULTS)
     parser.add_argument("--write", action="store_true", help=f"write the tables into docs/explanation/{PAGE.name}")
     asked = parser.parse_args()

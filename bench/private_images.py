@@ -28,7 +28,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bases.workshop import sampling, xray
-from bases.workshop.train import default_data
 from bases.workshop.xray_judge import colour
 from bench import marked
 from bench import regimes_material as material
@@ -216,7 +215,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Measure what is not there yet, and print all that is."""
     parser = argparse.ArgumentParser(prog="python -m bench.private_images", description=__doc__)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--data", type=Path, default=default_data(), help="folder with chest-xray/")
+    parser.add_argument("--data", type=Path, default=xray.default_data(), help="folder with chest-xray/")
     parser.add_argument("--results", type=Path, default=RESULTS)
     parser.add_argument("--write", action="store_true", help=f"only write the table into docs/explanation/{PAGE.name}")
     asked = parser.parse_args(argv)

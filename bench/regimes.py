@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from bases.workshop.train import default_data
+from bases.workshop.xray import default_data
 from bench import machine, marked
 from bench import regimes_material as material
 from bench.first_seed import grain, say, span

@@ -25,7 +25,6 @@ from numpy.typing import NDArray
 
 from bases.workshop import xray
 from bases.workshop.sampling import sample
-from bases.workshop.train import default_data
 from bases.workshop.xray_judge import colour, xray_judge_for
 from bench import components, machine
 from bench.components import CLASSES, DRAWN, GUIDANCE, SAMPLING
@@ -176,7 +175,7 @@ def _line(row: Mapping[str, Any]) -> str:
 def main(argv: Sequence[str] | None = None) -> None:
     """Judge what is there, print the table, write it on demand."""
     parser = argparse.ArgumentParser(prog="python -m bench.second_seed", description=__doc__)
-    parser.add_argument("--data", type=Path, default=default_data(), help="folder with chest-xray/")
+    parser.add_argument("--data", type=Path, default=xray.default_data(), help="folder with chest-xray/")
     parser.add_argument("--work", type=Path, required=True, help="--work of bench.components")
     parser.add_argument("--components", type=Path, default=components.RESULTS, help="--results of bench.components")
     parser.add_argument("--results", type=Path, default=RESULTS)

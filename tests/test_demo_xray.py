@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bases.workshop.train import default_data
+from bases.workshop.xray import default_data
 from tests.support.plays import play
 
 

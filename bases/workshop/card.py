@@ -11,12 +11,6 @@ from bases.workshop.varied_card import VARIED_STORY, varied_figures
 from embhub.builtin_bases import BaseInfo
 from embhub.diffusion.bases.gate import goals
 
-_PHANTOM_STORY = """\
-An autoencoder, a frozen random text encoder and a small denoiser, trained from nothing on 20,000 phantoms by
-`python -m bases.workshop.train builtin --compile --out DIR`. Phantoms are drawn by a program
-(`embhub.phantoms`): chest films, prostate slices and stained tissue, with lesions that combine a tone, a size,
-an edge, a shape, a place and a side. They look like medical images from afar and mean nothing clinically."""
-
 _XRAY_STORY = """\
 An autoencoder, a frozen random text encoder and a small denoiser, trained from nothing on 450 normal films of 405
 patients by `python -m bases.workshop.run builtin-xray`; 38 films of 35 further patients said when to stop. It saw no
@@ -44,8 +38,7 @@ def write_card(base: BaseInfo) -> Path:
 def render(base: BaseInfo) -> str:
     """The card as Markdown with front matter."""
     licence = {"Apache-2.0": "apache-2.0", "CC-BY-4.0": "cc-by-4.0"}.get(base.licence, base.licence)
-    stories = {64: _PHANTOM_STORY, 128: VARIED_STORY}
-    story = stories[base.resolution] if base.name == "builtin" else _XRAY_STORY
+    story = VARIED_STORY if base.name == "builtin" else _XRAY_STORY
     prompts = "\n".join(f"| {label} | `{prompt}` |" for label, prompt in base.prompts.items())
     settings = ", ".join(f"{name} {value:g}" for name, value in base.recommended.items())
     return f"""---
@@ -92,34 +85,7 @@ def _gate(base: BaseInfo) -> str:
 def _figures(base: BaseInfo) -> str:
     if not base.figures:
         return "Not measured yet: `python -m bases.workshop.measure` does it."
-    if "readers" in base.figures:
-        return varied_figures(base.figures)
-    return _xray_figures(base.figures) if "judge" in base.figures else _phantom_figures(base.figures)
-
-
-def _phantom_figures(figures: dict[str, Any]) -> str:
-    lines = [
-        decibels(figures["autoencoder_db"]),
-        "",
-        "| taught | all words recognised | each word | n |",
-        "|---|---|---|---|",
-    ]
-    for label, counted in figures["taught"].items():
-        words = ", ".join(f"{word} {percent(share)}" for word, share in counted["each_word"].items())
-        lines.append(f"| {label} | {percent(counted['recognised'])} | {words} | {counted['n']} |")
-    lines += ["", "| held out | images | called target | target and nothing else | other finding | nothing | n |"]
-    lines.append("|---|---|---|---|---|---|---|")
-    for name, counted in figures["held_out"].items():
-        kinds = ("target", "look_alike", "normal")
-        rows = {f"phantoms: {kind.replace('_', '-')}": counted["real"][kind] for kind in kinds}
-        rows |= {f"`{counted[kind]['prompt']}`": counted[kind] for kind in ("before", "look_alike", "in_words")}
-        fit = counted["inverted"]
-        rows[f"inverted: {fit['images']} images, {fit['vectors']} vectors, {fit['steps']} steps"] = fit
-        for kind, shares in rows.items():
-            cells = " | ".join(percent(shares[key]) for key in ("target", "target_only", "other", "nothing"))
-            lines.append(f"| {name} | {kind} | {cells} | {counted['n']} |")
-    lines += _arms([(name, counted["utility"]) for name, counted in figures["held_out"].items()])
-    return "\n".join(lines)
+    return _xray_figures(base.figures) if "judge" in base.figures else varied_figures(base.figures)
 
 
 def _arms(found: Sequence[tuple[str, dict[str, Any]]]) -> list[str]:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from bases.workshop import autoencoder
+from bases.workshop.latent_pictures import rebuilt
 from embhub.diffusion.evaluation import classifier
 from embhub.diffusion.families.pipeline import Pipeline
 
@@ -26,8 +26,8 @@ def tensor(images: Pictures) -> torch.Tensor:
 
 def decibels(pipe: Pipeline, images: Pictures) -> float:
     """Peak signal-to-noise ratio of images that went through the pipeline's autoencoder, in dB."""
-    drawn = autoencoder.decode(pipe.vae, autoencoder.encode(pipe.vae, torch.from_numpy(images)))
-    return round(autoencoder.psnr(drawn, tensor(images)), 1)
+    error = torch.nn.functional.mse_loss(rebuilt(pipe.vae, tensor(images)), tensor(images))
+    return round(float(10 * torch.log10(4 / error)), 1)
 
 
 def between(scores: NDArray[np.float64], labels: NDArray[np.int64], low: int, high: int) -> float:

@@ -1,5 +1,7 @@
 """The course of the denoiser: latents of one pool of images after another, v-prediction, averages of several lengths.
 
+Plain loss, no min-SNR weights: these would nearly remove the noisiest steps, and it is there that the layout, hence
+what words say about place, is decided. Words reach every level by cross-attention and, pooled, the time embedding.
 Times are drawn evenly over the batch (one from each stratum), a share of them among the noisiest, where layout is
 decided. The held-out loss is that of fixed images, times and noise: the same draw for every average and every step.
 """
@@ -18,9 +20,9 @@ from diffusers import AutoencoderKL, UNet2DConditionModel
 from diffusers.models.attention_processor import AttnProcessor
 from torch import Tensor
 
-from bases.workshop import denoiser, running
+from bases.workshop import noising, running
 from bases.workshop.averages import Averages
-from bases.workshop.corpus import Caption
+from bases.workshop.captions import Caption
 from bases.workshop.latent_pictures import CHANNELS, FACTOR, SIDE, encode
 from bases.workshop.material import HeldOut, Pool, Times
 from bases.workshop.text_encoder import WIDTH, CaptionEncoder
@@ -67,6 +69,18 @@ def build(seed: int, widths: tuple[int, ...] = (64, 96, 128)) -> UNet2DCondition
     )
     model.set_attn_processor(AttnProcessor())  # on a CPU, training through the fused kernel is slower
     return model
+
+
+def make_optimizer(model: UNet2DConditionModel, peak: float) -> torch.optim.Optimizer:
+    """AdamW, one and a half times the rate for what carries words and time."""
+    eager = [value for name, value in model.named_parameters() if _eager(name)]
+    others = [value for name, value in model.named_parameters() if not _eager(name)]
+    groups = [{"params": eager, "factor": 1.5}, {"params": others, "factor": 1.0}]
+    return torch.optim.AdamW(groups, peak, weight_decay=1e-3, betas=(0.9, 0.99), fused=True)
+
+
+def _eager(name: str) -> bool:
+    return any(part in name for part in ("add_embedding", "time_emb_proj", "attn2"))
 
 
 @dataclass(frozen=True)
@@ -128,12 +142,12 @@ class Denoising:
         self.model = model.to(settings.device)
         self.latents, self.held_out = held_out
         self.averages = Averages(self.model, DECAYS)
-        self.optimizer = denoiser.make_optimizer(self.model)
+        self.optimizer = make_optimizer(self.model, settings.peak)
         if learned is not None:
             parameters = {"params": list(learned.parameters()), "factor": 0.2}
             self.optimizer.add_param_group(parameters)
         self.parameters = [value for group in self.optimizer.param_groups for value in group["params"]]
-        self.alphas = denoiser.noise_schedule().alphas_cumprod
+        self.alphas = noising.noise_schedule().alphas_cumprod
         self.fast = running.fast_precision(settings.device, settings.precision)
         self.predict = torch.compile(self.model) if settings.compiled else self.model
         self.best: dict[str, Tensor] = {}
@@ -166,7 +180,7 @@ class Denoising:
         captions = [latents.pool.caption(int(index), rng) for index in chosen]
         times = draw_times(settings.batch, settings.times, generator)
         values = latents.values[chosen].float()
-        noisy, target = denoiser.diffuse(values, times, self.alphas, generator)
+        noisy, target = noising.diffuse(values, times, self.alphas, generator)
         self.model.train()
         predicted = self._predicted(noisy, times, self.encode(captions, rng, settings.merged))
         errors = (predicted - target.to(settings.device)).square()
@@ -212,7 +226,7 @@ class Denoising:
         focus = self.held_out.focus if focused else None
         for time in times:
             generator, steps = torch.Generator().manual_seed(time), torch.full((count,), time)
-            noisy, target = denoiser.diffuse(self.latents[:count], steps, self.alphas, generator)
+            noisy, target = noising.diffuse(self.latents[:count], steps, self.alphas, generator)
             with torch.autocast(self.settings.device, torch.bfloat16, enabled=self.fast):
                 drawn = model(*(part.to(self.settings.device) for part in (noisy, steps)), hidden).sample
             errors = (drawn.float().cpu() - target).square()

@@ -27,7 +27,7 @@ _FACTS: dict[str, dict[str, Any]] = {
         "attribution": "Trained from nothing on phantoms that embhub draws; no image of a person was used.",
         "prompts": _PHANTOM_PROMPTS,
         "left_out": ["prostate-cspca", "cxr-effusion"],
-        "resolution": 64,
+        "resolution": 128,
         "recommended": {"guidance": 2.5, "steps": 20},
         "figures": {},
     },

@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from bases.workshop import xray
-from bases.workshop.corpus import Caption
+from bases.workshop.captions import Caption
 from embhub.errors import UsageError
 
 SIDE = 128

@@ -1,7 +1,8 @@
-"""The autoencoder of the 128-pixel bases: AutoencoderKL, eight latent channels at an eighth of the side.
+"""The autoencoder of the bases: AutoencoderKL, eight latent channels at an eighth of the side.
 
 After training, the latents are whitened (mean 0, unit covariance over training images) by an affine map folded into
-`quant_conv`, its inverse into `post_quant_conv`, as the 64-pixel bases have it: stock diffusers needs no factor.
+`quant_conv`, its inverse into `post_quant_conv`: the diffusion model sees isotropic data, and stock diffusers needs no
+scaling factor.
 """
 
 from __future__ import annotations
@@ -55,6 +56,11 @@ def decode(model: AutoencoderKL, latents: Tensor, at_once: int = 32) -> Tensor:
     """Images (N, 3, 128, 128) in [-1, 1] of many latents, returned on the processor."""
     parts = (pictures_of(model, part.to(model.device)).clamp(-1, 1).float() for part in torch.split(latents, at_once))
     return torch.cat([part.cpu() for part in parts])
+
+
+def rebuilt(model: AutoencoderKL, images: Tensor) -> Tensor:
+    """Images after encoding and decoding, (N, 3, H, W) in [-1, 1]."""
+    return decode(model, encode(model, images))
 
 
 @torch.no_grad()

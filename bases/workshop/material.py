@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from bases.workshop import films
-from bases.workshop.corpus import Caption
+from bases.workshop.captions import Caption
 
 Times = Sequence[tuple[int, int, float]]
 """Spans of time steps, from and to (not including it), and the share of a batch drawn evenly from each."""

@@ -1,7 +1,6 @@
 """Measure a built-in base and write what was counted into its card: `python -m bases.workshop.measure NAME`.
 
-Every figure is reported, misses included; what is counted stands in `phantom_gate` (64 pixels), `varied_gate` (128
-pixels) and `xray_gate`.
+Every figure is reported, misses included; what is counted stands in `varied_gate` (phantoms) and `xray_gate`.
 """
 
 from __future__ import annotations
@@ -17,24 +16,22 @@ import torch
 
 from bases.workshop.card import write_card
 from bases.workshop.counting import Pictures
-from bases.workshop.phantom_gate import measure_phantoms
-from bases.workshop.train import default_data
 from bases.workshop.varied_gate import SAMPLES, check_copies, measure_varied
+from bases.workshop.xray import default_data
 from bases.workshop.xray_copies import check_films
 from bases.workshop.xray_gate import measure_xray
 from embhub.builtin_bases import NAMES, info
 from embhub.diffusion.bases.pipelines import load_pipeline
 from embhub.errors import EmbhubError
-from embhub.phantoms.varied import SIDE as VARIED_SIDE
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure, write base.json and README.md of the base, and grids of what was counted where `--grids` says."""
     parser = argparse.ArgumentParser(prog="python -m bases.workshop.measure", description="Measure a base.")
-    parser.add_argument("name", help=f"{' or '.join(NAMES)}, or a folder that `train` wrote")
+    parser.add_argument("name", help=f"{' or '.join(NAMES)}, or a folder that `run` exported")
     parser.add_argument("--data", type=Path, default=default_data(), help="folder with chest-xray/ (X-rays only)")
     parser.add_argument("--grids", type=Path, help="folder for pictures of everything that was counted")
-    parser.add_argument("--samples", type=int, default=SAMPLES, help="images of each prompt (phantoms of 128 pixels)")
+    parser.add_argument("--samples", type=int, default=SAMPLES, help="images of each prompt (phantoms only)")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--copies-only", action="store_true", help="only compare with what the base saw again")
     parser.add_argument("--card-only", action="store_true", help="write README.md anew from the figures there are")
@@ -57,10 +54,8 @@ def main(argv: Sequence[str] | None = None) -> int:
                 facts["figures"]["copies"] = check_copies(base, load_pipeline(base.path))
             elif chosen.copies_only:
                 facts["figures"]["copies"] = check_films(base, load_pipeline(base.path), chosen.data, report, keep)
-            elif base.name == "builtin" and base.resolution == VARIED_SIDE:
-                facts["figures"] = measure_varied(base, report, keep, chosen.samples)
             elif base.name == "builtin":
-                facts["figures"] = measure_phantoms(base, report, keep)
+                facts["figures"] = measure_varied(base, report, keep, chosen.samples)
             else:
                 facts["figures"] = measure_xray(base, chosen.data, report, keep)
         path.write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from bases.workshop.corpus import Caption
+from bases.workshop.captions import Caption
 from bases.workshop.latent_pictures import FACTOR
 from bases.workshop.material import HeldOut, Material, Pool
 from embhub.phantoms import findings, varied

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from bases.workshop import likeness, running
 from bases.workshop.averages import Averages
-from bases.workshop.latent_pictures import encode, latents_of, pictures_of
+from bases.workshop.latent_pictures import latents_of, pictures_of, rebuilt
 
 _PEAK, _CRITICS_RATE = 2e-3, 4e-4
 _CARE = 4.0
@@ -161,14 +161,6 @@ def cropped(images: Tensor, side: int, generator: torch.Generator) -> Tensor:
     places = torch.randint(images.shape[-1] - side + 1, (len(images), 2), generator=generator).tolist()
     parts = zip(images, places, strict=True)
     return torch.stack([image[:, top : top + side, left : left + side] for image, (top, left) in parts])
-
-
-@torch.no_grad()
-def rebuilt(model: AutoencoderKL, images: Tensor) -> Tensor:
-    """Images after encoding and decoding, (N, 3, H, W) in [-1, 1]."""
-    latents = encode(model, images)
-    parts = (pictures_of(model, part.to(model.device)).float().cpu() for part in torch.split(latents, 32))
-    return torch.cat([part.clamp(-1, 1) for part in parts])
 
 
 def _parameters(model: AutoencoderKL, decoder_only: bool) -> list[torch.nn.Parameter]:

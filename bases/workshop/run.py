@@ -18,7 +18,7 @@ import torch
 from bases.workshop import running, workbench
 from bases.workshop.material import Material, of_films
 from bases.workshop.phantom_material import of_phantoms
-from bases.workshop.train import default_data
+from bases.workshop.xray import default_data
 from embhub.errors import EmbhubError
 
 MATERIALS: dict[str, Callable[[Path, int], Material]] = {"builtin-xray": of_films, "builtin": of_phantoms}

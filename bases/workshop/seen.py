@@ -13,7 +13,6 @@ from pathlib import Path
 from PIL import Image
 
 from bases.workshop import xray
-from bases.workshop.train import default_data
 from embhub.builtin_bases import info
 from embhub.durable import write_atomic
 from embhub.images.seen import NAME, Seen
@@ -42,7 +41,7 @@ def seen(data: Path) -> Seen:
 def main() -> None:
     """Write the list beside the weights."""
     parser = argparse.ArgumentParser(prog="python -m bases.workshop.seen", description=__doc__)
-    parser.add_argument("--data", type=Path, default=default_data(), help="folder with chest-xray/")
+    parser.add_argument("--data", type=Path, default=xray.default_data(), help="folder with chest-xray/")
     write_atomic(info(BASE).path / NAME, seen(parser.parse_args().data).to_bytes())
 
 

@@ -15,7 +15,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from bases.workshop.attributes import words_of
 from bases.workshop.judge import Images, Judge, Verdict, blurred, reconstructed
 from embhub.diffusion.evaluation import classifier
 from embhub.phantoms.findings import HELD_OUT, PLACES, SIDES, TONES, Finding, target_finding
@@ -119,7 +118,7 @@ def told(shown: Shown) -> frozenset[str]:
     """The words of `WORDS` that hold for a phantom with these findings."""
     if not shown:
         return frozenset({"normal"})
-    words = frozenset().union(*(words_of(finding) for finding in shown))
+    words = frozenset(word for one in shown for word in (one.tone, one.shape, one.place, one.side))
     odd = len(shown) > 1 or shown[0].size == OVERSIZE
     return words | {"misfit"} if odd else words
 

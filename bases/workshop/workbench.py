@@ -14,8 +14,9 @@ import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from safetensors.torch import load_file, save_file
 
-from bases.workshop import denoising, facts, latent_pictures, rebuilding, running
+from bases.workshop import denoising, latent_pictures, rebuilding, running
 from bases.workshop.export import export
+from bases.workshop.facts import facts
 from bases.workshop.material import Material
 from bases.workshop.text_encoder import CaptionEncoder, make_encoder, make_tokenizer
 from embhub.errors import UsageError
@@ -141,7 +142,7 @@ class Workbench:
         told = {name: asdict(progress) for name, progress in stages.items() if progress}
         for name in told:
             running.copy_log(self.work / name, folder / f"{name}-log.jsonl")
-        (folder / "base.json").write_text(json.dumps(_facts(self.material.name), indent=2) + "\n", encoding="utf-8")
+        (folder / "base.json").write_text(json.dumps(facts(self.material.name), indent=2) + "\n", encoding="utf-8")
         (folder / _PROGRESS).write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
         return folder
 
@@ -168,7 +169,7 @@ class Workbench:
             autoencoder=self._autoencoder_to_show(),
             denoiser=course.model,
             average=[value.detach() for value in shown.parameters()],
-            facts=_facts(self.material.name),
+            facts=facts(self.material.name),
             keeps_last_noise=True,
         )
 
@@ -214,9 +215,3 @@ class Workbench:
 
 def _under(prefix: str, tensors: dict[str, Any]) -> dict[str, Any]:
     return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
-
-
-def _facts(name: str) -> dict[str, Any]:
-    """Facts of a stage: what the shipped base says of itself, where it still holds."""
-    known = facts.facts(name)
-    return {**known, "name": name, "resolution": latent_pictures.SIDE}

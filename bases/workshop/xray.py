@@ -8,6 +8,7 @@ patient, as `xray_split.csv` beside this file lists them. The base learns from n
 from __future__ import annotations
 
 import csv
+import os
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -34,6 +35,11 @@ class Films:
     images: np.ndarray
     labels: np.ndarray
     patients: tuple[str, ...]
+
+
+def default_data() -> Path:
+    """Where `chest-xray/` lies: in EMBHUB_TEST_DATA, else in `../shared/data` beside the repository."""
+    return Path(os.environ.get("EMBHUB_TEST_DATA") or Path(__file__).parents[3] / "shared" / "data")
 
 
 def split() -> dict[str, str]:

@@ -9,7 +9,7 @@ from types import MappingProxyType
 import numpy as np
 
 MODALITIES = ("cxr", "prostate", "histology")
-SHAPES = ("spot", "oval", "ring", "patch", "level")
+SHAPES = ("spot", "oval", "ring", "line", "level")  # in this order, on which depends what a seed draws
 TONES = ("dark", "bright")
 SIZES = ("small", "large")
 EDGES = ("sharp", "soft")

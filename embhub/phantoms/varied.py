@@ -1,8 +1,7 @@
 """Varied phantoms, 128 pixels: bodies with tens of parameters, deformed smoothly, findings whose shapes survive, and a
 scanner's blur and noise.
 
-Words and held-out combinations are those of the 64-pixel phantoms (`findings`), but for one shape: `line` takes the
-place of `patch`, whose ragged outline no small base can hold.
+Words and held-out combinations are in `findings`.
 """
 
 from __future__ import annotations
@@ -15,8 +14,7 @@ from numpy.typing import NDArray
 
 from embhub.phantoms.bodies import BODIES, Body
 from embhub.phantoms.coordinates import Array, Plane, Pose, Random, blend, ramp
-from embhub.phantoms.findings import HELD_OUT, MODALITIES, SIDES, TONES, Finding, caption, random_finding
-from embhub.phantoms.findings import near_miss as old_near_miss
+from embhub.phantoms.findings import HELD_OUT, MODALITIES, SIDES, TONES, Finding, caption, near_miss, random_finding
 from embhub.phantoms.scanner import Scanner
 
 SIDE = 128
@@ -90,18 +88,16 @@ def draw_many(count: int, seed: int, *, side: int = SIDE, first: int = 0) -> lis
 
 
 def random_shape(modality: str, rng: Random) -> Finding:
-    """A finding drawn at random, never a held-out one, never a patch."""
+    """A finding drawn at random, never a held-out one, never too faint to see."""
     finding = random_finding(modality, rng)
-    finding = replace(finding, strength=max(finding.strength, _FAINTEST))
-    return replace(finding, shape="line") if finding.shape == "patch" else finding
+    return replace(finding, strength=max(finding.strength, _FAINTEST))
 
 
 def near_misses(name: str, rng: Random) -> tuple[Finding, ...]:
     """What a judge has to tell from the held-out finding `name`: another tone, place or shape, or findings on both
     sides, which never are the target."""
     held = HELD_OUT[name]
-    one = old_near_miss(name, rng)
-    one = replace(one, shape="line") if one.shape == "patch" else one
+    one = near_miss(name, rng)
     if rng.random() < 0.2:
         other = replace(one, side=next(side for side in SIDES if side != one.side))
         return (one, other)

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from bases.workshop.train import default_data
+from bases.workshop.xray import default_data
 from embhub.audits.report import AuditReport
 from embhub.copies.report import Report
 from embhub.errors import EmbhubError

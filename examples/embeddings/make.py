@@ -14,7 +14,7 @@ from pathlib import Path
 
 import yaml
 
-from bases.workshop.train import default_data
+from bases.workshop.xray import default_data
 from examples.demo import xray_play
 from examples.demo.cast import Hospital
 from examples.demo.story import SHIPPED, SHIPPED_FILES, SITE, USE, answer

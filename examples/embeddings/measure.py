@@ -14,7 +14,6 @@ import torch
 
 from bases.workshop import xray
 from bases.workshop.sampling import sample
-from bases.workshop.train import default_data
 from bases.workshop.xray_judge import colour, feature_network, xray_judge_for
 from embhub.builtin_bases import info
 from embhub.diffusion.bases.pipelines import load_pipeline
@@ -48,7 +47,7 @@ def measure(data: Path) -> list[str]:
 def main() -> int:
     """Print the figures."""
     parser = argparse.ArgumentParser(prog="python -m examples.embeddings.measure", description=__doc__)
-    parser.add_argument("--data", type=Path, default=default_data(), help="folder with chest-xray/")
+    parser.add_argument("--data", type=Path, default=xray.default_data(), help="folder with chest-xray/")
     torch.set_num_threads(1)
     print("\n".join(measure(parser.parse_args().data)))
     return 0

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from bases.workshop import phantom_material, running
-from bases.workshop.corpus import Caption
+from bases.workshop.captions import Caption
 from bases.workshop.phantom_material import NamedPlaces, of_phantoms
 from embhub.phantoms import varied
 from embhub.phantoms.findings import MODALITIES

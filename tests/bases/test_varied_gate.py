@@ -138,6 +138,13 @@ def test_each_goal_can_be_missed(figures: dict[str, Any], path: tuple[str, ...],
     assert asked in only
 
 
+def test_the_weakest_prompt_is_named(figures: dict[str, Any]) -> None:
+    figures["taught"]["spot"] = {**figures["taught"]["ring"], "recognised": portion(0.79)}
+    found = next(row for row in gate.goals(figures) if "taught findings" in row.asked)
+    assert not found.met
+    assert "1 of 2 prompts" in found.measured and "79%" in found.measured and "(spot)" in found.measured
+
+
 def test_the_card_has_intervals_and_says_128_pixels(figures: dict[str, Any]) -> None:
     shown = replace(builtin_bases.info("builtin"), figures=figures, resolution=128)
     text = card.render(shown)

@@ -14,7 +14,7 @@ from diffusers import StableDiffusionPipeline
 from torch import Tensor
 
 from bases.workshop import denoising, latent_pictures, likeness, rebuilding, running, workbench
-from bases.workshop.corpus import Caption
+from bases.workshop.captions import Caption
 from bases.workshop.material import HeldOut, Material, Pool
 from bases.workshop.workbench import Workbench
 from embhub.errors import UsageError
@@ -69,6 +69,9 @@ def test_every_stage_resumes_bit_by_bit_and_the_pipeline_draws(tmp_path: Path) -
         assert equal(*states), stage
     folder = Workbench(material(), tmp_path / "parts").export(tmp_path / "pipeline")
     assert sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) < 16e6
+    told = json.loads((folder / "base.json").read_text(encoding="utf-8"))
+    assert told["family"] == "sd" and told["resolution"] == 128
+    assert told.keys() >= {"name", "licence", "attribution", "prompts", "left_out", "recommended", "figures"}
     pipe = StableDiffusionPipeline.from_pretrained(folder, torch_dtype=torch.float32)
     pipe.set_progress_bar_config(disable=True)
     drawn = pipe("stripes, left", num_inference_steps=2, output_type="np").images
@@ -154,13 +157,13 @@ def test_whitened_latents_have_no_mean_unit_covariance_and_the_same_pictures() -
     model, images = latent_pictures.build(0).eval(), stripes(8, torch.Generator().manual_seed(5))
     with torch.no_grad():
         model.quant_conv.weight.mul_(3)
-    before = rebuilding.rebuilt(model, images)
+    before = latent_pictures.rebuilt(model, images)
     latent_pictures.whiten(model, images)
     flat = latent_pictures.encode(model, images).permute(1, 0, 2, 3).flatten(1).double()
     assert flat.mean(1).abs().max() < 1e-2
     kept = torch.linalg.eigvalsh(torch.cov(flat))
     assert kept.max() < 1.05
-    assert (rebuilding.rebuilt(model, images) - before).abs().max() < 0.02
+    assert (latent_pictures.rebuilt(model, images) - before).abs().max() < 0.02
 
 
 @pytest.mark.thorough

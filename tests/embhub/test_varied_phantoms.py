@@ -35,14 +35,12 @@ def distance(one: np.ndarray, other: np.ndarray) -> float:
     return float(1 - np.corrcoef(first, second)[0, 1])
 
 
-def test_normals_vary_more_than_those_of_64_pixels() -> None:
-    from embhub.phantoms.drawing import draw
-
+@pytest.mark.parametrize(("modality", "simpler"), [("cxr", 0.04566), ("prostate", 0.07526)])
+def test_normals_vary_more_than_those_of_64_pixels(modality: str, simpler: float) -> None:
+    """`simpler` was measured on 40 of the simpler phantoms that commit 6c0314db draws, with this seed."""
     rng = np.random.default_rng(3)
-    for modality in ("cxr", "prostate"):
-        old = [draw(modality, None, rng).image.astype(float).mean(2) / 255 for _ in range(40)]
-        new = [grey(varied.draw(modality, (), rng, side=64)) / 255 for _ in range(40)]
-        assert np.stack(new).std(0).mean() > 1.5 * np.stack(old).std(0).mean()
+    drawn = [grey(varied.draw(modality, (), rng, side=64)) / 255 for _ in range(40)]
+    assert np.stack(drawn).std(0).mean() > 1.5 * simpler
 
 
 @pytest.mark.parametrize("shape", quick(varied.SHAPES[:2], thorough=varied.SHAPES[2:]))
@@ -89,7 +87,7 @@ def test_shapes_outlive_an_eighth_of_the_side() -> None:
 
 
 @pytest.mark.thorough
-def test_training_phantoms_hold_nothing_held_out_and_no_patch() -> None:
+def test_training_phantoms_hold_nothing_held_out_and_every_shape() -> None:
     drawn = varied.draw_many(300, seed=2, side=32)
     findings = [(one.modality, finding) for one in drawn for finding in one.findings]
     assert not any(is_held_out(modality, finding) for modality, finding in findings)

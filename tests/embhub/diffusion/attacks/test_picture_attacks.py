@@ -20,8 +20,7 @@ from embhub.diffusion.attacks.predictions import Denoiser
 from embhub.diffusion.attacks.reidentification import score_by_reidentification
 from embhub.diffusion.bases.pipelines import load_pipeline
 from embhub.diffusion.training import inversion
-from embhub.phantoms.drawing import draw as draw_phantom
-from embhub.phantoms.findings import random_finding
+from embhub.phantoms import varied
 from tests.support import pipelines
 
 CAPTION, TOKEN = "mri, {}", "<a>"
@@ -37,7 +36,10 @@ def pipe(tmp_path_factory: pytest.TempPathFactory) -> Any:
 @pytest.fixture(scope="module")
 def suspect(pipe: Any) -> Suspect:
     generator = np.random.default_rng(0)
-    drawn = [draw_phantom("prostate", random_finding("prostate", generator), generator).image for _ in range(PATIENTS)]
+    drawn = [
+        varied.draw("prostate", varied.random_shape("prostate", generator), generator, side=64).image
+        for _ in range(PATIENTS)
+    ]
     images = tensor(np.stack(drawn))
     latents = inversion.encode_images(pipe, F.interpolate(images, (pipelines.RESOLUTION,) * 2, mode="area"))
     rows = {"text_encoder": torch.randn(2, pipelines.WIDTH, generator=torch.Generator().manual_seed(0))}

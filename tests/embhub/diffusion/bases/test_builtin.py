@@ -1,8 +1,7 @@
-"""The bases: what ships loads in stock diffusers and draws; the training script ends, resumes and leaves out."""
+"""The bases: what ships loads in stock diffusers and draws; how captions are read; whose films are in which part."""
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -16,8 +15,8 @@ from diffusers import StableDiffusionPipeline
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from bases.workshop import autoencoder, card, checkpoint, corpus, denoiser, films, stages, text_encoder, train, xray
-from bases.workshop.corpus import Caption
+from bases.workshop import card, films, text_encoder, xray
+from bases.workshop.captions import Caption
 from embhub import builtin_bases as base
 from embhub.errors import EmbhubError, UsageError
 
@@ -94,90 +93,6 @@ def test_accessors_need_no_torch() -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-def tiny(folder: Path, steps: int, *, resume: bool = False, report: Any = None) -> Path:
-    settings = stages.Settings(autoencoder_steps=2, denoiser_steps=steps, batch=2)
-    assert resume or not folder.exists()
-    return train.train(
-        "builtin",
-        folder / "out",
-        work=folder / "work",
-        settings=settings,
-        phantom_count=60,
-        report=report or (lambda line: None),
-    )
-
-
-def state(folder: Path) -> dict[str, torch.Tensor]:
-    kept = checkpoint.load(folder / "work" / "denoiser")
-    assert kept is not None
-    return {**kept["model"], **{f"average {index}": value for index, value in enumerate(kept["average"])}}
-
-
-@pytest.mark.thorough
-def test_training_from_nothing_ends_in_a_pipeline(tmp_path: Path) -> None:
-    out = tiny(tmp_path / "run", 2)
-    loaded = StableDiffusionPipeline.from_pretrained(str(out))
-    loaded.set_progress_bar_config(disable=True)
-    assert np.isfinite(loaded("prostate mri", num_inference_steps=1, output_type="np").images).all()
-    facts = json.loads((out / "base.json").read_text(encoding="utf-8"))
-    assert facts["family"] == "sd"
-    assert set(facts) >= {
-        "name",
-        "licence",
-        "attribution",
-        "prompts",
-        "left_out",
-        "resolution",
-        "recommended",
-        "figures",
-    }
-
-
-@pytest.mark.thorough
-def test_a_resumed_run_ends_where_an_uninterrupted_one_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stages, "_SAVE_EVERY_S", 0.0)
-    tiny(tmp_path / "whole", 4)
-
-    class Killed(Exception):
-        pass
-
-    original = denoiser.diffuse
-
-    calls = 0
-
-    def dies(*arguments: Any) -> Any:
-        nonlocal calls
-        if calls == 2:
-            raise Killed
-        calls += 1
-        return original(*arguments)
-
-    monkeypatch.setattr(denoiser, "diffuse", dies)
-    with pytest.raises(Killed):
-        tiny(tmp_path / "broken", 4)
-    monkeypatch.setattr(denoiser, "diffuse", original)
-    tiny(tmp_path / "broken", 4, resume=True)
-    whole, resumed = state(tmp_path / "whole"), state(tmp_path / "broken")
-    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
-    files = [path.relative_to(tmp_path / "whole/out") for path in (tmp_path / "whole/out").rglob("*") if path.is_file()]
-    assert len(files) > 5
-    for file in files:
-        assert (tmp_path / "whole/out" / file).read_bytes() == (tmp_path / "broken/out" / file).read_bytes(), file
-
-
-@pytest.mark.thorough
-def test_whitening_changes_latents_and_not_pictures() -> None:
-    torch.manual_seed(0)
-    model = autoencoder.build().eval()
-    images = corpus.phantoms(24, 0).images
-    before = autoencoder.decode(model, autoencoder.encode(model, images))
-    autoencoder.whiten(model, images)
-    latents = autoencoder.encode(model, images)
-    covariance = torch.cov(latents.permute(1, 0, 2, 3).reshape(autoencoder.CHANNELS, -1))
-    assert torch.allclose(covariance, torch.eye(autoencoder.CHANNELS), atol=0.05)
-    assert torch.allclose(autoencoder.decode(model, latents), before, atol=1e-3)
-
-
 def test_captions_read_as_the_pipeline_reads_them(tmp_path: Path) -> None:
     tokenizer = text_encoder.make_tokenizer(tmp_path, ["prostate mri with dark oval in lower left"] * 9)
     encoder = text_encoder.make_encoder(tokenizer, 0)
@@ -204,13 +119,6 @@ def test_what_is_learned_is_how_clip_reads(tmp_path: Path) -> None:
     tokenizer = text_encoder.make_tokenizer(tmp_path, texts)
     for word in ("prostate", "chest", "oval", "lower", "ring"):
         assert tokenizer.tokenize(word) == [f"{word}</w>"]
-
-
-def test_smoothing_noise_follows_each_channel() -> None:
-    latents = torch.randn(2, 4, 8, 8) * torch.tensor([1.0, 2.0, 3.0, 4.0]).view(1, 4, 1, 1)
-    blur = autoencoder._blur(latents, smooth=True)
-    assert torch.allclose(blur / latents.std((0, 2, 3), keepdim=True), torch.full((1, 4, 1, 1), 0.25))
-    assert autoencoder._blur(latents, smooth=False) == 0.05
 
 
 def test_the_split_is_by_patient_and_as_documented() -> None:

@@ -18,58 +18,13 @@ def row(rows: list[gate.Goal], words: str) -> gate.Goal:
 
 
 @pytest.fixture
-def phantoms() -> dict[str, Any]:
-    """What the gate of 64 pixels counted of the first `builtin`, in part."""
-    fit = {"images": 100, "vectors": 8, "steps": 200, "processor_seconds": 62, "target": 0.54, "target_only": 0.14}
-    held = {
-        "n": 100,
-        "real": {"right": 0.997},
-        "look_alike": {"prompt": "prostate mri, dark sharp ring in lower", "target": 0.33},
-        "before": {"prompt": "prostate mri, lesion", "target": 0.02, "target_only": 0.0},
-        "inverted": fit,
-        "utility": {"gains": {"real + synthetic over real": [0.05, 0.025, 0.074]}, "per_class": 20, "seeds": 10},
-    }
-    return {
-        "autoencoder_db": {"n": 300, "cxr": 31.0},
-        "taught": {"chest x-ray, normal": {"recognised": 1.0, "n": 48}, "dark oval": {"recognised": 0.688, "n": 48}},
-        "held_out": {"prostate-cspca": held},
-    }
-
-
-@pytest.fixture
 def xrays() -> dict[str, Any]:
     return copy.deepcopy(base.info("builtin-xray").figures)
 
 
 def test_nothing_measured_is_no_gate() -> None:
     assert gate.goals({}) == []
-
-
-@pytest.mark.parametrize(
-    ("words", "key", "good", "bad"),
-    [
-        ("target called after inversion", "target", 0.6, 0.59),
-        ("target and no other finding", "target_only", 0.5, 0.49),
-        ("inversion of", "processor_seconds", 180, 181),
-    ],
-)
-def test_each_goal_of_a_held_out_finding_can_be_missed(
-    phantoms: dict[str, Any], words: str, key: str, good: float, bad: float
-) -> None:
-    fit = phantoms["held_out"]["prostate-cspca"]["inverted"]
-    for value, met in ((good, True), (bad, False)):
-        fit[key] = value
-        assert row(gate.goals(phantoms), words).met is met
-
-
-def test_one_weak_prompt_misses_the_goal_of_all(phantoms: dict[str, Any]) -> None:
-    for counted in phantoms["taught"].values():
-        counted["recognised"] = 0.9
-    assert row(gate.goals(phantoms), "taught findings").met
-    next(iter(phantoms["taught"].values()))["recognised"] = 0.79
-    found = row(gate.goals(phantoms), "taught findings")
-    assert not found.met
-    assert "79%" in found.measured
+    assert gate.goals({"taught": {}, "held_out": {}}) == []  # of a gate that is gone
 
 
 def test_the_weakest_seed_decides_what_inversion_adds(xrays: dict[str, Any]) -> None:

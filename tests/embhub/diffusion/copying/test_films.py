@@ -12,7 +12,6 @@ from PIL import Image
 
 from bases.workshop import xray
 from bases.workshop.counting import tensor
-from bases.workshop.train import default_data
 from bases.workshop.xray_judge import colour
 from embhub import builtin_bases as bases
 from embhub.__main__ import main
@@ -26,13 +25,13 @@ from embhub.diffusion.copying.matching import Gallery
 WIDTH = 128
 
 pytestmark = pytest.mark.skipif(
-    not (default_data() / "chest-xray" / "index.csv").exists(), reason="needs chest-xray/ in EMBHUB_TEST_DATA"
+    not (xray.default_data() / "chest-xray" / "index.csv").exists(), reason="needs chest-xray/ in EMBHUB_TEST_DATA"
 )
 
 
 def films(part: str, seed: int) -> np.ndarray:
     """One film of each patient of a part, in an order of its own, uint8 (N, 128, 128)."""
-    found = xray.read(default_data(), part)
+    found = xray.read(xray.default_data(), part)
     rows = one_each(found.patients)
     return found.images[np.random.default_rng(seed).permutation(rows)]
 

@@ -7,7 +7,8 @@ stands, in small, beside a compact adapter by DP-SGD, at its two epsilons.
 
 The sensitive images are X-rays of one finding, of 100 patients, who are the unit of privacy. Normal images come from
 the base's own words, for every row the same. Rows without privacy say what could be reached: no embedding but the
-nearest words that the base was taught, an embedding without noise, and real X-rays in place of generated ones.
+nearest words that the base was taught (chosen by the loss on X-rays of the same patients), an ordinary embedding, and
+real X-rays in place of generated ones.
 
 Every row is kept as it ends and is not measured again. It holds the fingerprint of the base.
 """

@@ -13,7 +13,7 @@ from typing import Any, Literal
 from embhub.errors import UsageError
 from embhub.options.fields import check_ranges, option, required
 from embhub.options.precision import MEANING, Precision
-from embhub.privacy.choices import Mechanism, Unit
+from embhub.privacy.choices import CANDIDATES, Mechanism, Unit
 
 Norm = Literal["free", "directional"]
 Dtype = Literal["float16", "float32"]
@@ -155,7 +155,9 @@ class PrivacySettings:
         above=0,
         below=10**6,
     )
-    num_candidates: int | None = option("Candidates per round, for votes  [default: 16]", low=4, high=256)
+    num_candidates: int | None = option(
+        "Candidates per round, for votes  [default: 16]", low=CANDIDATES[0], high=CANDIDATES[1]
+    )
 
     def __post_init__(self) -> None:
         check_ranges(self)

@@ -5,9 +5,10 @@ from __future__ import annotations
 
 from embhub.privacy import epsilon as epsilons
 from embhub.privacy import loss_distribution, rdp
+from embhub.privacy.choices import CANDIDATES
 from embhub.privacy.fields import ALWAYS_UNPROTECTED, FIRST, FIRST_UNPROTECTED, MAX_DELTA, ClaimFields
 from embhub.privacy.rdp import Curve
-from embhub.privacy.self_test import find_implausible
+from embhub.privacy.self_test import SelfTest, find_implausible
 
 
 def contradictions(claim: ClaimFields) -> list[str]:
@@ -25,6 +26,9 @@ def contradictions(claim: ClaimFields) -> list[str]:
         found.append("dp-agg reads the patients once: steps is 1")
     if claim.mechanism == "votes" and (claim.sampling.kind, claim.clip) != ("all", 1.0):
         found.append("in votes every unit has one vote a round: sampling is `all` and clip is 1")
+    if claim.mechanism == "votes" and not _tried_votes(claim):
+        fewest, most = CANDIDATES
+        found.append(f"self_test.own_width of votes is there, with from {fewest} to {most} candidates as its dimension")
     if claim.mechanism == "votes" and claim.schema_ == FIRST:
         found.append(f"{FIRST} knows no votes")
     if claim.tuning_runs and (claim.composition is None or claim.tuning_runs >= claim.composition.trainings):
@@ -51,6 +55,12 @@ def is_round(number: int) -> bool:
     if number < 100:
         return number >= 10 and number % 5 == 0
     return len(str(number).rstrip("0")) <= 2
+
+
+def _tried_votes(claim: ClaimFields) -> bool:
+    """Whether the self-test tried votes, as a round of a training can have them."""
+    block = claim.self_test
+    return isinstance(block, SelfTest) and CANDIDATES[0] <= block.own_width.dimension <= CANDIDATES[1]
 
 
 def _delta_fault(claim: ClaimFields) -> str | None:

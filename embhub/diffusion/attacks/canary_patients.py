@@ -89,7 +89,7 @@ def guess_patients(
     prepare: private_training.Prepare = adapter_gradients.prepare if is_adapter else private_training.prepare_rows
     loss = prepare(task, protection, latents, names)
     everybody = loss.patients
-    inside, scores = flip(COINS, 0.5), np.zeros(COINS)
+    inside, scores, seen = flip(COINS, 0.5), np.zeros(COINS), list[tuple[Values, Values]]()
     with loss.active():
         shared = range(min(_PULLING, COINS))
         by_rows = not (is_adapter or is_voted)
@@ -101,13 +101,14 @@ def guess_patients(
             if is_voted:
                 voted = private_training.cast_votes(task, protection, loss, mechanism)
                 loss.patients = everybody
-                scores[place] = _sum_votes(voted, PatientVoters(loss), place)
+                seen.append(_see_votes(voted, PatientVoters(loss), place))
             else:
                 rows = _reread(private_training.learn_rows(task, protection, loss, mechanism), target, pipe)
                 scores[place] = float(loss.frame.coordinates(rows).double() @ pull)
             loss.patients = everybody
             if on_progress:
                 on_progress(Progress("training on made-up patients", place + 1, COINS))
+    scores = _weigh_rounds(seen) if is_voted else scores
     return scores[inside], scores[~inside]
 
 
@@ -140,12 +141,26 @@ def _plan(target: Embedding, claim: PrivacyClaim, pipe: Pipeline) -> tuple[Prote
     return protection, Task(pipe, "", target.token, str(target.training.get("caption", "{}")), recipe)
 
 
-def _sum_votes(voted: Candidates, voters: Voters, place: int) -> float:
-    """The noisy counts, over all rounds, of the candidates for which the made-up patient at `place` votes."""
-    total = 0.0
+def _see_votes(voted: Candidates, voters: Voters, place: int) -> tuple[Values, Values]:
+    """In each round, the noisy count (rounds,) of the candidate for which the made-up patient at `place` votes, and the
+    counts (rounds, M - 1) of the others, for which nobody does."""
+    own, others = [], []
     for number, (points, shares) in enumerate(voted.followed):
-        total += float(shares[int(voters.losses(place, points, number).argmin())])
-    return total
+        chosen = int(voters.losses(place, points, number).argmin())
+        own.append(shares[chosen])
+        others.append(np.delete(shares, chosen))
+    return np.array(own), np.stack(others)
+
+
+def _weigh_rounds(seen: Sequence[tuple[Values, Values]]) -> Values:
+    """A score for each training: its rounds' counts, those of a round that has less noise weighing more.
+
+    How much noise a round has shows in counts of candidates that nobody voted for, over all trainings.
+    """
+    noise = np.stack([others for _, others in seen]).var(axis=(0, 2))
+    weights = 1 / np.maximum(noise, noise.max() * 1e-9 + 1e-300)
+    scores: Values = np.stack([own for own, _ in seen]) @ (weights / weights.max())
+    return scores
 
 
 def _find_pull(

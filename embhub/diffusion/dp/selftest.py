@@ -140,8 +140,7 @@ class _Seen:
     scores: Values = field(default_factory=lambda: np.zeros(0))
     rounds: int = 0
     energy: float = 0.0
-    rounds_with_people: int = 0
-    energy_with_people: float = 0.0
+    crowded: list[float] = field(default_factory=list)
     kept: list[Values] = field(default_factory=list)
     beginnings: set[bytes] = field(default_factory=set)
     repeated: bool = False
@@ -167,8 +166,7 @@ def _observe(course: Course, mechanism: Mechanism, rounds: int, least: int) -> _
         _note_people(seen, offered, came)
         left = _note_noise(seen, out, asked * course.length, mechanism.noise_multiplier)
         if len(offered):
-            seen.rounds_with_people += 1
-            seen.energy_with_people += float(left @ left)
+            seen.crowded.append(float(left @ left))
         if number < rounds:
             total += out
     seen.longest = course.longest
@@ -205,10 +203,10 @@ def _guess(seen: _Seen, delta: float) -> tuple[float, float]:
 
 
 def _judge_noise(seen: _Seen) -> float:
-    """Is what is left standard normal, and another one in every round? Four tests, the least p-value times four.
+    """Is what is left standard normal, and another one in every round? Five tests, the least p-value times five.
 
-    Rounds with people have a test of their own: there are few of them, so that noise which is less there would not
-    show among the others.
+    Rounds with people have tests of their own, all together and each by itself: there are few of them, so that noise
+    which is less there, or is missing in one of them, would not show among the others.
     """
     if seen.repeated:
         return 0.0
@@ -216,10 +214,11 @@ def _judge_noise(seen: _Seen) -> float:
     mean = stats.chi2(len(seen.drift))
     drifted = float(seen.drift @ seen.drift) / seen.rounds
     shape = float(stats.kstest(np.concatenate(seen.kept), "norm").pvalue)
-    crowded = 1.0
-    if seen.rounds_with_people:
-        crowded = _two_sided(stats.chi2(seen.rounds_with_people * len(seen.drift)), seen.energy_with_people)
-    return min(1.0, 4 * min(_two_sided(size, seen.energy), _two_sided(mean, drifted), shape, crowded))
+    together = each = 1.0
+    if count := len(seen.crowded):
+        together = _two_sided(stats.chi2(count * len(seen.drift)), sum(seen.crowded))
+        each = count * min(_two_sided(mean, energy) for energy in seen.crowded)
+    return min(1.0, 5 * min(_two_sided(size, seen.energy), _two_sided(mean, drifted), shape, together, each))
 
 
 def _judge_clip(seen: _Seen, mechanism: Mechanism) -> float:

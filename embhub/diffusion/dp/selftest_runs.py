@@ -135,7 +135,8 @@ class Aggregation:
 def draw_votes(people: int, candidates: int) -> NDArray[np.float32]:
     """A candidate for each made-up person, at random: directions (people, candidates) with one 1."""
     chosen = np.random.default_rng().integers(0, candidates, people)
-    votes: NDArray[np.float32] = np.eye(candidates, dtype=np.float32)[chosen]
+    votes = np.zeros((people, candidates), dtype=np.float32)
+    votes[np.arange(people), chosen] = 1.0
     return votes
 
 

@@ -58,6 +58,19 @@ def test_a_vote_is_one_and_everybody_votes() -> None:
     assert "knows no votes" in raised(VOTES, schema="embhub.privacy/1")
 
 
+@pytest.mark.parametrize("candidates", [1, 3, 257, 10_000_000])
+def test_votes_were_tried_on_as_many_candidates_as_a_round_can_have(candidates: int) -> None:
+    block = json.loads(VOTES.to_text())["self_test"]
+    tried = block | {"own_width": block["own_width"] | {"dimension": candidates}}
+    assert "from 4 to 256 candidates" in raised(VOTES, self_test=tried)
+
+
+def test_votes_were_never_tried_by_the_first_self_test() -> None:
+    block = json.loads(VOTES.to_text())["self_test"]
+    del block["own_width"]
+    assert "candidates" in raised(VOTES, self_test=block | {"schema": "embhub.selftest/1"})
+
+
 def test_what_is_stated_follows_from_the_mechanism() -> None:
     assert CLAIM.epsilon == 2.0
     assert CLAIM.sampling.q == 0.1 and CLAIM.denominator == 10

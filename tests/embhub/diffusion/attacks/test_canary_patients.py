@@ -181,7 +181,7 @@ def test_votes_of_images_that_get_too_little_noise_are_found_out(
 def test_noisy_counts_show_who_voted_only_where_noise_is_missing(share: float, seen: bool) -> None:
     """The centre stays put in most of these trainings, whatever the noise."""
     sigma = calibrate_sigma(epsilon=0.5, delta=1e-5, q=1.0, steps=2)
-    inside, scores = np.arange(200) % 2 == 0, np.zeros(200)
+    inside, found = np.arange(200) % 2 == 0, []
     for place in range(200):
         voters = MadeUpVoters(draw_votes(1, 4))
         voters.people = np.arange(int(inside[place]))
@@ -190,8 +190,35 @@ def test_noisy_counts_show_who_voted_only_where_noise_is_missing(share: float, s
         for _ in range(2):
             evolution.advance(evolution.tally())
         voters.people = np.arange(1)
-        scores[place] = canary_patients._sum_votes(evolution.candidates, voters, 0)
+        found.append(canary_patients._see_votes(evolution.candidates, voters, 0))
+    scores = canary_patients._weigh_rounds(found)
     assert (audit_coins(scores[inside], scores[~inside]).lower_bound > 0.5) == seen
+
+
+@pytest.mark.parametrize("bare", [0, 1])
+def test_one_round_without_noise_is_seen_beside_one_with_it(bare: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Noise of the other round must not hide it."""
+
+    def spare_a_round(self: Evolution, counts: Vectors) -> None:
+        whole_noise = self.mechanism
+        if self.taken == bare:
+            self.mechanism = replace(whole_noise, noise_multiplier=0.0)
+        advance(self, counts)
+        self.mechanism = whole_noise
+
+    monkeypatch.setattr(Evolution, "advance", spare_a_round)
+    sigma = calibrate_sigma(epsilon=0.5, delta=1e-5, q=1.0, steps=2)
+    inside, seen = np.arange(200) % 2 == 0, []
+    for place in range(200):
+        voters = MadeUpVoters(draw_votes(1, 4))
+        voters.people = np.arange(int(inside[place]))
+        evolution = Evolution(voters, Mechanism(1.0, 1.0, sigma, 100), Candidates(torch.randn(4, 3), torch.ones(3)))
+        for _ in range(2):
+            evolution.advance(evolution.tally())
+        voters.people = np.arange(1)
+        seen.append(canary_patients._see_votes(evolution.candidates, voters, 0))
+    scores = canary_patients._weigh_rounds(seen)
+    assert audit_coins(scores[inside], scores[~inside]).lower_bound > 2
 
 
 @pytest.mark.thorough

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
@@ -304,6 +304,25 @@ def forget_the_clip(self: PrivateDescent) -> None:
     total = self.loss.gradients(chosen, self.coordinates).numpy().sum(0)
     self._move(torch.from_numpy(self.mechanism.release(total)))
     self.taken += 1
+
+
+def spare_the_first_step(self: PrivateDescent) -> None:
+    """No noise in the first of many steps."""
+    whole = self.mechanism
+    if not self.taken:
+        self.mechanism = replace(whole, noise_multiplier=0.0)
+    step(self)
+    self.mechanism = whole
+
+
+step = PrivateDescent.step
+
+
+def test_one_step_without_noise_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is one of 25, which all together have hardly less than they should."""
+    monkeypatch.setattr(PrivateDescent, "step", spare_the_first_step)
+    with pytest.raises(PrivacyError, match="noise at the run's own width"):
+        run(RIGHT)
 
 
 def take_everybody(self: PrivateDescent) -> None:

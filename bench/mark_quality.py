@@ -27,6 +27,7 @@ from torch import Tensor
 from bases.workshop import xray
 from bench.marks import KEYS, PROMPTS
 from embhub.diffusion.drawing.generation import Studio, draw, prepare
+from embhub.diffusion.drawing.noise_mark import INDEXES
 from embhub.diffusion.evaluation.fidelity import gaussian_distance
 from embhub.phantoms import draw as draw_phantom
 
@@ -131,6 +132,8 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=xray.default_data(), help="folder with chest-xray/")
     parser.add_argument("--out", type=Path)
     chosen = parser.parse_args()
+    if chosen.n > INDEXES:
+        parser.error(f"a key has {INDEXES} patterns of signs: further images would share them, and not be independent")
     torch.set_num_threads(1)
     studio, rows = prepare(base=chosen.base), []
     for row in measure(studio, PROMPTS[chosen.base], chosen.n, chosen.data):

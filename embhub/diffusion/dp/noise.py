@@ -17,6 +17,9 @@ it was added to (Mironov 2012, doi:10.1145/2382196.2382264); to undo a sum of se
 their combinations (Holohan and Braghin 2021, arXiv 2107.10138): a heuristic, no proof. Opacus's secure mode does the
 same. What carries more: only the rows after all steps leave, rounded to float16 by default."""
 
+BYTES, COIN_BYTES = 8 * _SUMMED, 8
+"""Bytes of entropy behind each normal value, and behind each coin that may fall either way."""
+
 
 def draw_normal(count: int) -> NDArray[np.float64]:
     """Independent standard normal values, (count,)."""

@@ -3,7 +3,8 @@
 A thousand canaries, random directions and far longer than allowed, go through the code with the run's own parameters,
 twice: through the mechanism alone with 8192 numbers each, and through the run's own optimizer with as many numbers as
 a step of the run releases. Whoever knows them can see whether they were cut (`clip`), whether what is left beside them
-is Gaussian noise of the promised size, new at every step (`noise`), whether people were sampled by independent coins
+is Gaussian noise of the promised size, new at every step (`noise`), whether it is made of the operating system's
+randomness (`entropy`), whether people were sampled by independent coins
 (`sampling`), and whether guessing who was there succeeds more often than epsilon allows (`canaries`: the one-run audit
 of Steinke, Nasr and Jagielski 2023, arXiv 2305.08846). On few numbers in few steps such errors would drown in the
 noise: hence 8192 numbers there, and here more steps than the run has. Of votes the canaries on few numbers show
@@ -15,6 +16,7 @@ build that was changed on purpose can change its self-test too: that shows only 
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -54,6 +56,8 @@ _KEPT = 8192
 """So many values of noise are kept for a look at their shape."""
 _FEWEST_TO_REPEAT = 4
 """Fewer numbers might repeat by chance."""
+_TRIED = 128
+"""Numbers, and coins, whose entropy is counted."""
 
 
 class BrokenMechanismError(PrivacyError):
@@ -80,6 +84,7 @@ def run(
     own_shown, own_certain = _guess(own, delta)
     here = "at the run's own width"
     faults = {
+        "entropy": not _reads_entropy(mechanism),
         "noise": noise_p < ALPHA,
         f"noise {here}": own_noise_p < ALPHA,
         "clip": _judge_clip(bare, mechanism) < ALPHA,
@@ -104,6 +109,31 @@ def run(
         sampling_p=None if sampling_p is None else round(sampling_p, 6),
         own_width=OwnWidth(dimension=width, canary_epsilon=round(own_shown, 4), noise_p=round(own_noise_p, 6)),
     )
+
+
+def _reads_entropy(mechanism: Mechanism) -> bool:
+    """Does one release, and one sample, read as many bytes of the operating system's entropy as they have to?
+
+    Numbers from one fixed seed look as good as others, and are the same in every process.
+    """
+    read, urandom = 0, os.urandom
+
+    def count(size: int, /) -> bytes:
+        nonlocal read
+        read += size
+        return urandom(size)
+
+    os.urandom = count
+    try:
+        mechanism.release(np.zeros(_TRIED))
+        enough = read >= noise.BYTES * _TRIED
+        if mechanism.sample_rate < 1:
+            read = 0
+            mechanism.sample(_TRIED)
+            enough &= read >= noise.COIN_BYTES * _TRIED
+    finally:
+        os.urandom = urandom
+    return enough
 
 
 def guess_canaries(mechanism: Mechanism, *, steps: int) -> tuple[Values, Values]:
@@ -140,6 +170,7 @@ class _Seen:
     scores: Values = field(default_factory=lambda: np.zeros(0))
     rounds: int = 0
     energy: float = 0.0
+    sums: float = 0.0
     crowded: list[float] = field(default_factory=list)
     kept: list[Values] = field(default_factory=list)
     beginnings: set[bytes] = field(default_factory=set)
@@ -184,6 +215,7 @@ def _note_noise(seen: _Seen, out: Values, asked: Values, sigma: float) -> Values
     left = (out - (1 - SLACK) * asked) / sigma
     seen.rounds += 1
     seen.energy += float(left @ left)
+    seen.sums += float(left.sum()) ** 2 / len(left)
     seen.drift += left
     if sum(map(len, seen.kept)) < _KEPT:
         seen.kept.append(left)
@@ -203,8 +235,9 @@ def _guess(seen: _Seen, delta: float) -> tuple[float, float]:
 
 
 def _judge_noise(seen: _Seen) -> float:
-    """Is what is left standard normal, and another one in every round? Five tests, the least p-value times five.
+    """Is what is left standard normal, and another one in every round? Six tests, the least p-value times six.
 
+    That of sums finds noise whose numbers cancel each other: a sum of counts would be told exactly.
     Rounds with people have tests of their own, all together and each by itself: there are few of them, so that noise
     which is less there, or is missing in one of them, would not show among the others.
     """
@@ -218,7 +251,8 @@ def _judge_noise(seen: _Seen) -> float:
     if count := len(seen.crowded):
         together = _two_sided(stats.chi2(count * len(seen.drift)), sum(seen.crowded))
         each = count * min(_two_sided(mean, energy) for energy in seen.crowded)
-    return min(1.0, 5 * min(_two_sided(size, seen.energy), _two_sided(mean, drifted), shape, together, each))
+    summed = _two_sided(stats.chi2(seen.rounds), seen.sums)
+    return min(1.0, 6 * min(_two_sided(size, seen.energy), _two_sided(mean, drifted), shape, together, each, summed))
 
 
 def _judge_clip(seen: _Seen, mechanism: Mechanism) -> float:

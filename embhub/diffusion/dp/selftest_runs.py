@@ -163,10 +163,22 @@ class MadeUpVoters:
         return came
 
 
+class Watched(Candidates):
+    """Candidates that take down the noise by which they are told to judge counts."""
+
+    noises: tuple[float, ...] = ()
+
+    def follow(self, shares: Values, *, noise: float) -> None:
+        """As `Candidates`."""
+        self.noises = (*self.noises, noise)
+        super().follow(shares, noise=noise)
+
+
 class Voting:
     """votes as trainings use them: one vote for everybody who comes; what came out is what the candidates followed.
 
-    A second release of the same counts is added to it, so that it shows as a contribution of twice the length.
+    A second release of the same counts is added to it, so that it shows as a contribution of twice the length. A
+    threshold that depends on who is there would tell their number: it counts as a vote without a bound.
     """
 
     def __init__(self, mechanism: Mechanism, directions: NDArray[np.float32], recipe: ResolvedRecipe) -> None:  # noqa: ARG002 (as the others)
@@ -174,14 +186,18 @@ class Voting:
         self.longest, self.length = 0.0, VOTE / mechanism.max_grad_norm
         self._made_up = MadeUpVoters(directions)
         width = directions.shape[1]
-        self._evolution = Evolution(self._made_up, mechanism, Candidates(torch.zeros(width, 1), torch.ones(1)))
+        self._watched = Watched(torch.zeros(width, 1), torch.ones(1))
+        self._evolution = Evolution(self._made_up, mechanism, self._watched)
+        self._public_noise = mechanism.noise_multiplier * mechanism.max_grad_norm / mechanism.denominator
 
     def step(self, people: Places) -> tuple[Places, Values]:
         """One round of votes."""
         self._made_up.people = people
-        followed = self._evolution.candidates.followed
+        followed, self._watched.noises = self._watched.followed, ()
         followed.clear()
         self._evolution.advance(self._evolution.tally())
+        if not np.allclose(self._watched.noises, self._public_noise, rtol=1e-9):
+            self.longest = float("inf")
         released = [shares for _, shares in followed]
         if not any(np.array_equal(self._evolution.shares, each) for each in released):
             released.append(self._evolution.shares)

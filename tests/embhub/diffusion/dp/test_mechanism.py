@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 from dataclasses import dataclass, replace
 from typing import ClassVar
@@ -290,6 +291,50 @@ def test_short_seeds_repeat_themselves_at_any_width(width: int, monkeypatch: pyt
         run(
             SeededLonger(RIGHT.sample_rate, RIGHT.max_grad_norm, RIGHT.noise_multiplier, RIGHT.denominator), width=width
         )
+
+
+FIXED = np.random.default_rng(7)
+
+
+@dataclass(frozen=True)
+class FromOneSeed(Mechanism):
+    """Good noise, and the same in every process."""
+
+    def release(self, total: Vectors) -> Vectors:
+        return (
+            total + self.noise_multiplier * self.max_grad_norm * FIXED.standard_normal(total.size)
+        ) / self.denominator
+
+
+@dataclass(frozen=True)
+class CoinsFromOneSeed(Mechanism):
+    """Good coins, and the same in every process."""
+
+    def sample(self, units: int) -> NDArray[np.int64]:
+        return np.flatnonzero(FIXED.random(units) < self.sample_rate)
+
+
+@pytest.mark.parametrize("kind", [FromOneSeed, CoinsFromOneSeed], ids=lambda kind: kind.__name__)
+def test_randomness_of_one_fixed_seed_is_caught(kind: type[Mechanism]) -> None:
+    urandom = os.urandom
+    with pytest.raises(PrivacyError, match=r"self-test \(entropy\)"):
+        run(kind(RIGHT.sample_rate, RIGHT.max_grad_norm, RIGHT.noise_multiplier, RIGHT.denominator))
+    assert os.urandom is urandom
+
+
+@dataclass(frozen=True)
+class Cancelling(Mechanism):
+    """Noise whose numbers add up to nothing: the sum of the vectors is told."""
+
+    def release(self, total: Vectors) -> Vectors:
+        drawn = noise.draw_normal(total.size)
+        return (total + self.noise_multiplier * self.max_grad_norm * (drawn - drawn.mean())) / self.denominator
+
+
+@pytest.mark.parametrize("width", [256, pytest.param(1024, marks=pytest.mark.thorough)])
+def test_noise_that_cancels_itself_is_caught(width: int) -> None:
+    with pytest.raises(PrivacyError, match="noise at the run's own width"):
+        run(Cancelling(RIGHT.sample_rate, RIGHT.max_grad_norm, RIGHT.noise_multiplier, RIGHT.denominator), width=width)
 
 
 def forget_noise(self: PrivateDescent) -> None:

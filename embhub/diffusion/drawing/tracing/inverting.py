@@ -15,11 +15,16 @@ from embhub.diffusion.families import detect, schedule
 from embhub.diffusion.families.pipeline import Pipeline
 
 STEPS = 10
+_AT_ONCE = 8
+
+
+def invert(pipe: Pipeline, images: Tensor, *, steps: int = STEPS) -> Tensor:
+    """Noise (B, C, h, w) in float32 of images (B, 3, side, side) in [-1, 1]; a few are computed at a time."""
+    return torch.cat([_invert(pipe, part, steps) for part in torch.split(images, _AT_ONCE)])
 
 
 @torch.no_grad()
-def invert(pipe: Pipeline, images: Tensor, *, steps: int = STEPS) -> Tensor:
-    """Noise (B, C, h, w) in float32 of images (B, 3, side, side) in [-1, 1]."""
+def _invert(pipe: Pipeline, images: Tensor, steps: int) -> Tensor:
     family = detect(pipe)
     latents = family.latents(pipe, images.to(pipe.device))
     condition = {

@@ -11,6 +11,9 @@ from PIL import Image
 GROUPS = 3
 """The most groups of an image."""
 _SMALLEST = 0.75
+_APART, _MOST, _MOST_OF_LARGE, _LARGE = 3, 6, 3, 256
+"""A mark is still found two pixels off, so that places need not be closer than three. As many along a side at most, and
+fewer where the base's images are large: each place costs ten evaluations of its denoiser."""
 """Of the base's side: a smaller image was resized, a larger one may have been cropped."""
 
 
@@ -23,8 +26,14 @@ def views(image: Image.Image, side: int) -> Iterator[list[npt.NDArray[np.float32
     free = (side - width, side - height)
     middle = (free[0] // 2, free[1] // 2)
     yield [_placed(image, side, middle)]
-    grid = [(x, y) for x in (0, middle[0], free[0]) for y in (0, middle[1], free[1])]
-    yield [_placed(image, side, place) for place in dict.fromkeys(grid) if place != middle]
+    grid = [(x, y) for x in _spread(free[0], side) for y in _spread(free[1], side)]
+    yield [_placed(image, side, place) for place in grid if place != middle]
+
+
+def _spread(free: int, side: int) -> list[int]:
+    """Places along a side, from the first to the last of them, evenly."""
+    most = _MOST_OF_LARGE if side > _LARGE else _MOST
+    return sorted({round(place) for place in np.linspace(0, free, min(most, 1 + -(-free // _APART)))})
 
 
 def _placed(image: Image.Image, side: int, place: tuple[int, int]) -> npt.NDArray[np.float32]:

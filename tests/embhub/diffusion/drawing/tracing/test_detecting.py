@@ -65,10 +65,11 @@ def test_the_mark_is_found_without_metadata(tmp_path: Path, capsys: pytest.Captu
     Image.frombytes("RGB", image.size, image.tobytes()).save(bare / "a.png")
     image.resize((64, 64)).save(bare / "b.jpg", quality=60)
     image.crop((6, 6, 121, 121)).save(bare / "c.jpg", quality=90)
-    (bare / "d.png").write_bytes(png(side=128))
+    image.crop((2, 10, 117, 125)).save(bare / "d.jpg", quality=90)
+    (bare / "e.png").write_bytes(png(side=128))
     found = report(capsys, bare, "--release", SHIPPED)
-    assert [one["verdict"] for one in found["files"]] == ["synthetic"] * 3 + ["not known"]
-    for one in found["files"][:3]:
+    assert [one["verdict"] for one in found["files"]] == ["synthetic"] * 4 + ["not known"]
+    for one in found["files"][:4]:
         (layer,) = one["layers"]
         assert layer["layer"] == "mark" and layer["embeddings"] == [artifact.read(SHIPPED).digest]
         assert layer["seed"] == 300 % 256 and layer["chance"] <= 1e-6 and one["releases"]

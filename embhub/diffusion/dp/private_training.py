@@ -70,7 +70,10 @@ class PrivateTraining:
     @property
     def settings(self) -> dict[str, Any]:
         """What the private record keeps of it: no seed, for there is none."""
-        return {"protection": asdict(self.protection)}
+        chosen = asdict(self.protection)
+        if self.protection.mechanism != "votes":  # as an option it is refused elsewhere
+            del chosen["num_candidates"]
+        return {"protection": chosen}
 
     def split(self, images: ImageSet, holdout: float) -> tuple[ImageSet, ImageSet]:
         """Members and images kept back, where enough of the right kind are there for what is to be promised.

@@ -70,9 +70,9 @@ def test_training_and_audit_see_the_same_squares(
     encode = inversion.encode_images
 
     def watch(name: str) -> Any:
-        def watched(pipe: Any, batch: torch.Tensor) -> torch.Tensor:
+        def watched(pipe: Any, batch: torch.Tensor, **how: bool) -> torch.Tensor:
             seen[name].append(batch)
-            return encode(pipe, batch)
+            return encode(pipe, batch, **how)
 
         return watched
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -42,11 +43,19 @@ def test_the_patient_is_in_neither_side_of_the_new_training(images: Path, base: 
 
 
 @pytest.mark.thorough
-def test_a_private_training_is_private_again_and_charged(base: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "chosen",
+    [
+        {"steps": 6, "batch_size": 5, "noise_draws": 2, "subspace_dim": 8},
+        {"mechanism": "votes", "num_candidates": 8, "noise_draws": 1, "subspace_dim": 8},
+    ],
+    ids=["dp-sgd", "votes"],
+)
+def test_a_private_training_is_private_again_and_charged(chosen: dict[str, Any], base: Path, tmp_path: Path) -> None:
     write_dataset(tmp_path / "images", "prostate-cspca", images=24, patients=24, normals=0, seed=0)
     first = train(
         tmp_path / "images", base=base, device="cpu", token="<cspca>", caption="prostate mri, {}", epsilon=4.0,
-        n_public=20, steps=6, batch_size=5, noise_draws=2, subspace_dim=8, out=tmp_path / "first.safetensors",
+        n_public=20, **chosen, out=tmp_path / "first.safetensors",
     )  # fmt: skip
     patient = first.run.members[0].patient_id
     again = retrain_without(first.embedding.digest, patient, out=tmp_path / "again.safetensors")

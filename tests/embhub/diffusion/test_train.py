@@ -258,7 +258,7 @@ def test_a_loss_that_is_no_number_writes_nothing(
     images: Path, base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        inversion, "encode_images", lambda _pipe, batch: torch.full((len(batch), 4, 8, 8), float("nan"))
+        inversion, "encode_images", lambda _pipe, batch, **_how: torch.full((len(batch), 4, 8, 8), float("nan"))
     )
     with pytest.raises(UsageError, match="not a number"):
         learn(images, base, out=tmp_path / "x.safetensors")

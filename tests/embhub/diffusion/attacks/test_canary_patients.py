@@ -161,7 +161,7 @@ advance: Any = Evolution.advance
     ("broken", "coins"),
     [
         (spare_votes, COINS),
-        (follow_bare_counts, COINS),
+        pytest.param(follow_bare_counts, COINS, marks=pytest.mark.exhaustive),
         pytest.param(spare_most_noise, 100, marks=pytest.mark.exhaustive),
     ],
 )

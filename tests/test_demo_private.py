@@ -15,6 +15,7 @@ ROOT = Path(__file__).parents[1]
 
 @pytest.mark.slow
 @pytest.mark.thorough
+@pytest.mark.exhaustive
 def test_private_beside_plain(tmp_path: Path) -> None:
     out = tmp_path / "demo"
     command = [sys.executable, "-m", "examples.demo.private", "--short", "--out", str(out)]

@@ -17,8 +17,8 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -26,25 +26,21 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from bases.workshop import sampling, xray
 from bases.workshop.xray_judge import colour
 from bench import marked
 from bench import regimes_material as material
-from bench.regimes_material import CAPTION, FINDING, LEARNED, NORMAL, TOKEN
+from bench.regimes_material import CAPTION, FINDING, NORMAL, TOKEN
 from bench.results_file import ResultsFile, Row
 from embhub.artifact import fingerprint
 from embhub.builtin_bases import BaseInfo, info
 from embhub.diffusion.bases.pipelines import load_pipeline
-from embhub.diffusion.dp import adapter_gradients, private_training, settings
 from embhub.diffusion.evaluation import classifier, fidelity
 from embhub.diffusion.evaluation.cells import Labelled
 from embhub.diffusion.families.pipeline import Pipeline
-from embhub.diffusion.training.recipes import resolve
-from embhub.diffusion.training.result import Task
 from embhub.options.adapter import AdapterRecipe
-from embhub.options.training import PrivacySettings, Recipe
+from embhub.privacy.choices import Mechanism
 
 RESULTS = Path(__file__).parent / "results" / "private_images.json"
 PAGE = Path(__file__).parents[1] / "docs/explanation/private-images.md"
@@ -52,7 +48,12 @@ EPSILONS, GENERATED, HELD, STEPS, SIDE = (1.0, 10.0), 100, 5, 300, 64
 """DPImageBench's epsilons; generated images of a class, of which each fifth chooses the weights; the classifier's steps
 and pixels."""
 ADAPTER, WORDS, PLAIN, REAL = "adapter, dp-sgd", "nearest words", "embedding", "real X-rays"
-PRIVATE = ("dp-sgd", "dp-agg", "votes", ADAPTER)
+METHODS: Mapping[str, tuple[Mechanism, int | None]] = {
+    "dp-sgd": ("dp-sgd", None), "dp-agg": ("dp-agg", None), "votes": ("votes", None),
+    ADAPTER: ("dp-sgd", AdapterRecipe().rank),
+}  # fmt: skip
+"""The mechanism of each private method, and the rank of an adapter; token embeddings have none."""
+PRIVATE = tuple(METHODS)
 CONTROLS = (WORDS, PLAIN, REAL)
 CLASSES = (NORMAL, FINDING)
 Pictures = NDArray[np.uint8]
@@ -87,7 +88,8 @@ class Study:
         elif epsilon is None:
             raise ValueError(f"{method} needs an epsilon")
         else:
-            rows = learn(self.pipe, self.site, seed, method, epsilon)
+            mechanism, rank = METHODS[method]
+            rows = material.learn_privately(self.pipe, self.site, seed, epsilon, mechanism=mechanism, adapter_rank=rank)
         if method == ADAPTER:
             self.pipe.load_lora_weights(rows, adapter_name="study")
             try:
@@ -122,23 +124,6 @@ def gather(data: Path) -> Study:
     normals = xray.read(data, "judge", (NORMAL,)).images
     site = xray.read(data, "site", (FINDING,))
     return Study(load_pipeline(base.path, device="cpu"), base, site, normals, real.test, judge)
-
-
-def learn(pipe: Pipeline, site: xray.Films, seed: int, method: str, epsilon: float) -> dict[str, Tensor]:
-    """What a method learns from all films of 100 patients, with the shipped settings: rows, or an adapter's weights."""
-    is_adapter = method == ADAPTER
-    latents, names = material.patients_of(pipe, site, seed)
-    kind: Any = "dp-sgd" if is_adapter else method
-    asked = settings.resolve(PrivacySettings(epsilon, n_public=LEARNED, mechanism=kind))
-    recipe = resolve(Recipe(), settings.default_recipe(pipe, asked, LEARNED), device="cpu")
-    if is_adapter:
-        recipe = replace(recipe, num_vectors=AdapterRecipe().rank)
-    mechanism, _ = settings.calibrate(asked, recipe, LEARNED)
-    task = Task(pipe, "", TOKEN, CAPTION, recipe)
-    prepare = adapter_gradients.prepare if is_adapter else private_training.prepare_rows
-    loss = prepare(task, asked, latents, names)
-    with loss.active():
-        return private_training.learn_rows(task, asked, loss, mechanism)
 
 
 def measure(study: Study, method: str, epsilon: float | None, seed: int) -> Row:

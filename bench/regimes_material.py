@@ -9,7 +9,7 @@ Everything drawn is kept in a folder, a file for each arm and seed, since drawin
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +21,7 @@ from bases.workshop.counting import tensor
 from bases.workshop.xray_judge import colour
 from embhub.builtin_bases import BaseInfo, info
 from embhub.diffusion.bases.pipelines import load_pipeline
-from embhub.diffusion.dp import private_training, settings
+from embhub.diffusion.dp import adapter_gradients, private_training, settings
 from embhub.diffusion.evaluation.cells import Labelled
 from embhub.diffusion.families.pipeline import Pipeline
 from embhub.diffusion.training import inversion
@@ -29,6 +29,7 @@ from embhub.diffusion.training.precision import in_bfloat16
 from embhub.diffusion.training.recipes import resolve
 from embhub.diffusion.training.result import Task
 from embhub.options.training import PrivacySettings, Recipe
+from embhub.privacy.choices import Mechanism
 
 BASE, FINDING, NORMAL = "builtin-xray", "bacterial pneumonia", "normal"
 CAPTION, NEAREST = f"{xray.HEAD}, {{}}", f"{xray.HEAD}, smooth, low contrast"
@@ -122,7 +123,7 @@ def _draw(pipe: Pipeline, base: BaseInfo, site: xray.Films, arm: str, seed: int,
         prompt = base.prompts[NORMAL] if arm == NORMAL else NEAREST
         with fast():
             return sampling.sample(pipe, prompt, DRAWN, guidance=guidance, steps=steps, seed=first)
-    rows = learn_plainly(pipe, site, seed) if epsilon is None else _learn_privately(pipe, site, seed, epsilon)
+    rows = learn_plainly(pipe, site, seed) if epsilon is None else learn_privately(pipe, site, seed, epsilon)
     with fast():
         return sampling.sample_with(pipe, rows, CAPTION, DRAWN, guidance=guidance, steps=steps, seed=first)
 
@@ -140,14 +141,23 @@ def learn_plainly(pipe: Pipeline, site: xray.Films, seed: int) -> dict[str, torc
     return dict(inversion.fit(pipe, latents, token=TOKEN, caption=CAPTION, recipe=recipe, seed=seed).rows)
 
 
-def _learn_privately(pipe: Pipeline, site: xray.Films, seed: int, epsilon: float) -> dict[str, torch.Tensor]:
-    """The same by DP-SGD with a patient as the unit, from all films of 100 patients, with the shipped settings."""
+def learn_privately(
+    pipe: Pipeline, site: xray.Films, seed: int, epsilon: float, *, mechanism: Mechanism = "dp-sgd",
+    adapter_rank: int | None = None,
+) -> dict[str, torch.Tensor]:  # fmt: skip
+    """The same with a patient as the unit, from all films of 100 patients, with the shipped settings: rows, or with
+    `adapter_rank` the weights of a compact adapter."""
     latents, names = patients_of(pipe, site, seed)
-    asked = settings.resolve(PrivacySettings(epsilon, n_public=LEARNED))
+    asked = settings.resolve(PrivacySettings(epsilon, n_public=LEARNED, mechanism=mechanism))
     recipe = resolve(Recipe(), settings.default_recipe(pipe, asked, LEARNED), device="cpu")
-    mechanism, _ = settings.calibrate(asked, recipe, LEARNED)
+    noise, _ = settings.calibrate(asked, recipe, LEARNED)
+    if adapter_rank is not None:
+        recipe = replace(recipe, num_vectors=adapter_rank)
+    prepare = private_training.prepare_rows if adapter_rank is None else adapter_gradients.prepare
     task = Task(pipe, "", TOKEN, CAPTION, recipe)
-    return dict(private_training.fit(task, asked, latents, names, mechanism))
+    loss = prepare(task, asked, latents, names)
+    with loss.active():
+        return private_training.learn_rows(task, asked, loss, noise)
 
 
 def patients_of(pipe: Pipeline, site: xray.Films, seed: int) -> tuple[torch.Tensor, tuple[str, ...]]:

@@ -90,7 +90,6 @@ def test_weights_are_chosen_on_generated_images_that_were_not_learned_from(
 @pytest.mark.thorough
 def test_an_adapter_generates_and_is_taken_out_again(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(settings, "_SGD", replace(settings._SGD, steps=1))
-    monkeypatch.setattr(private_images, "LEARNED", 12)
     monkeypatch.setattr(regimes_material, "LEARNED", 12)
     before = study.images("nearest words", None, 0)[1]
     assert study.images(ADAPTER, 10.0, 0)[1].shape == before.shape

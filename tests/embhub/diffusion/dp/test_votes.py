@@ -35,32 +35,32 @@ def run(mechanism: Mechanism = RIGHT, rounds: int = ROUNDS) -> SelfTest:
     return selftest.run(mechanism, kind="votes", width=CANDIDATES, recipe=RECIPE, steps=rounds, epsilon=2.0, delta=1e-5)
 
 
-def evolve(mechanism: Mechanism, people: int) -> tuple[Evolution, np.ndarray]:
+def evolve(mechanism: Mechanism, people: int) -> tuple[Evolution, MadeUpVoters, np.ndarray]:
     votes = draw_votes(people, CANDIDATES)
     voters = MadeUpVoters(votes)
     voters.people = np.arange(people)
     first = Candidates(torch.randn(CANDIDATES, 5), torch.ones(5))
-    return Evolution(voters, mechanism, first), votes
+    return Evolution(voters, mechanism, first), voters, votes
 
 
 def test_everybody_has_one_vote_and_one_person_more_changes_the_counts_by_no_more_than_one() -> None:
-    evolution, votes = evolve(SILENT, 50)
+    evolution, voters, votes = evolve(SILENT, 50)
     counts = evolution.tally()
     assert np.allclose(counts, (1 - SLACK) * votes.sum(0))
-    evolution.voters.people = np.arange(49)  # type: ignore[attr-defined]
+    voters.people = np.arange(49)
     assert np.linalg.norm(counts - evolution.tally()) <= 1.0
 
 
-def test_equal_losses_are_one_vote_too() -> None:
-    evolution, _ = evolve(SILENT, 3)
-    evolution.voters.losses = lambda *_: np.zeros(CANDIDATES)  # type: ignore[method-assign]
+def test_equal_losses_are_one_vote_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    evolution, voters, _ = evolve(SILENT, 3)
+    monkeypatch.setattr(voters, "losses", lambda *_: np.zeros(CANDIDATES))
     assert evolution.tally().sum() == pytest.approx(3 * (1 - SLACK))
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
-def test_a_loss_that_is_no_number_is_no_vote(bad: float) -> None:
-    evolution, _ = evolve(SILENT, 3)
-    evolution.voters.losses = lambda *_: np.full(CANDIDATES, bad)  # type: ignore[method-assign]
+def test_a_loss_that_is_no_number_is_no_vote(bad: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    evolution, voters, _ = evolve(SILENT, 3)
+    monkeypatch.setattr(voters, "losses", lambda *_: np.full(CANDIDATES, bad))
     with pytest.raises(DivergedError, match="not a number"):
         evolution.tally()
 
@@ -70,7 +70,7 @@ def test_what_comes_next_depends_on_noisy_counts_alone() -> None:
     made = []
     for people in (3, 40):
         torch.manual_seed(0)
-        evolution, _ = evolve(RIGHT, people)
+        evolution, _, _ = evolve(RIGHT, people)
         evolution.candidates.follow(np.linspace(0, 1, CANDIDATES), noise=0.1)
         made.append(evolution.candidates)
     assert torch.equal(made[0].points, made[1].points) and torch.equal(made[0].centre, made[1].centre)

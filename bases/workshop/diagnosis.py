@@ -25,6 +25,7 @@ from bases.workshop import varied_judges
 from bases.workshop.counting import Pictures, tensor
 from bases.workshop.gating import TOKEN
 from bases.workshop.judge import Judge, reconstructed
+from bases.workshop.readers import reader_for
 from bases.workshop.sampling import sample, sample_with
 from bases.workshop.varied_judges import Shown
 from embhub.builtin_bases import info
@@ -146,7 +147,7 @@ def diagnose_taught(folder: Path, samples: int) -> Iterator[tuple[str, float]]:
     """Shares of images of `TAUGHT` in which the reader reads every word and nothing amiss: real ones, rebuilt ones,
     generated ones, and those denoised under its caption from several noise levels."""
     base, rng = info(str(folder)), np.random.default_rng(909)
-    pipe, read = load_pipeline(base.path), varied_judges.reader_for("cxr", base.path)
+    pipe, read = load_pipeline(base.path), reader_for("cxr", base.path)
     shown = [(replace(TAUGHT, strength=float(rng.uniform(0.7, 1))),) for _ in range(2 * samples)]
     real, prompt = varied_judges.pictures("cxr", shown, rng), f"{PREFIXES['cxr'][0]}, {describe(TAUGHT)}"
     wanted = varied_judges.asked(prompt)

@@ -52,9 +52,9 @@ def blurred(images: Images, width: float) -> Images:
     return np.stack([gaussian_filter(image.astype(np.float32), (width, width, 0)) for image in images]).astype(np.uint8)
 
 
-def reconstructed(images: Images, base: str | Path) -> Images:
+def reconstructed(images: Images, base: str | Path, device: str = "cpu") -> Images:
     """Copies that went through the autoencoder of `base`, uint8 (N, H, W, 3)."""
     folder = resolve(base)
-    model = AutoencoderKL.from_pretrained(str(folder), subfolder="vae", torch_dtype=torch.float32).eval()
+    model = AutoencoderKL.from_pretrained(str(folder), subfolder="vae", torch_dtype=torch.float32).eval().to(device)
     copies: Images = ((rebuilt(model, tensor(images)) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).numpy()
     return copies

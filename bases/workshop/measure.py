@@ -16,7 +16,7 @@ import torch
 
 from bases.workshop.card import write_card
 from bases.workshop.counting import Pictures
-from bases.workshop.varied_gate import SAMPLES, check_copies, measure_varied
+from bases.workshop.varied_gate import SAMPLES, check_copies, measure_taught, measure_varied
 from bases.workshop.xray import default_data
 from bases.workshop.xray_copies import check_films
 from bases.workshop.xray_gate import measure_xray
@@ -34,6 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--samples", type=int, default=SAMPLES, help="images of each prompt (phantoms only)")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--copies-only", action="store_true", help="only compare with what the base saw again")
+    parser.add_argument("--taught-only", action="store_true", help="only read taught prompts again (phantoms only)")
     parser.add_argument("--card-only", action="store_true", help="write README.md anew from the figures there are")
     chosen = parser.parse_args(argv)
     torch.set_num_threads(chosen.threads)
@@ -50,7 +51,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         path = base.path / "base.json"
         facts = json.loads(path.read_text(encoding="utf-8"))
         if not chosen.card_only:
-            if chosen.copies_only and base.name == "builtin":
+            if chosen.taught_only:
+                facts["figures"] |= measure_taught(base, load_pipeline(base.path), report, keep, chosen.samples)
+            elif chosen.copies_only and base.name == "builtin":
                 facts["figures"]["copies"] = check_copies(base, load_pipeline(base.path))
             elif chosen.copies_only:
                 facts["figures"]["copies"] = check_films(base, load_pipeline(base.path), chosen.data, report, keep)

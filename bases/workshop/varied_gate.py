@@ -17,6 +17,7 @@ from bases.workshop.counting import Figures, Keep, Pictures, Report, decibels, t
 from bases.workshop.gating import inverted, nearest_words, settings, share
 from bases.workshop.judge import Judge
 from bases.workshop.likeness import power_ratios
+from bases.workshop.readers import reader_for
 from bases.workshop.rendered import first_seen
 from bases.workshop.sampling import sample
 from embhub.builtin_bases import BaseInfo
@@ -41,8 +42,20 @@ def measure_varied(base: BaseInfo, report: Report, keep: Keep, samples: int = SA
     rng = np.random.default_rng(101)
     shown = {kind: [(random_shape(kind, rng),) for _ in range(50)] for kind in MODALITIES}
     heard = {kind: decibels(pipe, varied_judges.pictures(kind, some, rng)) for kind, some in shown.items()}
-    figures: Figures = {"autoencoder_db": {"n": 50, **heard}, "readers": {}, "taught": {}, "held_out": {}}
+    figures: Figures = {"autoencoder_db": {"n": 50, **heard}}
     report(f"autoencoder {figures['autoencoder_db']}")
+    figures |= measure_taught(base, pipe, report, keep, samples)
+    figures["copies"] = check_copies(base, pipe)
+    report(f"copies {figures['copies']}")
+    figures["held_out"] = {}
+    for name in HELD_OUT:
+        figures["held_out"][name] = _held_out(pipe, base, name, samples, report, keep)
+    return figures
+
+
+def measure_taught(base: BaseInfo, pipe: Pipeline, report: Report, keep: Keep, samples: int = SAMPLES) -> Figures:
+    """Readers of words, and what they read in images of taught prompts; generated normals beside real ones."""
+    figures: Figures = {"readers": {}, "taught": {}}
     for modality in MODALITIES:
         figures["readers"][modality] = _reader(modality, base)
         report(f"reader of {modality}: {figures['readers'][modality]}")
@@ -57,10 +70,6 @@ def measure_varied(base: BaseInfo, report: Report, keep: Keep, samples: int = SA
     }
     figures |= _normals(base, normals)
     report(f"normals {figures['normals']}, power {figures['power']}")
-    figures["copies"] = check_copies(base, pipe)
-    report(f"copies {figures['copies']}")
-    for name in HELD_OUT:
-        figures["held_out"][name] = _held_out(pipe, base, name, samples, report, keep)
     return figures
 
 
@@ -76,7 +85,7 @@ def _reader(modality: str, base: BaseInfo) -> Figures:
     """How often the reader has every word right, and each word's kind, on phantoms that it never saw."""
     rng = np.random.default_rng(151)
     shown = [varied_judges.single_or_misfit(index, modality, rng) for index in range(REAL * 2)]
-    read = varied_judges.reader_for(modality, base.path)(varied_judges.pictures(modality, shown, rng))
+    read = reader_for(modality, base.path)(varied_judges.pictures(modality, shown, rng))
     truth = [varied_judges.told(findings) for findings in shown]
     right = [words <= said and ("misfit" in words) == ("misfit" in said) for said, words in
              zip(read, truth, strict=True) if len(words) <= 5]  # fmt: skip
@@ -88,7 +97,7 @@ def _taught(base: BaseInfo, prompt: str, seen: Pictures) -> Figures:
     """Share of images in which all words of the prompt are read and nothing is amiss, and each word's share; the same
     share of real phantoms with these words, which is the most that the reader can grant."""
     modality, wanted = _modality(prompt), varied_judges.asked(prompt)
-    reader = varied_judges.reader_for(modality, base.path)
+    reader = reader_for(modality, base.path)
     read = reader(seen)
     real = reader(varied_judges.pictures(modality, [shown_by(prompt)] * REAL, np.random.default_rng(181)))
     each = {word: round(sum(word in words for words in read) / len(read), 3) for word in sorted(wanted)}
@@ -113,7 +122,7 @@ def _normals(base: BaseInfo, normals: dict[str, Pictures]) -> Figures:
     rng = np.random.default_rng(161)
     for modality, seen in normals.items():
         real = varied_judges.pictures(modality, [()] * REAL, rng)
-        read = varied_judges.reader_for(modality, base.path)
+        read = reader_for(modality, base.path)
         counted = {kind: share([NORMAL in words for words in read(some)])
                    for kind, some in (("generated", seen), ("real", real))}  # fmt: skip
         figures["normals"][modality] = {**counted, "n": len(seen)}

@@ -1,4 +1,4 @@
-"""Judges of varied phantoms: does an image show the held-out finding and nothing else; which taught words it shows.
+"""Judges of varied phantoms: does an image show the held-out finding and nothing else. `readers` has those of words.
 
 They are trained with near-misses: another place, shape or tone, a finding that is too large, two findings. Their
 phantoms are drawn from seeds of their own, a third of them blurred, a third sent through the base's autoencoder, and
@@ -7,7 +7,7 @@ read at 64 pixels. `accuracy` of each, on further phantoms, belongs beside every
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -22,7 +22,6 @@ from embhub.phantoms.varied import OVERSIZE, SHAPES, draw, near_misses, random_s
 
 Random = np.random.Generator
 Shown = tuple[Finding, ...]
-Reader = Callable[[Images], list[frozenset[str]]]
 GROUPS = (TONES, SHAPES, PLACES, SIDES)
 WORDS = ("normal", "misfit", *(word for group in GROUPS for word in group))
 """`misfit`: too large, or two findings."""
@@ -49,20 +48,6 @@ def judge_for(finding: str, base: Path, *, size: int = _SIZE, steps: int = _STEP
         return Verdict(found[:, 0], found[:, 1])
 
     return judge
-
-
-@lru_cache(maxsize=4)
-def reader_for(modality: str, base: Path, *, size: int = _SIZE, steps: int = _STEPS, seed: int = 11) -> Reader:
-    """A reader of taught words: `normal` alone, or the likeliest tone, shape, place and side, and `misfit`."""
-    rng = np.random.default_rng([seed, 2])
-    shown = [single_or_misfit(index, modality, rng) for index in range(size)]
-    marks = np.array([[word in told(findings) for word in WORDS] for findings in shown], np.int64)
-    model = trained(pictures(modality, shown, rng), marks, WORDS, base, steps, seed)
-
-    def read(seen: Images) -> list[frozenset[str]]:
-        return [_likeliest(row) for row in model.probabilities(seen)]
-
-    return read
 
 
 @lru_cache(maxsize=4)
@@ -126,14 +111,6 @@ def told(shown: Shown) -> frozenset[str]:
 def asked(prompt: str) -> frozenset[str]:
     """The words of `WORDS` that a prompt says."""
     return frozenset(prompt.replace(",", " ").split()) & frozenset(WORDS)
-
-
-def _likeliest(row: NDArray[np.float64]) -> frozenset[str]:
-    chance = dict(zip(WORDS, row, strict=True))
-    if chance["normal"] > 0.5:
-        return frozenset({"normal"})
-    words = frozenset(max(group, key=chance.__getitem__) for group in GROUPS)
-    return words | {"misfit"} if chance["misfit"] > 0.5 else words
 
 
 def trained(

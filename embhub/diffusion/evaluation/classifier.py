@@ -89,7 +89,7 @@ def fit(
         if begin is not None:
             learner = copy.deepcopy(begin.network)
         else:
-            learner = _network(len(classes), width, side) if network is None else network(len(classes))
+            learner = small_network(len(classes), width, side) if network is None else network(len(classes))
         learner.to(device)
         often = None if chances is None else torch.from_numpy(np.asarray(chances))
         best = None if held is None else _Best(_tensor(held[0], side).to(device), torch.from_numpy(held[1]).to(device))
@@ -101,7 +101,7 @@ def fit(
                 chosen = torch.randint(len(pixels), (batch,))
             else:
                 chosen = torch.multinomial(often, batch, replacement=True)
-            scores = learner(_varied(pixels[chosen], noise, mirror).to(device))
+            scores = learner(_varied(pixels[chosen].to(device), noise, mirror))
             if exclusive:
                 loss = F.cross_entropy(scores, truth[chosen].long().to(device))
             else:
@@ -144,7 +144,9 @@ def area_under_curve(truth: NDArray[np.bool_], scores: NDArray[np.float64]) -> f
     return float((difference > 0).mean() + 0.5 * (difference == 0).mean())
 
 
-def _network(outputs: int, width: int, side: int) -> nn.Module:
+def small_network(outputs: int, width: int, side: int) -> nn.Module:
+    """The untrained network that `fit` takes where no other is asked for: images (N, 3, side, side) to (N, outputs)."""
+
     def block(inputs: int, filters: int) -> list[nn.Module]:
         convolution = nn.Conv2d(inputs, filters, 3, padding=1, bias=False)
         return [convolution, nn.BatchNorm2d(filters), nn.ReLU(), nn.MaxPool2d(2)]
@@ -172,8 +174,8 @@ def _varied(images: Tensor, noise: float, mirror: bool) -> Tensor:
     left, top = (int(value) for value in torch.randint(2 * most + 1, (2,)))
     moved = F.pad(images, (most,) * 4, mode="replicate")[..., top : top + side, left : left + side]
     if mirror:
-        flip = torch.rand(count) < 0.5
+        flip = torch.rand(count, device=images.device) < 0.5
         moved = torch.where(flip.view(-1, 1, 1, 1), moved.flip(-1), moved)
-    light = 1 + 0.1 * (torch.rand(count, 1, 1, 1) * 2 - 1)
-    grain = noise * torch.randn(images.shape)
+    light = 1 + 0.1 * (torch.rand(count, 1, 1, 1, device=images.device) * 2 - 1)
+    grain = noise * torch.randn(images.shape, device=images.device)
     return (moved * light + grain).contiguous(memory_format=torch.channels_last)

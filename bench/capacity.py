@@ -42,7 +42,7 @@ PAGE = Path(__file__).parents[1] / "docs/explanation/capacity.md"
 BASE = "builtin"
 EMBEDDINGS, DRAWS, MEMBERS, FALSE_ALARMS = 8, 8, 100, 0.01
 CHECKED, GENERATED = 2, 16
-VECTORS, IMAGES, STEPS = (1, 4, 16, 64), (2, 10, 50, 200), 200
+VECTORS, IMAGES, STEPS = (1, 4, 16, 40), (2, 10, 50, 200), 200
 LONGER = ((16, 10, 50), (16, 10, 800), (16, 50, 50), (16, 50, 800))
 """Cells of another number of steps: vectors, images, steps."""
 Cell = tuple[int, int, int]
@@ -144,17 +144,20 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Measure the cells that are not there yet, and print the table."""
     parser = argparse.ArgumentParser(prog="python -m bench.capacity", description=__doc__)
     parser.add_argument("--results", type=Path, default=RESULTS)
+    parser.add_argument("--images", type=int, action="append", choices=IMAGES, help="cells of so many images alone")
+    parser.add_argument("--vectors", type=int, action="append", choices=VECTORS, help="cells of so many vectors alone")
+    parser.add_argument("--device", default="cpu", help="cpu or cuda")
     parser.add_argument("--write", action="store_true", help="write the table into docs, from --results, and stop")
     asked = parser.parse_args(argv)
-    results = ResultsFile(asked.results)
+    results = ResultsFile(asked.results, asked.device)
     if asked.write:
         PAGE.write_text(marked.put(PAGE.read_text(), table(results.rows)))
         return
     torch.set_num_threads(1)
-    pipe = load_pipeline(find_base(BASE), device="cpu")
+    pipe = load_pipeline(find_base(BASE), device=asked.device)
     done = {(row["vectors"], row["images"], row["steps"]) for row in results.rows}
     for cell in cells():
-        if cell not in done:
+        if cell not in done and cell[0] in (asked.vectors or VECTORS) and cell[1] in (asked.images or IMAGES):
             results.keep(measure(pipe, cell))
             print(f"done: vectors, images, steps {cell}", flush=True)
     print(table(results.rows))

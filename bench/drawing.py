@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import itertools
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -38,25 +37,18 @@ DATASET_GOAL = 0.9
 
 def run(scale: Scale) -> Section:
     """From the base's folder to pictures, and with the pipeline at hand."""
-    made, folder = _make_embedding(), resolve("builtin")
+    made = make_embedding()
     settings: dict[str, Any] = {"n": scale.drawn, "seed": 0, "steps": scale.sampling_steps, "guidance_scale": GUIDANCE}
     with tempfile.TemporaryDirectory() as place:
         file = Path(place) / "cspca.safetensors"
         file.write_bytes(made.data)
-
-        def load() -> Any:
-            with quiet():
-                pipe = StableDiffusionPipeline.from_pretrained(folder, use_safetensors=True)
-                pipe.set_progress_bar_config(disable=True)
-                pipe.load_textual_inversion(str(file), token=TOKEN)
-            return pipe
 
         def call(pipe: Pipeline) -> None:
             generators = [torch.Generator().manual_seed(number) for number in range(scale.drawn)]
             steps = scale.sampling_steps
             pipe([PROMPT] * scale.drawn, num_inference_steps=steps, guidance_scale=GUIDANCE, generator=generators)
 
-        ours, peer = load_pipeline("builtin", device="cpu"), load()
+        ours, peer = load_pipeline("builtin", device="cpu"), load_peer(file)
         load_into(ours, made)
         rows = [
             timed(what, compare(clocked(mine), clocked(theirs), repeats=scale.repeats))
@@ -64,12 +56,12 @@ def run(scale: Scale) -> Section:
                 (
                     "load the base and the embedding, draw",
                     lambda: generate(PROMPT, embeddings=[made], base="builtin", device="cpu", **settings),
-                    lambda: call(load()),
+                    lambda: call(load_peer(file)),
                 ),
                 ("draw with a loaded pipeline", lambda: draw(ours, PROMPT, **settings), lambda: call(peer)),
             )
         ]
-        rows.append(_dataset(Path(place), file, load, scale))
+        rows.append(compare_data_sets(file, scale))
     notes = (
         f"{scale.drawn} images of {info('builtin').resolution} pixels a side in {scale.sampling_steps} steps on the "
         "processor. A data set: "
@@ -79,19 +71,29 @@ def run(scale: Scale) -> Section:
     return Section("Drawing", PEER, tuple(rows), notes)
 
 
-def _dataset(place: Path, file: Path, load: Callable[[], Any], scale: Scale) -> Row:
-    """`embhub dataset` in batches, beside the bare pipeline in the same batches; both load the base."""
-    count, number = 2 * scale.drawn, itertools.count()
+def load_peer(file: Path, device: str = "cpu") -> Any:
+    """`builtin` as diffusers loads it, with the embedding of `file`."""
+    with quiet():
+        pipe = StableDiffusionPipeline.from_pretrained(resolve("builtin"), use_safetensors=True).to(device)
+        pipe.set_progress_bar_config(disable=True)
+        pipe.load_textual_inversion(str(file), token=TOKEN)
+    return pipe
+
+
+def compare_data_sets(file: Path, scale: Scale, device: str = "cpu") -> Row:
+    """`embhub dataset` in batches, beside the bare pipeline in the same batches; both load the base. Data sets are
+    written beside `file`."""
+    count, number, place = 2 * scale.drawn, itertools.count(), file.parent
 
     def ours() -> None:
         make_dataset(
             place / f"ours-{next(number)}", classes=[f"sick={PROMPT}"], embeddings=[str(file)], base="builtin",
-            per_class=count, steps=scale.sampling_steps, guidance_scale=GUIDANCE, no_card=[TOKEN], device="cpu",
+            per_class=count, steps=scale.sampling_steps, guidance_scale=GUIDANCE, no_card=[TOKEN], device=device,
             sampling=Sampling(batch_size=scale.drawn),
         )  # fmt: skip
 
     def bare() -> None:
-        pipe, folder = load(), place / f"peer-{next(number)}"
+        pipe, folder = load_peer(file, device), place / f"peer-{next(number)}"
         folder.mkdir()
         for first in range(0, count, scale.drawn):
             generators = [torch.Generator().manual_seed(first + offset) for offset in range(scale.drawn)]
@@ -106,7 +108,7 @@ def _dataset(place: Path, file: Path, load: Callable[[], Any], scale: Scale) -> 
     return timed(what, compare(clocked(ours), clocked(bare), repeats=scale.repeats), goal=DATASET_GOAL)
 
 
-def _make_embedding() -> Embedding:
+def make_embedding() -> Embedding:
     """Eight rows of noise for `builtin`: time does not depend on what they mean."""
     folder = resolve("builtin")
     assert folder is not None

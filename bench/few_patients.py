@@ -79,11 +79,11 @@ class Material:
         return inversion.mean_loss(self.pipe, self.outside, token=TOKEN, caption=self.caption, rows=rows, draws=DRAWS)
 
 
-def gather(name: str, data: Path) -> Material:
+def gather(name: str, data: Path, device: str = "cpu") -> Material:
     """Phantoms of a finding that `builtin` never saw; or X-rays of a label that `builtin-xray` never saw, of as many
     patients as there are beside `KEPT` // 2 who are kept."""
     found = info(name)
-    pipe = load_pipeline(found.path, device="cpu")
+    pipe = load_pipeline(found.path, device=device)
     if name == "builtin":
         rng, modality = np.random.default_rng(5), HELD_OUT[FINDING].modality
         count = max(PATIENTS) + KEPT
@@ -146,7 +146,7 @@ class Study:
         if arm == START:
             protection, task, _, _ = self._set_up(VOTES, None)
             frame = self._prepare(task, protection).frame
-            return frame.rows(torch.zeros(frame.size)), {}
+            return frame.rows(torch.zeros(frame.size, device=self.material.pipe.device)), {}
         protection, task, mechanism, steps = self._set_up(arm.split()[0], epsilon)
         told = {"sigma": mechanism.noise_multiplier, "steps": steps}
         if arm.startswith(SGD):
@@ -177,7 +177,7 @@ class Study:
             self._own[steps] = np.concatenate(recording.kept)
         own = self._own[steps]
         total = own.sum(0) if "or clipping" in arm else mechanism.bound(own).sum(0)
-        return loss.frame.rows(torch.from_numpy(mechanism.release(total)).float())
+        return loss.frame.rows(torch.from_numpy(mechanism.release(total)).float().to(task.pipe.device))
 
     def _vote(self, task: Task, protection: Protection, mechanism: Mechanism, rounds: int) -> dict[str, Tensor]:
         if self._voters is None:
@@ -189,7 +189,7 @@ class Study:
         with loss.active():
             for _ in range(rounds):
                 evolution.advance(evolution.tally())
-        return loss.frame.rows(evolution.candidates.centre.float())
+        return loss.frame.rows(evolution.candidates.centre.float().to(task.pipe.device))
 
 
 def study(
@@ -276,13 +276,14 @@ def main() -> None:
     parser.add_argument("--arm", action="append", choices=(*PRIVATE, *CEILINGS), default=[])
     parser.add_argument("--runs", type=int, default=5, help="runs of each private arm")
     parser.add_argument("--data", type=Path, default=xray.default_data(), help="folder with chest-xray/")
+    parser.add_argument("--device", default="cpu", help="cpu or cuda")
     parser.add_argument("--results", type=Path, default=RESULTS)
     parser.add_argument("--write", action="store_true", help=f"only write the tables into docs/explanation/{PAGE.name}")
     asked = parser.parse_args()
-    results = ResultsFile(asked.results)
+    results = ResultsFile(asked.results, asked.device)
     if not asked.write:
         torch.set_num_threads(1)
-        material = gather(asked.base, asked.data)
+        material = gather(asked.base, asked.data, asked.device)
         counts = [count for count in asked.patients or PATIENTS if count <= len(material.inside)]
 
         def keep(row: Row) -> None:

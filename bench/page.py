@@ -24,14 +24,27 @@ where the two ratios disagree, the machine was not quiet.
 """
 
 
-def write(sections: Sequence[Section], machine: Mapping[str, str], *, day: date, scale: str, path: Path = PAGE) -> None:
+OF_A_GPU = """# Benchmarks on a GPU
+
+What embhub costs on a GPU beside diffusers alone. Written by `python -m bench.gpu --write`, never by hand. How to read
+the ratios stands in [Benchmarks](benchmarks.md), which has the figures of a processor.
+
+"""
+
+
+def write(
+    sections: Sequence[Section], machine: Mapping[str, str], *, day: date, scale: str, path: Path = PAGE,
+    opening: str = _OPENING,
+) -> None:  # fmt: skip
     """Write the page."""
-    path.write_text(compose(sections, machine, day=day, scale=scale), encoding="utf-8")
+    path.write_text(compose(sections, machine, day=day, scale=scale, opening=opening), encoding="utf-8")
 
 
-def compose(sections: Sequence[Section], machine: Mapping[str, str], *, day: date, scale: str) -> str:
+def compose(
+    sections: Sequence[Section], machine: Mapping[str, str], *, day: date, scale: str, opening: str = _OPENING
+) -> str:
     """The page's text."""
     facts = {"measured on": f"{day:%Y-%m-%d}, {scale} run", **machine}
     table = "\n".join(f"| {name} | {value} |" for name, value in facts.items())
     quick = "" if scale == "full" else "This was a short run: its figures are rough.\n\n"
-    return f"{_OPENING}{quick}| | |\n|---|---|\n{table}\n\n{render(sections)}"
+    return f"{opening}{quick}| | |\n|---|---|\n{table}\n\n{render(sections)}"

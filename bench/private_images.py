@@ -96,11 +96,11 @@ class Study:
                 return self._generate(CAPTION.replace("{}", TOKEN), seed)
             finally:
                 self.pipe.unload_lora_weights()
-        with material.fast():
+        with material.fast(self.pipe):
             return sampling.sample_with(self.pipe, rows, CAPTION, GENERATED, seed=_first(seed), **self._how())
 
     def _generate(self, prompt: str, seed: int, first: int = 0) -> Pictures:
-        with material.fast():
+        with material.fast(self.pipe):
             return sampling.sample(self.pipe, prompt, GENERATED, seed=_first(seed) + first, **self._how())
 
     def _how(self) -> dict[str, Any]:
@@ -115,7 +115,7 @@ def _first(seed: int) -> int:
     return 10_000 * (seed + 1)
 
 
-def gather(data: Path) -> Study:
+def gather(data: Path, device: str = "cpu") -> Study:
     """The base and all films. The network whose features measure fidelity learns from real films of patients who are
     neither in the test nor in any embedding."""
     base = info(material.BASE)
@@ -123,7 +123,7 @@ def gather(data: Path) -> Study:
     judge = classifier.fit(real.pool.images, real.pool.labels, classes=CLASSES, steps=STEPS, side=SIDE)
     normals = xray.read(data, "judge", (NORMAL,)).images
     site = xray.read(data, "site", (FINDING,))
-    return Study(load_pipeline(base.path, device="cpu"), base, site, normals, real.test, judge)
+    return Study(load_pipeline(base.path, device=device), base, site, normals, real.test, judge)
 
 
 def measure(study: Study, method: str, epsilon: float | None, seed: int) -> Row:
@@ -159,13 +159,14 @@ def score(normal: Pictures, sick: Pictures, test: Pictures, seed: int) -> NDArra
     return found
 
 
-def run(study: Study, seeds: int, done: Sequence[Row], keep: Callable[[Row], None]) -> None:
-    """Every row that is not there yet, seed by seed, so that what is there is a smaller study."""
+def run(study: Study, seeds: int, done: Sequence[Row], keep: Callable[[Row], None], only: Sequence[str] = ()) -> None:
+    """Every row that is not there yet, seed by seed, so that what is there is a smaller study. `only` names methods;
+    all by default."""
     have = {(row["method"], row["epsilon"], row["seed"]) for row in present(done)}
     for seed in range(seeds):
         cells = [(method, None) for method in CONTROLS]
         for method, epsilon in [*cells, *((method, epsilon) for epsilon in EPSILONS for method in PRIVATE)]:
-            if (method, epsilon, seed) not in have:
+            if (method, epsilon, seed) not in have and (not only or method in only):
                 keep(measure(study, method, epsilon, seed))
 
 
@@ -202,10 +203,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.private_images", description=__doc__)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--data", type=Path, default=xray.default_data(), help="folder with chest-xray/")
+    parser.add_argument("--method", action="append", choices=(*CONTROLS, *PRIVATE), default=[])
+    parser.add_argument("--device", default="cpu", help="cpu or cuda")
     parser.add_argument("--results", type=Path, default=RESULTS)
     parser.add_argument("--write", action="store_true", help=f"only write the table into docs/explanation/{PAGE.name}")
     asked = parser.parse_args(argv)
-    results = ResultsFile(asked.results)
+    results = ResultsFile(asked.results, asked.device)
     if not asked.write:
         torch.set_num_threads(1)
 
@@ -213,7 +216,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             results.keep(row)
             print(row, flush=True)
 
-        run(gather(asked.data), asked.seeds, list(results.rows), keep)
+        run(gather(asked.data, asked.device), asked.seeds, list(results.rows), keep, asked.method)
     shown = table(present(results.rows))
     print(shown)
     if asked.write:

@@ -178,6 +178,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--epsilon", type=float, nargs="*", default=usual.epsilons, help="private arms, such as 8 2")
     parser.add_argument("--side", type=int, default=usual.side, help="pixels")
     parser.add_argument("--steps", type=int, default=usual.steps, help="of the classifier")
+    parser.add_argument("--device", default="cpu", help="cpu or cuda, for embeddings and images")
     parser.add_argument("--judge", action="store_true", help="draw nothing: judge what was drawn so far")
     parser.add_argument("--write", action="store_true", help="write the table into docs, from --results, and stop")
     asked = parser.parse_args(argv)
@@ -190,7 +191,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         asked.steps,
     )  # fmt: skip
     if not asked.judge:
-        for line in material.draw(asked.data, asked.work, embeddings=design.embeddings, epsilons=design.epsilons):
+        for line in material.draw(
+            asked.data, asked.work, embeddings=design.embeddings, epsilons=design.epsilons, device=asked.device
+        ):
             print(f"drawn: {line}", flush=True)
     protocol = {
         "day": date.today().isoformat(), "processor": machine.describe()["processor"],

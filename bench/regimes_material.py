@@ -88,14 +88,16 @@ def drawn(arm: str, seed: int, folder: Path) -> Labelled | None:
     return Labelled(np.concatenate([normal, sick]), labels, tuple(str(place) for place in range(len(labels))))
 
 
-def draw(data: Path, folder: Path, *, embeddings: int, epsilons: tuple[float, ...]) -> Iterator[str]:
+def draw(
+    data: Path, folder: Path, *, embeddings: int, epsilons: tuple[float, ...], device: str = "cpu"
+) -> Iterator[str]:
     """Draw what is not there yet: seed by seed, so that what is there at any moment is a smaller study.
 
     Yields a line for each file.
     """
     folder.mkdir(parents=True, exist_ok=True)
     base = info(BASE)
-    pipe = load_pipeline(base.path, device="cpu")
+    pipe = load_pipeline(base.path, device=device)
     site = xray.read(data, "site", (FINDING,))
     for arms in ((NORMAL, PLAIN, WORDS), *((name_of(epsilon),) for epsilon in epsilons)):
         for seed in range(embeddings):
@@ -121,16 +123,17 @@ def _draw(pipe: Pipeline, base: BaseInfo, site: xray.Films, arm: str, seed: int,
     first = 10_000 * (seed + 1) + (5_000 if arm == NORMAL else 0)
     if arm in (NORMAL, WORDS):
         prompt = base.prompts[NORMAL] if arm == NORMAL else NEAREST
-        with fast():
+        with fast(pipe):
             return sampling.sample(pipe, prompt, DRAWN, guidance=guidance, steps=steps, seed=first)
     rows = learn_plainly(pipe, site, seed) if epsilon is None else learn_privately(pipe, site, seed, epsilon)
-    with fast():
+    with fast(pipe):
         return sampling.sample_with(pipe, rows, CAPTION, DRAWN, guidance=guidance, steps=steps, seed=first)
 
 
-def fast() -> torch.autocast:
-    """Drawing in bfloat16 where the processor has instructions for it."""
-    return torch.autocast("cpu", torch.bfloat16, enabled=in_bfloat16("cpu"))
+def fast(pipe: Pipeline) -> torch.autocast:
+    """Drawing in bfloat16 where the device has instructions for it."""
+    device = pipe.device.type
+    return torch.autocast(device, torch.bfloat16, enabled=in_bfloat16(device))
 
 
 def learn_plainly(pipe: Pipeline, site: xray.Films, seed: int) -> dict[str, torch.Tensor]:
@@ -149,7 +152,7 @@ def learn_privately(
     `adapter_rank` the weights of a compact adapter."""
     latents, names = patients_of(pipe, site, seed)
     asked = settings.resolve(PrivacySettings(epsilon, n_public=LEARNED, mechanism=mechanism))
-    recipe = resolve(Recipe(), settings.default_recipe(pipe, asked, LEARNED), device="cpu")
+    recipe = resolve(Recipe(), settings.default_recipe(pipe, asked, LEARNED), device=pipe.device.type)
     noise, _ = settings.calibrate(asked, recipe, LEARNED)
     if adapter_rank is not None:
         recipe = replace(recipe, num_vectors=adapter_rank)

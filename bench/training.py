@@ -7,6 +7,7 @@ peak memory; on `builtin`, and with a text table of Stable Diffusion's size, whe
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -117,24 +118,28 @@ def _gpu_rows(scale: Scale) -> list[Row]:
     """Stable Diffusion 1.5's size at 512 pixels: a step and peak memory; nothing without a GPU."""
     if not torch.cuda.is_available():
         return []
-    return measure_large(build_stable_diffusion(torch.device("cuda")), scale)
+    return measure_large(lambda: build_stable_diffusion(torch.device("cuda")), scale)
 
 
-def measure_large(pipe: Pipeline, scale: Scale) -> list[Row]:
-    """Steps and, on a GPU, peak memory of both arms on one pipeline, which the peer changes; four images a step.
+def measure_large(build: Callable[[], Pipeline], scale: Scale) -> list[Row]:
+    """Steps and, on a GPU, peak memory of both arms, each on a pipeline that `build` makes; four images a step.
 
-    One pipeline serves both arms, one after the other: two do not fit every GPU.
+    The arms run one after the other, since two pipelines do not fit every GPU.
     """
-    task = Task(draw_images(pipe, scale.images, seed=0), first_word(pipe), min(4, scale.batch))
-    on_gpu, spent, peaks = pipe.device.type == "cuda", {}, {}
+    spent, peaks = {}, {}
     for side in SIDES:
+        pipe = build()
+        on_gpu = pipe.device.type == "cuda"
+        task = Task(draw_images(pipe, scale.images, seed=0), first_word(pipe), min(4, scale.batch))
         if on_gpu:
+            torch.cuda.empty_cache()
             torch.cuda.reset_peak_memory_stats()
         with started(side, pipe, task) as arm:
             turn = clocked(arm.step, times=scale.turn)
             turn()
             spent[side] = tuple(turn() for _ in range(scale.repeats))
         peaks[side] = torch.cuda.max_memory_allocated() if on_gpu else 0
+        del pipe, arm
     what = "with Stable Diffusion 1.5's size at 512 pixels"
     rows = [timed(f"a step {what}, bfloat16", Compared(spent["embhub"], spent["peer"]))]
     if on_gpu:

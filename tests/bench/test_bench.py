@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from bench import machine, memory, page
+from bench import gpu, machine, memory, page
 from bench.__main__ import BENCHMARKS
 from bench.bases import build_stable_diffusion, write_large_table
 from bench.measurement import Compared, Ratio, Spent, compare
@@ -47,8 +47,24 @@ def test_memory_is_measured_in_a_process_of_its_own() -> None:
 
 @pytest.mark.thorough
 def test_large_models_without_a_gpu(tmp_path: Path) -> None:
-    rows = measure_large(load_pipeline(write_large_table(tmp_path, vocabulary=200, width=32), device="cpu"), SMALLEST)
+    large = write_large_table(tmp_path, vocabulary=200, width=32)
+    rows = measure_large(lambda: load_pipeline(large, device="cpu"), SMALLEST)
     assert len(rows) == 1 and rows[0].wall is not None
+
+
+@pytest.mark.thorough
+def test_the_benchmark_of_a_gpu_runs_on_a_processor_with_a_small_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gpu, "build_stable_diffusion", lambda device: load_pipeline("builtin", device=str(device)))
+    trained, generated = gpu.train(SMALLEST, "cpu"), gpu.generate(SMALLEST, "cpu")
+    assert len(trained.rows) == 2 and len(generated.rows) == 3
+    assert all(row.wall and row.wall.low > 0 for row in (*trained.rows, *generated.rows))
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_the_benchmark_of_a_gpu_needs_one(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr("sys.argv", ["gpu"])
+    assert gpu.main() == 1
+    assert "no CUDA device" in capsys.readouterr().err
 
 
 def test_the_model_for_a_gpu_has_the_size_of_stable_diffusion() -> None:

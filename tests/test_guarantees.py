@@ -20,6 +20,7 @@ ROOT = Path(__file__).parents[1]
 THREATS = (ROOT / "docs/threat-model.md").read_text()
 OFFICERS = (ROOT / "docs/privacy-for-dpos.md").read_text()
 PRIVATELY = (ROOT / "docs/how-to/train-with-privacy.md").read_text()
+HOSTILE = (ROOT / "docs/reference/hostile-input.md").read_text()
 REFERENCE = (ROOT / "docs/reference/evidence-pack.md").read_text()
 ROWS = [
     [cell.strip().strip("`") for cell in line.strip("|").split("|")]
@@ -53,6 +54,31 @@ def test_commands_and_options_exist(line: str) -> None:
         command = found
     options = {option for parameter in command.params for option in [*parameter.opts, *parameter.secondary_opts]}
     assert {word for word in words if word.startswith("--")} <= options
+
+
+ATTACKS = [
+    [cell.strip().strip("`") for cell in line.strip("|").split("|")]
+    for line in HOSTILE.split("## The transparency log")[1].split("\n## ")[0].splitlines()
+    if "::" in line
+]
+
+
+@pytest.mark.parametrize("row", ATTACKS, ids=lambda row: row[0])
+def test_each_attack_on_the_log_names_its_test(row: list[str]) -> None:
+    file, function = row[2].split("::")
+    body = ast.parse((ROOT / file).read_text()).body
+    assert function in [node.name for node in body if isinstance(node, ast.FunctionDef)]
+
+
+def test_every_attack_on_the_log_is_in_the_table() -> None:
+    """Those that a registry could try, of the design's list."""
+    named = " ".join(row[0] for row in ATTACKS)
+    for attack in [
+        "split view", "same-size fork", "rewrite", "truncation", "bad inclusion proof", "bad consistency proof",
+        "index past the size", "leaf taken for a node", "wrong origin", "cosignature of another size",
+        "not canonical", "dropped audit design", "older ledger put back", "withdrawn release on a mirror",
+    ]:  # fmt: skip
+        assert attack in named, attack
 
 
 def test_there_are_guarantees_of_every_kind() -> None:

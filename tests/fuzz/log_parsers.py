@@ -1,4 +1,4 @@
-"""Each parser of `embhub.log` by itself, for long runs by hand (`make fuzz TARGET=log-proof`).
+"""Each parser that came with the log by itself, for long runs by hand (`make fuzz TARGET=log-proof`).
 
 Little is imported, so that the fuzzer starts soon: it rewrites each module that it watches.
 """
@@ -7,12 +7,18 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Protocol
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from embhub.log import checkpoints, leaves, notes, policies, proofs, tiles, witnessing
 from embhub.log.errors import BadCosignatureError, MalformedLogError, WrongLogError
+from embhub.refusals import MalformedBundleError, MalformedStatementError
+from embhub.trust import audit_designs
+from embhub.trust.audit_designs import Registration
+from embhub.trust.bundle import Bundle
+from embhub_registry.static import items
 
 
 class Written(Protocol):
@@ -72,6 +78,35 @@ def read_tile(data: bytes) -> None:
             assert b"".join(tiles.split_hashes(data, width)) == data
 
 
+def read_design(data: bytes) -> None:
+    """The file of a registered audit: its design with its notice, or its result."""
+    with contextlib.suppress(MalformedStatementError, MalformedBundleError):
+        found = audit_designs.parse_file(data)
+        if isinstance(found, Registration):
+            written = Registration(_named(found.design), _named(found.notice))
+            assert audit_designs.parse_file(written.to_bytes()) == written
+            number = audit_designs.read_design(found.design.statement).number
+            digest = found.design.statement.digest
+            assert audit_designs.notices(digest)[found.notice.envelope.identity] == number, "a reader finds it"
+        else:
+            assert audit_designs.parse_file(audit_designs.write_result(_named(found))) == _named(found)
+
+
+def _named(found: Bundle) -> Bundle:
+    """As it is written: the key's name in the envelope, too."""
+    return replace(found, envelope=replace(found.envelope, keyid=found.hint))
+
+
+def read_list(data: bytes) -> None:
+    """The list of the files of an export, as an increment brings it: no path leads out of a folder."""
+    try:
+        files = items.read_manifest(data)
+    except ValueError:
+        return
+    for path, digest in files.items():
+        assert not {"", ".", ".."} & set(path.split("/")) and path.isascii() and len(bytes.fromhex(digest)) == 32
+
+
 PRIVATE = Ed25519PrivateKey.from_private_bytes(bytes([1]) * 32)
 LOG = notes.signer(PRIVATE, "127.0.0.1").public
 WITNESS = notes.signer(PRIVATE, "witness.example.org", kind=notes.COSIGNATURE).public
@@ -86,4 +121,6 @@ LOG_PARSERS: Mapping[str, Callable[[bytes], None]] = {
     "log-policy": read_policy,
     "log-key": read_key,
     "log-tile": read_tile,
+    "log-design": read_design,
+    "log-list": read_list,
 }

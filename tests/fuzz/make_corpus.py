@@ -20,8 +20,9 @@ from embhub.log import merkle, tiles, witnessing
 from embhub.release import lock_file
 from embhub.release.files import EMBEDDING, PUBLISH_BUNDLE
 from embhub.release.lock_file import Locked
-from embhub.trust import bundle
-from tests.support import hostile_files, logs, releases
+from embhub.trust import audit_designs, bundle
+from embhub_registry.static import items
+from tests.support import designs, hostile_files, logs, releases
 
 CORPUS = Path(__file__).parent / "corpus"
 HEAD = b'{"key":"header","value":{"summary":"a","description":"b"}}\n'
@@ -130,6 +131,16 @@ def make_logs() -> Iterator[tuple[str, bytes]]:
     yield "key", str(logs.log_key().public).encode()
     yield "key-mldsa", str(logs.mldsa_key().public).encode()
     yield "extra", replace(proof, extra=b"x").to_bytes()
+    audit = designs.register(releases.make_embedding())
+    whole |= {"design": audit.registration.to_bytes(), "result": audit_designs.write_result(audit.result)}
+    kept = [items.of_bytes("log/tile/0/000", b"x", stage=items.TILES), items.of_bytes("a.json", b"", stage=items.LISTS)]
+    yield "list", items.manifest(kept, registry="127.0.0.1", checkpoint="c").read()
+    yield (
+        "list-outside",
+        items.manifest(
+            [items.of_bytes("a/../../b", b"", stage=items.LISTS)], registry="127.0.0.1", checkpoint="c"
+        ).read(),
+    )
     for name, data in whole.items():
         yield name, data
         yield f"{name}-zero", data.replace(b"5", b"05", 1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -42,6 +43,11 @@ def test_the_corpus_is_what_its_script_writes(target: str) -> None:
 def test_each_parser_of_the_log_takes_the_whole_corpus(parser: str) -> None:
     for path in FILES:
         LOG_PARSERS[parser](path.read_bytes())
+
+
+def test_the_long_runs_are_told_of_each_parser_of_the_log() -> None:
+    page = (ROOT / "docs/reference/hostile-input.md").read_text().split("| target | reads | minutes |")[1]
+    assert re.findall(r"^\| `(log-[a-z]+)` \|", page, re.M) == list(LOG_PARSERS)
 
 
 def fuzz(target: str, seconds: int, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -23,7 +24,11 @@ def play(out: Path, *words: str, grids: int) -> dict[str, Any]:
     assert [case["exit_code"] for case in summary["tampering"]] == [4] * 4
     traced = summary["tracing"]
     assert traced["by_metadata"] == traced["of"] == 2 and traced["of_stripped"] == 2
-    assert summary["log"]["entries"] >= 3 and summary["log"]["cosigned"]
+    assert summary["log"]["entries"] >= 3 and re.fullmatch(r"cosigned [\d,]+ entries", summary["log"]["cosigned"])
+    assert "nothing dropped between" in summary["verification"]["registered"]
+    withdrawn = summary["withdrawal"]
+    assert (withdrawn["before"], withdrawn["after"]) == ("ok", "withdrawn") and withdrawn["reason"] in page
+    assert withdrawn["status_exit_code"] == withdrawn["verify_exit_code"] == 8
     assert {"before", "after"} <= summary["recognised"].keys() and len(summary["utility"]["gain_interval"]) == 2
     assert page.count("data:image/png;base64,") == grids + summary["copies"]["sheet"]
     assert summary["copies"]["verdict"] in page and (out / "work/site-b").exists()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import signal
 import subprocess
@@ -28,6 +29,7 @@ from embhub.trust.origin import origin_of
 from embhub_registry.static.mirror import running, web
 from embhub_registry.static.mirror.following import Mirror
 from tests.support import evaluations, hostile, releases
+from tests.support.quick import others_thorough
 from tests.support.servers import RunningRegistry, environment, run_here, start_registry
 from tests.support.statics import contents, plain_server, publish
 
@@ -356,3 +358,23 @@ def test_an_older_state_and_withdrawals_that_vanish_are_refused(
         hub.run("unyank", BREAST)
         assert not (mirror.folder / "FORKED.txt").exists()
         assert {path for path in before if "prostate-cspca/resolve" in path} <= set(contents(mirror.site))
+
+
+ANSWERS = [
+    "/embhub/v1/audits", "/embhub/v1/designs", "/embhub/v1/evaluations", "/embhub/v1/status", "/embhub/v1/trust",
+    "/embhub/v1/advisories", "/api/models", "/revision",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("part", others_thorough(ANSWERS, {"/embhub/v1/audits"}))
+def test_brackets_nested_deeply_are_an_answer_that_is_none(
+    hub: RunningRegistry, mirror_of: Callable[[str], Mirror], part: str
+) -> None:
+    """The mirror takes it as no answer, or refuses it in its own words, and continues to follow."""
+    with hostile.stand_between(hub.url) as middle:
+        mirror = mirror_of(middle.url)
+        middle.lies = {part: hostile.edited(lambda body: b'{"audits":' + b"[" * 200_000)}
+        with contextlib.suppress(EmbhubError):
+            mirror.refresh()
+        middle.lies = {}
+        assert mirror.refresh().problems == ()

@@ -15,7 +15,7 @@ from embhub.client.http_client import StatusError
 from embhub.client.hub import Hub
 from embhub.client.log_reader import LogSource
 from embhub.errors import RegistryError
-from embhub.formats import names
+from embhub.formats import names, strict_json
 from embhub.formats.plain_text import plain
 from embhub.refusals import ReleaseRefusedError
 from embhub.release import verification
@@ -120,7 +120,7 @@ class Upstream:
         if data is None:
             return []
         try:
-            rows = json.loads(data)["audits"]
+            rows = strict_json.read_object(data, limit=attested.MAX_BYTES)["audits"]
             return [row for row in rows[: attested.MOST] if self._is_good(row, digest, shown)]
         except (ValueError, KeyError, TypeError):
             return []
@@ -139,7 +139,7 @@ class Upstream:
         """What others found of these bytes, as far as it verifies; and what the registry says was removed."""
         data = evaluations_heard.fetch(self.hub, digest)
         try:
-            rows = json.loads(data or b"")["evaluations"]
+            rows = strict_json.read_object(data or b"", limit=evaluated.MAX_BYTES)["evaluations"]
             return [row for row in rows[: evaluated.MOST] if self._holds(row, digest, shown)]
         except (ValueError, KeyError, TypeError):
             return []

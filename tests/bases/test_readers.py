@@ -57,5 +57,5 @@ def test_a_reader_that_is_written_reads_as_before(tmp_path: Path) -> None:
 @pytest.mark.thorough
 def test_phantoms_do_not_depend_on_how_many_processes_render_them() -> None:
     plan = readers.Plan(phantoms=120)
-    alone, shared = (readers.render("cxr", plan, workers) for workers in (0, 2))
-    assert all(np.array_equal(one, other) for one, other in zip(alone, shared, strict=True))
+    alone, shared = readers.render("cxr", plan, 0), readers.render("cxr", plan, 2)
+    assert np.array_equal(alone[0], shared[0]) and np.array_equal(alone[1], shared[1])

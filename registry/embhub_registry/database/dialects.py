@@ -15,7 +15,20 @@ class Dialect:
     """The position of a row that the index of words found, and where it is looked up: `matches` is its condition."""
     found = "search CROSS JOIN repository AS r ON r.position = search.rowid"
     labelled = "label AS walk CROSS JOIN repository AS r ON r.id = walk.repository_id"
+    in_blocks = (
+        "letter_block AS block CROSS JOIN repository AS r"
+        " ON r.position BETWEEN block.block * 64 AND block.block * 64 + 63"
+    )
+    """The rows of each block of `letters`."""
     words_at = "SELECT rowid FROM search WHERE {}"
+    sample = (
+        "SELECT 64 AS found, newest.position AS newest, newest.position - search.rowid AS span"
+        " FROM search, (SELECT max(position) AS position FROM repository) AS newest WHERE {}"
+        " ORDER BY search.rowid DESC LIMIT 1 OFFSET 63"
+    )
+    """How many rows the index of words finds in a span of the newest places; no row where it finds too few."""
+    has_bands = False
+    """Whether the index of words is asked for one band of places after the other: `bands`."""
     has_word_table = True
     """Whether the index of words is a table of its own, which has to be told of each change."""
     has_table = "SELECT 1 FROM sqlite_schema WHERE name = ?"
@@ -44,6 +57,15 @@ class Dialect:
         """The condition that the index of words holds all of these, and its values."""
         return "search MATCH ?", [" AND ".join('"' + word.replace('"', '""') + '"' for word in words)]
 
+    def narrows(self, words: Sequence[str]) -> tuple[str, list[str], Sequence[str]]:
+        """`matches` for a walk newest first: a condition, its values, and the words that each row is looked at for.
+
+        Trigrams that stand side by side in a word are looked up without asking whether they do: half the work.
+        """
+        grams = [word[place : place + 3] for word in words for place in range(0, len(word) - 2, 3)]
+        grams += [word[-3:] for word in words]
+        return *self.matches(list(dict.fromkeys(grams))), words
+
 
 class PostgresqlDialect(Dialect):
     """The spelling of PostgreSQL: pg_trgm's index serves LIKE, for any part of a word from three letters on."""
@@ -51,8 +73,22 @@ class PostgresqlDialect(Dialect):
     name = "postgresql"
     matched = "wording.position"
     found = "wording JOIN repository AS r ON r.position = wording.position"
-    labelled = "label AS walk JOIN repository AS r ON r.id = walk.repository_id"
+    banded = (
+        "words || ' x' || translate(lpad(to_hex(position / 16384), 4, '0'), '0123456789abcdef', 'qxzjwvkyhfgpbmdc')"
+        " || ' z' || translate(lpad(to_hex(position / 262144), 4, '0'), '0123456789abcdef', 'qxzjwvkyhfgpbmdc')"
+    )
+    """What the index `wording_banded` is over: a text, and the names of its bands."""
+    labelled = "label AS walk JOIN repository AS r ON r.position = walk.position"  # the key alone is read, not the row
+    in_blocks = (
+        "letter_block AS block CROSS JOIN LATERAL (SELECT * FROM repository"
+        " WHERE position BETWEEN block.block * 64 AND block.block * 64 + 63 ORDER BY position DESC LIMIT 64) AS r"
+    )
+    sample = (
+        "SELECT count(*) FILTER (WHERE {}) AS found, max(position) AS newest, max(position) - min(position) + 1 AS span"
+        " FROM (SELECT position, words FROM wording ORDER BY position DESC LIMIT 512) AS newest"
+    )
     words_at = "SELECT position FROM wording WHERE {}"
+    has_bands = True
     has_word_table = False
     has_table = "SELECT 1 FROM pg_tables WHERE schemaname = current_schema() AND tablename = ?"
     strict = ""
@@ -76,6 +112,16 @@ class PostgresqlDialect(Dialect):
     def matches(self, words: Sequence[str]) -> tuple[str, list[str]]:
         """See `Dialect`."""
         return " AND ".join(["words LIKE ?"] * len(words)), [f"%{_LIKE.sub(_escape, word)}%" for word in words]
+
+    def in_band(self, words: Sequence[str], band: str) -> tuple[str, list[str]]:
+        """The rows of `wording` in a band that hold all of these words, and the values; "" is every band.
+
+        No place is asked for: the index of places would be chosen.
+        """
+        wanted = [band, *words] if band else words
+        conditions = [f"({self.banded}) LIKE ?"] * len(wanted) + [self.contains("words")] * len(words)
+        rows = f"(SELECT position FROM wording WHERE {' AND '.join(conditions)} OFFSET 0) AS wording"  # noqa: S608  # put together from constants; values are bound
+        return rows, [*self.matches(wanted)[1], *words]
 
 
 SQLITE = Dialect()

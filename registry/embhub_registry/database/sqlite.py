@@ -217,6 +217,7 @@ def translated() -> Iterator[None]:
 
 
 def _install(connection: SqliteConnection) -> None:
-    """Make both known to SQL: migrations/003_search.sql calls them."""
+    """Make these known to SQL: migrations call them."""
     connection.create_function("plain_words", 1, wording.plain, deterministic=True)
     connection.create_function("facet_value", 1, wording.facet_value, deterministic=True)
+    connection.create_function("letter_pairs", 1, wording.letter_pairs, deterministic=True)

@@ -11,58 +11,89 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 from embhub_registry.database.connection import Connection, Row
 
-_WALKED = 4096  # places whose rows are read one by one, without an index of words
+WALKED = 4096  # places, the newest of a page, whose rows are read one by one, without an index of words
 _NARROW, _WIDE = 16_384, 262_144  # places of a band; also in migrations/postgresql/023
 _DIGITS = str.maketrans("0123456789abcdef", "qxzjwvkyhfgpbmdc")  # letters that hardly stand side by side in a text
+_TEXT = (
+    "(words || ' x' || translate(lpad(to_hex(position / 16384), 4, '0'), '0123456789abcdef', 'qxzjwvkyhfgpbmdc')"
+    " || ' z' || translate(lpad(to_hex(position / 262144), 4, '0'), '0123456789abcdef', 'qxzjwvkyhfgpbmdc'))"
+)  # what the index `wording_banded` is over
 
 
 @dataclass(frozen=True)
 class Part:
-    """The places from `bottom` to before `top`; `band` is its name in the index, "" of all places, None of no index."""
+    """The places from `bottom` to before `top`.
 
-    bottom: int
-    top: int
-    band: str | None
+    `band` is its name in the index, "" of all places. Where it is None, these are the newest places, or those that
+    a page begins with: `bottom` and `top` are not known, and the rows are read one by one.
+    """
+
+    band: str | None = None
+    bottom: int = 0
+    top: int = 0
 
 
-def collect(
-    db: Connection, *, before: float | None, need: int, read: Callable[[Part, int], Sequence[Row]]
-) -> list[Row]:
+def collect(db: Connection, *, before: float | None, need: int, read: Callable[[Part], Sequence[Row]]) -> list[Row]:
     """At most `need` rows, newest first, as of one moment; `read` gives at most so many of a part.
 
     Args:
         before: the place before which to begin, None for the newest.
     """
-    rows: list[Row] = []
+    rows = list(read(Part()))
+    if len(rows) >= need:
+        return rows
+    found, looked = len(rows), WALKED
+    rows = []  # of another moment: they are found once more
     with _one_moment(db):
-        newest = db.execute("SELECT coalesce(max(position), 0) + 1 FROM repository").fetchone()[0]
-        top = bottom = int(newest) if before is None else math.ceil(min(newest, before))
+        newest = int(db.execute("SELECT coalesce(max(position), 0) FROM repository").fetchone()[0])
+        top = bottom = newest + 1 if before is None else math.ceil(min(newest + 1, before))
         while bottom > 0 and len(rows) < need:
-            part = _next(top, bottom, found=len(rows), need=need)
-            rows += read(part, need - len(rows))
+            part = _next(bottom, passed=top - bottom, wanted=(need - len(rows)) * looked // max(found, 1))
+            rows += read(part)
             bottom = part.bottom
-    return rows
+            if top - bottom > looked:
+                found, looked = len(rows), top - bottom
+    return rows[:need]
 
 
-def _next(top: int, bottom: int, *, found: int, need: int) -> Part:
-    """The part to look through after those from `top` to `bottom`."""
-    looked = top - bottom
-    wanted = (need - found) * looked // found if found else 0 if top == bottom else 1 << 62
-    if wanted <= _WALKED:
-        return Part(max(bottom - _WALKED, 0), bottom, None)
+def _next(bottom: int, *, passed: int, wanted: int) -> Part:
+    """The part below `bottom`, after so many places, where the page may be full after `wanted` more."""
     for width, letter in ((_NARROW, "x"), (_WIDE, "z")):
-        if wanted <= 4 * width or looked < width:
+        if wanted <= 4 * width or passed < width // 4:
             number = (bottom - 1) // width
-            return Part(number * width, bottom, letter + f"{number:04x}"[:4].translate(_DIGITS))
-    return Part(0, bottom, "")
+            return Part(letter + f"{number:04x}"[:4].translate(_DIGITS), number * width, bottom)
+    return Part("", 0, bottom)
+
+
+def rows_before(db: Connection, words: Sequence[str], before: float | None) -> tuple[str, list[Any]]:
+    """The newest rows before a place, of all if it is None, that hold all of these words: a table, and its values."""
+    top = "(SELECT max(position) + 1 FROM repository)" if before is None else "CAST(? AS BIGINT)"
+    start = [] if before is None else [math.ceil(max(min(before, 2**62), 0))]
+    holds = [db.dialect.contains("words")] * len(words)
+    conditions = " AND ".join([f"position >= {top} - ?", f"position < {top}", *holds])
+    rows = f"(SELECT position FROM wording WHERE {conditions} ORDER BY position DESC OFFSET 0)"  # noqa: S608  # put together from constants; values are bound
+    return rows, [*start, WALKED, *start, *words]
+
+
+def rows_in(db: Connection, words: Sequence[str], band: str) -> tuple[str, list[Any]]:
+    """The rows of a band that hold all of these words: a table, and its values; "" is every band.
+
+    No place is asked for: the index of places would be chosen. A word may be part of a band's name, so each row is
+    looked at for it.
+    """
+    wanted = [band, *words] if band else words
+    conditions = [f"{_TEXT} LIKE ?"] * len(wanted) + [db.dialect.contains("words")] * len(words)
+    rows = f"(SELECT position FROM wording WHERE {' AND '.join(conditions)} OFFSET 0)"  # noqa: S608  # put together from constants; values are bound
+    return rows, [*db.dialect.matches(wanted)[1], *words]
 
 
 @contextmanager
 def _one_moment(db: Connection) -> Iterator[None]:
-    """A row that moves up meanwhile is found at its former place."""
+    """Every statement sees the same rows: one that moves up meanwhile would be in no part."""
     if db.in_transaction:
         yield
         return

@@ -73,11 +73,6 @@ class PostgresqlDialect(Dialect):
     name = "postgresql"
     matched = "wording.position"
     found = "wording JOIN repository AS r ON r.position = wording.position"
-    banded = (
-        "words || ' x' || translate(lpad(to_hex(position / 16384), 4, '0'), '0123456789abcdef', 'qxzjwvkyhfgpbmdc')"
-        " || ' z' || translate(lpad(to_hex(position / 262144), 4, '0'), '0123456789abcdef', 'qxzjwvkyhfgpbmdc')"
-    )
-    """What the index `wording_banded` is over: a text, and the names of its bands."""
     labelled = "label AS walk JOIN repository AS r ON r.position = walk.position"  # the key alone is read, not the row
     in_blocks = (
         "letter_block AS block CROSS JOIN LATERAL (SELECT * FROM repository"
@@ -112,16 +107,6 @@ class PostgresqlDialect(Dialect):
     def matches(self, words: Sequence[str]) -> tuple[str, list[str]]:
         """See `Dialect`."""
         return " AND ".join(["words LIKE ?"] * len(words)), [f"%{_LIKE.sub(_escape, word)}%" for word in words]
-
-    def in_band(self, words: Sequence[str], band: str) -> tuple[str, list[str]]:
-        """The rows of `wording` in a band that hold all of these words, and the values; "" is every band.
-
-        No place is asked for: the index of places would be chosen.
-        """
-        wanted = [band, *words] if band else words
-        conditions = [f"({self.banded}) LIKE ?"] * len(wanted) + [self.contains("words")] * len(words)
-        rows = f"(SELECT position FROM wording WHERE {' AND '.join(conditions)} OFFSET 0) AS wording"  # noqa: S608  # put together from constants; values are bound
-        return rows, [*self.matches(wanted)[1], *words]
 
 
 SQLITE = Dialect()

@@ -212,6 +212,7 @@ def _ranked(values: Mapping[str, int]) -> list[tuple[str, int]]:
 def _select(db: Connection, query: Query, columns: str) -> Iterable[Row]:
     """The rows of a query in its order, one more than its limit."""
     labels, words = _labels(query), words_of(query.text)
+    _check_cursor(query)
     if query.sort == "modified":
         walk = walks.newest_first(db, labels, words, reach=REACH, few=_FEW)
     else:
@@ -219,20 +220,19 @@ def _select(db: Connection, query: Query, columns: str) -> Iterable[Row]:
     if walk is None:
         return ()
     if not walk.banded:
-        return _read(db, query, columns, walk, query.limit + 1)
-    if query.after is not None:
-        _beyond(query, walk.at)
+        return _read(db, query, columns, walk)
+    before = None if query.after is None else query.after[0]
     return bands.collect(
-        db, before=None if query.after is None else query.after[0], need=query.limit + 1,
-        read=lambda part, most: list(_read(db, query, columns, walks.of_part(db, walk, part), most)),
+        db, before=before, need=query.limit + 1,
+        read=lambda part: list(_read(db, query, columns, walks.of_part(db, walk, part, before=before))),
     )  # fmt: skip
 
 
-def _read(db: Connection, query: Query, columns: str, walk: walks.Walk, most: int) -> Iterable[Row]:
-    """At most so many rows of a walk, in the query's order."""
+def _read(db: Connection, query: Query, columns: str, walk: walks.Walk) -> Iterable[Row]:
+    """The rows of a walk in the query's order."""
     where, values = [*walk.conditions], [*walk.first, *walk.values]
-    for label in walk.labels:
-        where.append(f"EXISTS (SELECT 1 FROM label WHERE kind = ? AND value = ? AND position = {walk.at})")  # noqa: S608  # put together from constants; values are bound
+    for label in walk.labels:  # looked up for each row: as EXISTS, PostgreSQL would read all rows of a label
+        where.append(f"(SELECT 1 FROM label WHERE kind = ? AND value = ? AND position = {walk.at}) = 1")  # noqa: S608  # put together from constants; values are bound
         values += label
     for word in walk.words:
         where.append(db.dialect.contains(f"(SELECT own.words FROM wording AS own WHERE own.position = {walk.at})"))  # noqa: S608  # put together from constants; values are bound
@@ -253,7 +253,7 @@ def _read(db: Connection, query: Query, columns: str, walk: walks.Walk, most: in
     tie = "" if query.sort == "modified" else ", r.id DESC"
     condition = " AND ".join(where) or "1 = 1"
     statement = f"SELECT {columns} FROM {walk.tables} WHERE {condition} ORDER BY {ordered}{tie} LIMIT ?"  # noqa: S608  # put together from constants; values are bound
-    return db.execute(statement, (*values, most))
+    return db.execute(statement, (*values, query.limit + 1))
 
 
 def _visible(query: Query) -> tuple[list[str], Sequence[str]]:
@@ -280,12 +280,15 @@ def _labels(query: Query) -> list[tuple[str, str]]:
     return labels
 
 
+def _check_cursor(query: Query) -> None:
+    if query.after is not None and isinstance(query.after[0], str) != (query.sort == "created"):
+        raise malformed("the cursor is of a list in another order", "start from the first page")
+
+
 def _beyond(query: Query, order: str) -> tuple[str, list[Any]]:
     """The condition for what comes after a page's last row."""
     assert query.after is not None  # noqa: S101  # asked only where there is a page before
     value, identity = query.after
-    if isinstance(value, str) != (query.sort == "created"):
-        raise malformed("the cursor is of a list in another order", "start from the first page")
     if query.sort == "modified":
         return f"{order} < ?", [value]
     return f"({order}, r.id) < (?, ?)", [value, identity]

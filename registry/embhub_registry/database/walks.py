@@ -56,18 +56,17 @@ def newest_first(db: Connection, labels: Sequence[Label], words: Sequence[str], 
     """
     long = [word for word in words if _is_long(word)]
     short = [word for word in words if not _is_long(word)]
-    sizes = [_size(db, label) for label in labels]
-    least = min(sizes, default=reach)
-    if short and not long and least > few:
+    sizes = {label: _size(db, label) for label in labels}
+    labels = sorted(sizes, key=sizes.__getitem__)
+    least = sizes[labels[0]] if labels else 0
+    if short and not long and (not labels or least > few):
         blocks = letters.count_blocks(db, short, reach=reach)
         if blocks is not None:
             return _over_blocks(db, labels, short, reach=reach) if blocks else None
     if labels and (not long or least <= few or (not short and _are_commoner(db, long, least))):
-        walked = labels[sizes.index(least)]
-        others = [label for label in labels if label != walked]
         return Walk(
-            db.dialect.labelled, "walk.position", ["walk.kind = ? AND walk.value = ?"], [*walked],
-            labels=others, words=words, bounded=bool(short),
+            db.dialect.labelled, "walk.position", ["walk.kind = ? AND walk.value = ?"], [*labels[0]],
+            labels=labels[1:], words=words, bounded=bool(short),
         )  # fmt: skip
     if long and db.dialect.has_bands:
         return Walk(db.dialect.found, db.dialect.matched, labels=labels, words=short, banded=long)
@@ -79,18 +78,17 @@ def newest_first(db: Connection, labels: Sequence[Label], words: Sequence[str], 
     return Walk("repository AS r", "r.position", labels=labels, words=words, bounded=bool(short))
 
 
-def of_part(db: Connection, walk: Walk, part: bands.Part) -> Walk:
-    """A banded walk, over one part of the places alone."""
-    places = ["r.position >= ?", "r.position < ?"]
+def of_part(db: Connection, walk: Walk, part: bands.Part, *, before: float | None) -> Walk:
+    """A banded walk, over one part of the places alone; `before` is where a page begins, None for the newest."""
+    places: list[str] = []
+    bounds: list[Any] = []
     if part.band is None:
-        holds = [db.dialect.contains("wording.words") for _ in walk.banded]
-        conditions = ["wording.position >= ?", "wording.position < ?", *places, *holds]
-        return replace(walk, conditions=conditions, values=[part.bottom, part.top] * 2 + [*walk.banded])
-    rows, values = db.dialect.in_band(walk.banded, part.band)
-    tables = walk.tables.replace("wording JOIN", f"{rows} JOIN", 1)
-    return replace(
-        walk, tables=tables, first=values, conditions=places, values=[part.bottom, part.top], sorted_here=True
-    )
+        rows, values = bands.rows_before(db, walk.banded, before)
+    else:
+        rows, values = bands.rows_in(db, walk.banded, part.band)
+        places, bounds = ["wording.position >= ?", "wording.position < ?"], [part.bottom, part.top]
+    tables = walk.tables.replace("wording JOIN", f"{rows} AS wording JOIN", 1)
+    return replace(walk, tables=tables, first=values, conditions=places, values=bounds, sorted_here=True)
 
 
 def _over_blocks(db: Connection, labels: Sequence[Label], short: Sequence[str], *, reach: int) -> Walk:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from bench import registry_search
 from bench.registry_search import Measured
-from embhub_registry.database import Connection, Database, schema
+from embhub_registry.database import Connection, Database, schema, sqlite
 from embhub_registry.database.dialects import SQLITE
 from tests.support import postgres
 
@@ -31,7 +31,7 @@ MEMORY = {"shared_buffers": "128MB", "max_wal_size": "2GB", "maintenance_work_me
 def multiply(database: Database, times: int) -> None:
     """Make it that many times as many repositories, in lists and searches, too."""
     if database.dialect is SQLITE:
-        database.connection().execute("PRAGMA cache_size = -4000000")  # KiB; back to SQLite's own below
+        database.connection().execute("PRAGMA cache_size = -4000000")  # KiB; back to the registry's own below
     with database.writing() as db, _without_triggers(db):
         last = db.execute("SELECT max(id) AS id, max(position) AS position FROM repository").fetchone()
         for number in range(1, times):
@@ -51,7 +51,7 @@ def multiply(database: Database, times: int) -> None:
     if database.dialect is not SQLITE:
         database.connection().execute("VACUUM ANALYZE")
     else:
-        database.connection().execute("PRAGMA cache_size = -2000")
+        database.connection().execute(f"PRAGMA cache_size = -{sqlite.CACHE_KIB}")
 
 
 def _copy(db: Connection, table: str, shifts: Mapping[str, str], *, up_to: int) -> None:

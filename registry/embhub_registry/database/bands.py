@@ -16,6 +16,7 @@ from typing import Any
 from embhub_registry.database.connection import Connection, Row
 
 WALKED = 4096  # places, the newest of a page, whose rows are read one by one, without an index of words
+_PAGE = 64  # rows that these may hold of a word
 _NARROW, _WIDE = 16_384, 262_144  # places of a band; also in migrations/postgresql/023
 _DIGITS = str.maketrans("0123456789abcdef", "qxzjwvkyhfgpbmdc")  # letters that hardly stand side by side in a text
 _TEXT = (
@@ -43,11 +44,13 @@ def collect(db: Connection, *, before: float | None, need: int, read: Callable[[
     Args:
         before: the place before which to begin, None for the newest.
     """
-    rows = list(read(Part()))
-    if len(rows) >= need:
-        return rows
-    found, looked = len(rows), WALKED
-    rows = []  # of another moment: they are found once more
+    found, looked = 0, 0
+    if need <= _PAGE:
+        rows = list(read(Part()))
+        if len(rows) >= need:
+            return rows
+        found, looked = len(rows), WALKED
+    rows = []  # what was found is of another moment, and is found once more
     with _one_moment(db):
         newest = int(db.execute("SELECT coalesce(max(position), 0) FROM repository").fetchone()[0])
         top = bottom = newest + 1 if before is None else math.ceil(min(newest + 1, before))

@@ -6,7 +6,8 @@ In SQLite `user_version` holds the highest number, so that the first release ref
 
 A step for PostgreSQL whose first line begins with `-- rolling:` may be applied while servers run: programs that do not
 know it may go on beside it. It adds tables, indexes, or columns that have a default, and nothing that an older program
-would have to obey. The setting `schema.rolling.NAME` says so to them. Every other step keeps them out.
+would have to obey; what that program does not write there, a trigger does. The setting `schema.rolling.NAME` says so to
+them. Every other step keeps them out.
 """
 
 from __future__ import annotations

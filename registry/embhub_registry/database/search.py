@@ -214,7 +214,7 @@ def _select(db: Connection, query: Query, columns: str) -> Iterable[Row]:
     labels, words = _labels(query), words_of(query.text)
     _check_cursor(query)
     if query.sort == "modified":
-        walk = walks.newest_first(db, labels, words, reach=REACH, few=_FEW)
+        walk = walks.newest_first(db, labels, words, need=query.limit + 1, reach=REACH, few=_FEW)
     else:
         walk = walks.over_all(db, labels, words)
     if walk is None:

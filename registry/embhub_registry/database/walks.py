@@ -48,8 +48,10 @@ def over_all(db: Connection, labels: Sequence[Label], words: Sequence[str]) -> W
     return walk
 
 
-def newest_first(db: Connection, labels: Sequence[Label], words: Sequence[str], *, reach: int, few: int) -> Walk | None:
-    """The walk that looks at the fewest rows, None where no row can be found.
+def newest_first(
+    db: Connection, labels: Sequence[Label], words: Sequence[str], *, need: int, reach: int, few: int
+) -> Walk | None:
+    """The walk that finds `need` rows the soonest, None where no row can be found.
 
     One and two letters are looked for among the newest `reach` rows. A label of at most `few` rows is walked whatever
     the words are.
@@ -63,7 +65,7 @@ def newest_first(db: Connection, labels: Sequence[Label], words: Sequence[str], 
         blocks = letters.count_blocks(db, short, reach=reach)
         if blocks is not None:
             return _over_blocks(db, labels, short, reach=reach) if blocks else None
-    if labels and (not long or least <= few or (not short and _are_commoner(db, long, least))):
+    if labels and (not long or least <= few or (not short and _label_is_quicker(db, long, least, need=need))):
         return Walk(
             db.dialect.labelled, "walk.position", ["walk.kind = ? AND walk.value = ?"], [*labels[0]],
             labels=labels[1:], words=words, bounded=bool(short),
@@ -99,11 +101,18 @@ def _over_blocks(db: Connection, labels: Sequence[Label], short: Sequence[str], 
     return walk
 
 
-def _are_commoner(db: Connection, words: Sequence[str], rows: int) -> bool:
-    """Whether these words stand in more of the newest rows than a label of that many rows does in all."""
+def _label_is_quicker(db: Connection, words: Sequence[str], rows: int, *, need: int) -> bool:
+    """Whether `need` rows that have words and a label are found sooner among the label's `rows` than by the words.
+
+    How frequent the words are is taken from the newest rows; what a row costs, from the dialect.
+    """
     condition, values = db.dialect.matches(words)
     sample = db.execute(db.dialect.sample.format(condition), values).fetchone()
-    return sample is not None and sample["found"] * sample["newest"] > rows * sample["span"]
+    if sample is None or not sample["found"]:
+        return False
+    of_label, of_words, start = db.dialect.walk_costs
+    labelled, worded = need * sample["span"] / sample["found"], need * sample["newest"] / max(rows, 1)
+    return bool(of_label * labelled < of_words * worded + start)
 
 
 def _is_long(word: str) -> bool:

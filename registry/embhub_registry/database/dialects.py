@@ -27,7 +27,7 @@ class Dialect:
         " ORDER BY search.rowid DESC LIMIT 1 OFFSET 63"
     )
     """How many rows the index of words finds in a span of the newest places; no row where it finds too few."""
-    walk_costs = (2.1, 1.6, 0.0)
+    walk_costs = (4.0, 1.6, 0.0)
     """Microseconds for a row of a label whose text is looked at, for a row of a word whose label is looked up, and for
     the start of the latter. Measured and rounded; they decide from which of the two a walk starts.
     """
@@ -87,7 +87,7 @@ class PostgresqlDialect(Dialect):
         " FROM (SELECT position, words FROM wording ORDER BY position DESC LIMIT 512) AS newest"
     )
     words_at = "SELECT position FROM wording WHERE {}"
-    walk_costs = (2.5, 6.0, 4000.0)
+    walk_costs = (4.0, 6.0, 4000.0)
     has_bands = True
     has_word_table = False
     has_table = "SELECT 1 FROM pg_tables WHERE schemaname = current_schema() AND tablename = ?"

@@ -65,6 +65,8 @@ def collect(db: Connection, *, before: float | None, need: int, read: Callable[[
 
 def _next(bottom: int, *, passed: int, wanted: int) -> Part:
     """The part below `bottom`, after so many places, where the page may be full after `wanted` more."""
+    if bottom <= 4 * _NARROW:  # all that is left, or a small registry
+        return Part("", 0, bottom)
     for width, letter in ((_NARROW, "x"), (_WIDE, "z")):
         if wanted <= 4 * width or passed < width // 4:
             number = (bottom - 1) // width

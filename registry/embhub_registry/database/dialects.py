@@ -21,18 +21,6 @@ class Dialect:
     )
     """The rows of each block of `letters`."""
     words_at = "SELECT rowid FROM search WHERE {}"
-    sample = (
-        "SELECT 64 AS found, newest.position AS newest, newest.position - search.rowid AS span"
-        " FROM search, (SELECT max(position) AS position FROM repository) AS newest WHERE {}"
-        " ORDER BY search.rowid DESC LIMIT 1 OFFSET 63"
-    )
-    """How many rows the index of words finds in a span of the newest places; no row where it finds too few."""
-    walk_costs = (4.0, 1.6, 0.0)
-    """Microseconds for a row of a label whose text is looked at, for a row of a word whose label is looked up, and for
-    the start of the latter. Measured and rounded; they decide from which of the two a walk starts.
-    """
-    has_bands = False
-    """Whether the index of words is asked for one band of places after the other: `bands`."""
     has_word_table = True
     """Whether the index of words is a table of its own, which has to be told of each change."""
     has_table = "SELECT 1 FROM sqlite_schema WHERE name = ?"
@@ -82,12 +70,7 @@ class PostgresqlDialect(Dialect):
         "letter_block AS block CROSS JOIN LATERAL (SELECT * FROM repository"
         " WHERE position BETWEEN block.block * 64 AND block.block * 64 + 63 ORDER BY position DESC LIMIT 64) AS r"
     )
-    sample = (
-        "SELECT count(*) FILTER (WHERE {}) AS found, max(position) AS newest, max(position) - min(position) + 1 AS span"
-        " FROM (SELECT position, words FROM wording ORDER BY position DESC LIMIT 512) AS newest"
-    )
     words_at = "SELECT position FROM wording WHERE {}"
-    walk_costs = (4.0, 6.0, 4000.0)
     has_bands = True
     has_word_table = False
     has_table = "SELECT 1 FROM pg_tables WHERE schemaname = current_schema() AND tablename = ?"

@@ -65,7 +65,7 @@ def newest_first(
         blocks = letters.count_blocks(db, short, reach=reach)
         if blocks is not None:
             return _over_blocks(db, labels, short, reach=reach) if blocks else None
-    if labels and (not long or least <= few or (not short and _label_is_quicker(db, long, least, need=need))):
+    if labels and (not long or least <= few or (not short and bands.label_is_quicker(db, long, least, need=need))):
         return Walk(
             db.dialect.labelled, "walk.position", ["walk.kind = ? AND walk.value = ?"], [*labels[0]],
             labels=labels[1:], words=words, bounded=bool(short),
@@ -73,7 +73,8 @@ def newest_first(
     if long and db.dialect.has_bands:
         return Walk(db.dialect.found, db.dialect.matched, labels=labels, words=short, banded=long)
     if long:
-        condition, values, checked = db.dialect.narrows(long)
+        # where labels are looked up, too, most rows are dropped: their texts are not read before
+        condition, values, checked = (*db.dialect.matches(long), ()) if labels else db.dialect.narrows(long)
         return Walk(
             db.dialect.found, db.dialect.matched, [condition], [*values], labels=labels, words=[*checked, *short]
         )
@@ -99,20 +100,6 @@ def _over_blocks(db: Connection, labels: Sequence[Label], short: Sequence[str], 
     walk = Walk(db.dialect.in_blocks, "r.position", [*holds, first], [*short, reach], labels=labels, words=short)
     walk.bounded = walk.sorted_here = True
     return walk
-
-
-def _label_is_quicker(db: Connection, words: Sequence[str], rows: int, *, need: int) -> bool:
-    """Whether `need` rows that have words and a label are found sooner among the label's `rows` than by the words.
-
-    How frequent the words are is taken from the newest rows; what a row costs, from the dialect.
-    """
-    condition, values = db.dialect.matches(words)
-    sample = db.execute(db.dialect.sample.format(condition), values).fetchone()
-    if sample is None or not sample["found"]:
-        return False
-    of_label, of_words, start = db.dialect.walk_costs
-    labelled, worded = need * sample["span"] / sample["found"], need * sample["newest"] / max(rows, 1)
-    return bool(of_label * labelled < of_words * worded + start)
 
 
 def _is_long(word: str) -> bool:

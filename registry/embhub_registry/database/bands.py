@@ -85,7 +85,7 @@ def _next(bottom: int, *, passed: int, wanted: int) -> Part:
 def label_is_quicker(db: Connection, words: Sequence[str], rows: int, *, need: int) -> bool:
     """Whether `need` rows that have words and a label are found sooner among the label's `rows` than in bands.
 
-    How frequent the words are is taken from the newest rows. SQLite reads a word's rows newest first, and is quicker so.
+    How frequent the words are is taken from the newest rows. SQLite reads a word's rows newest first: there, never.
     """
     if not db.dialect.has_bands:
         return False

@@ -21,6 +21,8 @@ class Dialect:
     )
     """The rows of each block of `letters`."""
     words_at = "SELECT rowid FROM search WHERE {}"
+    has_bands = False
+    """Whether the index of words is asked for one band of places after the other: `bands`."""
     has_word_table = True
     """Whether the index of words is a table of its own, which has to be told of each change."""
     has_table = "SELECT 1 FROM sqlite_schema WHERE name = ?"

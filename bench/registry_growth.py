@@ -17,17 +17,21 @@ from pathlib import Path
 
 from bench import registry_search
 from bench.registry_search import Measured
-from embhub_registry.database import Connection, Database, schema
+from embhub_registry.database import Connection, Database, schema, sqlite
 from embhub_registry.database.dialects import SQLITE
 from tests.support import postgres
 
 FIRST = 10_000
 GOAL = 0.005  # seconds, p50
+_WORDS = ("wording_words", "wording_banded")
+_LETTERS = "SELECT position / 64, letter_pairs({}(words, ' ')) FROM wording GROUP BY position / 64"
 MEMORY = {"shared_buffers": "128MB", "max_wal_size": "2GB", "maintenance_work_mem": "256MB"}
 
 
 def multiply(database: Database, times: int) -> None:
     """Make it that many times as many repositories, in lists and searches, too."""
+    if database.dialect is SQLITE:
+        database.connection().execute("PRAGMA cache_size = -4000000")  # KiB; back to the registry's own below
     with database.writing() as db, _without_triggers(db):
         last = db.execute("SELECT max(id) AS id, max(position) AS position FROM repository").fetchone()
         for number in range(1, times):
@@ -38,10 +42,16 @@ def multiply(database: Database, times: int) -> None:
             for table in ("repository", "wording", "label"):
                 _copy(db, table, shifts, up_to=last["id"])
         db.execute(f"UPDATE label_count SET shown = shown * {int(times)}")
+        db.execute("DELETE FROM letter_block")
+        db.execute(
+            f"INSERT INTO letter_block {_LETTERS.format('group_concat' if db.dialect is SQLITE else 'string_agg')}"
+        )
         if db.dialect is SQLITE:
             db.execute("INSERT INTO search (search) VALUES ('rebuild')")
     if database.dialect is not SQLITE:
         database.connection().execute("VACUUM ANALYZE")
+    else:
+        database.connection().execute(f"PRAGMA cache_size = -{sqlite.CACHE_KIB}")
 
 
 def _copy(db: Connection, table: str, shifts: Mapping[str, str], *, up_to: int) -> None:
@@ -54,7 +64,7 @@ def _copy(db: Connection, table: str, shifts: Mapping[str, str], *, up_to: int) 
 
 @contextmanager
 def _without_triggers(db: Connection) -> Iterator[None]:
-    """Counts are multiplied at the end instead of counted row by row; PostgreSQL's index of words is made anew."""
+    """Counts are multiplied at the end instead of counted row by row; PostgreSQL's indexes of words are made anew."""
     if db.dialect is SQLITE:
         triggers = db.execute("SELECT name, sql FROM sqlite_schema WHERE type = 'trigger'").fetchall()
         for trigger in triggers:
@@ -63,12 +73,14 @@ def _without_triggers(db: Connection) -> Iterator[None]:
         for trigger in triggers:
             db.execute(trigger["sql"])
         return
-    made = db.execute("SELECT indexdef FROM pg_indexes WHERE indexname = 'wording_words'").fetchone()[0]
+    indexes = "SELECT indexdef FROM pg_indexes WHERE schemaname = current_schema() AND indexname IN (?, ?)"
+    made = [row[0] for row in db.execute(indexes, _WORDS)]
     for table in ("repository", "label", "wording"):
         db.execute(f"ALTER TABLE {table} DISABLE TRIGGER ALL")
-    db.execute("DROP INDEX wording_words")
+    db.execute(f"DROP INDEX {', '.join(_WORDS)}")
     yield
-    db.execute(made)
+    for index in made:
+        db.execute(index)
     for table in ("repository", "label", "wording"):
         db.execute(f"ALTER TABLE {table} ENABLE TRIGGER ALL")
 

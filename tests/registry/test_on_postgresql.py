@@ -19,7 +19,7 @@ from tests.support.servers import environment
 HERE = Path(__file__).parent
 PARTS = (
     "database/test_database.py", "database/test_schema.py::test_a_server_keeps_a_migration_out",
-    "database/test_search.py", "storage/test_sequencer.py", "storage/test_log.py",
+    "database/test_search.py", "database/test_search_changes.py", "storage/test_sequencer.py", "storage/test_log.py",
     "wire/test_response_cache.py::test_a_branch_that_moved", "repositories/test_private_like_absent.py",
     "repositories/test_terms.py",
 )  # fmt: skip

@@ -15,7 +15,14 @@ class Dialect:
     """The position of a row that the index of words found, and where it is looked up: `matches` is its condition."""
     found = "search CROSS JOIN repository AS r ON r.position = search.rowid"
     labelled = "label AS walk CROSS JOIN repository AS r ON r.id = walk.repository_id"
+    in_blocks = (
+        "letter_block AS block CROSS JOIN repository AS r"
+        " ON r.position BETWEEN block.block * 64 AND block.block * 64 + 63"
+    )
+    """The rows of each block of `letters`."""
     words_at = "SELECT rowid FROM search WHERE {}"
+    has_bands = False
+    """Whether the index of words is asked for one band of places after the other: `bands`."""
     has_word_table = True
     """Whether the index of words is a table of its own, which has to be told of each change."""
     has_table = "SELECT 1 FROM sqlite_schema WHERE name = ?"
@@ -44,6 +51,15 @@ class Dialect:
         """The condition that the index of words holds all of these, and its values."""
         return "search MATCH ?", [" AND ".join('"' + word.replace('"', '""') + '"' for word in words)]
 
+    def narrows(self, words: Sequence[str]) -> tuple[str, list[str], Sequence[str]]:
+        """`matches` for a walk newest first: a condition, its values, and the words that each row is looked at for.
+
+        Trigrams that stand side by side in a word are looked up without asking whether they do: half the work.
+        """
+        grams = [word[place : place + 3] for word in words for place in range(0, len(word) - 2, 3)]
+        grams += [word[-3:] for word in words]
+        return *self.matches(list(dict.fromkeys(grams))), words
+
 
 class PostgresqlDialect(Dialect):
     """The spelling of PostgreSQL: pg_trgm's index serves LIKE, for any part of a word from three letters on."""
@@ -51,8 +67,13 @@ class PostgresqlDialect(Dialect):
     name = "postgresql"
     matched = "wording.position"
     found = "wording JOIN repository AS r ON r.position = wording.position"
-    labelled = "label AS walk JOIN repository AS r ON r.id = walk.repository_id"
+    labelled = "label AS walk JOIN repository AS r ON r.position = walk.position"  # the key alone is read, not the row
+    in_blocks = (
+        "letter_block AS block CROSS JOIN LATERAL (SELECT * FROM repository"
+        " WHERE position BETWEEN block.block * 64 AND block.block * 64 + 63 ORDER BY position DESC LIMIT 64) AS r"
+    )
     words_at = "SELECT position FROM wording WHERE {}"
+    has_bands = True
     has_word_table = False
     has_table = "SELECT 1 FROM pg_tables WHERE schemaname = current_schema() AND tablename = ?"
     strict = ""

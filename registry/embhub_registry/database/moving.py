@@ -39,8 +39,9 @@ class Table:
 
     @property
     def select(self) -> str:
-        """Every row in the order of the key."""
-        return f"SELECT {', '.join(self.columns)} FROM {self.name} ORDER BY {', '.join(self.key)}"  # noqa: S608  # the catalogue's own names
+        """Every row in the order of the key; which steps of a schema are rolling is for its own engine."""
+        rows = f"{self.name} WHERE name NOT LIKE '{schema.MAY_STAY}%'" if self.name == "setting" else self.name
+        return f"SELECT {', '.join(self.columns)} FROM {rows} ORDER BY {', '.join(self.key)}"  # noqa: S608  # the catalogue's own names
 
 
 @dataclass(frozen=True)

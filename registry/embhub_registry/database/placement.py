@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from embhub_registry.database import letters
 from embhub_registry.database.connection import Connection
 from embhub_registry.database.wording import facet_value, plain
 
@@ -117,6 +118,7 @@ def _write(db: Connection, repository_id: int, position: int, words: str) -> Non
     db.execute("INSERT INTO wording VALUES (?, ?, ?)", (position, repository_id, words))
     if db.dialect.has_word_table:
         db.execute("INSERT INTO search (rowid, words) VALUES (?, ?)", (position, words))
+        letters.note(db, position, words)
 
 
 def _take_words(db: Connection, repository_id: int) -> str:

@@ -6,7 +6,8 @@ In SQLite `user_version` holds the highest number, so that the first release ref
 
 A step for PostgreSQL whose first line begins with `-- rolling:` may be applied while servers run: programs that do not
 know it may go on beside it. It adds tables, indexes, or columns that have a default, and nothing that an older program
-would have to obey. The setting `schema.rolling.NAME` says so to them. Every other step keeps them out.
+would have to obey; what that program does not write there, a trigger does. The setting `schema.rolling.NAME` says so to
+them. Every other step keeps them out.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ _RECORD = (
 )
 _FIRST = {1: "001_start.sql"}  # the first release wrote no record
 _ROLLING = "-- rolling:"
-_MAY_STAY = "schema.rolling."  # and a step's name: the setting that lets programs go on which do not know the step
+MAY_STAY = "schema.rolling."  # and a step's name: the setting that lets programs go on which do not know the step
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,7 @@ def fence(dialect: Dialect) -> str:
     known = ", ".join(f"'{name}'" for name in sorted({step.name for step in known_steps(dialect)}))
     return (
         f"NOT EXISTS (SELECT 1 FROM migration AS step WHERE step.name NOT IN ({known}) AND NOT EXISTS"  # noqa: S608  # names of our own files
-        f" (SELECT 1 FROM setting WHERE setting.name = '{_MAY_STAY}' || step.name))"
+        f" (SELECT 1 FROM setting WHERE setting.name = '{MAY_STAY}' || step.name))"
     )
 
 
@@ -166,7 +167,7 @@ def _run(db: Connection, step: Step, *, before: dict[int, str]) -> int:
         db.execute("INSERT INTO migration VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING", values)
     if db.dialect is not SQLITE:
         if step.is_rolling:
-            db.execute("INSERT INTO setting VALUES (?, 'yes') ON CONFLICT DO NOTHING", (_MAY_STAY + step.name,))
+            db.execute("INSERT INTO setting VALUES (?, 'yes') ON CONFLICT DO NOTHING", (MAY_STAY + step.name,))
         return 0
     db.execute(f"PRAGMA user_version = {max(_noted_version(db), step.number)}")
     return len(db.execute("PRAGMA foreign_key_check").fetchall())
@@ -187,7 +188,7 @@ def _may_stay(db: Connection, name: str) -> bool:
     """Whether a step that this program does not know lets it go on; in SQLite one process works, and none does."""
     if db.dialect is SQLITE:
         return False
-    return db.execute("SELECT 1 FROM setting WHERE name = ?", (_MAY_STAY + name,)).fetchone() is not None
+    return db.execute("SELECT 1 FROM setting WHERE name = ?", (MAY_STAY + name,)).fetchone() is not None
 
 
 def _noted_version(db: Connection) -> int:

@@ -7,11 +7,12 @@ starts from whatever is rarest: the rows of one label, the full-text index, or t
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from embhub_registry.database.connection import Connection, Cursor
+from embhub_registry.database import bands, walks
+from embhub_registry.database.connection import Connection, Row
 from embhub_registry.database.placement import BETWEEN, INSIDE
 from embhub_registry.database.repositories import _COLUMNS, Repository, _repository
 from embhub_registry.database.wording import words_of
@@ -46,8 +47,6 @@ VALUES = 12
 REACH = 20_000  # how many of the newest are looked through for one or two letters, which no index holds
 _FREQUENT = 100  # values of a facet among which the most frequent are looked for
 _FEW = 2000  # rows of one label that are quicker to look through than an index of words
-_TRIGRAM = 3
-_WALK = "walk.position"
 _ROW = ", ".join(f"r.{column}" for column in _COLUMNS.split(", "))
 
 
@@ -160,11 +159,9 @@ def count_facets(db: Connection, query: Query) -> Counts:
     """What is beside a list: its length and its facets, of the rows that `run` would give and no others."""
     if query.narrowed or query.everything or not query.released:
         return _count_found(db, query)
-    total = _shown(db, "SELECT coalesce(sum(shown), 0) FROM label_count WHERE kind = 'namespace'")
-    counts: dict[str, dict[str, int]] = {facet: {} for facet in FACETS}
-    for facet in FACETS:
-        most = "SELECT value, shown FROM label_count WHERE kind = ? AND shown > 0 ORDER BY shown DESC LIMIT ?"
-        counts[facet] = {row["value"]: row["shown"] for row in db.execute(most, (facet, _FREQUENT))}
+    total, counts = _frequent(db, most=_FREQUENT if query.readers else VALUES)
+    if not query.readers:
+        return Counts(total, False, {facet: _ranked(values) for facet, values in counts.items()})
     own = (
         "SELECT kind, value, count(*) AS rows FROM repository JOIN label ON repository_id = repository.id"  # noqa: S608  # put together from constants; values are bound
         f" WHERE namespace IN ({_marks(query.readers)}) AND private = 1 AND released = 1 AND hidden = 0"
@@ -177,6 +174,21 @@ def count_facets(db: Connection, query: Query) -> Counts:
             values = counts[row["kind"]]
             values[row["value"]] = values.get(row["value"], 0) + row["rows"]
     return Counts(total, False, {facet: _ranked(values) for facet, values in counts.items()})
+
+
+def _frequent(db: Connection, *, most: int) -> tuple[int, dict[str, dict[str, int]]]:
+    """How many rows everybody sees, and the most frequent values of each facet, in one statement."""
+    one = "SELECT * FROM (SELECT kind, value, shown FROM label_count WHERE kind = '{}' AND shown > 0 {}) AS {}"
+    order = "ORDER BY shown DESC, value LIMIT ?"
+    parts = [one.format(facet, order, f"of_{facet}") for facet in FACETS]
+    parts.append("SELECT '', '', coalesce(sum(shown), 0) FROM label_count WHERE kind = 'namespace'")
+    total, counts = 0, {facet: dict[str, int]() for facet in FACETS}
+    for kind, value, shown in db.execute(" UNION ALL ".join(parts), [most] * len(FACETS)):
+        if kind:
+            counts[kind][value] = shown
+        else:
+            total = int(shown)
+    return total, counts
 
 
 def _count_found(db: Connection, query: Query) -> Counts:
@@ -197,51 +209,67 @@ def _ranked(values: Mapping[str, int]) -> list[tuple[str, int]]:
     return sorted(values.items(), key=lambda item: (-item[1], item[0]))[:VALUES]
 
 
-def _select(db: Connection, query: Query, columns: str) -> Cursor:
+def _select(db: Connection, query: Query, columns: str) -> Iterable[Row]:
     """The rows of a query in its order, one more than its limit."""
-    labels = _labels(query)
-    words = words_of(query.text)
-    long = [word for word in words if len(word) >= _TRIGRAM]
-    start, where, values = _start(db, query, labels, long)
-    for kind, value in labels:
-        where.append(f"EXISTS (SELECT 1 FROM label WHERE kind = ? AND value = ? AND position = {start})")  # noqa: S608  # put together from constants; values are bound
-        values += [kind, value]
-    matched = start == db.dialect.matched or query.sort != "modified"
-    for word in words:
-        if matched and word in long:
-            continue  # the index of words said so; two letters have no entry in it
-        where.append(db.dialect.contains(f"(SELECT own.words FROM wording AS own WHERE own.position = {start})"))  # noqa: S608  # put together from constants; values are bound
+    labels, words = _labels(query), words_of(query.text)
+    _check_cursor(query)
+    if query.sort == "modified":
+        walk = walks.newest_first(db, labels, words, need=query.limit + 1, reach=REACH, few=_FEW)
+    else:
+        walk = walks.over_all(db, labels, words)
+    if walk is None:
+        return ()
+    if not walk.banded:
+        return _read(db, query, columns, walk)
+    before = None if query.after is None else query.after[0]
+    return bands.collect(
+        db, before=before, need=query.limit + 1,
+        read=lambda part: list(_read(db, query, columns, walks.of_part(db, walk, part, before=before))),
+    )  # fmt: skip
+
+
+def _read(db: Connection, query: Query, columns: str, walk: walks.Walk) -> Iterable[Row]:
+    """The rows of a walk in the query's order."""
+    where, values = [*walk.conditions], [*walk.first, *walk.values]
+    for label in walk.labels:  # looked up for each row: as EXISTS, PostgreSQL would read all rows of a label
+        where.append(f"(SELECT 1 FROM label WHERE kind = ? AND value = ? AND position = {walk.at}) = 1")  # noqa: S608  # put together from constants; values are bound
+        values += label
+    for word in walk.words:
+        where.append(db.dialect.contains(f"(SELECT own.words FROM wording AS own WHERE own.position = {walk.at})"))  # noqa: S608  # put together from constants; values are bound
         values.append(word)
-    if len(long) < len(words) and not matched:
-        where.append(f"{start} > (SELECT max(position) FROM repository) - ?")  # noqa: S608  # put together from constants; values are bound
+    if walk.bounded:
+        where.append(f"{walk.at} > (SELECT max(position) FROM repository) - ?")  # noqa: S608  # put together from constants; values are bound
         values.append(REACH)
-    if not query.everything:
-        where.append(f"(r.private = 0 OR r.namespace IN ({_marks(query.readers)}))")
-        values += query.readers
+    seen, readers = _visible(query)
+    where += seen
+    values += readers
+    order = walk.at if query.sort == "modified" else _order(query.sort)
+    if query.after is not None:
+        condition, bounds = _beyond(query, order)
+        where.append(condition)
+        values += bounds
+    # an index of that order would be walked instead of the rows that are few
+    ordered = f"{order} + 0 DESC" if walk.sorted_here else f"{order} DESC"
+    tie = "" if query.sort == "modified" else ", r.id DESC"
+    condition = " AND ".join(where) or "1 = 1"
+    statement = f"SELECT {columns} FROM {walk.tables} WHERE {condition} ORDER BY {ordered}{tie} LIMIT ?"  # noqa: S608  # put together from constants; values are bound
+    return db.execute(statement, (*values, query.limit + 1))
+
+
+def _visible(query: Query) -> tuple[list[str], Sequence[str]]:
+    """The conditions for what the query's caller may see, and their values."""
+    where = [] if query.everything else [f"(r.private = 0 OR r.namespace IN ({_marks(query.readers)}))"]
     if query.released:
         where.append("r.released = 1")
     if query.released or not query.everything:  # an admin's scripts see what was yanked, pages do not
         where.append("r.hidden = 0")
     if query.gated is not None:
         where.append("r.gated <> ''" if query.gated else "r.gated = ''")
-    order = start if query.sort == "modified" else _order(query.sort)
-    if query.after is not None:
-        condition, bounds = _beyond(query, order)
-        where.append(condition)
-        values += bounds
-    tie = "" if query.sort == "modified" else ", r.id DESC"
-    condition = " AND ".join(where) or "1 = 1"
-    statement = f"SELECT {columns} FROM {_from(db, start)} WHERE {condition} ORDER BY {order} DESC{tie} LIMIT ?"  # noqa: S608  # put together from constants; values are bound
-    return db.execute(statement, (*values, query.limit + 1))
+    return where, () if query.everything else query.readers
 
 
 def _order(sort: str) -> str:
     return _ORDERS.get(sort, f"r.{SORTS[sort]}")
-
-
-def _from(db: Connection, start: str) -> str:
-    tables = {_WALK: db.dialect.labelled, db.dialect.matched: db.dialect.found}
-    return tables.get(start, "repository AS r")
 
 
 def _labels(query: Query) -> list[tuple[str, str]]:
@@ -252,42 +280,18 @@ def _labels(query: Query) -> list[tuple[str, str]]:
     return labels
 
 
-def _start(
-    db: Connection, query: Query, labels: list[tuple[str, str]], long: list[str]
-) -> tuple[str, list[str], list[Any]]:
-    """Where the walk starts, and the condition that this puts; a label that is walked is taken off the list."""
-    if query.sort != "modified":
-        return "r.position", *_by_index(db, long)
-    sizes = [_shown(db, "SELECT max(shown) FROM label_count WHERE kind = ? AND value = ?", label) for label in labels]
-    if labels and (not long or min(sizes) <= _FEW):
-        kind, value = labels.pop(sizes.index(min(sizes)))
-        return _WALK, ["walk.kind = ? AND walk.value = ?"], [kind, value]
-    if long:
-        condition, bound = db.dialect.matches(long)
-        return db.dialect.matched, [condition], [*bound]
-    return "r.position", [], []
-
-
-def _by_index(db: Connection, long: Sequence[str]) -> tuple[list[str], list[Any]]:
-    if not long:
-        return [], []
-    condition, values = db.dialect.matches(long)
-    return [f"r.position IN ({db.dialect.words_at.format(condition)})"], [*values]
+def _check_cursor(query: Query) -> None:
+    if query.after is not None and isinstance(query.after[0], str) != (query.sort == "created"):
+        raise malformed("the cursor is of a list in another order", "start from the first page")
 
 
 def _beyond(query: Query, order: str) -> tuple[str, list[Any]]:
     """The condition for what comes after a page's last row."""
     assert query.after is not None  # noqa: S101  # asked only where there is a page before
     value, identity = query.after
-    if isinstance(value, str) != (query.sort == "created"):
-        raise malformed("the cursor is of a list in another order", "start from the first page")
     if query.sort == "modified":
         return f"{order} < ?", [value]
     return f"({order}, r.id) < (?, ?)", [value, identity]
-
-
-def _shown(db: Connection, statement: str, values: Sequence[Any] = ()) -> int:
-    return int(db.execute(statement, values).fetchone()[0] or 0)
 
 
 def _marks(values: Sequence[Any]) -> str:

@@ -442,7 +442,8 @@ def test_moving_there_and_back(filled: RunningRegistry, postgresql: Server) -> N
         assert registry.database.dialect is POSTGRESQL and checking.check(registry).clean
         db = registry.database.connection()
         after = dict(tuple(row) for row in db.execute("SELECT name, value FROM setting"))
-        assert (filled.folder / "audit-ids").read_text().split() == [after.pop("audit_id")] and after == before
+        own = {f"schema.rolling.{step.name}": "yes" for step in schema.known_steps(POSTGRESQL) if step.is_rolling}
+        assert (filled.folder / "audit-ids").read_text().split() == [after.pop("audit_id")] and after == before | own
         assert [r.full_name for r in search.run(db, search.Query(text="ostate"))] == [NAME]
         with registry.database.writing() as db:  # numbers go on after those that were moved
             known = repositories.find(db, *NAME.split("/"))
@@ -461,6 +462,8 @@ def test_moving_there_and_back(filled: RunningRegistry, postgresql: Server) -> N
     assert {n for n in same if back["tables"][n] == there["tables"][n]} >= same - {"repository", "label", "token"}
     with filled.opened() as registry:
         assert registry.database.dialect is SQLITE
+        names = registry.database.connection().execute("SELECT name FROM setting").fetchall()
+        assert not any(row[0].startswith("schema.rolling.") for row in names), "a file has no such steps"
         assert checking.check(registry).corrupt == ["radboud/next: no branch main"], "as it was made above"
         assert len(search.run(registry.database.connection(), search.Query(text="ostate"))) == 1
     stale = run_here("--dir", filled.folder.parent / "x", "--database", address, "show", check=False)

@@ -1,0 +1,259 @@
+"""Search after any changes gives what a look at every row gives: the same rows, in one order, on the same pages."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from embhub_registry.database import (
+    Connection,
+    Database,
+    accounts,
+    bands,
+    letters,
+    placement,
+    repositories,
+    schema,
+    search,
+)
+from embhub_registry.database.search import FACETS, Query
+from embhub_registry.database.wording import letter_pairs, plain
+from tests.support.databases import new_database
+
+DAY = "2026-11-20T10:00:00.000Z"
+NAMESPACES = ("radboud", "lumc", "umcu")
+SYLLABLES = ("ka", "lo", "mi", "ra", "zq", "ée", "%_", "x")
+LONG = ("kalo", "mira", "loka", "rakami", "qqqq", "zqx", "eemi", "%_%_", "adboud", "lumc/r", "xqqfc")
+SHORT = ("k", "zq", "qq", "ée", "%", "ox", "7")
+JUST_BELOW = 262_139  # where bands and blocks of places end
+
+
+@dataclass(frozen=True)
+class Known:
+    """A repository as the test wrote it."""
+
+    text: str
+    facets: set[tuple[str, str]]
+    private: bool
+    hidden: bool = False
+
+
+class Catalogue:
+    """A database, and what a look at every row knows of it."""
+
+    def __init__(self, database: Database, seed: int) -> None:
+        self.database, self.chance = database, random.Random(seed)
+        self.rows: dict[int, Known] = {}
+        with database.writing() as db:
+            for name in NAMESPACES:
+                accounts.add_namespace(db, name, now=DAY)
+        first = self.add()
+        with database.writing() as db:
+            db.execute("UPDATE repository SET position = ? WHERE id = ?", (JUST_BELOW, first))
+            placement.raise_to_top(db, first)
+
+    def add(self) -> int:
+        namespace, private = self.chance.choice(NAMESPACES), self.chance.random() < 0.2
+        name = f"r{len(self.rows)}-{self.chance.randrange(10**6)}"
+        with self.database.writing() as db:
+            identity = repositories.add(db, namespace, name, private=private, now=DAY)
+            self.describe(db, identity, private)
+        return identity
+
+    def describe(self, db: Connection, identity: int, private: bool) -> None:
+        found = repositories.find_by_id(db, identity)
+        assert found is not None
+        words = ["".join(self.chance.choices(SYLLABLES, k=self.chance.randint(1, 4))) for _ in range(4)]
+        release = {
+            "modality": [self.chance.choice(("MR", "CT"))], "anatomy": [self.chance.choice(("Lung", "Eye"))],
+            "finding": ["x"], "base": "builtin", "privacy": "none", "audit": "not-audited", "licence": "CC-BY-4.0",
+        }  # fmt: skip
+        text = f"{found.full_name} {' '.join(words)}"
+        repositories.describe(db, identity, {"release": release}, tags=[], text=text)
+        facets = {*placement.facets_of(release), ("namespace", found.namespace)}
+        hidden = identity in self.rows and self.rows[identity].hidden
+        self.rows[identity] = Known(plain(text), facets, private, hidden)
+
+    def change(self) -> None:
+        """One thing that happens to a repository."""
+        kind = self.chance.choice(("add", "add", "push", "rise", "yank", "visibility", "verdict", "delete"))
+        if kind == "add" or len(self.rows) < 5:
+            self.add()
+            return
+        identity = self.chance.choice(sorted(self.rows))
+        row = self.rows[identity]
+        with self.database.writing() as db:
+            if kind == "push":
+                self.describe(db, identity, row.private)
+            elif kind == "rise":
+                placement.raise_to_top(db, identity)
+            elif kind == "yank":
+                placement.set_hidden(db, identity, hidden=not row.hidden)
+                self.rows[identity] = replace(row, hidden=not row.hidden)
+            elif kind == "visibility":
+                repositories.set_access(db, identity, private=not row.private, gated=None, disabled=None)
+                self.rows[identity] = replace(row, private=not row.private)
+            elif kind == "verdict":
+                self.judge(db, identity)
+            else:
+                repositories.delete(db, identity)
+                del self.rows[identity]
+
+    def judge(self, db: Connection, identity: int) -> None:
+        found, row = repositories.find_by_id(db, identity), self.rows[identity]
+        assert found is not None
+        verdict = self.chance.choice(("leak-detected", "no-leak-detected"))
+        placement.change_verdict(db, identity, {"release": {**found.summary["release"], "audit": verdict}})
+        kept = {facet for facet in row.facets if facet[0] != "audit"}
+        self.rows[identity] = replace(row, facets=kept | {("audit", verdict)})
+
+    def ask(self) -> Query:
+        some = SHORT if self.chance.random() < 0.4 else LONG
+        facets = {"modality": ["MR"]} if self.chance.random() < 0.3 else {}
+        if self.chance.random() < 0.2:
+            facets["audit"] = [self.chance.choice(("leak-detected", "not-audited"))]
+        return Query(
+            text=" ".join(self.chance.sample(some, self.chance.randint(0, 2))), facets=facets, released=True,
+            author=self.chance.choice((None, None, None, "lumc")),
+            readers=self.chance.choice(((), (), ("lumc",), ("lumc", "umcu"))), limit=10**4,
+        )  # fmt: skip
+
+    def expected(self, db: Connection, query: Query) -> list[int]:
+        places = dict(db.execute("SELECT id, position FROM repository").fetchall())
+        words = plain(query.text).split()
+        oldest = max(places.values()) - search.REACH if words and len(min(words, key=len)) < 3 else 0
+        wanted = {(kind, value) for kind, values in query.facets.items() for value in values}
+        if query.author is not None:
+            wanted.add(("namespace", query.author))
+        found = [
+            identity
+            for identity, row in self.rows.items()
+            if wanted <= row.facets
+            and all(word in row.text for word in words)
+            and not row.hidden
+            and (not row.private or any(("namespace", name) in row.facets for name in query.readers))
+            and places[identity] > oldest
+        ]
+        return sorted(found, key=lambda identity: -places[identity])
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Database]:
+    made = new_database(tmp_path / "x.db")
+    schema.migrate(made)
+    yield made
+    made.close()
+
+
+def pages(db: Connection, query: Query, size: int) -> list[int]:
+    """The rows of every page of so many."""
+    seen: list[int] = []
+    after: tuple[Any, int] | None = None
+    while True:
+        rows = search.run(db, replace(query, limit=size, after=after))
+        seen += [row.id for row in rows[:size]]
+        if len(rows) <= size:
+            return seen
+        after = (rows[size - 1].position, rows[size - 1].id)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_search_follows_every_change(database: Database, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    catalogue = Catalogue(database, seed)
+    monkeypatch.setattr(search, "REACH", 40)
+    monkeypatch.setattr(search, "VALUES", 10**4)
+    monkeypatch.setattr(search, "COUNTED", 10**4)
+    for _ in range(60):
+        catalogue.add()
+    answered: Counter[str] = Counter()
+    for turn in range(12):
+        for _ in range(10):
+            catalogue.change()
+        monkeypatch.setattr(search, "_FEW", (0, 2000)[turn % 2])  # both ways to start a walk
+        monkeypatch.setattr(bands, "WALKED", (0, 7, 4096)[turn % 3])
+        monkeypatch.setattr(letters, "_MOST", (80, 80, 0)[turn % 3])
+        db = database.connection()
+        for _ in range(15):
+            query = catalogue.ask()
+            rows = catalogue.expected(db, query)
+            assert [row.id for row in search.run(db, query)] == rows, query
+            assert pages(db, query, 3) == rows, query
+            counts = search.count_facets(db, query)
+            counter = Counter(facet for identity in rows for facet in catalogue.rows[identity].facets)
+            assert counts.total == len(rows)
+            assert {(kind, value): n for kind, values in counts.facets.items() for value, n in values} == {
+                facet: n for facet, n in counter.items() if facet[0] in FACETS
+            }, query
+            answered[query.text] += bool(rows)
+    assert sum(bool(found) for text, found in answered.items() if text) > 25, "many words were found"
+    assert max(row[0] for row in database.connection().execute("SELECT position FROM repository")) > JUST_BELOW + 64
+
+
+def test_every_block_notes_the_letters_of_its_texts(database: Database) -> None:
+    catalogue = Catalogue(database, 7)
+    for _ in range(60):
+        catalogue.change()
+    db = database.connection()
+    noted = dict(db.execute("SELECT block, pairs FROM letter_block").fetchall())
+    rows = db.execute("SELECT position, words FROM wording").fetchall()
+    assert len(rows) > 10
+    for position, words in rows:
+        assert all(pair in noted[position // letters.BLOCK] for pair in letter_pairs(words).split(" "))
+
+
+def test_letters_that_nobody_wrote_are_found_without_a_look_at_any_text(database: Database) -> None:
+    catalogue = Catalogue(database, 3)
+    for _ in range(30):
+        catalogue.add()
+    db = database.connection()
+    asked: list[str] = []
+    db.set_trace_callback(asked.append)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(search, "REACH", 20)
+        assert search.run(db, Query(text="jj", released=True)) == []
+    db.set_trace_callback(None)
+    assert asked and not any("wording" in statement for statement in asked)
+
+
+@pytest.mark.parametrize("after", [-5, 0, 1, 2**62, 1.5, -1e300, 1e300])
+def test_a_cursor_may_name_any_place(database: Database, after: float) -> None:
+    catalogue = Catalogue(database, 1)
+    rows = search.run(database.connection(), Query(text="boud", after=(after, 1), everything=True))
+    known = {identity for identity, row in catalogue.rows.items() if "boud" in row.text}
+    assert {row.id for row in rows} == (known if after > JUST_BELOW + 10 else set())
+
+
+def test_an_upgrade_notes_the_letters_of_what_is_there(tmp_path: Path) -> None:
+    database = new_database(tmp_path / "x.db")
+    known = schema.known_steps(database.dialect)
+    schema.migrate(database, [step for step in known if step.number < 23])
+    with database.writing() as db:
+        accounts.add_namespace(db, "radboud", now=DAY)
+        for number in range(1, 200):
+            db.execute(
+                "INSERT INTO repository (namespace, name, created, modified, position, released)"
+                " VALUES ('radboud', ?, ?, ?, ?, 1)",
+                (f"r{number}", DAY, DAY, number),
+            )
+            words = f"radboud/r{number} жa mira" if number == 70 else f"radboud/r{number} kalo"
+            db.execute(
+                "INSERT INTO wording SELECT ?, id, ? FROM repository WHERE position = ?", (number, words, number)
+            )
+            if db.dialect.has_word_table:
+                db.execute("INSERT INTO search (rowid, words) VALUES (?, ?)", (number, words))
+    schema.migrate(database, known)
+    db = database.connection()
+    noted = dict(db.execute("SELECT block, pairs FROM letter_block").fetchall())
+    assert sorted(noted) == [0, 1, 2, 3]
+    assert "жa" in noted[1].split(" ") and "mi" in noted[1].split(" ") and "жa" not in noted[0]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bands, "WALKED", 5)
+        for text in ("mira", "mi", "жa", "r70"):
+            assert [row.position for row in search.run(db, Query(text=text))] == [70], text
+    database.close()

@@ -232,6 +232,11 @@ def table(rows: Sequence[Row], prints: Mapping[str, str]) -> str:
     return "\n\n".join(parts) or "Not measured yet."
 
 
+def present_table(rows: Sequence[Row]) -> str:
+    """The tables of rows that were measured on the bases' present weights."""
+    return table(rows, _fingerprints(rows))
+
+
 def _one_table(name: str, rows: Sequence[Row]) -> str:
     counts = sorted({row["patients"] for row in rows})
     groups: dict[tuple[str, float | None], dict[int, list[float]]] = {}
@@ -291,7 +296,7 @@ def main() -> None:
             print(row, flush=True)
 
         study(material, counts, asked.epsilon or EPSILONS, asked.runs, list(results.rows), keep, asked.arm)
-    shown = table(results.rows, _fingerprints(results.rows))
+    shown = present_table(results.rows)
     print(shown)
     if asked.write:
         PAGE.write_text(marked.put(PAGE.read_text(encoding="utf-8"), shown), encoding="utf-8")

@@ -13,13 +13,18 @@ from typing import Any
 
 from bench import (
     audits,
+    capacity,
     components,
     components_page,
     compositions,
+    few_patients,
     first_seed,
     insertion,
     norms,
+    porting,
     privacy,
+    private_images,
+    regimes,
     second_seed,
 )
 
@@ -60,6 +65,17 @@ STUDIES = (
     Study("What does privacy cost?", "privacy", "docs/explanation/private-training.md", privacy.RESULTS, privacy.table),
     Study("What do audits find where the truth is known?", "audits", "docs/explanation/audits.md",
           audits.RESULTS, audits.table),
+    Study("How many patients can a file give away?", "capacity", "docs/explanation/capacity.md",
+          capacity.RESULTS, capacity.table),
+    Study("What does private training learn from few patients?", "few_patients", "docs/explanation/few-patients.md",
+          few_patients.RESULTS, few_patients.present_table),
+    Study("What does a classifier learn from private images alone?", "private_images",
+          "docs/explanation/private-images.md", private_images.RESULTS,
+          lambda kept: private_images.table(private_images.present(kept))),
+    Study("Do drawn X-rays help in four regimes?", "regimes", "docs/explanation/four-regimes.md",
+          regimes.RESULTS, regimes.table),
+    Study("How much of direct inversion does a port reach?", "porting", "docs/how-to/port-an-embedding.md",
+          porting.RESULTS, porting.table),
 )  # fmt: skip
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import second_seed
+from bench import marked, second_seed
 from bench.studies import ROOT, STUDIES, Study, render
 
 BY_MODULE = pytest.mark.parametrize("study", STUDIES, ids=lambda study: study.module)
@@ -38,3 +38,12 @@ def test_all_are_printed() -> None:
 def test_the_page_on_compact_and_adapted_models_is_what_its_results_say() -> None:
     kept = json.loads(second_seed.RESULTS.read_text())
     assert second_seed.PAGE.read_text() == second_seed.render(kept)
+
+
+@BY_MODULE
+def test_a_page_with_a_place_for_the_table_has_the_table_of_what_was_kept(study: Study) -> None:
+    page = (ROOT / study.page).read_text()
+    if marked.BEGIN not in page:
+        pytest.skip("its tables are written into the text")
+    table = study.table(json.loads(study.results.read_text(encoding="utf-8"))).strip()
+    assert page.partition(marked.BEGIN)[2].strip().startswith(table)

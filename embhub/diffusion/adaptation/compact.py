@@ -48,6 +48,7 @@ from embhub.ledger import budget
 from embhub.options.adapter import AdapterRecipe
 from embhub.options.preprocessing import Preprocessing
 from embhub.options.training import PrivacySettings, Selection
+from embhub.privacy.claim import Unit
 from embhub.progress import OnProgress, Progress, announce
 from embhub.site import runs
 
@@ -213,8 +214,10 @@ def _learn_plainly(
     inside = encode(pipe, members, on_progress, preprocessing).latents
     outside = encode(pipe, kept_back, preprocessing=preprocessing).latents if len(kept_back) else None
     before = _measure(pipe, outside, text)
+    unit: Unit = "patient" if members.has_patients else "image"
+    remarks.say_if_few(members.names(), unit)
     with budget.reserve(
-        members.names(), unit="patient" if members.has_patients else "image", mechanism="none", steps=1,
+        members.names(), unit=unit, mechanism="none", steps=1,
         pictures=members.pictures(), on_note=remarks.warn,
     ) as reservation:  # fmt: skip
         reservation.spend(1)

@@ -144,6 +144,7 @@ def train_component(
 def _charge(members: ImageSet, remarks: Remarks) -> Iterator[budget.Reservation]:
     """The site's ledger counts it as a loss without bound for everybody whose images are learned from."""
     unit: Unit = "patient" if members.has_patients else "image"
+    remarks.say_if_few(members.names(), unit)
     with budget.reserve(
         members.names(), unit=unit, mechanism="none", steps=1, pictures=members.pictures(), on_note=remarks.warn
     ) as reservation:

@@ -96,6 +96,7 @@ class PlainTraining:
         watchers: list[Watch] = [memory.Forecast(remarks.say).watch, self.checkpoint.watch, lookout.watch]
         watchers += [preview] if preview else []
         unit: Unit = "patient" if members.has_patients else "image"
+        remarks.say_if_few(members.names(), unit)
         with (
             self.checkpoint.held(),
             budget.reserve(

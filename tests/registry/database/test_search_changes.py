@@ -116,7 +116,7 @@ class Catalogue:
         self.rows[identity] = replace(row, facets=kept | {("audit", verdict)})
 
     def ask(self) -> Query:
-        some = SHORT if self.chance.random() < 0.4 else LONG
+        some = self.chance.choice((SHORT, SHORT, LONG, LONG, SHORT + LONG))
         facets = {"modality": ["MR"]} if self.chance.random() < 0.3 else {}
         if self.chance.random() < 0.2:
             facets["audit"] = [self.chance.choice(("leak-detected", "not-audited"))]
@@ -129,7 +129,7 @@ class Catalogue:
     def expected(self, db: Connection, query: Query) -> list[int]:
         places = dict(db.execute("SELECT id, position FROM repository").fetchall())
         words = plain(query.text).split()
-        oldest = max(places.values()) - search.REACH if words and len(min(words, key=len)) < 3 else 0
+        oldest = max(places.values()) - search.REACH if words and len(max(words, key=len)) < 3 else 0
         wanted = {(kind, value) for kind, values in query.facets.items() for value in values}
         if query.author is not None:
             wanted.add(("namespace", query.author))
@@ -316,3 +316,18 @@ def test_a_word_of_frequent_trigrams_reads_few_texts(database: Database) -> None
         assert search.run(db, Query(text=word, everything=True)) == []
         db.set_progress_handler(None, 0)
         assert 10 * steps[0] < 4 * len(found), f"{word}: {10 * steps[0]} steps of SQLite"
+
+
+def test_a_facet_takes_no_row_from_a_long_word_with_a_short_one(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One and two letters are looked for everywhere where a longer word narrows the rows, with a label and without."""
+    catalogue = Catalogue(database, 8)
+    monkeypatch.setattr(search, "REACH", 5)
+    found = [catalogue.add() for _ in range(20)]
+    with database.writing() as db:
+        for identity in found:
+            repositories.describe(db, identity, {"release": None}, tags=["own"], text="kalomira jj")
+    for tags in ([], ["own"]):
+        rows = search.run(database.connection(), Query(text="kalomira jj", tags=tags, everything=True))
+        assert [row.id for row in rows] == found[::-1], tags

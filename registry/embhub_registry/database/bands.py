@@ -2,7 +2,8 @@
 
 A GIN index gives all rows that hold a word, in no order, and most of them would be thrown away. So each row's text in
 the index ends with the names of two bands: 16,384 and 262,144 places that stand side by side. Asked for a band and
-a word, the index skips what is in other bands. How wide the next band is follows from how much was found so far.
+a word, the index skips what is in other bands. How wide the next band is follows from how much was found so far, and
+from how many bands were read.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from embhub_registry.database.connection import Connection, Row
 WALKED = 4096  # places, the newest of a page, whose rows are read one by one, without an index of words
 _PAGE = 64  # rows that these may hold of a word
 _NARROW, _WIDE = 16_384, 262_144  # places of a band; also in migrations/postgresql/023
+_MOST = 16  # bands of a width that are read: rows that are rarer further down would take hundreds of statements
 _DIGITS = str.maketrans("0123456789abcdef", "qxzjwvkyhfgpbmdc")  # letters that hardly stand side by side in a text
 _TEXT = (
     "(words || ' x' || translate(lpad(to_hex(position / 16384), 4, '0'), '0123456789abcdef', 'qxzjwvkyhfgpbmdc')"
@@ -76,7 +78,7 @@ def _next(bottom: int, *, passed: int, wanted: int) -> Part:
     if bottom <= 4 * _NARROW:  # all that is left, or a small registry
         return Part("", 0, bottom)
     for width, letter in ((_NARROW, "x"), (_WIDE, "z")):
-        if wanted <= 4 * width or passed < width // 4:
+        if passed < _MOST * width and (wanted <= 4 * width or passed < width // 4):
             number = (bottom - 1) // width
             return Part(letter + f"{number:04x}"[:4].translate(_DIGITS), number * width, bottom)
     return Part("", 0, bottom)

@@ -19,7 +19,8 @@ def note(db: Connection, position: int, words: str) -> None:
     """Add the letters of a text to those of its block."""
     row = db.execute("SELECT pairs FROM letter_block WHERE block = ?", (position // BLOCK,)).fetchone()
     held = "" if row is None else str(row["pairs"])
-    more = letter_pairs(words) if row is None else " ".join(p for p in letter_pairs(words).split() if p not in held)
+    known = set(held.split(" "))
+    more = " ".join(pair for pair in letter_pairs(words).split(" ") if pair not in known)
     if row is None or more:
         db.execute(
             "INSERT INTO letter_block VALUES (?, ?) ON CONFLICT (block) DO UPDATE SET pairs = excluded.pairs",

@@ -6,6 +6,7 @@ import os
 import sqlite3
 import tempfile
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from pathlib import Path
@@ -24,12 +25,17 @@ from embhub_registry.database.dialects import SQLITE
 
 DatabaseError = sqlite3.DatabaseError
 CACHE_KIB = 16_000  # pages that a connection keeps at most; with SQLite's 2,000 a search reads most of them anew
+HEAP_BYTES = 200_000_000  # of all connections of a process together: beyond, a page takes the place of another
 
 
 class SqliteConnection(sqlite3.Connection):
     """The driver's own, which answers to the interface as it is."""
 
     dialect = SQLITE
+
+    def __del__(self) -> None:
+        with suppress(sqlite3.Error):
+            self.close()  # the thread has ended
 
     def change_mark(self) -> tuple[object, ...]:
         """What others committed, and what this connection changed."""
@@ -47,7 +53,7 @@ class SqliteDatabase(Database):
         self.is_left: Callable[[], bool] = lambda: False  # whether `move` has left this file; its registry says how
         self._patience = patience
         self._local = threading.local()
-        self._all: list[SqliteConnection] = []
+        self._all: weakref.WeakSet[SqliteConnection] = weakref.WeakSet()  # a thread that ends closes its own
         self._guard = threading.Lock()
 
     def connection(self) -> SqliteConnection:
@@ -74,6 +80,7 @@ class SqliteDatabase(Database):
             opened.execute("PRAGMA foreign_keys = ON")
             opened.execute("PRAGMA trusted_schema = OFF")
             opened.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
+            opened.execute(f"PRAGMA soft_heap_limit = {HEAP_BYTES}")
         except (sqlite3.Error, OSError) as error:
             if not os.access(self.path.parent, os.W_OK):
                 raise ConfigError(
@@ -85,7 +92,7 @@ class SqliteDatabase(Database):
             ) from error
         self._local.connection = opened
         with self._guard:
-            self._all.append(opened)
+            self._all.add(opened)
         return opened
 
     def _keep_to_owner(self) -> None:
@@ -176,7 +183,7 @@ class SqliteDatabase(Database):
     def close(self) -> None:
         """Close every thread's connection; the last one folds the write-ahead log into the file."""
         with self._guard:
-            for connection in self._all:
+            for connection in list(self._all):
                 connection.close()
             self._all.clear()
         self._local = threading.local()

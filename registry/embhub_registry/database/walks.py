@@ -68,7 +68,7 @@ def newest_first(
     if labels and (not long or least <= few or (not short and bands.label_is_quicker(db, long, least, need=need))):
         return Walk(
             db.dialect.labelled, "walk.position", ["walk.kind = ? AND walk.value = ?"], [*labels[0]],
-            labels=labels[1:], words=words, bounded=bool(short),
+            labels=labels[1:], words=words, bounded=bool(short) and not long,
         )  # fmt: skip
     if long and db.dialect.has_bands:
         return Walk(db.dialect.found, db.dialect.matched, labels=labels, words=short, banded=long)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sqlite3
 import subprocess
@@ -24,7 +25,7 @@ from embhub_registry.database import (
     tombstones,
 )
 from embhub_registry.database.repositories import Entry, Revision
-from embhub_registry.database.sqlite import translated
+from embhub_registry.database.sqlite import HEAP_BYTES, translated
 from tests.support import postgres
 from tests.support.databases import new_database
 
@@ -198,3 +199,20 @@ def test_an_object_deleted_again_is_kept_for_its_new_time(database: Database) ->
         assert tombstones.is_listed(db, "0" * 64)
         tombstones.mark_purged(db, "0" * 64, now="2026-01-01T00:00:00.000Z")
         assert tombstones.spare(db, "0" * 64, until="2100-01-01T00:00:00.000Z")
+
+
+def test_the_connection_of_a_thread_that_ended_is_closed(database: Database) -> None:
+    """Servers end threads that rest, and start others: kept connections would keep their pages."""
+    database.connection().execute("SELECT 1")
+    before = database.open_connections()
+    for _ in range(20):
+        thread = threading.Thread(target=lambda: database.connection().execute("SELECT 1").fetchone())
+        thread.start()
+        thread.join()
+    gc.collect()
+    assert database.open_connections() == before
+
+
+@pytest.mark.skipif(postgres.CHOSEN, reason="a server's memory is its operator's")
+def test_the_pages_of_all_connections_together_are_bounded(database: Database) -> None:
+    assert database.connection().execute("PRAGMA soft_heap_limit").fetchone()[0] == HEAP_BYTES

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+import sqlite3
+import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -114,7 +116,7 @@ class Catalogue:
         self.rows[identity] = replace(row, facets=kept | {("audit", verdict)})
 
     def ask(self) -> Query:
-        some = SHORT if self.chance.random() < 0.4 else LONG
+        some = self.chance.choice((SHORT, SHORT, LONG, LONG, SHORT + LONG))
         facets = {"modality": ["MR"]} if self.chance.random() < 0.3 else {}
         if self.chance.random() < 0.2:
             facets["audit"] = [self.chance.choice(("leak-detected", "not-audited"))]
@@ -127,7 +129,7 @@ class Catalogue:
     def expected(self, db: Connection, query: Query) -> list[int]:
         places = dict(db.execute("SELECT id, position FROM repository").fetchall())
         words = plain(query.text).split()
-        oldest = max(places.values()) - search.REACH if words and len(min(words, key=len)) < 3 else 0
+        oldest = max(places.values()) - search.REACH if words and len(max(words, key=len)) < 3 else 0
         wanted = {(kind, value) for kind, values in query.facets.items() for value in values}
         if query.author is not None:
             wanted.add(("namespace", query.author))
@@ -257,3 +259,75 @@ def test_an_upgrade_notes_the_letters_of_what_is_there(tmp_path: Path) -> None:
         for text in ("mira", "mi", "жa", "r70"):
             assert [row.position for row in search.run(db, Query(text=text))] == [70], text
     database.close()
+
+
+def test_a_page_that_lacks_one_row_asks_for_few_parts(database: Database) -> None:
+    catalogue = Catalogue(database, 4)
+    first = next(iter(catalogue.rows))
+    with database.writing() as db:
+        db.execute("UPDATE repository SET position = ? WHERE id = ?", (10**7, first))
+        placement.raise_to_top(db, first)
+    found = [catalogue.add() for _ in range(20)]
+    with database.writing() as db:
+        for identity in found:
+            repositories.describe(db, identity, {"release": None}, tags=[], text="kalomira")
+    db, asked = database.connection(), list[str]()
+    db.set_trace_callback(asked.append)
+    rows = search.run(db, Query(text="kalomira", limit=20, everything=True))
+    db.set_trace_callback(None)
+    assert [row.id for row in rows] == found[::-1]
+    assert len(asked) <= 40
+
+
+def test_letters_of_many_scripts_are_noted_in_time(database: Database) -> None:
+    """The look at each pair of a text does not grow with what the block holds already."""
+    chance = random.Random(1)
+    catalogue = Catalogue(database, 5)
+    identity = catalogue.add()
+    took = []
+    for _ in range(40):
+        text = "".join(chr(chance.randrange(0x4E00, 0x9FFF)) for _ in range(4000))
+        with database.writing() as db:
+            began = time.monotonic()
+            repositories.describe(db, identity, {"release": None}, tags=[], text=text)
+            took.append(time.monotonic() - began)
+    assert sorted(took)[20] < 0.4, took
+
+
+def test_a_word_of_frequent_trigrams_reads_few_texts(database: Database) -> None:
+    """A word that nobody wrote, from parts that everybody wrote, is answered by the index alone."""
+    if not database.dialect.has_word_table:
+        pytest.skip("PostgreSQL's index is always asked for every trigram")
+    catalogue = Catalogue(database, 6)
+    found = [catalogue.add() for _ in range(600)]
+    with database.writing() as db:
+        for identity in found:
+            repositories.describe(db, identity, {"release": None}, tags=[], text="imaging of a lung with cancer")
+    db, steps = database.connection(), [0]
+
+    def count() -> int:
+        steps[0] += 1
+        return 0
+
+    assert isinstance(db, sqlite3.Connection)
+    for word in ("inginging", "imacanlun"):
+        steps[0] = 0
+        db.set_progress_handler(count, 10)
+        assert search.run(db, Query(text=word, everything=True)) == []
+        db.set_progress_handler(None, 0)
+        assert 10 * steps[0] < 4 * len(found), f"{word}: {10 * steps[0]} steps of SQLite"
+
+
+def test_a_facet_takes_no_row_from_a_long_word_with_a_short_one(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One and two letters are looked for everywhere where a longer word narrows the rows, with a label and without."""
+    catalogue = Catalogue(database, 8)
+    monkeypatch.setattr(search, "REACH", 5)
+    found = [catalogue.add() for _ in range(20)]
+    with database.writing() as db:
+        for identity in found:
+            repositories.describe(db, identity, {"release": None}, tags=["own"], text="kalomira jj")
+    for tags in ([], ["own"]):
+        rows = search.run(database.connection(), Query(text="kalomira jj", tags=tags, everything=True))
+        assert [row.id for row in rows] == found[::-1], tags

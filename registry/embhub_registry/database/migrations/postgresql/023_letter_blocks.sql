@@ -20,8 +20,10 @@ BEGIN
         INSERT INTO letter_block VALUES (new.position / 64, letter_pairs(new.words));
         RETURN NULL;
     END IF;
-    SELECT string_agg(pair, ' ') INTO more FROM string_to_table(letter_pairs(new.words), ' ') AS pair
-    WHERE strpos(held, pair) = 0;
+    SELECT string_agg(pair, ' ') INTO more FROM (
+        SELECT string_to_table(letter_pairs(new.words), ' ') COLLATE "C"
+        EXCEPT SELECT string_to_table(held, ' ') COLLATE "C"
+    ) AS new_pairs (pair);
     IF more IS NOT NULL THEN
         UPDATE letter_block SET pairs = held || ' ' || more WHERE block = new.position / 64;
     END IF;

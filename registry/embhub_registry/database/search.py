@@ -216,7 +216,7 @@ def _select(db: Connection, query: Query, columns: str) -> Iterable[Row]:
     if query.sort == "modified":
         walk = walks.newest_first(db, labels, words, need=query.limit + 1, reach=REACH, few=_FEW)
     else:
-        walk = walks.over_all(db, labels, words)
+        walk = walks.over_all(db, labels, words, reach=REACH)
     if walk is None:
         return ()
     if not walk.banded:

@@ -38,10 +38,15 @@ class Walk:
     banded: Sequence[str] = ()
 
 
-def over_all(db: Connection, labels: Sequence[Label], words: Sequence[str]) -> Walk:
-    """A walk in any order; the index of words narrows it."""
-    walk = Walk("repository AS r", "r.position", labels=labels, words=[word for word in words if not _is_long(word)])
-    if long := [word for word in words if _is_long(word)]:
+def over_all(db: Connection, labels: Sequence[Label], words: Sequence[str], *, reach: int) -> Walk:
+    """A walk in any order; the index of words narrows it. One and two letters alone are looked for among the newest
+    `reach` rows, as in `newest_first`: no index has them, and the texts of all rows would be read."""
+    short, long = ([word for word in words if _is_long(word) is kind] for kind in (False, True))
+    walk = Walk("repository AS r", "r.position", labels=labels, words=short)
+    if short and not long:
+        walk.tables, walk.first = "(SELECT * FROM repository ORDER BY position DESC LIMIT ?) AS r", [reach]
+        walk.bounded = True
+    if long:
         condition, values = db.dialect.matches(long)
         walk.conditions.append(f"r.position IN ({db.dialect.words_at.format(condition)})")
         walk.values += values

@@ -186,6 +186,8 @@ def test_search_follows_every_change(database: Database, seed: int, monkeypatch:
             rows = catalogue.expected(db, query)
             assert [row.id for row in search.run(db, query)] == rows, query
             assert pages(db, query, 3) == rows, query
+            other = replace(query, sort=("created", "downloads", "epsilon", "epsilon-largest")[turn % 4])
+            assert {row.id for row in search.run(db, other)} == set(rows), other
             counts = search.count_facets(db, query)
             counter = Counter(facet for identity in rows for facet in catalogue.rows[identity].facets)
             assert counts.total == len(rows)

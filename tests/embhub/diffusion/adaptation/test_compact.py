@@ -169,6 +169,31 @@ def test_a_private_adapter_makes_a_claim_that_everybody_recomputes(base: Path, t
         embhub.audit(file, suite="standard")
 
 
+@pytest.mark.thorough
+def test_a_private_adapter_reaches_a_stock_pipeline_at_another_home(
+    registry: RunningRegistry, base: Path, tmp_path: Path
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        site = open_site(registry, tmp_path / "publisher", namespace="umc", user="umc").enter(patch)
+        new_key(registry, namespace="umc")
+        file = site.folder / "adapter.safetensors"
+        made = adapt(base, site.folder, privacy=PROMISE, seed=None, selection=selected(site.folder, 0.0), out=file)
+        report = embhub.audit(file, suite="mechanism")
+        file.with_name("adapter.audit.json").write_bytes(report.to_bytes())
+        assert report.suite == "mechanism"
+        fields = make_card(made.adapter, report=report, name="adapter", n_patients=20, n_images=20)
+        file.with_name("adapter.card.yaml").write_bytes(safe_yaml.dump(fields))
+        publishing.push(file)
+    with pytest.MonkeyPatch.context() as patch:
+        reader = Site(tmp_path / "reader", registry.url).enter(patch)
+        reader.trust(registry)
+        got = pulling.pull("umc/adapter")
+        claim = got.embedding.privacy
+        assert isinstance(claim, PrivacyClaim) and claim.epsilon <= PROMISE.epsilon and claim.n_public == 20
+        assert "epsilon" in next(finding.text for finding in got.findings if finding.check == "privacy")
+        _draws_as_stock_diffusers_does(base, got.embedding, Path("adapter"))
+
+
 def test_what_has_no_place_in_a_private_training_of_an_adapter(base: Path, tmp_path: Path) -> None:
     for changes, said in (
         ({"seed": 1}, "no seed"),

@@ -28,7 +28,7 @@ from tests.support.servers import RunningRegistry, start_registry
 from tests.support.sites import Site, open_site
 
 PROMPT = "prostate mri, <cspca>"
-KINDS = ["sd1", "bert", "sdxl", "sd3", "flux", *families.NEWER[1:]]
+KINDS = ["sd1", "bert", "sdxl", "sd3", "flux", *families.NEWER]
 
 
 @pytest.fixture(scope="module")

@@ -29,7 +29,7 @@ class Remarks:
         if count < FEW:
             self.say(
                 f"only {count} {unit}{'' if count == 1 else 's'} and no --epsilon: the file may reveal who they are. "
-                "On phantoms, an attack found 15 to 31 % of ten patients at a threshold that accuses 1 % of others"
+                "On phantoms, an attack found 15 to 31 % of ten patients, where it finds 1 % by chance"
             )
 
     def warn(self, *sentences: str) -> None:

@@ -42,7 +42,7 @@ async def refused(request: Request, error: Exception) -> Response:
         case DamagedBlobError():
             log("error", "blob damaged", digest=str(error))
             denied = RequestDeniedError(
-                503, "storage", "the registry's object store gave other bytes than were stored",
+                503, "storage", "the registry's storage gave other bytes than were stored",
                 "try again; if it stays, ask its operator to run `check`",
             )  # fmt: skip
             denied.headers = {"Retry-After": "30"}

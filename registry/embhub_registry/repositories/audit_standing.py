@@ -128,7 +128,7 @@ def collect_earlier(registry: Registry) -> None:
     found: list[Attestation] = []
     for row in attestations.attested_commits(db, audit="attestations/audit.%", embedding=EMBEDDING):
         try:
-            with damage_passes():
+            with damage_passes(registry.blobs):
                 data = registry.blobs.get(row["bundle"])
             audit = attested.read(data, digest=row["embedding"], trusts=[trust])
         except (ReleaseRefusedError, MissingBlobError, OSError):

@@ -51,7 +51,7 @@ def _stands(registry: Registry, namespace: str, name: str, commit: str, trust: T
     if repository is None:
         return False
     try:
-        with damage_passes():
+        with damage_passes(registry.blobs):
             files = repos.files(registry, repos.at(db, repository, commit, repos.OPERATOR))
         release = Release.from_files({path: data for path, data in files.items() if limit_of(path) is not None})
         verification.verify(release, trust=trust, repository=repository.full_name, now=now())
@@ -66,7 +66,7 @@ def _signer(registry: Registry, digest: str, known: dict[str, str]) -> str:
     """The fingerprint that an attestation names; admission checked its signature. "" where the file is lost."""
     if digest not in known:
         try:
-            with damage_passes():
+            with damage_passes(registry.blobs):
                 data = registry.blobs.get(digest)
             known[digest] = bundle.parse(data).hint
         except (ReleaseRefusedError, MissingBlobError, OSError):

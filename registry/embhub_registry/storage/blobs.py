@@ -24,7 +24,7 @@ class MissingBlobError(LookupError):
 
 
 class DamagedBlobError(MissingBlobError):
-    """What an object store gave are not the bytes that were stored; nobody gets them."""
+    """What the store gave are not the bytes that were stored; nobody gets them."""
 
 
 class BlobStoreError(RegistryError):
@@ -35,15 +35,19 @@ class BlobStoreError(RegistryError):
 
 
 @contextmanager
-def damage_passes() -> Iterator[None]:
+def damage_passes(blobs: BlobStore) -> Iterator[None]:
     """For code that keeps what it concludes from a lost object: an object store may give the right bytes next time.
 
+    A damaged file of a folder stays one: it is as good as lost.
+
     Raises:
-        BlobStoreError: in place of a damaged object.
+        BlobStoreError: in place of a damaged object of an object store.
     """
     try:
         yield
     except DamagedBlobError as error:
+        if not blobs.waits:
+            raise
         raise BlobStoreError(
             f"the object store gave other bytes than were stored as {error.args[0]}", "`check` says whether it lasts"
         ) from None
@@ -59,7 +63,7 @@ class Stray:
 
 
 class BlobStore(ABC):
-    """`put` returns once an object is durable; `get` keeps small objects in memory.
+    """`put` returns once an object is durable; `get` keeps objects in memory, of which it checked the digest.
 
     Attributes:
         location: The folder, or the place in S3.
@@ -92,7 +96,8 @@ class BlobStore(ABC):
         """The bytes of an object, from memory where they are.
 
         Raises:
-            MissingBlobError: it is not there, or holds other bytes.
+            MissingBlobError: it is not there.
+            DamagedBlobError: it holds other bytes.
             BlobStoreError: the object store does not answer.
         """
         if (held := self.remembered(digest)) is not None:
@@ -114,16 +119,25 @@ class BlobStore(ABC):
                 self._cache.move_to_end(digest)
             return data
 
+    def at_once(self, digest: str) -> bytes | None:
+        """The bytes of an object where the event loop may read them; None where `get` is work for a thread.
+
+        Raises:
+            MissingBlobError: it is not there, or holds other bytes.
+        """
+        return self.remembered(digest)
+
     def _forget(self, digest: str) -> None:
         with self._guard:
             self._held -= len(self._cache.pop(digest, b""))
 
     @abstractmethod
     def read(self, digest: str) -> bytes:
-        """The bytes of an object from the store itself.
+        """The bytes of an object from the store itself, which were compared with its digest.
 
         Raises:
             MissingBlobError: it is not there.
+            DamagedBlobError: it holds other bytes.
             BlobStoreError: the object store does not answer.
         """
 
@@ -173,7 +187,11 @@ class BlobStore(ABC):
         return None
 
     def presigned(self, digest: str, *, lifetime: timedelta) -> str | None:
-        """An address under which anybody gets this object for that `lifetime`, if it was read whole once; else None."""
+        """An address that gives anybody this object for its `lifetime`; None where there is none, or not yet.
+
+        This process read the object whole before, and its digest matched. Nobody compares what the store gives under
+        the address: where the object was changed since, a reader gets the changed bytes, and has to check the digest.
+        """
         del digest, lifetime
         return None
 

@@ -63,6 +63,8 @@ class S3Blobs(BlobStore):
     def put(self, data: bytes, *, durable: bool = True) -> str:
         """Store `data`; returns its SHA-256 in hex. Storing the same bytes twice is one object.
 
+        What is stored was not read yet: `presigned` gives no address to it before that.
+
         Args:
             data: All of the object.
             durable: False where nobody else uses the place yet, as in a restore: then no removal is looked for.
@@ -75,8 +77,8 @@ class S3Blobs(BlobStore):
         while True:
             if not self.store.create(OBJECTS + digest, data):
                 self.store.overwrite(OBJECTS + digest, data)  # its age begins anew; damage is healed by the way
+            self._forget(digest)
             if not durable or self._stays(digest):
-                self._note(digest)
                 return digest
             if time.monotonic() > deadline:
                 raise BlobStoreError("these bytes are being removed at this moment", "send them again in a moment")
@@ -117,8 +119,6 @@ class S3Blobs(BlobStore):
         if began is not None and self.began() - began > STALE.total_seconds() / 2:
             raise BlobStoreError("a removal took too long and was given up", "it is tried again")
         self._forget(digest)
-        with self._guard:
-            self._known.pop(digest, None)
         self.store.delete(OBJECTS + digest)
 
     @contextmanager
@@ -243,11 +243,20 @@ class S3Blobs(BlobStore):
             return "does not answer"
 
     def presigned(self, digest: str, *, lifetime: timedelta) -> str | None:
-        """An address that gives anybody this object for its `lifetime`; None before this process read it whole."""
+        """An address that gives anybody this object for its `lifetime`; None before this process read it whole.
+
+        It was read since this process last stored it, and its digest matched. What is changed in the store afterwards,
+        by whomever, is given out under the address until that ends.
+        """
         with self._guard:
             if digest not in self._known:
                 return None
         return self.store.sign(OBJECTS + digest, lifetime=lifetime)
+
+    def _forget(self, digest: str) -> None:
+        super()._forget(digest)
+        with self._guard:
+            self._known.pop(digest, None)
 
     def _note(self, digest: str) -> None:
         with self._guard:

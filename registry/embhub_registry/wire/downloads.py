@@ -121,7 +121,8 @@ async def _redirect(request: Request, db: Connection, entry: Entry, headers: dic
     """A redirect to the object store for a file of a repository that everybody may read; None where it is not for it.
 
     The address is good for a minute, and for anybody who has it: so it is given only for what is public anyway, and
-    never in a registry that is closed. Bytes that this process has not read whole once are not sent for.
+    never in a registry that is closed. Bytes that this process has not read whole once are not sent for. What is
+    changed in the store after that, the address gives out until it ends.
     """
     if not _redirects(request, db) or is_closed(db) or "if-range" in request.headers:
         return None

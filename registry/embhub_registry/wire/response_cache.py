@@ -230,11 +230,9 @@ def mark_cacheable(
 def _body(registry: Registry, found: CachedAnswer) -> bytes | None:
     if found.about.digest is None:
         return found.body
-    if registry.blobs.waits:  # for a network: that is no work for the event loop
-        return registry.blobs.remembered(found.about.digest)
     try:
-        return registry.blobs.get(found.about.digest)
-    except MissingBlobError:
+        return registry.blobs.at_once(found.about.digest)
+    except MissingBlobError:  # or it holds other bytes: the handler says so
         return None
 
 

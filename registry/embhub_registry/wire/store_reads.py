@@ -1,5 +1,7 @@
 """Reading objects for callers: at once from memory or a disk, and by few threads from an object store.
 
+A long file whose digest this process has not checked yet is read by a thread, too: hashing takes its time.
+
 A store that hangs holds up those who want bytes from it. It must not hold every thread of the process, for lists,
 pushes and health need some, too.
 """
@@ -33,13 +35,14 @@ class StoreReads:
         """The bytes of an object.
 
         Raises:
-            MissingBlobError: it is not there, or is damaged.
+            MissingBlobError: it is not there.
+            DamagedBlobError: it holds other bytes than were stored.
             BlobStoreError: the store does not answer, or too many wait for it.
         """
+        if (found := blobs.at_once(digest)) is not None:
+            return found
         if not blobs.waits:
-            return blobs.get(digest)
-        if (held := blobs.remembered(digest)) is not None:
-            return held
+            return await run_in_threadpool(blobs.get, digest)
         if self._under_way >= self._most:
             raise BlobStoreError("too many wait for the object store", "try again in a moment")
         self._under_way += 1

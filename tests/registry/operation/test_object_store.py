@@ -230,11 +230,8 @@ def test_a_file_of_a_public_repository_is_redirected_where_the_operator_chose_so
 
 
 def test_bytes_that_were_not_read_whole_are_not_sent_for(served: Served) -> None:
-    blobs, path = served.registry.blobs, address(served)
-    assert isinstance(blobs, S3Blobs)
+    path = address(served)
     configuration.write(served.registry, "blobs.redirect", "yes")
-    blobs._known.clear()
-    served.forget()
     assert served.running.get(path, headers=HUB).status == 200, "the first is read here, and its digest checked"
     assert served.running.get(path, headers=HUB).status == 302
 
@@ -243,7 +240,7 @@ def test_bytes_that_were_not_read_whole_are_not_sent_for(served: Served) -> None
 def test_who_may_not_read_gets_no_address(served: Served, how: str) -> None:
     path = address(served)
     configuration.write(served.registry, "blobs.redirect", "yes")
-    assert served.running.get(path, headers=HUB).status == 302
+    assert [served.running.get(path, headers=HUB).status for _ in range(2)] == [200, 302]
     if how == "closed":
         configuration.write(served.registry, "read.anonymous", "no")
     else:

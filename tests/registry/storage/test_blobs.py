@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from embhub_registry.database import StorageFullError
-from embhub_registry.storage.blobs import MissingBlobError, git_oid
+from embhub_registry.storage import folder_blobs
+from embhub_registry.storage.blobs import DamagedBlobError, MissingBlobError, damage_passes, git_oid
 from embhub_registry.storage.folder_blobs import FolderBlobs as Blobs
 from tests.support.quick import examples
 
@@ -87,3 +88,72 @@ def test_git_ids_are_gits(data: bytes) -> None:
 
 def test_a_known_git_id() -> None:
     assert git_oid(b"hello\n") == "ce013625030ba8dba906f756967f9e9ca394464a"
+
+
+@pytest.mark.parametrize("damage", [b"jello", b"hel", b"", b"hello!"])
+def test_other_bytes_are_never_given(tmp_path: Path, damage: bytes) -> None:
+    digest = Blobs(tmp_path).put(b"hello")
+    Blobs(tmp_path).path(digest).write_bytes(damage)
+    fresh = Blobs(tmp_path)
+    for read in (fresh.get, fresh.read, fresh.at_once):
+        with pytest.raises(DamagedBlobError, match=digest):
+            read(digest)
+    assert fresh.remembered(digest) is None
+    fresh.put(b"hello")
+    assert fresh.get(digest) == b"hello" == Blobs(tmp_path).get(digest), "whoever brings the bytes heals it"
+
+
+@pytest.mark.parametrize("exchange", [False, True], ids=["in place", "by renaming"])
+def test_a_file_that_changed_after_it_was_checked_is_checked_again(tmp_path: Path, exchange: bool) -> None:
+    blobs = Blobs(tmp_path, cache_bytes=0)
+    digest = blobs.put(b"hello")
+    path = blobs.path(digest)
+    before = path.stat()
+    assert blobs.get(digest) == b"hello"
+    beside = tmp_path / "beside" if exchange else path
+    beside.write_bytes(b"jello")
+    os.utime(beside, ns=(before.st_atime_ns, before.st_mtime_ns))
+    beside.replace(path)
+    with pytest.raises(DamagedBlobError):
+        blobs.get(digest)
+
+
+def test_a_settled_file_is_hashed_once_and_a_young_one_each_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hashed = list[bytes]()
+
+    def sha256(data: bytes) -> str:
+        hashed.append(data)
+        return hashlib.sha256(data).hexdigest()
+
+    digest = Blobs(tmp_path).put(b"hello")
+    monkeypatch.setattr(folder_blobs, "sha256", sha256)
+    young, settled = Blobs(tmp_path, cache_bytes=0), Blobs(tmp_path, cache_bytes=0)
+    assert young.get(digest) == young.get(digest) == b"hello" and len(hashed) == 2
+    monkeypatch.setattr(folder_blobs, "SETTLED", -1.0)
+    assert settled.get(digest) == settled.get(digest) == b"hello" and len(hashed) == 3
+    settled.delete(digest)
+    settled.path(digest).write_bytes(b"jello")
+    with pytest.raises(DamagedBlobError):
+        settled.get(digest)
+
+
+def test_a_long_file_is_no_work_for_the_event_loop_until_it_was_checked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(folder_blobs, "SETTLED", -1.0)
+    blobs = Blobs(tmp_path, cache_bytes=0)
+    long, short = b"x" * (folder_blobs.LONG + 1), b"x" * folder_blobs.LONG
+    digest = blobs.put(long)
+    assert blobs.at_once(digest) is None and blobs.at_once(blobs.put(short)) == short
+    assert blobs.get(digest) == long == blobs.at_once(digest)
+    blobs.path(digest).write_bytes(long)
+    assert blobs.at_once(digest) is None, "it is another file, perhaps with other bytes"
+    with pytest.raises(MissingBlobError):
+        blobs.at_once("0" * 64)
+
+
+def test_a_lost_file_of_a_folder_stays_lost_and_a_damaged_transfer_may_pass(tmp_path: Path) -> None:
+    with pytest.raises(DamagedBlobError), damage_passes(Blobs(tmp_path)):
+        raise DamagedBlobError("0" * 64)

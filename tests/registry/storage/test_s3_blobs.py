@@ -208,11 +208,28 @@ def test_an_unencrypted_endpoint_has_to_be_allowed() -> None:
 
 def test_a_presigned_address_gives_the_bytes_and_lives_for_its_time(blobs: S3Blobs, bucket: str) -> None:
     digest = blobs.put(b"hello")
+    assert blobs.presigned(digest, lifetime=timedelta(minutes=1)) is None, "nobody read what was stored"
+    assert blobs.get(digest) == b"hello"
     address = blobs.presigned(digest, lifetime=timedelta(minutes=1))
     assert address is not None and "X-Amz-Expires=60" in address and SECRET not in address
     with urllib.request.urlopen(address, timeout=20) as answer:
         assert answer.read() == b"hello"
     assert open_place(bucket).presigned(digest, lifetime=timedelta(minutes=1)) is None, "not read whole yet"
+
+
+def test_what_was_stored_is_read_once_before_an_address_leads_to_it(blobs: S3Blobs) -> None:
+    minute = timedelta(minutes=1)
+    digest = blobs.put(b"hello")
+    blobs.store.overwrite(OBJECTS + digest, b"jello")
+    assert blobs.presigned(digest, lifetime=minute) is None
+    with pytest.raises(DamagedBlobError):
+        blobs.get(digest)
+    assert blobs.presigned(digest, lifetime=minute) is None
+    blobs.put(b"hello")
+    assert blobs.get(digest) == b"hello" and blobs.presigned(digest, lifetime=minute) is not None
+    blobs.put(b"hello")
+    assert blobs.presigned(digest, lifetime=minute) is None, "it was written anew"
+    assert blobs.remembered(digest) is None, "else it would never be read again, and never sent for"
 
 
 def test_what_is_young_is_not_removed(blobs: S3Blobs, bucket: str) -> None:

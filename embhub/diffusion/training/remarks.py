@@ -28,8 +28,8 @@ class Remarks:
         count = len(set(names))
         if count < FEW:
             self.say(
-                f"only {count} {unit}{'' if count == 1 else 's'} and no --epsilon: the file may reveal who they are. "
-                "On phantoms, an attack found 15 to 31 % of ten patients, where it finds 1 % by chance"
+                f"only {count} {unit}{'' if count == 1 else 's'} and no differential privacy: the file may reveal "
+                "who they are. On phantoms, an attack found 15 to 31 % of ten patients, where it finds 1 % by chance"
             )
 
     def warn(self, *sentences: str) -> None:

@@ -283,7 +283,7 @@ def test_warnings_are_told_and_kept(images: Path, base: Path) -> None:
     assert any("nothing that the base can generate" in note for note in result.notes)
     assert any("does not move: on held-out images" in note for note in result.notes)
     assert set(result.notes) < set(said) and any(note.startswith("memory on cpu: ") for note in said)
-    few = [note for note in said if "and no --epsilon: the file may reveal" in note]
+    few = [note for note in said if "and no differential privacy: the file may reveal" in note]
     assert len(few) == 1 and not set(few) & set(result.notes)
     assert [step for step, _ in result.points] == [1, 2, 3]
 

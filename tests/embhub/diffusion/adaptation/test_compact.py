@@ -13,6 +13,7 @@ from PIL import Image
 
 import embhub
 from embhub.artifact import embedding
+from embhub.audits.report import AuditReport
 from embhub.client import erasing, publishing, pulling
 from embhub.diffusion.adaptation.compact import Adapted, train_adapter
 from embhub.diffusion.adaptation.porting import port
@@ -68,14 +69,10 @@ def test_from_images_to_a_pipeline_at_another_home(registry: RunningRegistry, ba
         assert {"p0"} <= {sample.patient_id for sample in (*made.run.members, *made.run.holdout)}
         assert not erasing.find(made.run.members[0].patient_id).files[0].recipe  # nothing trains it again by itself
         report = embhub.audit(file)
-        file.with_name("adapter.audit.json").write_bytes(report.to_bytes())
         assert report.verdict in ("leak-detected", "insufficient-evidence")
         with pytest.raises(UsageError, match="quick"):
             embhub.audit(file, suite="standard")
-        fields = make_card(made.adapter, report=report, name="adapter", n_patients=12, n_images=12)
-        assert fields["kind"] == "adapter"
-        file.with_name("adapter.card.yaml").write_bytes(safe_yaml.dump(fields))
-        publishing.push(file)
+        _push(file, made, report, count=12)
     with pytest.MonkeyPatch.context() as patch:
         reader = Site(tmp_path / "reader", registry.url).enter(patch)
         reader.trust(registry)
@@ -84,6 +81,15 @@ def test_from_images_to_a_pipeline_at_another_home(registry: RunningRegistry, ba
         _draws_as_stock_diffusers_does(base, got.embedding, Path("adapter"))
         page = registry.get("/umc/adapter").body.decode()
         assert "load_lora_weights" in page and "Compact adapter" in page and "load_textual_inversion" not in page
+
+
+def _push(file: Path, made: Adapted, report: AuditReport, *, count: int) -> None:
+    """Publish an adapter of so many patients, with its audit and a card."""
+    file.with_name("adapter.audit.json").write_bytes(report.to_bytes())
+    fields = make_card(made.adapter, report=report, name="adapter", n_patients=count, n_images=count)
+    assert fields["kind"] == "adapter"
+    file.with_name("adapter.card.yaml").write_bytes(safe_yaml.dump(fields))
+    publishing.push(file)
 
 
 def _draws_as_stock_diffusers_does(base: Path, adapter: embedding.Embedding, folder: Path) -> None:
@@ -179,11 +185,8 @@ def test_a_private_adapter_reaches_a_stock_pipeline_at_another_home(
         file = site.folder / "adapter.safetensors"
         made = adapt(base, site.folder, privacy=PROMISE, seed=None, selection=selected(site.folder, 0.0), out=file)
         report = embhub.audit(file, suite="mechanism")
-        file.with_name("adapter.audit.json").write_bytes(report.to_bytes())
         assert report.suite == "mechanism"
-        fields = make_card(made.adapter, report=report, name="adapter", n_patients=20, n_images=20)
-        file.with_name("adapter.card.yaml").write_bytes(safe_yaml.dump(fields))
-        publishing.push(file)
+        _push(file, made, report, count=20)
     with pytest.MonkeyPatch.context() as patch:
         reader = Site(tmp_path / "reader", registry.url).enter(patch)
         reader.trust(registry)

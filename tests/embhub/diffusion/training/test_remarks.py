@@ -8,9 +8,9 @@ from embhub.diffusion.training.remarks import FEW, Remarks
 
 
 @pytest.mark.parametrize(("names", "said"), [
-    (["one"], "only 1 patient and no --epsilon"),
-    (["one", "two", "one"], "only 2 patients and no --epsilon"),
-    ([str(number) for number in range(FEW - 1)], f"only {FEW - 1} patients and no --epsilon"),
+    (["one"], "only 1 patient and no differential privacy"),
+    (["one", "two", "one"], "only 2 patients and no differential privacy"),
+    ([str(number) for number in range(FEW - 1)], f"only {FEW - 1} patients and no differential privacy"),
 ])  # fmt: skip
 def test_few_patients_are_warned_of_by_their_number_and_not_that_of_images(names: list[str], said: str) -> None:
     heard: list[str] = []

@@ -34,6 +34,18 @@ PURE = [
 """Folders and modules that decide, and read no file, socket or clock."""
 CLIENTS = {"huggingface_hub", "httpx", "httpx2", "requests", "urllib3"}
 WORLD = {"os", "pathlib", "socket", "time", "subprocess", "urllib", "http", "tempfile", "shutil", *CLIENTS}
+DATABASE = ROOT / "registry/embhub_registry/database"
+SQL = re.compile(
+    r"""\s*(?:
+        (?i:select\b.*\bfrom\b | insert\s+(?:or\s+\w+\s+)?into\s | update\s+\S+\s+set\b | delete\s+from\s)
+        | (?:BEGIN|COMMIT|ROLLBACK|SAVEPOINT|VACUUM|ANALYZE)(?:\s|;|$)
+        | (?:PRAGMA|LISTEN|NOTIFY|ATTACH|DETACH|REINDEX|TRUNCATE|SHOW|LOCK)\s | SET\s+(?:LOCAL\s+)?\w+\s*(?:=|TO\b)
+        | (?:CREATE|ALTER|DROP)\s+(?:\w+\s+)?(?:TABLE|INDEX|VIEW|TRIGGER|SCHEMA)\b | WITH\s.*\bAS\s*\(
+        | SELECT\s | FROM\s | WHERE\s | GROUP\s+BY\b | ORDER\s+BY\b | (?:LEFT\s+|CROSS\s+)?JOIN\s | ON\s+CONFLICT\b
+    )""",
+    re.X | re.S,
+)
+"""How a statement of SQL, or a part of one, begins."""
 MAX_LINES = 350
 DOCUMENTED = (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 SECTION = re.compile(r"^(Args|Attributes|Returns):$", re.M)
@@ -86,7 +98,42 @@ def test_one_file_speaks_http_one_to_a_provider_one_writes_to_the_hub_and_two_lo
 
 
 def test_only_the_database_writes_sql() -> None:
-    assert importing((p for p in SOURCES if "database" not in name(p)), {"sqlite3", "psycopg"}) == {}
+    outside = [path for path in SOURCES if DATABASE not in path.parents]
+    assert importing(outside, {"sqlite3", "psycopg"}) == {}
+    assert {name(path): found for path in outside if (found := sql_of(nodes(path)))} == {}
+
+
+def sql_of(parts: Iterable[ast.AST]) -> list[str]:
+    """Statements of SQL, or parts of them, in texts, and calls that run a statement; with their lines."""
+    found = []
+    for node in parts:
+        match node:
+            case ast.Constant(value=str(text), lineno=line) if SQL.match(text):
+                found.append(f"{line}: {text}")
+            case ast.Attribute(attr=("execute" | "executemany" | "executescript") as word, lineno=line):
+                found.append(f"{line}: .{word}")
+    return found
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        """db.execute(text)""",
+        """rows = f"SELECT * FROM {table}" """,
+        """text = "ROLLBACK" """,
+        """text = "  select id from repository" """,
+        """text = "UPDATE repository SET position = 1" """,
+        """text = " ORDER BY position DESC" """,
+        """text = "PRAGMA user_version" """,
+    ],
+)
+def test_sql_is_seen(statement: str) -> None:
+    assert sql_of(ast.walk(ast.parse(statement)))
+
+
+@pytest.mark.parametrize("harmless", ["DELETE", "WITH", "Select a release", "Update the keyring", "from here"])
+def test_words_are_no_sql(harmless: str) -> None:
+    assert sql_of(ast.walk(ast.parse(repr(harmless)))) == []
 
 
 def pure() -> list[Path]:

@@ -9,10 +9,11 @@ from embhub_registry.database.connection import (
     Row,
     StorageFullError,
     is_server,
+    one_moment,
 )
 from embhub_registry.database.sqlite import DatabaseError, reading_copy
 
 __all__ = [
     "Connection", "Database", "DatabaseBusyError", "DatabaseError", "DatabaseUnavailableError",
-    "Leadership", "Row", "StorageFullError", "is_server", "reading_copy",
+    "Leadership", "Row", "StorageFullError", "is_server", "one_moment", "reading_copy",
 ]  # fmt: skip

@@ -9,12 +9,11 @@ from how many bands were read.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from embhub_registry.database.connection import Connection, Row
+from embhub_registry.database.connection import Connection, Row, one_moment
 
 WALKED = 4096  # places, the newest of a page, whose rows are read one by one, without an index of words
 _PAGE = 64  # rows that these may hold of a word
@@ -61,7 +60,7 @@ def collect(db: Connection, *, before: float | None, need: int, read: Callable[[
             return rows
         found, looked = len(rows), WALKED
     rows = []  # what was found is of another moment, and is found once more
-    with _one_moment(db):
+    with one_moment(db):  # a row that moves up meanwhile would be in no part
         newest = int(db.execute("SELECT coalesce(max(position), 0) FROM repository").fetchone()[0])
         top = bottom = newest + 1 if before is None else math.ceil(min(newest + 1, before))
         while bottom > 0 and len(rows) < need:
@@ -119,17 +118,3 @@ def rows_in(db: Connection, words: Sequence[str], band: str) -> tuple[str, list[
     conditions = [f"{_TEXT} LIKE ?"] * len(wanted) + [db.dialect.contains("words")] * len(words)
     rows = f"(SELECT position FROM wording WHERE {' AND '.join(conditions)} OFFSET 0)"  # noqa: S608  # put together from constants; values are bound
     return rows, [*db.dialect.matches(wanted)[1], *words]
-
-
-@contextmanager
-def _one_moment(db: Connection) -> Iterator[None]:
-    """Every statement sees the same rows: one that moves up meanwhile would be in no part."""
-    if db.in_transaction:
-        yield
-        return
-    db.execute(db.dialect.snapshot)
-    try:
-        yield
-    finally:
-        if db.in_transaction:
-            db.execute("ROLLBACK")

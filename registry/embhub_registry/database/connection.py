@@ -244,6 +244,20 @@ class Leadership:
         raise NotImplementedError
 
 
+@contextmanager
+def one_moment(connection: Connection) -> Iterator[None]:
+    """Every statement of the block sees the same rows. It is for reading; within a transaction it is that one."""
+    if connection.in_transaction:
+        yield
+        return
+    connection.execute(connection.dialect.snapshot)
+    try:
+        yield
+    finally:
+        if connection.in_transaction:  # a failure of the engine may have ended it
+            connection.execute("ROLLBACK")
+
+
 def _reason(error: RegistryError) -> str:
     if isinstance(error, StorageFullError):
         return "full"

@@ -121,6 +121,12 @@ def _write(db: Connection, repository_id: int, position: int, words: str) -> Non
         letters.note(db, position, words)
 
 
+def words_of(db: Connection, repository_id: int) -> str:
+    """The text by which search finds a repository, "" where it is in no list."""
+    row = db.execute("SELECT words FROM wording WHERE repository_id = ?", (repository_id,)).fetchone()
+    return str(row["words"]) if row else ""
+
+
 def _take_words(db: Connection, repository_id: int) -> str:
     row = db.execute("SELECT position, words FROM wording WHERE repository_id = ?", (repository_id,)).fetchone()
     if row is None:

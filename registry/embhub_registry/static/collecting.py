@@ -10,8 +10,16 @@ from embhub.errors import ConfigError, UsageError
 from embhub.log import checkpoints, notes
 from embhub.release.checks import attested, evaluated
 from embhub.release.files import EMBEDDING
-from embhub_registry.database import Connection, attestations, evaluation_rows, quarantine, repositories, yanks
-from embhub_registry.database.placement import facets_of
+from embhub_registry.database import (
+    Connection,
+    attestations,
+    evaluation_rows,
+    one_moment,
+    placement,
+    quarantine,
+    repositories,
+    yanks,
+)
 from embhub_registry.database.repositories import Repository
 from embhub_registry.repositories import advisories, audit_designs, audit_standing, evaluations, repos
 from embhub_registry.static import items, layout, nginx_part
@@ -53,12 +61,9 @@ def collect(registry: Registry, *, include: Collection[str] = ()) -> Collected:
             "this registry is closed: nobody reads it without an access token, and files have no such gate",
             "add --include closed if everybody who gets the files may read all of them",
         )
-    db.execute(db.dialect.snapshot)
-    try:
+    with one_moment(db):
         shelves = list(_shelves(db, include))
         audits = [*_audits(db, shelves), *_designs(registry, shelves), *_evaluations(registry, shelves)]
-    finally:
-        db.execute("ROLLBACK")
     listed, left = layout.of_list(shelves)
     log, checkpoint, signers = _log(registry)
     envelope = advisories.current_envelope(registry)
@@ -99,10 +104,10 @@ def _shelf(db: Connection, repository: Repository) -> Shelf:
                 names.setdefault(revision.release_version, revision.id)
                 if revision.release_version not in {row["name"] for row in rows}:
                     names[revision.release_version] = revision.id
-    words = db.execute("SELECT words FROM wording WHERE repository_id = ?", (repository.id,)).fetchone()
-    facets = facets_of(repository.summary.get("release") or {})
+    words = placement.words_of(db, repository.id)
+    facets = placement.facets_of(repository.summary.get("release") or {})
     return Shelf(
-        repository, sorted(repositories.tags_of(db, repository.id)), str(words[0]) if words else "", facets, commits,
+        repository, sorted(repositories.tags_of(db, repository.id)), words, facets, commits,
         {name: commit for name, commit in names.items() if commit in commits},
         [asdict(row) for row in yanks.of(db, repository.id)], {row["name"]: row["kind"] for row in rows},
         dates,

@@ -4,6 +4,7 @@ from embhub_registry.database.connection import (
     Connection,
     Database,
     DatabaseBusyError,
+    DatabaseTakenError,
     DatabaseUnavailableError,
     Leadership,
     Row,
@@ -14,6 +15,6 @@ from embhub_registry.database.connection import (
 from embhub_registry.database.sqlite import DatabaseError, reading_copy
 
 __all__ = [
-    "Connection", "Database", "DatabaseBusyError", "DatabaseError", "DatabaseUnavailableError",
-    "Leadership", "Row", "StorageFullError", "is_server", "one_moment", "reading_copy",
+    "Connection", "Database", "DatabaseBusyError", "DatabaseError", "DatabaseTakenError",
+    "DatabaseUnavailableError", "Leadership", "Row", "StorageFullError", "is_server", "one_moment", "reading_copy",
 ]  # fmt: skip

@@ -25,9 +25,13 @@ class DatabaseBusyError(RegistryError):
     """Another writer held the database for too long; the call may be repeated."""
 
 
-def moved_meanwhile() -> DatabaseBusyError:
+class DatabaseTakenError(DatabaseBusyError):
+    """The database is not this process's to write: another one has it, a newer release migrated it, or it was moved."""
+
+
+def moved_meanwhile() -> DatabaseTakenError:
     """What a command gets that opened the database before `move` left it."""
-    return DatabaseBusyError("the registry's database was moved meanwhile: nothing was stored", "run this again")
+    return DatabaseTakenError("the registry's database was moved meanwhile: nothing was stored", "run this again")
 
 
 class DatabaseUnavailableError(RegistryError):
@@ -200,7 +204,7 @@ class Database:
         """Take the lock of `alone` again where its connection was lost, if this process holds it.
 
         Raises:
-            DatabaseBusyError: another process has taken it meanwhile.
+            DatabaseTakenError: another process has taken it meanwhile.
         """
 
     def leadership(self, holder: str) -> Leadership | None:

@@ -6,7 +6,12 @@ from typing import NoReturn
 
 import psycopg
 
-from embhub_registry.database.connection import DatabaseBusyError, DatabaseUnavailableError, StorageFullError
+from embhub_registry.database.connection import (
+    DatabaseBusyError,
+    DatabaseTakenError,
+    DatabaseUnavailableError,
+    StorageFullError,
+)
 
 _BUSY = {"55P03", "40P01", "40001", "57014"}
 _AWAY = ("08", "57P", "53", "25006", "28", "3D000", "25P0")
@@ -19,9 +24,9 @@ def unavailable(detail: str) -> DatabaseUnavailableError:
     )
 
 
-def taken() -> DatabaseBusyError:
+def taken() -> DatabaseTakenError:
     """Another process has the lock that one process at a time may hold."""
-    return DatabaseBusyError(
+    return DatabaseTakenError(
         "another process has taken this registry's database, or a newer release has migrated it",
         "try again in a moment",
     )

@@ -44,7 +44,7 @@ class ServingLock:
         """Take it again where its connection was lost.
 
         Raises:
-            DatabaseBusyError: another process has taken it meanwhile. Nothing is written until it is back.
+            DatabaseTakenError: another process has taken it meanwhile. Nothing is written until it is back.
         """
         if self._holder is None:
             return

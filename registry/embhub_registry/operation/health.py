@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import shutil
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from anyio import to_thread
@@ -14,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from embhub.errors import ConfigError, EmbhubError
-from embhub_registry.database import accounts, schema
+from embhub_registry.database import DatabaseBusyError, DatabaseTakenError, StorageFullError, accounts, schema
 from embhub_registry.database.clock import stamp
 from embhub_registry.http_errors import forbidden, token_needed
 from embhub_registry.operation.metrics import Metrics
@@ -28,6 +29,9 @@ from embhub_registry.wire.request_context import run_in_threadpool as threaded
 PROBE_SECONDS = 5.0
 SCRAPE_SECONDS = 4.0  # that /metrics waits for them; Prometheus gives up after ten
 PATIENCE = 1.0  # seconds for other writers; one that takes longer is worth knowing of
+# What is wrong there, and a server is ready all the same: it reads, and no other server could do more.
+_OF_ALL_SERVERS = frozenset({"writing"})
+_OF_ONE_SERVER = _OF_ALL_SERVERS | {"disk", "objects"}  # of a registry that has one: of several, another may have them
 NOW = {"Cache-Control": "no-store"}
 
 
@@ -61,6 +65,17 @@ class Readiness:
             self._looking = None
 
 
+def is_ready(found: Mapping[str, str], *, is_shared: bool) -> bool:
+    """Whether requests are to be sent to a server: it can answer them, and no other one could do better.
+
+    Args:
+        found: What `Readiness.look` found.
+        is_shared: Whether the registry may have several servers.
+    """
+    harmless = _OF_ALL_SERVERS if is_shared else _OF_ONE_SERVER
+    return all(words == "ok" for name, words in found.items() if name not in harmless)
+
+
 async def healthz(request: Request) -> Response:
     """Whether this process answers."""
     del request
@@ -68,10 +83,11 @@ async def healthz(request: Request) -> Response:
 
 
 async def readyz(request: Request) -> Response:
-    """200 where work can be taken, else 503: database writable, schema current, disk not full, not shutting down."""
+    """200 where requests are to be sent to this server, else 503; with a word on each thing that was looked at."""
     readiness: Readiness = request.app.state.readiness
-    found = await readiness.look(registry_of(request))
-    ready = set(found.values()) == {"ok"}
+    registry = registry_of(request)
+    found = await readiness.look(registry)
+    ready = is_ready(found, is_shared=registry.leadership is not None)
     answer: dict[str, Any] = {"ready": ready, **found}
     return JSONResponse(answer, status_code=200 if ready else 503, headers=NOW)
 
@@ -108,14 +124,17 @@ async def _checks(readiness: Readiness, registry: Registry) -> dict[str, str]:
 def _look(registry: Registry) -> dict[str, str]:
     found = {"database": "ok", "schema": "ok", "disk": "ok"}
     try:
-        with registry.database.writing(patience=PATIENCE) as db:
-            accounts.write_setting(db, "ready.probed", stamp())
-        if shutil.disk_usage(registry.folder).free < configuration.number(db, "ready.free_bytes"):
+        writing = _writing(registry)
+        least = configuration.number(registry.database.connection(), "ready.free_bytes")
+        if shutil.disk_usage(registry.folder).free < least:
             found["disk"] = "nearly full"
         if registry.is_shared:
             found["logins"] = secret_box.problem(registry) or "ok"
+        found["writing"] = writing
+    except DatabaseTakenError:
+        found["database"] = "taken by another process, or a newer release"
     except (EmbhubError, OSError):
-        found["database"] = "cannot be written"
+        found["database"] = "cannot be read"
     with contextlib.suppress(EmbhubError, OSError):  # it can be why nothing can be written
         found["schema"] = _schema(registry)
     if registry.leadership is not None:
@@ -123,6 +142,20 @@ def _look(registry: Registry) -> dict[str, str]:
     if registry.blobs.waits:
         found["objects"] = registry.blobs.problem() or "ok"
     return found
+
+
+def _writing(registry: Registry) -> str:
+    """Whether a row can be stored soon; raises what keeps this server from reading, too."""
+    try:
+        with registry.database.writing(patience=PATIENCE) as db:
+            accounts.write_setting(db, "ready.probed", stamp())
+    except DatabaseTakenError:
+        raise
+    except DatabaseBusyError:
+        return "waits for other writers"
+    except StorageFullError:
+        return "disk full, or read-only"
+    return "ok"
 
 
 def _schema(registry: Registry) -> str:

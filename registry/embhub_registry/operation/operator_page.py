@@ -6,7 +6,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from embhub_registry.operation import operator_facts
-from embhub_registry.operation.health import Readiness
+from embhub_registry.operation.health import Readiness, is_ready
 from embhub_registry.pages import form_pages
 from embhub_registry.people import auth
 from embhub_registry.storage import quotas
@@ -25,5 +25,6 @@ async def operator(request: Request) -> Response:
     checks = await readiness.look(registry)
     facts = await threaded(operator_facts.collect, registry)
     return form_pages.answer(
-        request, "operator.html", account=account, checks=checks, facts=facts, kinds=quotas.KINDS
+        request, "operator.html", account=account, checks=checks, facts=facts, kinds=quotas.KINDS,
+        ready=is_ready(checks, is_shared=registry.leadership is not None),
     )  # fmt: skip

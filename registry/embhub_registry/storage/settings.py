@@ -199,7 +199,7 @@ SETTINGS: Mapping[str, Setting] = {
     "security.contact": Setting("", _contacts, "where to report a vulnerability, for /.well-known/security.txt"),
     "security.policy": Setting("", _policies, "address of the disclosure policy that security.txt names"),
     "blobs.redirect": Setting("no", _switch, "whether the Hub's clients are sent to the object store for public files"),
-    "ready.free_bytes": Setting("200000000", _number, "free disk space below which /readyz says no"),
+    "ready.free_bytes": Setting("200000000", _number, "free disk space below which /readyz says so"),
 }
 
 

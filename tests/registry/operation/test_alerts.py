@@ -167,6 +167,9 @@ def test_each_alert_is_provoked(
         seen.wait("RegistryDiskNearlyFull")
         running.run("setting", "set", "ready.free_bytes", "0")
         seen.wait_for_end("RegistryDiskNearlyFull")
+        with running.opened() as opened, opened.database.writing():
+            seen.wait("RegistryCannotWrite")
+        seen.wait_for_end("RegistryCannotWrite")
         proxy.set("500")
         seen.wait("RegistryObjectStoreDown", seconds=90)
         proxy.set("")

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from embhub.errors import RegistryError
-from embhub_registry.database import Database, schema
+from embhub_registry.database import (
+    Database,
+    DatabaseBusyError,
+    DatabaseTakenError,
+    DatabaseUnavailableError,
+    StorageFullError,
+    schema,
+)
 from embhub_registry.database.dialects import SQLITE
 from embhub_registry.operation import health
 from embhub_registry.storage import configuration, database_place, folder
@@ -18,34 +25,94 @@ from tests.registry.conftest import House
 from tests.support import object_stores
 
 
-def test_ready_and_why_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    made = folder.create(tmp_path / "registry", name="Test", url="http://127.0.0.1:1", audit="optional")
-    fine = {"database": "ok", "schema": "ok", "disk": "ok", "serving": "ok"}
+@pytest.fixture
+def made(tmp_path: Path) -> Iterator[folder.Registry]:
+    """A registry that one server serves."""
+    registry = folder.create(tmp_path / "registry", name="Test", url="http://127.0.0.1:1", audit="optional")
+    yield registry
+    registry.close()
+
+
+def look(made: folder.Registry, readiness: health.Readiness | None = None) -> tuple[bool, dict[str, str]]:
+    """What is found, and whether a proxy is told to send requests."""
+    found = asyncio.run((readiness or health.Readiness()).look(made))
+    return health.is_ready(found, is_shared=made.is_shared), found
+
+
+def test_ready_and_why_not(made: folder.Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    fine = {"database": "ok", "writing": "ok", "schema": "ok", "disk": "ok", "serving": "ok"}
     fine |= {"objects": "ok"} if object_stores.CHOSEN else {}
+    readiness = health.Readiness()
+    assert look(made, readiness) == (True, fine)
+    readiness.draining = True
+    assert look(made, readiness) == (False, fine | {"serving": "shutting down"})
+    configuration.write(made, "ready.free_bytes", "1e15")
+    assert look(made, readiness)[1]["disk"] == "ok", "looked at every few seconds, however many ask"
+    assert look(made) == (True, fine | {"disk": "nearly full"}), "no other server could do better: it serves reads"
+    configuration.write(made, "ready.free_bytes", "0")
+    with monkeypatch.context() as patch:
+        patch.setattr(schema, "pending", lambda _database: ["a step"])
+        assert look(made) == (False, fine | {"schema": "behind this program"})
 
-    def look(readiness: health.Readiness) -> dict[str, str]:
-        return asyncio.run(readiness.look(made))
 
-    try:
-        readiness = health.Readiness()
-        assert look(readiness) == fine
-        readiness.draining = True
-        assert look(readiness) == fine | {"serving": "shutting down"}
-        configuration.write(made, "ready.free_bytes", "1e15")
-        assert look(readiness)["disk"] == "ok", "looked at every few seconds, however many ask"
-        assert look(health.Readiness()) == fine | {"disk": "nearly full"}
-        configuration.write(made, "ready.free_bytes", "0")
-        with monkeypatch.context() as patch:
-            patch.setattr(schema, "pending", lambda _database: ["a step"])
-            assert look(health.Readiness()) == fine | {"schema": "behind this program"}
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (DatabaseBusyError("the registry is busy with other writers"), "waits for other writers"),
+        (StorageFullError("no space"), "disk full, or read-only"),
+    ],
+    ids=["busy", "full"],
+)
+def test_one_that_can_be_read_is_ready(
+    made: folder.Registry, monkeypatch: pytest.MonkeyPatch, error: Exception, said: str
+) -> None:
+    """The cause is in the database, which all servers share: without them, nobody would read either."""
 
-        def refuse(**options: float) -> None:
-            raise RegistryError("read-only")
+    def refuse(**options: float) -> None:
+        raise error
 
-        monkeypatch.setattr(made.database, "writing", refuse)
-        assert look(health.Readiness())["database"] == "cannot be written"
-    finally:
-        made.close()
+    monkeypatch.setattr(made.database, "writing", refuse)
+    ready, found = look(made)
+    assert ready and health.is_ready(found, is_shared=True)
+    assert found["writing"] == said and found["database"] == "ok"
+
+
+def test_one_that_cannot_be_read_is_not_ready(made: folder.Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*arguments: object, **options: object) -> None:
+        raise DatabaseUnavailableError("the registry's database cannot be reached")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(made.database, "writing", refuse)
+        ready, found = look(made)
+        assert not ready and found["database"] == "cannot be read" and "writing" not in found
+
+    def busy(**options: float) -> None:
+        raise DatabaseBusyError("the registry is busy with other writers")
+
+    monkeypatch.setattr(made.database, "writing", busy)
+    monkeypatch.setattr(configuration, "read", refuse)
+    ready, found = look(made)
+    assert not ready and found["database"] == "cannot be read", "busy, and gone when it is read"
+
+
+def test_one_that_was_left_is_not_ready(made: folder.Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another process has the database, a newer release migrated it, or it was moved: no writer is waited for."""
+
+    def refuse(**options: float) -> None:
+        raise DatabaseTakenError("another process has taken this registry's database")
+
+    monkeypatch.setattr(made.database, "writing", refuse)
+    ready, found = look(made)
+    assert not ready and found["database"] == "taken by another process, or a newer release"
+
+
+def test_what_other_servers_may_have_counts_where_there_are_others() -> None:
+    fine = dict.fromkeys(("database", "writing", "schema", "disk", "logins", "log", "objects", "serving"), "ok")
+    assert health.is_ready(fine, is_shared=False) and health.is_ready(fine, is_shared=True)
+    for name in fine:
+        found = fine | {name: "something else"}
+        assert health.is_ready(found, is_shared=True) == (name == "writing"), name
+        assert health.is_ready(found, is_shared=False) == (name in ("writing", "disk", "objects")), name
 
 
 def test_a_database_that_is_held_holds_one_thread_of_readiness(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -68,8 +135,9 @@ def test_a_database_that_is_held_holds_one_thread_of_readiness(tmp_path: Path, m
     try:
         with holder.writing():
             found = asyncio.run(ask())
-        assert {answer["database"] for answer in found} == {"cannot be written"} and len(looked) == 1
-        assert {answer["database"] for answer in asyncio.run(ask())} == {"ok"} and len(looked) == 2
+        assert {answer["writing"] for answer in found} == {"waits for other writers"} and len(looked) == 1
+        assert {answer["database"] for answer in found} == {"ok"} and health.is_ready(found[0], is_shared=True)
+        assert {answer["writing"] for answer in asyncio.run(ask())} == {"ok"} and len(looked) == 2
         with made.database.writing() as db:
             if db.dialect is SQLITE:
                 assert db.execute("PRAGMA busy_timeout").fetchone()[0] == 10_000, "others wait as long as before"

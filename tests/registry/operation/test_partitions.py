@@ -126,7 +126,7 @@ def test_cut_off_from_the_database(cluster: Cluster, postgresql: Server) -> None
     assert answer.status == 503 and answer.header("Retry-After"), "nobody knows whether it was withdrawn"
     assert far.get("/healthz").status == 200
     wait_for("it says so", 15, lambda: not cluster.is_ready(FAR))
-    assert far.get("/readyz").json()["database"] == "cannot be written"
+    assert far.get("/readyz").json()["database"] == "cannot be read"
     took = wait_for("the other signs", 20, lambda: cluster.replicas.signs(postgresql) == NEAR)
     print(f"cut off from the database: another signs after {took:.1f} s")
     for _ in range(2):

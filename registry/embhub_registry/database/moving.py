@@ -76,6 +76,8 @@ def _encode(value: object) -> bytes:
             return b"N"
         case int():
             return b"I%d;" % value
+        case float():
+            return b"F%b;" % value.hex().encode()  # each bit of it
         case bytes():
             return b"B%d:%b" % (len(value), value)
         case str():

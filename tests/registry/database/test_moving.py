@@ -11,13 +11,15 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from embhub_registry.database import DatabaseBusyError, accounts, moving
+from embhub_registry.database import Database, DatabaseBusyError, accounts, moving, reading_copy, schema
 from embhub_registry.database.postgresql import PostgresqlDatabase
+from embhub_registry.database.sqlite import SqliteDatabase
 from embhub_registry.operation import administration
 from embhub_registry.operation import moving as operation
 from embhub_registry.operation.opening import open_folder
 from embhub_registry.storage import database_place, folder
 from embhub_registry.storage.folder import Registry
+from tests.support import every_table
 from tests.support.postgres import Server
 
 URL = "http://127.0.0.1:9"
@@ -150,3 +152,25 @@ def test_the_log_of_an_earlier_file_is_not_replayed_over_the_new_one(opened: Ope
     here = opened()
     assert users(here) == names and here.database.problems() == []
     reading.execute("ROLLBACK")
+
+
+def test_a_row_of_every_table_goes_to_a_server_and_back(tmp_path: Path, postgresql: Server) -> None:
+    """Whatever kinds of value the columns hold."""
+    source, target = SqliteDatabase(tmp_path / "x.db"), Database(postgresql.new_schema())
+    assert isinstance(target, PostgresqlDatabase)
+    newest = schema.known_steps()[-1].number
+    try:
+        schema.migrate(source)
+        with source.writing() as db:
+            every_table.fill(db, newest)
+        sent = moving.to_server(source, target)
+        assert min(content.rows for content in sent.values()) > 0, sent
+        assert target.dump(tmp_path / "back.db") == sent
+        with reading_copy(tmp_path / "back.db") as back:
+            for table in every_table.tables_of(back):
+                rows = [sorted(map(tuple, db.execute(f"SELECT * FROM {table}")), key=repr)
+                        for db in (source.connection(), back)]  # fmt: skip
+                assert rows[0] == rows[1], table
+    finally:
+        source.close()
+        target.close()

@@ -96,7 +96,7 @@ OPERATION = tests/registry/operation
 test-engines: $(READY)
 	@$(ENGINES) -n 2 --dist loadfile -m "not thorough" tests/registry
 	@$(ENGINES) -n 0 tests/conformance/test_clients.py tests/conformance/test_wire.py
-	@$(ENGINES) -n 0 -m thorough $(OPERATION)/test_crashes.py $(OPERATION)/test_object_store.py $(OPERATION)/test_partitions.py $(OPERATION)/test_rolling_upgrades.py
+	@$(ENGINES) -n 0 -m thorough $(OPERATION)/test_crashes.py $(OPERATION)/test_object_store.py $(OPERATION)/test_partitions.py $(OPERATION)/test_rolling_upgrades.py $(OPERATION)/test_older_program.py
 
 test-all: $(READY)
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations=30 -m "thorough and not exhaustive"

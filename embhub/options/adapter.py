@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from embhub.options.fields import check_ranges, option
+from embhub.options.precision import MEANING, Precision
 
 _BY_BASE = "[default: depends on the base]"
 
@@ -19,6 +20,7 @@ class AdapterRecipe:
         learning_rate: peak learning rate of AdamW; in a private training, of gradient descent with momentum, in units
             of the leading singular values of the weights that change.
         batch_size: images of a step; in a private training, patients.
+        precision: number format of the computation; the matrices and the optimizer stay float32. `auto` by default.
 
     Raises:
         UsageError: a value out of its range.
@@ -37,6 +39,7 @@ class AdapterRecipe:
     batch_size: int | None = option(
         f"Batch size: images per step; with --epsilon, expected patients per step  {_BY_BASE}", low=1, high=4096
     )
+    precision: Precision | None = option(f"Number format of the computation; {MEANING}  [default: auto]")
 
     def __post_init__(self) -> None:
         check_ranges(self)

@@ -34,7 +34,7 @@ from embhub.diffusion.training import memory
 from embhub.diffusion.training.captions import check_caption
 from embhub.diffusion.training.inversion import HIGH, DivergedError
 from embhub.diffusion.training.latents import encode
-from embhub.diffusion.training.precision import repeatable
+from embhub.diffusion.training.precision import in_bfloat16, precision, repeatable
 from embhub.diffusion.training.recipes import ResolvedRecipe
 from embhub.diffusion.training.remarks import Remarks, Say
 from embhub.diffusion.training.result import Task
@@ -209,11 +209,11 @@ def _learn_plainly(
 ) -> LearnedAdapter:  # fmt: skip
     """Without privacy: the ledger counts a loss without bound for everybody whose images are learned from."""
     pipe, preprocessing = setting.pipe, setting.preprocessing
-    settled = _settle(chosen, preprocessing.resolution or 0)
+    settled = _settle(chosen, preprocessing.resolution or 0, device_of(pipe).type)
     text = setting.caption.replace("{}", setting.token)
     inside = encode(pipe, members, on_progress, preprocessing).latents
     outside = encode(pipe, kept_back, preprocessing=preprocessing).latents if len(kept_back) else None
-    before = _measure(pipe, outside, text)
+    before = _measure(pipe, outside, text, settled)
     unit: Unit = "patient" if members.has_patients else "image"
     remarks.say_if_few(members.names(), unit)
     with budget.reserve(
@@ -224,18 +224,23 @@ def _learn_plainly(
         losses = _learn(pipe, inside, text, settled, seed, _stepper(on_progress, settled))
     return LearnedAdapter(
         _matrices(pipe.unet), settled, _describe(pipe, setting.caption, settled, preprocessing), reservation,
-        losses=losses, before=before, after=_measure(pipe, outside, text),
+        losses=losses, before=before, after=_measure(pipe, outside, text, settled),
     )  # fmt: skip
 
 
-def _settle(recipe: AdapterRecipe, side: int) -> AdapterRecipe:
-    """What suits a base of this resolution, where nothing was chosen."""
+def _settle(recipe: AdapterRecipe, side: int, device: str) -> AdapterRecipe:
+    """What suits a base of this resolution on this device, where nothing was chosen.
+
+    Raises:
+        UsageError: a precision that the device has not.
+    """
     steps, rate, batch = (400, 3e-3, 16) if side <= 128 else (2000, 5e-4, 4)
     return replace(
         recipe,
         steps=recipe.steps or steps,
         learning_rate=recipe.learning_rate or rate,
         batch_size=recipe.batch_size or batch,
+        precision="bfloat16" if in_bfloat16(device, recipe.precision or "auto") else "float32",
     )
 
 
@@ -269,7 +274,8 @@ def _learn(
             ])  # fmt: skip
             noise = torch.randn((size, *latents.shape[1:]), generator=generator)
             batch = latents[chosen].to(device)
-            error = loss(pipe, family, batch, condition, noise.to(device), times.to(device)).mean()
+            with precision(pipe, mixed=recipe.precision == "bfloat16"):
+                error = loss(pipe, family, batch, condition, noise.to(device), times.to(device)).mean()
             optimizer.zero_grad()
             error.backward()  # type: ignore[no-untyped-call]
             norm = float(nn.utils.clip_grad_norm_(weights, 1.0))
@@ -285,7 +291,7 @@ def _learn(
 
 
 @torch.no_grad()
-def _measure(pipe: Pipeline, latents: Tensor | None, text: str, draws: int = 4) -> float | None:
+def _measure(pipe: Pipeline, latents: Tensor | None, text: str, recipe: AdapterRecipe, draws: int = 4) -> float | None:
     """Mean loss over images, on noise and times that are always the same."""
     if latents is None:
         return None
@@ -297,7 +303,8 @@ def _measure(pipe: Pipeline, latents: Tensor | None, text: str, draws: int = 4) 
         for batch in torch.split(latents, 16):
             noise = torch.randn(batch.shape, generator=generator).to(device)
             times = torch.full((len(batch),), level, device=device)
-            total += float(loss(pipe, family, batch.to(device), condition, noise, times).sum())
+            with precision(pipe, mixed=recipe.precision == "bfloat16"):
+                total += float(loss(pipe, family, batch.to(device), condition, noise, times).sum())
     return total / (draws * len(latents))
 
 
@@ -320,7 +327,7 @@ def _describe(
         "optimizer": "AdamW",
         "weight_decay": 0,
         "loss": "mean squared error",
-        "precision": "float32",
+        "precision": recipe.precision or "float32",
         "prediction_type": prediction_type(pipe),
         "resolution": preprocessing.resolution or 0,
         "tool": TOOL,

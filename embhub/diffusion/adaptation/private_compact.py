@@ -8,6 +8,8 @@ from pathlib import Path
 from embhub.diffusion.adaptation.learned_adapter import LearnedAdapter
 from embhub.diffusion.dp import adapter_gradients, settings
 from embhub.diffusion.dp.private_training import PrivateTraining
+from embhub.diffusion.families import device_of
+from embhub.diffusion.training.precision import in_bfloat16
 from embhub.diffusion.training.recipes import describe
 from embhub.diffusion.training.remarks import Remarks
 from embhub.diffusion.training.result import Task
@@ -61,6 +63,7 @@ def learn(
         steps=chosen.steps or default.steps,
         learning_rate=chosen.learning_rate or default.learning_rate,
         batch_size=chosen.batch_size or default.batch_size,
+        mixed_precision=in_bfloat16(device_of(task.pipe).type, chosen.precision or "auto"),
     )
     task = replace(task, recipe=recipe)
     learned = way.learn(task, members, kept_back, remarks, None, on_progress)
@@ -70,6 +73,9 @@ def learn(
     del facts["vectors"], facts["initial_word"]
     return LearnedAdapter(
         {name: rows.numpy() for name, rows in learned.rows.items()},
-        replace(chosen, steps=recipe.steps, learning_rate=recipe.learning_rate, batch_size=recipe.batch_size),
+        replace(
+            chosen, steps=recipe.steps, learning_rate=recipe.learning_rate, batch_size=recipe.batch_size,
+            precision="bfloat16" if recipe.mixed_precision else "float32",
+        ),
         facts, learned.reservation, claim=learned.claim, second_opinion=learned.second_opinion,
     )  # fmt: skip

@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from embhub_registry import __version__
+from embhub_registry.cli import settings_file
 from embhub_registry.cli.lazy import LazyGroup
 
 COMMANDS = {
@@ -80,6 +81,16 @@ COMMANDS = {
     envvar="EMBHUB_REGISTRY_BLOBS",
     help="Object store for the files of releases, chosen at `init` or `restore`  [default: in --dir].",
 )
+@click.option(
+    "--settings",
+    type=click.Path(path_type=Path),
+    envvar="EMBHUB_REGISTRY_SETTINGS",
+    is_eager=True,
+    expose_value=False,
+    callback=settings_file.apply,
+    metavar="FILE",
+    help="YAML file with these options and those of `serve`; arguments and variables take precedence.",
+)
 @click.option("--debug", is_flag=True, expose_value=False, help="Show the traceback of an error.")
 @click.version_option(__version__, prog_name="embhub-registry")
 @click.pass_context
@@ -108,13 +119,8 @@ def refuse_password_in(parameter: str, address: str) -> None:
     Raises:
         click.UsageError: there is one.
     """
-    from embhub_registry.database.postgresql_address import has_password
-
     given = click.get_current_context().get_parameter_source(parameter)
-    login = address.partition("://")[2].partition("/")[0].rpartition("@")[0]
-    if given is click.core.ParameterSource.COMMANDLINE and (
-        ":" in login or "password=" in address or ("://" in address and has_password(address))
-    ):
+    if given is click.core.ParameterSource.COMMANDLINE and settings_file.has_password(address):
         raise click.UsageError(
             "A password in an argument is seen by every user of this machine: give it by PGPASSWORD, ~/.pgpass or"
             f" EMBHUB_REGISTRY_{'DATABASE' if parameter == 'database' else 'MOVE_TO'}."

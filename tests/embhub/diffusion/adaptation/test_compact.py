@@ -20,6 +20,7 @@ from embhub.diffusion.adaptation.porting import port
 from embhub.diffusion.bases.pipelines import load_pipeline
 from embhub.diffusion.drawing.adapters import AdapterCollisionError, switched_off
 from embhub.diffusion.drawing.loading import WrongBaseError, load_into, tensors
+from embhub.diffusion.training.precision import in_bfloat16
 from embhub.errors import PrivacyError, UsageError
 from embhub.formats import safe_yaml
 from embhub.formats.synthetic_mark import mark_png
@@ -173,6 +174,29 @@ def test_a_private_adapter_makes_a_claim_that_everybody_recomputes(base: Path, t
     assert torch.isfinite(_latents(pipe)).all()
     with pytest.raises(UsageError, match="quick"):
         embhub.audit(file, suite="standard")
+
+
+@pytest.mark.parametrize("private", [False, True], ids=["plain", "private"])
+def test_the_precision_that_was_chosen_is_computed_in_and_written_into_the_header(
+    base: Path, tmp_path: Path, private: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[torch.dtype] = []
+    autocast = torch.autocast
+
+    def watched(kind: str, dtype: torch.dtype, **rest: Any) -> Any:
+        asked.append(dtype)
+        return autocast(kind, dtype, **rest)
+
+    monkeypatch.setattr(torch, "autocast", watched)
+    changes: dict[str, Any] = {"privacy": PROMISE, "seed": None} if private else {}
+    for wanted in ("float32", "bfloat16", "auto", None):
+        asked.clear()
+        recipe = AdapterRecipe(rank=2, steps=1, batch_size=4, precision=wanted)
+        made = adapt(base, tmp_path, recipe=recipe, selection=selected(tmp_path, 0.0), **changes)
+        expected = "bfloat16" if in_bfloat16("cpu", wanted or "auto") else "float32"
+        assert made.adapter.training["precision"] == expected
+        assert made.run.settings["adapter"]["precision"] == expected
+        assert (torch.bfloat16 in asked) == (expected == "bfloat16")
 
 
 @pytest.mark.thorough

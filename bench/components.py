@@ -92,7 +92,7 @@ class Material:
 
 def gather(data: Path) -> Material:
     """The parts of the committed split: `base` teaches, `site` teaches what compares, `judge` what judges."""
-    base, test, site = (xray.read(data, part, side=64) for part in ("base", "test", "site"))
+    base, test, site = (xray.read(data, part) for part in ("base", "test", "site"))
     sick = (base.labels != 0).astype(np.int64)
     taught, kept = {}, {}
     for number, name in enumerate(CLASSES):

@@ -24,7 +24,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 from scipy import stats
 
 from bases.workshop import xray
@@ -156,8 +155,7 @@ def sheet(folder: Path) -> None:
 
     with ask_for(SUBJECTS["cxr-effusion"]) as prompt, precision(studio().pipe, mixed=in_bfloat16("cpu")):
         series = draw_series(studio(), SUBJECTS["cxr-effusion"].healthy, prompt, series=6, n=3, seed=SEED)
-    drawn = series.sheet()
-    drawn.resize((drawn.width * 2, drawn.height * 2), Image.Resampling.BICUBIC).save(folder / "using-interpolation.png")
+    series.sheet().save(folder / "using-interpolation.png", optimize=True)
 
 
 def table(rows: Sequence[Row]) -> str:

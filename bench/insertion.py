@@ -202,8 +202,7 @@ def sheet(folder: Path) -> None:
         trial = phantoms(SUBJECTS[name], 4, SEED + 1000, STRONGER)
         lines = [trial.draw(arm, trial.seed) for arm in ("untouched", "inserted", "redrawn healthy")]
         blocks.append(np.concatenate([np.concatenate(list(line), axis=1) for line in lines]))
-    both = Image.fromarray(np.concatenate(blocks, axis=1))
-    both.resize((both.width * 2, both.height * 2), Image.Resampling.BICUBIC).save(folder / "using-insertion.png")
+    Image.fromarray(np.concatenate(blocks, axis=1)).save(folder / "using-insertion.png", optimize=True)
 
 
 def study(trials: Sequence[Trial], done: Sequence[Row], keep: Callable[[Row], None]) -> None:

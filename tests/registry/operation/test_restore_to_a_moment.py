@@ -91,8 +91,8 @@ def server() -> Iterator[postgres.Server]:
 def begin(server: postgres.Server, tmp_path: Path, *place: str) -> tuple[Reader, str]:
     """A registry that is served, its publisher's access token, and a reader whose variables are set."""
     url, folder = f"http://127.0.0.1:{servers.free_port()}", tmp_path / "registry"
-    words = ["--dir", folder, "--database", server.new_schema(), *place, "init", "--url", url, "--json"]
-    facts = json.loads(servers.run_here(*words).stdout)
+    words = ("--database", server.new_schema(), *place, "init", "--url", url, "--json")
+    facts = json.loads(servers.run_here("--dir", folder, *words).stdout)
     running = RunningRegistry(folder, url, admin=facts["token"], root_fingerprint=facts["root_key"])
     running.start()
     programs = f"{postgres.programs()}:{Path(sys.executable).parent}"

@@ -104,15 +104,13 @@ def read(reports: Sequence[Path], again: Path | None = None) -> dict[str, Any]:
     Raises:
         ValueError: a report has no tests.
     """
-    suites: Suites = {}
-    reasons: Counter[str] = Counter()
+    found = {case[:2]: case[2:] for report in reports for case in cases_of(report)}  # a test in two parts counts once
     second = {case[:2]: case[2] for case in cases_of(again)} if again else {}
-    for report in reports:
-        for module, name, outcome, reason in cases_of(report):
-            row = suites.setdefault(suite_of(module), dict.fromkeys(OUTCOMES, 0))
-            row[second.get((module, name), outcome)] += 1
-            if reason:
-                reasons[reason] += 1
+    suites: Suites = {}
+    for (module, name), (outcome, _) in found.items():
+        row = suites.setdefault(suite_of(module), dict.fromkeys(OUTCOMES, 0))
+        row[second.get((module, name), outcome)] += 1
+    reasons = Counter(reason for _, reason in found.values() if reason)
     passed = sorted(name for (_, name), outcome in second.items() if outcome == "passed")
     return {"suites": dict(sorted(suites.items())), "skipped": dict(reasons.most_common()), "again": passed}
 

@@ -26,7 +26,7 @@ help:
 	@echo "make test       the quick tests: one of each rule, and each way from end to end"
 	@echo "make test-all   all tests: crashes, fuzzing, every foreign client and kind of base too"
 	@echo "make test-exhaustive  the tests that take minutes each, before a release"
-	@echo "make test-engines  the registry's tests over PostgreSQL and an object store together"
+	@echo "make test-engines  the registry's tests, stock clients and kills over PostgreSQL and an object store"
 	@echo "make test-numerical  trainings once more: without bfloat16 instructions, and with two threads"
 	@echo "make fuzz       fuzz one parser: make fuzz TARGET=log-proof MINUTES=60 (see tests/fuzz/log_parsers.py)"
 	@echo "make soak       three servers while processes, database and object store fail: make soak MINUTES=60 [SEED=7]"
@@ -91,12 +91,9 @@ translations: $(READY)
 test-object-store: $(READY)
 	@EMBHUB_TEST_BLOBS=s3 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m "not thorough" tests/registry
 
-ENGINES = EMBHUB_TEST_DATABASE=postgresql EMBHUB_TEST_BLOBS=s3 OMP_NUM_THREADS=1 $(BIN)/python -m pytest
-OPERATION = tests/registry/operation
+# The same over PostgreSQL and an object store, with stock clients and kills; which tests, bench/registry_engines.py says.
 test-engines: $(READY)
-	@$(ENGINES) -n 2 --dist loadfile -m "not thorough" tests/registry
-	@$(ENGINES) -n 0 tests/conformance/test_clients.py tests/conformance/test_wire.py
-	@$(ENGINES) -n 0 -m thorough $(OPERATION)/test_crashes.py $(OPERATION)/test_object_store.py $(OPERATION)/test_partitions.py $(OPERATION)/test_rolling_upgrades.py $(OPERATION)/test_older_program.py
+	@$(BIN)/python -m bench.registry_engines --engine postgresql
 
 test-all: $(READY)
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations=30 -m "thorough and not exhaustive"

@@ -22,9 +22,6 @@ def postgresql() -> Iterator[postgres.Server]:
     if postgres.programs() is None:
         assert "EMBHUB_REQUIRE_POSTGRESQL" not in os.environ, "PostgreSQL's programs are not installed"
         pytest.skip("PostgreSQL's programs are not installed (Debian: postgresql)")
-    if folder := os.environ.get("EMBHUB_TEST_POSTGRESQL"):  # that of the tests which started these
-        yield postgres.Server(Path(folder))
-        return
     with postgres.running_server() as server:
         yield server
 

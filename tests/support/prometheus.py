@@ -45,7 +45,7 @@ def rules() -> list[dict[str, Any]]:
 
 @dataclass(frozen=True)
 class Watching:
-    """A Prometheus that scrapes a registry each half second."""
+    """A Prometheus that scrapes a registry."""
 
     url: str
 
@@ -83,8 +83,11 @@ class Watching:
 
 
 @contextmanager
-def watching(registry: str, folder: Path) -> Iterator[Watching]:
-    """Prometheus with our alerts until the block ends: the same expressions, but for how long they have to hold."""
+def watching(registry: str, folder: Path, *, every: str = "500ms") -> Iterator[Watching]:
+    """Prometheus with our alerts until the block ends: the same expressions, but for how long they have to hold.
+
+    It scrapes `every` so long, and waits as long for an answer.
+    """
     folder.mkdir()
     at_once = yaml.safe_load((MONITORING / "alerts.yml").read_text())
     for group in at_once["groups"]:
@@ -92,9 +95,9 @@ def watching(registry: str, folder: Path) -> Iterator[Watching]:
             del rule["for"]
     (folder / "alerts.yml").write_text(yaml.safe_dump(at_once))
     chosen = yaml.safe_load((MONITORING / "prometheus.yml").read_text())
-    chosen["global"] = {"scrape_interval": "500ms", "scrape_timeout": "500ms", "evaluation_interval": "500ms"}
+    chosen["global"] = {"scrape_interval": every, "scrape_timeout": every, "evaluation_interval": "500ms"}
     (job,) = chosen["scrape_configs"]
-    job |= {"scrape_interval": "500ms", "scrape_timeout": "500ms"}
+    job |= {"scrape_interval": every, "scrape_timeout": every}
     job["static_configs"] = [{"targets": [registry.removeprefix("http://")]}]
     (folder / "prometheus.yml").write_text(yaml.safe_dump(chosen))
     port = free_port()

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import re
 import signal
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 
@@ -118,7 +122,7 @@ def registry(
         monkeypatch.setenv("EMBHUB_REGISTRY_DATABASE", database.new_schema())
         url = f"http://127.0.0.1:{servers.free_port()}"
         folder = tmp_path / "registry"
-        place = f"s3://{bucket}/hub?grace=0"
+        place = f"s3://{bucket}/hub?grace=600"
         made = servers.run_here("--dir", folder, "--blobs", place, "init", "--name", "Test", "--url", url, "--json")
         facts = json.loads(made.stdout)
         running = RunningRegistry(folder, url, admin=facts["token"], root_fingerprint=facts["root_key"])
@@ -143,7 +147,7 @@ def certificate(file: Path, *, days: int) -> None:
 def test_each_alert_is_provoked(
     registry: tuple[RunningRegistry, object_stores.FaultyProxy], database: postgres.Server, tmp_path: Path
 ) -> None:
-    """One server is brought into each state; RegistrySlow and RegistryOutOfThreads are left to promtool's samples."""
+    """One server is brought into each state, but for those of IN_ANOTHER_TEST."""
     running, proxy = registry
     running.add_key(releases.SITE, namespace="radboud")
     alice = running.add_user("alice", namespace="radboud")
@@ -191,10 +195,80 @@ def test_each_alert_is_provoked(
         running.stop(how=signal.SIGKILL)
         seen.wait("RegistryDown")
         told = {sample["metric"]["alertname"] for sample in seen.query("last_over_time(ALERTS[1h])")}
-    assert told == {rule["alert"] for rule in prometheus.rules()} - NOT_PROVOKED
+    assert told == {rule["alert"] for rule in prometheus.rules()} - IN_ANOTHER_TEST
 
 
-NOT_PROVOKED = {"RegistrySlow", "RegistryOutOfThreads", "RegistryNotReady"}
+IN_ANOTHER_TEST = {"RegistrySlow", "RegistryOutOfThreads", "RegistryNotReady"}
+
+
+@pytest.mark.thorough
+@needs_prometheus
+def test_alerts_of_waiting_and_of_a_missing_key_are_provoked(
+    registry: tuple[RunningRegistry, object_stores.FaultyProxy], database: postgres.Server, tmp_path: Path
+) -> None:
+    """Lists wait for a table that somebody locks on the server: few of them, then more than there are threads."""
+    running, _ = registry
+    running.stop()
+    running.run("share")
+    running.start()
+    with prometheus.watching(running.url, tmp_path / "prometheus", every="3s") as seen:
+        seen.wait_for_sample("embhub_repositories == 0 and embhub_threads_waiting == 0")
+        assert not seen.firing() & IN_ANOTHER_TEST
+        with locking(database, seconds=3.0), asking_for_lists(running, callers=10):
+            seen.wait("RegistrySlow", seconds=90)
+            assert "RegistryOutOfThreads" not in seen.firing(), "some threads are free"
+        with locking(database, seconds=0.7), asking_for_lists(running, callers=80):
+            seen.wait("RegistryOutOfThreads", seconds=90)
+        seen.wait_for_end("RegistryOutOfThreads")
+        key = running.folder / "keys/logins.key"
+        key.rename(key.with_suffix(".gone"))
+        seen.wait("RegistryNotReady")
+        assert [one["metric"]["check"] for one in seen.query("embhub_check_ok == 0")] == ["logins"]
+        key.with_suffix(".gone").rename(key)
+        seen.wait_for_end("RegistryNotReady")
+
+
+@contextmanager
+def locking(database: postgres.Server, *, seconds: float) -> Iterator[None]:
+    """Somebody takes the table that lists are read from, for so many seconds, again and again until the block ends."""
+    ended = threading.Event()
+
+    def lock() -> None:
+        with database.connect() as db:
+            found = db.execute("SELECT schemaname FROM pg_tables WHERE tablename = 'wording'").fetchone()
+            assert found is not None
+            while not ended.is_set():
+                with db.transaction():
+                    db.execute(f"LOCK TABLE {found[0]}.wording IN ACCESS EXCLUSIVE MODE")
+                    ended.wait(seconds)
+                ended.wait(0.05)
+
+    with ThreadPoolExecutor(1) as somebody:
+        locked = somebody.submit(lock)
+        try:
+            yield
+        finally:
+            ended.set()
+    locked.result()
+
+
+@contextmanager
+def asking_for_lists(running: RunningRegistry, *, callers: int) -> Iterator[None]:
+    """Callers who ask for one list after the other until the block ends; each is another one, so none is kept."""
+    ended, numbers = threading.Event(), itertools.count()
+
+    def ask_again() -> None:
+        while not ended.is_set():
+            assert running.get(f"/api/models?search=word{next(numbers)}").status == 200
+
+    with ThreadPoolExecutor(callers) as crowd:
+        asked = [crowd.submit(ask_again) for _ in range(callers)]
+        try:
+            yield
+        finally:
+            ended.set()
+    for one in asked:
+        one.result()
 
 
 def guess(running: RunningRegistry) -> None:

@@ -75,7 +75,7 @@ def commands() -> Iterator[tuple[str, list[str]]]:
             yield pod, list(container["args"])
     for path in FILES:
         text = path.read_text()
-        found = re.findall(r"(?:bin/|exec |registry )embhub-registry ([^\n]+)|run --rm registry ([^\n]+)", text)
+        found = re.findall(r"(?:bin/|exec |registry )embhub-registry ([^\n]+)|run --rm registry(?:-\d)? ([^\n]+)", text)
         for line in (first or second for first, second in found):
             yield path.name, shlex.split(re.sub(r"\$+\{RECIPIENT:\+(.*)\}", r"\1", line).rstrip("'] ").replace("'", ""))
         for line in re.findall(r"(?m)^CMD (\[.*\])", text):
@@ -101,7 +101,7 @@ def test_every_command_and_option_exists() -> None:
     seen = list(commands())
     assert {where for where, _ in seen} >= {
         "compose.yaml", "embhub-registry", "embhub-registry-init", "embhub-registry.service",
-        "embhub-registry-backup.service", "Containerfile", "backup.yaml",
+        "embhub-registry-backup.service", "Containerfile", "backup.yaml", "several.yaml", "several.conf",
     }  # fmt: skip
     for where, words in seen:
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -17,6 +18,7 @@ import pytest
 
 from embhub.client import pulling, roots
 from embhub.client.hub import Hub
+from embhub.release.files import Release
 from embhub_registry.storage import blob_places
 from tests.support import postgres, releases, servers
 from tests.support.servers import RunningRegistry
@@ -24,6 +26,8 @@ from tests.support.sites import Site
 
 PAGE = (Path(__file__).parents[3] / "docs/how-to/restore-to-a-moment.md").read_text()
 ROOT = Path(__file__).parents[3]
+SECOND, THIRD = "radboud/second", "radboud/third"
+GRACE = 2  # seconds; usually an hour
 ARCHIVING = "test ! -f ../archive/%f && cp %p ../archive/%f.part && mv ../archive/%f.part ../archive/%f"
 
 
@@ -40,6 +44,7 @@ class Reader:
     def __init__(self, server: postgres.Server, running: RunningRegistry, variables: dict[str, str]) -> None:
         self.server, self.running, self.variables = server, running, variables
         self.said: dict[str, str] = {}
+        self.defined: list[str] = []  # what their shell keeps: variables and functions
 
     def follow(self, line: str, *, fails: bool = False) -> str:
         match re.fullmatch(r"sudo systemctl (\w+) (\S+)", line):
@@ -57,8 +62,11 @@ class Reader:
             f'sudo() {{ shift 2; {as_owner} env PATH="$PATH" "$@"; }}\n'
             f'embhub-registry() {{ {sys.executable} -m embhub_registry "$@"; }}\n'
         )
+        kept = "\n".join(self.defined)
+        if re.match(r"[A-Z]+=|\w+\(\) ", line):
+            self.defined.append(line)
         done = subprocess.run(
-            ["bash", "-euo", "pipefail", "-c", f"{functions}cd /tmp\n{line}"],
+            ["bash", "-euo", "pipefail", "-c", f"{functions}{kept}\ncd /tmp\n{line}"],
             env=servers.environment() | {"PYTHONPATH": f"{ROOT}:{ROOT}/registry"} | self.variables,
             capture_output=True, text=True, check=False, timeout=120,
         )  # fmt: skip
@@ -80,54 +88,129 @@ def server() -> Iterator[postgres.Server]:
         yield made
 
 
+def begin(server: postgres.Server, tmp_path: Path, *place: str) -> tuple[Reader, str]:
+    """A registry that is served, its publisher's access token, and a reader whose variables are set."""
+    url, folder = f"http://127.0.0.1:{servers.free_port()}", tmp_path / "registry"
+    words = ("--database", server.new_schema(), *place, "init", "--url", url, "--json")
+    facts = json.loads(servers.run_here("--dir", folder, *words).stdout)
+    running = RunningRegistry(folder, url, admin=facts["token"], root_fingerprint=facts["root_key"])
+    running.start()
+    programs = f"{postgres.programs()}:{Path(sys.executable).parent}"
+    variables = {
+        "HUB": str(folder), "COPY": str(tmp_path / "copy"), "BASES": str(server.folder / "bases"),
+        "ARCHIVE": str(server.folder / "archive"), "PGDATA": str(server.folder / "data"), "PGUSER": "embhub",
+        "PGHOST": str(server.folder), "PATH": f"{programs}:{os.environ['PATH']}", "PGDATABASE": "embhub",
+    }  # fmt: skip
+    running.add_key(releases.SITE, namespace="radboud")
+    return Reader(server, running, variables), running.add_user("alice", namespace="radboud")
+
+
+def make_history(reader: Reader, alice: str) -> Release:
+    """A night's copy, a second repository, the moment; then the first one is deleted and a third one published.
+
+    Returns:
+        The first one's release.
+    """
+    hub, first = Hub(reader.running.url, token=alice), releases.make_release()
+    hub.push(first, releases.REPOSITORY)
+    *nightly, moment = commands("Keep what a restore needs")
+    for line in nightly:
+        reader.follow(line)
+    running = reader.running
+    servers.run_here("--dir", running.folder, "setting", "set", "retention.deleted_days", "0")
+    hub.push(releases.make_release(repository=SECOND, artifact=releases.make_embedding(seed=5)), SECOND)
+    reader.variables["MOMENT"] = reader.follow(moment).strip()
+    running.run("repo", "delete", releases.REPOSITORY, "--reason", "by mistake")
+    hub.push(releases.make_release(repository=THIRD, artifact=releases.make_embedding(seed=6)), THIRD)
+    with reader.server.connect() as db:
+        db.execute("SELECT pg_switch_wal()")  # a busy server, or `archive_timeout`, does this
+        wait_for_archive(db)
+    running.get("/healthz")
+    return first
+
+
+def check_what_came_back(reader: Reader, alice: str, site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both releases of the moment verify at a site; what came later is gone, tokens are revoked, nothing is amiss."""
+    running = reader.running
+    assert running.get("/api/whoami-v2", token=alice).status == 401, "every access token was revoked"
+    assert running.get(f"/api/models/{THIRD}").status == 404, "what came after the moment is gone"
+    Site(site, running.url, "").enter(monkeypatch)
+    roots.add_root(running.url, fingerprint=running.root_fingerprint)
+    for repository in (releases.REPOSITORY, SECOND):
+        assert pulling.pull(repository).embedding.token
+    running.stop()
+    checked = servers.run_here("--dir", running.folder, "check").stdout
+    assert checked.splitlines()[0].startswith("clean"), checked
+
+
 @pytest.mark.thorough
 def test_the_page_works_as_printed(
     server: postgres.Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:  # fmt: skip
     """A repository is deleted by mistake, another is published after that; the registry goes back to before both."""
     monkeypatch.setattr(blob_places, "chosen", lambda url: url)
-    url, folder = f"http://127.0.0.1:{servers.free_port()}", tmp_path / "registry"
-    made = servers.run_here("--dir", folder, "--database", server.new_schema(), "init", "--url", url, "--json")
-    facts = json.loads(made.stdout)
-    running = RunningRegistry(folder, url, admin=facts["token"], root_fingerprint=facts["root_key"])
-    running.start()
-    variables = {
-        "HUB": str(folder), "COPY": str(tmp_path / "copy"), "BASES": str(server.folder / "bases"),
-        "ARCHIVE": str(server.folder / "archive"), "PGDATA": str(server.folder / "data"), "PGUSER": "embhub",
-        "PGHOST": str(server.folder), "PATH": f"{postgres.programs()}:{os.environ['PATH']}", "PGDATABASE": "embhub",
-    }  # fmt: skip
-    reader = Reader(server, running, variables)
+    reader, alice = begin(server, tmp_path)
     try:
-        running.add_key(releases.SITE, namespace="radboud")
-        alice = running.add_user("alice", namespace="radboud")
-        hub = Hub(url, token=alice)
-        hub.push(releases.make_release(), releases.REPOSITORY)
-        *nightly, moment = commands("Keep what a restore needs")
-        for line in nightly:
-            reader.follow(line)
-        servers.run_here("--dir", folder, "setting", "set", "retention.deleted_days", "0")  # what the copy is for
-        second, third = "radboud/second", "radboud/third"
-        hub.push(releases.make_release(repository=second, artifact=releases.make_embedding(seed=5)), second)
-        variables["MOMENT"] = reader.follow(moment).strip()
-        running.run("repo", "delete", releases.REPOSITORY, "--reason", "by mistake")
-        hub.push(releases.make_release(repository=third, artifact=releases.make_embedding(seed=6)), third)
-        with server.connect() as db:
-            db.execute("SELECT pg_switch_wal()")  # a busy server, or `archive_timeout`, does this
-            wait_for_archive(db)
-        running.get("/healthz")
+        make_history(reader, alice)
         for line in commands("Go back"):
-            corrupt = line.endswith(" check")
-            reader.follow(line, fails=corrupt)
+            reader.follow(line, fails=line.endswith(" check"))
         check = next(said for line, said in reader.said.items() if line.endswith(" check"))
         assert "corrupt" in check, "the purged bytes are missing, and named"
-        assert running.get("/api/whoami-v2", token=alice).status == 401, "every access token was revoked"
-        assert running.get(f"/api/models/{third}").status == 404, "what came after the moment is gone"
-        Site(tmp_path / "site", url, "").enter(monkeypatch)
-        roots.add_root(url, fingerprint=running.root_fingerprint)
-        for repository in (releases.REPOSITORY, second):
-            assert pulling.pull(repository).embedding.token
+        check_what_came_back(reader, alice, tmp_path / "site", monkeypatch)
+    finally:
+        reader.running.stop()
+
+
+@pytest.mark.thorough
+def test_the_page_works_with_files_in_s3(
+    server: postgres.Server, bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same with a bucket: what it lacks is named and never served half, what is too much in it is collected."""
+    reader, alice = begin(server, tmp_path, "--blobs", f"s3://{bucket}/hub?grace={GRACE}")
+    reader.variables |= {"BUCKET": bucket, "PREFIX": "hub"}
+    running, in_s3 = reader.running, commands("With files in S3")
+    once, bring_back = in_s3[:3], in_s3[3:]
+    try:
+        for line in once:
+            reader.follow(line)
+        first = make_history(reader, alice)
+        time.sleep(GRACE + 1)  # no object is removed before
+        running.run("prune", "--apply")  # unless the server was faster
+        lines = commands("Go back")
+        copying = next(number for number, line in enumerate(lines) if line.startswith("cp -a --no-clobber"))
+        for line in lines[:copying]:
+            reader.follow(line, fails=line.endswith(" check"))
+        check = next(said for line, said in reader.said.items() if line.endswith(" check"))
+        digests = {hashlib.sha256(data).hexdigest() for data in first.files.values()}
+        missing = {digest for digest in digests if f"corrupt   blob {digest} cannot be read" in check}
+        assert missing and "orphaned" in check, check
+        see_nothing_half(running, first, missing)
+        for line in bring_back:
+            reader.follow(line, fails=" check | " in line)
+        assert set(Path(f"{reader.variables['COPY']}.missing").read_text().split()) == missing
+        for line in lines[copying + 1 :]:
+            reader.follow(line)
+        repaired = next(said for line, said in reader.said.items() if line.endswith("--repair"))
+        assert "removed" in repaired and "the database does not know it" in repaired
+        check_what_came_back(reader, alice, tmp_path / "site", monkeypatch)
+    finally:
         running.stop()
-        assert servers.run_here("--dir", folder, "check").stdout.splitlines()[0].startswith("clean")
+
+
+def see_nothing_half(running: RunningRegistry, first: Release, missing: set[str]) -> None:
+    """The registry is served too early: each file of the recovered release is whole, or an error."""
+    running.start()
+    try:
+        for path, data in first.files.items():
+            answer = running.get(f"/{releases.REPOSITORY}/resolve/main/{path}")
+            if hashlib.sha256(data).hexdigest() in missing:
+                assert answer.status == 500 and data[:100] not in answer.body, path
+            else:
+                assert (answer.status, answer.body) == (200, data), path
+        second = running.get(f"/api/models/{SECOND}/tree/main?recursive=true").json()
+        for row in [row for row in second if row["type"] == "file"]:
+            answer = running.get(f"/{SECOND}/resolve/main/{row['path']}")
+            assert answer.status == 200 and len(answer.body) == row["size"], row
     finally:
         running.stop()
 

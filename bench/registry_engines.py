@@ -1,0 +1,187 @@
+"""The registry's tests on both engines, and the table of their results: `python -m bench.registry_engines`.
+
+Each engine runs the same tests in two parts: the quick ones of `tests/registry`, and stock clients with what kills
+servers. `--engine postgresql` is what CI runs beside its other tests, which are on SQLite and a folder. `--write` keeps
+the results and puts the table into docs/how-to/run-a-registry-at-scale.md. `--reports FOLDER` keeps the reports of
+pytest (JUnit XML), and does not run again what has one there. On a machine that others use, `--again` runs each test
+that failed once more, alone: some measure time or memory. The table names those that passed then.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import xml.etree.ElementTree as ElementTree
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from bench import marked
+
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "bench/results/registry_engines.json"
+PAGE = ROOT / "docs/how-to/run-a-registry-at-scale.md"
+ENGINES: Mapping[str, tuple[str, Mapping[str, str]]] = {
+    "sqlite": ("SQLite and a folder", {}),
+    "postgresql": (
+        "PostgreSQL and S3",
+        {"EMBHUB_TEST_DATABASE": "postgresql", "EMBHUB_TEST_BLOBS": "s3"},
+    ),
+}
+PARTS: Mapping[str, Sequence[str]] = {
+    "quick": ("-m", "not thorough", "tests/registry"),
+    "clients": (
+        "tests/conformance/test_clients.py", "tests/conformance/test_wire.py",
+        "tests/registry/operation/test_crashes.py",
+    ),
+}  # fmt: skip
+OUTCOMES = ("passed", "failed", "skipped")
+Suites = dict[str, dict[str, int]]
+
+
+def run(engine: str, tests: Sequence[str], report: Path, *, workers: int = 2) -> None:
+    """These tests on one engine, with what pytest prints.
+
+    Raises:
+        ChildProcessError: it ended otherwise than by passing or failing tests.
+    """
+    words = [sys.executable, "-m", "pytest", "-q", "-n", str(workers), "--dist", "loadfile", "--no-loadscope-reorder"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "HYPOTHESIS_PROFILE": "few", **ENGINES[engine][1]}
+    done = subprocess.run([*words, *tests, f"--junitxml={report}"], cwd=ROOT, env=environment, check=False)
+    if done.returncode not in (0, 1):
+        raise ChildProcessError(f"pytest ended with {done.returncode}")
+
+
+def suite_of(module: str) -> str:
+    """Which row of the table a test belongs to, by its module."""
+    parts = module.split(".")
+    if parts[1] == "conformance":
+        return "stock clients, and the requests beneath"
+    if parts[-1] == "test_crashes":
+        return "servers killed at any point"
+    return parts[2] if len(parts) > 3 else "the server as a whole"
+
+
+def cases_of(report: Path) -> Iterator[tuple[str, str, str, str]]:
+    """The tests of a report: module, name, outcome (an error is a failure), and why it was skipped.
+
+    Raises:
+        ValueError: it has no tests.
+    """
+    cases = list(ElementTree.parse(report).iter("testcase"))
+    if not cases:
+        raise ValueError(f"{report.name} has no tests")
+    for case in cases:
+        skipped, kinds = case.find("skipped"), {child.tag for child in case}
+        outcome = "failed" if kinds & {"failure", "error"} else "passed" if skipped is None else "skipped"
+        reason = "" if skipped is None else skipped.get("message", "")
+        yield case.get("classname", ""), case.get("name", ""), outcome, reason
+
+
+def failed(reports: Sequence[Path]) -> list[str]:
+    """The tests that failed, as pytest takes them."""
+    return [
+        f"{module.replace('.', '/')}.py::{name}"
+        for report in reports
+        for module, name, outcome, _ in cases_of(report)
+        if outcome == "failed"
+    ]
+
+
+def read(reports: Sequence[Path], again: Path | None = None) -> dict[str, Any]:
+    """What pytest's reports say; of a test that is in `again`, what that one says.
+
+    Returns:
+        `suites` has tests by suite and outcome, `skipped` why tests were skipped, with how many each, and `again` the
+        tests that passed at their second run.
+
+    Raises:
+        ValueError: a report has no tests.
+    """
+    found = {case[:2]: case[2:] for report in reports for case in cases_of(report)}  # a test in two parts counts once
+    second = {case[:2]: case[2] for case in cases_of(again)} if again else {}
+    suites: Suites = {}
+    for (module, name), (outcome, _) in found.items():
+        row = suites.setdefault(suite_of(module), dict.fromkeys(OUTCOMES, 0))
+        row[second.get((module, name), outcome)] += 1
+    reasons = Counter(reason for _, reason in found.values() if reason)
+    passed = sorted(name for (_, name), outcome in second.items() if outcome == "passed")
+    return {"suites": dict(sorted(suites.items())), "skipped": dict(reasons.most_common()), "again": passed}
+
+
+def table(results: Mapping[str, Any]) -> str:
+    """The results as a table: a row for each suite, then why tests were skipped."""
+    engines = [name for name in ENGINES if name in results["engines"]]
+    suites = {suite: None for name in engines for suite in results["engines"][name]["suites"]}
+    heads = [f"{ENGINES[name][0]}: {outcome}" for name in engines for outcome in OUTCOMES]
+    lines = [f"| tests on {results['day']} | {' | '.join(heads)} |", f"|---|{'---:|' * len(heads)}"]
+    for suite in [*suites, "all"]:
+        cells = [f"{count:,}" for name in engines for count in _counts(results["engines"][name]["suites"], suite)]
+        lines.append(f"| {suite} | {' | '.join(cells)} |")
+    for name in engines:
+        skipped = results["engines"][name]["skipped"]
+        told = "; ".join(f"{count} ({reason})" for reason, count in skipped.items())
+        lines += ["", f"Skipped on {ENGINES[name][0]}: {told or 'none'}."]
+        if again := results["engines"][name]["again"]:
+            lines += ["", f"Failed at first, beside other programs, and passed alone: `{'`, `'.join(again)}`."]
+    return "\n".join(lines)
+
+
+def _counts(suites: Suites, suite: str) -> Iterator[int]:
+    for outcome in OUTCOMES:
+        if suite == "all":
+            yield sum(row[outcome] for row in suites.values())
+        else:
+            yield suites.get(suite, {}).get(outcome, 0)
+
+
+def measure(engines: Sequence[str], folder: Path, *, twice: bool = False) -> dict[str, Any]:
+    """Run what has no report in the folder yet; what failed runs `twice` if asked.
+
+    Raises:
+        ChildProcessError: pytest ended otherwise than by passing or failing tests.
+    """
+    found = {}
+    for engine in engines:
+        reports = [folder / f"{engine}-{part}.xml" for part in PARTS]
+        for part, report in zip(PARTS, reports, strict=True):
+            if not report.exists():
+                print(f"{part} tests on {ENGINES[engine][0]}", flush=True)
+                run(engine, PARTS[part], report)
+        again = folder / f"{engine}-again.xml"
+        if twice and not again.exists() and (tests := failed(reports)):
+            run(engine, tests, again, workers=0)
+        found[engine] = read(reports, again if again.exists() else None)
+    return {"day": date.today().isoformat(), "engines": found}
+
+
+def main() -> int:
+    """The command."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--engine", choices=[*ENGINES, "both"], default="both")
+    parser.add_argument("--reports", type=Path)
+    parser.add_argument("--again", action="store_true")
+    parser.add_argument("--write", action="store_true")
+    chosen = parser.parse_args()
+    if chosen.write and chosen.engine != "both":
+        parser.error("--write needs both engines: the table has both")
+    with tempfile.TemporaryDirectory(prefix="embhub-engines-") as made:
+        folder = chosen.reports or Path(made)
+        folder.mkdir(parents=True, exist_ok=True)
+        engines = list(ENGINES) if chosen.engine == "both" else [chosen.engine]
+        results = measure(engines, folder, twice=chosen.again)
+    print(table(results))
+    if chosen.write:
+        RESULTS.write_text(json.dumps(results, indent=1) + "\n")
+        PAGE.write_text(marked.put(PAGE.read_text(), table(results)))
+    return int(any(row["failed"] for name in engines for row in results["engines"][name]["suites"].values()))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,227 @@
+"""Compose, Kubernetes and systemd for several servers: valid, in agreement with those for one, and tried as written."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import kubernetes_validate
+import pytest
+import yaml
+
+from embhub.client import pulling, roots
+from embhub.client.hub import Hub
+from tests.registry.operation.test_deployment_files import COMPOSE, DATA, PORT, of_kind, pods
+from tests.support import releases, servers
+from tests.support.nginx import DEPLOY, balancer, needs_nginx
+from tests.support.postgres import Server
+from tests.support.servers import RunningRegistry
+from tests.support.sites import Site
+
+SEVERAL: dict[str, Any] = yaml.safe_load((DEPLOY / "compose/several.yaml").read_text())
+SERVERS = ["registry-1", "registry-2", "registry-3"]
+FOLDER = DEPLOY / "kubernetes/several"
+DEPLOYMENT: dict[str, Any] = yaml.safe_load((FOLDER / "deployment.yaml").read_text())
+POD: dict[str, Any] = DEPLOYMENT["spec"]["template"]["spec"]
+DROP_IN = (DEPLOY / "systemd/several.conf").read_text()
+
+
+def waits_for(words: list[str]) -> float:
+    """Seconds that `serve` takes to end at most."""
+    return sum(float(words[words.index(option) + 1]) for option in ("--drain-seconds", "--grace-seconds"))
+
+
+@pytest.mark.thorough
+def test_compose_is_valid_by_its_published_schema() -> None:
+    words = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec"]
+    done = subprocess.run([*words, DEPLOY / "compose/several.yaml"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_each_process_of_compose_has_a_folder_of_its_own_and_shares_the_rest() -> None:
+    services, one = SEVERAL["services"], COMPOSE["services"]["registry"]
+    folders = [next(v for v in services[name]["volumes"] if v.endswith(f":{DATA}")) for name in SERVERS]
+    assert len(set(folders)) == 3
+    for name in SERVERS:
+        for key in ("image", "build", "env_file", "user", "read_only", "cap_drop", "security_opt", "mem_limit",
+                    "pids_limit", "tmpfs", "networks", "depends_on", "restart"):  # fmt: skip
+            assert services[name][key] == one[key], (name, key)
+        told = {**services[name]["environment"], "FORWARDED_ALLOW_IPS": one["environment"]["FORWARDED_ALLOW_IPS"]}
+        assert told == one["environment"]
+        words = services[name]["command"]
+        assert float(services[name]["stop_grace_period"].removesuffix("s")) > waits_for(words) + 10
+    for name, folder in zip(("join-2", "join-3"), folders[1:], strict=True):
+        assert services[name]["volumes"] == [folder, f"{folders[0].partition(':')[0]}:/first:ro"]
+        assert services[name]["profiles"] == ["once"] and services[name]["read_only"] is True
+    sources = [v.partition(":")[0] for s in services.values() for v in s.get("volumes", ())]
+    for name in ("database", "objects", "bucket"):
+        assert services[name] == {"extends": {"file": "compose.yaml", "service": name}}
+        sources += [v.partition(":")[0] for v in COMPOSE["services"][name].get("volumes", ())]
+    assert {source for source in sources if not source.startswith(".")} == set(SEVERAL["volumes"])
+    assert SEVERAL["networks"]["inside"] == {"internal": True}
+
+
+def test_one_proxy_stands_before_all_processes(tmp_path: Path) -> None:
+    proxy, one = SEVERAL["services"]["proxy"], COMPOSE["services"]["proxy"]
+    assert [name for name, service in SEVERAL["services"].items() if "ports" in service] == ["proxy"]
+    for key in ("image", "volumes", "ports", "read_only", "cap_drop", "cap_add", "security_opt"):
+        assert proxy[key] == one[key]
+    believed = {SEVERAL["services"][name]["environment"]["FORWARDED_ALLOW_IPS"] for name in SERVERS}
+    assert {proxy["networks"]["edge"]["ipv4_address"]} == believed
+    assert proxy["environment"]["EMBHUB_UPSTREAM"].split() == [f"{name}:{PORT}" for name in SERVERS]
+    if shutil.which("caddy") is None:
+        pytest.skip("caddy is not installed")
+    words = ["caddy", "adapt", "--adapter", "caddyfile", "--config", str(DEPLOY / "Caddyfile")]
+    done = subprocess.run(
+        words, env={**os.environ, **proxy["environment"]}, capture_output=True, text=True, check=True
+    )  # fmt: skip
+    assert re.findall(r'"dial":"([^"]+)"', done.stdout) == [f"{name}:{PORT}" for name in SERVERS]
+
+
+def test_join_of_compose_copies_every_key_but_the_root(tmp_path: Path) -> None:
+    """The command's own words, in folders of ours; the program is one that makes a folder."""
+    (script,) = SEVERAL["services"]["join-2"]["command"]
+    first, second = tmp_path / "first/keys", tmp_path / "data/keys"
+    first.mkdir(parents=True)
+    second.mkdir(parents=True)
+    for name in ("root.pem", "root.pub", "timestamp.pem", "log.pem", "logins.key", "log.signed"):
+        (first / name).touch()
+    script = script.replace("$$", "$").replace("embhub-registry join", "true")
+    script = script.replace("/first", f"{tmp_path}/first").replace(DATA, f"{tmp_path}/data")
+    subprocess.run([*SEVERAL["services"]["join-2"]["entrypoint"], script], check=True)
+    assert {path.name for path in second.iterdir()} == {"timestamp.pem", "log.pem", "logins.key"}
+    assert {path.stat().st_mode & 0o777 for path in second.iterdir()} == {0o600}
+
+
+@pytest.mark.parametrize("version", ["1.29", "1.37"])
+def test_manifests_are_valid_by_the_schemas_of_kubernetes(version: str) -> None:
+    found = [one for path in sorted(FOLDER.glob("*.yaml")) for one in yaml.safe_load_all(path.read_text())]
+    assert [one["kind"] for one in found] == ["Deployment", "PodDisruptionBudget"]
+    for one in found:
+        kubernetes_validate.validate(one, version, strict=True)
+    label = DEPLOYMENT["spec"]["template"]["metadata"]["labels"]
+    assert found[1]["spec"]["selector"]["matchLabels"] == label
+    assert found[1]["spec"]["minAvailable"] < DEPLOYMENT["spec"]["replicas"]
+    assert of_kind("Service")["embhub-registry"]["spec"]["selector"] == label
+
+
+def test_pods_of_several_differ_from_those_of_one_by_their_folder_alone() -> None:
+    one = pods()["embhub-registry"]
+    for key in ("automountServiceAccountToken", "enableServiceLinks", "securityContext"):
+        assert POD[key] == one[key]
+    (container,) = POD["containers"]
+    (join,) = POD["initContainers"]
+    for key in ("args", "envFrom", "ports", "startupProbe", "livenessProbe", "readinessProbe", "resources",
+                "securityContext"):  # fmt: skip
+        assert container[key] == one["containers"][0][key], key
+    assert join["envFrom"] == container["envFrom"] and join["securityContext"] == container["securityContext"]
+    assert POD["terminationGracePeriodSeconds"] > waits_for(container["args"]) + 10
+    assert not [volume for volume in POD["volumes"] if "persistentVolumeClaim" in volume], "a pod keeps nothing"
+    for made in (join, container):
+        assert made["env"] == [{"name": "EMBHUB_REGISTRY_DIR", "value": f"{DATA}/hub"}]
+        assert {mount["name"] for mount in made["volumeMounts"]} <= {volume["name"] for volume in POD["volumes"]}
+    assert "/keys" not in {mount["mountPath"] for mount in container["volumeMounts"]}
+    applied = re.findall(r"-f \.\./([\w-]+\.yaml)", (FOLDER / "deployment.yaml").read_text())
+    assert len(applied) == 5 and all((FOLDER.parent / name).exists() for name in applied)
+
+
+def test_the_drop_in_waits_for_drain_and_grace() -> None:
+    cleared, words = re.findall(r"(?m)^ExecStart=(.*)$", DROP_IN)
+    assert cleared == "" and "--host ${LISTEN}" in words
+    (wait,) = re.findall(r"(?m)^TimeoutStopSec=(\d+)$", DROP_IN)
+    assert float(wait) > waits_for(words.split()) + 10
+    (file,) = re.findall(r"(?m)^EnvironmentFile=(.+)$", DROP_IN)
+    example = (DEPLOY / "systemd/server.env.example").read_text()
+    assert file in example and {"LISTEN=", "FORWARDED_ALLOW_IPS=", "PGPASSWORD="} <= set(example.splitlines())
+    assert all(line.endswith("=") for line in example.splitlines() if line and not line.startswith("#"))
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")
+def test_systemd_takes_the_drop_in(tmp_path: Path) -> None:
+    unit = tmp_path / "embhub-registry.service"
+    unit.write_text(
+        (DEPLOY / "systemd/embhub-registry.service").read_text().replace("/opt/embhub/bin/embhub-registry", "/bin/true")
+    )
+    folder = tmp_path / "embhub-registry.service.d"
+    folder.mkdir()
+    (folder / "several.conf").write_text(DROP_IN.replace("/opt/embhub/bin/embhub-registry", "/bin/true"))
+    done = subprocess.run(["systemd-analyze", "verify", unit], capture_output=True, text=True, check=False)
+    assert done.returncode == 0 and not re.search(r"embhub-registry\.service:|several\.conf", done.stderr), done.stderr
+    (folder / "several.conf").write_text(DROP_IN.replace("ExecStart=\n", "ExecStrat=\n"))
+    done = subprocess.run(["systemd-analyze", "verify", unit], capture_output=True, text=True, check=False)
+    assert "several.conf" in done.stderr, "the drop-in is read"
+
+
+# ── tried ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.thorough
+@pytest.mark.slow
+@needs_nginx
+def test_three_pods_behind_one_proxy_lead_to_a_verified_pull(
+    postgresql: Server, bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The manifests' own words over PostgreSQL and S3; only host, ports and folders are others. One pod ends then."""
+    front, operator = f"http://127.0.0.1:{servers.free_port()}", tmp_path / "operator"
+    place = ("--database", postgresql.new_schema(), "--blobs", f"s3://{bucket}/hub")
+    made = servers.run_here("--dir", operator, *place, "init", "--url", front, "--json")
+    servers.run_here("--dir", operator, "share")
+    facts = json.loads(made.stdout)
+    hub = RunningRegistry(operator, front, admin=facts["token"], root_fingerprint=facts["root_key"])
+    hub.add_key(releases.SITE, namespace="radboud")
+    alice = hub.add_user("alice", namespace="radboud")
+    keys = tmp_path / "keys"
+    keys.mkdir()
+    for name in re.findall(r"--from-file=(\S+)", (FOLDER / "deployment.yaml").read_text()):
+        shutil.copy(operator / "keys" / name, keys / name)
+    monkeypatch.setenv("EMBHUB_REGISTRY_DATABASE", place[1])
+    with ExitStack() as running:
+        urls = [running.enter_context(pod(tmp_path / f"pod-{number}", keys)) for number in range(3)]
+        with balancer([url for url, _ in urls], int(front.rpartition(":")[2]), tmp_path / "nginx"):
+            Hub(front, token=alice).push(releases.make_release(), releases.REPOSITORY)
+            for url, _ in urls:
+                assert RunningRegistry(operator, url, "", "").get("/readyz").status == 200
+            Site(tmp_path / "site", front, "").enter(monkeypatch)
+            roots.add_root(front, fingerprint=hub.root_fingerprint)
+            assert pulling.pull(releases.REPOSITORY).embedding.token
+            urls[0][1].send_signal(signal.SIGTERM)
+            assert urls[0][1].wait(timeout=60) == 0
+            for _ in range(6):
+                assert hub.get(f"/api/models/{releases.REPOSITORY}").status == 200
+
+
+@contextmanager
+def pod(folder: Path, keys: Path) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+    """One pod: its first container, twice as after a restart of its node, and then its server."""
+    (join,), (container,) = POD["initContainers"], POD["containers"]
+    folder.mkdir()
+    environment = {**servers.environment(), "EMBHUB_REGISTRY_DIR": join["env"][0]["value"].replace(DATA, str(folder))}
+    script = join["args"][0].replace("embhub-registry join", f"{sys.executable} -m embhub_registry join")
+    script = script.replace("/keys/*", f"{keys}/*").replace(f"{DATA}/", f"{folder}/")
+    for _ in range(2):
+        subprocess.run([*join["command"], script], env=environment, check=True, capture_output=True, timeout=60)
+    port = servers.free_port()
+    words = [{PORT: str(port), "0.0.0.0": "127.0.0.1", "10": "0"}.get(word, word) for word in container["args"]]
+    with (folder / "server.log").open("w") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "embhub_registry", *words], env=environment, stdout=subprocess.PIPE, stderr=log,
+            text=True,
+        )  # fmt: skip
+    try:
+        servers.wait_until_ready(process, f"http://127.0.0.1:{port}", log=folder / "server.log")
+        yield f"http://127.0.0.1:{port}", process
+    finally:
+        if process.poll() is None:
+            process.send_signal(signal.SIGTERM)
+            process.wait(timeout=60)
+        assert process.stdout is not None
+        process.stdout.close()

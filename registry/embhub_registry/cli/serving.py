@@ -26,7 +26,8 @@ if TYPE_CHECKING:
               help="Shutdown timeout: seconds for running requests to finish.")  # fmt: skip
 @click.option("--log", "log_file", type=options.FILE, metavar="FILE",
               help="Append the log to FILE, one JSON object per line  [default: standard error].")  # fmt: skip
-@click.option("--accept-traceparent", is_flag=True, envvar="EMBHUB_REGISTRY_ACCEPT_TRACEPARENT",
+@click.option("--accept-traceparent/--no-accept-traceparent", default=False,
+              envvar="EMBHUB_REGISTRY_ACCEPT_TRACEPARENT",
               help="Continue traces that the proxy began; it must set traceparent itself.")  # fmt: skip
 @options.as_json
 @options.opened

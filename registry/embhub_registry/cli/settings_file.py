@@ -5,6 +5,7 @@ An argument goes before a variable, a variable before the file, and the file bef
 
 from __future__ import annotations
 
+import os
 import stat
 from collections.abc import Mapping
 from pathlib import Path
@@ -23,6 +24,12 @@ SERVE: Mapping[str, str] = {
     "accept_traceparent": "accept_traceparent",
 }  # fmt: skip
 """Name under `serve` in the file -> the parameter of `serve`."""
+_SECONDS = ((int, float), "a number of seconds")
+_KINDS: Mapping[str, tuple[Any, str]] = {
+    "port": (int, "a number"), "drain_seconds": _SECONDS, "grace_seconds": _SECONDS,
+    "accept_traceparent": (bool, "true or false"),
+}  # fmt: skip
+"""What a setting holds that is not text."""
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -34,14 +41,18 @@ def read(path: Path) -> dict[str, Any]:
     from embhub.formats import safe_yaml  # here: `--help` is quick
 
     try:
-        mode, data = stat.S_IMODE(path.stat().st_mode), path.read_bytes()
+        with path.open("rb") as file:  # what is judged is what is read
+            facts, data = os.fstat(file.fileno()), file.read(safe_yaml.MAX_BYTES + 1)
     except OSError as error:
         raise ConfigError(f"cannot read {path}: {error.strerror}", "check --settings and its folder") from error
-    if mode & stat.S_IWOTH:
+    mode, others = stat.S_IMODE(facts.st_mode), stat.S_IWGRP | stat.S_IWOTH
+    if mode & others:
         raise ConfigError(
             f"{path} can be changed by other users of this machine (mode {mode:04o})",
-            f"run: chmod {mode & ~stat.S_IWOTH:04o} {path}",
+            f"run: chmod {mode & ~others:04o} {path}",
         )
+    if facts.st_uid not in (0, os.geteuid()):
+        raise ConfigError(f"{path} belongs to another user of this machine", "its owner has to be root or you")
     try:
         values = safe_yaml.load(data)
     except safe_yaml.YamlError as error:
@@ -74,13 +85,10 @@ def _named(path: Path, block: str, values: Any, known: Mapping[str, str], *, als
             continue
         if name not in known:
             raise ConfigError(f"unknown setting in {path}: {f'{block}{name}'!a}", f"known: {', '.join(known)}")
-        flag = known[name] == "accept_traceparent"
-        if not isinstance(value, bool if flag else (str, int, float)) or (isinstance(value, bool) and not flag):
-            raise ConfigError(
-                f"{block}{name} in {path} is not {'true or false' if flag else 'a plain value'}",
-                "see docs/reference/registry-cli.md",
-            )
-        found[known[name]] = value if flag else str(value)
+        kind, words = _KINDS.get(name, (str, "text"))
+        if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool) or value == "":
+            raise ConfigError(f"{block}{name} in {path} is not {words}", "see docs/reference/registry-cli.md")
+        found[known[name]] = value
     return found
 
 
@@ -88,5 +96,5 @@ def has_password(database: str) -> bool:
     """Whether a password stands in an address of a database, also in one that is malformed."""
     from embhub_registry.database import postgresql_address
 
-    login = database.partition("://")[2].partition("/")[0].rpartition("@")[0]
+    login = database.partition("://")[2].partition("?")[0].rpartition("@")[0]
     return ":" in login or "password=" in database or ("://" in database and postgresql_address.has_password(database))

@@ -6,10 +6,11 @@ import asyncio
 import contextlib
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
-from anyio import to_thread
+from anyio import CapacityLimiter, to_thread
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
@@ -19,15 +20,15 @@ from embhub_registry.database import DatabaseBusyError, DatabaseTakenError, Stor
 from embhub_registry.database.clock import stamp
 from embhub_registry.http_errors import forbidden, token_needed
 from embhub_registry.operation.metrics import Metrics
+from embhub_registry.operation.registry_facts import HANGS
 from embhub_registry.people import secret_box
 from embhub_registry.people.rate_limits import is_local
 from embhub_registry.storage import configuration, registry_log
 from embhub_registry.storage.folder import Registry
 from embhub_registry.wire.request_context import account_of, registry_of
-from embhub_registry.wire.request_context import run_in_threadpool as threaded
 
 PROBE_SECONDS = 5.0
-SCRAPE_SECONDS = 4.0  # that /metrics waits for them; Prometheus gives up after ten
+DATABASE_SECONDS, OBJECTS_SECONDS = 3.0, 2.0  # that who asks waits: the probes of proxies give up after four or five
 PATIENCE = 1.0  # seconds for other writers; one that takes longer is worth knowing of
 # What is wrong there, and a server is ready all the same: it reads, and no other server could do more.
 _OF_ALL_SERVERS = frozenset({"writing"})
@@ -36,29 +37,47 @@ NOW = {"Cache-Control": "no-store"}
 
 
 class Readiness:
-    """Whether work can be taken; looked at every few seconds at most, by one thread, however many ask."""
+    """Whether work can be taken; looked at every few seconds at most, however many ask."""
 
     def __init__(self) -> None:
         self.draining = False
-        self._found: tuple[float, dict[str, str]] | None = None
-        self._looking: asyncio.Task[dict[str, str]] | None = None
+        self._database, self._objects = _Watched(_look), _Watched(_look_at_objects)
 
     async def look(self, registry: Registry) -> dict[str, str]:
         """A word on each thing that must be right: `ok`, or what is not. It writes to the database.
 
-        Who asks while somebody looks waits for what that one finds, and holds no thread.
+        It ends within `DATABASE_SECONDS`: what hangs is told as what does not answer.
         """
-        if self._found is None or time.monotonic() - self._found[0] > PROBE_SECONDS:
-            if self._looking is None:
-                self._looking = asyncio.create_task(self._probe(registry))
-            found = await asyncio.shield(self._looking)
-        else:
-            found = self._found[1]
-        return found | {"serving": "shutting down" if self.draining else "ok"}
+        found, objects = await asyncio.gather(
+            self._database.result(registry, DATABASE_SECONDS, {"database": HANGS}),
+            self._objects.result(registry, OBJECTS_SECONDS, {"objects": HANGS}),
+        )
+        return found | objects | {"serving": "shutting down" if self.draining else "ok"}
 
-    async def _probe(self, registry: Registry) -> dict[str, str]:
+
+class _Watched:
+    """One thing that a thread looks at. Who asks meanwhile waits for what that one finds, and holds no thread."""
+
+    def __init__(self, look: Callable[[Registry], dict[str, str]]) -> None:
+        self._look = look
+        self._found: tuple[float, dict[str, str]] | None = None
+        self._looking: asyncio.Task[dict[str, str]] | None = None
+
+    async def result(self, registry: Registry, seconds: float, otherwise: dict[str, str]) -> dict[str, str]:
+        """What was found in the last seconds, or is found now; `otherwise` where that takes longer than `seconds`."""
+        if self._found is not None and time.monotonic() - self._found[0] <= PROBE_SECONDS:
+            return self._found[1]
+        if self._looking is None:
+            self._looking = asyncio.create_task(self._run(registry))
         try:
-            found = await threaded(_look, registry)
+            return await asyncio.wait_for(asyncio.shield(self._looking), seconds)
+        except TimeoutError:
+            return otherwise
+
+    async def _run(self, registry: Registry) -> dict[str, str]:
+        try:
+            # Not of the threads that answer requests: where all of those wait, this one says so.
+            found = await to_thread.run_sync(self._look, registry, limiter=CapacityLimiter(1), abandon_on_cancel=True)
             self._found = (time.monotonic(), found)
             return found
         finally:
@@ -102,23 +121,14 @@ async def metrics(request: Request) -> Response:
         if not (account.admin and account.scope == "admin"):
             raise forbidden("metrics are for admins", "use a token of an admin with the scope admin", rule="scope")
     counters: Metrics = kept.metrics
-    checks = await _checks(kept.readiness, registry)
+    looked = await kept.readiness.look(registry)
+    checks = {name: words for name, words in looked.items() if name != "serving"}
     limiter = to_thread.current_default_thread_limiter()
     found = limiter.statistics()
     threads = {"busy": found.borrowed_tokens, "limit": limiter.total_tokens, "waiting": found.tasks_waiting}
-    text = await threaded(
-        counters.render, registry, serving=not kept.readiness.draining, checks=checks, threads=threads
-    )
+    render = partial(counters.render, registry, serving=not kept.readiness.draining, checks=checks, threads=threads)
+    text = await to_thread.run_sync(render, limiter=CapacityLimiter(1))  # also where all other threads wait
     return Response(text, media_type=CONTENT_TYPE_LATEST, headers=NOW)
-
-
-async def _checks(readiness: Readiness, registry: Registry) -> dict[str, str]:
-    """What readiness finds, as soon as a scrape needs it: a database that hangs is one that failed."""
-    try:
-        found = await asyncio.wait_for(asyncio.shield(readiness.look(registry)), SCRAPE_SECONDS)
-    except TimeoutError:
-        return {"database": "timed out"}
-    return {name: words for name, words in found.items() if name != "serving"}
 
 
 def _look(registry: Registry) -> dict[str, str]:
@@ -139,9 +149,14 @@ def _look(registry: Registry) -> dict[str, str]:
         found["schema"] = _schema(registry)
     if registry.leadership is not None:
         found["log"] = _log(registry)
-    if registry.blobs.waits:
-        found["objects"] = registry.blobs.problem() or "ok"
     return found
+
+
+def _look_at_objects(registry: Registry) -> dict[str, str]:
+    try:
+        return {"objects": registry.blobs.problem() or "ok"} if registry.blobs.waits else {}
+    except (EmbhubError, OSError):  # it could not be opened
+        return {"objects": HANGS}
 
 
 def _writing(registry: Registry) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 
 from embhub.errors import ConfigError
 from embhub_registry.cli import root
-from embhub_registry.cli.settings_file import SERVE, SETTINGS, read
+from embhub_registry.cli.settings_file import SERVE, SETTINGS, has_password, read
 from embhub_registry.storage.folder import create
 from tests.support.servers import run_here
 
@@ -61,6 +62,8 @@ def test_options_of_serve_come_from_the_file_and_arguments_go_before_them(
     root.main(["--settings", str(file), "serve", "--port", "9200"], standalone_mode=False)
     assert (taken["port"], taken["drain"], taken["grace"]) == (9200, 15.0, 20.0)
     assert taken["accept_traceparent"] is True
+    root.main(["--settings", str(file), "serve", "--no-accept-traceparent"], standalone_mode=False)
+    assert (taken["port"], taken["accept_traceparent"]) == (9100, False)
 
 
 @pytest.mark.parametrize(
@@ -74,6 +77,9 @@ def test_options_of_serve_come_from_the_file_and_arguments_go_before_them(
         ("- dir\n", "settings"),
         ("dir: a\ndir: b\n", "line"),
         ("serve:\n  port: many\n", "port"),
+        ('dir: ""\n', "dir"),
+        ("dir: 1.10\n", "dir"),
+        ("serve:\n  accept_traceparent: yes\n", "accept_traceparent"),
     ],
 )
 def test_a_mistake_in_the_file_is_refused_in_words(hub: Path, tmp_path: Path, text: str, said: str) -> None:
@@ -85,11 +91,22 @@ def test_a_mistake_in_the_file_is_refused_in_words(hub: Path, tmp_path: Path, te
 def test_a_file_that_is_not_there_or_that_everybody_may_change_is_refused(hub: Path, tmp_path: Path) -> None:
     missing = run_here("--dir", hub, "--settings", tmp_path / "none.yaml", "show", check=False)
     assert missing.returncode == 7 and "none.yaml" in missing.stderr
-    loose = run_here("--dir", hub, "--settings", write(tmp_path, "", 0o666), "show", check=False)
-    assert loose.returncode == 7 and "chmod 0664" in loose.stderr
+    for mode, meant in ((0o666, "0644"), (0o664, "0644")):
+        loose = run_here("--dir", hub, "--settings", write(tmp_path, "", mode), "show", check=False)
+        assert loose.returncode == 7 and f"chmod {meant}" in loose.stderr
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give a file away")
+def test_a_file_of_another_user_is_refused(tmp_path: Path) -> None:
+    file = write(tmp_path, "serve:\n  port: 1\n")
+    os.chown(file, 65534, 65534)
+    with pytest.raises(ConfigError, match="another user"):
+        read(file)
 
 
 def test_a_password_needs_a_file_that_nobody_else_can_read(tmp_path: Path) -> None:
+    assert has_password("postgresql://u:se/cret@db.example.org/embhub")
+    assert not has_password("postgresql://u@[::1]:5432/embhub?sslmode=require")
     text = "database: postgresql://embhub:secret@db.example.org/embhub\n"
     assert read(write(tmp_path, text, 0o600))["database"].endswith("/embhub")
     for mode in (0o640, 0o604):

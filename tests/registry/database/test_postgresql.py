@@ -337,7 +337,7 @@ def test_two_folders_do_not_serve_one_database(postgresql: Server, tmp_path: Pat
             other.database.stay_alone()
         with pytest.raises(DatabaseBusyError, match="another process has taken"), other.database.writing():
             pass
-        assert health._look(other)["database"] == "cannot be written"
+        assert health._look(other)["database"] == "taken by another process, or a newer release"
         other.database.stay_alone()  # that one has ended
         assert health._look(other)["database"] == "ok"
     made.close()

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import re
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from anyio import to_thread
 from prometheus_client.parser import text_string_to_metric_families
 
 from embhub_registry.database import (
@@ -144,6 +147,56 @@ def test_a_database_that_is_held_holds_one_thread_of_readiness(tmp_path: Path, m
     finally:
         holder.close()
         made.close()
+
+
+def test_a_store_that_hangs_is_told_within_the_time_that_probes_wait(
+    made: folder.Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It accepts connections and is silent: a call ends after many seconds, and the answer does not wait for it."""
+    silent = threading.Event()
+
+    class Hanging:
+        waits = True
+
+        def problem(self) -> str | None:
+            silent.wait(20)
+            return "does not answer"
+
+    monkeypatch.setitem(vars(made), "blobs", Hanging())
+    monkeypatch.setattr(health, "OBJECTS_SECONDS", 0.3)
+
+    async def ask() -> tuple[list[dict[str, str]], float]:
+        readiness, began = health.Readiness(), time.monotonic()
+        found = [await readiness.look(made) for _ in range(2)]
+        return found, time.monotonic() - began
+
+    async def run() -> tuple[list[dict[str, str]], float]:
+        try:
+            return await ask()
+        finally:
+            silent.set()
+
+    found, seconds = asyncio.run(run())
+    assert seconds < 5 and [one["objects"] for one in found] == ["does not answer"] * 2
+    assert found[0]["database"] == "ok" and health.is_ready(found[0], is_shared=False)
+
+
+def test_it_is_told_where_all_threads_that_answer_requests_wait(made: folder.Registry) -> None:
+    held = threading.Event()
+
+    async def ask() -> tuple[dict[str, str], float]:
+        threads = int(to_thread.current_default_thread_limiter().total_tokens)
+        waiting = [asyncio.create_task(to_thread.run_sync(held.wait, 20)) for _ in range(threads)]
+        try:
+            await asyncio.sleep(0.2)
+            began = time.monotonic()
+            return await health.Readiness().look(made), time.monotonic() - began
+        finally:
+            held.set()
+            await asyncio.gather(*waiting)
+
+    found, seconds = asyncio.run(ask())
+    assert found["database"] == found["writing"] == "ok" and seconds < 3
 
 
 def test_ready_over_the_wire(house: House) -> None:

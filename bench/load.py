@@ -31,15 +31,16 @@ class Cost:
         return self.answers / max(self.cpu, 0.005)  # the clock's tick is 0.01 s
 
 
-def measure(port: int, request: bytes, *, processes: list[int], seconds: float) -> Cost:
+def measure(port: int, request: bytes, *, processes: list[int], seconds: float, status: int = 200) -> Cost:
     """Ask for `seconds`, count answers and CPU time.
 
     Raises:
-        RuntimeError: an answer is not a 200, differs in length from the first, or does not come.
+        RuntimeError: an answer has another status, differs in length from the first, or does not come.
     """
-    size = _whole(port, request)
+    wanted = str(status).encode()
+    size = _whole(port, request, wanted)
     before = cpu_seconds(processes)
-    answers = _drive(port, request, size=size, seconds=seconds)
+    answers = _drive(port, request, wanted, size=size, seconds=seconds)
     return Cost(answers, cpu_seconds(processes) - before)
 
 
@@ -72,12 +73,12 @@ def ask(port: int, request: bytes) -> tuple[bytes, bytes]:
         return _read(line, bodiless=request.startswith(b"HEAD "))
 
 
-def _whole(port: int, request: bytes) -> int:
+def _whole(port: int, request: bytes, status: bytes) -> int:
     """The length of the answer, head and body, after a few; servers warm up meanwhile."""
     size = 0
     for _ in range(3):
         head, body = ask(port, request)
-        if not head.startswith(b"HTTP/1.1 200"):
+        if head[9:12] != status:
             raise RuntimeError(f"the server answered {head.splitlines()[0]!r} to {request.splitlines()[0]!r}")
         size = len(head) + len(body)
     return size
@@ -102,7 +103,7 @@ def _some(line: socket.socket) -> bytes:
     return data
 
 
-def _drive(port: int, request: bytes, *, size: int, seconds: float) -> int:
+def _drive(port: int, request: bytes, status: bytes, *, size: int, seconds: float) -> int:
     """Whole answers of `size` bytes each within `seconds`, those under way at the end included."""
     answers, buffer = 0, bytearray(1 << 20)
     with ExitStack() as stack:
@@ -122,7 +123,7 @@ def _drive(port: int, request: bytes, *, size: int, seconds: float) -> int:
             more = time.monotonic() < end
             for number, _ in ready:
                 got = lines[number].recv_into(buffer)
-                if missing[number] == size and buffer[9:12] != b"200":
+                if missing[number] == size and buffer[9:12] != status:
                     raise RuntimeError(f"the server answered {bytes(buffer[:30])!r}")
                 missing[number] -= got
                 if missing[number] < 0 or not got:

@@ -1,0 +1,23 @@
+"""The benchmark of downloads through an object store runs at its smallest size; its page is of a whole run."""
+
+from __future__ import annotations
+
+import pytest
+
+from bench import scaled_out
+
+
+@pytest.mark.slow
+@pytest.mark.thorough
+def test_a_redirect_and_a_file_are_measured_turn_by_turn() -> None:
+    found = scaled_out.measure(turns=1, seconds=0.1)
+    if found is None:
+        pytest.skip("nginx or PostgreSQL's programs are not installed")
+    assert found.size > 100_000 and found.redirects > 0 and 0 < found.share.median < 1
+    assert "by CPU time. Goal: 0.95" in scaled_out.render(found)
+
+
+def test_the_page_is_of_a_whole_run() -> None:
+    page = scaled_out.PAGE.read_text()
+    assert page.startswith(scaled_out.OPENING.split("{size", maxsplit=1)[0])
+    assert f"{scaled_out.TURNS} turns of {scaled_out.SECONDS:g} s" in page

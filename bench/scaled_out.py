@@ -37,9 +37,9 @@ What a download costs where a registry's servers send clients on to the object s
 `python -m bench.scaled_out --write`, never by hand.
 
 One server on PostgreSQL and an S3 (moto's) answers `GET` of a public file of {size:,} bytes with a presigned redirect.
-For the bytes nginx stands in: a download costs the redirect and what nginx needs for the file, beside nginx for
-the file alone. 16 connections, one request at a time on each, {turns} turns of {seconds:g} s each,
-turn by turn. CPU time is that of the server and of nginx; PostgreSQL's is not counted. Other servers do the
+nginx sends the bytes, because moto is slow. A download costs the redirect and nginx's work; its peer is nginx for
+the file alone. There are 16 connections, one request at a time on each, {turns} turns of {seconds:g} s
+an arm. CPU time is that of the server and of nginx, without PostgreSQL's. Other servers do the
 same beside it.
 
 """

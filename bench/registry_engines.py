@@ -176,7 +176,8 @@ def main() -> int:
         folder.mkdir(parents=True, exist_ok=True)
         engines = list(ENGINES) if chosen.engine == "both" else [chosen.engine]
         results = measure(engines, folder, twice=chosen.again)
-    print(table(results))
+    if chosen.engine == "both":  # of one engine pytest's own last line is enough
+        print(table(results))
     if chosen.write:
         RESULTS.write_text(json.dumps(results, indent=1) + "\n")
         PAGE.write_text(marked.put(PAGE.read_text(), table(results)))

@@ -21,7 +21,7 @@ from bench.components import ARMS, CLASSES, RESULTS
 ROOT = Path(__file__).parents[1]
 PAGE, PICTURE = ROOT / "docs/explanation/which-component.md", ROOT / "docs/images/components.png"
 FLOOR = "real films of other patients"
-SHOWN, SCALE = 4, 1
+SHOWN, SCALE = 3, 1
 Row = Mapping[str, Any]
 _HEAD = ("learns", "weights", "KID", "agreement: normal", "agreement: pneumonia", "nearest", "decoder, dB", "seconds")
 

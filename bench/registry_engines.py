@@ -104,7 +104,11 @@ def read(reports: Sequence[Path], again: Path | None = None) -> dict[str, Any]:
     Raises:
         ValueError: a report has no tests.
     """
-    found = {case[:2]: case[2:] for report in reports for case in cases_of(report)}  # a test in two parts counts once
+    found: dict[tuple[str, str], tuple[str, str]] = {}
+    for report in reports:  # a test in two parts counts once, as what it did worst
+        for module, name, outcome, reason in cases_of(report):
+            if found.get((module, name), ("",))[0] != "failed":
+                found[module, name] = outcome, reason
     second = {case[:2]: case[2] for case in cases_of(again)} if again else {}
     suites: Suites = {}
     for (module, name), (outcome, _) in found.items():

@@ -116,6 +116,8 @@ def make_history(reader: Reader, alice: str) -> Release:
     *nightly, moment = commands("Keep what a restore needs")
     for line in nightly:
         reader.follow(line)
+    (base,) = Path(reader.variables["BASES"]).iterdir()
+    reader.variables["BASE"] = str(base)
     running = reader.running
     servers.run_here("--dir", running.folder, "setting", "set", "retention.deleted_days", "0")
     hub.push(releases.make_release(repository=SECOND, artifact=releases.make_embedding(seed=5)), SECOND)

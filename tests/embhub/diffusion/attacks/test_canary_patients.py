@@ -31,6 +31,9 @@ from tests.support import pipelines
 from tests.support.claims import SELF_TEST, SELF_TEST_OF_ALL, make_claim
 
 COINS = 56  # fourteen guesses: thirteen right ones refute the claimed epsilon of 0.5
+MORE_COINS = 88
+"""22 guesses: eighteen right ones do. Where 97 % of guesses are right, 6 % of audits with 56 coins miss it by chance,
+and .04 % with 88."""
 
 
 @pytest.fixture(autouse=True)
@@ -113,6 +116,7 @@ def test_a_build_that_is_right_with_made_up_gradients_alone_is_found_out(
     step: Any, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(PrivateDescent, "step", step)
+    monkeypatch.setattr(canary_patients, "COINS", MORE_COINS)
     target = claimed(kind=kind)
     report = audit(target, suite="mechanism", device="cpu")
     assert report.coins is not None and report.coins.lower_bound < 0.5, "vectors alone show nothing"

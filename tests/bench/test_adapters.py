@@ -18,7 +18,7 @@ SHORT: dict[str, Any] = {
 }  # fmt: skip
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.thorough
 def test_each_arm_is_trained_audited_and_judged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EMBHUB_HOME", str(tmp_path))

@@ -17,6 +17,20 @@ patients by `python -m bases.workshop.run builtin-xray`; 38 films of 35 further 
 film with pneumonia. Which patient is in which part is in `xray_split.csv` of the source code. Captions hold the pose
 and words read off the pixels. Small pictures of children's chests: nothing here is fit for diagnosis."""
 
+_TRIED = {
+    "builtin": """\
+- Tissue, and a level or ring with something amiss: guidance from 1.0 to 4.0, with and without rescaling, ten or
+  twenty steps, and better readers of words. Guidance changes tissue little. A level passes at 1.75, where the prostate
+  finding after inversion fails, so that 2.5 stays recommended. The denoiser's loss still fell when its time on a GPU
+  was over. Longer training was not tried; of two widths, the better one is shipped.
+- Power of prostates at 16 to 24 cycles: the decoder was trained further, beside the denoiser. Rebuilt images rose from
+  .84 to .93; generated ones stay below the goal.""",
+    "builtin-xray": """\
+- Words of pneumonia that it was never taught, and the nearest taught words: nothing was tried. The judge calls them
+  pneumonia more often than the goal allows; real normal films, too, are not all called normal.
+- Gain of a classifier: images mixed in, alone, before real ones, and filtered by a judge, with 20, 50 and 200 real
+  images a class (`docs/explanation/four-regimes.md`). None gains over real images.""",
+}
 _LIMITS = """\
 - {side} x {side} pixels, 48 tokens of prompt, words of its captions only. What it was not taught it does not know.
 - It may draw two findings where one was asked for, merge them, or miss the place; the counts above say how
@@ -64,6 +78,12 @@ Recommended: {settings}.
 ## Goals and what was reached
 
 {_gate(base)}
+
+## What was tried for what is missed
+
+{_TRIED[base.name]}
+
+All of it, with figures: `docs/explanation/base-training-notes.md`.
 
 ## What it can and cannot draw, by a judge's count
 

@@ -29,7 +29,7 @@ from embhub.diffusion.training.checkpoints import TrainingInterruptedError
 from embhub.diffusion.training.inversion import DivergedError
 from embhub.diffusion.training.latents import Encoded, encode
 from embhub.diffusion.training.prompts import prompts_of
-from embhub.diffusion.training.recipes import ResolvedRecipe
+from embhub.diffusion.training.recipes import ResolvedRecipe, settings_by_name
 from embhub.diffusion.training.remarks import Remarks
 from embhub.diffusion.training.result import Learned, Task
 from embhub.errors import UsageError
@@ -162,11 +162,7 @@ class PrivateTraining:
             "token": task.token,
             "caption": task.caption,
             "version of embhub": __version__,
-            **{
-                name: str(value)
-                for part in (task.recipe, self.protection, task.preprocessing)
-                for name, value in asdict(part).items()
-            },
+            **settings_by_name(task.recipe, self.protection, task.preprocessing),
         }
 
     def _reserve(self, members: ImageSet, mechanism: Mechanism, steps: int, remarks: Remarks) -> Reservation:

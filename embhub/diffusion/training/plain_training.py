@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ from embhub.diffusion.training.eval_loss import losses_with
 from embhub.diffusion.training.inversion import Inversion
 from embhub.diffusion.training.latents import Encoded, encode
 from embhub.diffusion.training.prompts import prompts_of
-from embhub.diffusion.training.recipes import ResolvedRecipe, default_recipe
+from embhub.diffusion.training.recipes import ResolvedRecipe, default_recipe, settings_by_name
 from embhub.diffusion.training.remarks import Remarks
 from embhub.diffusion.training.result import Learned, Task
 from embhub.diffusion.training.table_units import token_norms
@@ -146,7 +145,7 @@ def _define(task: Task, members: Encoded, others: Encoded | None) -> dict[str, s
         "device": task.pipe.device.type,
         "version of torch": torch.__version__,
         "version of embhub": __version__,
-        **{name: str(value) for part in (task.recipe, task.preprocessing) for name, value in asdict(part).items()},
+        **settings_by_name(task.recipe, task.preprocessing),
     }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from embhub.artifact.header import PER_IMAGE
@@ -103,6 +103,14 @@ def recorded_recipe(recorded: Mapping[str, Any], precision: Precision | None = N
     """
     recipe = ResolvedRecipe(**{"relative_rate": False, **recorded})  # records of old have no unit: it was 1
     return recipe if precision is None else replace(recipe, mixed_precision=in_bfloat16(device, precision))
+
+
+def settings_by_name(*parts: Any) -> dict[str, str]:
+    """The fields of settings (dataclasses) under the names of their options."""
+    named = {name: str(value) for part in parts for name, value in asdict(part).items()}
+    if (mixed := named.pop("mixed_precision", None)) is not None:
+        named["precision"] = "bfloat16" if mixed == "True" else "float32"
+    return named
 
 
 def describe(

@@ -25,6 +25,7 @@ from embhub_registry.people import secret_box
 from embhub_registry.people.rate_limits import is_local
 from embhub_registry.storage import configuration, registry_log
 from embhub_registry.storage.folder import Registry
+from embhub_registry.storage.log_publishing import AnotherLogError
 from embhub_registry.wire.request_context import account_of, registry_of
 
 PROBE_SECONDS = 5.0
@@ -184,7 +185,7 @@ def _log(registry: Registry) -> str:
     """Whether what another server signed continues what this one knew."""
     try:
         registry_log.follow(registry)
-    except ConfigError:
+    except AnotherLogError:
         return "not the one that was signed before"
     except (EmbhubError, OSError):
         return "cannot be read"

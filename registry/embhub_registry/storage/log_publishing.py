@@ -29,6 +29,10 @@ class TermOverError(RegistryError):
     """Another server signs the log by now; nothing was signed."""
 
 
+class AnotherLogError(ConfigError):
+    """What is here does not continue the log that was signed before; nothing was signed."""
+
+
 def publish(
     database: Database, files: LogFiles, *, key: NoteSigner, second: NoteSigner | None, state: Path,
     term: int | None = None,
@@ -42,7 +46,8 @@ def publish(
 
     Raises:
         TermOverError: another server's term has begun.
-        ConfigError: a folder cannot be written, or the log is not the one that this key signed before.
+        AnotherLogError: the log is not the one that this key signed before.
+        ConfigError: a folder cannot be written.
     """
     files.folder.mkdir(mode=0o755, exist_ok=True)
     with locked(files.folder / CHECKPOINT):
@@ -73,8 +78,8 @@ def follow(database: Database, files: LogFiles, signed: SignedSize, *, key: Note
     So whichever server signs next knows what was signed, also after the database was put back to an earlier day.
 
     Raises:
-        ConfigError: the folder cannot be written, the database holds another tree than was signed, or the tree does not
-            continue what is noted here.
+        AnotherLogError: the database holds another tree than was signed, or the tree does not continue what is noted.
+        ConfigError: the folder cannot be written, or the note cannot be read.
     """
     if files.checkpoint() == signed.note:
         return
@@ -152,8 +157,8 @@ def _is_signed_by(signed: SignedSize, *keys: NoteSigner | None) -> bool:
     return all(note.by(key.public) for key in keys if key is not None)
 
 
-def _another(reason: str) -> ConfigError:
-    return ConfigError(
+def _another(reason: str) -> AnotherLogError:
+    return AnotherLogError(
         f"the log was not signed: {reason}",
         "readers would call it forked; see `The transparency log` in docs/how-to/back-up-a-registry.md",
     )
@@ -163,7 +168,8 @@ def rewrite(database: Database, files: LogFiles, signed: SignedSize) -> None:
     """Every file of the log as it was signed last, from the database.
 
     Raises:
-        ConfigError: the folder cannot be written, or the database holds another tree than was signed.
+        AnotherLogError: the database holds another tree than was signed.
+        ConfigError: the folder cannot be written.
     """
     files.folder.mkdir(mode=0o755, exist_ok=True)
     with locked(files.folder / CHECKPOINT):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import signal
 import threading
@@ -14,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from embhub.release.files import EMBEDDING
+from embhub_registry.operation import health
 from embhub_registry.operation.opening import open_folder
 from embhub_registry.storage import log_entries, log_publishing, registry_log
 from tests.support import pushes, releases
@@ -289,6 +291,10 @@ def test_a_term_that_is_over_stores_no_checkpoint(replicas: Replicas, alice: str
         assert registry_log.publish(second)
         registry_log.follow(first)
         assert registry_log.problems(first) == registry_log.problems(second) == []
+        first.private_keys.log_state.write_text("{")
+        (registry_log.files_of(first).folder / "checkpoint").unlink()
+        found = asyncio.run(health.Readiness().look(first))
+        assert found["log"] == "cannot be read", "a damaged note is no other log"
     finally:
         for registry in (first, second):
             registry.leadership = None

@@ -16,6 +16,7 @@ from embhub.__main__ import INTERRUPTED, main
 from embhub.diffusion.train import TrainResult
 from embhub.diffusion.training import checkpoints
 from embhub.diffusion.training.checkpoints import TrainingInterruptedError
+from embhub.diffusion.training.precision import in_bfloat16
 from embhub.errors import ConfigError, UsageError
 from embhub.images.images import read_images
 from embhub.phantoms import write_dataset
@@ -175,6 +176,7 @@ OTHER: list[tuple[dict[str, Any], str]] = [
     ({"learning_rate": 0.05}, "learning_rate"),
     ({"norm": "directional"}, "norm"),
     ({"initializer_text": "lesion"}, "initializer_text"),
+    ({"precision": "float32" if in_bfloat16("cpu") else "bfloat16"}, "precision"),
     ({"holdout": 0.3}, "images, images kept back"),
 ]
 

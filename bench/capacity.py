@@ -65,17 +65,17 @@ def measure(pipe: Any, cell: Cell) -> Row:
         latents = inversion.encode_images(pipe, people)
         halves = balanced_halves(EMBEDDINGS, 2 * images, seed=number)
         learned = leaks.train(pipe, latents, torch.from_numpy(halves), recipe, seed=10_000 * number + 1)
-        scores = _attack(pipe, latents, learned, seed=number)
+        scores = attack(pipe, latents, learned, seed=number)
         for row, inside in zip(scores, halves, strict=True):
             members += row[inside].tolist()
             others += row[~inside].tolist()
             areas.append(statistics.auc(row[inside], row[~inside]))
         for place in range(CHECKED):
-            found = _copies(pipe, people, halves[place], learned[place])
-            copied, looked = copied + (found or 0), looked + (0 if found is None else 1)
+            found = copies(pipe, people, halves[place], learned[place])
+            copied, looked = copied + len(found or ()), looked + (0 if found is None else 1)
     hits = statistics.hits_at(members, others, FALSE_ALARMS)
     return {
-        "vectors": vectors, "images": images, "steps": steps, "numbers": vectors * _width(learned[0]),
+        "vectors": vectors, "images": images, "steps": steps, "numbers": vectors * width(learned[0]),
         "populations": populations, "members": len(members), "found": hits, "auc": round(float(np.mean(areas)), 4),
         "copy_checks": looked, "copied": copied, "cpu_seconds": round(time.process_time() - began),
     }  # fmt: skip
@@ -87,7 +87,7 @@ def balanced_halves(embeddings: int, people: int, *, seed: int) -> np.ndarray[An
     return ranks < people // 2
 
 
-def _attack(
+def attack(
     pipe: Any, latents: Tensor, learned: Sequence[Mapping[str, Tensor]], *, seed: int
 ) -> np.ndarray[Any, np.dtype[np.float64]]:
     """Scores (S, U) of everybody against each embedding; an embedding's mean is taken off, which needs no label."""
@@ -99,8 +99,8 @@ def _attack(
     return found
 
 
-def _copies(pipe: Any, people: Tensor, inside: Any, rows: Mapping[str, Tensor]) -> int | None:
-    """How many members' images a copy check suspects among generated ones; None with too few people for a check."""
+def copies(pipe: Any, people: Tensor, inside: Any, rows: Mapping[str, Tensor]) -> set[int] | None:
+    """The members, by number, whose images a copy check suspects among generated ones; None with too few people."""
     trained, kept = people[torch.from_numpy(inside)], people[torch.from_numpy(~inside)]
     if len(trained) < tail.FEWEST_MEMBERS or len(kept) < tail.FEWEST_CONTROLS:
         return None
@@ -114,10 +114,10 @@ def _copies(pipe: Any, people: Tensor, inside: Any, rows: Mapping[str, Tensor]) 
     drawn = torch.from_numpy(np.stack([np.asarray(one.convert("RGB")) for one in pictures]))
     found = compare(pipe, trained, range(len(trained)), kept, drawn.permute(0, 3, 1, 2).float() / 127.5 - 1, alpha=0.05)
     nearest = np.stack(list(found.nearest.values()), 1)[found.suspected]
-    return len(set(nearest[:, 0].tolist())) if len(nearest) else 0
+    return {int(number) for number in nearest[:, 0]} if len(nearest) else set()
 
 
-def _width(rows: Mapping[str, Tensor]) -> int:
+def width(rows: Mapping[str, Tensor]) -> int:
     return sum(int(part.shape[-1]) for part in rows.values())
 
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
 
 
-def put(page: str, table: str) -> str:
-    """The page with the table between its marks, in place of what stood there.
+def put(page: str, table: str, *, name: str = "measured") -> str:
+    """The page with the table between the marks of this name, in place of what stood there.
 
     Raises:
         ValueError: the page has no such place.
     """
-    before, found, rest = page.partition(BEGIN)
-    _, ended, after = rest.partition(END)
+    begin, end = (mark.replace("measured", name) for mark in (BEGIN, END))
+    before, found, rest = page.partition(begin)
+    _, ended, after = rest.partition(end)
     if not (found and ended):
         raise ValueError("the page has no place for the table")
-    return f"{before}{BEGIN}\n{table.strip()}\n{END}{after}"
+    return f"{before}{begin}\n{table.strip()}\n{end}{after}"

@@ -26,12 +26,14 @@ from bases.workshop.counting import tensor
 from bases.workshop.gating import share
 from bases.workshop.judge import Judge
 from bases.workshop.varied_judges import judge_for
+from bench import marked
 from bench.results_file import ResultsFile, Row
 from embhub.builtin_bases import info
 from embhub.phantoms import HELD_OUT, draw, target_finding
 from embhub.phantoms.findings import PREFIXES
 
 RESULTS = Path(__file__).parent / "results" / "adapters.json"
+PAGE = Path(__file__).parents[1] / "docs/how-to/train-an-adapter.md"
 FINDING, TOKEN, PATIENTS, OTHERS, EPSILON = "prostate-cspca", "<cspca>", 40, 30, 8.0
 CAPTION = f"{PREFIXES[HELD_OUT[FINDING].modality][0]}, {{}}"
 GENERATED, FIRST_IMAGE, SEEDS = 48, 9000, (1, 2)
@@ -141,14 +143,18 @@ def table(rows: Sequence[Row]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Measure what is not measured yet, and print the table."""
     parser = argparse.ArgumentParser(prog="python -m bench.adapters", description=__doc__)
     parser.add_argument("--seeds", type=int, default=len(SEEDS))
     parser.add_argument("--results", type=Path, default=RESULTS)
-    chosen = parser.parse_args()
-    torch.set_num_threads(1)
+    parser.add_argument("--write", action="store_true", help="write the table into docs, from --results, and stop")
+    chosen = parser.parse_args(argv)
     results = ResultsFile(chosen.results)
+    if chosen.write:
+        PAGE.write_text(marked.put(PAGE.read_text(), table(results.rows)))
+        return
+    torch.set_num_threads(1)
     done, look = {(row["arm"], row["seed"]) for row in results.rows}, None
     with tempfile.TemporaryDirectory() as home:
         os.environ["EMBHUB_HOME"] = home  # the trainings of a study are no business of the site's ledger

@@ -1,10 +1,11 @@
 """The registry's tests on both engines, and the table of their results: `python -m bench.registry_engines`.
 
 Each engine runs the same tests in two parts: the quick ones of `tests/registry`, and stock clients with what kills
-servers. `--engine postgresql` is what CI runs beside its other tests, which are on SQLite and a folder. `--write` keeps
-the results and puts the table into docs/how-to/run-a-registry-at-scale.md. `--reports FOLDER` keeps the reports of
-pytest (JUnit XML), and does not run again what has one there. On a machine that others use, `--again` runs each test
-that failed once more, alone: some measure time or memory. The table names those that passed then.
+servers. With `--thorough` the slow ones of `tests/registry` are a third part. `--engine postgresql` is what CI runs
+beside its other tests, which are on SQLite and a folder. `--write` keeps the results and puts the table into
+docs/how-to/run-a-registry-at-scale.md. `--reports FOLDER` keeps the reports of pytest (JUnit XML), and does not run
+again what has one there. On a machine that others use, `--again` runs each test that failed once more, alone: some
+measure time or memory. The table names those that passed then.
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ PARTS: Mapping[str, Sequence[str]] = {
         "tests/registry/operation/test_crashes.py",
     ),
 }  # fmt: skip
+THOROUGH: Mapping[str, Sequence[str]] = {"thorough": ("-m", "thorough and not exhaustive", "tests/registry")}
 OUTCOMES = ("passed", "failed", "skipped")
 Suites = dict[str, dict[str, int]]
 
@@ -145,7 +147,9 @@ def _counts(suites: Suites, suite: str) -> Iterator[int]:
             yield suites.get(suite, {}).get(outcome, 0)
 
 
-def measure(engines: Sequence[str], folder: Path, *, twice: bool = False) -> dict[str, Any]:
+def measure(
+    engines: Sequence[str], folder: Path, *, parts: Mapping[str, Sequence[str]] = PARTS, twice: bool = False
+) -> dict[str, Any]:
     """Run what has no report in the folder yet; what failed runs `twice` if asked.
 
     Raises:
@@ -153,11 +157,11 @@ def measure(engines: Sequence[str], folder: Path, *, twice: bool = False) -> dic
     """
     found = {}
     for engine in engines:
-        reports = [folder / f"{engine}-{part}.xml" for part in PARTS]
-        for part, report in zip(PARTS, reports, strict=True):
+        reports = [folder / f"{engine}-{part}.xml" for part in parts]
+        for part, report in zip(parts, reports, strict=True):
             if not report.exists():
                 print(f"{part} tests on {ENGINES[engine][0]}", flush=True)
-                run(engine, PARTS[part], report)
+                run(engine, parts[part], report)
         again = folder / f"{engine}-again.xml"
         if twice and not again.exists() and (tests := failed(reports)):
             run(engine, tests, again, workers=0)
@@ -171,15 +175,17 @@ def main() -> int:
     parser.add_argument("--engine", choices=[*ENGINES, "both"], default="both")
     parser.add_argument("--reports", type=Path)
     parser.add_argument("--again", action="store_true")
+    parser.add_argument("--thorough", action="store_true", help="the slow tests of the registry, too")
     parser.add_argument("--write", action="store_true")
     chosen = parser.parse_args()
     if chosen.write and chosen.engine != "both":
         parser.error("--write needs both engines: the table has both")
+    parts = {**PARTS, **THOROUGH} if chosen.thorough else PARTS
     with tempfile.TemporaryDirectory(prefix="embhub-engines-") as made:
         folder = chosen.reports or Path(made)
         folder.mkdir(parents=True, exist_ok=True)
         engines = list(ENGINES) if chosen.engine == "both" else [chosen.engine]
-        results = measure(engines, folder, twice=chosen.again)
+        results = measure(engines, folder, parts=parts, twice=chosen.again)
     if chosen.engine == "both":  # of one engine pytest's own last line is enough
         print(table(results))
     if chosen.write:

@@ -102,7 +102,10 @@ def _is_due(witness: Witness, newest: SignedSize) -> bool:
 
 
 def _merged(held: Note, more: Note, fresh: set[notes.VerifierKey], known: list[notes.VerifierKey]) -> Note:
-    """What is held with the new cosignatures; of a witness that cosigned again, the new one in place of the old."""
+    """What is held with the new cosignatures, all of them checked; of each witness the newest alone.
+
+    Anybody may send a public cosignature again, so an older one never takes the place of a newer one.
+    """
     kept = [line for line in held.signatures if not any(line.is_by(key) for key in fresh)]
-    new = [line for key in known if key in fresh for line in more.by(key)[-1:]]
+    new = [max((*held.by(key), *more.by(key)), key=checkpoints.time_of) for key in known if key in fresh]
     return Note(held.text, (*kept, *new))

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from embhub.errors import ConfigError, UsageError
-from embhub.log import checkpoints, merkle, proofs, tiles
+from embhub.log import checkpoints, merkle, notes, proofs, tiles
 from embhub.log.building import TreeBuilder
 from embhub.log.notes import VerifierKey
 from embhub_registry.database import log_rows
@@ -152,6 +152,23 @@ def test_a_new_key_signs_the_same_tree_and_proofs_lead_to_it(registry: Registry)
     logs.audit(registry.folder / "log", key_of(registry))
     proof = registry_log.prove(registry, merkle.leaf_hash(leaf))
     assert proof is not None and proof.open(leaf, log=key_of(registry)).size == 7, "and the new keyring is an entry"
+
+
+def test_an_older_cosignature_never_replaces_a_newer_one(registry: Registry) -> None:
+    """Cosignatures are public, so anybody can send an old one again and make the log look stale."""
+    add(registry, 1)
+    registry_log.publish(registry)
+    witness = logs.witness_key()
+    log_keeping.add_witness(registry, str(witness.public), "")
+    signed, _ = logs.audit(registry.folder / "log", key_of(registry))
+    old, new = (checkpoints.cosign(signed.checkpoint, by=witness, time=at) for at in (1_000, 2_000))
+    for lines in ([old], [new], [old], [new, old], [old, old]):
+        log_witnesses.take(registry, signed.note.with_signatures(lines))
+    newest = registry_log.newest_checkpoint(registry)
+    assert newest is not None
+    note = notes.parse(newest)
+    assert [found.time for found in checkpoints.check_cosignatures(note, [witness.public])] == [2_000]
+    assert len(note.by(witness.public)) == 1, "and no second line stays"
 
 
 def test_a_new_log_signs_by_both_keys_and_an_older_one_gets_its_second(registry: Registry) -> None:

@@ -220,7 +220,7 @@ def _accept(
         document, root_fingerprint=fingerprint, minimum_version=known.version if known is not None else 1
     )
     if known is not None:
-        _check_succession(opened, before=known.open(), where=where)
+        check_succession(opened, before=known.open(), where=where)
     limited = tuple(sorted(set(namespaces))) if namespaces is not None else known.namespaces if known else None
     pin = _Pin(
         where, opened.root_fingerprint, opened.keyring.version, _newer(document, opened, known).to_bytes(), limited,
@@ -242,7 +242,13 @@ def _newer(document: TrustExport, opened: Trust, known: _Pin | None) -> TrustExp
     return keyrings.parse_export(known.export)
 
 
-def _check_succession(opened: Trust, *, before: Trust, where: str) -> None:
+def check_succession(opened: Trust, *, before: Trust, where: str) -> None:
+    """Refuse a keyring that does not continue the one that was seen before of the registry at `where`.
+
+    Raises:
+        MalformedKeyringError: another registry's. VerificationError: its advisories are malformed.
+        RollbackError: another keyring of the same version, withdrawals that are gone, or a revoked key counts again.
+    """
     if opened.registry != before.registry:
         raise MalformedKeyringError(
             f"the keyring is that of {opened.registry}, before it was that of {before.registry}",

@@ -19,9 +19,11 @@ from embhub.artifact import fingerprint
 from embhub.artifact.derivation import FEWEST, MOST, TOOL, Derivation
 from embhub.artifact.embedding import LAYOUTS, Embedding
 from embhub.client.opening import open_path
+from embhub.diffusion.bases import live_fingerprint as live_base
 from embhub.diffusion.bases.adapted import refuse_claim
 from embhub.diffusion.bases.found import FoundBase
 from embhub.diffusion.bases.pipelines import find_base, load_pipeline, size_rule
+from embhub.diffusion.drawing.base_choice import choose_base
 from embhub.diffusion.drawing.generation import Studio, draw_seeds, prepare
 from embhub.diffusion.drawing.loading import HasEmbedding, open_embedding
 from embhub.diffusion.families import check_trainable, detect
@@ -119,8 +121,8 @@ def port(
         UsageError: No such file or base; no prompt template; settings out of range; or a base that cannot generate or
             cannot be trained on.
         ArtifactError: A malformed file, or an embedding that is not made for the old base.
-        PrivacyError: The source has a privacy claim, and is not signed or is a port itself; or the new base was
-            fine-tuned on a site's images without privacy.
+        PrivacyError: The source has a privacy claim, and is not signed or is a port itself; or the old base is not the
+            one that the claim is about; or one of the bases was fine-tuned on a site's images without privacy.
         VerificationError: A signed source that is not what a trusted publisher or this site signed.
         ConfigError: `out` cannot be written.
 
@@ -139,8 +141,9 @@ def port(
     if not 0 <= seed < 2**53:
         raise UsageError(f"the random seed {seed} cannot be published exactly", "choose one from 0 to 2**53 - 1")
     caption = check_caption(caption or _recorded_caption(old), old.token)
-    target = find_base(to)
-    _check_claim(old, signed, target)
+    base = choose_base(base, [old])
+    origin, target = find_base(base), find_base(to)
+    _check_claim(old, signed, origin, target)
     chosen = recipe or Recipe()
     check_words("initializer text", chosen.initializer_text or "")
     announce(on_progress, "loading the old base")
@@ -153,7 +156,7 @@ def port(
     del studio
     announce(on_progress, "loading the new base")
     identity = fingerprint.take(target.folder)
-    if old.base is not None and fingerprint.digest(identity) == derived.source_base:
+    if old.base is not None and fingerprint.digest(identity) == fingerprint.digest(old.base):
         raise UsageError(f"the embedding is made for {target.name} already", "name another base with --to")
     with memory.explained(None):
         pipe = load_pipeline(target, device=device)
@@ -212,8 +215,8 @@ def _recorded_caption(old: Embedding) -> str:
     return caption
 
 
-def _check_claim(old: Embedding, signed: bytes | None, target: FoundBase) -> None:
-    """What a claim needs to carry over.
+def _check_claim(old: Embedding, signed: bytes | None, origin: FoundBase, target: FoundBase) -> None:
+    """What a claim needs to carry over: images from the base that the embedding was made for, and from no other.
 
     Raises:
         PrivacyError: it does not.
@@ -230,7 +233,15 @@ def _check_claim(old: Embedding, signed: bytes | None, target: FoundBase) -> Non
             "the source has a privacy claim and is not signed, so nobody could check the claim of a port",
             "pass the signed file or the folder that `embhub pull` wrote; `embhub sign FILE` signs your own",
         )
+    refuse_claim(origin)
     refuse_claim(target)
+    match = None if old.base is None else fingerprint.compare(old.base, fingerprint.take(origin.folder))
+    if match is None or match.level != "exact":
+        reason = "the file does not tell its base's weights" if match is None else match.reason
+        raise PrivacyError(
+            f"{origin.name} is not known to be the base that the privacy claim is about: {reason}",
+            f"generate with {old.base_name} itself: leave out --base, or name an unchanged copy",
+        )
 
 
 def _derive(old: Embedding, studio: Studio, images: int, seed: int) -> Derivation:
@@ -238,7 +249,7 @@ def _derive(old: Embedding, studio: Studio, images: int, seed: int) -> Derivatio
         raise UsageError(f"a {type(studio.pipe).__name__} alone generates no images", "choose a base that does")
     return Derivation(
         source=old.digest,
-        source_base=None if old.base is None else fingerprint.digest(old.base),
+        source_base=_drawn_on(old, studio),
         source_base_name=old.base_name,
         images=images,
         seed=seed,
@@ -246,6 +257,15 @@ def _derive(old: Embedding, studio: Studio, images: int, seed: int) -> Derivatio
         guidance=float(studio.guidance),
         resolution=studio.side,
     )
+
+
+def _drawn_on(old: Embedding, studio: Studio) -> str | None:
+    """The fingerprint digest of the base that generated the images; of an exact copy that of the source's header."""
+    if old.base is None:
+        return None
+    live = live_base.take(studio.pipe)
+    same = fingerprint.compare(old.base, live).level == "exact"
+    return fingerprint.digest(old.base if same else live)
 
 
 def _tensors(pipe: Pipeline, learned: inversion.Fit) -> dict[str, NDArray[Any]]:

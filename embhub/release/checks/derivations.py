@@ -58,7 +58,8 @@ def check_link(release: Release, embedding: Embedding, card: Card) -> tuple[Bund
     if signed.digest != derived.source:
         raise SourceMismatchError("the source's attestation is about another embedding than the header names", _HINT)
     source = statement.read_publish(signed)
-    if (source.base.sha256 if source.base else None) != derived.source_base:
+    # Without a claim the images may come from a fine-tuned copy of that base; the header says from which.
+    if is_claim(embedding.privacy) and (source.base.sha256 if source.base else None) != derived.source_base:
         raise SourceMismatchError("the source was signed for another base model than the header names", _HINT)
     if source.recipe.get("tool") == TOOL and is_claim(embedding.privacy):
         raise SourceMismatchError("the source is a port itself: a claim carries over one link alone", _HINT)

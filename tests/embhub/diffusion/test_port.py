@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from safetensors.torch import load_file, save_file
 
 import embhub
 from embhub.artifact import embedding, fingerprint
@@ -17,6 +18,7 @@ from embhub.artifact.derivation import TOOL
 from embhub.artifact.embedding import Embedding
 from embhub.client import erasing
 from embhub.diffusion.adaptation.porting import Ported, port
+from embhub.diffusion.drawing.loading import BaseWarning
 from embhub.diffusion.outputs import port_to_file
 from embhub.errors import PrivacyError, UsageError
 from embhub.options.training import Recipe, Selection
@@ -117,9 +119,29 @@ def test_a_claim_goes_to_no_base_that_learned_from_a_site(
     adapted = tmp_path / "adapted"
     shutil.copytree(bases[1], adapted)
     (adapted / "adaptation.json").write_text("{}")
-    signed = Release.from_files({release_files.EMBEDDING: _claimed(source).data, release_files.PUBLISH_BUNDLE: b"{}"})
     with pytest.raises(PrivacyError, match="fine-tuned without privacy"):
-        port(signed, to=adapted, base=bases[0], **FEW)
+        port(_signed(_claimed(source)), to=adapted, base=bases[0], **FEW)
+
+
+def test_a_claim_is_about_the_base_that_it_was_made_for_and_no_other(
+    bases: tuple[Path, Path], source: Embedding, tmp_path: Path
+) -> None:
+    """Images of another base would tell what that base learned, perhaps from the same patients without privacy."""
+    marked, moved = (shutil.copytree(bases[0], tmp_path / name) for name in ("marked", "moved"))
+    (marked / "unet" / "adaptation.json").write_text("{}")
+    weights = next((moved / "unet").glob("*.safetensors"))
+    save_file({name: part * 1.05 for name, part in load_file(weights).items()}, weights, metadata={"format": "pt"})
+    claimed = _signed(_claimed(source))
+    with pytest.raises(PrivacyError, match="fine-tuned without privacy"):
+        port(claimed, to=bases[1], base=marked, **FEW)
+    with pytest.raises(PrivacyError, match="weights moved"):
+        port(claimed, to=bases[1], base=moved, **FEW)
+    with pytest.raises(PrivacyError, match="does not tell its base"):
+        port(_signed(_claimed(source, base=None)), to=bases[1], base=bases[0], **FEW)
+    with pytest.warns(BaseWarning):
+        plain = port(source, to=bases[1], base=moved, **FEW).embedding
+    assert plain.derived_from is not None
+    assert plain.derived_from.source_base == fingerprint.digest(fingerprint.take(moved)), "the one that generated"
 
 
 @pytest.mark.thorough
@@ -135,7 +157,7 @@ def test_only_the_attack_on_the_file_applies(bases: tuple[Path, Path], source: E
 
 
 @pytest.mark.thorough
-def test_a_card_begins_with_what_the_source_says_of_its_images(
+def test_a_source_without_a_card_leads_to_no_card(
     bases: tuple[Path, Path], source: Embedding, tmp_path: Path
 ) -> None:
     file = tmp_path / "source.safetensors"
@@ -145,8 +167,13 @@ def test_a_card_begins_with_what_the_source_says_of_its_images(
     assert not (tmp_path / "next.card.yaml").exists()  # the source has no card
 
 
-def _claimed(source: Embedding) -> Embedding:
+def _claimed(source: Embedding, **changes: Any) -> Embedding:
+    given: dict[str, Any] = {"base": source.base, **changes}
     return embedding.build(
-        source.tensors, token=source.token, base=source.base, base_name=source.base_name,
-        training=source.training, privacy=make_claim(),
+        source.tensors, token=source.token, base_name=source.base_name, training=source.training,
+        privacy=make_claim(), **given,
     )  # fmt: skip
+
+
+def _signed(source: Embedding) -> Release:
+    return Release.from_files({release_files.EMBEDDING: source.data, release_files.PUBLISH_BUNDLE: b"{}"})

@@ -16,7 +16,7 @@ from embhub.durable import write_atomic
 from embhub.errors import UsageError
 from embhub.log import checkpoints, notes
 from embhub.log.errors import LogError
-from embhub_registry.static import items, writing
+from embhub_registry.static import continuing, items, writing
 from embhub_registry.static.items import LARGEST_MANIFEST, LAST, MANIFEST, REMOVED, Item
 from embhub_registry.static.writing import Written
 
@@ -99,7 +99,7 @@ def apply(increment: Path, folder: Path) -> Written:
 
     Raises:
         UsageError: the increment is none, is damaged, or begins after what is there. Nothing was changed.
-        ConfigError: the folder cannot be written.
+        ConfigError: the folder cannot be written. Otherwise as `continuing.check`.
     """
     listed = _read(increment / MANIFEST)
     try:
@@ -107,6 +107,7 @@ def apply(increment: Path, folder: Path) -> Written:
     except ValueError as error:
         raise UsageError(f"{increment} cannot be used: {error}", "copy it again") from error
     found = [_find(path, digest, (increment, folder)) for path, digest in files.items()]
+    continuing.check({item.path: item for item in found}, folder)
     return writing.put([*found, items.of_bytes(MANIFEST, listed, stage=LAST)], folder)
 
 

@@ -14,6 +14,10 @@ from embhub_registry.static.layout import INDEX, Shelf
 
 PATH = "embhub/v1/nginx.conf"
 _SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/+-]*")
+_LINE = re.compile(
+    r"location \^~ (?P<place>/[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*/resolve/)"
+    r"(?P<name>[A-Za-z0-9][A-Za-z0-9._/+-]*)/ .* (?P=place)(?P<commit>[0-9a-f]{40})/\$1 redirect; \}\n"
+)
 _HEAD = """# Include this in the server block whose root is the folder of the export; reload nginx after each export.
 absolute_redirect off;
 default_type application/octet-stream;
@@ -38,8 +42,23 @@ def write(shelves: Iterable[Shelf]) -> Item:
         for name, commit in sorted(shelf.names.items()):
             place = f"/{shelf.repository.full_name}/resolve/"
             if _SAFE.fullmatch(name) and commit not in stolen:
-                lines.append(
-                    f'location ^~ {place}{name}/ {{ rewrite "^{re.escape(place + name)}/(.*)$" {place}{commit}/$1'
-                    " redirect; }\n"
-                )
+                lines.append(_redirect(place, name, commit))
     return items.of_bytes(PATH, "".join(lines).encode(), stage=items.LISTS)
+
+
+def is_written_here(data: bytes) -> bool:
+    """Whether `write` makes these bytes of some repositories: nothing else gets into a web server's configuration."""
+    head = _HEAD.replace("INDEX", INDEX)
+    text = data.decode("ascii", "replace")
+    if not text.startswith(head):
+        return False
+    for line in text[len(head) :].splitlines(keepends=True):
+        read = _LINE.match(line)
+        if read is None or line != _redirect(read["place"], read["name"], read["commit"]):
+            return False
+    return True
+
+
+def _redirect(place: str, name: str, commit: str) -> str:
+    where = re.escape(place + name)
+    return f'location ^~ {place}{name}/ {{ rewrite "^{where}/(.*)$" {place}{commit}/$1 redirect; }}\n'

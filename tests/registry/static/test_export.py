@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from embhub.errors import ConfigError, UsageError
-from embhub_registry.static import increments, items, writing
+from embhub.log import checkpoints, notes
+from embhub_registry.static import increments, items, nginx_part, writing
 from tests.support import releases
 from tests.support.quick import quick
 from tests.support.servers import RunningRegistry, run_here
@@ -149,6 +151,80 @@ def test_an_increment_for_another_state_is_refused_and_nothing_is_changed(
     assert not (tmp_path / "nothing").exists()
     for wrong in ("7:" + "0" * 64, "7", "nonsense", str(tmp_path)):
         assert hub.run("export", "--static", tmp_path / "x", "--since", wrong, check=False).returncode == 2, wrong
+
+
+def make_increment(folder: Path, files: dict[str, bytes]) -> Path:
+    """An increment of somebody's own: its list fits its files."""
+    for path, data in files.items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_bytes(data)
+    found = [items.of_bytes(path, data, stage=0) for path, data in files.items() if path != items.MANIFEST]
+    listed = items.manifest(found, registry="https://hub.example.org", checkpoint="6:" + "b" * 64)
+    (folder / items.MANIFEST).parent.mkdir(parents=True, exist_ok=True)
+    (folder / items.MANIFEST).write_bytes(listed.read())
+    return folder
+
+
+def of_another_root(files: dict[str, bytes]) -> dict[str, bytes]:
+    return files | {"embhub/v1/trust": releases.make_export(root=releases.make_key("another root"))}
+
+
+def shorter(files: dict[str, bytes]) -> dict[str, bytes]:
+    checkpoint = checkpoints.parse(notes.parse(files["log/checkpoint"]))
+    note = notes.parse(files["log/checkpoint"])
+    text = note.text.replace(f"\n{checkpoint.size}\n", f"\n{checkpoint.size - 1}\n")
+    return files | {"log/checkpoint": notes.Note(text, note.signatures).to_bytes()}
+
+
+def without(*begun: str) -> Callable[[dict[str, bytes]], dict[str, bytes]]:
+    return lambda files: {path: data for path, data in files.items() if not path.startswith(begun)}
+
+
+def with_nginx(part: bytes) -> Callable[[dict[str, bytes]], dict[str, bytes]]:
+    return lambda files: files | {nginx_part.PATH: files[nginx_part.PATH] + part}
+
+
+FOREIGN: list[tuple[str, Callable[[dict[str, bytes]], dict[str, bytes]], str]] = [
+    ("no keyring", without("embhub/v1/trust"), "takes the keyring away"),
+    ("no log", without("log/"), "takes the log away"),
+    ("nothing but a configuration", without("embhub/v1/trust", "log/", "radboud/", "api/"), "takes the keyring away"),
+    ("another root", of_another_root, "root"),
+    ("a shorter log", shorter, "log"),
+    ("everything is served", with_nginx(b"location ^~ / { alias /; autoindex on; }\n"), "nginx"),
+    (
+        "a redirect that does more",
+        with_nginx(
+            b'location ^~ /a/b/resolve/main/ { rewrite "^/a/b/resolve/main/(.*)$" / last; } location / { alias /; }'
+            b" location ^~ /x/ { return 200 /a/b/resolve/" + b"0" * 40 + b"/$1 redirect; }\n"
+        ),
+        "nginx",
+    ),
+]
+
+
+@pytest.mark.parametrize(("change", "said"), [row[1:] for row in FOREIGN], ids=[row[0] for row in FOREIGN])
+def test_an_increment_of_somebody_else_is_refused_and_nothing_is_changed(
+    export: Path, tmp_path: Path, change: Callable[[dict[str, bytes]], dict[str, bytes]], said: str
+) -> None:
+    """Its list fits its files, and is not signed."""
+    before = contents(export)
+    foreign = make_increment(tmp_path / "foreign", change(before))
+    refused = run_here("export", "--static", export, "--apply", foreign, check=False)
+    assert refused.returncode in (2, 4) and said in refused.stderr, refused.stderr
+    assert contents(export) == before
+
+
+def test_an_earlier_increment_of_the_same_registry_is_refused(hub: RunningRegistry, tmp_path: Path) -> None:
+    old, new = tmp_path / "old", tmp_path / "new"
+    hub.run("export", "--static", old)
+    publish(hub, "later", token=hub.add_user("zoe", namespace="radboud"), seed=33)
+    hub.run("export", "--static", new)
+    before = contents(new)
+    refused = run_here("export", "--static", new, "--apply", old, check=False)
+    assert refused.returncode == 2 and "it is older" in refused.stderr
+    assert contents(new) == before
+    run_here("export", "--static", old, "--apply", new)
+    assert contents(old) == before
 
 
 @pytest.mark.parametrize("path", ["../x", "/etc/passwd", "a/../b", "a//b", "a/.ssh/b", "", "C:x", "a\\b", "a\nb"])

@@ -23,7 +23,7 @@ from embhub.artifact import embedding as artifact
 from embhub.artifact import fingerprint
 from embhub.artifact.adapter import TARGETS, TOOL
 from embhub.artifact.embedding import Embedding
-from embhub.diffusion.adaptation import private_compact
+from embhub.diffusion.adaptation import adapter_size, private_compact
 from embhub.diffusion.adaptation.learned_adapter import LearnedAdapter
 from embhub.diffusion.adaptation.loop import pace
 from embhub.diffusion.bases.adapted import refuse_claim
@@ -124,8 +124,8 @@ def train_adapter(
 
     Raises:
         UsageError: Bad images, prompt template or settings; a base of another kind than Stable Diffusion 1, 2 or XL; a
-            loss that is not a number.
-        ArtifactError: A token that breaks the rules of the format, or an adapter of more than 1 MB.
+            rank that makes a file of more than 1 MB; a loss that is not a number.
+        ArtifactError: A token that breaks the rules of the format.
         PrivacyError: Names that look like patients; a cap of the site's ledger, which counts a training without
             privacy as infinite; synthetic images in one with privacy; or a guarantee that cannot be given.
         ConfigError: `out` cannot be written, or the state of an interrupted training is damaged.
@@ -163,6 +163,7 @@ def train_adapter(
             f"no adapter for a {type(pipe).__name__}",
             "adapters are for Stable Diffusion 1, 2 and XL; embeddings for all",
         )
+    adapter_size.check(pipe.unet, chosen.rank, token=token, base=identity, base_name=found.name)
     preprocessing = replace(preprocessing, resolution=size_rule(pipe).choose(preprocessing.resolution))
     setting = _Setting(pipe, fingerprint.digest(identity), token, caption, preprocessing)
     with memory.explained(None):

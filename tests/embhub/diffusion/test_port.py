@@ -157,9 +157,7 @@ def test_only_the_attack_on_the_file_applies(bases: tuple[Path, Path], source: E
 
 
 @pytest.mark.thorough
-def test_a_source_without_a_card_leads_to_no_card(
-    bases: tuple[Path, Path], source: Embedding, tmp_path: Path
-) -> None:
+def test_a_source_without_a_card_leads_to_no_card(bases: tuple[Path, Path], source: Embedding, tmp_path: Path) -> None:
     file = tmp_path / "source.safetensors"
     file.write_bytes(source.data)
     facts = port_to_file(file, to=str(bases[1]), base=str(bases[0]), out=tmp_path / "next.safetensors", **FEW)

@@ -9,12 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from diffusers import UNet2DConditionModel
 from PIL import Image
 
 import embhub
 from embhub.artifact import embedding
 from embhub.audits.report import AuditReport
 from embhub.client import erasing, publishing, pulling
+from embhub.diffusion.adaptation import adapter_size
 from embhub.diffusion.adaptation.compact import Adapted, train_adapter
 from embhub.diffusion.adaptation.porting import port
 from embhub.diffusion.bases.pipelines import load_pipeline
@@ -23,6 +25,7 @@ from embhub.diffusion.drawing.loading import WrongBaseError, load_into, tensors
 from embhub.diffusion.training.precision import in_bfloat16
 from embhub.errors import PrivacyError, UsageError
 from embhub.formats import safe_yaml
+from embhub.formats import tensors as artifact_tensors
 from embhub.formats.synthetic_mark import mark_png
 from embhub.ledger.books import open_books
 from embhub.options.adapter import AdapterRecipe
@@ -31,7 +34,7 @@ from embhub.privacy.claim import PrivacyClaim
 from embhub.privacy.self_test import SelfTest
 from embhub.release import files as release_files
 from tests.support import pipelines
-from tests.support.releases import make_card
+from tests.support.releases import BASE, make_card
 from tests.support.servers import RunningRegistry, running_registry
 from tests.support.sites import Site, new_key, open_site
 
@@ -150,6 +153,41 @@ def test_an_adapter_and_an_embedding_go_into_one_pipeline(base: Path, tmp_path: 
 
 
 PROMISE = PrivacySettings(8, n_public=20)
+
+
+@pytest.mark.parametrize("private", [False, True], ids=["plain", "private"])
+def test_a_rank_that_does_not_fit_is_refused_before_the_ledger_is_charged(
+    base: Path, tmp_path: Path, private: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+
+    with open_books() as books:
+        before = len(books.account().runs)
+    changes: dict[str, Any] = (
+        {"privacy": PROMISE, "seed": None, "selection": selected(tmp_path, 0.0)} if private else {}
+    )
+    wide = AdapterRecipe(rank=4, steps=1, batch_size=4)
+    monkeypatch.setattr(artifact_tensors, "MAX_BYTES", 17_000)
+    with pytest.raises(UsageError, match="rank 4") as caught:
+        adapt(base, tmp_path, recipe=wide, **changes)
+    assert "--rank" in caught.value.hint
+    with open_books() as books:
+        assert len(books.account().runs) == before
+
+
+def test_of_stable_diffusion_xl_only_rank_1_fits() -> None:
+    """Its denoiser's real shapes, without weights."""
+    with torch.device("meta"):
+        unet = UNet2DConditionModel(
+            sample_size=128, block_out_channels=(320, 640, 1280), cross_attention_dim=2048,
+            down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
+            up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
+            transformer_layers_per_block=(1, 2, 10), attention_head_dim=(5, 10, 20), use_linear_projection=True,
+        )  # fmt: skip
+    told: dict[str, Any] = {"token": "<cspca>", "base": BASE, "base_name": "sdxl"}
+    adapter_size.check(unet, 1, **told)
+    with pytest.raises(UsageError, match="rank 2") as caught:
+        adapter_size.check(unet, 2, **told)
+    assert "--rank 1" in caught.value.hint
 
 
 @pytest.mark.thorough

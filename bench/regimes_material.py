@@ -2,7 +2,8 @@
 
 Hospital A has films with bacterial pneumonia of the part `site`; each embedding is trained on 100 of them, or privately
 on those of 100 patients. Hospital B has few films, of other patients: pneumonia of the parts `base` and `judge` (a base
-learns from normal films alone), normal ones of `judge`. Films of `test` test. What sets the noise is of none of these.
+learns from normal films alone), normal ones of `judge`. Films of `test` test. What sets the noise is of no patient of
+hospital B and no test patient: normal films that told the base when to stop, and films of hospital A.
 Everything drawn is kept in a folder, a file for each arm and seed, since drawing takes far longer than teaching.
 """
 
@@ -42,7 +43,7 @@ Pictures = NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Real:
-    """Films of hospital B (`pool`), of the test patients, and those that set the noise; no two share a patient."""
+    """Films of hospital B, of the test patients, and those that set the noise (`tune`); no two share a patient."""
 
     pool: Labelled
     test: Labelled
@@ -60,7 +61,7 @@ def real(data: Path) -> Real:
 
 
 def _to_tune(data: Path) -> Labelled:
-    """Normal films that told the base when to stop, and as many of hospital A: used for nothing else here."""
+    """Normal films that told the base when to stop, and as many of hospital A, from which embeddings may learn too."""
     normal = films.held_out(data)
     grey = ((films.plain(normal.images)[:, 0] + 1) * 127.5).round().byte().numpy()
     sick = xray.hospital(data, FINDING, len(grey))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bench import capacity, marked
+from bench.results_file import ResultsFile
 
 
 def test_each_embedding_learns_from_half_of_the_people_and_no_two_from_the_same() -> None:
@@ -25,4 +26,8 @@ def test_the_table_says_what_was_found_of_one_file() -> None:
     }  # fmt: skip
     text = capacity.table([row])
     assert "| 4 | 1,024 | 10 | 200 | 25% [19%, 32%] | 0.71 | 2.5 | too few people | 160 |" in text
-    assert "25%" in marked.put(capacity.PAGE.read_text(), text)
+
+
+def test_the_page_shows_what_the_results_file_holds() -> None:
+    rows, page = ResultsFile(capacity.RESULTS).rows, capacity.PAGE.read_text()
+    assert rows and marked.put(page, capacity.table(rows)) == page

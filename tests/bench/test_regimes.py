@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
@@ -64,3 +65,8 @@ def test_the_table_has_every_cell_and_control_and_goes_into_the_page() -> None:
     assert "(50% kept)" in filtered
     page = regimes.put_into(regimes.PAGE.read_text(), found)
     assert pretrained in page and "| films: 3 |" in page
+
+
+def test_the_page_shows_what_the_results_file_holds() -> None:
+    page = regimes.PAGE.read_text()
+    assert regimes.put_into(page, json.loads(regimes.RESULTS.read_text())) == page

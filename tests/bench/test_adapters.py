@@ -9,13 +9,20 @@ import numpy as np
 import pytest
 
 from bases.workshop.judge import Verdict
-from bench import adapters
+from bench import adapters, marked
+from bench.results_file import ResultsFile
 from embhub.options.adapter import AdapterRecipe
 from embhub.options.training import Recipe
 
 SHORT: dict[str, Any] = {
     "": None, "embedding": Recipe(steps=2, batch_size=4), "adapter": AdapterRecipe(steps=2, batch_size=4)
 }  # fmt: skip
+
+
+def test_the_page_shows_what_the_results_file_holds() -> None:
+    rows, page = ResultsFile(adapters.RESULTS).rows, adapters.PAGE.read_text()
+    assert len(rows) == 1 + (len(adapters.ARMS) - 1) * len(adapters.SEEDS)
+    assert marked.put(page, adapters.table(rows)) == page
 
 
 @pytest.mark.exhaustive

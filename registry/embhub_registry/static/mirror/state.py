@@ -49,8 +49,9 @@ class State:
         self._write({**self.read(), "failed": error.message})
 
     def note_fork(self, error: ForkedLogError) -> None:
-        """The log shows two histories: from now on nothing is taken."""
-        write_atomic(self._fork, f"{error.message}\n{error.hint}\n".encode())
+        """The log shows two histories: from now on nothing is taken. What was noted first stays as it is."""
+        if not self._fork.exists():
+            write_atomic(self._fork, f"{error.message}\n{error.hint}\n".encode())
         self.note_failure(error)
 
     def _write(self, said: dict[str, Any]) -> None:

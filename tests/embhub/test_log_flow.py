@@ -17,7 +17,7 @@ from embhub.client import log_reader, logged, pulling, roots, watching, witness
 from embhub.client.http_log import HttpLog
 from embhub.client.witness import Witness
 from embhub.errors import EmbhubError
-from embhub.log import checkpoints, notes
+from embhub.log import checkpoints, merkle, notes, proofs
 from embhub.site import log_memory
 from embhub_registry.database import log_rows
 from embhub_registry.storage import log_witnesses
@@ -139,4 +139,15 @@ def test_a_folder_of_the_logs_files_is_as_good_as_the_registry(
     for source in (HttpLog(registry.url), log_reader.FolderLog(tmp_path / "copy")):
         data = log_reader.checkpoint(source)
         assert data == (registry.folder / "log/checkpoint").read_bytes()
+        signed = checkpoints.open_signed(data, log=key)
+        entries = log_reader.entries(source, 0, signed.size)
+        hashes = [merkle.leaf_hash(entry) for entry in entries]
+        assert merkle.root_of(hashes) == signed.root
+        for place, entry in enumerate(entries):
+            found = log_reader.proof(source, entry)
+            assert found is not None and proofs.parse(found).open(entry, log=key).size == signed.size, place
+        merkle.check_consistency(
+            1, signed.size, hashes[0], signed.root, log_reader.prove_consistency(source, 1, signed.size)
+        )
+        assert log_reader.proof(source, b"nobody's entry") is None
     assert log_memory.recall(key) is None

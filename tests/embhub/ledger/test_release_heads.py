@@ -14,6 +14,7 @@ import pytest
 from embhub.client import memory
 from embhub.ledger import audit_attempts, publications, release_heads
 from embhub.ledger.books import open_books
+from embhub.ledger.spending import HEAD
 from embhub.refusals import Finding
 from embhub.release import demands, verification
 from embhub.release.checks import ledger_heads
@@ -148,6 +149,22 @@ def test_signing_the_same_release_again_shows_the_same_heads() -> None:
     work()
     assert heads(release("1.0.0")) == first
     assert heads(release("1.1.0")).heads[0] == first.heads[0]
+
+
+def test_a_head_goes_out_with_a_release_and_at_no_other_time() -> None:
+    """Else the log would show when a site trains. Work adds none to the ledger, and only publishing asks for one."""
+    work(3)
+    with open_books() as books:
+        before = [entry.kind for entry in books.ledger.read()]
+    assert len(before) > 3 and HEAD not in before
+    release("1.0.0")
+    with open_books() as books:
+        assert [entry.kind for entry in books.ledger.read()] == [*before, HEAD]
+    sources = Path(release_heads.__file__).parents[1]
+    asking = {
+        str(file.relative_to(sources)) for file in sources.rglob("*.py") if "release_heads.head_of" in file.read_text()
+    }
+    assert asking == {"client/publishing.py"}
 
 
 def test_a_site_without_a_ledger_shows_none() -> None:

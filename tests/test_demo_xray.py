@@ -12,6 +12,7 @@ from tests.support.plays import play
 
 @pytest.mark.slow
 @pytest.mark.thorough
+@pytest.mark.exhaustive
 @pytest.mark.timeout(1800)
 def test_on_real_xrays(tmp_path: Path) -> None:
     if not (default_data() / "chest-xray" / "index.csv").exists():

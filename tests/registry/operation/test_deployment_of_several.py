@@ -105,12 +105,12 @@ def test_join_of_compose_copies_every_key_but_the_root(tmp_path: Path) -> None:
 @pytest.mark.parametrize("version", ["1.29", "1.37"])
 def test_manifests_are_valid_by_the_schemas_of_kubernetes(version: str) -> None:
     found = [one for path in sorted(FOLDER.glob("*.yaml")) for one in yaml.safe_load_all(path.read_text())]
-    assert [one["kind"] for one in found] == ["Deployment", "PodDisruptionBudget"]
+    assert [one["kind"] for one in found] == ["PersistentVolumeClaim", "CronJob", "Deployment", "PodDisruptionBudget"]
     for one in found:
         kubernetes_validate.validate(one, version, strict=True)
     label = DEPLOYMENT["spec"]["template"]["metadata"]["labels"]
-    assert found[1]["spec"]["selector"]["matchLabels"] == label
-    assert found[1]["spec"]["minAvailable"] < DEPLOYMENT["spec"]["replicas"]
+    assert found[-1]["spec"]["selector"]["matchLabels"] == label
+    assert found[-1]["spec"]["minAvailable"] < DEPLOYMENT["spec"]["replicas"]
     assert of_kind("Service")["embhub-registry"]["spec"]["selector"] == label
 
 
@@ -132,6 +132,25 @@ def test_pods_of_several_differ_from_those_of_one_by_their_folder_alone() -> Non
     assert "/keys" not in {mount["mountPath"] for mount in container["volumeMounts"]}
     applied = re.findall(r"-f \.\./([\w-]+\.yaml)", (FOLDER / "deployment.yaml").read_text())
     assert len(applied) == 5 and all((FOLDER.parent / name).exists() for name in applied)
+
+
+def test_the_nightly_backup_joins_as_a_pod_does_and_runs_the_command_of_one_server() -> None:
+    (job,) = [one for one in yaml.safe_load_all((FOLDER / "backup.yaml").read_text()) if one["kind"] == "CronJob"]
+    one = of_kind("CronJob")["embhub-registry-backup"]
+    schedule, each = job["spec"] | {"jobTemplate": 0}, one["spec"] | {"jobTemplate": 0}
+    assert schedule == each
+    made, before = (found["spec"]["jobTemplate"]["spec"]["template"]["spec"] for found in (job, one))
+    for key in ("restartPolicy", "automountServiceAccountToken", "enableServiceLinks", "securityContext"):
+        assert made[key] == before[key]
+    assert made["initContainers"] == POD["initContainers"]
+    (container,), (server,), (earlier,) = made["containers"], POD["containers"], before["containers"]
+    for key in ("command", "args", "resources", "securityContext", "volumeMounts"):
+        assert container[key] == earlier[key], key
+    assert (container["env"], container["envFrom"]) == (server["env"], server["envFrom"])
+    shared = {volume["name"]: volume for volume in POD["volumes"]}
+    assert [volume for volume in made["volumes"] if shared.get(volume["name"]) != volume] == [
+        volume for volume in before["volumes"] if volume["name"] == "backups"
+    ]
 
 
 def test_the_drop_in_waits_for_drain_and_grace() -> None:
@@ -193,22 +212,44 @@ def test_three_pods_behind_one_proxy_lead_to_a_verified_pull(
             Site(tmp_path / "site", front, "").enter(monkeypatch)
             roots.add_root(front, fingerprint=hub.root_fingerprint)
             assert pulling.pull(releases.REPOSITORY).embedding.token
+            back_up(tmp_path / "night", keys)
             urls[0][1].send_signal(signal.SIGTERM)
             assert urls[0][1].wait(timeout=60) == 0
             for _ in range(6):
                 assert hub.get(f"/api/models/{releases.REPOSITORY}").status == 200
 
 
-@contextmanager
-def pod(folder: Path, keys: Path) -> Iterator[tuple[str, subprocess.Popen[str]]]:
-    """One pod: its first container, twice as after a restart of its node, and then its server."""
-    (join,), (container,) = POD["initContainers"], POD["containers"]
+def join(folder: Path, keys: Path) -> dict[str, str]:
+    """What the first container of a pod does, twice as after a restart of its node; the environment of the second."""
+    (container,) = POD["initContainers"]
     folder.mkdir()
-    environment = {**servers.environment(), "EMBHUB_REGISTRY_DIR": join["env"][0]["value"].replace(DATA, str(folder))}
-    script = join["args"][0].replace("embhub-registry join", f"{sys.executable} -m embhub_registry join")
+    place = container["env"][0]["value"].replace(DATA, str(folder))
+    environment = {**servers.environment(), "EMBHUB_REGISTRY_DIR": place}
+    script = container["args"][0].replace("embhub-registry join", f"{sys.executable} -m embhub_registry join")
     script = script.replace("/keys/*", f"{keys}/*").replace(f"{DATA}/", f"{folder}/")
     for _ in range(2):
-        subprocess.run([*join["command"], script], env=environment, check=True, capture_output=True, timeout=60)
+        subprocess.run([*container["command"], script], env=environment, check=True, capture_output=True, timeout=60)
+    return environment
+
+
+def back_up(folder: Path, keys: Path) -> None:
+    """The nightly job while the pods serve; its backup is whole."""
+    environment = join(folder, keys)
+    (job,) = [one for one in yaml.safe_load_all((FOLDER / "backup.yaml").read_text()) if one["kind"] == "CronJob"]
+    (container,) = job["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"]
+    script = container["args"][0].replace("embhub-registry", f"{sys.executable} -m embhub_registry")
+    script = script.replace("/backups/", f"{folder}/backups/")
+    (folder / "backups").mkdir()
+    subprocess.run([*container["command"], script], env=environment, check=True, capture_output=True, timeout=120)
+    (made,) = (folder / "backups").iterdir()
+    public = keys.parent / "operator/keys/backup.pub"
+    servers.run_here("--dir", folder / "restored", "restore", made, "--signed-by", public)
+
+
+@contextmanager
+def pod(folder: Path, keys: Path) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+    """One pod: its first container, and then its server."""
+    environment, (container,) = join(folder, keys), POD["containers"]
     port = servers.free_port()
     words = [{PORT: str(port), "0.0.0.0": "127.0.0.1", "10": "0"}.get(word, word) for word in container["args"]]
     with (folder / "server.log").open("w") as log:

@@ -125,7 +125,7 @@ class Difference(_Part):
 class Fidelity(_Part):
     """How near images of one label come to the real test images of that label; `arm` "" are other real images.
 
-    Figures are None where there are too few images, or an earlier version did not measure them.
+    Figures are None where there are too few images, or the features of the real ones do not differ.
     """
 
     arm: str = Field(max_length=300)
@@ -134,9 +134,9 @@ class Fidelity(_Part):
     kid: Real | None
     kid_sd: Real | None
     subset: Number
-    precision: Real
-    recall: Real
-    diversity: Real
+    precision: Real | None
+    recall: Real | None
+    diversity: Real | None
     cmmd: Real | None = None
     density: Real | None = None
     coverage: Real | None = None

@@ -11,9 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from embhub.diffusion.evaluation import classifier
+from embhub.diffusion.evaluation.cells import Pictures
 from embhub.diffusion.evaluation.classifier import Factory
 from embhub.errors import UsageError
 
@@ -34,21 +37,40 @@ class Learner:
         """What a report says of it, with a digest of its layers, so that another network is not taken for it.
 
         Raises:
-            UsageError: it does not give two scores for each image of this side.
+            UsageError: it does not give two finite scores for each image of this side, or cannot be trained.
         """
         if self.factory is None:
             return {"name": self.name, "layers": ""}
-        with torch.random.fork_rng(devices=[]), torch.no_grad():
+        images = trial_images(side)
+        with torch.random.fork_rng(devices=[]):
             try:
-                network = self.factory(2).eval()
-                shape = tuple(network(torch.zeros(2, 3, side, side)).shape)
-            except (RuntimeError, TypeError, AttributeError, ValueError) as error:
+                network = self.factory(2)
+                scores = _score(network, images)
+            except Exception as error:  # a site's own code: whatever it raises is said in words
                 raise UsageError(
-                    f"{self.name} does not take images of {side} x {side} pixels: {error}", _HINT
+                    f"{self.name} does not take images of {side} x {side} pixels: {type(error).__name__}: {error}",
+                    _HINT,
                 ) from error
-        if shape != (2, 2):
-            raise UsageError(f"{self.name} gives scores of shape {shape} for two images and two classes", _HINT)
+        if scores.shape != (2, 2):
+            raise UsageError(
+                f"{self.name} gives scores of shape {tuple(scores.shape)} for two images and two classes", _HINT
+            )
+        if not bool(torch.isfinite(scores).all()):
+            raise UsageError(f"{self.name} gives scores that are not finite numbers, before any training", _HINT)
+        if not any(weights.requires_grad for weights in network.parameters()):
+            raise UsageError(f"{self.name} has nothing that can be trained", _HINT)
+        self._try_training(images)
         return {"name": self.name, "layers": hashlib.sha256(repr(network).encode()).hexdigest()[:16]}
+
+    def _try_training(self, images: Pictures) -> None:
+        """Two steps on two images."""
+        try:
+            classifier.fit(
+                images, np.arange(2), classes=("negative", "positive"), steps=2, batch=2, rate=self.rate,
+                network=self.factory, side=images.shape[1],
+            )  # fmt: skip
+        except Exception as error:  # as above
+            raise UsageError(f"{self.name} cannot be trained: {type(error).__name__}: {error}", _HINT) from error
 
 
 def find(name: str, *, steps: int | None = None) -> Learner:
@@ -61,6 +83,20 @@ def find(name: str, *, steps: int | None = None) -> Learner:
         return Learner(name, None, steps or 200, 2e-3)
     factory = resnet18 if name == "resnet18" else _import(name)
     return Learner(name, factory, steps or 400, 5e-4)
+
+
+def trial_images(side: int) -> Pictures:
+    """A dark and a bright image of noise, uint8 (2, side, side, 3): what a site's own network is tried on."""
+    noise = np.random.Generator(np.random.PCG64(0)).integers(0, 128, (2, side, side, 3))
+    images: Pictures = (noise + np.array([0, 128]).reshape(2, 1, 1, 1)).astype(np.uint8)
+    return images
+
+
+@torch.no_grad()
+def _score(network: nn.Module, images: Pictures) -> Tensor:
+    pixels = torch.from_numpy(images).permute(0, 3, 1, 2).float() / 127.5 - 1
+    scores: Tensor = network.eval()(pixels)
+    return scores.detach()
 
 
 def resnet18(classes: int) -> nn.Module:
@@ -96,7 +132,10 @@ def last_layer(network: nn.Module) -> nn.Linear:
     """
     layers = [module for module in network.modules() if isinstance(module, nn.Linear)]
     if not layers:
-        raise UsageError("this network has no linear layer to take features from", "end it in torch.nn.Linear")
+        raise UsageError(
+            "this network has no linear layer to take features from",
+            "end it in torch.nn.Linear, or take features of another network: --features",
+        )
     return layers[-1]
 
 

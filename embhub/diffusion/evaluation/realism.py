@@ -18,7 +18,7 @@ from torch import Tensor
 from embhub.cards import evaluation as document
 from embhub.diffusion.evaluation import extractors, fidelity
 from embhub.diffusion.evaluation.cells import Labelled, Pictures, of_class
-from embhub.diffusion.evaluation.fitting import Choices, fit
+from embhub.diffusion.evaluation.fitting import Choices, fit, score
 from embhub.diffusion.evaluation.regimes import Lesson, balance, hold_out, join
 
 LARGEST_SAMPLE, SAMPLES = 500, 5
@@ -52,21 +52,31 @@ def rows(
         real = of_class(test, value)
         sets = {} if other is None else {"": of_class(other, value).images}
         sets |= {arm: of_class(join(*parts), value).images for arm, parts in arms.items()}
+        agreed = {
+            arm: float(((score(judge, images, choices) > 0.5) == (value == 1)).mean()) for arm, images in sets.items()
+        }
         for arm, measured in fidelity.compare(space, sets, real.images).items():
             images, known = sets[arm], of_class(pool if arm else learned, value).images
-            agreed = (judge.probabilities(images)[:, 1] > 0.5) == (value == 1)
             found.append(
                 document.Fidelity(
-                    arm=arm, label=name, images=measured.images, kid=round(measured.kid, 5),
-                    kid_sd=round(measured.kid_sd, 5), subset=measured.subset, precision=_round(measured.precision),
-                    recall=_round(measured.recall), diversity=_round(measured.diversity),
-                    cmmd=round(measured.cmmd, 5), density=_round(measured.density), coverage=_round(measured.coverage),
-                    agreement=_round(float(agreed.mean())), detail=_round(detail(images, real.images)),
+                    arm=arm, label=name, images=measured.images, subset=measured.subset, **_likeness(measured),
+                    agreement=_round(agreed[arm]), detail=_round(detail(images, real.images)),
                     spacing=spacing(space, images, real.images),
                     nearest=_share(nearest(space, images, known), nearest(space, real.images, known)),
                 )
             )  # fmt: skip
     return tuple(found)
+
+
+def _likeness(measured: fidelity.Likeness) -> dict[str, float | None]:
+    """Figures of the features, rounded; None where those of the real images do not differ: all would look real."""
+    digits = {
+        "kid": 5, "kid_sd": 5, "cmmd": 5, "precision": _DIGITS, "recall": _DIGITS, "diversity": _DIGITS,
+        "density": _DIGITS, "coverage": _DIGITS,
+    }  # fmt: skip
+    if measured.diversity is None:
+        return dict.fromkeys(digits)
+    return {name: round(getattr(measured, name), number) for name, number in digits.items()}
 
 
 def detail(images: Pictures, real: Pictures) -> float:

@@ -44,11 +44,27 @@ def test_resnet18_learns_what_the_small_one_does() -> None:
 
 
 FACTORIES = """
+import torch
 from torch import nn
 def line(classes): return nn.Sequential(nn.Flatten(), nn.Linear(3 * 16 * 16, classes))
 def vision(*, weights=None, **more): return line(more['num_classes'])
 def wide(classes): return nn.Sequential(nn.Flatten(), nn.Linear(3 * 16 * 16, classes + 1))
 def none(*, classes): return None
+class Fixed(nn.Module):
+    def forward(self, images): return images.mean((2, 3))[:, :2]
+def fixed(classes): return Fixed()
+def frozen(classes): return line(classes).requires_grad_(False)
+class Undefined(nn.Module):
+    def __init__(self): super().__init__(); self.last = nn.Linear(3, 2)
+    def forward(self, images): return self.last(images.mean((2, 3))) / 0
+def undefined(classes): return Undefined()
+class Named(nn.Module):
+    def __init__(self): super().__init__(); self.last = nn.Linear(3, 2)
+    def forward(self, images):
+        scores = self.last(images.mean((2, 3)))
+        return {'scores': scores} if self.training else scores
+def named(classes): return Named()
+def absent(classes): return open('no weights here')
 number = 3
 """
 
@@ -89,9 +105,18 @@ def test_wrong_names_are_refused(here: Path, name: str, reason: str) -> None:
 
 @pytest.mark.parametrize(
     ("name", "side", "reason"),
-    [("wide", 16, "scores of shape"), ("line", 32, "does not take"), ("none", 16, "does not take")],
+    [
+        ("wide", 16, "scores of shape"),
+        ("line", 32, "does not take"),
+        ("none", 16, "does not take"),
+        ("fixed", 16, "nothing that can be trained"),
+        ("frozen", 16, "nothing that can be trained"),
+        ("undefined", 16, "scores that are not finite numbers"),
+        ("named", 16, "cannot be trained"),
+        ("absent", 16, "does not take"),
+    ],
 )
-def test_a_factory_of_the_wrong_shape_is_refused_before_anything_is_taught(
+def test_a_network_that_cannot_be_trained_is_refused_before_anything_is_taught(
     here: Path, name: str, side: int, reason: str
 ) -> None:
     with pytest.raises(UsageError, match=reason):

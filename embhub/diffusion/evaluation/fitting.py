@@ -23,6 +23,7 @@ from embhub.diffusion.evaluation.regimes import Arms, Lesson, plan
 from embhub.durable import write_atomic
 from embhub.errors import UsageError
 from embhub.progress import OnProgress, Progress
+from embhub.version import __version__
 
 Floats = NDArray[np.float64]
 CLASSES = ("negative", "positive")
@@ -90,7 +91,8 @@ class _School:
         self._choices, self._keep = choices, keep
         learner = choices.learner
         self._about = [
-            learner.describe(choices.side), learner.steps, learner.batch, learner.rate, choices.side, choices.mirror
+            __version__, learner.describe(choices.side), learner.steps, learner.batch, learner.rate, choices.side,
+            choices.mirror,
         ]  # fmt: skip
         self._last: tuple[str, classifier.Classifier] | None = None
 

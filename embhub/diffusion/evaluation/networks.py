@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import importlib
 import inspect
@@ -34,7 +35,9 @@ class Learner:
     batch: int = 32
 
     def describe(self, side: int) -> dict[str, Any]:
-        """What a report says of it, with a digest of its layers, so that another network is not taken for it.
+        """Its name, with a digest of layers, code, first weights and two steps of training.
+
+        A network that was edited has another digest, so that scores of the earlier one are not taken for its own.
 
         Raises:
             UsageError: it does not give two finite scores for each image of this side, or cannot be trained.
@@ -43,6 +46,7 @@ class Learner:
             return {"name": self.name, "layers": ""}
         images = trial_images(side)
         with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
             try:
                 network = self.factory(2)
                 scores = _score(network, images)
@@ -59,18 +63,19 @@ class Learner:
             raise UsageError(f"{self.name} gives scores that are not finite numbers, before any training", _HINT)
         if not any(weights.requires_grad for weights in network.parameters()):
             raise UsageError(f"{self.name} has nothing that can be trained", _HINT)
-        self._try_training(images)
-        return {"name": self.name, "layers": hashlib.sha256(repr(network).encode()).hexdigest()[:16]}
+        parts = [repr(network), *_sources(self.factory, network), *_weights(network), self._try_training(images)]
+        return {"name": self.name, "layers": hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]}
 
-    def _try_training(self, images: Pictures) -> None:
-        """Two steps on two images."""
+    def _try_training(self, images: Pictures) -> str:
+        """The scores after two steps on two images, to four digits: threads add up in another order."""
         try:
-            classifier.fit(
+            learned = classifier.fit(
                 images, np.arange(2), classes=("negative", "positive"), steps=2, batch=2, rate=self.rate,
                 network=self.factory, side=images.shape[1],
             )  # fmt: skip
         except Exception as error:  # as above
             raise UsageError(f"{self.name} cannot be trained: {type(error).__name__}: {error}", _HINT) from error
+        return " ".join(f"{value:.4g}" for value in _score(learned.network, images).flatten().tolist())
 
 
 def find(name: str, *, steps: int | None = None) -> Learner:
@@ -90,6 +95,34 @@ def trial_images(side: int) -> Pictures:
     noise = np.random.Generator(np.random.PCG64(0)).integers(0, 128, (2, side, side, 3))
     images: Pictures = (noise + np.array([0, 128]).reshape(2, 1, 1, 1)).astype(np.uint8)
     return images
+
+
+def _sources(factory: Factory, network: nn.Module) -> list[str]:
+    """The source text of the factory and of each class of layers that is not torch's, where there is one."""
+    classes = {type(module) for module in network.modules() if type(module).__module__.partition(".")[0] != "torch"}
+    parts: list[Any] = [factory, *sorted(classes, key=lambda kind: (kind.__module__, kind.__qualname__))]
+    found = []
+    for one in parts:
+        try:
+            found.append(inspect.getsource(one))
+        except (OSError, TypeError):  # typed in by hand, or compiled
+            found.append("")
+    return found
+
+
+def _weights(network: nn.Module) -> list[str]:
+    """Each tensor's name, whether it is trained, and a digest of its numbers."""
+    trained = {name for name, weights in network.named_parameters() if weights.requires_grad}
+    return [
+        f"{name} {name in trained} {hashlib.sha256(_to_bytes(tensor)).hexdigest()}"
+        for name, tensor in network.state_dict().items()
+        if isinstance(tensor, Tensor)
+    ]
+
+
+def _to_bytes(tensor: Tensor) -> bytes:
+    about = f"{tensor.dtype} {tuple(tensor.shape)} ".encode()
+    return about + tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes()
 
 
 @torch.no_grad()
@@ -172,4 +205,11 @@ def _positional(found: Callable[..., nn.Module]) -> Factory:
     """torchvision's factories, and those made like them, take `num_classes` by name alone."""
     kinds = {parameter.kind for parameter in inspect.signature(found).parameters.values()}
     by_name = {inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.VAR_KEYWORD}
-    return (lambda classes: found(num_classes=classes)) if kinds and kinds <= by_name else found
+    if not (kinds and kinds <= by_name):
+        return found
+
+    @functools.wraps(found)  # its source is the one that counts
+    def named(classes: int) -> nn.Module:
+        return found(num_classes=classes)
+
+    return named

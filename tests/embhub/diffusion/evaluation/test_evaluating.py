@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import html.parser
+import importlib
 import io
 import json
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,7 @@ import embhub
 from embhub.__main__ import main
 from embhub.artifact import embedding
 from embhub.cards import evaluation as document
-from embhub.diffusion.evaluation import classifier, curve_png, evaluating, page
+from embhub.diffusion.evaluation import classifier, curve_png, evaluating, fitting, page
 from embhub.errors import EmbhubError, UsageError
 from embhub.progress import Progress
 from embhub.site import runs
@@ -309,6 +311,47 @@ def test_a_classifier_needs_no_linear_layer_beside_features_of_another(images: P
 def test_a_classifier_that_diverges_is_told_in_words(images: Path) -> None:
     said, stages = taught_before(images, classifier="site_classifiers:exploding")
     assert "site_classifiers:exploding diverged" in said and "teaching classifiers" not in stages
+
+
+LINE = """
+from torch import nn
+class Line(nn.Module):
+    def __init__(self, classes):
+        super().__init__()
+        self.last = nn.Linear(3 * 24 * 24, classes)
+    def forward(self, images): return self.last(images.flatten(1)) * SIGN
+def line(classes): return Line(classes)
+"""
+
+
+@pytest.mark.usefixtures("networks_of_the_site")
+def test_an_edited_classifier_is_taught_anew(images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def evaluate(sign: int, folder: str) -> list[float]:
+        Path("edited_line.py").write_text(LINE.replace("SIGN", f"{sign}"))
+        monkeypatch.delitem(sys.modules, "edited_line", raising=False)
+        importlib.invalidate_caches()
+        choices = {**FEW, "classifier": "edited_line:line", "report": tmp_path / folder}
+        found = embhub.evaluate(images / "secret-real", images / "test", images / "good", **choices)
+        return [one.auc for one in found.report.aucs]
+
+    first = evaluate(1, "a")
+    edited = evaluate(-2, "a")
+    assert edited != first and edited == evaluate(-2, "b")
+    kept = len(list((tmp_path / "a" / evaluating.KEPT).iterdir()))
+    assert evaluate(1, "a") == first and len(list((tmp_path / "a" / evaluating.KEPT).iterdir())) == kept
+
+
+@pytest.mark.usefixtures("networks_of_the_site")
+def test_another_version_teaches_anew(images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def kept() -> int:
+        choices = {**FEW, "controls": False, "report": tmp_path / "a"}
+        embhub.evaluate(images / "secret-real", images / "test", images / "good", **choices)
+        return len(list((tmp_path / "a" / evaluating.KEPT).iterdir()))
+
+    once = kept()
+    assert kept() == once
+    monkeypatch.setattr(fitting, "__version__", "99.0.0")
+    assert kept() == 2 * once
 
 
 @pytest.mark.usefixtures("networks_of_the_site")

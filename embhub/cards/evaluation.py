@@ -125,7 +125,7 @@ class Difference(_Part):
 class Fidelity(_Part):
     """How near images of one label come to the real test images of that label; `arm` "" are other real images.
 
-    Figures are None where there are too few images, or an earlier version did not measure them.
+    Figures are None where there are too few images, or the features of the real ones do not differ.
     """
 
     arm: str = Field(max_length=300)
@@ -134,9 +134,9 @@ class Fidelity(_Part):
     kid: Real | None
     kid_sd: Real | None
     subset: Number
-    precision: Real
-    recall: Real
-    diversity: Real
+    precision: Real | None
+    recall: Real | None
+    diversity: Real | None
     cmmd: Real | None = None
     density: Real | None = None
     coverage: Real | None = None
@@ -259,11 +259,12 @@ def card_figures(report: EvaluationReport, embedding: str, *, private: bool) -> 
 
     `embedding` is the SHA-256 of the file that the card is for. `private`: it carries a privacy claim. A claim covers
     what the embedding tells of its training images, not figures that were measured on them, so these are taken only
-    where the report says that real images and test images are of other patients.
+    where the report says that real images and test images are of other patients. Nor does it cover what another
+    embedding reveals of the same patients: this one alone generated the images, and those of every control that stays.
 
     Raises:
         ArtifactError: measured on images that another embedding drew, or nothing was compared.
-        PrivacyError: the data set's name looks like a person's; figures that a privacy claim does not cover.
+        PrivacyError: a name looks like a person's; figures that a privacy claim does not cover.
     """
     arm, gain = report.arms[0] if report.arms else None, report.headline
     if arm is None or gain is None:
@@ -272,14 +273,18 @@ def card_figures(report: EvaluationReport, embedding: str, *, private: bool) -> 
         raise ArtifactError(
             "the evaluation covers images of another embedding", "pass the report of this embedding's images"
         )
-    of_others = arm.learned_from_real is False and arm.learned_from_test is False
-    if private and (embedding not in arm.embeddings or not of_others):
+    if private and len(arm.embeddings) > 1:
+        raise PrivacyError(
+            "another embedding generated some of the images: the privacy claim does not cover what it reveals",
+            "evaluate images that this embedding alone generated",
+        )
+    if private and not _is_covered(arm, embedding):
         raise PrivacyError(
             "the figures may be of images that the embedding was learned from: its privacy claim does not cover them",
             "evaluate with real images of other patients, to learn from and to test on, which name their patients, at"
             " the site that trained it, from a folder of `embhub dataset`",
         )
-    controls = [one for one in report.controls if not private or _is_covered(report, one.over)]
+    controls = [one for one in report.controls if not private or _is_covered_control(report, one.over, embedding)]
     from embhub.cards.personal_data import personal_data  # its patterns take long to compile
 
     if personal_data("\n".join([report.dataset, report.positive, *report.negative, *(one.over for one in controls)])):
@@ -329,7 +334,17 @@ def _agreement(one: Fidelity, dataset: str) -> dict[str, Any]:
     return {"task": "Image classification", "dataset": dataset, "metric": metric, "value": one.agreement}
 
 
-def _is_covered(report: EvaluationReport, over: str) -> bool:
-    """Whether figures of a control may stand beside a privacy claim: its images come from no patient measured here."""
-    arm = next((one for one in report.arms if one.name == over), None)
-    return arm is None or (arm.learned_from_real is False and arm.learned_from_test is False)
+def _is_covered(arm: Arm, embedding: str) -> bool:
+    """Whether a privacy claim of `embedding` covers figures of an arm.
+
+    Nothing else generated its images, and no patient whom it was learned from is measured on.
+    """
+    return arm.embeddings == (embedding,) and arm.learned_from_real is False and arm.learned_from_test is False
+
+
+def _is_covered_control(report: EvaluationReport, over: str, embedding: str) -> bool:
+    """The same of a control. The controls that have no arm of their own use the first arm's images, or none."""
+    if over in (STOPPED_EARLY, NORMALS):
+        return True
+    arms = [one for one in report.arms if one.name == over]
+    return bool(arms) and all(_is_covered(one, embedding) for one in arms)

@@ -245,7 +245,7 @@ def coarsen(report: EvaluationReport, cohort: Cohort, *, embedding: str) -> Figu
     Raises:
         ArtifactError: it is of other embeddings, or compares nothing.
         PrivacyError: too few patients, one patient with too many of the images, patients that nobody named, patients
-            whom the embedding was learned from, several other arms, or words that may name somebody.
+            whom an embedding of any arm was learned from, several other arms, or words that may name somebody.
     """
     gain, arm = report.headline, report.arms[0] if report.arms else None
     if gain is None or arm is None or gain.regime not in REGIMES:
@@ -289,9 +289,10 @@ def _check_people(report: EvaluationReport, cohort: Cohort) -> None:
             "the images name no patients, so nobody knows how many people the figures are of",
             "add patient ids to both manifests",
         )
-    if report.arms[0].learned_from_real or report.arms[0].learned_from_test:
+    if any(arm.learned_from_real or arm.learned_from_test for arm in report.arms):
         raise PrivacyError(
-            "the embedding was learned from patients of this evaluation", "evaluate on patients it was not learned from"
+            "an embedding of an arm was learned from patients of this evaluation",
+            "evaluate on patients that no embedding was learned from",
         )
     for what, groups, least in (("under test", cohort.test, LEAST), ("in training", cohort.training, LEAST_TRAINED)):
         if (fewest := min(map(len, groups))) < least:

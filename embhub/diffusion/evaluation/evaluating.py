@@ -111,7 +111,7 @@ def evaluate(
         The report, and remarks for the site.
 
     Raises:
-        UsageError: Images, labels or counts do not fit, or there is no such classifier.
+        UsageError: Images, labels or counts do not fit, there is no such classifier, or it diverges.
         PrivacyError: A patient or image is on both sides, or a name looks like a person's.
         ConfigError: The report cannot be written.
     """
@@ -124,6 +124,8 @@ def evaluate(
     choices = Choices(learner, resolution, mirror, str(choose_device(device)), real_share)
     if features is not None:
         extractors.find(features, resolution, choices.device)
+    else:
+        extractors.check_classifier(learner, resolution)
     known = read_real(real, "real images", resolution, how, where=real_where, on_progress=on_progress)
     held = read_real(test, "test images", resolution, how, where=test_where, on_progress=on_progress)
     drawn = {

@@ -10,19 +10,21 @@ import torch
 from torch import Tensor
 
 from embhub.diffusion.evaluation.cells import Pictures
-from embhub.diffusion.evaluation.fidelity import Extract
-from embhub.diffusion.evaluation.networks import import_factory
+from embhub.diffusion.evaluation.classifier import Classifier, small_network
+from embhub.diffusion.evaluation.fidelity import Extract, before_last_layer
+from embhub.diffusion.evaluation.networks import Learner, import_factory, trial_images
 from embhub.errors import UsageError
 
 _HINT = "a factory takes nothing and returns a function from images (N, 3, H, W) in [-1, 1] to features (N, d)"
+_OTHER = "end the network in torch.nn.Linear, or take features of another one: --features"
 _AT_ONCE = 64
 
 
 def find(name: str, side: int, device: str = "cpu") -> Extract:
-    """The features that a factory makes, tried on two grey images.
+    """The features that a factory makes, tried on a dark and a bright image.
 
     Raises:
-        UsageError: there is no such factory, it fails, or gives anything but finite numbers (N, d).
+        UsageError: there is no such factory, it fails, gives anything but finite numbers (N, d), or always the same.
     """
     factory = import_factory(name, "feature extractor", _HINT)
     try:
@@ -38,8 +40,31 @@ def find(name: str, side: int, device: str = "cpu") -> Extract:
         parts = [images[start : start + _AT_ONCE] for start in range(0, len(images), _AT_ONCE)]
         return torch.cat([_features(name, network, part, device) for part in parts])
 
-    extract(np.full((2, side, side, 3), 128, dtype=np.uint8))
+    dark, bright = extract(trial_images(side))
+    if torch.equal(dark, bright):
+        raise UsageError(f"{name} gives the same features for different images", _HINT)
     return extract
+
+
+def check_classifier(learner: Learner, side: int) -> None:
+    """Try whether features can be taken from a classifier, as they are once it is trained.
+
+    Raises:
+        UsageError: it has no linear layer, or its last one is not used once for each image.
+    """
+    images = trial_images(side)
+    with torch.random.fork_rng(devices=[]):
+        network = learner.factory(2) if learner.factory else small_network(2, 16, side)
+    try:
+        rows = len(before_last_layer(Classifier(network, ("negative", "positive"), True, side), images))
+    except UsageError:
+        raise
+    except Exception as error:  # a site's own code: whatever it raises is said in words
+        raise UsageError(
+            f"no features of {learner.name} can be taken: {type(error).__name__}: {error}", _OTHER
+        ) from error
+    if rows != len(images):
+        raise UsageError(f"the last linear layer of {learner.name} is not used once for each image", _OTHER)
 
 
 @torch.no_grad()

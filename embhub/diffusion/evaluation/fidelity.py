@@ -36,9 +36,9 @@ class Likeness:
     """`kid` is the mean over random subsets of `subset` images, `kid_sd` its standard deviation over them.
 
     `diversity` is the mean distance between two drawn images, as a share of that between two real ones: 1 is as
-    diverse. `images` were compared, of each side as many. `density` is how many of the expected real images have a
-    drawn image within reach, 1 for real ones; `coverage` is the share of real images with a drawn one within reach.
-    `cmmd` is the squared distance under a Gaussian kernel.
+    diverse; None where the features of the real ones do not differ. `images` were compared, of each side as many.
+    `density` is how many of the expected real images have a drawn image within reach, 1 for real ones; `coverage` is
+    the share of real images with a drawn one within reach. `cmmd` is the squared distance under a Gaussian kernel.
     """
 
     images: int
@@ -47,7 +47,7 @@ class Likeness:
     subset: int
     precision: float
     recall: float
-    diversity: float
+    diversity: float | None
     cmmd: float
     density: float
     coverage: float
@@ -97,7 +97,7 @@ def before_last_layer(judge: Classifier, images: Pictures) -> Tensor:
             judge.network(batch)
     finally:
         hook.remove()
-    return torch.cat(found)
+    return torch.cat(found) if found else torch.empty(0, 0)
 
 
 def compare(features: Features, pictures: Mapping[str, Pictures], real: Pictures) -> dict[str, Likeness]:
@@ -121,7 +121,7 @@ def compare(features: Features, pictures: Mapping[str, Pictures], real: Pictures
             subset=subset,
             precision=share_inside(of_drawn, of_true),
             recall=share_inside(of_true, of_drawn),
-            diversity=float(torch.pdist(of_drawn).mean()) / between if between else float("nan"),
+            diversity=float(torch.pdist(of_drawn).mean()) / between if between else None,
             cmmd=gaussian_distance(of_drawn, of_true),
             density=density(of_drawn, of_true),
             coverage=coverage(of_drawn, of_true),

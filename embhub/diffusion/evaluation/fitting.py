@@ -21,7 +21,9 @@ from embhub.diffusion.evaluation.cells import Cell, Labelled, Pictures, runs
 from embhub.diffusion.evaluation.networks import Learner
 from embhub.diffusion.evaluation.regimes import Arms, Lesson, plan
 from embhub.durable import write_atomic
+from embhub.errors import UsageError
 from embhub.progress import OnProgress, Progress
+from embhub.version import __version__
 
 Floats = NDArray[np.float64]
 CLASSES = ("negative", "positive")
@@ -89,7 +91,8 @@ class _School:
         self._choices, self._keep = choices, keep
         learner = choices.learner
         self._about = [
-            learner.describe(choices.side), learner.steps, learner.batch, learner.rate, choices.side, choices.mirror
+            __version__, learner.describe(choices.side), learner.steps, learner.batch, learner.rate, choices.side,
+            choices.mirror,
         ]  # fmt: skip
         self._last: tuple[str, classifier.Classifier] | None = None
 
@@ -103,7 +106,7 @@ class _School:
             return known
         if self._last is None or self._last[0] != name:
             self._last = name, fit(lessons, self._choices, seed=seed)
-        scores = self._last[1].probabilities(images)[:, 1]
+        scores = score(self._last[1], images, self._choices)
         if place is not None:
             _write(place, scores)
         return scores
@@ -123,6 +126,21 @@ def fit(lessons: Sequence[Lesson], choices: Choices, *, seed: int) -> classifier
     if learned is None:
         raise ValueError("no lesson")
     return learned
+
+
+def score(learned: classifier.Classifier, images: Pictures, choices: Choices) -> Floats:
+    """Scores of the positive class (images,).
+
+    Raises:
+        UsageError: the classifier diverged: they are not finite numbers.
+    """
+    scores = learned.probabilities(images)[:, 1]
+    if not np.isfinite(scores).all():
+        raise UsageError(
+            f"{choices.learner.name} diverged in training: its scores are not finite numbers",
+            "add normalization layers to it, or pass fewer --steps",
+        )
+    return scores
 
 
 def digest(*arrays: NDArray[np.generic]) -> str:

@@ -124,10 +124,12 @@ def check_labels(real: Source, test: Source, arms: Mapping[str, Drawn], positive
     Raises:
         UsageError: a single label, an unknown one among the others, no positive one that can be guessed, or an arm with
             one class only; fewer than two test images of a class.
-        PrivacyError: a label that looks like a person's name.
+        PrivacyError: a label that looks like a person's name, in whichever set.
     """
     known = sorted(set(real.labels))
-    if any(personal_data(label) or looks_like_patient(label) for label in known):
+    sources = {"test images": test} | {f"the arm {arm}": one.source for arm, one in arms.items()}
+    said = {label for one in (real, *sources.values()) for label in one.labels}
+    if any(personal_data(label) or looks_like_patient(label) for label in (*said, positive or "")):
         raise PrivacyError("a label looks like it names a person", "label findings, never patients")
     if len(known) < 2:
         raise UsageError(
@@ -141,10 +143,12 @@ def check_labels(real: Source, test: Source, arms: Mapping[str, Drawn], positive
     chosen = positive or likely[0]
     if chosen not in known:
         raise UsageError(f"no real image has the label {chosen}", f"choose one of {', '.join(known[:6])}")
-    for name, source in (("test images", test), *((f"the arm {arm}", one.source) for arm, one in arms.items())):
-        if strange := sorted(set(source.labels) - set(known)):
-            raise UsageError(
-                f"{name}: the label {strange[0]} is none of the real training images'", "use the same labels throughout"
+    for name, source in sources.items():
+        if strange := sum(label not in known for label in source.labels):
+            have = "image has a label" if strange == 1 else "images have labels"
+            raise UsageError(  # it may be a name that no list has, so it is not repeated
+                f"{name}: {strange} {have} that no real training image has",
+                f"use the same labels throughout: {', '.join(known[:6])}",
             )
         if len({label == chosen for label in source.labels}) < 2:
             raise UsageError(

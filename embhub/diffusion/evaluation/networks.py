@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import importlib
 import inspect
@@ -11,9 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from embhub.diffusion.evaluation import classifier
+from embhub.diffusion.evaluation.cells import Pictures
 from embhub.diffusion.evaluation.classifier import Factory
 from embhub.errors import UsageError
 
@@ -31,24 +35,47 @@ class Learner:
     batch: int = 32
 
     def describe(self, side: int) -> dict[str, Any]:
-        """What a report says of it, with a digest of its layers, so that another network is not taken for it.
+        """Its name, with a digest of layers, code, first weights and two steps of training.
+
+        A network that was edited has another digest, so that scores of the earlier one are not taken for its own.
 
         Raises:
-            UsageError: it does not give two scores for each image of this side.
+            UsageError: it does not give two finite scores for each image of this side, or cannot be trained.
         """
         if self.factory is None:
             return {"name": self.name, "layers": ""}
-        with torch.random.fork_rng(devices=[]), torch.no_grad():
+        images = trial_images(side)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
             try:
-                network = self.factory(2).eval()
-                shape = tuple(network(torch.zeros(2, 3, side, side)).shape)
-            except (RuntimeError, TypeError, AttributeError, ValueError) as error:
+                network = self.factory(2)
+                scores = _score(network, images)
+            except Exception as error:  # a site's own code: whatever it raises is said in words
                 raise UsageError(
-                    f"{self.name} does not take images of {side} x {side} pixels: {error}", _HINT
+                    f"{self.name} does not take images of {side} x {side} pixels: {type(error).__name__}: {error}",
+                    _HINT,
                 ) from error
-        if shape != (2, 2):
-            raise UsageError(f"{self.name} gives scores of shape {shape} for two images and two classes", _HINT)
-        return {"name": self.name, "layers": hashlib.sha256(repr(network).encode()).hexdigest()[:16]}
+        if scores.shape != (2, 2):
+            raise UsageError(
+                f"{self.name} gives scores of shape {tuple(scores.shape)} for two images and two classes", _HINT
+            )
+        if not bool(torch.isfinite(scores).all()):
+            raise UsageError(f"{self.name} gives scores that are not finite numbers, before any training", _HINT)
+        if not any(weights.requires_grad for weights in network.parameters()):
+            raise UsageError(f"{self.name} has nothing that can be trained", _HINT)
+        parts = [repr(network), *_sources(self.factory, network), *_weights(network), self._try_training(images)]
+        return {"name": self.name, "layers": hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]}
+
+    def _try_training(self, images: Pictures) -> str:
+        """The scores after two steps on two images, to four digits: threads add up in another order."""
+        try:
+            learned = classifier.fit(
+                images, np.arange(2), classes=("negative", "positive"), steps=2, batch=2, rate=self.rate,
+                network=self.factory, side=images.shape[1],
+            )  # fmt: skip
+        except Exception as error:  # as above
+            raise UsageError(f"{self.name} cannot be trained: {type(error).__name__}: {error}", _HINT) from error
+        return " ".join(f"{value:.4g}" for value in _score(learned.network, images).flatten().tolist())
 
 
 def find(name: str, *, steps: int | None = None) -> Learner:
@@ -61,6 +88,48 @@ def find(name: str, *, steps: int | None = None) -> Learner:
         return Learner(name, None, steps or 200, 2e-3)
     factory = resnet18 if name == "resnet18" else _import(name)
     return Learner(name, factory, steps or 400, 5e-4)
+
+
+def trial_images(side: int) -> Pictures:
+    """A dark and a bright image of noise, uint8 (2, side, side, 3): what a site's own network is tried on."""
+    noise = np.random.Generator(np.random.PCG64(0)).integers(0, 128, (2, side, side, 3))
+    images: Pictures = (noise + np.array([0, 128]).reshape(2, 1, 1, 1)).astype(np.uint8)
+    return images
+
+
+def _sources(factory: Factory, network: nn.Module) -> list[str]:
+    """The source text of the factory and of each class of layers that is not torch's, where there is one."""
+    classes = {type(module) for module in network.modules() if type(module).__module__.partition(".")[0] != "torch"}
+    parts: list[Any] = [factory, *sorted(classes, key=lambda kind: (kind.__module__, kind.__qualname__))]
+    found = []
+    for one in parts:
+        try:
+            found.append(inspect.getsource(one))
+        except (OSError, TypeError):  # typed in by hand, or compiled
+            found.append("")
+    return found
+
+
+def _weights(network: nn.Module) -> list[str]:
+    """Each tensor's name, whether it is trained, and a digest of its numbers."""
+    trained = {name for name, weights in network.named_parameters() if weights.requires_grad}
+    return [
+        f"{name} {name in trained} {hashlib.sha256(_to_bytes(tensor)).hexdigest()}"
+        for name, tensor in network.state_dict().items()
+        if isinstance(tensor, Tensor)
+    ]
+
+
+def _to_bytes(tensor: Tensor) -> bytes:
+    about = f"{tensor.dtype} {tuple(tensor.shape)} ".encode()
+    return about + tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes()
+
+
+@torch.no_grad()
+def _score(network: nn.Module, images: Pictures) -> Tensor:
+    pixels = torch.from_numpy(images).permute(0, 3, 1, 2).float() / 127.5 - 1
+    scores: Tensor = network.eval()(pixels)
+    return scores.detach()
 
 
 def resnet18(classes: int) -> nn.Module:
@@ -96,7 +165,10 @@ def last_layer(network: nn.Module) -> nn.Linear:
     """
     layers = [module for module in network.modules() if isinstance(module, nn.Linear)]
     if not layers:
-        raise UsageError("this network has no linear layer to take features from", "end it in torch.nn.Linear")
+        raise UsageError(
+            "this network has no linear layer to take features from",
+            "end it in torch.nn.Linear, or take features of another network: --features",
+        )
     return layers[-1]
 
 
@@ -133,4 +205,11 @@ def _positional(found: Callable[..., nn.Module]) -> Factory:
     """torchvision's factories, and those made like them, take `num_classes` by name alone."""
     kinds = {parameter.kind for parameter in inspect.signature(found).parameters.values()}
     by_name = {inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.VAR_KEYWORD}
-    return (lambda classes: found(num_classes=classes)) if kinds and kinds <= by_name else found
+    if not (kinds and kinds <= by_name):
+        return found
+
+    @functools.wraps(found)  # its source is the one that counts
+    def named(classes: int) -> nn.Module:
+        return found(num_classes=classes)
+
+    return named

@@ -132,6 +132,40 @@ def test_a_privacy_claim_takes_no_figures_that_may_be_of_its_training_images(arm
     assert card_figures(report(), DIGEST, private=True)  # of other patients
 
 
+def test_a_privacy_claim_takes_no_figures_of_images_that_another_embedding_generated() -> None:
+    """An embedding of the same patients without privacy would put on the card what no claim bounds."""
+    known = {"images": 120, "positives": 60, "learned_from_real": False, "learned_from_test": False}
+    values = report(arms=[{"name": "synthetic", "embeddings": [DIGEST, "cd" * 32], "sets": 2, **known}])
+    with pytest.raises(PrivacyError, match="another embedding"):
+        card_figures(values, DIGEST, private=True)
+    assert card_figures(values, DIGEST, private=False)
+
+
+@pytest.mark.parametrize(
+    ("over", "kept"),
+    [
+        ("without privacy", False),
+        ("several embeddings", False),
+        ("not in the report", False),
+        ("other prompts", True),
+        ("real images alone, stopped early", True),
+        ("real images and generated normals", True),
+    ],
+)
+def test_beside_a_privacy_claim_a_control_is_of_the_same_embedding_or_of_none(over: str, kept: bool) -> None:
+    known = {"images": 120, "positives": 60, "learned_from_real": False, "learned_from_test": False}
+    embeddings = {
+        "synthetic": [DIGEST], "without privacy": ["cd" * 32], "several embeddings": [DIGEST, "cd" * 32],
+        "other prompts": [DIGEST],
+    }  # fmt: skip
+    arms = [{"name": name, "embeddings": digests, **known} for name, digests in embeddings.items()]
+    rows = [difference(80, 100, 0.01), difference(80, 100, 0.123, over=over)]
+    values = report(arms=arms, differences=rows)
+    private, plain = (card_figures(values, DIGEST, private=claimed) for claimed in (True, False))
+    assert any(one["value"] == 0.123 and over in one["metric"] for one in plain)
+    assert any(one["value"] == 0.123 or over in one["metric"] for one in private) is kept
+
+
 @pytest.mark.parametrize("field", ["dataset", "positive"])
 def test_a_name_that_looks_like_a_persons_goes_on_no_card(field: str) -> None:
     with pytest.raises(PrivacyError, match="look like a person's"):

@@ -84,6 +84,22 @@ def test_what_may_not_leave(changes: dict[str, Any], words: str) -> None:
         coarsen(report(**changes), cohort(), embedding=EMBEDDING)
 
 
+@pytest.mark.parametrize("known", [{"learned_from_real": True}, {"learned_from_test": True}])
+@pytest.mark.parametrize("place", [0, 1])
+def test_no_arm_was_learned_from_patients_of_the_evaluation(known: dict[str, bool], place: int) -> None:
+    """A control arm's figure leaves too: an embedding of the evaluated patients would be measured on them."""
+    name = "plain words of Jan Jansen"
+    arms: list[dict[str, Any]] = [
+        {"name": "synthetic", "images": 500, "positives": 250, "embeddings": [EMBEDDING]},
+        {"name": name, "images": 500, "positives": 250, "embeddings": ["b" * 64]},
+    ]
+    assert len(coarsen(report(arms=arms), cohort(), embedding=EMBEDDING).gains) == 2
+    arms[place] |= known
+    with pytest.raises(PrivacyError, match="was learned from patients of this evaluation") as refused:
+        coarsen(report(arms=arms), cohort(), embedding=EMBEDDING)
+    assert "Jansen" not in f"{refused.value}"
+
+
 @pytest.mark.parametrize("embeddings", [[], ["b" * 64], [EMBEDDING, "b" * 64]])
 def test_images_of_other_embeddings(embeddings: list[str]) -> None:
     arm = {"name": "synthetic", "images": 500, "positives": 250, "embeddings": embeddings}

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import html.parser
+import importlib
 import io
 import json
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,8 @@ import embhub
 from embhub.__main__ import main
 from embhub.artifact import embedding
 from embhub.cards import evaluation as document
-from embhub.diffusion.evaluation import classifier, curve_png, evaluating, page
+from embhub.diffusion.evaluation import classifier, curve_png, evaluating, fitting, networks, page
+from embhub.diffusion.evaluation.cells import Cell, Labelled
 from embhub.errors import EmbhubError, UsageError
 from embhub.progress import Progress
 from embhub.site import runs
@@ -112,7 +115,8 @@ def test_likeness_stands_beside_that_of_the_real_training_images(evaluated: Run)
     rows = {(row.arm, row.label): row for row in evaluated[0].report.fidelity}
     assert {arm for arm, _ in rows} == {"", "synthetic", "swapped"} and len(rows) == 6
     assert all(rows["synthetic", label].agreement > rows["swapped", label].agreement for label in ("sick", "normal"))  # type: ignore[operator]
-    assert all(row.kid is not None and row.subset < row.images and 0 <= row.recall <= 1 for row in rows.values())
+    assert all(row.kid is not None and row.subset < row.images for row in rows.values())
+    assert all(row.recall is not None and 0 <= row.recall <= 1 for row in rows.values())
     assert rows["synthetic", "sick"].kid < rows["swapped", "sick"].kid  # type: ignore[operator]  # None was excluded
 
 
@@ -250,6 +254,119 @@ def test_what_cannot_be_done_is_refused_before_anything_is_taught(
     with pytest.raises(EmbhubError, match=reason):
         embhub.evaluate(images / "secret-real", images / "test", **asked)
     assert not (tmp_path / "out").exists()
+
+
+NETWORKS = """
+import torch
+from torch import nn
+def convolutions(classes):
+    return nn.Sequential(nn.Conv2d(3, 8, 3, stride=2), nn.ReLU(), nn.Conv2d(8, classes, 1), nn.AdaptiveAvgPool2d(1),
+                         nn.Flatten())
+class Exploding(nn.Module):
+    def __init__(self, classes):
+        super().__init__()
+        self.last = nn.Linear(3 * 24 * 24, classes)
+        nn.init.zeros_(self.last.weight)
+    def forward(self, images): return torch.exp(1000 * self.last(images.flatten(1)))
+def exploding(classes): return Exploding(classes)
+def only_ones(): return lambda images: torch.ones(len(images), 3)
+def means(): return lambda images: images.mean((2, 3))
+def bright(): return lambda images: (images.mean((1, 2, 3), keepdim=True) > 0.3).float().flatten(1)
+"""
+FEW: dict[str, Any] = {
+    "seeds": 2, "real_counts": [20], "synthetic_counts": [0, 24], "steps": 12, "resolution": SIDE, "device": "cpu",
+}  # fmt: skip
+
+
+@pytest.fixture
+def networks_of_the_site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "site_classifiers.py").write_text(NETWORKS)
+    monkeypatch.chdir(tmp_path)
+
+
+def taught_before(images: Path, **choices: Any) -> tuple[str, list[str]]:
+    """What an evaluation is refused with, and its stages until then."""
+    seen: list[Progress] = []
+    asked = {**FEW, "on_progress": seen.append, **choices}
+    with pytest.raises(UsageError) as refused:
+        embhub.evaluate(images / "secret-real", images / "test", images / "good", **asked)
+    return refused.value.message, [one.stage for one in seen]
+
+
+@pytest.mark.usefixtures("networks_of_the_site")
+def test_without_features_nothing_is_taught(images: Path) -> None:
+    said, stages = taught_before(images, classifier="site_classifiers:convolutions")
+    assert "no linear layer" in said and "teaching classifiers" not in stages
+    said, stages = taught_before(images, features="site_classifiers:only_ones")
+    assert "the same features for different images" in said and "teaching classifiers" not in stages
+
+
+@pytest.mark.usefixtures("networks_of_the_site")
+def test_a_classifier_needs_no_linear_layer_beside_features_of_another(images: Path) -> None:
+    choices = {**FEW, "classifier": "site_classifiers:convolutions", "features": "site_classifiers:means"}
+    found = embhub.evaluate(images / "secret-real", images / "test", images / "good", **choices).report
+    assert all(row.diversity for row in found.fidelity) and found.fidelity
+
+
+@pytest.mark.usefixtures("networks_of_the_site")
+def test_a_classifier_that_diverges_is_told_in_words(images: Path) -> None:
+    said, stages = taught_before(images, classifier="site_classifiers:exploding")
+    assert "site_classifiers:exploding diverged" in said and "teaching classifiers" not in stages
+
+
+LINE = """
+from torch import nn
+class Line(nn.Module):
+    def __init__(self, classes):
+        super().__init__()
+        self.last = nn.Linear(3 * 24 * 24, classes)
+    def forward(self, images): return self.last(images.flatten(1)) * SIGN
+def line(classes): return Line(classes)
+"""
+
+
+@pytest.mark.thorough
+@pytest.mark.usefixtures("networks_of_the_site")
+def test_an_edited_classifier_is_taught_anew(images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def evaluate(sign: int, folder: str) -> list[float]:
+        Path("edited_line.py").write_text(LINE.replace("SIGN", f"{sign}"))
+        monkeypatch.delitem(sys.modules, "edited_line", raising=False)
+        importlib.invalidate_caches()
+        choices = {**FEW, "classifier": "edited_line:line", "report": tmp_path / folder}
+        found = embhub.evaluate(images / "secret-real", images / "test", images / "good", **choices)
+        return [one.auc for one in found.report.aucs]
+
+    first = evaluate(1, "a")
+    edited = evaluate(-2, "a")
+    assert edited != first and edited == evaluate(-2, "b")
+    kept = len(list((tmp_path / "a" / evaluating.KEPT).iterdir()))
+    assert evaluate(1, "a") == first and len(list((tmp_path / "a" / evaluating.KEPT).iterdir())) == kept
+
+
+def test_another_version_teaches_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shades = np.random.default_rng(0).integers(0, 255, (8, SIDE, SIDE, 3)).astype(np.uint8)
+    some = Labelled(shades, np.arange(8) % 2, tuple("abcdefgh"))
+
+    def kept() -> int:
+        choices = fitting.Choices(networks.find("small", steps=1), SIDE)
+        fitting.teach([Cell(4)], some, {}, some, choices=choices, seeds=2, keep=tmp_path / "fits")
+        return len(list((tmp_path / "fits").iterdir()))
+
+    assert (kept(), kept()) == (2, 2)
+    monkeypatch.setattr(fitting, "__version__", "99.0.0")
+    assert kept() == 4
+
+
+@pytest.mark.usefixtures("networks_of_the_site")
+def test_where_features_of_real_images_do_not_differ_likeness_is_not_measured(images: Path) -> None:
+    """They would be as real as can be: no distance, and every image within reach."""
+    choices = {**FEW, "features": "site_classifiers:bright", "controls": False}
+    found = embhub.evaluate(images / "secret-real", images / "test", images / "good", **choices).report
+    for row in found.fidelity:
+        figures = (row.kid, row.kid_sd, row.cmmd, row.precision, row.recall, row.diversity, row.density, row.coverage)
+        assert set(figures) == {None} and row.spacing is None and row.agreement is not None
+    assert found.fidelity and page.render(found)
+    assert document.parse(found.to_bytes()) == found
 
 
 def test_default_counts_end_with_all_there_is() -> None:

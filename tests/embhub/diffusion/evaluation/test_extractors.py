@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from embhub.diffusion.evaluation import extractors
+from embhub.diffusion.evaluation import extractors, networks
 from embhub.errors import UsageError
 
 FACTORIES = """
@@ -24,6 +24,19 @@ def hungry(): return nn.Linear(7, 2)
 def broken(): raise OSError("no weights in that folder")
 def nothing(): return None
 def needy(classes): return None
+def constant(): return lambda images: torch.ones(len(images), 3)
+def convolutions(classes): return nn.Sequential(nn.Conv2d(3, classes, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+def line(classes): return nn.Sequential(nn.Flatten(), nn.Linear(768, classes))
+class Aside(nn.Module):
+    def __init__(self, classes):
+        super().__init__()
+        self.scores, self.aside = nn.Conv2d(3, classes, 16), nn.Linear(3, 3)
+    def forward(self, images): return self.scores(images).flatten(1)
+def aside(classes): return Aside(classes)
+class Twice(nn.Module):
+    def __init__(self, classes): super().__init__(); self.last = nn.Linear(3, classes)
+    def forward(self, images): return self.last(images.mean((2, 3))) + self.last(images.amax((2, 3)))
+def twice(classes): return Twice(classes)
 number = 3
 """
 
@@ -56,6 +69,7 @@ def test_a_function_or_a_network_of_the_site_gives_features(here: Path, name: st
         ("site_features:flat", r"features of shape \(\) for 2 images"),
         ("site_features:maps", r"features of shape \(2, 3, 16, 16\)"),
         ("site_features:endless", "not finite"),
+        ("site_features:constant", "the same features for different images"),
         ("site_features:words", r"does not take images of \(16, 16\) pixels"),
         ("site_features:hungry", r"does not take images of \(16, 16\) pixels"),
         ("site_features:broken", "no weights in that folder"),
@@ -78,3 +92,20 @@ def test_the_recipe_on_the_page_runs(here: Path) -> None:
     assert extract(np.zeros((3, 16, 16, 3), np.uint8)).shape == (3, 64)
     with pytest.raises(UsageError, match="page_features:xray failed: ModuleNotFoundError"):
         extractors.find("page_features:xray", 16)
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [("convolutions", "no linear layer"), ("aside", "last linear layer"), ("twice", "last linear layer")],
+)
+def test_a_classifier_without_features_is_refused_before_anything_is_taught(here: Path, name: str, reason: str) -> None:
+    learner = networks.find(f"site_features:{name}")
+    assert learner.describe(16)
+    with pytest.raises(UsageError, match=reason) as refused:
+        extractors.check_classifier(learner, 16)
+    assert "--features" in refused.value.hint
+
+
+@pytest.mark.parametrize("name", ["small", "resnet18", "site_features:line"])
+def test_features_of_these_classifiers_can_be_taken(here: Path, name: str) -> None:
+    extractors.check_classifier(networks.find(name), 16)

@@ -51,7 +51,7 @@ def test_real_images_of_others_are_near_and_all_alike_ones_are_precise_and_nothi
     assert abs(found["others"].kid) < 4 * found["others"].kid_sd
     assert found["same"].precision == 1
     assert found["same"].recall < 0.2
-    assert found["same"].diversity < 0.8
+    assert found["same"].diversity is not None and found["same"].diversity < 0.8
     assert found["rubbish"].precision == 0 == found["rubbish"].recall
     assert found["rubbish"].kid > 20 * abs(found["others"].kid)
     assert all(one.images == 60 and one.subset == 30 for one in found.values())
@@ -95,3 +95,11 @@ def test_reach_is_the_distance_to_the_kth_neighbour() -> None:
     line = torch.tensor([[0.0], [1.0], [2.0], [10.0]])
     points = torch.tensor([[-1.9], [-2.1], [4.0], [18.9], [19.1]])
     assert fidelity.share_inside(points, line, neighbours=2) == pytest.approx(3 / 5)
+
+
+def test_the_diversity_of_images_whose_features_do_not_differ_is_undefined() -> None:
+    def constant(images: np.ndarray) -> torch.Tensor:
+        return torch.ones(len(images), 3)
+
+    real = blobs(12, 1)
+    assert fidelity.compare(fidelity.Features(constant, real), {"x": blobs(12, 2)}, real)["x"].diversity is None

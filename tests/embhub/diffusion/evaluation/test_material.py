@@ -119,8 +119,8 @@ def test_the_positive_label_is_guessed_only_where_there_is_one() -> None:
     ("real", "test", "drawn", "reason"),
     [
         ("aa", "ab", "ab", "one label only"),
-        ("ab", "ac", "ab", "test images: the label c"),
-        ("ab", "ab", "az", "the arm x: the label z"),
+        ("ab", "acc", "ab", "test images: 2 images have labels"),
+        ("ab", "ab", "az", "the arm x: 1 image has a label"),
         ("ab", "ab", "aa", "the arm x: images of one class only"),
         ("ab", "bb", "ab", "test images: images of one class only"),
         ("ab", "abb", "ab", "1 test images with the finding and 2 without"),
@@ -252,10 +252,31 @@ def test_a_manifest_that_was_named_is_the_one_that_is_asked_who_drew(tmp_path: P
     assert bare.embeddings == () and not bare.told
 
 
-def test_a_label_that_names_a_person_is_refused_without_repeating_it() -> None:
-    named = source(("normal", "Smith^John"))
+@pytest.mark.parametrize("place", ["real", "test", "arm"])
+@pytest.mark.parametrize("name", ["Smith^John", "Dr. Smith"])
+def test_a_label_that_names_a_person_is_refused_without_repeating_it(place: str, name: str) -> None:
+    """Whichever set has it: a message may end in a log that others read."""
+    plain, named = source(("normal", "sick") * 2), source(("normal", "sick", name) * 2)
+    real, test, drawn = (named if place == one else plain for one in ("real", "test", "arm"))
+    with pytest.raises(PrivacyError, match="a label looks like it names a person") as refused:
+        check_labels(real, test, {"x": Drawn(drawn, ())}, None)
+    assert "mith" not in f"{refused.value} {refused.value.hint}"
+
+
+def test_a_label_that_does_not_fit_is_not_repeated() -> None:
+    """No list of names has all names."""
+    plain, named = source(("normal", "sick")), source(("normal", "sick", "Jan Jansen 12-03-1961"))
+    for test, drawn in ((named, plain), (plain, named)):
+        with pytest.raises(UsageError) as refused:
+            check_labels(plain, test, {"x": Drawn(drawn, ())}, None)
+        assert "Jan" not in f"{refused.value} {refused.value.hint}"
+        assert refused.value.hint == "use the same labels throughout: normal, sick"
+
+
+def test_a_finding_that_names_a_person_is_not_repeated() -> None:
+    both = source(("normal", "sick") * 2)
     with pytest.raises(PrivacyError) as refused:
-        check_labels(named, named, {}, None)
+        check_labels(both, both, {}, "Dr. Smith")
     assert "mith" not in str(refused.value)
 
 

@@ -38,8 +38,9 @@ def command() -> None:
 def watch(url: str, as_json: bool, **choices: Any) -> int:
     """Read what was added to the log at URL, check that nothing else changed, and cosign it.
 
-    Exit code 4: the log was rewritten or cut, or shows two histories; both checkpoints are kept. Exit code 8: with
-    --namespace, an entry that this site did not sign.
+    Exit code 4: the log was rewritten or cut, or what it sent is damaged; the signed checkpoints are kept, and each run
+    says so until it is explained. With --every, each round says so. Exit code 8: with --namespace, an entry that this
+    site did not sign.
 
     \b
     Example:
@@ -108,5 +109,7 @@ def _print(found: Any) -> None:
     new = f"{len(found.entries):,} read, {found.before:,} known before"
     click.echo(f"{found.log}  {found.size:,} entries ({new}); {found.cosigned or 'not cosigned'}")
     click.echo(f"witnesses  {found.witnesses.text}")
+    for path in found.unexplained:
+        click.echo(f"unproven   {path}")
     for entry in found.unknown:
         click.echo(f"unknown    entry {entry.index:,}: {entry.fingerprint} signed {entry.identity}")

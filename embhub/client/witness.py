@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 from embhub.durable import write_atomic
-from embhub.errors import ConfigError
+from embhub.errors import ConfigError, RegistryError
 from embhub.log import checkpoints, notes, witnessing
 from embhub.log.checkpoints import SignedCheckpoint
 from embhub.log.errors import ForkedLogError, LogError, MalformedLogError
@@ -51,21 +51,29 @@ class Witness:
     _one: threading.Lock = field(default_factory=threading.Lock)
 
     def cosign(
-        self, signed: SignedCheckpoint, log: VerifierKey, *, prove: log_memory.Prove, time: int
-    ) -> SignatureLine:
+        self, signed: SignedCheckpoint, log: VerifierKey, *, prove: log_memory.Prove, time: int,
+        prefix: log_memory.Prefix | None = None,
+    ) -> SignatureLine:  # fmt: skip
         """Remember a checkpoint that was read, and cosign it.
 
         Raises:
-            ForkedLogError: it does not continue what was cosigned before.
+            ForkedLogError: it is of another history than what was cosigned before, or smaller and not shown to be
+                an earlier state of it.
+            RegistryError: it is an earlier state, or nothing shows that it continues what was cosigned.
+            MalformedLogError: what should show it is damaged.
         """
         with self._one:
             before = log_memory.recall(log, book=log_memory.WITNESS)
-            if before is not None and before.size > signed.size:
-                raise ForkedLogError(
-                    f"{log.name} shows {signed.size:,} entries, and {before.size:,} were cosigned before",
-                    "an old checkpoint is served; if it stays so, inform the registry's operator",
-                )
-            log_memory.advance(log, signed, prove=prove, book=log_memory.WITNESS)
+            known = before.size if before is not None else 0
+            text = f"{log.name} shows {signed.size:,} entries, and {known:,} were cosigned before"
+            try:
+                log_memory.advance(log, signed, prove=prove, prefix=prefix, book=log_memory.WITNESS)
+            except (RegistryError, MalformedLogError) as error:
+                if known <= signed.size:
+                    raise
+                raise ForkedLogError(text, error.message) from error
+            if known > signed.size:
+                raise RegistryError(text, "an old answer, perhaps of a cache: ask again")
             return self._keep(signed, log, time)
 
     def add_checkpoint(self, body: bytes, *, time: int) -> Answer:
@@ -108,7 +116,7 @@ class Witness:
                 return 422, PLAIN, b"a proof is sent where none is needed\n"
             try:
                 log_memory.advance(log, signed, prove=prove, book=log_memory.WITNESS)
-            except ForkedLogError as error:
+            except (ForkedLogError, MalformedLogError) as error:
                 return _refusal(422, error)
             return 200, PLAIN, str(self._keep(signed, log, time)).encode()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 from collections.abc import Callable
 from dataclasses import replace
@@ -14,9 +15,9 @@ from hypothesis import strategies as st
 from embhub.client import watching
 from embhub.client.witness import Witness, open_key
 from embhub.errors import ConfigError, RegistryError
-from embhub.log import checkpoints, merkle, notes, tiles, witnessing
-from embhub.log.errors import ForkedLogError, LogError, MalformedLogError
-from embhub.site import log_memory, signed
+from embhub.log import checkpoints, merkle, notes, witnessing
+from embhub.log.errors import ForkedLogError, MalformedLogError
+from embhub.site import config, log_evidence, log_memory, signed
 from embhub.trust.keyring import LogKey, Trust
 from tests.support import logs, releases
 from tests.support.logs import MemoryLog
@@ -142,11 +143,11 @@ def test_any_bytes_are_answered(witness: Witness, body: bytes) -> None:
 
 
 def test_a_smaller_tree_is_not_cosigned_by_a_witness_that_reads(witness: Witness) -> None:
-    proof = log(9)
     witness.cosign(log(9).checkpoint(), KEY.public, prove=lambda a, b: (), time=1)
     with pytest.raises(ForkedLogError, match="were cosigned before"):
         witness.cosign(log(5).checkpoint(), KEY.public, prove=lambda a, b: (), time=2)
-    assert proof.checkpoint().size == 9
+    kept = log_memory.recall(KEY.public, book=log_memory.WITNESS)
+    assert kept is not None and kept.size == 9
 
 
 def test_a_witnesss_key_keeps_its_name(tmp_path: Path) -> None:
@@ -192,24 +193,97 @@ def test_what_was_signed_in_a_name_and_is_not_in_the_record_is_unknown() -> None
         look(log(5), namespace="nobody")
 
 
+def kept(folder: str) -> list[Path]:
+    return sorted((config.paths().state / folder).glob("*"))
+
+
 FORKS: dict[str, Callable[[], MemoryLog]] = {
     "rewritten": lambda: MemoryLog([b"other", *ENTRIES[1:9]], KEY),
-    "cut": lambda: log(3),
-    "the same size": lambda: MemoryLog(ENTRIES[1:6], KEY),
-    "entries that are not the signed ones": lambda: log(
-        9, changed={"tile/entries/000.p/9": tiles.join_entries([*ENTRIES[:8], b"other"])}
+    "rewritten and cut, and the old files are served": lambda: MemoryLog(
+        ENTRIES[:5], KEY, changed={"checkpoint": MemoryLog([b"other", *ENTRIES[1:3]], KEY).checkpoint().to_bytes()}
     ),
+    "the same size": lambda: MemoryLog(ENTRIES[1:6], KEY),
 }
 
 
 @pytest.mark.parametrize("fork", FORKS)
 def test_a_monitor_sees_a_log_that_is_not_append_only(fork: str) -> None:
     look(log(5))
-    with pytest.raises(LogError) as caught:
+    with pytest.raises(ForkedLogError) as caught:
         look(FORKS[fork]())
-    assert caught.value.rule == "log-forked"
-    kept = log_memory.recall(KEY.public, book=log_memory.MONITOR)
-    assert kept is not None and kept.size == 5
+    assert caught.value.rule == "log-forked" and caught.value.exit_code == 4
+    remembered = log_memory.recall(KEY.public, book=log_memory.MONITOR)
+    assert remembered is not None and remembered.size == 5
+    (evidence,) = kept(log_evidence.FORKS)
+    assert str(evidence) in caught.value.hint
+    for _ in range(2):  # it is said until a person has removed the evidence, whatever the log shows meanwhile
+        with pytest.raises(ForkedLogError, match="signed two histories"):
+            look(log(9))
+    evidence.unlink()
+    assert look(log(9)).size == 9
+
+
+@pytest.mark.parametrize("size", [4, 5])
+def test_a_rewrite_is_shown_at_every_size(size: int) -> None:
+    """At a power of two a proof of consistency leaves out what the smaller tree has."""
+    look(log(size))
+    with pytest.raises(ForkedLogError, match="was rewritten"):
+        look(MemoryLog([b"other", *ENTRIES[1:9]], KEY))
+    (evidence,) = kept(log_evidence.FORKS)
+    both = evidence.read_text().split("\n\n")
+    lines = [base64.b64decode(line) for line in both[4].split()]
+    first, second = log(size).checkpoint(), MemoryLog([b"other", *ENTRIES[1:9]], KEY).checkpoint()
+    assert lines[0] != first.root
+    merkle.check_consistency(size, 9, lines[0], second.root, lines[1:])  # whoever reads the file can check it
+
+
+CUT: dict[str, Callable[[], MemoryLog]] = {
+    "cut": lambda: log(3),
+    "rewritten and cut": lambda: MemoryLog([b"other", *ENTRIES[1:3]], KEY),
+}
+
+
+@pytest.mark.parametrize("cut", CUT)
+def test_a_log_that_was_cut_is_said_at_every_look_until_it_is_explained(cut: str) -> None:
+    look(log(5))
+    for _ in range(2):
+        with pytest.raises(ForkedLogError, match="the log was cut") as caught:
+            look(CUT[cut]())
+        assert caught.value.exit_code == 4
+        (pair,) = kept(log_evidence.UNEXPLAINED)
+        assert str(pair) in caught.value.hint and pair.read_text().count("\N{EM DASH} 127.0.0.1") == 2
+    assert kept(log_evidence.FORKS) == []
+    if cut == "cut":  # the log shows its entries again, so the smaller checkpoint was an earlier one
+        assert look(log(9)).unexplained == () and kept(log_evidence.UNEXPLAINED) == []
+    else:
+        with pytest.raises(ForkedLogError, match="was rewritten"):
+            look(log(9))
+        assert len(kept(log_evidence.FORKS)) == 1
+
+
+def test_a_signed_tree_whose_files_are_withheld_is_kept_and_said_at_later_looks() -> None:
+    class Withheld(MemoryLog):
+        def read(self, name: str, *, limit: int) -> bytes | None:
+            return None if name.startswith("tile/") else super().read(name, limit=limit)
+
+    look(log(5))
+    with pytest.raises(RegistryError, match="lacks tile") as caught:
+        look(Withheld([b"other", *ENTRIES[1:12]], KEY))
+    (pair,) = kept(log_evidence.UNEXPLAINED)
+    assert str(pair) in caught.value.message
+    found = look(log(9))  # smaller than what was signed: nothing says yet where the twelve entries are
+    assert found.unexplained == (str(pair),) and found.size == 9
+    with pytest.raises(ForkedLogError, match="was rewritten"):
+        look(log(14))
+    assert len(kept(log_evidence.FORKS)) == 1 and kept(log_evidence.UNEXPLAINED) == []
+
+
+def test_an_older_copy_of_the_files_is_no_fork() -> None:
+    look(log(9))
+    with pytest.raises(RegistryError) as caught:
+        look(log(5), is_copy=True)
+    assert caught.value.exit_code == 5 and len(kept(log_evidence.UNEXPLAINED)) == 1
+    assert look(log(9)).unexplained == () and kept(log_evidence.UNEXPLAINED) == []
 
 
 def test_an_older_checkpoint_of_the_same_history_is_no_fork_and_no_news() -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from embhub.cli import root
+from embhub.cli import log_rounds, root
 from embhub.client import log_reader, logged, pulling, roots, watching, witness
 from embhub.client.http_log import HttpLog
 from embhub.client.witness import Witness
@@ -21,7 +21,7 @@ from embhub.log import checkpoints, notes
 from embhub.site import log_memory
 from embhub_registry.database import log_rows
 from embhub_registry.storage import log_witnesses
-from tests.support import logs, pushes, releases
+from tests.support import hostile, logs, pushes, releases
 from tests.support.servers import RunningRegistry, start_registry
 
 
@@ -140,3 +140,38 @@ def test_a_folder_of_the_logs_files_is_as_good_as_the_registry(
         data = log_reader.checkpoint(source)
         assert data == (registry.folder / "log/checkpoint").read_bytes()
     assert log_memory.recall(key) is None
+
+
+def test_rounds_say_at_each_that_the_log_forked_until_a_person_removed_the_evidence(
+    registry: RunningRegistry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("EMBHUB_HOME", str(tmp_path / "home"))
+    with registry.opened() as opened:
+        key = opened.private_keys.log_key(opened.trust().origin)
+    assert key is not None
+
+    def fork(body: bytes) -> bytes:
+        real = checkpoints.parse(notes.parse(body))
+        return checkpoints.sign(checkpoints.Checkpoint(real.origin, real.size, b"\7" * 32), by=key).to_bytes()
+
+    with hostile.stand_between(registry.url) as middle:
+        roots.add_root(middle.url, fingerprint=registry.root_fingerprint)
+        assert code(run("watch", middle.url)) == 0
+        middle.lies = {"/log/checkpoint": hostile.edited(fork)}
+        assert code(run("watch", middle.url)) == 4
+        middle.lies = {}
+        assert code(run("watch", middle.url)) == 4, "the log shows one history again, and signed two"
+        (evidence,) = (tmp_path / "home/state/log-forks").iterdir()
+        rounds = iter(range(100))
+
+        def wait(seconds: float) -> None:
+            if next(rounds) == 2:
+                evidence.unlink()
+
+        monkeypatch.setattr("embhub.cli.log_rounds.time.sleep", wait)
+        found = log_rounds.run(
+            middle.url, show=lambda found: None, key=None, name="", listen=None, namespace="radboud", accept=False,
+            every=1,
+        )  # fmt: skip
+        assert found == 8, "the rounds went on"
+        assert capsys.readouterr().err.count("error: the log 127.0.0.1 signed two histories") == 3

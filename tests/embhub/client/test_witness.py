@@ -13,11 +13,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from embhub.client import watching
+from embhub.client.log_tiles import TileProofs
 from embhub.client.witness import Witness, open_key
 from embhub.errors import ConfigError, RegistryError
 from embhub.log import checkpoints, merkle, notes, witnessing
 from embhub.log.errors import ForkedLogError, MalformedLogError
 from embhub.site import config, log_evidence, log_memory, signed
+from embhub.trust import logged as entries
+from embhub.trust.dsse import Envelope
 from embhub.trust.keyring import LogKey, Trust
 from tests.support import logs, releases
 from tests.support.logs import MemoryLog
@@ -295,3 +298,61 @@ def test_an_older_checkpoint_of_the_same_history_is_no_fork_and_no_news() -> Non
 def test_a_log_without_a_checkpoint_is_no_log() -> None:
     with pytest.raises(RegistryError, match="no checkpoint"):
         look(log(5, changed={"checkpoint": None}))
+
+
+OTHERS = [
+    entries.leaf_of(Envelope(b"%d" % n, "text/plain", n.to_bytes(70, "big"), ""), releases.OTHER_SITE.public).to_bytes()
+    for n in range(6)
+]
+WITH_A_THEFT = [*OTHERS[:3], ENTRIES[7], *OTHERS[4:]]
+
+
+class TwoFaces:
+    """One registry: every other time that its checkpoint is asked for, it is that of the second history."""
+
+    def __init__(self, one: MemoryLog, other: MemoryLog) -> None:
+        self.faces, self.asked, self.sent = (one, other), 0, list[bytes]()
+
+    def read(self, name: str, *, limit: int) -> bytes | None:
+        self.asked += name == "checkpoint"
+        return self.faces[(self.asked - 1) % 2].read(name, limit=limit)
+
+    def post(self, name: str, body: bytes) -> bytes:
+        self.sent.append(body)
+        return b""
+
+
+def test_a_round_cosigns_the_checkpoint_that_it_checked(witness: Witness) -> None:
+    source = TwoFaces(MemoryLog(OTHERS, KEY), MemoryLog(WITH_A_THEFT, KEY))
+    found = look(source, namespace="radboud")  # type: ignore[arg-type]
+    said = watching.cosign(source, found.checkpoint, KEY.public, witness, time=1)  # type: ignore[arg-type]
+    assert said == "cosigned 6 entries" and source.asked == 1 and found.unknown == ()
+    assert checkpoints.parse(notes.parse(source.sent[0])) == MemoryLog(OTHERS, KEY).checkpoint().checkpoint
+    with pytest.raises(ForkedLogError, match="two different trees of 6"):
+        look(source, namespace="radboud")  # type: ignore[arg-type]
+
+
+BOOKS = (log_memory.READER, log_memory.MONITOR, log_memory.WITNESS)
+HISTORIES = [(6, 6), (6, 9), (9, 6), (4, 9), (9, 4)]
+
+
+@pytest.mark.parametrize("sizes", HISTORIES)
+@pytest.mark.parametrize("first", BOOKS)
+@pytest.mark.parametrize("second", BOOKS)
+def test_what_one_part_of_a_site_saw_is_compared_by_all(first: str, second: str, sizes: tuple[int, int]) -> None:
+    one, other = log(sizes[0]), MemoryLog([b"other", *ENTRIES[1 : sizes[1]]], KEY)
+    log_memory.advance(KEY.public, one.checkpoint(), prove=None, book=first)
+    sent = TileProofs(other if sizes[1] >= sizes[0] else one)
+    with pytest.raises(ForkedLogError):
+        log_memory.advance(KEY.public, other.checkpoint(), prove=sent.prove, prefix=sent.prefix, book=second)
+    assert len(kept(log_evidence.FORKS)) == 1
+
+
+@pytest.mark.parametrize("book", [log_memory.READER, log_memory.WITNESS])
+def test_a_monitor_finds_what_another_part_could_not_compare(book: str) -> None:
+    """A stick, and a request to the witness, bring no files for a comparison with what the monitor remembers."""
+    look(log(9))
+    fork = MemoryLog([b"other", *ENTRIES[1:6]], KEY)
+    log_memory.advance(KEY.public, fork.checkpoint(), prove=TileProofs(fork).prove, book=book)
+    with pytest.raises(ForkedLogError, match="was rewritten"):
+        look(log(9))

@@ -16,7 +16,7 @@ from embhub.client import watching
 from embhub.client.log_tiles import TileProofs
 from embhub.client.witness import Witness, open_key
 from embhub.errors import ConfigError, RegistryError
-from embhub.log import checkpoints, merkle, notes, witnessing
+from embhub.log import checkpoints, merkle, notes, tiles, witnessing
 from embhub.log.errors import ForkedLogError, MalformedLogError
 from embhub.site import config, log_evidence, log_memory, signed
 from embhub.trust import logged as entries
@@ -355,4 +355,69 @@ def test_a_monitor_finds_what_another_part_could_not_compare(book: str) -> None:
     fork = MemoryLog([b"other", *ENTRIES[1:6]], KEY)
     log_memory.advance(KEY.public, fork.checkpoint(), prove=TileProofs(fork).prove, book=book)
     with pytest.raises(ForkedLogError, match="was rewritten"):
+        look(log(9))
+
+
+DAMAGED: dict[str, dict[str, bytes | None]] = {
+    "hashes": {"tile/0/000.p/9": b"z" * 9 * 32},
+    "hashes of another length": {"tile/0/000.p/9": b"z" * 31},
+    "an entry": {"tile/entries/000.p/9": tiles.join_entries([*ENTRIES[:8], b"other"])},
+    "a bundle that ends early": {"tile/entries/000.p/9": b"\0\5a"},
+}
+
+
+@pytest.mark.parametrize("size", [4, 5])
+@pytest.mark.parametrize("what", DAMAGED)
+def test_a_damaged_file_is_a_damaged_answer_and_no_fork(what: str, size: int) -> None:
+    look(log(size))
+    with pytest.raises(MalformedLogError):
+        look(log(9, changed=DAMAGED[what]))
+    assert kept(log_evidence.FORKS) == []
+    remembered = log_memory.recall(KEY.public, book=log_memory.MONITOR)
+    assert remembered is not None and remembered.size == size
+    assert look(log(9)).unexplained == () and kept(log_evidence.UNEXPLAINED) == []
+
+
+def test_strangers_write_no_evidence_of_a_fork_and_little_of_anything(witness: Witness) -> None:
+    witness.add_checkpoint(request(log(4), 0), time=1)
+    note = log(9).checkpoint().note
+    pad = notes.SignatureLine("pad.example.org", b"abcd", bytes(40_000))
+    for number in range(100):
+        line = notes.SignatureLine("stranger.example.org", number.to_bytes(4, "big"), b"s")
+        body = witnessing.make(4, (b"x" * 32,) * 3, note.with_signatures([line, pad])).to_bytes()
+        assert witness.add_checkpoint(body, time=2)[0] == 422
+    assert kept(log_evidence.FORKS) == []
+    (pair,) = kept(log_evidence.UNEXPLAINED)
+    assert pair.stat().st_size < 1_000
+    assert look(log(9)).unexplained == () and kept(log_evidence.UNEXPLAINED) == []
+
+
+def test_evidence_has_an_end(witness: Witness) -> None:
+    witness.add_checkpoint(request(log(3), 0), time=1)
+    for number in range(log_evidence.MOST + 20):
+        fork = MemoryLog([b"%d" % number, b"", b""], KEY)
+        assert witness.add_checkpoint(request(fork, 3), time=2)[0] == 422
+    assert len(kept(log_evidence.FORKS)) == log_evidence.MOST
+    other = Witness(witness.signer, {"other": logs.log_key("other").public})
+    for entry in (b"a", b"b"):
+        other.add_checkpoint(request(MemoryLog([entry], logs.log_key("other")), 0 if entry == b"a" else 1), time=3)
+    assert len(kept(log_evidence.FORKS)) == log_evidence.MOST + 1, "one log leaves room for another's"
+
+
+def test_a_pair_that_shows_nothing_is_no_fork() -> None:
+    """Earlier versions kept such pairs; and a file may be damaged."""
+    look(log(4))
+    folder = config.paths().state / log_evidence.FORKS
+    folder.mkdir()
+    one, two = log(5).checkpoint().to_bytes(), log(8).checkpoint().to_bytes()
+    for name, data in {
+        "a": one + b"\n" + two,
+        "b": b"\xff" * 99,
+        "c": one + b"\n" + two + b"\nAAAA\n",
+        "d": b"",
+    }.items():
+        (folder / f"{name}.txt").write_bytes(data)
+    assert look(log(9)).size == 9
+    (folder / "e.txt").write_bytes(one + b"\n" + MemoryLog(ENTRIES[1:6], KEY).checkpoint().to_bytes())
+    with pytest.raises(ForkedLogError):
         look(log(9))

@@ -32,7 +32,7 @@ def command() -> None:
 )
 @click.option("--listen", metavar="HOST:PORT", help="Also answer `add-checkpoint` requests at this address.")
 @click.option("--namespace", help="Report entries that its keys signed and this site's record does not know.")
-@click.option("--accept", is_flag=True, help="Note the reported entries as this site's own.")
+@click.option("--accept", is_flag=True, help="Note the reported entries as known.")
 @click.option("--every", type=click.FloatRange(min=1), help="Repeat after this many seconds  [default: look once].")
 @options.as_json
 def watch(url: str, as_json: bool, **choices: Any) -> int:
@@ -40,7 +40,7 @@ def watch(url: str, as_json: bool, **choices: Any) -> int:
 
     Exit code 4: the log was rewritten or cut, or what it sent is damaged; the signed checkpoints are kept, and each run
     says so until it is explained. With --every, each round says so. Exit code 8: with --namespace, an entry that this
-    site did not sign.
+    site did not sign, or that nobody signed. Each run takes the registry's newest keyring.
 
     \b
     Example:
@@ -111,5 +111,10 @@ def _print(found: Any) -> None:
     click.echo(f"witnesses  {found.witnesses.text}")
     for path in found.unexplained:
         click.echo(f"unproven   {path}")
+    for line in found.keyring:
+        click.echo(f"keyring    {line}")
     for entry in found.unknown:
-        click.echo(f"unknown    entry {entry.index:,}: {entry.fingerprint} signed {entry.identity}")
+        if entry.is_signed:
+            click.echo(f"unknown    entry {entry.index:,}: {entry.fingerprint} signed {entry.identity}")
+        else:
+            click.echo(f"invented   entry {entry.index:,} names {entry.fingerprint}, which did not sign it")

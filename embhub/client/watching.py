@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from embhub.client import log_reader, logged, mirrors
+from embhub.client import log_reader, logged, mirrors, roots
 from embhub.client.http_log import HttpLog
 from embhub.client.log_reader import LogSource
 from embhub.client.log_tiles import TileProofs
@@ -22,17 +22,31 @@ from embhub.log.leaves import Leaf
 from embhub.log.notes import VerifierKey
 from embhub.refusals import Finding
 from embhub.site import config, log_evidence, log_memory, signed, trust_store
-from embhub.trust.keyring import Trust
+from embhub.trust import differences, p256
+from embhub.trust import logged as entries_of
+from embhub.trust.keyring import Keyring, Trust
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One entry: its index, the key that signed, and whose it is by the keyring, or None. `identity` is its digest."""
+    """One entry.
+
+    Attributes:
+        index: its place in the log.
+        identity: the digest of what was signed; empty in an entry of a kind that this version does not know.
+        fingerprint: of the key that it names.
+        namespace: whose key that is by the keyring, or None.
+        hash: of the whole entry, as the log's tree has it.
+        is_signed: whether this key made its signature; None where that was not checked. Anybody who writes a log can
+            put in an entry that names a key and that nobody signed.
+    """
 
     index: int
     identity: str
     fingerprint: str
     namespace: str | None
+    hash: str
+    is_signed: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -47,6 +61,7 @@ class Watched:
         unknown: those that this site did not sign.
         checkpoint: what was checked.
         witnesses: who cosigned it, and when.
+        keyring: what a person has to look at in the registry's keyring.
         unexplained: files with checkpoints that the log signed, and that nothing shows to be of its history.
         cosigned: in words what became of this site's cosignature.
     """
@@ -59,13 +74,15 @@ class Watched:
     checkpoint: SignedCheckpoint
     witnesses: Finding
     unexplained: tuple[str, ...] = ()
+    keyring: tuple[str, ...] = ()
     cosigned: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """Plain data."""
         rows = {"entries": [vars(one) for one in self.entries], "unknown": [vars(one) for one in self.unknown]}
+        files = {"unexplained": list(self.unexplained), "keyring": list(self.keyring)}
         return {"log": self.log, "size": self.size, "before": self.before, "cosigned": self.cosigned,
-                "witnesses": self.witnesses.text, "unexplained": list(self.unexplained), **rows}  # fmt: skip
+                "witnesses": self.witnesses.text, **files, **rows}  # fmt: skip
 
 
 def find(registry: str) -> tuple[VerifierKey, Trust]:
@@ -79,6 +96,35 @@ def find(registry: str) -> tuple[VerifierKey, Trust]:
     if key is None:
         raise UsageError(f"the keyring of {trust.registry} names no log", "`embhub trust refresh`, or ask its operator")
     return key, trust
+
+
+def renew(registry: str) -> tuple[str, ...]:
+    """Take the newest keyring of a pinned registry, as `pull` does; in words what a person has to look at.
+
+    Raises:
+        VerificationError: it is older than the one kept here, or signed by another key. ConfigError: a pin is damaged.
+    """
+    _, said = roots.trusted_by(registry)
+    return tuple(one.text for one in said if one.outcome == "warning")
+
+
+def unconfirmed(trust: Trust, namespace: str | None) -> tuple[str, ...]:
+    """What changed in a namespace and in the log's keys since a person of this site confirmed the keyring, in words."""
+    lines = differences.describe(_confirmed(trust), trust.keyring)
+    places = (f" {namespace}: ", "key of the transparency log: ") if namespace else ("key of the transparency log: ",)
+    return tuple(f"{line}; nobody here confirmed it" for line in lines if any(place in line for place in places))
+
+
+def is_confirmed(key: VerifierKey, trust: Trust) -> bool:
+    """Whether a person of this site confirmed the log's key: by its log policy, or with the keyring that names it."""
+    known = _confirmed(trust)
+    return key in (logged.site_policy().log_of(trust.origin), known.log_key if known is not None else None)
+
+
+def _confirmed(trust: Trust) -> Keyring | None:
+    places = (place for place in trust_store.addresses() if trust_store.load(place).registry == trust.registry)
+    place = next(places, None)
+    return trust_store.confirmed(place) if place is not None else None
 
 
 def is_copy(registry: str) -> bool:
@@ -133,7 +179,7 @@ def look(
     log_memory.advance(key, found, prove=sent.prove, prefix=sent.prefix, book=log_memory.MONITOR)
     left = log_memory.settle(key, found, prove=sent.prove, prefix=sent.prefix)
     rows = tuple(_entries(data, known, trust))
-    unknown = tuple(_unknown(rows, namespace, trust)) if namespace is not None else ()
+    unknown = tuple(_unknown(rows, data, namespace, trust)) if namespace is not None else ()
     return Watched(key.name, found.size, before.size if before else 0, rows, unknown, found,
                    logged.say_witnesses(found, logged.site_policy(), now), tuple(map(str, left)))  # fmt: skip
 
@@ -157,8 +203,12 @@ def cosign(source: HttpLog, found: SignedCheckpoint, key: VerifierKey, witness: 
 
 
 def accept(entries: Iterable[Entry]) -> None:
-    """Note entries as this site's own, after a person said so. Raises ConfigError."""
-    signed.note(entry.identity for entry in entries)
+    """Note entries as known, after a person said so: what was signed, or an entry that nobody signed.
+
+    Raises:
+        ConfigError: the record cannot be written.
+    """
+    signed.note(entry.identity if entry.is_signed else entry.hash for entry in entries)
 
 
 def _read(source: LogSource, found: SignedCheckpoint, known: int, before: SignedCheckpoint | None) -> list[bytes]:
@@ -224,11 +274,18 @@ def _entries(data: Iterable[bytes], first: int, trust: Trust) -> Iterable[Entry]
         except MalformedLogError:
             leaf = None  # an entry of a kind that this version does not know
         fingerprint = leaf.fingerprint if leaf else ""
-        yield Entry(index, leaf.identity if leaf else "", fingerprint, owners.get(fingerprint))
+        hashed = merkle.leaf_hash(entry).hex()
+        yield Entry(index, leaf.identity if leaf else "", fingerprint, owners.get(fingerprint), hashed)
 
 
-def _unknown(rows: Iterable[Entry], namespace: str, trust: Trust) -> Iterable[Entry]:
-    if namespace not in {member.namespace for member in trust.keyring.members}:
+def _unknown(rows: Iterable[Entry], data: Sequence[bytes], namespace: str, trust: Trust) -> Iterable[Entry]:
+    """The entries that name a key of the namespace, and that this site's record does not know."""
+    member = next((member for member in trust.keyring.members if member.namespace == namespace), None)
+    if member is None:
         raise ConfigError(f"the keyring of {trust.registry} has no member {namespace}", "`embhub trust refresh`")
+    held = {key.fingerprint: p256.read_public(key.public_key_pem) for key in member.keys}
     own = signed.known()
-    return [row for row in rows if row.namespace == namespace and row.identity not in own]
+    for row, entry in zip(rows, data, strict=True):
+        if row.fingerprint in held and not {row.identity, row.hash} & own:
+            is_signed = entries_of.is_signed(leaves.parse(entry), held[row.fingerprint])
+            yield replace(row, namespace=namespace, is_signed=is_signed)

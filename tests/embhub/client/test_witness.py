@@ -16,9 +16,11 @@ from embhub.client import watching
 from embhub.client.log_tiles import TileProofs
 from embhub.client.witness import Witness, open_key
 from embhub.errors import ConfigError, RegistryError
-from embhub.log import checkpoints, merkle, notes, tiles, witnessing
+from embhub.log import checkpoints, leaves, merkle, notes, tiles, witnessing
 from embhub.log.errors import ForkedLogError, MalformedLogError
 from embhub.site import config, log_evidence, log_memory, signed
+from embhub.site.keys import SigningKey
+from embhub.trust import dsse
 from embhub.trust import logged as entries
 from embhub.trust.dsse import Envelope
 from embhub.trust.keyring import LogKey, Trust
@@ -198,6 +200,34 @@ def test_what_was_signed_in_a_name_and_is_not_in_the_record_is_unknown() -> None
 
 def kept(folder: str) -> list[Path]:
     return sorted((config.paths().state / folder).glob("*"))
+
+
+def signed_entry(number: int, key: SigningKey = releases.SITE) -> bytes:
+    """An entry that this key really signed."""
+    return entries.leaf_of(dsse.sign(b"%d" % number, key=key), key.public).to_bytes()
+
+
+def test_an_entry_that_the_registry_invented_is_told_from_one_that_a_key_signed() -> None:
+    other = leaves.parse(signed_entry(2, releases.WITHDRAWER))
+    real = [signed_entry(1), other.to_bytes()]
+    invented = [
+        logs.make_leaf(3).to_bytes(),
+        replace(other, digest=bytes(32)).to_bytes(),
+        replace(leaves.parse(real[0]), key=other.key).to_bytes(),
+        replace(leaves.parse(real[0]), signature=b"").to_bytes(),
+    ]
+    strange = [signed_entry(4, releases.STRANGER), b"of another kind"]
+    source = MemoryLog([*real, *invented, *strange], KEY)
+    found = look(source, namespace="radboud")
+    assert [(entry.index, entry.is_signed) for entry in found.unknown] == [
+        (0, True), (1, True), (2, False), (3, False), (4, False), (5, False),
+    ]  # fmt: skip
+    assert {entry.is_signed for entry in found.entries} == {None}, "only what is reported is checked"
+    watching.accept(found.unknown)
+    assert look(source, namespace="radboud").unknown == ()
+    source.entries.append(signed_entry(3))  # a thief signs what an invented entry said before
+    later = leaves.parse(source.entries[-1]).identity
+    assert [entry.identity for entry in look(source, namespace="radboud").unknown] == [later]
 
 
 FORKS: dict[str, Callable[[], MemoryLog]] = {

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import base64
 import contextlib
-from collections.abc import Callable
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -14,7 +18,7 @@ from hypothesis import strategies as st
 
 from embhub.client import watching
 from embhub.client.log_tiles import TileProofs
-from embhub.client.witness import Witness, open_key
+from embhub.client.witness import MOST_CALLERS, Witness, open_key, serve
 from embhub.errors import ConfigError, RegistryError
 from embhub.log import checkpoints, leaves, merkle, notes, tiles, witnessing
 from embhub.log.errors import ForkedLogError, MalformedLogError
@@ -101,8 +105,8 @@ def test_published_requests_are_answered_as_another_witness_does() -> None:
 
 
 def test_a_log_that_grows_is_cosigned(witness: Witness) -> None:
-    for old, new, time in ((0, 3, 100), (3, 3, 200), (3, 20, 300)):
-        assert cosigned(witness.add_checkpoint(request(log(new), old), time=time), witness, log(new)) == time
+    for old, new, now in ((0, 3, 100), (3, 3, 200), (3, 20, 300)):
+        assert cosigned(witness.add_checkpoint(request(log(new), old), time=now), witness, log(new)) == now
     kept = witness.checkpoint(witnessing.place_of("127.0.0.1"))
     assert kept is not None and checkpoints.open_signed(kept, log=KEY.public).size == 20
     assert len(notes.parse(kept).signatures) == 2 and witness.checkpoint("0" * 64 + "/checkpoint") is None
@@ -153,6 +157,91 @@ def test_a_smaller_tree_is_not_cosigned_by_a_witness_that_reads(witness: Witness
         witness.cosign(log(5).checkpoint(), KEY.public, prove=lambda a, b: (), time=2)
     kept = log_memory.recall(KEY.public, book=log_memory.WITNESS)
     assert kept is not None and kept.size == 9
+
+
+def test_an_older_answer_of_the_same_history_is_not_cosigned_and_is_no_fork(witness: Witness) -> None:
+    sent = TileProofs(log(9))
+    witness.cosign(log(9).checkpoint(), KEY.public, prove=sent.prove, time=1)
+    for size in (4, 5):
+        with pytest.raises(RegistryError, match="of the same history"):
+            witness.cosign(log(size).checkpoint(), KEY.public, prove=sent.prove, time=2)
+    assert kept(log_evidence.FORKS) == [] and kept(log_evidence.UNEXPLAINED) == []
+    fork = MemoryLog(ENTRIES[1:6], KEY).checkpoint()
+    with pytest.raises(ForkedLogError, match="was rewritten"):
+        witness.cosign(fork, KEY.public, prove=sent.prove, prefix=sent.prefix, time=3)
+
+
+def test_a_round_that_met_an_older_answer_says_so_and_goes_on(witness: Witness) -> None:
+    def source(size: int) -> TwoFaces:
+        return TwoFaces(MemoryLog(ENTRIES[:9], KEY, size=size), log(9))
+
+    cosigned_by = partial(watching.cosign, key=KEY.public, witness=witness, time=1)
+    assert cosigned_by(source(9), log(9).checkpoint()) == "cosigned 9 entries"  # type: ignore[arg-type]
+    said = cosigned_by(source(5), log(5).checkpoint())  # type: ignore[arg-type]
+    assert said.startswith("not cosigned: 127.0.0.1 shows 5 entries, and 9 were cosigned before, of the same history")
+
+
+class Answering:
+    """A witness that listens, and what raw bytes over a socket bring from it."""
+
+    def __init__(self, witness: Witness) -> None:
+        self.server = serve(witness, "127.0.0.1", 0, clock=lambda: 1)
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def connect(self) -> socket.socket:
+        made = socket.create_connection(("127.0.0.1", self.server.server_port))
+        made.settimeout(10)
+        return made
+
+    def ask(self, data: bytes) -> bytes:
+        with self.connect() as made:
+            made.sendall(data)
+            return made.recv(65_536)
+
+
+@pytest.fixture
+def answering(witness: Witness, monkeypatch: pytest.MonkeyPatch) -> Iterator[Answering]:
+    monkeypatch.setattr("embhub.client.witness.LONGEST", 2.0)
+    made = Answering(witness)
+    try:
+        yield made
+    finally:
+        made.server.shutdown()
+        made.server.server_close()
+
+
+def post(body: bytes, length: str | None = None) -> bytes:
+    given = str(len(body)) if length is None else length
+    return b"POST /add-checkpoint HTTP/1.1\r\nHost: x\r\nContent-Length: %s\r\n\r\n%s" % (given.encode(), body)
+
+
+@pytest.mark.parametrize("length", ["1" * 5_000, "-1", "64001", "1e3", "", "\u0661"])
+def test_a_length_that_is_none_is_answered(
+    answering: Answering, length: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert answering.ask(post(b"", length)).startswith(b"HTTP/1.1 400 ")
+    assert b" 200 OK" in answering.ask(post(request(log(5), 0)))
+    assert capfd.readouterr().err == ""
+
+
+def test_callers_who_say_nothing_hold_few_threads_and_not_for_long(answering: Answering) -> None:
+    before = threading.active_count()
+    idle = [answering.connect() for _ in range(60)]
+    for made in idle:
+        made.sendall(post(b"", "60000"))
+    deadline = time.monotonic() + 20
+    most, answer = 0, b""
+    while b" 200 OK" not in answer and time.monotonic() < deadline:
+        most = max(most, threading.active_count() - before)
+        with contextlib.suppress(OSError):
+            answer = answering.ask(post(request(log(5), 0)))
+        for made in idle[:3]:
+            with contextlib.suppress(OSError):
+                made.sendall(b"x")  # a caller who sends a byte now and then is not heard for longer
+        time.sleep(0.05)
+    assert b" 200 OK" in answer and most <= MOST_CALLERS
+    for made in idle:
+        made.close()
 
 
 def test_a_witnesss_key_keeps_its_name(tmp_path: Path) -> None:

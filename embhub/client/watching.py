@@ -22,6 +22,7 @@ from embhub.log.leaves import Leaf
 from embhub.log.notes import VerifierKey
 from embhub.refusals import Finding
 from embhub.site import config, log_evidence, log_memory, signed, trust_store
+from embhub.site.addresses import folder_of
 from embhub.trust import differences, p256
 from embhub.trust import logged as entries_of
 from embhub.trust.keyring import Keyring, Trust
@@ -128,8 +129,9 @@ def _confirmed(trust: Trust) -> Keyring | None:
 
 
 def is_copy(registry: str) -> bool:
-    """Whether the address is that of a copy, and not the one that is pinned."""
-    return config.check_registry(registry) not in trust_store.addresses()
+    """Whether the address is a folder, or another one than is pinned: it may be older than what this site saw."""
+    address = config.check_registry(registry)
+    return folder_of(address) is not None or address not in trust_store.addresses()
 
 
 def source_of(registry: str) -> HttpLog:

@@ -255,6 +255,6 @@ class NotIncludedError(LogError):
 
 
 class ForkedLogError(LogError):
-    """Two checkpoints of one log that no append-only log can have: it was rewritten, cut, or shows two faces."""
+    """Two checkpoints of one log that no append-only log can have, or a smaller one that nothing explains."""
 
     rule = "log-forked"

@@ -32,14 +32,15 @@ def command() -> None:
 )
 @click.option("--listen", metavar="HOST:PORT", help="Also answer `add-checkpoint` requests at this address.")
 @click.option("--namespace", help="Report entries that its keys signed and this site's record does not know.")
-@click.option("--accept", is_flag=True, help="Note the reported entries as this site's own.")
+@click.option("--accept", is_flag=True, help="Note the reported entries as known.")
 @click.option("--every", type=click.FloatRange(min=1), help="Repeat after this many seconds  [default: look once].")
 @options.as_json
 def watch(url: str, as_json: bool, **choices: Any) -> int:
     """Read what was added to the log at URL, check that nothing else changed, and cosign it.
 
-    Exit code 4: the log was rewritten or cut, or shows two histories; both checkpoints are kept. Exit code 8: with
-    --namespace, an entry that this site did not sign.
+    Exit code 4: the log was rewritten or cut, or what it sent is damaged; the signed checkpoints are kept, and each run
+    says so until it is explained. With --every, each round says so. Exit code 8: with --namespace, an entry that this
+    site did not sign, or that nobody signed. Each run takes the registry's newest keyring.
 
     \b
     Example:
@@ -108,5 +109,12 @@ def _print(found: Any) -> None:
     new = f"{len(found.entries):,} read, {found.before:,} known before"
     click.echo(f"{found.log}  {found.size:,} entries ({new}); {found.cosigned or 'not cosigned'}")
     click.echo(f"witnesses  {found.witnesses.text}")
+    for path in found.unexplained:
+        click.echo(f"unproven   {path}")
+    for line in found.keyring:
+        click.echo(f"keyring    {line}")
     for entry in found.unknown:
-        click.echo(f"unknown    entry {entry.index:,}: {entry.fingerprint} signed {entry.identity}")
+        if entry.is_signed:
+            click.echo(f"unknown    entry {entry.index:,}: {entry.fingerprint} signed {entry.identity}")
+        else:
+            click.echo(f"invented   entry {entry.index:,} names {entry.fingerprint}, which did not sign it")

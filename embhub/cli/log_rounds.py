@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,7 +16,9 @@ import click
 from embhub.client import log_reader, watching, witness
 from embhub.client.watching import Watched
 from embhub.client.witness import Witness
-from embhub.errors import RegistryError, UsageError
+from embhub.errors import EmbhubError, RegistryError, UsageError, VerificationError
+from embhub.log.errors import ForkedLogError
+from embhub.log.notes import VerifierKey
 from embhub.site import log_memory
 
 UNKNOWN_ENTRY = 8
@@ -26,11 +28,11 @@ def run(
     url: str, *, show: Callable[[Watched], None], key: Path | None, name: str, listen: str | None,
     namespace: str | None, accept: bool, every: float | None,
 ) -> int:  # fmt: skip
-    """Look once, or until something is wrong. Returns the exit code."""
+    """Look once, or round after round until an entry is unknown. Returns the exit code."""
     if accept and namespace is None:
         raise UsageError("--accept needs --namespace", "name the namespace whose entries are this site's own")
-    log, _ = watching.find(url)
-    own = _open(key, name, log)
+    log, trust = watching.find(url)
+    own = _open(key, name, [log] if watching.is_confirmed(log, trust) else [])
     with _listening(own, listen, log.name):
         while True:
             try:
@@ -38,12 +40,15 @@ def run(
                 show(found)
                 if accept:
                     watching.accept(found.unknown)
-                elif found.unknown:
-                    return UNKNOWN_ENTRY
-            except RegistryError as error:
+                if found.unexplained:
+                    raise watching.unexplained(found.log, found.unexplained)
+            except (RegistryError, VerificationError) as error:
                 if every is None:
                     raise
-                click.echo(f"warning: {error.message}", err=True)  # the next round asks again
+                click.echo(f"{_weight(error)}: {error}", err=True)  # each round says it, until it is over
+            else:
+                if found.unknown and not accept:
+                    return UNKNOWN_ENTRY
             if every is None:
                 return 0
             time.sleep(every)
@@ -64,25 +69,36 @@ def verify_all(url: str, folder: Path | None) -> dict[str, Any]:
     """Read everything again."""
     log, trust = watching.find(url)
     source = log_reader.FolderLog(folder) if folder is not None else watching.source_of(url)
-    found = watching.look(source, log, trust, now=datetime.now(UTC), everything=True)
+    copied = folder is not None or watching.is_copy(url)
+    found = watching.look(source, log, trust, now=datetime.now(UTC), everything=True, is_copy=copied)
     return {"log": str(log), "entries": found.size, "verified": len(found.entries), "witnesses": found.witnesses.text}
 
 
 def _round(url: str, own: Witness | None, namespace: str | None) -> Watched:
+    said = watching.renew(url)
     log, trust = watching.find(url)
     source = watching.source_of(url)
-    found = watching.look(source, log, trust, now=datetime.now(UTC), namespace=namespace)
-    return found if own is None else replace(found, cosigned=watching.cosign(source, log, own, time=_now()))
+    found = watching.look(source, log, trust, now=datetime.now(UTC), namespace=namespace, is_copy=watching.is_copy(url))
+    found = replace(found, keyring=(*said, *watching.unconfirmed(trust, namespace)))
+    if own is None:
+        return found
+    if not watching.is_confirmed(log, trust):
+        return replace(found, cosigned="not cosigned: nobody here confirmed the log's key (`embhub trust refresh`)")
+    return replace(found, cosigned=watching.cosign(source, found.checkpoint, log, own, time=_now()))
 
 
-def _open(key: Path | None, name: str, log: Any) -> Witness | None:
+def _weight(error: EmbhubError) -> str:
+    return "error" if isinstance(error, ForkedLogError) else "warning"
+
+
+def _open(key: Path | None, name: str, known: Sequence[VerifierKey]) -> Witness | None:
     if key is None:
         return None
     if not key.exists() and not name:
         raise UsageError(f"there is no key {key}, and no --name for a new one", "such as --name witness.umcu.example")
     signer = witness.open_key(key, name=name)
     click.echo(f"witness    {signer.public}", err=True)
-    return Witness(signer, {log.name: log})
+    return Witness(signer, {log.name: log for log in known})
 
 
 @contextlib.contextmanager

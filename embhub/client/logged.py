@@ -199,16 +199,13 @@ def compare(key: VerifierKey, signed: SignedCheckpoint, source: LogSource | None
     Raises:
         ForkedLogError: both are not of one log. RegistryError: nobody proved it. ConfigError: the memory is damaged.
     """
-    from embhub.client import log_reader
+    from embhub.client.log_tiles import TileProofs
     from embhub.site import log_memory
 
-    prove = None
-    if source is not None:
-
-        def prove(first: int, second: int) -> Sequence[bytes]:
-            return log_reader.prove_consistency(source, first, second)
-
-    before = log_memory.advance(key, signed, prove=prove)
+    sent = TileProofs(source) if source is not None else None
+    before = log_memory.advance(
+        key, signed, prove=sent.prove if sent is not None else None, prefix=sent.prefix if sent is not None else None
+    )
     if before is None:
         return "the first checkpoint that this site saw of it"
     if source is None and before.size != signed.size:

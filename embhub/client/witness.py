@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
+import sys
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 from embhub.durable import write_atomic
-from embhub.errors import ConfigError
+from embhub.errors import ConfigError, RegistryError
 from embhub.log import checkpoints, notes, witnessing
 from embhub.log.checkpoints import SignedCheckpoint
 from embhub.log.errors import ForkedLogError, LogError, MalformedLogError
@@ -18,7 +23,8 @@ from embhub.site import log_memory, note_keys
 
 Answer = tuple[int, str, bytes]
 PLAIN = "text/plain; charset=utf-8"
-_SILENCE = 20.0  # seconds that a caller may take
+LONGEST = 20.0  # seconds that a connection may last, whatever comes over it
+MOST_CALLERS = 16  # connections at a time; more are closed unanswered
 
 
 def open_key(path: Path, *, name: str) -> NoteSigner:
@@ -51,21 +57,29 @@ class Witness:
     _one: threading.Lock = field(default_factory=threading.Lock)
 
     def cosign(
-        self, signed: SignedCheckpoint, log: VerifierKey, *, prove: log_memory.Prove, time: int
-    ) -> SignatureLine:
+        self, signed: SignedCheckpoint, log: VerifierKey, *, prove: log_memory.Prove, time: int,
+        prefix: log_memory.Prefix | None = None,
+    ) -> SignatureLine:  # fmt: skip
         """Remember a checkpoint that was read, and cosign it.
 
         Raises:
-            ForkedLogError: it does not continue what was cosigned before.
+            ForkedLogError: it is of another history than what was cosigned before, or smaller and not shown to be
+                an earlier state of it.
+            RegistryError: it is an earlier state, or nothing shows that it continues what was cosigned.
+            MalformedLogError: what should show it is damaged.
         """
         with self._one:
             before = log_memory.recall(log, book=log_memory.WITNESS)
-            if before is not None and before.size > signed.size:
-                raise ForkedLogError(
-                    f"{log.name} shows {signed.size:,} entries, and {before.size:,} were cosigned before",
-                    "an old checkpoint is served; if it stays so, inform the registry's operator",
-                )
-            log_memory.advance(log, signed, prove=prove, book=log_memory.WITNESS)
+            known = before.size if before is not None else 0
+            text = f"{log.name} shows {signed.size:,} entries, and {known:,} were cosigned before"
+            try:
+                log_memory.advance(log, signed, prove=prove, prefix=prefix, book=log_memory.WITNESS)
+            except (RegistryError, MalformedLogError) as error:
+                if known <= signed.size:
+                    raise
+                raise ForkedLogError(text, error.message) from error
+            if known > signed.size:
+                raise RegistryError(f"{text}, of the same history", "an old answer, perhaps of a cache: ask again")
             return self._keep(signed, log, time)
 
     def add_checkpoint(self, body: bytes, *, time: int) -> Answer:
@@ -108,7 +122,7 @@ class Witness:
                 return 422, PLAIN, b"a proof is sent where none is needed\n"
             try:
                 log_memory.advance(log, signed, prove=prove, book=log_memory.WITNESS)
-            except ForkedLogError as error:
+            except (ForkedLogError, MalformedLogError) as error:
                 return _refusal(422, error)
             return 200, PLAIN, str(self._keep(signed, log, time)).encode()
 
@@ -125,6 +139,46 @@ def _none(first: int, second: int) -> Sequence[bytes]:  # noqa: ARG001  # the si
     return ()
 
 
+class _Server(ThreadingHTTPServer):
+    """A few callers at a time, and none of them for long."""
+
+    request_queue_size = 64
+
+    def __init__(self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler]) -> None:
+        self._open: dict[Any, float] = {}
+        super().__init__(address, handler)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        if len(self._open) >= MOST_CALLERS:
+            self.shutdown_request(request)
+            return
+        self._open[request] = time.monotonic() + LONGEST
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        self._open.pop(request, None)
+        super().shutdown_request(request)
+
+    def service_actions(self) -> None:
+        """Called about twice a second: end what lasts too long. Its own thread then ends, and closes it."""
+        now = time.monotonic()
+        for request, until in list(self._open.items()):
+            if now > until:
+                with contextlib.suppress(OSError):
+                    request.shutdown(socket.SHUT_RDWR)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Nothing where the caller went away: that is no fault of this program."""
+        if not isinstance(sys.exception(), OSError):
+            super().handle_error(request, client_address)
+
+
+def _length(text: str) -> int | None:
+    """The length of a request that may be read; None of any other."""
+    length = int(text) if text.isascii() and text.isdecimal() and len(text) <= 6 else witnessing.MAX_BYTES + 1
+    return length if length <= witnessing.MAX_BYTES else None
+
+
 def serve(witness: Witness, host: str, port: int, *, clock: Callable[[], int]) -> ThreadingHTTPServer:
     """A server of the witness's two addresses, bound and not yet answering: `serve_forever` does.
 
@@ -133,15 +187,15 @@ def serve(witness: Witness, host: str, port: int, *, clock: Callable[[], int]) -
     """
 
     class Handler(BaseHTTPRequestHandler):
-        timeout = _SILENCE
+        timeout = LONGEST
         protocol_version = "HTTP/1.1"
 
         def do_POST(self) -> None:
-            length = self.headers.get("Content-Length", "")
-            if self.path != witnessing.PATH or not length.isdecimal() or int(length) > witnessing.MAX_BYTES:
+            length = _length(self.headers.get("Content-Length", ""))
+            if self.path != witnessing.PATH or length is None:
                 self.close_connection = True
                 return self._send((404 if self.path != witnessing.PATH else 400, PLAIN, b"not a request\n"))
-            return self._send(witness.add_checkpoint(self.rfile.read(int(length)), time=clock()))
+            return self._send(witness.add_checkpoint(self.rfile.read(length), time=clock()))
 
         def do_GET(self) -> None:
             found = witness.checkpoint(self.path.removeprefix("/"))
@@ -159,7 +213,7 @@ def serve(witness: Witness, host: str, port: int, *, clock: Callable[[], int]) -
             """Nothing: the caller says what matters."""
 
     try:
-        return ThreadingHTTPServer((host, port), Handler)
+        return _Server((host, port), Handler)
     except OSError as error:
         raise ConfigError(f"cannot listen on {host}:{port}: {error.strerror}", "choose another --listen") from error
 

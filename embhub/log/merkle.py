@@ -141,16 +141,38 @@ def check_consistency(first: int, second: int, first_root: bytes, second_root: b
         if proof or first_root != EMPTY:
             raise _forked("a proof from the empty tree is not empty")
         return
-    path = [first_root, *proof] if first & (first - 1) == 0 else list(proof)
-    if not path:
+    if not proof and first & (first - 1):
         raise _forked(f"nothing shows that its {second} entries begin with the {first} seen before")
+    old, new, is_whole = _follow(first, second, [first_root, *proof] if first & (first - 1) == 0 else list(proof))
+    if (old, new, is_whole) != (first_root, second_root, True):
+        raise _forked(f"its {second} entries do not begin with the {first} seen before: it was rewritten")
+
+
+def root_shown(first: int, second: int, second_root: bytes, proof: Sequence[bytes]) -> bytes | None:
+    """The root over the first `first` leaves of the tree of `second`, as a proof of consistency shows it.
+
+    Its hashes are those of the tree, because they lead to `second_root`. A root that differs from it is of another
+    history.
+
+    Returns:
+        32 bytes; None where the proof leads to another root, or leaves the wanted one out, as it does where `first` is
+        a power of two.
+    """
+    if not 0 < first < second or first & (first - 1) == 0 or not proof:
+        return None
+    old, new, is_whole = _follow(first, second, list(proof))
+    return old if is_whole and new == second_root else None
+
+
+def _follow(first: int, second: int, path: Sequence[bytes]) -> tuple[bytes, bytes, bool]:
+    """The two roots that a path of hashes leads to, and whether it has the length that it must have."""
     place, last = first - 1, second - 1
     while place & 1:
         place, last = place >> 1, last >> 1
     old = new = path[0]
     for hashed in path[1:]:
         if last == 0:
-            raise _forked("its proof of consistency is too long")
+            return old, new, False
         if place & 1 or place == last:
             old, new = node_hash(hashed, old), node_hash(hashed, new)
             while place and not place & 1:
@@ -158,8 +180,7 @@ def check_consistency(first: int, second: int, first_root: bytes, second_root: b
         else:
             new = node_hash(new, hashed)
         place, last = place >> 1, last >> 1
-    if (old, new, last) != (first_root, second_root, 0):
-        raise _forked(f"its {second} entries do not begin with the {first} seen before: it was rewritten")
+    return old, new, last == 0
 
 
 def _split(size: int) -> int:

@@ -1,33 +1,36 @@
 """The newest checkpoint that this site saw of each log, in `state/logs.json`: what a later one must continue.
 
-One process at a time compares and writes. What shows that a log forked is kept in `state/log-forks`.
+A reader, a monitor and a witness each have a book, and each compares with all three. One process at a time compares and
+writes. What shows that a log forked, and what nothing explains yet, `log_evidence` keeps.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from embhub.durable import locked, write_atomic
-from embhub.errors import ConfigError
+from embhub.errors import ConfigError, RegistryError
 from embhub.log import checkpoints, merkle
 from embhub.log.checkpoints import SignedCheckpoint
-from embhub.log.errors import ForkedLogError, LogError
+from embhub.log.errors import ForkedLogError, LogError, MalformedLogError
 from embhub.log.notes import VerifierKey
-from embhub.site import config
+from embhub.site import config, log_evidence
+from embhub.site.log_evidence import Conflict
 
 MAX_BYTES = 8_000_000
-READER, MONITOR, WITNESS = "logs", "watched-logs", "cosigned-logs"
+BOOKS = READER, MONITOR, WITNESS = "logs", "watched-logs", "cosigned-logs"
 Prove = Callable[[int, int], Sequence[bytes]]
 """`prove(first, second)`: a proof of consistency between the trees of these sizes, unchecked."""
+Prefix = Callable[[int, int], bytes]
+"""`prefix(first, second)`: the root over the first entries of the larger tree, unchecked."""
 
 
 def recall(log: VerifierKey, *, book: str = READER) -> SignedCheckpoint | None:
     """The checkpoint of this log that is remembered, its signature checked again; None for a log not seen before.
 
-    `book` is the memory of a reader (`pull`, `verify`), of a monitor, or of a witness: each compares with its own.
+    `book` is the memory of a reader (`pull`, `verify`), of a monitor, or of a witness.
 
     Raises:
         ConfigError: the memory cannot be read.
@@ -42,27 +45,24 @@ def recall(log: VerifierKey, *, book: str = READER) -> SignedCheckpoint | None:
 
 
 def advance(
-    log: VerifierKey, found: SignedCheckpoint, *, prove: Prove | None, book: str = READER
+    log: VerifierKey, found: SignedCheckpoint, *, prove: Prove | None, prefix: Prefix | None = None, book: str = READER
 ) -> SignedCheckpoint | None:
-    """Compare a checkpoint with the one remembered, and remember the larger. Returns what was remembered before.
+    """Compare a checkpoint with those remembered, and remember the larger. Returns what the book remembered before.
 
     Args:
         prove: where a proof comes from. None where nobody can be asked: then only a tree of the same size is
             compared, and nothing new is remembered unless nothing was.
+        prefix: where the root of an earlier tree comes from. It shows a fork where a proof of consistency leaves out
+            what its smaller tree has: at sizes that are powers of two.
 
     Raises:
-        ForkedLogError: the two are not of one append-only log. Both are kept as evidence.
-        ConfigError: the memory cannot be read or written. What `prove` raises.
+        ForkedLogError: two checkpoints are shown to be of different histories. Both are kept as evidence.
+        MalformedLogError, RegistryError: nothing shows that they are of one history; both are kept, until `settle`.
+        ConfigError: the memory cannot be read or written.
     """
-    with locked(_path(book)):
+    with locked(_path(READER)):
         before = recall(log, book=book)
-        if before is not None and (prove is not None or before.size == found.size):
-            first, second = sorted((before, found), key=lambda one: one.size)
-            proof = prove(first.size, second.size) if prove is not None and first.size != second.size else ()
-            try:
-                merkle.check_consistency(first.size, second.size, first.root, second.root, proof)
-            except ForkedLogError as error:
-                raise _forked(error, log, before, found) from error
+        _compare(log, found, prove, prefix, book)
         newer = before is None or (prove is not None and found.size >= before.size)
         if newer and (before is None or found.to_bytes() != before.to_bytes()):
             memory = _read(book) | {str(log): found.to_bytes().decode()}
@@ -70,20 +70,121 @@ def advance(
     return before
 
 
+def compare(
+    log: VerifierKey, found: SignedCheckpoint, *, prove: Prove | None, prefix: Prefix | None = None, book: str = READER
+) -> None:
+    """As `advance`, and nothing is remembered."""
+    with locked(_path(READER)):
+        _compare(log, found, prove, prefix, book)
+
+
+def settle(log: VerifierKey, found: SignedCheckpoint, *, prove: Prove, prefix: Prefix | None = None) -> list[Path]:
+    """Compare what nothing explained so far with a checkpoint that is known to be good.
+
+    Returns:
+        The files of those pairs that are still not explained. Explained ones are removed.
+
+    Raises:
+        ForkedLogError: one is of another history; both are kept as evidence.
+        ConfigError: evidence cannot be written.
+    """
+    left = []
+    for pair in log_evidence.unexplained(log):
+        try:
+            conflict = relate(pair.found, found, prove, prefix)
+        except (RegistryError, MalformedLogError):
+            left.append(pair.path)
+            continue
+        pair.path.unlink(missing_ok=True)
+        if conflict is not None:
+            raise _forked(log, found, pair.found, conflict)
+    return left
+
+
+def relate(
+    one: SignedCheckpoint, other: SignedCheckpoint, prove: Prove, prefix: Prefix | None = None
+) -> Conflict | None:
+    """Whether two checkpoints are of one history: None, or what shows that they are not.
+
+    Raises:
+        MalformedLogError: a proof came that shows neither. What `prove` and `prefix` raise.
+    """
+    first, second = sorted((one, other), key=lambda signed: signed.size)
+    if first.size == second.size:
+        return None if first.root == second.root else Conflict(other.root, ())
+    proof = tuple(prove(first.size, second.size))
+    try:
+        merkle.check_consistency(first.size, second.size, first.root, second.root, proof)
+    except ForkedLogError:
+        root = merkle.root_shown(first.size, second.size, second.root, proof)
+        if root is None and prefix is not None:
+            root = prefix(first.size, second.size)
+        if root is None or not _leads(first.size, second, root, proof) or root == first.root:
+            raise _damaged(first, second) from None
+        return Conflict(root, proof)
+    return None
+
+
 def all_seen() -> dict[str, str]:
     """Every log's verifier key with the checkpoint that is remembered. Raises ConfigError."""
     return _read(READER)
 
 
-def _forked(error: ForkedLogError, log: VerifierKey, before: SignedCheckpoint, found: SignedCheckpoint) -> LogError:
-    text = before.to_bytes() + b"\n" + found.to_bytes()
-    path = config.paths().state / "log-forks" / f"{hashlib.sha256(text).hexdigest()[:16]}.txt"
-    write_atomic(path, text, mode=0o600)
+def _compare(log: VerifierKey, found: SignedCheckpoint, prove: Prove | None, prefix: Prefix | None, book: str) -> None:
+    """Compare with what each book remembers: its own has to be shown, of others a conflict counts."""
+    for other in (book, *(name for name in BOOKS if name != book)):
+        held = recall(log, book=other)
+        if held is None or (prove is None and held.size != found.size):
+            continue
+        try:
+            conflict = relate(held, found, prove or _nobody, prefix)
+        except (RegistryError, MalformedLogError) as error:
+            if other != book and (book != MONITOR or held.size > found.size):
+                continue  # the monitor's rounds compare the others, too
+            path = log_evidence.keep_unexplained(log, held, found)
+            error.message = f"{error.message}; {_kept(path, log)}"
+            raise
+        if conflict is not None:
+            raise _forked(log, held, found, conflict)
+
+
+def _leads(size: int, second: SignedCheckpoint, root: bytes, proof: Sequence[bytes]) -> bool:
+    try:
+        merkle.check_consistency(size, second.size, root, second.root, proof)
+    except ForkedLogError:
+        return False
+    return True
+
+
+def _forked(log: VerifierKey, before: SignedCheckpoint, found: SignedCheckpoint, conflict: Conflict) -> ForkedLogError:
+    path = log_evidence.keep_fork(log, before, found, conflict if before.size != found.size else None)
+    if before.size == found.size:
+        text = f"it shows two different trees of {found.size} entries"
+    else:
+        small, large = sorted((before.size, found.size))
+        text = f"its {large} entries do not begin with the {small} that it signed: it was rewritten"
     return ForkedLogError(
-        error.message,
-        f"both checkpoints, signed by {log.name}, are kept in {path}: send them to other members of the registry, and"
-        " ask its operator by telephone",
+        f"the log is not append-only: {text}",
+        f"{_kept(path, log)}: send them to other members of the registry, and ask its operator by telephone",
     )
+
+
+def _damaged(first: SignedCheckpoint, second: SignedCheckpoint) -> MalformedLogError:
+    return MalformedLogError(
+        f"what was sent does not show whether the {second.size} entries of {first.checkpoint.origin} begin with its"
+        f" {first.size}",
+        "ask again: a cache may have damaged it; if it stays so, inform the registry's operator",
+    )
+
+
+def _kept(path: Path | None, log: VerifierKey) -> str:
+    if path is None:
+        return f"neither checkpoint is kept, because {log_evidence.MOST} pairs of this log are"
+    return f"both checkpoints, signed by {log.name}, are kept in {path}"
+
+
+def _nobody(first: int, second: int) -> Sequence[bytes]:
+    raise RegistryError(f"nobody is asked whether {second} entries begin with {first}", "use the network")
 
 
 def _path(book: str) -> Path:

@@ -30,5 +30,14 @@ def leaves_of(document: SignedDocument, keys: Iterable[p256.PublicKey]) -> Itera
             yield leaves.of_signature(message, signature=held.value, key=_der(key))
 
 
+def is_signed(leaf: Leaf, key: p256.PublicKey) -> bool:
+    """Whether the signature in an entry is of this key, over what has the entry's digest."""
+    try:
+        p256.verify_digest(leaf.digest, signature=leaf.signature, key=key)
+    except BadSignatureError:
+        return False
+    return True
+
+
 def _der(key: p256.PublicKey) -> bytes:
     return key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)

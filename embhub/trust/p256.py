@@ -12,6 +12,7 @@ import hashlib
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 
 from embhub.refusals import BadSignatureError, WrongKeyError
 
@@ -116,8 +117,21 @@ def verify(message: bytes, *, signature: bytes, key: PublicKey) -> None:
     Raises:
         BadSignatureError: not made by this key over these bytes, or not DER.
     """
+    _verify(message, signature, key, _Verifying())
+
+
+def verify_digest(digest: bytes, *, signature: bytes, key: PublicKey) -> None:
+    """As `verify`, of a message of which the SHA-256 alone is at hand; 32 bytes.
+
+    Raises:
+        BadSignatureError: not made by this key over a message with this digest, or not DER.
+    """
+    _verify(digest, signature, key, ec.ECDSA(Prehashed(hashes.SHA256())))
+
+
+def _verify(data: bytes, signature: bytes, key: PublicKey, how: ec.ECDSA) -> None:
     try:
-        key.verify(signature, message, _Verifying())
+        key.verify(signature, data, how)
     except InvalidSignature as error:
         raise BadSignatureError(
             f"the signature was not made by {fingerprint(key)} over these bytes",

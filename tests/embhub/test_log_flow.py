@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from embhub.cli import root
+from embhub.cli import log_rounds, root
 from embhub.client import log_reader, logged, pulling, roots, watching, witness
 from embhub.client.http_log import HttpLog
 from embhub.client.witness import Witness
@@ -21,7 +21,7 @@ from embhub.log import checkpoints, merkle, notes, proofs
 from embhub.site import log_memory
 from embhub_registry.database import log_rows
 from embhub_registry.storage import log_witnesses
-from tests.support import logs, pushes, releases
+from tests.support import hostile, logs, pushes, releases
 from tests.support.servers import RunningRegistry, start_registry
 
 
@@ -151,3 +151,82 @@ def test_a_folder_of_the_logs_files_is_as_good_as_the_registry(
         )
         assert log_reader.proof(source, b"nobody's entry") is None
     assert log_memory.recall(key) is None
+
+
+def test_rounds_say_at_each_that_the_log_forked_until_a_person_removed_the_evidence(
+    registry: RunningRegistry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("EMBHUB_HOME", str(tmp_path / "home"))
+    with registry.opened() as opened:
+        key = opened.private_keys.log_key(opened.trust().origin)
+    assert key is not None
+
+    def fork(body: bytes) -> bytes:
+        real = checkpoints.parse(notes.parse(body))
+        return checkpoints.sign(checkpoints.Checkpoint(real.origin, real.size, b"\7" * 32), by=key).to_bytes()
+
+    with hostile.stand_between(registry.url) as middle:
+        roots.add_root(middle.url, fingerprint=registry.root_fingerprint)
+        assert code(run("watch", middle.url)) == 0
+        middle.lies = {"/log/checkpoint": hostile.edited(fork)}
+        assert code(run("watch", middle.url)) == 4
+        middle.lies = {}
+        assert code(run("watch", middle.url)) == 4, "the log shows one history again, and signed two"
+        (evidence,) = (tmp_path / "home/state/log-forks").iterdir()
+        rounds = iter(range(100))
+
+        def wait(seconds: float) -> None:
+            if next(rounds) == 2:
+                evidence.unlink()
+
+        monkeypatch.setattr("embhub.cli.log_rounds.time.sleep", wait)
+        found = log_rounds.run(
+            middle.url, show=lambda found: None, key=None, name="", listen=None, namespace="radboud", accept=False,
+            every=1,
+        )  # fmt: skip
+        assert found == 8, "the rounds went on"
+        assert capsys.readouterr().err.count("error: the log 127.0.0.1 signed two histories") == 3
+
+
+def test_what_a_key_signs_that_is_new_in_the_namespace_is_reported_without_a_refresh(
+    registry: RunningRegistry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EMBHUB_HOME", str(tmp_path / "home"))
+    roots.add_root(registry.url, fingerprint=registry.root_fingerprint)
+    assert code(run("watch", registry.url, "--namespace", "radboud", "--accept")) == 0
+    thief = registry.add_key(releases.STRANGER, namespace="radboud")
+    alice = registry.add_user("mallory", namespace="radboud")
+    pushes.create(registry, "stolen", token=alice)
+    release = releases.make_release(repository="radboud/stolen", key=releases.STRANGER)
+    assert pushes.commit(registry, "radboud/stolen", release.files, token=alice).status == 200
+    found = run("watch", registry.url, "--namespace", "radboud", "--json")
+    shown = json.loads(found.stdout)
+    assert code(found) == 8
+    assert {(entry["fingerprint"], entry["is_signed"]) for entry in shown["unknown"]} == {(thief, True)}
+    assert shown["keyring"] == [f"new key for radboud: {thief} may publish; nobody here confirmed it"]
+    plain = run("watch", registry.url, "--namespace", "radboud")
+    assert f"keyring    new key for radboud: {thief} may publish; nobody here confirmed it" in plain.stdout
+    roots.refresh_roots(registry.url, agree=lambda address, lines: True)
+    assert json.loads(run("watch", registry.url, "--namespace", "radboud", "--json").stdout)["keyring"] == []
+
+
+def test_a_witness_cosigns_under_a_new_key_of_the_log_only_after_a_person_confirmed_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A cosignature names a log and no key: under two keys a witness would vouch for two histories of one log."""
+    monkeypatch.setenv("EMBHUB_HOME", str(tmp_path / "home"))
+    made = start_registry(tmp_path)
+    try:
+        roots.add_root(made.url, fingerprint=made.root_fingerprint)
+        words = ("watch", made.url, "--cosign", tmp_path / "w.pem", "--name", "w.example.org")
+        assert "; cosigned" in run(*words).stdout
+        made.stop()
+        made.run("log", "begin", "--anew")
+        made.start()
+        later = run(*words)
+        assert code(later) == 0 and "not cosigned: nobody here confirmed" in later.stdout
+        assert "keyring    key of the transparency log: " in later.stdout
+        roots.refresh_roots(made.url, agree=lambda address, lines: True)
+        assert "; cosigned" in run(*words).stdout
+    finally:
+        made.stop()

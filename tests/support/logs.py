@@ -74,6 +74,7 @@ class MemoryLog:
 
     def node(self, level: int, index: int) -> bytes:
         leaves_below = self.entries[index << level : (index + 1) << level]
+        assert len(leaves_below) == 1 << level, "a log knows no hash of entries that it does not have"
         return merkle.root_of(map(merkle.leaf_hash, leaves_below))
 
     def read(self, name: str, *, limit: int) -> bytes | None:
@@ -87,6 +88,8 @@ class MemoryLog:
             wanted = name.removeprefix("proof/")
             return self.proof_of(hashes.index(wanted)).to_bytes() if wanted in hashes else None
         tile = tiles.parse_path(name)
+        if (tile.first + tile.width) << 8 * (tile.level or 0) > len(self.entries):
+            return None
         if tile.level is None:
             return tiles.join_entries(self.entries[tile.first : tile.first + tile.width])
         return b"".join(self.node(8 * tile.level, tile.first + step) for step in range(tile.width))

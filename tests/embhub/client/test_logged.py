@@ -243,8 +243,6 @@ FORKS: dict[str, Callable[[], MemoryLog]] = {
     "a split view, larger": lambda: MemoryLog([LEAF, *BEFORE, b"x", b"y"], KEY),
     "a fork of the same size": lambda: MemoryLog([LEAF, *BEFORE], KEY),
     "a rewrite": rewritten,
-    "a truncation": lambda: MemoryLog([LEAF, *BEFORE[:2]], KEY),
-    "a bad consistency proof": lambda: honest(b"x", b"y", changed={"tile/0/000.p/8": b"z" * 256}),
 }
 
 
@@ -258,6 +256,35 @@ def test_a_log_that_is_not_append_only_is_refused_and_the_evidence_kept(fork: st
     (evidence,) = (config.paths().state / "log-forks").iterdir()
     assert str(evidence) in caught.value.hint
     assert evidence.read_bytes().count("\N{EM DASH} 127.0.0.1".encode()) == 2, "both, as they were signed"
+
+
+CUT: dict[str, Callable[[], MemoryLog]] = {
+    "a truncation": lambda: MemoryLog([*BEFORE[:2], LEAF], KEY),
+    "a log cut behind the release": lambda: honest(),
+}
+
+
+@pytest.mark.parametrize("cut", CUT)
+def test_a_log_that_was_cut_fails_the_demand_and_both_checkpoints_are_kept(cut: str) -> None:
+    check(honest(b"x", b"y"))
+    found = check(CUT[cut]())
+    outcome, said = finding(found)
+    assert outcome == "warning" and "was rewritten" in said and found.verified.log_index is None
+    with pytest.raises(PolicyRefusedError):
+        demands.hold(found.verified, STANDARD.demanding([Demand("logged")]))
+    (pair,) = (config.paths().state / "log-unexplained").iterdir()
+    assert pair.read_bytes().count("\N{EM DASH} 127.0.0.1".encode()) == 2, "both, as they were signed"
+    assert str(pair) in said
+
+
+def test_a_damaged_tile_is_a_damaged_answer_and_no_fork() -> None:
+    check(honest())
+    with pytest.raises(MalformedLogError, match="does not show whether the 8 entries") as caught:
+        check(honest(b"x", b"y", changed={"tile/0/000.p/8": b"z" * 256}))
+    assert caught.value.exit_code == 4 and not (config.paths().state / "log-forks").exists()
+    kept = log_memory.recall(KEY.public)
+    assert kept is not None and kept.size == 6
+    assert finding(check(honest(b"x", b"y")))[0] == "ok"
 
 
 def test_a_fork_of_the_same_size_is_seen_without_a_network() -> None:

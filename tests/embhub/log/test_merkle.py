@@ -182,6 +182,18 @@ def test_a_history_that_was_changed_is_a_fork(one: int, other: int, data: st.Dat
             merkle.check_consistency(first, second, before, after, proof)
 
 
+@given(st.integers(1, 300), st.integers(1, 300), st.data())
+@FEW
+def test_a_proof_shows_the_root_that_a_larger_tree_begins_with(one: int, other: int, data: st.DataObject) -> None:
+    first, second = sorted((one, other))
+    root = reference.mth(entries(second))
+    honest = merkle.consistency_proof(first, second, TREE.node)
+    shown = merkle.root_shown(first, second, root, honest)
+    is_left_out = first == second or first & (first - 1) == 0
+    assert shown == (None if is_left_out else reference.mth(entries(first)))
+    assert merkle.root_shown(first, second, root, changed(honest, data)) in (None, shown)
+
+
 @given(st.integers(0, 300), st.integers(0, 300), st.lists(st.binary(min_size=32, max_size=32), max_size=12))
 @FEW
 def test_any_list_of_hashes_is_no_proof_between_unrelated_trees(first: int, second: int, proof: list[bytes]) -> None:

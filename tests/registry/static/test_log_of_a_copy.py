@@ -11,6 +11,9 @@ import pytest
 
 from embhub.__main__ import main
 from embhub.client import roots
+from embhub.durable import write_atomic
+from embhub.log import tiles
+from tests.support import logs
 from tests.support.nginx import needs_nginx
 from tests.support.servers import RunningRegistry
 from tests.support.statics import nginx_over, plain_server
@@ -59,3 +62,28 @@ def test_a_copy_whose_log_was_changed_is_refused(
     data[-3] ^= 1
     entries.write_bytes(data)
     assert main(["log", "verify", str(changed)]) == 4
+
+
+def test_an_older_copy_is_refused_and_its_checkpoint_kept_until_the_log_explains_it(
+    hub: RunningRegistry, export: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EMBHUB_HOME", str(tmp_path / "home"))
+    roots.add_root(str(export), fingerprint=hub.root_fingerprint)
+    assert main(["log", "watch", str(export)]) == 0
+    with hub.opened() as opened:
+        key, origin = opened.private_keys.log_key(opened.trust().origin), opened.trust().keyring.log_key
+    assert key is not None and origin is not None
+    _, entries = logs.audit(export / "log", origin)
+    for name, shown in {"older": entries[:3], "forged": [b"other", *entries[1:3]]}.items():
+        shutil.copytree(export, tmp_path / name)
+        shutil.rmtree(tmp_path / name / "log")
+        source = logs.MemoryLog(shown, key)
+        for path in ("checkpoint", *(tile.path for tile in tiles.all_of(3))):
+            data = source.read(path, limit=1_000_000)
+            assert data is not None
+            write_atomic(tmp_path / name / "log" / path, data)
+    pairs = tmp_path / "home/state/log-unexplained"
+    assert main(["log", "watch", str(tmp_path / "older")]) == 5 and len(list(pairs.iterdir())) == 1
+    assert main(["log", "watch", str(export)]) == 0 and list(pairs.iterdir()) == []
+    assert main(["log", "verify", str(tmp_path / "forged")]) == 5 and len(list(pairs.iterdir())) == 1
+    assert main(["log", "watch", str(export)]) == 4, "what the copy showed is of another history"

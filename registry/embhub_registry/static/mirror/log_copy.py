@@ -7,6 +7,7 @@ from pathlib import Path
 
 from embhub.client import log_reader, watching
 from embhub.client.log_reader import FolderLog, LogSource
+from embhub.client.log_tiles import TileProofs
 from embhub.durable import write_atomic
 from embhub.errors import RegistryError
 from embhub.log import checkpoints, merkle, tiles
@@ -51,7 +52,8 @@ class LogCopy:
         added = log_reader.entries(upstream, known, found.size)
         builder.add(map(merkle.leaf_hash, added))
         if builder.root() != found.root:
-            log_memory.advance(self._key, found, prove=_prover(upstream), book=log_memory.MONITOR)
+            sent = TileProofs(upstream)
+            log_memory.advance(self._key, found, prove=sent.prove, prefix=sent.prefix, book=log_memory.MONITOR)
             raise ForkedLogError(
                 f"the entries that {self._key.name} serves are not those under its checkpoint of {found.size:,}",
                 "read it again; if it stays so, inform the registry's operator and its other members",
@@ -74,7 +76,8 @@ class LogCopy:
         return merkle.consistency_proof(first, second, TileReader(second, self.read).node)
 
     def _remember(self, found: SignedCheckpoint) -> None:
-        log_memory.advance(self._key, found, prove=self.prove, book=log_memory.MONITOR)
+        held = TileProofs(self.source)
+        log_memory.advance(self._key, found, prove=held.prove, prefix=held.prefix, book=log_memory.MONITOR)
 
     def _write(self, builder: TreeBuilder, known: int, added: list[bytes]) -> None:
         first = known // WIDTH
@@ -86,7 +89,3 @@ class LogCopy:
             write_atomic(self.folder / Tile(None, number, len(part)).path, tiles.join_entries(part))
         for tile, data in builder.take():
             write_atomic(self.folder / tile.path, data)
-
-
-def _prover(source: LogSource) -> log_memory.Prove:
-    return lambda first, second: log_reader.prove_consistency(source, first, second)

@@ -22,7 +22,7 @@ from embhub.client import pulling, roots
 from embhub.errors import EmbhubError, RegistryError
 from embhub.log import checkpoints, notes
 from embhub.log.checkpoints import Checkpoint
-from embhub.log.errors import ForkedLogError
+from embhub.log.errors import ForkedLogError, MalformedLogError
 from embhub.refusals import RollbackError
 from embhub.release.files import EMBEDDING
 from embhub.trust.origin import origin_of
@@ -241,7 +241,7 @@ LIES: list[tuple[str, hostile.Answer, type[EmbhubError]]] = [
     ("/embhub/v1/trust", hostile.edited(forge), EmbhubError),
     ("/embhub/v1/trust", hostile.edited(lambda body: b"x" * 5_000_000), RegistryError),
     ("/log/checkpoint", hostile.edited(lambda body: body.replace(b"\n", b" ", 1)), EmbhubError),
-    ("/log/tile/entries", hostile.edited(lambda body: body[:-1] + bytes([body[-1] ^ 1])), ForkedLogError),
+    ("/log/tile/entries", hostile.edited(lambda body: body[:-1] + bytes([body[-1] ^ 1])), MalformedLogError),
     ("/log/tile/entries", hostile.drip(b"x" * 65_536), EmbhubError),
     ("/api/models", hostile.edited(lambda body: b"<html>"), RegistryError),
 ]
@@ -261,7 +261,7 @@ def test_a_lie_about_the_whole_leaves_what_is_served_as_it_was(
                 mirror.refresh()
             assert contents(mirror.site) == before, part
             assert mirror.state.read()["failed"]
-            (mirror.folder / "FORKED.txt").unlink(missing_ok=True)
+            assert not (mirror.folder / "FORKED.txt").exists(), "damaged answers show no second history"
         middle.lies = {}
         assert mirror.refresh().taken == 1
 

@@ -13,7 +13,7 @@ from embhub.errors import RegistryError
 from embhub.log import checkpoints, merkle, tiles
 from embhub.log.building import TreeBuilder
 from embhub.log.checkpoints import SignedCheckpoint
-from embhub.log.errors import ForkedLogError
+from embhub.log.errors import MalformedLogError
 from embhub.log.notes import VerifierKey
 from embhub.log.tiles import WIDTH, Tile, TileReader
 from embhub.site import log_memory
@@ -38,6 +38,7 @@ class LogCopy:
 
         Raises:
             ForkedLogError: the log was rewritten, or shows another history; both checkpoints are kept as evidence.
+            MalformedLogError: its entries are not those under its checkpoint: damaged, or held back.
             RegistryError: it is not read, or shows an older state. LogError: another fault of it.
         """
         found, before = watching.fetch(upstream, self._key), self.checkpoint()
@@ -54,9 +55,9 @@ class LogCopy:
         if builder.root() != found.root:
             sent = TileProofs(upstream)
             log_memory.advance(self._key, found, prove=sent.prove, prefix=sent.prefix, book=log_memory.MONITOR)
-            raise ForkedLogError(
+            raise MalformedLogError(
                 f"the entries that {self._key.name} serves are not those under its checkpoint of {found.size:,}",
-                "read it again; if it stays so, inform the registry's operator and its other members",
+                "the next round asks again; if it stays so, inform the registry's operator and its other members",
             )
         self._write(builder, known, added)
         self._remember(found)

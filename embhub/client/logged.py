@@ -35,6 +35,10 @@ WITNESSED_WITHIN = timedelta(days=7)
 POLICY_FILE = "log-policy"
 
 
+class NotComparedError(RegistryError):
+    """A checkpoint that nobody can compare with those that this site knows, because no network is asked."""
+
+
 @dataclass(frozen=True)
 class Logged:
     """A release with what its log says; `proof` is the file that shows it, to be kept beside the bundle."""
@@ -185,22 +189,34 @@ def _look_up(
     proof = proofs.parse(data)
     signed = proof.open(leaf, log=key)
     said = (*say_signatures(signed, key, trust), say_witnesses(signed, site_policy(), now))
+    outcome: Outcome = "ok"
     try:
         compared = compare(key, signed, source)
+    except NotComparedError as error:
+        compared, outcome = error.message, "ok" if _is_cosigned(said) else "warning"
     except RegistryError as error:
         return _said(verified, "warning", f"unknown: whether the log of {key.name} was rewritten: {error.message}")
     text = f"entry {proof.index:,} of {signed.size:,} in the log of {key.name}; {compared}"
-    return Logged(_with(verified, Finding(CHECK, "ok", text), *said, proof=proof, signed=signed), data)
+    return Logged(_with(verified, Finding(CHECK, outcome, text), *said, proof=proof, signed=signed), data)
+
+
+def _is_cosigned(said: Sequence[Finding]) -> bool:
+    """Whether a quorum of the site's witnesses vouches for a checkpoint: they saw no other history."""
+    return any(one.check == WITNESSES and one.outcome == "ok" for one in said)
 
 
 def compare(key: VerifierKey, signed: SignedCheckpoint, source: LogSource | None) -> str:
     """How the checkpoint relates to the one remembered, which is replaced by a larger one.
 
+    Without a network an earlier checkpoint is known by its size where it was compared once.
+
     Raises:
-        ForkedLogError: both are not of one log. RegistryError: nobody proved it. ConfigError: the memory is damaged.
+        ForkedLogError: both are not of one log. ConfigError: the memory is damaged.
+        NotComparedError: there is no network, and this site never compared a checkpoint of this size.
+        RegistryError: nobody proved it.
     """
     from embhub.client import log_reader
-    from embhub.site import log_memory
+    from embhub.site import log_history, log_memory
 
     prove = None
     if source is not None:
@@ -210,9 +226,18 @@ def compare(key: VerifierKey, signed: SignedCheckpoint, source: LogSource | None
 
     before = log_memory.advance(key, signed, prove=prove)
     if before is None:
+        log_history.remember(key, signed)
         return "the first checkpoint that this site saw of it"
     if source is None and before.size != signed.size:
-        return f"not compared with the {before.size:,} entries seen before, which needs the network"
+        known = log_history.find(key, signed.size)
+        if known is None:
+            raise NotComparedError(
+                f"not compared with the {before.size:,} entries seen before, which needs the network", "pull it again"
+            )
+        if known.root != signed.root:
+            raise log_history.forked(key, known, signed)
+    else:
+        log_history.remember(key, before, signed)
     return f"consistent with the {before.size:,} entries seen before"
 
 

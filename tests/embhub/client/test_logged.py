@@ -132,7 +132,9 @@ def test_the_proof_beside_the_bundle_needs_no_network() -> None:
     assert finding(offline)[0] == "ok" and offline.verified.log_index == 5
     assert not any("not checked by this version" in one.text for one in offline.verified.findings)
     check(honest(b"more"))
-    assert "not compared with the 7 entries seen before" in finding(check(None, release=folder))[1]
+    again = check(None, release=folder)
+    assert finding(again) == ("ok", "entry 5 of 6 in the log of 127.0.0.1; consistent with the 7 entries seen before")
+    demands.hold(again.verified, STANDARD.demanding([Demand("logged")]))
     outcome, text = finding(check(None))
     assert outcome == "warning" and text.startswith("unknown: no proof")
 
@@ -268,6 +270,32 @@ def test_a_fork_of_the_same_size_is_seen_without_a_network() -> None:
         check(None, release=folder)
 
 
+def test_a_fork_of_another_size_is_not_taken_for_the_log_without_a_network() -> None:
+    check(honest(b"x", b"y"))
+    forked = MemoryLog([b"other", b"history", LEAF], KEY, witnesses=(WITNESS,), time=TIME)
+    folder = RELEASE.with_files({**RELEASE.files, logged.PROOF: forked.proof_of(2).to_bytes()})
+    found = check(None, release=folder)
+    assert finding(found)[0] == "warning" and "not compared with the 8 entries seen before" in finding(found)[1]
+    with pytest.raises(PolicyRefusedError, match="not compared"):
+        demands.hold(found.verified, STANDARD.demanding([Demand("logged")]))
+    with_policy()
+    cosigned = check(None, release=folder)
+    assert finding(cosigned)[0] == "ok", "the site's quorum of witnesses vouches for it"
+    assert "not compared" in finding(cosigned)[1]
+
+
+def test_a_fork_of_any_size_that_was_compared_is_seen_without_a_network() -> None:
+    check(honest())
+    check(honest(b"x"))
+    forked = MemoryLog([LEAF, *BEFORE], KEY)
+    folder = RELEASE.with_files({**RELEASE.files, logged.PROOF: forked.proof_of(0).to_bytes()})
+    with pytest.raises(ForkedLogError) as caught:
+        check(None, release=folder)
+    (evidence,) = (config.paths().state / "log-forks").iterdir()
+    assert caught.value.exit_code == 4 and str(evidence) in caught.value.hint
+    assert evidence.read_bytes().count("\N{EM DASH} 127.0.0.1".encode()) == 2, "both, as they were signed"
+
+
 class Silent(MemoryLog):
     def read(self, name: str, *, limit: int) -> bytes | None:
         raise RegistryError("no answer", "try later")
@@ -316,6 +344,10 @@ def test_a_damaged_policy_or_memory_is_an_error_and_no_fresh_start() -> None:
         path.write_bytes(damaged)
         with pytest.raises(ConfigError, match="remembers cannot be read"):
             check(honest())
+    path.unlink()
+    (config.paths().state / "log-history.json").write_bytes(b"[1]")
+    with pytest.raises(ConfigError, match="compared before cannot be read"):
+        check(honest())
     with_policy("quorum nobody\n")
     with pytest.raises(ConfigError, match="no log policy"):
         check(honest())

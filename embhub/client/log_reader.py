@@ -11,6 +11,8 @@ from embhub.log import checkpoints, merkle, notes, proofs, tiles
 from embhub.log.building import TreeBuilder
 from embhub.log.checkpoints import SignedCheckpoint
 from embhub.log.errors import ForkedLogError
+from embhub.log.notes import Note
+from embhub.log.proofs import LogProof
 from embhub.log.tiles import Tile, TileReader
 
 NOT_IN_LOG = "NotInLog"
@@ -85,10 +87,22 @@ def _prove(source: LogSource, hashed: bytes) -> bytes | None:
             continue
         hashes = tiles.split_hashes(read_tile(source, tile), tile.width)
         if hashed in hashes:
-            index = tile.first + hashes.index(hashed)
-            node = TileReader(size, lambda tile: read_tile(source, tile)).node
-            return proofs.make(index, merkle.inclusion_proof(index, size, node), note).to_bytes()
+            return _make_proof(source, tile.first + hashes.index(hashed), size, note).to_bytes()
     return None
+
+
+def prove_inclusion(source: LogSource, index: int, signed: SignedCheckpoint) -> LogProof:
+    """A proof for the entry at `index` under this checkpoint, from the tiles, unchecked. Raises as `prove_consistency`.
+
+    Raises:
+        ValueError: the checkpoint has no such entry.
+    """
+    return _make_proof(source, index, signed.size, signed.note)
+
+
+def _make_proof(source: LogSource, index: int, size: int, note: Note) -> LogProof:
+    node = TileReader(size, lambda tile: read_tile(source, tile)).node
+    return proofs.make(index, merkle.inclusion_proof(index, size, node), note)
 
 
 def prove_consistency(source: LogSource, first: int, second: int) -> Sequence[bytes]:

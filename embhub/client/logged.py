@@ -165,6 +165,23 @@ def say_witnesses(signed: SignedCheckpoint, policy: LogPolicy, now: datetime) ->
     return Finding(WITNESSES, "ok", f"fresh: {said}")
 
 
+def say_vouched(signed: SignedCheckpoint, key: VerifierKey, trust: Trust, now: datetime) -> tuple[Finding, ...]:
+    """As `say_signatures`, and `say_witnesses` by this site's policy. Raises as both, and ConfigError."""
+    return (*say_signatures(signed, key, trust), say_witnesses(signed, site_policy(), now))
+
+
+def is_cosigned(said: Sequence[Finding]) -> bool:
+    """Whether a quorum of the site's witnesses vouches for a checkpoint: they saw no other history."""
+    return any(one.check == WITNESSES and one.outcome == "ok" for one in said)
+
+
+def checkpoint_of(verified: Verified, key: VerifierKey) -> SignedCheckpoint | None:
+    """The checkpoint that a release's proof leads to, or None where no proof was found. Raises LogError."""
+    from embhub.log import checkpoints
+
+    return None if verified.checkpoint is None else checkpoints.open_signed(verified.checkpoint.encode(), log=key)
+
+
 def _look_up(
     verified: Verified, release: Release, key: VerifierKey, *, trust: Trust, source: LogSource | None, now: datetime
 ) -> Logged:
@@ -188,21 +205,16 @@ def _look_up(
         return _said(verified, "warning", f"unknown: no proof ({PROOF}) is here; `embhub pull` fetches one")
     proof = proofs.parse(data)
     signed = proof.open(leaf, log=key)
-    said = (*say_signatures(signed, key, trust), say_witnesses(signed, site_policy(), now))
+    said = say_vouched(signed, key, trust, now)
     outcome: Outcome = "ok"
     try:
         compared = compare(key, signed, source)
     except NotComparedError as error:
-        compared, outcome = error.message, "ok" if _is_cosigned(said) else "warning"
+        compared, outcome = error.message, "ok" if is_cosigned(said) else "warning"
     except RegistryError as error:
         return _said(verified, "warning", f"unknown: whether the log of {key.name} was rewritten: {error.message}")
     text = f"entry {proof.index:,} of {signed.size:,} in the log of {key.name}; {compared}"
     return Logged(_with(verified, Finding(CHECK, outcome, text), *said, proof=proof, signed=signed), data)
-
-
-def _is_cosigned(said: Sequence[Finding]) -> bool:
-    """Whether a quorum of the site's witnesses vouches for a checkpoint: they saw no other history."""
-    return any(one.check == WITNESSES and one.outcome == "ok" for one in said)
 
 
 def compare(key: VerifierKey, signed: SignedCheckpoint, source: LogSource | None) -> str:

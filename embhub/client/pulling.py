@@ -149,8 +149,9 @@ def fetch(
         pinned=names.is_commit(revision) and commit.startswith(revision),
     )
     source = HttpLog(hub.registry, token or config.token_for(hub.registry))
-    entry = logged.check(verified, release, trusts=trusts, source=source, now=datetime.now(UTC))
-    papers = logged_papers.check(entry.verified, release, trusts=trusts, source=source)
+    now = datetime.now(UTC)
+    entry = logged.check(verified, release, trusts=trusts, source=source, now=now)
+    papers = logged_papers.check(entry.verified, release, trusts=trusts, source=source, now=now)
     kept = papers.proofs if entry.proof is None else {**papers.proofs, logged.PROOF: entry.proof}
     release = release.with_files({**release.files, **kept}) if kept else release
     looked = logged_designs.check(papers.verified, release, trusts=trusts, source=source, ask=hub.designs)

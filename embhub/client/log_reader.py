@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -18,6 +18,9 @@ from embhub.log.tiles import Tile, TileReader
 NOT_IN_LOG = "NotInLog"
 """What a registry that makes proofs answers in `X-Error-Code` where there is none to make."""
 MOST_SEARCHED = 1_000  # tiles of 256 hashes that are looked through for an entry
+MOST_READ = 64_000_000  # bytes of entries that a reader looks through; embhub's own have some 500
+MOST_HELD = 500_000_000  # that are held at once
+OVERHEAD = 64  # bytes that an entry takes beside its own
 
 
 class NotInLogError(LookupError):
@@ -115,30 +118,56 @@ def prove_consistency(source: LogSource, first: int, second: int) -> Sequence[by
 
 
 def entries(source: LogSource, first: int, size: int) -> list[bytes]:
-    """The entries from `first` to before `size`, unchecked. Raises as `prove_consistency`."""
-    found: list[bytes] = []
-    for number in range(first // tiles.WIDTH, (size + tiles.WIDTH - 1) // tiles.WIDTH):
-        tile = tiles.needed(None, number, size)
-        if tile is not None:
-            found += tiles.split_entries(read_tile(source, tile), tile.width)[max(first - tile.first, 0) :]
-    return found
+    """The entries from `first` to before `size`, unchecked. Raises as `stream`."""
+    return list(stream(source, first, size, most=MOST_HELD))
 
 
-def whole(source: LogSource, signed: SignedCheckpoint) -> list[bytes]:
-    """Every entry under a checkpoint, from the first on: the tree is computed from them.
+def stream(source: LogSource, first: int, size: int, *, most: int) -> Iterator[bytes]:
+    """The entries from `first` to before `size`, unchecked, one after the other; one bundle is held.
+
+    Args:
+        most: bytes that are read, each entry counted with `OVERHEAD` more, which it takes in memory.
 
     Raises:
-        ForkedLogError: they are not those under the checkpoint. As `prove_consistency`.
+        RegistryError: a bundle is missing, or there are more bytes. MalformedLogError: a bundle is damaged.
     """
-    found = entries(source, 0, signed.size)
+    taken = 0
+    for number in range(first // tiles.WIDTH, (size + tiles.WIDTH - 1) // tiles.WIDTH):
+        tile = tiles.needed(None, number, size)
+        if tile is None:
+            continue
+        data = read_tile(source, tile)
+        taken += len(data) + OVERHEAD * tile.width
+        if taken > most:
+            raise RegistryError(
+                f"the log has more entries to read than {most // 1_000_000:,} MB hold",
+                "ask the registry's operator why its log has grown so much",
+            )
+        yield from tiles.split_entries(data, tile.width)[max(first - tile.first, 0) :]
+
+
+def whole(source: LogSource, signed: SignedCheckpoint, *, known: Iterable[SignedCheckpoint] = ()) -> Iterator[bytes]:
+    """Every entry under a checkpoint, from the first on. The tree is computed from them: they count at the end only.
+
+    Args:
+        source: the log.
+        signed: the checkpoint.
+        known: further checkpoints, of at most its size, under which the entries have to be, too.
+
+    Raises:
+        ForkedLogError: they are not those under these checkpoints. As `stream`, with at most `MOST_READ` bytes.
+    """
     builder = TreeBuilder()
-    builder.add(map(merkle.leaf_hash, found))
-    if (builder.size, builder.root()) != (signed.size, signed.root):
-        raise ForkedLogError(
-            f"the entries that {signed.checkpoint.origin} serves are not those under its checkpoint of {signed.size:,}",
-            "read it again; if it stays so, inform the registry's operator and its other members",
-        )
-    return found
+    roots = [(one.size, one.root) for one in (signed, *known)]
+    for entry in stream(source, 0, signed.size, most=MOST_READ):
+        builder.add((merkle.leaf_hash(entry),))
+        if any(size == builder.size and root != builder.root() for size, root in roots):
+            raise ForkedLogError(
+                f"the entries that {signed.checkpoint.origin} serves are not those under its checkpoint of"
+                f" {builder.size:,}",
+                "read it again; if it stays so, inform the registry's operator and its other members",
+            )
+        yield entry
 
 
 def read_tile(source: LogSource, tile: Tile) -> bytes:

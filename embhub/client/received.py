@@ -135,7 +135,7 @@ def say_log(verified: Verified, release: Release, *, trusts: Sequence[Trust], no
     """
     verified = logged.check(verified, release, trusts=trusts, source=None, now=now).verified
     verified = logged_papers.check(verified, release, trusts=trusts, source=None, now=now).verified
-    return logged_designs.check(verified, release, trusts=trusts, source=None, ask=None)
+    return logged_designs.check(verified, release, trusts=trusts, source=None, ask=None, now=now)
 
 
 def name_in(reference: str) -> str:

@@ -63,7 +63,7 @@ def check(
     key = known_key(trust)
     try:
         if key is None:
-            return _said(verified, "note", f"unknown: the keyring of {trust.registry} names no transparency log")
+            return _said(verified, "warning", f"unknown: the keyring of {trust.registry} names no transparency log")
         return _look_up(verified, release, key, trust=trust, source=source, now=now)
     except LogError as refusal:
         refusal.findings = (*verified.findings, Finding(refusal.rule, "failed", refusal.message))

@@ -323,10 +323,12 @@ def test_what_a_log_does_not_say_is_a_warning_and_fails_the_demand(log: MemoryLo
         demands.hold(found.verified, STANDARD.demanding([Demand("logged")]))
 
 
-def test_a_registry_without_a_log_is_said() -> None:
+def test_a_registry_without_a_log_is_said_and_fails_the_demand() -> None:
     found = check(honest(), by=trust(log=None))
     outcome, text = finding(found)
-    assert outcome == "note" and text.startswith("unknown: the keyring of") and "no transparency log" in text
+    assert outcome == "warning" and text.startswith("unknown: the keyring of") and "no transparency log" in text
+    with pytest.raises(PolicyRefusedError, match="no transparency log"):
+        demands.hold(found.verified, STANDARD.demanding([Demand("logged")]))
 
 
 def test_the_sites_own_policy_says_which_log_counts() -> None:

@@ -63,10 +63,11 @@ def checkpoint(source: LogSource) -> bytes | None:
 def proof(source: LogSource, leaf: bytes) -> bytes | None:
     """The proof of an entry, unverified; None where the log has no such entry.
 
-    Where nobody makes one (the log is files alone), it is made here from the tiles.
+    Where nobody makes one (the log is files alone), it is made here from the tiles, for one of the newest entries.
 
     Raises:
-        RegistryError: the log is not read. MalformedLogError: its checkpoint or a tile is damaged.
+        RegistryError: the log is not read, or has more entries than are looked through.
+        MalformedLogError: its checkpoint or a tile is damaged.
     """
     hashed = merkle.leaf_hash(leaf)
     try:
@@ -77,20 +78,31 @@ def proof(source: LogSource, leaf: bytes) -> bytes | None:
 
 
 def _prove(source: LogSource, hashed: bytes) -> bytes | None:
-    """The proof of the entry with this hash; looked for among the newest entries first."""
+    """The proof of the entry with this hash; looked for among the newest entries first.
+
+    Raises:
+        RegistryError: it is not among the newest entries, and the log has older ones.
+    """
     data = checkpoint(source)
     if data is None:
         return None
     note = notes.parse(data)
     size = checkpoints.parse(note).size
     last = (size + tiles.WIDTH - 1) // tiles.WIDTH
-    for number in range(last - 1, max(last - 1 - MOST_SEARCHED, -1), -1):
+    first = max(last - MOST_SEARCHED, 0)
+    for number in range(last - 1, first - 1, -1):
         tile = tiles.needed(0, number, size)
         if tile is None:
             continue
         hashes = tiles.split_hashes(read_tile(source, tile), tile.width)
         if hashed in hashes:
             return _make_proof(source, tile.first + hashes.index(hashed), size, note).to_bytes()
+    if first:
+        raise RegistryError(
+            f"it is not among the newest {MOST_SEARCHED * tiles.WIDTH:,} of {size:,} entries, and older ones are not"
+            " looked through",
+            "ask the registry itself, which finds them",
+        )
     return None
 
 

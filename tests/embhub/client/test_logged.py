@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from embhub.client import logged
+from embhub.client import log_reader, logged
 from embhub.errors import ConfigError, RegistryError
 from embhub.log import checkpoints, merkle, notes, proofs
 from embhub.log.checkpoints import Checkpoint
@@ -321,6 +321,22 @@ def test_what_a_log_does_not_say_is_a_warning_and_fails_the_demand(log: MemoryLo
     assert outcome == "warning" and text in said and found.verified.log_index is None
     with pytest.raises(PolicyRefusedError):
         demands.hold(found.verified, STANDARD.demanding([Demand("logged")]))
+
+
+class Files(MemoryLog):
+    """A log as files: nobody makes proofs."""
+
+    def read(self, name: str, *, limit: int) -> bytes | None:
+        return None if name.startswith("proof/") else super().read(name, limit=limit)
+
+
+def test_an_entry_older_than_those_looked_through_is_not_said_to_be_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(log_reader, "MOST_SEARCHED", 1)
+    more = [logs.make_leaf(number).to_bytes() for number in range(300)]
+    assert finding(check(Files([*more, LEAF], KEY)))[0] == "ok"
+    outcome, text = finding(check(Files([LEAF, *more], KEY)))
+    assert outcome == "warning" and text.startswith("unknown: ") and "newest 256 of 301 entries" in text
+    assert "has no entry" in finding(check(Files(BEFORE, KEY)))[1]
 
 
 def test_a_registry_without_a_log_is_said_and_fails_the_demand() -> None:

@@ -144,6 +144,8 @@ def stream(source: LogSource, first: int, size: int, *, most: int) -> Iterator[b
         RegistryError: a bundle is missing, or there are more bytes. MalformedLogError: a bundle is damaged.
     """
     taken = 0
+    if (size - first) * OVERHEAD > most:
+        raise _too_long(most)
     for number in range(first // tiles.WIDTH, (size + tiles.WIDTH - 1) // tiles.WIDTH):
         tile = tiles.needed(None, number, size)
         if tile is None:
@@ -151,11 +153,15 @@ def stream(source: LogSource, first: int, size: int, *, most: int) -> Iterator[b
         data = read_tile(source, tile)
         taken += len(data) + OVERHEAD * tile.width
         if taken > most:
-            raise RegistryError(
-                f"the log has more entries to read than {most // 1_000_000:,} MB hold",
-                "ask the registry's operator why its log has grown so much",
-            )
+            raise _too_long(most)
         yield from tiles.split_entries(data, tile.width)[max(first - tile.first, 0) :]
+
+
+def _too_long(most: int) -> RegistryError:
+    return RegistryError(
+        f"the log has more entries to read than {most // 1_000_000:,} MB hold",
+        "ask the registry's operator why its log has grown so much",
+    )
 
 
 def whole(source: LogSource, signed: SignedCheckpoint, *, known: Iterable[SignedCheckpoint] = ()) -> Iterator[bytes]:

@@ -18,8 +18,8 @@ from embhub.log.errors import ForkedLogError, LogError
 from embhub.log.notes import Note, VerifierKey
 from embhub.site import config
 
-MAX_BYTES = 8_000_000
-MOST = 1_000  # of each log
+MAX_BYTES = 16_000_000
+MOST = 500  # of each log
 
 
 def remember(log: VerifierKey, *compared: SignedCheckpoint) -> None:

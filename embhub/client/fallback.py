@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from embhub.client import mirrors, public_hub, standing
+from embhub.client import logged_designs, mirrors, public_hub, standing
 from embhub.client.errors import (
     AnswerCutShortError,
     AnswerTooSlowError,
@@ -111,6 +111,9 @@ def fetch(
             continue
         text = f"{error.message}; this came from {place}, a copy that may lack newer releases and withdrawals"
         _log.warning("fallback: %s", text)
+        if not isinstance(copy, public_hub.PublicHub):
+            trusts = [trust_store.load(first.registry)]
+            verified = logged_designs.check(verified, release, trusts=trusts, source=None, ask=copy.designs)
         verified = _heard(copy, verified, commit, first)
         verified = replace(verified, findings=(*verified.findings, Finding(CHECK, "warning", text), *said))
         return Fetched(demands.hold(verified, policy), release, commit, listed=False, committed=release, is_copy=True)

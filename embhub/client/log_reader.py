@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -10,12 +10,17 @@ from embhub.errors import RegistryError
 from embhub.log import checkpoints, merkle, notes, proofs, tiles
 from embhub.log.building import TreeBuilder
 from embhub.log.checkpoints import SignedCheckpoint
-from embhub.log.errors import ForkedLogError
+from embhub.log.errors import MalformedLogError
+from embhub.log.notes import Note
+from embhub.log.proofs import LogProof
 from embhub.log.tiles import Tile, TileReader
 
 NOT_IN_LOG = "NotInLog"
 """What a registry that makes proofs answers in `X-Error-Code` where there is none to make."""
 MOST_SEARCHED = 1_000  # tiles of 256 hashes that are looked through for an entry
+MOST_READ = 64_000_000  # bytes of entries that a reader looks through; embhub's own have some 500
+MOST_HELD = 500_000_000  # that are held at once
+OVERHEAD = 64  # bytes that an entry takes beside its own
 
 
 class NotInLogError(LookupError):
@@ -58,10 +63,11 @@ def checkpoint(source: LogSource) -> bytes | None:
 def proof(source: LogSource, leaf: bytes) -> bytes | None:
     """The proof of an entry, unverified; None where the log has no such entry.
 
-    Where nobody makes one (the log is files alone), it is made here from the tiles.
+    Where nobody makes one (the log is files alone), it is made here from the tiles, for one of the newest entries.
 
     Raises:
-        RegistryError: the log is not read. MalformedLogError: its checkpoint or a tile is damaged.
+        RegistryError: the log is not read, or has more entries than are looked through.
+        MalformedLogError: its checkpoint or a tile is damaged.
     """
     hashed = merkle.leaf_hash(leaf)
     try:
@@ -72,23 +78,46 @@ def proof(source: LogSource, leaf: bytes) -> bytes | None:
 
 
 def _prove(source: LogSource, hashed: bytes) -> bytes | None:
-    """The proof of the entry with this hash; looked for among the newest entries first."""
+    """The proof of the entry with this hash; looked for among the newest entries first.
+
+    Raises:
+        RegistryError: it is not among the newest entries, and the log has older ones.
+    """
     data = checkpoint(source)
     if data is None:
         return None
     note = notes.parse(data)
     size = checkpoints.parse(note).size
     last = (size + tiles.WIDTH - 1) // tiles.WIDTH
-    for number in range(last - 1, max(last - 1 - MOST_SEARCHED, -1), -1):
+    first = max(last - MOST_SEARCHED, 0)
+    for number in range(last - 1, first - 1, -1):
         tile = tiles.needed(0, number, size)
         if tile is None:
             continue
         hashes = tiles.split_hashes(read_tile(source, tile), tile.width)
         if hashed in hashes:
-            index = tile.first + hashes.index(hashed)
-            node = TileReader(size, lambda tile: read_tile(source, tile)).node
-            return proofs.make(index, merkle.inclusion_proof(index, size, node), note).to_bytes()
+            return _make_proof(source, tile.first + hashes.index(hashed), size, note).to_bytes()
+    if first:
+        raise RegistryError(
+            f"it is not among the newest {MOST_SEARCHED * tiles.WIDTH:,} of {size:,} entries, and older ones are not"
+            " looked through",
+            "ask the registry itself, which finds them",
+        )
     return None
+
+
+def prove_inclusion(source: LogSource, index: int, signed: SignedCheckpoint) -> LogProof:
+    """A proof for the entry at `index` under this checkpoint, from the tiles, unchecked. Raises as `prove_consistency`.
+
+    Raises:
+        ValueError: the checkpoint has no such entry.
+    """
+    return _make_proof(source, index, signed.size, signed.note)
+
+
+def _make_proof(source: LogSource, index: int, size: int, note: Note) -> LogProof:
+    node = TileReader(size, lambda tile: read_tile(source, tile)).node
+    return proofs.make(index, merkle.inclusion_proof(index, size, node), note)
 
 
 def prove_consistency(source: LogSource, first: int, second: int) -> Sequence[bytes]:
@@ -101,30 +130,63 @@ def prove_consistency(source: LogSource, first: int, second: int) -> Sequence[by
 
 
 def entries(source: LogSource, first: int, size: int) -> list[bytes]:
-    """The entries from `first` to before `size`, unchecked. Raises as `prove_consistency`."""
-    found: list[bytes] = []
-    for number in range(first // tiles.WIDTH, (size + tiles.WIDTH - 1) // tiles.WIDTH):
-        tile = tiles.needed(None, number, size)
-        if tile is not None:
-            found += tiles.split_entries(read_tile(source, tile), tile.width)[max(first - tile.first, 0) :]
-    return found
+    """The entries from `first` to before `size`, unchecked. Raises as `stream`."""
+    return list(stream(source, first, size, most=MOST_HELD))
 
 
-def whole(source: LogSource, signed: SignedCheckpoint) -> list[bytes]:
-    """Every entry under a checkpoint, from the first on: the tree is computed from them.
+def stream(source: LogSource, first: int, size: int, *, most: int) -> Iterator[bytes]:
+    """The entries from `first` to before `size`, unchecked, one after the other; one bundle is held.
+
+    Args:
+        most: bytes that are read, each entry counted with `OVERHEAD` more, which it takes in memory.
 
     Raises:
-        ForkedLogError: they are not those under the checkpoint. As `prove_consistency`.
+        RegistryError: a bundle is missing, or there are more bytes. MalformedLogError: a bundle is damaged.
     """
-    found = entries(source, 0, signed.size)
+    taken = 0
+    if (size - first) * OVERHEAD > most:
+        raise _too_long(most)
+    for number in range(first // tiles.WIDTH, (size + tiles.WIDTH - 1) // tiles.WIDTH):
+        tile = tiles.needed(None, number, size)
+        if tile is None:
+            continue
+        data = read_tile(source, tile)
+        taken += len(data) + OVERHEAD * tile.width
+        if taken > most:
+            raise _too_long(most)
+        yield from tiles.split_entries(data, tile.width)[max(first - tile.first, 0) :]
+
+
+def _too_long(most: int) -> RegistryError:
+    return RegistryError(
+        f"the log has more entries to read than {most // 1_000_000:,} MB hold",
+        "ask the registry's operator why its log has grown so much",
+    )
+
+
+def whole(source: LogSource, signed: SignedCheckpoint, *, known: Iterable[SignedCheckpoint] = ()) -> Iterator[bytes]:
+    """Every entry under a checkpoint, from the first on. The tree is computed from them: they count at the end only.
+
+    Args:
+        source: the log.
+        signed: the checkpoint.
+        known: further checkpoints, of at most its size, under which the entries have to be, too.
+
+    Raises:
+        MalformedLogError: they are not those under these checkpoints: damaged, or of another history. As `stream`,
+            with at most `MOST_READ` bytes.
+    """
     builder = TreeBuilder()
-    builder.add(map(merkle.leaf_hash, found))
-    if (builder.size, builder.root()) != (signed.size, signed.root):
-        raise ForkedLogError(
-            f"the entries that {signed.checkpoint.origin} serves are not those under its checkpoint of {signed.size:,}",
-            "read it again; if it stays so, inform the registry's operator and its other members",
-        )
-    return found
+    roots = [(one.size, one.root) for one in (signed, *known)]
+    for entry in stream(source, 0, signed.size, most=MOST_READ):
+        builder.add((merkle.leaf_hash(entry),))
+        if any(size == builder.size and root != builder.root() for size, root in roots):
+            raise MalformedLogError(
+                f"the entries that {signed.checkpoint.origin} serves are not those under its checkpoint of"
+                f" {builder.size:,}",
+                "ask again; if it stays so, inform the registry's operator and its other members",
+            )
+        yield entry
 
 
 def read_tile(source: LogSource, tile: Tile) -> bytes:

@@ -35,6 +35,10 @@ WITNESSED_WITHIN = timedelta(days=7)
 POLICY_FILE = "log-policy"
 
 
+class NotComparedError(RegistryError):
+    """A checkpoint that nobody can compare with those that this site knows, because no network is asked."""
+
+
 @dataclass(frozen=True)
 class Logged:
     """A release with what its log says; `proof` is the file that shows it, to be kept beside the bundle."""
@@ -59,7 +63,7 @@ def check(
     key = known_key(trust)
     try:
         if key is None:
-            return _said(verified, "note", f"unknown: the keyring of {trust.registry} names no transparency log")
+            return _said(verified, "warning", f"unknown: the keyring of {trust.registry} names no transparency log")
         return _look_up(verified, release, key, trust=trust, source=source, now=now)
     except LogError as refusal:
         refusal.findings = (*verified.findings, Finding(refusal.rule, "failed", refusal.message))
@@ -161,6 +165,23 @@ def say_witnesses(signed: SignedCheckpoint, policy: LogPolicy, now: datetime) ->
     return Finding(WITNESSES, "ok", f"fresh: {said}")
 
 
+def say_vouched(signed: SignedCheckpoint, key: VerifierKey, trust: Trust, now: datetime) -> tuple[Finding, ...]:
+    """As `say_signatures`, and `say_witnesses` by this site's policy. Raises as both, and ConfigError."""
+    return (*say_signatures(signed, key, trust), say_witnesses(signed, site_policy(), now))
+
+
+def is_cosigned(said: Sequence[Finding]) -> bool:
+    """Whether a quorum of the site's witnesses vouches for a checkpoint: they saw no other history."""
+    return any(one.check == WITNESSES and one.outcome == "ok" for one in said)
+
+
+def checkpoint_of(verified: Verified, key: VerifierKey) -> SignedCheckpoint | None:
+    """The checkpoint that a release's proof leads to, or None where no proof was found. Raises LogError."""
+    from embhub.log import checkpoints
+
+    return None if verified.checkpoint is None else checkpoints.open_signed(verified.checkpoint.encode(), log=key)
+
+
 def _look_up(
     verified: Verified, release: Release, key: VerifierKey, *, trust: Trust, source: LogSource | None, now: datetime
 ) -> Logged:
@@ -184,32 +205,48 @@ def _look_up(
         return _said(verified, "warning", f"unknown: no proof ({PROOF}) is here; `embhub pull` fetches one")
     proof = proofs.parse(data)
     signed = proof.open(leaf, log=key)
-    said = (*say_signatures(signed, key, trust), say_witnesses(signed, site_policy(), now))
+    said = say_vouched(signed, key, trust, now)
+    outcome: Outcome = "ok"
     try:
         compared = compare(key, signed, source)
+    except NotComparedError as error:
+        compared, outcome = error.message, "ok" if is_cosigned(said) else "warning"
     except RegistryError as error:
         return _said(verified, "warning", f"unknown: whether the log of {key.name} was rewritten: {error.message}")
     text = f"entry {proof.index:,} of {signed.size:,} in the log of {key.name}; {compared}"
-    return Logged(_with(verified, Finding(CHECK, "ok", text), *said, proof=proof, signed=signed), data)
+    return Logged(_with(verified, Finding(CHECK, outcome, text), *said, proof=proof, signed=signed), data)
 
 
 def compare(key: VerifierKey, signed: SignedCheckpoint, source: LogSource | None) -> str:
     """How the checkpoint relates to the one remembered, which is replaced by a larger one.
 
+    Without a network an earlier checkpoint is known by its size where it was compared once.
+
     Raises:
-        ForkedLogError: both are not of one log. RegistryError: nobody proved it. ConfigError: the memory is damaged.
+        ForkedLogError: both are not of one log. ConfigError: the memory is damaged.
+        NotComparedError: there is no network, and this site never compared a checkpoint of this size.
+        RegistryError: nobody proved it.
     """
     from embhub.client.log_tiles import TileProofs
-    from embhub.site import log_memory
+    from embhub.site import log_history, log_memory
 
     sent = TileProofs(source) if source is not None else None
     before = log_memory.advance(
         key, signed, prove=sent.prove if sent is not None else None, prefix=sent.prefix if sent is not None else None
     )
     if before is None:
+        log_history.remember(key, signed)
         return "the first checkpoint that this site saw of it"
     if source is None and before.size != signed.size:
-        return f"not compared with the {before.size:,} entries seen before, which needs the network"
+        known = log_history.find(key, signed.size)
+        if known is None:
+            raise NotComparedError(
+                f"not compared with the {before.size:,} entries seen before, which needs the network", "pull it again"
+            )
+        if known.root != signed.root:
+            raise log_memory.two_trees(key, known, signed)
+    else:
+        log_history.remember(key, before, signed)
     return f"consistent with the {before.size:,} entries seen before"
 
 

@@ -1,12 +1,14 @@
 """Was a release's audit registered in the log before it ran, and no other one dropped? Added by `pull` and `verify`.
 
-The whole log is read for it: what is missing is seen in the log's own entries, not in what a registry says of them.
+The whole log is read for it: what is missing is seen in the log's own entries, not in what a registry says of them. It
+has to be as long as what this site knows, and cosigned like the release's own proof.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from embhub.client import logged
@@ -16,9 +18,11 @@ from embhub.log.errors import LogError
 from embhub.refusals import Finding, ReleaseRefusedError
 from embhub.release.checks import preregistered
 from embhub.release.checks.preregistered import CHECK
+from embhub.release.policy import DESIGNS
 
 if TYPE_CHECKING:
     from embhub.client.log_reader import LogSource
+    from embhub.log.checkpoints import SignedCheckpoint
     from embhub.log.notes import VerifierKey
     from embhub.release.checks.registered_audits import Shown
     from embhub.release.files import Release
@@ -26,62 +30,61 @@ if TYPE_CHECKING:
     from embhub.trust.bundle import Bundle
     from embhub.trust.keyring import Trust
 
-MOST_ENTRIES = 100_000  # some 50 MB
+MOST_ENTRIES = 100_000  # of some 500 bytes each; `log_reader.MOST_READ` bounds the bytes
+UNNAMED = "no design"  # in place of one, in what this site remembers
 Ask = Callable[[str], bytes | None]
 """`ask(digest)`: a registry's list of designs of an embedding, unverified; None where it keeps none."""
 
 
 def check(
-    verified: Verified, release: Release, *, trusts: Sequence[Trust], source: LogSource | None, ask: Ask | None
-) -> Verified:
+    verified: Verified, release: Release, *, trusts: Sequence[Trust], source: LogSource | None, ask: Ask | None,
+    now: datetime | None = None,
+) -> Verified:  # fmt: skip
     """Look the registered audit of a verified release up in the log of its registry.
 
+    The log is read for a release that names a design. Of another one the registry's list alone counts.
+
     Args:
+        verified: the release after `logged.check`: its checkpoint is one that the log read here has to continue.
         source: the registry's log; None where no network is asked: then what this site read before counts.
         ask: where designs that the release does not hold come from.
+        now: the present, for the age of cosignatures.
 
     Raises:
         LogError: the log is not what its checkpoint says, or forked. ConfigError: the site's memory is damaged.
     """
     found = preregistered.bundles(release)
-    if verified.report is None:
-        return verified
-    if found is None:
-        return _warn_of_unnamed(verified, ask)
     trust = logged.trust_of(verified, trusts)
-    key = logged.known_key(trust)
-    if key is None:
-        return _say(verified, [Finding(CHECK, "warning", f"unknown: {trust.registry} keeps no transparency log")])
+    if verified.report is None or found is None:
+        return _say_unnamed(verified, trust, ask)
     try:
+        key = logged.known_key(trust)
+        if key is None:
+            raise RegistryError(f"{trust.registry} keeps no transparency log")
         if source is None:
             return _say(verified, _remembered(key, found))
-        return _say(verified, _read(verified, found, key, trust=trust, source=source, ask=ask))
+        return _say(verified, _read(verified, found, key, trust=trust, source=source, ask=ask, now=now))
     except LogError as refusal:
         refusal.findings = (*verified.findings, Finding(refusal.rule, "failed", refusal.message))
         raise
     except RegistryError as error:
-        return _say(verified, [Finding(CHECK, "warning", f"unknown: the log was not read: {error.message}")])
+        unknown = [Finding(CHECK, "warning", f"unknown: the log was not read: {error.message}")]
+        return _say(_not_known(verified) if ask is not None else verified, unknown)
 
 
 def _read(
     verified: Verified, found: tuple[Bundle, Bundle], key: VerifierKey, *, trust: Trust, source: LogSource,
-    ask: Ask | None,
+    ask: Ask | None, now: datetime | None,
 ) -> list[Finding]:  # fmt: skip
     from embhub.client import log_reader
-    from embhub.log import checkpoints
     from embhub.release.checks import registered_audits
     from embhub.release.checks.registered_audits import Shown
     from embhub.site import read_designs
 
-    data = log_reader.checkpoint(source)
-    if data is None:
-        return [Finding(CHECK, "warning", f"unknown: the log of {key.name} shows no checkpoint")]
-    signed = checkpoints.open_signed(data, log=key)
-    if signed.size > MOST_ENTRIES:
-        text = f"unknown: the log has {signed.size:,} entries, and at most {MOST_ENTRIES:,} are read for this"
-        return [Finding(CHECK, "warning", text)]
-    logged.compare(key, signed, source)
-    entries = log_reader.whole(source, signed)
+    anchor = logged.checkpoint_of(verified, key)
+    signed = _newest(source, key, anchor)
+    vouched = _vouched(signed, anchor, key, trust, now or datetime.now(UTC))
+    entries = log_reader.whole(source, signed, known=[anchor] if anchor is not None else [])
     shown, remarks = _shown(verified.digest, ask)
     rows = registered_audits.find(
         entries, digest=verified.digest, keyring=trust, publisher=verified.signer.namespace,
@@ -90,11 +93,54 @@ def _read(
     attempt = verified.report.attempt if verified.report else None
     findings = registered_audits.judge(
         rows, design=found[0].envelope.identity, publisher=verified.signer.namespace,
-        report=attempt.number if attempt else 0,
+        report=attempt.number if attempt else 0, vouched=vouched,
     )  # fmt: skip
     said = [replace(one, text=f"{one.text} (of {signed.size:,} entries)") for one in findings]
     read_designs.remember(str(key), *_identities(found), said)
     return findings + remarks
+
+
+def _newest(source: LogSource, key: VerifierKey, anchor: SignedCheckpoint | None) -> SignedCheckpoint:
+    """The log's checkpoint, compared with what this site knows.
+
+    Raises:
+        RegistryError: there is none, or it is of an older state, or of more entries than are read.
+        LogError: as `logged.compare`.
+    """
+    from embhub.client import log_reader
+    from embhub.log import checkpoints
+    from embhub.site import log_memory
+
+    data = log_reader.checkpoint(source)
+    if data is None:
+        raise RegistryError(f"the log of {key.name} shows no checkpoint")
+    signed = checkpoints.open_signed(data, log=key)
+    known = max(one.size for one in (anchor, log_memory.recall(key), signed) if one is not None)
+    if signed.size < known:
+        raise RegistryError(f"it shows {signed.size:,} entries, and {known:,} are known: an older state")
+    if signed.size > MOST_ENTRIES:
+        raise RegistryError(f"it has {signed.size:,} entries, and at most {MOST_ENTRIES:,} are read for this")
+    logged.compare(key, signed, source)
+    return signed
+
+
+def _vouched(
+    signed: SignedCheckpoint, anchor: SignedCheckpoint | None, key: VerifierKey, trust: Trust, now: datetime
+) -> int | None:
+    """How many entries are under a checkpoint that the site's witnesses and both keys signed; None for all of them.
+
+    Raises:
+        RegistryError: none are. LogError: a signature is forged.
+    """
+    doubts = []
+    for one in (signed, anchor):
+        said = () if one is None else logged.say_vouched(one, key, trust, now)
+        doubts.append(next((finding.text for finding in said if finding.outcome == "warning"), None))
+    if doubts[0] is None:
+        return None
+    if anchor is None or doubts[1] is not None:
+        raise RegistryError(doubts[0])
+    return anchor.size
 
 
 def _shown(digest: str, ask: Ask | None) -> tuple[Sequence[Shown], list[Finding]]:
@@ -110,15 +156,34 @@ def _shown(digest: str, ask: Ask | None) -> tuple[Sequence[Shown], list[Finding]
         return (), [Finding(registered_audits.RESULTS, "warning", text)]
 
 
-def _warn_of_unnamed(verified: Verified, ask: Ask | None) -> Verified:
-    """A release that names no design, of a file for which some were registered."""
+def _say_unnamed(verified: Verified, trust: Trust, ask: Ask | None) -> Verified:
+    """A release that names no design: what its registry shows of its file counts, and what it showed before."""
+    from embhub.site import read_designs
+
+    place = (trust.registry, UNNAMED, verified.digest)
+    before = read_designs.recall(*place) or []
+    if ask is None:
+        return replace(verified, findings=(*verified.findings, *before))
     shown, remarks = _shown(verified.digest, ask)
+    verified = _not_known(verified) if remarks else verified
+    found = list(before)
     if shown:
         from embhub.release.checks import registered_audits
 
         text = f"audits of these bytes were registered ({len(shown)}), and the release names none of them"
         remarks = [Finding(registered_audits.RESULTS, "warning", text)]
-    return replace(verified, findings=(*verified.findings, *remarks))
+        found += registered_audits.leaks(
+            shown, digest=verified.digest, keyring=trust, publisher=verified.signer.namespace
+        )
+        found = list(dict.fromkeys(found))
+    if found != before:
+        read_designs.remember(*place, found)
+    return replace(verified, findings=(*verified.findings, *found, *remarks))
+
+
+def _not_known(verified: Verified) -> Verified:
+    """The release, where nobody said what registered audits found: the demand `no-leak` is not met."""
+    return replace(verified, unanswered=verified.unanswered | {DESIGNS})
 
 
 def _remembered(key: VerifierKey, found: tuple[Bundle, Bundle]) -> list[Finding]:

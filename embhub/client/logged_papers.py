@@ -1,15 +1,18 @@
 """Are a release's audits, and the keyring that vouches for it, in the log? Beside `logged`, which asks for the release.
 
-A keyring that was made for one reader, or an audit shown to one reader, is not in the log that everybody reads.
+A keyring that was made for one reader, or an audit shown to one reader, is not in the log that everybody reads. So each
+has to be under the release's own checkpoint, or under one that is as good: cosigned, signed by both keys, compared.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from embhub.client import logged
+from embhub.client.logged import NotComparedError
 from embhub.errors import RegistryError
 from embhub.formats.immutable import dataclass
 from embhub.log.errors import LogError, NotIncludedError
@@ -19,6 +22,7 @@ from embhub.trust import bundle
 
 if TYPE_CHECKING:
     from embhub.client.log_reader import LogSource
+    from embhub.log.checkpoints import SignedCheckpoint
     from embhub.log.notes import VerifierKey
     from embhub.log.proofs import LogProof
     from embhub.release.files import Release
@@ -36,11 +40,16 @@ class Papers:
     proofs: dict[str, bytes]
 
 
-def check(verified: Verified, release: Release, *, trusts: Sequence[Trust], source: LogSource | None) -> Papers:
+def check(
+    verified: Verified, release: Release, *, trusts: Sequence[Trust], source: LogSource | None,
+    now: datetime | None = None,
+) -> Papers:  # fmt: skip
     """Look up the audits of a verified release, and its keyring, in the log of its registry.
 
     Args:
+        verified: the release after `logged.check`: its checkpoint is the one that the others are compared with.
         source: the registry's log; None where no network is asked: then the proofs beside the bundles count.
+        now: the present, for the age of cosignatures.
 
     Raises:
         LogError: a proof is wrong, or the log forked. ConfigError: the site's log policy or memory cannot be read.
@@ -49,8 +58,9 @@ def check(verified: Verified, release: Release, *, trusts: Sequence[Trust], sour
     key = logged.known_key(trust)
     if key is None:
         return Papers(verified, {})
-    look = _Look(release, key, source, {})
     try:
+        anchor = logged.checkpoint_of(verified, key)
+        look = _Look(release, trust, key, source, anchor, now or datetime.now(UTC), {})
         said = [*_say_audits(verified, trust, look), *_say_keyring(trust, look)]
     except LogError as refusal:
         refusal.findings = (*verified.findings, Finding(refusal.rule, "failed", refusal.message))
@@ -62,15 +72,18 @@ def check(verified: Verified, release: Release, *, trusts: Sequence[Trust], sour
 
 @dataclass(frozen=True)
 class _Look:
-    """Where proofs come from, and those that were found."""
+    """Where proofs come from, the checkpoint that shows the release, and the proofs that were found."""
 
     release: Release
+    trust: Trust
     key: VerifierKey
     source: LogSource | None
+    anchor: SignedCheckpoint | None
+    now: datetime
     found: dict[str, bytes]
 
     def up(self, leaf: bytes, name: str) -> LogProof | str:
-        """The proof of an entry, checked; or why there is none. `name` is that of its file."""
+        """The proof of an entry, checked; or why there is none that counts. `name` is that of its file."""
         from embhub.client import log_reader
         from embhub.log import proofs
 
@@ -81,11 +94,44 @@ class _Look:
             if data is None:
                 return "no entry is shown for it" if self.source is not None else f"unknown: no proof ({name}) is here"
             proof = proofs.parse(data)
-            logged.compare(self.key, proof.open(leaf, log=self.key), self.source)
+            doubt = self._doubt(proof.open(leaf, log=self.key))
+            if (moved := self._under_anchor(proof, leaf)) is not None:
+                proof, doubt = moved, None
         except RegistryError as error:
             return f"unknown: the log was not read: {error.message}"
-        self.found[name] = data
-        return proof
+        self.found[name] = proof.to_bytes()
+        return proof if doubt is None else f"entry {proof.index:,}, under another checkpoint than the release: {doubt}"
+
+    def _doubt(self, signed: SignedCheckpoint) -> str | None:
+        """Why a checkpoint is not as good as the release's, or None."""
+        if self.anchor is not None and signed.checkpoint == self.anchor.checkpoint:
+            return None
+        said = logged.say_vouched(signed, self.key, self.trust, self.now)
+        doubt = next((one.text for one in said if one.outcome == "warning"), None)
+        try:
+            logged.compare(self.key, signed, self.source)
+        except NotComparedError as error:
+            return doubt or (None if logged.is_cosigned(said) else error.message)
+        return doubt
+
+    def _under_anchor(self, proof: LogProof, leaf: bytes) -> LogProof | None:
+        """The proof of the same entry under the release's checkpoint, made from tiles; None where it is not there.
+
+        Raises:
+            RegistryError: the tiles do not show it.
+        """
+        from embhub.client import log_reader
+
+        if self.source is None or self.anchor is None or proof.index >= self.anchor.size:
+            return None
+        if proof.note.text == self.anchor.note.text:
+            return None
+        moved = log_reader.prove_inclusion(self.source, proof.index, self.anchor)
+        try:
+            moved.open(leaf, log=self.key)
+        except NotIncludedError as error:
+            raise RegistryError(f"its tiles are not those of the release's checkpoint: {error.message}") from error
+        return moved
 
 
 def _say_audits(verified: Verified, trust: Trust, look: _Look) -> Iterator[Finding]:

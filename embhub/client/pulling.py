@@ -149,11 +149,12 @@ def fetch(
         pinned=names.is_commit(revision) and commit.startswith(revision),
     )
     source = HttpLog(hub.registry, token or config.token_for(hub.registry))
-    entry = logged.check(verified, release, trusts=trusts, source=source, now=datetime.now(UTC))
-    papers = logged_papers.check(entry.verified, release, trusts=trusts, source=source)
+    now = datetime.now(UTC)
+    entry = logged.check(verified, release, trusts=trusts, source=source, now=now)
+    papers = logged_papers.check(entry.verified, release, trusts=trusts, source=source, now=now)
     kept = papers.proofs if entry.proof is None else {**papers.proofs, logged.PROOF: entry.proof}
     release = release.with_files({**release.files, **kept}) if kept else release
-    looked = logged_designs.check(papers.verified, release, trusts=trusts, source=source, ask=hub.designs)
+    looked = logged_designs.check(papers.verified, release, trusts=trusts, source=source, ask=hub.designs, now=now)
     told, listed = standing.ask(hub, looked, commit, trusts)
     told = evaluations_heard.ask(hub, told, trusts)
     verified = memory.say_signer(replace(told, findings=(*told.findings, *remarks)))

@@ -5,6 +5,7 @@ Where it came from is decided elsewhere: a registry (`pulling`), or the public H
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -123,10 +124,18 @@ def verify_offline(
         requested=requested,
         pinned=pinned,
     )
+    return memory.say_ledger(recall(say_log(verified, release, trusts=trusts, now=now)), release)
+
+
+def say_log(verified: Verified, release: Release, *, trusts: Sequence[Trust], now: datetime) -> Verified:
+    """What the proofs beside a release's bundles show of it, its audits and its keyring, and what was read before.
+
+    Raises:
+        LogError: a proof is wrong, or the log forked. ConfigError: the site's log policy or memory cannot be read.
+    """
     verified = logged.check(verified, release, trusts=trusts, source=None, now=now).verified
-    verified = logged_papers.check(verified, release, trusts=trusts, source=None).verified
-    verified = logged_designs.check(verified, release, trusts=trusts, source=None, ask=None)
-    return memory.say_ledger(recall(verified), release)
+    verified = logged_papers.check(verified, release, trusts=trusts, source=None, now=now).verified
+    return logged_designs.check(verified, release, trusts=trusts, source=None, ask=None, now=now)
 
 
 def name_in(reference: str) -> str:

@@ -11,7 +11,7 @@ from embhub.errors import PolicyError
 from embhub.privacy.claim_or_none import is_claim
 from embhub.refusals import Finding
 from embhub.release.checks import attested, ledger_heads, preregistered
-from embhub.release.policy import AUDITS, LARGEST_EPSILON, YANKS, Demand, Policy
+from embhub.release.policy import AUDITS, DESIGNS, LARGEST_EPSILON, YANKS, Demand, Policy
 from embhub.trust import freshness
 
 if TYPE_CHECKING:
@@ -116,6 +116,8 @@ def _no_leak(verified: Verified, _: Demand) -> Iterator[str]:
     for finding in verified.findings:
         if finding.check == preregistered.LEAKS:
             yield finding.text
+    if DESIGNS in verified.unanswered:
+        yield "it is not known whether a registered audit of these bytes found a leak"
     yield from _vanished(verified)
     if report is None and not verified.others and not _bounded(verified):
         yield "it has no audit, and no privacy claim bounds what it reveals"

@@ -9,7 +9,7 @@ from dataclasses import replace
 from embhub.errors import UsageError
 from embhub.formats.immutable import dataclass
 
-YANKS, AUDITS = "yanks", "audits"  # what a registry can be asked, and may leave unanswered
+YANKS, AUDITS, DESIGNS = "yanks", "audits", "designs"  # what a registry can be asked, and may leave unanswered
 # Up to here an epsilon is a reasonable guarantee (Ponomareva et al., How to DP-fy ML, JAIR 2023, section 5.2.1): beyond
 # it a claim stands in for no auditor. A site that wants less says `epsilon<=4`.
 LARGEST_EPSILON = 10.0

@@ -45,7 +45,7 @@ class Verified:
         yanked: What the registry says, unsigned, of a yanked release; None otherwise.
         others: Further audits of the same bytes.
         lost: Audits that this site saw earlier and that the registry no longer lists.
-        unanswered: What the registry did not answer: yanks, audits.
+        unanswered: What the registry did not answer: yanks, audits, designs of audits.
         withdrawn: Signed advisories of its registry by which the release or its bytes are withdrawn.
         unexpected: Set where the key that signed is another one than this site saw before, or new.
         unexpected_auditors: Namespace and key of auditors who countersigned with a key that is new here.
@@ -203,7 +203,8 @@ class Verified:
         lost = attested.find_lost(remembered, [*self.audits, *others], asked=asked)
         new = [audit for audit in more if audit not in self.others]
         findings = (*self.findings, *attested.say(new, lost))
-        return replace(self, yanked=yanked, others=more, lost=lost, unanswered=frozenset(unanswered), findings=findings)
+        open_ = self.unanswered | frozenset(unanswered)
+        return replace(self, yanked=yanked, others=more, lost=lost, unanswered=open_, findings=findings)
 
     def to_json(self) -> dict[str, Any]:
         """Return what `embhub verify --json` prints.

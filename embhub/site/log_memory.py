@@ -156,6 +156,11 @@ def _leads(size: int, second: SignedCheckpoint, root: bytes, proof: Sequence[byt
     return True
 
 
+def two_trees(log: VerifierKey, before: SignedCheckpoint, found: SignedCheckpoint) -> ForkedLogError:
+    """The refusal of a log that signed two trees of one size. Both checkpoints are kept as evidence."""
+    return _forked(log, before, found, Conflict(found.root, ()))
+
+
 def _forked(log: VerifierKey, before: SignedCheckpoint, found: SignedCheckpoint, conflict: Conflict) -> ForkedLogError:
     path = log_evidence.keep_fork(log, before, found, conflict if before.size != found.size else None)
     if before.size == found.size:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from embhub.formats import strict_json
@@ -46,6 +46,16 @@ class Registered:
     why: str = ""
 
 
+@dataclass(frozen=True)
+class _Notice:
+    """A notice at `index` of the log, the key that signed it, and the digest in the entry after it."""
+
+    index: int
+    number: int
+    key: KnownKey
+    after: str = ""
+
+
 def parse_answer(data: bytes, *, digest: str) -> tuple[Shown, ...]:
     """A registry's answer to which designs it holds for an embedding.
 
@@ -60,35 +70,76 @@ def parse_answer(data: bytes, *, digest: str) -> tuple[Shown, ...]:
 
 
 def find(
-    entries: Sequence[bytes], *, digest: str, keyring: Trust, publisher: str, shown: Iterable[Shown]
+    entries: Iterable[bytes], *, digest: str, keyring: Trust, publisher: str, shown: Iterable[Shown]
 ) -> tuple[Registered, ...]:
     """Every registered audit of the embedding with this SHA-256 by its publisher and by auditors, in the log's order.
 
     Args:
-        entries: the whole log, from its first entry on, checked against its checkpoint.
+        entries: the whole log, from its first entry on, checked against its checkpoint. They are read once, in order.
+        digest: the embedding's, in hex.
+        keyring: whose notices count.
+        publisher: namespace of the release.
         shown: designs with their results, from whoever has them.
     """
     known = {one.design.envelope.identity: one for one in sorted(shown, key=lambda one: one.result is not None)}
-    looked_for, places = audit_designs.notices(digest), _places(entries, known)
-    found = []
+    looked_for = audit_designs.notices(digest)
+    wanted = {one.result.envelope.identity for one in known.values() if one.result is not None}
+    notices: list[_Notice] = []
+    places: dict[str, int] = {}  # of results, by their identity
     for index, entry in enumerate(entries):
-        number = looked_for.get(leaves.digest_in(entry).hex())
+        identity = leaves.digest_in(entry).hex()
+        if notices and notices[-1].index == index - 1:
+            notices[-1] = replace(notices[-1], after=identity)
+        if identity in wanted:
+            places.setdefault(identity, index)
+        number = looked_for.get(identity)
         key = None if number is None else _signer(entry, keyring, digest, number)
         if number is not None and key is not None and may_register(key, publisher):
-            after = leaves.digest_in(entries[index + 1]).hex() if index + 1 < len(entries) else ""
-            row = Registered(number, key.namespace, index, after)
-            found.append(_complete(row, known.get(after), places, digest=digest, key=key, keyring=keyring))
+            notices.append(_Notice(index, number, key))
+    found = []
+    for one in notices:
+        row = Registered(one.number, one.key.namespace, one.index, one.after)
+        found.append(_complete(row, known.get(one.after), places, digest=digest, key=one.key, keyring=keyring))
     return tuple(found)
 
 
-def judge(found: Sequence[Registered], *, design: str, publisher: str, report: int) -> list[Finding]:
+def leaks(shown: Iterable[Shown], *, digest: str, keyring: Trust, publisher: str) -> list[Finding]:
+    """What speaks against an embedding by itself: signed results by its publisher, or an auditor, that found a leak.
+
+    No log is needed: nobody else could have signed them.
+    """
+    found = []
+    for one in shown:
+        key = None if one.result is None else keyring.lookup(one.result.hint)
+        if one.result is None or key is None or not may_register(key, publisher):
+            continue
+        try:
+            audit_designs.check_signature(one.result, key.public_key)
+            stated = audit_designs.read_result(one.result.statement)
+        except ReleaseRefusedError:
+            continue
+        if one.result.statement.digest == digest and stated.verdict == LEAK:
+            text = f"a registered audit of these bytes by {key.namespace}: {LEAK}, by its signed result"
+            found.append(Finding(LEAKS, "warning", text))
+    return list(dict.fromkeys(found))
+
+
+def judge(
+    found: Sequence[Registered], *, design: str, publisher: str, report: int, vouched: int | None = None
+) -> list[Finding]:
     """What the registered audits of a file come to, for the release whose design has this identity.
 
+    A result is its signer's word: the report that it names is compared for the release's own audit alone.
+
     Args:
+        found: as `find` gives them.
+        design: the identity.
         publisher: the release's namespace. Its dropped audits count against it, and those of who signed the design;
             another auditor's are named, so that no auditor can hold up a release.
         report: number of the audit by the report itself, 0 where it does not say.
+        vouched: entries of the log that witnesses vouch for; None for all of them.
     """
+    found = [_cosigned(one, vouched) for one in found]
     same = [one for one in found if one.design == design]
     own = next((one for one in same if one.result is not None), same[0] if same else None)
     if own is None:
@@ -109,10 +160,21 @@ def judge(found: Sequence[Registered], *, design: str, publisher: str, report: i
         elif one.result is None:
             findings.append(Finding(RESULTS, "note", f"registered after it, without a result yet: {_dropped(one)}"))
         else:
-            text = f"audit {one.number} of these bytes by {one.namespace}: {one.verdict} (result at {one.result:,})"
             leak = one.verdict == LEAK
+            word = "" if leak else f"; the word of {one.namespace} alone, whose report was not seen"
+            text = (
+                f"audit {one.number} of these bytes by {one.namespace}: {one.verdict} (result at {one.result:,}{word})"
+            )
             findings.append(Finding(LEAKS if leak else RESULTS, "warning" if leak else "note", text))
     return findings
+
+
+def _cosigned(one: Registered, vouched: int | None) -> Registered:
+    """The row without a result that no witness saw; a leak counts by its signature."""
+    if vouched is None or one.result is None or one.result < vouched or one.verdict == LEAK:
+        return one
+    why = f"its result is at {one.result:,}, past the {vouched:,} entries that are cosigned"
+    return replace(one, result=None, verdict="", why=why)
 
 
 def _unregistered(found: Sequence[Registered], own: Registered, report: int) -> str:
@@ -127,16 +189,6 @@ def _unregistered(found: Sequence[Registered], own: Registered, report: int) -> 
 
 def _dropped(one: Registered) -> str:
     return f"audit {one.number} by {one.namespace}, noticed at {one.notice:,}: {one.why}"
-
-
-def _places(entries: Sequence[bytes], known: dict[str, Shown]) -> dict[str, int]:
-    """Where the results are that somebody showed, by their identity."""
-    wanted = {one.result.envelope.identity for one in known.values() if one.result is not None}
-    found: dict[str, int] = {}
-    for index, entry in enumerate(entries):
-        if (identity := leaves.digest_in(entry).hex()) in wanted:
-            found.setdefault(identity, index)
-    return found
 
 
 def _signer(entry: bytes, keyring: Trust, digest: str, number: int) -> KnownKey | None:

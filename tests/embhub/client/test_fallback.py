@@ -14,7 +14,7 @@ from embhub.client.hub import Hub
 from embhub.errors import ConfigError
 from embhub.refusals import RollbackError, UnknownSignerError
 from embhub.release.demands import PolicyRefusedError
-from tests.support import between, hostile
+from tests.support import between, designs, hostile
 from tests.support.between import World
 from tests.support.hostile import Handler, Middleman
 from tests.support.releases import (
@@ -83,6 +83,17 @@ def test_a_copy_rolls_nothing_back_and_lifts_no_yank(world: World, middle: Middl
     with pytest.raises(PolicyRefusedError, match="a fault"):
         pulling.pull(repository, out="yanked")
     assert not Path("yanked").exists()
+
+
+def test_a_copy_is_asked_for_registered_audits_that_found_a_leak(copy: Middleman) -> None:
+    found = pulling.pull(REPOSITORY, require="no-leak")
+    leak = designs.register(found.embedding, shift=3.0)
+    shown = {"embedding": found.digest, "designs": [leak.row]}
+    copy.lies = {"/embhub/v1/designs/": hostile.edited(lambda _: json.dumps(shown).encode())}
+    with pytest.raises(PolicyRefusedError, match="leak-detected, by its signed result"):
+        pulling.pull(REPOSITORY, out="leaking", require="no-leak")
+    with pytest.raises(PolicyRefusedError, match="leak-detected, by its signed result"):
+        pulling.verify_path("prostate-cspca", require="no-leak")
 
 
 def test_another_pinned_registry_does_not_speak_for_the_silent_one(

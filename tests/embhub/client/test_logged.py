@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from embhub.client import logged
+from embhub.client import log_reader, logged
 from embhub.errors import ConfigError, RegistryError
 from embhub.log import checkpoints, merkle, notes, proofs
 from embhub.log.checkpoints import Checkpoint
@@ -132,7 +132,9 @@ def test_the_proof_beside_the_bundle_needs_no_network() -> None:
     assert finding(offline)[0] == "ok" and offline.verified.log_index == 5
     assert not any("not checked by this version" in one.text for one in offline.verified.findings)
     check(honest(b"more"))
-    assert "not compared with the 7 entries seen before" in finding(check(None, release=folder))[1]
+    again = check(None, release=folder)
+    assert finding(again) == ("ok", "entry 5 of 6 in the log of 127.0.0.1; consistent with the 7 entries seen before")
+    demands.hold(again.verified, STANDARD.demanding([Demand("logged")]))
     outcome, text = finding(check(None))
     assert outcome == "warning" and text.startswith("unknown: no proof")
 
@@ -295,6 +297,32 @@ def test_a_fork_of_the_same_size_is_seen_without_a_network() -> None:
         check(None, release=folder)
 
 
+def test_a_fork_of_another_size_is_not_taken_for_the_log_without_a_network() -> None:
+    check(honest(b"x", b"y"))
+    forked = MemoryLog([b"other", b"history", LEAF], KEY, witnesses=(WITNESS,), time=TIME)
+    folder = RELEASE.with_files({**RELEASE.files, logged.PROOF: forked.proof_of(2).to_bytes()})
+    found = check(None, release=folder)
+    assert finding(found)[0] == "warning" and "not compared with the 8 entries seen before" in finding(found)[1]
+    with pytest.raises(PolicyRefusedError, match="not compared"):
+        demands.hold(found.verified, STANDARD.demanding([Demand("logged")]))
+    with_policy()
+    cosigned = check(None, release=folder)
+    assert finding(cosigned)[0] == "ok", "the site's quorum of witnesses vouches for it"
+    assert "not compared" in finding(cosigned)[1]
+
+
+def test_a_fork_of_any_size_that_was_compared_is_seen_without_a_network() -> None:
+    check(honest())
+    check(honest(b"x"))
+    forked = MemoryLog([LEAF, *BEFORE], KEY)
+    folder = RELEASE.with_files({**RELEASE.files, logged.PROOF: forked.proof_of(0).to_bytes()})
+    with pytest.raises(ForkedLogError) as caught:
+        check(None, release=folder)
+    (evidence,) = (config.paths().state / "log-forks").iterdir()
+    assert caught.value.exit_code == 4 and str(evidence) in caught.value.hint
+    assert evidence.read_bytes().count("\N{EM DASH} 127.0.0.1".encode()) == 2, "both, as they were signed"
+
+
 class Silent(MemoryLog):
     def read(self, name: str, *, limit: int) -> bytes | None:
         raise RegistryError("no answer", "try later")
@@ -322,10 +350,28 @@ def test_what_a_log_does_not_say_is_a_warning_and_fails_the_demand(log: MemoryLo
         demands.hold(found.verified, STANDARD.demanding([Demand("logged")]))
 
 
-def test_a_registry_without_a_log_is_said() -> None:
+class Files(MemoryLog):
+    """A log as files: nobody makes proofs."""
+
+    def read(self, name: str, *, limit: int) -> bytes | None:
+        return None if name.startswith("proof/") else super().read(name, limit=limit)
+
+
+def test_an_entry_older_than_those_looked_through_is_not_said_to_be_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(log_reader, "MOST_SEARCHED", 1)
+    more = [logs.make_leaf(number).to_bytes() for number in range(300)]
+    assert finding(check(Files([*more, LEAF], KEY)))[0] == "ok"
+    outcome, text = finding(check(Files([LEAF, *more], KEY)))
+    assert outcome == "warning" and text.startswith("unknown: ") and "newest 256 of 301 entries" in text
+    assert "has no entry" in finding(check(Files(BEFORE, KEY)))[1]
+
+
+def test_a_registry_without_a_log_is_said_and_fails_the_demand() -> None:
     found = check(honest(), by=trust(log=None))
     outcome, text = finding(found)
-    assert outcome == "note" and text.startswith("unknown: the keyring of") and "no transparency log" in text
+    assert outcome == "warning" and text.startswith("unknown: the keyring of") and "no transparency log" in text
+    with pytest.raises(PolicyRefusedError, match="no transparency log"):
+        demands.hold(found.verified, STANDARD.demanding([Demand("logged")]))
 
 
 def test_the_sites_own_policy_says_which_log_counts() -> None:
@@ -343,6 +389,10 @@ def test_a_damaged_policy_or_memory_is_an_error_and_no_fresh_start() -> None:
         path.write_bytes(damaged)
         with pytest.raises(ConfigError, match="remembers cannot be read"):
             check(honest())
+    path.unlink()
+    (config.paths().state / "log-history.json").write_bytes(b"[1]")
+    with pytest.raises(ConfigError, match="compared before cannot be read"):
+        check(honest())
     with_policy("quorum nobody\n")
     with pytest.raises(ConfigError, match="no log policy"):
         check(honest())

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import base64
 import json
+import tracemalloc
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
 
-from embhub.client import logged_designs
+from embhub.client import logged, logged_designs
 from embhub.errors import RegistryError
-from embhub.log import leaves
-from embhub.log.errors import ForkedLogError
+from embhub.log import leaves, tiles
+from embhub.log.errors import MalformedLogError
+from embhub.log.notes import NoteSigner
 from embhub.refusals import AuditMismatchError, BadSignatureError, ReleaseRefusedError, WrongNamespaceError
 from embhub.release import demands, verification
 from embhub.release import files as release_files
@@ -23,13 +25,16 @@ from embhub.release.demands import PolicyRefusedError
 from embhub.release.files import Release
 from embhub.release.policy import STANDARD, Demand
 from embhub.release.verified import Verified
+from embhub.site import config
 from embhub.trust import audit_designs
+from embhub.trust import logged as entries_of
 from embhub.trust.keyring import Trust
 from tests.support import designs, logs, releases
 from tests.support.designs import Audit
 from tests.support.logs import MemoryLog
 
-KEY = logs.log_key()
+KEY, SECOND_KEY, WITNESS = logs.log_key(), logs.mldsa_key(), logs.witness_key()
+TIME = int(releases.NOW.timestamp()) - 3_600
 FILE = releases.make_embedding()
 GOOD = designs.register(FILE)
 BAD = designs.register(FILE, shift=3.0, commitment="bad0" * 16)
@@ -207,10 +212,177 @@ class Silent(MemoryLog):
 
 def test_a_registry_that_hides_an_entry_is_caught_by_its_own_checkpoint() -> None:
     entries = [*BAD.before, *SECOND.before, *SECOND.after]
-    with pytest.raises(ForkedLogError) as caught:
+    with pytest.raises(MalformedLogError) as caught:
         check(Hiding(entries, KEY), audit=SECOND)
     assert caught.value.exit_code == 4
     assert "was not read: no answer" in refused(check(Silent(entries, KEY), audit=SECOND))
+
+
+def ask_for_witnesses() -> None:
+    path = config.paths().config / logged.POLICY_FILE
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"witness A {WITNESS.public}\nquorum A\n")
+
+
+def entry_of(release: Release) -> bytes:
+    return entries_of.leaf_of(release.publish_bundle.envelope, releases.SITE.public).to_bytes()
+
+
+def check_all(source: MemoryLog, release: Release, ask: Answer, *, keyring: Trust | None = None) -> Verified:
+    """The release in the log, then its registered audits."""
+    known = keyring or trust()
+    verified = verification.verify(release, trust=known, now=releases.NOW)
+    entry = logged.check(verified, release, trusts=[known], source=source, now=releases.NOW)
+    return logged_designs.check(entry.verified, release, trusts=[known], source=source, ask=ask, now=releases.NOW)
+
+
+LATER = designs.register(FILE, number=2, shift=3.0)
+RELEASED = designs.make_release(GOOD, FILE)
+BOTH = STANDARD.demanding([Demand("preregistered"), Demand("no-leak")])
+
+
+def with_a_later_leak() -> list[bytes]:
+    return [*OTHERS, *GOOD.before, *GOOD.after, entry_of(RELEASED), *LATER.before, *LATER.after]
+
+
+@dataclass
+class Late(MemoryLog):
+    """Serves another checkpoint than its proofs lead to."""
+
+    served: MemoryLog | None = None
+
+    def read(self, name: str, *, limit: int) -> bytes | None:
+        if name == "checkpoint" and self.served is not None:
+            return self.served.read(name, limit=limit)
+        return super().read(name, limit=limit)
+
+
+def refused_both(found: Verified) -> str:
+    with pytest.raises(PolicyRefusedError) as caught:
+        demands.hold(found, BOTH)
+    assert caught.value.unmet == ("preregistered", "no-leak") and caught.value.exit_code == 8
+    return caught.value.message
+
+
+@pytest.mark.parametrize("witnesses", [(), (WITNESS,)])
+def test_audits_are_not_looked_for_under_an_older_checkpoint_than_the_releases(witnesses: tuple[NoteSigner]) -> None:
+    if witnesses:
+        ask_for_witnesses()
+    entries = with_a_later_leak()
+    full = Late(entries, KEY, witnesses, TIME)
+    honest = check_all(full, RELEASED, showing(GOOD.row, LATER.row))
+    assert said(honest)[0][0] == "ok" and said(honest, "audit-leak")[0][0] == "warning"
+    lying = replace(full, served=MemoryLog(entries, KEY, size=7))
+    assert "it shows 7 entries, and 11 are known" in refused_both(check_all(lying, RELEASED, showing(GOOD.row)))
+
+
+def test_audits_are_not_looked_for_under_an_older_checkpoint_than_was_seen() -> None:
+    entries = with_a_later_leak()
+    check_all(MemoryLog(entries, KEY), RELEASED, showing(GOOD.row, LATER.row))
+    old = MemoryLog(entries, KEY, size=8)
+    assert "an older state" in refused_both(check_all(old, RELEASED, showing(GOOD.row)))
+
+
+def test_audits_are_looked_for_under_a_checkpoint_that_a_quorum_cosigned() -> None:
+    ask_for_witnesses()
+    entries = with_a_later_leak()
+    found = check_all(MemoryLog(entries, KEY), RELEASED, showing(GOOD.row, LATER.row))
+    assert "no quorum of witnesses" in refused_both(found)
+
+
+def test_a_checkpoint_that_is_not_cosigned_yet_adds_audits_and_is_no_evidence_for_one() -> None:
+    ask_for_witnesses()
+    entries = with_a_later_leak()
+    newer = MemoryLog(entries, KEY)
+    cosigned = Late(entries, KEY, (WITNESS,), TIME, 8, served=newer)
+    told = check_all(cosigned, RELEASED, showing(GOOD.row, LATER.row))
+    assert said(told)[0][0] == "ok" and "leak-detected" in said(told, "audit-leak")[0][1]
+    moved = [*OTHERS, entry_of(RELEASED), *GOOD.before, *GOOD.after]
+    source = Late(moved, KEY, (WITNESS,), TIME, 5, served=MemoryLog(moved, KEY))
+    (config.paths().state / "logs.json").unlink()
+    assert "past the 5 entries that are cosigned" in refused(check_all(source, RELEASED, showing(GOOD.row)))
+    second = designs.make_release(SECOND, FILE)
+    late = replace(BAD, result=designs.end(FILE, BAD.registration, GOOD.report, key=releases.SITE))
+    hidden = [*BAD.before, *SECOND.before, *SECOND.after, entry_of(second), *late.after]
+    source = Late(hidden, KEY, (WITNESS,), TIME, 6, served=MemoryLog(hidden, KEY))
+    (config.paths().state / "logs.json").unlink()
+    found = check_all(source, second, showing(late.row, SECOND.row))
+    assert "1 registered before it and dropped" in refused(found) and "past the 6 entries" in said(found)[0][1]
+
+
+def test_audits_are_looked_for_under_both_signatures_of_the_log() -> None:
+    both = releases.make_trust(releases.make_keyring(log={"vkey": str(KEY.public), "mldsa": str(SECOND_KEY.public)}))
+    entries = [*OTHERS, *GOOD.before, *GOOD.after, entry_of(RELEASED)]
+    good = check_all(MemoryLog(entries, KEY, second=SECOND_KEY), RELEASED, showing(GOOD.row), keyring=both)
+    demands.hold(good, BOTH)
+    alone = check_all(MemoryLog(entries, KEY), RELEASED, showing(GOOD.row), keyring=both)
+    assert "Ed25519 alone" in refused_both(alone)
+
+
+def test_a_leak_that_no_release_names_counts_by_its_signed_result_and_is_remembered() -> None:
+    plain = releases.make_release(artifact=FILE)
+    no_leak = STANDARD.demanding([Demand("no-leak")])
+    found = check([], release=plain, ask=showing(BAD.row))
+    assert said(found, "audit-leak") == [
+        ("warning", "a registered audit of these bytes by radboud: leak-detected, by its signed result")
+    ]
+    for later in (found, check([], release=plain, ask=showing()), check(None, release=plain, ask=None)):
+        with pytest.raises(PolicyRefusedError, match="leak-detected, by its signed result"):
+            demands.hold(later, no_leak)
+
+
+def test_a_leak_counts_for_those_alone_who_may_say_so() -> None:
+    plain = releases.make_release(artifact=FILE)
+    others = [designs.register(FILE, shift=3.0, key=key) for key in (releases.OTHER_SITE, releases.STRANGER)]
+    other_file = designs.register(releases.make_embedding(seed=4), shift=3.0)
+    lie = {**BAD.row, "result": others[0].row["result"]}
+    rows = [*(one.row for one in others), other_file.row, {**BAD.row, "result": None}, lie]
+    found = check([], release=plain, ask=showing(*rows))
+    assert said(found, "audit-result")[0][0] == "warning" and not said(found, "audit-leak")
+    demands.hold(found, STANDARD.demanding([Demand("no-leak")]))
+
+
+@pytest.mark.parametrize("answer", [b"[]", b"<html>", None])
+def test_no_leak_is_not_met_where_the_registry_does_not_say_which_audits_were_registered(answer: bytes | None) -> None:
+    def ask(_: str) -> bytes:
+        if answer is None:
+            raise RegistryError("no answer", "try later")
+        return answer
+
+    found = check([], release=releases.make_release(artifact=FILE), ask=ask)
+    with pytest.raises(PolicyRefusedError, match="not known whether a registered audit"):
+        demands.hold(found.told(yanked=None, others=(), remembered=()), STANDARD.demanding([Demand("no-leak")]))
+
+
+def test_the_verdict_of_another_audit_is_said_to_be_its_signers_word() -> None:
+    lie = replace(BAD, result=designs.end(FILE, BAD.registration, GOOD.report, key=releases.SITE))
+    found = check([*lie.before, *lie.after, *SECOND.before, *SECOND.after], audit=SECOND, ask=showing(lie.row))
+    assert said(found)[0][0] == "ok"
+    ((outcome, text),) = said(found, "audit-result")
+    assert outcome == "note" and "the word of radboud alone, whose report was not seen" in text
+
+
+class Heavy(MemoryLog):
+    """Entries as long as the format allows."""
+
+    bundles = 0
+
+    def read(self, name: str, *, limit: int) -> bytes | None:
+        if not name.startswith("tile/entries/"):
+            return super().read(name, limit=limit)
+        self.bundles += 1
+        return tiles.join_entries([b"x" * tiles.LONGEST_ENTRY] * tiles.parse_path(name).width)
+
+
+def test_entries_that_are_too_many_bytes_are_not_read() -> None:
+    entries = [*GOOD.before, *GOOD.after, entry_of(RELEASED), *OTHERS * 500]
+    source = Heavy(entries, KEY)
+    tracemalloc.start()
+    found = check_all(source, RELEASED, showing(GOOD.row))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert "more entries to read than 64 MB hold" in refused_both(found)
+    assert source.bundles == 4 and peak < 80_000_000, "one bundle at a time, of 16.8 MB, and its entries"
 
 
 def test_a_log_that_is_too_long_to_read_is_said(monkeypatch: pytest.MonkeyPatch) -> None:

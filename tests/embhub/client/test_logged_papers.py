@@ -2,32 +2,36 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 
+from embhub.client import logged as release_in_log
 from embhub.client import logged_papers
-from embhub.client.logged_papers import Papers
+from embhub.client.logged_papers import KEYRING_PROOF, Papers
 from embhub.log.errors import NotIncludedError
+from embhub.log.proofs import parse
 from embhub.release import demands, verification
 from embhub.release import files as release_files
 from embhub.release.demands import PolicyRefusedError
 from embhub.release.files import Release
 from embhub.release.policy import STANDARD, Demand
-from embhub.site import trust_store
+from embhub.site import config, trust_store
 from embhub.trust import bundle, logged
 from embhub.trust.keyring import Trust, parse_export
 from tests.support import logs, releases
 from tests.support.logs import MemoryLog
 
-KEY = logs.log_key()
+KEY, SECOND, WITNESS = logs.log_key(), logs.mldsa_key(), logs.witness_key()
 RELEASE = releases.make_release()
 RING = releases.make_keyring(log={"vkey": str(KEY.public)})
 EXPORT = releases.make_export(RING)
 SIGNED = bundle.parse(RELEASE.files[release_files.AUDIT_BUNDLE])
 AUDIT = logged.leaf_of(SIGNED.envelope, releases.SITE.public).to_bytes()
 KEYRING = next(iter(logged.leaves_of(parse_export(EXPORT).keyring, [releases.ROOT.public]))).to_bytes()
+LEAF = logged.leaf_of(RELEASE.publish_bundle.envelope, releases.SITE.public).to_bytes()
+TIME = int(releases.NOW.timestamp()) - 3_600
 OTHERS = [logs.make_leaf(number).to_bytes() for number in range(3)]
 POLICY = STANDARD.demanding([Demand("logged")])
 AUDIT_PROOF = "attestations/audit.tlog-proof"
@@ -41,7 +45,43 @@ def trust(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Trust:
 
 def check(trust: Trust, log: MemoryLog | None, *, release: Release = RELEASE) -> Papers:
     verified = verification.verify(release, trust=trust, now=releases.NOW)
-    return logged_papers.check(verified, release, trusts=[trust], source=log)
+    return logged_papers.check(verified, release, trusts=[trust], source=log, now=releases.NOW)
+
+
+def check_all(trust: Trust, log: MemoryLog | None, *, release: Release = RELEASE) -> tuple[Papers, Release]:
+    """The release, then its papers; and the folder that `pull` would write."""
+    verified = verification.verify(release, trust=trust, now=releases.NOW)
+    entry = release_in_log.check(verified, release, trusts=[trust], source=log, now=releases.NOW)
+    found = logged_papers.check(entry.verified, release, trusts=[trust], source=log, now=releases.NOW)
+    assert entry.proof is not None
+    return found, release.with_files({**release.files, release_in_log.PROOF: entry.proof, **found.proofs})
+
+
+@dataclass
+class TwoFaces(MemoryLog):
+    """Proofs of the names in `shown`, and every tile, come from another log under the same key."""
+
+    other: MemoryLog | None = None
+    shown: tuple[bytes, ...] = ()
+
+    def read(self, name: str, *, limit: int) -> bytes | None:
+        theirs = name.startswith("tile/") or name in [f"proof/{logs.leaf_name(entry)}" for entry in self.shown]
+        if theirs and self.other is not None:
+            return self.other.read(name, limit=limit)
+        return super().read(name, limit=limit)
+
+
+def ask_for_witnesses() -> None:
+    path = config.paths().config / release_in_log.POLICY_FILE
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"witness A {WITNESS.public}\nquorum A\n")
+
+
+def refused(found: Papers) -> str:
+    with pytest.raises(PolicyRefusedError) as caught:
+        demands.hold(found.verified, POLICY)
+    assert caught.value.exit_code == 8 and caught.value.unmet == ("logged",)
+    return caught.value.message
 
 
 def said(found: Papers) -> list[tuple[str, str, str]]:
@@ -88,3 +128,75 @@ def test_a_folder_without_proofs_says_so_and_a_newer_keyring_is_no_forgery(trust
     log = MemoryLog([*OTHERS, AUDIT, KEYRING], KEY)
     other = RELEASE.with_files({**RELEASE.files, logged_papers.KEYRING_PROOF: log.proof_of(0).to_bytes()})
     assert "is of another keyring" in said(check(trust, None, release=other))[-1][2]
+
+
+@pytest.mark.parametrize("shown", [(AUDIT,), (KEYRING,), (AUDIT, KEYRING)])
+def test_papers_under_a_checkpoint_that_no_witness_cosigned_do_not_count(
+    trust: Trust, shown: tuple[bytes, ...]
+) -> None:
+    ask_for_witnesses()
+    rest = [entry for entry in (AUDIT, KEYRING) if entry not in shown]
+    private = MemoryLog([*OTHERS, LEAF, *rest, *shown], KEY)
+    world = TwoFaces([*OTHERS, LEAF, *rest], KEY, (WITNESS,), TIME, other=private, shown=shown)
+    found, folder = check_all(trust, world)
+    doubted = {name for name, outcome, text in said(found) if outcome == "warning" and "no quorum of witnesses" in text}
+    assert doubted == {{AUDIT: "log-audit", KEYRING: "log-keyring"}[entry] for entry in shown}
+    assert "no quorum of witnesses cosigned" in refused(found)
+    offline, _ = check_all(trust, None, release=folder)
+    assert "no quorum of witnesses cosigned" in refused(offline)
+
+
+def test_papers_under_a_later_checkpoint_that_witnesses_cosigned_count(trust: Trust) -> None:
+    ask_for_witnesses()
+    later = MemoryLog([*OTHERS, LEAF, AUDIT, KEYRING], KEY, (WITNESS,), TIME)
+    world = TwoFaces([*OTHERS, LEAF], KEY, (WITNESS,), TIME, other=later, shown=(AUDIT, KEYRING))
+    found, folder = check_all(trust, world)
+    assert [outcome for _, outcome, _ in said(found)] == ["ok", "ok"]
+    demands.hold(found.verified, POLICY)
+    demands.hold(check_all(trust, None, release=folder)[0].verified, POLICY)
+
+
+def test_papers_need_both_signatures_of_the_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EMBHUB_HOME", str(tmp_path / "both"))
+    ring = releases.make_keyring(log={"vkey": str(KEY.public), "mldsa": str(SECOND.public)})
+    export = releases.make_export(ring)
+    both = trust_store.add(export, fingerprint=releases.ROOT.fingerprint)
+    keyring = next(iter(logged.leaves_of(parse_export(export).keyring, [releases.ROOT.public]))).to_bytes()
+    entries = [LEAF, AUDIT, keyring]
+    good = MemoryLog(entries, KEY, second=SECOND)
+    demands.hold(check_all(both, good)[0].verified, POLICY)
+    alone = MemoryLog(entries, KEY)
+    found, _ = check_all(both, TwoFaces([LEAF], KEY, second=SECOND, other=alone, shown=(AUDIT, keyring)))
+    assert [outcome for _, outcome, _ in said(found)] == ["warning", "warning"]
+    assert "Ed25519 alone" in refused(found)
+
+
+def test_papers_of_another_fork_do_not_count_without_a_network(trust: Trust) -> None:
+    fork, own = MemoryLog([b"fork", AUDIT, KEYRING], KEY), MemoryLog([LEAF, OTHERS[0]], KEY)
+    proofs = {
+        release_in_log.PROOF: own.proof_of(0), AUDIT_PROOF: fork.proof_of(1), KEYRING_PROOF: fork.proof_of(2),
+    }  # fmt: skip
+    folder = RELEASE.with_files({**RELEASE.files, **{name: proof.to_bytes() for name, proof in proofs.items()}})
+    found, _ = check_all(trust, None, release=folder)
+    assert [outcome for _, outcome, _ in said(found)] == ["warning", "warning"]
+    assert "not compared" in refused(found)
+
+
+def test_a_log_that_grew_between_two_questions_is_kept_under_one_checkpoint(trust: Trust) -> None:
+    entries = [*OTHERS, AUDIT, KEYRING, LEAF]
+    grown = MemoryLog([*entries, b"more"], KEY)
+    found, folder = check_all(trust, TwoFaces(entries, KEY, other=grown, shown=(AUDIT, KEYRING)))
+    assert said(found) == [
+        ("log-audit", "ok", "the audit that radboud signed: entry 3"), ("log-keyring", "ok", "keyring 1: entry 4"),
+    ]  # fmt: skip
+    noted = {parse(folder.files[name]).note for name in (release_in_log.PROOF, AUDIT_PROOF, KEYRING_PROOF)}
+    assert noted == {MemoryLog(entries, KEY).checkpoint().note}
+    demands.hold(check_all(trust, None, release=folder)[0].verified, POLICY)
+
+
+def test_tiles_that_are_not_those_of_the_releases_checkpoint_are_said(trust: Trust) -> None:
+    entries = [*OTHERS, AUDIT, KEYRING, LEAF]
+    grown = MemoryLog([*entries, b"more"], KEY, changed={"tile/0/000.p/6": bytes(6 * 32)})
+    found, _ = check_all(trust, TwoFaces(entries, KEY, other=grown, shown=(AUDIT, KEYRING)))
+    assert all("not those of the release's checkpoint" in text for _, _, text in said(found))
+    refused(found)

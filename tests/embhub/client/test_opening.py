@@ -6,12 +6,27 @@ from pathlib import Path
 
 import pytest
 
-from embhub.client import opening, publishing
+from embhub.client import logged, logged_papers, opening, publishing
 from embhub.errors import ArtifactError, UsageError
 from embhub.refusals import DigestMismatchError, RollbackError, UnknownSignerError
 from embhub.release import files as release_files
-from embhub.site import keys, trust_store
-from tests.support.releases import REGISTRY, ROOT, STRANGER, make_embedding, make_export, make_release
+from embhub.release.demands import PolicyRefusedError
+from embhub.site import config, keys, trust_store
+from embhub.trust import bundle
+from embhub.trust.keyring import parse_export
+from embhub.trust.logged import leaf_of, leaves_of
+from tests.support import logs
+from tests.support.logs import MemoryLog
+from tests.support.releases import (
+    REGISTRY,
+    ROOT,
+    SITE,
+    STRANGER,
+    make_embedding,
+    make_export,
+    make_keyring,
+    make_release,
+)
 from tests.support.sites import Site
 
 
@@ -39,7 +54,8 @@ def test_an_unsigned_file_is_told(site: Site) -> None:
 
 def test_what_was_pulled_is_verified(pulled: Path) -> None:
     for place in (pulled, pulled / release_files.EMBEDDING, pulled / "prostate-cspca.safetensors"):
-        assert opening.open_path(place).warnings == ()
+        (warning,) = opening.open_path(place).warnings
+        assert "names no transparency log" in warning, "the keyring here names none; nothing else is wrong"
 
 
 @pytest.mark.parametrize("name", [release_files.EMBEDDING, "prostate-cspca.safetensors"])
@@ -72,6 +88,27 @@ def test_a_sites_own_signature_counts_there(site: Site) -> None:
     path.write_bytes(make_embedding(seed=9).data)
     with pytest.raises(DigestMismatchError):
         opening.open_path(path)
+
+
+def test_a_site_that_demands_a_log_uses_nothing_whose_audit_is_not_shown_there(site: Site) -> None:
+    key, release, folder = logs.log_key(), make_release(), site.folder / "prostate-cspca"
+    export = make_export(make_keyring(log={"vkey": str(key.public)}))
+    trust_store.add(export, fingerprint=ROOT.fingerprint)
+    signed = [release.publish_bundle, bundle.parse(release.files[release_files.AUDIT_BUNDLE])]
+    entries = [leaf_of(one.envelope, SITE.public).to_bytes() for one in signed]
+    entries += [next(iter(leaves_of(parse_export(export).keyring, [ROOT.public]))).to_bytes()]
+    log = MemoryLog(entries, key)
+    names = logged.PROOF, "attestations/audit.tlog-proof", logged_papers.KEYRING_PROOF
+    proofs = {name: log.proof_of(index).to_bytes() for index, name in enumerate(names)}
+    config.paths().config.mkdir(parents=True, exist_ok=True)
+    (config.paths().config / "policy.yaml").write_text("require: [logged]\n")
+    release.with_files({**release.files, **proofs}).to_folder(folder)
+    assert opening.open_path(folder).warnings == ()
+    for name in names[:2]:
+        release.with_files({**release.files, **proofs}).to_folder(folder)
+        (folder / name).unlink()
+        with pytest.raises(PolicyRefusedError, match="no proof"):
+            opening.open_path(folder)
 
 
 def test_nothing_there(site: Site) -> None:

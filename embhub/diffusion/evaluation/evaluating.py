@@ -112,7 +112,7 @@ def evaluate(
 
     Raises:
         UsageError: Images, labels or counts do not fit, there is no such classifier, or it diverges.
-        PrivacyError: A patient or image is on both sides, or a name looks like a person's.
+        PrivacyError: A patient or an identical image is on both sides, or a name looks like a person's.
         ConfigError: The report cannot be written.
     """
     learner = find(classifier, steps=steps)

@@ -164,11 +164,11 @@ def check_labels(real: Source, test: Source, arms: Mapping[str, Drawn], positive
 
 
 def check_apart(real: Source, test: Source, arms: Mapping[str, Drawn]) -> None:
-    """Refuse what would make the test no test.
+    """Refuse what would make the test no test. A picture is known by its exact pixels alone.
 
     Raises:
-        PrivacyError: a patient in both training and test, a test picture among those learned from, or an embedding
-            that this site knows to have been learned from a test patient.
+        PrivacyError: a patient in both training and test, the identical test picture among those learned from, or an
+            embedding that this site knows to have been learned from a test patient.
     """
     if real.has_patients and test.has_patients and (both := len(real.people & test.people)):
         raise PrivacyError(
@@ -176,7 +176,9 @@ def check_apart(real: Source, test: Source, arms: Mapping[str, Drawn]) -> None:
         )
     for name, source in (("real training images", real), *((f"arm {arm}", one.source) for arm, one in arms.items())):
         if both := len(set(source.digests) & set(test.digests)):
-            raise PrivacyError(f"{both} test pictures are among those of the {name}", "take them out of one of the two")
+            raise PrivacyError(
+                f"{both} test images are identical to images of the {name}", "take them out of one of the two"
+            )
     for name, drawn in arms.items():
         if learned_from(drawn, test):
             raise PrivacyError(

@@ -143,10 +143,29 @@ def test_a_patient_on_both_sides_is_refused(site: Site, tmp_path: Path) -> None:
 def test_a_test_picture_among_the_drawn_or_real_ones_is_refused(site: Site) -> None:
     test = source(("a", "b"), seed=1)
     copied = Source(test.images, test.labels, ("x", "y"), test.digests, False)
-    with pytest.raises(PrivacyError, match="2 test pictures are among those of the real training images"):
+    with pytest.raises(PrivacyError, match="2 test images are identical to images of the real training images"):
         check_apart(copied, test, {})
-    with pytest.raises(PrivacyError, match="2 test pictures are among those of the arm x"):
+    with pytest.raises(PrivacyError, match="2 test images are identical to images of the arm x"):
         check_apart(source(("a", "b")), test, {"x": Drawn(copied, ())})
+
+
+def test_only_the_identical_picture_is_recognised_as_the_page_says(site: Site, tmp_path: Path) -> None:
+    """In another file format too, but not where its grey values changed by one."""
+
+    def read(name: str, file: str, more: int) -> Source:
+        folder = tmp_path / name
+        folder.mkdir()
+        grey = np.arange(400, dtype=np.uint8).reshape(20, 20) // 2 + np.uint8(more)
+        Image.fromarray(grey).save(folder / file)
+        (folder / "manifest.csv").write_text(f"path,patient_id,label\n{file},{name},a\n")
+        return read_real(folder, "images", 16)
+
+    test = read("T", "0.png", 0)
+    with pytest.raises(PrivacyError, match="1 test images are identical to images of the real training images"):
+        check_apart(read("R", "0.tif", 0), test, {})
+    check_apart(read("S", "0.png", 1), test, {})
+    page = (Path(__file__).parents[4] / "docs/how-to/evaluate.md").read_text()
+    assert "the identical test image, pixel for pixel" in page and "A copy with other pixels is accepted" in page
 
 
 def remember(folder: Path, *patients: str) -> None:

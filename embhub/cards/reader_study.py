@@ -95,7 +95,7 @@ def card_figures(result: ReaderStudyResult, embedding: str, *, private: bool) ->
         ArtifactError: the study's generated images are of another embedding, or do not say of which.
         PrivacyError: the data set's name or the finding looks like a person's.
     """
-    if embedding not in result.embeddings:
+    if set(result.embeddings) != {embedding}:
         raise ArtifactError(
             "the reader study covers images of another embedding, or of several",
             "prepare a study with images that this embedding alone generated",

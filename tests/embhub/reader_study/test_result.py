@@ -80,6 +80,10 @@ def test_figures_of_another_embedding_are_refused(finished: Path) -> None:
     found, _ = compute(finished)
     with pytest.raises(ArtifactError, match="another embedding"):
         card_figures(found, "cd" * 32, private=False)
+    both = found.model_copy(update={"embeddings": [EMBEDDING, "cd" * 32]})
+    for private in (False, True):  # the other one may have been learned from the same patients without a claim
+        with pytest.raises(ArtifactError, match="of several"):
+            card_figures(both, EMBEDDING, private=private)
     with pytest.raises(PrivacyError):
         card_figures(found.model_copy(update={"dataset": "patient 12345678, 1954-02-03"}), EMBEDDING, private=False)
 

@@ -7,7 +7,7 @@ writes. What shows that a log forked, and what nothing explains yet, `log_eviden
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from embhub.durable import locked, write_atomic
@@ -60,22 +60,23 @@ def advance(
         MalformedLogError, RegistryError: nothing shows that they are of one history; both are kept, until `settle`.
         ConfigError: the memory cannot be read or written.
     """
-    with locked(_path(READER)):
-        before = recall(log, book=book)
-        _compare(log, found, prove, prefix, book)
-        newer = before is None or (prove is not None and found.size >= before.size)
-        if newer and (before is None or found.to_bytes() != before.to_bytes()):
-            memory = _read(book) | {str(log): found.to_bytes().decode()}
-            write_atomic(_path(book), json.dumps(memory, indent=1, sort_keys=True).encode(), mode=0o600)
-    return before
+    while True:
+        known = _known(log)
+        _compare(log, found, known, prove, prefix, book)  # asks others, so the lock is not held meanwhile
+        with locked(_path(READER)):
+            if _known(log) != known:
+                continue
+            before = known[book]
+            if before is None or (prove is not None and found.size >= before.size):
+                _remember(log, found, book)
+            return before
 
 
 def compare(
     log: VerifierKey, found: SignedCheckpoint, *, prove: Prove | None, prefix: Prefix | None = None, book: str = READER
 ) -> None:
     """As `advance`, and nothing is remembered."""
-    with locked(_path(READER)):
-        _compare(log, found, prove, prefix, book)
+    _compare(log, found, _known(log), prove, prefix, book)
 
 
 def settle(log: VerifierKey, found: SignedCheckpoint, *, prove: Prove, prefix: Prefix | None = None) -> list[Path]:
@@ -130,10 +131,23 @@ def all_seen() -> dict[str, str]:
     return _read(READER)
 
 
-def _compare(log: VerifierKey, found: SignedCheckpoint, prove: Prove | None, prefix: Prefix | None, book: str) -> None:
+def _known(log: VerifierKey) -> dict[str, SignedCheckpoint | None]:
+    return {book: recall(log, book=book) for book in BOOKS}
+
+
+def _remember(log: VerifierKey, found: SignedCheckpoint, book: str) -> None:
+    memory, text = _read(book), found.to_bytes().decode()
+    if memory.get(str(log)) != text:
+        write_atomic(_path(book), json.dumps(memory | {str(log): text}, indent=1, sort_keys=True).encode(), mode=0o600)
+
+
+def _compare(
+    log: VerifierKey, found: SignedCheckpoint, known: Mapping[str, SignedCheckpoint | None], prove: Prove | None,
+    prefix: Prefix | None, book: str,
+) -> None:  # fmt: skip
     """Compare with what each book remembers: its own has to be shown, of others a conflict counts."""
     for other in (book, *(name for name in BOOKS if name != book)):
-        held = recall(log, book=other)
+        held = known[other]
         if held is None or (prove is None and held.size != found.size):
             continue
         try:

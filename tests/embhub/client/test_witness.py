@@ -540,3 +540,22 @@ def test_a_pair_that_shows_nothing_is_no_fork() -> None:
     (folder / "e.txt").write_bytes(one + b"\n" + MemoryLog(ENTRIES[1:6], KEY).checkpoint().to_bytes())
     with pytest.raises(ForkedLogError):
         look(log(9))
+
+
+def test_the_witness_answers_while_a_look_waits_for_the_registry(witness: Witness) -> None:
+    answers: list[int] = []
+
+    class Slow(MemoryLog):
+        def read(self, name: str, *, limit: int) -> bytes | None:
+            if name.startswith("tile/0") and not answers:
+                asked = threading.Thread(
+                    target=lambda: answers.append(witness.add_checkpoint(request(log(3), 0), time=1)[0]), daemon=True
+                )
+                asked.start()
+                asked.join(timeout=10)
+            return super().read(name, limit=limit)
+
+    look(log(5))
+    assert look(Slow(ENTRIES[:9], KEY)).size == 9 and answers == [200]
+    remembered = [log_memory.recall(KEY.public, book=book) for book in (log_memory.MONITOR, log_memory.WITNESS)]
+    assert [one.size for one in remembered if one is not None] == [9, 3]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from bench import planted
+from bench import capacity, marked, planted
+from bench.results_file import ResultsFile
 
 
 def test_half_of_the_planted_and_half_of_the_others_are_learned_from() -> None:
@@ -19,3 +20,9 @@ def test_the_table_says_what_was_found_of_the_planted_and_of_the_others() -> Non
     text = planted.table([row])
     assert "| 16 | planted | 213 times | 50% [39%, 61%] | 0.90 | 3 in 2 checks | 80 |" in text
     assert "| 16 | others | 27 times | 2% [1%, 5%] | 0.60 | 0 in 2 checks | 320 |" in text
+
+
+def test_the_page_shows_what_the_results_file_holds() -> None:
+    rows, page = ResultsFile(planted.RESULTS).rows, capacity.PAGE.read_text()
+    assert [row["vectors"] for row in rows] == list(planted.VECTORS)
+    assert marked.put(page, planted.table(rows), name="planted") == page

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import cache
 from typing import TYPE_CHECKING
 
 from embhub.client import logged
@@ -42,7 +43,8 @@ def check(
 ) -> Verified:  # fmt: skip
     """Look the registered audit of a verified release up in the log of its registry.
 
-    The log is read for a release that names a design. Of another one the registry's list alone counts.
+    The log is read for a release that names a design. Of another one the registry's list alone counts. A signed leak in
+    that list counts for both, whatever the log shows.
 
     Args:
         verified: the release after `logged.check`: its checkpoint is one that the log read here has to continue.
@@ -54,9 +56,18 @@ def check(
         LogError: the log is not what its checkpoint says, or forked. ConfigError: the site's memory is damaged.
     """
     found = preregistered.bundles(release)
+    ask = None if ask is None else cache(ask)  # once for all that is read of it
     trust = logged.trust_of(verified, trusts)
     if verified.report is None or found is None:
         return _say_unnamed(verified, trust, ask)
+    return _say_leaks(_look_up(verified, found, trust, source=source, ask=ask, now=now), trust, ask)
+
+
+def _look_up(
+    verified: Verified, found: tuple[Bundle, Bundle], trust: Trust, *, source: LogSource | None, ask: Ask | None,
+    now: datetime | None,
+) -> Verified:  # fmt: skip
+    """What the log, or the memory of it, says of the design that a release names."""
     try:
         key = logged.known_key(trust)
         if key is None:
@@ -158,27 +169,34 @@ def _shown(digest: str, ask: Ask | None) -> tuple[Sequence[Shown], list[Finding]
 
 def _say_unnamed(verified: Verified, trust: Trust, ask: Ask | None) -> Verified:
     """A release that names no design: what its registry shows of its file counts, and what it showed before."""
+    from embhub.release.checks import registered_audits
+
+    shown, _ = _shown(verified.digest, ask)
+    verified = _say_leaks(verified, trust, ask)
+    if not shown:
+        return verified
+    text = f"audits of these bytes were registered ({len(shown)}), and the release names none of them"
+    return replace(verified, findings=(*verified.findings, Finding(registered_audits.RESULTS, "warning", text)))
+
+
+def _say_leaks(verified: Verified, trust: Trust, ask: Ask | None) -> Verified:
+    """Signed results that found a leak, as the registry shows them now or showed them before: they need no log."""
+    from embhub.release.checks import registered_audits
     from embhub.site import read_designs
 
     place = (trust.registry, UNNAMED, verified.digest)
     before = read_designs.recall(*place) or []
-    if ask is None:
-        return replace(verified, findings=(*verified.findings, *before))
     shown, remarks = _shown(verified.digest, ask)
-    verified = _not_known(verified) if remarks else verified
-    found = list(before)
-    if shown:
-        from embhub.release.checks import registered_audits
-
-        text = f"audits of these bytes were registered ({len(shown)}), and the release names none of them"
-        remarks = [Finding(registered_audits.RESULTS, "warning", text)]
-        found += registered_audits.leaks(
-            shown, digest=verified.digest, keyring=trust, publisher=verified.signer.namespace
-        )
-        found = list(dict.fromkeys(found))
+    publisher = verified.signer.namespace
+    leaks = registered_audits.leaks(shown, digest=verified.digest, keyring=trust, publisher=publisher)
+    found = list(dict.fromkeys([*before, *leaks]))
     if found != before:
         read_designs.remember(*place, found)
-    return replace(verified, findings=(*verified.findings, *found, *remarks))
+    if any(one.check == preregistered.LEAKS for one in verified.findings):
+        found = []
+    new = [one for one in (*found, *remarks) if one not in verified.findings]
+    verified = _not_known(verified) if remarks else verified
+    return replace(verified, findings=(*verified.findings, *new))
 
 
 def _not_known(verified: Verified) -> Verified:

@@ -319,6 +319,36 @@ def test_audits_are_looked_for_under_both_signatures_of_the_log() -> None:
     assert "Ed25519 alone" in refused_both(alone)
 
 
+NOT_IN_ORDER: dict[str, list[bytes] | None] = {
+    "its own design is not in the log": [*BAD.before, *BAD.after],
+    "its own result is not in the log": [*BAD.before, *BAD.after, *GOOD.before],
+    "one was dropped before it": [*SECOND.before, *BAD.before, *BAD.after, *GOOD.before, *GOOD.after],
+    "the leak's result is not in the log": [*BAD.before, *GOOD.before, *GOOD.after],
+    "nothing of the leak is in the log": [*GOOD.before, *GOOD.after],
+    "no log is asked, and a copy shows its list": None,
+}
+
+
+@pytest.mark.parametrize("entries", NOT_IN_ORDER.values(), ids=list(NOT_IN_ORDER))
+def test_a_signed_leak_counts_whatever_the_log_says_of_the_design_that_is_named(entries: list[bytes] | None) -> None:
+    """Else naming any design would be enough to hide it from `no-leak`."""
+    no_leak = STANDARD.demanding([Demand("no-leak")])
+    found = check(entries, audit=GOOD, ask=showing(GOOD.row, BAD.row))
+    with pytest.raises(PolicyRefusedError, match="leak-detected"):
+        demands.hold(found, no_leak)
+    with pytest.raises(PolicyRefusedError, match="leak-detected"):
+        demands.hold(check(None, audit=GOOD, ask=None), no_leak)  # a folder, later: it is remembered
+
+
+def test_a_list_that_is_not_shown_leaves_no_leak_unmet_for_a_named_design_too() -> None:
+    def silent(digest: str) -> bytes:
+        raise RegistryError("no answer", "try later")
+
+    for entries in ([*GOOD.before, *GOOD.after], None):
+        with pytest.raises(PolicyRefusedError, match="no-leak"):
+            demands.hold(check(entries, audit=GOOD, ask=silent), STANDARD.demanding([Demand("no-leak")]))
+
+
 def test_a_leak_that_no_release_names_counts_by_its_signed_result_and_is_remembered() -> None:
     plain = releases.make_release(artifact=FILE)
     no_leak = STANDARD.demanding([Demand("no-leak")])

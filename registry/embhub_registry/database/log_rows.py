@@ -114,9 +114,14 @@ def remove_witness(db: Connection, vkey: str) -> bool:
     return db.execute("DELETE FROM log_witness WHERE vkey = ?", (vkey,)).rowcount > 0
 
 
-def note_witness(db: Connection, vkey: str, *, seen: int, now: str) -> None:
-    """What a witness cosigned last, and when it was asked."""
-    db.execute("UPDATE log_witness SET seen = ?, asked = ? WHERE vkey = ?", (seen, now, vkey))
+def note_seen(db: Connection, vkey: str, size: int) -> None:
+    """The largest tree that a witness cosigned."""
+    db.execute("UPDATE log_witness SET seen = ? WHERE vkey = ? AND seen < ?", (size, vkey, size))
+
+
+def note_asked(db: Connection, vkey: str, *, now: str) -> None:
+    """When a witness was asked last."""
+    db.execute("UPDATE log_witness SET asked = ? WHERE vkey = ?", (now, vkey))
 
 
 def term(db: Connection) -> int:

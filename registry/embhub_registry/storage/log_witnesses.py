@@ -40,6 +40,9 @@ def take(registry: Registry, note: Note) -> int:
         found = checkpoints.check_cosignatures(note, known)
         if not found:
             return 0
+        # Cosignatures are public, and anybody may send one again: that changes nothing, not when a witness is asked.
+        if _merged(notes.parse(held.note), note, {one.witness for one in found}, known).to_bytes() == held.note:
+            return len(found)
         with registry.database.writing() as writing:  # another server may take one of another witness
             held = log_rows.checkpoint(writing, size)
             if held is None:
@@ -48,7 +51,7 @@ def take(registry: Registry, note: Note) -> int:
             count = len(checkpoints.check_cosignatures(whole, known))
             log_rows.set_cosigned(writing, size, whole.to_bytes(), cosigners=count, now=stamp())
             for one in found:
-                log_rows.note_witness(writing, str(one.witness), seen=size, now=stamp())
+                log_rows.note_seen(writing, str(one.witness), size)
         newest = log_rows.newest(db)
         if newest is not None and newest.size == size:
             files.set_checkpoint(newest.note)
@@ -63,7 +66,7 @@ def ask_all(registry: Registry) -> None:
         if newest is None or not witness.url or not _is_due(witness, newest):
             continue
         with registry.database.writing() as writing:
-            log_rows.note_witness(writing, witness.vkey, seen=witness.seen, now=stamp())
+            log_rows.note_asked(writing, witness.vkey, now=stamp())
         try:
             ask(registry, witness, newest)
         except (EmbhubError, StatusError) as error:

@@ -171,6 +171,26 @@ def test_an_older_cosignature_never_replaces_a_newer_one(registry: Registry) -> 
     assert len(note.by(witness.public)) == 1, "and no second line stays"
 
 
+def test_a_cosignature_that_is_sent_again_does_not_change_when_a_witness_is_asked(registry: Registry) -> None:
+    """Else anybody could keep the registry from asking its witnesses until the log is stale."""
+    add(registry, 1)
+    registry_log.publish(registry)
+    witness = logs.witness_key()
+    log_keeping.add_witness(registry, str(witness.public), "https://witness.example.org")
+    first, _ = logs.audit(registry.folder / "log", key_of(registry))
+    line = checkpoints.cosign(first.checkpoint, by=witness, time=1_000)
+    assert log_witnesses.take(registry, first.note.with_signatures([line])) == 1
+    add(registry, 2)
+    registry_log.publish(registry)
+    second, _ = logs.audit(registry.folder / "log", key_of(registry))
+    newer = checkpoints.cosign(second.checkpoint, by=witness, time=2_000)
+    assert log_witnesses.take(registry, second.note.with_signatures([newer])) == 1
+    for note, again in ((first.note, line), (second.note, newer)):
+        log_witnesses.take(registry, note.with_signatures([again]))
+    (row,) = log_rows.witnesses(registry.database.connection())
+    assert (row.asked, row.seen) == (None, second.size)
+
+
 def test_a_new_log_signs_by_both_keys_and_an_older_one_gets_its_second(registry: Registry) -> None:
     registry_log.publish(registry)
     both = log_rows.newest(registry.database.connection())

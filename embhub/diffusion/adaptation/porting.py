@@ -6,6 +6,7 @@ No image of a patient is read. So a privacy claim carries over by post-processin
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -235,13 +236,23 @@ def _check_claim(old: Embedding, signed: bytes | None, origin: FoundBase, target
         )
     refuse_claim(origin)
     refuse_claim(target)
-    match = None if old.base is None else fingerprint.compare(old.base, fingerprint.take(origin.folder))
-    if match is None or match.level != "exact":
-        reason = "the file does not tell its base's weights" if match is None else match.reason
+    if (reason := _differs(old, fingerprint.take(origin.folder))) is not None:
         raise PrivacyError(
             f"{origin.name} is not known to be the base that the privacy claim is about: {reason}",
             f"generate with {old.base_name} itself: leave out --base, or name an unchanged copy",
         )
+
+
+def _differs(old: Embedding, taken: Mapping[str, Any]) -> str | None:
+    """Why a base is not known to be the one of the source's header, in every part that a fingerprint has; or None."""
+    if old.base is None:
+        return "the file does not tell its base's weights"
+    match = fingerprint.compare(old.base, taken)
+    if match.level != "exact":
+        return match.reason
+    if fingerprint.parts(old.base) != fingerprint.parts(taken):
+        return "an earlier version of embhub wrote the file, and its fingerprint lacks parts of the base"
+    return None
 
 
 def _derive(old: Embedding, studio: Studio, images: int, seed: int) -> Derivation:

@@ -65,17 +65,21 @@ def _check_trust(found: Mapping[str, Item], kept: Path) -> VerifierKey | None:
     if after.registry != opened.registry:
         raise _refused(f"it is of {after.registry}, and the export is of {opened.registry}")
     trust_store.check_succession(after, before=opened, where=opened.registry)
+    if opened.timestamp is not None and (after.timestamp is None or after.timestamp.issued < opened.timestamp.issued):
+        raise _refused(f"its keyring was confirmed before {opened.timestamp.issued}, when that of the export was")
     return after.keyring.log_key
 
 
 def _check_log(found: Mapping[str, Item], kept: Path, key: VerifierKey | None) -> None:
-    if not kept.is_file():
-        return
     source = ItemLog(found)
     data = log_reader.checkpoint(source)
     if data is None:
-        raise _refused("it takes the log away")
+        if kept.is_file():
+            raise _refused("it takes the log away")
+        return
     after = checkpoints.open_signed(data, log=key).checkpoint if key else checkpoints.parse(notes.parse(data))
+    if not kept.is_file():
+        return
     before = checkpoints.parse(notes.parse(kept.read_bytes()))
     if after.size < before.size:
         raise _refused(f"its log has {after.size:,} entries, and that of the export {before.size:,}: it is older")

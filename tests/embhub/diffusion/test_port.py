@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import shutil
 from pathlib import Path
 from typing import Any
@@ -136,6 +137,11 @@ def test_a_claim_is_about_the_base_that_it_was_made_for_and_no_other(
         port(claimed, to=bases[1], base=marked, **FEW)
     with pytest.raises(PrivacyError, match="weights moved"):
         port(claimed, to=bases[1], base=moved, **FEW)
+    for part in ("autoencoder", "body"):  # fingerprints of earlier versions
+        earlier = copy.deepcopy(dict(source.base or {}))
+        del (earlier if part == "autoencoder" else earlier["denoiser"])[part]
+        with pytest.raises(PrivacyError, match="lacks parts"):
+            port(_signed(_claimed(source, base=earlier)), to=bases[1], base=bases[0], **FEW)
     with pytest.raises(PrivacyError, match="does not tell its base"):
         port(_signed(_claimed(source, base=None)), to=bases[1], base=bases[0], **FEW)
     with pytest.warns(BaseWarning):

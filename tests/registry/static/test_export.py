@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from embhub.errors import ConfigError, UsageError
 from embhub.log import checkpoints, notes
 from embhub_registry.static import increments, items, nginx_part, writing
+from embhub_registry.storage import timestamps
 from tests.support import releases
 from tests.support.quick import quick
 from tests.support.servers import RunningRegistry, run_here
@@ -221,10 +224,47 @@ def test_an_earlier_increment_of_the_same_registry_is_refused(hub: RunningRegist
     hub.run("export", "--static", new)
     before = contents(new)
     refused = run_here("export", "--static", new, "--apply", old, check=False)
-    assert refused.returncode == 2 and "it is older" in refused.stderr
+    assert refused.returncode == 2 and ("it is older" in refused.stderr or "was confirmed before" in refused.stderr)
     assert contents(new) == before
     run_here("export", "--static", old, "--apply", new)
     assert contents(old) == before
+
+
+def test_an_earlier_increment_with_a_log_of_the_same_size_is_refused(hub: RunningRegistry, tmp_path: Path) -> None:
+    """It would take cosignatures and a newer confirmation of the keyring away."""
+    old, new = tmp_path / "old", tmp_path / "new"
+    hub.run("export", "--static", old)
+    time.sleep(1.1)  # a timestamp has whole seconds
+    with hub.opened() as opened:
+        key = opened.online_key("timestamp")
+        assert key is not None
+        with opened.database.writing() as db:
+            timestamps.renew(db, opened.export(), key=key, days=opened.days("timestamp.days"))
+    hub.run("export", "--static", new)
+    sizes = [(folder / "log/checkpoint").read_bytes().split(b"\n")[1] for folder in (old, new)]
+    assert sizes[0] == sizes[1]
+    before = contents(new)
+    refused = run_here("export", "--static", new, "--apply", old, check=False)
+    assert refused.returncode == 2 and "was confirmed before" in refused.stderr
+    assert contents(new) == before
+    run_here("export", "--static", old, "--apply", new)
+    assert contents(old) == before
+
+
+def test_a_first_log_has_to_be_signed_by_the_key_that_the_keyring_names(export: Path, tmp_path: Path) -> None:
+    files = contents(export)
+    copy = tmp_path / "copy"
+    make_increment(copy, {path: data for path, data in files.items() if not path.startswith("log/")})
+    real = checkpoints.parse(notes.parse(files["log/checkpoint"]))
+    stranger = notes.signer(Ed25519PrivateKey.from_private_bytes(bytes([9]) * 32), real.origin)
+    forged = checkpoints.sign(real, by=stranger).to_bytes()
+    refused = run_here(
+        "export", "--static", copy, "--apply", make_increment(tmp_path / "x", files | {"log/checkpoint": forged}),
+        check=False,
+    )  # fmt: skip
+    assert refused.returncode == 4 and not (copy / "log").exists()
+    run_here("export", "--static", copy, "--apply", export)
+    assert contents(copy) == files
 
 
 @pytest.mark.parametrize("path", ["../x", "/etc/passwd", "a/../b", "a//b", "a/.ssh/b", "", "C:x", "a\\b", "a\nb"])

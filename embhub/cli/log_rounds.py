@@ -36,7 +36,7 @@ def run(
     with _listening(own, listen, log.name):
         while True:
             try:
-                found = _round(url, own, namespace)
+                found = round_of(url, own, namespace)
                 show(found)
                 if accept:
                     watching.accept(found.unknown)
@@ -74,9 +74,12 @@ def verify_all(url: str, folder: Path | None) -> dict[str, Any]:
     return {"log": str(log), "entries": found.size, "verified": len(found.entries), "witnesses": found.witnesses.text}
 
 
-def _round(url: str, own: Witness | None, namespace: str | None) -> Watched:
+def round_of(url: str, own: Witness | None, namespace: str | None) -> Watched:
+    """One look at the log with today's keyring; the witness `own` cosigns what was checked. Raises as `look`."""
     said = watching.renew(url)
     log, trust = watching.find(url)
+    if own is not None:  # who listens goes by the key of today: not by a retired one, and not by one nobody confirmed
+        own.logs = {log.name: log} if watching.is_confirmed(log, trust) else {}
     source = watching.source_of(url)
     found = watching.look(source, log, trust, now=datetime.now(UTC), namespace=namespace, is_copy=watching.is_copy(url))
     found = replace(found, keyring=(*said, *watching.unconfirmed(trust, namespace)))

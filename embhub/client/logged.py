@@ -220,7 +220,7 @@ def _look_up(
 def compare(key: VerifierKey, signed: SignedCheckpoint, source: LogSource | None) -> str:
     """How the checkpoint relates to the one remembered, which is replaced by a larger one.
 
-    Without a network an earlier checkpoint is known by its size where it was compared once.
+    An earlier checkpoint that was compared once is known by its size, without a network too.
 
     Raises:
         ForkedLogError: both are not of one log. ConfigError: the memory is damaged.
@@ -230,6 +230,11 @@ def compare(key: VerifierKey, signed: SignedCheckpoint, source: LogSource | None
     from embhub.client.log_tiles import TileProofs
     from embhub.site import log_history, log_memory
 
+    known, newest = log_history.find(key, signed.size), log_memory.recall(key)
+    if known is not None and newest is not None and signed.size < newest.size:  # a copy that lags, or a folder
+        if known.root != signed.root:
+            raise log_memory.two_trees(key, known, signed)
+        return f"consistent with the {newest.size:,} entries seen before"
     sent = TileProofs(source) if source is not None else None
     before = log_memory.advance(
         key, signed, prove=sent.prove if sent is not None else None, prefix=sent.prefix if sent is not None else None
@@ -238,15 +243,10 @@ def compare(key: VerifierKey, signed: SignedCheckpoint, source: LogSource | None
         log_history.remember(key, signed)
         return "the first checkpoint that this site saw of it"
     if source is None and before.size != signed.size:
-        known = log_history.find(key, signed.size)
-        if known is None:
-            raise NotComparedError(
-                f"not compared with the {before.size:,} entries seen before, which needs the network", "pull it again"
-            )
-        if known.root != signed.root:
-            raise log_memory.two_trees(key, known, signed)
-    else:
-        log_history.remember(key, before, signed)
+        raise NotComparedError(
+            f"not compared with the {before.size:,} entries seen before, which needs the network", "pull it again"
+        )
+    log_history.remember(key, before, signed)
     return f"consistent with the {before.size:,} entries seen before"
 
 

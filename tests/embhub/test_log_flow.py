@@ -220,13 +220,20 @@ def test_a_witness_cosigns_under_a_new_key_of_the_log_only_after_a_person_confir
         roots.add_root(made.url, fingerprint=made.root_fingerprint)
         words = ("watch", made.url, "--cosign", tmp_path / "w.pem", "--name", "w.example.org")
         assert "; cosigned" in run(*words).stdout
+        listening = Witness(witness.open_key(tmp_path / "w.pem", name=""), {})
+        log_rounds.round_of(made.url, listening, None)
+        (retired,) = listening.logs.values()
         made.stop()
         made.run("log", "begin", "--anew")
         made.start()
         later = run(*words)
+        log_rounds.round_of(made.url, listening, None)
+        assert not listening.logs, "who listens answers neither the retired key nor one that nobody confirmed"
         assert code(later) == 0 and "not cosigned: nobody here confirmed" in later.stdout
         assert "keyring    key of the transparency log: " in later.stdout
         roots.refresh_roots(made.url, agree=lambda address, lines: True)
         assert "; cosigned" in run(*words).stdout
+        log_rounds.round_of(made.url, listening, None)
+        assert list(listening.logs.values()) == [watching.find(made.url)[0]] != [retired]
     finally:
         made.stop()

@@ -323,6 +323,14 @@ def test_a_fork_of_any_size_that_was_compared_is_seen_without_a_network() -> Non
     assert evidence.read_bytes().count("\N{EM DASH} 127.0.0.1".encode()) == 2, "both, as they were signed"
 
 
+def test_a_copy_that_lags_is_compared_by_what_was_compared_before() -> None:
+    check(honest())
+    check(honest(b"x", b"y"))
+    found = check(honest())  # its files end with its own entries
+    assert finding(found)[0] == "ok" and "consistent with the 8 entries seen before" in finding(found)[1]
+    assert not (config.paths().state / "log-unexplained").exists()
+
+
 class Silent(MemoryLog):
     def read(self, name: str, *, limit: int) -> bytes | None:
         raise RegistryError("no answer", "try later")

@@ -13,6 +13,7 @@ from embhub.refusals import Finding, Outcome
 from embhub.site import config
 
 MAX_BYTES = 4_000_000
+MOST_FINDINGS = 100  # of each release
 _MOST = 5_000
 
 
@@ -21,9 +22,21 @@ def remember(log: str, design: str, result: str, findings: Sequence[Finding]) ->
     with locked(_path()):
         memory = _read()
         memory.pop(_name(log, design, result), None)
-        memory[_name(log, design, result)] = [[one.check, one.outcome, one.text] for one in findings]
-        kept = dict(list(memory.items())[-_MOST:])
-        write_atomic(_path(), json.dumps(kept, indent=1).encode(), mode=0o600)
+        first = sorted(findings, key=lambda one: one.outcome != "warning")[:MOST_FINDINGS]  # what speaks against it
+        kept = [one for one in findings if one in first]
+        memory[_name(log, design, result)] = [[one.check, one.outcome, one.text] for one in kept]
+        write_atomic(_path(), _bounded(memory), mode=0o600)
+
+
+def _bounded(memory: dict[str, list[list[str]]]) -> bytes:
+    """The newest rows that fit: a registry decides how long its findings are, and the file is to stay readable."""
+    rows, size = list[tuple[str, list[list[str]]]](), 2
+    for name, findings in reversed(memory.items()):
+        more = len(json.dumps({name: findings}, indent=1))
+        if size + more <= MAX_BYTES and len(rows) < _MOST:
+            rows.append((name, findings))
+            size += more
+    return json.dumps(dict(reversed(rows)), indent=1).encode()
 
 
 def recall(log: str, design: str, result: str) -> list[Finding] | None:

@@ -52,7 +52,10 @@ def is_written_here(data: bytes) -> bool:
     text = data.decode("ascii", "replace")
     if not text.startswith(head):
         return False
-    for line in text[len(head) :].splitlines(keepends=True):
+    lines = text[len(head) :].splitlines(keepends=True)
+    if len({line.partition("{")[0] for line in lines}) < len(lines):
+        return False  # nginx does not start with one place named twice
+    for line in lines:
         read = _LINE.match(line)
         if read is None or line != _redirect(read["place"], read["name"], read["commit"]):
             return False

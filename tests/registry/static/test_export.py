@@ -187,6 +187,10 @@ def with_nginx(part: bytes) -> Callable[[dict[str, bytes]], dict[str, bytes]]:
     return lambda files: files | {nginx_part.PATH: files[nginx_part.PATH] + part}
 
 
+COMMIT = b"0" * 40
+REDIRECT = (
+    b'location ^~ /a/b/resolve/main/ { rewrite "^/a/b/resolve/main/(.*)$" /a/b/resolve/' + COMMIT + b"/$1 redirect; }\n"
+)
 FOREIGN: list[tuple[str, Callable[[dict[str, bytes]], dict[str, bytes]], str]] = [
     ("no keyring", without("embhub/v1/trust"), "takes the keyring away"),
     ("no log", without("log/"), "takes the log away"),
@@ -194,6 +198,7 @@ FOREIGN: list[tuple[str, Callable[[dict[str, bytes]], dict[str, bytes]], str]] =
     ("another root", of_another_root, "root"),
     ("a shorter log", shorter, "log"),
     ("everything is served", with_nginx(b"location ^~ / { alias /; autoindex on; }\n"), "nginx"),
+    ("a place that is named twice", with_nginx(2 * REDIRECT), "nginx"),
     (
         "a redirect that does more",
         with_nginx(

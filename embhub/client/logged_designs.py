@@ -169,27 +169,30 @@ def _shown(digest: str, ask: Ask | None) -> tuple[Sequence[Shown], list[Finding]
 
 def _say_unnamed(verified: Verified, trust: Trust, ask: Ask | None) -> Verified:
     """A release that names no design: what its registry shows of its file counts, and what it showed before."""
-    from embhub.release.checks import registered_audits
-
     shown, _ = _shown(verified.digest, ask)
     verified = _say_leaks(verified, trust, ask)
     if not shown:
         return verified
+    from embhub.release.checks import registered_audits  # where something was shown
+
     text = f"audits of these bytes were registered ({len(shown)}), and the release names none of them"
     return replace(verified, findings=(*verified.findings, Finding(registered_audits.RESULTS, "warning", text)))
 
 
 def _say_leaks(verified: Verified, trust: Trust, ask: Ask | None) -> Verified:
     """Signed results that found a leak, as the registry shows them now or showed them before: they need no log."""
-    from embhub.release.checks import registered_audits
     from embhub.site import read_designs
 
     place = (trust.registry, UNNAMED, verified.digest)
     before = read_designs.recall(*place) or []
     shown, remarks = _shown(verified.digest, ask)
-    publisher = verified.signer.namespace
-    leaks = registered_audits.leaks(shown, digest=verified.digest, keyring=trust, publisher=publisher)
-    found = list(dict.fromkeys([*before, *leaks]))
+    found = list(before)
+    if shown:
+        from embhub.release.checks import registered_audits
+
+        publisher = verified.signer.namespace
+        found += registered_audits.leaks(shown, digest=verified.digest, keyring=trust, publisher=publisher)
+        found = list(dict.fromkeys(found))
     if found != before:
         read_designs.remember(*place, found)
     if any(one.check == preregistered.LEAKS for one in verified.findings):

@@ -76,7 +76,7 @@ def guess_patients(
     Nothing is drawn from a seed, no ledger is charged, and nothing is kept.
 
     Raises:
-        DivergedError: a loss is not a number.
+        DivergedError: rows are no longer numbers.
     """
     protection, task = _plan(target, claim, pipe)
     mechanism = Mechanism(claim.sampling.q, claim.clip, claim.sigma, claim.denominator)

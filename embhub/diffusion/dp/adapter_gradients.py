@@ -106,11 +106,13 @@ class AdapterLoss(PerPatientLoss):
             for hook in hooks:
                 hook.remove()
 
-    def conditions(self, leaf: Tensor, places: Sequence[int]) -> Condition:
+    def conditions(self, leaf: Tensor, places: Sequence[int]) -> Condition:  # noqa: ARG002 (it has no captions)
         """The same words for every latent. From here on each latent passes its patient's change: also when activations
         are computed again on the way back."""
         self._between = self.frame.between(leaf.repeat_interleave(self.noise_draws, 0))
-        return {name: part.expand(len(places), *part.shape[1:]) for name, part in self._condition.items()}
+        return {
+            name: part.expand(len(leaf) * self.noise_draws, *part.shape[1:]) for name, part in self._condition.items()
+        }
 
     def _hook(self, name: str) -> Any:
         place = self.frame.places[name]

@@ -22,10 +22,7 @@ def collect(
     """The sum (size,) of the bounded embeddings of those who take part. It is private: `mechanism.release` it.
 
     `steps` are those of each patient's own training. `on_step` hears of steps taken and to be taken, over all parts.
-    Call inside `PatientLoss.active`.
-
-    Raises:
-        DivergedError: a loss is not a number.
+    An embedding whose training had a loss that is not a number counts as zero. Call inside `PatientLoss.active`.
     """
     chosen = mechanism.sample(len(loss.patients)).tolist()
     parts = [chosen[first : first + loss.at_once] for first in range(0, len(chosen), loss.at_once)]

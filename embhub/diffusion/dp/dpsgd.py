@@ -33,7 +33,7 @@ class PrivateDescent:
         """One step; nothing of it is kept but coordinates and momentum.
 
         Raises:
-            DivergedError: a loss is not a number.
+            DivergedError: the coordinates are no longer numbers. Sums with noise made them, so no patient decides it.
         """
         chosen = self.mechanism.sample(len(self.loss.patients)).tolist()
         total = torch.zeros_like(self.coordinates).numpy()

@@ -21,12 +21,15 @@ from embhub.diffusion.dp.patients import Patients
 from embhub.diffusion.dp.subspace import Frame
 from embhub.diffusion.families import Condition, detect, device_of, loss, min_snr_weights, noise_levels
 from embhub.diffusion.families.pipeline import Pipeline
-from embhub.diffusion.training.inversion import HIGH, DivergedError
+from embhub.diffusion.training.inversion import HIGH
 from embhub.diffusion.training.per_layer import insert
 from embhub.diffusion.training.precision import precision, recomputed
 from embhub.diffusion.training.prompts import Prompts, one_for_all
 from embhub.diffusion.training.recipes import ResolvedRecipe
 from embhub.errors import UsageError
+
+_PUBLIC_SEED = 0
+"""What a base is tried on is no secret: it is nobody's image."""
 
 
 class Contributions(Protocol):
@@ -68,7 +71,10 @@ class PerPatientLoss(ABC):
 
     @abstractmethod
     def conditions(self, leaf: Tensor, places: Sequence[int]) -> Condition:
-        """What the denoiser is told of each latent, at the coordinates `leaf` (P, size): P x `noise_draws` of them."""
+        """What the denoiser is told of each latent, at the coordinates `leaf` (P, size): P x `noise_draws` of them.
+
+        Without `places` the latents are nobody's, and their caption is the one for all.
+        """
 
     @property
     def at_once(self) -> int:
@@ -96,8 +102,8 @@ class PerPatientLoss(ABC):
         copies of the last, which are thrown away: for another number of them kernels may add in another order, and
         then a patient's gradient would tell, in bfloat16 by up to a hundredth, how many others there are.
 
-        Raises:
-            DivergedError: the loss of a patient is not a number.
+        A loss that is not a number gives a gradient that is none, which `Mechanism.bound` counts as zero. Nothing is
+        raised and nothing said: a run that ends would tell at which step the patient came.
         """
         count = len(chosen)
         places = [min(place, count - 1) for place in range(max(count, self.at_once))]
@@ -107,18 +113,32 @@ class PerPatientLoss(ABC):
         clean = self.patients.take(drawn)
         noise = torch.randn(clean.shape, generator=self._generator).to(clean.device)
         losses = self.losses(leaf, clean, noise, self.draw_times(len(places)).to(clean.device), places=drawn)
-        if not torch.isfinite(losses[:count]).all():
-            raise DivergedError(
-                "the loss of a patient is not a number", "check the images and the base, or use float32"
-            )
         (found,) = torch.autograd.grad(losses.sum(), leaf)
+        found = found.masked_fill(~torch.isfinite(losses.detach())[:, None], torch.nan)
         return found[:count].double().cpu()
+
+    def check_base(self) -> None:
+        """Try the base before any budget is spent, on made-up latents at the public start. No patient has a part in it.
+
+        Raises:
+            UsageError: the base's loss or its gradient is not a number.
+        """
+        generator = torch.Generator().manual_seed(_PUBLIC_SEED)
+        shape = (self.at_once * self.noise_draws, *self.patients.latents.shape[1:])
+        clean, noise = (torch.randn(shape, generator=generator).to(device_of(self.pipe)) for _ in range(2))
+        leaf = torch.zeros(self.at_once, self.size, device=clean.device, requires_grad=True)
+        losses = self.losses(leaf, clean, noise, self.draw_times(self.at_once, generator).to(clean.device))
+        (found,) = torch.autograd.grad(losses.sum(), leaf)
+        if not (torch.isfinite(losses).all() and torch.isfinite(found).all()):
+            raise UsageError(
+                "the base's loss on a made-up image is not a number", "check the base, or pass --precision float32"
+            )
 
     def losses(
         self, leaf: Tensor, clean: Tensor, noise: Tensor, times: Tensor, *, places: Sequence[int] = ()
     ) -> Tensor:
         """The loss of each of P patients, (P,), at the coordinates `leaf` (P, size); the latents are `noise_draws` a
-        patient, at these `places`."""
+        patient, at these `places`, or made up where none are given."""
         each = self.conditions(leaf, places)
         with precision(self.pipe, mixed=self.recipe.mixed_precision):
             errors = loss(self.pipe, self._family, clean, each, noise, times)
@@ -161,26 +181,26 @@ class PatientLoss(PerPatientLoss):
     ) -> None:
         super().__init__(pipe, patients, recipe, noise_draws)
         self.frame, self._rows = frame, insert(pipe, token, frame.start)
-        self._prompts, self._token = prompts or one_for_all(caption), token
+        self._prompts, self._caption, self._token = prompts or one_for_all(caption), caption, token
         if self._prompts.own and self._family.cuts_context:
             raise UsageError(
                 f"a {type(pipe).__name__} cuts the prompts of a batch to the longest: a patient's caption would change"
                 " another's gradient",
                 "leave out the column caption for private training on this base",
             )
-        for text in self._prompts.texts:
+        for text in (caption, *self._prompts.texts):
             self._rows.check_fits(text.replace("{}", token))
 
     def conditions(self, leaf: Tensor, places: Sequence[int]) -> Condition:
         """As the base class says. With captions there is a prompt for every latent, however many are alike."""
-        if self._prompts.own:
+        if self._prompts.own and places:
             return self._condition(leaf.repeat_interleave(self.noise_draws, 0), self._prompts.each(places))
         condition = self._condition(leaf)
         return {name: part.repeat_interleave(self.noise_draws, 0) for name, part in condition.items()}
 
     def _condition(self, leaf: Tensor, texts: Sequence[str] = ()) -> Condition:
-        """What the denoiser is told with the rows of each of P leaves, by one text for all or a text each."""
-        rows, texts = self.frame.rows(leaf), texts or self._prompts.texts * len(leaf)
+        """What the denoiser is told with the rows of each of P leaves, by the caption for all or a text each."""
+        rows, texts = self.frame.rows(leaf), texts or [self._caption] * len(leaf)
         words = [self._rows.expand(text.replace("{}", self._token)) for text in texts]
         with self._rows.active(rows), precision(self.pipe, mixed=self.recipe.mixed_precision):
             return self._family.condition(self.pipe, words)

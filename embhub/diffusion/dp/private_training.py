@@ -104,7 +104,8 @@ class PrivateTraining:
         Raises:
             PrivacyError: a cap of the ledger, an epsilon that cannot be reached, or a self-test that failed.
             ClaimBelowBoundError: a second accountant finds that more is spent than would be claimed.
-            UsageError: settings that do not fit, an interrupted training of something else, a loss that is no number.
+            UsageError: settings that do not fit, an interrupted training of something else, rows that are no
+                numbers, or a base whose loss on a made-up image is none.
             TrainingInterruptedError: a KeyboardInterrupt that resuming can go on from.
             ConfigError: the ledger or the checkpoint cannot be written.
         """
@@ -118,6 +119,8 @@ class PrivateTraining:
         loss, definition = self._prepare(task, self.protection, images.latents, names), self._define(task, images)
         self.checkpoint.check(definition)
         evolution = _prepare_votes(task, self.protection, loss, mechanism) if voting else None
+        with loss.active():
+            loss.check_base()
         remarks.say(settings.forecast(self.protection, mechanism, steps, loss.size))
         with self._reserve(members, mechanism, steps, remarks) as reservation:
             try:

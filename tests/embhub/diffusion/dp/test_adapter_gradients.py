@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from embhub.diffusion.dp import adapter_gradients
 from embhub.diffusion.dp.adapter_gradients import AdapterLoss
+from embhub.diffusion.dp.mechanism import Mechanism
 from embhub.diffusion.dp.patients import Patients
 from embhub.diffusion.families import detect, loss
 from embhub.diffusion.training.recipes import ResolvedRecipe
@@ -90,3 +92,27 @@ def test_the_base_is_as_it_was_afterwards(pipe: Any) -> None:
     assert found.shape == (2, made.size) and found.dtype == torch.float64
     assert all(torch.equal(before[name], part) for name, part in pipe.unet.state_dict().items())
     assert not any(part._forward_hooks for part in pipe.unet.modules())
+
+
+def test_a_patient_whose_image_is_no_number_counts_as_zero_and_changes_nobody_else(pipe: Any) -> None:
+    noiseless, found = Mechanism(1.0, 1e-3, 0.0, 6), []
+    for value in (None, float("nan")):
+        made = prepare(pipe)
+        if value is not None:
+            made.patients.latents[1] = value
+        made._generator.manual_seed(8)
+        with made.active():
+            start = torch.zeros(made.size, dtype=torch.float64)
+            parts = [noiseless.bound(made.gradients(part, start).numpy()) for part in ([0, 1], [2, 3], [4, 5])]
+        found.append(np.concatenate(parts))
+    sound, spoilt = found
+    assert not spoilt[1].any() and all(row.any() for row in sound)
+    others = [0, 2, 3, 4, 5]
+    assert np.array_equal(sound[others], spoilt[others])
+
+
+def test_the_base_is_tried_without_a_patient(pipe: Any) -> None:
+    made = prepare(pipe)
+    made.patients.latents[:] = float("nan")
+    with made.active():
+        made.check_base()

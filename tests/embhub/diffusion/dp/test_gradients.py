@@ -2,23 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from numpy.typing import ArrayLike
 from opacus import GradSampleModule
 from torch import Tensor, nn
 
+from embhub.diffusion.dp import aggregation
+from embhub.diffusion.dp.dpsgd import PrivateDescent
 from embhub.diffusion.dp.gradients import PatientLoss
+from embhub.diffusion.dp.mechanism import Mechanism, Vectors
 from embhub.diffusion.dp.patients import Patients, group
+from embhub.diffusion.dp.selftest_runs import MadeUp, draw_directions
 from embhub.diffusion.dp.subspace import lay
-from embhub.diffusion.training.inversion import DivergedError
+from embhub.diffusion.families import Condition
+from embhub.diffusion.families.pipeline import Pipeline
+from embhub.diffusion.training.inversion import DivergedError, pace
+from embhub.diffusion.training.prompts import Prompts
 from embhub.diffusion.training.recipes import ResolvedRecipe
 from embhub.diffusion.training.rows import Rows
+from embhub.errors import UsageError
 from tests.support import pipelines
 
 RECIPE = ResolvedRecipe(num_vectors=2, steps=3, batch_size=4, mixed_precision=False)
+OPEN = Mechanism(sample_rate=1.0, max_grad_norm=1e-3, noise_multiplier=0.0, denominator=5)
 UNITS = ["a", "b", "a", "c", "d", "a", "c", "e"]
 
 
@@ -130,13 +142,123 @@ def test_each_patient_may_stand_elsewhere(pipe: Any) -> None:
         assert loss.gradients([0, 3], places[0]).dtype == torch.float64
 
 
-def test_a_loss_that_is_no_number_stops(pipe: Any) -> None:
-    loss = prepare(pipe)
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), 1e30])
+def test_a_loss_that_is_no_number_counts_as_zero_and_changes_nobody_else(pipe: Any, bad: float) -> None:
+    """The same bits for the others, also where the patient is last and fills up the batch."""
+    for chosen in ([0, 1, 2, 3, 4], [0, 2, 1]):
+        there, bounded = list(chosen).index(1), []
+        for value in (None, bad):
+            loss = prepare(pipe, micro_batch_size=15, batch_size=5)
+            if value is not None:
+                loss.patients.latents[UNITS.index("b")] = value
+            loss._generator.manual_seed(8)
+            with loss.active():
+                bounded.append(OPEN.bound(loss.gradients(chosen, torch.zeros(loss.frame.size)).numpy()))
+        sound, found = bounded
+        assert not found[there].any() and sound[there].any()
+        sound[there] = 0.0
+        assert np.array_equal(sound, found)
+
+
+def test_a_denoiser_that_fails_for_one_patient_spares_the_others(pipe: Any) -> None:
+    def fail(_module: nn.Module, _told: Any, out: Any) -> Any:
+        out.sample = out.sample.clone()
+        out.sample[loss.noise_draws + 1] = float("nan")  # one of three draws of the second patient
+        return out
+
+    found = []
+    for broken in (False, True):
+        loss = prepare(pipe, batch_size=5, micro_batch_size=9)
+        loss._generator.manual_seed(8)
+        hook = pipe.unet.register_forward_hook(fail if broken else lambda *_: None)
+        try:
+            with loss.active():
+                found.append(OPEN.bound(loss.gradients([0, 1, 2], torch.zeros(loss.frame.size)).numpy()))
+        finally:
+            hook.remove()
+    sound, spoilt = found
+    assert not spoilt[1].any() and sound[1].any()
+    assert np.array_equal(sound[[0, 2]], spoilt[[0, 2]])
+
+
+def test_own_embeddings_that_are_no_numbers_count_as_zero(pipe: Any) -> None:
+    """As in dp-agg: all steps of a patient's own training, and the sum of everybody's."""
+    seen: list[Vectors] = []
+
+    class Seen(Mechanism):
+        def bound(self, vectors: ArrayLike) -> Vectors:
+            seen.append(super().bound(vectors))
+            return seen[-1]
+
+    totals = []
+    for value in (None, float("nan")):
+        loss = prepare(pipe, batch_size=5, micro_batch_size=6)
+        if value is not None:
+            loss.patients.latents[UNITS.index("b")] = value
+        loss._generator.manual_seed(8)
+        with loss.active():
+            totals.append(aggregation.collect(loss, Seen(1.0, 1e-3, 0.0, 5), steps=3))
+    rows = np.concatenate(seen)
+    sound, spoilt = rows[:5], rows[5:]
+    assert not spoilt[1].any() and sound[1].any()
+    assert np.array_equal(sound[[0, 2, 3, 4]], spoilt[[0, 2, 3, 4]])
+    assert np.allclose(totals[1], sound.sum(0) - sound[1], atol=1e-12) and spoilt.any()
+
+
+def test_a_step_with_a_broken_image_is_the_step_of_the_others(pipe: Any) -> None:
+    loss = prepare(pipe, batch_size=5, micro_batch_size=6, learning_rate=1.0)
     loss.patients.latents[UNITS.index("b")] = float("nan")
+    loss._generator.manual_seed(8)
     with loss.active():
-        loss.gradients([0, 2], torch.zeros(loss.frame.size))
-        with pytest.raises(DivergedError, match="not a number"):
-            loss.gradients([0, 1], torch.zeros(loss.frame.size))
+        parts = [OPEN.bound(loss.gradients(part, torch.zeros(loss.size)).numpy()) for part in ([0, 1], [2, 3], [4])]
+        descent = PrivateDescent(loss, OPEN, loss.recipe)
+        loss._generator.manual_seed(8)
+        descent.step()
+    others = np.concatenate(parts)[[0, 2, 3, 4]].sum(0) / OPEN.max_grad_norm
+    moved = -descent.coordinates.numpy() / pace(0, loss.recipe)
+    assert np.allclose(moved, others / OPEN.denominator, rtol=1e-9) and moved.any()
+
+
+def test_rows_that_are_no_longer_numbers_stop_a_training() -> None:
+    """They are made of noised sums, so that this tells of no single patient."""
+    made_up = MadeUp(draw_directions(5, 8), replace(RECIPE, learning_rate=10.0, warm_up=1), length=1.0)
+    made_up.patients = np.arange(5)
+    descent = PrivateDescent(made_up, Mechanism(1.0, 1.0, 1e308, 5), made_up.recipe)
+    with pytest.raises(DivergedError, match="no longer numbers"):
+        for _ in range(5):
+            descent.step()
+
+
+def test_a_base_whose_loss_is_no_number_is_known_without_a_patient(pipe: Any) -> None:
+    """Latents of patients, and what they may hold, have no part in it."""
+    loss = prepare(pipe)
+    loss.patients.latents[:] = float("nan")
+    with loss.active():
+        loss.check_base()
+        bias = pipe.unet.conv_in.bias.data.clone()
+        pipe.unet.conv_in.bias.data[0] = float("nan")
+        try:
+            with pytest.raises(UsageError, match="made-up image is not a number"):
+                loss.check_base()
+        finally:
+            pipe.unet.conv_in.bias.data.copy_(bias)
+
+
+def test_no_caption_of_a_patient_is_read_to_check_a_base(pipe: Any) -> None:
+    told: list[list[str]] = []
+    captions = tuple(f"mri of {unit}, {{}}" for unit in UNITS)
+    loss = prepare(pipe)
+    loss._prompts = Prompts(captions, tuple(range(len(UNITS))), own=True)
+    condition = loss._family.condition
+
+    def hear(pipe: Pipeline, words: Sequence[str]) -> Condition:
+        told.append(list(words))
+        return condition(pipe, words)
+
+    loss._family = replace(loss._family, condition=hear)
+    with loss.active():
+        loss.check_base()
+    assert told and not any("mri of" in word for words in told for word in words)
 
 
 def test_patients_keep_their_first_images_whoever_else_is_there() -> None:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from diffusers import UNet2DConditionModel
 
 from embhub.__main__ import main
 from embhub.artifact import embedding
@@ -327,16 +328,50 @@ def test_an_interrupted_aggregation_has_told_nothing_and_costs_nothing(images: P
     assert spent.settled and spent.charged == 0
 
 
-def test_a_loss_that_is_no_number_writes_nothing_and_is_charged(
-    images: Path, base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("mechanism", ["dp-sgd", "dp-agg", "votes"])
+def test_an_image_whose_loss_is_no_number_leaves_no_trace(
+    images: Path, base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mechanism: str
 ) -> None:
-    monkeypatch.setattr(
-        inversion, "encode_images", lambda _pipe, batch, **_how: torch.full((len(batch), 4, 8, 8), float("nan"))
+    """Nothing ends at the step at which this patient came, so neither this claim nor the next one tells of it."""
+    encode, done = inversion.encode_images, list[int]()
+
+    def overflow(pipe: Any, batch: torch.Tensor, **how: Any) -> torch.Tensor:
+        found = encode(pipe, batch, **how)
+        if not done:
+            found[0] = float("nan")
+        done.append(len(batch))
+        return found
+
+    choices: dict[str, Any] = {"mechanism": mechanism, "num_candidates": 6} if mechanism == "votes" else {}
+    if mechanism == "dp-sgd":
+        choices = {"batch_size": 20}  # everybody is in each step
+    monkeypatch.setattr(inversion, "encode_images", overflow)
+    seen: list[Progress] = []
+    first = learn(
+        images, base, out=tmp_path / "x.safetensors", **{"mechanism": mechanism, **choices}, on_progress=seen.append
     )
-    with pytest.raises(UsageError, match="not a number"):
-        for _ in range(30):  # an empty batch has no loss
-            learn(images, base, out=tmp_path / "x.safetensors", batch_size=20)
-    assert not (tmp_path / "x.safetensors").exists() and ledger()[-1].charged >= 1
+    monkeypatch.setattr(inversion, "encode_images", encode)
+    following = learn(images, base, **{"mechanism": mechanism, **choices}).embedding.privacy
+    claim = first.embedding.privacy
+    assert isinstance(claim, PrivacyClaim) and isinstance(following, PrivacyClaim)
+    assert (claim.tuning_runs, following.tuning_runs) == (0, 0) and following.composition is not None
+    assert following.composition.trainings == 2 and claim.steps == following.steps
+    assert np.isfinite(first.embedding.tensors["emb_params"].astype(float)).all()
+    told = json.dumps([first.notes, [each.note for each in seen]])
+    assert "number" not in told and "nan" not in told.lower()
+
+
+def test_a_base_whose_loss_is_no_number_is_refused_before_the_ledger_hears_of_it(
+    images: Path, tmp_path: Path, home: Path
+) -> None:
+    base = pipelines.write(tmp_path / "broken")
+    denoiser = UNet2DConditionModel.from_pretrained(base / "unet")
+    with torch.no_grad():
+        denoiser.conv_in.bias[0] = float("nan")
+    denoiser.save_pretrained(base / "unet")
+    with pytest.raises(UsageError, match="made-up image is not a number"):
+        learn(images, base, out=tmp_path / "x.safetensors")
+    assert not (tmp_path / "x.safetensors").exists() and ledger() == [] and home
 
 
 def test_a_full_disk_stops_with_the_budget_counted(

@@ -13,7 +13,6 @@ from embhub.diffusion.dp.candidates import Candidates
 from embhub.diffusion.dp.mechanism import SLACK, Mechanism, Vectors
 from embhub.diffusion.dp.selftest_runs import MadeUpVoters, draw_votes
 from embhub.diffusion.dp.votes import Evolution
-from embhub.diffusion.training.inversion import DivergedError
 from embhub.diffusion.training.recipes import ResolvedRecipe
 from embhub.errors import PrivacyError
 from embhub.privacy.calibration import calibrate_sigma
@@ -58,11 +57,24 @@ def test_equal_losses_are_one_vote_too(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
-def test_a_loss_that_is_no_number_is_no_vote(bad: float, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_who_has_no_loss_that_is_a_number_has_no_vote(bad: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The others' votes stay as they are, and nothing is raised: it would tell that this person came."""
+    evolution, voters, votes = evolve(SILENT, 4)
+    of_people = voters.losses
+    monkeypatch.setattr(
+        voters, "losses", lambda place, *rest: np.full(CANDIDATES, bad) if place == 1 else of_people(place, *rest)
+    )
+    counts = evolution.tally()
+    assert np.allclose(counts, (1 - SLACK) * votes[[0, 2, 3]].sum(0)) and counts.sum() > 2
+
+
+def test_a_candidate_without_a_loss_gets_no_vote(monkeypatch: pytest.MonkeyPatch) -> None:
     evolution, voters, _ = evolve(SILENT, 3)
-    monkeypatch.setattr(voters, "losses", lambda *_: np.full(CANDIDATES, bad))
-    with pytest.raises(DivergedError, match="not a number"):
-        evolution.tally()
+    losses = np.linspace(1, 2, CANDIDATES)
+    losses[0] = float("nan")
+    monkeypatch.setattr(voters, "losses", lambda *_: losses)
+    counts = evolution.tally()
+    assert counts[1] == pytest.approx(3 * (1 - SLACK)) and counts.sum() == pytest.approx(counts[1])
 
 
 def test_what_comes_next_depends_on_noisy_counts_alone() -> None:

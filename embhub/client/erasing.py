@@ -37,8 +37,9 @@ class Concerned:
     """A file that the patient has to do with.
 
     `role`: trained on, held out for the audit, or `ledger` where only the ledger knows. `private`: with differential
-    privacy. `recipe`: whether this site could train it again. `published`: repository and version of each release;
-    `on_hub`: where copies of them are on the public Hub.
+    privacy, and `per_patient` whether that protects each patient, not each single image. `recipe`: whether this site
+    could train it again. `published`: repository and version of each release; `on_hub`: where copies of them are on the
+    public Hub.
     """
 
     digest: str
@@ -47,6 +48,7 @@ class Concerned:
     recipe: bool
     published: tuple[tuple[str, str], ...]
     on_hub: tuple[str, ...] = ()
+    per_patient: bool = False
 
 
 @dataclass(frozen=True)
@@ -105,13 +107,16 @@ def find(patient_id: str, *, issuer: str = "") -> Plan:
         if role is not None:
             charged = known.get(run.embedding_digest)
             private = charged.private if charged else "protection" in run.settings
+            unit = charged.unit if charged else run.settings.get("protection", {}).get("unit")
             told = published.get(run.embedding_digest, ())
             found[run.embedding_digest] = Concerned(
-                run.embedding_digest, role, private, not {"ported_from", "adapter"} & run.settings.keys(), told
-            )
+                run.embedding_digest, role, private, not {"ported_from", "adapter"} & run.settings.keys(), told,
+                per_patient=private and unit == "patient",
+            )  # fmt: skip
     for file in ledger.files:
         if file.digest not in found:
-            found[file.digest] = Concerned(file.digest, "ledger", file.private, False, published.get(file.digest, ()))
+            told, per_patient = published.get(file.digest, ()), file.private and file.unit == "patient"
+            found[file.digest] = Concerned(file.digest, "ledger", file.private, False, told, per_patient=per_patient)
     copies = concerned.on_the_hub()
     files = tuple(replace(file, on_hub=copies.get(file.digest, ())) for file in found.values())
     return Plan(files, ledger.audits, ledger.unfinished, ledger.alike)
@@ -238,10 +243,17 @@ def explain(plan: Plan, *, replaced: bool) -> list[str]:
             "To avoid that: withdraw without a new version, wait until ten patients or more have changed, or train"
             " the new version and its successors with --epsilon. Copies of the earlier file stay where they are."
         )
-    if any(file.role != "held-out" and file.private for file in plan.files):
+    if any(file.role != "held-out" and file.per_patient for file in plan.files):
         sentences.append(
-            "Of a file with differential privacy, the earlier and the new one together reveal about this patient no"
-            " more than the earlier claim bounds, because the new training does not read the patient's images."
+            "Of a file with differential privacy for each patient, the earlier and the new one together reveal about"
+            " this patient no more than the earlier claim bounds, because the new training does not read the patient's"
+            " images. That is about the two files alone: the withdrawal, and a smaller n_public of the new one, show"
+            " that somebody is gone, and no epsilon covers them."
+        )
+    if any(file.role != "held-out" and file.private and not file.per_patient for file in plan.files):
+        sentences.append(
+            "A file with differential privacy for each image protects one image at a time. Of a patient with several"
+            " images, the two files together may reveal far more than its epsilon says."
         )
     if replaced:
         sentences.append("The new files stay on this machine until you push them.")

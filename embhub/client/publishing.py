@@ -269,7 +269,8 @@ def ask_ledger(release: Release, publish: Publish, confirm: Confirm | None) -> N
     registry = accounts.only_registry()
     before = seen.newest(roots.name_of(registry), publish.repository) if registry else None
     also = [digest for digest in (publish.replaces, before.digest if before else None) if digest]
-    digest = release.embedding.digest
+    ported = release.embedding.derived_from
+    digest = release.embedding.digest if ported is None else ported.source
     publications.ask_about_few_apart(digest, publish.repository, also=also, confirm=confirm)
     charge_audit(release, known_only=True)
 

@@ -7,15 +7,17 @@ from dataclasses import dataclass
 from embhub.ledger.books import books_are_kept, open_books
 from embhub.ledger.linking import all_links, reached
 from embhub.ledger.spending import WITHOUT
+from embhub.ledger.unit_sets import Unit
 from embhub.site.patients import folded_number, key_patient, ledger_number, likeness
 
 
 @dataclass(frozen=True)
 class Charged:
-    """A file that a patient's images were read for. `private`: trained with differential privacy."""
+    """A file that a patient's images were read for. `private`: trained with differential privacy, for each `unit`."""
 
     digest: str
     private: bool
+    unit: Unit = "patient"
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ def find(patient_id: str, *, issuer: str = "") -> Found:
                 continue
             unfinished += not item.released and bool(item.charged)
             for digest in item.released:
-                files[digest] = Charged(digest, item.mechanism != WITHOUT)
+                files[digest] = Charged(digest, item.mechanism != WITHOUT, item.unit)
         own = {"patient": {number}, "image": {int(picture) for picture, patient in links if int(patient) == number}}
         audits = [
             side.report for side in account.sides.values() if own[side.unit] & set(sets.load(side.units).tolist())

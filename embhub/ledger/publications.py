@@ -14,6 +14,7 @@ from embhub.errors import PrivacyError
 from embhub.ledger.books import Books, books_are_kept, open_books
 from embhub.ledger.linking import reached
 from embhub.ledger.spending import WITHOUT, Account, Published, Spending
+from embhub.site import runs
 
 Confirm = Callable[[str], bool]
 FEW = 9
@@ -30,9 +31,11 @@ def ask_about_few_apart(
 ) -> None:
     """Ask before a file leaves whose patients differ from those of an earlier version by one to nine.
 
-    Only where both were trained here without differential privacy. The same file, or the same patients, ask nothing.
+    Only where both were trained here without differential privacy. The same file, or the same patients, ask nothing. A
+    port counts as the file that it was made from.
 
     Args:
+        file_digest: of the file; of a port, that of its source, or its own where this site made the port.
         repository: `namespace/name`; versions of any repository of this name count.
         also: digests of earlier versions that other records of this site know of.
         confirm: asked with the question; None says no.
@@ -94,5 +97,6 @@ def _count_apart(books: Books, file_digest: str, repository: str, also: Iterable
 
 
 def _plain_training(account: Account, file_digest: str) -> Spending | None:
-    runs = [run for run in account.runs.values() if file_digest in run.released and run.mechanism == WITHOUT]
-    return runs[-1] if runs else None
+    trained = runs.trained_as(file_digest)
+    found = [run for run in account.runs.values() if trained in run.released and run.mechanism == WITHOUT]
+    return found[-1] if found else None

@@ -108,6 +108,13 @@ class ClaimFields(_Part):
         return lineage.trainings > 1 or lineage.plain > 0
 
     @property
+    def epsilon_of_file(self) -> float:
+        """Epsilon of this training alone, at a delta of MAX_DELTA at most: version 1 may state a larger one."""
+        if self.delta <= MAX_DELTA:
+            return self.epsilon
+        return max(self.epsilon, epsilons.compose(self.parameters, delta=MAX_DELTA))
+
+    @property
     def epsilon_to_judge_by(self) -> float:
         """Epsilon at the one delta MAX_DELTA, of all that the ledger counted where that is more than this training."""
         alone, lineage = epsilons.compose(self.parameters, delta=MAX_DELTA), self.composition

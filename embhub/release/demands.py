@@ -200,8 +200,10 @@ def _epsilon(verified: Verified, demand: Demand) -> Iterator[str]:
         yield "it makes no privacy claim, so no epsilon bounds what it reveals"
     elif claim.unit != "patient":
         yield f"its privacy claim protects each {claim.unit}, not each patient"
-    elif not claim.epsilon <= limit:
-        yield f"its privacy claim says epsilon {claim.epsilon:g}"
+    elif not claim.epsilon_of_file <= limit:
+        judged = f" at delta {claim.delta:g}, so {claim.epsilon_of_file:.3g} at 1e-05"
+        words = f"its privacy claim says epsilon {claim.epsilon:g}"
+        yield words + judged if claim.epsilon_of_file > claim.epsilon else words
 
 
 def _vanished(verified: Verified) -> Iterator[str]:
@@ -213,7 +215,7 @@ def _vanished(verified: Verified) -> Iterator[str]:
 def _bounded(verified: Verified) -> bool:
     """Whether a claim for each patient, recomputed when it was read, limits what the file tells."""
     claim = verified.embedding.privacy
-    return is_claim(claim) and claim.unit == "patient" and claim.epsilon <= LARGEST_EPSILON
+    return is_claim(claim) and claim.unit == "patient" and claim.epsilon_of_file <= LARGEST_EPSILON
 
 
 _CHECKS = {

@@ -97,6 +97,17 @@ def find(digest: str) -> Run | None:
     return run
 
 
+def trained_as(digest: str) -> str:
+    """The digest of the file that was trained on patients: of a port, by this site's records, that of its source.
+
+    Raises:
+        ConfigError: a record is damaged, or others can read it.
+    """
+    run = find(digest)
+    source = run.settings.get("ported_from") if run is not None else None
+    return source if isinstance(source, str) else digest
+
+
 def find_all() -> list[Run]:
     """Every training that this site remembers, by its embedding's digest.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import stat
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from embhub.client import erasing
 from embhub.client.hub import Hub
 from embhub.errors import UsageError
 from embhub.ledger import budget, concerned, publications
+from embhub.ledger.unit_sets import Unit
 from embhub.site import runs, secret
 from tests.support.between import World
 from tests.support.releases import make_embedding, make_release
@@ -96,8 +98,6 @@ def test_the_drill(
 
 def test_a_proof_is_no_oracle_and_two_of_them_share_nothing(world: World, site: Site) -> None:
     """Whoever holds the proofs can neither test a guess nor tell that they are about one person."""
-    from hashlib import sha256
-
     erased = [erasing.Erased(letter * 16, "radboud/x", "1.0.0", letter * 64, withdrawn=True) for letter in "ab"]
     proofs, registry = site.folder / "proofs", "https://hub.example.org"
     first, second = (
@@ -124,6 +124,25 @@ def test_the_ledger_knows_what_no_record_does(world: World, site: Site) -> None:
     assert (file.digest, file.role, file.private, file.recipe) == (digest, "ledger", False, False)
     assert erasing.find(HELD).files == () and concerned.find(HELD).files == ()
     assert erasing.find("pat-00417").alike == 1, "another spelling is not taken for the same person, but said"
+
+
+@pytest.mark.parametrize("unit", ["patient", "image"])
+def test_only_a_claim_for_patients_bounds_what_is_revealed_about_one(world: World, site: Site, unit: Unit) -> None:
+    digest, images = make_embedding(seed=330).digest, [sha256(b"%d" % number).hexdigest() for number in range(8)]
+    units = [PATIENT, OTHER] if unit == "patient" else images
+    with budget.reserve(units, unit=unit, mechanism="dp-sgd", steps=5, q=0.25, sigma=4.0) as run:
+        run.spend(5)
+        run.release(digest)
+    with budget.reserve(  # of images the ledger knows the patient by a training that named both
+        [PATIENT], unit="patient", mechanism="none", steps=5, pictures=[(image, PATIENT) for image in images]
+    ) as run:
+        run.spend(5)
+    plan = erasing.find(PATIENT)
+    (file,) = plan.files
+    assert (file.private, file.per_patient) == (True, unit == "patient")
+    said = " ".join(erasing.explain(plan, replaced=False))
+    assert ("no more than the earlier claim bounds" in said) == (unit == "patient")
+    assert ("may reveal far more than its epsilon says" in said) == (unit == "image")
 
 
 def test_a_reason_that_names_the_patient_is_refused_before_anything_is_sent(world: World, site: Site) -> None:

@@ -122,13 +122,13 @@ def test_the_record_of_the_training_names_the_sides_where_the_audit_did_not(site
     assert private(KEPT_BACK).spent().epsilon is None
 
 
-def record(file: Path, members: list[str], holdout: list[str]) -> None:
+def record(file: Path, members: list[str], holdout: list[str], **settings: str) -> None:
     made = embedding.read(file)
     samples = [tuple(runs.Sample(path=f"{name}.png", patient_id=name) for name in side) for side in (members, holdout)]
     runs.save(
         runs.Run(
             embedding_digest=made.digest, base="b", caption="mri, {}", token=made.token, vectors=1,
-            members=samples[0], holdout=samples[1],
+            members=samples[0], holdout=samples[1], settings=settings,
         )
     )  # fmt: skip
 
@@ -171,10 +171,14 @@ def test_sides_without_images_are_refused(site: Site, sides: tuple[list[Any], li
         remember_sides("no digest", INSIDE, OUTSIDE, unit="patient")
 
 
-def version(site: Site, number: int, patients: list[str], *, name: str = "prostate-cspca", **more: Any) -> Path:
+def make_version(site: Site, number: int, *, name: str = "prostate-cspca") -> Path:
     folder = Site(site.folder / f"v{number}")
     folder.folder.mkdir()
-    file = folder.make(name, seed=number, audited=False, version=f"{number}.0.0")
+    return folder.make(name, seed=number, audited=False, version=f"{number}.0.0")
+
+
+def version(site: Site, number: int, patients: list[str], *, name: str = "prostate-cspca", **more: Any) -> Path:
+    file = make_version(site, number, name=name)
     train(file, patients, **more)
     return file
 
@@ -205,6 +209,22 @@ def test_push_asks_before_a_version_that_is_few_patients_apart(site: Site, secon
     assert not (file.parent / "outbox").exists()
     assert main(["push", str(file), "radboud/prostate-cspca", "--dry-run", "--out", str(file.parent / "outbox")]) == 6
     assert send(file, "--yes").exit_code == 0
+
+
+@pytest.mark.parametrize("ported", ["first", "second", "both"])
+def test_a_port_counts_as_the_file_that_it_was_made_from(site: Site, ported: str) -> None:
+    """It is computed from the file and public numbers alone, so two ports are compared like their sources."""
+    files = []
+    for number, patients in ((1, PATIENTS), (2, PATIENTS[1:])):
+        if ported in ("both", ("first", "second")[number - 1]):
+            source = embedding.read(version(site, 10 + number, patients))
+            files.append(make_version(site, number))
+            record(files[-1], patients, [], ported_from=source.digest)
+        else:
+            files.append(version(site, number, patients))
+    assert send(files[0]).exit_code == 0
+    refused = send(files[1])
+    assert isinstance(refused.exception, PrivacyError) and "by 1 patient," in refused.exception.message
 
 
 @pytest.mark.parametrize("second", [PATIENTS, list(reversed(PATIENTS)), PATIENTS[10:], ["a", "b", "c"]])

@@ -35,13 +35,15 @@ def add_root(
     Args:
         source: `https://…`, or the path of what `embhub-registry trust export` printed.
         fingerprint: the root key's `SHA256:…`, learned by another way than `source`.
-        confirm: asked with (registry, fingerprint) where none was given; False means no.
+        confirm: asked with (registry, fingerprint) where none was given; False means no. The registry is its address,
+            and how its keyring calls it where that is another one.
         namespaces: the registry is asked about these alone, `a,b`; by default about all of its keyring.
 
     Raises:
         UsageError: a fingerprint or namespace that is none, or a file that cannot be read.
         ConfigError: nobody confirmed the fingerprint.
-        VerificationError: another root key, or a keyring that it did not sign.
+        VerificationError: another root key, one of a host name that is pinned with another root, or a keyring that it
+            did not sign.
         RegistryError: the registry cannot be reached.
     """
     if fingerprint is not None and not _FINGERPRINT.fullmatch(fingerprint):
@@ -52,7 +54,7 @@ def add_root(
     data, address = _read_source(source)
     export = keyrings.parse_export(data)
     where = address or export.registry
-    if fingerprint is None and not (confirm and confirm(where, export.root_fingerprint)):
+    if fingerprint is None and not (confirm and confirm(_in_words(where, export.registry), export.root_fingerprint)):
         raise ConfigError(
             f"the root key was not confirmed: {where}",
             f"ask its operator by another way whether it is {export.root_fingerprint}, then add --fingerprint with it",
@@ -226,9 +228,19 @@ def _read_source(source: str) -> tuple[bytes, str | None]:
         ) from error
 
 
+def _in_words(address: str, name: str) -> str:
+    """The address, and how the registry calls itself: its members' signatures name that, not the address."""
+    return f"{address}, which calls itself {name}," if _has_other_name(address, name) else address
+
+
+def _has_other_name(address: str, name: str) -> bool:
+    return name.lower() != config.check_registry(address)
+
+
 def _facts(address: str, opened: Trust) -> dict[str, Any]:
     return {
         "registry": address,
+        **({"name": opened.registry} if _has_other_name(address, opened.registry) else {}),
         "root key": opened.root_fingerprint,
         "keyring": f"version {opened.keyring.version} of {opened.keyring.issued}",
         "expires": opened.keyring.expires,

@@ -14,7 +14,7 @@ from typing import Any
 
 import rfc8785
 
-from embhub.durable import write_atomic
+from embhub.durable import locked, write_atomic
 from embhub.errors import ConfigError
 from embhub.site import config
 
@@ -64,8 +64,6 @@ def _key() -> bytes:
 
 
 def _create(path: Path) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    except OSError as error:
-        raise ConfigError(f"cannot write in {path.parent}: {error.strerror}", "check EMBHUB_HOME") from error
-    write_atomic(path, secrets.token_bytes(_BYTES), mode=0o600)
+    with locked(path):
+        if not path.exists():  # another process may have been first: what was sealed under a key that is gone stays so
+            write_atomic(path, secrets.token_bytes(_BYTES), mode=0o600)

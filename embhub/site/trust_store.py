@@ -2,7 +2,8 @@
 
 Every use checks the stored keyring again, so that an edited file is noticed. A keyring older than one seen before, or
 another one of the same version, is refused. Where the root changed, by statements that the root before signed, the pin
-moves to the new one.
+moves to the new one. Statements name a registry by its host name alone, so two pins of one host name must have one
+root: else either registry could speak for the other's members.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from embhub.errors import ConfigError
 from embhub.formats import strict_json
 from embhub.formats.immutable import dataclass
 from embhub.refusals import MalformedKeyringError, RollbackError, WrongRootError
-from embhub.site import config
+from embhub.site import config, pin_names
 from embhub.trust import kept_advisories
 from embhub.trust import keyring as keyrings
 from embhub.trust.keyring import Keyring, Trust, TrustExport
@@ -76,7 +77,7 @@ def add(
         namespaces: the registry speaks for these alone; None for all of them, or for those of an earlier pin.
 
     Raises:
-        WrongRootError: the export has another root key, or another one is pinned for this address.
+        WrongRootError: the export has another root key, or another one is pinned for this address or host name.
         RollbackError: an older keyring than one seen before.
         VerificationError: any other fault of the export.
         ConfigError: the folder cannot be written.
@@ -130,20 +131,24 @@ def load(registry: str) -> Trust:
     """The trust of one registry.
 
     Raises:
-        ConfigError: it is not pinned, or its file is damaged.
+        ConfigError: it is not pinned, its file is damaged, or another root is pinned under its host name.
         VerificationError: its file was edited.
     """
-    return _require(registry).open()
+    pin = _require(registry)
+    pin_names.check([pin], among=_pins())
+    return pin.open()
 
 
 def load_all() -> list[Trust]:
     """The trust of every registry that is pinned.
 
     Raises:
-        ConfigError: a file is damaged.
+        ConfigError: a file is damaged, or two roots are pinned under one host name.
         VerificationError: a file was edited.
     """
-    return [pin.open() for pin in _pins()]
+    pins = _pins()
+    pin_names.check(pins, among=pins)
+    return [pin.open() for pin in pins]
 
 
 def load_some(*, hint: str = "embhub trust add URL") -> list[Trust]:
@@ -159,7 +164,7 @@ def load_some(*, hint: str = "embhub trust add URL") -> list[Trust]:
 
 
 def list_roots() -> list[Root]:
-    """Every pin, by address. Raises as `load_all`."""
+    """Every pin, by address, also where `load_all` refuses two of one host name. Raises as `load_all` otherwise."""
     rows = [(pin, pin.open().keyring) for pin in _pins()]
     return [
         Root(
@@ -226,6 +231,8 @@ def _accept(
         where, opened.root_fingerprint, opened.keyring.version, _newer(document, opened, known).to_bytes(), limited,
         known.confirmed if known else document.keyring.payload,
     )  # fmt: skip
+    if other := pin_names.namesake(pin, among=_pins()):
+        raise WrongRootError(*pin_names.two_roots(pin, other))
     _save(pin)
     return replace(pin.open(), passed=opened.passed)
 

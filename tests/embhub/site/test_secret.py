@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -48,3 +51,20 @@ def test_a_key_that_others_read_or_that_is_damaged_is_refused() -> None:
     key.write_bytes(b"short")
     with pytest.raises(ConfigError, match="damaged"):
         commit(FACTS)
+
+
+def test_processes_that_come_first_at_once_make_one_key(tmp_path: Path) -> None:
+    """Each has seen that there is none."""
+    program = (
+        "import sys; from embhub.site import secret;"
+        "write = secret.write_atomic;"
+        "secret.write_atomic = lambda *a, **k: (__import__('time').sleep(0.5), write(*a, **k));"
+        "print(secret.derive_key('x').hex())"
+    )
+    environment = {**os.environ, "EMBHUB_HOME": str(tmp_path)}
+    started = [
+        subprocess.Popen([sys.executable, "-c", program], env=environment, stdout=subprocess.PIPE, text=True)
+        for _ in range(3)
+    ]
+    keys = [process.communicate(timeout=60)[0].strip() for process in started]
+    assert all(len(key) == 64 for key in keys) and len(set(keys)) == 1

@@ -106,7 +106,7 @@ def submit(file: Path, registry: str | None, as_json: bool) -> None:
 
 
 def _print(found: Any) -> None:
-    new = f"{len(found.entries):,} read, {found.before:,} known before"
+    new = f"{found.read:,} read, {found.before:,} known before"
     click.echo(f"{found.log}  {found.size:,} entries ({new}); {found.cosigned or 'not cosigned'}")
     click.echo(f"witnesses  {found.witnesses.text}")
     for path in found.unexplained:
@@ -118,3 +118,7 @@ def _print(found: Any) -> None:
             click.echo(f"unknown    entry {entry.index:,}: {entry.fingerprint} signed {entry.identity}")
         else:
             click.echo(f"invented   entry {entry.index:,} names {entry.fingerprint}, which did not sign it")
+    if found.more_unknown:
+        click.echo(f"unknown    {found.more_unknown:,} further entries, which the next run lists after --accept")
+    if found.more_invented:
+        click.echo(f"invented   {found.more_invented:,} further entries, which the next run lists after --accept")

@@ -14,7 +14,7 @@ from typing import Any
 import click
 
 from embhub.client import log_reader, watching, witness
-from embhub.client.watching import Watched
+from embhub.client.watching import Progress, Watched
 from embhub.client.witness import Witness
 from embhub.errors import EmbhubError, RegistryError, UsageError, VerificationError
 from embhub.log.errors import ForkedLogError
@@ -22,6 +22,7 @@ from embhub.log.notes import VerifierKey
 from embhub.site import log_memory
 
 UNKNOWN_ENTRY = 8
+PROGRESS = 10  # seconds
 
 
 def run(
@@ -34,12 +35,15 @@ def run(
     log, trust = watching.find(url)
     own = _open(key, name, [log] if watching.is_confirmed(log, trust) else [])
     with _listening(own, listen, log.name):
+        last: Watched | None = None
         while True:
             try:
-                found = round_of(url, own, namespace)
+                found = last = round_of(url, own, namespace, last)
                 show(found)
                 if accept:
                     watching.accept(found.unknown)
+                if found.refused is not None:
+                    raise found.refused
                 if found.unexplained:
                     raise watching.unexplained(found.log, found.unexplained)
             except (RegistryError, VerificationError) as error:
@@ -70,24 +74,48 @@ def verify_all(url: str, folder: Path | None) -> dict[str, Any]:
     log, trust = watching.find(url)
     source = log_reader.FolderLog(folder) if folder is not None else watching.source_of(url)
     copied = folder is not None or watching.is_copy(url)
-    found = watching.look(source, log, trust, now=datetime.now(UTC), everything=True, is_copy=copied)
-    return {"log": str(log), "entries": found.size, "verified": len(found.entries), "witnesses": found.witnesses.text}
+    found = watching.look(
+        source, log, trust, now=datetime.now(UTC), everything=True, is_copy=copied, progress=_progress()
+    )
+    return {"log": str(log), "entries": found.size, "verified": found.read, "witnesses": found.witnesses.text}
 
 
-def round_of(url: str, own: Witness | None, namespace: str | None) -> Watched:
-    """One look at the log with today's keyring; the witness `own` cosigns what was checked. Raises as `look`."""
+def round_of(url: str, own: Witness | None, namespace: str | None, last: Watched | None = None) -> Watched:
+    """One look at the log with today's keyring; the witness `own` cosigns what was checked. Raises as `look`.
+
+    `last` is the look before of this process.
+    """
     said = watching.renew(url)
     log, trust = watching.find(url)
     if own is not None:  # who listens goes by the key of today: not by a retired one, and not by one nobody confirmed
         own.logs = {log.name: log} if watching.is_confirmed(log, trust) else {}
     source = watching.source_of(url)
-    found = watching.look(source, log, trust, now=datetime.now(UTC), namespace=namespace, is_copy=watching.is_copy(url))
-    found = replace(found, keyring=(*said, *watching.unconfirmed(trust, namespace)))
+    found = watching.look(
+        source, log, trust, now=datetime.now(UTC), namespace=namespace, is_copy=watching.is_copy(url), after=last,
+        progress=_progress(),
+    )  # fmt: skip
+    found = replace(found, keyring=(*found.keyring, *said, *watching.unconfirmed(trust, namespace)))
     if own is None:
         return found
     if not watching.is_confirmed(log, trust):
         return replace(found, cosigned="not cosigned: nobody here confirmed the log's key (`embhub trust refresh`)")
-    return replace(found, cosigned=watching.cosign(source, found.checkpoint, log, own, time=_now()))
+    try:
+        return replace(found, cosigned=watching.cosign(source, found.checkpoint, log, own, time=_now()))
+    except ForkedLogError as error:  # what was found is shown first
+        return replace(found, cosigned=f"not cosigned: {error.message}", refused=error)
+
+
+def _progress() -> Progress:
+    """A line on stderr every ten seconds, for a log that takes longer to read."""
+    said = time.monotonic()
+
+    def show(read: int, size: int) -> None:
+        nonlocal said
+        if time.monotonic() - said >= PROGRESS:
+            said = time.monotonic()
+            click.echo(f"reading    {read:,} of {size:,} entries", err=True)
+
+    return show
 
 
 def _weight(error: EmbhubError) -> str:

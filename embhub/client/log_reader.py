@@ -19,8 +19,8 @@ NOT_IN_LOG = "NotInLog"
 """What a registry that makes proofs answers in `X-Error-Code` where there is none to make."""
 MOST_SEARCHED = 1_000  # tiles of 256 hashes that are looked through for an entry
 MOST_READ = 64_000_000  # bytes of entries that a reader looks through; embhub's own have some 500
-MOST_HELD = 500_000_000  # that are held at once
-OVERHEAD = 64  # bytes that an entry takes beside its own
+MOST_WATCHED = 20_000_000_000  # that a monitor, or a mirror, reads at once, some 35 million entries
+OVERHEAD = 64  # bytes that an entry counts beside its own: many empty ones take time, too
 
 
 class NotInLogError(LookupError):
@@ -129,16 +129,11 @@ def prove_consistency(source: LogSource, first: int, second: int) -> Sequence[by
     return merkle.consistency_proof(first, second, TileReader(second, lambda tile: read_tile(source, tile)).node)
 
 
-def entries(source: LogSource, first: int, size: int) -> list[bytes]:
-    """The entries from `first` to before `size`, unchecked. Raises as `stream`."""
-    return list(stream(source, first, size, most=MOST_HELD))
-
-
 def stream(source: LogSource, first: int, size: int, *, most: int) -> Iterator[bytes]:
     """The entries from `first` to before `size`, unchecked, one after the other; one bundle is held.
 
     Args:
-        most: bytes that are read, each entry counted with `OVERHEAD` more, which it takes in memory.
+        most: bytes that are read, each entry counted with `OVERHEAD` more.
 
     Raises:
         RegistryError: a bundle is missing, or there are more bytes. MalformedLogError: a bundle is damaged.
@@ -157,9 +152,87 @@ def stream(source: LogSource, first: int, size: int, *, most: int) -> Iterator[b
         yield from tiles.split_entries(data, tile.width)[max(first - tile.first, 0) :]
 
 
+def checked_bundles(
+    source: LogSource, before: TreeBuilder, signed: SignedCheckpoint, *, kept: LogSource | None = None
+) -> Iterator[tuple[Tile, list[bytes]]]:
+    """The bundles under a checkpoint from the one on in which `before` ends, each checked when it comes; one is held.
+
+    The hashes over all new bundles are read first, and checked against the checkpoint: 32 bytes for 256 entries.
+
+    Args:
+        source: the log.
+        before: the tree of the entries that are known.
+        signed: the checkpoint.
+        kept: where a bundle may lie already. It is used if it is the one that was signed.
+
+    Raises:
+        MalformedLogError: a tile is damaged, or does not belong to this checkpoint.
+        RegistryError: one is missing, or there are more than `MOST_WATCHED` bytes.
+    """
+    if (signed.size - before.size) * OVERHEAD > MOST_WATCHED:
+        raise _too_long(MOST_WATCHED)
+    first, taken = before.size // tiles.WIDTH, 0
+    roots, leaves = _hashes(source, before, signed)
+    for number in range(first, (signed.size + tiles.WIDTH - 1) // tiles.WIDTH):
+        tile = Tile(None, number, tiles.WIDTH if number - first < len(roots) else len(leaves))
+        expected = roots[number - first] if number - first < len(roots) else leaves
+        entries = _kept_bundle(kept, tile, expected) if kept is not None else None
+        if entries is None:
+            data = read_tile(source, tile)
+            taken += len(data) + OVERHEAD * tile.width
+            if taken > MOST_WATCHED:
+                raise _too_long(MOST_WATCHED)
+            entries = tiles.split_entries(data, tile.width)
+            if not _fits(entries, expected):
+                raise not_its_own(signed)
+        yield tile, entries
+
+
+def _hashes(source: LogSource, before: TreeBuilder, signed: SignedCheckpoint) -> tuple[list[bytes], list[bytes]]:
+    """The hash over each whole bundle from the last one of `before` on, and the leaf hashes after them; checked."""
+    tree = before.aligned()
+    first, whole = tree.size // tiles.WIDTH, signed.size // tiles.WIDTH
+    roots = list[bytes]()
+    for number in range(first // tiles.WIDTH, (whole + tiles.WIDTH - 1) // tiles.WIDTH):
+        if (tile := tiles.needed(1, number, signed.size)) is not None:
+            roots += tiles.split_hashes(read_tile(source, tile), tile.width)[max(first - tile.first, 0) :]
+    last = tiles.needed(0, whole, signed.size)
+    leaves = tiles.split_hashes(read_tile(source, last), last.width) if last is not None else []
+    for root in roots:
+        tree.add_tile(root)
+        tree.take_whole()
+    tree.add(leaves)
+    if tree.root() != signed.root:
+        raise not_its_own(signed)
+    return roots, leaves
+
+
+def _kept_bundle(kept: LogSource, tile: Tile, expected: bytes | list[bytes]) -> list[bytes] | None:
+    try:
+        data = kept.read(tile.path, limit=tiles.LARGEST_BUNDLE)
+        entries = tiles.split_entries(data, tile.width) if data is not None else None
+    except (RegistryError, MalformedLogError):
+        return None
+    return entries if entries is not None and _fits(entries, expected) else None
+
+
+def _fits(entries: Sequence[bytes], expected: bytes | list[bytes]) -> bool:
+    """Whether these are the entries under this hash, or with these leaf hashes."""
+    hashes = [merkle.leaf_hash(entry) for entry in entries]
+    return hashes == expected if isinstance(expected, list) else merkle.root_of(hashes) == expected
+
+
+def not_its_own(signed: SignedCheckpoint) -> MalformedLogError:
+    """What is said of tiles that do not belong to a checkpoint."""
+    return MalformedLogError(
+        f"the entries that {signed.checkpoint.origin} serves are not those under its checkpoint of {signed.size:,}",
+        "ask again: a cache may have damaged them; if it stays so, inform the registry's operator and other members",
+    )
+
+
 def _too_long(most: int) -> RegistryError:
     return RegistryError(
-        f"the log has more entries to read than {most // 1_000_000:,} MB hold",
+        f"the log has more than {most // 1_000_000:,} MB of entries to read",
         "ask the registry's operator why its log has grown so much",
     )
 
@@ -177,15 +250,13 @@ def whole(source: LogSource, signed: SignedCheckpoint, *, known: Iterable[Signed
             with at most `MOST_READ` bytes.
     """
     builder = TreeBuilder()
-    roots = [(one.size, one.root) for one in (signed, *known)]
+    known = tuple(known)
     for entry in stream(source, 0, signed.size, most=MOST_READ):
         builder.add((merkle.leaf_hash(entry),))
-        if any(size == builder.size and root != builder.root() for size, root in roots):
-            raise MalformedLogError(
-                f"the entries that {signed.checkpoint.origin} serves are not those under its checkpoint of"
-                f" {builder.size:,}",
-                "ask again; if it stays so, inform the registry's operator and its other members",
-            )
+        builder.take_whole()
+        for one in (signed, *known):
+            if one.size == builder.size and one.root != builder.root():
+                raise not_its_own(one)
         yield entry
 
 

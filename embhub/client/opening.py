@@ -15,7 +15,7 @@ from embhub.release import at_the_site, demands, verification
 from embhub.release import files as release_files
 from embhub.release.files import Release
 from embhub.release.verification import Verified
-from embhub.site import keys, seen, trust_store
+from embhub.site import keys, seen, signed, trust_store
 from embhub.trust import statement
 
 
@@ -52,10 +52,13 @@ def open_path(path: str | Path) -> Opened:
     own = roots.vouch_for_own_keys(namespace, instants.write(now), origin=publish.registry)
     trusts = [*trust_store.load_all(), *([own] if own.keyring.members[0].keys else [])]
     verified = verification.verify(release, trust=trusts, now=now, seen=seen.accepted())
-    if logged.trust_of(verified, trusts) is not own:  # what this site signed itself need not be in a log yet
+    is_own = verified.signer.fingerprint in {key.fingerprint for key in keys.list_keys()}
+    is_new = logged.PROOF not in release.files and release.publish_bundle.envelope.identity in signed.known()
+    # what this site signed, by its own record, need not be in a log yet
+    if not (is_own and is_new) and logged.trust_of(verified, trusts) is not own:
         verified = received.say_log(verified, release, trusts=trusts, now=now)
     verified = recall(verified)
-    if verified.signer.fingerprint not in {key.fingerprint for key in keys.list_keys()}:
+    if not is_own:
         verified = demands.hold(verified, site_policy.choose())
     warnings = tuple(item.text for item in verified.findings if item.outcome == "warning")
     return Opened(verified.embedding, warnings, verified)

@@ -121,8 +121,9 @@ def fetch(
     What the registry says of yanks and audits is remembered at once where the policy refuses the release. `fallbacks`:
     whether the copies of the setting `fallback` may be asked, where no registry is named.
     """
-    from embhub.client import accounts, evaluations_heard, roots
+    from embhub.client import accounts, evaluations_heard, guard, roots
     from embhub.client.http_log import HttpLog
+    from embhub.client.paced_log import PacedLog
     from embhub.site import config
 
     repository, _, revision = reference.partition("@")
@@ -148,7 +149,8 @@ def fetch(
         requested=None if names.is_commit(revision) or names.version_fault(revision) else revision,
         pinned=names.is_commit(revision) and commit.startswith(revision),
     )
-    source = HttpLog(hub.registry, token or config.token_for(hub.registry))
+    asked = HttpLog(hub.registry, token or config.token_for(hub.registry))
+    source = PacedLog(asked, seconds=guard.LONGEST_CALL)
     now = datetime.now(UTC)
     entry = logged.check(verified, release, trusts=trusts, source=source, now=now)
     papers = logged_papers.check(entry.verified, release, trusts=trusts, source=source, now=now)

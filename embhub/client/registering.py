@@ -150,14 +150,16 @@ def _find(hub: Hub, given: Registration | Bundle) -> tuple[int | None, str]:
 
 
 def _look(hub: Hub, sent: Bundle) -> LogProof:
+    from embhub.client import guard
     from embhub.client.http_log import HttpLog
+    from embhub.client.paced_log import PacedLog
 
     trust = trust_store.load(hub.registry)
     log, known = logged.known_key(trust), trust.lookup(sent.hint)
     if log is None or known is None:
         raise RegistryError(f"the keyring kept here does not hold the key {sent.hint}", "`embhub trust refresh`")
     leaf = entries.leaf_of(sent.envelope, p256.read_public(p256.public_pem(known.public_key))).to_bytes()
-    source = HttpLog(hub.registry, config.token_for(hub.registry))
+    source = PacedLog(HttpLog(hub.registry, config.token_for(hub.registry)), seconds=guard.LONGEST_CALL)
     for pause in _PAUSES:
         time.sleep(pause)
         data = log_reader.proof(source, leaf)

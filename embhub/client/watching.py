@@ -2,52 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from embhub.client import log_reader, logged, mirrors, roots
 from embhub.client.http_log import HttpLog
+from embhub.client.log_listing import Entry, Listing
 from embhub.client.log_reader import LogSource
 from embhub.client.log_tiles import TileProofs
+from embhub.client.paced_log import Answering, PacedLog
 from embhub.client.witness import Witness
-from embhub.errors import ConfigError, RegistryError, UsageError
-from embhub.log import checkpoints, leaves, merkle
+from embhub.errors import RegistryError, UsageError
+from embhub.log import checkpoints
 from embhub.log.building import TreeBuilder
 from embhub.log.checkpoints import SignedCheckpoint
 from embhub.log.errors import ForkedLogError, MalformedLogError
-from embhub.log.leaves import Leaf
 from embhub.log.notes import VerifierKey
 from embhub.refusals import Finding
 from embhub.site import config, log_evidence, log_memory, signed, trust_store
 from embhub.site.addresses import folder_of
-from embhub.trust import differences, p256
-from embhub.trust import logged as entries_of
+from embhub.trust import differences
 from embhub.trust.keyring import Keyring, Trust
 
+Progress = Callable[[int, int], None]
+"""`progress(read, size)`: how many entries were read so far, of how many."""
 
-@dataclass(frozen=True)
-class Entry:
-    """One entry.
 
-    Attributes:
-        index: its place in the log.
-        identity: the digest of what was signed; empty in an entry of a kind that this version does not know.
-        fingerprint: of the key that it names.
-        namespace: whose key that is by the keyring, or None.
-        hash: of the whole entry, as the log's tree has it.
-        is_signed: whether this key made its signature; None where that was not checked. Anybody who writes a log can
-            put in an entry that names a key and that nobody signed.
-    """
-
-    index: int
-    identity: str
-    fingerprint: str
-    namespace: str | None
-    hash: str
-    is_signed: bool | None = None
+def no_progress(read: int, size: int) -> None:
+    """Say nothing."""
 
 
 @dataclass(frozen=True)
@@ -58,11 +43,17 @@ class Watched:
         log: its name.
         size: how many entries it has.
         before: how many it had at the look before.
-        entries: those that are new since then.
-        unknown: those that this site did not sign.
+        read: how many were read now.
+        entries: the newest of these, at most `MOST_LISTED`.
+        unknown: those that this site did not sign, from the oldest on, at most `MOST_LISTED`.
+        more_unknown: how many there are beyond these that a key of the namespace signed.
+        more_invented: how many there are beyond these that nobody signed.
         checkpoint: what was checked.
         witnesses: who cosigned it, and when.
         keyring: what a person has to look at in the registry's keyring.
+        keys: the fingerprints whose entries were compared with this site's record.
+        key: the log's.
+        refused: why this site's witness refused the checkpoint for good.
         unexplained: files with checkpoints that the log signed, and that nothing shows to be of its history.
         cosigned: in words what became of this site's cosignature.
     """
@@ -70,6 +61,7 @@ class Watched:
     log: str
     size: int
     before: int
+    read: int
     entries: tuple[Entry, ...]
     unknown: tuple[Entry, ...]
     checkpoint: SignedCheckpoint
@@ -77,13 +69,19 @@ class Watched:
     unexplained: tuple[str, ...] = ()
     keyring: tuple[str, ...] = ()
     cosigned: str = ""
+    more_unknown: int = 0
+    more_invented: int = 0
+    keys: frozenset[str] = frozenset()
+    key: VerifierKey | None = None
+    refused: ForkedLogError | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Plain data."""
         rows = {"entries": [vars(one) for one in self.entries], "unknown": [vars(one) for one in self.unknown]}
         files = {"unexplained": list(self.unexplained), "keyring": list(self.keyring)}
-        return {"log": self.log, "size": self.size, "before": self.before, "cosigned": self.cosigned,
-                "witnesses": self.witnesses.text, **files, **rows}  # fmt: skip
+        counts = {"size": self.size, "before": self.before, "read": self.read, "more_unknown": self.more_unknown,
+                  "more_invented": self.more_invented}  # fmt: skip
+        return {"log": self.log, **counts, "cosigned": self.cosigned, "witnesses": self.witnesses.text, **files, **rows}
 
 
 def find(registry: str) -> tuple[VerifierKey, Trust]:
@@ -134,10 +132,10 @@ def is_copy(registry: str) -> bool:
     return folder_of(address) is not None or address not in trust_store.addresses()
 
 
-def source_of(registry: str) -> HttpLog:
-    """The log's files at a registry."""
+def source_of(registry: str) -> PacedLog:
+    """The log's files at a registry, for one reading of them."""
     address = config.check_registry(registry)
-    return HttpLog(address, config.token_for(address))
+    return PacedLog(HttpLog(address, config.token_for(address)))
 
 
 def fetch(source: LogSource, key: VerifierKey) -> SignedCheckpoint:
@@ -154,14 +152,19 @@ def fetch(source: LogSource, key: VerifierKey) -> SignedCheckpoint:
 
 def look(
     source: LogSource, key: VerifierKey, trust: Trust, *, now: datetime, namespace: str | None = None,
-    everything: bool = False, is_copy: bool = False,
+    everything: bool = False, is_copy: bool = False, after: Watched | None = None,
+    progress: Progress = no_progress,
 ) -> Watched:  # fmt: skip
     """Read what was added since the look before, and check that the log is what it was, and what it says.
+
+    One bundle of entries is held, and those that are listed.
 
     Args:
         namespace: report what its keys signed and this site's record does not know, from the log's first entry on.
         everything: read the whole log again.
         is_copy: the files are a copy of the registry's, which may be older than what this site saw.
+        after: an earlier look of this process: with a namespace, too, what it read is not read again.
+        progress: called with the entries that were read so far, and the log's size, at every bundle.
 
     Raises:
         ForkedLogError: the log was rewritten, or shows fewer entries and does not show that the others are still there.
@@ -176,17 +179,19 @@ def look(
     _compare(sent, key, found, before, is_copy=is_copy)
     if before is not None and before.size > found.size:
         raise _older(key, found, before, log_memory.settle(key, before, prove=sent.prove, prefix=sent.prefix))
-    known = 0 if before is None or everything or namespace is not None else before.size
-    data = _read(source, found, known, before)
+    listing = Listing(trust, namespace, size=found.size)
+    start = _start(key, before, listing, after) if not everything else None
+    _read(source, found, start, listing, progress)
     log_memory.advance(key, found, prove=sent.prove, prefix=sent.prefix, book=log_memory.MONITOR)
     left = log_memory.settle(key, found, prove=sent.prove, prefix=sent.prefix)
-    rows = tuple(_entries(data, known, trust))
-    unknown = tuple(_unknown(rows, data, namespace, trust)) if namespace is not None else ()
-    return Watched(key.name, found.size, before.size if before else 0, rows, unknown, found,
-                   logged.say_witnesses(found, logged.site_policy(), now), tuple(map(str, left)))  # fmt: skip
+    read = found.size - (start.size if start is not None else 0)
+    return Watched(key.name, found.size, before.size if before else 0, read, tuple(listing.newest),
+                   listing.unknown, found, logged.say_witnesses(found, logged.site_policy(), now),
+                   tuple(map(str, left)), more_unknown=listing.more_unknown,
+                   more_invented=listing.more_invented, keys=listing.keys, key=key, keyring=listing.said)  # fmt: skip
 
 
-def cosign(source: HttpLog, found: SignedCheckpoint, key: VerifierKey, witness: Witness, *, time: int) -> str:
+def cosign(source: Answering, found: SignedCheckpoint, key: VerifierKey, witness: Witness, *, time: int) -> str:
     """Cosign the checkpoint that `look` checked, and send that to the registry; in words what became of it.
 
     Raises:
@@ -213,25 +218,35 @@ def accept(entries: Iterable[Entry]) -> None:
     signed.note(entry.identity if entry.is_signed else entry.hash for entry in entries)
 
 
-def _read(source: LogSource, found: SignedCheckpoint, known: int, before: SignedCheckpoint | None) -> list[bytes]:
-    """The entries from `known` on; with them the tree that was known becomes the one that was signed."""
-    builder = TreeBuilder()
-    if known and before is not None:
-        builder = TreeBuilder.resume(known, lambda tile: log_reader.read_tile(source, tile))
-        if builder.root() != before.root:
-            raise _not_its_own(found)
-    data = log_reader.entries(source, known, found.size)
-    builder.add(map(merkle.leaf_hash, data))
-    if builder.root() != found.root:
-        raise _not_its_own(found)
-    return data
+def _start(
+    key: VerifierKey, before: SignedCheckpoint | None, listing: Listing, after: Watched | None
+) -> SignedCheckpoint | None:
+    """The checkpoint whose entries need not be read again; None where the log is read from its first entry on."""
+    if not listing.keys:
+        return before
+    if before is None or after is None or after.key != key or after.checkpoint.size > before.size:
+        return None
+    if after.keys != listing.keys or after.more_unknown or after.more_invented:
+        return None  # older entries may name a key that is new, and some unknown ones were not listed
+    listing.carry(after.unknown)
+    return after.checkpoint
 
 
-def _not_its_own(found: SignedCheckpoint) -> MalformedLogError:
-    return MalformedLogError(
-        f"the entries that {found.checkpoint.origin} serves are not those under its checkpoint of {found.size:,}",
-        "ask again: a cache may have damaged them; if it stays so, inform the registry's operator",
-    )
+def _read(
+    source: LogSource, found: SignedCheckpoint, start: SignedCheckpoint | None, listing: Listing, progress: Progress
+) -> None:
+    """Read the entries after `start`; with them the tree that was known becomes the one that was signed."""
+    tree, known = TreeBuilder(), 0
+    if start is not None:
+        known = start.size
+        tree = TreeBuilder.resume(known, lambda tile: log_reader.read_tile(source, tile))
+        if tree.root() != start.root:
+            raise log_reader.not_its_own(found)
+    for tile, entries in log_reader.checked_bundles(source, tree, found):
+        progress(tile.first, found.size)
+        for index, entry in enumerate(entries, tile.first):
+            if index >= known:
+                listing.add(index, entry)
 
 
 def _compare(
@@ -266,28 +281,3 @@ def unexplained(log: str, files: Sequence[str]) -> ForkedLogError:
         f"{log} signed a checkpoint that nothing shows to be of its history, and does not show it now: {files[0]}",
         "ask its operator; each run tries again to prove it, and removes the file then",
     )
-
-
-def _entries(data: Iterable[bytes], first: int, trust: Trust) -> Iterable[Entry]:
-    owners = {key.fingerprint: member.namespace for member in trust.keyring.members for key in member.keys}
-    for index, entry in enumerate(data, first):
-        try:
-            leaf: Leaf | None = leaves.parse(entry)
-        except MalformedLogError:
-            leaf = None  # an entry of a kind that this version does not know
-        fingerprint = leaf.fingerprint if leaf else ""
-        hashed = merkle.leaf_hash(entry).hex()
-        yield Entry(index, leaf.identity if leaf else "", fingerprint, owners.get(fingerprint), hashed)
-
-
-def _unknown(rows: Iterable[Entry], data: Sequence[bytes], namespace: str, trust: Trust) -> Iterable[Entry]:
-    """The entries that name a key of the namespace, and that this site's record does not know."""
-    member = next((member for member in trust.keyring.members if member.namespace == namespace), None)
-    if member is None:
-        raise ConfigError(f"the keyring of {trust.registry} has no member {namespace}", "`embhub trust refresh`")
-    held = {key.fingerprint: p256.read_public(key.public_key_pem) for key in member.keys}
-    own = signed.known()
-    for row, entry in zip(rows, data, strict=True):
-        if row.fingerprint in held and not {row.identity, row.hash} & own:
-            is_signed = entries_of.is_signed(leaves.parse(entry), held[row.fingerprint])
-            yield replace(row, namespace=namespace, is_signed=is_signed)

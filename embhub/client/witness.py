@@ -24,6 +24,7 @@ from embhub.site import log_memory, note_keys
 Answer = tuple[int, str, bytes]
 PLAIN = "text/plain; charset=utf-8"
 LONGEST = 20.0  # seconds that a connection may last, whatever comes over it
+MOST_TRIES = 5  # of a round, while the log's own requests come in between
 MOST_CALLERS = 16  # connections at a time; more are closed unanswered
 
 
@@ -68,19 +69,15 @@ class Witness:
             RegistryError: it is an earlier state, or nothing shows that it continues what was cosigned.
             MalformedLogError: what should show it is damaged.
         """
-        with self._one:
+        for _ in range(MOST_TRIES):
             before = log_memory.recall(log, book=log_memory.WITNESS)
-            known = before.size if before is not None else 0
-            text = f"{log.name} shows {signed.size:,} entries, and {known:,} were cosigned before"
-            try:
-                log_memory.advance(log, signed, prove=prove, prefix=prefix, book=log_memory.WITNESS)
-            except (RegistryError, MalformedLogError) as error:
-                if known <= signed.size:
-                    raise
-                raise ForkedLogError(text, error.message) from error
-            if known > signed.size:
-                raise RegistryError(f"{text}, of the same history", "an old answer, perhaps of a cache: ask again")
-            return self._keep(signed, log, time)
+            # Asks the registry, and holds what it sent: callers of `add_checkpoint` do not wait for that.
+            self._follow(log_memory.compare, signed, log, prove, prefix)
+            with self._one:
+                if log_memory.recall(log, book=log_memory.WITNESS) == before:
+                    self._follow(log_memory.advance, signed, log, prove, prefix)
+                    return self._keep(signed, log, time)
+        raise RegistryError(f"{log.name} sends checkpoints all the time", "the next round tries again")
 
     def add_checkpoint(self, body: bytes, *, time: int) -> Answer:
         """What the call `add-checkpoint` answers: status, media type and body."""
@@ -125,6 +122,23 @@ class Witness:
             except (ForkedLogError, MalformedLogError) as error:
                 return _refusal(422, error)
             return 200, PLAIN, str(self._keep(signed, log, time)).encode()
+
+    def _follow(
+        self, step: Callable[..., object], signed: SignedCheckpoint, log: VerifierKey, prove: log_memory.Prove,
+        prefix: log_memory.Prefix | None,
+    ) -> None:  # fmt: skip
+        """Compare, or advance, the memory; raises as `cosign`."""
+        before = log_memory.recall(log, book=log_memory.WITNESS)
+        known = before.size if before is not None else 0
+        text = f"{log.name} shows {signed.size:,} entries, and {known:,} were cosigned before"
+        try:
+            step(log, signed, prove=prove, prefix=prefix, book=log_memory.WITNESS)
+        except (RegistryError, MalformedLogError) as error:
+            if known <= signed.size:
+                raise
+            raise ForkedLogError(text, error.message) from error
+        if known > signed.size:
+            raise RegistryError(f"{text}, of the same history", "an old answer, perhaps of a cache: ask again")
 
     def _keep(self, signed: SignedCheckpoint, log: VerifierKey, time: int) -> SignatureLine:
         """Cosign, and keep the checkpoint with the cosignature: durable before anybody sees it."""

@@ -40,6 +40,27 @@ class TreeBuilder:
             self._add(0, hashed)
             self.size += 1
 
+    def aligned(self) -> TreeBuilder:
+        """The same tree without its leaves after the last whole tile, to go on with `add_tile`."""
+        builder = TreeBuilder()
+        builder._edge = [[], *(list(row) for row in self._edge[1:])]
+        builder.size = self.size - len(self._edge[0])
+        return builder
+
+    def add_tile(self, root: bytes) -> None:
+        """Append a whole tile of leaves by the hash over them.
+
+        Raises:
+            ValueError: there are leaves after the last whole tile.
+        """
+        if self._edge[0]:
+            raise ValueError("the tree does not end with a whole tile")
+        if len(self._edge) == 1:
+            self._edge.append([])
+        self.size += WIDTH - 1  # `_add` counts the leaf that it is called for
+        self._add(1, root)
+        self.size += 1
+
     def _add(self, level: int, hashed: bytes) -> None:
         if level == len(self._edge):
             self._edge.append([])
@@ -51,9 +72,14 @@ class TreeBuilder:
             self._edge[level] = []
             self._add(level + 1, merkle.root_of(row))
 
+    def take_whole(self) -> list[tuple[Tile, bytes]]:
+        """The tiles that were finished since the last call. Who reads a long log calls it on the way: they are held."""
+        made, self._made = self._made, []
+        return made
+
     def take(self) -> list[tuple[Tile, bytes]]:
         """The tiles that were finished since the last call, and those that are not finished yet."""
-        made, self._made = self._made, []
+        made = self.take_whole()
         for level, row in enumerate(self._edge):
             if row:
                 made.append((Tile(level, self.size // WIDTH ** (level + 1), len(row)), b"".join(row)))

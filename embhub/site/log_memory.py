@@ -63,12 +63,13 @@ def advance(
     while True:
         known = _known(log)
         _compare(log, found, known, prove, prefix, book)  # asks others, so the lock is not held meanwhile
+        before = known[book]
+        if before is not None and (prove is None or found.size < before.size or found.to_bytes() == before.to_bytes()):
+            return before  # nothing to write: a state folder may be read-only
         with locked(_path(READER)):
             if _known(log) != known:
                 continue
-            before = known[book]
-            if before is None or (prove is not None and found.size >= before.size):
-                _remember(log, found, book)
+            _remember(log, found, book)
             return before
 
 

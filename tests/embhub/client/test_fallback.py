@@ -100,9 +100,9 @@ def test_another_pinned_registry_does_not_speak_for_the_silent_one(
     copy: Middleman, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with hostile.serve() as other:
-        other.files = make_release(key=STRANGER).files
+        other.files = make_release(key=STRANGER, registry="other.example.org").files
         members = [member("radboud", [(STRANGER, "publish")])]
-        other.export = make_export(make_keyring(members=members))
+        other.export = make_export(make_keyring(registry="https://other.example.org", members=members))
         roots.add_root(other.url, fingerprint=ROOT.fingerprint)
         assert pulling.pull(REPOSITORY, registry=other.url, out="named").repository == REPOSITORY
         monkeypatch.setenv("EMBHUB_FALLBACK", other.url)

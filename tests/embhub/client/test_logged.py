@@ -139,6 +139,21 @@ def test_the_proof_beside_the_bundle_needs_no_network() -> None:
     assert outcome == "warning" and text.startswith("unknown: no proof")
 
 
+def test_a_folder_is_compared_where_the_state_cannot_be_written() -> None:
+    found = check(honest())
+    assert found.proof is not None
+    folder = RELEASE.with_files({**RELEASE.files, logged.PROOF: found.proof})
+    check(honest(b"more"))
+    for lock in config.paths().state.glob("*.lock"):
+        lock.unlink()
+        lock.mkdir()  # as on a disk that is mounted read-only: no lock is taken
+    again = check(None, release=folder)
+    assert finding(again) == ("ok", "entry 5 of 6 in the log of 127.0.0.1; consistent with the 7 entries seen before")
+    assert finding(check(honest(b"more")))[0] == "ok", "it is what was seen last"
+    with pytest.raises(ConfigError, match="cannot write"):
+        check(honest(b"more", b"and more"))
+
+
 @pytest.mark.parametrize(
     ("quorum", "witnesses", "age", "outcome", "text"),
     [

@@ -411,7 +411,7 @@ def test_entries_that_are_too_many_bytes_are_not_read() -> None:
     found = check_all(source, RELEASED, showing(GOOD.row))
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert "more entries to read than 64 MB hold" in refused_both(found)
+    assert "the log has more than 64 MB of entries to read" in refused_both(found)
     assert source.bundles == 4 and peak < 80_000_000, "one bundle at a time, of 16.8 MB, and its entries"
 
 

@@ -9,6 +9,7 @@ import pytest
 from embhub.client import logged, logged_papers, opening, publishing
 from embhub.errors import ArtifactError, UsageError
 from embhub.refusals import DigestMismatchError, RollbackError, UnknownSignerError
+from embhub.release import at_the_site
 from embhub.release import files as release_files
 from embhub.release.demands import PolicyRefusedError
 from embhub.site import config, keys, trust_store
@@ -26,6 +27,7 @@ from tests.support.releases import (
     make_export,
     make_keyring,
     make_release,
+    member,
 )
 from tests.support.sites import Site
 
@@ -88,6 +90,22 @@ def test_a_sites_own_signature_counts_there(site: Site) -> None:
     path.write_bytes(make_embedding(seed=9).data)
     with pytest.raises(DigestMismatchError):
         opening.open_path(path)
+
+
+def test_what_a_site_made_need_not_be_in_the_log_of_its_registry_yet(site: Site) -> None:
+    key = keys.generate("default")
+    members = [member("radboud", [(key, "publish")])]
+    export = make_export(make_keyring(members=members, log={"vkey": str(logs.log_key().public)}))
+    trust_store.add(export, fingerprint=ROOT.fingerprint)
+    path = site.make()
+    publishing.sign(path, repository="radboud/x", registry=REGISTRY)
+    assert opening.open_path(path).warnings == ()
+    at_the_site.read(path).to_folder(site.folder / "pulled")
+    assert opening.open_path(site.folder / "pulled").warnings == ()
+    (config.paths().state / "signed.txt").unlink()  # a thief signed elsewhere with this site's key
+    for place in (path, site.folder / "pulled"):
+        said = opening.open_path(place).warnings
+        assert any("no proof (attestations/publish.tlog-proof) is here" in warning for warning in said)
 
 
 def test_a_site_that_demands_a_log_uses_nothing_whose_audit_is_not_shown_there(site: Site) -> None:

@@ -1,0 +1,106 @@
+"""A registry that drips its log holds up nobody, and a slow line is no fault."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from embhub.client import guard, logged, paced_log, pulling, roots
+from embhub.client.errors import AnswerTooSlowError
+from embhub.client.hub import Hub
+from embhub.client.paced_log import PacedLog
+from tests.support import hostile, releases
+from tests.support.servers import running_registry
+
+DRIPPING = hostile.drip(b"a", pause=0.1, first=b"HTTP/1.1 200 OK\r\nX-Slow: ", framed=False)  # a header without end
+
+
+class Dripping:
+    """Each answer takes so many seconds by the test's clock."""
+
+    def __init__(self, answer: bytes | None, *, seconds: float) -> None:
+        self.answer, self.seconds, self.time = answer, seconds, 0.0
+
+    def read(self, name: str, *, limit: int) -> bytes | None:
+        self.time += self.seconds
+        return self.answer
+
+    def post(self, name: str, body: bytes) -> bytes:
+        self.time += self.seconds
+        return b""
+
+
+def reads(log: Dripping, most: int) -> int:
+    """How many files are read before the reading is given up; at most so many."""
+    paced = PacedLog(log, now=lambda: log.time)
+    for count in range(most):
+        try:
+            paced.read("tile/entries/000", limit=1_000_000)
+        except AnswerTooSlowError:
+            return count
+    return most
+
+
+@pytest.mark.parametrize("answer", [None, b"", b"x" * 10_000])
+def test_a_log_that_drips_is_given_up_after_some_ten_minutes(answer: bytes | None) -> None:
+    log = Dripping(answer, seconds=20.0)
+    assert 25 <= reads(log, 1_000) <= 40 and log.time <= paced_log.FREE_SECONDS + 40
+
+
+def test_a_line_of_one_megabit_a_second_may_take_days() -> None:
+    log = Dripping(b"x" * 125_000, seconds=1.0)
+    assert reads(log, 200_000) == 200_000
+
+
+def test_what_is_sent_counts_too() -> None:
+    log = Dripping(b"", seconds=400.0)
+    paced = PacedLog(log, now=lambda: log.time)
+    for _ in range(2):
+        paced.post("cosignature", b"x")
+    with pytest.raises(AnswerTooSlowError, match="0 bytes of its log in 800 s"):
+        paced.post("cosignature", b"x")
+
+
+@pytest.mark.parametrize("ask", [lambda log: log.read("checkpoint", limit=9), lambda log: log.post("cosignature", b"")])
+def test_one_answer_whose_headers_never_end_is_given_up(
+    monkeypatch: pytest.MonkeyPatch, ask: Callable[[PacedLog], object]
+) -> None:
+    ended = threading.Event()
+
+    class Silent:
+        def read(self, name: str, *, limit: int) -> bytes | None:
+            ended.wait(60)
+            return None
+
+        def post(self, name: str, body: bytes) -> bytes:
+            ended.wait(60)
+            return b""
+
+    monkeypatch.setattr(guard, "LONGEST_CALL", 0.2)
+    with pytest.raises(AnswerTooSlowError):
+        ask(PacedLog(Silent()))
+    ended.set()
+
+
+@pytest.mark.parametrize("part", ["proof", "checkpoint"])
+def test_a_pull_ends_where_the_log_drips(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, part: str) -> None:
+    """Its headers come one byte at a time, each before the client's patience for silence is over."""
+    release = releases.make_release()
+    with running_registry(tmp_path / "hub") as registry, hostile.stand_between(registry.url) as between:
+        monkeypatch.setenv("EMBHUB_HOME", str(tmp_path / "site"))
+        registry.add_key(releases.SITE, namespace="radboud")
+        Hub(registry.url, token=registry.add_user("alice", namespace="radboud")).push(release, releases.REPOSITORY)
+        roots.add_root(between.url, fingerprint=registry.root_fingerprint)
+        monkeypatch.setattr(guard, "LONGEST_CALL", 3.0)
+        between.lies[f"/log/{part}"] = DRIPPING
+        if part == "checkpoint":
+            between.lies["/log/proof"] = lambda handler: handler.send_error(404)  # as files alone answer
+        began = time.monotonic()
+        found = pulling.pull(releases.REPOSITORY, registry=between.url, out=tmp_path / "out")
+        assert time.monotonic() - began < 20
+    (said,) = [one for one in found.findings if one.check == logged.CHECK]
+    assert said.outcome == "warning" and "then too little" in said.text, said

@@ -1,11 +1,13 @@
 """Whether what an increment brings continues the export that is there: a stick may be anybody's.
 
 The list of an increment is not signed. So its keyring must come from the same root and not be older, its log must
-continue the log that is there, and its part of nginx's configuration must be one that this program writes.
+continue the log that is there, its part of nginx's configuration must be one that this program writes, a
+commit that is there stays what it is, and there is nothing that is no file of an export.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -15,7 +17,7 @@ from embhub.log import checkpoints, merkle, notes
 from embhub.log.notes import VerifierKey
 from embhub.site import trust_store
 from embhub.trust import keyring as keyrings
-from embhub_registry.static import nginx_part
+from embhub_registry.static import items, nginx_part
 from embhub_registry.static.items import Item
 
 TRUST, CHECKPOINT = "embhub/v1/trust", "log/checkpoint"
@@ -42,14 +44,16 @@ def check(found: Mapping[str, Item], folder: Path) -> None:
         found: all files of the export as it would be, by path.
 
     Raises:
-        UsageError: a keyring, a log or a configuration that does not belong there.
+        UsageError: a keyring, a log, a configuration, a commit or another file that does not belong there.
         VerificationError: another root, an older keyring, withdrawals that are gone. ForkedLogError: another log.
     """
+    _check_layout(found)
     part = found.get(nginx_part.PATH)
     if part is not None and not nginx_part.is_written_here(part.read()):
         raise _refused("its part of nginx's configuration is none that this program writes")
     key = _check_trust(found, folder / TRUST)
     _check_log(found, folder / CHECKPOINT, key)
+    _check_commits(found, folder)
 
 
 def _check_trust(found: Mapping[str, Item], kept: Path) -> VerifierKey | None:
@@ -85,6 +89,41 @@ def _check_log(found: Mapping[str, Item], kept: Path, key: VerifierKey | None) -
         raise _refused(f"its log has {after.size:,} entries, and that of the export {before.size:,}: it is older")
     proof = log_reader.prove_consistency(source, before.size, after.size) if after.size > before.size else ()
     merkle.check_consistency(before.size, after.size, before.root, after.root, proof)
+
+
+def _check_layout(found: Mapping[str, Item]) -> None:
+    """Nothing but files of an export: no other file in a commit. JSON may have the name of a page, and has no tag."""
+    for path, item in found.items():
+        if not items.is_of_layout(path):
+            raise _refused(f"it has {path}, which is no file of an export")
+        if items.is_page(path) and b"<" in item.read():
+            raise _refused(f"{path} is not JSON as this program writes it")
+
+
+def _check_commits(found: Mapping[str, Item], folder: Path) -> None:
+    """A commit stays what it is, or goes as a whole: stock clients that name a commit verify nothing themselves."""
+    new = _by_commit({path: item.digest for path, item in found.items()})
+    for commit, files in _by_commit(_listed(folder)).items():
+        if commit in new and new[commit] != files:
+            raise _refused(f"it has other files for {commit}, and a commit never changes")
+
+
+def _listed(folder: Path) -> dict[str, str]:
+    """The files that are in place, by the list of the export; where that is gone, as they are."""
+    try:
+        return items.read_manifest((folder / items.MANIFEST).read_bytes())
+    except (OSError, ValueError):
+        paths = (path for path in folder.glob("*/*/resolve/*/**/*") if path.is_file())
+        return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
+
+
+def _by_commit(files: Mapping[str, str]) -> dict[str, dict[str, str]]:
+    """Digest by path, for each folder of a commit."""
+    commits: dict[str, dict[str, str]] = {}
+    for path, digest in files.items():
+        if (commit := items.commit_of(path)) is not None:
+            commits.setdefault(commit, {})[path] = digest
+    return commits
 
 
 def _refused(reason: str) -> UsageError:

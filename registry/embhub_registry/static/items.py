@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import json
+import mimetypes
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
+
+from embhub_registry.repositories.proposal import limit_of
 
 MANIFEST = "embhub/v1/static.json"
 SCHEMA = "embhub.static/1"
 REMOVED = "removed.txt"
 LARGEST_MANIFEST = 200_000_000  # bytes
 _PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+-]{0,239}|\.gitattributes")
+_OF_COMMIT = re.compile(r"[^/]+/[^/]+/resolve/[0-9a-f]{40}/(?=.)")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 # What a reader that comes in between must find is put in place first: files before what names them.
@@ -38,9 +42,9 @@ def of_bytes(path: str, data: bytes, *, stage: int, final: bool = False) -> Item
 
 
 def of_json(path: str, value: Any, *, stage: int) -> Item:
-    """A JSON document: the same value gives the same bytes."""
+    """A JSON document: the same value gives the same bytes. A web server may call it HTML: it has no tag."""
     text = json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return of_bytes(path, text.encode() + b"\n", stage=stage)
+    return of_bytes(path, text.replace("<", "\\u003c").encode() + b"\n", stage=stage)
 
 
 def without_clashes(items: Iterable[Item]) -> list[Item]:
@@ -84,3 +88,22 @@ def read_manifest(data: bytes) -> dict[str, str]:
 def is_path(path: str) -> bool:
     """Whether this is the path of a file below a folder, without a name that any system reads in its own way."""
     return len(path) <= 1_000 and all(map(_PART.fullmatch, path.split("/")))
+
+
+def is_of_layout(path: str) -> bool:
+    """Whether an export has files at such a place; in a commit, of such a name."""
+    if (commit := commit_of(path)) is not None:
+        return limit_of(path[len(commit) + 1 :]) is not None
+    return path == "README.txt" or path.startswith(("api/models/", "embhub/v1/", "log/"))
+
+
+def is_page(path: str) -> bool:
+    """Whether web servers call a file of this name something in which a browser runs programs."""
+    kind = mimetypes.guess_type(path)[0] or ""
+    return kind == "text/html" or kind.endswith(("/xml", "+xml")) or path.endswith(".shtml")
+
+
+def commit_of(path: str) -> str | None:
+    """The folder of the commit that this path is in, such as `radboud/one/resolve/` and 40 hex digits."""
+    found = _OF_COMMIT.match(path)
+    return found[0].rstrip("/") if found else None

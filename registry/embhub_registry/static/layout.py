@@ -6,8 +6,10 @@ the one by a redirect to the other, which clients follow.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from embhub.client import static_list
@@ -119,8 +121,12 @@ def of_list(shelves: Iterable[Shelf]) -> tuple[Item, int]:
 def of_log(checkpoint: bytes, size: int, read: Callable[[Tile], bytes]) -> Iterator[Item]:
     """The log's files: tiles first, then the checkpoint over them."""
     for tile in tiles.all_of(size):
-        whole = tile.width == tiles.WIDTH
-        yield items.of_bytes(f"log/{tile.path}", read(tile), stage=items.TILES, final=whole)
+        path, data = f"log/{tile.path}", read(tile)
+        if tile.width == tiles.WIDTH:  # never changes, and is read again when it is written: a log may be large
+            digest = hashlib.sha256(data).hexdigest()
+            yield Item(path, digest, len(data), partial(read, tile), items.TILES, final=True)
+        else:
+            yield items.of_bytes(path, data, stage=items.TILES)
     yield items.of_bytes("log/checkpoint", checkpoint, stage=items.CHECKPOINT)
 
 

@@ -69,7 +69,7 @@ class LogFiles:
             builder.add(hashed for place, (_, hashed) in enumerate(rows, number * WIDTH) if place >= first)
             self._write([(Tile(None, number, len(rows)), tiles.join_entries([leaf for leaf, _ in rows]))])
             if len(rows) == WIDTH:
-                self._write(made for made in builder.take() if made[0].width == WIDTH)
+                self._write(builder.take_whole())
         self._write(builder.take())
 
     def resume(self, size: int, root: bytes) -> TreeBuilder | None:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 
 from embhub.errors import EmbhubError
 from embhub.log import merkle, notes, proofs, tiles
+from embhub.log.building import TreeBuilder
 from embhub.log.notes import NoteSigner, VerifierKey
 from embhub.log.proofs import LogProof
 from embhub.log.tiles import Tile, TileReader
@@ -176,27 +179,30 @@ def problems(registry: Registry) -> list[str]:
         return []
     follow(registry)
     db, files = registry.database.connection(), files_of(registry)
-    hashes = [hashed for _, hashed in log_rows.entries(db, 0, signed.size)]
-    if merkle.root_of(hashes) != signed.root:
+    builder, found = TreeBuilder(), list[str]()
+    for number in range((signed.size + tiles.WIDTH - 1) // tiles.WIDTH):
+        first = number * tiles.WIDTH
+        rows = log_rows.entries(db, first, min(first + tiles.WIDTH, signed.size))
+        hashes = [hashed for _, hashed in rows]
+        builder.add(hashes)
+        bundle = Tile(None, number, len(hashes))
+        found += _damaged(files, bundle, partial(_entries_fit, hashes))
+        for tile, expected in builder.take_whole():
+            found += _damaged(files, tile, expected.__eq__)
+    if builder.size != signed.size or builder.root() != signed.root:
         return ["log: the database holds other entries than were signed"]
-    found = []
-    for tile in tiles.all_of(signed.size):
-        try:
-            data = files.read(tile)
-            good = _entries_fit(data, tile, hashes) if tile.level is None else _hashes_fit(data, tile, hashes)
-        except (OSError, EmbhubError):
-            good = False
-        if not good:
-            found.append(f"log: {tile.path} is missing or damaged; `log repair` writes it again")
+    for tile, expected in builder.take():
+        found += _damaged(files, tile, expected.__eq__)
     return found
 
 
-def _entries_fit(data: bytes, tile: Tile, hashes: list[bytes]) -> bool:
-    entries = tiles.split_entries(data, tile.width)
-    return [merkle.leaf_hash(entry) for entry in entries] == hashes[tile.first : tile.first + tile.width]
+def _damaged(files: LogFiles, tile: Tile, fits: Callable[[bytes], bool]) -> list[str]:
+    try:
+        good = fits(files.read(tile))
+    except (OSError, EmbhubError):
+        good = False
+    return [] if good else [f"log: {tile.path} is missing or damaged; `log repair` writes it again"]
 
 
-def _hashes_fit(data: bytes, tile: Tile, hashes: list[bytes]) -> bool:
-    span = tiles.WIDTH ** (tile.level or 0)
-    places = range(tile.first, tile.first + tile.width)
-    return data == b"".join(merkle.root_of(hashes[place * span : (place + 1) * span]) for place in places)
+def _entries_fit(hashes: list[bytes], data: bytes) -> bool:
+    return [merkle.leaf_hash(entry) for entry in tiles.split_entries(data, len(hashes))] == hashes

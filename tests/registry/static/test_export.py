@@ -187,6 +187,23 @@ def with_nginx(part: bytes) -> Callable[[dict[str, bytes]], dict[str, bytes]]:
     return lambda files: files | {nginx_part.PATH: files[nginx_part.PATH] + part}
 
 
+def of_a_commit(files: dict[str, bytes]) -> str:
+    return next(path for path in files if path.endswith("/learned_embeds.safetensors"))
+
+
+def with_other_bytes(files: dict[str, bytes]) -> dict[str, bytes]:
+    path = of_a_commit(files)
+    return files | {path: files[path][:-1] + b"X"}
+
+
+def with_a_file_less(files: dict[str, bytes]) -> dict[str, bytes]:
+    return {path: data for path, data in files.items() if path != of_a_commit(files)}
+
+
+def with_a_file_more(name: str) -> Callable[[dict[str, bytes]], dict[str, bytes]]:
+    return lambda files: files | {of_a_commit(files).replace("learned_embeds.safetensors", name): b"more"}
+
+
 COMMIT = b"0" * 40
 REDIRECT = (
     b'location ^~ /a/b/resolve/main/ { rewrite "^/a/b/resolve/main/(.*)$" /a/b/resolve/' + COMMIT + b"/$1 redirect; }\n"
@@ -197,6 +214,13 @@ FOREIGN: list[tuple[str, Callable[[dict[str, bytes]], dict[str, bytes]], str]] =
     ("nothing but a configuration", without("embhub/v1/trust", "log/", "radboud/", "api/"), "takes the keyring away"),
     ("another root", of_another_root, "root"),
     ("a shorter log", shorter, "log"),
+    ("other bytes of a commit", with_other_bytes, "a commit never changes"),
+    ("a file of a commit is gone", with_a_file_less, "a commit never changes"),
+    ("a commit has one file more", with_a_file_more("attestations/audit.umcu.sigstore.json"), "a commit never changes"),
+    ("a commit has a pickle", with_a_file_more("learned_embeds.bin"), "which is no file of an export"),
+    ("a page", lambda files: files | {"radboud/index.html": b"<script>"}, "which is no file of an export"),
+    ("a drawing with a program", lambda files: files | {"embhub/v1/x.svg": b"<svg>"}, "is not JSON"),
+    ("a page among lists", lambda files: files | {"api/models/index.html": b"[]<script>"}, "is not JSON"),
     ("everything is served", with_nginx(b"location ^~ / { alias /; autoindex on; }\n"), "nginx"),
     ("a place that is named twice", with_nginx(2 * REDIRECT), "nginx"),
     (
@@ -270,6 +294,29 @@ def test_a_first_log_has_to_be_signed_by_the_key_that_the_keyring_names(export: 
     assert refused.returncode == 4 and not (copy / "log").exists()
     run_here("export", "--static", copy, "--apply", export)
     assert contents(copy) == files
+
+
+def test_files_of_a_commit_that_are_damaged_are_mended_and_others_are_kept(export: Path, tmp_path: Path) -> None:
+    copy, files = tmp_path / "copy", contents(export)
+    shutil.copytree(export, copy)
+    path = of_a_commit(files)
+    (copy / path).write_bytes(b"damaged")
+    run_here("export", "--static", copy, "--apply", export)
+    assert contents(copy) == files
+    (copy / items.MANIFEST).unlink()
+    foreign = make_increment(tmp_path / "foreign", with_other_bytes(files))
+    refused = run_here("export", "--static", copy, "--apply", foreign, check=False)
+    assert refused.returncode == 2 and "a commit never changes" in refused.stderr
+    assert contents(copy)[path] == files[path]
+
+
+def test_a_repository_whose_name_ends_like_a_page_is_exported(hub: RunningRegistry, tmp_path: Path) -> None:
+    hub.run("export", "--static", tmp_path / "old")
+    publish(hub, "one.html", token=hub.add_user("hanna", namespace="radboud"), seed=51)
+    hub.run("export", "--static", tmp_path / "new")
+    run_here("export", "--static", tmp_path / "old", "--apply", tmp_path / "new")
+    assert contents(tmp_path / "old") == contents(tmp_path / "new")
+    assert "embhub/v1/status/radboud/one.html" in contents(tmp_path / "old")
 
 
 @pytest.mark.parametrize("path", ["../x", "/etc/passwd", "a/../b", "a//b", "a/.ssh/b", "", "C:x", "a\\b", "a\nb"])

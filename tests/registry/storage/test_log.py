@@ -8,6 +8,7 @@ import shutil
 import signal
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -119,6 +120,31 @@ def test_a_server_that_did_not_notice_the_end_of_its_term_has_the_tiles_of_what_
     assert suspended.checkpoint() == signing.checkpoint()
     for part in (tiles.Tile(None, 0, 4), tiles.Tile(0, 0, 4)):
         assert suspended.read(part) == signing.read(part)
+
+
+def test_each_damaged_tile_is_found(registry: Registry) -> None:
+    add(registry, *range(300))
+    registry_log.publish(registry)
+    assert registry_log.problems(registry) == []
+    folder = registry_log.files_of(registry).folder
+    for name in ("entries/000", "entries/001.p/45", "0/000", "0/001.p/45", "1/000.p/1"):
+        path = folder / "tile" / name
+        data = path.read_bytes()
+        path.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+        assert registry_log.problems(registry) == [
+            f"log: tile/{name} is missing or damaged; `log repair` writes it again"
+        ]
+        path.write_bytes(data)
+
+
+def test_entries_that_are_not_those_signed_are_found(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    add(registry, *range(300))
+    registry_log.publish(registry)
+    signed = log_rows.newest(registry.database.connection())
+    assert signed is not None
+    for other in (replace(signed, root=bytes(32)), replace(signed, size=signed.size + 1)):
+        monkeypatch.setattr(log_rows, "newest", lambda _db, other=other: other)
+        assert registry_log.problems(registry) == ["log: the database holds other entries than were signed"]
 
 
 @pytest.mark.parametrize("lost", ["log", "log/tile/0", "log/tile/entries", "log/checkpoint"])

@@ -13,6 +13,7 @@ from embhub.client import watching, witness
 from embhub.client.errors import NotFoundError
 from embhub.client.http_log import HttpLog
 from embhub.client.hub import Hub
+from embhub.client.paced_log import PacedLog
 from embhub.client.witness import Witness
 from embhub.durable import write_atomic
 from embhub.errors import ConfigError, EmbhubError, RegistryError
@@ -128,7 +129,7 @@ class Mirror:
     def _round(self, trust: Trust) -> Round:
         self._problems, self._counts = [], {"taken": 0, "dropped": 0, "refused": 0}
         upstream_log, copy = HttpLog(self.url, self.token), self._log_copy()
-        signed = copy.follow(upstream_log)
+        signed = copy.follow(PacedLog(upstream_log))
         upstream = Upstream(Hub(self.url, token=self.token), trust, copy.source, self.include)
         holdings = Holdings(self.folder)
         self._follow_repositories(upstream, holdings, _judged_by(trust))
@@ -136,7 +137,7 @@ class Mirror:
         cosigned = self._cosign(copy, signed)
         self._exchange(holdings, trust, copy, audits)
         with suppress(RegistryError):  # it accepts witnesses of its operator's choice alone
-            upstream_log.post("cosignature", cosigned.to_bytes())
+            PacedLog(upstream_log).post("cosignature", cosigned.to_bytes())
         releases = sum(len(held.releases) for held in holdings.repositories.values())
         checkpoint = f"{cosigned.size}:{cosigned.root.hex()}"
         return Round(checkpoint, releases, self._counts["taken"], self._counts["dropped"], tuple(self._problems))

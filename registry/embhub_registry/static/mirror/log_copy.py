@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,9 +14,9 @@ from embhub.errors import RegistryError
 from embhub.log import checkpoints, merkle, tiles
 from embhub.log.building import TreeBuilder
 from embhub.log.checkpoints import SignedCheckpoint
-from embhub.log.errors import MalformedLogError
+from embhub.log.errors import LogError, MalformedLogError
 from embhub.log.notes import VerifierKey
-from embhub.log.tiles import WIDTH, Tile, TileReader
+from embhub.log.tiles import Tile, TileReader
 from embhub.site import log_memory
 
 CHECKPOINT = "checkpoint"
@@ -29,9 +30,12 @@ class LogCopy:
         self.source = FolderLog(folder)
 
     def checkpoint(self) -> SignedCheckpoint | None:
-        """The newest checkpoint whose entries are all here. Raises LogError where it was altered."""
+        """The newest checkpoint whose entries are all here; None where there is none that this log's key signed."""
         data = log_reader.checkpoint(self.source)
-        return None if data is None else checkpoints.open_signed(data, log=self._key)
+        try:
+            return None if data is None else checkpoints.open_signed(data, log=self._key)
+        except LogError:  # it was altered, or the registry began another log
+            return None
 
     def follow(self, upstream: LogSource) -> SignedCheckpoint:
         """Read what was added, and check that it continues what is here.
@@ -49,17 +53,9 @@ class LogCopy:
                 f"{self._key.name} shows {found.size:,} entries, and {known:,} are here: an older state",
                 "ask again; if it stays so, inform the registry's operator",
             )
-        builder = TreeBuilder.resume(known, self.read)
-        added = log_reader.entries(upstream, known, found.size)
-        builder.add(map(merkle.leaf_hash, added))
-        if builder.root() != found.root:
-            sent = TileProofs(upstream)
-            log_memory.advance(self._key, found, prove=sent.prove, prefix=sent.prefix, book=log_memory.MONITOR)
-            raise MalformedLogError(
-                f"the entries that {self._key.name} serves are not those under its checkpoint of {found.size:,}",
-                "the next round asks again; if it stays so, inform the registry's operator and its other members",
-            )
-        self._write(builder, known, added)
+        sent = TileProofs(upstream)
+        log_memory.compare(self._key, found, prove=sent.prove, prefix=sent.prefix, book=log_memory.MONITOR)
+        self._grow(upstream, self._tree(before), found)
         self._remember(found)
         self.set_checkpoint(found)
         return found
@@ -80,13 +76,26 @@ class LogCopy:
         held = TileProofs(self.source)
         log_memory.advance(self._key, found, prove=held.prove, prefix=held.prefix, book=log_memory.MONITOR)
 
-    def _write(self, builder: TreeBuilder, known: int, added: list[bytes]) -> None:
-        first = known // WIDTH
-        start = tiles.needed(None, first, known)
-        held = tiles.split_entries(self.read(start), start.width) if start is not None else []
-        rows = [*held, *added]
-        for number in range(first, (builder.size + WIDTH - 1) // WIDTH):
-            part = rows[(number - first) * WIDTH : (number - first + 1) * WIDTH]
-            write_atomic(self.folder / Tile(None, number, len(part)).path, tiles.join_entries(part))
-        for tile, data in builder.take():
-            write_atomic(self.folder / tile.path, data)
+    def _tree(self, before: SignedCheckpoint | None) -> TreeBuilder:
+        """The tree that is here; an empty one where its files are damaged, and everything is looked at again."""
+        if before is not None:
+            with contextlib.suppress(RegistryError, MalformedLogError):
+                tree = TreeBuilder.resume(before.size, self.read)
+                if tree.root() == before.root:
+                    return tree
+        return TreeBuilder()
+
+    def _grow(self, upstream: LogSource, tree: TreeBuilder, found: SignedCheckpoint) -> None:
+        """Write the bundles that are missing, each checked, and the tiles over them. What a cut round left is kept."""
+        for tile, entries in log_reader.checked_bundles(upstream, tree, found, kept=self.source):
+            self._write(tile, tiles.join_entries(entries))
+            tree.add(merkle.leaf_hash(entry) for entry in entries[tree.size - tile.first :])
+            for made, data in tree.take_whole():
+                self._write(made, data)
+        for made, data in tree.take():
+            self._write(made, data)
+
+    def _write(self, tile: Tile, data: bytes) -> None:
+        path = self.folder / tile.path
+        if not (path.exists() and path.read_bytes() == data):
+            write_atomic(path, data)

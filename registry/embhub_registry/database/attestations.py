@@ -6,13 +6,16 @@ from dataclasses import dataclass
 
 from embhub_registry.database.connection import Connection, Row
 
+_SWITCHES = ("own", "private", "restricted")
+
 
 @dataclass(frozen=True)
 class Attestation:
     """One auditor's word about an embedding; `own` where the publisher signed it, `bundle` is the signed file.
 
     `private` is whether the repository that it came with is private, or was when it was deleted; of a name that is
-    nobody's any more it is true. `namespace` is the auditor's, `fingerprint` names the key that signed.
+    nobody's any more it is true. `restricted` is whether it was deleted when its files were not everybody's for another
+    reason. `namespace` is the auditor's, `fingerprint` names the key that signed.
     """
 
     digest: str
@@ -25,6 +28,12 @@ class Attestation:
     fingerprint: str
     bundle: bytes
     private: bool = True
+    restricted: bool = False
+
+    @property
+    def closed(self) -> bool:
+        """Whether its namespace alone may read it, whatever the repository's present settings say."""
+        return self.private or self.restricted
 
 
 def add(db: Connection, row: Attestation) -> None:
@@ -53,13 +62,15 @@ def of(db: Connection, digest: str) -> list[Attestation]:
     rows = db.execute(
         "SELECT attestation.digest, attestation.namespace, attestation.repository, version, own, verdict,"
         " attestation.created, fingerprint, bundle,"
-        " coalesce(repository.private, tombstone.private, 1) AS private FROM attestation"
+        " coalesce(repository.private, tombstone.private, 1) AS private,"
+        " CASE WHEN repository.id IS NULL THEN coalesce(tombstone.restricted, 0) ELSE 0 END AS restricted"
+        " FROM attestation"
         " LEFT JOIN repository ON repository.namespace || '/' || repository.name = attestation.repository"
         " LEFT JOIN tombstone ON tombstone.namespace || '/' || tombstone.name = attestation.repository"
         " WHERE attestation.digest = ? ORDER BY attestation.created, attestation.repository",
         (digest,),
     )
-    return [Attestation(**{**dict(row), "own": bool(row["own"]), "private": bool(row["private"])}) for row in rows]
+    return [Attestation(**{**dict(row), **{name: bool(row[name]) for name in _SWITCHES}}) for row in rows]
 
 
 def holders(db: Connection, digest: str, *, path: str, branch: str) -> list[tuple[str, str]]:

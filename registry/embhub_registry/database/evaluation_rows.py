@@ -9,7 +9,7 @@ from embhub_registry.database.connection import Connection
 _COLUMNS = "digest, namespace, repository, version, created, fingerprint, bundle, replaced, removed, reason"
 _SELECT = (
     "SELECT e.digest, e.namespace, e.repository, e.version, e.created, e.fingerprint, e.bundle, e.replaced, e.removed,"
-    " e.reason, coalesce(repository.private, tombstone.private + tombstone.restricted, 1) AS private"
+    " e.reason, coalesce(repository.private, tombstone.private + tombstone.restricted, 1) AS closed"
     " FROM evaluation AS e"
     " LEFT JOIN repository ON repository.namespace || '/' || repository.name = e.repository"
     " LEFT JOIN tombstone ON tombstone.namespace || '/' || tombstone.name = e.repository"
@@ -20,7 +20,7 @@ _SELECT = (
 class EvaluationRow:
     """One site's word. `namespace` is the signer's, `bundle` the signed file, `replaced` how many came before it.
 
-    Where the operator removed it, `bundle` is None, and `removed` and `reason` say when and why. `private` is whether
+    Where the operator removed it, `bundle` is None, and `removed` and `reason` say when and why. `closed` is whether
     the repository is private, or its files were not everybody's when it was deleted; of a name that is nobody's any
     more it is true.
     """
@@ -35,7 +35,7 @@ class EvaluationRow:
     replaced: int = 0
     removed: str | None = None
     reason: str | None = None
-    private: bool = True
+    closed: bool = True
 
     @property
     def own(self) -> bool:
@@ -101,4 +101,4 @@ def count(db: Connection, digest: str, *, namespace: str | None = None) -> int:
 
 def _rows(db: Connection, where: str, values: tuple[object, ...]) -> list[EvaluationRow]:
     found = db.execute(f"{_SELECT} {where}", values).fetchall()
-    return [EvaluationRow(**{**dict(row), "private": bool(row["private"])}) for row in found]
+    return [EvaluationRow(**{**dict(row), "closed": bool(row["closed"])}) for row in found]

@@ -48,7 +48,7 @@ from embhub_registry.pages.page_facts import (
 from embhub_registry.pages.related import Related
 from embhub_registry.pages.verification_cache import AuditShown, Judged, Shown
 from embhub_registry.pages.wordings import NO_PRIVACY, describe
-from embhub_registry.repositories import audit_designs, audit_standing, repos
+from embhub_registry.repositories import access, audit_designs, audit_standing, repos
 from embhub_registry.repositories.repos import MAIN, Snapshot
 
 MOST_VERSIONS = 1000
@@ -94,7 +94,8 @@ def collect(
         for y in yanks.of(db, repository.id)
     }
     versions = tuple(_version(item, name, yanked=item.id in taken_back) for item in line if item.parent is not None)
-    audits = tuple(_audited(row, known) for row in stands.audits) if opened else ()
+    said = [row for row in stands.audits if row.repository == name or access.may_read_statement(db, None, row)]
+    audits = tuple(_audited(row, known) for row in said) if opened else ()
     digest = next((entry.digest for entry in files if entry.path == EMBEDDING), None)
     others = related.find(db, repository, shown.card, digest, keyring=keyring) if shown and digest else Related()
     return EmbeddingPage(

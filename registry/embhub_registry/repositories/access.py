@@ -41,13 +41,13 @@ class AboutBytes(Protocol):
     @property
     def digest(self) -> str: ...
     @property
-    def private(self) -> bool: ...
+    def closed(self) -> bool: ...
 
 
 def may_read_statement(db: Connection, account: Account | None, row: AboutBytes) -> bool:
     """Whether somebody may read what was said of bytes: who may have the files of its repository may."""
     namespace, _, name = row.repository.partition("/")
-    if not auth.may_read(account, namespace, private=row.private):
+    if not auth.may_read(account, namespace, private=row.closed):
         return False
     repository = repositories.find(db, namespace, name)
     if repository is None:

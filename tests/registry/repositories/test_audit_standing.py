@@ -15,13 +15,13 @@ from embhub.release.checks.attested import VERDICTS
 from embhub.release.files import AUDIT_BUNDLE
 from embhub.site.keys import SigningKey
 from embhub.trust.keyring import Role
-from embhub_registry.admission import publication
+from embhub_registry.admission import publication, quarantining
 from embhub_registry.database import accounts, attestations, repositories
 from embhub_registry.database.accounts import Account
 from embhub_registry.database.attestations import Attestation
 from embhub_registry.operation import administration, opening
 from embhub_registry.pages import wordings
-from embhub_registry.repositories import access, attesting, audit_standing, repos
+from embhub_registry.repositories import access, attesting, audit_standing, deletion, repos
 from embhub_registry.repositories.access import Settings
 from embhub_registry.repositories.commits import CommitRequest
 from embhub_registry.storage import folder
@@ -170,10 +170,33 @@ def test_lists_follow_what_may_be_shown(registry: Registry) -> None:
 
 def test_a_deleted_repository_leaves_its_audits(registry: Registry) -> None:
     published(registry)
-    from embhub_registry.repositories import deletion
-
     deletion.delete_as_operator(registry, REPOSITORY, reason="the name was wrong", scope="release")
     assert asked(registry, None) == BOTH
+
+
+@pytest.mark.parametrize("was", ["gated", "disabled", "quarantined"])
+def test_audits_of_a_release_that_not_everybody_could_read_stay_hidden_when_it_is_deleted(
+    registry: Registry, was: str
+) -> None:
+    """They count for the same bytes elsewhere as they did before: deleting a repository hides no leak."""
+    alice = published(registry)
+    lea, admin = account(registry, "lea", "lumc"), account(registry, "root", "registry", "admin")
+    assert asked(registry, None) == BOTH
+    if was == "quarantined":
+        quarantining.set_aside(registry, admin, "radboud", "prostate-cspca", version="1.0.0", reason="a copy?")
+    else:
+        change = Settings(gated="manual") if was == "gated" else Settings(disabled=True)
+        access.change(registry, admin, "radboud", "prostate-cspca", change)
+
+    def elsewhere() -> str:
+        db, digest = registry.database.connection(), RELEASE.embedding.digest
+        return audit_standing.of(db, digest, repository="lumc/same-bytes", keyring=registry.trust().keyring).verdict
+
+    before = elsewhere()
+    assert asked(registry, None) == asked(registry, lea) == []
+    deletion.delete_as_operator(registry, REPOSITORY, reason="consent was withdrawn", scope="release")
+    assert asked(registry, None) == asked(registry, lea) == [] and asked(registry, alice) == BOTH
+    assert elsewhere() == before == "insufficient-evidence"
 
 
 @pytest.mark.skipif(postgres.CHOSEN, reason="earlier releases had SQLite alone")

@@ -13,7 +13,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from embhub.errors import EmbhubError
-from embhub_registry.database import DatabaseBusyError, DatabaseUnavailableError
+from embhub_registry.database import DatabaseBusyError
 from embhub_registry.operation import background_tasks, health, operator_page
 from embhub_registry.operation.metrics import Metrics
 from embhub_registry.pages import (
@@ -32,7 +32,7 @@ from embhub_registry.pages import (
     web,
     withdraw_pages,
 )  # fmt: skip
-from embhub_registry.pages.error_answers import failed, refused
+from embhub_registry.pages.error_answers import failed, failed_early, refused
 from embhub_registry.pages.verification_cache import VerificationCache
 from embhub_registry.people import provider
 from embhub_registry.people.failed_logins import FailedLogins
@@ -63,6 +63,7 @@ from embhub_registry.wire import (
 )
 from embhub_registry.wire.closed_reading import ClosedReadingMiddleware
 from embhub_registry.wire.commit_limiter import CommitLimiter
+from embhub_registry.wire.crowding import Crowd, CrowdMiddleware
 from embhub_registry.wire.forms import ConfirmationNeededError
 from embhub_registry.wire.host_header import AllowedHosts, HostMiddleware
 from embhub_registry.wire.rate_limiting import RateLimitMiddleware
@@ -204,11 +205,13 @@ def build(registry: Registry) -> Starlette:
     app.add_middleware(RateLimitMiddleware, refuse=refused)
     app.add_middleware(HostMiddleware, refuse=refused)
     app.add_middleware(RequestLimitsMiddleware, refuse=refused)
+    app.add_middleware(CrowdMiddleware, refuse=refused)
     app.add_middleware(RequestLogMiddleware)
     app.state.registry = registry
     app.state.metrics = Metrics()
     app.state.readiness = health.Readiness()
     app.state.hosts = AllowedHosts(registry)
+    app.state.crowd = Crowd()
     app.state.pace = RateLimiter(registry)
     app.state.usage_counters = UsageCounters()
     app.state.responses = ResponseCache()
@@ -269,9 +272,8 @@ class RequestLogMiddleware:
         except Exception as error:
             if status:  # the answer has begun: nothing can be told any more
                 raise
-            answer = refused if isinstance(error, DatabaseUnavailableError) else failed  # before any route was found
             with within(id=request_id):
-                await (await answer(Request(scope, receive), error))(scope, receive, sending)
+                await (await failed_early(Request(scope, receive), error))(scope, receive, sending)
         finally:
             seconds = time.perf_counter() - started
             metrics.answered(scope, status=status, seconds=seconds, rule=state.get("rule"))

@@ -10,7 +10,8 @@ import signal
 import socket
 import sys
 from collections.abc import Callable
-from ipaddress import ip_address
+from contextlib import suppress
+from ipaddress import ip_address, ip_network
 from typing import Any
 
 import uvicorn
@@ -18,6 +19,7 @@ from starlette.applications import Starlette
 
 from embhub.errors import ConfigError
 from embhub_registry import app
+from embhub_registry.database import DatabaseBusyError, DatabaseUnavailableError, StorageFullError
 from embhub_registry.operation import tracing
 from embhub_registry.people.rate_limits import RateLimiter
 from embhub_registry.storage import blob_places, logs
@@ -25,7 +27,8 @@ from embhub_registry.storage.folder import Registry
 from embhub_registry.wire.connection_limiter import LimitingSocket
 from embhub_registry.wire.request_limits import MAX_HEAD_BYTES
 
-MAX_CONNECTIONS = 500
+MAX_CONNECTIONS = 500  # beyond them requests get a 503 (`wire.crowding`), but for probes and metrics
+LAST_CONNECTIONS = 64  # beyond those uvicorn answers in the registry's place, in a word
 IDLE_SECONDS = 20  # between two requests of a connection
 TURN_SECONDS = 0.0005  # of a thread that computes, before others have theirs; Python's own is ten times as long
 ANSWER_SECONDS = 300.0  # for an answer that is not taken off the line: RFC 5482, tcp(7) TCP_USER_TIMEOUT
@@ -93,6 +96,7 @@ def serve(
     application = app.build(registry)
     traces = tracing.start(application, accept_parent=accept_traceparent)
     listening = listen(host, port, is_exempt=_exempted(application))
+    application.state.crowd.listening, application.state.crowd.most = listening, MAX_CONNECTIONS
     shown = f"[{host}]" if ":" in host else host
     url = f"http://{shown}:{listening.getsockname()[1]}"
     logs.configure()
@@ -125,23 +129,47 @@ def configure(application: Starlette, **options: Any) -> uvicorn.Config:
     """
     return uvicorn.Config(
         application, loop="asyncio", http="h11", h11_max_incomplete_event_size=MAX_HEAD_BYTES, ws="none", lifespan="on",
-        log_config=None, access_log=False, server_header=False, limit_concurrency=MAX_CONNECTIONS, backlog=512,
-        **{"timeout_keep_alive": IDLE_SECONDS, **options},
+        log_config=None, access_log=False, server_header=False, backlog=512,
+        limit_concurrency=MAX_CONNECTIONS + LAST_CONNECTIONS, **{"timeout_keep_alive": IDLE_SECONDS, **options},
     )  # fmt: skip
 
 
 def _exempted(application: Starlette) -> Callable[[str], bool]:
     """Whose connections are not counted: the machine's own, the trusted proxies', and those of `rate.exempt`."""
-    proxies = {word.strip() for word in os.environ.get("FORWARDED_ALLOW_IPS", "").split(",")}
+    is_proxy = _trusted_proxies(os.environ.get("FORWARDED_ALLOW_IPS", ""))
     pace: RateLimiter = application.state.pace
 
     def is_exempt(host: str) -> bool:
-        return _is_loopback(host) or host in proxies or "*" in proxies or pace.is_exempt(host)
+        if _is_loopback(host) or is_proxy(host):
+            return True
+        try:
+            return pace.is_exempt(host)
+        except (DatabaseBusyError, DatabaseUnavailableError, StorageFullError):  # the request gets its answer
+            return pace.was_exempt(host)
 
     return is_exempt
 
 
-def listen(host: str, port: int, *, is_exempt: Callable[[str], bool] = lambda _: False) -> socket.socket:
+def _trusted_proxies(setting: str) -> Callable[[str], bool]:
+    """Whose `X-Forwarded-For` uvicorn believes: addresses and networks, separated by commas, or a `*` for everybody."""
+    if setting == "*":
+        return lambda _: True
+    words = {word.strip() for word in setting.split(",")} - {""}
+    networks = []
+    for word in words:
+        with suppress(ValueError):
+            networks.append(ip_network(word))
+
+    def is_proxy(host: str) -> bool:
+        try:
+            return any(ip_address(host) in network for network in networks)
+        except ValueError:
+            return host in words
+
+    return is_proxy
+
+
+def listen(host: str, port: int, *, is_exempt: Callable[[str], bool] = lambda _: False) -> LimitingSocket:
     """A listening socket that limits the connections of each address; port 0 takes a free one.
 
     Raises:

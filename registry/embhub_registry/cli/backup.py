@@ -23,18 +23,20 @@ if TYPE_CHECKING:
 def command(registry: Registry, *, file: Path, recipients: tuple[str, ...], as_json: bool) -> None:
     """Write a signed backup of everything to FILE, also while the registry is serving.
 
-    FILE contains the root key and the digests of all access tokens: encrypt it with --recipient, or protect it like
-    the registry. Write the printed fingerprint down elsewhere: `restore` asks for it.
+    FILE contains the digests of all access tokens, and the root key where that lies in the registry's folder: encrypt
+    it with --recipient, or protect it like the registry. Write the printed fingerprint down elsewhere: `restore` asks
+    for it.
     """
     from embhub_registry.operation.backup import back_up
 
     made = back_up(registry, file, recipients=recipients)
+    secrets = "the root key and every access token's digest" if made["root_key"] else "every access token's digest"
     lines = [
         f"wrote       {made['file']}   (mode 0600)",
         f"holds       {made['blobs']:,} blobs, {made['bytes']:,} bytes, keyring version {made['keyring_version']}",
         f"signed by   {made['signed_by']}   (keep it elsewhere: restore --signed-by asks for it)",
         "encrypted   to the public keys given: only their owners can restore it"
         if made["encrypted"]
-        else "protect it  it contains the root key and every access token's digest, not encrypted",
+        else f"protect it  it contains {secrets}, not encrypted",
     ]
     show(made, *lines, as_json=as_json)

@@ -216,7 +216,10 @@ class Database:
         """Let the server that signs the log know that there is something to sign."""
 
     def limit_waits(self) -> None:
-        """For a server, called on its event loop's thread, which then waits for two seconds at most."""
+        """For a server, called on its event loop's thread: a statement there has two seconds.
+
+        After one that took longer, further ones are refused at once for two seconds, whoever sends them.
+        """
 
     def close(self) -> None:
         """Close every thread's connection."""

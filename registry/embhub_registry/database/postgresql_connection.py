@@ -13,7 +13,7 @@ from psycopg.pq import TransactionStatus
 from embhub_registry.database.connection import moved_meanwhile
 from embhub_registry.database.dialects import POSTGRESQL, to_postgresql
 from embhub_registry.database.postgresql_errors import is_outdated, raise_translated, taken, unavailable
-from embhub_registry.database.postgresql_limits import Reconnector
+from embhub_registry.database.postgresql_limits import REST_SECONDS, Reconnector
 
 Raw = psycopg.Connection[Any]
 _LEFT = "SELECT to_regclass(quote_ident(current_schema()) || '.moved_away')"  # what `moving.mark_left` made
@@ -32,6 +32,7 @@ class PostgresqlConnection:
         self._trace: Callable[[str], object] | None = None
         self.limit = limit
         self.due = 0.0
+        self._rests = 0.0  # until when the event loop's thread asks nothing
         self.reconnector: Reconnector | None = None  # of the event loop's thread, which does not wait for a server
 
     @property
@@ -160,12 +161,23 @@ class PostgresqlConnection:
             raise_translated(error)
 
     def _timed(self, work: Callable[[Raw], psycopg.Cursor[Any]]) -> psycopg.Cursor[Any]:
+        """Run it within the limit; what the watchdog cut is not tried again, for it would wait as long."""
+        if time.monotonic() < self._rests:
+            raise unavailable(f"a statement took longer than {self.limit:g} seconds a moment ago")
         raw = self.raw()
         if not self.limit:
             return work(raw)
-        self.due = time.monotonic() + self.limit
+        due = self.due = time.monotonic() + self.limit
         try:
             return work(raw)
+        except psycopg.Error as error:
+            self.due = 0.0
+            if not raw.closed or time.monotonic() < due:
+                raise
+            self.close()
+            if self.reconnector is not None:
+                self._rests = time.monotonic() + REST_SECONDS
+            raise unavailable(f"a statement took longer than {self.limit:g} seconds, and was cut: {error}") from error
         finally:
             self.due = 0.0
 

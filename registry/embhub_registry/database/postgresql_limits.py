@@ -22,6 +22,7 @@ Raw = psycopg.Connection[Any]
 INLINE_SECONDS = 2.0  # for a statement on the event loop's thread
 SECONDS = 60.0  # for one of any other thread
 IDLE_SECONDS = 10  # within a transaction, before the server ends it: its process was suspended, say
+REST_SECONDS = 2.0  # after a statement there that was cut: others are refused at once, and the event loop has its turn
 RECONNECT_SECONDS = 0.5  # that the event loop's thread waits for a new connection
 _LOOK = 0.2
 

@@ -72,7 +72,8 @@ def back_up(registry: Registry, file: Path, *, recipients: Sequence[str] = ()) -
         accounts.write_setting(db, BACKED_UP, stamp())
     registry.audit_log.write("backup", file=file.name, blobs=manifest.blobs, bytes=size, encrypted=bool(keys))
     known = manifest.model_dump(by_alias=True, exclude={"files", "objects_sha256"})
-    made = {"file": str(file), "bytes": size, "signed_by": signing.fingerprint, "encrypted": bool(keys)}
+    made = {"file": str(file), "bytes": size, "signed_by": signing.fingerprint, "encrypted": bool(keys),
+            "root_key": KEYS[0] in manifest.files}  # fmt: skip
     return made | known
 
 

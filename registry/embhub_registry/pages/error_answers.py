@@ -92,6 +92,17 @@ async def failed(request: Request, error: Exception) -> Response:
     )
 
 
+async def failed_early(request: Request, error: Exception) -> Response:
+    """What failed before a route was found, where the database is read and nothing is written to it yet."""
+    if isinstance(error, StorageFullError):  # its disk cannot be read, or has no room to sort
+        error = DatabaseUnavailableError(
+            "the registry's database cannot be read", "try again in a moment", detail=str(error.__cause__ or error)
+        )
+    if isinstance(error, DatabaseBusyError | DatabaseUnavailableError):
+        return await refused(request, error)
+    return await failed(request, error)
+
+
 def hub_words(denied: RequestDeniedError) -> str:
     """The Hub's own sentence where stock clients tell a refusal by it, else nothing."""
     if denied.rule == "disabled":

@@ -135,6 +135,10 @@ class RateLimiter:
     def is_exempt(self, host: str) -> bool:
         """Whether the operator set this address free of limits."""
         self._refresh()
+        return self.was_exempt(host)
+
+    def was_exempt(self, host: str) -> bool:
+        """The same as of when the settings were last read, if ever."""
         return any(_within(host, network) for network in self._exempt)
 
     def _refresh(self) -> None:

@@ -26,6 +26,8 @@ TOO_MANY = b"HTTP/1.1 429 Too Many Requests\r\nContent-Length: 0\r\nRetry-After:
 class LimitingSocket(socket.socket):
     """Accepts at most `most` connections of an address at a time; the next ones get a 429 and are closed.
 
+    `taken` is how many are open in all.
+
     Args:
         family: As `socket.socket` takes it, and so are the next two.
         kind: See above.
@@ -40,6 +42,7 @@ class LimitingSocket(socket.socket):
     ) -> None:  # fmt: skip
         super().__init__(family, kind, protocol)
         self.open: Counter[str] = Counter()
+        self.taken = 0
         self._most = most
         self._is_exempt = is_exempt
         self._logged = -LOG_SECONDS
@@ -54,15 +57,23 @@ class LimitingSocket(socket.socket):
             accepted, address = super().accept()
             host = str(address[0])
             if self._is_exempt(host):
-                return accepted, address
+                return self._take(accepted), address
             site = site_of(host)
             if self.open[site] < self._most:
                 self.open[site] += 1
-                return _Counted(accepted, partial(self._release, site)), address
+                return self._take(accepted, site), address
             self._turn_away(accepted, host)
         raise BlockingIOError
 
+    def _take(self, accepted: socket.socket, site: str = "") -> socket.socket:
+        """Count a connection; with `site` as one of that, too."""
+        self.taken += 1
+        return _Counted(accepted, partial(self._release, site))
+
     def _release(self, site: str) -> None:
+        self.taken -= 1
+        if not site:
+            return
         self.open[site] -= 1
         if self.open[site] <= 0:
             del self.open[site]

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from starlette.types import Scope, Send
 
-from embhub_registry.database import DatabaseUnavailableError
+from embhub_registry.database import DatabaseBusyError, DatabaseUnavailableError, StorageFullError
 from embhub_registry.http_errors import RequestDeniedError
 from embhub_registry.storage import configuration
 from embhub_registry.storage.folder import Registry
@@ -45,7 +45,7 @@ class AllowedHosts:
         try:
             added = configuration.read(self._registry.database.connection(), "hosts.allowed")
             own = urlsplit(self._registry.setting("url")).hostname or ""
-        except DatabaseUnavailableError:
+        except (DatabaseBusyError, DatabaseUnavailableError, StorageFullError):
             if not self._names:
                 raise
             self._read = self._clock()  # the names of before: what needs no database, such as metrics, is answered

@@ -47,7 +47,14 @@ def test_there_and_back(hub: Path, tmp_path: Path) -> None:
     assert "revoke again" in done.stdout and str(made["root_fingerprint"]) in done.stdout
     assert ask(tmp_path / "again", "key", "list")["keys"] == ask(hub, "key", "list")["keys"]
     words = run_here("--dir", hub, "backup", tmp_path / "words.tar").stdout
-    assert "root key" in words and "0600" in words
+    assert "it contains the root key and every access token's digest" in words and "0600" in words
+    assert made["root_key"] is True
+
+
+def test_a_backup_without_the_root_key_does_not_say_that_it_has_it(hub: Path, tmp_path: Path) -> None:
+    (hub / "keys/root.pem").rename(tmp_path / "root.pem")  # it is kept elsewhere
+    words = run_here("--dir", hub, "backup", tmp_path / "words.tar").stdout
+    assert "it contains every access token's digest, not encrypted" in words and "root key" not in words
 
 
 def test_refusals_have_words_and_a_code(hub: Path, tmp_path: Path) -> None:

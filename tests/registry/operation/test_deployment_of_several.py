@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import configparser
 import json
 import os
 import re
@@ -32,6 +33,8 @@ SERVERS = ["registry-1", "registry-2", "registry-3"]
 FOLDER = DEPLOY / "kubernetes/several"
 DEPLOYMENT: dict[str, Any] = yaml.safe_load((FOLDER / "deployment.yaml").read_text())
 POD: dict[str, Any] = DEPLOYMENT["spec"]["template"]["spec"]
+DOCS = DEPLOY.parents[1] / "docs/how-to"
+INSTALL = re.compile(r"(?m)/opt/embhub/bin/pip install (?!--require-hashes)([^`\n]+?)`?$")
 DROP_IN = (DEPLOY / "systemd/several.conf").read_text()
 
 
@@ -153,6 +156,30 @@ def test_the_nightly_backup_joins_as_a_pod_does_and_runs_the_command_of_one_serv
     ]
 
 
+def test_each_way_to_install_names_both_packages_and_several_servers_their_drivers() -> None:
+    """From the source, with `--no-deps` after the lock file, which has neither package of ours, and upgraded."""
+    single, several = ((DOCS / name).read_text() for name in ("run-a-registry.md", "run-a-registry-at-scale.md"))
+    both = [words for words in INSTALL.findall(single) if "./embhub/bases" not in words]
+    assert len(both) == 3 and all(words.split()[-2:] == ["./embhub", "./embhub/registry"] for words in both)
+    lock = (DEPLOY / "requirements.lock").read_text()
+    assert not re.search(r"(?m)^embhub", lock)
+    for name in ("psycopg", "obstore"):
+        assert re.search(rf"(?m)^{name}==", lock), name
+    assert INSTALL.findall(several)[0] == "./embhub './embhub/registry[postgresql,s3]'"
+
+
+def test_the_password_file_is_made_for_the_user_before_a_command_reads_it() -> None:
+    page = (DOCS / "run-a-registry-at-scale.md").read_text().partition("## Several servers")[2]
+    (file,) = set(re.findall(r"PGPASSFILE=(\S+)", page))
+    steps = [
+        f"$ sudo install -d {Path(file).parent}\n",
+        f"$ sudo install -m 0600 -o embhub-registry -g embhub-registry /dev/null {file}\n", f"PGPASSFILE={file}\n",
+        "init --name",
+    ]  # fmt: skip
+    places = [page.index(step) for step in steps]
+    assert places == sorted(places)
+
+
 def test_the_drop_in_waits_for_drain_and_grace() -> None:
     cleared, words = re.findall(r"(?m)^ExecStart=(.*)$", DROP_IN)
     assert cleared == "" and "--host ${LISTEN}" in words
@@ -162,6 +189,17 @@ def test_the_drop_in_waits_for_drain_and_grace() -> None:
     example = (DEPLOY / "systemd/server.env.example").read_text()
     assert file in example and {"LISTEN=", "FORWARDED_ALLOW_IPS=", "PGPASSWORD="} <= set(example.splitlines())
     assert all(line.endswith("=") for line in example.splitlines() if line and not line.startswith("#"))
+
+
+def test_a_server_of_several_is_started_again_for_as_long_as_its_database_is_away() -> None:
+    """`serve` ends at once where the database cannot be reached, so a limit of starts would leave the unit failed."""
+    unit = (DEPLOY / "systemd/embhub-registry.service").read_text()
+    assert "Restart=on-failure" in unit.splitlines()
+    settings = configparser.RawConfigParser(strict=False)
+    settings.optionxform = str  # type: ignore[assignment, method-assign]  # as the module's manual says
+    settings.read_string(DROP_IN)
+    assert settings["Unit"]["StartLimitIntervalSec"] == "0", "no limit of starts"
+    assert int(settings["Service"]["RestartSec"]) >= 5, "and not without a pause"
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")

@@ -5,25 +5,32 @@ Each address of 127.0.0.0/8 is this machine's, so one test has many callers.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import socket
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 import uvicorn
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
+from embhub.errors import RegistryError
 from embhub_registry import app, serving
+from embhub_registry.database import DatabaseBusyError, DatabaseUnavailableError, StorageFullError
 from embhub_registry.operation.opening import open_folder
-from embhub_registry.people.rate_limits import site_of
+from embhub_registry.people.rate_limits import RateLimiter, site_of
+from embhub_registry.storage import configuration
 from embhub_registry.wire.connection_limiter import MOST_OF_ONE, LimitingSocket
 from tests.support.servers import init_registry
 from tests.support.threads import serving as running
 
 FREE = "127.0.0.9"
 HALF = b"GET / HTTP/1.1\r\nX: "
+CALLERS = ("10.42.7.9", "2001:db8:0:1::7", "fd00::1", "10.43.7.9", "2001:db8::7")
 WHOLE = b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
 
 
@@ -114,4 +121,67 @@ def test_who_is_exempt_of_a_registry(tmp_path: Path, monkeypatch: pytest.MonkeyP
     hosts = ("127.0.0.1", "::1", "10.88.0.1", "10.88.0.2", "10.88.0.3", "203.0.113.5")
     assert [is_exempt(host) for host in hosts] == [True] * 4 + [False] * 2
     assert site_of("2001:db8::1") == site_of("2001:db8::2") != site_of("2001:db8:0:1::1")
+    registry.close()
+
+
+@pytest.mark.parametrize(
+    ("setting", "believed"),
+    [
+        ("10.42.0.0/16, 2001:db8:0:1::/64, fd00:0::1", {"10.42.7.9", "2001:db8:0:1::7", "fd00::1"}),
+        ("10.42.0.1/16, *, 10.43.7.9", {"10.43.7.9"}),  # the first is no network: bits of a host are set
+        ("", set()),
+        ("*", set(CALLERS)),
+    ],
+)
+def test_whose_forwarded_header_is_believed_is_not_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, setting: str, believed: set[str]
+) -> None:
+    """uvicorn believes some callers what they say of theirs: those are proxies, and may have any number."""
+    registry = open_folder(init_registry(tmp_path).folder)
+    monkeypatch.setenv("FORWARDED_ALLOW_IPS", setting)
+    is_exempt = serving._exempted(app.build(registry))
+    assert {host for host in CALLERS if is_exempt(host)} == believed
+    assert {host for host in CALLERS if asyncio.run(client_of(host, setting)) != host} == believed
+    registry.close()
+
+
+async def client_of(host: str, setting: str) -> str:
+    """Who a request of `host` is from, after uvicorn has read its headers."""
+    scope: Any = {
+        "type": "http",
+        "scheme": "http",
+        "client": (host, 1),
+        "headers": [(b"x-forwarded-for", b"192.0.2.1")],
+    }
+
+    async def application(*_: Any) -> None:
+        pass
+
+    unused: Any = None
+    await ProxyHeadersMiddleware(application, setting)(scope, unused, unused)
+    return str(scope["client"][0])
+
+
+@pytest.mark.parametrize("error", [DatabaseBusyError, DatabaseUnavailableError, StorageFullError])
+def test_connections_are_taken_while_the_database_cannot_be_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: type[RegistryError]
+) -> None:
+    """Who is exempt is read from it as a connection is taken; an error there would close it without an answer."""
+    registry = open_folder(init_registry(tmp_path).folder)
+    configuration.write(registry, "rate.exempt", "127.0.0.9")
+    now = [0.0]
+    monkeypatch.setattr(serving, "_is_loopback", lambda _: False)  # callers of other machines
+    read, unread = app.build(registry), app.build(registry)
+    read.state.pace = RateLimiter(registry, lambda: now[0])
+    assert serving._exempted(read)("127.0.0.9")
+
+    def away() -> None:
+        raise error("away")
+
+    with running(read, is_exempt=serving._exempted(read)) as server, monkeypatch.context() as patch:
+        now[0] += 60
+        patch.setattr(registry.database, "connection", away)
+        assert ask(server, "127.0.0.2") == 200
+        assert serving._exempted(read)("127.0.0.9") and not serving._exempted(read)("127.0.0.2")
+        assert not serving._exempted(unread)("127.0.0.9")
     registry.close()

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from embhub.errors import UsageError
-from embhub_registry.database import DatabaseUnavailableError
+from embhub.errors import RegistryError, UsageError
+from embhub_registry.database import DatabaseBusyError, DatabaseUnavailableError, StorageFullError
 from embhub_registry.storage import configuration, folder, settings
 from embhub_registry.wire.host_header import REFRESH_SECONDS, AllowedHosts, host_of, is_loopback
 from tests.support.servers import RunningRegistry, start_registry
@@ -81,18 +81,21 @@ def test_names_are_read_again(tmp_path: Path) -> None:
     made.close()
 
 
-def test_names_stay_while_the_database_is_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("error", [DatabaseBusyError, DatabaseUnavailableError, StorageFullError])
+def test_names_stay_while_the_database_cannot_be_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: type[RegistryError]
+) -> None:
     made, now = folder.create(tmp_path / "r", name="T", url="https://hub.example.org", audit="optional"), [0.0]
 
     def away() -> None:
-        raise DatabaseUnavailableError("away")
+        raise error("away")
 
     hosts, unread = AllowedHosts(made, lambda: now[0]), AllowedHosts(made, lambda: now[0])
     assert "hub.example.org" in hosts
     now[0] += REFRESH_SECONDS
     monkeypatch.setattr(made.database, "connection", away)
     assert "hub.example.org" in hosts and "other.example.org" not in hosts
-    with pytest.raises(DatabaseUnavailableError):
+    with pytest.raises(error):
         assert "hub.example.org" in unread
     monkeypatch.undo()
     made.close()

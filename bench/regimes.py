@@ -14,7 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ from bench import machine, marked
 from bench import regimes_material as material
 from bench.first_seed import grain, say, span
 from embhub.cards.evaluation import NORMALS, REAL_ALONE, STOPPED_EARLY, Difference
-from embhub.diffusion.evaluation import classifier, fitting, outcome
+from embhub.diffusion.evaluation import classifier, fitting, outcome, paired
 from embhub.diffusion.evaluation.cells import Cell, Labelled, choose, grid, take
 from embhub.diffusion.evaluation.networks import find
 from embhub.diffusion.evaluation.regimes import Lesson, stoppable
@@ -73,8 +73,28 @@ def judge(data: Path, work: Path, design: Design) -> Row:
         "noise": noise, "real_alone_by_noise": tried, "seeds": seeds, "embeddings": sets,
         "pool": _count(pool), "test": _count(test),
         "aucs": [one.model_dump(mode="json") for one in outcome.aucs(test, taught, sets)],
-        "differences": [one.model_dump(mode="json") for one in outcome.differences(test, taught, sets)],
+        "differences": [one.model_dump(mode="json") for one in differences(test, taught, sets)],
     }  # fmt: skip
+
+
+def differences(test: Labelled, taught: fitting.Taught, sets: Mapping[str, int]) -> list[Difference]:
+    """As `outcome.differences`, and private arms are compared with generated normals and with the nearest words, too.
+
+    The normals are the same in every arm. p-values are adjusted for all rows together.
+    """
+    rows = list(outcome.differences(test, taught, sets))
+    for arm in (name for name in sets if name not in (material.PLAIN, material.WORDS)):
+        scores = {
+            replace(cell, arm=arm) if cell.regime == "normals" else cell: each
+            for cell, each in taught.scores.items()
+            if cell.arm in ("", arm, material.WORDS) or cell.regime == "normals"
+        }
+        own = outcome.differences(
+            test, fitting.Taught(scores, {}), {arm: sets[arm], material.WORDS: sets[material.WORDS]}
+        )
+        rows += [row for row in own if row.arm == arm and row.over in (NORMALS, material.WORDS)]
+    adjusted = paired.holm([row.p for row in rows if row.p is not None])
+    return [row.model_copy(update={"p_holm": round(p, 6)}) for row, p in zip(rows, adjusted, strict=True)]
 
 
 def _arms(work: Path, design: Design, noise: float) -> dict[str, list[Labelled]]:

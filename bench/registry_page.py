@@ -19,7 +19,7 @@ What the registry's server, its search and the `embhub` command cost, beside oth
 **Read the ratios.** Figures belong to the machine below and to how busy it was. Peers ran in the same run, turn by
 turn. Costs are CPU time of a server's processes, all of them, user and system: on a busy machine it moves less than
 time by the clock, but it moves, for cores and caches are shared. Ratios are medians of the turns, the least and the
-largest in brackets.
+largest in brackets. A part that was measured by itself, on another day, says so.
 
 """
 

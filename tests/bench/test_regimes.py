@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,8 +13,8 @@ import pytest
 from bench import regimes
 from bench import regimes_material as material
 from embhub.builtin_bases import info
-from embhub.cards.evaluation import NORMALS, REAL_ALONE, STOPPED_EARLY
-from embhub.diffusion.evaluation import outcome
+from embhub.cards.evaluation import NORMALS, REAL_ALONE, STOPPED_EARLY, Difference
+from embhub.diffusion.evaluation import outcome, paired
 from embhub.diffusion.evaluation.cells import Cell, Labelled, grid
 from embhub.diffusion.evaluation.fitting import Taught
 from embhub.images import seen
@@ -46,23 +47,38 @@ def test_an_arm_is_there_when_both_its_classes_are_drawn(tmp_path: Path) -> None
 def test_the_table_has_every_cell_and_control_and_goes_into_the_page() -> None:
     truth, people = np.arange(40) % 2, tuple(map(str, range(40)))
     test = Labelled(np.zeros((40, 1, 1, 3), np.uint8), truth, people)
-    arms = {material.PLAIN: (20,), material.WORDS: (20,)}
+    private = material.name_of(8)
+    arms = {material.PLAIN: (20,), private: (20,), material.WORDS: (20,)}
     cells = [*grid([40], arms, regimes.REGIMES, stopped=[40]), Cell(40, material.PLAIN, 20, "normals")]
     scores = {cell: [np.random.default_rng([n, seed]).random(40) for seed in range(4)] for n, cell in enumerate(cells)}
     taught, sets = Taught(scores, {cell: [0.5] for cell in cells if cell.regime == "filtered"}), dict.fromkeys(arms, 2)
-    found = {
+    found: dict[str, Any] = {
         "protocol": {"classifier": "small"}, "noise": 1.0, "seeds": 4, "pool": {"films": 2}, "test": {"films": 3},
         "real_alone_by_noise": {"0": 0.95}, "embeddings": sets,
         "aucs": [one.model_dump(mode="json") for one in outcome.aucs(test, taught, sets)],
-        "differences": [one.model_dump(mode="json") for one in outcome.differences(test, taught, sets)],
+        "differences": [one.model_dump(mode="json") for one in regimes.differences(test, taught, sets)],
     }  # fmt: skip
     lines = regimes.table(found).splitlines()
     assert len(lines) == 2 + len(cells)
     assert [name in lines[0] for name in (REAL_ALONE, STOPPED_EARLY, NORMALS, material.WORDS)] == [True] * 4
     (pretrained,) = [line for line in lines if f"{material.PLAIN}, pretrained" in line]
-    assert pretrained.count("[") == 5 and pretrained.startswith("| 20 |")
+    assert pretrained.count("[") == 6 and pretrained.startswith("| 20 |")
+    (own,) = [line for line in lines if f"{private}, pretrained" in line]
+    assert own.count("[") == 5, "all but the embedding itself"
     (filtered,) = [line for line in lines if f"{material.PLAIN}, filtered" in line]
     assert "(50% kept)" in filtered
+    rows = [Difference.model_validate(values) for values in found["differences"]]
+    usual = outcome.differences(test, taught, sets)
+    assert [row.gain for row in rows[: len(usual)]] == [row.gain for row in usual] and len(rows) == len(usual) + 7
+    assert [row.p_holm for row in rows] == pytest.approx(
+        paired.holm([row.p for row in rows if row.p is not None]), abs=1e-6
+    )
+    over = {(row.over, row.regime): row.gain for row in rows if row.arm == private and row.real}
+    areas = {(one.arm, one.regime): one.auc for one in outcome.aucs(test, taught, sets) if one.real and one.drawn}
+    for regime in regimes.REGIMES:
+        normals, words = areas[material.PLAIN, "normals"], areas[material.WORDS, regime]
+        assert over[NORMALS, regime] == pytest.approx(areas[private, regime] - normals, abs=2e-4)
+        assert over[material.WORDS, regime] == pytest.approx(areas[private, regime] - words, abs=2e-4)
     page = regimes.put_into(regimes.PAGE.read_text(), found)
     assert pretrained in page and "| films: 3 |" in page
 
@@ -70,3 +86,12 @@ def test_the_table_has_every_cell_and_control_and_goes_into_the_page() -> None:
 def test_the_page_shows_what_the_results_file_holds() -> None:
     page = regimes.PAGE.read_text()
     assert regimes.put_into(page, json.loads(regimes.RESULTS.read_text())) == page
+
+
+def test_the_sentence_on_generated_normals_counts_what_was_measured() -> None:
+    rows = json.loads(regimes.RESULTS.read_text())["differences"]
+    over = [row for row in rows if row["over"] == NORMALS]
+    assert all(row["gain"] < 0 for row in over) and all(row["p_holm"] > 0.05 for row in rows)
+    plain = [row["interval"][1] < 0 for row in over if row["arm"] == material.PLAIN]
+    private = [row["interval"][1] < 0 for row in over if row["arm"] != material.PLAIN]
+    assert (len(plain), sum(plain), len(private), sum(private)) == (9, 1, 18, 12)

@@ -134,6 +134,11 @@ class Embedding:
         text = self.metadata.get("embhub.base")
         return None if text is None else header.read_object("base", text)
 
+    @property
+    def base_weights(self) -> str | None:
+        """SHA-256 (hex) of all weights of the base (`embhub.artifact.base_weights`), or None where it is not told."""
+        return self.metadata.get("embhub.base_weights")
+
     @cached_property
     def training(self) -> dict[str, Any]:
         """Training facts, under the names in `header.TRAINING_FACTS`."""
@@ -228,6 +233,7 @@ def build(
     privacy: Claim = NONE,
     dtype: str = "float16",
     derived_from: Derivation | None = None,
+    base_weights: str | None = None,
 ) -> Embedding:
     """Write an embedding; the same input gives the same bytes.
 
@@ -239,6 +245,7 @@ def build(
         training: facts under names of header.TRAINING_FACTS; numbers and short texts.
         privacy: the claim of the training that made the rows (`privacy.build_claim`), or "none".
         derived_from: what it was ported from, None for a training.
+        base_weights: what `embhub.artifact.base_weights.digest` says of the base, so that a claim can be ported.
 
     Raises:
         ArtifactError: whatever `parse` would refuse.
@@ -260,6 +267,7 @@ def build(
         privacy=privacy,
         derived_from=derived_from,
         kind=adapter.KIND if layout == adapter.LAYOUT else None,
+        base_weights=base_weights,
     )
     return parse(container.serialize(arrays, metadata))
 

@@ -126,12 +126,6 @@ def compare(expected: Mapping[str, Any], actual: Mapping[str, Any]) -> Match:
     )
 
 
-def parts(fingerprint: Mapping[str, Any]) -> frozenset[str]:
-    """The parts of a base whose weights a fingerprint has figures of; those of earlier versions lack some."""
-    found = {f"encoders.{name}.{part}" for name, encoder in fingerprint["encoders"].items() for part in encoder}
-    return frozenset(found | {f"denoiser.{part}" for part in fingerprint["denoiser"]} | set(fingerprint))
-
-
 def check(fingerprint: Mapping[str, Any]) -> None:
     """Raise BadFingerprintError unless the value has the form that `take` writes."""
     try:

@@ -26,6 +26,7 @@ SCHEMA = "embhub.embedding/1"
 REQUIRED_KEYS = ("embhub.schema", "embhub.token", "embhub.base_name", "embhub.training", "embhub.privacy")
 OPTIONAL_KEYS = (
     "embhub.base",
+    "embhub.base_weights",
     "embhub.derived_from",
     "embhub.kind",
     "format",
@@ -68,6 +69,7 @@ TRAINING_FACTS = (
 PER_IMAGE = "per image"
 """All that a header says of captions that images had of their own: whose, how many and which stays at the site."""
 _MAX_TEXT = 300
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 _TOKEN = re.compile(r"<[a-z0-9-]+>")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}(/[A-Za-z0-9][A-Za-z0-9._-]{0,95})?")
 _REWRITE = "write the file again with `embhub train` or `embhub import`"
@@ -119,6 +121,7 @@ def compose(
     privacy: Claim = NONE,
     derived_from: Derivation | None = None,
     kind: str | None = None,
+    base_weights: str | None = None,
 ) -> dict[str, str]:
     """The metadata of a new file.
 
@@ -141,6 +144,8 @@ def compose(
     }
     if kind is not None:
         metadata["embhub.kind"] = kind
+    if base_weights is not None:
+        metadata["embhub.base_weights"] = base_weights
     if derived_from is not None:
         metadata["embhub.derived_from"] = derived_from.to_text()
     if base is not None:
@@ -197,6 +202,9 @@ def check(metadata: Mapping[str, str]) -> None:
         raise BadHeaderError("the header states a loss beside a privacy claim, which does not cover it", _REWRITE)
     if "embhub.base" in metadata:
         fingerprint.check(read_object("base", metadata["embhub.base"]))
+    weights = metadata.get("embhub.base_weights")
+    if weights is not None and ("embhub.base" not in metadata or not _SHA256.fullmatch(weights)):
+        raise BadHeaderError("the header's embhub.base_weights is no SHA-256 beside the base's fingerprint", _REWRITE)
 
 
 def check_training(facts: Mapping[str, Any]) -> None:

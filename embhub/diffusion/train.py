@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from embhub import destinations
+from embhub.artifact import base_weights, fingerprint
 from embhub.artifact import embedding as artifact
-from embhub.artifact import fingerprint
 from embhub.artifact.embedding import LAYOUTS, Embedding
 from embhub.diffusion.bases.adapted import refuse_claim
 from embhub.diffusion.bases.pipelines import find_base, load_pipeline, size_rule
@@ -143,6 +143,7 @@ def train(
     members, kept_back = way.split(images, selection.holdout)
     _stage(on_progress, "loading the base", 0)
     identity = fingerprint.take(found.folder)
+    weights = None if privacy is None else base_weights.digest(found.folder)
     with memory.explained(None):
         pipe = load_pipeline(found, device=device)
     check_trainable(pipe)
@@ -171,6 +172,7 @@ def train(
         training=describe(pipe, caption, settled, preprocessing, captioned) | dict(learned.facts),
         dtype=settled.dtype,
         privacy=learned.claim,
+        base_weights=weights,
     )
     facts = {"holdout": selection.holdout, "recipe": asdict(settled), "preprocessing": asdict(preprocessing)}
     facts |= way.settings

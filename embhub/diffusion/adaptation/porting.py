@@ -6,7 +6,6 @@ No image of a patient is read. So a privacy claim carries over by post-processin
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -15,8 +14,8 @@ import torch
 from numpy.typing import NDArray
 
 from embhub import destinations
+from embhub.artifact import base_weights, fingerprint
 from embhub.artifact import embedding as artifact
-from embhub.artifact import fingerprint
 from embhub.artifact.derivation import FEWEST, MOST, TOOL, Derivation
 from embhub.artifact.embedding import LAYOUTS, Embedding
 from embhub.client.opening import open_path
@@ -236,22 +235,27 @@ def _check_claim(old: Embedding, signed: bytes | None, origin: FoundBase, target
         )
     refuse_claim(origin)
     refuse_claim(target)
-    if (reason := _differs(old, fingerprint.take(origin.folder))) is not None:
+    if (reason := _differs(old, origin.folder)) is not None:
         raise PrivacyError(
             f"{origin.name} is not known to be the base that the privacy claim is about: {reason}",
             f"generate with {old.base_name} itself: leave out --base, or name an unchanged copy",
         )
 
 
-def _differs(old: Embedding, taken: Mapping[str, Any]) -> str | None:
-    """Why a base is not known to be the one of the source's header, in every part that a fingerprint has; or None."""
+def _differs(old: Embedding, folder: Path) -> str | None:
+    """Why a base is not known to be the one of the source's header, number for number; or None.
+
+    The fingerprint says first what differs, in words. It reads samples, so that equal ones prove nothing.
+    """
     if old.base is None:
         return "the file does not tell its base's weights"
-    match = fingerprint.compare(old.base, taken)
+    match = fingerprint.compare(old.base, fingerprint.take(folder))
     if match.level != "exact":
         return match.reason
-    if fingerprint.parts(old.base) != fingerprint.parts(taken):
-        return "an earlier version of embhub wrote the file, and its fingerprint lacks parts of the base"
+    if old.base_weights is None:
+        return "an earlier version of embhub wrote the file, without a digest of all weights of its base"
+    if old.base_weights != base_weights.digest(folder):
+        return "its weights are not the same in every number and number format"
     return None
 
 

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import copy
 import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from diffusers import UNet2DConditionModel
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
 import embhub
-from embhub.artifact import embedding, fingerprint
+from embhub.artifact import base_weights, embedding, fingerprint
 from embhub.artifact.claimed import check_derived
 from embhub.artifact.derivation import TOOL
 from embhub.artifact.embedding import Embedding
@@ -45,8 +45,10 @@ def source(bases: tuple[Path, Path]) -> Embedding:
     """An embedding for the old base that nobody trained."""
     rows = np.random.default_rng(2).normal(size=(2, 32)) * 0.02
     told = {"caption": "mri, {}", "resolution": 32}
-    base = fingerprint.take(bases[0])
-    return embedding.build({"emb_params": rows}, token="<cspca>", base=base, base_name="old", training=told)
+    return embedding.build(
+        {"emb_params": rows}, token="<cspca>", base=fingerprint.take(bases[0]), base_name="old", training=told,
+        base_weights=base_weights.digest(bases[0]),
+    )  # fmt: skip
 
 
 @pytest.fixture
@@ -137,17 +139,47 @@ def test_a_claim_is_about_the_base_that_it_was_made_for_and_no_other(
         port(claimed, to=bases[1], base=marked, **FEW)
     with pytest.raises(PrivacyError, match="weights moved"):
         port(claimed, to=bases[1], base=moved, **FEW)
-    for part in ("autoencoder", "body"):  # fingerprints of earlier versions
-        earlier = copy.deepcopy(dict(source.base or {}))
-        del (earlier if part == "autoencoder" else earlier["denoiser"])[part]
-        with pytest.raises(PrivacyError, match="lacks parts"):
-            port(_signed(_claimed(source, base=earlier)), to=bases[1], base=bases[0], **FEW)
+    with pytest.raises(PrivacyError, match="without a digest of all weights"):  # of an earlier version
+        port(_signed(_claimed(source, base_weights=None)), to=bases[1], base=bases[0], **FEW)
     with pytest.raises(PrivacyError, match="does not tell its base"):
-        port(_signed(_claimed(source, base=None)), to=bases[1], base=bases[0], **FEW)
+        port(_signed(_claimed(source, base=None, base_weights=None)), to=bases[1], base=bases[0], **FEW)
     with pytest.warns(BaseWarning):
         plain = port(source, to=bases[1], base=moved, **FEW).embedding
     assert plain.derived_from is not None
     assert plain.derived_from.source_base == fingerprint.digest(fingerprint.take(moved)), "the one that generated"
+
+
+@pytest.mark.parametrize("change", ["one number", "biases and norms", "another number format"])
+def test_a_change_that_no_fingerprint_shows_ends_the_claim(
+    bases: tuple[Path, Path], source: Embedding, tmp_path: Path, change: str
+) -> None:
+    """A base that was fine-tuned in a few places, by any program, has learned from somebody's images."""
+    moved = shutil.copytree(bases[0], tmp_path / "moved")
+    weights = next((moved / "unet").glob("*.safetensors"))
+    parts = load_file(weights)
+    if change == "one number":
+        next(part for name, part in parts.items() if name.endswith("time_embedding.linear_1.bias"))[0] += 1e-3
+    elif change == "biases and norms":
+        parts = {name: part * 1.5 + 0.3 if part.ndim == 1 else part for name, part in parts.items()}
+    else:
+        parts = {name: part.half() for name, part in parts.items()}
+    save_file(parts, weights, metadata={"format": "pt"})
+    assert source.base is not None and fingerprint.compare(source.base, fingerprint.take(moved)).level == "exact"
+    with pytest.raises(PrivacyError, match="not the same in every number"):
+        port(_signed(_claimed(source)), to=bases[1], base=moved, **FEW)
+
+
+def test_a_copy_of_the_base_in_other_files_keeps_the_claim(
+    bases: tuple[Path, Path], source: Embedding, tmp_path: Path
+) -> None:
+    copied = tmp_path / "copied"
+    shutil.copytree(bases[0], copied)
+    pipe = UNet2DConditionModel.from_pretrained(copied / "unet")
+    shutil.rmtree(copied / "unet")
+    pipe.save_pretrained(copied / "unet", max_shard_size="100KB")
+    assert len(list((copied / "unet").glob("*.safetensors"))) > 1
+    made = port(_signed(_claimed(source)), to=bases[1], base=copied, **FEW).embedding
+    assert made.privacy == make_claim()
 
 
 @pytest.mark.thorough
@@ -172,7 +204,7 @@ def test_a_source_without_a_card_leads_to_no_card(bases: tuple[Path, Path], sour
 
 
 def _claimed(source: Embedding, **changes: Any) -> Embedding:
-    given: dict[str, Any] = {"base": source.base, **changes}
+    given: dict[str, Any] = {"base": source.base, "base_weights": source.base_weights, **changes}
     return embedding.build(
         source.tensors, token=source.token, base_name=source.base_name, training=source.training,
         privacy=make_claim(), **given,

@@ -4,7 +4,7 @@ Both learn the same held-out finding of `builtin` from one phantom of each of 40
 plainly and with a patient-level epsilon of 8. A judge that was trained with near-misses says in how many generated
 images the finding is seen and nothing else. The loss is that of other patients' images on noise that is always the
 same. Leakage is the headline attack of the audit's `quick` suite (loss-difference) on the 40 and on 40 others, with its
-interval; a plain adapter has no stronger suite. Seeds and settings stand here, fixed before anything was judged; a row
+interval. Seeds and settings stand here, fixed before anything was judged; a row
 is kept as it ends.
 """
 

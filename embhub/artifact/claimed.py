@@ -22,16 +22,15 @@ def read_claim(target: Embedding) -> PrivacyClaim:
 
 
 def check_derived(target: Embedding, suite: str) -> None:
-    """Refuse suites that train again: a port had no training on patients, and adapters are trained otherwise.
+    """Refuse suites that do not fit the file: a port had no training on patients, and an adapter has no vectors.
 
     Raises:
-        UsageError: a port or an adapter, and another suite than `quick`.
+        UsageError: a port and another suite than `quick`, or an adapter and `thorough`.
     """
-    if target.kind == "adapter" and suite not in ("quick", "mechanism"):
+    if target.kind == "adapter" and suite == "thorough":
         raise UsageError(
-            f"the {suite} suite trains embeddings again, and this is a compact adapter",
-            "use --suite quick, which attacks the adapter itself and can find a leak, but not rule one out; or, with a"
-            " privacy claim, --suite mechanism",
+            "the thorough suite attacks token embeddings by their vectors, and this is a compact adapter",
+            "use --suite standard, which trains shadow adapters",
         )
     if target.derived_from is not None and suite != "quick":
         raise UsageError(

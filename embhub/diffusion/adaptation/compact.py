@@ -6,39 +6,32 @@ counts a loss without bound; with one, `embhub.diffusion.dp` learns a few number
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import torch
-from numpy.typing import NDArray
-from peft import LoraConfig
-from peft.utils import get_peft_model_state_dict
-from torch import Tensor, nn
+from torch import Tensor
 
 from embhub import destinations
 from embhub.artifact import embedding as artifact
 from embhub.artifact import fingerprint
-from embhub.artifact.adapter import TARGETS, TOOL
+from embhub.artifact.adapter import TOOL
 from embhub.artifact.embedding import Embedding
 from embhub.diffusion.adaptation import adapter_size, private_compact
 from embhub.diffusion.adaptation.learned_adapter import LearnedAdapter
-from embhub.diffusion.adaptation.loop import pace
 from embhub.diffusion.bases.adapted import refuse_claim
-from embhub.diffusion.bases.pipelines import find_base, load_pipeline, size_rule, trainable_attention
+from embhub.diffusion.bases.pipelines import find_base, load_pipeline, size_rule
 from embhub.diffusion.families import check_trainable, detect, device_of, loss, noise_levels, prediction_type
 from embhub.diffusion.families.pipeline import Pipeline
-from embhub.diffusion.training import memory
+from embhub.diffusion.training import adapter_fit, memory
 from embhub.diffusion.training.captions import check_caption
-from embhub.diffusion.training.inversion import HIGH, DivergedError
 from embhub.diffusion.training.latents import encode
-from embhub.diffusion.training.precision import in_bfloat16, precision, repeatable
+from embhub.diffusion.training.precision import precision
 from embhub.diffusion.training.recipes import ResolvedRecipe
 from embhub.diffusion.training.remarks import Remarks, Say
 from embhub.diffusion.training.result import Task
-from embhub.diffusion.training.seeding import draw_seed, make_generator
+from embhub.diffusion.training.seeding import draw_seed
 from embhub.durable import write_atomic
 from embhub.errors import UsageError
 from embhub.images import synthetic
@@ -53,7 +46,6 @@ from embhub.progress import OnProgress, Progress, announce
 from embhub.site import runs
 
 _LAYOUTS = ("sd", "sdxl")
-_HIGH_NOISE = 0.3  # of a batch, from the noisiest 30 % of the schedule: there layout is decided
 
 
 @dataclass(frozen=True)
@@ -210,7 +202,7 @@ def _learn_plainly(
 ) -> LearnedAdapter:  # fmt: skip
     """Without privacy: the ledger counts a loss without bound for everybody whose images are learned from."""
     pipe, preprocessing = setting.pipe, setting.preprocessing
-    settled = _settle(chosen, preprocessing.resolution or 0, device_of(pipe).type)
+    settled = adapter_fit.settle(chosen, preprocessing.resolution or 0, device_of(pipe).type)
     text = setting.caption.replace("{}", setting.token)
     inside = encode(pipe, members, on_progress, preprocessing).latents
     outside = encode(pipe, kept_back, preprocessing=preprocessing).latents if len(kept_back) else None
@@ -222,73 +214,11 @@ def _learn_plainly(
         pictures=members.pictures(), on_note=remarks.warn,
     ) as reservation:  # fmt: skip
         reservation.spend(1)
-        losses = _learn(pipe, inside, text, settled, seed, _stepper(on_progress, settled))
+        losses = adapter_fit.learn(pipe, inside, text, settled, seed, _stepper(on_progress, settled))
     return LearnedAdapter(
-        _matrices(pipe.unet), settled, _describe(pipe, setting.caption, settled, preprocessing), reservation,
-        losses=losses, before=before, after=_measure(pipe, outside, text, settled),
+        adapter_fit.read_matrices(pipe.unet), settled, _describe(pipe, setting.caption, settled, preprocessing),
+        reservation, losses=losses, before=before, after=_measure(pipe, outside, text, settled),
     )  # fmt: skip
-
-
-def _settle(recipe: AdapterRecipe, side: int, device: str) -> AdapterRecipe:
-    """What suits a base of this resolution on this device, where nothing was chosen.
-
-    Raises:
-        UsageError: a precision that the device has not.
-    """
-    steps, rate, batch = (400, 3e-3, 16) if side <= 128 else (2000, 5e-4, 4)
-    return replace(
-        recipe,
-        steps=recipe.steps or steps,
-        learning_rate=recipe.learning_rate or rate,
-        batch_size=recipe.batch_size or batch,
-        precision="bfloat16" if in_bfloat16(device, recipe.precision or "auto") else "float32",
-    )
-
-
-def _learn(
-    pipe: Pipeline, latents: Tensor, text: str, recipe: AdapterRecipe, seed: int, on_step: Callable[[int, float], None]
-) -> tuple[float, ...]:
-    """Add the adapter to the U-Net and learn it there. All draws come from `seed`."""
-    generator, family, unet = make_generator(seed), detect(pipe), pipe.unet
-    steps, rate, size = recipe.steps or 1, recipe.learning_rate or 0.0, recipe.batch_size or 1
-    with torch.random.fork_rng(devices=[]):
-        unet.add_adapter(
-            LoraConfig(r=recipe.rank, lora_alpha=recipe.rank, init_lora_weights="gaussian", target_modules=TARGETS)
-        )
-    learning = {name: weight for name, weight in unet.named_parameters() if weight.requires_grad}
-    for name, weight in learning.items():
-        weight.data = weight.data.float()
-        if ".lora_A." in name:  # of all bits of the seed, which is secret: torch's own start counts the lowest 32
-            weight.data = torch.randn(weight.shape, generator=generator).to(pipe.device) / recipe.rank
-    weights = list(learning.values())
-    optimizer, losses = torch.optim.AdamW(weights, lr=rate, weight_decay=0.0), list[float]()
-    with torch.no_grad():
-        condition = family.condition(pipe, [text])
-    levels, high = noise_levels(pipe), int(_HIGH_NOISE * size)
-    device = device_of(pipe)
-    with trainable_attention(pipe), repeatable(pipe):
-        for step in range(steps):
-            chosen = torch.randint(len(latents), (size,), generator=generator)
-            times = torch.cat([
-                torch.randint(levels, (size - high,), generator=generator),
-                torch.randint(int(HIGH * levels), levels, (high,), generator=generator),
-            ])  # fmt: skip
-            noise = torch.randn((size, *latents.shape[1:]), generator=generator)
-            batch = latents[chosen].to(device)
-            with precision(pipe, mixed=recipe.precision == "bfloat16"):
-                error = loss(pipe, family, batch, condition, noise.to(device), times.to(device)).mean()
-            optimizer.zero_grad()
-            error.backward()  # type: ignore[no-untyped-call]
-            norm = float(nn.utils.clip_grad_norm_(weights, 1.0))
-            if not math.isfinite(norm) or not math.isfinite(error.item()):
-                raise DivergedError(f"loss or gradient at step {step + 1} is not a number", "lower the learning rate")
-            for group in optimizer.param_groups:
-                group["lr"] = rate * pace(step, steps)
-            optimizer.step()
-            losses.append(error.item())
-            on_step(step + 1, losses[-1])
-    unet.requires_grad_(False)
-    return tuple(losses)
 
 
 @torch.no_grad()
@@ -307,13 +237,6 @@ def _measure(pipe: Pipeline, latents: Tensor | None, text: str, recipe: AdapterR
             with precision(pipe, mixed=recipe.precision == "bfloat16"):
                 total += float(loss(pipe, family, batch.to(device), condition, noise, times).sum())
     return total / (draws * len(latents))
-
-
-def _matrices(unet: Any) -> dict[str, NDArray[Any]]:
-    """The learned matrices under the names that diffusers loads."""
-    return {
-        f"unet.{name}": value.detach().float().cpu().numpy() for name, value in get_peft_model_state_dict(unet).items()
-    }
 
 
 def _describe(

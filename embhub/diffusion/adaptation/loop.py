@@ -26,6 +26,7 @@ from embhub.diffusion.adaptation.stopping import interrupts_wait
 from embhub.diffusion.training.checkpoints import TrainingInterruptedError
 from embhub.diffusion.training.inversion import DivergedError
 from embhub.diffusion.training.precision import in_bfloat16
+from embhub.diffusion.training.schedule import pace
 from embhub.errors import UsageError
 
 OnStep = Callable[[int, float, float | None], None]
@@ -135,12 +136,6 @@ def learn(
             if checkpoint and checkpoint.due and len(losses) < plan.steps:
                 keep()
     return Learned(tuple(losses), tuple(points))
-
-
-def pace(step: int, steps: int) -> float:
-    """The learning rate as a share of its peak: a twentieth of the steps up, then half a cosine to a twentieth."""
-    rising = min(1.0, (step + 1) / max(1, steps // 20))
-    return rising * max(0.05, 0.5 + 0.5 * math.cos(math.pi * step / steps))
 
 
 def _step(

@@ -56,15 +56,8 @@ def learn(
     on_progress: OnProgress | None,
 ) -> LearnedAdapter:  # fmt: skip
     """Learn an adapter privately. Raises as `PrivateTraining.learn`."""
-    default = way.default_recipe(task.pipe)
-    recipe = replace(
-        default,
-        num_vectors=chosen.rank,
-        steps=chosen.steps or default.steps,
-        learning_rate=chosen.learning_rate or default.learning_rate,
-        batch_size=chosen.batch_size or default.batch_size,
-        mixed_precision=in_bfloat16(device_of(task.pipe).type, chosen.precision or "auto"),
-    )
+    mixed = in_bfloat16(device_of(task.pipe).type, chosen.precision or "auto")
+    recipe = way.adapter_recipe(task.pipe, chosen, mixed=mixed)
     task = replace(task, recipe=recipe)
     learned = way.learn(task, members, kept_back, remarks, None, on_progress)
     facts = describe(task.pipe, task.caption, recipe, task.preprocessing) | {

@@ -34,6 +34,7 @@ from embhub.diffusion.attacks.exposure import Exposed, OnExposed, rank_members, 
 from embhub.diffusion.attacks.losses import score_by_lira
 from embhub.diffusion.attacks.mechanism_audit import audit_mechanism, claimed_mechanism
 from embhub.diffusion.attacks.planning import WITH_SHADOWS as WITH_SHADOWS
+from embhub.diffusion.attacks.shadow_recipes import plan_shadows
 from embhub.diffusion.attacks.shadow_training import ShadowLossCache
 from embhub.diffusion.attacks.shadows import Private
 from embhub.diffusion.bases.found import FoundBase
@@ -43,7 +44,7 @@ from embhub.diffusion.drawing.loading import tensors
 from embhub.diffusion.families import check_trainable, detect
 from embhub.diffusion.training.inversion import encode_images
 from embhub.diffusion.training.prompts import join_prompts, prompts_of
-from embhub.diffusion.training.recipes import recorded_recipe
+from embhub.diffusion.training.recipes import ResolvedRecipe
 from embhub.errors import ArtifactError, UsageError
 from embhub.images.member_split import Source, choose_sides, compare
 from embhub.ledger import audit_attempts, published_audits
@@ -195,10 +196,12 @@ def audit(
     models: dict[str, int] = {}
     loss_cache = ShadowLossCache(f"{target.digest} {secret}")
     if suite in WITH_SHADOWS and run is not None:
-        setting = shadow_module.Setting(
-            pipe, latents, sides.units, run.caption, run.token,
-            recorded_recipe(run.settings["recipe"], precision, device=pipe.device.type),
-            draws, private=_how_private(target, run), prompts=prompts,
+        setting = plan_shadows(
+            shadow_module.Setting(
+                pipe, latents, sides.units, run.caption, run.token, ResolvedRecipe(), draws,
+                private=_how_private(target, run), prompts=prompts,
+            ),
+            run, precision,
         )  # fmt: skip
         design = design.model_copy(
             update={"reference_shadows": shadows - 1, "target_shadows": shadows, "subject": "algorithm"}

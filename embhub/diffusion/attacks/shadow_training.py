@@ -1,4 +1,4 @@
-"""Training the shadow embeddings of an audit: here, in several processes, or on a cluster; interrupted, it goes on.
+"""Training the shadows of an audit: here, in several processes, or on a cluster; interrupted, it goes on.
 
 Shadows that share batches travel together as an `Order`. Who carries it out needs the base at the same place and
 nothing else; what comes back are losses. A finished order is kept in this site's state, under a name that only its key
@@ -8,11 +8,12 @@ can derive, until the audit is done: the same command goes on after them.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, as_completed
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import safetensors.numpy
@@ -21,17 +22,19 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from torch import Tensor
 
+from embhub.diffusion.attacks.adapter_losses import measure_matrices
 from embhub.diffusion.attacks.evidence import Draws, measure_losses
 from embhub.diffusion.attacks.shadows import Flips, Private, Setting, Shadows
 from embhub.diffusion.bases.pipelines import load_pipeline
-from embhub.diffusion.dp import private_training
+from embhub.diffusion.dp import adapter_gradients, private_training
 from embhub.diffusion.families.pipeline import Pipeline
-from embhub.diffusion.training import batched
+from embhub.diffusion.training import adapter_fit, batched
 from embhub.diffusion.training.inversion import ResolvedRecipe
 from embhub.diffusion.training.prompts import Prompts
 from embhub.diffusion.training.result import Task
 from embhub.durable import write_atomic
 from embhub.errors import ConfigError, EmbhubError, UsageError
+from embhub.options.adapter import AdapterRecipe
 from embhub.progress import OnProgress, Progress
 from embhub.site import config
 
@@ -62,11 +65,12 @@ class Order:
     units: NDArray[np.int64]
     private: Private | None = None
     prompts: Prompts | None = None
+    adapter: AdapterRecipe | None = None
 
     @property
     def name(self) -> str:
         """A digest of all that was asked for."""
-        words = (self.seeds, self.caption, self.token, self.recipe, self.private, self.prompts)
+        words = (self.seeds, self.caption, self.token, self.recipe, self.private, self.prompts, self.adapter)
         digest = hashlib.sha256(repr(words).encode())
         for part in (self.latents, self.inside, self.noise, self.timesteps, self.units):
             digest.update(repr(part.shape).encode() + part.tobytes())
@@ -164,10 +168,16 @@ def carry_out(
     """Train the shadows of an order and measure every image with each: losses (S, N, D), float64."""
     pipe = pipe or _load(order.base)
     latents = torch.from_numpy(order.latents)
+    draws = Draws(torch.from_numpy(order.noise), torch.from_numpy(order.timesteps))
+    if order.adapter is not None:
+        adapters = _fit_adapters(order, order.adapter, pipe, latents, on_step)
+        return np.stack([
+            measure_matrices(pipe, one, latents, draws, caption=order.caption, token=order.token).numpy()
+            for one in adapters
+        ])  # fmt: skip
     learned = (
         _fit_privately(order, order.private, pipe, latents) if order.private else _fit(order, pipe, latents, on_step)
     )
-    draws = Draws(torch.from_numpy(order.noise), torch.from_numpy(order.timesteps))
     measured = [
         measure_losses(pipe, latents, draws, caption=order.caption, token=order.token, rows=rows, prompts=order.prompts)
         for rows in learned
@@ -186,7 +196,28 @@ def _fit(
     return [fit.rows for fit in fits]
 
 
-def _fit_privately(order: Order, private: Private, pipe: Pipeline, latents: Tensor) -> list[Mapping[str, Tensor]]:
+def _fit_adapters(
+    order: Order, recipe: AdapterRecipe, pipe: Pipeline, latents: Tensor,
+    on_step: Callable[[int, float], None] | None,
+) -> Iterator[Mapping[str, NDArray[Any]]]:  # fmt: skip
+    """The matrices of one adapter after the other. While nobody asks for the next one, the pipeline has none."""
+    if order.private:
+        for rows in _fit_privately(order, order.private, pipe, latents, adapter_gradients.prepare):
+            yield {name: values.numpy() for name, values in rows.items()}
+        return
+    text = order.caption.replace("{}", order.token)
+    for chosen, seed in zip(order.inside, order.seeds, strict=True):
+        try:
+            adapter_fit.learn(pipe, latents[torch.from_numpy(chosen)], text, recipe, seed, on_step)
+            matrices = adapter_fit.read_matrices(pipe.unet)
+        finally:
+            adapter_fit.remove(pipe.unet)
+        yield matrices
+
+
+def _fit_privately(
+    order: Order, private: Private, pipe: Pipeline, latents: Tensor, prepare: private_training.Prepare | None = None
+) -> list[Mapping[str, Tensor]]:
     """By the mechanism of the audited file. Nobody's budget is touched: shadows stay here, and nothing is claimed."""
     task, known = Task(pipe, "", order.token, order.caption, order.recipe), order.prompts
     return [
@@ -196,6 +227,7 @@ def _fit_privately(order: Order, private: Private, pipe: Pipeline, latents: Tens
             latents[torch.from_numpy(chosen)],
             [str(unit) for unit in order.units[chosen]],
             private.mechanism,
+            prepare=prepare,
         )
         for chosen in order.inside
     ]
@@ -209,7 +241,7 @@ def _load(folder: str) -> Pipeline:
 def _write_orders(setting: Setting, inside: NDArray[np.bool_], seed: int, base: str) -> list[Order]:
     numbers = {unit: number for number, unit in enumerate(dict.fromkeys(setting.units))}
     alone = [range(number, number + 1) for number in range(len(inside))]
-    shared = alone if setting.private else batched.group(len(inside), setting.recipe)
+    shared = alone if setting.private or setting.adapter else batched.group(len(inside), setting.recipe)
     return [
         Order(
             base=base,
@@ -224,6 +256,7 @@ def _write_orders(setting: Setting, inside: NDArray[np.bool_], seed: int, base: 
             units=np.array([numbers[unit] for unit in setting.units]),
             private=setting.private,
             prompts=setting.prompts,
+            adapter=setting.adapter,
         )
         for chosen in shared
     ]

@@ -1,4 +1,5 @@
-"""Shadow embeddings: the same recipe on coin-flip halves of the patients, so that it is known what membership does.
+"""Shadow embeddings or adapters: the same recipe on coin-flip halves of the patients, so that it is known what
+membership does.
 
 Every patient is in or out of each shadow by a coin of its own. The attack is tried on each shadow in turn, with all the
 others as references. The references are used whoever they were trained on: so no score depends on a coin, and if
@@ -24,6 +25,7 @@ from embhub.diffusion.dp.settings import Protection
 from embhub.diffusion.families.pipeline import Pipeline
 from embhub.diffusion.training.inversion import ResolvedRecipe
 from embhub.diffusion.training.prompts import Prompts
+from embhub.options.adapter import AdapterRecipe
 
 SHADOWS = 8
 Flips = NDArray[np.bool_]
@@ -42,7 +44,8 @@ class Setting:
     """What every shadow shares with the audited embedding: base, images as `latents` (N, C, h, w), caption, recipe.
 
     `units` says whose each image is. `private` is how it was trained, if with differential privacy: so are its shadows.
-    `prompts` are those of each image, where there are captions.
+    `prompts` are those of each image, where there are captions. With `adapter`, shadows are compact adapters, and of
+    `recipe` a private training alone takes more than the number of steps.
     """
 
     pipe: Pipeline
@@ -54,6 +57,7 @@ class Setting:
     draws: Draws
     private: Private | None = None
     prompts: Prompts | None = None
+    adapter: AdapterRecipe | None = None
 
     def expand(self, flips: Flips) -> Tensor:
         """From coins by unit (S, U), units in the order of their first image, to coins by image (S, N)."""

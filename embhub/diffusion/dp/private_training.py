@@ -36,6 +36,7 @@ from embhub.errors import UsageError
 from embhub.images.images import ImageSet
 from embhub.ledger import budget
 from embhub.ledger.budget import Reservation
+from embhub.options.adapter import AdapterRecipe
 from embhub.privacy.claim import PrivacyClaim, build_claim
 from embhub.privacy.loss_distribution import Mechanism as Parameters
 from embhub.privacy.second_opinion import ClaimBelowBoundError
@@ -89,6 +90,10 @@ class PrivateTraining:
     def default_recipe(self, pipe: Pipeline) -> ResolvedRecipe:
         """What suits a base, and the number of patients."""
         return settings.default_recipe(pipe, self.protection, self._n_public)
+
+    def adapter_recipe(self, pipe: Pipeline, chosen: AdapterRecipe, *, mixed: bool) -> ResolvedRecipe:
+        """As `settings.adapter_recipe`, for these patients."""
+        return settings.adapter_recipe(pipe, self.protection, self._n_public, chosen, mixed=mixed)
 
     def learn(
         self,
@@ -256,12 +261,14 @@ def fit(
     names: Sequence[str],
     mechanism: Mechanism,
     on_progress: OnProgress | None = None,
+    *,
+    prepare: Prepare | None = None,
 ) -> dict[str, Tensor]:
     """The rows alone, for experiments and shadows on this site: no budget is touched, and nothing may be claimed.
 
-    `mechanism` is what `settings.calibrate` gives, or any other.
+    `mechanism` is what `settings.calibrate` gives, or any other; `prepare` says what is learned, rows by default.
     """
-    loss = prepare_rows(task, protection, latents, names)
+    loss = (prepare or prepare_rows)(task, protection, latents, names)
     with loss.active():
         return learn_rows(task, protection, loss, mechanism, on_progress)
 

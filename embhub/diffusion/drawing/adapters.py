@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from embhub.artifact.embedding import Embedding
 from embhub.diffusion.bases.found import quiet
@@ -34,12 +35,25 @@ def plug_in(pipe: Any, adapter: Embedding) -> str:
         raise AdapterCollisionError(
             f"the pipeline already has an adapter for {adapter.token}", "load into a fresh pipeline"
         )
-    numbers = {key: torch.from_numpy(np.array(values, dtype=np.float32)) for key, values in adapter.tensors.items()}
+    plug_in_matrices(pipe, adapter.tensors, name, beside=loaded)
+    return name
+
+
+def plug_in_matrices(pipe: Any, matrices: Mapping[str, NDArray[Any]], name: str, *, beside: Sequence[str] = ()) -> None:
+    """Load an adapter's checked matrices, under the names that diffusers loads, `beside` those that are there."""
+    numbers = {key: torch.from_numpy(np.array(values, dtype=np.float32)) for key, values in matrices.items()}
     with quiet(), torch.random.fork_rng(devices=[]):  # peft draws numbers that are then replaced
         pipe.load_lora_weights(numbers, adapter_name=name)
-        pipe.set_adapters([*loaded, name])
+        pipe.set_adapters([*beside, name])
     pipe.unet.requires_grad_(False)
-    return name
+
+
+def unplug(pipe: Any, name: str) -> None:
+    """Take an adapter out again. Without another one, the U-Net's layers are its own again, unwrapped."""
+    if set(pipe.unet.peft_config) - {name}:
+        pipe.delete_adapters(name)
+    else:
+        pipe.unload_lora_weights()
 
 
 @contextmanager

@@ -74,8 +74,8 @@ def test_from_images_to_a_pipeline_at_another_home(registry: RunningRegistry, ba
         assert not erasing.find(made.run.members[0].patient_id).files[0].recipe  # nothing trains it again by itself
         report = embhub.audit(file)
         assert report.verdict in ("leak-detected", "insufficient-evidence")
-        with pytest.raises(UsageError, match="quick"):
-            embhub.audit(file, suite="standard")
+        with pytest.raises(UsageError, match="by their vectors"):
+            embhub.audit(file, suite="thorough")
         _push(file, made, report, count=12)
     with pytest.MonkeyPatch.context() as patch:
         reader = Site(tmp_path / "reader", registry.url).enter(patch)
@@ -210,8 +210,8 @@ def test_a_private_adapter_makes_a_claim_that_everybody_recomputes(base: Path, t
     pipe = load_pipeline(base)
     load_into(pipe, read)
     assert torch.isfinite(_latents(pipe)).all()
-    with pytest.raises(UsageError, match="quick"):
-        embhub.audit(file, suite="standard")
+    with pytest.raises(UsageError, match="by their vectors"):
+        embhub.audit(file, suite="thorough")
 
 
 @pytest.mark.parametrize("private", [False, True], ids=["plain", "private"])

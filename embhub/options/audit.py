@@ -18,7 +18,7 @@ class AuditOptions:
     Attributes:
         members: training images; those that `train` remembers by default.
         nonmembers: held-out images of the same kind; those that `train` remembers by default.
-        suite: `quick`, `standard` (shadow embeddings or adapters), `thorough` (all attacks) or `mechanism` (the DP code).
+        suite: `quick`, `standard` (shadow models), `thorough` (all attacks) or `mechanism` (the DP code).
         shadows: number of shadow embeddings, of which each is attacked in turn.
         workers: processes that train shadow embeddings.
         cluster: Dask scheduler that trains them instead.
@@ -42,7 +42,7 @@ class AuditOptions:
         "Non-member images: held-out data of the same kind  [default: what `train` remembers]", metavar="IMAGES"
     )
     suite: Suite = option(
-        "Attack suite: quick compares losses; standard trains shadow embeddings or adapters (hours); thorough runs every"
+        "Attack suite: quick compares losses; standard trains shadow models (hours); thorough runs every"
         " membership inference attack; mechanism tests the DP implementation itself.",
         default="quick",
     )

@@ -57,7 +57,7 @@ def learn(
 ) -> LearnedAdapter:  # fmt: skip
     """Learn an adapter privately. Raises as `PrivateTraining.learn`."""
     mixed = in_bfloat16(device_of(task.pipe).type, chosen.precision or "auto")
-    recipe = way.adapter_recipe(task.pipe, chosen, mixed=mixed)
+    recipe = settings.adapter_recipe(way.default_recipe(task.pipe), chosen, mixed=mixed)
     task = replace(task, recipe=recipe)
     learned = way.learn(task, members, kept_back, remarks, None, on_progress)
     facts = describe(task.pipe, task.caption, recipe, task.preprocessing) | {

@@ -34,5 +34,6 @@ def plan_shadows(setting: Setting, run: Run, precision: Precision | None) -> Set
         adapter = replace(adapter, precision="bfloat16" if mixed else "float32")
     else:
         protection = setting.private.protection
-        recipe = settings.adapter_recipe(setting.pipe, protection, protection.n_public or 0, adapter, mixed=mixed)
+        default = settings.default_recipe(setting.pipe, protection, protection.n_public or 0)
+        recipe = settings.adapter_recipe(default, adapter, mixed=mixed)
     return replace(setting, recipe=recipe, adapter=adapter)

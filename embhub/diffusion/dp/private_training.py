@@ -36,7 +36,6 @@ from embhub.errors import UsageError
 from embhub.images.images import ImageSet
 from embhub.ledger import budget
 from embhub.ledger.budget import Reservation
-from embhub.options.adapter import AdapterRecipe
 from embhub.privacy.claim import PrivacyClaim, build_claim
 from embhub.privacy.loss_distribution import Mechanism as Parameters
 from embhub.privacy.second_opinion import ClaimBelowBoundError
@@ -90,10 +89,6 @@ class PrivateTraining:
     def default_recipe(self, pipe: Pipeline) -> ResolvedRecipe:
         """What suits a base, and the number of patients."""
         return settings.default_recipe(pipe, self.protection, self._n_public)
-
-    def adapter_recipe(self, pipe: Pipeline, chosen: AdapterRecipe, *, mixed: bool) -> ResolvedRecipe:
-        """As `settings.adapter_recipe`, for these patients."""
-        return settings.adapter_recipe(pipe, self.protection, self._n_public, chosen, mixed=mixed)
 
     def learn(
         self,

@@ -100,11 +100,8 @@ def default_recipe(pipe: Pipeline, protection: Protection, n_public: int) -> Res
     return recipe if resolution(pipe) <= 128 else replace(recipe, **_LARGE)
 
 
-def adapter_recipe(
-    pipe: Pipeline, protection: Protection, n_public: int, chosen: AdapterRecipe, *, mixed: bool
-) -> ResolvedRecipe:
-    """How a compact adapter is learned privately: what was chosen, and else the defaults of rows."""
-    default = default_recipe(pipe, protection, n_public)
+def adapter_recipe(default: ResolvedRecipe, chosen: AdapterRecipe, *, mixed: bool) -> ResolvedRecipe:
+    """How a compact adapter is learned privately: what was chosen, and else the `default` of rows."""
     return replace(
         default,
         num_vectors=chosen.rank,

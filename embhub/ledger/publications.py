@@ -42,7 +42,8 @@ def ask_about_few_apart(
 
     Raises:
         PrivacyError: nobody agreed. Nothing was sent.
-        LedgerTamperedError, ConfigError: the ledger was changed, or cannot be read.
+        LedgerTamperedError, ConfigError: the ledger was changed, or cannot be read; or the record of a port cannot be
+            used, so that nobody knows whose patients to compare.
     """
     if not books_are_kept():
         return
@@ -97,6 +98,12 @@ def _count_apart(books: Books, file_digest: str, repository: str, also: Iterable
 
 
 def _plain_training(account: Account, file_digest: str) -> Spending | None:
-    trained = runs.trained_as(file_digest)
-    found = [run for run in account.runs.values() if trained in run.released and run.mechanism == WITHOUT]
-    return found[-1] if found else None
+    """The training without privacy behind a file, which may be a port, or a port of a port.
+
+    Private records are read only of files that the ledger does not know as trained here, so a record that was lost or
+    damaged stops no push of others.
+    """
+    for digest in runs.origins(file_digest):
+        if found := [run for run in account.runs.values() if digest in run.released]:
+            return next((run for run in reversed(found) if run.mechanism == WITHOUT), None)
+    return None

@@ -7,6 +7,7 @@ members by itself.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,6 +19,10 @@ from embhub.privacy.second_opinion import SecondOpinion
 from embhub.site import config
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
+_WITHOUT_SOURCE = (
+    "restore it from a backup. Without one, move it away: the file then counts as no port, so make sure yourself that"
+    " its patients and those of other versions differ by none, or by ten or more"
+)
 
 
 class Sample(BaseModel):
@@ -70,8 +75,12 @@ def save(run: Run) -> None:
     write_atomic(path, run.model_dump_json(by_alias=True, indent=1).encode("utf-8") + b"\n", mode=0o600)
 
 
-def find(digest: str) -> Run | None:
+def find(digest: str, *, otherwise: str = "name members and non-members yourself") -> Run | None:
     """The run that made the embedding with this SHA-256 (hex), or None.
+
+    Args:
+        digest: of the embedding's file.
+        otherwise: what a person can do without the record; it is the hint where the record is damaged.
 
     Raises:
         ConfigError: its record is damaged, or others can read it.
@@ -85,27 +94,36 @@ def find(digest: str) -> Run | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise ConfigError(f"cannot read {path}: {error.strerror}") from error
+        raise ConfigError(f"cannot read {path}: {error.strerror}", otherwise) from error
     if mode & 0o077:
         raise ConfigError(f"others can read {path}, which names patients", f"chmod 600 {path}")
     try:
         run = Run.model_validate_json(data)
     except ValidationError as error:
-        raise ConfigError(f"the record {path} is damaged", "name members and non-members yourself") from error
+        raise ConfigError(f"the record {path} is damaged", otherwise) from error
     if run.embedding_digest != digest:
-        raise ConfigError(f"the record {path} is another embedding's", "name members and non-members yourself")
+        raise ConfigError(f"the record {path} is another embedding's", otherwise)
     return run
 
 
-def trained_as(digest: str) -> str:
-    """The digest of the file that was trained on patients: of a port, by this site's records, that of its source.
+def origins(digest: str) -> Iterator[str]:
+    """The digest itself, and by this site's records what the file was ported from, as far back as they go.
+
+    A record is read only when the caller asks for what is behind its file.
 
     Raises:
-        ConfigError: a record is damaged, or others can read it.
+        ConfigError: a record is damaged, others can read it, or it makes a file a port of itself.
     """
-    run = find(digest)
-    source = run.settings.get("ported_from") if run is not None else None
-    return source if isinstance(source, str) else digest
+    visited: set[str] = set()
+    while digest not in visited:
+        visited.add(digest)
+        yield digest
+        run = find(digest, otherwise=_WITHOUT_SOURCE)
+        source = run.settings.get("ported_from") if run is not None else None
+        if not isinstance(source, str):
+            return
+        digest = source
+    raise ConfigError(f"the record {_path(digest)} makes the file a port of itself", _WITHOUT_SOURCE)
 
 
 def find_all() -> list[Run]:

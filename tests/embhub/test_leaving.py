@@ -12,7 +12,7 @@ from embhub.__main__ import main
 from embhub.artifact import embedding
 from embhub.cli import root
 from embhub.client import publishing
-from embhub.errors import PrivacyError, UsageError
+from embhub.errors import ConfigError, PrivacyError, UsageError
 from embhub.ledger import budget, publications
 from embhub.ledger.books import open_books
 from embhub.ledger.budget import BudgetExceededError
@@ -20,7 +20,7 @@ from embhub.ledger.published_audits import charge_audit, remember_sides
 from embhub.ledger.spending import Spending
 from embhub.release import at_the_site
 from embhub.release import files as release_files
-from embhub.site import runs
+from embhub.site import config, runs
 from tests.support.claims import make_claim, make_private_release
 from tests.support.packs import make_site
 from tests.support.sites import Site
@@ -225,6 +225,68 @@ def test_a_port_counts_as_the_file_that_it_was_made_from(site: Site, ported: str
     assert send(files[0]).exit_code == 0
     refused = send(files[1])
     assert isinstance(refused.exception, PrivacyError) and "by 1 patient," in refused.exception.message
+
+
+def port(site: Site, number: int, source: Path, patients: list[str] = PATIENTS) -> Path:
+    file = make_version(site, number)
+    record(file, patients, [], ported_from=embedding.read(source).digest)
+    return file
+
+
+@pytest.mark.parametrize("times", [2, pytest.param(4, marks=pytest.mark.thorough)])
+@pytest.mark.parametrize("ported", ["earlier", pytest.param("new", marks=pytest.mark.thorough)])
+def test_a_port_of_a_port_counts_as_the_file_at_the_beginning(site: Site, ported: str, times: int) -> None:
+    patients = {"earlier": PATIENTS, "new": PATIENTS[1:]}
+    files = {which: version(site, 10 + place, group) for place, (which, group) in enumerate(patients.items())}
+    for number in range(times):
+        files[ported] = port(site, 20 + number, files[ported], patients[ported])
+    assert send(files["earlier"]).exit_code == 0
+    refused = send(files["new"])
+    assert isinstance(refused.exception, PrivacyError) and "by 1 patient," in refused.exception.message
+
+
+def record_of(file: Path) -> Path:
+    return config.paths().state / "runs" / f"{embedding.read(file).digest}.json"
+
+
+@pytest.mark.parametrize("harm", ["damaged", "readable by others"])
+def test_a_record_that_cannot_be_used_never_makes_push_go_without_the_question(site: Site, harm: str) -> None:
+    source = version(site, 11, PATIENTS)
+    middle = port(site, 12, source)
+    files = [port(site, 1, middle), version(site, 2, PATIENTS[1:])]
+    assert send(files[0]).exit_code == 0
+    path = record_of(middle)
+    sound = path.read_bytes()
+    if harm == "damaged":
+        path.write_bytes(sound[:-9])
+    else:
+        path.chmod(0o644)
+    for words in ((), ("--yes",)):
+        stopped = send(files[1], *words)
+        assert isinstance(stopped.exception, ConfigError) and str(path) in stopped.exception.message
+        assert ("restore it from a backup" if harm == "damaged" else f"chmod 600 {path}") in stopped.exception.hint
+    path.write_bytes(sound)
+    path.chmod(0o600)
+    assert isinstance(send(files[1]).exception, PrivacyError)
+
+
+def test_no_record_is_needed_of_a_file_that_the_ledger_knows(site: Site) -> None:
+    files = [version(site, 1, PATIENTS), version(site, 2, PATIENTS[1:]), version(site, 3, PATIENTS[20:])]
+    for file in files:
+        record(file, PATIENTS, [])
+        record_of(file).write_text("{")
+    assert send(files[0]).exit_code == 0
+    assert isinstance(send(files[1]).exception, PrivacyError)
+    assert send(files[2]).exit_code == 0
+
+
+def test_records_that_name_each_other_as_source_are_an_error(site: Site) -> None:
+    first, second = make_version(site, 1), make_version(site, 2)
+    for file, source in ((first, second), (second, first)):
+        record(file, PATIENTS, [], ported_from=embedding.read(source).digest)
+    budget.set_cap(8.0)  # the site keeps a ledger
+    stopped = send(first)
+    assert isinstance(stopped.exception, ConfigError) and "a port of itself" in stopped.exception.message
 
 
 @pytest.mark.parametrize("second", [PATIENTS, list(reversed(PATIENTS)), PATIENTS[10:], ["a", "b", "c"]])

@@ -31,6 +31,7 @@ from PIL import Image
 from embhub.artifact import embedding as artifact
 from embhub.artifact.embedding import LAYOUTS, Embedding
 from embhub.diffusion.dp import adapter_gradients, aggregation, private_training, settings
+from embhub.diffusion.dp.base_trial import BaseTrial
 from embhub.diffusion.dp.candidates import Candidates
 from embhub.diffusion.dp.gradients import PerPatientLoss
 from embhub.diffusion.dp.mechanism import Mechanism
@@ -76,6 +77,7 @@ def guess_patients(
     Nothing is drawn from a seed, no ledger is charged, and nothing is kept.
 
     Raises:
+        UsageError: the base's loss on a made-up image is not a number, so that nobody would pull at anything.
         DivergedError: rows are no longer numbers.
     """
     protection, task = _plan(target, claim, pipe)
@@ -91,6 +93,7 @@ def guess_patients(
     everybody = loss.patients
     inside, scores, seen = flip(COINS, 0.5), np.zeros(COINS), list[tuple[Values, Values]]()
     with loss.active():
+        BaseTrial(loss, resolution(pipe)).check(own_steps=task.recipe.steps if claim.mechanism == "dp-agg" else 0)
         shared = range(min(_PULLING, COINS))
         by_rows = not (is_adapter or is_voted)
         pull = _find_pull(loss, protection, task.recipe, shared) if by_rows else torch.zeros(0)

@@ -42,7 +42,7 @@ def audit_mechanism(
     no seed is taken: noise comes from the operating system, as in training.
 
     Raises:
-        UsageError: the embedding claims no differential privacy.
+        UsageError: the embedding claims no differential privacy, or the base's loss is not a number.
         BrokenMechanismError: noise, clipping or sampling is not what it should be; there is nothing to report on then.
     """
     claim = read_claim(target)

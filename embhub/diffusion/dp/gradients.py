@@ -28,9 +28,6 @@ from embhub.diffusion.training.prompts import Prompts, one_for_all
 from embhub.diffusion.training.recipes import ResolvedRecipe
 from embhub.errors import UsageError
 
-_PUBLIC_SEED = 0
-"""What a base is tried on is no secret: it is nobody's image."""
-
 
 class Contributions(Protocol):
     """Whose gradients a private training asks for: those of `PatientLoss`, or in a self-test of made-up people."""
@@ -73,7 +70,7 @@ class PerPatientLoss(ABC):
     def conditions(self, leaf: Tensor, places: Sequence[int]) -> Condition:
         """What the denoiser is told of each latent, at the coordinates `leaf` (P, size): P x `noise_draws` of them.
 
-        Without `places` the latents are nobody's, and their caption is the one for all.
+        Without `places` the latents are nobody's, and no image's own caption is read.
         """
 
     @property
@@ -112,27 +109,16 @@ class PerPatientLoss(ABC):
         drawn = self.patients.draw_places([chosen[place] for place in places], self.noise_draws, self._generator)
         clean = self.patients.take(drawn)
         noise = torch.randn(clean.shape, generator=self._generator).to(clean.device)
-        losses = self.losses(leaf, clean, noise, self.draw_times(len(places)).to(clean.device), places=drawn)
-        (found,) = torch.autograd.grad(losses.sum(), leaf)
-        found = found.masked_fill(~torch.isfinite(losses.detach())[:, None], torch.nan)
-        return found[:count].double().cpu()
+        times = self.draw_times(len(places)).to(clean.device)
+        return self.gradients_of(leaf, clean, noise, times, places=drawn)[:count]
 
-    def check_base(self) -> None:
-        """Try the base before any budget is spent, on made-up latents at the public start. No patient has a part in it.
-
-        Raises:
-            UsageError: the base's loss or its gradient is not a number.
-        """
-        generator = torch.Generator().manual_seed(_PUBLIC_SEED)
-        shape = (self.at_once * self.noise_draws, *self.patients.latents.shape[1:])
-        clean, noise = (torch.randn(shape, generator=generator).to(device_of(self.pipe)) for _ in range(2))
-        leaf = torch.zeros(self.at_once, self.size, device=clean.device, requires_grad=True)
-        losses = self.losses(leaf, clean, noise, self.draw_times(self.at_once, generator).to(clean.device))
+    def gradients_of(
+        self, leaf: Tensor, clean: Tensor, noise: Tensor, times: Tensor, *, places: Sequence[int] = ()
+    ) -> Tensor:
+        """The gradient (P, size) of each of `losses`, on the processor; no number where the loss is none."""
+        losses = self.losses(leaf, clean, noise, times, places=places)
         (found,) = torch.autograd.grad(losses.sum(), leaf)
-        if not (torch.isfinite(losses).all() and torch.isfinite(found).all()):
-            raise UsageError(
-                "the base's loss on a made-up image is not a number", "check the base, or pass --precision float32"
-            )
+        return found.masked_fill(~torch.isfinite(losses.detach())[:, None], torch.nan).double().cpu()
 
     def losses(
         self, leaf: Tensor, clean: Tensor, noise: Tensor, times: Tensor, *, places: Sequence[int] = ()
@@ -188,8 +174,17 @@ class PatientLoss(PerPatientLoss):
                 " another's gradient",
                 "leave out the column caption for private training on this base",
             )
-        for text in (caption, *self._prompts.texts):
+        for text in self._prompts.texts:
             self._rows.check_fits(text.replace("{}", token))
+        if self._prompts.own and not self._fits(caption):
+            self._caption = "{}"  # no image is trained with that caption, and nobody's image needs one that fits
+
+    def _fits(self, text: str) -> bool:
+        try:
+            self._rows.check_fits(text.replace("{}", self._token))
+        except UsageError:
+            return False
+        return True
 
     def conditions(self, leaf: Tensor, places: Sequence[int]) -> Condition:
         """As the base class says. With captions there is a prompt for every latent, however many are alike."""

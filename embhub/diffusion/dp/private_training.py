@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from embhub.diffusion.dp import aggregation, second_opinion, selftest, settings
+from embhub.diffusion.dp.base_trial import BaseTrial
 from embhub.diffusion.dp.candidates import Candidates, first_candidates
 from embhub.diffusion.dp.checkpoints import PrivateCheckpointStore, Stand
 from embhub.diffusion.dp.dpsgd import PrivateDescent
@@ -24,6 +25,7 @@ from embhub.diffusion.dp.patients import Patients, group
 from embhub.diffusion.dp.settings import Protection
 from embhub.diffusion.dp.subspace import EVERY, Frame, lay
 from embhub.diffusion.dp.votes import Evolution, PatientVoters
+from embhub.diffusion.families import resolution
 from embhub.diffusion.families.pipeline import Pipeline
 from embhub.diffusion.training.checkpoints import TrainingInterruptedError
 from embhub.diffusion.training.inversion import DivergedError
@@ -105,7 +107,7 @@ class PrivateTraining:
             PrivacyError: a cap of the ledger, an epsilon that cannot be reached, or a self-test that failed.
             ClaimBelowBoundError: a second accountant finds that more is spent than would be claimed.
             UsageError: settings that do not fit, an interrupted training of something else, rows that are no
-                numbers, or a base whose loss on a made-up image is none.
+                numbers, or a base whose latents of a made-up image, or its loss, are none.
             TrainingInterruptedError: a KeyboardInterrupt that resuming can go on from.
             ConfigError: the ledger or the checkpoint cannot be written.
         """
@@ -120,7 +122,8 @@ class PrivateTraining:
         self.checkpoint.check(definition)
         evolution = _prepare_votes(task, self.protection, loss, mechanism) if voting else None
         with loss.active():
-            loss.check_base()
+            trial = BaseTrial(loss, task.preprocessing.resolution or resolution(task.pipe))
+            trial.check(own_steps=task.recipe.steps if self.protection.mechanism == "dp-agg" else 0)
         remarks.say(settings.forecast(self.protection, mechanism, steps, loss.size))
         with self._reserve(members, mechanism, steps, remarks) as reservation:
             try:
@@ -131,6 +134,7 @@ class PrivateTraining:
                         coordinates = self._descend(loss, mechanism, steps, reservation, definition, on_progress)
                     else:
                         coordinates = _aggregate(loss, mechanism, reservation, on_progress)
+                    remarks.warn(*filter(None, [trial.remark(coordinates)]))
                 tested = selftest.run(
                     mechanism,
                     kind=self.protection.mechanism,

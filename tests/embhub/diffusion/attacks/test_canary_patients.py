@@ -11,6 +11,7 @@ import torch
 
 from embhub.artifact import embedding as artifact
 from embhub.artifact import fingerprint
+from embhub.artifact.claimed import read_claim
 from embhub.artifact.embedding import Embedding
 from embhub.audits.one_run import audit_coins
 from embhub.audits.report import AuditReport
@@ -25,6 +26,7 @@ from embhub.diffusion.dp.mechanism import Mechanism, Vectors
 from embhub.diffusion.dp.selftest_runs import MadeUpVoters, draw_votes
 from embhub.diffusion.dp.subspace import lay
 from embhub.diffusion.dp.votes import Evolution, PatientVoters
+from embhub.errors import UsageError
 from embhub.privacy.calibration import calibrate_sigma
 from embhub.release.checks.claims import refuted
 from tests.support import pipelines
@@ -223,6 +225,17 @@ def test_one_round_without_noise_is_seen_beside_one_with_it(bare: int, monkeypat
         seen.append(canary_patients._see_votes(evolution.candidates, voters, 0))
     scores = canary_patients._weigh_rounds(seen)
     assert audit_coins(scores[inside], scores[~inside]).lower_bound > 2
+
+
+@pytest.mark.parametrize("mechanism", ["dp-sgd", "dp-agg", "votes"])
+def test_a_base_that_gives_nobody_a_loss_makes_no_report(mechanism: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Everybody would contribute zero, and code without any noise would look as if it hid them."""
+    monkeypatch.setattr(canary_patients, "COINS", 4)
+    target = claimed(mechanism)
+    pipe = load_pipeline(find_base("builtin"), device="cpu")
+    pipe.vae.encoder.conv_in.bias.data[0] = float("nan")
+    with pytest.raises(UsageError, match="made-up image are not numbers"):
+        canary_patients.guess_patients(target, read_claim(target), pipe)
 
 
 @pytest.mark.thorough

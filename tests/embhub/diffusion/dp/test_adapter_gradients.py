@@ -11,9 +11,10 @@ from torch import Tensor
 
 from embhub.diffusion.dp import adapter_gradients
 from embhub.diffusion.dp.adapter_gradients import AdapterLoss
+from embhub.diffusion.dp.base_trial import BaseTrial
 from embhub.diffusion.dp.mechanism import Mechanism
 from embhub.diffusion.dp.patients import Patients
-from embhub.diffusion.families import detect, loss
+from embhub.diffusion.families import detect, loss, resolution
 from embhub.diffusion.training.recipes import ResolvedRecipe
 from tests.support import families, pipelines
 from tests.support.quick import quick
@@ -115,4 +116,4 @@ def test_the_base_is_tried_without_a_patient(pipe: Any) -> None:
     made = prepare(pipe)
     made.patients.latents[:] = float("nan")
     with made.active():
-        made.check_base()
+        BaseTrial(made, resolution(pipe)).check()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,15 +12,15 @@ from numpy.typing import ArrayLike
 from opacus import GradSampleModule
 from torch import Tensor, nn
 
+from embhub.diffusion import families
 from embhub.diffusion.dp import aggregation
+from embhub.diffusion.dp.base_trial import BaseTrial
 from embhub.diffusion.dp.dpsgd import PrivateDescent
 from embhub.diffusion.dp.gradients import PatientLoss
 from embhub.diffusion.dp.mechanism import Mechanism, Vectors
 from embhub.diffusion.dp.patients import Patients, group
 from embhub.diffusion.dp.selftest_runs import MadeUp, draw_directions
 from embhub.diffusion.dp.subspace import lay
-from embhub.diffusion.families import Condition
-from embhub.diffusion.families.pipeline import Pipeline
 from embhub.diffusion.training.inversion import DivergedError, pace
 from embhub.diffusion.training.prompts import Prompts
 from embhub.diffusion.training.recipes import ResolvedRecipe
@@ -99,8 +98,6 @@ def test_gradients_are_those_of_a_loop_over_patients(pipe: Any) -> None:
         rows = Rows(pipe, "<a>", loss.frame.rows(point))
         with loss.active(), rows.active():
             condition = loss._family.condition(pipe, [rows.expand("mri, <a>")])
-            from embhub.diffusion import families
-
             families.loss(pipe, loss._family, clean[own], condition, noise[own], times[own]).mean().backward()
         slope = {name: part.grad for name, part in rows.rows.items()}
         found.append(torch.cat([(slope[n] @ loss.frame.directions[n].T).flatten() for n in slope]))
@@ -229,36 +226,22 @@ def test_rows_that_are_no_longer_numbers_stop_a_training() -> None:
             descent.step()
 
 
-def test_a_base_whose_loss_is_no_number_is_known_without_a_patient(pipe: Any) -> None:
-    """Latents of patients, and what they may hold, have no part in it."""
+def test_a_caption_for_all_that_does_not_fit_is_no_matter_where_every_image_has_its_own(pipe: Any) -> None:
     loss = prepare(pipe)
-    loss.patients.latents[:] = float("nan")
-    with loss.active():
-        loss.check_base()
-        bias = pipe.unet.conv_in.bias.data.clone()
-        pipe.unet.conv_in.bias.data[0] = float("nan")
-        try:
-            with pytest.raises(UsageError, match="made-up image is not a number"):
-                loss.check_base()
-        finally:
-            pipe.unet.conv_in.bias.data.copy_(bias)
+    most = families.room(pipe, families.encoders(pipe)[0])
+    long, own = "mri " * most + "{}", tuple(f"mri {number}, {{}}" for number in range(len(UNITS)))
+    made: dict[str, Any] = {"token": "<a>", "recipe": RECIPE, "noise_draws": 3}
 
+    def build(caption: str, prompts: Prompts | None) -> PatientLoss:
+        return PatientLoss(pipe, loss.patients, loss.frame, caption=caption, prompts=prompts, **made)
 
-def test_no_caption_of_a_patient_is_read_to_check_a_base(pipe: Any) -> None:
-    told: list[list[str]] = []
-    captions = tuple(f"mri of {unit}, {{}}" for unit in UNITS)
-    loss = prepare(pipe)
-    loss._prompts = Prompts(captions, tuple(range(len(UNITS))), own=True)
-    condition = loss._family.condition
-
-    def hear(pipe: Pipeline, words: Sequence[str]) -> Condition:
-        told.append(list(words))
-        return condition(pipe, words)
-
-    loss._family = replace(loss._family, condition=hear)
-    with loss.active():
-        loss.check_base()
-    assert told and not any("mri of" in word for words in told for word in words)
+    captioned = build(long, Prompts(own, tuple(range(len(UNITS))), own=True))
+    with captioned.active():
+        assert captioned.gradients([0, 1], torch.zeros(loss.size)).norm(dim=1).min() > 0
+        BaseTrial(captioned, 32).check(own_steps=1)
+    for prompts in (None, Prompts((long, *own[1:]), tuple(range(len(UNITS))), own=True)):
+        with pytest.raises(UsageError, match="this base reads"):
+            build(long, prompts)
 
 
 def test_patients_keep_their_first_images_whoever_else_is_there() -> None:

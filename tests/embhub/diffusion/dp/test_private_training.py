@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from diffusers import UNet2DConditionModel
+from diffusers import AutoencoderKL, UNet2DConditionModel
 
 from embhub.__main__ import main
 from embhub.artifact import embedding
@@ -22,7 +23,9 @@ from embhub.diffusion import families
 from embhub.diffusion.bases.live_fingerprint import base_rows
 from embhub.diffusion.bases.pipelines import find_base, load_pipeline
 from embhub.diffusion.dp import candidates, private_training, selftest, settings
+from embhub.diffusion.dp.base_trial import AT_THE_END
 from embhub.diffusion.dp.checkpoints import PrivateCheckpointStore
+from embhub.diffusion.dp.gradients import PerPatientLoss
 from embhub.diffusion.dp.mechanism import SLACK, Mechanism, Vectors
 from embhub.diffusion.dp.patients import Patients
 from embhub.diffusion.dp.settings import Protection, round_down
@@ -361,17 +364,64 @@ def test_an_image_whose_loss_is_no_number_leaves_no_trace(
     assert "number" not in told and "nan" not in told.lower()
 
 
+@pytest.mark.parametrize("part", ["denoiser", "autoencoder"])
+@pytest.mark.parametrize(
+    "mechanism", ["dp-sgd", *(pytest.param(name, marks=pytest.mark.thorough) for name in ("dp-agg", "votes"))]
+)
 def test_a_base_whose_loss_is_no_number_is_refused_before_the_ledger_hears_of_it(
-    images: Path, tmp_path: Path, home: Path
+    images: Path, tmp_path: Path, home: Path, part: str, mechanism: str
 ) -> None:
+    """With such an autoencoder every latent is none, so every patient would contribute zero to a file of noise."""
     base = pipelines.write(tmp_path / "broken")
-    denoiser = UNet2DConditionModel.from_pretrained(base / "unet")
+    kind: Any = UNet2DConditionModel if part == "denoiser" else AutoencoderKL
+    folder = base / ("unet" if part == "denoiser" else "vae")
+    broken = kind.from_pretrained(folder)
     with torch.no_grad():
-        denoiser.conv_in.bias[0] = float("nan")
-    denoiser.save_pretrained(base / "unet")
-    with pytest.raises(UsageError, match="made-up image is not a number"):
-        learn(images, base, out=tmp_path / "x.safetensors")
+        (broken if part == "denoiser" else broken.encoder).conv_in.bias[0] = float("nan")
+    broken.save_pretrained(folder)
+    choices = {"num_candidates": 6} if mechanism == "votes" else {}
+    with pytest.raises(UsageError, match=r"made-up image (is not a number|are not numbers)"):
+        learn(images, base, out=tmp_path / "x.safetensors", mechanism=mechanism, **choices)
     assert not (tmp_path / "x.safetensors").exists() and ledger() == [] and home
+
+
+@pytest.mark.parametrize("mechanism", ["dp-sgd", pytest.param("votes", marks=pytest.mark.thorough)])
+def test_a_file_whose_loss_is_no_number_any_more_says_so(
+    images: Path, base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mechanism: str
+) -> None:
+    """What was learned is asked, on a made-up image: the noised coordinates decide, and no patient's image."""
+    losses, asked = PerPatientLoss.losses, list[bool]()
+
+    def spoilt(
+        self: PerPatientLoss, leaf: torch.Tensor, *rest: torch.Tensor, places: Sequence[int] = ()
+    ) -> torch.Tensor:
+        moved = leaf.detach().norm(dim=1) > 0
+        asked.append(not len(places) and bool(moved.any()))
+        return losses(self, leaf, *rest, places=places) + torch.where(moved & (not places), torch.nan, 0.0)
+
+    monkeypatch.setattr(PerPatientLoss, "losses", spoilt)
+    choices = {"num_candidates": 6, "noise_draws": 1} if mechanism == "votes" else {}
+    if mechanism == "votes":  # someone wins, so that the centre leaves the start
+        monkeypatch.setattr(PatientVoters, "losses", lambda _self, _place, points, _number: -np.arange(len(points)))
+    result = learn(images, base, out=tmp_path / "x.safetensors", mechanism=mechanism, epsilon=50.0, **choices)
+    assert asked[-1] and not any(asked[:-1]), "the last of all losses is the made-up image's, at what was learned"
+    assert AT_THE_END in result.notes and isinstance(result.embedding.privacy, PrivacyClaim)
+    assert result.path is not None and result.path.exists() and ledger()[0].settled
+
+
+def test_an_embedding_of_its_own_whose_loss_is_lost_is_refused_before_the_ledger_hears_of_it(
+    images: Path, base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In dp-agg every patient's embedding moves far before anything is released."""
+    losses = PerPatientLoss.losses
+
+    def spoilt(self: PerPatientLoss, leaf: torch.Tensor, *rest: torch.Tensor, **more: Any) -> torch.Tensor:
+        return losses(self, leaf, *rest, **more) + torch.where(leaf.detach().norm(dim=1) > 0, torch.nan, 0.0)
+
+    monkeypatch.setattr(PerPatientLoss, "losses", spoilt)
+    with pytest.raises(UsageError, match=f"not a number within {STEPS} steps"):
+        learn(images, base, mechanism="dp-agg")
+    assert ledger() == []
 
 
 def test_a_full_disk_stops_with_the_budget_counted(

@@ -28,7 +28,7 @@ from embhub.phantoms import random_shape
 from embhub.privacy.claim import PrivacyClaim
 from tests.embhub.diffusion.adaptation.test_compact import SHORT, Adapted, adapt, selected
 
-OVERFIT = AdapterRecipe(rank=4, steps=300, batch_size=12)
+OVERFIT = AdapterRecipe(rank=4, steps=150, batch_size=12)
 
 
 def setting_of(pipe: Any, made: Adapted, count: int = 8) -> Setting:

@@ -56,20 +56,26 @@ def refused(files: Mapping[str, bytes], copy: Path, stick: Path) -> EmbhubError:
     return caught.value
 
 
-LONG = WIDTH * WIDTH
-
-
-@pytest.mark.parametrize(
-    "sizes",
-    quick([(1, 2, 255, 256, 257, 511, 600)], thorough=[((LONG - 1, LONG, LONG + 1),)]),
-)
-def test_a_log_that_grows_is_applied(tmp_path: Path, sizes: tuple[int, ...]) -> None:
-    entries = [b"entry %d" % number for number in range(sizes[-1])]
-    for size in sizes:
-        files = log_of(entries[:size])
+def test_a_log_that_grows_is_applied(tmp_path: Path) -> None:
+    for size in (1, 2, 255, 256, 257, 511, 600):
+        files = log_of(ENTRIES[:size])
         apply(files, tmp_path / "copy", tmp_path / "stick")
         held = contents(tmp_path / "copy")
         assert {path: held[path] for path in held if path != items.MANIFEST} == files
+
+
+@pytest.mark.thorough
+def test_a_log_that_gets_a_tile_of_the_third_level_is_applied_with_that_tile_alone(tmp_path: Path) -> None:
+    copy, long = tmp_path / "copy", WIDTH * WIDTH
+    entries = [b"entry %d" % number for number in range(long + 1)]
+    apply(log_of(entries[:-2]), copy, tmp_path / "stick")
+    files = log_of(entries)
+    for name in ("2/000.p/1", "1/000", "0/000", "0/255", "0/256.p/1", "entries/255", "entries/256.p/1"):
+        path = f"log/tile/{name}"
+        changed = files[path][:-1] + bytes([files[path][-1] ^ 1])
+        assert refused(files | {path: changed}, copy, tmp_path / "stick"), name
+    apply(files, copy, tmp_path / "stick")
+    assert contents(copy).items() >= files.items()
 
 
 @pytest.mark.parametrize("known", quick([300], thorough=[0, 10, 256, 600]))

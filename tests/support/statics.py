@@ -16,6 +16,7 @@ from typing import Any
 
 import uvicorn
 
+from embhub_registry.static import items
 from embhub_registry.static.mirror.following import Mirror
 from embhub_registry.static.mirror.web import build
 from tests.support import pushes, releases
@@ -52,6 +53,18 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {
         path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()
     }
+
+
+def make_increment(folder: Path, files: dict[str, bytes]) -> Path:
+    """An increment of somebody's own: its list fits its files."""
+    for path, data in files.items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_bytes(data)
+    found = [items.of_bytes(path, data, stage=0) for path, data in files.items() if path != items.MANIFEST]
+    listed = items.manifest(found, registry="https://hub.example.org", checkpoint="6:" + "b" * 64)
+    (folder / items.MANIFEST).parent.mkdir(parents=True, exist_ok=True)
+    (folder / items.MANIFEST).write_bytes(listed.read())
+    return folder
 
 
 def publish(registry: RunningRegistry, name: str, *, token: str, seed: int = 0, version: str = "1.0.0") -> None:

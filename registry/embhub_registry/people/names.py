@@ -81,12 +81,18 @@ def check_repository(namespace: str, name: str) -> str:
 
 def check_ref(name: str) -> str:
     """`name` itself; Denied where no branch or tag may be called that."""
-    if not _REF.fullmatch(name) or ".." in name or "//" in name or name.startswith("refs/") or is_commit(name):
+    if not is_ref(name):
         raise RequestDeniedError(
             400, "name", f"{name!a} is not a name for a branch or tag", "use ASCII letters, digits, . _ - /"
         )
     _check_persons(name, "branch or tag")
     return name
+
+
+def is_ref(name: str) -> bool:
+    """Whether a branch, a tag or a version has a name of this form."""
+    is_odd = ".." in name or "//" in name or name.startswith("refs/") or is_commit(name)
+    return _REF.fullmatch(name) is not None and not is_odd
 
 
 def check_path(path: str) -> str:

@@ -10,14 +10,16 @@ import hashlib
 import json
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from embhub.durable import write_atomic
 from embhub.errors import UsageError
 from embhub.log import checkpoints, notes
 from embhub.log.errors import LogError
-from embhub_registry.static import continuing, items, writing
+from embhub_registry.static import continuing, export_paths, items, writing
 from embhub_registry.static.items import LARGEST_MANIFEST, LAST, MANIFEST, REMOVED, Item
+from embhub_registry.static.refusing import refused
 from embhub_registry.static.writing import Written
 
 MEMORY = "exports"  # in the registry's folder
@@ -112,27 +114,25 @@ def apply(increment: Path, folder: Path) -> Written:
 
 
 def _find(path: str, digest: str, folders: Iterable[Path]) -> Item:
+    stage = export_paths.stage_of(path)
+    if stage is None:
+        raise refused(f"it has {path}, which is no file of an export")
     for folder in folders:
         place = folder / path
         if place.is_file() and hashlib.sha256(data := place.read_bytes()).hexdigest() == digest:
-            return Item(path, digest, len(data), place.read_bytes, _stage_of(path))
+            return Item(path, digest, len(data), partial(_read_again, place, digest), stage)
     raise UsageError(
         f"neither the increment nor the export has {path} as it was written",
         "apply the increments before this one first, or copy a whole export; nothing was changed",
     )
 
 
-def _stage_of(path: str) -> int:
-    """When a file is put in place, by where it lies."""
-    if "/resolve/" in path:
-        return items.FILES
-    if path.startswith("log/"):
-        return items.CHECKPOINT if path == "log/checkpoint" else items.TILES
-    if path in ("embhub/v1/trust", "embhub/v1/advisories"):
-        return items.TRUST
-    if path.startswith(tuple(f"embhub/v1/{kind}/" for kind in ("status", "audits", "designs", "evaluations"))):
-        return items.STANDING
-    return items.LISTS if path.endswith("index.html") or not path.startswith("api/") else items.REVISIONS
+def _read_again(place: Path, digest: str) -> bytes:
+    """The bytes that were there when it was found: a device may answer otherwise each time that it is read."""
+    data = place.read_bytes()
+    if hashlib.sha256(data).hexdigest() != digest:
+        raise UsageError(f"{place} changed while it was read", "copy the increment again; nothing was changed")
+    return data
 
 
 def _of_checkpoint(data: bytes, path: Path) -> str:

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import mimetypes
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
-
-from embhub_registry.repositories.proposal import limit_of
 
 MANIFEST = "embhub/v1/static.json"
 SCHEMA = "embhub.static/1"
@@ -90,17 +88,13 @@ def is_path(path: str) -> bool:
     return len(path) <= 1_000 and all(map(_PART.fullmatch, path.split("/")))
 
 
-def is_of_layout(path: str) -> bool:
-    """Whether an export has files at such a place; in a commit, of such a name."""
-    if (commit := commit_of(path)) is not None:
-        return limit_of(path[len(commit) + 1 :]) is not None
-    return path == "README.txt" or path.startswith(("api/models/", "embhub/v1/", "log/"))
-
-
-def is_page(path: str) -> bool:
-    """Whether web servers call a file of this name something in which a browser runs programs."""
-    kind = mimetypes.guess_type(path)[0] or ""
-    return kind == "text/html" or kind.endswith(("/xml", "+xml")) or path.endswith(".shtml")
+def in_place(folder: Path) -> dict[str, str]:
+    """Digest by path of what an export has, by its list; where that is gone, of its commits, as their files are."""
+    try:
+        return read_manifest((folder / MANIFEST).read_bytes())
+    except (OSError, ValueError):
+        paths = (path for path in folder.glob("*/*/resolve/*/**/*") if path.is_file())
+        return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
 
 
 def commit_of(path: str) -> str | None:

@@ -1,17 +1,19 @@
 """The log's folder: tiles and the checkpoint as plain files under the addresses that they are served at.
 
 A file is written once and never changed, but for `checkpoint`. All of it follows from the database, and is made again
-where it is missing.
+where it is missing. An entry is compared with its hash before it is written.
 """
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from embhub.durable import write_atomic
-from embhub.log import tiles
+from embhub.errors import ConfigError
+from embhub.log import merkle, tiles
 from embhub.log.building import TreeBuilder
 from embhub.log.errors import MalformedLogError
 from embhub.log.tiles import WIDTH, Tile
@@ -61,16 +63,31 @@ class LogFiles:
         """Add the entries up to `size` to the tree, and write what changes; durable when it returns.
 
         Raises:
-            ConfigError: the folder cannot be written.
+            ConfigError: the folder cannot be written, or an entry is damaged in the database and in its bundle.
         """
         first = builder.size
         for number in range(first // WIDTH, (size + WIDTH - 1) // WIDTH):
             rows = list(log_rows.entries(db, number * WIDTH, min((number + 1) * WIDTH, size)))
+            entries = [self._whole_entry(place, *row) for place, row in enumerate(rows, number * WIDTH)]
             builder.add(hashed for place, (_, hashed) in enumerate(rows, number * WIDTH) if place >= first)
-            self._write([(Tile(None, number, len(rows)), tiles.join_entries([leaf for leaf, _ in rows]))])
+            self._write([(Tile(None, number, len(rows)), tiles.join_entries(entries))])
             if len(rows) == WIDTH:
                 self._write(builder.take_whole())
         self._write(builder.take())
+
+    def _whole_entry(self, place: int, leaf: bytes, hashed: bytes) -> bytes:
+        """An entry as the database has it; where it is damaged there, as its bundle has it so far."""
+        if merkle.leaf_hash(leaf) == hashed:
+            return leaf
+        number, before = divmod(place, WIDTH)
+        with contextlib.suppress(OSError, MalformedLogError):
+            held = tiles.split_entries(self.read(Tile(None, number, before + 1)), before + 1)[before]
+            if merkle.leaf_hash(held) == hashed:
+                return held
+        raise ConfigError(
+            f"the log's entry {place} is damaged in the database, and in its bundle; the bundle was left as it is",
+            "restore a backup of the registry; see docs/how-to/back-up-a-registry.md",
+        )
 
     def resume(self, size: int, root: bytes) -> TreeBuilder | None:
         """The tree of `size` entries from its files; None where these are missing or damaged."""

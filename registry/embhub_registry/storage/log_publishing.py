@@ -47,7 +47,7 @@ def publish(
     Raises:
         TermOverError: another server's term has begun.
         AnotherLogError: the log is not the one that this key signed before.
-        ConfigError: a folder cannot be written.
+        ConfigError: a folder cannot be written, or an entry is damaged.
     """
     files.folder.mkdir(mode=0o755, exist_ok=True)
     with locked(files.folder / CHECKPOINT):
@@ -169,7 +169,7 @@ def rewrite(database: Database, files: LogFiles, signed: SignedSize) -> None:
 
     Raises:
         AnotherLogError: the database holds another tree than was signed.
-        ConfigError: the folder cannot be written.
+        ConfigError: the folder cannot be written, or an entry is damaged in the database and in its bundle.
     """
     files.folder.mkdir(mode=0o755, exist_ok=True)
     with locked(files.folder / CHECKPOINT):

@@ -163,7 +163,8 @@ def repair(registry: Registry) -> int:
     """Write the files of the log again that are missing or damaged; how many entries they hold.
 
     Raises:
-        ConfigError: the folder cannot be written, or the database holds another tree than was signed.
+        ConfigError: the folder cannot be written, the database holds another tree than was signed, or an entry is
+            damaged in the database and in its bundle.
     """
     signed = log_rows.newest(registry.database.connection())
     if signed is None:
@@ -173,7 +174,7 @@ def repair(registry: Registry) -> int:
 
 
 def problems(registry: Registry) -> list[str]:
-    """What is wrong with the log: its entries are not those of the signed tree, or a file is missing or damaged."""
+    """What is wrong with the log: entries are not those of the signed tree, an entry or file is damaged or missing."""
     signed = log_rows.newest(registry.database.connection())
     if signed is None:
         return []
@@ -182,8 +183,10 @@ def problems(registry: Registry) -> list[str]:
     builder, found = TreeBuilder(), list[str]()
     for number in range((signed.size + tiles.WIDTH - 1) // tiles.WIDTH):
         first = number * tiles.WIDTH
-        rows = log_rows.entries(db, first, min(first + tiles.WIDTH, signed.size))
+        rows = list(log_rows.entries(db, first, min(first + tiles.WIDTH, signed.size)))
         hashes = [hashed for _, hashed in rows]
+        damaged = [place for place, (leaf, hashed) in enumerate(rows, first) if merkle.leaf_hash(leaf) != hashed]
+        found += [f"log: entry {place} is damaged in the database: restore a backup of it" for place in damaged]
         builder.add(hashes)
         bundle = Tile(None, number, len(hashes))
         found += _damaged(files, bundle, partial(_entries_fit, hashes))

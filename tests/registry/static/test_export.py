@@ -18,7 +18,7 @@ from embhub_registry.storage import timestamps
 from tests.support import releases
 from tests.support.quick import quick
 from tests.support.servers import RunningRegistry, run_here
-from tests.support.statics import YANKED, contents, publish
+from tests.support.statics import YANKED, contents, make_increment, publish
 
 
 def test_it_holds_what_everybody_may_read_and_nothing_else(hub: RunningRegistry, export: Path) -> None:
@@ -156,18 +156,6 @@ def test_an_increment_for_another_state_is_refused_and_nothing_is_changed(
         assert hub.run("export", "--static", tmp_path / "x", "--since", wrong, check=False).returncode == 2, wrong
 
 
-def make_increment(folder: Path, files: dict[str, bytes]) -> Path:
-    """An increment of somebody's own: its list fits its files."""
-    for path, data in files.items():
-        (folder / path).parent.mkdir(parents=True, exist_ok=True)
-        (folder / path).write_bytes(data)
-    found = [items.of_bytes(path, data, stage=0) for path, data in files.items() if path != items.MANIFEST]
-    listed = items.manifest(found, registry="https://hub.example.org", checkpoint="6:" + "b" * 64)
-    (folder / items.MANIFEST).parent.mkdir(parents=True, exist_ok=True)
-    (folder / items.MANIFEST).write_bytes(listed.read())
-    return folder
-
-
 def of_another_root(files: dict[str, bytes]) -> dict[str, bytes]:
     return files | {"embhub/v1/trust": releases.make_export(root=releases.make_key("another root"))}
 
@@ -204,6 +192,16 @@ def with_a_file_more(name: str) -> Callable[[dict[str, bytes]], dict[str, bytes]
     return lambda files: files | {of_a_commit(files).replace("learned_embeds.safetensors", name): b"more"}
 
 
+def with_other_tiles(files: dict[str, bytes]) -> dict[str, bytes]:
+    return {path: bytes(len(data)) if path.startswith("log/tile/0/") else data for path, data in files.items()}
+
+
+def with_other_entries(files: dict[str, bytes]) -> dict[str, bytes]:
+    """The last entry ends otherwise."""
+    path = next(path for path in files if path.startswith("log/tile/entries/"))
+    return files | {path: files[path][:-1] + bytes([files[path][-1] ^ 1])}
+
+
 COMMIT = b"0" * 40
 REDIRECT = (
     b'location ^~ /a/b/resolve/main/ { rewrite "^/a/b/resolve/main/(.*)$" /a/b/resolve/' + COMMIT + b"/$1 redirect; }\n"
@@ -219,8 +217,17 @@ FOREIGN: list[tuple[str, Callable[[dict[str, bytes]], dict[str, bytes]], str]] =
     ("a commit has one file more", with_a_file_more("attestations/audit.umcu.sigstore.json"), "a commit never changes"),
     ("a commit has a pickle", with_a_file_more("learned_embeds.bin"), "which is no file of an export"),
     ("a page", lambda files: files | {"radboud/index.html": b"<script>"}, "which is no file of an export"),
-    ("a drawing with a program", lambda files: files | {"embhub/v1/x.svg": b"<svg>"}, "is not JSON"),
+    ("a program beside lists", lambda files: files | {"embhub/v1/x.php": b"<?php ?>"}, "which is no file of an export"),
+    ("a program in the log", lambda files: files | {"log/evil.exe": b"MZ"}, "which is no file of an export"),
+    ("a drawing with a program", lambda files: files | {"embhub/v1/x.svg": b"<svg>"}, "which is no file of an export"),
+    ("a status with a tag", lambda files: files | {"embhub/v1/status/a/x.svg": b'"<svg>"'}, "is not JSON"),
     ("a page among lists", lambda files: files | {"api/models/index.html": b"[]<script>"}, "is not JSON"),
+    ("a script by a branch's name", lambda files: files | {"api/models/a/b/tree/x.sh": b"#!/bin/sh"}, "is not JSON"),
+    ("other tiles of the log", with_other_tiles, "are not those under its checkpoint"),
+    ("other entries of the log", with_other_entries, "are not those under its checkpoint"),
+    ("a tile is gone", without("log/tile/0/"), "lacks tile/0/"),
+    ("a tile of a longer log", lambda files: files | {"log/tile/0/001": bytes(8_192)}, "which its log does not have"),
+    ("tiles alone", without("log/checkpoint"), "takes the log away"),
     ("everything is served", with_nginx(b"location ^~ / { alias /; autoindex on; }\n"), "nginx"),
     ("a place that is named twice", with_nginx(2 * REDIRECT), "nginx"),
     (

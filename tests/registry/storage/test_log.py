@@ -147,6 +147,50 @@ def test_entries_that_are_not_those_signed_are_found(registry: Registry, monkeyp
         assert registry_log.problems(registry) == ["log: the database holds other entries than were signed"]
 
 
+def damage_entry(registry: Registry, place: int) -> None:
+    """As a disk does: no statement of the program can."""
+    with registry.database.writing() as db:
+        db.execute(f"DROP TRIGGER {'log_entry_stays ON log_entry' if postgres.CHOSEN else 'log_entry_is_final'}")
+        db.execute("UPDATE log_entry SET leaf = ? WHERE place = ?", (b"damaged", place))
+
+
+@pytest.mark.parametrize("place", [0, 100, 299])
+def test_an_entry_that_is_damaged_in_the_database_is_taken_from_its_bundle(registry: Registry, place: int) -> None:
+    add(registry, *range(299))
+    registry_log.publish(registry)
+    damage_entry(registry, place)
+    said = f"log: entry {place} is damaged in the database: restore a backup of it"
+    assert registry_log.problems(registry) == [said]
+    shutil.rmtree(registry.folder / "log/tile/0")
+    registry_log.repair(registry)
+    assert registry_log.problems(registry) == [said]
+    add(registry, 299)
+    registry_log.publish(registry)
+    assert logs.audit(registry.folder / "log", key_of(registry))[0].size == 301, "and the log goes on"
+
+
+def test_an_entry_that_is_damaged_in_both_places_is_not_written(registry: Registry) -> None:
+    add(registry, *range(299))
+    registry_log.publish(registry)
+    damage_entry(registry, 7)
+    bundle = registry.folder / "log/tile/entries/000"
+    bundle.write_bytes(b"damaged, too")
+    with pytest.raises(ConfigError, match="entry 7 is damaged in the database, and in its bundle"):
+        registry_log.repair(registry)
+    assert bundle.read_bytes() == b"damaged, too"
+    assert len(registry_log.problems(registry)) == 2
+
+
+def test_a_new_entry_that_is_damaged_is_not_signed(registry: Registry) -> None:
+    add(registry, *range(5))
+    registry_log.publish(registry)
+    add(registry, 5)
+    damage_entry(registry, 6)
+    with pytest.raises(ConfigError, match="entry 6 is damaged"):
+        registry_log.publish(registry)
+    assert logs.audit(registry.folder / "log", key_of(registry))[0].size == 6
+
+
 @pytest.mark.parametrize("lost", ["log", "log/tile/0", "log/tile/entries", "log/checkpoint"])
 def test_lost_files_are_made_again(registry: Registry, lost: str) -> None:
     add(registry, *range(300))

@@ -77,6 +77,8 @@ def list_(as_json: bool) -> None:
 def remove(registry: str, as_json: bool) -> None:
     """Stop trusting the registry at URL.
 
+    Where it showed that the root key of another pin was replaced, remove or refresh that pin first.
+
     \b
     Example:
       embhub trust remove https://embhub.example.org

@@ -97,7 +97,11 @@ def _check_trust() -> Iterator[Check]:
     if not roots:
         yield Check("trust", "warning", "no registry is trusted, so nothing can be verified", "embhub trust add URL")
     for root in roots:
-        trust_store.load(root.registry)  # an edited file is noticed
+        opened = trust_store.load(root.registry)  # an edited file is noticed
+        if opened.root_fingerprint != root.root_fingerprint:
+            text = f"{root.registry}, root key {root.root_fingerprint}, was replaced by {opened.root_fingerprint}"
+            yield Check("trust", "warning", f"{text}; its keyring is used", f"embhub trust refresh {root.registry}")
+            continue
         yield Check("trust", "ok", f"{root.registry}, root key {root.root_fingerprint}, keyring version {root.version}")
 
 

@@ -220,7 +220,8 @@ def _look_up(
 def compare(key: VerifierKey, signed: SignedCheckpoint, source: LogSource | None) -> str:
     """How the checkpoint relates to the one remembered, which is replaced by a larger one.
 
-    An earlier checkpoint that was compared once is known by its size, without a network too.
+    Where `pull` and `verify` saw none of this log, it is compared with what `log watch` or the witness saw. An earlier
+    checkpoint that was compared once is known by its size, without a network too.
 
     Raises:
         ForkedLogError: both are not of one log. ConfigError: the memory is damaged.
@@ -230,7 +231,7 @@ def compare(key: VerifierKey, signed: SignedCheckpoint, source: LogSource | None
     from embhub.client.log_tiles import TileProofs
     from embhub.site import log_history, log_memory
 
-    known, newest = log_history.find(key, signed.size), log_memory.recall(key)
+    known, newest = log_history.find(key, signed.size), log_memory.anchor(key, signed.size)
     if known is not None and newest is not None and signed.size < newest.size:  # a copy that lags, or a folder
         if known.root != signed.root:
             raise log_memory.two_trees(key, known, signed)

@@ -126,7 +126,7 @@ def _newest(source: LogSource, key: VerifierKey, anchor: SignedCheckpoint | None
     if data is None:
         raise RegistryError(f"the log of {key.name} shows no checkpoint")
     signed = checkpoints.open_signed(data, log=key)
-    known = max(one.size for one in (anchor, log_memory.recall(key), signed) if one is not None)
+    known = max(one.size for one in (anchor, log_memory.anchor(key, signed.size), signed) if one is not None)
     if signed.size < known:
         raise RegistryError(f"it shows {signed.size:,} entries, and {known:,} are known: an older state")
     if signed.size > MOST_ENTRIES:

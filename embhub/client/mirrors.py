@@ -31,7 +31,7 @@ def renew(address: str) -> Finding:
         return Finding(CHECK, "note", unknown)
     if pinned is None:
         return Finding(CHECK, "note", unknown)
-    if _is_older(data, trust_store.load(pinned)):
+    if _is_older(data, pinned):
         text = f"{address} holds an older state of {pinned} than is known here; what is known here was used"
         return Finding(CHECK, "warning", text)
     trust_store.refresh(pinned, data)
@@ -92,8 +92,11 @@ def _pinned(data: bytes) -> str | None:
     return next((place for place in trust_store.addresses() if trust_store.load(place).registry == named), None)
 
 
-def _is_older(data: bytes, known: Trust) -> bool:
-    found = keyrings.open_export(keyrings.parse_export(data), root_fingerprint=known.root_fingerprint)
+def _is_older(data: bytes, pinned: str) -> bool:
+    document, known = keyrings.parse_export(data), trust_store.load(pinned)
+    if trust_store.was_replaced(pinned, document.root_fingerprint):
+        return True
+    found = keyrings.open_export(document, root_fingerprint=known.root_fingerprint)
     if found.keyring.version != known.keyring.version:
         return found.keyring.version < known.keyring.version
     before, now = kept_advisories.opened(known), kept_advisories.opened(found)

@@ -1,4 +1,7 @@
-"""A log that has to come at a pace: a registry that drips its files holds up nobody."""
+"""A log that has to come at a pace: a registry that drips its files holds up a reading for ten minutes and no more.
+
+One that sends just over 100,000 bytes a second is read to the end: 20 GB, the most that is read, take it 56 hours.
+"""
 
 from __future__ import annotations
 

@@ -63,7 +63,7 @@ def add_root(
     opened = trust_store.add(
         data, fingerprint=fingerprint or export.root_fingerprint, address=address, namespaces=limited
     )
-    if first:
+    if first and opened.root_fingerprint == export.root_fingerprint:  # else it is late, and another keyring counts
         trust_changes.confirm(where, opened)
     return _facts(where, opened)
 
@@ -143,17 +143,18 @@ def trusted_by(registry: str) -> tuple[list[Trust], list[Finding]]:
         VerificationError: the registry offers an older keyring, or one signed by another key.
     """
     address = config.check_registry(registry)
-    pinned = [root.registry for root in trust_store.list_roots()]
+    pinned = {root.registry: root.root_fingerprint for root in trust_store.list_roots()}
     if address in pinned:
         try:
             opened = _refresh(address)
-            return [opened], [*trust_changes.say_root(address, opened), *_contradictions()]
+            said = trust_changes.say_root(address, opened, pinned=pinned[address])
+            return [opened], [*said, *_contradictions()]
         except RegistryError as error:  # it serves files and no keyring just now: the one kept here still decides
             text = f"{address} gave no keyring just now, the one kept here was used: {error.message}"
             return [trust_store.load(address)], [Finding("keyring", "warning", text)]
     trusted_offline(hint=f"embhub trust add {address}")
-    said = mirrors.renew(address)
-    return trusted_offline(), [said]
+    finding = mirrors.renew(address)
+    return trusted_offline(), [finding]
 
 
 def _contradictions() -> list[Finding]:

@@ -63,12 +63,18 @@ def refuse_unconfirmed(address: str, changes: Changes) -> None:
         )
 
 
-def say_root(address: str, opened: Trust) -> Iterator[Finding]:
-    """Whether the pin moved to another root just now."""
+def say_root(address: str, opened: Trust, *, pinned: str) -> Iterator[Finding]:
+    """Whether the pin moved from the root `pinned` to another one just now, or will have to."""
     if opened.passed:
         text = (
             f"the root of {address} changed from {opened.passed[0]} to {opened.root_fingerprint}, in a statement that"
             " the old root signed; the pin moved with it"
+        )
+        yield Finding("root", "warning", text)
+    elif opened.root_fingerprint != pinned:
+        text = (
+            f"{address} still shows the keyring of the root {pinned}, which {opened.root_fingerprint} replaced; what is"
+            " known here was used"
         )
         yield Finding("root", "warning", text)
 

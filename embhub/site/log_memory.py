@@ -1,7 +1,8 @@
 """The newest checkpoint that this site saw of each log, in `state/logs.json`: what a later one must continue.
 
-A reader, a monitor and a witness each have a book, and each compares with all three. One process at a time compares and
-writes. What shows that a log forked, and what nothing explains yet, `log_evidence` keeps.
+A reader, a monitor and a witness each have a book, and each compares with all three. A log that the reader did not see
+yet is no new one where another book knows it. One process at a time compares and writes. What shows that a log forked,
+and what nothing explains yet, `log_evidence` keeps.
 """
 
 from __future__ import annotations
@@ -44,14 +45,28 @@ def recall(log: VerifierKey, *, book: str = READER) -> SignedCheckpoint | None:
         raise _unreadable(book) from error
 
 
+def anchor(log: VerifierKey, size: int) -> SignedCheckpoint | None:
+    """What a reader compares a checkpoint of this size with: the one in its own book.
+
+    Where the reader saw none of the log, another book's: one of the same size, else the largest.
+
+    Raises:
+        ConfigError: the memory cannot be read.
+    """
+    known = _known(log)
+    return known[_first(known, READER, size)]
+
+
 def advance(
     log: VerifierKey, found: SignedCheckpoint, *, prove: Prove | None, prefix: Prefix | None = None, book: str = READER
 ) -> SignedCheckpoint | None:
     """Compare a checkpoint with those remembered, and remember the larger. Returns what the book remembered before.
 
+    For a reader that is `anchor`: a book of its own that is empty begins with nothing that another book contradicts.
+
     Args:
         prove: where a proof comes from. None where nobody can be asked: then only a tree of the same size is
-            compared, and nothing new is remembered unless nothing was.
+            compared, and nothing new is remembered unless nothing was, or it is what another book has.
         prefix: where the root of an earlier tree comes from. It shows a fork where a proof of consistency leaves out
             what its smaller tree has: at sizes that are powers of two.
 
@@ -63,8 +78,10 @@ def advance(
     while True:
         known = _known(log)
         _compare(log, found, known, prove, prefix, book)  # asks others, so the lock is not held meanwhile
-        before = known[book]
-        if before is not None and (prove is None or found.size < before.size or found.to_bytes() == before.to_bytes()):
+        held, before = known[book], known[_first(known, book, found.size)]
+        if before is not None and (found.size < before.size or (prove is None and found.size != before.size)):
+            return before
+        if held is not None and (prove is None or found.to_bytes() == held.to_bytes()):
             return before  # nothing to write: a state folder may be read-only
         with locked(_path(READER)):
             if _known(log) != known:
@@ -136,6 +153,14 @@ def _known(log: VerifierKey) -> dict[str, SignedCheckpoint | None]:
     return {book: recall(log, book=book) for book in BOOKS}
 
 
+def _first(known: Mapping[str, SignedCheckpoint | None], book: str, size: int) -> str:
+    """The book whose checkpoint has to be shown to be of one history: a reader without one relies on the others."""
+    if known[book] is not None or book != READER:
+        return book
+    sizes = {name: one.size for name, one in known.items() if one is not None}
+    return max(sizes, key=lambda name: (sizes[name] == size, sizes[name]), default=book)
+
+
 def _remember(log: VerifierKey, found: SignedCheckpoint, book: str) -> None:
     memory, text = _read(book), found.to_bytes().decode()
     if memory.get(str(log)) != text:
@@ -146,15 +171,16 @@ def _compare(
     log: VerifierKey, found: SignedCheckpoint, known: Mapping[str, SignedCheckpoint | None], prove: Prove | None,
     prefix: Prefix | None, book: str,
 ) -> None:  # fmt: skip
-    """Compare with what each book remembers: its own has to be shown, of others a conflict counts."""
-    for other in (book, *(name for name in BOOKS if name != book)):
+    """Compare with what each book remembers: the first has to be shown, of others a conflict counts."""
+    first = _first(known, book, found.size)
+    for other in (first, *(name for name in BOOKS if name != first)):
         held = known[other]
         if held is None or (prove is None and held.size != found.size):
             continue
         try:
             conflict = relate(held, found, prove or _nobody, prefix)
         except (RegistryError, MalformedLogError) as error:
-            if other != book and (book != MONITOR or held.size > found.size):
+            if other != first and (book != MONITOR or held.size > found.size):
                 continue  # the monitor's rounds compare the others, too
             path = log_evidence.keep_unexplained(log, held, found)
             error.message = f"{error.message}; {_kept(path, log)}"

@@ -3,31 +3,25 @@
 Every use checks the stored keyring again, so that an edited file is noticed. A keyring older than one seen before, or
 another one of the same version, is refused. Where the root changed, by statements that the root before signed, the pin
 moves to the new one. Statements name a registry by its host name alone, so two pins of one host name must have one
-root: else either registry could speak for the other's members.
+root: else either registry could speak for the other's members. Where one of them followed a change of root and another
+did not yet, the keyring of the first speaks for both (`pin_names`).
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
-from embhub.durable import write_atomic
 from embhub.errors import ConfigError
-from embhub.formats import strict_json
 from embhub.formats.immutable import dataclass
-from embhub.refusals import MalformedKeyringError, RollbackError, WrongRootError
-from embhub.site import config, pin_names
+from embhub.refusals import MalformedKeyringError, ReleaseRefusedError, RollbackError, WrongRootError
+from embhub.site import config, pin_files, pin_names
+from embhub.site.pin_files import Pin
 from embhub.trust import kept_advisories
 from embhub.trust import keyring as keyrings
 from embhub.trust.keyring import Keyring, Trust, TrustExport
 from embhub.trust.multisig import SignedDocument
 from embhub.trust.root_keys import follow
-
-_SCHEMA = "embhub.pin/2"
-_LIMIT = 2 * keyrings.EXPORT_BYTES
 
 
 @dataclass(frozen=True)
@@ -46,24 +40,6 @@ class Root:
     namespaces: tuple[str, ...] | None = None
 
 
-@dataclass(frozen=True)
-class _Pin:
-    """A keyring as it is kept, and the root that a person pinned."""
-
-    address: str
-    root_fingerprint: str
-    version: int
-    export: bytes
-    namespaces: tuple[str, ...] | None = None
-    confirmed: bytes | None = None  # the keyring that a person of this site agreed to last
-
-    def open(self) -> Trust:
-        opened = keyrings.open_export(
-            keyrings.parse_export(self.export), root_fingerprint=self.root_fingerprint, minimum_version=self.version
-        )
-        return replace(opened, namespaces=None if self.namespaces is None else frozenset(self.namespaces))
-
-
 def add(
     export: bytes, *, fingerprint: str, address: str | None = None, namespaces: Sequence[str] | None = None
 ) -> Trust:
@@ -77,14 +53,15 @@ def add(
         namespaces: the registry speaks for these alone; None for all of them, or for those of an earlier pin.
 
     Raises:
-        WrongRootError: the export has another root key, or another one is pinned for this address or host name.
-        RollbackError: an older keyring than one seen before.
+        WrongRootError: the export has another root key, another one is pinned for this address or host name, or the
+            export is new here and its root was replaced.
+        RollbackError: an older keyring than one seen before, or one that lets a revoked key count again.
         VerificationError: any other fault of the export.
         ConfigError: the folder cannot be written.
     """
     document = keyrings.parse_export(export)
     where = config.check_registry(address or document.registry)
-    known = _find(where)
+    known = pin_files.find(where)
     if known is not None and not _leads_to(document, fingerprint, known.root_fingerprint):
         raise WrongRootError(
             f"another root key is pinned for {where}: {known.root_fingerprint}",
@@ -96,13 +73,15 @@ def add(
 
 
 def refresh(registry: str, export: bytes) -> Trust:
-    """Take a newer keyring of a registry that is pinned already.
+    """Take a newer keyring of a registry that is pinned already, and return the one that counts.
+
+    That is another pin's where this address is late: its root was replaced, which it does not show yet.
 
     Raises:
         ConfigError: the registry is not pinned.
         WrongRootError, Rollback, VerificationError: as `add`; the old keyring stays in force.
     """
-    pin = _require(registry)
+    pin = pin_files.require(registry)
     document = keyrings.parse_export(export)
     return _accept(document, where=pin.address, fingerprint=pin.root_fingerprint, known=pin)
 
@@ -113,18 +92,19 @@ def confirmed(registry: str) -> Keyring | None:
     Raises:
         ConfigError: it is not pinned, or its file is damaged.
     """
-    pin = _require(registry)
+    pin = pin_files.require(registry)
     return keyrings.parse_keyring(pin.confirmed) if pin.confirmed is not None else None
 
 
 def confirm(registry: str) -> None:
-    """Note that a person agreed to the keyring of a pinned registry as it is kept here.
+    """Note that a person agreed to the keyring of a pinned registry that counts here.
 
     Raises:
         ConfigError: it is not pinned, or cannot be written.
     """
-    pin = _require(registry)
-    _save(replace(pin, confirmed=keyrings.parse_export(pin.export).keyring.payload))
+    pin = pin_files.require(registry)
+    current = pin_names.in_force(pin, among=pin_files.read_all())
+    pin_files.save(replace(pin, confirmed=keyrings.parse_export(current.export).keyring.payload))
 
 
 def load(registry: str) -> Trust:
@@ -134,9 +114,14 @@ def load(registry: str) -> Trust:
         ConfigError: it is not pinned, its file is damaged, or another root is pinned under its host name.
         VerificationError: its file was edited.
     """
-    pin = _require(registry)
-    pin_names.check([pin], among=_pins())
-    return pin.open()
+    pin, pins = pin_files.require(registry), pin_files.read_all()
+    pin_names.check([pin], among=pins)
+    return pin.in_force(pins)
+
+
+def was_replaced(registry: str, root: str) -> bool:
+    """Whether signed changes lead from this root to the one that counts for a pinned registry. Raises as `load`."""
+    return pin_names.came_after(pin_names.in_force(pin_files.require(registry), among=pin_files.read_all()), root)
 
 
 def load_all() -> list[Trust]:
@@ -146,9 +131,9 @@ def load_all() -> list[Trust]:
         ConfigError: a file is damaged, or two roots are pinned under one host name.
         VerificationError: a file was edited.
     """
-    pins = _pins()
+    pins = pin_files.read_all()
     pin_names.check(pins, among=pins)
-    return [pin.open() for pin in pins]
+    return [pin.in_force(pins) for pin in pins]
 
 
 def load_some(*, hint: str = "embhub trust add URL") -> list[Trust]:
@@ -164,8 +149,11 @@ def load_some(*, hint: str = "embhub trust add URL") -> list[Trust]:
 
 
 def list_roots() -> list[Root]:
-    """Every pin, by address, also where `load_all` refuses two of one host name. Raises as `load_all` otherwise."""
-    rows = [(pin, pin.open().keyring) for pin in _pins()]
+    """Every pin as its address showed it, also where `load_all` refuses two of one host name.
+
+    Raises as `load_all` otherwise.
+    """
+    rows = [(pin, pin.open().keyring) for pin in pin_files.read_all()]
     return [
         Root(
             pin.address, pin.root_fingerprint, ring.version, ring.issued, len(ring.members), ring.expires,
@@ -181,27 +169,33 @@ def addresses() -> tuple[str, ...]:
     Raises:
         ConfigError: a file is damaged.
     """
-    return tuple(pin.address for pin in _pins())
+    return tuple(pin.address for pin in pin_files.read_all())
 
 
 def remove(registry: str) -> None:
     """Forget a registry, the highest keyring version seen included.
 
     Raises:
-        ConfigError: it is not pinned.
+        ConfigError: it is not pinned, or it alone shows that the root of another pin was replaced.
     """
     where = config.check_registry(registry)
+    if other := _that_relies_on(where):
+        raise ConfigError(
+            f"the pin of {where} shows that the root key {other.root_fingerprint} was replaced, and that key is still"
+            f" pinned at {other.address}",
+            f"`embhub trust refresh {other.address}` if that shows the change now, else remove it first",
+        )
     try:
-        _path(where).unlink()
+        pin_files.path_of(where).unlink()
     except FileNotFoundError as error:
-        raise _unknown(where) from error
+        raise pin_files.unknown(where) from error
     except OSError as error:
-        raise ConfigError(f"cannot remove {_path(where)}: {error.strerror}") from error
+        raise ConfigError(f"cannot remove {pin_files.path_of(where)}: {error.strerror}") from error
 
 
 def signed_keyring(digest: str) -> SignedDocument | None:
     """The keyring kept here with this SHA-256, with its signatures; None where there is none. Raises as `load_all`."""
-    found = (keyrings.parse_export(pin.export).keyring for pin in _pins())
+    found = (keyrings.parse_export(pin.export).keyring for pin in pin_files.read_all())
     return next((document for document in found if document.digest == digest), None)
 
 
@@ -219,7 +213,7 @@ def _leads_to(document: TrustExport, given: str, pinned: str) -> bool:
 
 
 def _accept(
-    document: TrustExport, *, where: str, fingerprint: str, known: _Pin | None, namespaces: Sequence[str] | None = None
+    document: TrustExport, *, where: str, fingerprint: str, known: Pin | None, namespaces: Sequence[str] | None = None
 ) -> Trust:
     opened = keyrings.open_export(
         document, root_fingerprint=fingerprint, minimum_version=known.version if known is not None else 1
@@ -227,17 +221,43 @@ def _accept(
     if known is not None:
         check_succession(opened, before=known.open(), where=where)
     limited = tuple(sorted(set(namespaces))) if namespaces is not None else known.namespaces if known else None
-    pin = _Pin(
+    pin = Pin(
         where, opened.root_fingerprint, opened.keyring.version, _newer(document, opened, known).to_bytes(), limited,
         known.confirmed if known else document.keyring.payload,
     )  # fmt: skip
-    if other := pin_names.namesake(pin, among=_pins()):
+    pins = pin_files.read_all()
+    if other := pin_names.namesake(pin, among=pins):
         raise WrongRootError(*pin_names.two_roots(pin, other))
-    _save(pin)
-    return replace(pin.open(), passed=opened.passed)
+    if (later := pin_names.in_force(pin, among=pins)) is not pin:
+        pin = _as_seen(pin, later, among=pins)
+    elif known is None or opened.passed:
+        _check_what_it_replaces(opened, [one for one in pins if pin_names.replaces(pin, one)], where=where)
+    pin_files.save(pin)
+    return replace(pin.in_force(pins), passed=opened.passed)
 
 
-def _newer(document: TrustExport, opened: Trust, known: _Pin | None) -> TrustExport:
+def _as_seen(pin: Pin, later: Pin, *, among: Sequence[Pin]) -> Pin:
+    """The pin of a late address, with nothing in it that is new here: its root was replaced, and may be stolen."""
+    digest = keyrings.parse_export(pin.export).keyring.digest
+    for one in among:
+        if one.root_fingerprint == pin.root_fingerprint and keyrings.parse_export(one.export).keyring.digest == digest:
+            return replace(pin, export=one.export)
+    raise WrongRootError(*pin_names.replaced(pin, later))
+
+
+def _check_what_it_replaces(opened: Trust, earlier: Sequence[Pin], *, where: str) -> None:
+    """The keyrings of an earlier root stop counting, so what they revoked and withdrew has to be in the new one."""
+    for pin in earlier:
+        try:
+            kept_advisories.check_succession(opened, before=pin.open())
+            _refuse_brought_back(opened, before=pin.open(), where=where)
+        except RollbackError as error:
+            error.message += f"; {pin.address} showed it"
+            error.hint += f". If the new root key is theirs, and that was not: `embhub trust remove {pin.address}`"
+            raise
+
+
+def _newer(document: TrustExport, opened: Trust, known: Pin | None) -> TrustExport:
     """The export as it came, or the one kept here where that has the newer timestamp of the very same keyring."""
     if known is None:
         return document
@@ -267,6 +287,10 @@ def check_succession(opened: Trust, *, before: Trust, where: str) -> None:
             "the registry shows different keyrings to different people: ask its operator",
         )
     kept_advisories.check_succession(opened, before=before)
+    _refuse_brought_back(opened, before=before, where=where)
+
+
+def _refuse_brought_back(opened: Trust, *, before: Trust, where: str) -> None:
     if brought_back := keyrings.keys_brought_back(before.keyring, opened.keyring):
         raise RollbackError(
             f"the keyring of {where} lets a revoked key count again: {', '.join(brought_back)}",
@@ -274,68 +298,9 @@ def check_succession(opened: Trust, *, before: Trust, where: str) -> None:
         )
 
 
-def _save(pin: _Pin) -> None:
-    document = {
-        "schema": _SCHEMA,
-        "address": pin.address,
-        "root_fingerprint": pin.root_fingerprint,
-        "version": pin.version,
-        "export": pin.export.decode("utf-8"),
-        "namespaces": pin.namespaces,
-        "confirmed": pin.confirmed.decode("utf-8") if pin.confirmed is not None else None,
-    }
-    write_atomic(_path(pin.address), json.dumps(document, indent=1).encode("utf-8") + b"\n", mode=0o600)
-
-
-def _require(registry: str) -> _Pin:
-    where = config.check_registry(registry)
-    pin = _find(where)
-    if pin is None:
-        raise _unknown(where)
-    return pin
-
-
-def _find(where: str) -> _Pin | None:
-    path = _path(where)
-    return _read(path) if path.exists() else None
-
-
-def _pins() -> list[_Pin]:
-    folder = _folder()
-    pins = [_read(path) for path in folder.glob("*.json")] if folder.is_dir() else []
-    return sorted(pins, key=lambda pin: pin.address)
-
-
-def _read(path: Path) -> _Pin:
+def _that_relies_on(where: str) -> Pin | None:
     try:
-        with path.open("rb") as stream:
-            document = strict_json.read_object(stream.read(_LIMIT + 1), limit=_LIMIT)
-        if document["schema"] != _SCHEMA:
-            raise strict_json.JsonError(f"not {_SCHEMA}")
-        pin = _Pin(
-            str(document["address"]),
-            str(document["root_fingerprint"]),
-            int(document["version"]),
-            str(document["export"]).encode("utf-8"),
-            None if document["namespaces"] is None else tuple(str(name) for name in document["namespaces"]),
-            None if document["confirmed"] is None else str(document["confirmed"]).encode("utf-8"),
-        )
-    except (strict_json.JsonError, KeyError, TypeError, ValueError) as error:
-        raise ConfigError(f"{path} is damaged: {error}", "remove it and pin the registry again") from error
-    except OSError as error:
-        raise ConfigError(f"cannot read {path}: {error.strerror}") from error
-    if _path(pin.address) != path:
-        raise ConfigError(f"{path} is not the pin of {pin.address}", "remove it and pin the registry again")
-    return pin
-
-
-def _unknown(where: str) -> ConfigError:
-    return ConfigError(f"no root key is pinned for {where}", f"embhub trust add {where}")
-
-
-def _path(where: str) -> Path:
-    return _folder() / f"{hashlib.sha256(where.encode('utf-8')).hexdigest()[:32]}.json"
-
-
-def _folder() -> Path:
-    return config.paths().config / "trust"
+        pin = pin_files.find(where)
+        return pin_names.relies_on(pin, among=pin_files.read_all()) if pin is not None else None
+    except (ConfigError, ReleaseRefusedError):  # a damaged pin has to be removable
+        return None

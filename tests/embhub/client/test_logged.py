@@ -326,6 +326,65 @@ def test_a_fork_of_another_size_is_not_taken_for_the_log_without_a_network() -> 
     assert "not compared" in finding(cosigned)[1]
 
 
+OFFLINE = {"a monitor": log_memory.MONITOR, "a witness": log_memory.WITNESS}
+
+
+def seen_by(book: str, log: MemoryLog) -> None:
+    """As `log watch` or the site's witness does at its first look."""
+    log_memory.advance(KEY.public, log.checkpoint(), prove=None, book=book)
+
+
+def in_a_folder(log: MemoryLog) -> Release:
+    proof = log.proof_of(log.entries.index(LEAF))
+    return RELEASE.with_files({**RELEASE.files, logged.PROOF: proof.to_bytes()})
+
+
+@pytest.mark.parametrize("part", OFFLINE)
+def test_a_folder_is_not_compared_where_only_another_part_of_the_site_knows_the_log(part: str) -> None:
+    seen_by(OFFLINE[part], honest(b"more", b"and more"))
+    forked = MemoryLog([b"other", *BEFORE[1:], LEAF], KEY, witnesses=(WITNESS,), time=TIME)
+    for _ in range(2):  # the first look makes it no anchor of the second
+        found = check(None, release=in_a_folder(forked))
+        assert finding(found)[0] == "warning" and "not compared with the 8 entries seen before" in finding(found)[1]
+        with pytest.raises(PolicyRefusedError, match="not compared"):
+            demands.hold(found.verified, STANDARD.demanding([Demand("logged")]))
+    assert log_memory.recall(KEY.public) is None
+    with_policy()
+    assert finding(check(None, release=in_a_folder(forked)))[0] == "ok", "the site's quorum of witnesses vouches for it"
+    assert finding(check(honest(b"more", b"and more")))[0] == "ok", "and the log itself is no fork"
+
+
+@pytest.mark.parametrize("part", OFFLINE)
+def test_a_folder_of_a_size_that_another_part_of_the_site_saw_is_compared(part: str) -> None:
+    seen_by(OFFLINE[part], honest())
+    found = check(None, release=in_a_folder(honest()))
+    assert finding(found)[0] == "ok" and "consistent with the 6 entries seen before" in finding(found)[1]
+    with pytest.raises(ForkedLogError):
+        check(None, release=in_a_folder(MemoryLog([LEAF, *BEFORE], KEY)))
+
+
+def test_a_folder_is_compared_by_its_size_with_what_each_part_saw() -> None:
+    seen_by(log_memory.MONITOR, honest())
+    log = honest(b"x", b"y")
+    log_memory.advance(KEY.public, log.checkpoint(), prove=None, book=log_memory.WITNESS)
+    found = check(None, release=in_a_folder(honest()))
+    assert finding(found)[0] == "ok" and "consistent with the 6 entries" in finding(found)[1]
+
+
+@pytest.mark.parametrize("part", OFFLINE)
+def test_a_shorter_fork_that_cannot_be_compared_is_no_first_sight_of_the_log(part: str) -> None:
+    seen_by(OFFLINE[part], honest(b"more", b"and more"))
+    found = check(MemoryLog([b"other", *BEFORE[1:], LEAF], KEY))  # it has no tile of eight entries
+    assert finding(found)[0] == "warning" and "was rewritten" in finding(found)[1]
+    with pytest.raises(PolicyRefusedError):
+        demands.hold(found.verified, STANDARD.demanding([Demand("logged")]))
+    assert log_memory.recall(KEY.public) is None
+    known = check(honest(b"more", b"and more", size=6))  # an older checkpoint, and newer tiles
+    assert finding(known)[0] == "ok" and "consistent with the 8 entries" in finding(known)[1]
+    again = check(None, release=in_a_folder(honest()))
+    assert finding(again)[0] == "ok", "it was compared before"
+
+
 def test_a_fork_of_any_size_that_was_compared_is_seen_without_a_network() -> None:
     check(honest())
     check(honest(b"x"))

@@ -25,7 +25,7 @@ from embhub.release.demands import PolicyRefusedError
 from embhub.release.files import Release
 from embhub.release.policy import STANDARD, Demand
 from embhub.release.verified import Verified
-from embhub.site import config
+from embhub.site import config, log_memory
 from embhub.trust import audit_designs
 from embhub.trust import logged as entries_of
 from embhub.trust.keyring import Trust
@@ -279,6 +279,13 @@ def test_audits_are_not_looked_for_under_an_older_checkpoint_than_the_releases(w
 def test_audits_are_not_looked_for_under_an_older_checkpoint_than_was_seen() -> None:
     entries = with_a_later_leak()
     check_all(MemoryLog(entries, KEY), RELEASED, showing(GOOD.row, LATER.row))
+    old = MemoryLog(entries, KEY, size=8)
+    assert "an older state" in refused_both(check_all(old, RELEASED, showing(GOOD.row)))
+
+
+def test_nor_under_one_that_is_older_than_what_the_sites_monitor_saw() -> None:
+    entries = with_a_later_leak()
+    log_memory.advance(KEY.public, MemoryLog(entries, KEY).checkpoint(), prove=None, book=log_memory.MONITOR)
     old = MemoryLog(entries, KEY, size=8)
     assert "an older state" in refused_both(check_all(old, RELEASED, showing(GOOD.row)))
 

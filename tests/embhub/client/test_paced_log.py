@@ -1,22 +1,36 @@
-"""A registry that drips its log holds up nobody, and a slow line is no fault."""
+"""A registry that drips its log ends the reading, and a slow line is no fault."""
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+from embhub.__main__ import main
 from embhub.client import guard, logged, paced_log, pulling, roots
 from embhub.client.errors import AnswerTooSlowError
 from embhub.client.hub import Hub
 from embhub.client.paced_log import PacedLog
+from embhub_registry.static.mirror.following import Mirror
 from tests.support import hostile, releases
-from tests.support.servers import running_registry
+from tests.support.servers import RunningRegistry, running_registry
 
 DRIPPING = hostile.drip(b"a", pause=0.1, first=b"HTTP/1.1 200 OK\r\nX-Slow: ", framed=False)  # a header without end
+
+
+def slowly(handler: hostile.Handler) -> None:
+    """As `DRIPPING`, and after ten seconds there is no such file: who waits so long is not held for ever."""
+    handler.close_connection = True
+    handler.wfile.write(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nX-Slow: ")
+    with suppress(OSError):
+        for _ in range(100):
+            handler.wfile.write(b"a")
+            time.sleep(0.1)
+        handler.wfile.write(b"\r\n\r\n")
 
 
 class Dripping:
@@ -86,15 +100,53 @@ def test_one_answer_whose_headers_never_end_is_given_up(
     ended.set()
 
 
-@pytest.mark.parametrize("part", ["proof", "checkpoint"])
-def test_a_pull_ends_where_the_log_drips(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, part: str) -> None:
-    """Its headers come one byte at a time, each before the client's patience for silence is over."""
-    release = releases.make_release()
-    with running_registry(tmp_path / "hub") as registry, hostile.stand_between(registry.url) as between:
-        monkeypatch.setenv("EMBHUB_HOME", str(tmp_path / "site"))
+@pytest.fixture(scope="module")
+def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningRegistry]:
+    with running_registry(tmp_path_factory.mktemp("hub")) as registry:
         registry.add_key(releases.SITE, namespace="radboud")
-        Hub(registry.url, token=registry.add_user("alice", namespace="radboud")).push(release, releases.REPOSITORY)
-        roots.add_root(between.url, fingerprint=registry.root_fingerprint)
+        Hub(registry.url, token=registry.add_user("alice", namespace="radboud")).push(
+            releases.make_release(), releases.REPOSITORY
+        )
+        yield registry
+
+
+@pytest.mark.parametrize("part", ["checkpoint", "tile/entries"])
+@pytest.mark.parametrize("command", [["log", "watch"], ["log", "verify"]], ids=" ".join)
+def test_a_monitor_reads_at_a_pace(
+    hub: RunningRegistry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+    command: list[str], part: str,
+) -> None:  # fmt: skip
+    monkeypatch.setenv("EMBHUB_HOME", str(tmp_path / "site"))
+    with hostile.stand_between(hub.url) as between:
+        roots.add_root(between.url, fingerprint=hub.root_fingerprint)
+        monkeypatch.setattr(guard, "LONGEST_CALL", 1.0)
+        between.lies[f"/log/{part}"] = slowly
+        began = time.monotonic()
+        assert main([*command, between.url]) == 5
+        assert time.monotonic() - began < 8 and "then too little" in capsys.readouterr().err
+
+
+def test_a_mirror_reads_at_a_pace(hub: RunningRegistry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EMBHUB_HOME", str(tmp_path / "mirror/home"))
+    with hostile.stand_between(hub.url) as between:
+        following = Mirror(tmp_path / "mirror", between.url, "mirror.example.net")
+        following.pin(hub.root_fingerprint)
+        monkeypatch.setattr(guard, "LONGEST_CALL", 1.0)
+        between.lies["/log/checkpoint"] = slowly
+        began = time.monotonic()
+        with pytest.raises(AnswerTooSlowError, match=r"of its log in .* too little"):
+            following.refresh()
+        assert time.monotonic() - began < 8
+
+
+@pytest.mark.parametrize("part", ["proof", "checkpoint"])
+def test_a_pull_ends_where_the_log_drips(
+    hub: RunningRegistry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, part: str
+) -> None:
+    """Its headers come one byte at a time, each before the client's patience for silence is over."""
+    with hostile.stand_between(hub.url) as between:
+        monkeypatch.setenv("EMBHUB_HOME", str(tmp_path / "site"))
+        roots.add_root(between.url, fingerprint=hub.root_fingerprint)
         monkeypatch.setattr(guard, "LONGEST_CALL", 3.0)
         between.lies[f"/log/{part}"] = DRIPPING
         if part == "checkpoint":

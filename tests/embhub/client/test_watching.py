@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -220,7 +221,8 @@ def test_a_monitor_finds_what_another_part_could_not_compare(book: str) -> None:
     """A stick, and a request to the witness, bring no files for a comparison with what the monitor remembers."""
     look(log(9))
     fork = MemoryLog([b"other", *ENTRIES[1:6]], KEY)
-    log_memory.advance(KEY.public, fork.checkpoint(), prove=TileProofs(fork).prove, book=book)
+    with pytest.raises(RegistryError) if book == log_memory.READER else nullcontext():
+        log_memory.advance(KEY.public, fork.checkpoint(), prove=TileProofs(fork).prove, book=book)
     with pytest.raises(ForkedLogError, match="was rewritten"):
         look(log(9))
 

@@ -97,7 +97,8 @@ def test_a_change_of_root_reaches_one_address_after_the_other() -> None:
     pin(REAL, MIRROR)
     newer = make_keyring(registry=NAME, version=2)
     assert trust_store.refresh(NAME, moved(newer)).root_fingerprint == SECOND.fingerprint
-    assert trust_store.load(MIRROR).root_fingerprint == ROOT.fingerprint, "it was not asked yet"
+    assert {row.registry: row.root_fingerprint for row in trust_store.list_roots()}[MIRROR] == ROOT.fingerprint
+    assert trust_store.load(MIRROR).root_fingerprint == SECOND.fingerprint, "it was not asked yet, and cannot object"
     assert len(trust_store.load_all()) == 2
     trust_store.refresh(MIRROR, make_export(REAL))  # a copy that is late
     trust_store.add(make_export(REAL), fingerprint=ROOT.fingerprint, address=OTHER)  # as is this one

@@ -90,19 +90,37 @@ def _prove(source: LogSource, hashed: bytes) -> bytes | None:
     size = checkpoints.parse(note).size
     last = (size + tiles.WIDTH - 1) // tiles.WIDTH
     first = max(last - MOST_SEARCHED, 0)
-    for number in range(last - 1, first - 1, -1):
-        tile = tiles.needed(0, number, size)
-        if tile is None:
-            continue
-        hashes = tiles.split_hashes(read_tile(source, tile), tile.width)
-        if hashed in hashes:
-            return _make_proof(source, tile.first + hashes.index(hashed), size, note).to_bytes()
+    place = search(source, hashed, size, range(last - 1, first - 1, -1))
+    if place is not None:
+        return _make_proof(source, place, size, note).to_bytes()
     if first:
         raise RegistryError(
             f"it is not among the newest {MOST_SEARCHED * tiles.WIDTH:,} of {size:,} entries, and older ones are not"
             " looked through",
             "ask the registry itself, which finds them",
         )
+    return None
+
+
+def search(source: LogSource, hashed: bytes, size: int, numbers: Iterable[int]) -> int | None:
+    """The place of the entry with this hash, where it is in one of these tiles of leaf hashes.
+
+    Args:
+        source: the log.
+        hashed: the leaf hash.
+        size: of the log, in entries.
+        numbers: of the tiles, in the order in which they are read.
+
+    Raises:
+        RegistryError: a tile is missing. MalformedLogError: one is damaged.
+    """
+    for number in numbers:
+        tile = tiles.needed(0, number, size)
+        if tile is None:
+            continue
+        hashes = tiles.split_hashes(read_tile(source, tile), tile.width)
+        if hashed in hashes:
+            return tile.first + hashes.index(hashed)
     return None
 
 

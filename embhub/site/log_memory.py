@@ -97,6 +97,13 @@ def compare(
     _compare(log, found, _known(log), prove, prefix, book)
 
 
+def compare_with(
+    log: VerifierKey, held: SignedCheckpoint, found: SignedCheckpoint, *, prove: Prove, prefix: Prefix | None = None
+) -> None:
+    """Compare a checkpoint with one that is kept beside the books, such as that of a copy. Raises as `advance`."""
+    _compare(log, found, {**dict.fromkeys(BOOKS), MONITOR: held}, prove, prefix, MONITOR)
+
+
 def settle(log: VerifierKey, found: SignedCheckpoint, *, prove: Prove, prefix: Prefix | None = None) -> list[Path]:
     """Compare what nothing explained so far with a checkpoint that is known to be good.
 

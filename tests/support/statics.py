@@ -16,6 +16,7 @@ from typing import Any
 
 import uvicorn
 
+from embhub.site.keys import SigningKey
 from embhub_registry.static import items
 from embhub_registry.static.mirror.following import Mirror
 from embhub_registry.static.mirror.web import build
@@ -67,12 +68,15 @@ def make_increment(folder: Path, files: dict[str, bytes]) -> Path:
     return folder
 
 
-def publish(registry: RunningRegistry, name: str, *, token: str, seed: int = 0, version: str = "1.0.0") -> None:
-    """One signed release of radboud."""
-    artifact = releases.make_embedding(seed=seed)
-    made = releases.make_release(artifact=artifact, repository=f"radboud/{name}", name=name, version=version)
+def publish(
+    registry: RunningRegistry, name: str, *, token: str, seed: int = 0, version: str = "1.0.0",
+    namespace: str = "radboud", key: SigningKey = releases.SITE,
+) -> None:  # fmt: skip
+    """One signed release of a namespace, radboud where none is named."""
+    artifact, repository = releases.make_embedding(seed=seed), f"{namespace}/{name}"
+    made = releases.make_release(artifact=artifact, key=key, repository=repository, name=name, version=version)
     pushes.create(registry, name, token=token)
-    answer = pushes.commit(registry, f"radboud/{name}", made.files, token=token)
+    answer = pushes.commit(registry, repository, made.files, token=token)
     assert answer.status == 200, answer.body
 
 

@@ -1,12 +1,15 @@
-"""One registry with a public repository of two releases, a yanked, a private and a gated one; and its export."""
+"""One registry with a public repository of two releases, a yanked, a private and a gated one; its export; mirrors."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
+from embhub_registry.static.mirror import running
+from embhub_registry.static.mirror.following import Mirror
 from tests.support import evaluations, releases
 from tests.support.servers import RunningRegistry, start_registry
 from tests.support.statics import YANKED, publish
@@ -39,3 +42,19 @@ def export(hub: RunningRegistry, tmp_path_factory: pytest.TempPathFactory) -> Pa
     folder = Path(tmp_path_factory.mktemp("export")) / "hub"
     hub.run("export", "--static", folder)
     return folder
+
+
+@pytest.fixture
+def mirror_of(
+    hub: RunningRegistry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[[str], Mirror]]:
+    """A new mirror of an address; the process acts as the mirror from then on."""
+    monkeypatch.setenv("EMBHUB_HOME", str(tmp_path))  # so that a test that sets it leaves nothing behind
+    with ExitStack() as stack:
+
+        def make(url: str) -> Mirror:
+            mirror = stack.enter_context(running.open_mirror(tmp_path / "mirror", url, name="mirror.example.org"))
+            mirror.pin(hub.root_fingerprint)
+            return mirror
+
+        yield make

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 import tracemalloc
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 from embhub.errors import RegistryError
 from embhub.log import tiles
 from embhub.log.errors import ForkedLogError, MalformedLogError
-from embhub.site import config
+from embhub.site import config, log_memory
 from embhub_registry.static import layout
 from embhub_registry.static.mirror.log_copy import LogCopy
 from tests.support import logs
@@ -37,6 +38,39 @@ def test_another_history_is_a_fork_with_evidence(copy: LogCopy, known: int, show
     assert str(evidence) in caught.value.hint
     held = copy.checkpoint()
     assert held is not None and held.size == known
+
+
+@pytest.mark.parametrize("memory", [None, 5])
+@pytest.mark.parametrize("shown", [3, 4, 7, 8, 12, 300])
+def test_another_history_is_a_fork_where_the_memory_is_lost_or_older_than_the_copy(
+    copy: LogCopy, tmp_path: Path, memory: int | None, shown: int
+) -> None:
+    """As after a restore of a part: the copy's own checkpoint is what a log has to continue."""
+    copy.follow(MemoryLog(ENTRIES[:7], KEY))
+    shutil.rmtree(tmp_path / "home/state")
+    if memory is not None:  # as of before the copy
+        found = MemoryLog(ENTRIES[:memory], KEY).checkpoint()
+        log_memory.advance(KEY.public, found, prove=None, book=log_memory.MONITOR)
+    before, entries = files(copy), [logs.make_leaf(number).to_bytes() for number in range(300)]
+    entries[6 if shown > 6 else 1] = b"other"
+    with pytest.raises(ForkedLogError) as caught:
+        copy.follow(MemoryLog(entries[:shown], KEY))
+    (evidence,) = (config.paths().state / "log-forks").iterdir()
+    assert str(evidence) in caught.value.hint and files(copy) == before
+    assert copy.follow(MemoryLog(ENTRIES, KEY)).size == 12, "the true one is followed"
+
+
+@pytest.mark.parametrize("shown", [7, 8, 12, 300])
+def test_what_is_not_under_the_checkpoint_is_not_kept_though_nobody_compared_histories(
+    copy: LogCopy, monkeypatch: pytest.MonkeyPatch, shown: int
+) -> None:
+    copy.follow(MemoryLog(ENTRIES[:7], KEY))
+    for name in ("compare", "compare_with"):
+        monkeypatch.setattr(log_memory, name, lambda *_, **__: None)
+    held, entries = copy.checkpoint(), [logs.make_leaf(number).to_bytes() for number in range(300)]
+    with pytest.raises(MalformedLogError, match="are not those under its checkpoint"):
+        copy.follow(MemoryLog([b"other", *entries[1:shown]], KEY))
+    assert copy.checkpoint() == held
 
 
 @pytest.mark.parametrize("shown", [3, 4])

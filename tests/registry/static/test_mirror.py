@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,7 +25,7 @@ from embhub.log.errors import ForkedLogError, MalformedLogError
 from embhub.refusals import RollbackError
 from embhub.release.files import EMBEDDING
 from embhub.trust.origin import origin_of
-from embhub_registry.static.mirror import running, web
+from embhub_registry.static.mirror import web
 from embhub_registry.static.mirror.following import Mirror
 from tests.support import evaluations, hostile, releases
 from tests.support.quick import others_thorough
@@ -51,22 +50,6 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningRegistry]:
         yield registry
     finally:
         registry.stop()
-
-
-@pytest.fixture
-def mirror_of(
-    hub: RunningRegistry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Callable[[str], Mirror]]:
-    """A new mirror of an address; the process acts as the mirror from then on."""
-    monkeypatch.setenv("EMBHUB_HOME", str(tmp_path))  # so that a test that sets it leaves nothing behind
-    with ExitStack() as stack:
-
-        def make(url: str) -> Mirror:
-            mirror = stack.enter_context(running.open_mirror(tmp_path / "mirror", url, name="mirror.example.org"))
-            mirror.pin(hub.root_fingerprint)
-            return mirror
-
-        yield make
 
 
 def as_a_site(hub: RunningRegistry, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

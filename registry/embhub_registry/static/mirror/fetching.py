@@ -17,6 +17,7 @@ from embhub.client.log_reader import LogSource
 from embhub.errors import RegistryError
 from embhub.formats import names, strict_json
 from embhub.formats.plain_text import plain
+from embhub.log.errors import LogError
 from embhub.refusals import ReleaseRefusedError
 from embhub.release import verification
 from embhub.release.checks import attested, evaluated, registered_audits, yanks
@@ -31,7 +32,7 @@ _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
 class NotLoggedError(RegistryError):
-    """A release is not under the checkpoint that was read; it may be in the next."""
+    """The copy of the log does not show a release. That is not the release's fault: the next round may show it."""
 
 
 @dataclass(frozen=True)
@@ -84,12 +85,16 @@ class Upstream:
         """Verify a release, and that the copy of the log holds its entry.
 
         Raises:
-            ReleaseRefusedError: it is not what a publisher signed, or the log is wrong.
-            NotLoggedError: the log does not hold it yet.
+            ReleaseRefusedError: it is not what a publisher signed.
+            NotLoggedError: the log does not hold it yet, or the copy is damaged.
         """
         now = datetime.now(UTC)
         verified = verification.verify(release, trust=self.trust, repository=repository, now=now, pinned=True)
-        shown = logged.check(verified, release, trusts=[self.trust], source=self.log, now=now).verified
+        try:
+            shown = logged.check(verified, release, trusts=[self.trust], source=self.log, now=now).verified
+        except LogError as error:
+            text = f"{repository} {verified.version} is not taken: the copy of the log here does not show it"
+            raise NotLoggedError(f"{text}: {error.message}", error.hint) from error
         if shown.log_index is None:
             said = next((one.text for one in shown.findings if one.check == logged.CHECK), "it has no proof")
             raise NotLoggedError(f"{repository} {verified.version} is not taken: {said}", "ask again")

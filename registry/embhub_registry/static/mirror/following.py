@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import secrets
+from collections import Counter
 from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -28,14 +30,19 @@ from embhub.trust.keyring import Trust, parse_export
 from embhub_registry.admission import listing
 from embhub_registry.admission.rules import Admitted
 from embhub_registry.static.mirror import serving_files
-from embhub_registry.static.mirror.fetching import Upstream
+from embhub_registry.static.mirror.fetching import NotLoggedError, Upstream
 from embhub_registry.static.mirror.holdings import HeldRelease, HeldRepository, Holdings
 from embhub_registry.static.mirror.log_copy import LogCopy
+from embhub_registry.static.mirror.log_entries import LogEntries
 from embhub_registry.static.mirror.serving_files import Audits
 from embhub_registry.static.mirror.state import State
 
 TRUST = "trust.json"
-MOST_REFUSED = 50  # releases in one round, after which it ends: somebody is sending nonsense
+MOST_REFUSED = 50  # releases in one round, after which no more are fetched in it; as many that failed before
+MOST_SAID = 100  # problems of one round
+_NOT_READ = "not read"
+"""In place of the state of the registry by which a release was refused: it was not fetched, and is asked for again."""
+_SHUFFLER = secrets.SystemRandom()
 
 
 @dataclass(frozen=True)
@@ -66,7 +73,7 @@ class Mirror:
     token: str | None = None
     include: Collection[str] = ()
     _problems: list[str] = field(default_factory=list)
-    _counts: dict[str, int] = field(default_factory=dict)
+    _counts: Counter[str] = field(default_factory=Counter)
 
     @property
     def site(self) -> Path:
@@ -127,10 +134,10 @@ class Mirror:
         return trust
 
     def _round(self, trust: Trust) -> Round:
-        self._problems, self._counts = [], {"taken": 0, "dropped": 0, "refused": 0}
+        self._problems, self._counts = [], Counter()
         upstream_log, copy = HttpLog(self.url, self.token), self._log_copy()
         signed = copy.follow(PacedLog(upstream_log))
-        upstream = Upstream(Hub(self.url, token=self.token), trust, copy.source, self.include)
+        upstream = Upstream(Hub(self.url, token=self.token), trust, LogEntries(copy.source, signed), self.include)
         holdings = Holdings(self.folder)
         self._follow_repositories(upstream, holdings, _judged_by(trust))
         audits = {digest: upstream.about(digest, holdings.with_bytes(digest)) for digest in holdings.digests()}
@@ -177,13 +184,20 @@ class Mirror:
         return LogCopy(self.folder / "log", key)
 
     def _follow_repositories(self, upstream: Upstream, holdings: Holdings, judged: str) -> None:
-        for name in sorted({*upstream.repositories(), *holdings.repositories}):
+        found = sorted({*upstream.repositories(), *holdings.repositories})
+        _SHUFFLER.shuffle(found)  # no round looks first at what failed in the last one
+        for name in found:
             held = holdings.repositories.setdefault(name, HeldRepository())
             try:
                 self._follow(upstream, holdings, name, held, judged)
             except NotFoundError:
                 self._counts["dropped"] += len(held.releases)
                 del holdings.repositories[name]
+        if unsaid := self._counts["problems"] - len(self._problems):
+            self._problems.append(f"{unsaid:,} more, for such reasons")
+        if left := self._counts["left"]:
+            text = f"{left:,} that later refreshes look at, after {MOST_REFUSED} were refused or not read in this one"
+            self._problems.append(text)
 
     def _follow(self, upstream: Upstream, holdings: Holdings, name: str, held: HeldRepository, judged: str) -> None:
         held.main, commits = upstream.commits(name)
@@ -191,7 +205,9 @@ class Mirror:
         yanked = {row["revision"]: row for row in taken_back}
         found: dict[str, HeldRelease] = {}
         gone = {row["revision"]: row for row in held.yanked} | yanked
-        for commit in [*(commit for commit in held.releases if commit not in commits), *commits]:
+        asked = [*(commit for commit in held.releases if commit not in commits), *commits]
+        _SHUFFLER.shuffle(asked)
+        for commit in asked:
             taken = None
             if commit not in yanked and commit not in aside and held.refused.get(commit) not in (judged, "nothing"):
                 taken = self._take(upstream, holdings, name, commit, held, judged, gone)
@@ -211,6 +227,10 @@ class Mirror:
         known = held.releases.get(commit)
         if known is not None and known.judged == judged:
             return known
+        kind = "again" if commit in held.refused else "new"
+        if known is None and self._counts[kind] >= MOST_REFUSED:
+            self._counts["left"] += 1
+            return None
         try:
             release = holdings.release(known) if known is not None else upstream.release(name, commit)
             if release is None:
@@ -219,10 +239,14 @@ class Mirror:
             verified = upstream.judge(release, name)
         except ReleaseRefusedError as error:
             held.refused[commit] = judged
-            self._refuse(f"{name}@{commit[:12]}: {error.message}")
+            self._counts[kind] += known is None  # what is held costs no download
+            self._say(f"{name}@{commit[:12]}: {error.message}")
             return None
         except RegistryError as error:
-            self._refuse(f"{name}@{commit[:12]}: {error.message}")
+            if known is None and not isinstance(error, NotLoggedError):
+                held.refused.setdefault(commit, _NOT_READ)
+                self._counts[kind] += 1
+            self._say(f"{name}@{commit[:12]}: {error.message}")
             return known
         if verified.withdrawn:
             first = verified.withdrawn[0]
@@ -237,14 +261,10 @@ class Mirror:
             said.text,
         )  # fmt: skip
 
-    def _refuse(self, problem: str) -> None:
-        self._problems.append(problem)
-        self._counts["refused"] += 1
-        if self._counts["refused"] > MOST_REFUSED:
-            raise RegistryError(
-                f"{self.url} offers too much that does not verify; the first: {self._problems[0]}",
-                "nothing was changed; inform the registry's operator",
-            )
+    def _say(self, problem: str) -> None:
+        self._counts["problems"] += 1
+        if len(self._problems) < MOST_SAID:
+            self._problems.append(problem)
 
     def _cosign(self, copy: LogCopy, signed: SignedCheckpoint) -> SignedCheckpoint:
         """The checkpoint with this mirror's own cosignature, and so with the time of this refresh."""

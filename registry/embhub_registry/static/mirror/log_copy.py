@@ -46,15 +46,17 @@ class LogCopy:
             RegistryError: it is not read, or shows an older state. LogError: another fault of it.
         """
         found, before = watching.fetch(upstream, self._key), self.checkpoint()
-        known = before.size if before is not None else 0
-        if found.size < known:
+        if before is not None and found.size < before.size:
+            self._compare(before, found, TileProofs(self.source))
             self._remember(found)  # raises where the two are not of one history
             raise RegistryError(
-                f"{self._key.name} shows {found.size:,} entries, and {known:,} are here: an older state",
+                f"{self._key.name} shows {found.size:,} entries, and {before.size:,} are here: an older state",
                 "ask again; if it stays so, inform the registry's operator",
             )
         sent = TileProofs(upstream)
         log_memory.compare(self._key, found, prove=sent.prove, prefix=sent.prefix, book=log_memory.MONITOR)
+        if before is not None:
+            self._compare(before, found, sent)
         self._grow(upstream, self._tree(before), found)
         self._remember(found)
         self.set_checkpoint(found)
@@ -71,6 +73,10 @@ class LogCopy:
     def prove(self, first: int, second: int) -> Sequence[bytes]:
         """A proof of consistency, from the copy."""
         return merkle.consistency_proof(first, second, TileReader(second, self.read).node)
+
+    def _compare(self, before: SignedCheckpoint, found: SignedCheckpoint, sent: TileProofs) -> None:
+        """Compare with the checkpoint that lies here, too: what is remembered may be lost, or restored from before."""
+        log_memory.compare_with(self._key, before, found, prove=sent.prove, prefix=sent.prefix)
 
     def _remember(self, found: SignedCheckpoint) -> None:
         held = TileProofs(self.source)
@@ -92,6 +98,8 @@ class LogCopy:
             tree.add(merkle.leaf_hash(entry) for entry in entries[tree.size - tile.first :])
             for made, data in tree.take_whole():
                 self._write(made, data)
+        if tree.root() != found.root:  # entries that were here count as they are here
+            raise log_reader.not_its_own(found)
         for made, data in tree.take():
             self._write(made, data)
 

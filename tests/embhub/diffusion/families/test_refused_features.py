@@ -31,7 +31,7 @@ from embhub.options.training import Recipe
 from embhub.phantoms import write_dataset
 from tests.support import families
 from tests.support.quick import others_thorough
-from tests.support.training import train
+from tests.support.training import train, train_component
 
 ONE_ENCODER = ("pixart", "sana", "zimage", "klein", "qwen-image")
 KINDS = ("sd3", "sd35", "flux", *ONE_ENCODER)
@@ -122,6 +122,25 @@ def test_python_calls_say_so(place: Path, kind: str) -> None:
         with pytest.raises(UsageError, match=FoundBase("", base).kind) as refusal:
             call()
         assert refusal.value.hint and "be loaded" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("kind", "component", "part"),
+    [
+        ("pixart", "unet", "transformer"),
+        *((kind, "text-encoder", "text_encoder") for kind in ONE_ENCODER),
+        *((kind, "text-encoder", "text_encoder_3") for kind in ("sd3", "sd35")),
+        ("flux", "text-encoder", "text_encoder_2"),
+    ],
+)
+def test_a_lora_that_diffusers_has_no_file_for_is_refused(
+    place: Path, tmp_path: Path, kind: str, component: str, part: str
+) -> None:
+    """Before, it was trained, charged, and lost when it was to be written."""
+    asked: dict[str, Any] = {"components": (component,), "caption": "mri", "out": tmp_path / "lora", "device": "cpu"}
+    with pytest.raises(UsageError, match=f"no LoRA of the {part} of a {FoundBase('', place / kind).kind}") as refusal:
+        train_component(place / kind, place / "images", lora_rank=2, steps=1, **asked)
+    assert "leave out --lora-rank" in refusal.value.hint and not books_are_kept() and not (tmp_path / "lora").exists()
 
 
 @pytest.mark.parametrize("kind", ["sd3", "pixart"])

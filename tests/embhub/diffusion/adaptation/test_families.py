@@ -156,7 +156,7 @@ def test_a_lora_of_text_encoders_is_used_or_asks_for_a_newer_peft(
     """transformers wants a newer peft than diffusers does, and says so only when it is given a LoRA."""
     asked: dict[str, Any] = {"components": ("text-encoder",), "caption": "film", "lora_rank": 2, "steps": 1}
     if Version(version("peft")) < Version(MIN_PEFT_VERSION):
-        with pytest.raises(UsageError, match="a LoRA of the text_encoder cannot be added: .* PEFT") as refusal:
+        with pytest.raises(UsageError, match=r"a LoRA of the text_encoder cannot be added: .* PEFT") as refusal:
             train_component(bases["sdxl"], images, out=tmp_path / "lora", batch_size=2, device="cpu", **asked)
         assert "--upgrade peft" in refusal.value.hint and not books_are_kept()
         return

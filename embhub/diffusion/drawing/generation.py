@@ -17,7 +17,7 @@ from embhub.artifact.embedding import Embedding
 from embhub.diffusion.bases import live_fingerprint as live_base
 from embhub.diffusion.bases.found import FoundBase, quiet
 from embhub.diffusion.bases.pipelines import find_base, size_rule
-from embhub.diffusion.drawing import noise_mark
+from embhub.diffusion.drawing import negatives, noise_mark
 from embhub.diffusion.drawing.base_choice import choose_base
 from embhub.diffusion.drawing.composition import at_once, check_mixing, composed
 from embhub.diffusion.drawing.finite import finite_images
@@ -117,6 +117,8 @@ def prepare(
     found = find_base(choose_base(base, [*opened, *against]))
     if check is not None:
         check(found.kind)
+    if negative is not None or against:
+        negatives.check_kind(found.kind)
     pipe = load_for_sampling(found, sampling or Sampling(), device=device)
     tokens = tuple(load_into(pipe, embedding) for embedding in opened)
     avoided = join_negative(negative, [load_into(pipe, embedding) for embedding in against])

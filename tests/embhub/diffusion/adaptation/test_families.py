@@ -17,6 +17,7 @@ from safetensors.torch import load_file
 from transformers.integrations.peft import MIN_PEFT_VERSION
 
 from embhub.artifact import fingerprint
+from embhub.diffusion.adaptation.components import choose
 from embhub.diffusion.adaptation.examples import Examples
 from embhub.diffusion.adaptation.objectives import PictureObjective
 from embhub.diffusion.adaptation.plan import Plan
@@ -147,6 +148,12 @@ def test_a_lora_of_the_family_is_written_and_used(
     )  # fmt: skip
     found = find_base(f"{base} + lora={out}")
     assert _changed(base, found.folder) == {"transformer" if kind in TRANSFORMERS else "unet"}
+
+
+def test_a_denoiser_that_takes_no_lora_is_named() -> None:
+    with pytest.raises(UsageError, match="no LoRA of the unet of a Kandinsky3UNet") as refusal:
+        choose(kandinsky.kandinsky3(), Plan(("unet",), 1, 1e-3, 1, lora_rank=2))
+    assert "leave out --lora-rank" in refusal.value.hint
 
 
 @pytest.mark.thorough

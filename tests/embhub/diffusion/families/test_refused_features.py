@@ -48,6 +48,11 @@ COMMANDS: dict[str, tuple[tuple[str, ...], str, str]] = {
         "prompts cannot be weighed against each other in a",
         "generate from one prompt of weight 1",
     ),
+    "--negative": (
+        ("generate", "mri a", "--negative", "b", "--out", "out"),
+        "takes no negative prompt",
+        "leave out --negative",
+    ),
     "inpaint": (
         ("inpaint", "image.png", "mri a", "--box", "8,8,12,12", "--out", "out"),
         "cannot redraw a part of an image here",
@@ -65,7 +70,8 @@ COMMANDS: dict[str, tuple[tuple[str, ...], str, str]] = {
     ),
 }
 """Words of a command, and what it says: what is wrong, and the way out."""
-DONE = {*itertools.product(MIXING, ("--and", "--interpolate-to"))}
+NEGATIVE = {*KINDS} - {"flux", "klein"}
+DONE = {*itertools.product(MIXING, ("--and", "--interpolate-to")), *((kind, "--negative") for kind in NEGATIVE)}
 REFUSED = [pair for pair in itertools.product(KINDS, COMMANDS) if pair not in DONE]
 TOGETHER = ("zimage", "qwen-image")
 """Their prompts are as long as the longest of a batch."""

@@ -142,7 +142,7 @@ def test_python_calls_say_so(place: Path, kind: str) -> None:
 def test_a_lora_that_diffusers_has_no_file_for_is_refused(
     place: Path, tmp_path: Path, kind: str, component: str, part: str
 ) -> None:
-    """Before, it was trained, charged, and lost when it was to be written."""
+    """Nor can its file be written: by then it would be trained, and charged."""
     asked: dict[str, Any] = {"components": (component,), "caption": "mri", "out": tmp_path / "lora", "device": "cpu"}
     with pytest.raises(UsageError, match=f"no LoRA of the {part} of a {FoundBase('', place / kind).kind}") as refusal:
         train_component(place / kind, place / "images", lora_rank=2, steps=1, **asked)

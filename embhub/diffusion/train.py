@@ -132,6 +132,8 @@ def train(
     if way.checkpoint.replaces:
         remarks.say("discarding an interrupted training of this file; use --resume to continue it")
     found = find_base(base)
+    if chosen.per_layer:
+        per_layer.check_kind(found.kind)
     if privacy is not None:
         refuse_claim(found)
     if not isinstance(images, ImageSet):

@@ -22,7 +22,16 @@ from embhub.diffusion.adaptation import adapter_size, private_compact
 from embhub.diffusion.adaptation.learned_adapter import LearnedAdapter
 from embhub.diffusion.bases.adapted import refuse_claim
 from embhub.diffusion.bases.pipelines import find_base, load_pipeline, size_rule
-from embhub.diffusion.families import check_trainable, detect, device_of, loss, noise_levels, prediction_type
+from embhub.diffusion.families import (
+    Family,
+    check_trainable,
+    detect,
+    device_of,
+    loss,
+    noise_levels,
+    of_class,
+    prediction_type,
+)
 from embhub.diffusion.families.pipeline import Pipeline
 from embhub.diffusion.training import adapter_fit, memory
 from embhub.diffusion.training.captions import check_caption
@@ -135,6 +144,7 @@ def train_adapter(
     path = destinations.check_embedding(out, overwrite=overwrite)
     way = private_compact.choose(path, privacy, seed=seed, resume=resume, remarks=remarks)
     found = find_base(base)
+    _check_kind(found.kind, of_class(found.kind))
     if way is not None:
         refuse_claim(found)
     if not isinstance(images, ImageSet):
@@ -150,11 +160,7 @@ def train_adapter(
     with memory.explained(None):
         pipe = load_pipeline(found, device=device)
     check_trainable(pipe)
-    if detect(pipe).layout not in _LAYOUTS:
-        raise UsageError(
-            f"no adapter for a {type(pipe).__name__}",
-            "adapters are for Stable Diffusion 1, 2 and XL; embeddings for all",
-        )
+    _check_kind(type(pipe).__name__, detect(pipe))
     adapter_size.check(pipe.unet, chosen.rank, token=token, base=identity, base_name=found.name)
     preprocessing = replace(preprocessing, resolution=size_rule(pipe).choose(preprocessing.resolution))
     setting = _Setting(pipe, fingerprint.digest(identity), token, caption, preprocessing)
@@ -180,6 +186,13 @@ def train_adapter(
         way.checkpoint.remove()
     made.reservation.release(adapter.digest)
     return Adapted(adapter, run, made.losses, made.before, made.after, remarks.kept, path)
+
+
+def _check_kind(kind: str, family: Family | None) -> None:
+    if family is not None and family.layout not in _LAYOUTS:
+        raise UsageError(
+            f"no adapter for a {kind}", "adapters are for Stable Diffusion 1, 2 and XL; embeddings for all"
+        )
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from torch import nn
 
 from embhub.artifact import fingerprint
 from embhub.diffusion.adaptation.checkpoint import Checkpoint
-from embhub.diffusion.adaptation.components import learned_weights
+from embhub.diffusion.adaptation.components import check_lora, learned_weights
 from embhub.diffusion.adaptation.examples import Examples, encode_examples
 from embhub.diffusion.adaptation.folder import check_place, write_base
 from embhub.diffusion.adaptation.loop import Learned, OnStep, learn, open_accelerator, process_state
@@ -77,8 +77,8 @@ def train_component(
         What was done; None in all but the first of several processes.
 
     Raises:
-        UsageError: bad images, caption or settings; an unknown component; a loss that is not a number; not enough
-            memory; an interrupted adaptation of something else.
+        UsageError: bad images, caption or settings; an unknown component, or one that diffusers knows no LoRA of; a
+            loss that is not a number; not enough memory; an interrupted adaptation of something else.
         PrivacyError: names that look like patients; a cap of the site's ledger, which counts this as infinite.
         ConfigError: `out` cannot be written, the disk is full, or what an interrupted adaptation left is damaged.
         TrainingInterruptedError: a KeyboardInterrupt that `resume` can go on from.
@@ -91,6 +91,8 @@ def train_component(
     found = find_base(base)
     check_place(out, overwrite, found)
     first = Plan(cast("tuple[Component, ...]", tuple(components)), 1, 1e-5, 1, lora_rank=recipe.lora_rank)
+    if first.lora_rank is not None:
+        check_lora(found.kind, first.components)
     if not isinstance(images, ImageSet):
         images = read_images(images, manifest=selection.manifest, where=selection.where, on_progress=on_progress)
     remarks.warn(*images.notes)

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import inspect
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import diffusers
 import torch
 from peft import LoraConfig
 from peft.utils import get_peft_model_state_dict
 from torch import nn
 
 from embhub.diffusion.adaptation.plan import Plan
-from embhub.diffusion.families import encoders
+from embhub.diffusion.families import encoders, of_class
 from embhub.diffusion.families.pipeline import Pipeline
 from embhub.errors import UsageError
+from embhub.options.component import Component
 
 LORA_FILE = "pytorch_lora_weights.safetensors"
 _DENOISERS, _AUTOENCODERS = ("unet", "transformer"), ("vae", "movq")
@@ -34,7 +37,7 @@ def choose(pipe: Pipeline, plan: Plan) -> dict[str, nn.Module]:
     since the denoiser lives in its latents.
 
     Raises:
-        UsageError: the pipeline has no such component.
+        UsageError: the pipeline has no such component, or takes no LoRA of it; peft is too old for it.
     """
     found: dict[str, nn.Module] = {}
     for component in plan.components:
@@ -50,6 +53,23 @@ def choose(pipe: Pipeline, plan: Plan) -> dict[str, nn.Module]:
         else:
             _open(module, but=_table(module) if name.startswith("text_encoder") else None)
     return found
+
+
+def check_lora(kind: str, components: Sequence[Component]) -> None:
+    """Refuse a LoRA that the class of pipelines `kind` has no file for, before such a base is loaded.
+
+    Raises:
+        UsageError: diffusers writes no LoRA of one of the components for it; a class that no adapter knows is left to
+            the loader.
+    """
+    if (family := of_class(kind)) is None or (pipeline := getattr(diffusers, kind, None)) is None:
+        return
+    save = getattr(pipeline, "save_lora_weights", None)
+    known = inspect.signature(save).parameters if save else ()
+    for component in components:
+        places = family.encoders if component == "text-encoder" else (family.denoiser,)
+        if missing := [place for place in places if f"{place}_lora_layers" not in known]:
+            raise _no_lora(missing[0], kind)
 
 
 def learned_weights(modules: Mapping[str, nn.Module]) -> dict[str, nn.Parameter]:
@@ -95,11 +115,26 @@ def _open(module: nn.Module, *, only: tuple[str, ...] = ("",), but: nn.Parameter
             weight.requires_grad_(True)
 
 
+def _no_lora(place: str, kind: str) -> UsageError:
+    return UsageError(
+        f"diffusers knows no LoRA of the {place} of a {kind}",
+        "leave out --lora-rank, so that the weights themselves are adapted",
+    )
+
+
 def _add_lora(place: str, module: Any, rank: int) -> None:
+    if not hasattr(module, "add_adapter"):
+        raise _no_lora(place, type(module).__name__)
     kind = str(module.config.model_type) if place.startswith("text_encoder") else ""
     targets = next((names for start, names in _ATTENTION.items() if kind.startswith(start)))
-    with torch.no_grad():
-        module.add_adapter(LoraConfig(r=rank, lora_alpha=rank, init_lora_weights="gaussian", target_modules=targets))
+    config = LoraConfig(r=rank, lora_alpha=rank, init_lora_weights="gaussian", target_modules=targets)
+    try:
+        with torch.no_grad():
+            module.add_adapter(config)
+    except ValueError as error:  # transformers' own check of peft's version, where it is newer than peft
+        raise UsageError(
+            f"a LoRA of the {place} cannot be added: {error}", "pip install --upgrade peft, or leave out --lora-rank"
+        ) from error
     # peft opens what it added and nothing else; in half precision AdamW would lose small steps
     for weight in module.parameters():
         if weight.requires_grad:

@@ -145,6 +145,8 @@ def port(
     origin, target = find_base(base), find_base(to)
     _check_claim(old, signed, origin, target)
     chosen = recipe or Recipe()
+    if chosen.per_layer:
+        per_layer.check_kind(target.kind)
     check_words("initializer text", chosen.initializer_text or "")
     announce(on_progress, "loading the old base")
     studio = prepare([old], base=base, steps=steps, guidance_scale=guidance_scale, device=device)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -25,6 +26,14 @@ class FoundBase:
     name: str
     folder: Path
     recommended: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def kind(self) -> str:
+        """The class of its pipeline, as its folder says; empty where the folder does not say it."""
+        try:
+            return str(json.loads((self.folder / "model_index.json").read_bytes())["_class_name"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return ""
 
 
 def download_part(source: str, files: Sequence[str]) -> Path:

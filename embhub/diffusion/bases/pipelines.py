@@ -92,10 +92,7 @@ def load_pipeline(
 
 def _check_kind(found: FoundBase) -> None:
     """Refuse a kind of pipeline that there is an adapter for, and that the installed diffusers is too old for."""
-    try:
-        kind = str(json.loads((found.folder / "model_index.json").read_bytes()).get("_class_name"))
-    except (OSError, ValueError, AttributeError):
-        return  # diffusers says what is wrong with it
+    kind = found.kind
     if any(kind in family.pipelines for family in FAMILIES) and not hasattr(diffusers, kind):
         raise UsageError(
             f"{found.name} is a {kind}, which diffusers {diffusers.__version__} does not have",

@@ -17,9 +17,12 @@ import torch
 from torch import Tensor, nn
 
 from embhub.diffusion.drawing.weighted_prompts import Part, settle_parts
+from embhub.diffusion.families import of_class
 from embhub.diffusion.families.pipeline import Pipeline
 from embhub.errors import UsageError
 
+_MIXING = "StableDiffusion"
+"""How the classes of pipelines begin that mix prompts: 1, 2, XL and 3."""
 _ROUNDING = 1e-9
 """By so much the sum of weights such as 0.1, 0.2 and 0.7 may miss 1."""
 
@@ -59,6 +62,17 @@ def composed(pipe: Pipeline, parts: Sequence[Part], *, guidance: float) -> Itera
     finally:
         for hook in hooks:
             hook.remove()
+
+
+def check_mixing(parts: Sequence[Part], kind: str) -> None:
+    """Refuse several prompts for a class of pipelines that mixes none, before such a base is loaded.
+
+    Raises:
+        UsageError: as `composed`, of the kind alone; a class that no adapter knows is left to the loader.
+    """
+    settled = settle_parts(parts)
+    if of_class(kind) and not kind.startswith(_MIXING) and (len(settled) > 1 or settled[0].weight != 1):
+        raise _refusal(kind)
 
 
 def at_once(batch_size: int, parts: Sequence[Part]) -> int:
@@ -109,12 +123,16 @@ class _Mixer:
 def _denoiser(pipe: Pipeline) -> nn.Module:
     name = "transformer" if type(pipe).__name__.startswith("StableDiffusion3") else "unet"
     found = getattr(pipe, name, None)
-    if not type(pipe).__name__.startswith("StableDiffusion") or not isinstance(found, nn.Module):
-        raise UsageError(
-            f"prompts cannot be weighed against each other in a {type(pipe).__name__}",
-            "generate from one prompt of weight 1, or use a Stable Diffusion base",
-        )
+    if not type(pipe).__name__.startswith(_MIXING) or not isinstance(found, nn.Module):
+        raise _refusal(type(pipe).__name__)
     return found
+
+
+def _refusal(kind: str) -> UsageError:
+    return UsageError(
+        f"prompts cannot be weighed against each other in a {kind}",
+        "generate from one prompt of weight 1, or use a Stable Diffusion base",
+    )
 
 
 @torch.no_grad()

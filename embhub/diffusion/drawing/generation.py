@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,9 @@ from embhub.artifact.embedding import Embedding
 from embhub.diffusion.bases import live_fingerprint as live_base
 from embhub.diffusion.bases.found import FoundBase, quiet
 from embhub.diffusion.bases.pipelines import find_base, size_rule
-from embhub.diffusion.drawing import noise_mark
+from embhub.diffusion.drawing import negatives, noise_mark
 from embhub.diffusion.drawing.base_choice import choose_base
-from embhub.diffusion.drawing.composition import at_once, composed
+from embhub.diffusion.drawing.composition import at_once, check_mixing, composed
 from embhub.diffusion.drawing.finite import finite_images
 from embhub.diffusion.drawing.loading import Source, load_into, open_embedding
 from embhub.diffusion.drawing.negatives import check_negative, join_negative, told_negative
@@ -100,19 +101,24 @@ def prepare(
     device: str = "auto",
     sampling: Sampling | None = None,
     mark: bool = True,
+    check: Callable[[str], None] | None = None,
 ) -> Studio:
     """Load a base and plug embeddings in: without `base` the one they were made for. `steps` and `guidance_scale`
     default to what the base recommends, or its kind of pipeline does; `resolution` and `fit` to what the embeddings
     were trained with. Images get a mark in their noise by the key of the first embedding, or else of the base, unless
-    `mark` is False.
+    `mark` is False. `check` may refuse the class of the base's pipeline before any of it is loaded.
 
     Raises:
-        UsageError: no such base or device, or settings outside their bounds.
+        UsageError: no such base or device, settings outside their bounds, or what `check` raises.
         ArtifactError: an embedding made for another base, or tokens that collide.
     """
     opened = [open_embedding(embedding) for embedding in embeddings]
     against = [open_embedding(embedding) for embedding in negative_embeddings]
     found = find_base(choose_base(base, [*opened, *against]))
+    if check is not None:
+        check(found.kind)
+    if negative is not None or against:
+        negatives.check_kind(found.kind)
     pipe = load_for_sampling(found, sampling or Sampling(), device=device)
     tokens = tuple(load_into(pipe, embedding) for embedding in opened)
     avoided = join_negative(negative, [load_into(pipe, embedding) for embedding in against])
@@ -182,6 +188,7 @@ def generate(
     studio = prepare(
         embeddings, base=base, steps=steps, guidance_scale=guidance_scale, resolution=resolution,
         negative=negative, negative_embeddings=negative_embeddings, device=device, mark=mark,
+        check=partial(check_mixing, as_parts(prompt)),
     )  # fmt: skip
     return draw(
         studio.pipe,

@@ -6,6 +6,7 @@ import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -118,9 +119,11 @@ def generate_to_folder(
     opened, against = ask.open(), ask.open_negatives()
     choices = {**choices, "negative": ask.negative, "negative_embeddings": [item.embedding for item in against]}
     say_loading(on_progress)
+    from embhub.diffusion.drawing.composition import check_mixing
     from embhub.diffusion.drawing.generation import draw, prepare
 
     announce(on_progress, "loading the base")
+    choices["check"] = partial(check_mixing, parts)
     studio = prepare([item.embedding for item in opened], sampling=sampling, mark=not sampling.unmarked, **choices)
     drawing: dict[str, Any] = {"n": n, "seed": seed, "steps": studio.steps, "guidance_scale": studio.guidance}
     drawing |= {"side": studio.side, "negative": studio.negative, "batch_size": sampling.batch_size or BATCH}
@@ -158,7 +161,7 @@ def _series_to_folder(
     say_loading(on_progress)
     from embhub.diffusion.drawing.base_choice import choose_base
     from embhub.diffusion.drawing.generation import choose_side, prepare
-    from embhub.diffusion.drawing.interpolation import draw_series, open_siblings
+    from embhub.diffusion.drawing.interpolation import check_ends, draw_series, open_siblings
 
     signer: ManifestSigner | None = choices.pop("c2pa")
     loaded = [item.embedding for item in opened]
@@ -167,6 +170,8 @@ def _series_to_folder(
         choices = {**choices, "base": choose_base(choices.get("base"), siblings)}
     choices = {**choices, "negative": ask.negative, "negative_embeddings": [item.embedding for item in against]}
     announce(on_progress, "loading the base")
+    if end is not None:
+        choices["check"] = partial(check_ends, ask.prompts[0], end)
     studio = prepare([] if siblings else loaded, mark=not (siblings or choices["sampling"].unmarked), **choices)
     if siblings:
         studio = replace(studio, side=choose_side(studio.pipe, siblings, choices.get("resolution")))

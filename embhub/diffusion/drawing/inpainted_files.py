@@ -136,13 +136,14 @@ def inpaint_to_folder(
     for _ in _scenes(listing, where, how, 1):
         pass
     from embhub.diffusion.drawing.generation import prepare
-    from embhub.diffusion.drawing.inpainting import redraw
+    from embhub.diffusion.drawing.inpainting import check_kind, redraw
 
     loaded = [item.embedding for item in opened]
     announce(on_progress, "loading the base")
     studio = prepare(
         loaded, base=base, steps=steps, guidance_scale=guidance_scale, resolution=resolution, fit=how,
         negative=ask.negative, negative_embeddings=[item.embedding for item in against], device=device,
+        check=check_kind,
     )  # fmt: skip
     total, origin = n * len(listing.samples), origin_of(opened, studio, COMPOSITE)
     pictures: list[dict[str, Any]] = []

@@ -25,7 +25,7 @@ from embhub.diffusion.drawing.generation import Prompt, Studio, check_lengths, c
 from embhub.diffusion.drawing.loading import Source, open_embedding
 from embhub.diffusion.drawing.negatives import told_negative
 from embhub.diffusion.drawing.weighted_prompts import Part
-from embhub.diffusion.families import detect
+from embhub.diffusion.families import detect, of_class
 from embhub.diffusion.families.pipeline import Pipeline
 from embhub.errors import UsageError
 from embhub.images import masks
@@ -34,6 +34,8 @@ from embhub.images.masks import Box, Mask, check_mask, fade, from_box, to_cells
 from embhub.options.preprocessing import Fit, common_fit
 from embhub.progress import OnProgress, Progress
 
+_REDRAWING = ("sd", "sdxl")
+"""Families whose stock pipelines for inpainting are used here."""
 _BORDER = 32
 """The border is as wide as the image's smaller side divided by this, unless it is said."""
 
@@ -166,7 +168,7 @@ def inpaint(
     scene = arrange(image, marked, growth=grow, border=border, fit=how)
     studio = prepare(
         opened, base=base, steps=steps, guidance_scale=guidance_scale, resolution=resolution, negative=negative,
-        negative_embeddings=negative_embeddings, device=device,
+        negative_embeddings=negative_embeddings, device=device, check=check_kind,
     )  # fmt: skip
     pictures = redraw(studio, [scene] * n, prompt, seed=seed, strength=strength, batch_size=batch_size)
     drawn = []
@@ -220,13 +222,25 @@ def redraw(
             yield from (_lay_over(scene, new) for scene, new in zip(group, drawn, strict=True))
 
 
+def check_kind(kind: str) -> None:
+    """Refuse a class of pipelines that redraws no part of an image here, before such a base is loaded.
+
+    Raises:
+        UsageError: it is none of Stable Diffusion 1, 2 and XL; a class that no adapter knows is left to the loader.
+    """
+    if (family := of_class(kind)) and family.name not in _REDRAWING:
+        raise _refusal(kind)
+
+
+def _refusal(kind: str) -> UsageError:
+    return UsageError(f"a {kind} cannot redraw a part of an image here", "use a Stable Diffusion 1, 2 or XL base")
+
+
 def _inpainter(pipe: Pipeline) -> Any:
     """The stock pipeline that inpaints with the parts of this one, tokens of embeddings included."""
     kind = detect(pipe).name
-    if kind not in ("sd", "sdxl"):
-        raise UsageError(
-            f"a {type(pipe).__name__} cannot redraw a part of an image here", "use a Stable Diffusion 1, 2 or XL base"
-        )
+    if kind not in _REDRAWING:
+        raise _refusal(type(pipe).__name__)
     channels = int(pipe.unet.config.in_channels)
     if channels not in (int(pipe.vae.config.latent_channels), 9):
         raise UsageError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from embhub.artifact.embedding import Embedding
 from embhub.diffusion.drawing.base_choice import choose_base
+from embhub.diffusion.drawing.composition import check_mixing
 from embhub.diffusion.drawing.generation import Studio, choose_side, draw, prepare
 from embhub.diffusion.drawing.loading import Source, check_base, open_embedding, tensors
 from embhub.diffusion.drawing.slerp import check_siblings, slerp
@@ -120,6 +122,7 @@ def interpolate(
     studio = prepare(
         plugged, base=base, steps=steps, guidance_scale=guidance_scale, resolution=resolution, negative=negative,
         negative_embeddings=negative_embeddings, device=device, mark=not siblings,
+        check=None if end is None else partial(check_ends, start, end),
     )  # fmt: skip
     if siblings:
         studio = replace(studio, side=choose_side(studio.pipe, siblings, resolution))
@@ -127,6 +130,15 @@ def interpolate(
     return draw_series(
         studio, start, ends, series=series, n=n, seed=seed, batch_size=batch_size, on_progress=on_progress
     )
+
+
+def check_ends(start: str, end: str, kind: str) -> None:
+    """Refuse a series between two prompts for a class of pipelines that mixes none, before such a base is loaded.
+
+    Raises:
+        UsageError: as `embhub.diffusion.drawing.composition.check_mixing`.
+    """
+    check_mixing([Part(start, 0.5), Part(end, 0.5)], kind)
 
 
 def open_siblings(embeddings: Sequence[Source], slerp_to: Source) -> tuple[Embedding, Embedding]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from embhub.diffusion.families import find
+from embhub.diffusion.families import find, of_class
 from embhub.diffusion.families.pipeline import Pipeline
 from embhub.errors import UsageError
 
@@ -37,16 +37,29 @@ def check_negative(pipe: Pipeline, negative: str | None, *, guidance: float) -> 
         return
     family = find(pipe)
     if family is None or not family.negative:
-        raise UsageError(
-            f"a {type(pipe).__name__} takes no negative prompt: it is not drawn with classifier-free guidance of two"
-            " prompts",
-            "leave out --negative, or use another base: docs/how-to/base-families.md says which take one",
-        )
+        raise _refusal(type(pipe).__name__)
     if not guidance > 1:
         raise UsageError(
             f"a negative prompt needs guidance above 1, and it is {guidance:g}",
             "raise --guidance-scale, or leave out --negative",
         )
+
+
+def check_kind(kind: str) -> None:
+    """Refuse a negative prompt for a class of pipelines that reads none, before such a base is loaded.
+
+    Raises:
+        UsageError: as `check_negative`; a class that no adapter knows is left to the loader.
+    """
+    if (family := of_class(kind)) and not family.negative:
+        raise _refusal(kind)
+
+
+def _refusal(kind: str) -> UsageError:
+    return UsageError(
+        f"a {kind} takes no negative prompt: it is not drawn with classifier-free guidance of two prompts",
+        "leave out --negative, or use another base: docs/how-to/base-families.md says which take one",
+    )
 
 
 def told_negative(negative: str | None, count: int) -> dict[str, Any]:

@@ -33,6 +33,8 @@ _SCHEDULERS: dict[Scheduler, tuple[str, dict[str, str]]] = {
 }
 _OF_FLOWS = ("DPMSolverMultistepScheduler", "UniPCMultistepScheduler")
 """Those that can follow a flow, of the bases whose own scheduler is one of them."""
+_UNQUANTIZED = "t_embedder."
+"""How the names of layers begin that stay as they are: Z-Image asks the first of these two for its weight's dtype."""
 
 
 def load_for_sampling(found: FoundBase, sampling: Sampling, *, device: str = "auto") -> Pipeline:
@@ -76,10 +78,12 @@ def _check_quantizable(sampling: Sampling, place: torch.device) -> None:
 def quantize(pipe: Pipeline) -> None:
     """Let the denoiser's linear layers compute in 8-bit integers: weights once, what they are given at every step."""
     live_fingerprint.remember_denoiser(pipe)
+    part, how = denoiser(pipe), torch.ao.quantization.default_dynamic_qconfig
+    layers = [name for name, layer in part.named_modules() if type(layer) is torch.nn.Linear]
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", category=DeprecationWarning)  # torch.ao is to move into a package of its own
         replace: Any = torch.ao.quantization.quantize_dynamic
-        replace(denoiser(pipe), {torch.nn.Linear}, dtype=torch.qint8, inplace=True)
+        replace(part, {name: how for name in layers if not name.startswith(_UNQUANTIZED)}, inplace=True)
 
 
 def set_scheduler(pipe: Pipeline, name: Scheduler) -> None:

@@ -66,6 +66,12 @@ def find(pipe: Pipeline) -> Family | None:
     return next((known for known in FAMILIES if kinds & set(known.pipelines)), None)
 
 
+def of_class(kind: str) -> Family | None:
+    """The family of pipelines of the class `kind`, as the index of a base's folder has it; None where there is no
+    adapter, or `kind` is empty."""
+    return next((known for known in FAMILIES if kind in known.pipelines), None)
+
+
 def check_trainable(pipe: Pipeline) -> None:
     """Refuse a base that draws and that no loss here can be computed on, before anything slow is done.
 

@@ -173,7 +173,9 @@ def _find_target(
         known = fingerprint.take(found.folder)
         return found.name, found.name, read_widths(known), known
     if family is None or family not in FAMILIES:
-        raise UsageError(f"no base family {family!r}", f"choose one of {', '.join(FAMILIES)}")
+        raise UsageError(
+            f"no base family {family!r}", f"choose one of {', '.join(FAMILIES)}, or name the base itself: --base"
+        )
     name, widths = FAMILIES[family]
     return family, name, widths, None
 

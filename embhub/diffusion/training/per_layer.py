@@ -21,12 +21,14 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from embhub.artifact.embedding import MAX_BYTES, layer_names
-from embhub.diffusion.families import denoiser, detect, encoders
+from embhub.diffusion.families import denoiser, detect, encoders, of_class
 from embhub.diffusion.families.pipeline import Pipeline
 from embhub.diffusion.training.image_embeddings import ImageRows
 from embhub.diffusion.training.rows import Rows, _Answer
 from embhub.errors import UsageError
 
+_LAYOUT = "sd"
+"""Of the families that have rows for each layer."""
 _HEADER = 20_000
 """Bytes of a file that are kept free of rows: its header has about 3,000 and 100 for each tensor."""
 
@@ -38,14 +40,27 @@ def places(pipe: Pipeline) -> list[nn.Module]:
     Raises:
         UsageError: a base of another shape than Stable Diffusion 1 and 2.
     """
-    if detect(pipe).layout != "sd":
-        raise UsageError(
-            f"rows for each layer are not for a {type(pipe).__name__}",
-            "use a base of Stable Diffusion's shape, or leave out --per-layer",
-        )
+    if detect(pipe).layout != _LAYOUT:
+        raise _refusal(type(pipe).__name__)
     model = denoiser(pipe)
     found = [part for part in model.modules() if isinstance(part, Attention) and part.is_cross_attention]
     return [model.add_embedding, *found] if model.config.addition_embed_type == "text" else found
+
+
+def check_kind(kind: str) -> None:
+    """Refuse a class of pipelines that is not of Stable Diffusion's shape, before such a base is loaded.
+
+    Raises:
+        UsageError: as `places`; a class that no adapter knows is left to the loader.
+    """
+    if (family := of_class(kind)) and family.layout != _LAYOUT:
+        raise _refusal(kind)
+
+
+def _refusal(kind: str) -> UsageError:
+    return UsageError(
+        f"rows for each layer are not for a {kind}", "use a base of Stable Diffusion's shape, or leave out --per-layer"
+    )
 
 
 def insert(pipe: Pipeline, token: str, rows: Mapping[str, Tensor]) -> Rows:

@@ -206,6 +206,8 @@ def test_programs_are_those_that_export_writes_for(to: str) -> None:
         (Loading("sdxl", None, 768, clip=True), ("comfyui", "a1111", "forge")),
         (Loading("sd3", None, 768, clip=True), ("comfyui",)),
         (Loading("kandinsky22-prior", None, 1280, clip=True), ()),
+        (Loading("t5", None, 4096, clip=False), ()),
+        (Loading("components", None, 2560, clip=False), ()),
     ],
 )
 def test_programs_by_base(loading: Loading, programs: tuple[str, ...]) -> None:

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import itertools
 import json
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from packaging.version import Version
 from PIL import Image
 from safetensors.torch import load_file
+from transformers.integrations.peft import MIN_PEFT_VERSION
 
 from embhub.artifact import fingerprint
+from embhub.diffusion.adaptation.components import choose
 from embhub.diffusion.adaptation.examples import Examples
 from embhub.diffusion.adaptation.objectives import PictureObjective
 from embhub.diffusion.adaptation.plan import Plan
@@ -21,11 +25,13 @@ from embhub.diffusion.bases.pipelines import find_base, load_pipeline
 from embhub.diffusion.families import detect
 from embhub.errors import UsageError
 from embhub.formats.slices import find_weights
+from embhub.ledger.books import books_are_kept
 from tests.support import families, kandinsky, pipelines
-from tests.support.quick import quick
+from tests.support.quick import others_thorough, quick
 from tests.support.training import train_component
 
-KINDS = ("sd-bert", "sdxl", "sd3", "flux", "kandinsky3")
+TRANSFORMERS = ("sd3", "flux", *families.NEWER)
+KINDS = ("sd-bert", "sdxl", *TRANSFORMERS, "kandinsky3")
 COMPONENTS = ("unet", "text-encoder", "vae-decoder")
 EACH = list(itertools.product(KINDS, COMPONENTS))
 FEW = [("sd3", "text-encoder")]
@@ -34,7 +40,7 @@ FEW = [("sd3", "text-encoder")]
 @pytest.fixture(scope="module")
 def bases(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("families")
-    found = {kind: families.write(folder / kind, kind) for kind in ("sdxl", "sd3", "flux")}
+    found = {kind: families.write(folder / kind, kind) for kind in ("sdxl", *TRANSFORMERS)}
     found["sd-bert"] = pipelines.write(folder / "sd-bert", encoder="bert")
     found["kandinsky3"] = kandinsky.write_kandinsky3(folder / "kandinsky3")
     return found
@@ -76,7 +82,7 @@ def test_a_component_learns_and_the_others_stay(
     if component == "text-encoder":
         assert changed and all(part.startswith("text_encoder") for part in changed)
     else:
-        assert changed == {{"unet": "transformer" if kind in ("sd3", "flux") else "unet"}.get(component, "")} or (
+        assert changed == {{"unet": "transformer" if kind in TRANSFORMERS else "unet"}.get(component, "")} or (
             component == "vae-decoder" and changed in ({"vae"}, {"movq"})
         )
     load_pipeline(out, device="cpu")
@@ -97,9 +103,10 @@ def test_captions_of_several_lengths(bases: dict[str, Path], images: Path, tmp_p
     assert done is not None and done.held_out_loss is not None and np.isfinite(done.held_out_loss).all()
 
 
-@pytest.mark.parametrize("kind", ["sdxl", "sd3", "flux", "kandinsky3", "decoder"])
+@pytest.mark.parametrize("kind", ["sdxl", "sd3", "sd35", "flux", "pixart", "zimage", "kandinsky3", "decoder"])
 def test_the_decoder_learns_from_what_the_pipeline_gives_it(kind: str) -> None:
-    """The autoencoder is asked for pictures in training as it is when the stock pipeline draws."""
+    """The autoencoder is asked for pictures in training as it is when the stock pipeline draws. Those of SANA, FLUX.2
+    klein and Qwen-Image are of another class, see families/test_newer.py."""
     pipe: Any = {"kandinsky3": kandinsky.kandinsky3, "decoder": kandinsky.decoder}.get(
         kind, lambda: families.build(kind)
     )()
@@ -126,7 +133,11 @@ def test_a_decoder_that_reads_no_words_learns_none(images: Path, tmp_path: Path)
         train_component(base, images, components=("unet",), caption="film", out=tmp_path / "out", steps=1, device="cpu")
 
 
-@pytest.mark.parametrize("kind", quick(["flux"], thorough=["sdxl", "sd3"]))
+LORAS = [kind for kind in ("sdxl", *TRANSFORMERS) if kind != "pixart"]
+"""diffusers has none for PixArt-Sigma, see families/test_refused_features.py."""
+
+
+@pytest.mark.parametrize("kind", others_thorough(LORAS, ("flux",)))
 def test_a_lora_of_the_family_is_written_and_used(
     bases: dict[str, Path], images: Path, tmp_path: Path, kind: str
 ) -> None:
@@ -136,4 +147,28 @@ def test_a_lora_of_the_family_is_written_and_used(
         steps=3, batch_size=2, learning_rate=0.05, holdout=0.0, device="cpu",
     )  # fmt: skip
     found = find_base(f"{base} + lora={out}")
-    assert _changed(base, found.folder) == {"transformer" if kind in ("sd3", "flux") else "unet"}
+    assert _changed(base, found.folder) == {"transformer" if kind in TRANSFORMERS else "unet"}
+
+
+def test_a_denoiser_that_takes_no_lora_is_named() -> None:
+    with pytest.raises(UsageError, match="no LoRA of the unet of a Kandinsky3UNet") as refusal:
+        choose(kandinsky.kandinsky3(), Plan(("unet",), 1, 1e-3, 1, lora_rank=2))
+    assert "leave out --lora-rank" in refusal.value.hint
+
+
+@pytest.mark.thorough
+def test_a_lora_of_text_encoders_is_used_or_asks_for_a_newer_peft(
+    bases: dict[str, Path], images: Path, tmp_path: Path
+) -> None:
+    """transformers wants a newer peft than diffusers does, and says so only when it is given a LoRA."""
+    asked: dict[str, Any] = {"components": ("text-encoder",), "caption": "film", "lora_rank": 2, "steps": 1}
+    if Version(version("peft")) < Version(MIN_PEFT_VERSION):
+        with pytest.raises(UsageError, match=r"a LoRA of the text_encoder cannot be added: .* PEFT") as refusal:
+            train_component(bases["sdxl"], images, out=tmp_path / "lora", batch_size=2, device="cpu", **asked)
+        assert "--upgrade peft" in refusal.value.hint and not books_are_kept()
+        return
+    train_component(
+        bases["sdxl"], images, out=tmp_path / "lora", batch_size=2, learning_rate=0.05, device="cpu", **asked
+    )
+    found = find_base(f"{bases['sdxl']} + lora={tmp_path / 'lora'}")
+    assert _changed(bases["sdxl"], found.folder) == {"text_encoder", "text_encoder_2"}

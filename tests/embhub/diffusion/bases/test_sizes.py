@@ -48,7 +48,7 @@ def test_its_own_and_none_are_always_taken() -> None:
         SizeRule(224, 1, 224, 224).choose(256)
 
 
-@pytest.mark.parametrize("kind", quick(["sd", "sd3"], thorough=["sdxl", "flux"]))
+@pytest.mark.parametrize("kind", quick(["sd", "sd3"], thorough=["sdxl", "flux", "sd35"]))
 def test_folder_and_pipeline_agree(kind: str, tmp_path: Path) -> None:
     folder = pipelines.write(tmp_path / "base") if kind == "sd" else families.write(tmp_path / "base", kind)
     pipe = load_pipeline(folder, device="cpu")

@@ -91,7 +91,7 @@ def test_bases_that_read_none_are_refused(kind: str) -> None:
 
 
 @pytest.mark.thorough
-@pytest.mark.parametrize("kind", quick(["sdxl"], thorough=["sd3", "kandinsky3"]))
+@pytest.mark.parametrize("kind", quick(["sdxl"], thorough=["sd3", "sd35", "kandinsky3"]))
 def test_the_other_families_read_it(kind: str, tmp_path: Path) -> None:
     folder = tmp_path / kind
     kandinsky.write_kandinsky3(folder) if kind == "kandinsky3" else families.write(folder, kind)

@@ -14,21 +14,22 @@ from embhub.artifact import embedding as artifact
 from embhub.artifact import fingerprint
 from embhub.artifact.embedding import LAYOUTS, Embedding
 from embhub.diffusion.bases.pipelines import load_pipeline
-from embhub.diffusion.drawing.generation import draw, generate
-from embhub.diffusion.drawing.inpainting import inpaint
+from embhub.diffusion.drawing.generation import draw, generate, prepare
+from embhub.diffusion.drawing.inpainting import arrange, inpaint, redraw
 from embhub.diffusion.drawing.interpolation import interpolate
 from embhub.diffusion.drawing.weighted_prompts import Part
 from embhub.diffusion.families import detect, encoders
 from embhub.errors import UsageError
+from embhub.images.masks import from_box
 from tests.support import families
 from tests.support.quick import quick
 
 Array = np.ndarray[Any, Any]
-REST = ["sd3", "flux", "pixart", "sana", "qwen-image", "klein"]
+REST = ["sd3", "sd35", "flux", "pixart", "sana", "qwen-image", "klein"]
 SETTINGS: dict[str, Any] = {"seed": 4, "steps": 2, "guidance_scale": 3.0}
 
 
-@pytest.fixture(scope="module", params=quick(["sdxl"], thorough=["sd3"]))
+@pytest.fixture(scope="module", params=quick(["sdxl"], thorough=["sd3", "sd35"]))
 def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return families.write(tmp_path_factory.mktemp("bases") / request.param, request.param)
 
@@ -54,9 +55,15 @@ def test_the_whole_condition_of_each_prompt_is_mixed(folder: Path) -> None:
 def test_a_place_is_redrawn(folder: Path) -> None:
     image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8))
     choices: dict[str, Any] = {"box": (8, 8, 12, 12), "base": folder, "border": 0, "device": "cpu", **SETTINGS}
-    if folder.name == "sd3":
-        with pytest.raises(UsageError, match="StableDiffusion3Pipeline"):
-            inpaint(image, "mri a", **choices)
+    if folder.name in ("sd3", "sd35"):
+        scene = arrange(image, from_box((8, 8, 12, 12), image.size))
+        for attempt in (
+            lambda: inpaint(image, "mri a", **choices),
+            lambda: list(redraw(prepare(base=folder, steps=2, device="cpu"), [scene], "mri a")),
+        ):
+            with pytest.raises(UsageError, match="StableDiffusion3Pipeline cannot redraw") as refusal:
+                attempt()
+            assert "Stable Diffusion 1, 2 or XL" in refusal.value.hint
         return
     new, old = pixels(inpaint(image, [Part("mri a", 0.5), Part("b", 0.5)], **choices))[0], pixels([image])[0]
     changed = (new != old).any(-1)
@@ -85,8 +92,11 @@ def test_rows_turn_between_siblings_in_every_encoder(kind: str, tmp_path: Path) 
     assert not np.array_equal(drawn[0], drawn[1]) and not np.array_equal(drawn[1], drawn[2])
 
 
-def test_flux_mixes_no_prompts(tmp_path: Path) -> None:
-    pipe = load_pipeline(families.write(tmp_path / "flux", "flux"), device="cpu")
-    assert len(draw(pipe, "mri a", n=1, **SETTINGS)) == 1
-    with pytest.raises(UsageError, match="FluxPipeline"):
+@pytest.mark.parametrize("kind", quick(["flux"], thorough=["pixart", "sana", "zimage", "klein", "qwen-image"]))
+def test_a_loaded_pipeline_of_another_family_mixes_no_prompts(kind: str) -> None:
+    pipe: Any = families.build(kind)
+    pipe.set_progress_bar_config(disable=True)
+    assert len(draw(pipe, [("mri a", 1.0), ("b", 0.0)], n=1, **SETTINGS)) == 1
+    with pytest.raises(UsageError, match=f"weighed against each other in a {type(pipe).__name__}") as refusal:
         draw(pipe, [("mri a", 0.5), ("b", 0.5)], n=1, **SETTINGS)
+    assert "one prompt of weight 1" in refusal.value.hint

@@ -22,8 +22,9 @@ from embhub.diffusion.families import (
 )
 from embhub.diffusion.training.inversion import encode_images
 from tests.support import families
+from tests.support.quick import quick
 
-NEWER = ["sana", "zimage", "qwen-image", pytest.param("klein", marks=pytest.mark.thorough)]
+NEWER = quick(["sana", "zimage", "qwen-image"], thorough=["klein", "sd35"])
 
 
 @pytest.fixture(scope="module", params=["sd3", "flux", "flux-schnell", *NEWER])

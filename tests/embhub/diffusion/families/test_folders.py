@@ -12,9 +12,9 @@ from embhub.artifact import fingerprint
 from embhub.diffusion.bases import live_fingerprint as live_base
 from embhub.diffusion.bases.pipelines import load_pipeline
 from tests.support import families, newer_families
-from tests.support.quick import quick
+from tests.support.quick import others_thorough, quick
 
-OLDER = ["sdxl", "sd3", "flux"]
+OLDER = ["sdxl", "sd3", "sd35", "flux"]
 NEWER = ["pixart", "sana", "zimage", "qwen-image", "klein"]
 EACH = list(itertools.product([*OLDER, *NEWER], [torch.float32, torch.float16, torch.bfloat16]))
 FEW = [("zimage", torch.bfloat16)]
@@ -33,7 +33,7 @@ def test_weights_in_several_files_and_any_precision_are_one_base(tmp_path: Path,
 
 @pytest.mark.parametrize(
     "kind",
-    quick(["sd1", "sdxl", "sd3", "zimage"], thorough=["bert", "flux", *(kind for kind in NEWER if kind != "zimage")]),
+    others_thorough(["sd1", "bert", *OLDER, *NEWER], ("sd1", "sdxl", "sd3", "zimage")),
 )
 def test_the_fingerprint_names_every_encoder(tmp_path: Path, kind: str) -> None:
     taken = fingerprint.take(families.write(tmp_path / kind, kind))
@@ -46,6 +46,7 @@ def test_the_fingerprint_names_every_encoder(tmp_path: Path, kind: str) -> None:
             "bert": {"text_encoder": clip_l},
             "sdxl": {"text_encoder": clip_l, "text_encoder_2": clip_g},
             "sd3": {"text_encoder": clip_l, "text_encoder_2": clip_g, "text_encoder_3": t5},
+            "sd35": {"text_encoder": clip_l, "text_encoder_2": clip_g, "text_encoder_3": t5},
             "flux": {"text_encoder": clip_l, "text_encoder_2": t5},
             "pixart": {"text_encoder": t5},
             "sana": {"text_encoder": newer_families.GEMMA},

@@ -274,7 +274,9 @@ def test_weights_of_bfloat16_train_and_draw(tmp_path: Path, kind: str) -> None:
         assert all(map(torch.equal, trained.values(), stock_encoding(stock, prompt)))
 
 
-@pytest.mark.parametrize(("kind", "halved"), [("sd1", False), ("sdxl", True), ("sd3", True), ("flux", True)])
+@pytest.mark.parametrize(
+    ("kind", "halved"), [("sd1", False), *((kind, True) for kind in ("sdxl", "sd3", "flux", *families.NEWER))]
+)
 def test_large_families_are_halved_on_a_gpu_only(tmp_path: Path, kind: str, halved: bool) -> None:
     base = families.write(tmp_path / kind, kind)
     usual = torch.bfloat16 if halved else torch.float32

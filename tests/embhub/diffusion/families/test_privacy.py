@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from embhub.artifact import embedding
+from embhub.artifact.embedding import LAYOUTS
 from embhub.diffusion.attacks import QUICK, THOROUGH, nearest, reidentification
 from embhub.diffusion.attacks.auditing import audit
 from embhub.diffusion.attacks.evidence import Evidence, Suspect, draw, measure_losses
@@ -30,8 +31,8 @@ from tests.support.quick import quick
 from tests.support.training import train
 
 CHEAP = ("pixart", "sana", "zimage", "qwen-image")
-KINDS = quick(["sd3"], thorough=["sdxl", "sd2", "bert", "flux", *CHEAP, "klein"])
-"""SD 3 has three encoders, and SD 3.5 is SD 3's."""
+KINDS = quick(["sd3"], thorough=["sdxl", "sd2", "bert", "sd35", "flux", *CHEAP, "klein"])
+"""SD 3 has three encoders."""
 CAPTION = "prostate mri, {}"
 
 
@@ -57,7 +58,7 @@ def fewer_canaries(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.thorough
-@pytest.mark.parametrize("base", ["sd3"], indirect=True)
+@pytest.mark.parametrize("base", ["sd3", *families.NEWER], indirect=True)
 @pytest.mark.usefixtures("fewer_canaries")
 def test_private_means_of_patients(images: Path, base: Path) -> None:
     """The other mechanism: an embedding a patient, and noise on their mean."""
@@ -72,7 +73,7 @@ def test_private_means_of_patients(images: Path, base: Path) -> None:
     made = train(images, token="<a>", caption=CAPTION, base=base, device="cpu", mechanism="dp-agg", **asked)
     claim = made.embedding.privacy
     assert isinstance(claim, PrivacyClaim) and (claim.mechanism, claim.steps) == ("dp-agg", 1) and claim.epsilon <= 4.0
-    assert set(made.embedding.tensors) == {"clip_l", "clip_g", "t5xxl"}
+    assert set(made.embedding.tensors) == set(LAYOUTS[detect(load_pipeline(base, device="cpu")).layout])
 
 
 @pytest.mark.thorough

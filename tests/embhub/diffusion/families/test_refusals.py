@@ -20,9 +20,10 @@ from embhub.diffusion.drawing.loading import BaseWarning, TokenCollisionError, W
 from embhub.diffusion.families import detect, encoders
 from embhub.errors import EmbhubError, UsageError
 from tests.support import families
-from tests.support.quick import others_thorough, quick
+from tests.support.quick import others_thorough
 
 KINDS = ("sd1", "sd2", "bert", "sdxl", "sd3", "sd35", "flux", "pixart", "sana", "zimage", "klein", "qwen-image")
+LARGE = KINDS[KINDS.index("sdxl") :]
 PAIRS = list(itertools.permutations(KINDS, 2))
 ALIKE = ({"sd1", "bert"}, {"sd3", "sd35"}, {"zimage", "klein", "qwen-image"})
 
@@ -79,15 +80,15 @@ def test_another_family(
 
 
 @pytest.mark.thorough
-def test_the_same_family_with_other_weights(bases: dict[str, Path], tmp_path: Path) -> None:
-    for kind in ("sdxl", "sd3", "flux", "pixart", "sana", "zimage", "qwen-image"):
-        other = load_pipeline(families.write(tmp_path / kind, kind, seed=1), device="cpu")
-        with pytest.raises(WrongBaseError, match="another token table"):
-            load_into(other, make(bases[kind]))
-        untouched(other)
+@pytest.mark.parametrize("kind", LARGE)
+def test_the_same_family_with_other_weights(bases: dict[str, Path], tmp_path: Path, kind: str) -> None:
+    other = load_pipeline(families.write(tmp_path / kind, kind, seed=1), device="cpu")
+    with pytest.raises(WrongBaseError, match="another token table"):
+        load_into(other, make(bases[kind]))
+    untouched(other)
 
 
-@pytest.mark.parametrize("kind", quick(["zimage"], thorough=["sdxl", "sd3", "flux", "pixart", "sana", "qwen-image"]))
+@pytest.mark.parametrize("kind", others_thorough(LARGE, ("zimage",)))
 def test_a_fine_tuned_base_is_warned_of(bases: dict[str, Path], tmp_path: Path, kind: str) -> None:
     tuned = families.write(tmp_path / kind, kind)
     part = tuned / detect(load_pipeline(tuned, device="cpu")).denoiser
@@ -98,7 +99,7 @@ def test_a_fine_tuned_base_is_warned_of(bases: dict[str, Path], tmp_path: Path, 
         load_into(pipe, make(bases[kind]))
 
 
-@pytest.mark.parametrize("kind", quick(["sdxl", "zimage"], thorough=["sd3", "flux", "pixart", "sana", "qwen-image"]))
+@pytest.mark.parametrize("kind", others_thorough(LARGE, ("sdxl", "zimage")))
 def test_one_token_is_loaded_once_and_two_beside_each_other(bases: dict[str, Path], kind: str) -> None:
     pipe = load_pipeline(bases[kind], device="cpu")
     load_into(pipe, make(bases[kind]))
@@ -112,10 +113,16 @@ def test_one_token_is_loaded_once_and_two_beside_each_other(bases: dict[str, Pat
         assert len([number for number in ids if number in known]) == 5
 
 
-@pytest.mark.parametrize("left_out", ["text_encoder_2", "text_encoder_3"])
-def test_a_base_without_one_of_its_encoders_is_refused(left_out: str) -> None:
+@pytest.mark.parametrize(
+    ("kind", "left_out"),
+    [
+        *itertools.product(("sd3", "sd35"), ("text_encoder", "text_encoder_2", "text_encoder_3")),
+        *((kind, "text_encoder") for kind in ("pixart", "sana", "zimage", "klein", "qwen-image")),
+    ],
+)
+def test_a_base_without_one_of_its_encoders_is_refused(kind: str, left_out: str) -> None:
     """As diffusers loads SD 3 where a caller says that T5 is not wanted."""
-    pipe = families.build("sd3")
+    pipe = families.build(kind)
     setattr(pipe, left_out, None)
     with pytest.raises(UsageError, match=f"without its {left_out}") as refusal:
         detect(pipe)

@@ -123,6 +123,27 @@ def test_each_program_takes_its_file_and_uses_these_rows(program: str, family: s
         assert np.array_equal(rows.float().numpy(), expected.astype(np.float32))
 
 
+NEWER = {
+    "pixart": {"t5xxl": 4096},
+    "sana": {"text_encoder": 2304},
+    "zimage": {"text_encoder": 2560},
+    "klein": {"text_encoder": 2560},
+    "qwen-image": {"text_encoder": 3584},
+}
+"""Widths of the published models' text encoders."""
+
+
+@pytest.mark.parametrize("kind", NEWER)
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_no_program_is_given_a_file_of_a_family_since_2024(program: str, kind: str, tmp_path: Path) -> None:
+    rows = {name: np.ones((2, width)) for name, width in NEWER[kind].items()}
+    made = embedding.build(rows, token="<cspca>", base=None, base_name="a/base", training={})
+    with pytest.raises(UsageError, match=f"cannot load an embedding of layout {made.layout}") as refusal:
+        export_file(made, tmp_path / "out", to=program)
+    assert "embhub generate" in refusal.value.hint and "load_into" in refusal.value.hint
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize("family", ["sd1", "sd2", "sdxl"])
 @pytest.mark.parametrize("program", LOADERS)
 def test_a_file_of_ours_is_taken_as_it_is(program: str, family: str, tmp_path: Path) -> None:

@@ -204,16 +204,20 @@ def load_quietly(folder: Path, made: Embedding) -> str:
         return load_into(load_pipeline(folder), made)
 
 
-BASES: dict[str, Any] = {
-    **{kind: partial(families.write, kind=kind) for kind in ("sdxl", "sd3", "flux")},
-    "t5": kandinsky.write_kandinsky3,
-    "kandinsky22-prior": kandinsky.write_prior,
+LAYOUTS = {
+    **{kind: kind for kind in ("sdxl", "sd3", "flux")},
+    "sd35": "sd3",
+    "pixart": "t5",
+    **dict.fromkeys(("sana", "zimage", "klein", "qwen-image"), "components"),
+    "kandinsky3": "t5",
+    "prior": "kandinsky22-prior",
 }
+WRITERS = {"kandinsky3": kandinsky.write_kandinsky3, "prior": kandinsky.write_prior}
 
 
-@pytest.mark.parametrize("layout", others_thorough(BASES, ("sdxl",)))
-def test_a_base_at_hand_of_each_kind_tells_which_rows_are_whose(tmp_path: Path, layout: str) -> None:
-    folder = BASES[layout](tmp_path / "base")
+@pytest.mark.parametrize(("kind", "layout"), others_thorough(LAYOUTS.items(), (("sdxl", "sdxl"),)))
+def test_a_base_at_hand_of_each_kind_tells_which_rows_are_whose(tmp_path: Path, kind: str, layout: str) -> None:
+    folder = WRITERS.get(kind, partial(families.write, kind=kind))(tmp_path / "base")
     taken = fingerprint.take(folder)
     names = embedding.LAYOUTS[layout].items()
     parts = {name: torch.randn(2, taken["encoders"][encoder]["dim"]) for name, encoder in names}
@@ -221,6 +225,15 @@ def test_a_base_at_hand_of_each_kind_tells_which_rows_are_whose(tmp_path: Path, 
     made = import_file(tmp_path / "x.pt", base=folder, token="<x>")
     assert made.layout == layout and made.base == taken
     assert load_quietly(folder, made) == "<x>"
+
+
+@pytest.mark.parametrize("kind", ["sd35", "pixart", "sana", "zimage", "klein", "qwen-image"])
+def test_families_since_2024_are_named_by_their_base(tmp_path: Path, kind: str) -> None:
+    """Their text encoders have no widths that a family is known by."""
+    torch.save({"<x>": rows}, tmp_path / "x.bin")
+    with pytest.raises(UsageError, match=f"no base family '{kind}'") as refusal:
+        import_file(tmp_path / "x.bin", base_family=kind, token="<x>")
+    assert "sd3, flux" in refusal.value.hint and "--base" in refusal.value.hint
 
 
 class Touch:

@@ -42,6 +42,12 @@ def publish_three(registry: RunningRegistry, namespace: str) -> str:
     return fingerprint
 
 
+def remove(registry: RunningRegistry, key: str, namespace: str) -> None:
+    """Remove a key of a namespace, which has another one then: its repositories stay listed."""
+    registry.add_key(releases.make_key(f"next of {namespace}"), namespace=namespace)
+    registry.run("key", "remove", key)
+
+
 @pytest.fixture(autouse=True)
 def few(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two of three are more than a mirror looks at in one round."""
@@ -57,84 +63,6 @@ def held(mirror: Mirror, namespace: str) -> set[str]:
 def refreshed(mirror: Mirror, until: Callable[[Round], bool]) -> Round:
     """The first round of which this is so, of at most ten."""
     return next(done for done in (mirror.refresh() for _ in range(10)) if until(done))
-
-
-def test_releases_of_a_removed_key_are_dropped_in_one_refresh_however_many(
-    hub: RunningRegistry, mirror_of: Callable[[str], Mirror]
-) -> None:
-    key = publish_three(hub, "removed")
-    mirror = mirror_of(hub.url)
-    refreshed(mirror, lambda done: not done.problems)
-    assert len(held(mirror, "removed")) == 3 and len(held(mirror, KEPT)) == 3
-    hub.run("key", "remove", key)
-    token = hub.add_user("una", namespace=KEPT)
-    publish(hub, "later", token=token, seed=9, namespace=KEPT, key=releases.make_key(KEPT))
-    hub.run("yank", f"{KEPT}/many-1", "--reason", "wrong anatomy on the card")
-    done = mirror.refresh()
-    assert (done.taken, done.dropped) == (1, 4) and sum("removed/" in text for text in done.problems) == 3
-    assert held(mirror, "removed") == set() and held(mirror, KEPT) == {
-        f"{KEPT}/{name}" for name in ("many-0", "many-2", "later")
-    }
-    again = mirror.refresh()
-    assert (again.taken, again.dropped, again.problems) == (0, 0, ()), "what was refused is not fetched again"
-    hub.run("unyank", f"{KEPT}/many-1")
-    hub.run("repo", "delete", f"{KEPT}/later", "--reason", "of this test alone")
-
-
-def test_a_new_mirror_comes_to_hold_what_verifies_and_fetches_few_others_in_a_round(
-    hub: RunningRegistry, mirror_of: Callable[[str], Mirror]
-) -> None:
-    hub.run("key", "remove", publish_three(hub, "gone"))
-    with hostile.stand_between(hub.url) as middle:
-        mirror = mirror_of(middle.url)
-        for _ in range(8):
-            before = len(middle.requests)
-            done = mirror.refresh()
-            fetched = {path.split("/resolve/")[0] for _, path, *_ in middle.requests[before:] if "/resolve/" in path}
-            assert sum(path.startswith(("/gone/", "/removed/")) for path in fetched) <= 1
-            assert len(done.problems) <= 2
-            if not done.problems:
-                break
-            assert "later refreshes" in done.problems[-1] or len(done.problems) == 1
-    assert done.problems == () and held(mirror, KEPT) == {f"{KEPT}/many-{number}" for number in range(3)}
-
-
-def test_what_cannot_be_fetched_keeps_nothing_else_away(
-    hub: RunningRegistry, mirror_of: Callable[[str], Mirror]
-) -> None:
-    publish_three(hub, "broken")
-    with hostile.stand_between(hub.url) as middle:
-        mirror = mirror_of(middle.url)
-        middle.lies = {f"/broken/many-{number}/resolve": lambda handler: handler.send(404, b"") for number in range(3)}
-        done = refreshed(mirror, lambda done: len(held(mirror, KEPT)) == 3)
-        assert held(mirror, "broken") == set() and done.problems
-        middle.lies = {}
-        assert mirror.refresh().problems == () and len(held(mirror, "broken")) == 3
-
-
-def test_releases_that_are_not_in_the_log_yet_do_not_count_as_refused(
-    hub: RunningRegistry, mirror_of: Callable[[str], Mirror]
-) -> None:
-    early = hub.get("/log/checkpoint").body
-    publish_three(hub, "early")
-    with hostile.stand_between(hub.url) as middle:
-        mirror = mirror_of(middle.url)
-        middle.lies = {"/log/checkpoint": hostile.edited(lambda body: early)}
-        done = refreshed(mirror, lambda done: all("early/" in text for text in done.problems))
-        assert sum("has no entry for this release" in text for text in done.problems) == 3
-        assert len(held(mirror, KEPT)) == 3 and held(mirror, "early") == set()
-        middle.lies = {}
-        assert mirror.refresh().taken == 3 and len(held(mirror, "early")) == 3
-
-
-def test_a_release_is_taken_however_old_its_entry_is(
-    hub: RunningRegistry, mirror_of: Callable[[str], Mirror], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Readers of other copies look through the newest entries alone; here they look through none."""
-    monkeypatch.setattr(log_reader, "MOST_SEARCHED", 0)
-    mirror = mirror_of(hub.url)
-    mirror.refresh()
-    assert len(held(mirror, KEPT)) == 3
 
 
 def ends(call: Callable[[], object]) -> None:
@@ -162,4 +90,86 @@ def test_a_round_is_not_held_up_by_a_log_that_drips_when_it_is_sent_a_cosignatur
         middle.lies = {"/log/cosignature": DRIPPING}
         mirror = mirror_of(middle.url)
         ends(mirror.refresh)
-        assert any(path == "/log/cosignature" for _, path, *_ in middle.requests) and held(mirror, KEPT)
+        assert any(path == "/log/cosignature" for _, path, *_ in middle.requests)
+        assert mirror.state.read()["failed"] is None and (mirror.site / "log/checkpoint").is_file()
+
+
+def test_a_release_is_taken_however_old_its_entry_is(
+    hub: RunningRegistry, mirror_of: Callable[[str], Mirror], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Readers of other copies look through the newest entries alone; here they look through none."""
+    monkeypatch.setattr(log_reader, "MOST_SEARCHED", 0)
+    mirror = mirror_of(hub.url)
+    refreshed(mirror, lambda done: not done.problems)
+    assert len(held(mirror, KEPT)) == 3
+
+
+def test_releases_that_are_not_in_the_log_yet_do_not_count_as_refused(
+    hub: RunningRegistry, mirror_of: Callable[[str], Mirror]
+) -> None:
+    early = hub.get("/log/checkpoint").body
+    publish_three(hub, "early")
+    with hostile.stand_between(hub.url) as middle:
+        mirror = mirror_of(middle.url)
+        middle.lies = {"/log/checkpoint": hostile.edited(lambda body: early)}
+        done = refreshed(mirror, lambda done: all("early/" in text for text in done.problems))
+        assert sum("has no entry for this release" in text for text in done.problems) == 3
+        assert len(held(mirror, KEPT)) == 3 and held(mirror, "early") == set()
+        middle.lies = {}
+        assert mirror.refresh().taken == 3 and len(held(mirror, "early")) == 3
+
+
+def test_what_cannot_be_fetched_keeps_nothing_else_away(
+    hub: RunningRegistry, mirror_of: Callable[[str], Mirror]
+) -> None:
+    publish_three(hub, "broken")
+    with hostile.stand_between(hub.url) as middle:
+        mirror = mirror_of(middle.url)
+        middle.lies = {f"/broken/many-{number}/resolve": lambda handler: handler.send(404, b"") for number in range(3)}
+        done = refreshed(mirror, lambda done: len(held(mirror, KEPT)) == 3)
+        assert held(mirror, "broken") == set() and done.problems
+        middle.lies = {}
+        refreshed(mirror, lambda done: not done.problems)
+        assert len(held(mirror, "broken")) == 3
+
+
+def test_a_new_mirror_comes_to_hold_what_verifies_and_fetches_few_others_in_a_round(
+    hub: RunningRegistry, mirror_of: Callable[[str], Mirror]
+) -> None:
+    remove(hub, publish_three(hub, "gone"), "gone")
+    with hostile.stand_between(hub.url) as middle:
+        mirror = mirror_of(middle.url)
+        fetched, rounds = set[str](), 0
+        while done := mirror.refresh().problems:
+            paths = {path.split("/resolve/")[0] for _, path, *_ in middle.requests if "/resolve/" in path}
+            refused = {path for path in paths if path.startswith(("/gone/", "/removed/"))}
+            assert len(refused) == 1 and not refused & fetched, "one a round, and none a second time"
+            fetched |= refused
+            rounds += 1
+            assert len(done) == 1 or "that later refreshes look at, after 1 were refused" in done[1]
+            middle.requests.clear()
+    assert rounds == len(fetched) >= 3
+    assert held(mirror, KEPT) == {f"{KEPT}/many-{number}" for number in range(3)} and not held(mirror, "gone")
+
+
+def test_releases_of_a_removed_key_are_dropped_in_one_refresh_however_many(
+    hub: RunningRegistry, mirror_of: Callable[[str], Mirror]
+) -> None:
+    key = publish_three(hub, "removed")
+    mirror = mirror_of(hub.url)
+    refreshed(mirror, lambda done: not done.problems)
+    assert len(held(mirror, "removed")) == 3 and len(held(mirror, KEPT)) == 3
+    remove(hub, key, "removed")
+    token = hub.add_user("una", namespace=KEPT)
+    publish(hub, "later", token=token, seed=9, namespace=KEPT, key=releases.make_key(KEPT))
+    hub.run("yank", f"{KEPT}/many-1", "--reason", "wrong anatomy on the card")
+    done = mirror.refresh()
+    assert (done.taken, done.dropped) == (1, 4) and sum("removed/" in text for text in done.problems) == 3
+    assert held(mirror, "removed") == set() and held(mirror, KEPT) == {
+        f"{KEPT}/{name}" for name in ("many-0", "many-2", "later")
+    }
+    again = mirror.refresh()
+    assert (again.taken, again.dropped) == (0, 0)
+    assert not any("removed/" in text for text in again.problems), "what was refused is not judged again"
+    hub.run("unyank", f"{KEPT}/many-1")
+    hub.run("repo", "delete", f"{KEPT}/later", "--reason", "of this test alone")

@@ -3,7 +3,7 @@
 One image of each patient is learned from. The measure is the loss on images of other patients at fixed noise and times
 (`embhub.diffusion.training.eval_loss`), less that of the prompt's words alone. Beside DP-SGD, DPAgg and votes at each
 epsilon stand arms without privacy that say what binds: each mechanism without noise, DPAgg without clipping and with
-four times as many steps, and a plain training.
+four times as many steps, votes by the large counts alone, and a plain training.
 
 A row is kept as it ends and is not measured again. It holds the fingerprint of the base; rows of other weights under
 the same name stay in the file and are left out of the table.
@@ -34,7 +34,7 @@ from embhub.artifact import fingerprint
 from embhub.builtin_bases import info
 from embhub.diffusion.bases.pipelines import load_pipeline
 from embhub.diffusion.dp import aggregation, private_training, settings
-from embhub.diffusion.dp.candidates import first_candidates
+from embhub.diffusion.dp.candidates import STANDS_OUT, first_candidates
 from embhub.diffusion.dp.gradients import PatientLoss
 from embhub.diffusion.dp.mechanism import Mechanism, Vectors
 from embhub.diffusion.dp.settings import Protection
@@ -59,8 +59,10 @@ PRIVATE = (SGD, AGG, VOTES)
 START = "start"
 CEILINGS = (
     START, "plain", f"{SGD} {SILENT}", f"{AGG} {SILENT}", f"{AGG} {SILENT} or clipping",
-    f"{AGG} {SILENT} or clipping, {MORE_STEPS} x steps", f"{VOTES} {SILENT}",
+    f"{AGG} {SILENT} or clipping, {MORE_STEPS} x steps", f"{VOTES} {SILENT}", f"{VOTES} {SILENT}, large counts alone",
 )  # fmt: skip
+LARGE_COUNTS = 0.5
+"""In the arm that asks whether small counts do harm, counts weigh nothing below this share of the largest."""
 
 
 @dataclass(frozen=True)
@@ -153,7 +155,7 @@ class Study:
             return private_training.fit(task, protection, self._latents, self._names, mechanism), told
         if arm.startswith(AGG):
             return self._aggregate(arm, task, protection, mechanism), told
-        return self._vote(task, protection, mechanism, steps), told
+        return self._vote(arm, task, protection, mechanism, steps), told
 
     def _set_up(self, kind: Any, epsilon: float | None) -> tuple[Protection, Task, Mechanism, int]:
         """Defaults of a mechanism at an epsilon; None for one without noise, with the steps of the largest epsilon."""
@@ -179,7 +181,9 @@ class Study:
         total = own.sum(0) if "or clipping" in arm else mechanism.bound(own).sum(0)
         return loss.frame.rows(torch.from_numpy(mechanism.release(total)).float().to(task.pipe.device))
 
-    def _vote(self, task: Task, protection: Protection, mechanism: Mechanism, rounds: int) -> dict[str, Tensor]:
+    def _vote(
+        self, arm: str, task: Task, protection: Protection, mechanism: Mechanism, rounds: int
+    ) -> dict[str, Tensor]:
         if self._voters is None:
             loss = self._prepare(task, protection)
             self._voters = loss, RememberingVoters(loss)
@@ -188,7 +192,12 @@ class Study:
         evolution = Evolution(voters, mechanism, first)
         with loss.active():
             for _ in range(rounds):
-                evolution.advance(evolution.tally())
+                counts = evolution.tally()
+                if arm.endswith("large counts alone"):
+                    evolution.candidates.follow(counts, noise=LARGE_COUNTS * float(counts.max()) / STANDS_OUT)
+                    evolution.taken += 1
+                else:
+                    evolution.advance(counts)
         return loss.frame.rows(evolution.candidates.centre.float().to(task.pipe.device))
 
 

@@ -136,7 +136,7 @@ class Embedding:
 
     @property
     def base_weights(self) -> str | None:
-        """SHA-256 (hex) of all weights of the base (`embhub.artifact.base_weights`), or None where it is not told."""
+        """SHA-256 (hex) of all weights of the base, see `embhub.diffusion.bases.live_weights`; None where not told."""
         return self.metadata.get("embhub.base_weights")
 
     @cached_property
@@ -245,7 +245,7 @@ def build(
         training: facts under names of header.TRAINING_FACTS; numbers and short texts.
         privacy: the claim of the training that made the rows (`privacy.build_claim`), or "none".
         derived_from: what it was ported from, None for a training.
-        base_weights: what `embhub.artifact.base_weights.digest` says of the base, so that a claim can be ported.
+        base_weights: what `embhub.diffusion.bases.live_weights.digest` says of the base, so that a claim can be ported.
 
     Raises:
         ArtifactError: whatever `parse` would refuse.

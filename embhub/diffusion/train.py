@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from embhub import destinations
-from embhub.artifact import base_weights, fingerprint
 from embhub.artifact import embedding as artifact
+from embhub.artifact import fingerprint
 from embhub.artifact.embedding import LAYOUTS, Embedding
+from embhub.diffusion.bases import live_weights
 from embhub.diffusion.bases.adapted import refuse_claim
 from embhub.diffusion.bases.pipelines import find_base, load_pipeline, size_rule
 from embhub.diffusion.dp import settings
@@ -145,9 +146,9 @@ def train(
     members, kept_back = way.split(images, selection.holdout)
     _stage(on_progress, "loading the base", 0)
     identity = fingerprint.take(found.folder)
-    weights = None if privacy is None else base_weights.digest(found.folder)
     with memory.explained(None):
         pipe = load_pipeline(found, device=device)
+    weights = None if privacy is None else live_weights.digest(pipe)
     check_trainable(pipe)
     remarks.warn(*filter(None, [detect(pipe).remark]))
     _stage(on_progress, "loading the base", 1)

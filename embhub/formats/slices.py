@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, Self
@@ -21,7 +20,6 @@ _MAX_HEADER = 100_000_000  # what the format's own library allows
 _MAX_NODES = 10_000_000  # a large model has some ten thousand tensors
 _PLAIN = re.compile(r"(?:model|diffusion_pytorch_model)(?:-\d+-of-\d+)?\.safetensors")
 _AGAIN = "download the base model again"
-PIECE = 1 << 20
 
 
 class BadWeightsError(ArtifactError):
@@ -33,16 +31,6 @@ class _Entry(NamedTuple):
     offset: int
     width: int
     kind: str
-
-
-class Extent(NamedTuple):
-    """Where a tensor lies in a file (offset and length in bytes), its number type and its shape."""
-
-    stream: BinaryIO
-    offset: int
-    length: int
-    kind: str
-    shape: tuple[int, ...]
 
 
 def find_weights(folder: Path) -> list[Path]:
@@ -66,16 +54,11 @@ def find_weights(folder: Path) -> list[Path]:
 
 class SliceReader:
     """Rows of tensors in some files: `matrices` maps the names of those of two dimensions to (rows, width), `kernels`
-    those of convolutions, of four, flattened but for the first.
-
-    `extents` has all tensors, whatever their shape, and `repeated` the names that came more than once.
-    """
+    those of convolutions, of four, flattened but for the first."""
 
     def __init__(self, files: list[Path]) -> None:
         self.matrices: dict[str, tuple[int, int]] = {}
         self.kernels: dict[str, tuple[int, int]] = {}
-        self.extents: dict[str, Extent] = {}
-        self.repeated: list[str] = []
         self._entries: dict[str, _Entry] = {}
         self._streams: list[BinaryIO] = []
         try:
@@ -120,22 +103,6 @@ class SliceReader:
             return widen_bfloat16(raw).astype(np.float64)
         return np.frombuffer(raw, dtype=f"<f{DTYPES[entry.kind][1]}").astype(np.float64)
 
-    def read_pieces(self, key: str) -> Iterator[bytes]:
-        """The bytes of a tensor, in pieces of at most PIECE bytes.
-
-        Raises:
-            BadWeightsError: a file that ends too early.
-        """
-        extent = self.extents[key]
-        extent.stream.seek(extent.offset)
-        left = extent.length
-        while left:
-            piece = extent.stream.read(min(left, PIECE))
-            if not piece:
-                raise BadWeightsError(f"{extent.stream.name} ends too early", _AGAIN)
-            left -= len(piece)
-            yield piece
-
     def _open(self, path: Path) -> None:
         try:
             stream = path.open("rb")
@@ -154,21 +121,10 @@ class SliceReader:
 
     def _add(self, path: Path, stream: BinaryIO, key: str, entry: Any, *, start: int) -> None:
         try:
-            shape, kind, (offset, end) = entry["shape"], entry["dtype"], entry["data_offsets"]
-        except (TypeError, KeyError, ValueError) as error:
+            shape, kind, offset = entry["shape"], entry["dtype"], entry["data_offsets"][0]
+        except (TypeError, KeyError, IndexError) as error:
             raise BadWeightsError(f"{path} has a malformed header", _AGAIN) from error
-        if not _is_sound(shape, offset, end):
-            raise BadWeightsError(f"{path} has a malformed header", _AGAIN)
-        if key in self.extents:
-            self.repeated.append(key)
-        self.extents[key] = Extent(stream, start + offset, end - offset, str(kind), tuple(shape))
-        if len(shape) in (2, 4) and all(shape):
+        if len(shape) in (2, 4) and all(type(size) is int and size > 0 for size in shape) and type(offset) is int:
             width = math.prod(shape[1:])
             (self.matrices if len(shape) == 2 else self.kernels)[key] = (shape[0], width)
             self._entries[key] = _Entry(stream, start + offset, width, str(kind))
-
-
-def _is_sound(shape: Any, offset: Any, end: Any) -> bool:
-    """Sizes and places as the format has them: no negative numbers, and an end that is not before the start."""
-    sizes = isinstance(shape, list) and all(type(size) is int and size >= 0 for size in shape)
-    return sizes and type(offset) is int and type(end) is int and 0 <= offset <= end

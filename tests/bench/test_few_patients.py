@@ -44,7 +44,8 @@ def test_every_arm_runs_once_and_is_kept(material: few_patients.Material, monkey
     few_patients.study(material, [10], [8.0], 1, list(rows), rows.append)
     found = {(each["arm"], each["epsilon"]) for each in rows}
     assert found == {*((arm, 8.0) for arm in PRIVATE), *((arm, None) for arm in CEILINGS)}
-    assert len(rows) == 2 + 2 + len(CEILINGS) and all(each["loss"] > 0 and each["fingerprint"] == "f" * 64 for each in rows)
+    assert len(rows) == 2 + 2 + len(CEILINGS)
+    assert all(each["loss"] > 0 and each["fingerprint"] == "f" * 64 for each in rows)
     few_patients.study(material, [10], [8.0], 1, list(rows), lambda row: pytest.fail("measured again"))
     assert next(each for each in rows if each["arm"] == f"{VOTES} without noise")["sigma"] == 0.0
 

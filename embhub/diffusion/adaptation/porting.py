@@ -14,12 +14,13 @@ import torch
 from numpy.typing import NDArray
 
 from embhub import destinations
-from embhub.artifact import base_weights, fingerprint
 from embhub.artifact import embedding as artifact
+from embhub.artifact import fingerprint
 from embhub.artifact.derivation import FEWEST, MOST, TOOL, Derivation
 from embhub.artifact.embedding import LAYOUTS, Embedding
 from embhub.client.opening import open_path
 from embhub.diffusion.bases import live_fingerprint as live_base
+from embhub.diffusion.bases import live_weights
 from embhub.diffusion.bases.adapted import refuse_claim
 from embhub.diffusion.bases.found import FoundBase
 from embhub.diffusion.bases.pipelines import find_base, load_pipeline, size_rule
@@ -149,7 +150,10 @@ def port(
         per_layer.check_kind(target.kind)
     check_words("initializer text", chosen.initializer_text or "")
     announce(on_progress, "loading the old base")
-    studio = prepare([old], base=base, steps=steps, guidance_scale=guidance_scale, device=device)
+    studio = prepare(
+        [old], base=base, steps=steps, guidance_scale=guidance_scale, device=device,
+        check_loaded=lambda pipe: _check_weights(old, pipe),
+    )  # fmt: skip
     derived = _derive(old, studio, images, seed)
     drawn = draw_seeds(
         studio.pipe, studio.fill(caption), range(seed, seed + images), steps=studio.steps,
@@ -238,17 +242,11 @@ def _check_claim(old: Embedding, signed: bytes | None, origin: FoundBase, target
     refuse_claim(origin)
     refuse_claim(target)
     if (reason := _differs(old, origin.folder)) is not None:
-        raise PrivacyError(
-            f"{origin.name} is not known to be the base that the privacy claim is about: {reason}",
-            f"generate with {old.base_name} itself: leave out --base, or name an unchanged copy",
-        )
+        raise _not_the_base(old, reason)
 
 
 def _differs(old: Embedding, folder: Path) -> str | None:
-    """Why a base is not known to be the one of the source's header, number for number; or None.
-
-    The fingerprint says first what differs, in words. It reads samples, so that equal ones prove nothing.
-    """
+    """Why a base is not the one of the source's header, as far as a fingerprint tells; or None."""
     if old.base is None:
         return "the file does not tell its base's weights"
     match = fingerprint.compare(old.base, fingerprint.take(folder))
@@ -256,9 +254,27 @@ def _differs(old: Embedding, folder: Path) -> str | None:
         return match.reason
     if old.base_weights is None:
         return "an earlier version of embhub wrote the file, without a digest of all weights of its base"
-    if old.base_weights != base_weights.digest(folder):
-        return "its weights are not the same in every number and number format"
     return None
+
+
+def _check_weights(old: Embedding, pipe: Pipeline) -> None:
+    """With a claim, every number of the base that is about to generate images has to be that of the training.
+
+    Raises:
+        PrivacyError: one is not.
+    """
+    if isinstance(old.privacy, PrivacyClaim) and old.base_weights != live_weights.digest(pipe):
+        raise _not_the_base(
+            old, "its weights, as loaded here, are not the same in every number and number format as in the training"
+        )
+
+
+def _not_the_base(old: Embedding, reason: str) -> PrivacyError:
+    return PrivacyError(
+        f"this is not known to be the base that the privacy claim is about: {reason}",
+        f"generate with {old.base_name} itself: leave out --base, or name an unchanged copy. Large bases are loaded in"
+        " another number format on a GPU: use --device as the training did",
+    )
 
 
 def _derive(old: Embedding, studio: Studio, images: int, seed: int) -> Derivation:

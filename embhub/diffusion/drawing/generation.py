@@ -102,11 +102,13 @@ def prepare(
     sampling: Sampling | None = None,
     mark: bool = True,
     check: Callable[[str], None] | None = None,
+    check_loaded: Callable[[Pipeline], None] | None = None,
 ) -> Studio:
     """Load a base and plug embeddings in: without `base` the one they were made for. `steps` and `guidance_scale`
     default to what the base recommends, or its kind of pipeline does; `resolution` and `fit` to what the embeddings
     were trained with. Images get a mark in their noise by the key of the first embedding, or else of the base, unless
-    `mark` is False. `check` may refuse the class of the base's pipeline before any of it is loaded.
+    `mark` is False. `check` may refuse the class of the base's pipeline before any of it is loaded, `check_loaded` the
+    pipeline before anything is plugged into it.
 
     Raises:
         UsageError: no such base or device, settings outside their bounds, or what `check` raises.
@@ -120,6 +122,8 @@ def prepare(
     if negative is not None or against:
         negatives.check_kind(found.kind)
     pipe = load_for_sampling(found, sampling or Sampling(), device=device)
+    if check_loaded is not None:
+        check_loaded(pipe)
     tokens = tuple(load_into(pipe, embedding) for embedding in opened)
     avoided = join_negative(negative, [load_into(pipe, embedding) for embedding in against])
     family = detect(pipe)

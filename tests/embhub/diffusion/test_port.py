@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,14 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 import embhub
-from embhub.artifact import base_weights, embedding, fingerprint
+from embhub.artifact import embedding, fingerprint
 from embhub.artifact.claimed import check_derived
 from embhub.artifact.derivation import TOOL
 from embhub.artifact.embedding import Embedding
 from embhub.client import erasing
 from embhub.diffusion.adaptation.porting import Ported, port
+from embhub.diffusion.bases import live_weights
+from embhub.diffusion.bases.pipelines import load_pipeline
 from embhub.diffusion.drawing.loading import BaseWarning
 from embhub.diffusion.outputs import port_to_file
 from embhub.errors import PrivacyError, UsageError
@@ -47,7 +50,7 @@ def source(bases: tuple[Path, Path]) -> Embedding:
     told = {"caption": "mri, {}", "resolution": 32}
     return embedding.build(
         {"emb_params": rows}, token="<cspca>", base=fingerprint.take(bases[0]), base_name="old", training=told,
-        base_weights=base_weights.digest(bases[0]),
+        base_weights=live_weights.digest(load_pipeline(bases[0], device="cpu")),
     )  # fmt: skip
 
 
@@ -169,6 +172,26 @@ def test_a_change_that_no_fingerprint_shows_ends_the_claim(
         port(_signed(_claimed(source)), to=bases[1], base=moved, **FEW)
 
 
+@pytest.mark.parametrize("way", ["index", "transformers_weights"])
+def test_weights_that_the_loaders_prefer_to_those_of_the_usual_name_end_the_claim(
+    bases: tuple[Path, Path], source: Embedding, tmp_path: Path, way: str
+) -> None:
+    """The original file stays in its place, and another one is loaded."""
+    moved = shutil.copytree(bases[0], tmp_path / "moved")
+    part = moved / ("unet" if way == "index" else "text_encoder")
+    original = next(part.glob("*.safetensors"))
+    tuned = {name: one + 0.01 if one.ndim == 1 else one for name, one in load_file(original).items()}
+    save_file(tuned, part / "tuned.safetensors", metadata={"format": "pt"})
+    if way == "index":
+        listed = {"metadata": {"total_size": 1}, "weight_map": dict.fromkeys(tuned, "tuned.safetensors")}
+        (part / f"{original.name}.index.json").write_text(json.dumps(listed))
+    else:
+        config = json.loads((part / "config.json").read_text())
+        (part / "config.json").write_text(json.dumps({**config, "transformers_weights": "tuned.safetensors"}))
+    with pytest.raises(PrivacyError, match="not the same in every number"):
+        port(_signed(_claimed(source)), to=bases[1], base=moved, **FEW)
+
+
 def test_a_copy_of_the_base_in_other_files_keeps_the_claim(
     bases: tuple[Path, Path], source: Embedding, tmp_path: Path
 ) -> None:
@@ -178,6 +201,9 @@ def test_a_copy_of_the_base_in_other_files_keeps_the_claim(
     shutil.rmtree(copied / "unet")
     pipe.save_pretrained(copied / "unet", max_shard_size="100KB")
     assert len(list((copied / "unet").glob("*.safetensors"))) > 1
+    shutil.copytree(copied / "vae", copied / "vae_1_0")  # what no loader reads
+    (copied / "vae_decoder").mkdir()
+    (copied / "vae_decoder" / "openvino_model.bin").write_bytes(b"x")
     made = port(_signed(_claimed(source)), to=bases[1], base=copied, **FEW).embedding
     assert made.privacy == make_claim()
 

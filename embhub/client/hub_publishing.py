@@ -116,7 +116,7 @@ def publish(
     sent = account.send(
         release, where, visible_to=wanted, on_progress=on_progress,
         on_sent=lambda: publishing.note_sent(
-            fetched.verified.digest, repository, fetched.verified.version, on=public_hub.PREFIX + where
+            release.embedding, repository, fetched.verified.version, on=public_hub.PREFIX + where
         ),
     )  # fmt: skip
     return PublishedOnHub(

@@ -241,7 +241,7 @@ def push(
     done = Pushed(publish.repository, publish.version, release.embedding.digest, files=tuple(sorted(release.files)))
     if hub is None:
         release.to_folder(Path(out or ""))
-        note_sent(done.digest, done.repository, done.version)
+        note_sent(release.embedding, done.repository, done.version)
         return replace(done, folder=str(out))
     if embargo:  # a registry that knows none would publish at once: it is asked before anything is sent
         hub.call("/embhub/v1/review", what="releases under embargo")
@@ -251,10 +251,10 @@ def push(
     if on_note and receipt.created and receipt.visibility:
         on_note(visibility.in_words(publish.repository, receipt.visibility))
     if receipt.proposed:  # not accepted by anybody yet: an older release is still the newest
-        note_sent(done.digest, done.repository, done.version)
+        note_sent(release.embedding, done.repository, done.version)
         return replace(done, url=receipt.url, proposed=receipt.proposed, created=receipt.created)
     seen.remember(roots.name_of(hub.registry), publish.repository, version=publish.version, digest=receipt.digest)
-    note_sent(done.digest, done.repository, done.version)
+    note_sent(release.embedding, done.repository, done.version)
     return replace(done, url=receipt.url, commit=receipt.commit, visibility=receipt.visibility, created=receipt.created)
 
 
@@ -275,10 +275,11 @@ def ask_ledger(release: Release, publish: Publish, confirm: Confirm | None) -> N
     charge_audit(release, known_only=True)
 
 
-def note_sent(digest: str, repository: str, version: str, *, on: str = "") -> None:
+def note_sent(file: Embedding, repository: str, version: str, *, on: str = "") -> None:
     """Write to the site's ledger, where it keeps one, that a file was sent as a version; `on` the public Hub."""
     if books_are_kept():
-        publications.note_published(digest, repository, version, on=on)
+        source = "" if file.derived_from is None else file.derived_from.source
+        publications.note_published(file.digest, repository, version, on=on, source=source)
 
 
 def _sign_folder(folder: Path, key: dsse.Signer, on_note: Callable[[str], None] | None) -> Signed:

@@ -61,16 +61,17 @@ def ask_about_few_apart(
         raise PrivacyError(question, _HINT)
 
 
-def note_published(file_digest: str, repository: str, version: str, *, on: str = "") -> None:
+def note_published(file_digest: str, repository: str, version: str, *, on: str = "", source: str = "") -> None:
     """Write down that a file was sent, or made ready to be sent, as a version. Again is no harm.
 
     Args:
         on: where else than at its registry: `hub:OWNER/NAME`.
+        source: of a port, the file that it was made from.
 
     Raises:
         LedgerTamperedError, ConfigError: the ledger was changed, or cannot be written.
     """
-    published = Published(file_digest, repository, version, on)
+    published = Published(file_digest, repository, version, on, source)
     with open_books() as books:
         if published not in books.account().published:
             books.ledger.append("published", {name: value for name, value in vars(published).items() if value})
@@ -84,7 +85,11 @@ def _count_apart(books: Books, file_digest: str, repository: str, also: Iterable
         return None
     name = repository.rpartition("/")[2]
     earlier = dict.fromkeys(also, "an earlier version")
-    earlier |= {item.file: item.version for item in account.published if item.repository.rpartition("/")[2] == name}
+    earlier |= {
+        item.source or item.file: item.version
+        for item in account.published
+        if item.repository.rpartition("/")[2] == name
+    }
     found = []
     for digest, version in earlier.items():
         old = _plain_training(account, digest) if digest != file_digest else None

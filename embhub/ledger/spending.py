@@ -130,13 +130,15 @@ class Stated:
 class Published:
     """A file that was made ready to be sent, or sent, as a version of a repository.
 
-    `on` is where else than at the repository's registry: `hub:OWNER/NAME` on the public Hub.
+    `on` is where else than at the repository's registry: `hub:OWNER/NAME` on the public Hub. `source` is the file that
+    a port was made from, by its header: it may have been made on another machine, whose records are not here.
     """
 
     file: str
     repository: str
     version: str
     on: str = ""
+    source: str = ""
 
 
 @dataclass(frozen=True)

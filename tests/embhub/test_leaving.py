@@ -23,6 +23,7 @@ from embhub.release import files as release_files
 from embhub.site import config, runs
 from tests.support.claims import make_claim, make_private_release
 from tests.support.packs import make_site
+from tests.support.ports import make_port
 from tests.support.sites import Site
 
 INSIDE = [(f"in{number}", f"{number:064x}") for number in range(30)]
@@ -242,6 +243,15 @@ def test_a_port_of_a_port_counts_as_the_file_at_the_beginning(site: Site, ported
         files[ported] = port(site, 20 + number, files[ported], patients[ported])
     assert send(files["earlier"]).exit_code == 0
     refused = send(files["new"])
+    assert isinstance(refused.exception, PrivacyError) and "by 1 patient," in refused.exception.message
+
+
+def test_an_earlier_port_that_another_machine_made_counts_as_its_source(site: Site) -> None:
+    """Its header names the source, and this home has no record of it."""
+    source, second = version(site, 11, PATIENTS), version(site, 2, PATIENTS[1:])
+    made = make_port(embedding.read(source))
+    publishing.note_sent(made, "radboud/prostate-cspca", "1.0.0")
+    refused = send(second)
     assert isinstance(refused.exception, PrivacyError) and "by 1 patient," in refused.exception.message
 
 

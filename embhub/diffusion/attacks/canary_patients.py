@@ -93,7 +93,8 @@ def guess_patients(
     everybody = loss.patients
     inside, scores, seen = flip(COINS, 0.5), np.zeros(COINS), list[tuple[Values, Values]]()
     with loss.active():
-        BaseTrial(loss, resolution(pipe)).check(own_steps=task.recipe.steps if claim.mechanism == "dp-agg" else 0)
+        trial = BaseTrial(loss, resolution(pipe), by_loss=is_voted)
+        trial.check(own_steps=task.recipe.steps if claim.mechanism == "dp-agg" else 0)
         shared = range(min(_PULLING, COINS))
         by_rows = not (is_adapter or is_voted)
         pull = _find_pull(loss, protection, task.recipe, shared) if by_rows else torch.zeros(0)

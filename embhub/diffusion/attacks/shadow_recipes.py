@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 
 from embhub.diffusion.attacks.shadows import Setting
 from embhub.diffusion.dp import settings
@@ -26,7 +26,8 @@ def plan_shadows(setting: Setting, run: Run, precision: Precision | None) -> Set
         return replace(setting, recipe=recorded_recipe(said, precision, device=device))
     if (said := run.settings.get("adapter")) is None:
         raise UsageError("the record of this training holds no recipe", "use the quick suite")
-    adapter = AdapterRecipe(**said)
+    names = {item.name for item in fields(AdapterRecipe)}
+    adapter = AdapterRecipe(**{name: value for name, value in said.items() if name in names})
     adapter = replace(adapter, precision=precision or adapter.precision)
     mixed = in_bfloat16(device, adapter.precision or "auto")
     if setting.private is None:

@@ -27,15 +27,16 @@ AT_THE_END = (
 class BaseTrial:
     """A made-up image takes the way of a patient's image: autoencoder, prompt template, denoiser, gradient.
 
-    `side` is that of the training's images, in pixels. Call it inside `PerPatientLoss.active`. Patients, their images
+    `side` is that of the training's images, in pixels. With `by_loss` no gradient is taken: votes compare losses, and a
+    base may be too large for the way back. Call it inside `PerPatientLoss.active`. Patients, their images
     and their captions have no part in any of it.
 
     Raises:
         UsageError: the base's latents of the image are not numbers.
     """
 
-    def __init__(self, loss: PerPatientLoss, side: int) -> None:
-        self._loss = loss
+    def __init__(self, loss: PerPatientLoss, side: int, *, by_loss: bool = False) -> None:
+        self._loss, self._by_loss = loss, by_loss
         self._latent = inversion.encode_images(loss.pipe, make_up(side), alone=True)
         if not torch.isfinite(self._latent).all():
             raise UsageError(
@@ -75,15 +76,22 @@ class BaseTrial:
         return "" if self._is_number_at(coordinates.expand(self._loss.at_once, -1)) else AT_THE_END
 
     def _is_number_at(self, points: Tensor) -> bool:
+        if self._by_loss:
+            with torch.no_grad():
+                return bool(torch.isfinite(self._loss.losses(*self._put(points, _seeded()))).all())
         return bool(torch.isfinite(self._gradients(points, _seeded())).all())
 
     def _gradients(self, points: Tensor, generator: torch.Generator) -> Tensor:
         """The gradient (P, size) at each of P `points`, as `PerPatientLoss.gradients` has it of patients."""
-        loss = self._loss
-        clean = self._latent.expand(len(points) * loss.noise_draws, *self._latent.shape[1:])
-        leaf = points.detach().float().to(clean.device).requires_grad_()
+        leaf, *rest = self._put(points, generator)
+        return self._loss.gradients_of(leaf.requires_grad_(), *rest)
+
+    def _put(self, points: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """The points, and for each the image, noise and timesteps."""
+        clean = self._latent.expand(len(points) * self._loss.noise_draws, *self._latent.shape[1:])
         noise = torch.randn(clean.shape, generator=generator).to(clean.device)
-        return loss.gradients_of(leaf, clean, noise, loss.draw_times(len(points), generator).to(clean.device))
+        times = self._loss.draw_times(len(points), generator).to(clean.device)
+        return points.detach().float().to(clean.device), clean, noise, times
 
 
 def make_up(side: int) -> Tensor:

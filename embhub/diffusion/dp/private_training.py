@@ -122,7 +122,7 @@ class PrivateTraining:
         self.checkpoint.check(definition)
         evolution = _prepare_votes(task, self.protection, loss, mechanism) if voting else None
         with loss.active():
-            trial = BaseTrial(loss, task.preprocessing.resolution or resolution(task.pipe))
+            trial = BaseTrial(loss, task.preprocessing.resolution or resolution(task.pipe), by_loss=voting)
             trial.check(own_steps=task.recipe.steps if self.protection.mechanism == "dp-agg" else 0)
         remarks.say(settings.forecast(self.protection, mechanism, steps, loss.size))
         with self._reserve(members, mechanism, steps, remarks) as reservation:

@@ -71,6 +71,20 @@ def test_a_sound_base_passes_whatever_the_patients_are(loss: PerPatientLoss) -> 
         assert trial.remark(torch.zeros(loss.size, dtype=torch.float64)) == ""
 
 
+def test_for_votes_the_loss_is_tried_and_no_gradient_is_taken(pipe: Any) -> None:
+    loss = embedding(pipe)
+    with loss.active(), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loss, "gradients_of", lambda *_, **__: pytest.fail("a way back needs memory"))
+        trial = BaseTrial(loss, 32, by_loss=True)
+        trial.check()
+        assert trial.remark(torch.zeros(loss.size, dtype=torch.float64)) == ""
+        with far_out(loss, 1.0):
+            trial.check()
+            assert trial.remark(torch.full((loss.size,), 2.0, dtype=torch.float64)) == AT_THE_END
+        with far_out(loss, -1.0), pytest.raises(UsageError, match="loss on a made-up image"):
+            trial.check()
+
+
 @pytest.mark.parametrize("component", ["vae.encoder.conv_in", "unet.conv_in"])
 @pytest.mark.parametrize("bad", [NAN, float("inf")])
 def test_a_broken_part_is_found_before_a_patient_is_read(

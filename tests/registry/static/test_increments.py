@@ -125,8 +125,13 @@ def test_a_list_of_all_files_that_is_too_large_or_costs_too_much_is_refused(tmp_
     with pytest.raises(UsageError, match="too large"):
         increments.apply(stick, tmp_path / "copy")
     (stick / items.MANIFEST).write_bytes(b'{"x":[' + b"{}," * 2_600_000 + b"{}]}")
-    with pytest.raises(UsageError, match="not the list of an export"):
-        increments.apply(stick, tmp_path / "copy")
+    tracemalloc.start()
+    try:
+        with pytest.raises(UsageError, match="not the list of an export"):
+            increments.apply(stick, tmp_path / "copy")
+        assert tracemalloc.get_traced_memory()[1] < 60_000_000, "read, it takes 190 MB"
+    finally:
+        tracemalloc.stop()
 
 
 def test_what_is_no_file_is_not_read(tmp_path: Path) -> None:

@@ -207,7 +207,7 @@ class Advisories:
         elif envelope.payload_type != ADVISORIES_TYPE:
             raise _malformed(f"payloadType is not {ADVISORIES_TYPE}")
         dsse.verify(envelope, public_key=public_key)
-        return _read(envelope.payload)
+        return read_document(envelope.payload)
 
     def against(self, *, namespace: str, repository: str, version: str, digest: str) -> tuple[Advisory, ...]:
         """The advisories that speak of a release, the gravest first: those on its bytes, then those on the release.
@@ -268,7 +268,8 @@ def build(registry: str, *, number: int, issued: str, entries: Iterable[Advisory
     return Advisories(registry, number, issued, tuple(ordered))
 
 
-def _read(payload: bytes) -> Advisories:
+def read_document(payload: bytes) -> Advisories:
+    """The document in an envelope, whose signature was checked, or cannot be. Raises MalformedAdvisoriesError."""
     try:
         document = strict_json.read_object(payload, limit=MAX_BYTES, nodes=MAX_NODES)
         found = _Document.model_validate_json(_canonical(document), by_name=False)

@@ -100,7 +100,7 @@ def _named(found: Bundle) -> Bundle:
 def read_list(data: bytes) -> None:
     """The list of the files of an export, as an increment brings it: no path leads out of a folder."""
     try:
-        files = items.read_manifest(data)
+        files = items.read_manifest(data).files
     except ValueError:
         return
     for path, digest in files.items():

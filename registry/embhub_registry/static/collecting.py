@@ -66,12 +66,14 @@ def collect(registry: Registry, *, include: Collection[str] = ()) -> Collected:
         audits = [*_audits(db, shelves), *_designs(registry, shelves), *_evaluations(registry, shelves)]
     listed, left = layout.of_list(shelves)
     log, checkpoint, signers = _log(registry)
-    envelope = advisories.current_envelope(registry)
+    signed = advisories.current_envelope(registry)
+    trust = registry.export()
+    envelope = trust.advisories or signed  # of two that another server signed in between, the one that the keyring has
     feed = json.dumps(envelope.to_json(), separators=(",", ":")).encode() if envelope is not None else None
     found = [
         *(item for shelf in shelves for item in layout.of_repository(shelf, registry.blobs.get)),
-        *audits, *log, *layout.of_trust(registry.trust_export(), feed), listed, nginx_part.write(shelves),
-        items.of_bytes("README.txt", layout.README, stage=items.LISTS),
+        *audits, *log, *layout.of_trust(trust.to_bytes(), feed), listed, nginx_part.write(shelves),
+        layout.readme(),
     ]  # fmt: skip
     kept = items.without_clashes(item for item in found if items.is_path(item.path))
     whole = (*kept, items.manifest(kept, registry=registry.setting("url"), checkpoint=checkpoint))

@@ -6,8 +6,11 @@ at each checkpoint, so that a checkpoint is enough to say what the other side ha
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
+import os
+import stat
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -17,7 +20,7 @@ from embhub.durable import write_atomic
 from embhub.errors import UsageError
 from embhub.log import checkpoints, notes
 from embhub.log.errors import LogError
-from embhub_registry.static import continuing, export_paths, items, writing
+from embhub_registry.static import continuing, export_paths, items, layout, writing
 from embhub_registry.static.items import LARGEST_MANIFEST, LAST, MANIFEST, REMOVED, Item
 from embhub_registry.static.refusing import refused
 from embhub_registry.static.writing import Written
@@ -71,7 +74,7 @@ def since(text: str, folder: Path, *, include: Collection[str] = ()) -> Held:
         data = _read(path)
         if data.lstrip().startswith(b"{"):
             try:
-                files = items.read_manifest(data)
+                files = items.read_manifest(data).files
             except ValueError as error:
                 raise UsageError(f"{path} cannot be used: {error}", _HINT) from error
             return Held(files, frozenset(files))
@@ -99,40 +102,91 @@ def write(found: Sequence[Item], held: Held, folder: Path) -> Written:
 def apply(increment: Path, folder: Path) -> Written:
     """Bring an earlier export in `folder` up to date. It then is what a whole export would have written.
 
+    The list of all files and `README.txt`, which tells a person what to type, are written anew.
+
     Raises:
         UsageError: the increment is none, is damaged, or begins after what is there. Nothing was changed.
         ConfigError: the folder cannot be written. Otherwise as `continuing.check`.
     """
-    listed = _read(increment / MANIFEST)
     try:
-        files = items.read_manifest(listed)
+        listed = items.read_manifest(_read(increment / MANIFEST))
     except ValueError as error:
         raise UsageError(f"{increment} cannot be used: {error}", "copy it again") from error
-    found = [_find(path, digest, (increment, folder)) for path, digest in files.items()]
+    found = [
+        layout.readme() if path == layout.README_PATH else _find(path, digest, (increment, folder))
+        for path, digest in listed.files.items()
+    ]
     continuing.check({item.path: item for item in found}, folder)
-    return writing.put([*found, items.of_bytes(MANIFEST, listed, stage=LAST)], folder)
+    made = items.manifest(found, registry=listed.registry, checkpoint=listed.checkpoint)
+    return writing.put([*found, made], folder)
 
 
 def _find(path: str, digest: str, folders: Iterable[Path]) -> Item:
-    stage = export_paths.stage_of(path)
-    if stage is None:
+    known, larger = export_paths.place_of(path), False
+    if known is None:
         raise refused(f"it has {path}, which is no file of an export")
     for folder in folders:
-        place = folder / path
-        if place.is_file() and hashlib.sha256(data := place.read_bytes()).hexdigest() == digest:
-            return Item(path, digest, len(data), partial(_read_again, place, digest), stage)
+        try:
+            data = _bytes_of(folder / path, known.limit)
+        except _TooLargeError:
+            larger = True
+            continue
+        if data is not None and hashlib.sha256(data).hexdigest() == digest:
+            reading = partial(_read_again, folder / path, digest, known.limit)
+            return Item(path, digest, len(data), reading, known.stage)
+    if larger:
+        raise refused(f"{path} has more than {known.limit:,} bytes")
     raise UsageError(
         f"neither the increment nor the export has {path} as it was written",
         "apply the increments before this one first, or copy a whole export; nothing was changed",
     )
 
 
-def _read_again(place: Path, digest: str) -> bytes:
+def _read_again(place: Path, digest: str, limit: int) -> bytes:
     """The bytes that were there when it was found: a device may answer otherwise each time that it is read."""
-    data = place.read_bytes()
-    if hashlib.sha256(data).hexdigest() != digest:
-        raise UsageError(f"{place} changed while it was read", "copy the increment again; nothing was changed")
+    with contextlib.suppress(_TooLargeError):
+        data = _bytes_of(place, limit)
+        if data is not None and hashlib.sha256(data).hexdigest() == digest:
+            return data
+    raise UsageError(f"{place} changed while it was read", "copy the increment again; nothing was changed")
+
+
+class _TooLargeError(Exception):
+    """A file has more bytes than one of its path may have."""
+
+
+def _bytes_of(place: Path, limit: int) -> bytes | None:
+    """The bytes of a file; None where there is none. No more are read than it may have, whatever a device says.
+
+    Raises:
+        _TooLargeError: it has more.
+        UsageError: it cannot be read.
+    """
+    try:
+        descriptor = os.open(place, os.O_RDONLY | os.O_NONBLOCK)  # nobody waits for the other end of a pipe
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise _unreadable(place, error) from error
+    try:
+        facts = os.fstat(descriptor)
+        if not stat.S_ISREG(facts.st_mode):
+            return None
+        if facts.st_size > limit:
+            raise _TooLargeError
+        with os.fdopen(descriptor, "rb", closefd=False) as stream:
+            data = stream.read(facts.st_size + 1)
+    except OSError as error:
+        raise _unreadable(place, error) from error
+    finally:
+        os.close(descriptor)
+    if len(data) > limit:
+        raise _TooLargeError
     return data
+
+
+def _unreadable(place: Path, error: OSError) -> UsageError:
+    return UsageError(f"cannot read {place}: {error.strerror}", _HINT)
 
 
 def _of_checkpoint(data: bytes, path: Path) -> str:
@@ -160,10 +214,9 @@ def _recall(path: Path) -> Held:
 
 def _read(path: Path) -> bytes:
     try:
-        with path.open("rb") as stream:
-            data = stream.read(LARGEST_MANIFEST + 1)
-    except OSError as error:
-        raise UsageError(f"cannot read {path}: {error.strerror}", _HINT) from error
-    if len(data) > LARGEST_MANIFEST:
-        raise UsageError(f"{path} is too large", _HINT)
+        data = _bytes_of(path, LARGEST_MANIFEST)
+    except _TooLargeError as error:
+        raise UsageError(f"{path} is too large", _HINT) from error
+    if data is None:
+        raise UsageError(f"there is no file {path}", _HINT)
     return data

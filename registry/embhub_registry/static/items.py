@@ -10,10 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from embhub.formats import strict_json
+
 MANIFEST = "embhub/v1/static.json"
 SCHEMA = "embhub.static/1"
 REMOVED = "removed.txt"
 LARGEST_MANIFEST = 200_000_000  # bytes
+_MOST_NAMES = 2_500_000  # in it: no path of an export is so short that more fit in
 _PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+-]{0,239}|\.gitattributes")
 _OF_COMMIT = re.compile(r"[^/]+/[^/]+/resolve/[0-9a-f]{40}/(?=.)")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
@@ -64,23 +67,33 @@ def manifest(items: Iterable[Item], *, registry: str, checkpoint: str) -> Item:
     return of_json(MANIFEST, value, stage=LAST)
 
 
-def read_manifest(data: bytes) -> dict[str, str]:
-    """Digest by path, as a list of all files says it.
+@dataclass(frozen=True)
+class Listed:
+    """What a list of all files says. `files` is digest by path."""
+
+    registry: str
+    checkpoint: str
+    files: dict[str, str]
+
+
+def read_manifest(data: bytes) -> Listed:
+    """Read a list of all files.
 
     Raises:
         ValueError: it is none, or names a path that leads out of the folder.
     """
     try:
-        said = json.loads(data)
-        files = said["files"] if said["schema"] == SCHEMA else None
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        said = strict_json.read_object(data, limit=LARGEST_MANIFEST, nodes=_MOST_NAMES, items=_MOST_NAMES)
+    except strict_json.JsonError as error:
         raise ValueError("it is not the list of an export") from error
-    if not isinstance(files, dict):
+    files, texts = said.get("files"), [said.get(name) for name in ("registry", "checkpoint")]
+    registry, checkpoint = (text if isinstance(text, str) and len(text) <= 1_000 else None for text in texts)
+    if said.get("schema") != SCHEMA or not isinstance(files, dict) or registry is None or checkpoint is None:
         raise ValueError("it is not the list of an export")
     for path, digest in files.items():
         if not is_path(path) or not isinstance(digest, str) or not _DIGEST.fullmatch(digest):
             raise ValueError(f"it names {path[:80]!a}, which is no file of an export")
-    return files
+    return Listed(registry, checkpoint, files)
 
 
 def is_path(path: str) -> bool:
@@ -91,7 +104,7 @@ def is_path(path: str) -> bool:
 def in_place(folder: Path) -> dict[str, str]:
     """Digest by path of what an export has, by its list; where that is gone, of its commits, as their files are."""
     try:
-        return read_manifest((folder / MANIFEST).read_bytes())
+        return read_manifest((folder / MANIFEST).read_bytes()).files
     except (OSError, ValueError):
         paths = (path for path in folder.glob("*/*/resolve/*/**/*") if path.is_file())
         return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}

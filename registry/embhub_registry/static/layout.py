@@ -21,6 +21,7 @@ from embhub_registry.static.items import Item
 from embhub_registry.wire import hf_answers, model_list
 
 INDEX = "index.html"
+README_PATH, TRUST, ADVISORIES = "README.txt", "embhub/v1/trust", "embhub/v1/advisories"
 MOST_LISTED = 6_000_000  # bytes of the list, which clients read in one piece
 _COUNTERS = ("downloads", "downloadsAllTime", "likes", "trendingScore", "_id")
 ReadBlob = Callable[[str], bytes]
@@ -132,9 +133,14 @@ def of_log(checkpoint: bytes, size: int, read: Callable[[Tile], bytes]) -> Itera
 
 def of_trust(trust: bytes, advisories: bytes | None) -> Iterator[Item]:
     """What sites pin, and what was withdrawn."""
-    yield items.of_bytes("embhub/v1/trust", trust, stage=items.TRUST)
+    yield items.of_bytes(TRUST, trust, stage=items.TRUST)
     if advisories is not None:
-        yield items.of_bytes("embhub/v1/advisories", advisories, stage=items.TRUST)
+        yield items.of_bytes(ADVISORIES, advisories, stage=items.TRUST)
+
+
+def readme() -> Item:
+    """What a person finds in the folder."""
+    return items.of_bytes(README_PATH, README, stage=items.LISTS)
 
 
 def _reader(read: ReadBlob, digest: str) -> Callable[[], bytes]:

@@ -202,6 +202,10 @@ def with_other_entries(files: dict[str, bytes]) -> dict[str, bytes]:
     return files | {path: files[path][:-1] + bytes([files[path][-1] ^ 1])}
 
 
+def with_withdrawals(data: bytes) -> Callable[[dict[str, bytes]], dict[str, bytes]]:
+    return lambda files: files | {"embhub/v1/advisories": data}
+
+
 COMMIT = b"0" * 40
 REDIRECT = (
     b'location ^~ /a/b/resolve/main/ { rewrite "^/a/b/resolve/main/(.*)$" /a/b/resolve/' + COMMIT + b"/$1 redirect; }\n"
@@ -228,6 +232,14 @@ FOREIGN: list[tuple[str, Callable[[dict[str, bytes]], dict[str, bytes]], str]] =
     ("a tile is gone", without("log/tile/0/"), "lacks tile/0/"),
     ("a tile of a longer log", lambda files: files | {"log/tile/0/001": bytes(8_192)}, "which its log does not have"),
     ("tiles alone", without("log/checkpoint"), "takes the log away"),
+    ("a page in place of withdrawals", with_withdrawals(b"<script>"), "has a tag in it"),
+    ("no list of withdrawals", with_withdrawals(b'{"payload":"signed"}'), "came with its keyring"),
+    ("withdrawals are gone", without("embhub/v1/advisories"), "takes the list of withdrawals away"),
+    (
+        "a large card",
+        lambda files: files | {f"a/b/resolve/{'0' * 40}/README.md": bytes(256_001)},
+        "256,000",
+    ),
     ("everything is served", with_nginx(b"location ^~ / { alias /; autoindex on; }\n"), "nginx"),
     ("a place that is named twice", with_nginx(2 * REDIRECT), "nginx"),
     (

@@ -64,9 +64,10 @@ FIXED, WRITTEN = {item.path for item in fixed()}, written()
 def test_each_path_that_an_export_writes_is_in_the_grammar_at_its_stage(hub: RunningRegistry) -> None:
     with hub.opened() as opened:
         found = collect(opened, include=["gated", "private"]).files
-    assert found[-1].path == items.MANIFEST and export_paths.stage_of(items.MANIFEST) is None, "it lists itself nowhere"
+    assert found[-1].path == items.MANIFEST and export_paths.place_of(items.MANIFEST) is None, "it lists itself nowhere"
     for item in (*found[:-1], *WRITTEN.values()):
-        assert export_paths.stage_of(item.path) == item.stage, item.path
+        place = export_paths.place_of(item.path)
+        assert place is not None and place.stage == item.stage and item.size <= place.limit, item.path
 
 
 def test_what_is_json_is_known_by_its_path(hub: RunningRegistry, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -174,7 +175,7 @@ def neighbours(draw: st.DrawFn) -> str:
 @settings(max_examples=examples(400))
 @given(neighbours())
 def test_neighbours_are_in_the_grammar_only_where_an_export_can_have_them(path: str) -> None:
-    assert (export_paths.stage_of(path) is not None) == can_be_written(path)
+    assert (export_paths.place_of(path) is not None) == can_be_written(path)
 
 
 @pytest.mark.parametrize(
@@ -195,9 +196,11 @@ def test_neighbours_are_in_the_grammar_only_where_an_export_can_have_them(path: 
     ],
 )  # fmt: skip
 def test_a_path_that_no_export_has(path: str) -> None:
-    assert export_paths.stage_of(path) is None and not can_be_written(path)
+    assert export_paths.place_of(path) is None and not can_be_written(path)
 
 
 def test_every_level_of_tiles_that_an_export_writes_is_in_the_grammar() -> None:
     for level in (None, *range(tiles.HEIGHT)):
-        assert export_paths.stage_of(f"log/{Tile(level, 1_234_567, 17).path}") == items.TILES
+        place = export_paths.place_of(f"log/{Tile(level, 1_234_567, 17).path}")
+        assert place is not None and place.stage == items.TILES
+        assert place.limit == 17 * (65_537 if level is None else 32)

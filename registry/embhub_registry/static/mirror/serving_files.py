@@ -36,7 +36,7 @@ def write(
         *(layout.of_evaluations(digest, found) for digest, (_, _, found) in audits.items() if found),
         *layout.of_log(checkpoint.to_bytes(), checkpoint.size, read),
         *layout.of_trust(trust, _advisories(trust)), listed, nginx_part.write(shelves),
-        items.of_bytes("README.txt", layout.README, stage=items.LISTS),
+        layout.readme(),
     ]  # fmt: skip
     kept = items.without_clashes(item for item in found if items.is_path(item.path))
     said = f"{checkpoint.size}:{checkpoint.root.hex()}"

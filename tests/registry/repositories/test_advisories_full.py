@@ -48,7 +48,7 @@ def signed(registry: Registry) -> tuple[Advisory, ...]:
     """What a site reads of it, by its own limit."""
     envelope = advisories.current_envelope(registry)
     assert envelope is not None and len(json.dumps(envelope.to_json())) <= LIMIT
-    return documents._read(envelope.payload).entries
+    return documents.read_document(envelope.payload).entries
 
 
 def room(registry: Registry, *, publisher: bool) -> None:

@@ -56,9 +56,9 @@ def utility(material: Material, drawn: Mapping[str, Pictures], *, seeds: int) ->
 
 
 def _arm(found: classifiers.Utility, name: str) -> dict[str, Any]:
-    aucs = [round(value, 4) for value in found.aucs[name]]
-    row: dict[str, Any] = {"name": ARMS[name], "auc": round(sum(aucs) / len(aucs), 4), "each_seed": aucs}
+    aucs = [round(value, 6) for value in found.aucs[name]]
+    row: dict[str, Any] = {"name": ARMS[name], "auc": round(sum(aucs) / len(aucs), 6), "each_seed": aucs}
     if name != classifiers.REAL:
         gain = found.gain(name)
-        row |= {"gain": round(gain.mean, 4), "interval": [round(gain.low, 4), round(gain.high, 4)]}
+        row |= {"gain": round(gain.mean, 6), "interval": [round(gain.low, 6), round(gain.high, 6)]}
     return row

@@ -71,23 +71,23 @@ class Utility:
         return Interval(mean, mean - half, mean + half)
 
     def to_dict(self) -> dict[str, Any]:
-        """Every figure, rounded to four digits, for a summary file."""
+        """Every figure, rounded to six digits: pages round once more, to three, as `words` does."""
         gains = {
             f"{arm} over {over}": self.gain(arm, over)
             for arm, over in ((SYNTHETIC, REAL), (SYNTHETIC, NORMALS), (SYNTHETIC, TAUGHT))
             if over in self.aucs
         }
         return {
-            "auc_real": round(self.auc_real, 4),
-            "auc_real_plus_synthetic": round(self.auc_real_plus_synthetic, 4),
-            "gain": round(self.gain().mean, 4),
-            "gain_interval": [round(value, 4) for value in self.gain_interval],
+            "auc_real": round(self.auc_real, 6),
+            "auc_real_plus_synthetic": round(self.auc_real_plus_synthetic, 6),
+            "gain": round(self.gain().mean, 6),
+            "gain_interval": [round(value, 6) for value in self.gain_interval],
             "per_class": self.per_class,
             "drawn_per_class": self.drawn,
             "seeds": len(self.aucs[REAL]),
             "test_images": self.test_images,
-            "arms": {name: [round(value, 4) for value in values] for name, values in self.aucs.items()},
-            "gains": {name: [round(value, 4) for value in (g.mean, g.low, g.high)] for name, g in gains.items()},
+            "arms": {name: [round(value, 6) for value in values] for name, values in self.aucs.items()},
+            "gains": {name: [round(value, 6) for value in (g.mean, g.low, g.high)] for name, g in gains.items()},
             "words": self.words(),
         }
 

@@ -31,11 +31,13 @@ from embhub_registry.admission import listing
 from embhub_registry.admission.rules import Admitted
 from embhub_registry.static.mirror import serving_files
 from embhub_registry.static.mirror.fetching import NotLoggedError, Upstream
+from embhub_registry.static.mirror.holdings import FILE as HELD
 from embhub_registry.static.mirror.holdings import HeldRelease, HeldRepository, Holdings
 from embhub_registry.static.mirror.log_copy import LogCopy
 from embhub_registry.static.mirror.log_entries import LogEntries
 from embhub_registry.static.mirror.serving_files import Audits
 from embhub_registry.static.mirror.state import State
+from embhub_registry.storage.blobs import MissingBlobError
 
 TRUST = "trust.json"
 MOST_REFUSED = 50  # releases in one round, after which no more are fetched in it; as many that failed before
@@ -139,6 +141,7 @@ class Mirror:
         signed = copy.follow(PacedLog(upstream_log))
         upstream = Upstream(Hub(self.url, token=self.token), trust, LogEntries(copy.source, signed), self.include)
         holdings = Holdings(self.folder)
+        holdings.forget_lost()
         self._follow_repositories(upstream, holdings, _judged_by(trust))
         audits = {digest: upstream.about(digest, holdings.with_bytes(digest)) for digest in holdings.digests()}
         cosigned = self._cosign(copy, signed)
@@ -173,10 +176,16 @@ class Mirror:
         if signed is None:
             raise ConfigError(f"the copy of the log in {copy.folder} is gone", "remove the folder: it is read again")
         exported = (self.folder / TRUST).read_bytes()
-        serving_files.write(
-            self.site, holdings, registry=trust.registry, trust=exported, checkpoint=signed, read=copy.read,
-            audits=audits,
-        )  # fmt: skip
+        try:
+            serving_files.write(
+                self.site, holdings, registry=trust.registry, trust=exported, checkpoint=signed, read=copy.read,
+                audits=audits,
+            )  # fmt: skip
+        except MissingBlobError as error:  # no error of embhub's: it would end the following without a word
+            raise ConfigError(
+                f"a file that the mirror holds is damaged: {error}",
+                f"remove {self.folder / HELD}: all is fetched again",
+            ) from error
         holdings.save()
 
     def _log_copy(self) -> LogCopy:
@@ -232,7 +241,7 @@ class Mirror:
             self._counts["left"] += 1
             return None
         try:
-            release = holdings.release(known) if known is not None else upstream.release(name, commit)
+            release = (holdings.release(known) if known is not None else None) or upstream.release(name, commit)
             if release is None:
                 held.refused[commit] = "nothing"
                 return None

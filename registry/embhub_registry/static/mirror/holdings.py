@@ -12,7 +12,7 @@ from embhub.durable import write_atomic
 from embhub.errors import ConfigError
 from embhub.release.files import Release
 from embhub_registry.database.repositories import Entry
-from embhub_registry.storage.blobs import git_oid
+from embhub_registry.storage.blobs import MissingBlobError, git_oid
 from embhub_registry.storage.folder_blobs import FolderBlobs
 
 FILE = "held.json"
@@ -56,9 +56,23 @@ class Holdings:
             Entry(path, self.blobs.put(data), len(data), git_oid(data)) for path, data in sorted(release.files.items())
         )
 
-    def release(self, held: HeldRelease) -> Release:
-        """A release, read from the store."""
-        return Release.from_files({entry.path: self.blobs.get(entry.digest) for entry in held.files})
+    def release(self, held: HeldRelease) -> Release | None:
+        """A release, read from the store; None where one of its files is lost or damaged."""
+        try:
+            return Release.from_files({entry.path: self.blobs.get(entry.digest) for entry in held.files})
+        except MissingBlobError:
+            return None
+
+    def forget_lost(self) -> None:
+        """Forget each release of which the store lost a file. It is fetched again, which puts the file back."""
+        stored = set(self.blobs.stored())
+        for held in self.repositories.values():
+            whole = {
+                commit: release
+                for commit, release in held.releases.items()
+                if all(entry.digest in stored for entry in release.files)
+            }
+            held.releases = whole
 
     def digests(self) -> list[str]:
         """The embeddings that are held, by their SHA-256."""

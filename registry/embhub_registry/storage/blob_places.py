@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import random
 import secrets
 import time
 from collections.abc import Iterator
@@ -24,7 +25,8 @@ PLACE, OWNER = "blobs", "blobs_owner"  # settings: the address of an object stor
 TOKENS = "blobs_tokens"  # a setting: what the mark may hold, which a copy does not know for long
 SHARED = "shared"  # a setting: "yes" where any number of servers may serve at once
 IN_FOLDER = "blobs"
-_TRIES = 5
+_LOOKS, _RENEWALS, _PAUSE = 10, 20, 0.1
+"""Each that fails means that another server of this registry renewed the token in between. The pause is in seconds."""
 
 
 @dataclass(frozen=True)
@@ -147,10 +149,11 @@ def renew_owner(blobs: S3Blobs, database: Database) -> None:
         ConfigError: the place cannot be reached, or is another's.
         BlobStoreError: the store does not answer, or others renew it all the time.
     """
-    for _ in range(_TRIES):
+    for _ in range(_RENEWALS):
         tag = _tag(blobs, database)
         if _put_token(blobs, database, tag):
             return
+        time.sleep(_PAUSE * random.random())  # noqa: S311  # or two would meet again and again
     raise BlobStoreError(f"{blobs.location} is being renewed by others", "try again in a moment")
 
 
@@ -175,12 +178,12 @@ def _tag(blobs: S3Blobs, database: Database) -> str:
     """The tag of the owner's mark, which has a token of this database; looked at again where it was just renewed."""
     from embhub_registry.storage import s3_probe
 
-    for attempt in range(_TRIES):
+    for attempt in range(_LOOKS):
         db = database.connection()
         token, tag = s3_probe.read_owner(blobs.store, noted(db).owner)
         if token in _tokens(db):  # after the mark: whoever renews it notes the token first
             return tag
-        time.sleep(0.05 * attempt)
+        time.sleep(min(_PAUSE, 0.05 * attempt))
     raise ConfigError(
         f"{blobs.location} is used by a copy of this registry, or this database is an older one of it",
         "stop the other; on the one that is to continue: `embhub-registry take-blobs-over`; "

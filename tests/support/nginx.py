@@ -31,6 +31,7 @@ needs_nginx = pytest.mark.skipif(
     PROGRAM is None and not REQUIRED, reason="nginx is not installed; EMBHUB_REQUIRE_NGINX=1 makes this an error"
 )
 HOST = "hub.example.org"
+FOREVER = "keepalive_requests 1000000000;"
 
 
 @dataclass(frozen=True)
@@ -48,12 +49,17 @@ class Proxy:
 
 
 @contextmanager
-def proxy_before(url: str, folder: Path, *, snippet: str = "") -> Iterator[Proxy]:
-    """Run it, with a certificate of its own, until the block ends; `snippet` is a file of ours that it includes."""
+def proxy_before(url: str, folder: Path, *, snippet: str = "", file_cache: bool = False) -> Iterator[Proxy]:
+    """Run it, with a certificate of its own, until the block ends.
+
+    Its server includes `snippet`, a file of ours; with `file_cache` it has the cache of public files that we ship.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     write_certificate(folder)
     port = free_port()
-    (folder / "nginx.conf").write_text(_configuration(url.removeprefix("http://"), port, folder, snippet=snippet))
+    snippets = [*([snippet] if snippet else []), *(["nginx-file-cache.conf"] if file_cache else [])]
+    text = _configuration(url.removeprefix("http://"), port, folder, snippets=snippets, file_cache=file_cache)
+    (folder / "nginx.conf").write_text(text)
     words = [str(PROGRAM), "-e", f"{folder}/start.log", "-p", str(folder), "-c", str(folder / "nginx.conf")]
     checked = subprocess.run([*words, "-t"], capture_output=True, text=True, check=False)
     assert checked.returncode == 0, checked.stderr
@@ -68,13 +74,22 @@ def proxy_before(url: str, folder: Path, *, snippet: str = "") -> Iterator[Proxy
 
 
 @contextmanager
-def balancer(urls: Sequence[str], port: int, folder: Path) -> Iterator[None]:
-    """An nginx in front of several servers, at `port` of loopback and without TLS; the rest is what we ship."""
+def balancer(
+    urls: Sequence[str], port: int, folder: Path, *, file_cache: bool = False, for_load: bool = False
+) -> Iterator[int]:
+    """An nginx in front of several servers, at `port` of loopback and without TLS; the rest is what we ship.
+
+    With `for_load` it has no limits for one address, which would stop the load, and connections stay open. It gives
+    the id of nginx's first process.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     servers = "; server ".join(f"{url.removeprefix('http://')} max_fails=1 fail_timeout=2s" for url in urls)
-    text = _configuration(servers, port, folder)
+    snippets = ["nginx-file-cache.conf"] if file_cache else []
+    text = _configuration(servers, port, folder, snippets=snippets, file_cache=file_cache)
     text = re.sub(r"(?m)^\s*ssl_.*\n", "", text).replace(f"127.0.0.1:{port} ssl http2", f"127.0.0.1:{port}")
     text = text.replace("$host", "$http_host")  # with its port, which is in the registry's address here
+    if for_load:
+        text = re.sub(r"(?m)^\s*limit_.*\n", "", text).replace("access_log off;", f"access_log off; {FOREVER}")
     (folder / "nginx.conf").write_text(text)
     words = [str(PROGRAM), "-e", f"{folder}/start.log", "-p", str(folder), "-c", str(folder / "nginx.conf")]
     checked = subprocess.run([*words, "-t"], capture_output=True, text=True, check=False)
@@ -89,18 +104,24 @@ def balancer(urls: Sequence[str], port: int, folder: Path) -> Iterator[None]:
             except OSError:
                 assert time.monotonic() < deadline
                 time.sleep(0.05)
-        yield
+        yield process.pid
     finally:
         process.terminate()
         process.wait(timeout=20)
 
 
-def _configuration(registry: str, port: int, folder: Path, *, snippet: str = "") -> str:
+def _configuration(
+    registry: str, port: int, folder: Path, *, snippets: Sequence[str] = (), file_cache: bool = False
+) -> str:
     text = (DEPLOY / "nginx.conf").read_text()
-    if snippet:
-        above = "    ssl_protocols "
-        assert above in text
+    above = "    ssl_protocols "
+    assert above in text
+    for snippet in snippets:
         text = text.replace(above, f"{(DEPLOY / snippet).read_text()}\n{above}")
+    if file_cache:
+        zone, kept = (DEPLOY / "nginx-file-cache-zone.conf").read_text(), "/var/cache/nginx/embhub-files"
+        assert kept in zone
+        text = zone.replace(kept, f"{folder}/files") + text
     for before, after in (
         ("listen 443 ssl", f"listen 127.0.0.1:{port} ssl"),
         ("listen 80;", f"listen 127.0.0.1:{free_port()};"),

@@ -110,6 +110,14 @@ def _addresses(text: str, pattern: str, schemes: str) -> tuple[str, ...]:
     return found
 
 
+def _proxy_seconds(text: str) -> float | None:
+    if text == NONE:
+        return None
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= 10:
+        raise ValueError("none, or a whole number of seconds from 1 to 10, is needed")
+    return float(text)
+
+
 def _minutes(text: str) -> float:
     if not 1 <= (value := _number(text)) <= 1_440:
         raise ValueError("from 1 to 1,440 minutes are possible")
@@ -199,6 +207,7 @@ SETTINGS: Mapping[str, Setting] = {
     "security.contact": Setting("", _contacts, "where to report a vulnerability, for /.well-known/security.txt"),
     "security.policy": Setting("", _policies, "address of the disclosure policy that security.txt names"),
     "blobs.redirect": Setting("no", _switch, "whether the Hub's clients are sent to the object store for public files"),
+    "files.proxy_seconds": Setting(NONE, _proxy_seconds, "seconds for which a proxy may send a public file again"),
     "ready.free_bytes": Setting("200000000", _number, "free disk space below which /readyz says so"),
 }
 

@@ -77,8 +77,9 @@ async def resolve(request: Request) -> Response:
         )
     if _named(request.headers.get("if-none-match", ""), etag, weakly=True):
         return Response(status_code=304, headers=headers)
+    again = {} if closed or fresh else _for_proxies(request, db)
     if request.method == "HEAD":
-        return Response(headers=headers | {"Content-Length": str(entry.size)}, media_type=media)
+        return Response(headers=headers | again | {"Content-Length": str(entry.size)}, media_type=media)
     redirect = await _redirect(request, db, entry, headers) if not closed else None
     if redirect is not None:
         _count(request, repository, entry)
@@ -90,9 +91,9 @@ async def resolve(request: Request) -> Response:
     asked = request.headers.get("range")
     if asked is None or request.headers.get("if-range", etag) != etag:
         counted = _count(request, repository, entry)
-        if not _redirects(request, db):
+        if not _sends_on(request, db):  # the next client may be one that follows
             mark_cacheable(request, repository, moment, digest=entry.digest, downloaded=counted)
-        return Response(data, headers=headers, media_type=media)
+        return Response(data, headers=headers | again, media_type=media)
     part = _part(asked, len(data))
     if part is None:
         return Response(data, headers=headers, media_type=media)
@@ -101,6 +102,16 @@ async def resolve(request: Request) -> Response:
         return Response(status_code=416, headers=headers | {"Content-Range": f"bytes */{len(data)}"})
     headers["Content-Range"] = f"bytes {start}-{end - 1}/{len(data)}"
     return Response(data[start:end], status_code=206, headers=headers, media_type=media)
+
+
+def _for_proxies(request: Request, db: Connection) -> dict[str, str]:
+    """For how long a proxy may send this answer again without asking, to callers who do not say who they are.
+
+    nginx reads this header, and passes it to nobody.
+    """
+    seconds = configuration.limit(db, "files.proxy_seconds")
+    known = "authorization" in request.headers or "cookie" in request.headers
+    return {} if seconds is None or known or is_closed(db) else {"X-Accel-Expires": f"{seconds:.0f}"}
 
 
 def _count(request: Request, repository: Repository, entry: Entry) -> int | None:
@@ -113,8 +124,12 @@ def _count(request: Request, repository: Repository, entry: Entry) -> int | None
 
 def _redirects(request: Request, db: Connection) -> bool:
     """Whether this client is sent to the object store: the operator chose so, and it is one that follows."""
-    blobs, agent = registry_of(request).blobs, request.headers.get("user-agent", "")
-    return blobs.waits and _FOLLOWS in agent and configuration.read(db, "blobs.redirect") is True
+    return _FOLLOWS in request.headers.get("user-agent", "") and _sends_on(request, db)
+
+
+def _sends_on(request: Request, db: Connection) -> bool:
+    """Whether the operator chose that clients which follow are sent to the object store."""
+    return registry_of(request).blobs.waits and configuration.read(db, "blobs.redirect") is True
 
 
 async def _redirect(request: Request, db: Connection, entry: Entry, headers: dict[str, str]) -> Response | None:

@@ -224,6 +224,7 @@ def test_a_file_of_a_public_repository_is_redirected_where_the_operator_chose_so
     )
     assert head.header("Content-Length") == str(len(FILES[EMBEDDING]))
     assert served.running.get(path).status == 200, "a client that did not ask to be sent elsewhere"
+    assert served.running.get(path, headers=HUB).status == 302, "what was sent to another client is not sent again"
     got = hf_hub_download(NAME, EMBEDDING, endpoint=served.running.url, cache_dir=tmp_path / "hub", token=False)
     assert Path(got).read_bytes() == FILES[EMBEDDING]
     assert any(method == "GET" and "X-Amz-Signature" in seen for method, seen in served.proxy.seen)

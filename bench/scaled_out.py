@@ -48,15 +48,15 @@ PostgreSQL's.
   [its file cache](how-to/run-a-registry-at-scale.md#public-files-from-the-proxy) for one second. It has no TLS, and
   no limits for one address, which would stop the load.
 - *The redirect*: the server sends the client on to the object store by a presigned address. nginx sends the bytes,
-  because moto is slow: a download costs the redirect and nginx's work.
+  because moto is slow. A download costs the redirect and nginx's work.
 
 """
 
 
 NOTES = (
     "Answers a CPU second of the redirect are redirects alone.",
-    "TCP congestion control matters on loopback. With BBR, which paces each connection, nginx spent about four times as",
-    "much on an answer from its cache as on a plain file. Nearly all of it went into timers of the kernel.",
+    "TCP congestion control matters on loopback. With BBR, which paces each connection, nginx spent about four times",
+    "as much on an answer from its cache as on a plain file. Nearly all of it went into timers of the kernel.",
 )
 
 

@@ -84,6 +84,35 @@ def verify(url: str, folder: Path | None, as_json: bool) -> None:
     print_result(verify_all(url, folder), as_json=as_json)
 
 
+@command.command("policy")
+@click.option("--witness", "witnesses", multiple=True, metavar="KEY", help="Witness to rely on; repeat for several.")
+@click.option("--quorum", metavar="N|all", help="How many of them must cosign  [default: all].")
+@click.option("--replace", is_flag=True, help="Replace an earlier log policy, except for its log keys.")
+@options.as_json
+def policy(witnesses: tuple[str, ...], quorum: str | None, replace: bool, as_json: bool) -> None:
+    """Show the witnesses that this site relies on, or name them with --witness.
+
+    The policy `strict` and the demand `witnessed` refuse a release that no quorum of them vouches for. KEY is what
+    `embhub log watch --cosign` prints at the witness. Get it from whoever runs the witness, never from the registry: a
+    registry could run witnesses of its own.
+
+    \b
+    Example:
+      embhub log policy
+      embhub log policy --witness watch.umcu.example+5f4e3d2c+BC… --witness watch.lumc.example+0a1b2c3d+BA… --quorum 1
+    """
+    from embhub.client import log_policy
+
+    if not witnesses and (replace or quorum is not None):
+        raise click.UsageError("--quorum and --replace need --witness")
+    if witnesses:
+        log_policy.write(witnesses, quorum=quorum or log_policy.ALL, replace=replace)
+    found = log_policy.describe()
+    if not as_json:
+        found |= {name: ", ".join(found[name]) for name in ("logs", "witnesses")}
+    print_result(found, as_json=as_json)
+
+
 @command.command("submit")
 @click.argument("file", type=options.FILE)
 @options.registry

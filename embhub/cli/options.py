@@ -194,15 +194,15 @@ policy = click.option(
     type=click.Choice(["standard", "strict"]),
     default="standard",
     show_default=True,
-    help="Acceptance policy beyond valid signatures: strict also refuses releases that are yanked, that leak, or that"
-    " no independent auditor or privacy claim confirms.",
+    help="Acceptance policy beyond valid signatures. strict refuses releases that are yanked, that leak, or that no"
+    " independent auditor or privacy claim confirms. It also asks for witnesses of the registry's log.",
 )
 require = click.option(
     "--require",
     metavar="LIST",
     default="",
     help="Additional policy demands, comma-separated: countersigned, confirmed, no-leak, not-yanked,"
-    " known-signer, fresh, logged, preregistered, one-ledger, epsilon<=X.",
+    " known-signer, fresh, logged, witnessed, preregistered, one-ledger, approved, approved-by-key, epsilon<=X.",
 )
 embeddings = click.option(
     "--embedding",

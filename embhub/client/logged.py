@@ -6,6 +6,7 @@ What is not known is said, and refused by the demand `logged` alone.
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -105,8 +106,12 @@ def site_policy() -> LogPolicy:
 
 
 def _policy_file() -> bytes | None:
+    path = config.paths().config / POLICY_FILE
     try:
-        return (config.paths().config / POLICY_FILE).read_bytes()
+        mode = path.stat().st_mode
+        if mode & stat.S_IWOTH:  # as the policy file, which relies on it: another user could name the witnesses
+            raise ConfigError(f"{path} can be used by other users of this machine", f"run: chmod o-w {path}")
+        return path.read_bytes()
     except FileNotFoundError:
         return None
     except OSError as error:
@@ -170,6 +175,28 @@ def say_vouched(signed: SignedCheckpoint, key: VerifierKey, trust: Trust, now: d
     return (*say_signatures(signed, key, trust), say_witnesses(signed, site_policy(), now))
 
 
+def renewed(
+    said: Sequence[Finding], signed: SignedCheckpoint, key: VerifierKey, now: datetime
+) -> tuple[Finding, ...]:  # fmt: skip
+    """The findings of a checkpoint that was compared with the one that this site saw last.
+
+    A folder's proof ages. Whoever cosigned the larger log since then vouches for what it begins with. Raises as
+    `say_vouched`.
+    """
+    from embhub.site import log_memory
+
+    if all(one.check != WITNESSES or one.outcome != "warning" for one in said):
+        return tuple(said)
+    newest = log_memory.recall(key)
+    if newest is None or newest.size < signed.size:
+        return tuple(said)
+    later = say_witnesses(newest, site_policy(), now)
+    if later.outcome != "ok":
+        return tuple(said)
+    text = f"{later.text} the {newest.size:,} entries that were seen last"
+    return tuple(replace(later, text=text) if one.check == WITNESSES else one for one in said)
+
+
 def is_cosigned(said: Sequence[Finding]) -> bool:
     """Whether a quorum of the site's witnesses vouches for a checkpoint: they saw no other history."""
     return any(one.check == WITNESSES and one.outcome == "ok" for one in said)
@@ -209,6 +236,7 @@ def _look_up(
     outcome: Outcome = "ok"
     try:
         compared = compare(key, signed, source)
+        said = renewed(said, signed, key, now)
     except NotComparedError as error:
         compared, outcome = error.message, "ok" if is_cosigned(said) else "warning"
     except RegistryError as error:

@@ -107,12 +107,13 @@ class _Look:
         if self.anchor is not None and signed.checkpoint == self.anchor.checkpoint:
             return None
         said = logged.say_vouched(signed, self.key, self.trust, self.now)
-        doubt = next((one.text for one in said if one.outcome == "warning"), None)
+        unknown = None
         try:
             logged.compare(self.key, signed, self.source)
+            said = logged.renewed(said, signed, self.key, self.now)
         except NotComparedError as error:
-            return doubt or (None if logged.is_cosigned(said) else error.message)
-        return doubt
+            unknown = None if logged.is_cosigned(said) else error.message
+        return next((one.text for one in said if one.outcome == "warning"), unknown)
 
     def _under_anchor(self, proof: LogProof, leaf: bytes) -> LogProof | None:
         """The proof of the same entry under the release's checkpoint, made from tiles; None where it is not there.

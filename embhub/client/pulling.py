@@ -63,7 +63,8 @@ def pull(
         registry: Address of the registry. By default the setting `registry`.
         token: Access token. By default the one that `embhub login` stored.
         out: Folder to write: new, empty, or with an earlier pull in it. By default `name` in the working folder.
-        policy: `standard`, or `strict`, which refuses releases that are yanked, leak, or were confirmed by nobody.
+        policy: `standard`, or `strict`, which refuses releases that are yanked, leak, or were confirmed by nobody, and
+            those whose log no quorum of this site's witnesses cosigned.
         require: Single demands besides, such as `"countersigned,no-leak,not-yanked,epsilon<=4"`. Those of the site's
             policy file always hold.
         on_progress: Called with each step.

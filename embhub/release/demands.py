@@ -21,6 +21,10 @@ CHECK = "policy"
 _HINT = (
     "the signatures are good: this is a policy's decision, not tampering. Ask the publisher, or choose another release"
 )
+_OWN_HINT = (
+    "the signatures are good, and what is missing is this site's own: name witnesses of the registry's log, see"
+    " docs/how-to/watch-a-log.md"
+)
 
 
 class PolicyRefusedError(PolicyError):
@@ -60,7 +64,9 @@ def hold(verified: Verified, policy: Policy) -> Verified:
     if unmet:
         said = "; ".join(dict.fromkeys(reason for _, reason in unmet))
         what = f"the policy {policy.name} refuses {verified.repository} {verified.version}: {said}"
-        raise PolicyRefusedError(what, _HINT, unmet=tuple(name for name, _ in unmet), verified=judged)
+        names = tuple(name for name, _ in unmet)
+        own = names == ("witnessed",) and _names_no_witnesses(verified)
+        raise PolicyRefusedError(what, _OWN_HINT if own else _HINT, unmet=names, verified=judged)
     return judged
 
 
@@ -154,7 +160,8 @@ def _fresh(verified: Verified, _: Demand) -> Iterator[str]:
             yield f"whether the keyring is the current one: {finding.text}; `embhub trust refresh` asks for it"
 
 
-_LOGGED = ("log", "log-signatures", "log-witnesses", "log-audit", "log-keyring")
+_WITNESSES = "log-witnesses"
+_LOGGED = ("log", "log-signatures", _WITNESSES, "log-audit", "log-keyring")
 
 
 def _logged(verified: Verified, _: Demand) -> Iterator[str]:
@@ -163,6 +170,25 @@ def _logged(verified: Verified, _: Demand) -> Iterator[str]:
         if finding.check in _LOGGED and finding.outcome == "warning":
             what = {"log-audit": "its audit", "log-keyring": "the keyring"}.get(finding.check, "it")
             yield f"whether {what} is in the transparency log: {finding.text}"
+
+
+def _witnessed(verified: Verified, _: Demand) -> Iterator[str]:
+    """A quorum of the witnesses that this site named. Nobody else names them, least of all the registry."""
+    said = [finding for finding in verified.findings if finding.check == _WITNESSES]
+    if not said:
+        yield "no checkpoint of the transparency log shows it here, so no witness vouches for it"
+    if _names_no_witnesses(verified):
+        yield (
+            "this site's log policy names no quorum of witnesses, so nobody vouches that the registry shows everybody"
+            " the same log: `embhub log policy --witness KEY` names one"
+        )
+    for finding in said:
+        if finding.outcome not in ("ok", "note"):
+            yield f"whether it is in the transparency log: {finding.text}"
+
+
+def _names_no_witnesses(verified: Verified) -> bool:
+    return any(finding.check == _WITNESSES and finding.outcome == "note" for finding in verified.findings)
 
 
 def _preregistered(verified: Verified, _: Demand) -> Iterator[str]:
@@ -220,7 +246,7 @@ def _bounded(verified: Verified) -> bool:
 
 _CHECKS = {
     "countersigned": _countersigned, "confirmed": _confirmed, "no-leak": _no_leak, "not-yanked": _not_yanked,
-    "known-signer": _known_signer, "fresh": _fresh, "logged": _logged,
+    "known-signer": _known_signer, "fresh": _fresh, "logged": _logged, "witnessed": _witnessed,
     "preregistered": _preregistered, "one-ledger": _one_ledger, "approved": _approved,
     "approved-by-key": _approved_by_key, "epsilon": _epsilon,
 }  # fmt: skip

@@ -14,8 +14,8 @@ YANKS, AUDITS, DESIGNS = "yanks", "audits", "designs"  # what a registry can be 
 # it a claim stands in for no auditor. A site that wants less says `epsilon<=4`.
 LARGEST_EPSILON = 10.0
 NAMES = (
-    "countersigned", "confirmed", "no-leak", "not-yanked", "known-signer", "fresh", "logged", "preregistered",
-    "one-ledger", "approved", "approved-by-key", "epsilon<=X",
+    "countersigned", "confirmed", "no-leak", "not-yanked", "known-signer", "fresh", "logged", "witnessed",
+    "preregistered", "one-ledger", "approved", "approved-by-key", "epsilon<=X",
 )  # fmt: skip
 _EPSILON = re.compile(r"epsilon\s*<=\s*(\d{1,6}(?:\.\d{1,6})?)")
 
@@ -61,6 +61,7 @@ STRICT = Policy(
         Demand("known-signer"),
         Demand("fresh"),
         Demand("logged"),
+        Demand("witnessed"),
     ),
     countersigned_suffices=False,
 )

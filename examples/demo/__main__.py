@@ -92,7 +92,7 @@ def play(out: Path, words: Words, material: Material, scale: Scale) -> dict[str,
             site_b, release=words.repository, number=scale.marked,
             marked=words.repository if words.base == XRAY.base else story.SHIPPED.stem,
         )  # fmt: skip
-        logged = tracing.watch(site_b, registry)
+        logged = tracing.watch(site_b, registry, repository=f"{story.NAMESPACE}/{words.repository}")
         withdrawn = story.withdraw(site_a, site_b, words)
     print("measuring: what the judge sees, and what a classifier gains", flush=True)
     report = AuditReport.parse(json.dumps(published["audit"]).encode())

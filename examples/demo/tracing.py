@@ -31,14 +31,18 @@ def trace(site: Hospital, *, release: str, marked: str, number: int) -> dict[str
     }
 
 
-def watch(site: Hospital, registry: Registry) -> dict[str, Any]:
+def watch(site: Hospital, registry: Registry, *, repository: str) -> dict[str, Any]:
     """Site B reads the registry's log, checks that it only grew, and cosigns its checkpoint as a witness that the
-    operator accepted."""
+    operator accepted. From then on it takes `repository` only under a checkpoint that this witness cosigned."""
     command = ["log", "watch", site.registry, "--cosign", "witness.pem", "--name", WITNESS, "--json"]
     site.embhub(*command)
-    registry.admin("log", "witness", (site.folder / "witness.pem.vkey").read_text().strip())
+    key = (site.folder / "witness.pem.vkey").read_text().strip()
+    registry.admin("log", "witness", key)
     said = site.embhub(*command).json
-    return {"log": said["log"], "entries": said["size"], "cosigned": said["cosigned"]}
+    site.embhub("log", "policy", "--witness", key)
+    verified = site.embhub("verify", repository, "--require", "logged,witnessed", "--json").json
+    witnessed = next(found["text"] for found in verified["findings"] if found["check"] == "log-witnesses")
+    return {"log": said["log"], "entries": said["size"], "cosigned": said["cosigned"], "witnessed": witnessed}
 
 
 def _count(found: dict[str, Any], release: str) -> int:

@@ -94,9 +94,8 @@ def test_two_witnesses_vouch_one_asked_and_one_that_comes_by_itself(
     served = registry.get("/log/checkpoint").body
     opened_note = notes.parse(served)
     assert {line.name for line in opened_note.signatures} == {key.name, "asked.example.org", "coming.example.org"}
-    lines = [f"witness A {asked.public}", f"witness B {coming.public}", "group both all A B", "quorum both", ""]
-    (tmp_path / "home/config/log-policy").write_text("\n".join(lines))
-    found = pulling.verify_path(releases.REPOSITORY, registry=registry.url, require="logged")
+    assert code(run("policy", "--witness", str(asked.public), "--witness", str(coming.public))) == 0
+    found = pulling.verify_path(releases.REPOSITORY, registry=registry.url, require="logged,witnessed")
     assert "fresh: a quorum" in next(one.text for one in found.findings if one.check == "log-witnesses")
     assert registry.request("POST", "/log/cosignature", body=b"no note").status == 422
     stranger = Witness(logs.witness_key(), {key.name: key})

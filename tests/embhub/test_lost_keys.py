@@ -17,6 +17,7 @@ from embhub.release import files as release_files
 from embhub.release import signing
 from embhub.release.files import Release
 from embhub.site import keys, seen, trust_store
+from tests.support import vouching
 from tests.support.quick import quick
 from tests.support.releases import (
     AUDITOR,
@@ -161,6 +162,8 @@ def test_a_countersignature_outlives_a_stolen_key(
     assert main(["sign", "prostate-cspca", "--key", "second"]) == 0
     assert Path("prostate-cspca", AUDITOR_BUNDLE).read_bytes() == before
     assert main(["push", "--from", "prostate-cspca"]) == 0
+    vouching.begin(registry)
+    vouching.rely(Path("home"))
     verified = pulling.pull(REPOSITORY, policy="strict")
     assert verified.independent and verified.signer.fingerprint == keys.load("second").fingerprint
     with pytest.raises(UsageError, match="as it is"):

@@ -17,6 +17,7 @@ from embhub.client.opening import open_path
 from embhub.errors import ConfigError
 from embhub.release import files as release_files
 from embhub.release.demands import PolicyRefusedError
+from tests.support import logs, vouching
 from tests.support.between import LEAKING, make_leaking_release
 from tests.support.releases import AUDITOR, REPOSITORY, SITE, make_embedding, make_release, resigned
 from tests.support.servers import RunningRegistry, running_registry
@@ -54,6 +55,7 @@ def offer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Offer]:
         hub.push(claimed, PRIVATE)
         confirmed = make_release(repository=CONFIRMED, artifact=make_embedding(seed=4))
         hub.push(resigned(confirmed, audit_key=AUDITOR), CONFIRMED)
+        vouching.begin(registry)
         yield Offer(registry, token)
 
 
@@ -61,6 +63,7 @@ def offer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Offer]:
 def reader(offer: Offer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Site:
     site = Site(tmp_path / "reader", offer.registry.url).enter(monkeypatch)
     site.trust(offer.registry)
+    vouching.rely(site.folder / "home")
     return site
 
 
@@ -76,6 +79,30 @@ def test_strict(reader: Site, repository: str, code: int) -> None:
     assert Path("got").exists() == (code == 0), "a pull that the policy refuses writes nothing"
     if code == 0:
         assert main(["verify", "got", *STRICT]) == 0
+
+
+@pytest.mark.parametrize("policy", [None, "quorum none\n"], ids=["no log policy", "a quorum of none"])
+def test_strict_asks_for_a_quorum_of_witnesses(
+    reader: Site, policy: str | None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A registry alone may show this site another history than everybody else."""
+    assert main(["pull", CONFIRMED, *STRICT]) == 0
+    path = Path("home/config/log-policy")
+    path.unlink() if policy is None else path.write_text(policy)
+    capsys.readouterr()
+    assert main(["verify", CONFIRMED, *STRICT]) == 8
+    said = capsys.readouterr().err
+    assert "names no quorum of witnesses" in said and "embhub log policy" in said and "another release" not in said
+    assert main(["verify", "confirmed", *STRICT]) == 8, "a folder is judged by today's log policy"
+    assert main(["verify", CONFIRMED, *STRICT, "--json"]) == 8
+    assert json.loads(capsys.readouterr().out)["unmet"] == ["witnessed"]
+    assert main(["verify", CONFIRMED, "--require", "logged"]) == 0, "the log alone may be demanded"
+
+
+def test_strict_refuses_where_the_sites_witnesses_did_not_cosign(reader: Site) -> None:
+    vouching.rely(reader.folder / "home", key=logs.witness_key("watch.lumc.example", 8))
+    for words in (STRICT, ("--require", "witnessed"), ("--require", "logged")):
+        assert main(["verify", CONFIRMED, *words]) == 8
 
 
 def test_every_reason_is_named_for_people_and_programs(reader: Site, capsys: pytest.CaptureFixture[str]) -> None:

@@ -24,6 +24,7 @@ def play(out: Path, *words: str, grids: int) -> dict[str, Any]:
     assert [case["exit_code"] for case in summary["tampering"]] == [4] * 4
     traced = summary["tracing"]
     assert traced["by_metadata"] == traced["of"] == 2 and traced["of_stripped"] == 2
+    assert summary["log"]["witnessed"].startswith("fresh: a quorum of witnesses cosigned on ")
     assert summary["log"]["entries"] >= 3 and re.fullmatch(r"cosigned [\d,]+ entries", summary["log"]["cosigned"])
     assert "nothing dropped between" in summary["verification"]["registered"]
     withdrawn = summary["withdrawal"]

@@ -21,6 +21,7 @@ from embhub.site import keys
 from embhub.trust import statement
 from embhub.trust.keyring import Role
 from tests.embhub.release.checks.test_mechanism_reports import release_with, report_of
+from tests.support import vouching
 from tests.support.releases import ORIGIN, OTHER_SITE, make_report
 from tests.support.servers import RunningRegistry, running_registry
 from tests.support.sites import Site, new_key, open_site
@@ -175,8 +176,9 @@ def test_on_a_terminal_a_person_is_asked(
 
 @pytest.mark.thorough
 def test_an_auditors_own_report_where_the_release_has_none(
-    publisher: Site, auditor: Site, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+    registry: RunningRegistry, publisher: Site, auditor: Site, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
     repository = published(publisher, monkeypatch, "unaudited", back=auditor, audited=False)
     with pytest.raises(UsageError, match="no audit report"):
         countersigning.prepare(repository)
@@ -187,6 +189,8 @@ def test_an_auditors_own_report_where_the_release_has_none(
     assert main(["audit", "--countersign", repository, "--audit", "mine.json", "--yes"]) == 0
     said = capsys.readouterr().err
     assert "how often it was tried" in said and "commitment cccc" in said, "what nobody can compute again is named"
+    vouching.begin(registry)
+    vouching.rely(Path("home"))
     verified = pulling.verify_path(repository, policy="strict")
     assert verified.audit_status == "countersigned" and verified.report is not None
     assert verified.report.to_bytes() == Path("mine.json").read_bytes()

@@ -182,6 +182,27 @@ def test_freshness_is_what_witnesses_say(
         demands.hold(found.verified, policy)
 
 
+def test_a_folder_is_as_fresh_as_the_newest_checkpoint_that_it_was_compared_with() -> None:
+    """Its own proof ages. The site goes on seeing the log, and whoever cosigned later vouches for earlier entries."""
+    with_policy()
+    old = check(honest(witnesses=[WITNESS], time=TIME - 8 * 86_400))
+    assert old.proof is not None and finding(old, "log-witnesses")[0] == "warning"
+    folder = RELEASE.with_files({**RELEASE.files, logged.PROOF: old.proof})
+    assert finding(check(None, release=folder), "log-witnesses")[1].startswith("stale since")
+    check(honest(b"more", witnesses=[OTHER]))
+    assert finding(check(None, release=folder), "log-witnesses")[0] == "warning", "no quorum cosigned that one"
+    check(honest(b"more", witnesses=[WITNESS]))
+    again = check(None, release=folder)
+    assert finding(again, "log-witnesses") == (
+        "ok",
+        "fresh: a quorum of witnesses cosigned on 2026-11-20T09:30:00Z the 7 entries that were seen last",
+    )
+    assert demands.hold(again.verified, STANDARD.demanding([Demand("logged"), Demand("witnessed")]))
+    forked = MemoryLog([b"other", b"history", LEAF], KEY)
+    folder = RELEASE.with_files({**RELEASE.files, logged.PROOF: forked.proof_of(2).to_bytes()})
+    assert finding(check(None, release=folder), "log-witnesses")[0] == "warning", "nothing compared that one"
+
+
 def swapped(log: MemoryLog, **parts: object) -> MemoryLog:
     index = log.entries.index(LEAF)
     return replace(log, changed={PLACE: replace(log.proof_of(index), **parts).to_bytes()})  # type: ignore[arg-type]

@@ -14,6 +14,7 @@ from embhub.errors import PolicyError, UsageError, VerificationError
 from embhub.privacy import rdp
 from embhub.privacy.claim import PrivacyClaim, parse_claim
 from embhub.privacy.self_test import OwnWidth
+from embhub.refusals import Finding, Outcome
 from embhub.release import demands, verification
 from embhub.release import policy as policies
 from embhub.release.checks.attested import Attested
@@ -38,6 +39,7 @@ from tests.support.releases import (
 from tests.support.releases import replaced as with_files
 from tests.support.showroom import make_claim
 from tests.support.showroom import make_release as make_claimed
+from tests.support.vouching import vouched
 
 PLAIN = make_release()
 UNAUDITED = make_release(audited=False)
@@ -71,8 +73,9 @@ def unmet(verified: Verified, words: str) -> tuple[str, ...]:
 
 
 def strict(verified: Verified) -> tuple[str, ...]:
+    """What `strict` misses, where the site's witnesses vouched for the log."""
     try:
-        demands.hold(verified, STRICT)
+        demands.hold(vouched(verified), STRICT)
     except PolicyRefusedError as refusal:
         return refusal.unmet
     return ()
@@ -82,6 +85,17 @@ def test_strict_takes_what_an_independent_auditor_confirmed() -> None:
     assert strict(judge(COUNTERSIGNED)) == ()
     assert strict(judge(PLAIN)) == ("confirmed",)
     assert strict(judge(UNAUDITED)) == ("no-leak", "confirmed")
+
+
+def test_strict_asks_for_witnesses_whatever_is_known_of_the_log() -> None:
+    verified = judge(COUNTERSIGNED)
+    outcomes: tuple[Outcome | None, ...] = ("note", "warning", "failed", None)
+    for outcome in outcomes:
+        said = () if outcome is None else (Finding("log-witnesses", outcome, "unknown"),)
+        with pytest.raises(PolicyRefusedError) as caught:
+            demands.hold(replace(verified, findings=(*verified.findings, *said)), STRICT)
+        assert caught.value.unmet[-1] == "witnessed"
+    assert unmet(vouched(verified), "witnessed") == () and unmet(verified, "witnessed") == ("witnessed",)
 
 
 def test_strict_refuses_what_leaks_whoever_says_so() -> None:

@@ -13,8 +13,8 @@ import pytest
 
 from embhub.audits.report import build
 from embhub.refusals import CardMismatchError, DigestMismatchError, RollbackError, UnknownSignerError
+from embhub.release import demands, verification
 from embhub.release import files as release_files
-from embhub.release import verification
 from embhub.release.checks import consistency
 from embhub.release.demands import PolicyRefusedError
 from embhub.release.files import Release
@@ -43,6 +43,7 @@ from tests.support.releases import (
     replaced,
     resigned,
 )
+from tests.support.vouching import vouched
 
 
 def check(verified: Verified, name: str) -> tuple[str, str]:
@@ -89,7 +90,7 @@ def test_without_an_audit_the_standard_policy_warns_and_the_strict_one_refuses()
     assert check(judge(UNAUDITED, policy=STANDARD), "audit")[0] == "warning"
     with pytest.raises(PolicyRefusedError, match="countersigned") as caught:
         judge(UNAUDITED, policy=STRICT)
-    assert caught.value.unmet == ("no-leak", "confirmed")
+    assert caught.value.unmet == ("no-leak", "confirmed", "witnessed")
 
 
 def test_independent_auditor_is_told_from_the_site() -> None:
@@ -121,7 +122,7 @@ def test_audit_may_come_after_the_release() -> None:
         now=NOW,
     )
     later = replaced(UNAUDITED, audit=report.to_bytes(), auditor_bundle=attestation)
-    assert judge(later, policy=STRICT).independent
+    assert demands.hold(vouched(judge(later)), STRICT).independent
 
 
 @pytest.mark.parametrize(

@@ -15,12 +15,13 @@ from embhub.refusals import (
     UnknownSignerError,
     WrongNamespaceError,
 )
+from embhub.release import demands, policy, signing, verification
 from embhub.release import files as release_files
-from embhub.release import policy, signing, verification
 from embhub.release.files import Release
 from embhub.release.verification import Verified
 from tests.support import releases
 from tests.support.releases import AUDITOR, NOW, SITE, STRANGER, SigningKey, make_key, make_release, make_report
+from tests.support.vouching import vouched
 
 SECOND = make_key("second auditor")
 RING = releases.make_keyring(
@@ -52,7 +53,7 @@ def judge(files: dict[str, bytes], policy: policy.Policy = policy.STANDARD) -> V
 
 
 def test_two_auditors_countersign_beside_the_publishers_own() -> None:
-    verified = judge({NKI: attest(AUDITOR), UMCU: attest(SECOND)}, policy.STRICT)
+    verified = demands.hold(vouched(judge({NKI: attest(AUDITOR), UMCU: attest(SECOND)})), policy.STRICT)
     assert [(item.path, item.audit.namespace) for item in verified.audit_files] == [
         (release_files.AUDIT_BUNDLE, "radboud"), (NKI, "nki"), (UMCU, "umcu"),
     ]  # fmt: skip

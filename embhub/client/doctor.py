@@ -17,7 +17,7 @@ from typing import Literal
 from urllib.parse import urlsplit, urlunsplit
 
 from embhub import builtin_bases
-from embhub.client import accounts, connecting, guard, http_client, site_policy
+from embhub.client import accounts, connecting, guard, http_client, logged, site_policy, trust_changes
 from embhub.client.deadline import within
 from embhub.client.errors import AnswerTooSlowError
 from embhub.client.http_client import RegistryClient
@@ -26,7 +26,6 @@ from embhub.errors import ConfigError, EmbhubError, VerificationError
 from embhub.site import config, keys, trust_store
 from embhub.trust import freshness
 from embhub.trust import keyring as keyrings
-from embhub.trust.keyring import TrustExport
 from embhub.version import __version__
 
 Outcome = Literal["ok", "note", "warning", "failed"]
@@ -51,6 +50,7 @@ def examine(*, registry: str | None = None, offline: bool = False) -> list[Check
     """Every check but those of the graphics card, in the order in which a reader would mend things."""
     return [
         *_guarded("config", _check_config),
+        *_guarded("config", _check_witnesses),
         *_guarded("keys", _check_keys),
         *_guarded("trust", _check_trust),
         *_check_proxy(os.environ),
@@ -82,6 +82,20 @@ def _check_config() -> Iterator[Check]:
     yield Check("config", "ok", f"{file} is valid" if file.exists() else f"{file} is not there; defaults are used")
     stored = config.registries_logged_in()
     yield Check("config", "ok", f"registry {settings.registry or 'not set'}; access tokens stored: {len(stored)}")
+
+
+def _check_witnesses() -> Iterator[Check]:
+    """Whether the log policy has what the site's policy demands: else `verify` refuses every release."""
+    if all(demand.name != "witnessed" for demand in site_policy.choose().demands):
+        return
+    policy = logged.site_policy()
+    if policy.asks_for_witnesses:
+        yield Check("config", "ok", f"the log policy names {len(policy.witnesses)} witnesses and a quorum")
+    else:
+        text = (
+            "this site's policy asks for witnesses of the log, and its log policy names no quorum: releases are refused"
+        )
+        yield Check("config", "warning", text, "embhub log policy --witness KEY")
 
 
 def _check_keys() -> Iterator[Check]:
@@ -138,7 +152,8 @@ def _check_registry(registry: str | None, *, offline: bool) -> Iterator[Check]:
     token = config.load(registry=address).token
     hub = Hub(address, token=token)
     late = AnswerTooSlowError(f"{address} did not answer in {guard.LONGEST_QUESTION:.0f} s", "check network and proxy")
-    export = keyrings.parse_export(within(guard.LONGEST_QUESTION, hub.trust_export, otherwise=late))
+    export = within(guard.LONGEST_QUESTION, hub.trust_export, otherwise=late)
+    keyrings.parse_export(export)
     yield Check("registry", "ok", f"{address} answers")
     yield from _check_certificate(address)
     pinned = {root.registry: root.root_fingerprint for root in trust_store.list_roots()}
@@ -166,10 +181,10 @@ def _check_certificate(address: str) -> Iterator[Check]:
     yield Check("registry", "ok", f"{text}; if that is your own organisation, a proxy opens the connection")
 
 
-def _check_root(address: str, export: TrustExport, *, pinned: str) -> Iterator[Check]:
-    """Whether the registry's root is the pinned one, or one that the pinned one signed, and its keyring current."""
+def _check_root(address: str, export: bytes, *, pinned: str) -> Iterator[Check]:
+    """What `verify` would say of the registry's root and keyring, by every pin of its name."""
     try:
-        opened = keyrings.open_export(export, root_fingerprint=pinned)
+        opened = trust_store.preview(address, export)
     except VerificationError as error:
         yield Check("registry", "failed", f"{address}: {error.message}", "do not use it")
         return
@@ -177,6 +192,9 @@ def _check_root(address: str, export: TrustExport, *, pinned: str) -> Iterator[C
         yield Check(
             "registry", "note", f"{address} has another root, which the pinned one signed", "embhub trust refresh"
         )
+    else:
+        for said in trust_changes.say_root(address, opened, pinned=pinned):
+            yield Check("registry", said.outcome, said.text, "embhub trust refresh")
     found = freshness.judge(opened, datetime.now(UTC))
     yield Check("registry", "warning" if found.expected and found.state != "fresh" else "ok", f"keyring {found.text}")
 

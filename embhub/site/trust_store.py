@@ -86,6 +86,17 @@ def refresh(registry: str, export: bytes) -> Trust:
     return _accept(document, where=pin.address, fingerprint=pin.root_fingerprint, known=pin)
 
 
+def preview(registry: str, export: bytes) -> Trust:
+    """As `refresh`, and nothing is written: what would count if this export came from a registry that is pinned.
+
+    Raises:
+        ConfigError, VerificationError: as `refresh`.
+    """
+    pin = pin_files.require(registry)
+    document = keyrings.parse_export(export)
+    return _judge(document, where=pin.address, fingerprint=pin.root_fingerprint, known=pin)[1]
+
+
 def confirmed(registry: str) -> Keyring | None:
     """The keyring of a pinned registry that a person of this site agreed to last, or None.
 
@@ -215,6 +226,15 @@ def _leads_to(document: TrustExport, given: str, pinned: str) -> bool:
 def _accept(
     document: TrustExport, *, where: str, fingerprint: str, known: Pin | None, namespaces: Sequence[str] | None = None
 ) -> Trust:
+    pin, counts = _judge(document, where=where, fingerprint=fingerprint, known=known, namespaces=namespaces)
+    pin_files.save(pin)
+    return counts
+
+
+def _judge(
+    document: TrustExport, *, where: str, fingerprint: str, known: Pin | None, namespaces: Sequence[str] | None = None
+) -> tuple[Pin, Trust]:
+    """The pin with this export, not yet saved, and the keyring that counts then for the registry's name."""
     opened = keyrings.open_export(
         document, root_fingerprint=fingerprint, minimum_version=known.version if known is not None else 1
     )
@@ -232,8 +252,7 @@ def _accept(
         pin = _as_seen(pin, later, among=pins)
     elif known is None or opened.passed:
         _check_what_it_replaces(opened, [one for one in pins if pin_names.replaces(pin, one)], where=where)
-    pin_files.save(pin)
-    return replace(pin.in_force(pins), passed=opened.passed)
+    return pin, replace(pin.in_force(pins), passed=opened.passed)
 
 
 def _as_seen(pin: Pin, later: Pin, *, among: Sequence[Pin]) -> Pin:

@@ -18,10 +18,14 @@ from embhub_registry.cli.output import show
               help="Write only what an earlier export lacks: its folder, checkpoint file or SIZE:ROOT.")  # fmt: skip
 @click.option("--apply", "increment", type=options.FILE, metavar="INCREMENT",
               help="Bring the export in DIR up to date with an increment; needs no --dir.")  # fmt: skip
+@click.option("--max-bytes", "most", type=click.IntRange(min=1), metavar="N",
+              help="With --apply: the most bytes of new files to take  [default: 20000000000].")  # fmt: skip
 @click.option("--include", multiple=True, type=click.Choice(["gated", "private", "closed"]),
               help="Export gated or private repositories too, or a closed registry. Files have no gate.")  # fmt: skip
 @options.as_json
-def command(folder: Path, since: str | None, increment: Path | None, include: tuple[str, ...], as_json: bool) -> None:
+def command(
+    folder: Path, since: str | None, increment: Path | None, most: int | None, include: tuple[str, ...], as_json: bool
+) -> None:  # fmt: skip
     """Write public releases, the log, the keyring and what was withdrawn as files that any web server serves.
 
     The same state gives the same bytes. A full disk leaves an earlier export as it was.
@@ -35,17 +39,19 @@ def command(folder: Path, since: str | None, increment: Path | None, include: tu
     if increment is not None:
         if since is not None or include:
             raise click.UsageError("--apply takes neither --since nor --include")
-        _apply(increment, folder, as_json=as_json)
+        _apply(increment, folder, most=most, as_json=as_json)
+    elif most is not None:
+        raise click.UsageError("--max-bytes needs --apply")
     else:
         _export(folder, since=since, include=include, as_json=as_json)
 
 
-def _apply(increment: Path, folder: Path, *, as_json: bool) -> None:
+def _apply(increment: Path, folder: Path, *, most: int | None, as_json: bool) -> None:
     from dataclasses import asdict
 
     from embhub_registry.static import increments
 
-    done = asdict(increments.apply(increment, folder))
+    done = asdict(increments.apply(increment, folder, most=most or increments.MOST_BYTES))
     show({"dir": str(folder), **done}, f"{done['written']:,} files written, {done['removed']:,} removed in {folder}",
          as_json=as_json)  # fmt: skip
 

@@ -27,6 +27,7 @@ from embhub_registry.static.writing import Written
 
 MEMORY = "exports"  # in the registry's folder
 KEPT = 50  # checkpoints
+MOST_BYTES = 20_000_000_000  # that an increment brings, if the person who applies it does not say another number
 _HINT = "give the folder of the earlier export, its embhub/v1/static.json, its log/checkpoint, or SIZE:ROOT"
 
 
@@ -99,23 +100,34 @@ def write(found: Sequence[Item], held: Held, folder: Path) -> Written:
     return Written(done.written, len(gone), len(chosen))
 
 
-def apply(increment: Path, folder: Path) -> Written:
+def apply(increment: Path, folder: Path, *, most: int = MOST_BYTES) -> Written:
     """Bring an earlier export in `folder` up to date. It then is what a whole export would have written.
 
     The list of all files and `README.txt`, which tells a person what to type, are written anew.
 
+    Args:
+        increment: the folder of the increment.
+        folder: that of the earlier export.
+        most: bytes of files that the export does not have; each file counts as in `writing.room_of`.
+
     Raises:
-        UsageError: the increment is none, is damaged, or begins after what is there. Nothing was changed.
-        ConfigError: the folder cannot be written. Otherwise as `continuing.check`.
+        UsageError: the increment is none, is damaged, is too large, or begins after what is there. Nothing was changed.
+        ConfigError: the folder cannot be written, or has no room. Otherwise as `continuing.check`.
     """
     try:
         listed = items.read_manifest(_read(increment / MANIFEST))
     except ValueError as error:
         raise UsageError(f"{increment} cannot be used: {error}", "copy it again") from error
-    found = [
-        layout.readme() if path == layout.README_PATH else _find(path, digest, (increment, folder))
-        for path, digest in listed.files.items()
-    ]
+    found, held, left = list[Item](), items.in_place(folder), most
+    for path, digest in listed.files.items():
+        item = layout.readme() if path == layout.README_PATH else _find(path, digest, (increment, folder))
+        found.append(item)
+        left -= 0 if held.get(path) == digest else writing.room_of(item.size)
+        if left < 0:
+            raise UsageError(
+                f"the increment has more than {most:,} bytes that this export does not have",
+                "nothing was changed; if whoever made it says that it is so large, give a larger --max-bytes",
+            )
     continuing.check({item.path: item for item in found}, folder)
     made = items.manifest(found, registry=listed.registry, checkpoint=listed.checkpoint)
     return writing.put([*found, made], folder)

@@ -20,6 +20,7 @@ from embhub.errors import ConfigError, UsageError
 from embhub_registry.static.items import MANIFEST, Item
 
 STAGING = ".embhub-export"
+BLOCK = 4_096  # bytes that a file may take beside its own
 
 
 @dataclass(frozen=True)
@@ -39,11 +40,13 @@ def put(found: Sequence[Item], folder: Path) -> Written:
 
     Raises:
         UsageError: the folder holds other things than an export.
-        ConfigError: it cannot be written, or another process writes it. It then is as it was before.
+        ConfigError: it cannot be written, has no room for what is new, or another process writes it. It then is as it
+            was before.
     """
     _check(folder)
     with _alone(folder):
         changed = [item for item in found if not _holds(folder / item.path, item)]
+        _check_room(changed, folder)
         staged = _stage(changed, folder)
         try:
             _switch(staged, folder)
@@ -63,6 +66,26 @@ def _check(folder: Path) -> None:
         ) from error
     if names and STAGING not in names and not (folder / MANIFEST).is_file():
         raise UsageError(f"{folder} holds other things than an export: nothing was changed", "choose a new folder")
+
+
+def room_of(size: int) -> int:
+    """The most bytes of a disk that a file of this size takes."""
+    return size + BLOCK
+
+
+def _check_room(changed: Sequence[Item], folder: Path) -> None:
+    """All that is new lies beside the old until it is whole, so a disk without room for it is not filled in vain."""
+    needed = sum(room_of(item.size) for item in changed)
+    facts = os.statvfs(folder)
+    free = facts.f_bavail * facts.f_frsize
+    if needed > free:
+        what = f"what is new takes up to {needed:,} bytes, and {free:,} bytes are free in {folder}"
+    elif facts.f_files and len(changed) > facts.f_favail:  # some filesystems count no files
+        what = f"{len(changed):,} files are new, and {facts.f_favail:,} more files can be made in {folder}"
+    else:
+        return
+    if changed:
+        raise ConfigError(what, "free space or choose another folder; what was there stays")
 
 
 @contextmanager

@@ -7,12 +7,14 @@ import os
 import tracemalloc
 from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
 from embhub.artifact import embedding
-from embhub.errors import UsageError
-from embhub_registry.static import continuing, increments, items, layout, nginx_part
+from embhub.errors import ConfigError, UsageError
+from embhub_registry.static import continuing, increments, items, layout, nginx_part, writing
+from tests.support.servers import run_here
 from tests.support.statics import contents, make_increment
 
 
@@ -66,6 +68,51 @@ def test_what_a_person_reads_and_the_list_of_all_files_are_written_anew(tmp_path
         (stick / layout.README_PATH).unlink()
         increments.apply(stick, copy)
         assert contents(copy) == contents(whole)
+
+
+def statuses(count: int) -> dict[str, bytes]:
+    return {f"embhub/v1/status/radboud/r{number}": b"{}\n" for number in range(count)}
+
+
+def test_an_increment_brings_at_most_so_many_bytes(tmp_path: Path) -> None:
+    """Each file has a largest size, and a list names two million of them. Small files take a block each."""
+    copy, stick, room = tmp_path / "copy", tmp_path / "stick", 10 * (writing.BLOCK + 3)
+    make_increment(copy, {})
+    make_increment(stick, statuses(12))
+    (stick / max(statuses(12))).unlink()  # not looked for: the limit is reached before
+    before = contents(copy)
+    with pytest.raises(UsageError, match="more than 40,990 bytes"):
+        increments.apply(stick, copy, most=room)
+    assert contents(copy) == before
+    make_increment(tmp_path / "less", statuses(10))
+    words = ("export", "--static", copy, "--apply", tmp_path / "less", "--max-bytes")
+    assert run_here(*words, str(room - 1), check=False).returncode == 2 and contents(copy) == before
+    assert run_here(*words, str(room)).returncode == 0
+    make_increment(tmp_path / "more", statuses(20))
+    increments.apply(tmp_path / "more", copy, most=room)  # ten of them are in the copy
+    done = run_here("export", "--static", copy, "--max-bytes", "1", check=False)
+    assert done.returncode == 2 and "--max-bytes needs --apply" in done.stderr
+
+
+def test_nothing_is_written_where_the_disk_has_no_room_for_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    copy, stick, free = make_increment(tmp_path / "copy", {}), make_increment(tmp_path / "stick", statuses(2)), [0, 0]
+
+    class Facts(NamedTuple):
+        f_bavail: int
+        f_frsize: int
+        f_files: int
+        f_favail: int
+
+    monkeypatch.setattr("os.statvfs", lambda path: Facts(free[0], 1, 1000, free[1]))
+    before, needed = contents(copy), 2 * (writing.BLOCK + 3)
+    for free[:], said in (([needed, 99], "bytes are free"), ([10**9, 2], "files can be made")):
+        with pytest.raises(ConfigError, match=said):
+            increments.apply(stick, copy)
+        assert contents(copy) == before, "nothing was staged either"
+    free[:] = [10**9, 99]
+    increments.apply(stick, copy)
+    free[:] = [0, 0]
+    increments.apply(stick, copy)  # nothing to write
 
 
 COMMIT = f"radboud/one/resolve/{'0123456789' * 4}"

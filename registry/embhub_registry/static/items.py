@@ -27,7 +27,10 @@ FILES, TILES, CHECKPOINT, TRUST, STANDING, REVISIONS, LISTS, LAST = range(8)
 
 @dataclass(frozen=True)
 class Item:
-    """One file. `stage` is when it is put in place, `final` whether its bytes never change under this path."""
+    """One file. `stage` is when it is put in place, `final` whether its bytes never change under this path.
+
+    `in_place`: whether somebody looked already, and the folder has these bytes.
+    """
 
     path: str
     digest: str
@@ -35,6 +38,7 @@ class Item:
     read: Callable[[], bytes]
     stage: int
     final: bool = False
+    in_place: bool = False
 
 
 def of_bytes(path: str, data: bytes, *, stage: int, final: bool = False) -> Item:

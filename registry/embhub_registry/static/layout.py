@@ -119,10 +119,27 @@ def of_list(shelves: Iterable[Shelf]) -> tuple[Item, int]:
     return items.of_json(f"api/models/{INDEX}", rows, stage=items.LISTS), left
 
 
-def of_log(checkpoint: bytes, size: int, read: Callable[[Tile], bytes]) -> Iterator[Item]:
-    """The log's files: tiles first, then the checkpoint over them."""
+def of_log(
+    checkpoint: bytes,
+    size: int,
+    read: Callable[[Tile], bytes],
+    *,
+    held: Callable[[str], tuple[str, int] | None] | None = None,
+) -> Iterator[Item]:
+    """The log's files: tiles first, then the checkpoint over them.
+
+    Args:
+        checkpoint: the newest one.
+        size: of its log, in entries.
+        read: a tile.
+        held: the digest and size of a whole tile that is in place already, by its path; None where it has to be read.
+    """
     for tile in tiles.all_of(size):
-        path, data = f"log/{tile.path}", read(tile)
+        path = f"log/{tile.path}"
+        if tile.width == tiles.WIDTH and held is not None and (kept := held(path)) is not None:
+            yield Item(path, *kept, partial(read, tile), items.TILES, final=True, in_place=True)
+            continue
+        data = read(tile)
         if tile.width == tiles.WIDTH:  # never changes, and is read again when it is written: a log may be large
             digest = hashlib.sha256(data).hexdigest()
             yield Item(path, digest, len(data), partial(read, tile), items.TILES, final=True)

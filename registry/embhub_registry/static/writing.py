@@ -45,7 +45,7 @@ def put(found: Sequence[Item], folder: Path) -> Written:
     """
     _check(folder)
     with _alone(folder):
-        changed = [item for item in found if not _holds(folder / item.path, item)]
+        changed = [item for item in found if not (item.in_place or _holds(folder / item.path, item))]
         _check_room(changed, folder)
         staged = _stage(changed, folder)
         try:

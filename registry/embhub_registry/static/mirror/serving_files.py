@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from embhub.errors import RegistryError
 from embhub.formats import search_words, strict_json
+from embhub.log import merkle
 from embhub.log.checkpoints import SignedCheckpoint
-from embhub.log.tiles import Tile
+from embhub.log.errors import MalformedLogError
+from embhub.log.tiles import Tile, TileReader
 from embhub_registry.database.placement import facets_of
 from embhub_registry.database.repositories import Repository
 from embhub_registry.static import items, layout, nginx_part, writing
@@ -34,7 +38,7 @@ def write(
         *(layout.of_audits(digest, made) for digest, (made, *_) in audits.items()),
         *(layout.of_designs(digest, registered) for digest, (_, registered, _) in audits.items() if registered),
         *(layout.of_evaluations(digest, found) for digest, (_, _, found) in audits.items() if found),
-        *layout.of_log(checkpoint.to_bytes(), checkpoint.size, read),
+        *layout.of_log(checkpoint.to_bytes(), checkpoint.size, read, held=_tiles_in(site, checkpoint, read)),
         *layout.of_trust(trust, _advisories(trust)), listed, nginx_part.write(shelves),
         layout.readme(),
     ]  # fmt: skip
@@ -47,6 +51,36 @@ def audits_in(site: Path, digests: Iterable[str]) -> Audits:
     """The audits that are served, of these embeddings."""
     kinds = ("audits", "designs", "evaluations")
     return {digest: tuple(_rows(site, kind, digest) for kind in kinds) for digest in digests}
+
+
+def _tiles_in(
+    site: Path, checkpoint: SignedCheckpoint, read: Callable[[Tile], bytes]
+) -> Callable[[str], tuple[str, int] | None] | None:
+    """The tiles that are served, each looked at once: the copy of a large log is not read again at each refresh.
+
+    They are those of the list in `site`, if that is of the same log: a new log has other tiles under the same paths.
+    """
+    try:
+        listed = items.read_manifest((site / items.MANIFEST).read_bytes())
+        text, _, root = listed.checkpoint.partition(":")
+        size = int(text)
+        if not 0 < size <= checkpoint.size:
+            return None
+        served = merkle.root_at(size, TileReader(checkpoint.size, read).node)
+    except (OSError, ValueError, RegistryError, MalformedLogError):
+        return None
+    if served.hex() != root:
+        return None
+
+    def held(path: str) -> tuple[str, int] | None:
+        try:
+            data = (site / path).read_bytes() if path in listed.files else b""
+        except OSError:
+            return None
+        digest = hashlib.sha256(data).hexdigest()
+        return (digest, len(data)) if listed.files.get(path) == digest else None
+
+    return held
 
 
 def _rows(site: Path, kind: str, digest: str) -> Rows:

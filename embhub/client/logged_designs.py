@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from embhub.client import logged
 from embhub.errors import RegistryError
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from embhub.trust.bundle import Bundle
     from embhub.trust.keyring import Trust
 
-MOST_ENTRIES = 100_000  # of some 500 bytes each; `log_reader.MOST_READ` bounds the bytes
+MOST_ENTRIES = 100_000  # in one call, of some 500 bytes each; `log_reader.MOST_READ` bounds the bytes
 UNNAMED = "no design"  # in place of one, in what this site remembers
 Ask = Callable[[str], bytes | None]
 """`ask(digest)`: a registry's list of designs of an embedding, unverified; None where it keeps none."""
@@ -87,7 +87,7 @@ def _read(
     verified: Verified, found: tuple[Bundle, Bundle], key: VerifierKey, *, trust: Trust, source: LogSource,
     ask: Ask | None, now: datetime | None,
 ) -> list[Finding]:  # fmt: skip
-    from embhub.client import log_reader
+    from embhub.client import log_index, log_reader
     from embhub.release.checks import registered_audits
     from embhub.release.checks.registered_audits import Shown
     from embhub.site import read_designs
@@ -95,12 +95,18 @@ def _read(
     anchor = logged.checkpoint_of(verified, key)
     signed = _newest(source, key, anchor)
     vouched = _vouched(signed, anchor, key, trust, now or datetime.now(UTC))
-    entries = log_reader.whole(source, signed, known=[anchor] if anchor is not None else [])
     shown, remarks = _shown(verified.digest, ask)
-    rows = registered_audits.find(
-        entries, digest=verified.digest, keyring=trust, publisher=verified.signer.namespace,
-        shown=[*shown, Shown(*found)],
-    )  # fmt: skip
+    sought: dict[str, Any] = {
+        "digest": verified.digest, "keyring": trust, "publisher": verified.signer.namespace,
+        "shown": [*shown, Shown(*found)],
+    }  # fmt: skip
+    if signed.size <= MOST_ENTRIES:
+        entries = log_reader.whole(source, signed, known=[anchor] if anchor is not None else [])
+        rows = registered_audits.find(entries, **sought)
+    else:
+        if anchor is not None:
+            log_index.check_known(source, anchor, signed)
+        rows = registered_audits.find_among(log_index.read(source, key, signed, most=MOST_ENTRIES), **sought)
     attempt = verified.report.attempt if verified.report else None
     findings = registered_audits.judge(
         rows, design=found[0].envelope.identity, publisher=verified.signer.namespace,
@@ -115,7 +121,7 @@ def _newest(source: LogSource, key: VerifierKey, anchor: SignedCheckpoint | None
     """The log's checkpoint, compared with what this site knows.
 
     Raises:
-        RegistryError: there is none, or it is of an older state, or of more entries than are read.
+        RegistryError: there is none, or it is of an older state.
         LogError: as `logged.compare`.
     """
     from embhub.client import log_reader
@@ -129,8 +135,6 @@ def _newest(source: LogSource, key: VerifierKey, anchor: SignedCheckpoint | None
     known = max(one.size for one in (anchor, log_memory.anchor(key, signed.size), signed) if one is not None)
     if signed.size < known:
         raise RegistryError(f"it shows {signed.size:,} entries, and {known:,} are known: an older state")
-    if signed.size > MOST_ENTRIES:
-        raise RegistryError(f"it has {signed.size:,} entries, and at most {MOST_ENTRIES:,} are read for this")
     logged.compare(key, signed, source)
     return signed
 

@@ -7,8 +7,9 @@ design: so one notice cannot stand for two designs, and a design that a registry
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from embhub.formats import strict_json
@@ -81,19 +82,28 @@ def find(
         publisher: namespace of the release.
         shown: designs with their results, from whoever has them.
     """
+    read = ((leaves.digest_in(entry), partial(bytes, entry)) for entry in entries)
+    return find_among(read, digest=digest, keyring=keyring, publisher=publisher, shown=shown)
+
+
+def find_among(
+    entries: Iterable[tuple[bytes, Callable[[], bytes]]], *, digest: str, keyring: Trust, publisher: str,
+    shown: Iterable[Shown],
+) -> tuple[Registered, ...]:  # fmt: skip
+    """As `find`, of entries each by the digest in it; the entry itself is asked for where that is one of the file's."""
     known = {one.design.envelope.identity: one for one in sorted(shown, key=lambda one: one.result is not None)}
     looked_for = audit_designs.notices(digest)
     wanted = {one.result.envelope.identity for one in known.values() if one.result is not None}
     notices: list[_Notice] = []
     places: dict[str, int] = {}  # of results, by their identity
-    for index, entry in enumerate(entries):
-        identity = leaves.digest_in(entry).hex()
+    for index, (signed, entry) in enumerate(entries):
+        identity = signed.hex()
         if notices and notices[-1].index == index - 1:
             notices[-1] = replace(notices[-1], after=identity)
         if identity in wanted:
             places.setdefault(identity, index)
         number = looked_for.get(identity)
-        key = None if number is None else _signer(entry, keyring, digest, number)
+        key = None if number is None else _signer(entry(), keyring, digest, number)
         if number is not None and key is not None and may_register(key, publisher):
             notices.append(_Notice(index, number, key))
     found = []

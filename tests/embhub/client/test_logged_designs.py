@@ -25,7 +25,7 @@ from embhub.release.demands import PolicyRefusedError
 from embhub.release.files import Release
 from embhub.release.policy import STANDARD, Demand
 from embhub.release.verified import Verified
-from embhub.site import config, log_memory
+from embhub.site import config, log_memory, read_entries
 from embhub.trust import audit_designs
 from embhub.trust import logged as entries_of
 from embhub.trust.keyring import Trust
@@ -423,7 +423,8 @@ def test_entries_that_are_too_many_bytes_are_not_read() -> None:
 
 
 def test_a_log_that_is_too_long_to_read_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(logged_designs, "MOST_ENTRIES", 2)
+    monkeypatch.setattr(logged_designs, "MOST_ENTRIES", 1)
+    monkeypatch.setattr(read_entries, "MOST", 2)
     assert "at most 2 are read" in refused(check([*GOOD.before, *GOOD.after]))
 
 

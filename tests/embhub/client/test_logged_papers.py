@@ -156,6 +156,18 @@ def test_papers_under_a_later_checkpoint_that_witnesses_cosigned_count(trust: Tr
     demands.hold(check_all(trust, None, release=folder)[0].verified, POLICY)
 
 
+def test_papers_count_once_witnesses_cosigned_a_log_that_begins_with_theirs(trust: Trust) -> None:
+    """They saw the log later than this site: what it begins with is everybody's."""
+    ask_for_witnesses()
+    entries = [*OTHERS, LEAF, AUDIT, KEYRING]
+    found, folder = check_all(trust, MemoryLog(entries, KEY))
+    assert "no quorum of witnesses cosigned" in refused(found)
+    check_all(trust, MemoryLog([*entries, b"later"], KEY, (WITNESS,), TIME))
+    offline, _ = check_all(trust, None, release=folder)
+    assert {outcome for _, outcome, _ in said(offline)} == {"ok"}
+    demands.hold(offline.verified, STANDARD.demanding([Demand("logged"), Demand("witnessed")]))
+
+
 def test_papers_need_both_signatures_of_the_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EMBHUB_HOME", str(tmp_path / "both"))
     ring = releases.make_keyring(log={"vkey": str(KEY.public), "mldsa": str(SECOND.public)})

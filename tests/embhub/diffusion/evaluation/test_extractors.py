@@ -83,17 +83,6 @@ def test_anything_else_is_refused_in_words(here: Path, name: str, reason: str) -
         extractors.find(name, 16)
 
 
-def test_the_recipe_on_the_page_runs(here: Path) -> None:
-    """The one that needs no weights; the two others need downloads."""
-    page = (Path(__file__).parents[4] / "docs/how-to/evaluate.md").read_text()
-    (block,) = (part.split("```")[0] for part in page.split("```python\n")[1:])
-    (here / "page_features.py").write_text(block)
-    extract = extractors.find("page_features:small", 16)
-    assert extract(np.zeros((3, 16, 16, 3), np.uint8)).shape == (3, 64)
-    with pytest.raises(UsageError, match="page_features:xray failed: ModuleNotFoundError"):
-        extractors.find("page_features:xray", 16)
-
-
 @pytest.mark.parametrize(
     ("name", "reason"),
     [("convolutions", "no linear layer"), ("aside", "last linear layer"), ("twice", "last linear layer")],

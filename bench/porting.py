@@ -9,6 +9,8 @@ Seeds and settings stand here, fixed before anything was judged; a seed is kept 
 
     git archive 5254313 embhub/diffusion/base/builtin-xray | tar x -C OLD
     python -m bench.porting --old OLD/embhub/diffusion/base/builtin-xray
+
+`--write` updates the table of the page from what was kept.
 """
 
 from __future__ import annotations
@@ -26,15 +28,24 @@ from PIL import Image
 
 from bases.workshop import xray
 from bases.workshop.xray_judge import Judge, xray_judge_for
+from bench import marked
 from bench.results_file import ResultsFile, Row
+from embhub.audits import statistics
 
 RESULTS = Path(__file__).parent / "results" / "porting.json"
+PAGE = Path(__file__).parents[1] / "docs/how-to/port-an-embedding.md"
 NEW = "builtin-xray"
 LABEL, TOKEN = "bacterial pneumonia", "<bacterial>"
 CAPTION = f"{xray.HEAD}, {{}}"
 SEEDS = (1, 2, 3)
 FILMS, HELD_OUT, GENERATED, STEPS, BATCH, PORTED = 40, 24, 16, 100, 8, 48
 FIRST_IMAGE = 9000
+ARMS, CALLED = ("words", "direct", "port"), "called pneumonia"
+FIGURES = {
+    "P(pneumonia)": "mean probability of pneumonia", CALLED: "called pneumonia by the judge",
+    "loss": "loss on held-out X-rays",
+}  # fmt: skip
+"""Figures as they are kept, and as the table calls them."""
 
 
 def measure(seed: int, old: str, data: Path, look: Judge, *, ported: int = PORTED) -> Row:
@@ -75,19 +86,25 @@ def reach(rows: list[Row], figure: str) -> list[float]:
 
 
 def table(rows: list[Row]) -> str:
-    """A row for each seed, and the reach."""
-    figures = ("P(pneumonia)", "called pneumonia", "loss")
+    """A row for each seed and figure, with exact 95 % intervals for shares of images; the means; and the reach."""
     lines = ["| seed | figure | words alone | direct inversion | ported | reach |", "|---|---|---|---|---|---|"]
     for row in rows:
-        for figure in figures:
-            three = (row[arm][figure] for arm in ("words", "direct", "port"))
-            share = reach([row], figure)
-            shown = f"{share[0]:.0%}" if share else ""
-            lines.append(f"| {row['seed']} | {figure} | {' | '.join(f'{value:g}' for value in three)} | {shown} |")
-    for figure in figures:
-        if shares := reach(rows, figure):
-            lines.append(f"| mean of {len(shares)} | {figure} | | | | {np.mean(shares):.0%} |")
+        for figure, named in FIGURES.items():
+            cells = " | ".join(_show(figure, row[arm][figure]) for arm in ARMS)
+            share = "".join(f"{one:.0%}" for one in reach([row], figure))
+            lines.append(f"| {row['seed']} | {named} | {cells} | {share} |")
+    for figure, named in FIGURES.items():
+        means = (float(np.mean([row[arm][figure] for row in rows])) for arm in ARMS)
+        cells = " | ".join(f"{mean:.0%}" if figure == CALLED else f"{mean:.4g}" for mean in means)
+        lines.append(f"| mean of {len(rows)} | {named} | {cells} | {np.mean(reach(rows, figure)):.0%} |")
     return "\n".join(lines) + "\n"
+
+
+def _show(figure: str, value: float) -> str:
+    if figure != CALLED:
+        return f"{value:.4g}"
+    low, high = statistics.proportion_interval(round(value * GENERATED), GENERATED)
+    return f"{value:.0%} [{low:.0%}, {high:.0%}]"
 
 
 def _of(films: xray.Films, patients: NDArray[np.str_]) -> list[NDArray[np.uint8]]:
@@ -121,11 +138,17 @@ def _loss(embedding: Any, films: list[NDArray[np.uint8]]) -> float:
 def main() -> None:
     """Measure what is not measured yet, and print the table."""
     parser = argparse.ArgumentParser(description="the share of direct inversion that a port reaches")
-    parser.add_argument("--old", required=True, help="folder of the X-ray base of 64 pixels")
+    parser.add_argument("--old", help="folder of the X-ray base of 64 pixels")
     parser.add_argument("--data", type=Path, default=xray.default_data())
     parser.add_argument("--ported", type=int, default=PORTED, help="images that a port generates")
+    parser.add_argument("--write", action="store_true", help=f"write the table into docs/how-to/{PAGE.name}, and stop")
     arguments = parser.parse_args()
     results, look = ResultsFile(RESULTS), None
+    if arguments.write:
+        PAGE.write_text(marked.put(PAGE.read_text(encoding="utf-8"), table(results.rows)), encoding="utf-8")
+        return
+    if arguments.old is None:
+        parser.error("--old is needed, but for --write")
     done = {(row["seed"], row["ported from"]) for row in results.rows}
     with tempfile.TemporaryDirectory() as home:
         os.environ["EMBHUB_HOME"] = home  # the trainings of a study are no business of the site's ledger

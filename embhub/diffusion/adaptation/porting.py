@@ -145,6 +145,9 @@ def port(
     base = choose_base(base, [old])
     origin, target = find_base(base), find_base(to)
     _check_claim(old, signed, origin, target)
+    identity = fingerprint.take(target.folder)
+    if old.base is not None and fingerprint.digest(identity) == fingerprint.digest(old.base):
+        raise UsageError(f"the embedding is made for {target.name} already", "name another base with --to")
     chosen = recipe or Recipe()
     if chosen.per_layer:
         per_layer.check_kind(target.kind)
@@ -161,9 +164,6 @@ def port(
     )  # fmt: skip
     del studio
     announce(on_progress, "loading the new base")
-    identity = fingerprint.take(target.folder)
-    if old.base is not None and fingerprint.digest(identity) == fingerprint.digest(old.base):
-        raise UsageError(f"the embedding is made for {target.name} already", "name another base with --to")
     with memory.explained(None):
         pipe = load_pipeline(target, device=device)
     check_trainable(pipe)

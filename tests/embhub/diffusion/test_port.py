@@ -101,8 +101,10 @@ def _concerns_the_same_patients(trained: Embedding, made: Ported) -> None:
 
 
 def test_what_cannot_be_ported_is_refused(bases: tuple[Path, Path], source: Embedding, tmp_path: Path) -> None:
+    stages: list[str] = []
     with pytest.raises(UsageError, match="made for old already"):
-        port(source, to=bases[0], base=bases[0], **FEW)
+        port(source, to=bases[0], base=bases[0], on_progress=lambda seen: stages.append(seen.stage), **FEW)
+    assert not stages  # before a base is loaded, and before minutes of generation
     for wrong in ({"images": 1}, {"images": 5000}, {"seed": 2**53}, {"caption": "no place"}):
         with pytest.raises(UsageError):
             port(source, to=bases[1], base=bases[0], **{**FEW, **wrong})

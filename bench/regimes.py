@@ -136,7 +136,7 @@ def _count(part: Labelled) -> dict[str, int]:
 
 def table(found: Mapping[str, Any]) -> str:
     """AUC of each cell, and what it has over each control."""
-    heads = ("real films a class", "and drawn", "AUC", *(f"over {name}" for name in _controls(found)))
+    heads = ("real X-rays per class", "generated images", "AUC", *(f"over {name}" for name in _controls(found)))
     lines = ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
     for one in sorted(found["aucs"], key=lambda row: (row["real"], row["arm"], row["regime"])):
         line = [str(one["real"] // 2) if one["real"] else "none", _describe(one)]
@@ -170,19 +170,29 @@ def _difference(found: Mapping[str, Any], one: Row, over: str) -> str:
     return ""
 
 
+SPELLED = {
+    "drawn_of_each_class": "generated images per class", "films_of_an_embedding": "X-rays per embedding",
+    "films": "X-rays",
+}  # fmt: skip
+"""Names of the results file as the page says them."""
+A_CLASS = "real films a class", "real X-rays per class"
+
+
 def put_into(page: str, results: Mapping[str, Any]) -> str:
     """The page with what was measured between its two marks."""
     rows = {**results["protocol"], **{name: results[name] for name in ("noise", "seeds", "pool", "test")}}
-    rows["real films alone by noise"] = results["real_alone_by_noise"]
+    rows["AUC of real X-rays alone, by noise"] = results["real_alone_by_noise"]
     rows["embeddings of each arm"] = results["embeddings"]
-    protocol = "\n".join(f"| {name.replace('_', ' ')} | {_plain(value)} |" for name, value in rows.items())
+    protocol = "\n".join(
+        f"| {SPELLED.get(name, name.replace('_', ' '))} | {_plain(value)} |" for name, value in rows.items()
+    )
     return marked.put(page, f"{table(results)}\n\n| protocol | |\n|---|---|\n{protocol}\n")
 
 
 def _plain(value: Any) -> str:
     if isinstance(value, dict):
-        return ", ".join(f"{name.replace('_', ' ')}: {one}" for name, one in value.items())
-    return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+        return ", ".join(f"{SPELLED.get(name, name.replace('_', ' '))}: {one}" for name, one in value.items())
+    return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value).replace(*A_CLASS)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -219,7 +229,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         "day": date.today().isoformat(), "processor": machine.describe()["processor"],
         "classifier": f"small, {design.steps} steps of 32 images, {design.side} x {design.side} pixels",
         "drawn_of_each_class": design.drawn, "films_of_an_embedding": material.LEARNED,
-        "noise_rule": f"first of {NOISES} with AUC {ROOM} or less, 12 real films a class alone",
+        "noise_rule": f"first of {NOISES} with AUC {ROOM} or less, 12 real X-rays per class alone",
     }  # fmt: skip
     found = {"protocol": protocol, **judge(asked.data, asked.work, design)}
     asked.results.parent.mkdir(parents=True, exist_ok=True)

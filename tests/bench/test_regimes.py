@@ -80,7 +80,7 @@ def test_the_table_has_every_cell_and_control_and_goes_into_the_page() -> None:
         assert over[NORMALS, regime] == pytest.approx(areas[private, regime] - normals, abs=2e-4)
         assert over[material.WORDS, regime] == pytest.approx(areas[private, regime] - words, abs=2e-4)
     page = regimes.put_into(regimes.PAGE.read_text(), found)
-    assert pretrained in page and "| films: 3 |" in page
+    assert pretrained in page and "| X-rays: 3 |" in page
 
 
 def test_the_page_shows_what_the_results_file_holds() -> None:

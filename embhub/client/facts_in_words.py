@@ -12,7 +12,11 @@ from embhub.privacy.claim import PrivacyClaim, parse_claim
 
 def spell_out(facts: Mapping[str, Any]) -> dict[str, Any]:
     """Every fact that is data as words; the others as they are."""
-    return {name: SPELLED[name](value) if name in SPELLED else value for name, value in facts.items()}
+    told = {name: SPELLED[name](value) if name in SPELLED else value for name, value in facts.items()}
+    if facts.get("kind") != "adapter":
+        return told
+    told |= {name: ADAPTERS[name](facts[name]) for name in ADAPTERS if name in facts}
+    return {("rank" if name == "vectors" else name): value for name, value in told.items()}
 
 
 def _privacy(value: Any) -> str:
@@ -34,8 +38,12 @@ def _people(value: Any) -> str:
     return f"{value['images']} images of {value['patients']} patients" if value["images"] else "none"
 
 
-def _held_out_loss(value: Any) -> str:
-    return f"{value['without']:.4f} without the embedding, {value['with']:.4f} with it"
+def _held_out_loss(value: Any, kind: str = "embedding") -> str:
+    return f"{value['without']:.4f} without the {kind}, {value['with']:.4f} with it"
+
+
+def _rank(value: Any) -> str:
+    return join_alike(f"{one['count']}, for text of width {one['dim']}, {one['dtype']}" for one in value)
 
 
 SPELLED: dict[str, Callable[[Any], str]] = {
@@ -49,3 +57,9 @@ SPELLED: dict[str, Callable[[Any], str]] = {
     "second opinion": lambda value: value["sentence"],
     "ported from": _derivation,
 }
+
+ADAPTERS: dict[str, Callable[[Any], str]] = {
+    "vectors": _rank,
+    "held-out loss": lambda value: _held_out_loss(value, "adapter"),
+}
+"""What is said otherwise of a compact adapter."""

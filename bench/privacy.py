@@ -217,7 +217,8 @@ def table(rows: Sequence[Row]) -> str:
 
 
 def utilities(rows: Sequence[Row]) -> str:
-    """What was learned at which epsilon. The share is of the way from nothing learned to the plain training's loss."""
+    """What was learned at which epsilon. The share is of the way from nothing learned to the plain training's loss; its
+    interval is that of its own runs, and holds nothing of the plain training's."""
     lines = [
         "| base | training | epsilon | loss kept back | share of the plain gain | seeds | seconds |",
         "|---|---|---|---|---|---|---|",
@@ -236,6 +237,7 @@ def utilities(rows: Sequence[Row]) -> str:
         if all(ends):
             least, most = (fmean(run["loss"] for run in end or ()) for end in ends)
             share = f"{(least - fmean(losses)) / (least - most):.0%}"
+            share += f" ± {half / (least - most):.0%}" if half is not None else ""
         seconds = fmean(run["seconds"] for run in runs)
         lines.append(f"| `{base}` | {arm} | {epsilon or '-'} | {shown} | {share} | {len(losses)} | {seconds:.0f} |")
     return "\n".join(lines)

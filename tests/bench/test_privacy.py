@@ -52,3 +52,18 @@ def test_steps_are_compared_side_by_side(material: privacy.Material) -> None:
     rows = privacy.race(material, repeats=1, turn=1, patients=2, draws=2)
     assert [row["arm"] for row in rows] == ["dp-sgd over plain", "dp-sgd over opacus hooks"]
     assert all(row["ratio"] > 0 for row in rows) and "| dp-sgd over opacus hooks: 2 x 2 | " in privacy.table(rows)
+
+
+def test_a_share_of_the_gain_has_the_interval_of_its_runs() -> None:
+    """Student's t with two runs: 12.706 standard errors, in units of the plain gain."""
+    told = {"part": "utility", "base": "tiny", "seconds": 1.0}
+    rows = [
+        {**told, "arm": privacy.NOTHING, "epsilon": None, "loss": 0.5},
+        {**told, "arm": privacy.PLAIN, "epsilon": None, "loss": 0.4},
+        {**told, "arm": "dp-sgd", "epsilon": 2.0, "loss": 0.430},
+        {**told, "arm": "dp-sgd", "epsilon": 2.0, "loss": 0.432},
+        {**told, "arm": "dp-agg", "epsilon": 2.0, "loss": 0.45},
+    ]
+    shown = privacy.utilities(rows)
+    assert "| dp-sgd | 2.0 | 0.4310 ± 0.0127 | 69% ± 13% | 2 |" in shown
+    assert "| dp-agg | 2.0 | 0.4500 | 50% | 1 |" in shown

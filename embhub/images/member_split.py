@@ -93,9 +93,12 @@ def choose_sides(run: runs.Run | None, members: Source | None, nonmembers: Sourc
         remembered[1] if nonmembers is None else nonmembers,
     )
     if isinstance(chosen[1], tuple) and not chosen[1]:
+        private = run is not None and "protection" in run.settings  # another training would spend epsilon again
         raise UsageError(
             "no patient was held out when this embedding was trained",
-            "train again with --holdout 0.3, or name --nonmembers",
+            "`embhub audit --suite mechanism` needs none; for an attack inside the site, name others: --nonmembers"
+            if private
+            else "train again with --holdout 0.3, or name --nonmembers",
         )
     return chosen
 

@@ -108,7 +108,8 @@ def check_numbers(sides: Comparison, controls: int) -> None:
         raise UsageError(
             f"{controls} {sides.unit}s were held out; at least {tail.FEWEST_CONTROLS} are needed to say how near is"
             " too near",
-            "train again with a larger --holdout, or name others of the same kind: --nonmembers",
+            "name others of the same kind: --nonmembers; or train again with a larger --holdout, but not with privacy:"
+            " that would spend a second budget",
         )
     if trained < tail.FEWEST_MEMBERS:
         raise UsageError(

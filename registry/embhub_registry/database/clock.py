@@ -12,8 +12,8 @@ def now() -> datetime:
 
 def stamp(moment: datetime | None = None) -> str:
     """ISO 8601 with milliseconds and Z, as the Hub writes it; sorts as text."""
-    moment = (moment or now()).astimezone(UTC)
-    return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z"
+    moment = now() if moment is None else moment.astimezone(UTC)
+    return f"{moment.replace(tzinfo=None).isoformat(timespec='milliseconds')}Z"
 
 
 def stamp_after(previous: str) -> str:

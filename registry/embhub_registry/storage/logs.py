@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import math
 import re
 import sys
 from collections.abc import Iterator, Mapping
@@ -17,6 +18,7 @@ from embhub.errors import ConfigError
 from embhub_registry.database.clock import stamp
 
 _ENCODE = json.JSONEncoder(default=str).encode
+_QUOTE = json.encoder.encode_basestring_ascii
 # Ours and the Hub's, which people mix up; and whatever stands where a credential stands.
 _TOKEN = re.compile(r"(emb|\bhf)_[A-Za-z0-9_-]{16,}")
 _CREDENTIAL = re.compile(r"(?i)\b(authorization\W{1,6}(?:bearer|basic))\s+[^\s\"'\\]+")
@@ -52,9 +54,23 @@ def log(level: str, event: str, **fields: Any) -> None:
     """Write one line; fields without a value are left out."""
     if _OUTPUT.quiet and level == "info":
         return
-    said = {name: value for name, value in {**fields, **_WITHIN.get()}.items() if value is not None}
-    line = _ENCODE({"time": stamp(), "level": level, "event": event, **said})
-    write(redact(line) + "\n")
+    within = _WITHIN.get()
+    said = _members({**fields, **within} if within else fields)
+    write(redact(f'{{"time": "{stamp()}", "level": {_QUOTE(level)}, "event": {_QUOTE(event)}{said}}}') + "\n")
+
+
+def _members(fields: Mapping[str, Any]) -> str:
+    """Fields as `json` writes them behind others. Most values are texts, which need no encoder of their own."""
+    return "".join([
+        f", {_QUOTE(name)}: {_QUOTE(value) if type(value) is str else _encode_value(value)}"
+        for name, value in fields.items() if value is not None
+    ])  # fmt: skip
+
+
+def _encode_value(value: object) -> str:
+    if type(value) is int or (type(value) is float and math.isfinite(value)):
+        return repr(value)
+    return _ENCODE(value)
 
 
 @contextlib.contextmanager

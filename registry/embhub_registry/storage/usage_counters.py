@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import Counter
+from datetime import UTC, datetime
 
 from embhub_registry.database import (
     Database,
@@ -23,7 +25,7 @@ class UsageCounters:
     def __init__(self) -> None:
         self._guard = threading.Lock()
         self._downloads: Counter[int] = Counter()
-        self._tokens: dict[str, str] = {}
+        self._tokens: dict[str, float] = {}  # when each was used last, in seconds since 1970
 
     def downloaded(self, repository_id: int) -> None:
         """Count one download of an embedding."""
@@ -33,7 +35,7 @@ class UsageCounters:
     def used(self, token_id: str) -> None:
         """Note that a token, or a session, was used now."""
         with self._guard:
-            self._tokens[token_id] = stamp()
+            self._tokens[token_id] = time.time()
 
     def write(self, database: Database) -> None:
         """Store what was counted; where the database cannot be written it is counted on."""
@@ -45,9 +47,9 @@ class UsageCounters:
         try:
             with database.writing() as db:
                 repositories.count_downloads(db, downloads)
-                for token_id, moment in tokens.items():
+                for token_id, used in tokens.items():
                     touch = sessions.touch if token_id.startswith(sessions.PREFIX) else accounts.touch_token
-                    touch(db, token_id, now=moment)
+                    touch(db, token_id, now=stamp(datetime.fromtimestamp(used, UTC)))
         except (DatabaseBusyError, DatabaseUnavailableError, StorageFullError):
             with self._guard:
                 self._downloads.update(downloads)

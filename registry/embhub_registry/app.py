@@ -42,7 +42,7 @@ from embhub_registry.storage.actors import ANONYMOUS, Actor, acting
 from embhub_registry.storage.batched_events import BatchedEvents
 from embhub_registry.storage.blobs import MissingBlobError
 from embhub_registry.storage.folder import Registry
-from embhub_registry.storage.logs import log, within
+from embhub_registry.storage.logs import within
 from embhub_registry.storage.usage_counters import UsageCounters
 from embhub_registry.wire import (
     advisories_api,
@@ -56,6 +56,7 @@ from embhub_registry.wire import (
     log_api,
     lonely_names,
     request_ids,
+    request_log,
     review_api,
     security_txt,
     terms_api,
@@ -75,7 +76,6 @@ from embhub_registry.wire.store_reads import StoreReads
 
 REPO = "/api/models/{namespace}/{name}"
 PAGES = "/{namespace}/{name}"
-LOGIN_LINKS = "/login/link/"
 
 
 async def trust(request: Request) -> Response:
@@ -229,11 +229,6 @@ def build(registry: Registry) -> Starlette:
     return app
 
 
-def without_secret(path: str) -> str:
-    """A path as the log may have it: a one-time login link would let in whoever reads the log first."""
-    return f"{LOGIN_LINKS}…" if path.startswith(LOGIN_LINKS) else path
-
-
 class RequestLogMiddleware:
     """One log line and one id a request, without query or token; headers that browsers heed; 500 in JSON."""
 
@@ -254,11 +249,7 @@ class RequestLogMiddleware:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                present = {name.lower() for name, _ in message["headers"]}
-                named = (request_ids.HEADER, request_id.encode())
-                message["headers"] = [
-                    *message["headers"], named, *(pair for pair in SAFE_HEADERS if pair[0] not in present)
-                ]  # fmt: skip
+                message["headers"] = request_log.complete(message["headers"], request_id)
             await send(message)
 
         try:
@@ -275,20 +266,4 @@ class RequestLogMiddleware:
             with within(id=request_id):
                 await (await failed_early(Request(scope, receive), error))(scope, receive, sending)
         finally:
-            seconds = time.perf_counter() - started
-            metrics.answered(scope, status=status, seconds=seconds, rule=state.get("rule"))
-            log(
-                "info" if status < 500 else "error", "request", method=scope["method"],
-                path=without_secret(scope["path"])[:200], status=status, ms=round(seconds * 1000, 1),
-                user=state.get("user"),
-                rule=state.get("rule"), client=(scope.get("client") or [None])[0], id=request_id,
-            )  # fmt: skip
-
-
-SAFE_HEADERS = [
-    (b"x-content-type-options", b"nosniff"),
-    (b"referrer-policy", b"no-referrer"),
-    (b"x-frame-options", b"DENY"),
-    (b"cross-origin-resource-policy", b"same-origin"),
-    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
-]
+            request_log.note(metrics, scope, status=status, started=started, request_id=request_id)

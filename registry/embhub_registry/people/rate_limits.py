@@ -174,7 +174,7 @@ def _worker(scope: Scope, account: Account | None) -> str:
 
 def is_local(scope: Scope) -> bool:
     """Whether the caller is on this machine, with no proxy that speaks for somebody else."""
-    return _is_loopback(host_of(scope)) and not any(name in FORWARDED for name, _ in scope["headers"])
+    return _is_loopback(host_of(scope)) and FORWARDED.isdisjoint([name for name, _ in scope["headers"]])
 
 
 def host_of(scope: Scope) -> str:

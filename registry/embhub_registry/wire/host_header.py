@@ -10,6 +10,7 @@ import math
 import re
 import time
 from collections.abc import Callable
+from functools import lru_cache
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
@@ -59,10 +60,11 @@ class HostMiddleware(RefusingMiddleware):
 
     def admit(self, scope: Scope, send: Send) -> Send:
         """Raise what refuses the request."""
-        _check(scope)
+        check(scope)
         return send
 
 
+@lru_cache(maxsize=1_000)
 def host_of(header: bytes) -> str | None:
     """The name in a `Host` header, in lower case and without its port; None where there is none."""
     match = _HOST.fullmatch(header.decode("latin-1"))
@@ -74,6 +76,7 @@ def host_of(header: bytes) -> str | None:
         return None
 
 
+@lru_cache(maxsize=1_000)
 def is_loopback(name: str) -> bool:
     """Whether it names the machine itself."""
     try:
@@ -82,7 +85,12 @@ def is_loopback(name: str) -> bool:
         return name == "localhost"
 
 
-def _check(scope: Scope) -> None:
+def check(scope: Scope) -> None:
+    """Let the request pass.
+
+    Raises:
+        RequestDeniedError: 400 or 421.
+    """
     if scope["path"] in FOR_PROBES:
         return
     sent = [value for name, value in scope["headers"] if name == b"host"]

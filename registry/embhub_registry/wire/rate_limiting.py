@@ -37,7 +37,7 @@ class RateLimitMiddleware(RefusingMiddleware):
 
     def admit(self, scope: Scope, send: Send) -> Send:
         """Raise what refuses the request."""
-        _check(scope)
+        check(scope)
         return send
 
 
@@ -84,7 +84,12 @@ async def run_paced(request: Request, gate: Semaphore, work: Callable[P, T], *ar
         return await run_in_threadpool(timed)
 
 
-def _check(scope: Scope) -> None:
+def check(scope: Scope) -> None:
+    """Take one request out of what the caller may send, and note whose it is.
+
+    Raises:
+        RequestDeniedError: 429.
+    """
     pace: RateLimiter = scope["app"].state.pace
     if scope["path"] in UNPACED and not any(name == b"authorization" for name, _ in scope["headers"]):
         return

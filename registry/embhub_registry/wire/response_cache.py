@@ -16,7 +16,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -64,8 +64,7 @@ class Cacheable:
     seconds: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Key:
+class Key(NamedTuple):
     """All of a request that an answer may depend on."""
 
     authorization: Authorization
@@ -108,6 +107,11 @@ class ResponseCache:
         self._answers: OrderedDict[Key, CachedAnswer] = OrderedDict()
         self._held = 0
 
+    @property
+    def present(self) -> Moment | None:
+        """The database's state when it was last asked."""
+        return self._moment
+
     def moment(self, db: Connection) -> Moment:
         """The database's state, by this thread's connection; where it is a new one, every answer is forgotten."""
         found = db.change_mark()
@@ -119,10 +123,8 @@ class ResponseCache:
 
     def find(self, key: Key, database: Database) -> CachedAnswer | None:
         """The answer to this request, if the database has not changed; None where the application must give it."""
-        if key in self._answers:
-            self.moment(database.connection())
         found = self._answers.get(key)
-        if found is None:
+        if found is None or self.moment(database.connection()) != found.about.moment:
             return None
         if self._clock() >= found.until:
             self._drop(key)
@@ -167,7 +169,7 @@ class ResponseCacheMiddleware:
         cache: ResponseCache = state.responses
         registry: Registry = state.registry
         found = cache.find(key, registry.database)
-        body = _body(registry, found) if found else None
+        body = body_of(registry, found) if found else None
         if found is None or body is None or not _admit(scope):
             await self.app(scope, receive, _Recorder(scope, key, cache, send) if found is None else send)
             return
@@ -205,13 +207,15 @@ class _Recorder:
 
 def key_of(scope: Scope) -> Key | None:
     """What an answer to this request is kept under; None where a header or method makes it the application's."""
-    if scope["method"] not in ("GET", "HEAD") or has_session_cookie(scope):
+    headers: list[tuple[bytes, bytes]] = scope["headers"]
+    sent = dict(headers)
+    if scope["method"] not in ("GET", "HEAD") or not DECIDING_HEADERS.isdisjoint(sent):
         return None
-    sent: dict[bytes, bytes] = {}
-    for name, value in scope["headers"]:
-        if name in DECIDING_HEADERS or (name in sent and name in (b"authorization", b"accept", b"host")):
-            return None
-        sent[name] = value
+    if b"cookie" in sent and has_session_cookie(scope):
+        return None
+    names = [name for name, _ in headers] if len(sent) < len(headers) else []
+    if any(names.count(name) > 1 for name in (b"authorization", b"accept", b"host")):
+        return None
     return Key(
         "token" if b"authorization" in sent else "anonymous", scope["method"], scope["raw_path"], scope["query_string"],
         sent.get(b"accept", b""), (scope["scheme"], sent.get(b"host", b"")),
@@ -227,7 +231,8 @@ def mark_cacheable(
         request.state.cacheable = Cacheable(moment, digest, downloaded, seconds)
 
 
-def _body(registry: Registry, found: CachedAnswer) -> bytes | None:
+def body_of(registry: Registry, found: CachedAnswer) -> bytes | None:
+    """The body of a cached answer; None where the application has to fetch it, or to say that it is lost."""
     if found.about.digest is None:
         return found.body
     try:

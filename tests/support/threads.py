@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import uvicorn
 from starlette.applications import Starlette
 
-from embhub_registry.serving import configure, listen
+from embhub_registry.serving import configure, immediate_answers, listen, run
 
 THREAD = "event loop"
 
@@ -18,9 +18,10 @@ THREAD = "event loop"
 @contextmanager
 def serving(application: Starlette, *, is_exempt: Callable[[str], bool] = lambda _: True) -> Iterator[uvicorn.Server]:
     """Answers on a free port of loopback, `server.config.port`, until the block ends."""
-    config = configure(application, timeout_keep_alive=1, timeout_graceful_shutdown=1)
+    config = configure(application, timeout_graceful_shutdown=1)
     server, listening = uvicorn.Server(config), listen("127.0.0.1", 0, is_exempt=is_exempt)
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, name=THREAD, daemon=True)
+    options = {"answers": immediate_answers(application), "idle_seconds": 1.0}
+    thread = threading.Thread(target=run, args=(server, listening), kwargs=options, name=THREAD, daemon=True)
     thread.start()
     while not server.started:
         time.sleep(0.01)

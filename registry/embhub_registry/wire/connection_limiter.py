@@ -1,7 +1,7 @@
 """A listening socket that counts the connections of each address, and takes no more than so many of one.
 
 Half a head holds a connection without ever being a request, so no middleware sees it. This works by what `socket`
-documents alone: `accept` of the socket that the server is given, and `close` of those that it hands out.
+documents alone: `accept` of the socket that the server is given, and `close` or `detach` of those that it hands out.
 """
 
 from __future__ import annotations
@@ -98,6 +98,15 @@ class _Counted(socket.socket):
     def close(self) -> None:
         """Close it; its place is free."""
         super().close()
+        self._release()
+
+    def detach(self) -> int:
+        """Leave closing it to the caller, as uvloop does when a connection ends; its place is free."""
+        number = super().detach()
+        self._release()
+        return number
+
+    def _release(self) -> None:
         released, self._released = self._released, None
         if released is not None:
             released()

@@ -1,6 +1,6 @@
 """What the registry bounds without a proxy: heads, bodies, answers that nobody takes. Real sockets, short times.
 
-Slow heads and connections of one address are the proxy's to bound: `test_behind_nginx.py`.
+Slow heads and idle connections: `test_connection_protocol.py`. What the proxy bounds: `test_behind_nginx.py`.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from starlette.types import Message
 from embhub_registry import app
 from embhub_registry import serving as registry_serving
 from embhub_registry.operation.opening import open_folder
-from embhub_registry.wire import bodies, request_limits
+from embhub_registry.wire import bodies, connection_protocol, request_limits
 from tests.support.servers import init_registry
 from tests.support.threads import serving
 
 TIMES = {"BODY_SECONDS": 0.8, "REST_SECONDS": 0.5}
 DOCUMENTED = {name: getattr(request_limits, name) for name in TIMES}
-DOCUMENTED |= {name: getattr(registry_serving, name) for name in ("ANSWER_SECONDS", "IDLE_SECONDS")}
+DOCUMENTED["ANSWER_SECONDS"] = registry_serving.ANSWER_SECONDS
 MAIN = b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n"
 POST = b"POST /api/validate-yaml HTTP/1.1\r\nHost: 127.0.0.1\r\n"
 
@@ -219,7 +219,8 @@ def test_the_times_are_the_documented_ones() -> None:
         ("any body, whichever code reads it", DOCUMENTED["BODY_SECONDS"]),
         ("the rest of a body after its answer", DOCUMENTED["REST_SECONDS"]),
         ("an answer that is not read", DOCUMENTED["ANSWER_SECONDS"]),
-        ("a connection between two requests", DOCUMENTED["IDLE_SECONDS"]),
+        ("a connection between two requests", connection_protocol.IDLE_SECONDS),
+        ("a head, from its first byte to its last", connection_protocol.HEAD_SECONDS),
     ]
     for what, seconds in rows:
         assert f"| {what} | {seconds:.0f} s |" in page

@@ -44,7 +44,7 @@ def run(mirror: Mirror, *, host: str, port: int, interval: float, as_json: bool 
         daemon=True,
     )  # fmt: skip
     follower.start()
-    lifecycle.server.run(sockets=[listening])
+    serving.run(lifecycle.server, listening)
     over.set()
     follower.join(timeout=20)
 

@@ -243,7 +243,7 @@ class RequestLogMiddleware:
         metrics: Metrics = scope["app"].state.metrics
         metrics.begun()
         state = scope.setdefault("state", {})
-        request_id = state["request_id"] = request_ids.choose(scope["headers"])
+        request_id = state["request_id"] = request_ids.choose(dict(scope["headers"]))
 
         async def sending(message: Message) -> None:
             nonlocal status

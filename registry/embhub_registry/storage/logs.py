@@ -18,7 +18,8 @@ from embhub.errors import ConfigError
 from embhub_registry.database.clock import stamp
 
 _ENCODE = json.JSONEncoder(default=str).encode
-_QUOTE = json.encoder.encode_basestring_ascii
+quoted = json.encoder.encode_basestring_ascii
+"""A text as `json` writes it."""
 # Ours and the Hub's, which people mix up; and whatever stands where a credential stands.
 _TOKEN = re.compile(r"(emb|\bhf)_[A-Za-z0-9_-]{16,}")
 _CREDENTIAL = re.compile(r"(?i)\b(authorization\W{1,6}(?:bearer|basic))\s+[^\s\"'\\]+")
@@ -52,17 +53,27 @@ def direct(file: Path | None) -> None:
 
 def log(level: str, event: str, **fields: Any) -> None:
     """Write one line; fields without a value are left out."""
+    within = _WITHIN.get()
+    log_encoded(level, event, _members({**fields, **within} if within else fields))
+
+
+def log_encoded(level: str, event: str, members: str) -> None:
+    """Write one line whose fields are JSON already, each behind a comma: for lines that every request has."""
     if _OUTPUT.quiet and level == "info":
         return
+    write(redact(f'{{"time": "{stamp()}", "level": {quoted(level)}, "event": {quoted(event)}{members}}}') + "\n")
+
+
+def within_encoded() -> str:
+    """The fields of the blocks that the caller is in, for `log_encoded`."""
     within = _WITHIN.get()
-    said = _members({**fields, **within} if within else fields)
-    write(redact(f'{{"time": "{stamp()}", "level": {_QUOTE(level)}, "event": {_QUOTE(event)}{said}}}') + "\n")
+    return _members(within) if within else ""
 
 
 def _members(fields: Mapping[str, Any]) -> str:
     """Fields as `json` writes them behind others. Most values are texts, which need no encoder of their own."""
     return "".join([
-        f", {_QUOTE(name)}: {_QUOTE(value) if type(value) is str else _encode_value(value)}"
+        f", {quoted(name)}: {quoted(value) if type(value) is str else _encode_value(value)}"
         for name, value in fields.items() if value is not None
     ])  # fmt: skip
 
@@ -85,8 +96,10 @@ def within(**fields: str) -> Iterator[None]:
 
 def write(lines: str) -> None:
     """Lines that hold no secret."""
-    with contextlib.suppress(OSError):  # a log whose disk is full fails no request
+    try:
         (_OUTPUT.file or sys.stderr).write(lines)
+    except OSError:  # a log whose disk is full fails no request
+        return
 
 
 class Structured(logging.Handler):

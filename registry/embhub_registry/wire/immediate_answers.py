@@ -58,7 +58,7 @@ class ImmediateAnswers:
         started = time.perf_counter()
         try:
             scope = self._scope(request, ends)
-            found = self._find(scope) if scope is not None else None
+            found = self._find(request, scope) if scope is not None else None
         except Exception:  # noqa: BLE001  # whatever it is, the application meets it too, and says it in its words
             return False
         if scope is None or found is None:
@@ -69,7 +69,7 @@ class ImmediateAnswers:
         scope["route"] = answer.route
         if answer.about.downloaded is not None:
             self._usage_counters.downloaded(answer.about.downloaded)
-        request_id = request_ids.choose(scope["headers"])
+        request_id = request_ids.choose(request.headers)
         head = self._head(answer).with_id(request_id)
         write([head, body])
         request_log.note(self._metrics, scope, status=answer.status, started=started, request_id=request_id)
@@ -93,13 +93,13 @@ class ImmediateAnswers:
             "client": client, "server": ends.server, "state": {}, "app": self._application,
         }  # fmt: skip
 
-    def _find(self, scope: Scope) -> tuple[CachedAnswer, bytes] | None:
+    def _find(self, request: PlainRequest, scope: Scope) -> tuple[CachedAnswer, bytes] | None:
         """The answer and its body, for a caller who may have it; the caller's rate is then taken, the token noted.
 
         Raises:
             RequestDeniedError: as the middleware.
         """
-        key = response_cache.key_of(scope)
+        key = response_cache.key_of_distinct(scope, request.headers)
         if key is None or self._crowd.is_too_large:
             return None
         answer: CachedAnswer | None = self._responses.find(key, self._registry.database)
@@ -110,8 +110,7 @@ class ImmediateAnswers:
         if self._is_closed:
             return None
         host_header.check(scope)
-        scope["state"]["caller"] = self._account(scope)
-        rate_limiting.check(scope)
+        rate_limiting.take(scope, self._account(request.headers.get(b"authorization")))
         return answer, body if scope["method"] == "GET" else b""
 
     def _forget_old(self) -> None:
@@ -124,13 +123,12 @@ class ImmediateAnswers:
             self._is_closed = is_closed(self._registry.database.connection())
             self._moment = moment
 
-    def _account(self, scope: Scope) -> Account | None:
+    def _account(self, sent: bytes | None) -> Account | None:
         """The account of the request's token; its time is looked at each time, for nothing is written when that ends.
 
         Raises:
             RequestDeniedError: 401.
         """
-        sent = next((value for name, value in scope["headers"] if name == b"authorization"), None)
         if sent is None:
             return None
         words = sent.decode("latin-1")

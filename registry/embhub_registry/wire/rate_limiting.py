@@ -90,10 +90,18 @@ def check(scope: Scope) -> None:
     Raises:
         RequestDeniedError: 429.
     """
-    pace: RateLimiter = scope["app"].state.pace
     if scope["path"] in UNPACED and not any(name == b"authorization" for name, _ in scope["headers"]):
         return
-    caller = caller_of(scope)
+    take(scope, caller_of(scope))
+
+
+def take(scope: Scope, caller: Caller) -> None:
+    """The same where it is known whose request it is.
+
+    Raises:
+        RequestDeniedError: 429.
+    """
+    pace: RateLimiter = scope["app"].state.pace
     if isinstance(caller, Account):
         scope["state"]["user"] = caller.user
         name_present(caller.user)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Mapping
 
 HEADER = b"x-request-id"
 # A proxy in front sends the first, `huggingface_hub` the second.
@@ -12,9 +12,8 @@ SENT = (HEADER, b"x-amzn-trace-id")
 _PLAIN = re.compile(rb"[A-Za-z0-9][A-Za-z0-9._=;-]{0,99}")
 
 
-def choose(headers: Iterable[tuple[bytes, bytes]]) -> str:
+def choose(sent: Mapping[bytes, bytes]) -> str:
     """The id that the caller sent where it is short and plain, so that both logs have the same; else a new one."""
-    sent = dict(headers)
     for name in SENT:
         value = sent.get(name)
         if value is not None and _PLAIN.fullmatch(value):

@@ -7,7 +7,7 @@ from typing import Any
 
 from starlette.types import Scope
 
-from embhub_registry.storage.logs import log
+from embhub_registry.storage.logs import log_encoded, quoted, within_encoded
 from embhub_registry.wire import request_ids
 
 LOGIN_LINKS = "/login/link/"
@@ -36,12 +36,17 @@ def complete(headers: Headers, request_id: str) -> Headers:
 def note(metrics: Any, scope: Scope, *, status: int, started: float, request_id: str) -> None:
     """Count one answer, and write its line, without query or token."""
     state = scope["state"]
-    seconds, rule = time.perf_counter() - started, state.get("rule")
+    seconds, rule, user = time.perf_counter() - started, state.get("rule"), state.get("user")
     metrics.answered(scope, status=status, seconds=seconds, rule=rule)
-    log(
-        "info" if status < 500 else "error", "request", method=scope["method"],
-        path=without_secret(scope["path"])[:200], status=status, ms=round(seconds * 1000, 1), user=state.get("user"),
-        rule=rule, client=(scope.get("client") or [None])[0], id=request_id,
+    client = (scope.get("client") or [None])[0]
+    log_encoded(
+        "info" if status < 500 else "error", "request",
+        f', "method": {quoted(scope["method"])}, "path": {quoted(without_secret(scope["path"])[:200])}'
+        f', "status": {status}, "ms": {round(seconds * 1000, 1)!r}'
+        + ("" if user is None else f', "user": {quoted(user)}')
+        + ("" if rule is None else f', "rule": {quoted(rule)}')
+        + ("" if client is None else f', "client": {quoted(client)}')
+        + f', "id": {quoted(request_id)}{within_encoded()}',
     )  # fmt: skip
 
 

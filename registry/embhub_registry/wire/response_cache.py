@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -209,12 +209,17 @@ def key_of(scope: Scope) -> Key | None:
     """What an answer to this request is kept under; None where a header or method makes it the application's."""
     headers: list[tuple[bytes, bytes]] = scope["headers"]
     sent = dict(headers)
+    names = [name for name, _ in headers] if len(sent) < len(headers) else []
+    if any(names.count(name) > 1 for name in (b"authorization", b"accept", b"host")):
+        return None
+    return key_of_distinct(scope, sent)
+
+
+def key_of_distinct(scope: Scope, sent: Mapping[bytes, bytes]) -> Key | None:
+    """The same where no header that an answer depends on came twice; `sent` has them by name."""
     if scope["method"] not in ("GET", "HEAD") or not DECIDING_HEADERS.isdisjoint(sent):
         return None
     if b"cookie" in sent and has_session_cookie(scope):
-        return None
-    names = [name for name, _ in headers] if len(sent) < len(headers) else []
-    if any(names.count(name) > 1 for name in (b"authorization", b"accept", b"host")):
         return None
     return Key(
         "token" if b"authorization" in sent else "anonymous", scope["method"], scope["raw_path"], scope["query_string"],

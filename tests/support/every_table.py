@@ -242,7 +242,8 @@ def fill(db: Connection, number: int) -> None:
             names, marks = ", ".join(values), ", ".join("?" * len(values))
             db.execute(f"INSERT INTO {row.table} ({names}) VALUES ({marks})", list(values.values()))
     if db.dialect is SQLITE and number >= 3:
-        db.execute("INSERT INTO search (rowid, words) SELECT position, words FROM wording")
+        text = "words" if number < 24 else "words || ' ' || labels"
+        db.execute(f"INSERT INTO search (rowid, words) SELECT position, {text} FROM wording")
     if db.dialect is SQLITE and number >= 23:
         db.execute("INSERT INTO letter_block VALUES (0, ?)", (letter_pairs(" ".join(words_at(number).values())),))
 

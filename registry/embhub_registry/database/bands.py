@@ -1,9 +1,9 @@
-"""Words of three letters and more on PostgreSQL: bands of places in lists, from the newest on, until a page is full.
+"""Words of three letters and more on PostgreSQL: the newest places first, and more of them until a page is full.
 
-A GIN index gives all rows that hold a word, in no order, and most of them would be thrown away. So each row's text in
-the index ends with the names of two bands: 16,384 and 262,144 places that stand side by side. Asked for a band and
-a word, the index skips what is in other bands. How wide the next band is follows from how much was found so far, and
-from how many bands were read.
+A GIN index gives all rows that hold a word, in no order, and most of them would be thrown away. So the index also has
+the codes of each row's labels, and the numbers of two bands that its place is in: 4,096 and 65,536 places side by side.
+Asked for a few bands, labels and parts of words, it skips what lacks one of them. How many bands is guessed from a
+sample. Each statement begins where the page does and is whole by itself, so a row that moves meanwhile is not missed.
 """
 
 from __future__ import annotations
@@ -13,108 +13,96 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from embhub_registry.database.connection import Connection, Row, one_moment
+from embhub_registry.database.connection import Connection, Row
 
 WALKED = 4096  # places, the newest of a page, whose rows are read one by one, without an index of words
-_PAGE = 64  # rows that these may hold of a word
-_NARROW, _WIDE = 16_384, 262_144  # places of a band; also in migrations/postgresql/023
-_MOST = 16  # bands of a width that are read: rows that are rarer further down would take hundreds of statements
-_DIGITS = str.maketrans("0123456789abcdef", "qxzjwvkyhfgpbmdc")  # letters that hardly stand side by side in a text
-_TEXT = (
-    "(words || ' x' || translate(lpad(to_hex(position / 16384), 4, '0'), '0123456789abcdef', 'qxzjwvkyhfgpbmdc')"
-    " || ' z' || translate(lpad(to_hex(position / 262144), 4, '0'), '0123456789abcdef', 'qxzjwvkyhfgpbmdc'))"
-)  # what the index `wording_banded` is over
+_FULL = 0.4  # of these are enough for a page, or they are not begun with
+_NARROW, _WIDE = 4096, 65_536  # places of a band; also in migrations/postgresql/024
+_MOST = 40  # bands that are asked for at once; with more, the index is asked for all places
+_SPARE = 1.25  # times as many places as a page should need
+_RARE = 4  # wide bands for words that a sample does not know
+_FURTHER = 16  # times as many places in the next statement, at most
+# what the index `wording_found` is over, beside `words`
+_LABELS, _BANDS = "string_to_array(labels, ' ')", "ARRAY[position / 4096, -1 - position / 65536]"
 
 
-_SAMPLE = (
-    "SELECT count(*) FILTER (WHERE {}) AS found, max(position) AS newest, max(position) - min(position) + 1 AS span"
-    " FROM (SELECT position, words FROM wording ORDER BY position DESC LIMIT 512) AS newest"
-)
-# microseconds, rounded: a row of a label whose text is looked at, a row of a word whose label is, and parts as such
-_LABEL_COST, _WORD_COST, _START_COST = 4, 6, 4000
+@dataclass(frozen=True)
+class Wanted:
+    """What the index is asked for.
+
+    `words` are what a text has to hold, `parts` those of them that are looked up, and `codes` those of labels. `share`
+    is that of the places whose rows have all of it, as far as a sample says; it has a text with the words if these are
+    `is_frequent`.
+    """
+
+    words: Sequence[str]
+    parts: Sequence[str]
+    codes: Sequence[str]
+    share: float
+    is_frequent: bool
 
 
 @dataclass(frozen=True)
 class Part:
-    """The places from `bottom` to before `top`.
+    """The newest `places` of a page, None for all; where `walked`, they are read one by one."""
 
-    `band` is its name in the index, "" of all places. Where it is None, these are the newest places, or those that
-    a page begins with: `bottom` and `top` are not known, and the rows are read one by one.
-    """
-
-    band: str | None = None
-    bottom: int = 0
-    top: int = 0
+    places: int | None
+    walked: bool = False
 
 
-def collect(db: Connection, *, before: float | None, need: int, read: Callable[[Part], Sequence[Row]]) -> list[Row]:
-    """At most `need` rows, newest first, as of one moment; `read` gives at most so many of a part.
-
-    Args:
-        before: the place before which to begin, None for the newest.
-    """
-    found, looked = 0, 0
-    if need <= _PAGE:
-        rows = list(read(Part()))
+def collect(wanted: Wanted, *, need: int, read: Callable[[Part], Sequence[Row]]) -> list[Row]:
+    """At most `need` rows, newest first, as of one moment; `read` gives at most so many of a part."""
+    expected = math.ceil(need / wanted.share)
+    if expected < _FULL * WALKED:
+        rows = list(read(Part(WALKED, walked=True)))
         if len(rows) >= need:
             return rows
-        found, looked = len(rows), WALKED
-    rows = []  # what was found is of another moment, and is found once more
-    with one_moment(db):  # a row that moves up meanwhile would be in no part
-        newest = int(db.execute("SELECT coalesce(max(position), 0) FROM repository").fetchone()[0])
-        top = bottom = newest + 1 if before is None else math.ceil(min(newest + 1, before))
-        while bottom > 0 and len(rows) < need:
-            part = _next(bottom, passed=top - bottom, wanted=(need - len(rows)) * looked // max(found, 1))
-            rows += read(part)
-            bottom = part.bottom
-            if top - bottom > looked:
-                found, looked = len(rows), top - bottom
-    return rows[:need]
+    places = math.ceil(_SPARE * expected) if wanted.is_frequent else _RARE * _WIDE
+    while places <= _MOST * _WIDE:
+        rows = list(read(Part(places)))
+        if len(rows) >= need:
+            return rows
+        places *= _FURTHER if not rows else max(2, min(_FURTHER, math.ceil(_SPARE * need / len(rows))))
+    return list(read(Part(None)))
 
 
-def _next(bottom: int, *, passed: int, wanted: int) -> Part:
-    """The part below `bottom`, after so many places, where the page may be full after `wanted` more."""
-    if bottom <= 4 * _NARROW:  # all that is left, or a small registry
-        return Part("", 0, bottom)
-    for width, letter in ((_NARROW, "x"), (_WIDE, "z")):
-        if passed < _MOST * width and (wanted <= 4 * width or passed < width // 4):
-            number = (bottom - 1) // width
-            return Part(letter + f"{number:04x}"[:4].translate(_DIGITS), number * width, bottom)
-    return Part("", 0, bottom)
+def rows_of(db: Connection, wanted: Wanted, part: Part, *, before: float | None) -> tuple[str, list[Any]]:
+    """The places of a part whose rows hold the words, newest first: a table with its column `place`, and its values."""
+    if part.walked:
+        return _rows_before(db, wanted.words, before)
+    conditions, values = ["words LIKE ?"] * len(wanted.parts), db.dialect.matches(wanted.parts)[1]
+    if part.places is not None:
+        bands, top = _bands(part.places, before)
+        conditions.append(f"{_BANDS} && ARRAY({bands})")
+        values += top
+    if wanted.codes:
+        conditions.append(f"{_LABELS} @> string_to_array(?, ' ')")
+        values.append(" ".join(wanted.codes))
+    conditions += [db.dialect.contains("words")] * len(wanted.words)
+    # `+ 0`: without it, the index of places would be read from its end instead
+    rows = f"SELECT position + 0 AS place FROM wording WHERE {' AND '.join(conditions)} ORDER BY position + 0 DESC"  # noqa: S608  # put together from constants; values are bound
+    return f"({rows})", [*values, *wanted.words]
 
 
-def label_is_quicker(db: Connection, words: Sequence[str], rows: int, *, need: int) -> bool:
-    """Whether `need` rows that have words and a label are found sooner among the label's `rows` than in bands.
-
-    How frequent the words are is taken from the newest rows. SQLite reads a word's rows newest first: there, never.
-    """
-    if not db.dialect.has_bands:
-        return False
-    condition, values = db.dialect.matches(words)
-    sample = db.execute(_SAMPLE.format(condition), values).fetchone()
-    if not sample["found"]:
-        return False
-    labelled, worded = need * sample["span"] / sample["found"], need * sample["newest"] / max(rows, 1)
-    return bool(_LABEL_COST * labelled < _WORD_COST * worded + _START_COST)
-
-
-def rows_before(db: Connection, words: Sequence[str], before: float | None) -> tuple[str, list[Any]]:
-    """The newest rows before a place, of all if it is None, that hold all of these words: a table, and its values."""
-    top = "(SELECT max(position) + 1 FROM repository)" if before is None else "CAST(? AS BIGINT)"
-    start = [] if before is None else [math.ceil(max(min(before, 2**62), 0))]
+def _rows_before(db: Connection, words: Sequence[str], before: float | None) -> tuple[str, list[Any]]:
+    top, start = _top(before)
     holds = [db.dialect.contains("words")] * len(words)
-    conditions = " AND ".join([f"position >= {top} - ?", f"position < {top}", *holds])
-    rows = f"(SELECT position FROM wording WHERE {conditions} ORDER BY position DESC OFFSET 0)"  # noqa: S608  # put together from constants; values are bound
+    conditions = " AND ".join([f"position > {top} - ?", f"position <= {top}", *holds])
+    rows = f"(SELECT position AS place FROM wording WHERE {conditions} ORDER BY position DESC OFFSET 0)"  # noqa: S608  # put together from constants; values are bound
     return rows, [*start, WALKED, *start, *words]
 
 
-def rows_in(db: Connection, words: Sequence[str], band: str) -> tuple[str, list[Any]]:
-    """The rows of a band that hold all of these words: a table, and its values; "" is every band.
+def _bands(places: int, before: float | None) -> tuple[str, list[Any]]:
+    """The numbers of the bands that hold so many places, and the values in it."""
+    width, number = (_NARROW, "band") if places <= _MOST * _NARROW else (_WIDE, "-1 - band")
+    top, start = _top(before)
+    bounds = f"{top} / {width} - {-(-places // width)}, {top} / {width}"
+    return f"SELECT {number} FROM generate_series({bounds}) AS band", [*start, *start]  # noqa: S608  # put together from constants; values are bound
 
-    No place is asked for: the index of places would be chosen. A word may be part of a band's name, so each row is
-    looked at for it.
-    """
-    wanted = [band, *words] if band else words
-    conditions = [f"{_TEXT} LIKE ?"] * len(wanted) + [db.dialect.contains("words")] * len(words)
-    rows = f"(SELECT position FROM wording WHERE {' AND '.join(conditions)} OFFSET 0)"  # noqa: S608  # put together from constants; values are bound
-    return rows, [*db.dialect.matches(wanted)[1], *words]
+
+def _top(before: float | None) -> tuple[str, list[Any]]:
+    """The place that a page begins with."""
+    newest = "(SELECT max(position) FROM repository)"
+    if before is None:
+        return newest, []
+    return f"least({newest}, CAST(? AS BIGINT))", [math.ceil(max(min(before, 2**62), 0)) - 1]

@@ -82,6 +82,11 @@ class Connection(Protocol):
     """A thread's connection. Outside `Database.writing` each statement sees what was committed before it."""
 
     @property
+    def kept(self) -> dict[object, object]:
+        """What this package remembers with the connection."""
+        ...
+
+    @property
     def dialect(self) -> Dialect:
         """How this engine spells what differs."""
         ...

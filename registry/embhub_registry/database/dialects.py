@@ -12,7 +12,10 @@ class Dialect:
 
     name = "sqlite"
     matched = "search.rowid"
-    """The position of a row that the index of words found, and where it is looked up: `matches` is its condition."""
+    """The position of a row that the index of words found, and where it is looked up: `matches` is its condition.
+
+    In PostgreSQL the rows of `bands` come before it.
+    """
     found = "search CROSS JOIN repository AS r ON r.position = search.rowid"
     labelled = "label AS walk CROSS JOIN repository AS r ON r.id = walk.repository_id"
     in_blocks = (
@@ -51,22 +54,13 @@ class Dialect:
         """The condition that the index of words holds all of these, and its values."""
         return "search MATCH ?", [" AND ".join('"' + word.replace('"', '""') + '"' for word in words)]
 
-    def narrows(self, words: Sequence[str]) -> tuple[str, list[str], Sequence[str]]:
-        """`matches` for a walk newest first: a condition, its values, and the words that each row is looked at for.
-
-        Every trigram of a word is looked up, without asking whether they stand side by side. With fewer of them, a word
-        that nobody wrote could be put together from frequent ones, and the text of every row would be read.
-        """
-        grams = [word[place : place + 3] for word in words for place in range(len(word) - 2)]
-        return *self.matches(list(dict.fromkeys(grams))), words
-
 
 class PostgresqlDialect(Dialect):
     """The spelling of PostgreSQL: pg_trgm's index serves LIKE, for any part of a word from three letters on."""
 
     name = "postgresql"
-    matched = "wording.position"
-    found = "wording JOIN repository AS r ON r.position = wording.position"
+    matched = "found.place"
+    found = "found CROSS JOIN LATERAL (SELECT * FROM repository WHERE position = found.place LIMIT 1) AS r"
     labelled = "label AS walk JOIN repository AS r ON r.position = walk.position"  # the key alone is read, not the row
     in_blocks = (
         "letter_block AS block CROSS JOIN LATERAL (SELECT * FROM repository"

@@ -8,7 +8,7 @@ from typing import Any
 
 from embhub_registry.database import letters
 from embhub_registry.database.connection import Connection
-from embhub_registry.database.wording import facet_value, plain
+from embhub_registry.database.wording import facet_value, label_code, plain
 
 BETWEEN, INSIDE = "\x1e", "\x1f"  # in `repository.facets`: between facets, and between a facet and its value
 
@@ -115,9 +115,12 @@ def _next(db: Connection) -> int:
 
 
 def _write(db: Connection, repository_id: int, position: int, words: str) -> None:
-    db.execute("INSERT INTO wording VALUES (?, ?, ?)", (position, repository_id, words))
+    """After its labels: the index of words has their codes."""
+    labels = db.execute("SELECT kind, value FROM label WHERE repository_id = ?", (repository_id,)).fetchall()
+    codes = " ".join(sorted(label_code(row["kind"], row["value"]) for row in labels))
+    db.execute("INSERT INTO wording VALUES (?, ?, ?, ?)", (position, repository_id, words, codes))
     if db.dialect.has_word_table:
-        db.execute("INSERT INTO search (rowid, words) VALUES (?, ?)", (position, words))
+        db.execute("INSERT INTO search (rowid, words) VALUES (?, ?)", (position, f"{words} {codes}"))
         letters.note(db, position, words)
 
 
@@ -128,10 +131,12 @@ def words_of(db: Connection, repository_id: int) -> str:
 
 
 def _take_words(db: Connection, repository_id: int) -> str:
-    row = db.execute("SELECT position, words FROM wording WHERE repository_id = ?", (repository_id,)).fetchone()
+    statement = "SELECT position, words, labels FROM wording WHERE repository_id = ?"
+    row = db.execute(statement, (repository_id,)).fetchone()
     if row is None:
         return ""
     if db.dialect.has_word_table:  # an index over another table's text forgets a row only when told what it held
-        db.execute("INSERT INTO search (search, rowid, words) VALUES ('delete', ?, ?)", (row["position"], row["words"]))
+        held = f"{row['words']} {row['labels']}"
+        db.execute("INSERT INTO search (search, rowid, words) VALUES ('delete', ?, ?)", (row["position"], held))
     db.execute("DELETE FROM wording WHERE repository_id = ?", (repository_id,))
     return str(row["words"])

@@ -26,6 +26,7 @@ class PostgresqlConnection:
     dialect = POSTGRESQL
 
     def __init__(self, connect: Callable[[], Raw], limit: float) -> None:
+        self.kept: dict[object, object] = {}
         self._connect = connect
         self._raw: Raw | None = None
         self._writing = False

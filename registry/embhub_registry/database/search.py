@@ -219,11 +219,11 @@ def _select(db: Connection, query: Query, columns: str) -> Iterable[Row]:
         walk = walks.over_all(db, labels, words, reach=REACH)
     if walk is None:
         return ()
-    if not walk.banded:
+    if walk.banded is None:
         return _read(db, query, columns, walk)
     before = None if query.after is None else query.after[0]
     return bands.collect(
-        db, before=before, need=query.limit + 1,
+        walk.banded, need=query.limit + 1,
         read=lambda part: list(_read(db, query, columns, walks.of_part(db, walk, part, before=before))),
     )  # fmt: skip
 

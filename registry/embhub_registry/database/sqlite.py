@@ -10,6 +10,7 @@ import weakref
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from embhub.durable import sync
 from embhub.errors import ConfigError
@@ -32,6 +33,10 @@ class SqliteConnection(sqlite3.Connection):
     """The driver's own, which answers to the interface as it is."""
 
     dialect = SQLITE
+
+    def __init__(self, *given: Any, **named: Any) -> None:
+        super().__init__(*given, **named)
+        self.kept: dict[object, object] = {}
 
     def __del__(self) -> None:
         with suppress(sqlite3.Error):
@@ -230,3 +235,4 @@ def _install(connection: SqliteConnection) -> None:
     connection.create_function("plain_words", 1, wording.plain, deterministic=True)
     connection.create_function("facet_value", 1, wording.facet_value, deterministic=True)
     connection.create_function("letter_pairs", 1, wording.letter_pairs, deterministic=True)
+    connection.create_function("label_code", 2, wording.label_code, deterministic=True)

@@ -6,16 +6,16 @@ the start did not decide is a condition on each row.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from embhub_registry.database import bands, letters
+from embhub_registry.database import bands, letters, samples
 from embhub_registry.database.connection import Connection
+from embhub_registry.database.samples import Label
 
-Label = tuple[str, str]
-"""A kind and a value, as in the table `label`."""
 _TRIGRAM = 3  # letters from which on the index of words finds a word
+_LABEL_COST, _LIST_COST = 3.0, 0.05  # microseconds: a row of a label whose text is looked at, an item of the index
 
 
 @dataclass
@@ -23,7 +23,7 @@ class Walk:
     """Tables, the place of a row in them, conditions with their values, and what each row has yet to be looked at for.
 
     Where `bounded`, only the newest rows count; where `sorted_here`, no index has the rows in their order. Where
-    `banded` holds words, the rows that hold them are read band by band.
+    `banded`, the rows that hold its words are read part by part.
     """
 
     tables: str
@@ -35,7 +35,7 @@ class Walk:
     words: Sequence[str] = ()
     bounded: bool = False
     sorted_here: bool = False
-    banded: Sequence[str] = ()
+    banded: bands.Wanted | None = None
 
 
 def over_all(db: Connection, labels: Sequence[Label], words: Sequence[str], *, reach: int) -> Walk:
@@ -63,40 +63,52 @@ def newest_first(
     """
     long = [word for word in words if _is_long(word)]
     short = [word for word in words if not _is_long(word)]
-    sizes = {label: _size(db, label) for label in labels}
+    sizes = _sizes(db, labels)
     labels = sorted(sizes, key=sizes.__getitem__)
     least = sizes[labels[0]] if labels else 0
     if short and not long and (not labels or least > few):
         blocks = letters.count_blocks(db, short, reach=reach)
         if blocks is not None:
             return _over_blocks(db, labels, short, reach=reach) if blocks else None
-    if labels and (not long or least <= few or (not short and bands.label_is_quicker(db, long, least, need=need))):
+    if long:
+        sample = samples.of_newest(db)
+        if not labels or (least > few and not _label_is_quicker(sample, long, sizes, need=need)):
+            return _over_words(db, sample, sizes, long, short)
+    if labels:
         return Walk(
             db.dialect.labelled, "walk.position", ["walk.kind = ? AND walk.value = ?"], [*labels[0]],
             labels=labels[1:], words=words, bounded=bool(short) and not long,
         )  # fmt: skip
-    if long and db.dialect.has_bands:
-        return Walk(db.dialect.found, db.dialect.matched, labels=labels, words=short, banded=long)
-    if long:
-        # where labels are looked up, too, most rows are dropped: their texts are not read before
-        condition, values, checked = (*db.dialect.matches(long), ()) if labels else db.dialect.narrows(long)
-        return Walk(
-            db.dialect.found, db.dialect.matched, [condition], [*values], labels=labels, words=[*checked, *short]
-        )
     return Walk("repository AS r", "r.position", labels=labels, words=words, bounded=bool(short))
 
 
 def of_part(db: Connection, walk: Walk, part: bands.Part, *, before: float | None) -> Walk:
     """A banded walk, over one part of the places alone; `before` is where a page begins, None for the newest."""
-    places: list[str] = []
-    bounds: list[Any] = []
-    if part.band is None:
-        rows, values = bands.rows_before(db, walk.banded, before)
-    else:
-        rows, values = bands.rows_in(db, walk.banded, part.band)
-        places, bounds = ["wording.position >= ?", "wording.position < ?"], [part.bottom, part.top]
-    tables = walk.tables.replace("wording JOIN", f"{rows} AS wording JOIN", 1)
-    return replace(walk, tables=tables, first=values, conditions=places, values=bounds, sorted_here=True)
+    assert walk.banded is not None  # noqa: S101  # only these have parts
+    rows, values = bands.rows_of(db, walk.banded, part, before=before)
+    return replace(walk, tables=f"{rows} AS {walk.tables}", first=values)
+
+
+def _over_words(
+    db: Connection, sample: samples.Sample, sizes: Mapping[Label, int], long: Sequence[str], short: Sequence[str]
+) -> Walk:
+    """A walk that starts from the index of words, which knows labels by their codes."""
+    parts, codes = sample.choose(long), samples.codes_of(sizes)
+    if db.dialect.has_bands:
+        parts = [part for part in parts if part.isalnum()] or long  # of other letters that index knows nothing
+        wanted = bands.Wanted(long, parts, codes, sample.share_of(long, sizes), sample.knows(long))
+        return Walk(db.dialect.found, db.dialect.matched, labels=[*sizes], words=short, banded=wanted)
+    condition, values = db.dialect.matches([*codes, *parts])
+    return Walk(db.dialect.found, db.dialect.matched, [condition], [*values], labels=[*sizes], words=[*long, *short])
+
+
+def _label_is_quicker(sample: samples.Sample, words: Sequence[str], sizes: Mapping[Label, int], *, need: int) -> bool:
+    """Whether `need` rows that have words and labels are found sooner among a label's than by the index of words."""
+    least = min(sizes.values())
+    labelled = _LABEL_COST * min(need / sample.share(words), least)
+    looked_at = min(need / sample.share_of(words, sizes), sample.newest)
+    lists = sum(sample.share([part]) for part in (*sample.choose(words), *samples.codes_of(sizes)))
+    return labelled < _LIST_COST * lists * looked_at + _LABEL_COST * need
 
 
 def _over_blocks(db: Connection, labels: Sequence[Label], short: Sequence[str], *, reach: int) -> Walk:
@@ -111,7 +123,11 @@ def _is_long(word: str) -> bool:
     return len(word) >= _TRIGRAM
 
 
-def _size(db: Connection, label: Label) -> int:
-    """How many rows of a label everybody sees."""
-    row = db.execute("SELECT max(shown) FROM label_count WHERE kind = ? AND value = ?", label).fetchone()
-    return int(row[0] or 0)
+def _sizes(db: Connection, labels: Sequence[Label]) -> dict[Label, int]:
+    """How many rows of each label everybody sees."""
+    sizes = dict.fromkeys(labels, 0)
+    if sizes:
+        one = "SELECT kind, value, shown FROM label_count WHERE kind = ? AND value = ?"
+        rows = db.execute(" UNION ALL ".join([one] * len(sizes)), [part for label in sizes for part in label])
+        sizes |= {(kind, value): int(shown) for kind, value, shown in rows}
+    return sizes

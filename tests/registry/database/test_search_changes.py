@@ -312,6 +312,7 @@ def test_a_word_of_frequent_trigrams_reads_few_texts(database: Database) -> None
         return 0
 
     assert isinstance(db, sqlite3.Connection)
+    search.run(db, Query(text="cancer", everything=True))  # the sample is read, for a minute
     for word in ("inginging", "imacanlun"):
         steps[0] = 0
         db.set_progress_handler(count, 10)

@@ -13,8 +13,7 @@ from typing import Any
 
 from embhub_registry.database import Connection
 from embhub_registry.database.dialects import SQLITE
-from embhub_registry.database.placement import BETWEEN, INSIDE
-from embhub_registry.database.wording import letter_pairs
+from embhub_registry.database.wording import BETWEEN, INSIDE, letter_pairs
 
 EARLY, LATE = "2026-01-02T03:04:05.678Z", "2026-02-03T04:05:06.789Z"
 WORDS = {1: "prostate lasion pi-rads 5", 3: "chest opacity", 4: "a former one", 5: "held"}
@@ -242,7 +241,7 @@ def fill(db: Connection, number: int) -> None:
             names, marks = ", ".join(values), ", ".join("?" * len(values))
             db.execute(f"INSERT INTO {row.table} ({names}) VALUES ({marks})", list(values.values()))
     if db.dialect is SQLITE and number >= 3:
-        text = "words" if number < 24 else "words || ' ' || labels"
+        text = "words" if number < 24 else "indexed_text(words, labels)"
         db.execute(f"INSERT INTO search (rowid, words) SELECT position, {text} FROM wording")
     if db.dialect is SQLITE and number >= 23:
         db.execute("INSERT INTO letter_block VALUES (0, ?)", (letter_pairs(" ".join(words_at(number).values())),))

@@ -1,7 +1,7 @@
 """Words of three letters and more on PostgreSQL: the newest places first, and more of them until a page is full.
 
 A GIN index gives all rows that hold a word, in no order, and most of them would be thrown away. So the index also has
-the codes of each row's labels, and the numbers of two bands that its place is in: 4,096 and 65,536 places side by side.
+the labels of each row, and the numbers of two bands that its place is in: 4,096 and 65,536 places side by side.
 Asked for a few bands, labels and parts of words, it skips what lacks one of them. How many bands is guessed from a
 sample. Each statement begins where the page does and is whole by itself, so a row that moves meanwhile is not missed.
 """
@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from embhub_registry.database.connection import Connection, Row
+from embhub_registry.database.wording import BETWEEN
 
 WALKED = 4096  # places, the newest of a page, whose rows are read one by one, without an index of words
 _FULL = 0.4  # of these are enough for a page, or they are not begun with
@@ -23,21 +24,21 @@ _SPARE = 1.25  # times as many places as a page should need
 _RARE = 4  # wide bands for words that a sample does not know
 _FURTHER = 16  # times as many places in the next statement, at most
 # what the index `wording_found` is over, beside `words`
-_LABELS, _BANDS = "string_to_array(labels, ' ')", "ARRAY[position / 4096, -1 - position / 65536]"
+_LABELS, _BANDS = "string_to_array(labels, chr(30))", "ARRAY[position / 4096, -1 - position / 65536]"
 
 
 @dataclass(frozen=True)
 class Wanted:
     """What the index is asked for.
 
-    `words` are what a text has to hold, `parts` those of them that are looked up, and `codes` those of labels. `share`
+    `words` are what a text has to hold, `parts` what of them is looked up, and `labels` the keys of labels. `share`
     is that of the places whose rows have all of it, as far as a sample says; it has a text with the words if these are
     `is_frequent`.
     """
 
     words: Sequence[str]
     parts: Sequence[str]
-    codes: Sequence[str]
+    labels: Sequence[str]
     share: float
     is_frequent: bool
 
@@ -67,29 +68,31 @@ def collect(wanted: Wanted, *, need: int, read: Callable[[Part], Sequence[Row]])
 
 
 def rows_of(db: Connection, wanted: Wanted, part: Part, *, before: float | None) -> tuple[str, list[Any]]:
-    """The places of a part whose rows hold the words, newest first: a table with its column `place`, and its values."""
+    """The places of a part whose rows hold the words, newest first: a table with its
+    columns `place`, `labels` and `shown`, and its values."""
     if part.walked:
-        return _rows_before(db, wanted.words, before)
+        return _rows_before(db, wanted, before)
     conditions, values = ["words LIKE ?"] * len(wanted.parts), db.dialect.matches(wanted.parts)[1]
     if part.places is not None:
         bands, top = _bands(part.places, before)
         conditions.append(f"{_BANDS} && ARRAY({bands})")
         values += top
-    if wanted.codes:
-        conditions.append(f"{_LABELS} @> string_to_array(?, ' ')")
-        values.append(" ".join(wanted.codes))
+    if wanted.labels:
+        conditions.append(f"{_LABELS} @> string_to_array(?, chr(30))")
+        values.append(BETWEEN.join(wanted.labels))
     conditions += [db.dialect.contains("words")] * len(wanted.words)
     # `+ 0`: without it, the index of places would be read from its end instead
-    rows = f"SELECT position + 0 AS place FROM wording WHERE {' AND '.join(conditions)} ORDER BY position + 0 DESC"  # noqa: S608  # put together from constants; values are bound
-    return f"({rows})", [*values, *wanted.words]
+    rows = f"SELECT position + 0 AS place, labels, shown FROM wording WHERE {' AND '.join(conditions)}"  # noqa: S608  # put together from constants; values are bound
+    return f"({rows} ORDER BY position + 0 DESC)", [*values, *wanted.words]
 
 
-def _rows_before(db: Connection, words: Sequence[str], before: float | None) -> tuple[str, list[Any]]:
+def _rows_before(db: Connection, wanted: Wanted, before: float | None) -> tuple[str, list[Any]]:
     top, start = _top(before)
-    holds = [db.dialect.contains("words")] * len(words)
+    holds = [db.dialect.contains("words")] * len(wanted.words) + [db.dialect.contains("labels")] * len(wanted.labels)
     conditions = " AND ".join([f"position > {top} - ?", f"position <= {top}", *holds])
-    rows = f"(SELECT position AS place FROM wording WHERE {conditions} ORDER BY position DESC OFFSET 0)"  # noqa: S608  # put together from constants; values are bound
-    return rows, [*start, WALKED, *start, *words]
+    rows = f"(SELECT position AS place, labels, shown FROM wording WHERE {conditions} ORDER BY position DESC OFFSET 0)"  # noqa: S608  # put together from constants; values are bound
+    keys = [f"{BETWEEN}{key}{BETWEEN}" for key in wanted.labels]
+    return rows, [*start, WALKED, *start, *wanted.words, *keys]
 
 
 def _bands(places: int, before: float | None) -> tuple[str, list[Any]]:

@@ -12,17 +12,16 @@ class Dialect:
 
     name = "sqlite"
     matched = "search.rowid"
-    """The position of a row that the index of words found, and where it is looked up: `matches` is its condition.
-
-    In PostgreSQL the rows of `bands` come before it.
-    """
-    found = "search CROSS JOIN repository AS r ON r.position = search.rowid"
+    """The position of a row that the index of words found: `matches` is its condition."""
+    found = "search CROSS JOIN {} AS r ON r.position = search.rowid"
+    """Those rows in the table `repository` or `wording`, `r`. In PostgreSQL the rows of `bands` are `found`."""
     labelled = "label AS walk CROSS JOIN repository AS r ON r.id = walk.repository_id"
+    """The rows of a label."""
+    labelled_words = "label AS walk CROSS JOIN wording AS r ON r.position = walk.position"
     in_blocks = (
-        "letter_block AS block CROSS JOIN repository AS r"
-        " ON r.position BETWEEN block.block * 64 AND block.block * 64 + 63"
+        "letter_block AS block CROSS JOIN {} AS r ON r.position BETWEEN block.block * 64 AND block.block * 64 + 63"
     )
-    """The rows of each block of `letters`."""
+    """The rows of each block of `letters`, in either table."""
     words_at = "SELECT rowid FROM search WHERE {}"
     has_bands = False
     """Whether the index of words is asked for one band of places after the other: `bands`."""
@@ -60,10 +59,11 @@ class PostgresqlDialect(Dialect):
 
     name = "postgresql"
     matched = "found.place"
-    found = "found CROSS JOIN LATERAL (SELECT * FROM repository WHERE position = found.place LIMIT 1) AS r"
+    found = "found CROSS JOIN LATERAL (SELECT * FROM {} WHERE position = found.place LIMIT 1) AS r"
     labelled = "label AS walk JOIN repository AS r ON r.position = walk.position"  # the key alone is read, not the row
+    labelled_words = "label AS walk JOIN wording AS r ON r.position = walk.position"
     in_blocks = (
-        "letter_block AS block CROSS JOIN LATERAL (SELECT * FROM repository"
+        "letter_block AS block CROSS JOIN LATERAL (SELECT * FROM {}"
         " WHERE position BETWEEN block.block * 64 AND block.block * 64 + 63 ORDER BY position DESC LIMIT 64) AS r"
     )
     words_at = "SELECT position FROM wording WHERE {}"

@@ -19,7 +19,7 @@ from psycopg.rows import tuple_row
 
 from embhub.durable import sync
 from embhub.errors import RegistryError, UsageError
-from embhub_registry.database import schema
+from embhub_registry.database import placement, schema
 from embhub_registry.database.connection import Connection, Database, StorageFullError
 from embhub_registry.database.dialects import to_postgresql
 from embhub_registry.database.postgresql_errors import raise_translated
@@ -177,7 +177,7 @@ def _fill_file(here: SqliteConnection, raw: psycopg.Connection[Any]) -> dict[str
         statement = f"INSERT INTO {table.name} ({', '.join(table.columns)}) VALUES ({marks})"  # noqa: S608  # the catalogue's own names
         here.executemany(statement, sent.read(_rows_there(raw, table)))
         done[table.name] = _equal(table, sent, _rows_here(here, table))
-    here.execute("INSERT INTO search (search) VALUES ('rebuild')")
+    placement.index_words(here)
     for trigger in triggers:
         here.execute(trigger["sql"])
     if broken := here.execute("PRAGMA foreign_key_check").fetchall():

@@ -8,9 +8,7 @@ from typing import Any
 
 from embhub_registry.database import letters
 from embhub_registry.database.connection import Connection
-from embhub_registry.database.wording import facet_value, label_code, plain
-
-BETWEEN, INSIDE = "\x1e", "\x1f"  # in `repository.facets`: between facets, and between a facet and its value
+from embhub_registry.database.wording import BETWEEN, INSIDE, facet_value, indexed_text, joined_labels, plain
 
 EPSILONS = (1, 3, 10)  # where the bands of a claimed epsilon end
 
@@ -115,13 +113,23 @@ def _next(db: Connection) -> int:
 
 
 def _write(db: Connection, repository_id: int, position: int, words: str) -> None:
-    """After its labels: the index of words has their codes."""
-    labels = db.execute("SELECT kind, value FROM label WHERE repository_id = ?", (repository_id,)).fetchall()
-    codes = " ".join(sorted(label_code(row["kind"], row["value"]) for row in labels))
-    db.execute("INSERT INTO wording VALUES (?, ?, ?, ?)", (position, repository_id, words, codes))
+    """After its labels, which searches find beside its words."""
+    rows = db.execute("SELECT kind, value FROM label WHERE repository_id = ?", (repository_id,)).fetchall()
+    labels = joined_labels((row["kind"], row["value"]) for row in rows)
+    db.execute(
+        "INSERT INTO wording SELECT CAST(?1 AS BIGINT), id, CAST(?2 AS TEXT), CAST(?3 AS TEXT),"
+        " CASE WHEN private = 0 AND released = 1 AND hidden = 0 THEN 1 ELSE 0 END FROM repository WHERE id = ?4",
+        (position, words, labels, repository_id),
+    )
     if db.dialect.has_word_table:
-        db.execute("INSERT INTO search (rowid, words) VALUES (?, ?)", (position, f"{words} {codes}"))
+        db.execute("INSERT INTO search (rowid, words) VALUES (?, ?)", (position, indexed_text(words, labels)))
         letters.note(db, position, words)
+
+
+def index_words(db: Connection) -> None:
+    """Make SQLite's index of words anew, from rows that came otherwise than by this module."""
+    db.execute("INSERT INTO search (search) VALUES ('delete-all')")
+    db.execute("INSERT INTO search (rowid, words) SELECT position, indexed_text(words, labels) FROM wording")
 
 
 def words_of(db: Connection, repository_id: int) -> str:
@@ -135,8 +143,8 @@ def _take_words(db: Connection, repository_id: int) -> str:
     row = db.execute(statement, (repository_id,)).fetchone()
     if row is None:
         return ""
-    if db.dialect.has_word_table:  # an index over another table's text forgets a row only when told what it held
-        held = f"{row['words']} {row['labels']}"
+    if db.dialect.has_word_table:  # an index without a copy of the text forgets a row only when told what it held
+        held = indexed_text(row["words"], row["labels"])
         db.execute("INSERT INTO search (search, rowid, words) VALUES ('delete', ?, ?)", (row["position"], held))
     db.execute("DELETE FROM wording WHERE repository_id = ?", (repository_id,))
     return str(row["words"])

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from embhub_registry.database.connection import Connection
-from embhub_registry.database.wording import label_code
+from embhub_registry.database.wording import BETWEEN, label_key
 
 ROWS = 512
 _SECONDS = 60.0
@@ -30,7 +30,7 @@ Label = tuple[str, str]
 
 @dataclass
 class Sample:
-    """The newest texts, each with the codes of its labels. A mask has a bit for each of them."""
+    """The newest texts, each with its labels behind it. A mask has a bit for each of them."""
 
     texts: Sequence[str]
     newest: int = 0
@@ -38,7 +38,7 @@ class Sample:
     _masks: dict[str, int] = field(default_factory=dict)
 
     def mask(self, part: str) -> int:
-        """Which texts hold this part of a word, or this label's code."""
+        """Which texts hold this part of a word, or this label's key."""
         found = self._masks.get(part)
         if found is None:
             found = sum(1 << place for place, text in enumerate(self.texts) if part in text)
@@ -59,7 +59,7 @@ class Sample:
 
         Where the sample has few such rows, words and labels are taken to be independent of one another.
         """
-        both = [*words, *codes_of(labels)]
+        both = [*words, *keys_of(labels)]
         if not labels or self._all(both).bit_count() >= _ENOUGH:
             return self.share(both)
         apart = (max(rows, 1) / max(self.newest, rows, 1) for rows in labels.values())
@@ -97,11 +97,11 @@ def of_newest(db: Connection) -> Sample:
         return kept
     rows = db.execute(_READ).fetchall()
     newest = rows[0]["position"] if rows else 0
-    texts = [f"{row['words']} {row['labels']}" for row in rows]
+    texts = [f"{row['words']}{row['labels']}" for row in rows]
     made = db.kept[Sample] = Sample(texts, newest, time.monotonic() + _SECONDS)
     return made
 
 
-def codes_of(labels: Iterable[Label]) -> list[str]:
-    """The codes by which the index of words knows these labels."""
-    return [label_code(*label) for label in labels]
+def keys_of(labels: Iterable[Label]) -> list[str]:
+    """Each label as it stands in a text of the sample, and in `wording.labels`."""
+    return [f"{BETWEEN}{label_key(*label)}{BETWEEN}" for label in labels]

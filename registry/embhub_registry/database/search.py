@@ -6,6 +6,7 @@ starts from whatever is rarest: the rows of one label, the full-text index, or t
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -13,9 +14,8 @@ from typing import Any
 
 from embhub_registry.database import bands, walks
 from embhub_registry.database.connection import Connection, Row
-from embhub_registry.database.placement import BETWEEN, INSIDE
 from embhub_registry.database.repositories import _COLUMNS, Repository, _repository
-from embhub_registry.database.wording import words_of
+from embhub_registry.database.wording import BETWEEN, INSIDE, label_key, split_labels, value_in, words_of
 from embhub_registry.http_errors import malformed
 
 # What a list is sorted by: attributes of a row, the largest first.
@@ -193,54 +193,66 @@ def _frequent(db: Connection, *, most: int) -> tuple[int, dict[str, dict[str, in
 
 def _count_found(db: Connection, query: Query) -> Counts:
     wide = replace(query, limit=COUNTED, after=None, sort="modified")
-    found = [(row["facets"], row["namespace"]) for row in _select(db, wide, "r.facets, r.namespace")]
-    counter = Counter(facet for facets, _ in found[:COUNTED] for facet in facets.split(BETWEEN))
-    counter.update(f"namespace{INSIDE}{namespace}" for _, namespace in found[:COUNTED])
+    if _is_everybodys(query):
+        found = [split_labels(row["labels"]) for row in _select(db, wide, "r.labels", rows="wording")]
+    else:
+        found = [
+            [*row["facets"].split(BETWEEN), label_key("namespace", row["namespace"])]
+            for row in _select(db, wide, "r.facets, r.namespace")
+        ]
     counts: dict[str, dict[str, int]] = {facet: {} for facet in FACETS}
-    for facet, rows in counter.items():
-        kind, _, value = facet.partition(INSIDE)
-        if kind in counts:
-            counts[kind][value] = rows
+    for key, rows in Counter(itertools.chain.from_iterable(found[:COUNTED])).items():
+        if (kind := key.partition(INSIDE)[0]) in counts:
+            counts[kind][value_in(key)] = rows
     total = min(len(found), COUNTED)
     return Counts(total, len(found) > COUNTED, {facet: _ranked(values) for facet, values in counts.items()})
+
+
+def _is_everybodys(query: Query) -> bool:
+    """Whether the caller sees what `wording.shown` says, and no other row."""
+    return query.released and not query.everything and not query.readers and query.gated is None
 
 
 def _ranked(values: Mapping[str, int]) -> list[tuple[str, int]]:
     return sorted(values.items(), key=lambda item: (-item[1], item[0]))[:VALUES]
 
 
-def _select(db: Connection, query: Query, columns: str) -> Iterable[Row]:
-    """The rows of a query in its order, one more than its limit."""
+def _select(db: Connection, query: Query, columns: str, *, rows: str = "repository") -> Iterable[Row]:
+    """The rows of a query in its order, one more than its limit.
+
+    They are of the table `repository`, or newest first of `wording`, where `_is_everybodys` is true of the query.
+    """
     labels, words = _labels(query), words_of(query.text)
     _check_cursor(query)
     if query.sort == "modified":
-        walk = walks.newest_first(db, labels, words, need=query.limit + 1, reach=REACH, few=_FEW)
+        walk = walks.newest_first(db, labels, words, rows=rows, need=query.limit + 1, reach=REACH, few=_FEW)
     else:
         walk = walks.over_all(db, labels, words, reach=REACH)
     if walk is None:
         return ()
     if walk.banded is None:
-        return _read(db, query, columns, walk)
+        return _read(db, query, columns, walk, rows=rows)
     before = None if query.after is None else query.after[0]
     return bands.collect(
         walk.banded, need=query.limit + 1,
-        read=lambda part: list(_read(db, query, columns, walks.of_part(db, walk, part, before=before))),
+        read=lambda part: list(_read(db, query, columns, walks.of_part(db, walk, part, before=before), rows=rows)),
     )  # fmt: skip
 
 
-def _read(db: Connection, query: Query, columns: str, walk: walks.Walk) -> Iterable[Row]:
+def _read(db: Connection, query: Query, columns: str, walk: walks.Walk, *, rows: str) -> Iterable[Row]:
     """The rows of a walk in the query's order."""
     where, values = [*walk.conditions], [*walk.first, *walk.values]
+    own = "r.{}" if rows == "wording" else f"(SELECT own.{{}} FROM wording AS own WHERE own.position = {walk.at})"  # noqa: S608  # put together from constants; values are bound
     for label in walk.labels:  # looked up for each row: as EXISTS, PostgreSQL would read all rows of a label
         where.append(f"(SELECT 1 FROM label WHERE kind = ? AND value = ? AND position = {walk.at}) = 1")  # noqa: S608  # put together from constants; values are bound
         values += label
-    for word in walk.words:
-        where.append(db.dialect.contains(f"(SELECT own.words FROM wording AS own WHERE own.position = {walk.at})"))  # noqa: S608  # put together from constants; values are bound
-        values.append(word)
+    for column, parts in (("labels", [f"{BETWEEN}{key}{BETWEEN}" for key in walk.held]), ("words", walk.words)):
+        where += [db.dialect.contains(own.format(column))] * len(parts)
+        values += parts
     if walk.bounded:
         where.append(f"{walk.at} > (SELECT max(position) FROM repository) - ?")  # noqa: S608  # put together from constants; values are bound
         values.append(REACH)
-    seen, readers = _visible(query)
+    seen, readers = (["r.shown = 1"], ()) if rows == "wording" else _visible(query)
     where += seen
     values += readers
     order = walk.at if query.sort == "modified" else _order(query.sort)

@@ -235,4 +235,4 @@ def _install(connection: SqliteConnection) -> None:
     connection.create_function("plain_words", 1, wording.plain, deterministic=True)
     connection.create_function("facet_value", 1, wording.facet_value, deterministic=True)
     connection.create_function("letter_pairs", 1, wording.letter_pairs, deterministic=True)
-    connection.create_function("label_code", 2, wording.label_code, deterministic=True)
+    connection.create_function("indexed_text", 2, wording.indexed_text, deterministic=True)

@@ -13,6 +13,7 @@ from typing import Any
 from embhub_registry.database import bands, letters, samples
 from embhub_registry.database.connection import Connection
 from embhub_registry.database.samples import Label
+from embhub_registry.database.wording import label_code, label_key
 
 _TRIGRAM = 3  # letters from which on the index of words finds a word
 _LABEL_COST, _LIST_COST = 3.0, 0.05  # microseconds: a row of a label whose text is looked at, an item of the index
@@ -23,7 +24,7 @@ class Walk:
     """Tables, the place of a row in them, conditions with their values, and what each row has yet to be looked at for.
 
     Where `bounded`, only the newest rows count; where `sorted_here`, no index has the rows in their order. Where
-    `banded`, the rows that hold its words are read part by part.
+    `banded`, the rows that hold its words are read part by part. `held` are keys of labels that stand beside the words.
     """
 
     tables: str
@@ -33,6 +34,7 @@ class Walk:
     first: Sequence[Any] = ()  # values of the tables, before those of the conditions
     labels: Sequence[Label] = ()
     words: Sequence[str] = ()
+    held: Sequence[str] = ()
     bounded: bool = False
     sorted_here: bool = False
     banded: bands.Wanted | None = None
@@ -54,9 +56,9 @@ def over_all(db: Connection, labels: Sequence[Label], words: Sequence[str], *, r
 
 
 def newest_first(
-    db: Connection, labels: Sequence[Label], words: Sequence[str], *, need: int, reach: int, few: int
+    db: Connection, labels: Sequence[Label], words: Sequence[str], *, rows: str, need: int, reach: int, few: int
 ) -> Walk | None:
-    """The walk that finds `need` rows the soonest, None where no row can be found.
+    """The walk that finds `need` rows of the table `rows` the soonest, None where no row can be found.
 
     One and two letters are looked for among the newest `reach` rows. A label of at most `few` rows is walked whatever
     the words are.
@@ -69,17 +71,18 @@ def newest_first(
     if short and not long and (not labels or least > few):
         blocks = letters.count_blocks(db, short, reach=reach)
         if blocks is not None:
-            return _over_blocks(db, labels, short, reach=reach) if blocks else None
+            return _over_blocks(db, labels, short, rows=rows, reach=reach) if blocks else None
     if long:
         sample = samples.of_newest(db)
         if not labels or (least > few and not _label_is_quicker(sample, long, sizes, need=need)):
-            return _over_words(db, sample, sizes, long, short)
+            return _over_words(db, sample, sizes, long, short, rows=rows)
     if labels:
+        tables = db.dialect.labelled if rows == "repository" else db.dialect.labelled_words
         return Walk(
-            db.dialect.labelled, "walk.position", ["walk.kind = ? AND walk.value = ?"], [*labels[0]],
+            tables, "walk.position", ["walk.kind = ? AND walk.value = ?"], [*labels[0]],
             labels=labels[1:], words=words, bounded=bool(short) and not long,
         )  # fmt: skip
-    return Walk("repository AS r", "r.position", labels=labels, words=words, bounded=bool(short))
+    return Walk(f"{rows} AS r", "r.position", labels=labels, words=words, bounded=bool(short))
 
 
 def of_part(db: Connection, walk: Walk, part: bands.Part, *, before: float | None) -> Walk:
@@ -90,16 +93,21 @@ def of_part(db: Connection, walk: Walk, part: bands.Part, *, before: float | Non
 
 
 def _over_words(
-    db: Connection, sample: samples.Sample, sizes: Mapping[Label, int], long: Sequence[str], short: Sequence[str]
-) -> Walk:
-    """A walk that starts from the index of words, which knows labels by their codes."""
-    parts, codes = sample.choose(long), samples.codes_of(sizes)
+    db: Connection, sample: samples.Sample, sizes: Mapping[Label, int], long: Sequence[str], short: Sequence[str], *,
+    rows: str,
+) -> Walk:  # fmt: skip
+    """A walk that starts from the index of words, which knows labels too."""
+    parts, keys = sample.choose(long), [label_key(*label) for label in sizes]
     if db.dialect.has_bands:
         parts = [part for part in parts if part.isalnum()] or long  # of other letters that index knows nothing
-        wanted = bands.Wanted(long, parts, codes, sample.share_of(long, sizes), sample.knows(long))
-        return Walk(db.dialect.found, db.dialect.matched, labels=[*sizes], words=short, banded=wanted)
-    condition, values = db.dialect.matches([*codes, *parts])
-    return Walk(db.dialect.found, db.dialect.matched, [condition], [*values], labels=[*sizes], words=[*long, *short])
+        wanted = bands.Wanted([*long, *short], parts, keys, sample.share_of(long, sizes), sample.knows(long))
+        if rows == "wording":
+            return Walk("r", "r.place", banded=wanted)
+        return Walk(db.dialect.found.format(rows), db.dialect.matched, banded=wanted)
+    condition, values = db.dialect.matches([*map(label_code, keys), *parts])
+    return Walk(
+        db.dialect.found.format(rows), db.dialect.matched, [condition], [*values], held=keys, words=[*long, *short]
+    )
 
 
 def _label_is_quicker(sample: samples.Sample, words: Sequence[str], sizes: Mapping[Label, int], *, need: int) -> bool:
@@ -107,14 +115,16 @@ def _label_is_quicker(sample: samples.Sample, words: Sequence[str], sizes: Mappi
     least = min(sizes.values())
     labelled = _LABEL_COST * min(need / sample.share(words), least)
     looked_at = min(need / sample.share_of(words, sizes), sample.newest)
-    lists = sum(sample.share([part]) for part in (*sample.choose(words), *samples.codes_of(sizes)))
+    lists = sum(sample.share([part]) for part in (*sample.choose(words), *samples.keys_of(sizes)))
     return labelled < _LIST_COST * lists * looked_at + _LABEL_COST * need
 
 
-def _over_blocks(db: Connection, labels: Sequence[Label], short: Sequence[str], *, reach: int) -> Walk:
+def _over_blocks(db: Connection, labels: Sequence[Label], short: Sequence[str], *, rows: str, reach: int) -> Walk:
     holds = [db.dialect.contains("block.pairs") for _ in short]
     first = f"block.block >= ((SELECT max(position) FROM repository) - ?) / {letters.BLOCK}"  # noqa: S608  # put together from constants; values are bound
-    walk = Walk(db.dialect.in_blocks, "r.position", [*holds, first], [*short, reach], labels=labels, words=short)
+    walk = Walk(
+        db.dialect.in_blocks.format(rows), "r.position", [*holds, first], [*short, reach], labels=labels, words=short
+    )
     walk.bounded = walk.sorted_here = True
     return walk
 

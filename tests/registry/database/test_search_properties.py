@@ -26,7 +26,16 @@ from embhub_registry.database import (
     walks,
 )
 from embhub_registry.database.search import FACETS, Query
-from embhub_registry.database.wording import label_code, plain
+from embhub_registry.database.wording import (
+    BETWEEN,
+    INSIDE,
+    joined_labels,
+    label_code,
+    label_key,
+    plain,
+    split_labels,
+    value_in,
+)
 from tests.support.databases import new_database
 
 DAY = "2026-11-20T10:00:00.000Z"
@@ -162,7 +171,7 @@ def test_a_search_gives_what_a_look_at_every_card_gives(
         patch.setattr(bands, "WALKED", constants["walked"])
         patch.setattr(bands, "_RARE", constants["rare"])
         patch.setattr(walks, "_LABEL_COST", constants["cost"])
-        texts = [f"{card.text} {' '.join(samples.codes_of(card.labels))}" for card in cards]
+        texts = [card.text + joined_labels(card.labels) for card in cards]
         some = data.draw(st.randoms(use_true_random=False)).sample(texts, min(constants["rows"], len(texts)))
         db.kept[samples.Sample] = samples.Sample(some, cards[0].position, float("inf"))
         check(db, cards, query, data.draw(st.integers(0, len(cards))))
@@ -188,9 +197,8 @@ def check(db: Connection, cards: Sequence[Card], query: Query, begin: int) -> No
 
 
 def test_a_label_of_the_same_code_is_no_match(catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The codes of labels only narrow: with one code for all, the same rows are found."""
-    one = label_code("modality", "MR")
-    monkeypatch.setattr(samples, "label_code", lambda kind, value: one)
+    """The codes of labels only narrow: where one finds every row, the same rows are found."""
+    monkeypatch.setattr(walks, "label_code", lambda key: "ing")
     monkeypatch.setattr(search, "_FEW", 0)
     monkeypatch.setattr(walks, "_LABEL_COST", 1e9)
     db = catalogue.database.connection()
@@ -201,5 +209,15 @@ def test_a_label_of_the_same_code_is_no_match(catalogue: Catalogue, monkeypatch:
 
 def test_no_searched_text_has_letters_of_a_code() -> None:
     for kind, value in (("modality", "MR"), ("tag", "é\x1f"), ("finding", "x" * 150)):
-        code = label_code(kind, value)
+        code = label_code(label_key(kind, value))
         assert len(code) == 3 and plain(f"a{code}b") == "a b"
+
+
+LABELS = st.lists(st.tuples(st.sampled_from(("tag", "audit")), st.text("a\x1d\x1e\x1f0é", max_size=4)), unique=True)
+
+
+@given(LABELS, st.tuples(st.sampled_from(("tag", "audit")), st.text("a\x1d\x1e\x1f0é", max_size=4)))
+def test_a_value_with_separators_is_no_other_label(labels: list[tuple[str, str]], asked: tuple[str, str]) -> None:
+    joined = joined_labels(labels)
+    assert (f"{BETWEEN}{label_key(*asked)}{BETWEEN}" in joined) == (asked in labels)
+    assert sorted((key[: key.index(INSIDE)], value_in(key)) for key in split_labels(joined)) == sorted(labels)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import date
 from pathlib import Path
 
 import pytest
 
 from bench import registry_at_scale, registry_growth, registry_search
+from bench.registry_search import Measured
 from embhub_registry.database import Database, schema, search
 from embhub_registry.database.search import Query
 
@@ -27,6 +29,21 @@ def test_copies_are_found_and_counted_like_the_first(tmp_path: Path) -> None:
     assert len(found) == sum("carcinoma" in row.name for row in search.run(db, Query(limit=1000)))
     assert db.execute("SELECT count(*) FROM sqlite_schema WHERE type = 'trigger'").fetchone()[0] >= 4
     database.close()
+
+
+def test_the_table_has_every_size_and_says_what_misses_the_goal(tmp_path: Path) -> None:
+    def rows(p50: float) -> list[Measured]:
+        return [Measured("one word", p50, 0.02, 0.001, 21), Measured("two words", 0.001, 0.002, 0.001, 21)]
+
+    table = registry_growth.render({"sqlite": {10: rows(0.0004), 100: rows(0.0061)}, "postgresql": {10: rows(0.002)}})
+    assert "| one word | 0.40 | **6.10** | 2.00 | 20.00 | 20.00 | 1.00 | 1.00 |" in table
+    assert "sqlite: 1 of 2, postgresql: 2 of 2" in table
+    page = tmp_path / "page.md"
+    page.write_text("before\n<!-- growth: begin -->\nold\n<!-- growth: end -->\nafter\n")
+    registry_growth.write(table, turns=7, busy="load 1.0 of 2 cores", day=date(2026, 1, 2), page=page)
+    written = page.read_text()
+    assert table in written and "old" not in written and "2026-01-02, 7 queries" in written
+    assert written.startswith("before\n") and written.endswith("after\n")
 
 
 def test_a_queue_of_pushes() -> None:

@@ -99,7 +99,7 @@ def _over_words(
     """A walk that starts from the index of words, which knows labels too."""
     parts, keys = sample.choose(long), [label_key(*label) for label in sizes]
     if db.dialect.has_bands:
-        parts = [part for part in parts if part.isalnum()] or long  # of other letters that index knows nothing
+        parts = [part for part in parts if part.isalnum()] or [*long]  # of other letters that index knows nothing
         wanted = bands.Wanted([*long, *short], parts, keys, sample.share_of(long, sizes), sample.knows(long))
         if rows == "wording":
             return Walk("r", "r.place", banded=wanted)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
+from functools import lru_cache
 
 from embhub.formats.search_words import facet_value as facet_value
 from embhub.formats.search_words import plain as plain
@@ -42,6 +43,7 @@ def value_in(key: str) -> str:
     return value.replace("\x1d2", INSIDE).replace("\x1d1", BETWEEN).replace("\x1d0", "\x1d")
 
 
+@lru_cache(maxsize=4096)
 def label_code(key: str) -> str:
     """Three letters for private use, by which FTS5 knows a label; another one may have the same three.
 

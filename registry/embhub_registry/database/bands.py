@@ -33,7 +33,7 @@ class Wanted:
 
     `words` are what a text has to hold, `parts` what of them is looked up, and `labels` the keys of labels. `share`
     is that of the places whose rows have all of it, as far as a sample says; it has a text with the words if these are
-    `is_frequent`.
+    `is_frequent`. `newest` is the largest place that it has.
     """
 
     words: Sequence[str]
@@ -41,6 +41,7 @@ class Wanted:
     labels: Sequence[str]
     share: float
     is_frequent: bool
+    newest: int
 
 
 @dataclass(frozen=True)
@@ -51,15 +52,22 @@ class Part:
     walked: bool = False
 
 
-def collect(wanted: Wanted, *, need: int, read: Callable[[Part], Sequence[Row]]) -> list[Row]:
-    """At most `need` rows, newest first, as of one moment; `read` gives at most so many of a part."""
+def collect(
+    wanted: Wanted, *, before: float | None, need: int, read: Callable[[Part], Sequence[Row]]
+) -> list[Row]:  # fmt: skip
+    """At most `need` rows, newest first, as of one moment; `read` gives at most so many of a part.
+
+    Args:
+        before: the place before which to begin, None for the newest.
+    """
     expected = math.ceil(need / wanted.share)
     if expected < _FULL * WALKED:
         rows = list(read(Part(WALKED, walked=True)))
         if len(rows) >= need:
             return rows
     places = math.ceil(_SPARE * expected) if wanted.is_frequent else _RARE * _WIDE
-    while places <= _MOST * _WIDE:
+    left = wanted.newest if before is None else min(wanted.newest, before)
+    while places < min(_MOST * _WIDE, left):
         rows = list(read(Part(places)))
         if len(rows) >= need:
             return rows
@@ -99,7 +107,7 @@ def _bands(places: int, before: float | None) -> tuple[str, list[Any]]:
     """The numbers of the bands that hold so many places, and the values in it."""
     width, number = (_NARROW, "band") if places <= _MOST * _NARROW else (_WIDE, "-1 - band")
     top, start = _top(before)
-    bounds = f"{top} / {width} - {-(-places // width)}, {top} / {width}"
+    bounds = f"greatest({top} / {width} - {-(-places // width)}, 0), {top} / {width}"
     return f"SELECT {number} FROM generate_series({bounds}) AS band", [*start, *start]  # noqa: S608  # put together from constants; values are bound
 
 

@@ -83,7 +83,7 @@ class Connection(Protocol):
 
     @property
     def kept(self) -> dict[object, object]:
-        """What this package remembers with the connection."""
+        """The database's: see there."""
         ...
 
     @property
@@ -124,6 +124,8 @@ class Database:
     dialect: Dialect
     path: Path
     """Of an SQLite file."""
+    kept: dict[object, object]
+    """What this package remembers of a database while a process works, for all threads: it may be out of date."""
     calls: CallTimes
     """How long transactions took, the wait for other writers included, and what failed."""
 
@@ -278,6 +280,7 @@ def _reason(error: RegistryError) -> str:
 
 def _counting(database: Database) -> Database:
     database.calls = CallTimes("database")
+    database.kept = {}
     return database
 
 

@@ -25,8 +25,8 @@ class PostgresqlConnection:
 
     dialect = POSTGRESQL
 
-    def __init__(self, connect: Callable[[], Raw], limit: float) -> None:
-        self.kept: dict[object, object] = {}
+    def __init__(self, connect: Callable[[], Raw], limit: float, kept: dict[object, object]) -> None:
+        self.kept = kept
         self._connect = connect
         self._raw: Raw | None = None
         self._writing = False

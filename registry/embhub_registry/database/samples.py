@@ -1,6 +1,6 @@
 """What the newest texts say about how frequent words are: which parts of a word to look up, and how far to look.
 
-A connection keeps a sample of the newest rows for a minute. It decides how a search reads, and never what it finds:
+A process keeps a sample of the newest rows for a minute. It decides how a search reads, and never what it finds:
 every row is looked at for its words and labels, whatever the sample said.
 """
 
@@ -16,7 +16,7 @@ from embhub_registry.database.wording import BETWEEN, label_key
 
 ROWS = 512
 _SECONDS = 60.0
-_LONGEST = 20_000  # letters of a text that are looked at
+_LONGEST = 4000  # letters of a text that are looked at
 _MASKS = 4000  # parts of words that are remembered at most
 _TRIGRAM = 3
 _ENOUGH = 4  # rows of a sample that say something
@@ -91,7 +91,7 @@ class Sample:
 
 
 def of_newest(db: Connection) -> Sample:
-    """The sample that this connection keeps, read anew after a minute."""
+    """The sample that this process keeps of the database, read anew after a minute."""
     kept = db.kept.get(Sample)
     if isinstance(kept, Sample) and time.monotonic() < kept.until:
         return kept

@@ -234,7 +234,7 @@ def _select(db: Connection, query: Query, columns: str, *, rows: str = "reposito
         return _read(db, query, columns, walk, rows=rows)
     before = None if query.after is None else query.after[0]
     return bands.collect(
-        walk.banded, need=query.limit + 1,
+        walk.banded, before=before, need=query.limit + 1,
         read=lambda part: list(_read(db, query, columns, walks.of_part(db, walk, part, before=before), rows=rows)),
     )  # fmt: skip
 

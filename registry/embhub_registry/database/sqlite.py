@@ -79,6 +79,7 @@ class SqliteDatabase(Database):
                 cached_statements=256, factory=SqliteConnection,
             )  # fmt: skip
             opened.row_factory = sqlite3.Row
+            opened.kept = self.kept
             _install(opened)
             opened.execute("PRAGMA journal_mode = WAL")
             opened.execute("PRAGMA synchronous = FULL")

@@ -100,7 +100,9 @@ def _over_words(
     parts, keys = sample.choose(long), [label_key(*label) for label in sizes]
     if db.dialect.has_bands:
         parts = [part for part in parts if part.isalnum()] or [*long]  # of other letters that index knows nothing
-        wanted = bands.Wanted([*long, *short], parts, keys, sample.share_of(long, sizes), sample.knows(long))
+        wanted = bands.Wanted(
+            [*long, *short], parts, keys, sample.share_of(long, sizes), sample.knows(long), sample.newest
+        )
         if rows == "wording":
             return Walk("r", "r.place", banded=wanted)
         return Walk(db.dialect.found.format(rows), db.dialect.matched, banded=wanted)

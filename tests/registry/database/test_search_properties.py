@@ -76,7 +76,7 @@ def catalogue(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Catalogue]:
     with database.writing() as db:
         for name in NAMESPACES:
             accounts.add_namespace(db, name, now=DAY)
-        search.run(db, Query(text="imaging"))  # a sample of nothing is kept by this connection
+        search.run(db, Query(text="imaging"))  # a sample of nothing is kept
         identities = [add(db, chance, number) for number in range(150)]
         for place in PLACES:
             first = chance.choice(identities)

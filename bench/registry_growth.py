@@ -52,10 +52,15 @@ def multiply(database: Database, times: int) -> None:
         )
         if db.dialect is SQLITE:
             placement.index_words(db)
+    if database.dialect is SQLITE:
+        database.connection().execute(f"PRAGMA cache_size = -{sqlite.CACHE_KIB}")
+    _settle(database)
+
+
+def _settle(database: Database) -> None:
+    """Do what autovacuum would do within a minute: without statistics the planner guesses."""
     if database.dialect is not SQLITE:
         database.connection().execute("VACUUM ANALYZE")
-    else:
-        database.connection().execute(f"PRAGMA cache_size = -{sqlite.CACHE_KIB}")
 
 
 def _copy(db: Connection, table: str, shifts: Mapping[str, str], *, up_to: int) -> None:
@@ -93,6 +98,7 @@ def grow(database: Database, sizes: Sequence[int], *, turns: int) -> dict[int, l
     schema.migrate(database)
     found, now = {}, min(FIRST, sizes[0])
     registry_search.fill(database, now)
+    _settle(database)
     for size in sizes:
         started = time.monotonic()
         if size > now:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import h11
 import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
 from embhub_registry.wire import plain_requests
+from tests.fuzz.targets import read_head
 
 HOST = b"Host: hub\r\n"
 LINE = b"GET /a/b?x=%2F&y HTTP/1.1\r\n"
@@ -69,20 +69,4 @@ def test_what_is_not(data: bytes) -> None:
 
 @given(some.lists(some.sampled_from(PIECES), max_size=9), some.sampled_from([b"", LINE, LINE + HOST]))
 def test_h11_takes_a_plain_head_for_the_same(pieces: list[bytes], start: bytes) -> None:
-    data = start + b"".join(pieces) + b"\r\n\r\n"
-    said = plain_requests.read(data)
-    if said is None:
-        return
-    other = h11.Connection(h11.SERVER)
-    other.receive_data(data)
-    try:
-        request = other.next_event()
-    except h11.RemoteProtocolError as error:
-        assert b"host" not in said.headers, error  # the one thing that it refuses: the application never answers it
-        return
-    assert isinstance(request, h11.Request)
-    assert isinstance(other.next_event(), h11.EndOfMessage) and other.trailing_data == (b"", False)
-    target = said.path + (b"?" + said.query if b"?" in request.target else b"")
-    assert (request.method, request.target) == (said.method.encode(), target)
-    assert list(request.headers) == list(said.headers.items())
-    assert request.http_version == b"1.1" and other.their_state is h11.DONE
+    read_head(start + b"".join(pieces) + b"\r\n\r\n")

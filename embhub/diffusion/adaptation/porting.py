@@ -145,13 +145,13 @@ def port(
     base = choose_base(base, [old])
     origin, target = find_base(base), find_base(to)
     _check_claim(old, signed, origin, target)
-    identity = fingerprint.take(target.folder)
-    if old.base is not None and fingerprint.digest(identity) == fingerprint.digest(old.base):
-        raise UsageError(f"the embedding is made for {target.name} already", "name another base with --to")
     chosen = recipe or Recipe()
     if chosen.per_layer:
         per_layer.check_kind(target.kind)
     check_words("initializer text", chosen.initializer_text or "")
+    identity = fingerprint.take(target.folder)
+    if old.base is not None and fingerprint.digest(identity) == fingerprint.digest(old.base):
+        raise UsageError(f"the embedding is made for {target.name} already", "name another base with --to")
     announce(on_progress, "loading the old base")
     studio = prepare(
         [old], base=base, steps=steps, guidance_scale=guidance_scale, device=device,

@@ -327,12 +327,12 @@ def test_two_folders_do_not_serve_one_database(postgresql: Server, tmp_path: Pat
         pass
     with other.alone("serve"):
         with postgresql.connect() as db:  # its connection is cut: nobody takes its place, so it gets the lock again
-            db.execute("SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory'")
+            db.execute("SELECT pg_terminate_backend(pid, 10000) FROM pg_locks WHERE locktype = 'advisory'")
         other.database.stay_alone()
         with pytest.raises(ConfigError, match="in use by another process"), made.alone("serve"):
             pass
-        with postgresql.connect() as db:
-            db.execute("SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory'")
+        with postgresql.connect() as db:  # after at most 10 s the process is gone, and its lock with it
+            db.execute("SELECT pg_terminate_backend(pid, 10000) FROM pg_locks WHERE locktype = 'advisory'")
         with made.alone("serve"), pytest.raises(DatabaseBusyError, match="another process has taken"):
             other.database.stay_alone()
         with pytest.raises(DatabaseBusyError, match="another process has taken"), other.database.writing():

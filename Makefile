@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
+DEVELOP := $(VENV)/.develop
 DATA   ?= $(EMBHUB_TEST_DATA)
 
 # Two waiting threads that spin starve each other on small machines; results do not depend on these.
@@ -13,20 +14,24 @@ export HF_HUB_OFFLINE =
 # Set by some containers: each of the many processes that tests start would compile the program anew.
 export PYTHONDONTWRITEBYTECODE =
 
-.PHONY: help setup see-it demo demo-xray demo-private bench bench-privacy test test-all test-exhaustive test-object-store test-engines test-numerical fuzz soak check lock docs dist sbom attest format translations clean
+.PHONY: help setup develop see-it demo demo-xray demo-private bench bench-privacy bench-install test test-thorough test-exhaustive \
+	test-engines test-numerical test-anywhere fuzz soak check lock docs dist sbom attest format translations clean
 
 help:
-	@echo "make setup      an environment in .venv with embhub and embhub-registry"
+	@echo "make setup      an environment in .venv with embhub and embhub-registry; every target does it by itself"
+	@echo "make develop    adds what tests and checks need"
 	@echo "make see-it     pull an embedding that comes with the source, verify it, generate with it; no network"
 	@echo "make demo       two hospitals and a registry on this machine; results in demo-out/"
 	@echo "make demo-xray  the same on real chest X-rays: make demo-xray DATA=folder"
 	@echo "make demo-private  a private training beside a plain one, its ledger and both audits"
-	@echo "make bench      embhub beside its peers; prints the table, writes docs/benchmarks.md"
+	@echo "make bench      training and generating beside diffusers, and the tables of the studies; prints them"
+	@echo "make bench-install  what each installation and make see-it, make demo take; writes README's two tables"
 	@echo "make bench-privacy  what privacy costs, and what audits find where the truth is known (hours; resumable)"
 	@echo "make test       the quick tests: one of each rule, and each way from end to end"
-	@echo "make test-all   all tests: crashes, fuzzing, every foreign client and kind of base too"
+	@echo "make test-thorough  the others: crashes, fuzzing, every foreign client and kind of base"
 	@echo "make test-exhaustive  the tests that take minutes each, before a release"
 	@echo "make test-engines  the registry's tests, stock clients and kills over PostgreSQL and an object store"
+	@echo "make test-anywhere  one case of each test as root and as a user, on Python 3.11 to 3.13, on a machine unlike yours"
 	@echo "make test-numerical  trainings once more: without bfloat16 instructions, and with two threads"
 	@echo "make fuzz       fuzz one parser: make fuzz TARGET=log-proof MINUTES=60 (see tests/fuzz/log_parsers.py)"
 	@echo "make soak       three servers while processes, database and object store fail: make soak MINUTES=60 [SEED=7]"
@@ -40,17 +45,26 @@ help:
 
 setup: $(READY)
 
+INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+
 $(READY): pyproject.toml bases/pyproject.toml registry/pyproject.toml constraints.txt embhub/version.py
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; say: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 2; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { echo "venv is missing: install your system's python3-venv"; exit 2; }
 	@echo "installing into $(VENV) (torch first, so that nothing pulls another build)"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e . -e ./bases -e ./registry
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[diffusion,dicom,nifti,cluster,registry,dev]'
+	@$(INSTALL) torch
+	@$(INSTALL) -e . -e ./bases -e ./registry
+	@$(INSTALL) -e '.[diffusion,registry]'
 	@touch $@
 
-$(VENV)/.docs $(VENV)/.release: $(READY)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[$(patsubst .%,%,$(notdir $@))]'
+develop: $(DEVELOP)
+
+$(DEVELOP): $(READY)
+	@echo "installing what tests and checks need"
+	@$(INSTALL) -e '.[dicom,nifti,cluster,dev]'
+	@touch $@
+
+$(VENV)/.docs $(VENV)/.release: $(DEVELOP)
+	@$(INSTALL) -e '.[$(patsubst .%,%,$(notdir $@))]'
 	@touch $@
 
 see-it: $(READY)
@@ -65,42 +79,42 @@ demo-xray: $(READY)
 demo-private: $(READY)
 	@$(BIN)/python -m examples.demo.private --out demo-private-out
 
-bench: $(READY)
-	@$(BIN)/python -m bench --write
+bench: $(DEVELOP)
+	@$(BIN)/python -m bench
 
-bench-privacy: $(READY)
+bench-install: $(DEVELOP)
+	@$(BIN)/python -m bench.install --write
+
+bench-privacy: $(DEVELOP)
 	@$(BIN)/python -m bench.privacy --part step --part utility
 	@$(BIN)/python -m bench.audits --measure && $(BIN)/python -m bench.audit_designs
 
-# How many examples of each property: `few` is a fifth of them, `steady` is all.
-EXAMPLES ?= few
-test: $(READY)
-	@HYPOTHESIS_PROFILE=$(EXAMPLES) OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not thorough"
+# Three at once keep two processors busier: with two, 734 CPU seconds took 621.
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
+
+# Properties try a fifth of their examples here, and all of them in test-thorough.
+test: $(DEVELOP)
+	@HYPOTHESIS_PROFILE=few $(PYTEST) -m "not thorough"
 
 # The sentences of page one of the evidence pack and of the form: new and changed ones appear untranslated in each
 # catalogue, those that are gone leave it. tests/embhub/evidence/test_catalogues.py reads the keywords here.
 KEYWORDS := -k say -k english -k mark -k message -k counted:1,2
 CATALOGUES := embhub/evidence/catalogues
-translations: $(READY)
+translations: $(DEVELOP)
 	@$(BIN)/pybabel -q extract --no-default-keywords $(KEYWORDS) --no-location --sort-by-file \
 	  -F $(CATALOGUES)/babel.cfg -o $(VENV)/page-one.pot embhub
 	@for file in $(CATALOGUES)/*.po; do $(BIN)/pybabel -q update --no-fuzzy-matching --ignore-obsolete --ignore-pot-creation-date \
 	  --no-wrap -i $(VENV)/page-one.pot -l $$(basename $$file .po) -o $$file || exit 1; done
 
-# The registry's tests over an object store instead of a folder: moto's server, which the tests start.
-test-object-store: $(READY)
-	@EMBHUB_TEST_BLOBS=s3 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m "not thorough" tests/registry
-
-# The same over PostgreSQL and an object store, with stock clients and kills; which tests, bench/registry_engines.py says.
-test-engines: $(READY)
+# The registry's tests over PostgreSQL and an object store, with stock clients and kills; which, bench/registry_engines.py says.
+test-engines: $(DEVELOP)
 	@$(BIN)/python -m bench.registry_engines --engine postgresql
 
-test-all: $(READY)
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations=30 -m "thorough and not exhaustive"
-	@$(MAKE) --no-print-directory test EXAMPLES=steady
+test-thorough: $(VENV)/.release $(VENV)/.docs
+	@$(PYTEST) --durations=30 -m "(thorough or hypothesis) and not exhaustive"
 
-test-exhaustive: $(READY)
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m exhaustive
+test-exhaustive: $(DEVELOP)
+	@$(PYTEST) -m exhaustive
 
 # Processors round differently. The first run is an Intel processor with AVX-512 and without AVX512-BF16 and AMX; on one
 # that has neither it changes nothing. The second adds up in another order.
@@ -109,14 +123,18 @@ NUMERICAL = -m pytest --dist loadfile -m "numerical and not slow and (not thorou
 # What starts processes of its own tells nothing about threads.
 ALONE = $(addprefix --ignore=tests/embhub/diffusion/,training/test_resuming.py training/test_interrupted_command.py \
 	adaptation/test_resuming_adaptation.py)
-test-numerical: $(READY)
+test-numerical: $(DEVELOP)
 	@OMP_NUM_THREADS=1 ONEDNN_MAX_CPU_ISA=AVX512_CORE_VNNI ATEN_CPU_CAPABILITY=avx512 $(BIN)/python $(NUMERICAL) -n 2
 	@OMP_NUM_THREADS=2 $(BIN)/python $(NUMERICAL) $(ALONE) -n 0
+
+# One case of each test as root and as an ordinary user, in a private TMPDIR, far away, on each Python.
+test-anywhere: $(DEVELOP)
+	@.ci/test-anywhere
 
 # What it finds and the inputs that it grows stay in fuzz-out/. TARGET=log-… starts from the seeds of `log`.
 TARGET  ?= log
 MINUTES ?= 10
-fuzz: $(READY)
+fuzz: $(DEVELOP)
 	@mkdir -p fuzz-out/$(TARGET)/corpus
 	@$(BIN)/python -m tests.fuzz.fuzz $(TARGET) -max_total_time=$$(($(MINUTES) * 60)) -rss_limit_mb=1500 -timeout=10 \
 		-max_len=8000 -dict=tests/fuzz/words.dict -artifact_prefix=fuzz-out/$(TARGET)/ -print_final_stats=1 \
@@ -124,10 +142,10 @@ fuzz: $(READY)
 
 # Needs PostgreSQL's programs. It prints its seed first, and what was wrong last.
 soak: MINUTES = 60
-soak: $(READY)
+soak: $(DEVELOP)
 	@OMP_NUM_THREADS=1 $(BIN)/python -m tests.soak.run --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
 
-check: $(READY)
+check: $(DEVELOP)
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
@@ -139,7 +157,7 @@ check: $(READY)
 # Our own distributions come from the tree.
 LOCK = $(BIN)/uv pip compile pyproject.toml registry/pyproject.toml --quiet --upgrade --universal --python-version 3.11 \
 	--generate-hashes --no-annotate --custom-compile-command "make lock" -c constraints.txt
-lock: $(READY)
+lock: $(DEVELOP)
 	@without=$$(mktemp) && printf "%s; python_version < '3'\n" torch embhub embhub-bases embhub-registry > $$without && \
 	$(LOCK) --override $$without --extra diffusion --extra dicom --extra nifti --extra cluster --extra dev \
 		-o .ci/dev.lock && \
@@ -157,10 +175,10 @@ sbom: $(VENV)/.release
 	@$(BIN)/python .ci/sbom.py dist/embhub.cdx.json
 
 KEY ?= release
-attest: $(READY)
+attest: $(DEVELOP)
 	@$(BIN)/python .ci/attest.py sign "$(KEY)" $(filter-out %.intoto.json,$(wildcard dist/*))
 
-format: $(READY)
+format: $(DEVELOP)
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 

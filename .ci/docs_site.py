@@ -180,9 +180,9 @@ def _fields(model: Any) -> str:
 
 
 RETURNED = {
-    "Hub": ("embhub.client.hub.Account", "embhub.client.hub.Receipt", "embhub.client.listings.Listing"),
-    "push": ("embhub.client.publishing.Pushed",),
-    "sign": ("embhub.client.publishing.Signed",),
+    "Hub": ("embhub.client.wire.hub.Account", "embhub.client.wire.hub.Receipt", "embhub.client.wire.listings.Listing"),
+    "push": ("embhub.client.publishing.push.Pushed",),
+    "sign": ("embhub.client.publishing.push.Signed",),
     "train": ("embhub.diffusion.train.TrainResult",),
     "interpolate": ("embhub.diffusion.drawing.interpolation.Series",),
     "EmbhubError": (

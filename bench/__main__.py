@@ -1,4 +1,4 @@
-"""`make bench` and `python -m bench`: measure embhub and its peers in one run, print the table, write it on demand.
+"""`make bench` and `python -m bench`: measure embhub and its peers in one run, and print the machine and the tables.
 
 A whole run ends with the tables of the studies (`bench.studies`), which were measured earlier and say so.
 """
@@ -7,17 +7,13 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import os
-from datetime import date
 from types import ModuleType
 
-os.environ["HF_HUB_OFFLINE"] = ""  # read at import; the peer of pulling asks a registry on this machine
-
-from bench import machine, page
+from bench import machine
 from bench.scale import FULL, QUICK
 from bench.table import render
 
-BENCHMARKS = ("training", "files", "signatures", "downloads", "drawing")
+BENCHMARKS = ("training", "drawing")
 
 
 def main() -> None:
@@ -25,19 +21,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--only", action="append", choices=BENCHMARKS, help="this one; may be given several times")
     parser.add_argument("--quick", action="store_true", help="fewer and shorter turns: figures are rough")
-    parser.add_argument("--write", action="store_true", help="write docs/benchmarks.md, which holds a whole run")
     asked = parser.parse_args()
-    if asked.write and asked.only:
-        parser.error("--write is for a whole run, without --only")
-    scale, facts = QUICK if asked.quick else FULL, machine.describe()
-    sections = []
+    print(machine.table())
     for name in asked.only or BENCHMARKS:
-        section = _load(name).run(scale)
-        print(render([section]), flush=True)
-        sections.append(section)
-    if asked.write:
-        page.write(sections, facts, day=date.today(), scale=scale.name)
-        print(f"written to {page.PAGE.relative_to(page.PAGE.parents[1])}")
+        print(render([_load(name).run(QUICK if asked.quick else FULL)]), flush=True)
     if not asked.only:
         print("\nStudies, as measured earlier\n")
         _load("studies").main()

@@ -1,8 +1,9 @@
-"""Six attacks on a real registry, and what they cost others: `python -m bench.abuse --before COMMIT [--write]`.
+"""Six attacks on a real registry, and what they cost others: `python -m bench.abuse [--quick]`.
 
-Each attack comes from one address, in a process of its own, against this tree's server and that of an earlier commit,
-and against this tree's behind nginx as shipped. Somebody else meanwhile lists, reads a page, asks who they are and
-commits, and every request is timed. `--write` writes docs/benchmarks-abuse.md.
+Each attack comes from one address, in a process of its own, against the server alone and behind nginx as shipped.
+Somebody else meanwhile lists, reads a page, asks who they are and commits, and every request is timed. The registry has
+150 repositories whose front matter takes 198 kB each. Milliseconds are medians of the requests that were answered with
+200, before the attack and during it; "failed" counts the others. Memory is the server's resident memory.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ import argparse
 import contextlib
 import json
 import multiprocessing
-import os
 import shutil
 import socket
 import ssl
@@ -22,50 +22,20 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from datetime import date
 from pathlib import Path
 from statistics import median
 
 from bench import machine
-from bench.peers import running
-from bench.serving import ROOT, sources
-from embhub.client.hub import Hub
+from bench.load import running
+from embhub.client.wire.hub import Hub
 from embhub_registry.database import accounts, repositories
 from embhub_registry.storage.folder import Registry
 from tests.support.nginx import HOST, Proxy, proxy_before
 from tests.support.releases import REPOSITORY, SITE, make_release
 from tests.support.servers import free_port, running_registry
 
-PAGE = ROOT / "docs" / "benchmarks-abuse.md"
 SECONDS, QUIET, PAUSE = 5.0, 3.0, 1.0
 LARGE_CARDS = 150
-OPENING = """# Under attack
-
-What six attacks by one address cost other users of a registry. Written by
-`python -m bench.abuse --before COMMIT --write`, never by hand.
-
-One server process, its registry with {cards} repositories whose front matter takes 198 kB each. Each attack ran for
-{seconds:g} s. Meanwhile another user listed repositories, read the page of a release, asked for their account and
-committed a README, with a connection for each request. "Failed" counts answers that were not 200.
-Milliseconds are medians of all requests that were answered with 200, before the attack and during it.
-"Alone" means without a proxy, "behind nginx" with `registry/deploy/nginx.conf` and TLS. Memory is the server's resident
-memory, before the attack and at its highest.
-
-| attack | what one address does |
-|---|---|
-| slow readers | 12 connections ask for `/api/models?limit=1000&full=true` and do not read |
-| half heads | 500 connections send half a head; each that is closed is opened again |
-| half-sent commits | three accounts that may only read announce 24 commits, and send one byte each |
-| YAML flood | 4 connections send `/api/validate-yaml` 20 kB of brackets and commas |
-| blank lines | a publisher sends 3 million blank lines as a commit, twice at once |
-| bogus tokens | 8 connections send `Authorization: Bearer x` to `/api/nothing` |
-
-**Read the ratios.** The attacker, the user and other work shared the two cores with the server.
-
-Blank lines and bogus tokens delayed others little before the change, too. There it bounds what the attacker may take:
-a commit ends at its 102nd line, and the limit of requests holds for an address that sends a bogus token.
-
-"""
 
 
 @dataclass(frozen=True)
@@ -175,28 +145,24 @@ ATTACKS: Mapping[str, Callable[[Door, Tokens], None]] = {
 }
 
 
-def measure(before: Path | None, *, seconds: float = SECONDS) -> list[Row]:
-    """Every attack on every server; `before` is the source of the earlier one."""
+def measure(*, seconds: float = SECONDS) -> list[Row]:
+    """Every attack on the server alone and behind nginx, each on a copy of one registry."""
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         tokens = _furnish(root)
-        trees = {"after, alone": ROOT} | ({"before, alone": before} if before else {})
         for name, attack in ATTACKS.items():
             place = root / name.replace(" ", "-")
-            for number, (way, tree) in enumerate(sorted(trees.items(), reverse=True)):
-                home = place / f"{number}"
+            for way in ("alone", "behind nginx"):
+                home = place / way.replace(" ", "-")
                 shutil.copytree(root / "registry", home)
-                with _served(tree, home) as door:
+                with ExitStack() as stack:
+                    door = stack.enter_context(_served(home))
+                    if way == "behind nginx":
+                        door = stack.enter_context(_behind_nginx(door, place / "proxy"))
                     rows.append(_row(name, attack, way, door, tokens, seconds=seconds))
-                    print(render(rows[-1:]).splitlines()[-1], flush=True)
                 shutil.rmtree(home)
-            home = place / "nginx"
-            shutil.copytree(root / "registry", home)
-            with _served(ROOT, home) as door, _behind_nginx(door, place / "proxy") as proxied:
-                rows.append(_row(name, attack, "after, behind nginx", proxied, tokens, seconds=seconds))
                 print(render(rows[-1:]).splitlines()[-1], flush=True)
-            shutil.rmtree(home)
     return rows
 
 
@@ -218,22 +184,10 @@ def render(rows: list[Row]) -> str:
 def main() -> None:
     """Run what was asked for."""
     parser = argparse.ArgumentParser(prog="python -m bench.abuse", description=__doc__)
-    parser.add_argument("--before", metavar="COMMIT", help="an earlier version to measure beside this tree")
     parser.add_argument("--quick", action="store_true", help="shorter attacks: figures are rough")
-    parser.add_argument("--write", action="store_true", help="write docs/benchmarks-abuse.md, from a whole run")
     asked = parser.parse_args()
-    if asked.write and (asked.quick or not asked.before):
-        parser.error("--write is for a whole run: with --before and without --quick")
-    facts = machine.describe()
-    with ExitStack() as stack:
-        before = stack.enter_context(sources(asked.before)) if asked.before else None
-        rows = measure(before, seconds=3.0 if asked.quick else SECONDS)
-    print(render(rows))
-    if asked.write:
-        facts = {"measured on": f"{date.today():%Y-%m-%d}, before: commit {asked.before}", **facts}
-        table = "\n".join(f"| {name} | {value} |" for name, value in facts.items())
-        opening = OPENING.format(cards=LARGE_CARDS, seconds=SECONDS)
-        PAGE.write_text(f"{opening}| | |\n|---|---|\n{table}\n\n{render(rows)}", encoding="utf-8")
+    print(machine.table())
+    print(render(measure(seconds=3.0 if asked.quick else SECONDS)))
 
 
 def _row(
@@ -362,32 +316,26 @@ def _fill(registry: Registry) -> None:
 
 
 @contextmanager
-def _served(tree: Path, home: Path) -> Iterator[Door]:
+def _served(home: Path) -> Iterator[Door]:
     """A server that attackers reach by this machine's address, as one caller; others by loopback."""
-    own, before = _own_address(), os.environ.get("PYTHONPATH")
-    os.environ["PYTHONPATH"] = f"{tree}:{tree / 'registry'}"
-    try:
-        with ExitStack() as stack:
-            pid, port = _start(stack, tree, home)
-            yield Door(
-                lambda: socket.create_connection((own, port), timeout=30),
-                lambda: socket.create_connection(("127.0.0.1", port), timeout=30),
-                f"127.0.0.1:{port}",
-                pid,
-            )
-    finally:
-        os.environ.pop("PYTHONPATH")
-        if before is not None:
-            os.environ["PYTHONPATH"] = before
+    own = _own_address()
+    with ExitStack() as stack:
+        pid, port = _start(stack, home)
+        yield Door(
+            lambda: socket.create_connection((own, port), timeout=30),
+            lambda: socket.create_connection(("127.0.0.1", port), timeout=30),
+            f"127.0.0.1:{port}",
+            pid,
+        )
 
 
-def _start(stack: ExitStack, tree: Path, home: Path) -> tuple[int, int]:
+def _start(stack: ExitStack, home: Path) -> tuple[int, int]:
     """The server's process and port; a port that an earlier attack's connection still uses is not free everywhere."""
     words = [sys.executable, "-m", "embhub_registry", "--dir", str(home), "serve", "--host", "0.0.0.0"]
     for _ in range(10):
         port = free_port()
         with contextlib.suppress(RuntimeError):
-            return stack.enter_context(running([*words, "--port", str(port)], port, cwd=tree)).pid, port
+            return stack.enter_context(running([*words, "--port", str(port)], port)).pid, port
     raise RuntimeError("the registry does not start")
 
 

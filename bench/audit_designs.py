@@ -43,7 +43,7 @@ PAGE = Path(__file__).parents[1] / "docs/explanation/audit-designs.md"
 PATIENTS, DRAWS, GROUPS, IMAGES = 24, 8, 4, 100
 RECIPE = replace(STRONG, steps=20)
 """The small leak of `bench.leaks`: where both designs found everything, nothing could be compared."""
-ON_FILES: dict[str, Attack] = {"lira-artifact": score_by_lira, **WITH_REFERENCES}
+ON_FILES: dict[str, Attack] = {"lira": score_by_lira, **WITH_REFERENCES}
 
 
 def try_group(pipe: Pipeline, number: int, *, recipe: ResolvedRecipe) -> tuple[Tensor, Tensor]:
@@ -78,7 +78,7 @@ def _attack_file(attack: Attack, name: str, design: str, losses: Tensor, coins: 
     places = torch.arange(len(losses))
     chosen = places >= SHADOWS
     if design == "apart":
-        chosen = (places != file) & (places < SHADOWS) if name == "lira-artifact" else places != file
+        chosen = (places != file) & (places < SHADOWS) if name == "lira" else places != file
     own = losses[file]
     scores = attack(Evidence(own, own.mean(0).expand_as(own), losses[chosen], ~coins[chosen]))
     return _figures(scores, coins[file])

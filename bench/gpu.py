@@ -1,4 +1,4 @@
-"""`python -m bench.gpu`: training and generating on a GPU beside diffusers; `--write` writes docs/benchmarks-gpu.md.
+"""`python -m bench.gpu`: training and generating on a GPU beside diffusers.
 
 Weights of Stable Diffusion 1.5's size are random: time and memory do not depend on what a weight says.
 """
@@ -10,13 +10,12 @@ import sys
 import tempfile
 from contextlib import ExitStack
 from dataclasses import replace
-from datetime import date
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from bench import drawing, machine, page
+from bench import drawing, machine
 from bench.arms import Task, draw_images, first_word, started
 from bench.bases import build_stable_diffusion
 from bench.measurement import clocked, compare
@@ -26,7 +25,6 @@ from bench.training import PEER, measure_large
 from embhub.diffusion.bases.pipelines import load_pipeline
 from embhub.diffusion.drawing.generation import draw
 
-PAGE = page.PAGE.with_name("benchmarks-gpu.md")
 PROMPT, GUIDANCE = "a prostate mri", 3.0
 GOAL = 0.9
 """Of the bare batched pipeline's speed."""
@@ -92,17 +90,13 @@ def main() -> int:
     """Measure both; an error where there is no GPU."""
     parser = argparse.ArgumentParser(prog="python -m bench.gpu", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="fewer and shorter turns: figures are rough")
-    parser.add_argument("--write", action="store_true", help=f"write docs/{PAGE.name}")
-    parser.add_argument("--out", type=Path, default=PAGE, help="another file to write")
     asked = parser.parse_args()
     if not torch.cuda.is_available():
         sys.stderr.write("error: this machine has no CUDA device\n")
         return 1
-    scale, facts = QUICK if asked.quick else FULL, machine.describe()
-    sections = [train(scale), generate(scale)]
-    print(render(sections))
-    if asked.write:
-        page.write(sections, facts, day=date.today(), scale=scale.name, path=asked.out, opening=page.OF_A_GPU)
+    scale = QUICK if asked.quick else FULL
+    print(machine.table())
+    print(render([train(scale), generate(scale)]))
     return 0
 
 

@@ -2,7 +2,7 @@
 
 A group is 24 patients of one image each, and 24 strangers. Twelve embeddings are learned by one recipe, each from about
 half of the patients: four references, in which every patient is twice, and eight targets with coins of their own. The
-first four targets are audited as files are, with the other eleven embeddings for references (`lira-artifact` has only
+first four targets are audited as files are, with the other eleven embeddings for references (`lira` has only
 the four); each is a trial. The headline `lira-shadows` pools two targets, so eight make four trials. Each stranger
 keeps the coin of one patient, and nobody learned from any of them: what is said of strangers is a false alarm.
 """
@@ -20,6 +20,7 @@ from bases.workshop.counting import tensor
 from bench.apart import balance_coins, score_apart
 from bench.results_file import ResultsFile, Row
 from embhub.audits import statistics
+from embhub.audits.attack_figures import IN_TURN
 from embhub.audits.report import SUITES
 from embhub.audits.verdict import ALPHA
 from embhub.diffusion.attacks import THOROUGH, WITH_REFERENCES, shadows
@@ -39,6 +40,10 @@ LEAKS: Mapping[str, ResolvedRecipe] = {"strong leak": STRONG, "small leak": repl
 NONE = "no leak"
 """Strangers, looked at with the embeddings of the strong leak."""
 HEADLINE = SUITES["thorough"][0]
+MEASURED = {  # the headline, and what is tried on files
+    suite: (HEADLINE, *(name for name in SUITES[suite] if not name.endswith(IN_TURN)))
+    for suite in ("standard", "thorough")
+}
 
 
 def patients(count: int, seed: int) -> Tensor:
@@ -55,13 +60,13 @@ def run(pipe: Pipeline, results: ResultsFile, *, groups: int) -> None:
             wanted = {truth, NONE} if truth == "strong leak" else {truth}
             kept = [row for row in results.rows if (row.get("group"), row.get("leak")) == (number, truth)]
             if {(row["truth"], row["attack"], row["trial"]) for row in kept} >= {
-                (name, attack, trial) for name in wanted for attack in SUITES["thorough"] for trial in range(FILES)
+                (name, attack, trial) for name in wanted for attack in MEASURED["thorough"] for trial in range(FILES)
             }:
                 continue
             results.rows[:] = [row for row in results.rows if row not in kept]
             for row in try_group(pipe, number, truth):
                 results.keep({"part": "truths", "leak": truth, "group": number, **row})
-                if row["attack"] == SUITES["thorough"][-1]:
+                if row["attack"] == MEASURED["thorough"][-1]:
                     print(f"group {number}, {row['truth']}, trial {row['trial']} done", flush=True)
 
 
@@ -137,7 +142,7 @@ class Trial:
             self._losses[place], self._without, self._losses[others], ~self._coins[others], suspect=suspect
         )
         few = replace(every, references=self._losses[:REFERENCES], unseen=~self._coins[:REFERENCES])
-        yield "lira-artifact", (score_by_lira(few), self._coins[place])
+        yield "lira", (score_by_lira(few), self._coins[place])
         for name, function in {**WITH_REFERENCES, **THOROUGH}.items():
             yield name, (function(every), self._coins[place])
         self._drawn[file] = suspect.drawn
@@ -166,7 +171,7 @@ def table(rows: list[Row]) -> list[str]:
         "| attack | " + " | ".join(f"{truth}: says leak | mean AUC" for truth in truths) + " |",
         "|---|" + "---|" * 2 * len(truths),
     ]
-    for name in SUITES["thorough"]:
+    for name in MEASURED["thorough"]:
         cells = [_cells([row["p"] <= ALPHA for row in found], [row["auc"] for row in found])
                  for found in (trials.get((truth, name), []) for truth in truths)]  # fmt: skip
         lines.append(f"| `{name}` | " + " | ".join(cells) + " |")
@@ -178,7 +183,7 @@ def table(rows: list[Row]) -> list[str]:
 
 def _verdicts(rows: list[Row], suite: str) -> list[bool]:
     """Whether each audit of that suite would say "leak", its level shared among the attacks as the verdict does."""
-    names = SUITES[suite]
+    names = MEASURED[suite]
     audits: dict[tuple[int, int], dict[str, float]] = {}
     for row in rows:
         if row["attack"] in names:

@@ -6,16 +6,21 @@ machine with the server, but nothing of it is counted: user and system time come
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
+import signal
 import socket
+import subprocess
 import time
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 CONNECTIONS = 16
 PATIENCE = 30.0
+START = 90.0
 
 
 @dataclass(frozen=True)
@@ -64,6 +69,29 @@ def family(pid: int) -> list[int]:
     """A process and all below it."""
     below = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     return [pid, *(member for child in below for member in family(int(child)))]
+
+
+@contextmanager
+def running(words: Sequence[str], port: int) -> Iterator[subprocess.Popen[bytes]]:
+    """A process that listens on `port`; it and its children end with the block."""
+    process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    try:
+        end = time.monotonic() + START
+        while True:
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+                break
+            if process.poll() is not None or time.monotonic() > end:
+                raise RuntimeError(f"{words[0]} does not listen (exit code {process.poll()})")
+            time.sleep(0.05)
+        yield process
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGTERM)
+        try:
+            process.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
 
 
 def ask(port: int, request: bytes) -> tuple[bytes, bytes]:

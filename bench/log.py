@@ -1,7 +1,10 @@
-"""What a registry's transparency log costs: `python -m bench.log [--write]`; `--simulated N` sets the large log's size.
+"""What a registry's transparency log costs: `python -m bench.log`; `--simulated N` sets the large log's size.
 
-Appends that wait together are measured beside appends one by one, turn by turn in one run. `--write` writes
-docs/benchmarks-log.md.
+Appends that wait together are measured beside appends one by one, turn by turn in one run. An append is one entry, and
+counts once its index is durable (SQLite, WAL, `synchronous=FULL`). "2,000 waiting" means that 2,000 appends are in the
+queue at once, from 8 threads or from a thread each. Each has a savepoint of its own, as a push has. With 2,000 threads
+most of the cost is Python's switching between them. The waits are of the 8 threads. CPU time is that of the whole
+process, user and system.
 """
 
 from __future__ import annotations
@@ -12,7 +15,6 @@ import tempfile
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from datetime import date
 from pathlib import Path
 from statistics import median
 from time import perf_counter, process_time
@@ -20,7 +22,7 @@ from time import perf_counter, process_time
 from bench import machine
 from bench.log_simulation import Simulated, make_leaf, simulate
 from bench.measurement import Ratio, Spent, Watch, ratio
-from embhub.client import logged
+from embhub.client.log import logged
 from embhub.log import merkle, proofs
 from embhub.release import verification
 from embhub.trust import logged as entries
@@ -30,20 +32,8 @@ from embhub_registry.storage import folder, log_entries, registry_log
 from embhub_registry.storage.folder import Registry
 from tests.support import logs, releases
 
-PAGE = Path(__file__).parents[1] / "docs" / "benchmarks-log.md"
 TURNS, WAITING, CLIENTS, ALONE = 7, 2_000, 8, 300
 GOAL, VERIFY_GOAL = 20_000, 50.0
-OPENING = """# What the transparency log costs
-
-Appends, proofs, and a log of ten million entries. Written by `python -m bench.log --write`, never by hand.
-
-**Read the ratios.** Figures belong to the machine below and to how busy it was. Both ways of appending took turns in
-one run. CPU time is that of the whole process, user and system. On a busy machine it moves less than time by the clock.
-
-An append is one entry, and counts once its index is durable (SQLite, WAL, `synchronous=FULL`). "2,000 waiting" means
-that 2,000 appends are in the queue at once, from 8 threads or from a thread each. Each has a savepoint of its own, as a
-push has. With 2,000 threads most of the cost is Python's switching between them. The waits are of the 8 threads.
-"""
 
 
 @dataclass(frozen=True)
@@ -208,8 +198,8 @@ def describe_large(found: Simulated) -> dict[str, str]:
 
 
 def measure(scratch: Path, turns: int, simulated: int) -> list[str]:
-    """The page's lines after its opening."""
-    facts = machine.describe()
+    """The tables, line by line."""
+    facts = machine.table()
     os.environ["EMBHUB_HOME"] = str(scratch / "home")
     registry = folder.create(scratch / "hub", name="Log", url="https://hub.example.org", audit="optional")
     appended = describe(append(registry, turns))
@@ -226,9 +216,8 @@ def measure(scratch: Path, turns: int, simulated: int) -> list[str]:
     )
     proved["the same, the first in its process"] = f"{first:.1f} ms"
     large = describe_large(simulate(scratch / "large", simulated))
-    head = {"measured on": f"{date.today()}, {turns} turns", **facts}
     return [
-        *_table(head, ("", "")), "", "## Appending", "", *appended, "",
+        facts, "## Appending", "", *appended, "",
         "## Proofs", "", *_table(proved, ("measured", "")), "",
         "## A large log, simulated", "", *_table(large, ("measured", "")),
     ]  # fmt: skip
@@ -242,13 +231,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--simulated", type=int, default=10**7, help="entries of the large log")
     parser.add_argument("--turns", type=int, default=TURNS)
-    parser.add_argument("--write", action="store_true", help="write the page")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
-        text = "\n".join([OPENING, *measure(Path(scratch), asked.turns, asked.simulated), ""])
-    print(text)
-    if asked.write:
-        PAGE.write_text(text)
+        print("\n".join(measure(Path(scratch), asked.turns, asked.simulated)))
 
 
 if __name__ == "__main__":

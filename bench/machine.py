@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+from datetime import date
 from importlib.metadata import version
 from pathlib import Path
 
@@ -15,7 +16,7 @@ LIBRARIES = ("embhub", "torch", "diffusers", "transformers", "safetensors", "hug
 
 
 def describe() -> dict[str, str]:
-    """Facts by name, in the order of the page."""
+    """Facts by name, in the order of the table."""
     busy = os.getloadavg()[0]
     return {
         "processor": f"{_processor()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads",
@@ -25,6 +26,12 @@ def describe() -> dict[str, str]:
         "libraries": ", ".join(f"{name} {version(name)}" for name in LIBRARIES),
         "busy before the run": f"load {busy:.1f} of {os.cpu_count()} cores",
     }
+
+
+def table() -> str:
+    """The day and the facts as Markdown, above what was measured."""
+    rows = {"measured on": f"{date.today():%Y-%m-%d}", **describe()}
+    return "\n".join(["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows.items()), ""])
 
 
 def _processor() -> str:

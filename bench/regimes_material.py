@@ -10,7 +10,7 @@ Everything drawn is kept in a folder, a file for each arm and seed, since drawin
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +22,7 @@ from bases.workshop.counting import tensor
 from bases.workshop.xray_judge import colour
 from embhub.builtin_bases import BaseInfo, info
 from embhub.diffusion.bases.pipelines import load_pipeline
-from embhub.diffusion.dp import adapter_gradients, private_training, settings
+from embhub.diffusion.dp import private_training, settings
 from embhub.diffusion.evaluation.cells import Labelled
 from embhub.diffusion.families.pipeline import Pipeline
 from embhub.diffusion.training import inversion
@@ -146,22 +146,14 @@ def learn_plainly(pipe: Pipeline, site: xray.Films, seed: int) -> dict[str, torc
 
 
 def learn_privately(
-    pipe: Pipeline, site: xray.Films, seed: int, epsilon: float, *, mechanism: Mechanism = "dp-sgd",
-    adapter_rank: int | None = None,
-) -> dict[str, torch.Tensor]:  # fmt: skip
-    """The same with a patient as the unit, from all films of 100 patients, with the shipped settings: rows, or with
-    `adapter_rank` the weights of a compact adapter."""
+    pipe: Pipeline, site: xray.Films, seed: int, epsilon: float, *, mechanism: Mechanism = "dp-sgd"
+) -> dict[str, torch.Tensor]:
+    """The same with a patient as the unit, from all films of 100 patients, with the shipped settings."""
     latents, names = patients_of(pipe, site, seed)
     asked = settings.resolve(PrivacySettings(epsilon, n_public=LEARNED, mechanism=mechanism))
     recipe = resolve(Recipe(), settings.default_recipe(pipe, asked, LEARNED), device=pipe.device.type)
     noise, _ = settings.calibrate(asked, recipe, LEARNED)
-    if adapter_rank is not None:
-        recipe = replace(recipe, num_vectors=adapter_rank)
-    prepare = private_training.prepare_rows if adapter_rank is None else adapter_gradients.prepare
-    task = Task(pipe, "", TOKEN, CAPTION, recipe)
-    loss = prepare(task, asked, latents, names)
-    with loss.active():
-        return private_training.learn_rows(task, asked, loss, noise)
+    return private_training.fit(Task(pipe, "", TOKEN, CAPTION, recipe), asked, latents, names, noise)
 
 
 def patients_of(pipe: Pipeline, site: xray.Films, seed: int) -> tuple[torch.Tensor, tuple[str, ...]]:

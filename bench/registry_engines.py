@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import marked
+from tests.support import postgres, tools
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "bench/results/registry_engines.json"
@@ -180,6 +181,8 @@ def main() -> int:
     chosen = parser.parse_args()
     if chosen.write and chosen.engine != "both":
         parser.error("--write needs both engines: the table has both")
+    if chosen.engine != "sqlite" and postgres.programs() is None:
+        parser.error(tools.reason("postgresql"))
     parts = {**PARTS, **THOROUGH} if chosen.thorough else PARTS
     with tempfile.TemporaryDirectory(prefix="embhub-engines-") as made:
         folder = chosen.reports or Path(made)

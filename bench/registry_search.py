@@ -1,7 +1,8 @@
-"""Search over many synthetic cards: `python -m bench.registry_search` fills a database and prints p50 and p95.
+"""Search over many synthetic cards on both engines: `python -m bench.registry_search`.
 
 The rows are what a commit would have put there (the registry's own code places each); queries are the registry's own.
-One connection, one thread, so one core. Words, findings and organs are drawn with a long tail, as in real catalogues.
+One connection, one thread. Words, findings and organs are drawn with a long tail, as in real catalogues. PostgreSQL is
+Debian's, in a temporary folder, asked over a Unix socket.
 """
 
 from __future__ import annotations
@@ -9,20 +10,23 @@ from __future__ import annotations
 import argparse
 import itertools
 import random
-import sqlite3
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median, quantiles
 from typing import Any
 
+from bench import machine
 from embhub_registry.database import Connection, Database, accounts, repositories, schema, search
+from embhub_registry.database.dialects import SQLITE
 from embhub_registry.database.search import Query
+from tests.support import postgres
 
-CARDS = 100_000
-GOAL = 0.010  # seconds, p50
+CARDS = 20_000
+GOAL = 0.050  # seconds, p95
 PLAIN = Query(limit=20, released=True)
 ORGANS = (
     "lung", "brain", "prostate", "breast", "liver", "kidney", "heart", "knee", "retina", "skin", "spine", "pancreas",
@@ -85,7 +89,7 @@ def measure(db: Connection, *, turns: int, seed: int = 2) -> list[Measured]:
             PLAIN, facets={"modality": ["MR"], "anatomy": [next(organ)], "audit": [AUDITS[2]]}
         ),
         "word and facet": lambda: replace(PLAIN, text=next(lesion), facets={"modality": [chance.choice(MODALITIES)]}),
-        "deep page (row 50,000)": lambda: replace(PLAIN, after=deep),
+        "deep page (half of the rows)": lambda: replace(PLAIN, after=deep),
         "deep page of a word": lambda: replace(PLAIN, text=next(lesion), after=deep),
         "deep page of a facet": lambda: replace(PLAIN, facets={"modality": ["MR"]}, after=deep),
         "by downloads": lambda: replace(PLAIN, sort="downloads"),
@@ -104,31 +108,53 @@ def measure(db: Connection, *, turns: int, seed: int = 2) -> list[Measured]:
 
 
 def render(found: Sequence[Measured]) -> str:
-    """The table; the goal is for one core, so it is held against the processor's time."""
-    lines = ["| query | p50 | p95 | p50 of one core | goal (under 10 ms of one core) |", "|---|---|---|---|---|"]
+    """The table; the goal is for 95 of 100 queries, by the wall clock."""
+    lines = [
+        f"| query | p50 | p95 | p50 of one core | goal (p95 under {GOAL * 1000:.0f} ms) |",
+        "|---|---|---|---|---|",
+    ]
     for row in found:
         times = " | ".join(f"{seconds * 1000:.2f} ms" for seconds in (row.p50, row.p95, row.cpu))
-        lines.append(f"| {row.what} | {times} | {'met' if row.cpu < GOAL else '**missed**'} |")
+        lines.append(f"| {row.what} | {times} | {'met' if row.p95 < GOAL else '**missed**'} |")
     return "\n".join(lines)
 
 
 def main() -> None:
-    """Fill a database in a temporary folder, measure, print."""
+    """Fill a database of each engine, one after the other, measure, print."""
     parser = argparse.ArgumentParser(prog="python -m bench.registry_search", description=__doc__)
     parser.add_argument("--cards", type=int, default=CARDS)
     parser.add_argument("--turns", type=int, default=200)
-    parser.add_argument("--keep", type=Path, help="use, or make, the database at this path")
+    parser.add_argument("--engine", action="append", choices=("sqlite", "postgresql"), help="both unless given")
     asked = parser.parse_args()
+    print(machine.table())
+    for engine in asked.engine or ("sqlite", "postgresql"):
+        with opened(engine) as database:
+            schema.migrate(database)
+            placed = fill(database, asked.cards)
+            settle(database)
+            print(f"{engine}: {asked.cards:,} cards, {placed * 1000:.2f} ms each to place")
+            print(render(measure(database.connection(), turns=asked.turns)), flush=True)
+
+
+def settle(database: Database) -> None:
+    """Do what autovacuum would do within a minute: without statistics PostgreSQL's planner guesses."""
+    if database.dialect is not SQLITE:
+        database.connection().execute("VACUUM ANALYZE")
+
+
+@contextmanager
+def opened(engine: str) -> Iterator[Database]:
+    """A new database of this engine, without a schema."""
     with tempfile.TemporaryDirectory() as folder:
-        path = asked.keep or Path(folder) / "registry.db"
-        fresh = not path.exists()
-        database = Database(path)
-        schema.migrate(database)
-        if fresh:
-            print(f"{asked.cards:,} cards, {fill(database, asked.cards) * 1000:.2f} ms each to place")
-        print(f"{path.stat().st_size / 1e6:,.0f} MB of SQLite {sqlite3.sqlite_version}")
-        print(render(measure(database.connection(), turns=asked.turns)))
-        database.close()
+        if engine == "sqlite":
+            database = Database(Path(folder) / "registry.db")
+            yield database
+            database.close()
+            return
+        with postgres.running_server(shared_buffers="128MB") as server:
+            database = Database(server.new_schema(), patience=600.0)
+            yield database
+            database.close()
 
 
 def _add(db: Connection, chance: random.Random, names: Sequence[str], number: int) -> None:
@@ -145,7 +171,8 @@ def _add(db: Connection, chance: random.Random, names: Sequence[str], number: in
         "name": name, "version": "1.0.0", "description": description, "publisher": f"Hospital {number % 500}",
         "licence": "CC-BY-4.0", "token": f"<{word}>", "base": chance.choice(("builtin", "sd-1.5", "sd-2")),
         "family": "sd1", "modality": [modality], "anatomy": [organ], "finding": [finding],
-        "privacy": "none", "audit": audit, "signer": "", "embedding": "",
+        "privacy": "none", "epsilon": None, "audit": audit, "confirmation": "none", "auditors": [], "signer": "",
+        "embedding": "",
     }  # fmt: skip
     identity = repositories.add(db, f"site-{number % 500}", name, private=chance.random() < 0.02, now=_moment(number))
     tags = ["embhub", "textual-inversion", f"modality:{modality}", f"anatomy:{organ}", f"finding:{lesion}"]

@@ -1,4 +1,4 @@
-"""How much is measured: FULL for the page, QUICK to try a change, SMALLEST for the tests (figures mean nothing)."""
+"""How much is measured: FULL for figures, QUICK to try a change, SMALLEST for the tests (its figures mean nothing)."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ class Scale:
 
     `repeats` are turns of each arm. Training: `turn` steps a turn (a fourth of it with the large table), `batch` images
     a step, `race` steps a run to equal quality, which is looked at every `look` steps on `kept_back` images, for each
-    of `seeds`; `vocabulary` x `width` is the large text table; `memory` starts a process for each arm and base. Files
-    and signatures: `calls` a turn. Drawing: `drawn` images in `sampling_steps`.
+    of `seeds`; `vocabulary` x `width` is the large text table; `memory` starts a process for each arm and base.
+    Drawing: `drawn` images in `sampling_steps`.
     """
 
     name: str
@@ -27,11 +27,10 @@ class Scale:
     vocabulary: int
     width: int
     memory: bool
-    calls: int
     drawn: int
     sampling_steps: int
 
 
-FULL = Scale("full", 7, 8, 16, 100, 200, 10, 32, 3, 49_408, 768, True, 200, 8, 20)
-QUICK = Scale("quick", 3, 3, 16, 100, 40, 5, 16, 1, 49_408, 768, True, 50, 2, 10)
-SMALLEST = Scale("smallest", 1, 1, 2, 4, 2, 1, 2, 1, 600, 32, False, 2, 1, 2)
+FULL = Scale("full", 7, 8, 16, 100, 200, 10, 32, 3, 49_408, 768, True, 8, 20)
+QUICK = Scale("quick", 3, 3, 16, 100, 40, 5, 16, 1, 49_408, 768, True, 2, 10)
+SMALLEST = Scale("smallest", 1, 1, 2, 4, 2, 1, 2, 1, 600, 32, False, 1, 2)

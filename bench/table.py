@@ -41,9 +41,9 @@ class Section:
     notes: tuple[str, ...] = ()
 
 
-def timed(what: str, compared: Compared, *, goal: float | None = None, per_second: bool = False) -> Row:
-    """A row of two arms that took turns; `per_second` says how many fit into one, too."""
-    ours, peer = (_rated(middle(turns), per_second) for turns in (compared.ours, compared.peer))
+def timed(what: str, compared: Compared, *, goal: float | None = None) -> Row:
+    """A row of two arms that took turns."""
+    ours, peer = (both_clocks(middle(turns)) for turns in (compared.ours, compared.peer))
     return Row(what, ours, peer, compared.wall, compared.cpu, goal)
 
 
@@ -70,11 +70,6 @@ def _render(section: Section) -> str:
     remarks = "".join(f"\n{note}\n" for note in section.notes)
     body = "\n".join(text) + "\n" if section.rows else ""
     return f"## {section.title}\n\n{section.peer}\n\n{body}{remarks}"
-
-
-def _rated(spent: Spent, per_second: bool) -> str:
-    rate = f"{1 / spent.wall:,.0f} a second, " if per_second else ""
-    return rate + both_clocks(spent)
 
 
 def _digits(number: float) -> str:

@@ -1,7 +1,7 @@
 """Share what a disease looks like, never the patients.
 
     import embhub
-    result = embhub.train("images", token="<cspca>", caption="axial t2 prostate mri, {}")
+    result = embhub.train("images", token="<pneumonia>", caption="frontal chest x-ray, {}")
     got = embhub.pull("radboud/prostate-cspca")
     embhub.load_into(pipe, got)
 
@@ -18,12 +18,12 @@ from embhub.version import __version__ as __version__
 if TYPE_CHECKING:
     from embhub.artifact.embedding import Embedding as Embedding
     from embhub.cards.card import Card as Card
-    from embhub.client.hub import Hub as Hub
-    from embhub.client.publishing import push as push
-    from embhub.client.publishing import sign as sign
-    from embhub.client.pulling import pull as pull
-    from embhub.client.pulling import verify_path as verify
-    from embhub.client.roots import trust_registry as trust_registry
+    from embhub.client.publishing.push import push as push
+    from embhub.client.publishing.push import sign as sign
+    from embhub.client.pulling.pull import pull as pull
+    from embhub.client.pulling.pull import verify_path as verify
+    from embhub.client.trusted.roots import trust_registry as trust_registry
+    from embhub.client.wire.hub import Hub as Hub
     from embhub.diffusion.adaptation.compact import train_adapter as adapt
     from embhub.diffusion.adaptation.porting import port as port
     from embhub.diffusion.attacks.auditing import audit as audit
@@ -50,7 +50,7 @@ _PLACES = {
     "Card": "embhub.cards.card:Card",
     "Embedding": "embhub.artifact.embedding:Embedding",
     "EmbhubError": "embhub.errors:EmbhubError",
-    "Hub": "embhub.client.hub:Hub",
+    "Hub": "embhub.client.wire.hub:Hub",
     "Preprocessing": "embhub.options.preprocessing:Preprocessing",
     "Preview": "embhub.options.training:Preview",
     "PrivacySettings": "embhub.options.training:PrivacySettings",
@@ -68,12 +68,12 @@ _PLACES = {
     "interpolate": "embhub.diffusion.drawing.interpolation:interpolate",
     "load_into": "embhub.diffusion.drawing.generation:load_into",
     "port": "embhub.diffusion.adaptation.porting:port",
-    "pull": "embhub.client.pulling:pull",
-    "push": "embhub.client.publishing:push",
-    "sign": "embhub.client.publishing:sign",
+    "pull": "embhub.client.pulling.pull:pull",
+    "push": "embhub.client.publishing.push:push",
+    "sign": "embhub.client.publishing.push:sign",
     "train": "embhub.diffusion.train:train",
-    "trust_registry": "embhub.client.roots:trust_registry",
-    "verify": "embhub.client.pulling:verify_path",
+    "trust_registry": "embhub.client.trusted.roots:trust_registry",
+    "verify": "embhub.client.pulling.pull:verify_path",
 }
 
 __all__ = [

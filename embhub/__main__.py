@@ -30,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     if arguments is None:
-        own_process.settle(words[0] if words else "")
+        own_process.settle()
     debug = "--debug" in words
     as_json = json_errors.wanted(words)
     try:
@@ -111,7 +111,7 @@ def _where(error: OSError) -> str:
 
 def run() -> NoReturn:
     """What the `embhub` command runs: `main`, and the end of the process."""
-    own_process.leave(main(), sys.argv[1] if len(sys.argv) > 1 else "")
+    sys.exit(main())
 
 
 if __name__ == "__main__":

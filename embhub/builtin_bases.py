@@ -18,11 +18,44 @@ NAMES = ("builtin", "builtin-xray")
 
 
 @dataclass(frozen=True)
+class Generates:
+    """What a base generates, by its card, for people (`what`) and for comparing it with images and captions.
+
+    `modalities` and `body_parts` are DICOM's codes of the images that it generates (PS3.3 C.7.3.1.1.1, PS3.16 Annex L);
+    empty where no scanner makes such images. `words` are groups: a caption that holds a word of each group names such
+    images, unless it holds one of `other_words`.
+    """
+
+    what: str
+    modalities: tuple[str, ...] = ()
+    body_parts: tuple[str, ...] = ()
+    words: tuple[tuple[str, ...], ...] = ()
+    other_words: tuple[str, ...] = ()
+
+
+GENERATES = {
+    "builtin": Generates("phantoms, drawn by a program (chest films, prostate slices, stained tissue); no patients"),
+    "builtin-xray": Generates(
+        "frontal chest X-rays of children",
+        modalities=("CR", "DX", "RG"),
+        body_parts=("CHEST", "THORAX", "LUNG"),
+        words=(
+            ("x-ray", "xray", "x ray", "radiograph", "radiographs", "radiography", "röntgen", "cxr"),
+            ("chest", "thorax", "thoracic", "lung", "lungs", "cxr"),
+        ),
+        other_words=("lateral", "phantom", "phantoms"),
+    ),
+}
+"""What the built-in bases generate, by name."""
+
+
+@dataclass(frozen=True)
 class BaseInfo:
     """What a base's `base.json` says.
 
     `prompts` maps a label to the prompt it was taught with, `left_out` names what it never saw, `resolution` is in
     pixels, `recommended` holds guidance and sampling steps, `figures` what a judge counted, each with its `n`.
+    `generates` is None where the base is none of ours.
     """
 
     name: str
@@ -34,6 +67,7 @@ class BaseInfo:
     left_out: tuple[str, ...]
     resolution: int
     recommended: dict[str, float]
+    generates: Generates | None = None
     figures: dict[str, Any] = field(default_factory=dict)
 
 
@@ -73,6 +107,7 @@ def info(name_or_path: str | Path) -> BaseInfo:
         left_out=tuple(facts["left_out"]),
         resolution=facts["resolution"],
         recommended=facts["recommended"],
+        generates=GENERATES.get(facts["name"]),
         figures=facts["figures"],
     )
 
@@ -92,4 +127,4 @@ def browser_graphs() -> dict[str, Path]:
     return {name: path for name, path in found.items() if path is not None}
 
 
-__all__ = ["NAMES", "BaseInfo", "browser_graphs", "info", "resolve", "shipped"]
+__all__ = ["GENERATES", "NAMES", "BaseInfo", "Generates", "browser_graphs", "info", "resolve", "shipped"]

@@ -29,6 +29,7 @@ def main() -> None:
         manifest,
         token="<cspca>",
         caption="prostate mri with {}",
+        base="builtin",
         recipe=embhub.Recipe(steps=chosen.steps),
         selection=embhub.Selection(holdout=0.3),
         seed=0,

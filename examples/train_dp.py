@@ -30,6 +30,7 @@ def main() -> None:
         manifest,
         token="<cspca>",
         caption="prostate mri with {}",
+        base="builtin",
         recipe=embhub.Recipe(steps=chosen.steps),
         privacy=embhub.PrivacySettings(
             epsilon=chosen.epsilon,

@@ -88,12 +88,26 @@ def test_core_knows_neither_click_nor_a_server() -> None:
 
 def test_one_file_speaks_http_one_to_a_provider_one_writes_to_the_hub_and_two_load_bases_from_it() -> None:
     assert importing(SOURCES, CLIENTS) == {
-        "embhub/client/http_client.py": {"httpx2"},
-        "embhub/client/hub_sending.py": {"huggingface_hub", "httpx"},  # names its errors
+        "embhub/client/wire/http_client.py": {"httpx2"},
+        "embhub/client/publishing/hub_sending.py": {"huggingface_hub", "httpx"},  # names its errors
         "registry/embhub_registry/people/provider.py": {"httpx2"},  # names its errors; Authlib speaks
-        "registry/embhub_registry/people/provider_metadata.py": {"httpx2"},  # likewise
         "embhub/diffusion/bases/pipelines.py": {"huggingface_hub"},
         "embhub/diffusion/bases/found.py": {"huggingface_hub"},
+    }
+
+
+def test_the_server_has_one_way_out() -> None:
+    """A mirror is a client, which stays at its registry's address (`embhub.client.wire.guard`)."""
+    ways = {"create_connection", "HTTPConnection", "HTTPSConnection", "urlopen", "RegistryClient", "AF_INET"}
+    found = {
+        name(path): used
+        for path in REGISTRY
+        if (used := {part.attr for part in nodes(path) if isinstance(part, ast.Attribute)} & ways)
+    }
+    assert found == {"registry/embhub_registry/storage/outgoing.py": {"HTTPConnection", "AF_INET"}}
+    assert importing(REGISTRY, {"http", "smtplib"}) == {
+        "registry/embhub_registry/operation/mailing.py": {"smtplib"},  # over a socket that it is given
+        "registry/embhub_registry/storage/outgoing.py": {"http"},
     }
 
 

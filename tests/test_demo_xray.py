@@ -16,6 +16,6 @@ from tests.support.plays import play
 @pytest.mark.timeout(1800)
 def test_on_real_xrays(tmp_path: Path) -> None:
     if not (default_data() / "chest-xray" / "index.csv").exists():
-        pytest.skip(f"no chest X-rays in {default_data()}; EMBHUB_TEST_DATA says where they are")
+        pytest.skip("real images are absent (set EMBHUB_TEST_DATA)")
     summary = play(tmp_path / "demo", "--xray", str(default_data()), grids=4)
     assert "doi:10.17632/rscbjbr9sj.2" in summary["footer"]

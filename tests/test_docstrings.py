@@ -22,7 +22,7 @@ import embhub
 from embhub import builtin_bases as base
 from embhub import errors, refusals
 from embhub.artifact import embedding, fingerprint
-from embhub.client import errors as client_errors
+from embhub.client.wire import errors as client_errors
 from embhub.phantoms import write_dataset
 from embhub.site import keys
 from tests.support.quick import others_thorough
@@ -32,10 +32,10 @@ ROOT = Path(__file__).parents[1]
 MODELS = ("Card",)  # pydantic: each field has a description, which the site shows as a table
 SILENT = {"told", "to_dict", "to_json", "audit_in_words", "sheet", "without_log_proofs"}  # raise nothing of their own
 OTHERS = (
-    "embhub.client.publishing.Signed",
-    "embhub.client.publishing.Pushed",
-    "embhub.client.hub.Account",
-    "embhub.client.hub.Receipt",
+    "embhub.client.publishing.push.Signed",
+    "embhub.client.publishing.push.Pushed",
+    "embhub.client.wire.hub.Account",
+    "embhub.client.wire.hub.Receipt",
 )
 EXAMPLES = sorted(set(embhub.__all__) - {"audit", "evaluate", "train", "Card"})
 DRAWING = ("inpaint", "interpolate", "load_into")

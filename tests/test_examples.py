@@ -51,7 +51,13 @@ def test_textual_inversion_in_one_file_learns_what_train_learns(
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     result = embhub.train(
-        manifest, token="<cspca>", caption="prostate mri with {}", recipe=embhub.Recipe(steps=6), seed=3, device="cpu"
+        manifest,
+        token="<cspca>",
+        caption="prostate mri with {}",
+        base="builtin",
+        recipe=embhub.Recipe(steps=6),
+        seed=3,
+        device="cpu",
     )
     learned, expected = load_file(out)["emb_params"], result.embedding.tensors["emb_params"]
     assert learned.dtype == expected.dtype

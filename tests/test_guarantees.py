@@ -70,6 +70,22 @@ def test_each_attack_on_a_site_or_the_log_names_its_test(row: list[str]) -> None
     assert function in [node.name for node in body if isinstance(node, ast.FunctionDef)]
 
 
+CLAUSES = (ROOT / "docs/reference/tuf-clauses.md").read_text()
+
+
+@pytest.mark.parametrize("named", sorted(set(re.findall(r"`(tests/[^`]+)`", CLAUSES))))
+def test_each_clause_of_tuf_names_a_test_that_is_there(named: str) -> None:
+    file, function = named.split("::")
+    body = ast.parse((ROOT / file).read_text()).body
+    assert function in [node.name for node in body if isinstance(node, ast.FunctionDef)]
+
+
+def test_each_clause_of_tuf_names_code_that_is_there() -> None:
+    rows = [line.split(" | ") for line in CLAUSES.splitlines() if "`embhub/" in line]
+    assert len(rows) > 20
+    assert all((ROOT / row[2].strip("`")).is_file() for row in rows)
+
+
 def test_every_attack_on_the_log_is_in_the_table() -> None:
     """Those that a registry could try, of the design's list."""
     named = " ".join(row[0] for row in ATTACKS)

@@ -36,6 +36,11 @@ def test_a_folder_reads_like_a_table_of_contents(folder: str, most: int) -> None
     assert len(entries(folder)) <= most, entries(folder)
 
 
+def test_the_client_keeps_few_files_in_each_folder() -> None:
+    folders = [str(path.relative_to(ROOT)) for path in PACKAGES if path.is_relative_to(ROOT / "embhub/client")]
+    assert len(folders) > 1 and {folder: found for folder in folders if len(found := entries(folder)) > 16} == {}
+
+
 @pytest.mark.parametrize("folder", MOST)
 def test_the_page_names_everything_in_a_folder(folder: str) -> None:
     named = set(re.findall(r"`([a-z_]+)/?`", section(folder))) | {"__init__", "py"}

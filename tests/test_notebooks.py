@@ -9,8 +9,12 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
+from tests.support.quick import quick
+
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "examples/notebooks").glob("*.ipynb"))
+DEAR = [ROOT / "examples/notebooks/cost_of_privacy.ipynb"]
+"""Trains with privacy and without, as tests/bench and tests/test_examples.py do."""
 SECONDS = 600
 """For one notebook on a busy machine; on an idle core each takes less than two minutes."""
 
@@ -34,7 +38,11 @@ def test_listed_in_the_docs(path: Path) -> None:
 
 @pytest.mark.thorough
 @pytest.mark.timeout(SECONDS + 60)
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path",
+    quick([path for path in NOTEBOOKS if path not in DEAR], exhaustive=DEAR),
+    ids=lambda path: path.stem,
+)
 def test_runs(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Executed as Jupyter would; an error in any cell fails the test."""
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")])))

@@ -17,9 +17,11 @@ from starlette.types import Message
 
 from embhub.artifact import embedding, fingerprint, header, tokenizer_files
 from embhub.audits.report import AuditReport, recompute
-from embhub.cards import card
-from embhub.errors import ArtifactError, ConfigError, EmbhubError
+from embhub.cards import card, evaluation
+from embhub.errors import ArtifactError, ConfigError, EmbhubError, UsageError, VerificationError
 from embhub.formats import instants, names, plain_png, safe_yaml, slices, strict_json, tensors
+from embhub.log import leaves, notes, policies, proofs
+from embhub.log.errors import MalformedLogError
 from embhub.privacy import claim as privacy
 from embhub.refusals import (
     MalformedBundleError,
@@ -29,10 +31,11 @@ from embhub.refusals import (
     ReleaseRefusedError,
     WrongKeyError,
 )
-from embhub.release import verification
+from embhub.release import lock_file, verification
 from embhub.release.files import AUDIT, CARD, EMBEDDING, PUBLISH_BUNDLE, Release
+from embhub.release.lock_file import Locked
 from embhub.site import keys
-from embhub.trust import bundle, dsse, p256, proposal, statement
+from embhub.trust import bundle, dsse, key_request, p256, proposal, statement
 from embhub.trust import keyring as keyrings
 from embhub_registry.admission import listing
 from embhub_registry.admission import rules as admission
@@ -45,7 +48,7 @@ from embhub_registry.people import names as served_names
 from embhub_registry.repositories import commits
 from embhub_registry.repositories.proposal import Proposal
 from embhub_registry.wire import bodies, downloads, hf_api
-from tests.support import claims, releases
+from tests.support import claims, evaluations, releases
 from tests.support.damage import damaged, odd_json
 from tests.support.quick import examples
 
@@ -54,10 +57,16 @@ STATEMENT = RELEASE.publish_bundle.envelope.payload
 ENVELOPE = json.dumps(RELEASE.publish_bundle.envelope.to_json()).encode()
 KEYRING = releases.make_keyring().to_bytes()
 CARD_YAML = safe_yaml.dump(RELEASE.card.to_dict())
+LOCKED = Locked(
+    repository=releases.REPOSITORY, registry="hub.example.org", version="1.0.0", commit="0" * 40, embedding="a" * 64,
+    statement="b" * 64, signer="SHA256:" + "s" * 43, root="SHA256:" + "r" * 43,
+)  # fmt: skip
+LOG = Path(__file__).parent / "embhub/log/golden"
+POLICY = b"# who vouches\nquorum none\n"
 MANIFEST = json.dumps(
     {
-        "schema": "embhub.backup/1", "made": "x", "program": "x", "name": "x", "url": "x", "root_fingerprint": "x",
-        "keyring_version": 1, "files": {}, "blobs": 0, "blob_bytes": 0,
+        "schema": "embhub.backup/2", "made": "x", "program": "x", "name": "x", "url": "x", "root_fingerprint": "x",
+        "keyring_version": 1, "files": {}, "blobs": 0, "blob_bytes": 0, "objects_sha256": "0" * 64,
     }
 ).encode()  # fmt: skip
 
@@ -83,6 +92,16 @@ def read_statement(data: bytes) -> None:
 def read_keyring(data: bytes) -> None:
     ring = keyrings.parse_keyring(data)
     assert keyrings.parse_keyring(ring.to_bytes()) == ring
+
+
+def read_lock_file(data: bytes) -> None:
+    rows = lock_file.parse(data)
+    ordered = tuple(sorted(rows, key=lambda row: (row.registry, row.repository)))
+    assert lock_file.parse(lock_file.to_bytes(rows)) == ordered
+
+
+def read_key_request(data: bytes) -> None:
+    assert key_request.parse(data).namespace == "radboud"
 
 
 def read_rows(data: bytes) -> None:
@@ -160,6 +179,16 @@ PARSERS: dict[str, tuple[Callable[[bytes], Any], tuple[type[Exception], ...], by
     "JSON body": (read_body("application/json"), (RequestDeniedError,), b'{"paths": ["a", "b"], "expand": true}'),
     "form": (read_body("application/x-www-form-urlencoded"), (RequestDeniedError,), b"paths=a&paths=b&expand=True"),
     "samples": (plain_png.check, (plain_png.NotPlainPngError,), releases.make_sheet()),
+    "lock file": (read_lock_file, (UsageError,), lock_file.to_bytes([LOCKED])),
+    "key request": (
+        read_key_request, (VerificationError,),
+        key_request.write("hub.example.org", "radboud", "publish", key=releases.SITE, now=releases.NOW),
+    ),
+    "evaluation": (evaluation.parse, (ArtifactError,), evaluations.report().to_bytes()),
+    "note": (notes.parse, (MalformedLogError,), (LOG / "cosigned").read_bytes()),
+    "proof": (proofs.parse, (MalformedLogError,), (LOG / "proof.tlog-proof").read_bytes()),
+    "leaf": (leaves.parse, (MalformedLogError,), (LOG / "entry.json").read_bytes()),
+    "policy": (policies.parse, (MalformedLogError,), POLICY),
     "backup": (backup_file.parse_manifest, (BadBackupError,), MANIFEST),
 }  # fmt: skip
 

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import math
 import re
 from pathlib import Path
 from typing import get_args
 
 import pytest
 
+from embhub.artifact import embedding
+from embhub.audits.report import AuditReport
 from embhub.audits.statistics import largest_tpr
 from embhub.errors import UsageError
 from embhub.evidence.gathering import describe_privacy
 from embhub.evidence.guarantee import guarantee, per_hundred
 from embhub.evidence.sections import tabulate_limits
 from embhub.options.training import choose_privacy
+from embhub.privacy import epsilon as epsilons
 from embhub.privacy import wording
 from embhub.privacy.claim import PrivacyClaim
+from embhub.privacy.composition import Composition
 from embhub.privacy.fields import ALWAYS_UNPROTECTED, MAX_DELTA, Unprotected
 from tests.support.claims import make_claim
 
@@ -70,6 +75,80 @@ def shapes() -> list[PrivacyClaim]:
 )
 def test_the_search_finds_what_was_said_before(old: str) -> None:
     assert FALSE.search(old)
+
+
+# With all images of a cohort the order of patients' labels is the list of members, and a report still tells a little.
+TOLD_TOO_LITTLE = re.compile(
+    r"audit report identifies nobody|only the order of labels|can narrow down the side of the others"
+    r"|the real seed is unknown|order in which members and non-members ranked",
+    re.I,
+)
+
+
+@pytest.mark.parametrize(
+    "old",
+    [
+        "An audit report identifies nobody.",
+        "no hash, score or seed is published, only the order of labels",
+        "Anyone who holds the images of most of these patients can narrow down the side of the others",
+        "The real seed is unknown, so the scores differ",
+    ],
+)
+def test_the_search_finds_what_was_said_of_audits(old: str) -> None:
+    assert TOLD_TOO_LITTLE.search(old)
+
+
+def test_no_text_says_that_an_audit_report_tells_nothing() -> None:
+    assert [str(path) for path in SOURCES if TOLD_TOO_LITTLE.search(said(path.read_text(errors="ignore")))] == []
+
+
+# A folder that is not there, and figures for several units that were several times the truth.
+OUTDATED = re.compile(r"embhub[./]accounting|by general bounds|the general bound is about", re.I)
+
+
+@pytest.mark.parametrize(
+    "old",
+    [
+        "by Rényi accounting and by the privacy-loss distribution (`embhub/accounting/`)",
+        "at most 84.0 for 8 images of one patient, by general bounds",
+        "the general bound is about 6.1, 18 and 67, by the Rényi curve",
+    ],
+)
+def test_the_search_finds_what_was_said_of_accounting(old: str) -> None:
+    assert OUTDATED.search(old)
+
+
+def test_no_text_names_a_folder_that_is_gone_or_a_loose_figure() -> None:
+    assert [str(path) for path in SOURCES if OUTDATED.search(said(path.read_text(errors="ignore")))] == []
+
+
+def test_the_page_of_claims_has_the_codes_figures_for_several_units() -> None:
+    page = said((ROOT / "docs/reference/privacy-claim.md").read_text())
+    found = re.search(r"they are ([\d.]+) for 2, ([\d.]+) for 4 and ([\d.]+) for 8", page)
+    (item,) = make_claim().parameters
+    computed = [math.ceil(epsilons.of_group(item, size=size, delta=MAX_DELTA) * 10) / 10 for size in (2, 4, 8)]
+    assert found and list(map(float, found.groups())) == computed
+
+
+def test_every_claim_for_patients_says_what_two_ids_of_one_person_come_to() -> None:
+    for claim in shapes():
+        (item,) = claim.parameters
+        two = math.ceil(epsilons.of_group(item, size=2, delta=claim.delta) * 10) / 10
+        told = f"for both together, as for twins, epsilon is at most {two:,.1f}."
+        assert (told in " ".join(claim.words())) is (claim.unit == "patient")
+
+
+def test_the_audit_of_the_embedding_that_comes_along_is_of_it_and_holds() -> None:
+    """Its figures are computed from what is published: another level or limit asks for another audit."""
+    place = ROOT / "examples/embeddings/cxr-bacterial-pneumonia.safetensors"
+    report = AuditReport.parse(place.with_suffix(".audit.json").read_bytes())
+    assert (report.artifact.sha256, report.check()) == (embedding.read(place).digest, [])
+
+
+def test_the_embedding_that_comes_along_says_one_epsilon() -> None:
+    claim = embedding.read(ROOT / "examples/embeddings/cxr-bacterial-pneumonia.safetensors").privacy
+    assert isinstance(claim, PrivacyClaim) and isinstance(claim.composition, Composition)
+    assert (claim.composition.trainings, claim.composition.epsilon) == (1, claim.epsilon)
 
 
 def test_no_text_compares_those_who_took_part_with_others() -> None:

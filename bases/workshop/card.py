@@ -65,6 +65,8 @@ pipeline_tag: text-to-image
 
 {story}
 
+{_generates(base)}
+
 Licence {base.licence}. {base.attribution}
 
 Left out of its training, neither shown nor written in a caption: {", ".join(base.left_out)}.
@@ -83,7 +85,7 @@ Recommended: {settings}.
 
 {_TRIED[base.name]}
 
-All of it, with figures: `docs/explanation/base-training-notes.md`.
+How it was made, and how to train it further: `docs/explanation/base-models.md`.
 
 ## What it can and cannot draw, by a judge's count
 
@@ -93,6 +95,15 @@ All of it, with figures: `docs/explanation/base-training-notes.md`.
 
 {_LIMITS.format(side=base.resolution)}
 """
+
+
+def _generates(base: BaseInfo) -> str:
+    if (found := base.generates) is None:
+        return "What it generates is not stated."
+    if not found.modalities:
+        return f"Generates: {found.what}. DICOM modality and body part: none, for no scanner makes such images."
+    modalities, parts = (", ".join(f"`{code}`" for code in codes) for codes in (found.modalities, found.body_parts))
+    return f"Generates: {found.what}. DICOM modality: {modalities}. Body part examined: {parts}."
 
 
 def _gate(base: BaseInfo) -> str:

@@ -30,7 +30,7 @@ _AGAIN = "train it again with `embhub adapt`"
 
 
 class BadAdapterError(ArtifactError):
-    """An adapter with matrices of other parts or another rank, or with a claim that no adapter can make."""
+    """An adapter with matrices of other parts or another rank, or with a privacy claim, which no adapter has."""
 
 
 def is_adapter(names: Iterable[str]) -> bool:
@@ -75,7 +75,7 @@ def check(tensors: Mapping[str, Tensor]) -> tuple[int, int, str]:
 def check_header(
     names: Iterable[str], *, kind: str | None, has_base: bool, claim: Claim, derived: Derivation | None
 ) -> None:
-    """An adapter says so and nothing else does; it names its base, and a claim of it is by dp-sgd.
+    """An adapter says so and nothing else does; it names its base, and claims no differential privacy.
 
     Raises:
         BadAdapterError: one of these does not hold.
@@ -88,5 +88,5 @@ def check_header(
         raise BadAdapterError("the adapter does not name its base by a fingerprint", _AGAIN)
     if derived is not None:
         raise BadAdapterError("the adapter says that it is a port, and adapters are not ported", _AGAIN)
-    if is_claim(claim) and claim.mechanism != "dp-sgd":
-        raise BadAdapterError(f"the adapter claims {claim.mechanism}, by which no adapter is trained", _AGAIN)
+    if is_claim(claim):
+        raise BadAdapterError("the adapter claims differential privacy, and no adapter is trained with it", _AGAIN)

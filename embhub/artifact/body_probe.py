@@ -1,4 +1,4 @@
-"""Figures of weights that the first fingerprints did not look at: a denoiser's body, and the autoencoder.
+"""Figures of the weights beside those of the token space: the bodies of encoders and denoiser, and the autoencoder.
 
 Without them a fine-tune of convolutions or of self-attention alone, or another decoder, would read as the same base.
 Each figure is one row projected by fixed signs and divided by the row's length, so that small tensors count as much as

@@ -10,16 +10,16 @@ from __future__ import annotations
 import hashlib
 import stat
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from embhub.artifact import adapter, header
+from embhub.artifact import adapter, header, numbers
 from embhub.artifact.derivation import Derivation, read_derivation
 from embhub.artifact.header import check_token as check_token
 from embhub.errors import ArtifactError, UsageError
 from embhub.formats import tensors as container
-from embhub.formats.immutable import dataclass
 from embhub.formats.tensors import MAX_BYTES as MAX_BYTES
 from embhub.privacy.claim_or_none import NONE, read_claim
 
@@ -67,20 +67,20 @@ class Vectors:
     dtype: str
 
 
-class _Matrices(Mapping[str, "NDArray[Any]"]):
-    """Arrays by tensor name, each made when it is asked for."""
+class Matrices(Mapping[str, "NDArray[Any]"]):
+    """Arrays by tensor name, each made when it is asked for from what is `stored`."""
 
-    def __init__(self, tensors: Mapping[str, container.Tensor]) -> None:
-        self._tensors = tensors
+    def __init__(self, stored: Mapping[str, container.Tensor]) -> None:
+        self.stored = stored
 
     def __getitem__(self, name: str) -> NDArray[Any]:
-        return self._tensors[name].values
+        return self.stored[name].values
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._tensors)
+        return iter(self.stored)
 
     def __len__(self) -> int:
-        return len(self._tensors)
+        return len(self.stored)
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ class Embedding:
     """
 
     data: bytes
-    tensors: Mapping[str, NDArray[Any]]
+    tensors: Matrices
     metadata: Mapping[str, str]
     layout: str
     vectors: Sequence[Vectors]
@@ -117,6 +117,11 @@ class Embedding:
     def digest(self) -> str:
         """SHA-256 of the file in lower-case hex: its name everywhere else."""
         return hashlib.sha256(self.data).hexdigest()
+
+    @cached_property
+    def numbers(self) -> str:
+        """SHA-256 of the numbers alone (see `embhub.artifact.numbers`): the same under another header."""
+        return numbers.digest(self.tensors.stored)
 
     @property
     def token(self) -> str:
@@ -188,10 +193,10 @@ def interpret(data: bytes, file: container.TensorFile) -> Embedding:
         raise BadLayoutError("the layers differ in shape or number type", "write the file again with `embhub train`")
     if layout == adapter.LAYOUT:
         rank, width, dtype = adapter.check(file.tensors)
-        return Embedding(data, _Matrices(file.tensors), file.metadata, layout, (Vectors("unet", rank, width, dtype),))
+        return Embedding(data, Matrices(file.tensors), file.metadata, layout, (Vectors("unet", rank, width, dtype),))
     vectors = tuple(Vectors(components[name], *tensor.shape, tensor.dtype) for name, tensor in file.tensors.items())
     return Embedding(
-        data, _Matrices(file.tensors), file.metadata, layout, tuple(sorted(vectors, key=lambda item: item.encoder))
+        data, Matrices(file.tensors), file.metadata, layout, tuple(sorted(vectors, key=lambda item: item.encoder))
     )
 
 

@@ -3,9 +3,8 @@
 Rows of a textual inversion mean something only in the token space they were learned in. The fingerprint records, per
 text encoder, the vocabulary's hash, 64 rows of the token table and one deep layer, each row projected to one number by
 fixed signs; the same of the denoiser's cross-attention; figures of the other weights of both and of the autoencoder's
-(`embhub.artifact.body_probe`; fingerprints of earlier versions lack them, and then they are not compared); and the
-prediction type. Copies in float32, float16 and bfloat16 agree within TOLERANCE. A fine-tune that moves the probed
-weights by less than that reads as exact.
+(`embhub.artifact.body_probe`); and the prediction type. Copies in float32, float16 and bfloat16 agree within TOLERANCE.
+A fine-tune that moves the probed weights by less than that reads as exact.
 """
 
 from __future__ import annotations
@@ -15,6 +14,7 @@ import json
 import math
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,7 +23,6 @@ import rfc8785
 from embhub.artifact import body_probe
 from embhub.artifact.tokenizer_files import hash_vocabulary
 from embhub.errors import ArtifactError
-from embhub.formats.immutable import dataclass
 from embhub.formats.slices import SliceReader, find_weights
 
 SCHEMA = "embhub.base/1"
@@ -115,9 +114,12 @@ def compare(expected: Mapping[str, Any], actual: Mapping[str, Any]) -> Match:
     if max(moved, drift) > UNRELATED:
         part = "text encoder" if moved > UNRELATED else "denoiser"
         return Match("different", f"the weights of the {part} are unrelated")
-    bodies = [_beyond(encoder, actual["encoders"][name], "body") for name, encoder in expected["encoders"].items()]
-    moved, drift = max([moved, *bodies]), max(drift, _beyond(expected["denoiser"], actual["denoiser"], "body"))
-    decoding = _beyond(expected, actual, "autoencoder")
+    bodies = [
+        body_probe.distance(encoder["body"], actual["encoders"][name]["body"])
+        for name, encoder in expected["encoders"].items()
+    ]
+    drift = max(drift, body_probe.distance(expected["denoiser"]["body"], actual["denoiser"]["body"]))
+    moved, decoding = max([moved, *bodies]), _decoding(expected, actual)
     if max(moved, drift, decoding) <= TOLERANCE:
         return Match("exact", "the same weights")
     also = f", {decoding:.1%} (autoencoder)" if decoding > TOLERANCE else ""
@@ -136,10 +138,8 @@ def check(fingerprint: Mapping[str, Any]) -> None:
             and _is_word(fingerprint["prediction_type"])
             and len(fingerprint["encoders"]) <= 4
             and all(_is_word(name) and _is_encoder(item) for name, item in fingerprint["encoders"].items())
-            and set(fingerprint["denoiser"]) - {"body"} == {"tensors", "probe"}
-            and (
-                "body" not in fingerprint["denoiser"] or body_probe.is_sound(fingerprint["denoiser"]["body"], _is_probe)
-            )
+            and set(fingerprint["denoiser"]) == {"tensors", "probe", "body"}
+            and body_probe.is_sound(fingerprint["denoiser"]["body"], _is_probe)
             and _is_word(fingerprint["denoiser"]["tensors"])
             and _is_probe(fingerprint["denoiser"]["probe"], DENOISER_TENSORS * DENOISER_ROWS)
         )
@@ -151,13 +151,13 @@ def check(fingerprint: Mapping[str, Any]) -> None:
 
 def _is_encoder(value: Mapping[str, Any]) -> bool:
     return (
-        set(value) - {"body"} == {"kind", "dim", "vocabulary", "table", "deep"}
+        set(value) == {"kind", "dim", "vocabulary", "table", "deep", "body"}
         and _is_word(value["kind"])
         and type(value["dim"]) is int
         and _is_word(value["vocabulary"])
         and _is_probe(value["table"], TABLE_ROWS)
         and _is_probe(value["deep"], DEEP_ROWS)
-        and ("body" not in value or body_probe.is_sound(value["body"], _is_probe))
+        and body_probe.is_sound(value["body"], _is_probe)
     )
 
 
@@ -185,8 +185,9 @@ def _compare_tokens(name: str, expected: Mapping[str, Any], actual: Mapping[str,
     return ""
 
 
-def _beyond(expected: Mapping[str, Any], actual: Mapping[str, Any], key: str) -> float:
-    """Distance of figures that fingerprints of earlier versions lack: 0 where one of the two does."""
+def _decoding(expected: Mapping[str, Any], actual: Mapping[str, Any]) -> float:
+    """Distance of the autoencoders' figures: 0 where one of the two was loaded without an autoencoder."""
+    key = "autoencoder"
     return body_probe.distance(expected[key], actual[key]) if key in expected and key in actual else 0.0
 
 

@@ -1,6 +1,11 @@
 """Figures of one attack, and what an audit of that size can and cannot show.
 
-All of them follow from the order of the labels (`embhub.audits.orders`), which is what a report publishes of scores.
+What an attack publishes depends on whose labels it guesses. Where the labels are coins that the audit itself tossed
+(shadow embeddings, made-up canaries), they are nobody's secret: the order of labels is published, and every figure
+follows from it. Where the labels say who was trained on, whoever holds the images could compute the order and read the
+labels off. Each single figure also says something of them, and the figures of thirteen attacks together say much. So
+one attack on the file is named in advance: of it a report holds a p-value and an AUC, both of two digits. Any other has
+these figures only where it found something, and is otherwise listed by its name.
 """
 
 from __future__ import annotations
@@ -12,19 +17,18 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from embhub.audits import orders, rates, statistics
 from embhub.audits.one_run import audit_coins
-from embhub.audits.verdict import ALPHA
+from embhub.audits.verdict import ALPHA, BLIND, level_of
 
-DIGITS = 6  # significant digits of a figure
+DIGITS = 6  # significant digits of a figure that follows from coins
+FIVES = 5  # counts of patients are published in steps of so many
 MADE_UP_PATIENTS = "mechanism-patients"
 CANARIES = frozenset({"mechanism-canaries", MADE_UP_PATIENTS})  # attacks on what was made up for the test
-# Attacks whose units went in by independent fair coins, so that right guesses bound epsilon.
-FAIR_COINS = frozenset({"lira-shadows"}) | CANARIES
-BASELINES = frozenset({"blind"})  # checks of the split: they never see the embedding, and decide no verdict
-PAPERS: Mapping[str, str] = {
+IN_TURN = "-shadows"  # how the name of an attack ends that is tried on each shadow in turn
+BASELINES = frozenset({BLIND})  # checks of the split: they never see the embedding, and decide no verdict
+_ON_FILE: Mapping[str, str] = {
     "loss": "Yeom et al. 2018, arXiv 1709.01604; for diffusion models Matsumoto et al. 2023, arXiv 2302.03262",
     "loss-difference": "loss without the embedding minus loss with it; after Zhai et al. 2024, arXiv 2405.14800",
-    "lira-shadows": "Carlini et al. 2022, arXiv 2112.03570: offline LiRA against shadow embeddings",
-    "lira-artifact": "Carlini et al. 2022, arXiv 2112.03570: offline LiRA against the embedding itself",
+    "lira": "Carlini et al. 2022, arXiv 2112.03570: offline LiRA, losses beside those of shadow embeddings",
     "rmia": "Zarifzadeh et al. 2024, arXiv 2312.03262: likelihood ratio beside those of the other images",
     "lira-online": "Carlini et al. 2022, arXiv 2112.03570: online LiRA, shadows with the image against those without",
     "dataset-inference": "after Dubiński et al. 2025, arXiv 2411.12858: a scorer of several attacks, fitted on shadows",
@@ -35,17 +39,24 @@ PAPERS: Mapping[str, str] = {
     "fcre": "Zhao et al. 2025, arXiv 2506.14919: error of reconstruction in the middle frequencies",
     "extraction": "after Carlini et al. 2023, arXiv 2301.13188: distance to the nearest of 32 drawn images",
     "re-identification": "after Packhäuser et al. 2022, arXiv 2103.08562: a net that knows patients, and drawn images",
+}
+PAPERS: Mapping[str, str] = {
+    **_ON_FILE,
+    **{f"{name}{IN_TURN}": paper for name, paper in _ON_FILE.items()},
     "mechanism-canaries": "Steinke et al. 2023, arXiv 2305.08846: made-up vectors through the privatising code",
-    MADE_UP_PATIENTS: "Steinke et al. 2023, arXiv 2305.08846: made-up patients, each through a training of her own",
+    MADE_UP_PATIENTS: "Steinke et al. 2023, arXiv 2305.08846: made-up patients in private trainings",
     "blind": "ridge regression on coarse pixels, without the embedding: a check of the split, not an attack",
 }
+SHOWN_ON_FILE = "loss-difference"
+"""The attack on the file whose figures are published whatever they are."""
+ON_COINS = frozenset(name for name in PAPERS if name.endswith(IN_TURN)) | CANARIES
+"""Attacks whose labels are independent fair coins of the audit: their order is published, and guesses bound epsilon."""
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9-]{1,40}$")]
 Words = Annotated[str, Field(max_length=3000)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=0)]
 Order = Annotated[str, Field(pattern=r"^[mn()]+$", max_length=300_000)]
-Bins = Annotated[tuple[tuple[Count, Count], ...], Field(min_length=1, max_length=orders.BINS)]
 Range = tuple[Share, Share]
 
 
@@ -70,7 +81,10 @@ class Rate(Strict):
 
 
 class UpperLimits(Strict):
-    """One-sided 95 % upper limits; `tpr` is the true-positive rate at 1 % false positives, null where none is known."""
+    """One-sided upper limits at the level of the attempt (`embhub.audits.verdict.level_of`).
+
+    `tpr` is the true-positive rate at 1 % false positives, null where none is known.
+    """
 
     auc: Share
     tpr: Share | None
@@ -105,11 +119,11 @@ class Coins(Strict):
 
 
 class AttackResult(Strict):
-    """The order of labels and the figures of one attack.
+    """The figures of one attack.
 
-    `order` is the order of labels, `bins` the coarse one where a side has fewer than 50 units; a report holds one of
-    the two. `models` is the number of trained embeddings that are pooled. `auc_interval` counts units, however many
-    scores each has.
+    On coins there is the order of labels, from which everything else follows. On the file itself there are `auc` and
+    `p_value`, of two digits; `auc_interval` follows from the AUC and the published counts. `models` is the number of
+    trained embeddings that are pooled.
     """
 
     name: Name
@@ -117,32 +131,45 @@ class AttackResult(Strict):
     kind: Literal["attack", "baseline"] = "attack"
     models: Annotated[int, Field(ge=1, le=1000)] = 1
     order: Order | None = None
-    bins: Bins | None = None
     auc: Share
     auc_interval: Range
-    upper_limits: UpperLimits
     p_value: Share
-    tpr_at_fpr: tuple[Rate, ...]
-    epsilon: Epsilon
+    upper_limits: UpperLimits | None = None
+    tpr_at_fpr: tuple[Rate, ...] = ()
+    epsilon: Epsilon | None = None
     coins: Coins | None = None
 
     @model_validator(mode="after")
-    def _holds_one_order(self) -> Self:
-        if (self.order is None) == (self.bins is None):
-            raise ValueError("an attack has either an order of labels or bins")
-        _read(self.order, self.bins)
+    def _tells_no_labels_but_coins(self) -> Self:
+        told = (self.order, self.upper_limits, self.tpr_at_fpr or None, self.epsilon, self.coins)
+        if self.name in ON_COINS:
+            if None in told:
+                raise ValueError("an attack on coins publishes the order of labels and its figures")
+            orders.read(str(self.order))
+        elif any(item is not None for item in told) or (self.auc, self.p_value) != (
+            _in_hundredths(self.auc),
+            rounded(self.p_value, 2),
+        ):
+            raise ValueError(
+                "an attack whose labels are patients publishes an AUC and a p-value of two digits and nothing else:"
+                " the order of labels would list who was trained on"
+            )
         return self
 
     @property
-    def ranks(self) -> orders.Ranks:
-        """Ranks of members and non-members, from 0; higher is more member-like, equal where they tie."""
-        return _read(self.order, self.bins)
+    def on_coins(self) -> bool:
+        """Whether its labels are coins of the audit, so that everything follows from their order."""
+        return self.order is not None
 
     @property
-    def units(self) -> tuple[int, int]:
-        """Units a class behind one trained embedding."""
-        inside, outside = self.ranks
-        return len(inside) // self.models, len(outside) // self.models
+    def ranks(self) -> orders.Ranks:
+        """Ranks of the coins that fell in and out, from 0; higher is more member-like, equal where they tie.
+
+        Raises ValueError where the labels are no coins.
+        """
+        if self.order is None:
+            raise ValueError(f"{self.name} publishes no order of labels")
+        return orders.read(self.order)
 
 
 class Power(Strict):
@@ -156,47 +183,55 @@ class Power(Strict):
     smallest_auc: Share
 
 
-def publish_order(
-    name: str, models: int, members: Sequence[float], nonmembers: Sequence[float]
-) -> tuple[str | None, orders.Bins | None]:
-    """What is published of these scores: their order, or bins where a side has fewer than 50 units.
-
-    Made-up canaries are nobody, so that their order is always published whole.
-    """
-    few = min(rates.count_independent(len(members), len(nonmembers), models=models)) < orders.FEWEST
-    if few and name not in CANARIES:
-        return None, orders.write_bins(members, nonmembers)
-    return orders.write(members, nonmembers), None
-
-
-def measure(*, name: str, models: int, order: str | None, bins: orders.Bins | None) -> AttackResult:
-    """Every figure of an attack from what is published of its scores."""
-    inside, outside = _read(order, bins)
-    independent = rates.count_independent(len(inside), len(outside), models=models)
+def measure(*, name: str, models: int, order: str, attempt: int = 1) -> AttackResult:
+    """Every figure of an attack on coins, from the order of their labels; its limits are those of audit `attempt`."""
+    inside, outside = orders.read(order)
+    independent = rates.Independent(len(inside), len(outside))
     area = statistics.auc(inside, outside)
     low, high = statistics.auc_interval(area, *independent)
     epsilon = statistics.epsilon_bound(inside, outside)
     return AttackResult(
         name=name,
         paper=PAPERS.get(name, ""),
-        kind="baseline" if name in BASELINES else "attack",
         models=models,
         order=order,
-        bins=bins,
         auc=rounded(area),
         auc_interval=(rounded(low), rounded(high)),
-        upper_limits=_limit(area, inside, outside, independent, coarse=bins is not None),
         p_value=rounded(statistics.p_value(inside, outside)),
-        tpr_at_fpr=tuple(_rate(inside, outside, fpr, independent, coarse=bins is not None) for fpr in rates.RATES),
+        upper_limits=_limit(area, inside, outside, independent, level_of(attempt)),
+        tpr_at_fpr=tuple(_rate(inside, outside, fpr, independent) for fpr in rates.RATES),
         epsilon=Epsilon(
             lower_bound=rounded(epsilon.lower_bound),
             delta=statistics.DELTA,
             true_positives=epsilon.true_positives,
             false_positives=epsilon.false_positives,
         ),
-        coins=_count_coins(inside, outside, alpha=ALPHA if name in CANARIES else 2 * ALPHA)
-        if name in FAIR_COINS
-        else None,
+        coins=_count_coins(inside, outside, alpha=ALPHA if name in CANARIES else 2 * ALPHA),
+    )
+
+
+def measure_file(
+    *, name: str, members: Sequence[float], nonmembers: Sequence[float], units: tuple[int, int]
+) -> AttackResult:
+    """What is published of an attack on the file itself; `units` are the published counts of the two sides."""
+    return on_file(
+        name,
+        auc=_in_hundredths(statistics.auc(members, nonmembers)),
+        p_value=rounded(statistics.p_value(members, nonmembers), 2),
+        units=units,
+    )
+
+
+def on_file(name: str, *, auc: float, p_value: float, units: tuple[int, int]) -> AttackResult:
+    """An attack on the file itself from its two figures; `units` are the published counts of the two sides."""
+    low, high = statistics.auc_interval(auc, *units)
+    return AttackResult(
+        name=name,
+        paper=PAPERS.get(name, ""),
+        kind="baseline" if name in BASELINES else "attack",
+        auc=auc,
+        auc_interval=(rounded(low), rounded(high)),
+        p_value=p_value,
     )
 
 
@@ -205,12 +240,11 @@ def _limit(
     members: tuple[int, ...],
     nonmembers: tuple[int, ...],
     independent: rates.Independent,
-    *,
-    coarse: bool,
+    level: float,
 ) -> UpperLimits:
-    _, highest = statistics.auc_interval(area, *independent, confidence=0.9)  # 5 % on either side
-    known = not coarse and independent.nonmembers >= rates.FEWEST[0.01]
-    found = rates.upper_limit_at(members, nonmembers, 0.01, independent=independent) if known else None
+    _, highest = statistics.auc_interval(area, *independent, confidence=1 - 2 * level)
+    known = independent.nonmembers >= rates.FEWEST[0.01]
+    found = rates.upper_limit_at(members, nonmembers, 0.01, independent=independent, level=level) if known else None
     return UpperLimits(auc=rounded(highest), tpr=None if found is None else rounded(found))
 
 
@@ -219,14 +253,10 @@ def _rate(
     nonmembers: tuple[int, ...],
     fpr: float,
     independent: rates.Independent,
-    *,
-    coarse: bool,
 ) -> Rate:
     needed, there = rates.FEWEST[fpr], independent.nonmembers
     if there < needed:
         return Rate(fpr=fpr, tpr=None, interval=None, reason=f"needs {needed} non-members, there are {there}")
-    if coarse:
-        return Rate(fpr=fpr, tpr=None, interval=None, reason="a side of fewer than 50 is published in bins")
     share = statistics.hits_at(members, nonmembers, fpr) / len(members)
     low, high = rates.interval_at(members, nonmembers, fpr, independent=independent)
     return Rate(fpr=fpr, tpr=rounded(share), interval=(rounded(low), rounded(high)))
@@ -245,19 +275,23 @@ def _count_coins(members: tuple[int, ...], nonmembers: tuple[int, ...], *, alpha
     )
 
 
-def limits_of(headline: AttackResult) -> Power:
-    """The power of an audit, from the number of its headline's scores."""
-    inside, outside = map(len, headline.ranks)
+def limits_of(inside: int, outside: int) -> Power:
+    """The power of an audit, from the number of its headline's units or coins."""
     return Power(
         largest_epsilon=rounded(statistics.largest_epsilon(inside, outside)),
         smallest_auc=rounded(statistics.smallest_auc(inside, outside, alpha=ALPHA)),
     )
 
 
-def rounded(value: float) -> float:
-    """The number with six significant digits."""
-    return float(f"{value:.{DIGITS}g}")
+def in_fives(count: int) -> int:
+    """The count, rounded down to fives: an exact one names the last label to whoever knows all others."""
+    return count - count % FIVES
 
 
-def _read(order: str | None, bins: orders.Bins | None) -> orders.Ranks:
-    return orders.read(order) if order is not None else orders.read_bins(bins or ())
+def rounded(value: float, digits: int = DIGITS) -> float:
+    """The number with so many significant digits."""
+    return float(f"{value:.{digits}g}")
+
+
+def _in_hundredths(area: float) -> float:
+    return round(area, 2)

@@ -6,20 +6,22 @@ no address but the way back that a registry gives it: the switch between the two
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from embhub.audits import outdated, roc_figure
-from embhub.audits.attack_figures import AttackResult
+from embhub.audits import epsilon_gauge, roc_figure
+from embhub.audits.attack_figures import IN_TURN, AttackResult
 from embhub.audits.explanation import TITLES, Explanation, describe_attempt, explain, plural
+from embhub.audits.rates import RATES
 from embhub.audits.report import AuditReport
-from embhub.audits.verdict import Verdict, in_turn
+from embhub.audits.verdict import Verdict
 from embhub.pages import rendering
 
 TONES: Mapping[Verdict, str] = {
     "leak-detected": "bad-news",
     "no-leak-detected": "no-finding",
     "insufficient-evidence": "open",
+    "bounded-by-claim": "no-finding",
 }
 
 
@@ -41,12 +43,14 @@ class AttackRow(NamedTuple):
 class AttackTable(NamedTuple):
     """Every attack; `rates` are the false-positive rates that true-positive rates are given at."""
 
-    rates: tuple[float, ...]
+    rates: Sequence[float]
     rows: tuple[AttackRow, ...]
+    found_nothing: tuple[str, ...]
 
 
 class AuditPage(NamedTuple):
-    """What the template shows beside the report itself; the drawings and the table are rendered already."""
+    """What the template shows beside the report itself; the drawings and the table are rendered already. `gauge`
+    is empty where the audit tried no claim."""
 
     report: AuditReport
     title: str
@@ -54,11 +58,11 @@ class AuditPage(NamedTuple):
     tone: str
     words: Explanation
     contradictions: tuple[str, ...]
-    outdated: str
     units: str
     subject: str
     attempt: str
     shown_epsilon: float
+    gauge: str
     colour: str
     linear: str
     logarithmic: str
@@ -87,11 +91,12 @@ def render(
 def tabulate(report: AuditReport) -> str:
     """Every attack with its figures and intervals, as an HTML table (`markupsafe.Markup`)."""
     table = AttackTable(
-        rates=tuple(rate.fpr for rate in report.attacks[0].tpr_at_fpr),
+        rates=RATES,
         rows=tuple(
             AttackRow(result, result.name == report.deciding.attack, _marks(report, result))
             for result in report.attacks
         ),
+        found_nothing=report.found_nothing,
     )
     return rendering.render(__package__, "attacks.html.j2", table=table)
 
@@ -105,11 +110,11 @@ def _gather(report: AuditReport, title: str, contradictions: tuple[str, ...], wa
         tone=TONES[report.verdict],
         words=explain(report),
         contradictions=contradictions,
-        outdated=f"{outdated.WARNING}. {outdated.ADVICE}." if report.is_version1 else "",
         units=plural(report.unit),
         subject=_describe_subject(report),
         attempt=describe_attempt(report),
-        shown_epsilon=max((result.coins.lower_bound for result in report.attacks if result.coins), default=0.0),
+        shown_epsilon=report.shown_epsilon,
+        gauge=epsilon_gauge.draw(report.shown_epsilon, report.claim.epsilon) if report.claim else "",
         colour=roc_figure.DECIDING_COLOUR,
         linear=roc_figure.draw(report.attacks, deciding),
         logarithmic=roc_figure.draw(report.attacks, deciding, log=True),
@@ -120,13 +125,10 @@ def _gather(report: AuditReport, title: str, contradictions: tuple[str, ...], wa
 
 def _describe_subject(report: AuditReport) -> str:
     design = report.design
-    references = f"and {design.reference_shadows} more served as reference models"
-    if in_turn(design):
-        references = "each in turn, with the others as reference models"
     return {
-        "algorithm": f"{design.target_shadows} embeddings trained with the same recipe were attacked,"
-        f" {references}. The headline attack measures the training"
-        " recipe; the other attacks measure this file.",
+        "algorithm": f"{design.shadows} embeddings trained with the same recipe on random halves of these"
+        f" {plural(report.unit)}, each attacked in turn, with others as references. Attacks named {IN_TURN} measure the"
+        " training recipe; the others measure this file.",
         "embedding": "This file was attacked.",
         "mechanism": "The code that adds privacy noise was tested with the parameters of this file's privacy claim.",
     }[design.subject]

@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from embhub.audits.report import AuditReport
-from embhub.audits.verdict import FEWEST_UNITS
+from embhub.audits.verdict import FEWEST_PATIENTS
 from embhub.pages.messages import ENGLISH, Language, Value, figure, mark, message
 
 TITLES = {
     "leak-detected": mark("Leak detected"),
     "no-leak-detected": mark("No leak detected"),
     "insufficient-evidence": mark("Insufficient evidence"),
+    "bounded-by-claim": mark("Bounded by the claim"),
 }
 # Each verdict: what it means, what it does not mean, and advice, which stays at the audit's own page.
 _PATIENTS = {
@@ -39,7 +40,7 @@ _PATIENTS = {
     "insufficient-evidence": (
         mark("The attacks that were run found no leak. This is weak evidence, for the reasons given above."),
         mark("It does not mean that the embedding is safe. Not finding a leak is not evidence of safety."),
-        "Hold out at least {fewest} {unit}s from training, preferably 300, and run the audit with --suite standard.",
+        "A clean verdict is within reach of {fewest} {unit}s, trained on and held out together: use --suite standard.",
     ),
 }
 _MECHANISM = {
@@ -51,7 +52,7 @@ _MECHANISM = {
         mark("It does not show which patients can be identified. The claim is invalid for all of them."),
         "Publish nothing that was trained with this installation, and report a security bug.",
     ),
-    "insufficient-evidence": (
+    "bounded-by-claim": (
         mark(
             "The code that adds privacy noise was run on made-up vectors or patients, with the parameters of this file."
             " What could be inferred about them is within what the claim allows."
@@ -64,6 +65,7 @@ _MECHANISM = {
         "Run the same suite on an installation that you trust, and base the decision on the claim. To see what attacks "
         "would find, train with the same settings on images of other people, and audit that with --suite standard.",
     ),
+    "insufficient-evidence": _PATIENTS["insufficient-evidence"],
 }
 _THE_UNIT = {"image": message("the image"), "canary": message("the canary")}
 
@@ -83,7 +85,7 @@ def explain(report: AuditReport, language: Language = ENGLISH) -> Explanation:
         report: the audit report.
         language: what the words are in; the advice is in English only.
     """
-    words = _MECHANISM if report.suite == "mechanism" else _PATIENTS
+    words = _MECHANISM if report.suite == "mechanism" or report.verdict == "bounded-by-claim" else _PATIENTS
     facts = _facts(report)
     return Explanation(*(language.say(text, **facts) for text in words[report.verdict]))
 
@@ -92,7 +94,8 @@ def describe_deciding(report: AuditReport) -> str:
     """The attack that decided, its AUC, and its p-value beside the one that would be a detection."""
     result = report.deciding_result
     low, high = result.auc_interval
-    text = f"{result.name}: AUC {result.auc:.3f} [{low:.3f}, {high:.3f}]"
+    digits = 3 if result.on_coins else 2
+    text = f"{result.name}: AUC {result.auc:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
     if report.deciding.limit is None:
         return text
     return f"{text}, p = {result.p_value:.2g} (a detection from {report.deciding.limit:.2g} down)"
@@ -102,7 +105,10 @@ def describe_attempt(report: AuditReport) -> str:
     """Which audit of this file it was, by the site's ledger."""
     if report.attempt is None:
         return "not in a ledger"
-    return f"audit {report.attempt.number} of {report.attempt.count} of this file"
+    text = f"audit {report.attempt.number} of {report.attempt.count} of this file"
+    if report.design.shadows and report.attempt.cohort > 1:
+        text += f", number {report.attempt.cohort} with shadows of this recipe on these {plural(report.unit)}"
+    return text
 
 
 def plural(unit: str) -> str:
@@ -111,7 +117,7 @@ def plural(unit: str) -> str:
 
 
 def _facts(report: AuditReport) -> dict[str, Value]:
-    drawn = any(result.name == "extraction" for result in report.attacks)
+    drawn = "extraction" in report.tried
     tested, untested = message("this was tested only by generating 32 images"), message("this was not tested")
     return {
         "unit": report.unit,
@@ -119,5 +125,5 @@ def _facts(report: AuditReport) -> dict[str, Value]:
         "readout": tested if drawn else untested,
         "auc_bound": figure(report.design.bounds.auc, ".2f"),
         "tpr_bound": figure(report.design.bounds.tpr * 100, ".0f"),
-        "fewest": str(FEWEST_UNITS),
+        "fewest": str(FEWEST_PATIENTS),
     }

@@ -9,77 +9,60 @@ scores, by the union bound, and rest on the order of the labels alone.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 from embhub.audits import beta
 from embhub.audits.statistics import CONFIDENCE, Interval, proportion_high, proportion_low
 
 RATES = (0.1, 0.01, 0.001)  # false-positive rates reported
-FEWEST = {0.1: 50, 0.01: 100, 0.001: 1000}  # non-members who carry them: units, however many scores each has
+FEWEST = {0.1: 50, 0.01: 100, 0.001: 1000}  # coins that fell out, or non-members, who carry them
 
 
 class Independent(NamedTuple):
-    """How many independent units stand behind the scores of each side."""
+    """How many independent coins fell on each side: the coins are the randomisation, so every one counts."""
 
     members: int
     nonmembers: int
-
-
-def count_independent(n_members: int, n_nonmembers: int, *, models: int) -> Independent:
-    """Independent units behind these scores, pooled over `models` trained embeddings.
-
-    Scores of one unit under several embeddings say much the same, so they count as one. Each unit is a member of a
-    binomial number of the embeddings: Kish's (1965) effective number of such clusters is the number of units over
-    1 + 1/models, on either side.
-    """
-    if models == 1:
-        return Independent(n_members, n_nonmembers)
-    effective = (n_members + n_nonmembers) // (models + 1)
-    return Independent(max(1, min(n_members, effective)), max(1, min(n_nonmembers, effective)))
 
 
 def interval_at(
     members: Sequence[float], nonmembers: Sequence[float], fpr: float, *, independent: Independent
 ) -> Interval:
     """Two-sided 95 % interval of the true-positive rate where the true false-positive rate is `fpr`."""
-    each = (1 - CONFIDENCE) / 4
+    each = (1 - CONFIDENCE) / 2
     return Interval(
         _low(members, nonmembers, fpr, independent=independent, alpha=each),
-        _high(members, nonmembers, fpr, independent=independent, alpha=each),
+        upper_limit_at(members, nonmembers, fpr, independent=independent, level=each),
     )
 
 
 def upper_limit_at(
-    members: Sequence[float], nonmembers: Sequence[float], fpr: float, *, independent: Independent
+    members: Sequence[float], nonmembers: Sequence[float], fpr: float, *, independent: Independent, level: float
 ) -> float:
-    """One-sided 95 % upper limit of the true-positive rate where the true false-positive rate is `fpr`."""
-    return _high(members, nonmembers, fpr, independent=independent, alpha=(1 - CONFIDENCE) / 2)
+    """One-sided upper limit, at a confidence of 1 - `level`, of the true-positive rate where the true false-positive
+    rate is `fpr`.
+
+    The threshold takes up to six tenths of the level, and the share of members whatever that leaves.
+    """
+    lax = 1 + _last_above(0.6 * level, independent.nonmembers, fpr)
+    if lax > independent.nonmembers:
+        return 1.0
+    threshold = sorted(nonmembers, reverse=True)[lax - 1]
+    found = sum(score >= threshold for score in members)
+    return proportion_high(found, len(members), alpha=level - _below(lax, independent.nonmembers, fpr))
 
 
 def _low(
     members: Sequence[float], nonmembers: Sequence[float], fpr: float, *, independent: Independent, alpha: float
 ) -> float:
-    strict = _last(lambda place: _below(place, independent.nonmembers, fpr) >= 1 - alpha, independent.nonmembers)
+    strict = _last_above(1 - 0.6 * alpha, independent.nonmembers, fpr)
     if strict == 0:
         return 0.0
-    descending = sorted(nonmembers, reverse=True)
-    threshold = descending[max(1, math.floor(strict * len(descending) / independent.nonmembers)) - 1]
-    found = sum(score > threshold for score in members) / len(members)
-    return proportion_low(found * independent.members, independent.members, alpha=alpha)
-
-
-def _high(
-    members: Sequence[float], nonmembers: Sequence[float], fpr: float, *, independent: Independent, alpha: float
-) -> float:
-    lax = 1 + _last(lambda place: _below(place, independent.nonmembers, fpr) > alpha, independent.nonmembers)
-    if lax > independent.nonmembers:
-        return 1.0
-    descending = sorted(nonmembers, reverse=True)
-    threshold = descending[min(len(descending), math.ceil(lax * len(descending) / independent.nonmembers)) - 1]
-    found = sum(score >= threshold for score in members) / len(members)
-    return proportion_high(found * independent.members, independent.members, alpha=alpha)
+    threshold = sorted(nonmembers, reverse=True)[strict - 1]
+    found = sum(score > threshold for score in members)
+    return proportion_low(found, len(members), alpha=alpha - (1 - _below(strict, independent.nonmembers, fpr)))
 
 
 def _below(place: int, trials: int, fpr: float) -> float:
@@ -87,10 +70,11 @@ def _below(place: int, trials: int, fpr: float) -> float:
     return beta.regularised(place, trials - place + 1, fpr)
 
 
-def _last(holds: Callable[[int], bool], most: int) -> int:
-    """The largest number up to `most` for which a condition holds that holds up to some number; 0 where none."""
-    low, high = 0, most
+@lru_cache(maxsize=1_000)
+def _last_above(chance: float, trials: int, fpr: float) -> int:
+    """The last place at which `_below` is more than `chance`, since it falls from place to place; 0 where none is."""
+    low, high = 0, trials
     while low < high:
         middle = (low + high + 1) // 2
-        low, high = (middle, high) if holds(middle) else (low, middle - 1)
+        low, high = (middle, high) if _below(middle, trials, fpr) > chance else (low, middle - 1)
     return low

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import field
+from dataclasses import dataclass, field
 from functools import lru_cache, wraps
 from typing import Generic, Protocol, TypeVar
-
-from embhub.formats.immutable import dataclass
 
 _REPORTS = 4  # of up to 2 MB each: those that are being pushed at a time
 

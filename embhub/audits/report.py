@@ -1,12 +1,12 @@
-"""The report of a membership-inference audit: the order of labels in, figures and a verdict out.
+"""The report of a membership-inference audit: coins and scores in, figures and a verdict out.
 
 Pure: no file, clock or socket is read. `build` makes a report from scores, `AuditReport.parse` reads one strictly and
-`recompute` derives every figure again from what the report publishes, so that a registry which never saw an image can
+`recompute` derives again what follows from what the report publishes, so that a registry which never saw an image can
 tell whether a report agrees with itself. Self-consistent is all that it can be told: an order can be invented.
 
-A report holds no score of a patient or an image, no seed, no path, no identity and no fingerprint of an image. A score
-is a function of public files and one image: whoever holds the image could compute it and look it up. What the order of
-labels still tells those who hold most of the cohort's images stands in docs/explanation/audits.md.
+A report holds no score of a patient or an image, no seed, no path, no identity and no fingerprint of an image, and no
+order of labels but of coins that the audit tossed itself. What an order of patients' labels told to those who hold the
+images stands in docs/explanation/audits.md.
 """
 
 from __future__ import annotations
@@ -19,19 +19,23 @@ import rfc8785
 from pydantic import Field, ValidationError
 
 from embhub.audits.attack_figures import (
-    MADE_UP_PATIENTS,
-    PAPERS,
+    ON_COINS,
     AttackResult,
     Coins,
     Name,
     Power,
+    Share,
     Strict,
     Words,
     limits_of,
     measure,
-    publish_order,
+    measure_file,
+    on_file,
 )
-from embhub.audits.outdated import SCHEMA as VERSION_1
+from embhub.audits.contradictions import check_design, check_guesses, count_models
+from embhub.audits.guesses import Guesses, below_chance
+from embhub.audits.orders import write
+from embhub.audits.published import are_published, has_figures, publish_counts
 from embhub.audits.remembered import by_bytes
 from embhub.audits.report_facts import Artifact as Artifact
 from embhub.audits.report_facts import Attempt as Attempt
@@ -45,37 +49,29 @@ from embhub.audits.report_facts import Split as Split
 from embhub.audits.report_facts import Suite as Suite
 from embhub.audits.report_facts import ToolVersion as ToolVersion
 from embhub.audits.report_facts import Unit as Unit
-from embhub.audits.verdict import Decision, Guessed, Verdict, decide, decide_mechanism
+from embhub.audits.suites import SUITES as SUITES
+from embhub.audits.verdict import Decision, Guessed, Verdict, decide, decide_mechanism, limits_of_detection
 from embhub.errors import ArtifactError
 from embhub.formats import strict_json
 from embhub.formats.validation import explain
 from embhub.version import __version__
 
-SCHEMA = "embhub.audit/2"
+SCHEMA = "embhub.audit/3"
 MAX_BYTES = 2_000_000
-_MAX_NODES = 2_500  # twenty attacks hold half of it; a validator explains each wrong one at length
-_MAX_ITEMS = 5_000  # commas; the scores of version 1 have more
+_MAX_NODES = 3_000  # twenty-seven attacks hold half of it; a validator explains each wrong one at length
+_MAX_ITEMS = 5_000  # commas
 _TOLERANCE = 1e-5
-
-SUITES: Mapping[str, tuple[str, ...]] = {  # the attacks of a suite, its headline first
-    "quick": ("loss-difference", "loss"),
-    "standard": ("lira-shadows", "lira-artifact", "loss-difference", "loss", "rmia", "lira-online",
-                 "dataset-inference"),
-    "thorough": (
-        "lira-shadows", "lira-artifact", "loss-difference", "loss", "rmia", "lira-online", "dataset-inference",
-        "clid", "secmi", "pia", "gradient-alignment", "fcre", "extraction", "re-identification",
-    ),
-    "mechanism": ("mechanism-canaries",),
-}  # fmt: skip
 
 
 class AuditReport(Strict):
-    """A membership-inference audit of one embedding.
+    """A membership-inference audit of one embedding. Counts of patients or images are rounded down to fives.
 
-    `schema_` is version 2, or version 1 for a report that was read from an old release (`embhub.audits.version1`).
+    `found_nothing` names attacks on the file that detected no leak, and `blind` where it saw no difference: no figure
+    of theirs is published. `guesses` are those of the attacks on shadows, and `below_chance` is their joint p-value
+    against doing worse than guessing, by a permutation of the coins that anybody repeats.
     """
 
-    schema_: Literal["embhub.audit/1", "embhub.audit/2"] = Field(default="embhub.audit/2", alias="schema")
+    schema_: Literal["embhub.audit/3"] = Field(default="embhub.audit/3", alias="schema")
     tool: Tool
     artifact: Artifact
     base: Base
@@ -85,8 +81,11 @@ class AuditReport(Strict):
     nonmembers: Group
     design: Design
     headline: Name
-    attacks: Annotated[tuple[AttackResult, ...], Field(min_length=1, max_length=20)]
+    attacks: Annotated[tuple[AttackResult, ...], Field(min_length=1, max_length=40)]
+    found_nothing: Annotated[tuple[Name, ...], Field(max_length=40)] = ()
     claim: Claimed | None = None
+    guesses: Guesses | None = None
+    below_chance: Share | None = None
     power: Power
     attempt: Attempt | None = None
     deciding: Deciding
@@ -110,9 +109,14 @@ class AuditReport(Strict):
         return self.headline_result.coins
 
     @property
-    def is_version1(self) -> bool:
-        """Whether it is of version 1, whose scores let whoever holds an image find out which side it was on."""
-        return self.schema_ == VERSION_1
+    def tried(self) -> tuple[str, ...]:
+        """The names of all attacks that ran, those that found nothing last."""
+        return (*(result.name for result in self.attacks), *self.found_nothing)
+
+    @property
+    def shown_epsilon(self) -> float:
+        """The largest epsilon that guesses of fair coins refuted, of any attack; 0 where none did."""
+        return max((result.coins.lower_bound for result in self.attacks if result.coins), default=0.0)
 
     def attack(self, name: str) -> AttackResult:
         """The result of the attack of that name. Raises KeyError."""
@@ -129,26 +133,21 @@ class AuditReport(Strict):
     def parse(cls, data: bytes) -> AuditReport:
         """Read a report strictly: at most 2 MB, no duplicate key, no unknown field, no NaN.
 
-        A report of version 1 is read too: its scores become the order of labels, its verdict stays as it was stated.
-
         Raises:
             ArtifactError: the bytes are not such a report; the hint lists what is wrong.
         """
         hint = "write the report again with `embhub audit`"
         try:
-            items = strict_json.MAX_ITEMS if VERSION_1.encode() in data else _MAX_ITEMS
-            document = strict_json.read_object(data, limit=MAX_BYTES, nodes=_MAX_NODES, items=items)
-            if document.get("schema") == VERSION_1:
-                return _from_version1(data)
+            strict_json.read_object(data, limit=MAX_BYTES, nodes=_MAX_NODES, items=_MAX_ITEMS)
             report = cls.model_validate_json(data, by_alias=True, by_name=False)
-            if report.schema_ != SCHEMA:
-                raise strict_json.JsonError(f"schema is not {SCHEMA}")
         except ValidationError as error:
             raise ArtifactError(f"the audit report is not valid: {explain(error)}", hint) from error
         except strict_json.JsonError as error:
             raise ArtifactError(f"the audit report is not valid: {error}", hint) from error
-        names = [result.name for result in report.attacks]
-        if len(set(names)) < len(names) or not {report.headline, report.deciding.attack} <= set(names):
+        names = report.tried
+        if len(set(names)) < len(names) or not {report.headline, report.deciding.attack} <= {
+            result.name for result in report.attacks
+        }:
             raise ArtifactError("the audit report names an attack twice, or one that it does not hold", hint)
         return report
 
@@ -168,7 +167,7 @@ def build(
     members: Group | None = None,
     nonmembers: Group | None = None,
     design: Design | None = None,
-    models: Mapping[str, int] | None = None,
+    guesses: Guesses | None = None,
     claim: Claimed | None = None,
     attempt: Attempt | None = None,
     commitment: str | None = None,
@@ -178,41 +177,57 @@ def build(
     Args:
         artifact_digest: SHA-256 of the embedding's file, hex.
         base_digest: digest of the base's fingerprint, hex.
-        scores: for each attack the members' and the non-members' scores, one a unit; higher is more member-like.
+        scores: for each attack the members' and the non-members' scores, one a unit, or one a coin where it is
+            an attack on coins; higher is more member-like.
         headline: the attack that was fixed beforehand; the suite's by default, and `recompute` accepts no other.
         unit: what one score stands for.
-        members, nonmembers: counts; by default those of the headline's scores.
-        models: for an attack over shadows, the number of trained embeddings that its scores are pooled over.
+        members, nonmembers: exact counts, published in fives; by default those of the headline's scores.
+        guesses: what the attacks on shadows guess of each coin; where there are such attacks.
         claim: what the embedding claims; of the `mechanism` suite, and of no other.
         attempt: which audit of this file it is, by the site's ledger.
         commitment: keyed commitment (HMAC-SHA256, hex) to the manifest; the key stays at the site.
 
     Raises:
-        ValueError: an empty class, a score that is not finite, or a headline without scores.
+        ValueError: an empty class, fewer than five units on a side, a score that is not finite, or a headline without
+            scores.
     """
     headline = headline or SUITES[suite][0]
     if headline not in scores:
         raise ValueError(f"the headline attack {headline!r} has no scores")
-    results = []
-    for name, (inside, outside) in scores.items():
-        pooled = (models or {}).get(name, 1)
-        order, bins = publish_order(name, pooled, inside, outside)
-        results.append(measure(name=name, models=pooled, order=order, bins=bins))
-    attacks = tuple(results)
+    inside, outside = (
+        publish_counts(given or Group(units=len(side)), unit)
+        for given, side in zip((members, nonmembers), scores[headline], strict=True)
+    )
+    units = (inside.units, outside.units)
+    design = design or Design()
+    number = attempt.cohort if attempt else 1
+    measured = [
+        measure(name=name, models=count_models(name, design), order=write(*pair), attempt=number)
+        if name in ON_COINS
+        else measure_file(name=name, members=pair[0], nonmembers=pair[1], units=units)
+        for name, pair in scores.items()
+    ]
+    limits = limits_of_detection(headline, scores)
+    attacks = tuple(result for result in measured if has_figures(result, limits))
+    found_nothing = tuple(result.name for result in measured if result not in attacks)
     chosen = next(result for result in attacks if result.name == headline)
-    power, design = limits_of(chosen), design or Design()
-    decision = _decide(chosen, attacks, suite, unit, power, design, claim)
+    power = _limits_of(chosen, units)
+    below = None if guesses is None else below_chance(guesses)
+    decision = _decide(chosen, attacks, found_nothing, suite, unit, units, power, design, claim, number, below)
     return AuditReport(
         tool=Tool(version=__version__),
         artifact=Artifact(sha256=artifact_digest),
         base=Base(digest=base_digest),
         suite=suite,
         unit=unit,
-        members=members or Group(units=chosen.units[0]),
-        nonmembers=nonmembers or Group(units=chosen.units[1]),
+        members=inside,
+        nonmembers=outside,
         design=design,
         headline=headline,
         attacks=attacks,
+        found_nothing=found_nothing,
+        guesses=guesses,
+        below_chance=below,
         claim=claim,
         power=power,
         attempt=attempt,
@@ -225,55 +240,88 @@ def build(
 
 @by_bytes
 def recompute(report: AuditReport) -> list[str]:
-    """Derive every figure, the power, the verdict and its words from the orders; return what contradicts the report.
+    """Derive figures, power, verdict and words from what is published; return what contradicts the report.
 
-    An empty list means that the report is consistent with itself, not that it is true. Of a report of version 1
-    nothing is derived: its figures and its verdict followed other rules.
+    Of an attack on coins every figure follows from the order of labels; of one on the file the interval follows from
+    the AUC, and AUC and p-value are what the site said. An empty list means that the report is consistent with itself,
+    not that it is true.
     """
     contradictions: list[str] = []
-    if report.is_version1:
-        return contradictions
+    units = (report.members.units, report.nonmembers.units)
+    if not are_published(report.members, report.nonmembers, report.unit):
+        return ["counts of patients or images are published in fives, and no side has fewer than five"]
+    number = report.attempt.cohort if report.attempt else 1
     for result in report.attacks:
-        order, bins = publish_order(result.name, result.models, *result.ranks)
-        if (order, bins) != (result.order, result.bins):
-            contradictions.append(f"{result.name}: the order is not published as sides of its size ask for")
         given = result.model_dump(mode="json")
-        derived = measure(name=result.name, models=result.models, order=result.order, bins=result.bins)
+        derived = (
+            measure(name=result.name, models=result.models, order=result.order, attempt=number)
+            if result.order is not None
+            else on_file(result.name, auc=result.auc, p_value=result.p_value, units=units)
+        )
         contradictions += [
-            f"{result.name}: {field} is {given[field]}, its order gives {figure}"
+            f"{result.name}: {field} is {given[field]}, what is published gives {figure}"
             for field, figure in derived.model_dump(mode="json").items()
             if not _agree(given[field], figure)
         ]
     headline = report.headline_result
-    contradictions += _check_design(report, headline)
-    power = limits_of(headline)
+    contradictions += [*check_design(report), *check_guesses(report)]
+    power = _limits_of(headline, units)
     if not _agree(report.power.model_dump(mode="json"), power.model_dump(mode="json")):
         contradictions.append(f"the power is {report.power!r}, the counts give {power!r}")
     if report.attempt is not None and report.attempt.number > report.attempt.count:
         contradictions.append(f"it is audit {report.attempt.number} of {report.attempt.count} of this file")
-    decision = _decide(headline, report.attacks, report.suite, report.unit, report.power, report.design, report.claim)
+    decision = _decide(
+        headline,
+        report.attacks,
+        report.found_nothing,
+        report.suite,
+        report.unit,
+        units,
+        report.power,
+        report.design,
+        report.claim,
+        number,
+        report.below_chance,
+    )
     if report.verdict != decision.verdict:
-        contradictions.append(f"the verdict is {report.verdict}, the orders give {decision.verdict}")
+        contradictions.append(f"the verdict is {report.verdict}, what is published gives {decision.verdict}")
     elif report.statement != decision.statement:
         contradictions.append("the statement is not the one that belongs to the verdict and its figures")
     if report.deciding != _name(decision, report.attacks):
-        contradictions.append(f"the attack that decided is {report.deciding!r}, the orders give {decision.attack}")
+        contradictions.append(
+            f"the attack that decided is {report.deciding!r}, what is published gives {decision.attack}"
+        )
     return contradictions
 
 
 def _decide(
     headline: AttackResult,
     attacks: Sequence[AttackResult],
+    found_nothing: Sequence[str],
     suite: Suite,
     unit: Unit,
+    units: tuple[int, int],
     power: Power,
     design: Design,
     claim: Claimed | None,
+    number: int,
+    below: float | None,
 ) -> Decision:
     found = ((result.name, result.coins) for result in attacks)
     guessed = {name: Guessed(coins.coins, coins.lower_bound) for name, coins in found if coins is not None}
     if suite != "mechanism" or claim is None or headline.name not in guessed:
-        return decide(headline, attacks, suite=suite, unit=unit, power=power, design=design)
+        return decide(
+            headline,
+            attacks,
+            found_nothing,
+            suite=suite,
+            unit=unit,
+            units=units,
+            power=power,
+            design=design,
+            attempt=number,
+            below=below,
+        )
     return decide_mechanism(guessed, headline=headline.name, claimed=claim.epsilon)
 
 
@@ -287,55 +335,10 @@ def _name(decision: Decision, attacks: Sequence[AttackResult]) -> Deciding:
     )
 
 
-def _from_version1(data: bytes) -> AuditReport:
-    """A report of version 1 as one of this version: orders in place of its scores, its verdict as it was stated."""
-    from embhub.audits import version1  # here: few releases hold one, and its models take long to import
-
-    old = version1.Report.model_validate_json(data, by_alias=True, by_name=False)
-    scores = {result.name: (result.member_scores, result.nonmember_scores) for result in old.attacks}
-    if len(scores) < len(old.attacks) or old.headline not in scores:
-        raise strict_json.JsonError("it names an attack twice, or a headline that it does not hold")
-    design = {**old.design.model_dump(), "split": old.design.split.replace("kept back", "held out")}
-    built = build(
-        artifact_digest=old.artifact.sha256,
-        base_digest=old.base.digest,
-        suite=old.suite,
-        scores=scores,
-        headline=old.headline,
-        unit=old.unit,
-        members=Group(**old.members.model_dump()),
-        nonmembers=Group(**old.nonmembers.model_dump()),
-        design=Design(**design),
-        models={result.name: result.models for result in old.attacks},
-        claim=None if old.claim is None else Claimed(**old.claim.model_dump()),
-        commitment=old.commitment,
-    )
-    stated = {"schema_": VERSION_1, "verdict": old.verdict, "statement": old.statement}
-    return built.model_copy(update=stated)
-
-
-def _check_design(report: AuditReport, headline: AttackResult) -> list[str]:
-    """What the suite promises against what the report holds."""
-    found: list[str] = []
-    if report.headline != SUITES[report.suite][0]:
-        found.append(f"the headline of the suite {report.suite} is {SUITES[report.suite][0]}, not {report.headline}")
-    found += [f"{result.name} is no attack of embhub" for result in report.attacks if result.name not in PAPERS]
-    absent = set(SUITES[report.suite]) - {result.name for result in report.attacks}
-    if absent:
-        found.append(f"the suite {report.suite} also runs {', '.join(sorted(absent))}")
-    if len({report.suite == "mechanism", report.unit == "canary", report.claim is not None}) > 1:
-        found.append("canaries and a claim belong to the suite mechanism, and to no other")
-    expected = max(1, report.design.target_shadows)
-    if headline.models != expected:
-        found.append(f"{expected} audited embeddings are stated, the headline has {headline.models}")
-    units = (report.members.units, report.nonmembers.units)
-    for result in report.attacks:
-        if result.name == MADE_UP_PATIENTS:
-            continue  # they have coins of their own
-        held = (len(result.ranks.members), len(result.ranks.nonmembers))
-        if held != units if result.models == 1 else sum(held) != sum(units) * result.models:
-            found.append(f"{result.name}: {held[0]} and {held[1]} scores do not fit {units[0]} and {units[1]} units")
-    return found
+def _limits_of(headline: AttackResult, units: tuple[int, int]) -> Power:
+    if not headline.on_coins:
+        return limits_of(*units)
+    return limits_of(len(headline.ranks.members), len(headline.ranks.nonmembers))
 
 
 def _agree(given: Any, derived: Any) -> bool:

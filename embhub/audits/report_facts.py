@@ -46,7 +46,10 @@ class Tool(Strict):
 
 
 class Group(Strict):
-    """How many units and images stand on one side; None where a site keeps the images' number to itself."""
+    """How many units and images stand on one side, rounded down to fives where they are patients or images.
+
+    None where a site keeps the images' number to itself.
+    """
 
     units: Count
     images: Count | None = None
@@ -63,23 +66,27 @@ class Design(Strict):
     """What was fixed before an image was attacked.
 
     `draws` are pairs of noise and timestep an image, the same for every image and model; the seed that made them is
-    sealed at the site. `split` says how members and non-members came about.
+    sealed at the site. Each of the `shadows` was attacked in turn. `split` says how members and non-members came about.
     """
 
     draws: Count = 0
     timesteps: Timesteps = "stratified: one uniform draw from each of equally wide bands"
-    reference_shadows: Count = 0
-    target_shadows: Count = 0
+    shadows: Count = 0
     split: Split = "given by the caller"
     subject: Literal["embedding", "algorithm", "mechanism"] = "embedding"
     bounds: Bounds = Field(default_factory=Bounds)
 
 
 class Attempt(Strict):
-    """Which audit of this file it was, by the site's ledger: written down before the first attack ran."""
+    """Which audit of this file it was, by the site's ledger: written down before the first attack ran.
+
+    `cohort` is which audit on shadows it was of this file, or of any other that the same recipe trained on the same
+    patients: training anew is another attempt.
+    """
 
     number: Annotated[int, Field(ge=1, le=1_000_000)]
     count: Annotated[int, Field(ge=1, le=1_000_000)]
+    cohort: Annotated[int, Field(ge=1, le=1_000_000)] = 1
 
 
 class Deciding(Strict):

@@ -26,7 +26,6 @@ class Curve(NamedTuple):
 
     result: AttackResult
     colour: str
-    dashed: bool
 
 
 class Tick(NamedTuple):
@@ -71,12 +70,10 @@ class Plot(NamedTuple):
 
 
 def assign(results: Sequence[AttackResult], deciding: str) -> list[Curve]:
-    """Colours by order, the attack that decided first and in its own colour; baselines are dashed."""
-    ordered = sorted(results, key=lambda result: result.name != deciding)
+    """Colours by order, the attack that decided first and in its own colour; only attacks on coins have a curve."""
+    ordered = sorted((result for result in results if result.on_coins), key=lambda result: result.name != deciding)
     return [
-        Curve(
-            result, DECIDING_COLOUR if not place else _COLOURS[(place - 1) % len(_COLOURS)], result.kind == "baseline"
-        )
+        Curve(result, DECIDING_COLOUR if result.name == deciding else _COLOURS[(place - 1) % len(_COLOURS)])
         for place, result in enumerate(ordered)
     ]
 
@@ -85,15 +82,17 @@ def draw(results: Sequence[AttackResult], deciding: str, *, log: bool = False, b
     """The curves of these attacks as SVG; text in it is escaped.
 
     Args:
-        results: the attacks; every curve follows from the order of labels.
+        results: the attacks; the curve of one on coins follows from the order of labels, others have none.
         deciding: the name of the attack that decided the verdict.
         log: a logarithmic false-positive axis, from one false positive among the non-members: it shows attacks that
             find few members but hardly ever err.
         both: a logarithmic true-positive axis as well, from one member found.
 
     Returns:
-        An SVG element (`markupsafe.Markup`).
+        An SVG element (`markupsafe.Markup`); nothing where no attack has a curve.
     """
+    if not any(result.on_coins for result in results):
+        return ""
     return rendering.render(__package__, "roc.svg.j2", plot=lay_out(results, deciding, log=log, both=both))
 
 
@@ -104,7 +103,7 @@ def lay_out(results: Sequence[AttackResult], deciding: str, *, log: bool = False
     least = 1.0 / max(2, len(curves[0].result.ranks.nonmembers)) if log else 0.0
     fewest = 1.0 / max(2, len(curves[0].result.ranks.members)) if both else 0.0
     bottom = _TOP + _SIDE + _BOTTOM
-    legend = _list_legend(curves, bottom)
+    legend = _list_legend(curves, deciding, bottom)
     kind = "two logarithmic axes" if both else "logarithmic false-positive axis" if log else "linear axes"
     guessing = Line(_trace([(x, x) for x in _grid(least)], least, fewest), _GUESSING[0], 1.0, _GUESSING[1])
     return Plot(
@@ -114,10 +113,10 @@ def lay_out(results: Sequence[AttackResult], deciding: str, *, log: bool = False
         top=_TOP,
         side=_SIDE,
         bottom=bottom,
-        title=f"ROC curves of {deciding}, which decided the verdict, and of the other attacks, {kind}",
+        title=f"ROC curves of the attacks on coins, {kind}",
         rates=[Tick(_vertical(share, fewest), f"{share * 100:.4g}%") for share in _shares(fewest)],
         alarms=_thin([Tick(_horizontal(share, least), f"{share * 100:.4g}%") for share in _shares(least)]),
-        lines=[guessing, *(_line(curve, curve is curves[0], least, fewest) for curve in reversed(curves))],
+        lines=[guessing, *(_line(curve, curve.result.name == deciding, least, fewest) for curve in reversed(curves))],
         legend=legend,
     )
 
@@ -126,21 +125,17 @@ def _line(curve: Curve, decided: bool, least: float, fewest: float) -> Line:
     alarms, hits = statistics.roc(*curve.result.ranks)
     points = list(zip(alarms.tolist(), hits.tolist(), strict=True))
     trace = _trace(_from_left_edge(points, least), least, fewest)
-    return Line(trace, curve.colour, 2.4 if decided else 1.3, "6 3" if curve.dashed else "")
+    return Line(trace, curve.colour, 2.4 if decided else 1.3, "")
 
 
-def _list_legend(curves: Sequence[Curve], top: float) -> list[Entry]:
+def _list_legend(curves: Sequence[Curve], deciding: str, top: float) -> list[Entry]:
     """A line for each curve, and one for guessing."""
     shown = [
-        (curve.colour, "6 3" if curve.dashed else "", curve.result.name + _remark(place, curve.dashed))
-        for place, curve in enumerate(curves)
+        (curve.colour, "", curve.result.name + " (decided the verdict)" * (curve.result.name == deciding))
+        for curve in curves
     ]
     shown.append((*_GUESSING, "guessing"))
     return [Entry(top + _ROW * place, *entry) for place, entry in enumerate(shown)]
-
-
-def _remark(place: int, baseline: bool) -> str:
-    return " (decided the verdict)" if place == 0 else " (checks the split)" if baseline else ""
 
 
 def _thin(ticks: list[Tick]) -> list[Tick]:

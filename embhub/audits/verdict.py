@@ -1,33 +1,44 @@
-"""From the figures of an audit to one of three verdicts, and to words that do not promise more than the figures do.
+"""From the figures of an audit to one of four verdicts, and to words that do not promise more than the figures do.
 
 The rule, fixed beforehand (docs/explanation/audits.md):
 
 * `leak-detected`: the headline attack's one-sided rank test has p at most 2.5 %, or any other attack has p at most
   2.5 % divided by the number of other attacks. At most one audit in twenty says so of a file that leaks nothing.
-* `no-leak-detected` is an equivalence result. For every attack the one-sided 95 % upper limits of the AUC and of the
-  true-positive rate at 1 % false positives lie below bounds that were fixed beforehand and stand in the report.
-* `insufficient-evidence`: everything else. So it is for the quick suite, for fewer than 50 units a side or fewer than
-  8 shadows, without a blind baseline whose interval holds 0.5, where an attack lies below chance, and where the
-  caller named the sides.
+* `no-leak-detected` is an equivalence result about this recipe on half of these patients, with these attacks: the
+  coins are the randomisation, and every one counts. For every attack on coins the one-sided upper limits of the AUC and
+  of the true-positive rate at 1 % false positives lie below bounds that were fixed beforehand and stand in the report.
+  Their level is 5 % / (k (k + 1)) in audit k of one cohort and recipe, 5 % over all of them. An attack on the file
+  itself can find a leak, and rules none out.
+* `insufficient-evidence`: everything else. So it is for the quick suite, for fewer than 8 shadows, where the caller
+  named the sides, and where an attack does worse than guessing by the joint permutation of all coins.
 
 The `mechanism` suite tries the privatising code, not the file: `leak-detected` where its canaries refute the claimed
-epsilon, at `ALPHA` for each of its two kinds, else `insufficient-evidence`. A detection needs no minimum of units;
-finding nothing does.
+epsilon, at `ALPHA` for each of its two kinds, else `bounded-by-claim`: the claim is the evidence. A detection needs no
+minimum of units; finding nothing does.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Literal, NamedTuple, Protocol
 
 ALPHA = 0.025  # chance that the headline attack alone gives a false alarm (one-sided); the others share as much
 FALSE_ALARMS = 2 * ALPHA  # of the whole rule
-FEWEST_UNITS = 50  # units a side below which finding nothing means nothing
+BELOW_CHANCE = 0.01  # chance that attacks which only guess count as worse than guessing, all of them together
+FEWEST_PATIENTS = 100  # trained on and held out together, from which on a clean verdict is within reach
+LEVEL = 0.05  # chance of a false clean verdict, over all audits of one cohort and recipe
 FEWEST_SHADOWS = 8  # shadows that are attacked, below which finding nothing means nothing
 LARGEST_AUC, LARGEST_TPR = 0.6, 0.1  # the bounds of `no-leak-detected`, unless stricter ones are fixed beforehand
 
+BLIND = "blind"  # the baseline that checks the split
+
 Suite = Literal["quick", "standard", "thorough", "mechanism"]
-Verdict = Literal["leak-detected", "no-leak-detected", "insufficient-evidence"]
+Verdict = Literal["leak-detected", "no-leak-detected", "insufficient-evidence", "bounded-by-claim"]
+
+
+def level_of(attempt: int) -> float:
+    """The level of the upper limits of audit number `attempt`: over all attempts it sums to `LEVEL`."""
+    return LEVEL / (attempt * (attempt + 1))
 
 
 class Limits(Protocol):
@@ -49,13 +60,11 @@ class Result(Protocol):
     @property
     def models(self) -> int: ...
     @property
-    def units(self) -> tuple[int, int]: ...
-    @property
     def auc(self) -> float: ...
     @property
     def auc_interval(self) -> tuple[float, float]: ...
     @property
-    def upper_limits(self) -> Limits: ...
+    def upper_limits(self) -> Limits | None: ...
     @property
     def p_value(self) -> float: ...
 
@@ -73,9 +82,7 @@ class Design(Protocol):
     """What is read of an audit's design (embhub.audits.report.Design)."""
 
     @property
-    def reference_shadows(self) -> int: ...
-    @property
-    def target_shadows(self) -> int: ...
+    def shadows(self) -> int: ...
     @property
     def split(self) -> str: ...
     @property
@@ -98,37 +105,50 @@ class Decision(NamedTuple):
     statement: str
 
 
-def in_turn(design: Design) -> bool:
-    """Whether each shadow was attacked with all the others as references; else references were trained apart."""
-    return 0 < design.reference_shadows == design.target_shadows - 1
+def limits_of_detection(headline: str, tried: Iterable[str]) -> dict[str, float]:
+    """The p-value from which down each attack is a detection: half of the level the headline's, half the others'."""
+    names = [name for name in tried if name != BLIND]
+    return {name: ALPHA / max(1, len(names) - 1) for name in names} | {headline: ALPHA}
 
 
 def decide(
-    headline: Result, results: Sequence[Result], *, suite: str, unit: str, power: Power, design: Design
-) -> Decision:
-    """Apply the rule above to the headline attack and to the others."""
+    headline: Result, results: Sequence[Result], found_nothing: Sequence[str], *, suite: str, unit: str,
+    units: tuple[int, int], power: Power, design: Design, attempt: int, below: float | None,
+) -> Decision:  # fmt: skip
+    """Apply the rule above to the headline attack and to the others.
+
+    Args:
+        headline: the attack fixed in advance, one of `results`.
+        results: attacks with figures.
+        found_nothing: names of those without, `blind` among them where it saw no difference.
+        units: the published counts of the sides.
+        attempt: which audit of this cohort and recipe it is.
+        below: joint p-value of "no attack on coins does worse than guessing"; None where it was not computed.
+    """
     attacks = [result for result in results if result.kind == "attack"]
-    limits = {result.name: ALPHA / max(1, len(attacks) - 1) for result in attacks} | {headline.name: ALPHA}
+    limits = limits_of_detection(headline.name, [*(result.name for result in results), *found_nothing])
     found = [result for result in attacks if result.p_value <= limits[result.name]]
     if found:
         first = headline if headline in found else min(found, key=lambda result: result.p_value)
         text = _describe_leak(first, limits[first.name], unit)
-        if doubt := next(_doubts_about_split(results), None):
+        if doubt := next(_doubts_about_split(results, found_nothing), None):
             text += f" But {doubt}. A split that is not random would show as a leak too."
         return Decision("leak-detected", first.name, limits[first.name], text)
-    size = _describe_size(headline, unit)
-    if reasons := list(_doubts(headline, attacks, results, suite=suite, unit=unit, design=design)):
+    size = _describe_size(units, unit, design)
+    if reasons := list(_doubts(attacks, suite=suite, design=design, below=below)):
         text = (
             "Insufficient evidence: no attack succeeded, but this is not evidence of safety: "
             f"{'; '.join(reasons)}. With {size} the headline attack would have seen an AUC of "
             f"{power.smallest_auc:.2f} four times in five."
         )
         return Decision("insufficient-evidence", headline.name, ALPHA, text)
-    worst = max(attacks, key=lambda result: result.upper_limits.auc)
-    rate = max(result.upper_limits.tpr or 0.0 for result in attacks)
+    limited = [result.upper_limits for result in attacks if result.upper_limits is not None]
+    rate = max(limit.tpr or 0.0 for limit in limited)
     text = (
-        f"No leak was detected: with 95 % confidence no attack here has an AUC above {worst.upper_limits.auc:.2f} or "
-        f"finds more than {rate:.1%} of the {unit}s trained on at 1 % false alarms. The bounds, fixed beforehand, were "
+        f"No leak was detected by this recipe on half of these {unit}s, with these attacks: with a confidence of "
+        f"{100 * (1 - level_of(attempt)):.3g} % no attack on the shadows has an AUC above "
+        f"{max(limit.auc for limit in limited):.2f} or finds more than {rate:.1%} of the {unit}s trained on at 1 % "
+        "false alarms. The bounds, fixed beforehand, were "
         f"{design.bounds.auc:.2f} and {design.bounds.tpr:.0%}; {size} were attacked. A smaller leak, or one that other "
         "attacks find, remains possible."
     )
@@ -151,7 +171,7 @@ def decide_mechanism(guessed: Mapping[str, Guessed], *, headline: str, claimed: 
     tried = f"{vectors.coins} made-up vectors went through the privatising code with this file's parameters"
     shown = f"an epsilon of at least {vectors.shown:.2f}"
     for patients in others:
-        tried += f" and {patients.coins} made-up patients through trainings of their own"
+        tried += f" and {patients.coins} made-up patients through private trainings"
         shown += f" for the vectors and {patients.shown:.2f} for the patients"
     most = max(guessed, key=lambda name: guessed[name].shown)
     if guessed[most].shown > claimed:
@@ -162,67 +182,59 @@ def decide_mechanism(guessed: Mapping[str, Guessed], *, headline: str, claimed: 
         )
         return Decision("leak-detected", most, None, text)
     text = (
-        f"Insufficient evidence: {tried}, and guessing which took part showed {shown}, which the claimed {claimed:.2f} "
+        f"Bounded by the claim: {tried}, and guessing which took part showed {shown}, which the claimed {claimed:.2f} "
         "allows. This tries the code of this installation, not the one that trained the file; no patient's image was "
         "looked at, and the file itself was not attacked."
     )
     if not others:
-        text += " Whole trainings of made-up patients were not tried."
-    return Decision("insufficient-evidence", headline, None, text)
+        text += " Private trainings of made-up patients were not tried."
+    return Decision("bounded-by-claim", headline, None, text)
 
 
 def _doubts(
-    headline: Result,
     attacks: Sequence[Result],
-    results: Sequence[Result],
     *,
     suite: str,
-    unit: str,
     design: Design,
+    below: float | None,
 ) -> Iterator[str]:
     """Why finding nothing shows nothing, a clause each."""
     if suite == "quick":
         yield "the quick suite misses leaks that attacks with shadow embeddings see"
-    elif in_turn(design):
-        if min(design.target_shadows, headline.models) < FEWEST_SHADOWS:
-            yield f"fewer than {FEWEST_SHADOWS} shadows were trained"
-    elif min(design.reference_shadows, design.target_shadows, headline.models) < FEWEST_SHADOWS:
-        yield f"fewer than {FEWEST_SHADOWS} reference and {FEWEST_SHADOWS} target shadows were trained"
-    if min(headline.units) < FEWEST_UNITS:
-        yield f"fewer than {FEWEST_UNITS} {unit}s a side are too few to find nothing in"
+    elif design.shadows < FEWEST_SHADOWS:
+        yield f"fewer than {FEWEST_SHADOWS} shadows were trained"
     if design.split.endswith("by the caller"):
-        yield "the caller named the sides, so nobody knows that they were split at random"
-    yield from _doubts_about_split(results)
-    if below := [result.name for result in attacks if result.auc_interval[1] < 0.5]:
-        yield f"the AUC of {_list(below)} lies below 0.5 beyond its interval: a leak turned round, or a broken split"
+        yield "the caller named the sides, so nobody knows that these are the patients"
+    if suite != "quick" and (below is None or below <= BELOW_CHANCE):
+        yield "an attack on the shadows does worse than guessing beyond chance: a leak turned round"
     if suite != "quick":
-        yield from _doubts_about_limits(attacks, design.bounds, unit)
+        yield from _doubts_about_limits(attacks, design.bounds)
 
 
-def _doubts_about_split(results: Sequence[Result]) -> Iterator[str]:
+def _doubts_about_split(results: Sequence[Result], found_nothing: Sequence[str]) -> Iterator[str]:
     blind = [result for result in results if result.kind == "baseline"]
-    if not blind:
+    if not blind and BLIND not in found_nothing:
         yield "no blind baseline checked the split"
     elif any(not result.auc_interval[0] <= 0.5 <= result.auc_interval[1] for result in blind):
         yield "the two sides differ by pixels alone, without the embedding, so the split is not random"
 
 
-def _doubts_about_limits(attacks: Sequence[Result], bounds: Bounds, unit: str) -> Iterator[str]:
-    if wide := [result.name for result in attacks if result.upper_limits.auc >= bounds.auc]:
+def _doubts_about_limits(attacks: Sequence[Result], bounds: Bounds) -> Iterator[str]:
+    limits = {result.name: result.upper_limits for result in attacks if result.upper_limits is not None}
+    if wide := [name for name, limit in limits.items() if limit.auc >= bounds.auc]:
         yield f"an AUC of {bounds.auc:.2f} is not ruled out for {_list(wide)}"
-    if unknown := [result.name for result in attacks if result.upper_limits.tpr is None]:
-        yield f"too few {unit}s were kept out to bound what {_list(unknown)} finds at 1 % false alarms"
-    known = {result.name: result.upper_limits.tpr for result in attacks if result.upper_limits.tpr is not None}
+    if unknown := [name for name, limit in limits.items() if limit.tpr is None]:
+        yield f"too few coins fell out to bound what {_list(unknown)} finds at 1 % false alarms"
+    known = {name: limit.tpr for name, limit in limits.items() if limit.tpr is not None}
     if high := [name for name, tpr in known.items() if tpr >= bounds.tpr]:
         yield f"finding {bounds.tpr:.0%} at 1 % false alarms is not ruled out for {_list(high)}"
 
 
-def _describe_size(headline: Result, unit: str) -> str:
-    members, nonmembers = headline.units
-    size = f"{members} {unit}s inside and {nonmembers} outside the training set"
-    if headline.models > 1:
-        size += f" of each of {headline.models} embeddings trained by the same recipe"
-    return size
+def _describe_size(units: tuple[int, int], unit: str, design: Design) -> str:
+    members, nonmembers = units
+    if design.shadows:
+        return f"{members + nonmembers} {unit}s, in or out of each of {design.shadows} embeddings by coins,"
+    return f"{members} {unit}s inside and {nonmembers} outside the training set"
 
 
 def _describe_leak(found: Result, limit: float, unit: str) -> str:

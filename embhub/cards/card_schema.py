@@ -188,7 +188,7 @@ class Deidentification(_Part):
 class AuditSummary(_Part):
     """The site's own audit in three words; the report and its attestation hold the figures."""
 
-    verdict: Literal["leak-detected", "no-leak-detected", "insufficient-evidence", "not-audited"]
+    verdict: Literal["leak-detected", "no-leak-detected", "insufficient-evidence", "bounded-by-claim", "not-audited"]
     suite: Literal["quick", "standard", "thorough", "mechanism", "none"]
     power: Line = Field(description="the smallest leak that this audit would have seen")
 

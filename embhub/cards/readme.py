@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import field
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
@@ -13,7 +13,6 @@ from embhub.cards.identifiers import DOI
 from embhub.cards.vocabulary import DEIDENTIFICATION, MODALITIES, hub_licence
 from embhub.errors import ArtifactError
 from embhub.formats import safe_yaml
-from embhub.formats.immutable import dataclass
 from embhub.formats.repetition import join_alike
 from embhub.privacy.claim_or_none import is_claim
 
@@ -24,6 +23,7 @@ VERDICT_WORDS = {
     "leak-detected": "The audit could tell training images from others: this embedding leaks membership.",
     "no-leak-detected": "The audit saw no leak that it was able to see; that does not show that there is none.",
     "insufficient-evidence": "The audit was too small or too weak to say anything: this is not evidence of safety.",
+    "bounded-by-claim": "A test of the code on made-up data showed no more than the privacy claim allows.",
     "not-audited": "No audit was run.",
 }
 

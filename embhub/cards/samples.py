@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from embhub.cards.card_schema import Card, Samples
+from embhub.copies.report import FEWEST_CAUGHT, KINDS, NOT_LOOKED_FOR, PLANTED
 from embhub.errors import ArtifactError, PrivacyError
 from embhub.formats import strict_json
 from embhub.privacy.claim_or_none import is_claim
@@ -62,10 +63,10 @@ def caption(card: Card) -> str:
             " the embedding was trained on than its privacy claim allows; of the base model’s own training they may."
         )
     return (
-        f"{drawn} The publisher’s copy check found none strangely near to an image that the embedding was trained on,"
-        " and at least nine in ten copies of each kind that were planted on purpose. This is the publisher’s word:"
-        " nobody else can repeat it. It rules out no other likeness, and does not look at what the base model was"
-        " trained on."
+        f"{drawn} The publisher’s copy check found none strangely near to an image that the embedding was trained on."
+        f" Of the copies planted on purpose it found at least {FEWEST_CAUGHT} of {PLANTED} of each of these kinds:"
+        f" {'; '.join(KINDS)}. It did not look for: {'; '.join(NOT_LOOKED_FOR)}. This is the publisher’s word: nobody"
+        " else can repeat it. It rules out no other likeness, and does not look at what the base model was trained on."
     )
 
 

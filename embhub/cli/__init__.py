@@ -84,7 +84,8 @@ def root(context: click.Context) -> None:
 
     \b
     Example:
-      embhub train images --token "<cspca>" --caption "axial t2 prostate mri, {}" --out prostate-csPCa.safetensors
+      embhub train images --base prostate-base \\
+        --token "<cspca>" --caption "axial t2 prostate mri, {}" --out prostate-csPCa.safetensors
       embhub audit prostate-csPCa.safetensors
       embhub card init prostate-csPCa.safetensors
       embhub push prostate-csPCa.safetensors

@@ -14,7 +14,7 @@ from embhub.cli.output import print_json, print_pairs, print_table, remark
 from embhub.cli.whole_help import WholeHelpGroup
 
 if TYPE_CHECKING:
-    from embhub.client.access import Terms
+    from embhub.client.member.access import Terms
 
 repository = click.argument("repository", metavar="NS/NAME")
 
@@ -48,7 +48,7 @@ def request(repository: str, accept_terms: bool, registry: str | None, as_json: 
       embhub access request radboud/prostate-csPCa
       embhub access request radboud/prostate-csPCa --accept-terms
     """
-    from embhub.client import access
+    from embhub.client.member import access
 
     def accept(terms: Terms) -> bool:
         remark(f"terms of {repository}, version {terms.version} of {terms.written[:10]}:\n\n{terms.shown()}\n")
@@ -71,7 +71,7 @@ def list_(repository: str, status: str | None, registry: str | None, as_json: bo
     Example:
       embhub access list radboud/prostate-csPCa --status pending
     """
-    from embhub.client import access
+    from embhub.client.member import access
 
     found = access.list_requests(repository, status=status, registry=registry)
     if as_json:
@@ -94,7 +94,7 @@ def grant(repository: str, user: str, registry: str | None, as_json: bool) -> No
     Example:
       embhub access grant radboud/prostate-csPCa lea
     """
-    from embhub.client import access
+    from embhub.client.member import access
 
     access.answer(repository, user, let_in=True, registry=registry)
     facts = {"repository": repository, "user": user, "status": "accepted"}
@@ -116,7 +116,7 @@ def reject(repository: str, user: str, reason: str, registry: str | None, as_jso
     Example:
       embhub access reject radboud/prostate-csPCa lea --reason "no data use agreement yet"
     """
-    from embhub.client import access
+    from embhub.client.member import access
 
     access.answer(repository, user, let_in=False, reason=reason, registry=registry)
     facts = {"repository": repository, "user": user, "status": "rejected"}
@@ -150,7 +150,7 @@ def terms(repository: str, registry: str | None, as_json: bool, **choices: Any) 
 
 
 def _terms(repository: str, registry: str | None, *, file: Path | None, end: bool) -> Terms | None:
-    from embhub.client import access
+    from embhub.client.member import access
     from embhub.errors import UsageError
 
     if file is None and not end:

@@ -51,13 +51,13 @@ def command(
 ) -> None:  # fmt: skip
     """Audit the embedding in FILE for membership leakage.
 
-    Membership inference attacks try to tell training images (members) from held-out ones (non-members). The command
-    writes a JSON report, which `sign` and `push` take along, and an HTML page with the ROC curves. The quick suite
-    finds gross leaks only: a clean quick report is not evidence of safety. An interrupted audit continues with the same
-    command and keeps the finished shadow embeddings.
+    Membership inference attacks try to distinguish training images (members) from held-out ones (non-members). The
+    command writes a JSON report, which `sign` and `push` take along, and an HTML page with the ROC curves. The quick
+    suite finds gross leaks only: a clean quick report is not evidence of safety. An interrupted audit continues with
+    the same command and keeps the finished shadow embeddings.
 
-    Each audit is written to the site's sealed ledger before it runs, and the report says which audit of the file it is.
-    embhub draws the random seed; --replay repeats an earlier audit with the same seed.
+    Each audit is written to the site's sealed ledger before it runs, and the report says which audit of the file it
+    is. embhub chooses the random seed; --replay repeats an earlier audit with the same seed.
 
     With --register the design of the audit is in the registry's transparency log before it runs, and its result
     after it: `embhub verify --require preregistered` then sees whether an audit was dropped. Without a network, run it

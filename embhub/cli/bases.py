@@ -31,7 +31,7 @@ def command() -> None:
 @command.command("list")
 @options.as_json
 def list_(as_json: bool) -> None:
-    """List the built-in base models.
+    """List the built-in base models, and what each generates.
 
     \b
     Example:
@@ -40,9 +40,10 @@ def list_(as_json: bool) -> None:
     from embhub.builtin_bases import shipped
 
     bases = [
-        {"name": base.name, "family": base.family, "licence": base.licence, "pixels": base.resolution}
+        {"name": base.name, "family": base.family, "licence": base.licence, "pixels": base.resolution,
+         "generates": base.generates.what if base.generates else ""}
         for base in shipped()
-    ]
+    ]  # fmt: skip
     print_json(bases) if as_json else print_table([tuple(map(str, base.values())) for base in bases])
 
 

@@ -63,9 +63,10 @@ def init(
 
     Computable fields are filled in, and site defaults come from config.yaml (`site:`). Fields that a person must fill
     in are listed; on a terminal the command asks for them. Legal basis, consent, ethics and pixel review are facts of
-    one release: those of `site:` stay to be confirmed. Run the command again after an audit: answers are kept, computed
-    fields are updated. --evaluation adds the figures of an evaluation to the card, and so to the model-index that the
-    Hub reads; --reader-study those of a reader study. --samples adds a sheet of generated images to the release.
+    one release: those of `site:` stay to be confirmed. Run the command again after an audit: answers are kept,
+    computed fields are updated. With --evaluation the card gets the figures of an evaluation, and so does the
+    model-index that the Hub reads. With --reader-study it gets those of a reader study. --samples adds a sheet of
+    generated images to the release.
 
     \b
     Example:

@@ -18,7 +18,7 @@ from embhub.cli.output import print_json, print_pairs, progress_bar, remark
 from embhub.errors import UsageError
 
 if TYPE_CHECKING:
-    from embhub.client.countersigning import Draft
+    from embhub.client.member.countersigning import Draft
 
 _OWN = ("audit", "yes")
 _SHARED = ("key", "registry")  # for --register and --design-out too
@@ -62,7 +62,7 @@ def instead(attack: Callable[..., None]) -> Callable[..., None]:
 
 
 def _countersign(target: Path, *, yes: bool, as_json: bool, **choices: Any) -> None:
-    from embhub.client.countersigning import countersign, prepare
+    from embhub.client.member.countersigning import countersign, prepare
 
     with refusals_listed(as_json=as_json), progress_bar() as on_progress:
         draft = prepare(str(target), on_progress=on_progress, **choices)

@@ -12,7 +12,7 @@ from embhub.cli import options
 from embhub.cli.output import print_findings, print_json, remark
 
 if TYPE_CHECKING:
-    from embhub.client.doctor import Check
+    from embhub.client.member.doctor import Check
 
 
 @click.command("doctor", short_help="Check settings, network, keys, bases and GPU.")
@@ -30,7 +30,7 @@ def command(registry: str | None, offline: bool, as_json: bool) -> int:
       embhub doctor
       embhub doctor --offline --json
     """
-    from embhub.client.doctor import examine
+    from embhub.client.member.doctor import examine
 
     checks = [*examine(registry=registry, offline=offline), *_devices()]
     failed = any(check.outcome == "failed" for check in checks)
@@ -39,7 +39,7 @@ def command(registry: str | None, offline: bool, as_json: bool) -> int:
 
 
 def _devices() -> list[Check]:
-    from embhub.client.doctor import Check, has_torch
+    from embhub.client.member.doctor import Check, has_torch
 
     if not has_torch():
         return [Check("gpu", "note", "not checked: torch is not installed")]

@@ -12,7 +12,7 @@ from embhub.cli import options
 from embhub.cli.output import print_json, progress_bar, remark
 
 if TYPE_CHECKING:
-    from embhub.client.erasing import Erased, Plan
+    from embhub.client.member.erasing import Erased, Plan
 
 
 @click.command("erase", short_help="Find, withdraw and retrain what a patient's images were used for.")
@@ -55,7 +55,7 @@ def _carry_out(
     patient: str, *, issuer: str, dry_run: bool, withdraw: bool, scope: str, reason: str | None, retrain: bool,
     out: Path, registry: str | None, check: Path | None,
 ) -> tuple[Plan, list[Erased], list[str]]:  # fmt: skip
-    from embhub.client import erasing
+    from embhub.client.member import erasing
 
     assert check is None  # noqa: S101  # answered before
     reason = reason or erasing.REASON
@@ -90,7 +90,7 @@ def _retrain(plan: Plan, patient: str, issuer: str, out: Path) -> list[str]:
 
 
 def _check(proof: Path, patient: str, issuer: str) -> int:
-    from embhub.client import erasing
+    from embhub.client.member import erasing
 
     about = erasing.is_about(proof, patient, issuer=issuer)
     click.echo("this proof is about this patient" if about else "this proof is about somebody else")
@@ -98,7 +98,7 @@ def _check(proof: Path, patient: str, issuer: str) -> int:
 
 
 def _print(plan: Plan, erased: list[Erased], retrained: list[str], *, as_json: bool, dry_run: bool) -> None:
-    from embhub.client import erasing
+    from embhub.client.member import erasing
 
     if as_json:
         print_json(erasing.to_json(plan, erased, retrained))

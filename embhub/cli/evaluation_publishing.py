@@ -16,7 +16,7 @@ from embhub.cli.output import print_json, print_pairs, progress_bar, remark
 from embhub.errors import PrivacyError, UsageError
 
 if TYPE_CHECKING:
-    from embhub.client.evaluating import Draft, Target
+    from embhub.client.member.evaluating import Draft, Target
     from embhub.diffusion.evaluation.evaluating import Evaluated
 
 _OWN = ("publish_to", "key", "registry", "yes", "dry_run")
@@ -66,7 +66,7 @@ def show(found: Evaluated, folder: Path, *, as_json: bool) -> None:
 
 
 def _begin(publish_to: str | None, key: str | None, registry: str | None, *, yes: bool, dry_run: bool) -> Target | None:
-    from embhub.client.evaluating import begin, check_choices
+    from embhub.client.member.evaluating import begin, check_choices
 
     check_choices(publish_to, key=key, registry=registry, yes=yes, dry_run=dry_run)
     if publish_to is None:
@@ -76,7 +76,7 @@ def _begin(publish_to: str | None, key: str | None, registry: str | None, *, yes
 
 
 def _publish(target: Target, found: Evaluated, folder: Path, *, yes: bool, dry_run: bool, as_json: bool) -> None:
-    from embhub.client import evaluating
+    from embhub.client.member import evaluating
 
     if found.cohort is None:
         raise PrivacyError(

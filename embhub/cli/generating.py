@@ -47,11 +47,11 @@ def command(
 
     NS/NAME is pulled and verified first. A FILE with signatures beside it is verified; one without is used with a
     warning. The base must be the one that the embedding was trained on, or a fine-tune of it; anything else is
-    refused. manifest.json records seed, prompt and digests, so that an image can be reproduced.
+    refused. The file manifest.json records seed, prompt and digests, so that an image can be reproduced.
 
     With --and several prompts are composed into one image. Weights that add up to 1 interpolate between the prompts;
-    weights of 1 each show all of them. --interpolate-to and --slerp-to generate a series at weights from 0 to 1, and
-    series.png shows it on one sheet.
+    weights of 1 each show all of them. The options --interpolate-to and --slerp-to generate a series at weights from
+    0 to 1, and series.png shows it on one sheet.
 
     \b
     Example:

@@ -45,6 +45,6 @@ def command(files: tuple[Path, ...], out: Path, as_json: bool, **choices: Any) -
 
     with progress_bar() as on_progress:
         facts = import_to_file(files, out, on_progress=on_progress, **choices)
-    from embhub.client.overview import in_words
+    from embhub.client.pulling.overview import in_words
 
     print_json(facts) if as_json else print_pairs(in_words(facts))

@@ -58,7 +58,7 @@ def command(
     """Redraw a part of an image, or of every image of a folder, after PROMPT: put a finding at a place.
 
     Beyond the border every pixel stays what it was, bit for bit, and the size stays, too. The base sees the image
-    fitted as in the embedding's training, or as --fit says. With crop the place must lie in the central square.
+    fitted as in the embedding's training, or as --fit says. With crop the place must be in the central square.
 
     What is written is still a patient's image: readable by you alone, named by number; no file's name is kept.
 

@@ -28,9 +28,7 @@ _LONGEST = 60
 @click.option(
     "--base",
     metavar="NAME|PATH",
-    default="builtin",
-    show_default=True,
-    help="Base model whose resolution the images must meet.",
+    help="Base model that the images are for  [default: say which built-in one the DICOM headers fit]",
 )
 @click.option("--fit", type=click.Choice(FITS), default="crop", show_default=True, help="As for `train`.")
 @click.option("--show-names", is_flag=True, help="Say which file each reported number stands for; only on a terminal.")

@@ -21,7 +21,7 @@ def command(invite: str, as_json: bool) -> None:
     Example:
       embhub join
     """
-    from embhub.client.joining import join
+    from embhub.client.member.joining import join
 
     done = join(options.ask_secret("Invitation") if invite == "-" else invite)
     facts = {

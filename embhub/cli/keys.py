@@ -99,7 +99,7 @@ def list_(as_json: bool) -> None:
 def request(namespace: str, as_json: bool, **choices: Any) -> None:
     """Write a request to add the signing key to the registry's keyring for NAMESPACE, signed by the key itself.
 
-    Send the file to the registry's operator, who runs `embhub-registry key add FILE`. Tell them the fingerprint by
+    Send the file to the registry's operator, who runs `embhub-registry key add FILE`. Give them the fingerprint by
     another way (telephone, paper). The request names the registry and counts at no other.
 
     \b
@@ -107,7 +107,7 @@ def request(namespace: str, as_json: bool, **choices: Any) -> None:
       embhub key request radboud
       embhub key request nki --role audit --key auditor --registry https://hub.example.org
     """
-    from embhub.client.key_requests import request as write
+    from embhub.client.publishing.key_requests import request as write
 
     asked = write(namespace, ask_passphrase=options.ask_passphrase, **choices)
     facts = {"wrote": str(asked.file), "registry": asked.registry, "namespace": asked.namespace, "role": asked.role}

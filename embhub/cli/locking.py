@@ -34,7 +34,7 @@ def command(targets: tuple[str, ...], out: Path, as_json: bool, **choices: Any) 
       embhub lock prostate-csPCa -o paper.lock
       embhub pull --locked paper.lock
     """
-    from embhub.client.locking import lock
+    from embhub.client.pulling.locking import lock
 
     rows = lock(targets, out=out, **choices)
     remark(f"written to {out}")

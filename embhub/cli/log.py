@@ -39,7 +39,8 @@ def watch(url: str, as_json: bool, **choices: Any) -> int:
     """Read what was added to the log at URL, check that nothing else changed, and cosign it.
 
     Exit code 4: the log was rewritten or cut, or what it sent is damaged; the signed checkpoints are kept, and each run
-    says so until it is explained. With --every, each round says so. Exit code 8: with --namespace, an entry that this
+    says so until it is explained. With --every, each round says so. A cosignature that is refused, here (4) or by the
+    registry (5), ends likewise. Exit code 8: with --namespace, an entry that this
     site did not sign, or that nobody signed. Each run takes the registry's newest keyring.
 
     \b
@@ -101,7 +102,7 @@ def policy(witnesses: tuple[str, ...], quorum: str | None, replace: bool, as_jso
       embhub log policy
       embhub log policy --witness watch.umcu.example+5f4e3d2c+BC… --witness watch.lumc.example+0a1b2c3d+BA… --quorum 1
     """
-    from embhub.client import log_policy
+    from embhub.client.log import log_policy
 
     if not witnesses and (replace or quorum is not None):
         raise click.UsageError("--quorum and --replace need --witness")
@@ -129,7 +130,7 @@ def submit(file: Path, registry: str | None, as_json: bool) -> None:
     """
     from dataclasses import asdict
 
-    from embhub.client.registering import submit as send
+    from embhub.client.publishing.registering import submit as send
 
     print_result(asdict(send(file, registry=registry)), as_json=as_json)
 

@@ -13,13 +13,13 @@ from typing import Any
 
 import click
 
-from embhub.client import log_reader, watching, witness
-from embhub.client.watching import Progress, Watched
-from embhub.client.witness import Witness
+from embhub.client.log import log_memory, log_reader
+from embhub.client.monitor import watching, witness
+from embhub.client.monitor.watching import Progress, Watched
+from embhub.client.monitor.witness import Witness
 from embhub.errors import EmbhubError, RegistryError, UsageError, VerificationError
 from embhub.log.errors import ForkedLogError
 from embhub.log.notes import VerifierKey
-from embhub.site import log_memory
 
 UNKNOWN_ENTRY = 8
 PROGRESS = 10  # seconds
@@ -42,17 +42,18 @@ def run(
                 show(found)
                 if accept:
                     watching.accept(found.unknown)
-                if found.refused is not None:
+                if isinstance(found.refused, ForkedLogError):
                     raise found.refused
                 if found.unexplained:
                     raise watching.unexplained(found.log, found.unexplained)
+                if found.unknown and not accept:
+                    return UNKNOWN_ENTRY
+                if found.refused is not None:
+                    raise found.refused
             except (RegistryError, VerificationError) as error:
                 if every is None:
                     raise
                 click.echo(f"{_weight(error)}: {error}", err=True)  # each round says it, until it is over
-            else:
-                if found.unknown and not accept:
-                    return UNKNOWN_ENTRY
             if every is None:
                 return 0
             time.sleep(every)
@@ -98,10 +99,13 @@ def round_of(url: str, own: Witness | None, namespace: str | None, last: Watched
     if own is None:
         return found
     if not watching.is_confirmed(log, trust):
-        return replace(found, cosigned="not cosigned: nobody here confirmed the log's key (`embhub trust refresh`)")
+        error = VerificationError("nobody here confirmed the log's key", "embhub trust refresh")
+        return replace(found, cosigned=f"not cosigned: {error.message} (`{error.hint}`)", refused=error)
     try:
         return replace(found, cosigned=watching.cosign(source, found.checkpoint, log, own, time=_now()))
-    except ForkedLogError as error:  # what was found is shown first
+    except RegistryError as error:  # what was found is shown first
+        return replace(found, cosigned=error.message, refused=error)
+    except ForkedLogError as error:
         return replace(found, cosigned=f"not cosigned: {error.message}", refused=error)
 
 

@@ -10,7 +10,7 @@ from embhub.cli import options
 from embhub.cli.output import print_result
 
 if TYPE_CHECKING:
-    from embhub.client.device_login import Prompt
+    from embhub.client.account.device_login import Prompt
 
 
 @click.command("login", short_help="Store a registry's access token.")
@@ -49,7 +49,7 @@ def command(
       embhub login --registry https://embhub.example.org --device --scope publish
       embhub login --registry https://embhub.example.org --workload radboud/prostate-cspca
     """
-    from embhub.client import accounts, device_login, workload_login
+    from embhub.client.account import accounts, device_login, workload_login
 
     if sum(map(bool, (access_token, device, workload))) > 1:
         raise click.UsageError("--access-token, --device and --workload exclude each other")

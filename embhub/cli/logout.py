@@ -20,6 +20,6 @@ def command(registry: str | None, as_json: bool) -> None:
     Example:
       embhub logout --registry https://embhub.example.org
     """
-    from embhub.client.logins import log_out
+    from embhub.client.account.logins import log_out
 
     print_result(log_out(registry), as_json=as_json)

@@ -159,20 +159,20 @@ _replace = click.option(
 )
 
 
-def base_option(text: str, *, default: str | None = None) -> Callable[[F], F]:
+def base_option(text: str) -> Callable[[F], F]:
     """`--base` in the words of a command, and `--replace` with it."""
     option = click.option(
         "--base",
         metavar="NAME|PATH|HUB-ID",
-        default=default,
-        show_default=default is not None,
         callback=_with_replacements,
         help=text,
     )
     return lambda command: option(_replace(command))
 
 
-base = base_option("Base model; `embhub base list` lists the built-in ones.", default="builtin")
+base = base_option(
+    "Base model; see `embhub base list`  [default: the built-in one that generates what the caption names]"
+)
 base_made_for = base_option("Base model  [default: the one that the embedding was made for, or builtin without one]")
 base_trained_on = base_option("Base model  [default: the one used in training]")
 

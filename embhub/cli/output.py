@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import date
 from typing import Any
@@ -14,6 +14,11 @@ import click
 from embhub.progress import OnProgress, Progress
 
 COLOURS = {"ok": "green", "note": "blue", "warning": "yellow", "failed": "red"}
+
+
+def ask_on_terminal() -> Callable[[str], bool] | None:
+    """What asks a person to answer yes or no; None where nobody sits at a terminal."""
+    return (lambda question: click.confirm(question, err=True)) if sys.stdin.isatty() else None
 
 
 def print_json(value: Any) -> None:

@@ -63,6 +63,6 @@ def command(
             source, to=to, base=base, caption=caption, images=images, seed=seed, recipe=recipe, device=device, out=out,
             overwrite=overwrite, on_progress=on_progress, on_note=note,
         )  # fmt: skip
-    from embhub.client.overview import in_words
+    from embhub.client.pulling.overview import in_words
 
     print_json(facts) if as_json else print_pairs(in_words(facts))

@@ -61,7 +61,8 @@ def command(reference: str | None, locked: Path | None, as_json: bool, **choices
 
 
 def _pull(reference: str | None, locked: Path | None, **choices: Any) -> list[tuple[Path, Verified]]:
-    from embhub.client import locking, pulling
+    from embhub.client.pulling import locking
+    from embhub.client.pulling import pull as pulling
 
     if locked is not None:
         return locking.pull_locked(locked, reference, **choices)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 import click
 
 from embhub.cli import options
-from embhub.cli.output import note, print_json, print_pairs, progress_bar
+from embhub.cli.output import ask_on_terminal, note, print_json, print_pairs, progress_bar
 from embhub.errors import UsageError
 
 
@@ -40,7 +39,7 @@ from embhub.errors import UsageError
 )
 @click.option(
     "--yes", is_flag=True,
-    help="Do not ask before a version that differs from an earlier one by few patients, nor before --to hub.",
+    help="Do not ask: of a leak that the audit detected, of few patients that two versions differ by, of --to hub.",
 )  # fmt: skip
 @options.registry
 @options.as_json
@@ -54,9 +53,10 @@ def command(file: Path | None, as_json: bool, yes: bool, to: str | None, **choic
     A new repository gets the registry's default visibility, unless --private or --gated says otherwise. If NS/NAME
     exists with another visibility, nothing is sent and the exit code is 5.
 
-    The command asks before it publishes a version without differential privacy whose patients differ from those of an
-    earlier version by one to nine, because the two together reveal information about those few. Without a terminal
-    nothing is sent and the exit code is 6.
+    The command asks before it sends a release whose own audit says leak-detected. It also asks before it publishes a
+    version without differential privacy if its patients differ by one to nine from those of another such file of this
+    site. The two together reveal information about those few. Without a terminal nothing is sent and the exit code is
+    6.
 
     Where the registry says that releases need approval, the release is proposed: `proposed` is where it waits.
 
@@ -75,19 +75,19 @@ def command(file: Path | None, as_json: bool, yes: bool, to: str | None, **choic
     with progress_bar() as on_progress:
         done = send(
             file, to=to, on_progress=on_progress, on_note=note,
-            confirm=_agree if yes else _ask if sys.stdin.isatty() else None, **choices,
+            confirm=_agree if yes else ask_on_terminal(), **choices,
         )  # fmt: skip
     print_json(asdict(done)) if as_json else print_pairs({**asdict(done), "files": ", ".join(done.files)})
 
 
 def _push(file: Path | None, *, to: None, **choices: Any) -> Any:  # noqa: ARG001  # as `_publish_on_hub`
-    from embhub.client.publishing import push
+    from embhub.client.publishing.push import push
 
     return push(file, ask_passphrase=options.ask_passphrase, **choices)
 
 
 def _publish_on_hub(file: Path | None, *, from_folder: Path | None, private: bool, gated: bool, **choices: Any) -> Any:
-    from embhub.client.hub_publishing import check_place, publish
+    from embhub.client.publishing.hub_publishing import check_place, publish
 
     check_place(choices["to"])
     if (file is None) == (from_folder is None):
@@ -103,7 +103,3 @@ def _publish_on_hub(file: Path | None, *, from_folder: Path | None, private: boo
 
 def _agree(_: str) -> bool:
     return True
-
-
-def _ask(question: str) -> bool:
-    return click.confirm(question, err=True)

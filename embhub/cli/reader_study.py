@@ -18,8 +18,8 @@ from embhub.options.preprocessing import FITS
 def command() -> None:
     """Let readers judge real and generated images, blinded, on this machine.
 
-    Readers rate each image in a browser: is it real, and does it show a finding? The result has intervals over readers
-    and images, and goes on the card with `embhub card init --reader-study`. Images and single answers stay here.
+    Readers rate each image in a browser: is it real, and does it show a finding? The result has intervals over
+    readers and images. `embhub card init --reader-study` adds it to the card. Images and single answers stay here.
 
     \b
     Example:

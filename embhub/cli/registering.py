@@ -13,7 +13,7 @@ from embhub.options.audit import AuditOptions
 
 if TYPE_CHECKING:
     from embhub.audits.report import AuditReport
-    from embhub.client.registering import Open
+    from embhub.client.publishing.registering import Open
 
 register = click.option(
     "--register",
@@ -33,7 +33,7 @@ def begin(
     key: str | None, registry: str | None,
 ) -> Open | None:  # fmt: skip
     """The registered audit that is about to run, or None where it is not registered. Its design is sent, or written."""
-    from embhub.client import registering
+    from embhub.client.publishing import registering
     from embhub.release.at_the_site import beside
     from embhub.release.registered import REGISTRATION
 
@@ -62,7 +62,7 @@ def end(
     given: Open | None, file: Path, report: AuditReport, *, register: bool, registry: str | None
 ) -> dict[str, Any]:  # fmt: skip
     """Sign the result of a registered audit, and send it with `--register`; what a person is told of it."""
-    from embhub.client import registering
+    from embhub.client.publishing import registering
 
     if given is None:
         return {}

@@ -41,7 +41,7 @@ def list_(registry: str | None, as_json: bool) -> None:
     Example:
       embhub review list --json
     """
-    from embhub.client import reviewing
+    from embhub.client.member import reviewing
 
     rows = reviewing.list_proposals(registry)
     if as_json:
@@ -64,7 +64,7 @@ def show(proposal: str, registry: str | None, as_json: bool) -> None:
     Example:
       embhub review show 0123456789abcdef0123456789abcdef01234567
     """
-    from embhub.client import reviewing
+    from embhub.client.member import reviewing
 
     with refusals_listed(as_json=as_json):
         draft = reviewing.fetch(proposal, registry=registry)
@@ -95,7 +95,7 @@ def approve(
     Example:
       embhub review approve 0123456789abcdef0123456789abcdef01234567 --key officer
     """
-    from embhub.client import reviewing
+    from embhub.client.member import reviewing
 
     with refusals_listed(as_json=as_json):
         draft = reviewing.fetch(proposal, registry=registry)
@@ -118,7 +118,7 @@ def decline(proposal: str, reason: str, registry: str | None, as_json: bool) -> 
     Example:
       embhub review decline 0123456789abcdef0123456789abcdef01234567 --reason "the card names the wrong scanner"
     """
-    from embhub.client import reviewing
+    from embhub.client.member import reviewing
 
     done = reviewing.decline(proposal, reason=reason, registry=registry)
     print_json(done) if as_json else print_pairs(done)
@@ -140,7 +140,7 @@ def embargo(proposal: str, until: str, registry: str | None, as_json: bool) -> N
     Example:
       embhub review embargo 0123456789abcdef0123456789abcdef01234567 --until 2027-03-01T08:00:00Z
     """
-    from embhub.client import reviewing
+    from embhub.client.member import reviewing
 
     done = reviewing.move_embargo(proposal, until=until, registry=registry)
     print_json(done) if as_json else print_pairs(done)
@@ -162,7 +162,7 @@ def link(proposal: str, purpose: str, days: int, registry: str | None, as_json: 
       embhub login --device --scope publish
       embhub review link 0123456789abcdef0123456789abcdef01234567 --for "ethics board" --days 7
     """
-    from embhub.client import reviewing
+    from embhub.client.member import reviewing
 
     done = reviewing.make_link(proposal, purpose=purpose, days=days, registry=registry)
     print_json(done) if as_json else print_pairs({**done, "purpose": plain(done["purpose"])})
@@ -179,7 +179,7 @@ def links(proposal: str, registry: str | None, as_json: bool) -> None:
     Example:
       embhub review links 0123456789abcdef0123456789abcdef01234567
     """
-    from embhub.client import reviewing
+    from embhub.client.member import reviewing
 
     rows = reviewing.list_links(proposal, registry=registry)
     shown = [(r["id"], r["purpose"], r["made_by"], r["expires"], f"used {r['uses']} times") for r in rows]
@@ -198,7 +198,7 @@ def unlink(proposal: str, link: str, registry: str | None, as_json: bool) -> Non
     Example:
       embhub review unlink 0123456789abcdef0123456789abcdef01234567 0a1b2c3d4e5f
     """
-    from embhub.client import reviewing
+    from embhub.client.member import reviewing
 
     done = reviewing.end_link(proposal, link, registry=registry)
     print_json(done) if as_json else print_pairs(done)

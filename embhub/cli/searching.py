@@ -13,7 +13,7 @@ from embhub.cli import options
 from embhub.cli.output import print_json, print_table, remark
 
 if TYPE_CHECKING:
-    from embhub.client.hub import Listing
+    from embhub.client.wire.hub import Listing
 
 _FACETS: dict[str, tuple[click.ParamType[Any], str | None, str]] = {
     "modality": (click.STRING, "CODE", "Only this DICOM modality, such as MR; repeat to require several."),
@@ -22,7 +22,7 @@ _FACETS: dict[str, tuple[click.ParamType[Any], str | None, str]] = {
     "base": (click.STRING, "NAME", "Only embeddings for this base model."),
     "privacy": (click.Choice(["claimed", "none"]), None, "Only with, or without, a differential privacy claim."),
     "audit": (
-        click.Choice(["leak-detected", "no-leak-detected", "insufficient-evidence", "not-audited"]),
+        click.Choice(["leak-detected", "no-leak-detected", "insufficient-evidence", "bounded-by-claim", "not-audited"]),
         None,
         "Only this audit verdict.",
     ),
@@ -64,7 +64,7 @@ def command(query: str, limit: int, registry: str | None, as_json: bool, **facet
       embhub search prostate
       embhub search --modality MR --privacy claimed --confirmation countersigned
     """
-    from embhub.client.pulling import search
+    from embhub.client.pulling.pull import search
 
     found = search(query, limit=limit, registry=registry, facets={name: list(all_) for name, all_ in facets.items()})
     if as_json:

@@ -20,7 +20,7 @@ def command(target: str, registry: str | None, as_json: bool) -> None:
       embhub show prostate-csPCa.safetensors
       embhub show radboud/prostate-csPCa --json
     """
-    from embhub.client.overview import in_words, show
+    from embhub.client.pulling.overview import in_words, show
 
     facts = show(target, registry=registry)
     print_json(facts) if as_json else print_pairs(in_words(facts))

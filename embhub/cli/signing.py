@@ -41,7 +41,7 @@ def command(file: Path, as_json: bool, **choices: Any) -> None:
       embhub sign prostate-csPCa.safetensors --repository radboud/prostate-csPCa
       embhub sign prostate-csPCa --key second
     """
-    from embhub.client.publishing import sign
+    from embhub.client.publishing.push import sign
 
     signed = sign(file, ask_passphrase=options.ask_passphrase, on_note=note, **choices)
     facts = {"signed": signed.repository, "version": signed.version, "key": signed.fingerprint}

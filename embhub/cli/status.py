@@ -10,7 +10,7 @@ from embhub.cli import options
 from embhub.cli.output import print_json, remark
 
 if TYPE_CHECKING:
-    from embhub.client.status import Report
+    from embhub.client.member.status import Report
 
 MARKS = {"ok": "green", "withdrawn": "red", "refused": "red", "missing": "blue", "unknown": "yellow"}
 
@@ -30,7 +30,7 @@ def command(target: str | None, everything: bool, as_json: bool) -> int:
       embhub status prostate-csPCa
       embhub status --all --json
     """
-    from embhub.client.status import look_up
+    from embhub.client.member.status import look_up
 
     if (target is None) != everything:
         raise click.UsageError("give a FOLDER, FILE or NS/NAME, or --all")
@@ -46,7 +46,7 @@ def _exit_code(report: Report) -> int:
 
 
 def _print(report: Report) -> None:
-    from embhub.client.status import OLD_DAYS
+    from embhub.client.member.status import OLD_DAYS
 
     for row in report.releases:
         name = f"{row.repository} {row.version}".strip() or "release"

@@ -10,7 +10,7 @@ import click
 from embhub.cli import options
 from embhub.cli.interruption import resumable
 from embhub.cli.option_groups import option_group
-from embhub.cli.output import note, print_json, print_pairs, progress_bar
+from embhub.cli.output import ask_on_terminal, note, print_json, print_pairs, progress_bar
 from embhub.options.preprocessing import Preprocessing
 from embhub.options.training import Preview, PrivacySettings, Recipe, Selection, choose_privacy
 from embhub.progress import say_loading
@@ -47,35 +47,40 @@ if TYPE_CHECKING:
 @options.as_json
 @click.pass_context
 def command(
-    context: click.Context, /, images: Path, token: str, caption: str, base: str, recipe: Recipe, selection: Selection,
-    preprocessing: Preprocessing, privacy: PrivacySettings | None, seed: int | None, device: str, out: Path,
-    overwrite: bool, resume: bool, preview: Preview, as_json: bool,
+    context: click.Context, /, images: Path, token: str, caption: str, base: str | None, recipe: Recipe,
+    selection: Selection, preprocessing: Preprocessing, privacy: PrivacySettings | None, seed: int | None, device: str,
+    out: Path, overwrite: bool, resume: bool, preview: Preview, as_json: bool,
 ) -> None:  # fmt: skip
     """Train an embedding on IMAGES: a folder, a manifest, or a volumes.yaml.
 
-    Textual inversion learns token embeddings for a new placeholder token; the weights of the base model do not change.
-    Images are PNG, JPEG, TIFF or DICOM files, 8 or 16 bit, or slices of volumes
+    Textual inversion learns token embeddings for a new placeholder token; the weights of the base model do not
+    change. Images are PNG, JPEG, TIFF or DICOM files, 8 or 16 bit, or slices of volumes
     (docs/how-to/use-dicom-and-nifti.md). This machine remembers which images were training data and which were held
-    out, for `embhub audit`; that record is never published. --resume continues an interrupted training and ends in the
-    same file.
+    out, for `embhub audit`. That record is never published. --resume continues an interrupted training and ends in
+    the same file.
+
+    A base generates only what it was trained on. Without --base the caption chooses a built-in base that generates
+    what it names, and says so. Where there is none, or DICOM headers are of other images, nothing is trained.
 
     With --epsilon the training is differentially private (DP-SGD, DP-AGG or votes). The privacy budget of the site's
-    ledger is charged, and the file carries a privacy claim that anybody can recompute. Without it the file says
-    `privacy: none`: there is no bound on what it leaks.
+    ledger is charged, and the file carries a privacy claim that anybody can recompute. Before that, the command says
+    the total after this training, and asks on a terminal where it would rule out hardly any attack. Without
+    --epsilon the file says `privacy: none`: there is no bound on what it leaks.
 
     \b
     Example:
-      embhub train images --manifest m.csv --where label=csPCa --holdout 0.3 \\
+      embhub train images --manifest m.csv --where label=csPCa --holdout 0.3 --base prostate-base \\
         --token "<cspca>" --caption "axial t2 prostate mri, {}" --out prostate-csPCa.safetensors
       embhub train images --manifest m.csv --epsilon 2 --n-public 100 \\
-        --token "<cspca>" --caption "axial t2 prostate mri, {}" --out prostate-csPCa.safetensors
+        --token "<pneumonia>" --caption "frontal chest x-ray, {}" --out pneumonia.safetensors
     """
     from embhub.diffusion.preflight.training import check_training
 
     with resumable(context), progress_bar() as on_progress:
-        check_training(
+        base = check_training(
             images, token=token, caption=caption, base=base, recipe=recipe, selection=selection, preview=preview,
             preprocessing=preprocessing, device=device, out=out, overwrite=overwrite,
+            on_note=note,
         )  # fmt: skip
         say_loading(on_progress)
         from embhub.diffusion.train import train
@@ -84,13 +89,13 @@ def command(
             images, token=token, caption=caption, base=base, recipe=recipe, privacy=privacy, selection=selection,
             preprocessing=preprocessing, seed=seed, device=device, out=out, overwrite=overwrite, resume=resume,
             preview=preview,
-            on_progress=on_progress, on_note=note,
+            on_progress=on_progress, on_note=note, confirm=ask_on_terminal(),
         )  # fmt: skip
     _print(result, as_json=as_json)
 
 
 def _print(result: TrainResult, *, as_json: bool) -> None:
-    from embhub.client.overview import in_words
+    from embhub.client.pulling.overview import in_words
     from embhub.diffusion.outputs import describe_training
 
     facts = describe_training(result)

@@ -44,7 +44,7 @@ def add(source: str, fingerprint: str | None, namespaces: str | None, as_json: b
     Example:
       embhub trust add https://embhub.example.org --fingerprint SHA256:uNiVztksCsDhcc0u9e8BrqLRVbfNjXkbM5bGHe1Qk2c
     """
-    from embhub.client.roots import add_root
+    from embhub.client.trusted.roots import add_root
 
     print_result(add_root(source, fingerprint=fingerprint, confirm=_ask, namespaces=namespaces), as_json=as_json)
 
@@ -66,7 +66,7 @@ def list_(as_json: bool) -> None:
     Example:
       embhub trust list
     """
-    from embhub.client.roots import list_roots
+    from embhub.client.trusted.roots import list_roots
 
     print_rows(list_roots(), as_json=as_json)
 
@@ -83,7 +83,7 @@ def remove(registry: str, as_json: bool) -> None:
     Example:
       embhub trust remove https://embhub.example.org
     """
-    from embhub.client.roots import remove_root
+    from embhub.client.trusted.roots import remove_root
 
     remove_root(registry)
     print_result({"removed": registry}, as_json=as_json)
@@ -100,13 +100,13 @@ def refresh(registry: str | None, yes: bool, as_json: bool) -> None:
     URL may be a mirror of a trusted registry, and DIR a folder with an export of one.
 
     Prints which keys were added, removed or revoked since a person confirmed a keyring here, and asks. What nobody
-    confirmed is in force all the same; the policy `strict` refuses what a new key signed.
+    confirmed is in force nevertheless; the policy `strict` refuses what a new key signed.
 
     \b
     Example:
       embhub trust refresh
     """
-    from embhub.client.roots import refresh_roots
+    from embhub.client.trusted.roots import refresh_roots
 
     print_rows(refresh_roots(registry, agree=_agree if not yes else _agreed), as_json=as_json)
 

@@ -29,7 +29,7 @@ def command(target: str, as_json: bool, **choices: Any) -> None:
       embhub verify radboud/prostate-csPCa --policy strict --json
       embhub verify prostate-csPCa --require 'not-yanked,epsilon<=4'
     """
-    from embhub.client.pulling import verify_path
+    from embhub.client.pulling.pull import verify_path
 
     with refusals_listed(as_json=as_json):
         verified = verify_path(target, **choices)

@@ -18,7 +18,7 @@ def command(registry: str | None, as_json: bool) -> None:
     Example:
       embhub whoami
     """
-    from embhub.client.logins import describe_account
+    from embhub.client.account.logins import describe_account
 
     facts = describe_account(registry)
     print_json(facts) if as_json else print_pairs(facts | {"namespaces": ", ".join(facts["namespaces"]) or "none"})

@@ -16,7 +16,7 @@ from embhub.cli.output import print_json, remark
     type=click.Choice(("release", "bytes")),
     default="release",
     show_default=True,
-    help="Withdraw this release alone, or its bytes under every name of your namespace.",
+    help="Withdraw this release alone, or its numbers under every name and header of your namespace.",
 )
 @options.registry
 @options.as_json
@@ -31,7 +31,8 @@ def command(repository: str, reason: str, scope: str, registry: str | None, as_j
       embhub yank radboud/prostate-csPCa@1.0.0 --reason "the card names the wrong scanner"
       embhub yank radboud/prostate-csPCa --scope bytes --reason "labels of one centre were swapped"
     """
-    from embhub.client import accounts, withdrawing
+    from embhub.client.account import accounts
+    from embhub.client.statements import withdrawing
 
     name, _, version = repository.partition("@")
     hub = accounts.connect(registry)

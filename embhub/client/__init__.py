@@ -1,4 +1,5 @@
-"""What speaks to a registry: pull, push, countersign, pinned roots. Start with `pulling` or `publishing`.
+"""What speaks to a registry: pull, push, countersign, pinned roots. Start with `pulling/pull` or `publishing/push`.
 
-`hub` is the only module that opens a connection. May import everything of the core.
+`wire/http_client` opens connections, and `publishing/hub_sending` writes to the public Hub by its own client.
+May import everything of the core.
 """

@@ -1,4 +1,4 @@
-"""The copy check's report, `embhub.copy-check/2`: distances and verdicts, no training image and no hash of one.
+"""The copy check's report, `embhub.copy-check/3`: distances and verdicts, no training image and no hash of one.
 
 It stays at the site: distances are measured from patients' images.
 """
@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from embhub.errors import ArtifactError
 
-SCHEMA = "embhub.copy-check/2"
+SCHEMA = "embhub.copy-check/3"
 MAX_BYTES = 20_000_000
 PLANTED, FEWEST_CAUGHT = 20, 18
 """Copies of each kind that are planted, and how many of them must be caught before silence means anything."""
@@ -26,8 +26,47 @@ Figure = Annotated[float, Field(allow_inf_nan=False)]
 MEASURES: Mapping[str, str] = {
     "whole": "the distance between two images at their best alignment, over rotations up to 11 degrees, scales from 84%"
     " to 119%, shifts up to 5/64 and mirroring. A descriptor learned which details distinguish this site's patients",
-    "parts": "the same for half an image: the nearest of its upper, lower, left and right half, aligned separately",
+    "details": "how few details of an image recur in a training image in the same arrangement, wherever they lie,"
+    " rotated, scaled, mirrored or inverted. Details that many training images have do not count",
 }
+KINDS: tuple[str, ...] = (
+    "exact",
+    "mirrored",
+    "upside down",
+    "inverted",
+    "noise of 5%",
+    "blurred",
+    "gamma 1.4",
+    "contrast of 60%",
+    "JPEG, quality 50",
+    "turned by 8 degrees",
+    "turned by 8 degrees and zoomed by 13%",
+    "turned by 15 degrees",
+    "turned by 25 degrees",
+    "turned by 90 degrees",
+    "zoomed by 12%",
+    "zoomed by 33 to 40%",
+    "shifted by 4/64 down and across",
+    "shifted by 9/64 down and across",
+    "a quarter of it, enlarged",
+    "stretched by 1.15 x 0.9",
+    "bent by up to 6%",
+    "half of it beside another image",
+    "its middle quarter in another image",
+    "a fifth of it in another image",
+    "blended 50/50 with another copy",
+    "blended 70/30 with another image",
+    "turned, shifted, scaled and re-lit as the base's films",
+    "through the autoencoder",
+)
+"""The kinds of copies that are planted; the last one where the base has an autoencoder."""
+NOT_LOOKED_FOR: tuple[str, ...] = (
+    "less than a fifth of an image in another one",
+    "a part that was moved to another place of another image",
+    "an image blended so that it is the weaker half",
+    "an image without detail, such as one of 16 x 16 pixels",
+)
+"""Copies that the check was measured to miss on real X-rays, or that nobody tried: no verdict speaks of them."""
 
 
 class _Part(BaseModel):
@@ -75,7 +114,7 @@ class Planted(_Part):
 class Report(_Part):
     """A whole check. `threshold` is the p-value of one sample on one measure; `scores` those of controls, sorted."""
 
-    schema_: Literal["embhub.copy-check/2"] = Field(default="embhub.copy-check/2", alias="schema")
+    schema_: Literal["embhub.copy-check/3"] = Field(default="embhub.copy-check/3", alias="schema")
     embhub: str
     embedding: Digest
     base: str
@@ -87,6 +126,7 @@ class Report(_Part):
     scores: dict[str, tuple[Figure, ...]]
     samples: tuple[Sample, ...]
     planted: tuple[Planted, ...]
+    not_looked_for: tuple[str, ...] = NOT_LOOKED_FOR
     verdict: Verdict
 
     @property
@@ -129,7 +169,8 @@ class Report(_Part):
             return f"None of {count} images is suspected, but this is inconclusive: {why}. {self.power}"
         return (
             f"None of {count} images is suspiciously near to a training image, judged by {self.controls.units} held-out"
-            f" {self.unit}s. {self.power} A similarity that no measure detects is not ruled out."
+            f" {self.unit}s. {self.power} Not looked for: {'; '.join(self.not_looked_for)}."
+            " A similarity that no measure detects is not ruled out."
         )
 
     def to_bytes(self) -> bytes:

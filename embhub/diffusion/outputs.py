@@ -19,7 +19,7 @@ from embhub.cards import evaluation as evaluation_report
 from embhub.cards import reader_study as reader_studies
 from embhub.cards import samples as sample_record
 from embhub.cards.card_schema import FIELDS
-from embhub.client.overview import describe_embedding
+from embhub.client.pulling.overview import describe_embedding
 from embhub.diffusion.preflight.auditing import check_audit
 from embhub.durable import write_atomic
 from embhub.errors import ArtifactError, UsageError
@@ -50,7 +50,7 @@ class Drafted:
 
 
 def describe_training(result: TrainResult) -> dict[str, Any]:
-    """What is told of a training that wrote a file, as data (`embhub.client.overview.in_words` for a person)."""
+    """What is told of a training that wrote a file, as data; in words: `embhub.client.pulling.overview.in_words`."""
     facts: dict[str, Any] = {"wrote": str(result.path), **describe_embedding(result.embedding)}
     facts["trained on"] = _count(result.run.members)
     facts["held out"] = _count(result.run.holdout)
@@ -67,7 +67,6 @@ def adapt_to_file(images: Path, **choices: Any) -> dict[str, Any]:
     made = train_adapter(images, **choices)
     facts: dict[str, Any] = {"wrote": str(made.path), **describe_embedding(made.adapter)}
     facts |= {"trained on": _count(made.run.members), "held out": _count(made.run.holdout)}
-    facts |= _second_opinion(made.run)
     if made.heldout_before is not None and made.heldout_after is not None:
         facts["held-out loss"] = {"without": made.heldout_before, "with": made.heldout_after}
     return facts
@@ -190,7 +189,7 @@ def audit_to_file(
         "audit": describe_attempt(report),
         "counted": f"{report.members.units} canaries in, {report.nonmembers.units} out"
         if report.unit == "canary"
-        else f"{report.members.units} {report.unit}s trained on, {report.nonmembers.units} held out",
+        else f"{report.members.units} {report.unit}s trained on, {report.nonmembers.units} held out, in fives",
         "report": str(target),
         "page": str(page),
         **shown,

@@ -31,8 +31,10 @@ from embhub.diffusion.training.result import Task
 from embhub.durable import write_atomic
 from embhub.errors import UsageError
 from embhub.images import synthetic
+from embhub.images.base_fit import settle
 from embhub.images.holdout import split
 from embhub.images.images import ImageSet, read_images, record
+from embhub.ledger.publications import Confirm
 from embhub.options.preprocessing import Preprocessing
 from embhub.options.training import Preview, PrivacySettings, Recipe, Selection
 from embhub.progress import OnProgress, Progress
@@ -71,7 +73,7 @@ def train(
     *,
     token: str,
     caption: str,
-    base: str | Path = "builtin",
+    base: str | Path | None = None,
     recipe: Recipe | None = None,
     privacy: PrivacySettings | None = None,
     selection: Selection | None = None,
@@ -84,6 +86,7 @@ def train(
     preview: Preview | None = None,
     on_progress: OnProgress | None = None,
     on_note: Say | None = None,
+    confirm: Confirm | None = None,
 ) -> TrainResult:
     """Learn an embedding by textual inversion (Gal et al. 2022, arXiv 2208.01618).
 
@@ -91,7 +94,8 @@ def train(
         images: folder, manifest or volumes file, see `embhub.images.images.read_images`.
         token: the placeholder token of the finding in prompts, such as `<cspca>`.
         caption: the prompt to train with, with `{}` where the placeholder token goes.
-        base: a built-in name, a pipeline folder, or `owner/name` of the Hub.
+        base: a built-in name, a pipeline folder, or `owner/name` of the Hub; by default the built-in one that generates
+            what the caption names, if there is one and no DICOM header says otherwise.
         recipe: how token embeddings are learned; what suits the base by default.
         privacy: differential privacy, with an epsilon and a declared number of patients; None for a training without
             privacy, which the file then says.
@@ -107,16 +111,18 @@ def train(
         preview: preview images during the training.
         on_progress: called with the progress of each stage.
         on_note: called with the memory that is needed and with each warning; the result holds the warnings, too.
+        confirm: asked before a training with privacy after which the total of all private trainings of this site would
+            rule out hardly any attack; without it that is only said.
 
     Returns:
         The embedding, its private record, and the losses on the way.
 
     Raises:
-        UsageError: Bad images, prompt template or settings; fewer than two images; a loss that is not a number; not
-            enough memory; or an interrupted training of other images or settings.
+        UsageError: Bad images, prompt template or settings; no base named, and none that fits; fewer than two images; a
+            loss that is not a number; not enough memory; or an interrupted training of other images or settings.
         ArtifactError: A placeholder token that breaks the rules of the format.
         PrivacyError: Names that look like patients, one image under two patients, a cap of the site's ledger, synthetic
-            images in a training with privacy, or a privacy guarantee that cannot be given.
+            images in a training with privacy, a privacy guarantee that cannot be given, or nobody confirmed.
         ConfigError: `out` cannot be written, or the state of an interrupted training is damaged.
         TrainingInterruptedError: A KeyboardInterrupt from which `resume` can continue.
     """
@@ -128,19 +134,21 @@ def train(
     sheets = previews.choose_folder(preview.every, preview.folder, path)
     if resume and path is None:
         raise UsageError("nothing to resume: no file to write was named", "give the same `out` as then")
-    way = _choose_way(path, chosen, privacy, seed=seed, resume=resume, preview=preview)
+    way = _choose_way(path, chosen, privacy, seed=seed, resume=resume, preview=preview, confirm=confirm)
     remarks = Remarks(on_note)
     if way.checkpoint.replaces:
         remarks.say("discarding an interrupted training of this file; use --resume to continue it")
+    if not isinstance(images, ImageSet):
+        images = read_images(images, manifest=selection.manifest, where=selection.where, on_progress=on_progress)
+    if privacy is not None:
+        synthetic.refuse(images.synthetic, images.kind)
+    base, about_base = settle(base, caption, images.shown, images.kind)
+    remarks.warn(*about_base)
     found = find_base(base)
     if chosen.per_layer:
         per_layer.check_kind(found.kind)
     if privacy is not None:
         refuse_claim(found)
-    if not isinstance(images, ImageSet):
-        images = read_images(images, manifest=selection.manifest, where=selection.where, on_progress=on_progress)
-    if privacy is not None:
-        synthetic.refuse(images.synthetic, images.kind)
     preprocessing = preprocessing or Preprocessing()
     remarks.warn(*images.notes, *images.describe_fit(preprocessing.fit), *images.describe_captions())
     members, kept_back = way.split(images, selection.holdout)
@@ -206,6 +214,7 @@ def _choose_way(
     seed: int | None,
     resume: bool,
     preview: Preview,
+    confirm: Confirm | None,
 ) -> PlainTraining | PrivateTraining:
     """The training with or without privacy.
 
@@ -215,7 +224,7 @@ def _choose_way(
     if privacy is None:
         return PlainTraining(out, resume=resume, seed=seed)
     settings.check_choices(recipe, seed=seed, preview=preview.every)
-    return PrivateTraining(out, settings.resolve(privacy), resume=resume)
+    return PrivateTraining(out, settings.resolve(privacy), resume=resume, confirm=confirm)
 
 
 def _tensors(pipe: Pipeline, rows: Mapping[str, Tensor]) -> dict[str, NDArray[Any]]:

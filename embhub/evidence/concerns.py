@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-from embhub.audits import version1
 from embhub.audits.report import AuditReport
 from embhub.cards.personal_data import personal_data_in_release
 from embhub.evidence.document import Ledger
@@ -88,9 +87,6 @@ def _about_audit(release: Release, report: AuditReport) -> Iterator[Concern]:
         yield Concern(message("The privacy claim does not hold:"), refuted)
     if claims.exposed(artifact.privacy, report):
         yield Concern(_EXPOSED_IMAGES if report.unit == "image" else _EXPOSED_PATIENTS)
-    if report.is_version1:
-        warning = f"{version1.WARNING[0].upper()}{version1.WARNING[1:]}"
-        yield Concern(message("Audit again: registries reject this report."), warning)
     if any(
         result.kind == "baseline" and not result.auc_interval[0] <= 0.5 <= result.auc_interval[1]
         for result in report.attacks

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from embhub.audits.explanation import TITLES, Explanation
+from embhub.audits.verdict import BLIND
 from embhub.evidence import regulation
 from embhub.evidence.concerns import Concern
 from embhub.evidence.document import Audit, Evidence
@@ -22,18 +23,26 @@ VERDICTS = {
         "An attack could infer who was in the training data. This speaks against releasing the file as it is."
     ),
     "insufficient-evidence": mark(
-        "The audit was too small or too weak to reach a conclusion, or did not attack the file. It is no evidence of"
-        " safety."
+        "The audit was too small or too weak to reach a conclusion. It is no evidence of safety."
     ),
     "no-leak-detected": mark(
         "For every attack that was run, a leak as large as the bounds set in advance is ruled out with 95 % confidence."
         " Smaller leaks and other attacks remain possible."
+    ),
+    "bounded-by-claim": mark(
+        "The code that adds privacy noise was tested on made-up data, and what could be guessed is within what the"
+        " privacy claim allows. The file was not attacked: the claim is the evidence."
     ),
 }
 _IN_A_HEADING = {
     "leak-detected": message("leak detected"),
     "insufficient-evidence": message("insufficient evidence"),
     "no-leak-detected": message("no leak detected"),
+    "bounded-by-claim": message("bounded by the claim"),
+}
+_POSSIBLE = {
+    True: ("leak-detected", "bounded-by-claim"),  # of a test of the code
+    False: ("leak-detected", "insufficient-evidence", "no-leak-detected"),
 }
 MOST_CONCERNS = 6
 
@@ -95,6 +104,7 @@ def gather(
         meanings=tuple(
             Meaning(language.say(TITLES[verdict]), language.say(text), verdict == evidence.audit.verdict, verdict)
             for verdict, text in VERDICTS.items()
+            if verdict in _POSSIBLE[evidence.audit.suite == "mechanism"]
         ),
         not_advice=language.say(regulation.NO_ADVICE),
     )
@@ -209,15 +219,16 @@ def _effort(audit: Audit, language: Language) -> tuple[Part, ...]:
             return (Part(language.say(_PASSED, vectors=vectors)),)
         bound = figure(audit.coins.lower_bound, ".2f")
         return (Part(language.say(_PASSED_AND_GUESSED, vectors=vectors, epsilon=bound)),)
-    attacks = [figures for figures in audit.attacks if figures.kind == "attack"]
-    models = max(figures.models for figures in attacks)
+    tried = [*(figures.name for figures in audit.attacks), *audit.found_nothing]
+    number = len([name for name in tried if name != BLIND])
+    models = max(figures.models for figures in audit.attacks)
     more = message(", and on {models} more embeddings trained with the same recipe", models=count(models))
     sides = {"members": count(audit.members), "nonmembers": count(audit.nonmembers)}
     tested = _ON_IMAGES if audit.unit == "image" else _ON_PATIENTS
     return (
         Part(
             language.say(
-                tested, attacks=counted("{number} attack", "{number} attacks", len(attacks)), suite=audit.suite,
+                tested, attacks=counted("{number} attack", "{number} attacks", number), suite=audit.suite,
                 recipe=more if models > 1 else "", **sides,
             )
         ),

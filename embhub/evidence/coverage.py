@@ -11,7 +11,7 @@ from embhub.pages.messages import mark
 
 Tried = Literal["tried", "partly", "not tried"]
 _MEMBERSHIP = frozenset({
-    "loss", "loss-difference", "lira-shadows", "lira-artifact", "rmia", "lira-online", "dataset-inference", "clid",
+    "loss", "loss-difference", "lira-shadows", "lira", "rmia", "lira-online", "dataset-inference", "clid",
     "secmi", "pia", "gradient-alignment", "fcre",
 })  # fmt: skip
 _OPINION = "EDPB Opinion 28/2024"
@@ -29,7 +29,7 @@ def list_coverage(report: AuditReport, *, bounded: bool = False, copy_checked: b
 
 
 def _rows(report: AuditReport, *, bounded: bool, copy_checked: bool) -> Iterator[Coverage]:
-    run = tuple(result.name for result in report.attacks)
+    run = report.tried
     yield _membership(report, tuple(name for name in run if name in _MEMBERSHIP))
     row = _untried(_OPINION)
     yield row(mark("attribute inference"), "can other facts about a patient be inferred from the file?")

@@ -135,10 +135,10 @@ class Figures(Strict):
     models: Count
     auc: Share
     auc_interval: Range
-    upper_limits: UpperLimits
+    upper_limits: UpperLimits | None
     p_value: Share
     tpr_at_fpr: tuple[Rate, ...]
-    epsilon: Epsilon
+    epsilon: Epsilon | None
 
 
 class Audit(Strict):
@@ -158,6 +158,7 @@ class Audit(Strict):
     deciding: Deciding
     power: Power
     attacks: tuple[Figures, ...]
+    found_nothing: tuple[str, ...]
     coins: Coins | None
     leaves_the_site: bool
 

@@ -176,8 +176,10 @@ def _rebuilt(claim: PrivacyClaim, candidates: int) -> Rebuilt:
     chance = 1 / candidates
     lineage = claim.composition
     together = None
-    if lineage is not None and lineage.rdp is not None and lineage.trainings > 1:
-        together = most_rebuilt_by_curve(rdp.unstate(lineage.rdp), chance=chance)
+    if lineage is not None and lineage.trainings > 1:
+        listed = lineage.parameters
+        by_curve = most_rebuilt_by_curve(rdp.unstate(lineage.rdp), chance=chance)
+        together = by_curve if listed is None else most_rebuilt(listed, chance=chance)
     return Rebuilt(
         candidates=candidates,
         chance_without=chance,
@@ -204,6 +206,7 @@ def describe_audit(report: AuditReport, digest: str, *, leaves: bool) -> documen
         deciding=report.deciding,
         power=report.power,
         attacks=tuple(_figures(result) for result in report.attacks),
+        found_nothing=report.found_nothing,
         coins=report.coins,
         leaves_the_site=leaves,
     )

@@ -9,9 +9,11 @@ from typing import Any
 
 from embhub.audits.audit_page import TONES
 from embhub.audits.explanation import plural
-from embhub.client import pulling, site_policy
+from embhub.client.pulling import pull as pulling
+from embhub.client.trusted import site_policy
 from embhub.errors import ArtifactError
 from embhub.evidence import folders, intake_gathering, sections
+from embhub.evidence.cover import VERDICTS
 from embhub.evidence.guarantee import guarantee
 from embhub.evidence.intake_document import Intake, Source
 from embhub.evidence.languages import CODES, Translation, load
@@ -105,6 +107,7 @@ def render_translation(intake: Intake, language: Translation) -> str:
 def _shared(intake: Intake, language: Language) -> dict[str, Any]:
     return {
         "intake": intake, "title": f"{intake.repository} {intake.version}", "say": language.say,
+        "verdict": language.say(VERDICTS[intake.audit.verdict]) if intake.audit else "",
         "guarantee": guarantee(intake.privacy, language), "signers": sections.SIGNERS, "blanks": sections.BLANKS,
         "count": count, "day": Day,
     }  # fmt: skip

@@ -147,6 +147,8 @@ def _read_release(file: Path) -> tuple[Release, str | None]:
 def _render(evidence: Evidence, report: AuditReport, now: datetime) -> Mapping[str, bytes]:
     files = {PAGE: page.render(evidence, report).encode(), DOCUMENT: evidence.to_bytes()}
     for result in report.attacks:
+        if not result.on_coins:
+            continue  # its curve would reveal who was trained on, and a reader of this shape expects one
         exported = sacro.export(report, result, now=now)
         files[f"{SACRO}/{result.name}.json"] = json.dumps(exported, indent=1).encode() + b"\n"
     return files

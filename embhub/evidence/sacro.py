@@ -19,12 +19,11 @@ from embhub.version import __version__
 _REMARKS = {
     "mechanism-canaries": "made-up vectors: an AUC above 0.5 is what the privacy claim allows",
     "mechanism-patients": "made-up patients: an AUC above 0.5 is what the privacy claim allows",
-    "blind": "a check of the split, not an attack: it never saw the embedding",
 }
 
 
 def export(report: AuditReport, result: AttackResult, *, now: datetime) -> dict[str, Any]:
-    """The file of one attack; `report` must hold `result`. Curves are shares, ascending from 0 to 1."""
+    """The file of one attack on coins; `report` must hold `result`. Curves are shares, ascending from 0 to 1."""
     name, log_id = f"embhub {result.name}", _identify(report, result)
     alarms, hits = statistics.roc(*result.ranks)
     low, high = result.auc_interval

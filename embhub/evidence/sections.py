@@ -8,6 +8,7 @@ from typing import NamedTuple
 from embhub.audits import audit_page, roc_figure
 from embhub.audits.explanation import plural
 from embhub.audits.report import AuditReport
+from embhub.audits.verdict import BLIND
 from embhub.evidence import histogram
 from embhub.evidence.document import Evidence, Limit, Privacy, Rebuilt
 from embhub.evidence.guarantee import per_hundred
@@ -104,10 +105,12 @@ def describe_figures(report: AuditReport) -> Figures:
         linear=roc_figure.draw(report.attacks, deciding),
         logarithmic=roc_figure.draw(report.attacks, deciding, both=True),
         histograms=tuple(
-            Histogram(result.name, result.name == deciding, histogram.draw(result)) for result in report.attacks
+            Histogram(result.name, result.name == deciding, histogram.draw(result))
+            for result in report.attacks
+            if result.on_coins
         ),
         attacks=audit_page.tabulate(report),
-        has_baseline=any(result.kind == "baseline" for result in report.attacks),
+        has_baseline=BLIND in report.tried,
     )
 
 

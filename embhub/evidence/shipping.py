@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from embhub.audits import version1
 from embhub.cards.samples import count
 from embhub.evidence.document import Shipment, ShippedFile
 from embhub.formats.repetition import join_alike
@@ -128,11 +127,9 @@ def _audit_tells(release: Release) -> str:
     report = release.audit
     if report is None or report.unit == "canary":
         return "none: it is about made-up vectors"
-    if report.is_version1:
-        return version1.WARNING
-    coarse = all(result.bins is not None for result in report.attacks)
-    kept = "counts in bins" if coarse else "the order in which members and non-members ranked"
-    return (
-        f"for each of {len(report.attacks)} attacks, {kept}, and the numbers of members and non-members; no score, no"
-        f" seed. Anyone who holds the images of most of these {report.unit}s can narrow down the side of the others"
-    )
+    on_coins = sum(result.on_coins for result in report.attacks)
+    told = f"an AUC and a p-value of two digits for {len(report.attacks) - on_coins} of the attacks on the file"
+    if on_coins:
+        told += f", for {on_coins} attacks on shadow embeddings the order of coins tossed for them and a guess of each"
+    told += ", and the numbers of members and non-members, rounded down to fives"
+    return f"{told}; no score, no seed, no order of {report.unit}s"

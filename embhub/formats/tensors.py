@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cached_property
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from embhub.errors import ArtifactError
 from embhub.formats import strict_json
-from embhub.formats.immutable import dataclass
 
 if TYPE_CHECKING:
     import numpy as np

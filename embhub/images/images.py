@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TypeAlias
@@ -16,6 +16,7 @@ from PIL import Image
 from embhub.cards.personal_data import looks_like_patient
 from embhub.errors import EmbhubError, PrivacyError, UsageError
 from embhub.images import framing, pixels, synthetic
+from embhub.images.base_fit import Shown, shown_by
 from embhub.images.header_review import check_headers, warn_of_few
 from embhub.images.listing import list_images
 from embhub.images.problems import REFUSE, Watcher
@@ -39,7 +40,7 @@ class ImageSet:
 
     `kind` is what a row is called: a row of a manifest, an image of a folder, a picture of a volumes file. `statement`
     is what the site says of how the images were de-identified; `digests` tell pictures apart, where they were taken.
-    `synthetic` are the rows whose files say that no scanner made them.
+    `synthetic` are the rows whose files say that no scanner made them; `shown` what DICOM headers say of the pictures.
     """
 
     samples: tuple[Sample, ...]
@@ -49,6 +50,7 @@ class ImageSet:
     statement: Statement | None = None
     digests: tuple[bytes, ...] = ()
     synthetic: tuple[int, ...] = ()
+    shown: tuple[Shown, ...] = field(default=(), repr=False)
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -179,7 +181,10 @@ def read_images(
         notes.append(_of_nobody(nameless, len(kept)))
     if generated := synthetic.find_synthetic(kept):
         notes.append(synthetic.remark(generated, listing.kind))
-    return ImageSet(tuple(kept), tuple(sizes), tuple(notes), listing.kind, listing.statement, tuple(digests), generated)
+    return ImageSet(
+        tuple(kept), tuple(sizes), tuple(notes), listing.kind, listing.statement, tuple(digests), generated,
+        shown_by(listing.headers),
+    )  # fmt: skip
 
 
 def read_sample(

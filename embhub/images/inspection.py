@@ -12,6 +12,7 @@ from typing import Literal
 
 from embhub import builtin_bases as bases
 from embhub.errors import EmbhubError, UsageError
+from embhub.images import base_fit
 from embhub.images.images import read_images
 from embhub.images.inspections.inventory import list_ignored
 from embhub.images.inspections.remarks import remarks_on
@@ -29,7 +30,7 @@ def inspect(
     *,
     manifest: str | Path | None = None,
     where: str | None = None,
-    base: str | Path = "builtin",
+    base: str | Path | None = None,
     fit: Fit = "crop",
     on_progress: OnProgress | None = None,
 ) -> Inspection:
@@ -42,7 +43,8 @@ def inspect(
         images: Folder, manifest or volumes file, as for `train`.
         manifest: As for `train`.
         where: As for `train`.
-        base: A built-in name or a pipeline folder, whose resolution the images are compared with.
+        base: A built-in name or a pipeline folder, with whose resolution and card the images are compared; None asks
+            which built-in base the headers fit.
         fit: As for `train`.
         on_progress: Called with each image.
 
@@ -59,15 +61,20 @@ def inspect(
         (True, 6, 4)
     """
     folder, listed_in = find(Path(images), Path(manifest) if manifest else None)
-    side = resolution(base)
+    side = resolution(bases.NAMES[0] if base is None else base)
     survey = Survey()
     notes: tuple[str, ...] = ()
+    about_base: list[str] = []
     try:
         found = read_images(images, manifest=manifest, where=where, on_progress=on_progress, watcher=survey)
         notes = (*found.notes, *found.describe_fit(fit), *found.describe_captions())
         learned = [place for place, sample in enumerate(found.samples) if sample.split == "train"]
         survey.attempt(found.subset(learned).check_number)
         survey.attempt(lambda: found.check_resolution(side, fit))
+        if base is None:
+            survey.attempt(lambda: about_base.append(base_fit.describe(found.shown)))
+        elif doubt := base_fit.doubt(base, found.shown):
+            notes += (doubt,)
     except EmbhubError as error:  # nothing could be listed at all
         survey.problem(error)
     ignored = list_ignored(folder, listed_in, {sample.path for sample in survey.samples})
@@ -75,7 +82,7 @@ def inspect(
     if listed_in:
         source = "volumes" if is_volumes_file(listed_in) else "manifest"
     inspection = summarise(survey, side, fit, source=source, ignored=ignored, warnings=notes, on_progress=on_progress)
-    return inspection.model_copy(update={"remarks": remarks_on(inspection)})
+    return inspection.model_copy(update={"remarks": (*about_base, *remarks_on(inspection))})
 
 
 def resolution(base: str | Path) -> int:

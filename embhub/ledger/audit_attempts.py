@@ -30,7 +30,8 @@ class AuditAttempt:
     """One audit of one file. `id` is random hex and tells nothing of anybody; seeds are derived from it.
 
     `number` is 1 for the first audit of this file; `count` is how many of them the ledger held when it was asked.
-    `sides` is a keyed commitment to both sides. `verdict` is None until the audit ends.
+    `sides` is a keyed commitment to both sides. `verdict` is None until the audit ends. `cohort` is a keyed commitment
+    to the patients of both sides together and the recipe; `cohort_number` counts audits on shadows of either.
     """
 
     id: str
@@ -42,6 +43,8 @@ class AuditAttempt:
     count: int
     at: str
     verdict: str | None = None
+    cohort: str = ""
+    cohort_number: int = 1
 
 
 @dataclass(frozen=True)
@@ -53,7 +56,7 @@ class AuditPlan:
     commitment: str
 
 
-def begin_audit(file_digest: str, *, suite: str, shadows: int, sides: str) -> AuditAttempt:
+def begin_audit(file_digest: str, *, suite: str, shadows: int, sides: str, cohort: str = "") -> AuditAttempt:
     """Write down that an audit of a file is about to run; on disk when this returns.
 
     An earlier one of the same file, suite, shadows and sides that has not ended is resumed: same id, same number.
@@ -63,6 +66,7 @@ def begin_audit(file_digest: str, *, suite: str, shadows: int, sides: str) -> Au
         suite: name of the suite.
         shadows: shadow embeddings that are attacked, 0 for suites without any.
         sides: HMAC-SHA256 (hex) over both sides, as `embhub.site.secret.commit` gives.
+        cohort: the same over the patients of both sides together and the recipe; empty where there are none.
 
     Raises:
         UsageError: no such digest, suite or number.
@@ -71,15 +75,18 @@ def begin_audit(file_digest: str, *, suite: str, shadows: int, sides: str) -> Au
     """
     asked = (check_digest(file_digest), _check_word(suite, "suite"), _check_shadows(shadows), check_digest(sides))
     with open_books() as books:
-        earlier = _of(books, file_digest)
+        everything = _all(books)
+        earlier = tuple(item for item in everything if item.file == file_digest)
         for attempt in earlier:
             if attempt.verdict is None and (attempt.file, attempt.suite, attempt.shadows, attempt.sides) == asked:
                 return attempt
         attempt_id = secrets.token_hex(16)
         body = {"audit": attempt_id, "file": file_digest, "suite": suite, "shadows": shadows, "sides": sides}
+        body |= {"cohort": check_digest(cohort)} if cohort else {}
         at = books.ledger.append(AUDIT_BEGUN, body).at
     number = len(earlier) + 1
-    return AuditAttempt(attempt_id, *asked, number=number, count=number, at=at)
+    alike = 1 + sum(_alike(item, file_digest, cohort) for item in everything)
+    return AuditAttempt(attempt_id, *asked, number=number, count=number, at=at, cohort=cohort, cohort_number=alike)
 
 
 def finish_audit(attempt: AuditAttempt, verdict: str) -> None:
@@ -121,9 +128,11 @@ def replay_audits(entries: Sequence[Entry]) -> tuple[AuditAttempt, ...]:
         body = entry.body
         if entry.kind == AUDIT_BEGUN:
             number = 1 + sum(item.file == body["file"] for item in found.values())
+            cohort = body.get("cohort", "")
+            alike = 1 + sum(_alike(item, body["file"], cohort) for item in found.values())
             found[body["audit"]] = AuditAttempt(
                 body["audit"], body["file"], body["suite"], body["shadows"], body["sides"],
-                number=number, count=number, at=entry.at,
+                number=number, count=number, at=entry.at, cohort=cohort, cohort_number=alike,
             )  # fmt: skip
         elif entry.kind == AUDIT_ENDED:
             found[body["audit"]] = replace(found[body["audit"]], verdict=body["verdict"])
@@ -131,9 +140,19 @@ def replay_audits(entries: Sequence[Entry]) -> tuple[AuditAttempt, ...]:
     return tuple(replace(item, count=last[item.file]) for item in found.values())
 
 
+def _alike(earlier: AuditAttempt, file_digest: str, cohort: str) -> bool:
+    """Whether an earlier audit could have cleared this recipe: it was of this file, or of another that the same recipe
+    trained on the same patients, and attacked shadows."""
+    return earlier.shadows > 0 and (earlier.file == file_digest or (bool(cohort) and earlier.cohort == cohort))
+
+
 def _of(books: Books, file_digest: str) -> tuple[AuditAttempt, ...]:
+    return tuple(item for item in _all(books) if item.file == file_digest)
+
+
+def _all(books: Books) -> tuple[AuditAttempt, ...]:
     books.account()  # opens an empty ledger, and refuses one of another key
-    return tuple(item for item in replay_audits(books.ledger.read()) if item.file == file_digest)
+    return replay_audits(books.ledger.read())
 
 
 def _check_word(word: str, what: str) -> str:

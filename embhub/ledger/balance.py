@@ -95,7 +95,7 @@ def _run(run: Spending, *, delta: float) -> dict[str, Any]:
 def _epsilon(run: Spending, *, delta: float) -> float:
     if run.parameters is None:
         return epsilon_of(run.curve, delta=delta)
-    return compose([run.parameters], delta=delta)
+    return compose(run.parameters, delta=delta)
 
 
 def _liveness(run: str) -> str:

@@ -17,8 +17,8 @@ from embhub.ledger.linking import count_alike
 from embhub.ledger.spending import WITHOUT, Spending
 from embhub.ledger.unit_sets import Ids, UnitSets
 from embhub.privacy.claim import DEFAULT_DELTA, Claim, PrivacyClaim
-from embhub.privacy.composition import Composition
-from embhub.privacy.rdp import ORDERS, epsilon_of, publish_epsilon
+from embhub.privacy.composition import Composition, epsilon_of
+from embhub.privacy.rdp import ORDERS
 
 
 class Charged(NamedTuple):
@@ -89,12 +89,14 @@ def _spent_elsewhere(claim: Claim, sets: UnitSets, ids: Ids) -> Spending:
     if counted is None:
         return begun
     plain = counted.plain if isinstance(counted, Composition) else 0
-    return replace(begun, stated=counted.rdp or (None,) * len(ORDERS), trainings=counted.trainings, plain=plain)
+    listed = counted.mechanisms if isinstance(counted, Composition) else None
+    begun = replace(begun, stated=counted.rdp or (None,) * len(ORDERS), mechanisms=listed)
+    return replace(begun, trainings=counted.trainings, plain=plain)
 
 
 def _stated_words(spending: Spending) -> str:
     curve = replace(spending, announced=spending.planned, settled=True).curve
-    epsilon = publish_epsilon(epsilon_of(curve, delta=spending.delta or DEFAULT_DELTA))
+    epsilon = epsilon_of(curve, spending.parameters, delta=spending.delta or DEFAULT_DELTA)
     if math.isinf(epsilon):
         return "infinite: according to its claim, the ledger of its origin has trainings without differential privacy"
     return f"epsilon {epsilon:g}: everything that the ledger of its origin had counted, according to its claim"

@@ -14,6 +14,7 @@ import numpy as np
 from embhub.ledger.spending import Account, Spending
 from embhub.ledger.unit_losses import Charge, contains
 from embhub.ledger.unit_sets import NO_PAIRS, Ids, Unit, UnitSets
+from embhub.privacy.mechanisms import Mechanism
 from embhub.privacy.rdp import Curve, group_curve
 
 
@@ -26,7 +27,7 @@ def charges(
     (`embhub.privacy.rdp.group_curve`). An image more or less among a patient's is at most two patients' worth.
     """
     held = {digest: sets.load(digest) for digest in {item.units for item in spendings if item.unit == unit}}
-    found = [_charge(item, held[item.units], item.curve) for item in spendings if item.unit == unit]
+    found = [_charge(item, held[item.units], item.curve, item.parameters) for item in spendings if item.unit == unit]
     others = [item for item in spendings if item.unit != unit]
     if not others:
         return found
@@ -76,7 +77,7 @@ def _of_linked_patients(sets: UnitSets, item: Spending, links: Ids) -> list[Char
     patients, pictures = np.unique(met[:, 1], return_counts=True)
     doublings = np.array([(int(count) - 1).bit_length() for count in pictures], dtype=np.int64)
     return [
-        _charge(item, patients[doublings == size], _for_group(item.curve, 2 ** int(size)))
+        _charge(item, patients[doublings == size], _for_group(item.curve, 2 ** int(size)), _alone(item, int(size)))
         for size in np.unique(doublings)
     ]
 
@@ -92,11 +93,15 @@ def _pictures_of(sets: UnitSets, item: Spending, links: Ids) -> Ids:
     return np.unique(own[:, 0])
 
 
+def _alone(item: Spending, doublings: int) -> tuple[Mechanism, ...] | None:
+    return None if doublings else item.parameters
+
+
 @lru_cache(maxsize=256)
 def _for_group(curve: Curve, size: int) -> Curve:
     return group_curve(curve, size=size)
 
 
-def _charge(item: Spending, units: Ids, curve: Curve) -> Charge:
-    mechanism = item.parameters if curve is item.curve else None  # groups of patients have a curve of their own
-    return Charge(units, curve, bool(item.released) or item.report is not None, item.trainings, mechanism)
+def _charge(item: Spending, units: Ids, curve: Curve, mechanisms: tuple[Mechanism, ...] | None = None) -> Charge:
+    """Without mechanisms for groups of units, which have a curve of their own."""
+    return Charge(units, curve, bool(item.released) or item.report is not None, item.trainings, mechanisms)

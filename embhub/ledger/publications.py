@@ -26,18 +26,16 @@ _HINT = (
 )
 
 
-def ask_about_few_apart(
-    file_digest: str, repository: str, *, also: Iterable[str] = (), confirm: Confirm | None = None
-) -> None:
-    """Ask before a file leaves whose patients differ from those of an earlier version by one to nine.
+def ask_about_few_apart(file_digest: str, *, also: Iterable[str] = (), confirm: Confirm | None = None) -> None:
+    """Ask before a file leaves whose patients differ by one to nine from those of a file that this site published.
 
-    Only where both were trained here without differential privacy. The same file, or the same patients, ask nothing. A
-    port counts as the file that it was made from.
+    Only where both were trained here without differential privacy: whoever compares them needs the files, not their
+    names, so every repository counts. The same file, or the same patients, ask nothing. A port counts as the file that
+    it was made from.
 
     Args:
         file_digest: of the file; of a port, that of its source, or its own where this site made the port.
-        repository: `namespace/name`; versions of any repository of this name count.
-        also: digests of earlier versions that other records of this site know of.
+        also: digests of published files that other records of this site know of.
         confirm: asked with the question; None says no.
 
     Raises:
@@ -48,13 +46,13 @@ def ask_about_few_apart(
     if not books_are_kept():
         return
     with open_books() as books:
-        apart = _count_apart(books, file_digest, repository, also)
+        apart = _count_apart(books, file_digest, also)
     if apart is None:
         return
-    version, count = apart
+    published, count = apart
     patients = "1 patient" if count == 1 else f"{count} patients"
     question = (
-        f"the patients of this version differ from those of {version} by {patients}, and neither was trained with"
+        f"the patients of this version differ from those of {published} by {patients}, and neither was trained with"
         f" differential privacy: who compares the two files may find out about {'that one' if count == 1 else 'them'}"
     )
     if not (confirm and confirm(f"{question}. Send it nevertheless?")):
@@ -77,28 +75,23 @@ def note_published(file_digest: str, repository: str, version: str, *, on: str =
             books.ledger.append("published", {name: value for name, value in vars(published).items() if value})
 
 
-def _count_apart(books: Books, file_digest: str, repository: str, also: Iterable[str]) -> tuple[str, int] | None:
-    """The earlier version that is nearest, among those that are few patients apart, and by how many."""
+def _count_apart(books: Books, file_digest: str, also: Iterable[str]) -> tuple[str, int] | None:
+    """The published file that is nearest, among those that are few patients apart, and by how many."""
     account = books.account()
     new = _plain_training(account, file_digest)
     if new is None:
         return None
-    name = repository.rpartition("/")[2]
     earlier = dict.fromkeys(also, "an earlier version")
-    earlier |= {
-        item.source or item.file: item.version
-        for item in account.published
-        if item.repository.rpartition("/")[2] == name
-    }
+    earlier |= {item.source or item.file: f"{item.repository} {item.version}" for item in account.published}
     found = []
-    for digest, version in earlier.items():
+    for digest, published in earlier.items():
         old = _plain_training(account, digest) if digest != file_digest else None
         if old is None:
             continue
         before = reached(books.sets, old, account.costly, unit=new.unit)
         apart = len(np.setxor1d(before, books.sets.load(new.units)))
         if len(before) and 1 <= apart <= FEW:
-            found.append((version, apart))
+            found.append((published, apart))
     return min(found, key=lambda item: item[1], default=None)
 
 

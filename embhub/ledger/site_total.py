@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 
 from embhub.ledger.books import Books
-from embhub.ledger.spending import AUDIT, Account, Spending
+from embhub.ledger.spending import AUDIT, Account, Spending, Stated
 from embhub.ledger.unit_sets import Unit
-from embhub.privacy.composition import Composition, build_composition
-from embhub.privacy.rdp import Curve, compose, group_curve, unstate, worst_of
+from embhub.privacy.composition import MOST_MECHANISMS, Composition, build_composition, gather
+from embhub.privacy.mechanisms import Mechanism
+from embhub.privacy.rdp import Curve, compose, gaussian_curve, group_curve, unstate, worst_of
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,7 @@ class _Total:
     trainings: int
     plain: int
     curve: Curve
+    mechanisms: tuple[Mechanism, ...] | None
 
 
 def state_total(books: Books, account: Account, *, unit: Unit, delta: float) -> Composition:
@@ -37,11 +39,19 @@ def state_total(books: Books, account: Account, *, unit: Unit, delta: float) -> 
     """
     total = _never_less(_count(account.costly, unit), account, unit)
     rdp = [None if math.isinf(value) else value for value in total.curve]
-    told = {"unit": unit, "trainings": total.trainings, "plain": total.plain, "rdp": rdp}
-    before = account.stated.get(unit)
-    if before is None or told != {"unit": unit, "trainings": before.trainings, "plain": before.plain,
-                                  "rdp": list(before.rdp)}:  # fmt: skip
-        books.ledger.append("stated", told)
+    told = Stated(unit, total.trainings, total.plain, tuple(rdp), total.mechanisms)
+    if told != account.stated.get(unit):
+        books.ledger.append("stated", asdict(told))
+    return _write(total, account, delta=delta)
+
+
+def foresee(account: Account, training: Spending, *, delta: float) -> Composition:
+    """What `state_total` will state once this training has taken all its steps; nothing is written down."""
+    others = [item for item in account.costly if item.run != training.run]
+    return _write(_never_less(_count([*others, training], training.unit), account, training.unit), account, delta=delta)
+
+
+def _write(total: _Total, account: Account, *, delta: float) -> Composition:
     opened = account.opened[:10]
     return build_composition(
         since=opened,
@@ -49,6 +59,7 @@ def state_total(books: Books, account: Account, *, unit: Unit, delta: float) -> 
         trainings=total.trainings,
         plain=total.plain,
         curve=total.curve,
+        mechanisms=total.mechanisms,
         delta=delta,
     )
 
@@ -69,7 +80,15 @@ def _count(spendings: Sequence[Spending], unit: Unit) -> _Total:
     shown = {item.file for item in spendings if item.mechanism == AUDIT} - trained
     plain = sum(item.plain or int(item.run not in bounded) for item in spendings if item.mechanism != AUDIT)
     trainings = sum(item.trainings for item, _ in bounds)
-    return _Total(max(1, trainings), plain + len(shown), compose(bound for _, bound in bounds))
+    curve = compose(bound for _, bound in bounds)
+    return _Total(max(1, trainings), plain + len(shown), curve, _list([item for item, _ in bounds], unit))
+
+
+def _list(spendings: Sequence[Spending], unit: Unit) -> tuple[Mechanism, ...] | None:
+    """What all of them did, where each is known by more than a curve and there are not too many kinds."""
+    known = [item.private_parameters if item.unit == unit else None for item in spendings]
+    listed = gather(one for each in known if each is not None for one in each)
+    return listed if None not in known and 0 < len(listed) <= MOST_MECHANISMS else None
 
 
 def _bound(item: Spending, unit: Unit) -> Curve | None:
@@ -85,11 +104,27 @@ def _bound(item: Spending, unit: Unit) -> Curve | None:
 
 
 def _never_less(total: _Total, account: Account, unit: Unit) -> _Total:
+    """No less than before: of each kind of training as many steps, at each order as large a loss."""
     before = account.stated.get(unit)
-    if before is None:
+    if before is not None:
+        total = _Total(
+            max(total.trainings, before.trainings),
+            max(total.plain, before.plain),
+            worst_of([total.curve, unstate(before.rdp)]),
+            _at_least(total.mechanisms, before.mechanisms),
+        )
+    if total.mechanisms is None:
         return total
-    return _Total(
-        max(total.trainings, before.trainings),
-        max(total.plain, before.plain),
-        worst_of([total.curve, unstate(before.rdp)]),
-    )
+    return replace(total, curve=compose(gaussian_curve(q=q, sigma=s, steps=n) for q, s, n in total.mechanisms))
+
+
+def _at_least(
+    now: tuple[Mechanism, ...] | None, before: tuple[tuple[float, float, int], ...] | None
+) -> tuple[Mechanism, ...] | None:
+    """None where one is: what was bounded by a curve once stays so, for losses could make it look smaller."""
+    if now is None or before is None:
+        return None
+    steps = {(q, sigma): count for q, sigma, count in before}
+    steps |= {(q, sigma): max(count, steps.get((q, sigma), 0)) for q, sigma, count in now}
+    listed = gather(Mechanism(q, sigma, count) for (q, sigma), count in steps.items())
+    return listed if len(listed) <= MOST_MECHANISMS else None

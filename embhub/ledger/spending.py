@@ -30,8 +30,9 @@ class Spending:
 
     `planned` steps are what it may take in all, `announced` what it said it would take; `settled` when it is over.
     `stated` is for a release from elsewhere, whose own ledger counted `trainings`: their curve as its claim states it,
-    null for infinite, and `plain` trainings beside, for which nothing is bounded. It takes the place of the curve of
-    the steps. `pictures` and `folded` name sets of pairs: which picture is whose, and ids as they look when folded.
+    null for infinite, `mechanisms` where it lists them, and `plain` trainings beside, for which nothing is bounded. It
+    takes the place of the curve of the steps. `pictures` and `folded` name sets of pairs: which picture is whose, and
+    ids as they look when folded.
     `report` and `file` are the digests of a published audit report and of the embedding that it is about.
     """
 
@@ -49,6 +50,7 @@ class Spending:
     settled: bool = False
     released: tuple[str, ...] = ()
     stated: tuple[float | None, ...] | None = None
+    mechanisms: tuple[tuple[float, float, int], ...] | None = None
     trainings: int = 1
     plain: int = 0
     pictures: str | None = None
@@ -62,7 +64,7 @@ class Spending:
         told = {name: getattr(self, name) for name in names}
         if self.stated is not None:
             told |= {"stated": list(self.stated), "trainings": self.trainings}
-        seldom = {name: getattr(self, name) for name in ("plain", "pictures", "folded", "file", "report")}
+        seldom = {name: getattr(self, name) for name in ("plain", "pictures", "folded", "file", "report", "mechanisms")}
         return told | {name: value for name, value in seldom.items() if value}
 
     @property
@@ -89,11 +91,20 @@ class Spending:
         return gaussian_curve(q=self.q, sigma=self.sigma, steps=self.charged)
 
     @property
-    def parameters(self) -> Mechanism | None:
+    def parameters(self) -> tuple[Mechanism, ...] | None:
         """Rate, noise and steps that it is charged with; None where they are not known, or there is no privacy."""
-        if self.stated is not None or self.q is None or self.sigma is None:
+        if self.plain or (self.stated is not None and self.mechanisms is None):
             return None
-        return Mechanism(self.q, self.sigma, self.charged)
+        return self.private_parameters
+
+    @property
+    def private_parameters(self) -> tuple[Mechanism, ...] | None:
+        """The same without what `plain` counts."""
+        if self.stated is not None:
+            return None if self.mechanisms is None else tuple(Mechanism(*item) for item in self.mechanisms)
+        if self.q is None or self.sigma is None:
+            return None
+        return (Mechanism(self.q, self.sigma, self.charged),)
 
 
 @dataclass(frozen=True)
@@ -124,6 +135,7 @@ class Stated:
     trainings: int
     plain: int
     rdp: tuple[float | None, ...]
+    mechanisms: tuple[tuple[float, float, int], ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -195,7 +207,10 @@ def replay(entries: Sequence[Entry], *, key_id: str) -> Account:
             sides[body["report"]] = Sides(**_known(Sides, body))
         elif entry.kind == "stated":
             told = Stated(**_known(Stated, body))
-            stated[told.unit] = replace(told, rdp=tuple(told.rdp))
+            listed = (
+                None if told.mechanisms is None else tuple((q, sigma, steps) for q, sigma, steps in told.mechanisms)
+            )
+            stated[told.unit] = replace(told, rdp=tuple(told.rdp), mechanisms=listed)
         elif entry.kind == "published":
             published.append(Published(**_known(Published, body)))
         elif entry.kind not in (AUDIT_BEGUN, AUDIT_ENDED, HEAD):

@@ -25,15 +25,15 @@ _ROUNDING = 1e-12  # relative: a sum of floats may come out this much too low
 class Charge:
     """One training: which units it read, what it costs each of them, and whether a release came of it.
 
-    `trainings` above 1: so many, of another ledger, counted as one. `mechanism` is what the curve is of, where it is
-    known: then epsilons are composed from losses too.
+    `trainings` above 1: so many, of another ledger, counted as one. `mechanisms` are what the curve is of, where they
+    are known: then epsilons are composed from losses too.
     """
 
     units: NDArray[np.uint64]
     curve: Curve
     released: bool = True
     trainings: int = 1
-    mechanism: Mechanism | None = None
+    mechanisms: tuple[Mechanism, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -117,9 +117,9 @@ def _tighten(
     for group in np.argsort(-epsilons, kind="stable")[:_TIGHTENED]:
         if epsilons[group] <= largest:
             break
-        known = [charge.mechanism for charge, inside in zip(charges, groups[group], strict=True) if inside]
-        mechanisms = [mechanism for mechanism in known if mechanism is not None]
-        if len(mechanisms) == len(known):
+        known = [charge.mechanisms for charge, inside in zip(charges, groups[group], strict=True) if inside]
+        mechanisms = [one for each in known if each is not None for one in each]
+        if None not in known:
             found[group] = min(epsilons[group], loss_epsilon(mechanisms, delta=delta))
         largest = max(largest, float(found[group]))
     return found

@@ -29,6 +29,10 @@ WITNESSES = (COSIGNATURE, MLDSA44)  # the kinds of a witness's key
 _LENGTHS = {ED25519: 32, COSIGNATURE: 32, MLDSA44: mldsa.KEY}
 MAX_BYTES = 64_000
 MAX_SIGNATURES = 64
+_P = 2**255 - 19
+_ORDER_8 = "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05"
+_Y8 = int.from_bytes(bytes.fromhex(_ORDER_8), "little")
+_LOW_ORDER = frozenset({0, 1, _P - 1, _Y8, _P - _Y8})  # y of the eight points, whichever sign x has
 _DASH = "\N{EM DASH} "
 _HEX = re.compile(r"[0-9a-f]{8}")
 
@@ -171,7 +175,8 @@ def parse_key(text: str) -> VerifierKey:
     """Read a verifier key, `name+id+key`.
 
     Raises:
-        MalformedLogError: it is none, is of a type that embhub does not use, or its id is not its own.
+        MalformedLogError: it is none, is of a type that embhub does not use, or its id is not its own; or an Ed25519
+            key is of low order, or not in its canonical form.
     """
     parts = text.split("+", 2)
     if len(parts) != 3 or not _HEX.fullmatch(parts[1]):
@@ -181,9 +186,23 @@ def parse_key(text: str) -> VerifierKey:
     if not material or len(material) - 1 != _LENGTHS.get(material[0]):
         raise malformed("verifier key", "it is not an Ed25519 or ML-DSA-44 key of a log or a witness")
     key = VerifierKey(parts[0], material[0], material[1:])
+    if key.kind != MLDSA44:
+        _check_point(key.raw)
     if key.key_id.hex() != parts[1]:
         raise malformed("verifier key", f"its id is {key.key_id.hex()}, not {parts[1]}")
     return key
+
+
+def _check_point(raw: bytes) -> None:
+    """Refuse keys for which signatures are had without a secret, and second spellings (RFC 8032, 5.1.3).
+
+    The points of low order are those of C2SP/CCTV, ed25519/README.md. OpenSSL accepts them all.
+    """
+    y = int.from_bytes(raw, "little") & (2**255 - 1)
+    if y >= _P:
+        raise malformed("verifier key", "its Ed25519 key is not in canonical form")
+    if y in _LOW_ORDER:
+        raise malformed("verifier key", "its Ed25519 key is a point of low order")
 
 
 def check_name(name: str) -> None:

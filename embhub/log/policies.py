@@ -14,6 +14,7 @@ from embhub.log.notes import VerifierKey
 MAX_BYTES = 64_000
 MAX_LINES = 1_000
 NONE = "none"
+_LEAST = "any", "all"  # how many of a group, in a word
 _WHAT = "log policy"
 _ALLOWED = re.compile(rb"[\t\n\x20-\x7e\x80-\xff]*")
 
@@ -72,6 +73,8 @@ def parse(data: bytes) -> LogPolicy:
     """
     if len(data) > MAX_BYTES or data.count(b"\n") > MAX_LINES or not _ALLOWED.fullmatch(data):
         raise malformed(_WHAT, "it is too long, or has control characters")
+    if data and not data.endswith(b"\n"):
+        raise malformed(_WHAT, "it does not end with a line's end, so it may be cut off")
     reader = _Reader()
     for number, line in enumerate(data.decode("utf-8", "surrogateescape").split("\n"), 1):
         words = [word for word in re.split("[ \t]+", line) if word]
@@ -120,7 +123,7 @@ class _Reader:
             if member in self._members:
                 raise malformed(_WHAT, f"line {number}: {ascii(member)[:60]} is a member already")
             self._members.add(member)
-        count = {"any": 1, "all": len(members)}.get(least)
+        count = dict(zip(_LEAST, (1, len(members)), strict=True)).get(least)
         if count is None:
             count = int(least) if re.fullmatch("[1-9][0-9]{0,3}", least) else 0
         if not 1 <= count <= len(members):
@@ -128,7 +131,7 @@ class _Reader:
         return Group(count, tuple(members))
 
     def _check_new(self, name: str, number: int) -> None:
-        if name == NONE or name in self.witnesses or name in self.groups:
+        if name in (NONE, *_LEAST) or name in self.witnesses or name in self.groups:
             raise malformed(_WHAT, f"line {number}: the name {ascii(name)[:60]} is taken")
 
     def _check_known(self, name: str, number: int, *, none: bool) -> None:

@@ -17,9 +17,8 @@ class AdapterRecipe:
     Attributes:
         rank: rank of the changes to keys and values of the cross-attention.
         steps: optimization steps.
-        learning_rate: peak learning rate of AdamW; in a private training, of gradient descent with momentum, in units
-            of the leading singular values of the weights that change.
-        batch_size: images of a step; in a private training, patients.
+        learning_rate: peak learning rate of AdamW.
+        batch_size: images of a step.
         precision: number format of the computation; the matrices and the optimizer stay float32. `auto` by default.
 
     Raises:
@@ -33,12 +32,8 @@ class AdapterRecipe:
 
     rank: int = option("Rank of the adapter.", default=2, low=1, high=4, metavar="R")
     steps: int | None = option(f"Optimization steps  {_BY_BASE}", low=1, high=10**6)
-    learning_rate: float | None = option(
-        f"Peak learning rate of AdamW; with --epsilon, relative to the base's weights  {_BY_BASE}", above=0, high=1
-    )
-    batch_size: int | None = option(
-        f"Batch size: images per step; with --epsilon, expected patients per step  {_BY_BASE}", low=1, high=4096
-    )
+    learning_rate: float | None = option(f"Peak learning rate of AdamW  {_BY_BASE}", above=0, high=1)
+    batch_size: int | None = option(f"Batch size: images per step  {_BY_BASE}", low=1, high=4096)
     precision: Precision | None = option(f"Number format of the computation; {MEANING}  [default: auto]")
 
     def __post_init__(self) -> None:

@@ -19,7 +19,7 @@ class AuditOptions:
         members: training images; those that `train` remembers by default.
         nonmembers: held-out images of the same kind; those that `train` remembers by default.
         suite: `quick`, `standard` (shadow models), `thorough` (all attacks) or `mechanism` (the DP code).
-        shadows: number of shadow embeddings, of which each is attacked in turn.
+        shadows: number of shadow embeddings that are attacked in turn; four more are trained as references.
         workers: processes that train shadow embeddings.
         cluster: Dask scheduler that trains them instead.
         auc_bound: AUC that `no-leak-detected` has to rule out.
@@ -47,7 +47,7 @@ class AuditOptions:
         default="quick",
     )
     shadows: int = option(
-        "Number of shadow models: each is attacked in turn, with the others as references; more give more power.",
+        "Number of shadow models that are attacked in turn; four more are references. More give more power.",
         default=8,
         low=4,
         high=512,

@@ -2,7 +2,7 @@
 
 Pure. Nothing is believed that can be computed: RDP curve, epsilon, sampling rate and denominator are derived again when
 a claim is read, wherever it is read (docs/reference/privacy-claim.md). What the parameters cannot show, that the
-training ran as they say, rests on the publisher's signature. Version 1 is read and shown; version 2 is written.
+training ran as they say, rests on the publisher's signature.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from embhub.privacy.composition import Composition, state
 from embhub.privacy.contradictions import contradictions
 from embhub.privacy.contradictions import is_round as is_round
 from embhub.privacy.contradictions import largest_delta as largest_delta
-from embhub.privacy.fields import ALWAYS_UNPROTECTED, FIRST, MAX_DELTA, Accountant, ClaimFields, Sampling, Unprotected
+from embhub.privacy.fields import ALWAYS_UNPROTECTED, MAX_DELTA, Accountant, ClaimFields, Sampling, Unprotected
 from embhub.privacy.fields import SCHEMA as SCHEMA
 from embhub.privacy.loss_distribution import Mechanism as Parameters
-from embhub.privacy.self_test import AnySelfTest
+from embhub.privacy.self_test import SelfTest
 
 MAX_BYTES = 16_000
 DEFAULT_DELTA = MAX_DELTA
@@ -43,7 +43,7 @@ class PrivacyClaim(ClaimFields):
 
     `n_public` is a declared round lower bound on the number of units, `denominator` the units that a step expects at
     that number, `sigma` the noise multiplier: noise of sigma times clip on the sum. `epsilon` is the smaller of
-    `epsilon_rdp` and `epsilon_pld`, which is None where losses give no bound; in version 1 both are None.
+    `epsilon_rdp` and `epsilon_pld`, which is None where losses give no bound.
     """
 
     @model_validator(mode="after")
@@ -66,10 +66,11 @@ class PrivacyClaim(ClaimFields):
         return wording.sentences(self)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data, as it stands in headers, cards and statements; version 1 without the members of version 2."""
+        """Plain data, as it stands in headers, cards and statements; a total that lists no trainings stands there
+        without an empty list of them."""
         data = self.model_dump(mode="json", by_alias=True)
-        if self.schema_ == FIRST:
-            del data["epsilon_rdp"], data["epsilon_pld"], data["accountant"]["losses"]
+        if data["composition"] is not None and data["composition"].get("mechanisms") is None:
+            data["composition"].pop("mechanisms", None)
         return data
 
     def to_text(self) -> str:
@@ -90,7 +91,7 @@ def build_claim(
     sigma: float,
     clip: float,
     steps: int,
-    self_test: AnySelfTest,
+    self_test: SelfTest,
     delta: float = DEFAULT_DELTA,
     tuning_runs: int = 0,
     composition: Composition | None = None,
@@ -149,7 +150,7 @@ def parse_claim(value: Any) -> Claim:
         return value
     if value == NONE:
         return NONE
-    if not isinstance(value, dict) or value.get("schema") not in (FIRST, SCHEMA):
+    if not isinstance(value, dict) or value.get("schema") != SCHEMA:
         raise UncheckableClaimError(
             f"the privacy claim is neither the word none nor a claim {SCHEMA}, which this version cannot recompute",
             "publish with `privacy: none`, or as `embhub train --epsilon` wrote it; a newer embhub may know the form",

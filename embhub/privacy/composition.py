@@ -7,17 +7,30 @@ in an earlier one: an overlap of cohorts would tell that with certainty. It is d
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from datetime import date
-from typing import Annotated, Any, Final, Self
+from typing import Annotated, Final, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from embhub.privacy import epsilon as epsilons
 from embhub.privacy import rdp as curves
+from embhub.privacy.mechanisms import Mechanism
 from embhub.privacy.rdp import ORDERS, Curve
 
 MOST_TRAININGS: Final = 1_000_000
+MOST_MECHANISMS: Final = 16
+"""Kinds of trainings that a total lists: readers compose their losses, in a few seconds for so many at worst."""
 Positive = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
 StatedCurve = Annotated[tuple[Positive | None, ...], Field(min_length=len(ORDERS), max_length=len(ORDERS))]
+
+
+Listed = tuple[
+    Annotated[float, Field(gt=0.0, le=1.0)],
+    Annotated[float, Field(gt=0.0, allow_inf_nan=False)],
+    Annotated[int, Field(ge=1, le=10**9)],
+]
+"""Sampling rate, noise multiplier, and steps of all trainings that had both."""
 
 
 def _check_day(text: str) -> str:
@@ -60,58 +73,77 @@ class SiteTotal(_Part):
 
 
 class Composition(SiteTotal):
-    """What a claim states: the site's total, its own training included, and the curve (`rdp`) that it rests on."""
+    """What a claim states: the site's total, its own training included, and what it rests on.
 
+    `mechanisms` are all private trainings, those with equal rate and noise as one; None where there are too many of
+    them, or some are known by a curve alone. `rdp` is the curve of everything.
+    """
+
+    mechanisms: Annotated[tuple[Listed, ...], Field(min_length=1, max_length=MOST_MECHANISMS)] | None = None
     rdp: StatedCurve
+
+    @model_validator(mode="after")
+    def _lists_each_once(self) -> Self:
+        kinds = [(q, sigma) for q, sigma, _ in self.mechanisms or ()]
+        if kinds != sorted(set(kinds)):
+            raise ValueError("composition: mechanisms are in order, each rate and noise once")
+        return self
+
+    @property
+    def parameters(self) -> tuple[Mechanism, ...] | None:
+        """`mechanisms` as `embhub.privacy.epsilon` takes them."""
+        return None if self.mechanisms is None else tuple(Mechanism(*item) for item in self.mechanisms)
+
+    def epsilon_at(self, delta: float) -> float:
+        """The same total's epsilon at another delta."""
+        return epsilon_of(curves.unstate(self.rdp), self.parameters, delta=delta)
 
     @property
     def total(self) -> SiteTotal:
         """The same without the curve."""
-        return SiteTotal(**self.model_dump(exclude={"rdp"}))
+        return SiteTotal(**self.model_dump(exclude={"rdp", "mechanisms"}))
 
 
-class CohortComposition(_Part):
-    """What embhub stated at first: the ledger's count for the patients of one release. Read, never written.
-
-    `trainings` is the number of trainings that the worst-off patient was in. Both figures null stand for infinite: a
-    training without privacy was among them.
-    """
-
-    trainings: Annotated[int, Field(ge=1, le=MOST_TRAININGS)]
-    epsilon: Positive | None
-    rdp: StatedCurve | None
-
-    @model_validator(mode="after")
-    def _epsilon_follows_from_the_curve(self) -> Self:
-        if (self.epsilon is None) != (self.rdp is None):
-            raise ValueError("composition: epsilon and rdp are both stated or both null")
-        return self
-
-
-def _form(value: Any) -> str:
-    dated = "as_of" in value if isinstance(value, dict) else isinstance(value, Composition)
-    return "site" if dated else "cohort"
-
-
-AnyComposition = Annotated[
-    Annotated[Composition, Tag("site")] | Annotated[CohortComposition, Tag("cohort")], Discriminator(_form)
-]
-
-
-def build_composition(*, since: str, as_of: str, trainings: int, plain: int, curve: Curve, delta: float) -> Composition:
-    """A site's statement: days as 2026-01-31, counts, and the sum of the curves of all its private trainings.
+def build_composition(
+    *, since: str, as_of: str, trainings: int, plain: int, curve: Curve, delta: float,
+    mechanisms: Iterable[Mechanism] | None,
+) -> Composition:  # fmt: skip
+    """A site's statement: days as 2026-01-31, counts, and all its private trainings with the sum of their curves.
 
     Raises:
-        ValueError: days, counts or curve that no ledger has.
+        ValueError: days, counts, trainings or curve that no ledger has.
     """
+    listed = None if mechanisms is None else gather(mechanisms)
     return Composition(
         since=since,
         as_of=as_of,
         trainings=min(trainings, MOST_TRAININGS),
         plain=min(plain, MOST_TRAININGS),
-        epsilon=curves.publish_epsilon(curves.epsilon_of(curves.publish(curve), delta=delta)),
+        epsilon=epsilon_of(curve, listed, delta=delta),
+        mechanisms=listed,
         rdp=state(curve),
     )
+
+
+def gather(mechanisms: Iterable[Mechanism]) -> tuple[Mechanism, ...]:
+    """Trainings of equal rate and noise as one, in order."""
+    steps: dict[tuple[float, float], int] = {}
+    for q, sigma, count in mechanisms:
+        steps[q, sigma] = steps.get((q, sigma), 0) + count
+    return tuple(Mechanism(q, sigma, count) for (q, sigma), count in sorted(steps.items()))
+
+
+def epsilon_of(curve: Curve, mechanisms: Iterable[Mechanism] | None, *, delta: float) -> float:
+    """The epsilon of a total, rounded up as a training's own is: the smaller one by curve and, where all trainings are
+    known, by losses.
+
+    Raises:
+        ValueError: delta is not between 0 and 1.
+    """
+    by_curve = curves.publish_epsilon(curves.epsilon_of(curve, delta=delta))
+    if mechanisms is None:
+        return by_curve
+    return min(by_curve, epsilons.publish(epsilons.loss_epsilon(mechanisms, delta=delta)))
 
 
 def state(curve: Curve) -> tuple[float | None, ...]:

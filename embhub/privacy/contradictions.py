@@ -6,9 +6,13 @@ from __future__ import annotations
 from embhub.privacy import epsilon as epsilons
 from embhub.privacy import loss_distribution, rdp
 from embhub.privacy.choices import CANDIDATES
-from embhub.privacy.fields import ALWAYS_UNPROTECTED, FIRST, FIRST_UNPROTECTED, MAX_DELTA, ClaimFields
+from embhub.privacy.composition import Composition, epsilon_of
+from embhub.privacy.fields import ALWAYS_UNPROTECTED, MAX_DELTA, ClaimFields
+from embhub.privacy.mechanisms import Mechanism as Parameters
 from embhub.privacy.rdp import Curve
-from embhub.privacy.self_test import SelfTest, find_implausible
+from embhub.privacy.self_test import find_implausible
+
+_LAST_DIGIT = 1.5e-4  # another machine may round an epsilon up to the next of four decimals
 
 
 def contradictions(claim: ClaimFields) -> list[str]:
@@ -29,15 +33,12 @@ def contradictions(claim: ClaimFields) -> list[str]:
     if claim.mechanism == "votes" and not _tried_votes(claim):
         fewest, most = CANDIDATES
         found.append(f"self_test.own_width of votes is there, with from {fewest} to {most} candidates as its dimension")
-    if claim.mechanism == "votes" and claim.schema_ == FIRST:
-        found.append(f"{FIRST} knows no votes")
     if claim.tuning_runs and (claim.composition is None or claim.tuning_runs >= claim.composition.trainings):
         found.append("tuning_runs are counted by the ledger: composition covers them and this training")
     if fault := _delta_fault(claim):
         found.append(fault)
-    always = FIRST_UNPROTECTED if claim.schema_ == FIRST else ALWAYS_UNPROTECTED
-    if set(always) - set(claim.unprotected) or len(set(claim.unprotected)) < len(claim.unprotected):
-        found.append(f"unprotected lists {', '.join(always)} in any case, each once")
+    if set(ALWAYS_UNPROTECTED) - set(claim.unprotected) or len(set(claim.unprotected)) < len(claim.unprotected):
+        found.append(f"unprotected lists {', '.join(ALWAYS_UNPROTECTED)} in any case, each once")
     if (claim.composition is not None) != ("lineage" in claim.unprotected):
         found.append("unprotected lists the lineage exactly where composition tells of it")
     sampled = claim.sampling.kind == "poisson"
@@ -59,12 +60,11 @@ def is_round(number: int) -> bool:
 
 def _tried_votes(claim: ClaimFields) -> bool:
     """Whether the self-test tried votes, as a round of a training can have them."""
-    block = claim.self_test
-    return isinstance(block, SelfTest) and CANDIDATES[0] <= block.own_width.dimension <= CANDIDATES[1]
+    return CANDIDATES[0] <= claim.self_test.own_width.dimension <= CANDIDATES[1]
 
 
 def _delta_fault(claim: ClaimFields) -> str | None:
-    most = 1 / (10 * claim.n_public) if claim.schema_ == FIRST else largest_delta(claim.n_public)
+    most = largest_delta(claim.n_public)
     if claim.delta <= most:
         return None
     reason = "the largest of any claim" if most == MAX_DELTA else "1/(10 n_public)"
@@ -78,23 +78,35 @@ def _wrong_figures(claim: ClaimFields) -> list[str]:
     if fault := _accounting_fault(claim, actual):
         return [fault]
     lineage = claim.composition
-    if lineage is None or lineage.rdp is None or lineage.epsilon is None:
+    if lineage is None:
         return []
     total = rdp.unstate(lineage.rdp)
     if any(whole < part for whole, part in zip(total, rdp.unstate(claim.rdp), strict=True)):
         return ["composition.rdp is below the curve of this training alone"]
-    return [fault] if (fault := _epsilon_fault("composition.epsilon", lineage.epsilon, total, claim.delta)) else []
+    if lineage.parameters is not None:
+        fault = _total_fault(claim, lineage, lineage.parameters)
+    else:
+        fault = _epsilon_fault("composition.epsilon", lineage.epsilon, total, claim.delta)
+    return [fault] if fault else []
+
+
+def _total_fault(claim: ClaimFields, total: Composition, trainings: tuple[Parameters, ...]) -> str | None:
+    """The site's total against the trainings that it lists, this one among them."""
+    own = claim.parameters[0]
+    if not any((item.q, item.sigma) == (own.q, own.sigma) and item.steps >= own.steps for item in trainings):
+        return "composition.mechanisms is without this training"
+    curve = rdp.compose(rdp.gaussian_curve(q=q, sigma=sigma, steps=steps) for q, sigma, steps in trainings)
+    if not rdp.supports(total.rdp, curve):
+        return "composition.rdp is not the curve of composition.mechanisms"
+    least = min(rdp.epsilon_of(curve, delta=claim.delta), loss_distribution.epsilon_of(trainings, delta=claim.delta))
+    most = epsilon_of(curve, trainings, delta=claim.delta)
+    if least <= total.epsilon <= most + _LAST_DIGIT:
+        return None
+    return f"composition.epsilon is {total.epsilon:g}, its trainings give {most:g}"
 
 
 def _accounting_fault(claim: ClaimFields, actual: Curve) -> str | None:
     """Both epsilons against the parameters, the smaller one, and the accountant that it is named after."""
-    said = claim.accountant
-    if claim.schema_ == FIRST:
-        if (claim.epsilon_rdp, claim.epsilon_pld, said.losses, said.name) != (None, None, None, "rdp"):
-            return f"{FIRST} knows no accountant but rdp"
-        return _epsilon_fault("epsilon", claim.epsilon, actual, claim.delta)
-    if claim.epsilon_rdp is None or said.losses is None:
-        return "epsilon_rdp and accountant.losses are always stated"
     if fault := _epsilon_fault("epsilon_rdp", claim.epsilon_rdp, actual, claim.delta):
         return fault
     if claim.epsilon_pld is not None:
@@ -102,17 +114,18 @@ def _accounting_fault(claim: ClaimFields, actual: Curve) -> str | None:
         if (
             not loss_distribution.epsilon_of(claim.parameters, delta=claim.delta)
             <= claim.epsilon_pld
-            <= stated + 1.5e-4
+            <= stated + _LAST_DIGIT
         ):
             return f"epsilon_pld is {claim.epsilon_pld:g}, its parameters give {stated:g}"
     name, epsilon = epsilons.choose(claim.epsilon_rdp, claim.epsilon_pld, q=claim.sampling.q)
     if claim.epsilon != epsilon:
         return f"epsilon is {claim.epsilon:g}, the smaller of its two figures is {epsilon:g}"
-    return None if said.name == name else f"accountant.name is {said.name}, epsilon is that of {name}"
+    said = claim.accountant.name
+    return None if said == name else f"accountant.name is {said}, epsilon is that of {name}"
 
 
 def _epsilon_fault(name: str, stated: float, curve: Curve, delta: float) -> str | None:
     actual = rdp.epsilon_of(curve, delta=delta)
-    if actual <= stated <= rdp.publish_epsilon(actual) + 1.5e-4:
+    if actual <= stated <= rdp.publish_epsilon(actual) + _LAST_DIGIT:
         return None
     return f"{name} is {stated:g}, its parameters give {rdp.publish_epsilon(actual):g}"

@@ -52,6 +52,17 @@ def loss_epsilon(mechanisms: Iterable[Mechanism], *, delta: float) -> float:
     return loss_distribution.epsilon_of(mechanisms, delta=delta) * (1 + _GUARD)
 
 
+def of_group(mechanism: Mechanism, *, size: int, delta: float) -> float:
+    """The epsilon of one mechanism for `size` units together, such as several ids of one person; not rounded.
+
+    Raises:
+        ValueError: as `compose`, or `size` is below 1.
+    """
+    q, sigma, steps = mechanism
+    general = curves.group_epsilon(curves.gaussian_curve(q=q, sigma=sigma, steps=steps), size=size, delta=delta)
+    return min(general, loss_distribution.group_epsilon_of(mechanism, size=size, delta=delta) * (1 + _GUARD))
+
+
 def compute(mechanism: Mechanism, *, delta: float) -> Figures:
     """Both figures of one mechanism as a claim states them.
 

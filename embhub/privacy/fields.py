@@ -13,20 +13,17 @@ from embhub.privacy import epsilon as epsilons
 from embhub.privacy import rdp as curves
 from embhub.privacy.calibration import LARGEST_SIGMA, SMALLEST_SIGMA
 from embhub.privacy.choices import Mechanism, Unit
-from embhub.privacy.composition import AnyComposition, CohortComposition, Positive, StatedCurve
+from embhub.privacy.composition import Composition, Positive, StatedCurve
 from embhub.privacy.loss_distribution import Mechanism as Parameters
 from embhub.privacy.rdp import Curve
-from embhub.privacy.self_test import AnySelfTest
+from embhub.privacy.self_test import SelfTest
 
 SCHEMA: Final = "embhub.privacy/2"
 Unprotected = Literal["base-model", "settings", "public-n", "card", "lineage", "release-decision"]
 
-FIRST: Final = "embhub.privacy/1"
 MAX_DELTA = 1e-5
-"""The largest delta of a claim of version 2: the chance that epsilon does not hold for a patient."""
-FIRST_UNPROTECTED: tuple[Unprotected, ...] = ("base-model", "settings", "public-n", "card")
-ALWAYS_UNPROTECTED: tuple[Unprotected, ...] = (*FIRST_UNPROTECTED, "release-decision")
-_ROUNDING = 1e-4  # of epsilons as claims state them
+"""The largest delta of a claim: the chance that epsilon does not hold for a patient."""
+ALWAYS_UNPROTECTED: tuple[Unprotected, ...] = ("base-model", "settings", "public-n", "card", "release-decision")
 
 
 class _Part(BaseModel):
@@ -51,7 +48,7 @@ class Accountant(_Part):
     name: epsilons.Name = "rdp"
     grid: Literal["embhub-orders/1"] = "embhub-orders/1"
     conversion: Literal["canonne-2020"] = "canonne-2020"
-    losses: Literal["embhub-losses/1"] | None = None  # None in version 1 alone
+    losses: Literal["embhub-losses/1"]
 
 
 class ClaimFields(_Part):
@@ -59,10 +56,10 @@ class ClaimFields(_Part):
 
     `n_public` is a declared round lower bound on the number of units, `denominator` the units that a step expects at
     that number, `sigma` the noise multiplier: noise of sigma times clip on the sum. `epsilon` is the smaller of
-    `epsilon_rdp` and `epsilon_pld`, which is None where losses give no bound; in version 1 both are None.
+    `epsilon_rdp` and `epsilon_pld`, which is None where losses give no bound.
     """
 
-    schema_: Literal["embhub.privacy/1", "embhub.privacy/2"] = Field(default=SCHEMA, alias="schema")
+    schema_: Literal["embhub.privacy/2"] = Field(default=SCHEMA, alias="schema")
     mechanism: Mechanism
     unit: Unit
     max_images_per_unit: Annotated[int, Field(ge=1, le=100_000)]
@@ -74,17 +71,17 @@ class ClaimFields(_Part):
     clip: Positive
     steps: Annotated[int, Field(ge=1, le=10_000_000)]
     delta: Annotated[float, Field(gt=0.0, lt=1.0)]
-    accountant: Accountant = Field(default_factory=Accountant)
+    accountant: Accountant
     epsilon: Positive
-    epsilon_rdp: Positive | None = None
+    epsilon_rdp: Positive
     epsilon_pld: Positive | None = None
     rdp: StatedCurve
     released: Literal["final-rows"] = "final-rows"
     rng: Literal["os-entropy"] = "os-entropy"
     tuning_runs: Annotated[int, Field(ge=0, le=1_000_000)]
-    composition: AnyComposition | None
+    composition: Composition | None
     unprotected: tuple[Unprotected, ...]
-    self_test: AnySelfTest
+    self_test: SelfTest
 
     @property
     def curve(self) -> Curve:
@@ -100,19 +97,7 @@ class ClaimFields(_Part):
     def composition_counts_more(self) -> bool:
         """Whether the site's ledger counts more than this training alone."""
         lineage = self.composition
-        if lineage is None:
-            return False
-        if isinstance(lineage, CohortComposition):
-            own = (self.epsilon_rdp or self.epsilon) * (1 + _ROUNDING) + _ROUNDING
-            return lineage.epsilon is None or lineage.epsilon > own
-        return lineage.trainings > 1 or lineage.plain > 0
-
-    @property
-    def epsilon_of_file(self) -> float:
-        """Epsilon of this training alone, at a delta of MAX_DELTA at most: version 1 may state a larger one."""
-        if self.delta <= MAX_DELTA:
-            return self.epsilon
-        return max(self.epsilon, epsilons.compose(self.parameters, delta=MAX_DELTA))
+        return lineage is not None and (lineage.trainings > 1 or lineage.plain > 0)
 
     @property
     def epsilon_to_judge_by(self) -> float:
@@ -120,5 +105,4 @@ class ClaimFields(_Part):
         alone, lineage = epsilons.compose(self.parameters, delta=MAX_DELTA), self.composition
         if lineage is None or not self.composition_counts_more:
             return alone
-        whole = float("inf") if lineage.rdp is None else curves.epsilon_of(curves.unstate(lineage.rdp), delta=MAX_DELTA)
-        return max(alone, whole)
+        return max(alone, lineage.epsilon_at(MAX_DELTA))

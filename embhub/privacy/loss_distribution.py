@@ -59,6 +59,25 @@ def most_likely(mechanisms: Iterable[Mechanism], *, chance: float) -> float:
     return 1.0 if composed is None else min(1.0, composed[0].most(chance) * (1 + _GUARD))
 
 
+def group_epsilon_of(mechanism: Mechanism, *, size: int, delta: float) -> float:
+    """The epsilon of a mechanism for `size` units together, added or removed; an upper bound, infinite for none.
+
+    Ganesh 2024 (arXiv 2401.10294). Where each step reads every unit it is the Gaussian formula, `size` times as far.
+
+    Raises:
+        ValueError: delta is not between 0 and 1, `size` below 1, or the mechanism has parameters that none has.
+    """
+    if not (0.0 < delta < 1.0 and size >= 1):
+        raise ValueError(f"no group of {size} units has an epsilon at delta {delta}")
+    gathered = _gather([mechanism])
+    if not gathered:
+        return 0.0
+    if (loss := _gaussian_loss(gathered)) is not None:
+        return _gaussian_epsilon(size * loss, delta)
+    composed = _composed(gathered, size)
+    return math.inf if composed is None else max(part.epsilon(delta) for part in composed) * (1 + _GUARD)
+
+
 def _gather(mechanisms: Iterable[Mechanism]) -> tuple[Mechanism, ...]:
     """Those that cost something, equal ones as one, and all that read every unit as one, in a fixed order."""
     steps: dict[tuple[float, float], int] = {}
@@ -106,29 +125,29 @@ def _gaussian_epsilon(loss: float, delta: float) -> float:
 
 
 @lru_cache(maxsize=8)
-def _composed(gathered: tuple[Mechanism, ...]) -> tuple[Losses, Losses] | None:
+def _composed(gathered: tuple[Mechanism, ...], size: int = 1) -> tuple[Losses, Losses] | None:
     """Losses with the unit against without, and the other way round; None where the grid would be too large."""
     from embhub.privacy.loss_grid import FINENESS, WIDEST  # here: it imports numpy, and most releases claim nothing
 
     total = sum(item.steps for item in gathered)
-    variance = math.fsum(item.steps * _variance(item) for item in gathered) / total
+    variance = math.fsum(item.steps * _variance(item, size) for item in gathered) / total
     width = min(WIDEST, FINENESS * math.sqrt(variance))
     for coarser in (1, 2, 4, 8, 16):
-        one = _direction(gathered, coarser * width, reverse=False)
-        other = _direction(gathered, coarser * width, reverse=True) if one else None
+        one = _direction(gathered, coarser * width, size, reverse=False)
+        other = _direction(gathered, coarser * width, size, reverse=True) if one else None
         if one and other:
             return one, other
     return None
 
 
-def _direction(gathered: tuple[Mechanism, ...], width: float, *, reverse: bool) -> Losses | None:
+def _direction(gathered: tuple[Mechanism, ...], width: float, size: int, *, reverse: bool) -> Losses | None:
     from embhub.privacy.loss_grid import compose, discretise
 
-    steps = [discretise(item, width, reverse=reverse) for item in gathered]
+    steps = [discretise(item, width, reverse=reverse, size=size) for item in gathered]
     whole = [step for step in steps if step is not None]
     return compose(whole, [item.steps for item in gathered], width) if len(whole) == len(steps) else None
 
 
-def _variance(item: Mechanism) -> float:
+def _variance(item: Mechanism, size: int) -> float:
     """Of a step's likelihood ratio, and at most 1: a measure for the width of cells, no part of any bound."""
-    return min(1.0, item.q**2 * math.expm1(min(1 / item.sigma**2, 50.0)))
+    return min(1.0, (size * item.q) ** 2 * math.expm1(min(1 / item.sigma**2, 50.0)))

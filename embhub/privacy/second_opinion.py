@@ -53,7 +53,7 @@ class SecondOpinion(BaseModel):
     version: Text
     delta: Positive
     epsilon: Positive
-    epsilon_rdp: Positive | None
+    epsilon_rdp: Positive
     rdp: Annotated[float, Field(ge=0.0, allow_inf_nan=False)] | None
     prv_lower: Finite | None
     prv_upper: Finite | None
@@ -94,7 +94,7 @@ def compare(
     version: str,
     delta: float,
     epsilon: float,
-    epsilon_rdp: float | None,
+    epsilon_rdp: float,
     rdp: float | None,
     found: Bounds | str,
 ) -> SecondOpinion:
@@ -104,7 +104,7 @@ def compare(
         version: of opacus.
         delta: of the claim.
         epsilon: of the claim, the smaller of its two figures.
-        epsilon_rdp: of the claim; None in a claim of the first version.
+        epsilon_rdp: of the claim, by its Rényi orders.
         rdp: by the second accountant's Rényi orders; None where it gave none.
         found: the bounds of PRV, or why there are none.
 

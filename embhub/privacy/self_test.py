@@ -39,18 +39,6 @@ class OwnWidth(_Block):
     noise_p: Share
 
 
-class EarlierSelfTest(_Block):
-    """The block of claims that were made before the run's own width was tried."""
-
-    schema_: Literal["embhub.selftest/1"] = Field(default="embhub.selftest/1", alias="schema")
-    passed: Literal[True]
-    canaries: Count
-    dimension: Count
-    canary_epsilon: Bound
-    noise_p: Share
-    sampling_p: Share | None
-
-
 class SelfTest(_Block):
     """The privatising code, tried on made-up vectors at the end of the run: no figure here depends on a patient.
 
@@ -69,10 +57,7 @@ class SelfTest(_Block):
     own_width: OwnWidth
 
 
-AnySelfTest = SelfTest | EarlierSelfTest
-
-
-def find_implausible(block: AnySelfTest, *, epsilon: float, delta: float, sampled: bool) -> list[str]:
+def find_implausible(block: SelfTest, *, epsilon: float, delta: float, sampled: bool) -> list[str]:
     """What no self-test that passed can have found, for a claim of (epsilon, delta); empty where nothing is.
 
     `sampled` says whether the claim's steps sample their units.
@@ -82,11 +67,9 @@ def find_implausible(block: AnySelfTest, *, epsilon: float, delta: float, sample
         found.append(f"self_test: a self-test has {CANARIES:,} canaries of {DIMENSION:,} numbers")
     if (block.sampling_p is not None) != sampled:
         found.append("self_test.sampling_p is null exactly where sampling is `all`")
-    p_values = {"noise_p": block.noise_p, "sampling_p": block.sampling_p}
-    shown = {"canary_epsilon": block.canary_epsilon}
-    if isinstance(block, SelfTest):
-        p_values["own_width.noise_p"] = block.own_width.noise_p
-        shown["own_width.canary_epsilon"] = block.own_width.canary_epsilon
+    own = block.own_width
+    p_values = {"noise_p": block.noise_p, "sampling_p": block.sampling_p, "own_width.noise_p": own.noise_p}
+    shown = {"canary_epsilon": block.canary_epsilon, "own_width.canary_epsilon": own.canary_epsilon}
     found += [
         f"self_test.{name} is {value:g}: below {ALPHA:g} a self-test fails"
         for name, value in p_values.items()

@@ -7,7 +7,7 @@ import math
 from embhub.pages.messages import mark
 from embhub.privacy import epsilon as epsilons
 from embhub.privacy import rdp
-from embhub.privacy.composition import CohortComposition, SiteTotal
+from embhub.privacy.composition import SiteTotal
 from embhub.privacy.fields import MAX_DELTA, ClaimFields, Unprotected
 
 FPR = 0.01
@@ -48,7 +48,7 @@ def sentences(claim: ClaimFields) -> tuple[str, ...]:
         *_size(claim),
         _unit(claim),
         _lineage(claim),
-        f"Not covered: {'; '.join(_NOT_COVERED[item].format(unit=claim.unit) for item in _uncovered(claim))}.",
+        f"Not covered: {'; '.join(_NOT_COVERED[item].format(unit=claim.unit) for item in claim.unprotected)}.",
         "The figures were recomputed from the stated parameters. That the training ran as stated rests on the"
         f" publisher's signature and on the publisher's own self-test ({claim.self_test.canaries:,} made-up canaries),"
         " which passed.",
@@ -71,10 +71,6 @@ def together(claim: ClaimFields) -> str | None:
     lineage = claim.composition
     if lineage is None or not claim.composition_counts_more:
         return None
-    if isinstance(lineage, CohortComposition):
-        if lineage.epsilon is None:
-            return "no bound with this site's other trainings"
-        return f"{lineage.epsilon:g} with this site's other trainings"
     told = []
     if lineage.trainings > 1:
         told.append(f"{lineage.epsilon:g} with all {lineage.trainings:,} of this site's private trainings")
@@ -101,6 +97,15 @@ def site_total(stated: SiteTotal, *, unit: str) -> str:
     return f"{counted} {plain} The ledger was opened on {stated.since} and knows of nothing before that day."
 
 
+def total_after(stated: SiteTotal, *, unit: str, delta: float) -> str:
+    """What a site's ledger will have counted after a training that is about to begin."""
+    one = "this is the site's first private training"
+    several = f"for a {unit} in all {stated.trainings:,} private trainings of this site"
+    plain = f"; {stated.plain:,} others have no bound" if stated.plain else ""
+    counted = one if stated.trainings == 1 else several
+    return f"the total after this training is epsilon {stated.epsilon:g} with delta {delta:g}: {counted}{plain}"
+
+
 def newer_total(stated: SiteTotal, *, unit: str, namespace: str) -> str:
     """What a newer release of the same namespace says of its site, to stand beside an older one."""
     return f"A newer release of {namespace} states more. {site_total(stated, unit=unit)}"
@@ -122,6 +127,12 @@ def per_person(unit: str, rate: str, most: str) -> str:
     return (PER_PATIENT if unit == "patient" else PER_IMAGE).format(rate=rate, most=most)
 
 
+def person(unit: str, epsilon: float, delta: float) -> str:
+    """What an epsilon and a delta say of one person who would have been named with a chance of `FPR` without it."""
+    rate = rdp.largest_tpr(epsilon, delta=delta, fpr=FPR)
+    return per_person(unit, _per_cent(FPR), _per_cent(rate, up=True))
+
+
 def odds(chance: float) -> str:
     """A small chance as one in so many, rounded towards the likelier: 1e-5 is 1 in 100,000."""
     return f"1 in {math.floor(1 / chance * (1 + 1e-9)):,}"
@@ -137,15 +148,8 @@ def _promise(claim: ClaimFields) -> str:
 
 
 def _person(claim: ClaimFields) -> str:
-    rate = rdp.largest_tpr(claim.epsilon, delta=claim.delta, fpr=FPR)
-    told = per_person(claim.unit, _per_cent(FPR), _per_cent(rate, up=True))
+    told = person(claim.unit, claim.epsilon, claim.delta)
     return f"In other words, whatever else is known, and on average over the chance in training: {told}."
-
-
-def _uncovered(claim: ClaimFields) -> tuple[Unprotected, ...]:
-    """What the claim lists; claims of version 1 did not list the decision to release."""
-    listed = claim.unprotected
-    return listed if "release-decision" in listed else (*listed, "release-decision")
 
 
 def _size(claim: ClaimFields) -> tuple[str, ...]:
@@ -159,18 +163,19 @@ def _unit(claim: ClaimFields) -> str:
         return (
             f"What is protected is each patient's whole contribution, of which at most {claim.max_images_per_unit}"
             f" image{'s' if claim.max_images_per_unit > 1 else ''} a patient"
-            f" {'were' if claim.max_images_per_unit > 1 else 'was'} used. Two records of one person count as two"
-            " patients."
+            f" {'were' if claim.max_images_per_unit > 1 else 'was'} used. Two ids of one person"
+            f" count as two patients: for both together, as for twins, epsilon is {_of_group(claim, 2)}."
         )
-    groups = []
-    for size in (2, 4, 8):
-        epsilon = rdp.group_epsilon(claim.curve, size=size, delta=claim.delta)
-        shown = f"at most {math.ceil(epsilon * 10) / 10:,.1f}" if epsilon < _MEANINGLESS else "without a useful bound"
-        groups.append(f"{shown} for {size}")
+    groups = [f"{_of_group(claim, size)} for {size}" for size in (2, 4, 8)]
     return (
         "What is protected is each image, not each patient: a patient with several images has less protection"
-        f" (epsilon {', '.join(groups)} images of one patient, by general bounds)."
+        f" (epsilon {', '.join(groups)} images of one patient)."
     )
+
+
+def _of_group(claim: ClaimFields, size: int) -> str:
+    epsilon = epsilons.of_group(claim.parameters[0], size=size, delta=claim.delta)
+    return f"at most {math.ceil(epsilon * 10) / 10:,.1f}" if epsilon < _MEANINGLESS else "without a useful bound"
 
 
 def _lineage(claim: ClaimFields) -> str:
@@ -180,29 +185,10 @@ def _lineage(claim: ClaimFields) -> str:
             "This is the epsilon of this training alone: no ledger says what other trainings on the same"
             f" {claim.unit}s spent, and their losses add up."
         )
-    if isinstance(lineage, CohortComposition):
-        return _of_the_cohort(claim, lineage)
     weak = lineage.trainings > 1 and is_large(lineage.epsilon, delta=claim.delta)
     large = " That is large: for such a person it rules out hardly any attack." if weak else ""
     unreleased = f" {claim.tuning_runs:,} of them led to no file." if claim.tuning_runs else ""
     return f"{site_total(lineage, unit=claim.unit)}{unreleased}{large}"
-
-
-def _of_the_cohort(claim: ClaimFields, lineage: CohortComposition) -> str:
-    """Claims of the first form: what they say of one cohort, without a date."""
-    if lineage.epsilon is None:
-        return (
-            "No bound holds for all that this site made together: the site's ledger has a training without"
-            f" differential privacy on some of the same {claim.unit}s."
-        )
-    if lineage.trainings == 1:
-        return f"By the site's own ledger, undated, no earlier training on these {claim.unit}s was known."
-    weak = is_large(claim.epsilon_to_judge_by, delta=MAX_DELTA)
-    large = ", and it is large: it rules out hardly any attack" if weak else ""
-    return (
-        f"By the site's own ledger, undated, some of these {claim.unit}s were in {lineage.trainings} trainings with"
-        f" this one: together they come to epsilon {lineage.epsilon:g}{large}."
-    )
 
 
 def _per_cent(share: float, *, up: bool = False) -> str:

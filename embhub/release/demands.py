@@ -156,11 +156,11 @@ def _known_signer(verified: Verified, _: Demand) -> Iterator[str]:
 
 def _fresh(verified: Verified, _: Demand) -> Iterator[str]:
     for finding in verified.findings:
-        if finding.check == freshness.CHECK and finding.outcome == "warning":
+        if finding.check in (freshness.CHECK, _WITHHELD) and finding.outcome == "warning":
             yield f"whether the keyring is the current one: {finding.text}; `embhub trust refresh` asks for it"
 
 
-_WITNESSES = "log-witnesses"
+_WITNESSES, _WITHHELD = "log-witnesses", "log-newer-keyring"
 _LOGGED = ("log", "log-signatures", _WITNESSES, "log-audit", "log-keyring")
 
 
@@ -192,7 +192,7 @@ def _names_no_witnesses(verified: Verified) -> bool:
 
 
 def _preregistered(verified: Verified, _: Demand) -> Iterator[str]:
-    """Met by the log alone: `embhub.client.logged_designs` says so once it was read."""
+    """Met by the log alone: `embhub.client.log.logged_designs` says so once it was read."""
     said = [finding for finding in verified.findings if finding.check == preregistered.CHECK]
     if not said:
         yield "it has no audit that was registered before it ran"
@@ -226,10 +226,8 @@ def _epsilon(verified: Verified, demand: Demand) -> Iterator[str]:
         yield "it makes no privacy claim, so no epsilon bounds what it reveals"
     elif claim.unit != "patient":
         yield f"its privacy claim protects each {claim.unit}, not each patient"
-    elif not claim.epsilon_of_file <= limit:
-        judged = f" at delta {claim.delta:g}, so {claim.epsilon_of_file:.3g} at 1e-05"
-        words = f"its privacy claim says epsilon {claim.epsilon:g}"
-        yield words + judged if claim.epsilon_of_file > claim.epsilon else words
+    elif not claim.epsilon <= limit:
+        yield f"its privacy claim says epsilon {claim.epsilon:g}"
 
 
 def _vanished(verified: Verified) -> Iterator[str]:
@@ -241,7 +239,7 @@ def _vanished(verified: Verified) -> Iterator[str]:
 def _bounded(verified: Verified) -> bool:
     """Whether a claim for each patient, recomputed when it was read, limits what the file tells."""
     claim = verified.embedding.privacy
-    return is_claim(claim) and claim.unit == "patient" and claim.epsilon_of_file <= LARGEST_EPSILON
+    return is_claim(claim) and claim.unit == "patient" and claim.epsilon <= LARGEST_EPSILON
 
 
 _CHECKS = {

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import stat
 from collections.abc import Iterable, Mapping
-from dataclasses import field
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
@@ -21,7 +21,6 @@ from embhub.cards.card_schema import Card
 from embhub.durable import write_atomic
 from embhub.errors import ConfigError, UsageError
 from embhub.formats import tensors
-from embhub.formats.immutable import dataclass
 from embhub.refusals import CardMismatchError, FileTooLargeError, UnreadableArtifactError, UnsignedError
 from embhub.release.file_names import AUDIT as AUDIT
 from embhub.release.file_names import AUDIT_BUNDLE as AUDIT_BUNDLE
@@ -312,7 +311,9 @@ def _list(root: Path) -> tuple[dict[str, int], tuple[str, ...]]:
     """The release's files in a folder, with their limits, and the names of all others."""
     held = {name: limit for name, limit in LIMITS.items() if (root / name).exists()}
     others: list[str] = []
-    for path in root.rglob("*"):
+    for count, path in enumerate(root.rglob("*"), 1):
+        if count > _MAX_OTHERS:  # folders count, too
+            raise UsageError(f"{root} holds far more than a release", "pass the folder of one release")
         name = path.relative_to(root).as_posix()
         if name in held or path.is_dir():
             continue
@@ -320,8 +321,6 @@ def _list(root: Path) -> tuple[dict[str, int], tuple[str, ...]]:
             held[name] = limit
         else:
             others.append(name)
-        if len(held) + len(others) > _MAX_OTHERS:
-            raise UsageError(f"{root} holds far more than a release", "pass the folder of one release")
     return {name: held[name] for name in in_order(held)}, tuple(sorted(others))
 
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from embhub.errors import UsageError
-from embhub.formats.immutable import dataclass
 
 YANKS, AUDITS, DESIGNS = "yanks", "audits", "designs"  # what a registry can be asked, and may leave unanswered
 # Up to here an epsilon is a reasonable guarantee (Ponomareva et al., How to DP-fy ML, JAIR 2023, section 5.2.1): beyond

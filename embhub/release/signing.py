@@ -12,13 +12,11 @@ from embhub.cards.card import Card, parse_yaml, to_readme
 from embhub.cards.personal_data import personal_data_in_release
 from embhub.errors import ArtifactError, PrivacyError, UsageError
 from embhub.formats.names import check_repository
-from embhub.privacy.claim import Claim, PrivacyClaim, plain
-from embhub.privacy.composition import CohortComposition
+from embhub.privacy.claim import plain
 from embhub.refusals import ReleaseRefusedError
 from embhub.release import at_the_site, registered
 from embhub.release import files as release_files
 from embhub.release.checks import consistency, derivations, model_signature
-from embhub.release.checks.claims import outdated
 from embhub.release.checks.samples import check_samples
 from embhub.release.files import Release
 from embhub.trust import bundle, statement
@@ -69,7 +67,6 @@ def assemble(
     check_repository(repository)
     path = Path(embedding_path)
     card = _read_card(path, card_path)
-    _check_composition(card.privacy)
     opened = opened or Release.from_files({release_files.EMBEDDING: embedding.read_bytes(path)})
     files = {**opened.files, release_files.CARD: to_readme(card)}
     if card.samples is not None:
@@ -100,12 +97,11 @@ def sign(
     check_repository(repository)
     artifact, card, report = release.embedding, release.card, release.audit
     check_persons(release)
-    if old := outdated(artifact.privacy):
-        raise PrivacyError(old, "train again with `embhub train --epsilon`")
     files = {name: release.files[name] for name in _SIGNED if name in release.files}
     report_digest = release_files.digest(files[release_files.AUDIT]) if report is not None else None
     published = statement.build_publish(
         artifact.digest,
+        numbers=artifact.numbers,
         registry=registry,
         repository=repository,
         version=card.version,
@@ -136,8 +132,8 @@ def sign(
     files[release_files.PUBLISH_BUNDLE] = bundle.to_json(statement.sign(published, key=key))
     if report is not None and report_digest is not None:
         files[release_files.AUDIT_BUNDLE] = attest_audit(
-            report, report_digest=report_digest, registry=registry, repository=repository, version=card.version,
-            key=key, now=now,
+            report, numbers=artifact.numbers, report_digest=report_digest, registry=registry, repository=repository,
+            version=card.version, key=key, now=now,
         )  # fmt: skip
     files[release_files.MODEL_BUNDLE] = model_signature.build(files, repository=repository, key=key)
     return release.with_files(files)
@@ -183,11 +179,16 @@ def check_persons(release: Release) -> None:
 
 
 def attest_audit(
-    report: AuditReport, *, report_digest: str, registry: str, repository: str, version: str, key: Signer, now: datetime
-) -> bytes:
-    """A `mia-audit/v1` bundle: by the site for its own report, or by an independent auditor as a countersignature."""
+    report: AuditReport, *, numbers: str | None = None, report_digest: str, registry: str, repository: str,
+    version: str, key: Signer, now: datetime,
+) -> bytes:  # fmt: skip
+    """A `mia-audit/v1` bundle: by the site for its own report, or by an independent auditor as a countersignature.
+
+    `numbers` is the digest of the audited embedding's numbers, so that a leak is known under another header too.
+    """
     vouched = statement.build_audit(
         report.artifact.sha256,
+        numbers=numbers,
         registry=registry,
         repository=repository,
         version=version,
@@ -196,14 +197,6 @@ def attest_audit(
         created=now,
     )
     return bundle.to_json(statement.sign(vouched, key=key))
-
-
-def _check_composition(claim: Claim) -> None:
-    if isinstance(claim, PrivacyClaim) and isinstance(claim.composition, CohortComposition):
-        raise PrivacyError(
-            "the claim counts the earlier trainings of exactly these patients: this reveals who was in them too",
-            "train again: claims state what the ledger counts for the whole site now",
-        )
 
 
 def _read_card(path: Path, card_path: str | Path | None) -> Card:

@@ -105,6 +105,7 @@ def verify(
         )
         _check_name(publish, repository, findings)
         embedding = artifact.open_embedding(release, findings)
+        artifact.check_numbers(signed, embedding)
         before = (seen or {}).get((signer.registry, publish.repository))
         finding = versions.check_version(
             publish, embedding, seen=before, keyring=keyring, requested=requested, pinned=pinned,
@@ -130,7 +131,7 @@ def verify(
         findings.extend(samples.check_samples(release, card, digest=embedding.digest))
         withdrawn, said = withdrawals.find(
             trusts, signed_for=keyring, namespace=signer.namespace, repository=publish.repository,
-            version=publish.version, digest=digest,
+            version=publish.version, digest=digest, numbers=embedding.numbers,
         )  # fmt: skip
         findings.extend(said)
         of_source, of_link = derivations.check(

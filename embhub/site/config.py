@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Mapping
-from dataclasses import field
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -18,7 +20,6 @@ from urllib.parse import urlsplit
 from embhub.durable import write_atomic
 from embhub.errors import ConfigError
 from embhub.formats import safe_yaml
-from embhub.formats.immutable import dataclass
 from embhub.site.addresses import check_registry as check_registry
 from embhub.site.addresses import folder_of as folder_of
 
@@ -115,19 +116,28 @@ class Settings:
     key: str = "default"
 
 
+_ELSEWHERE: ContextVar[str | None] = ContextVar("elsewhere", default=None)
+
+
+@contextmanager
+def elsewhere(folder: Path) -> Iterator[None]:
+    """While open, this thread has all folders of the site in `folder`: for a ledger and keys that are thrown away."""
+    token = _ELSEWHERE.set(str(folder))
+    try:
+        yield
+    finally:
+        _ELSEWHERE.reset(token)
+
+
 def paths() -> Paths:
     """Folders from EMBHUB_HOME (config, state, cache inside it), else the XDG folders (platformdirs)."""
-    home = _variable("EMBHUB_HOME")
+    home = _ELSEWHERE.get() or _variable("EMBHUB_HOME")
     if home:
         folder = Path(home).expanduser().absolute()
         return Paths(folder / "config", folder / "state", folder / "cache")
-    import platformdirs  # it imports what makes temporary files
+    import platformdirs as dirs  # it imports what makes temporary files
 
-    return Paths(
-        platformdirs.user_config_path("embhub"),
-        platformdirs.user_state_path("embhub"),
-        platformdirs.user_cache_path("embhub"),
-    )
+    return Paths(dirs.user_config_path("embhub"), dirs.user_state_path("embhub"), dirs.user_cache_path("embhub"))
 
 
 def load(

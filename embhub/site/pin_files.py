@@ -5,19 +5,18 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from embhub.durable import write_atomic
 from embhub.errors import ConfigError
 from embhub.formats import strict_json
-from embhub.formats.immutable import dataclass
 from embhub.site import config, pin_names
 from embhub.trust import keyring as keyrings
 from embhub.trust.keyring import Trust
 
-_SCHEMA = "embhub.pin/2"
-_LIMIT = 2 * keyrings.EXPORT_BYTES
+_SCHEMA = "embhub.pin/3"
+_LIMIT = 4 * keyrings.EXPORT_BYTES
 
 
 @dataclass(frozen=True)
@@ -30,12 +29,14 @@ class Pin:
     export: bytes
     namespaces: tuple[str, ...] | None = None
     confirmed: bytes | None = None  # the keyring that a person of this site agreed to last
+    withdrawn_before: bytes | None = None  # what was withdrawn under earlier keys for advisories, and binds on
 
     def open(self) -> Trust:
         """What this address showed, checked against the pinned root. VerificationError where the file was edited."""
-        return keyrings.open_export(
+        opened = keyrings.open_export(
             keyrings.parse_export(self.export), root_fingerprint=self.root_fingerprint, minimum_version=self.version
         )
+        return replace(opened, withdrawn_before=self.withdrawn_before)
 
     def in_force(self, among: Sequence[Pin]) -> Trust:
         """What counts at this address: another pin's keyring, where that followed a change of root and this did not."""
@@ -52,7 +53,8 @@ def save(pin: Pin) -> None:
         "version": pin.version,
         "export": pin.export.decode("utf-8"),
         "namespaces": pin.namespaces,
-        "confirmed": pin.confirmed.decode("utf-8") if pin.confirmed is not None else None,
+        "confirmed": _text(pin.confirmed),
+        "withdrawn_before": _text(pin.withdrawn_before),
     }
     write_atomic(path_of(pin.address), json.dumps(document, indent=1).encode("utf-8") + b"\n", mode=0o600)
 
@@ -95,7 +97,8 @@ def _read(path: Path) -> Pin:
             int(document["version"]),
             str(document["export"]).encode("utf-8"),
             None if document["namespaces"] is None else tuple(str(name) for name in document["namespaces"]),
-            None if document["confirmed"] is None else str(document["confirmed"]).encode("utf-8"),
+            _bytes(document["confirmed"]),
+            _bytes(document["withdrawn_before"]),
         )
     except (strict_json.JsonError, KeyError, TypeError, ValueError) as error:
         raise ConfigError(f"{path} is damaged: {error}", "remove it and pin the registry again") from error
@@ -104,6 +107,14 @@ def _read(path: Path) -> Pin:
     if path_of(pin.address) != path:
         raise ConfigError(f"{path} is not the pin of {pin.address}", "remove it and pin the registry again")
     return pin
+
+
+def _text(data: bytes | None) -> str | None:
+    return None if data is None else data.decode("utf-8")
+
+
+def _bytes(text: object) -> bytes | None:
+    return None if text is None else str(text).encode("utf-8")
 
 
 def unknown(where: str) -> ConfigError:

@@ -44,7 +44,7 @@ class Sample(BaseModel):
 class Run(BaseModel):
     """One training: enough to audit its embedding, and to train shadows of it.
 
-    `second_opinion` is what opacus said of its privacy claim; None without a claim, and in records of earlier versions.
+    `second_opinion` is what opacus said of its privacy claim; None without a claim.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)

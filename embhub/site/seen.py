@@ -11,14 +11,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import asdict, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from embhub.durable import locked, write_atomic
 from embhub.errors import ConfigError
 from embhub.formats import names, strict_json
-from embhub.formats.immutable import dataclass
 from embhub.site import config
 
 MAX_BYTES = 32_000_000
@@ -184,6 +183,28 @@ def confirm(registry: str, fingerprints: Iterable[str]) -> None:
         memory.confirmed[registry] = sorted(new.union(memory.confirmed.get(registry, ())))
 
     _change(note)
+
+
+def forget_keys(registry: str, fingerprints: Collection[str]) -> None:
+    """Expect these keys no more, for their registry's keyring dropped them. What they signed stays remembered.
+
+    Raises:
+        ConfigError: the memory cannot be read or written.
+    """
+
+    def note(memory: _Memory) -> None:
+        if registry in memory.confirmed:
+            memory.confirmed[registry] = [key for key in memory.confirmed[registry] if key not in fingerprints]
+        for place, keys in memory.auditors.items():
+            if place.startswith(f"{registry} "):
+                memory.auditors[place] = [key for key in keys if key not in fingerprints]
+        for place, held in memory.releases.items():
+            if place.startswith(f"{registry} "):
+                theirs = {version: one for version, one in held.items() if one.signer in fingerprints}
+                held |= {version: replace(one, unexpected=True) for version, one in theirs.items()}
+
+    if fingerprints:
+        _change(note)
 
 
 def namespace(registry: str) -> str | None:

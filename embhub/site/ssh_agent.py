@@ -110,7 +110,7 @@ def _ask(request: bytes, *, expected: int, refusal: str) -> bytes:
                 raise ConfigError("the agent's answer has no possible length", _HINT)
             answer = _receive(agent, length)
     except OSError as error:
-        raise ConfigError(f"the SSH agent cannot be asked: {error.strerror or 'timed out'}", _HINT) from error
+        raise ConfigError(f"the SSH agent cannot be asked: {error.strerror or error}", _HINT) from error
     if answer[0] != expected:
         raise ConfigError(
             refusal, "is it locked, or does it ask for a consent that nobody gave? `ssh-add -l` lists keys"

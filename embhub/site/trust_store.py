@@ -10,14 +10,14 @@ did not yet, the keyring of the first speaks for both (`pin_names`).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 
 from embhub.errors import ConfigError
-from embhub.formats.immutable import dataclass
 from embhub.refusals import MalformedKeyringError, ReleaseRefusedError, RollbackError, WrongRootError
-from embhub.site import config, pin_files, pin_names
+from embhub.site import config, pin_files, pin_names, seen
 from embhub.site.pin_files import Pin
-from embhub.trust import kept_advisories
+from embhub.trust import freshness, kept_advisories
 from embhub.trust import keyring as keyrings
 from embhub.trust.keyring import Keyring, Trust, TrustExport
 from embhub.trust.multisig import SignedDocument
@@ -55,7 +55,7 @@ def add(
     Raises:
         WrongRootError: the export has another root key, another one is pinned for this address or host name, or the
             export is new here and its root was replaced.
-        RollbackError: an older keyring than one seen before, or one that lets a revoked key count again.
+        RollbackError: an older keyring than one seen before, or one without a revocation or removal in it.
         VerificationError: any other fault of the export.
         ConfigError: the folder cannot be written.
     """
@@ -227,8 +227,15 @@ def _accept(
     document: TrustExport, *, where: str, fingerprint: str, known: Pin | None, namespaces: Sequence[str] | None = None
 ) -> Trust:
     pin, counts = _judge(document, where=where, fingerprint=fingerprint, known=known, namespaces=namespaces)
+    if known is not None:
+        seen.forget_keys(counts.registry, _dropped(known.open().keyring, counts.keyring))
     pin_files.save(pin)
     return counts
+
+
+def _dropped(before: Keyring, after: Keyring) -> set[str]:
+    """Keys that a keyring does not list any more. Where a later one lists one again, it is as new here."""
+    return before.fingerprints() - after.fingerprints()
 
 
 def _judge(
@@ -238,21 +245,47 @@ def _judge(
     opened = keyrings.open_export(
         document, root_fingerprint=fingerprint, minimum_version=known.version if known is not None else 1
     )
+    freshness.refuse_the_future(opened, _now())
+    before = [known.open()] if known is not None else []
     if known is not None:
-        check_succession(opened, before=known.open(), where=where)
+        check_succession(opened, before=before[0], where=where)
     limited = tuple(sorted(set(namespaces))) if namespaces is not None else known.namespaces if known else None
     pin = Pin(
-        where, opened.root_fingerprint, opened.keyring.version, _newer(document, opened, known).to_bytes(), limited,
-        known.confirmed if known else document.keyring.payload,
-    )  # fmt: skip
+        where,
+        opened.root_fingerprint,
+        opened.keyring.version,
+        _newer(document, opened, known).to_bytes(),
+        limited,
+        confirmed=_still_confirmed(known, opened.keyring) if known else document.keyring.payload,
+        withdrawn_before=kept_advisories.carried(opened, before=before),
+    )
     pins = pin_files.read_all()
     if other := pin_names.namesake(pin, among=pins):
         raise WrongRootError(*pin_names.two_roots(pin, other))
     if (later := pin_names.in_force(pin, among=pins)) is not pin:
         pin = _as_seen(pin, later, among=pins)
     elif known is None or opened.passed:
-        _check_what_it_replaces(opened, [one for one in pins if pin_names.replaces(pin, one)], where=where)
+        replaced = [one for one in pins if pin_names.replaces(pin, one)]
+        _check_what_it_replaces(opened, replaced, where=where)
+        before += [one.open() for one in replaced]
+        pin = replace(pin, withdrawn_before=kept_advisories.carried(opened, before=before))
     return pin, replace(pin.in_force(pins), passed=opened.passed)
+
+
+def _still_confirmed(known: Pin, current: Keyring) -> bytes | None:
+    """The keyring that a person agreed to, without the keys that were dropped since: nobody agreed to their return."""
+    if known.confirmed is None:
+        return None
+    agreed = keyrings.parse_keyring(known.confirmed)
+    dropped = _dropped(agreed, current)
+    if not dropped:
+        return known.confirmed
+    members = [
+        one.model_copy(update={"keys": tuple(key for key in one.keys if key.fingerprint not in dropped)})
+        for one in agreed.members
+    ]
+    revoked = tuple(row for row in agreed.revoked if row.fingerprint not in dropped)
+    return agreed.model_copy(update={"members": tuple(members), "revoked": revoked}).to_bytes()
 
 
 def _as_seen(pin: Pin, later: Pin, *, among: Sequence[Pin]) -> Pin:
@@ -283,6 +316,8 @@ def _newer(document: TrustExport, opened: Trust, known: Pin | None) -> TrustExpo
     before = known.open()
     if (before.digest, before.advisories) != (opened.digest, opened.advisories) or before.timestamp is None:
         return document
+    if freshness.is_ahead(before.timestamp.issued, _now()):  # a clock here was wrong when it came
+        return document
     if opened.timestamp is not None and opened.timestamp.issued >= before.timestamp.issued:
         return document
     return keyrings.parse_export(known.export)
@@ -293,7 +328,7 @@ def check_succession(opened: Trust, *, before: Trust, where: str) -> None:
 
     Raises:
         MalformedKeyringError: another registry's. VerificationError: its advisories are malformed.
-        RollbackError: another keyring of the same version, withdrawals that are gone, or a revoked key counts again.
+        RollbackError: another keyring of the same version, withdrawals that are gone, or a revocation or removal is.
     """
     if opened.registry != before.registry:
         raise MalformedKeyringError(
@@ -312,9 +347,13 @@ def check_succession(opened: Trust, *, before: Trust, where: str) -> None:
 def _refuse_brought_back(opened: Trust, *, before: Trust, where: str) -> None:
     if brought_back := keyrings.keys_brought_back(before.keyring, opened.keyring):
         raise RollbackError(
-            f"the keyring of {where} lets a revoked key count again: {', '.join(brought_back)}",
-            "a revocation is final, and a member makes a new key: ask the registry's operator what happened",
+            f"the keyring of {where} leaves out that a key was revoked or removed: {', '.join(brought_back)}",
+            "both are final, and a member makes a new key: ask the registry's operator what happened",
         )
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
 
 
 def _that_relies_on(where: str) -> Pin | None:

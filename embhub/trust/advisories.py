@@ -57,7 +57,8 @@ Version = Annotated[str, AfterValidator(lambda text: _without_fault(text, names.
 class Advisory:
     """One withdrawal. `repository` is None where its readers alone may know the name: a private repository.
 
-    `withdrawn_on` is the time at which the advisory itself was taken back: from then on it binds nobody.
+    `withdrawn_on` is the time at which the advisory itself was taken back: from then on it binds nobody. `digest` is
+    the file's, `numbers` that of its numbers (`embhub.artifact.numbers`) where the registry knows it.
     """
 
     id: str
@@ -70,18 +71,21 @@ class Advisory:
     reason: str
     published: str
     withdrawn_on: str | None = None
+    numbers: str | None = None
 
-    def binds(self, *, namespace: str, repository: str, version: str, digest: str) -> bool:
+    def binds(self, *, namespace: str, repository: str, version: str, digest: str, numbers: str | None = None) -> bool:
         """Whether it speaks of this release.
 
-        `release`: this version of this repository with these bytes. `bytes`: these bytes under any name; a publisher's
-        within their own namespace, an operator's and a stolen key's everywhere.
+        `release`: this version of this repository with these bytes. `bytes`: these bytes under any name, and these
+        numbers under any header; a publisher's within their own namespace, an operator's and a stolen key's everywhere.
         """
-        if self.withdrawn_on is not None or digest != self.digest:
+        if self.withdrawn_on is not None:
             return False
         if self.scope == "bytes":
+            if digest != self.digest and (numbers is None or numbers != self.numbers):
+                return False
             return self.by != "publisher" or namespace == self.namespace
-        named = self.repository is None or repository == self.repository
+        named = digest == self.digest and self.repository in (None, repository)
         return named and namespace == self.namespace and self.version in (None, version)
 
     @property
@@ -98,12 +102,12 @@ class Advisory:
 
 def new(
     *, scope: Scope, by: By, namespace: str, repository: str | None, version: str | None, digest: str, reason: str,
-    published: str, withdrawn_on: str | None = None,
+    published: str, withdrawn_on: str | None = None, numbers: str | None = None,
 ) -> Advisory:  # fmt: skip
     """An advisory named by its own facts, so that the same withdrawal keeps its name however often it is written."""
     facts = rfc8785.dumps([scope, by, namespace, repository, version, digest, published])
     name = f"EMBHUB-{hashlib.sha256(facts).hexdigest()[:16]}"
-    return Advisory(name, scope, by, namespace, repository, version, digest, reason, published, withdrawn_on)
+    return Advisory(name, scope, by, namespace, repository, version, digest, reason, published, withdrawn_on, numbers)
 
 
 class _Model(BaseModel):
@@ -117,6 +121,7 @@ class _Specific(_Model):
     by: By
     namespace: Namespace
     sha256: Digest
+    numbers: Digest | None = None
 
 
 class _Package(_Model):
@@ -145,7 +150,7 @@ class _Entry(_Model):
         version = affected.versions[0] if affected.versions else None
         return Advisory(
             self.id, own.scope, own.by, own.namespace, repository, version, own.sha256, self.summary, self.published,
-            self.withdrawn,
+            self.withdrawn, own.numbers,
         )  # fmt: skip
 
 
@@ -209,7 +214,9 @@ class Advisories:
         dsse.verify(envelope, public_key=public_key)
         return read_document(envelope.payload)
 
-    def against(self, *, namespace: str, repository: str, version: str, digest: str) -> tuple[Advisory, ...]:
+    def against(
+        self, *, namespace: str, repository: str, version: str, digest: str, numbers: str | None = None
+    ) -> tuple[Advisory, ...]:
         """The advisories that speak of a release, the gravest first: those on its bytes, then those on the release.
 
         Args:
@@ -217,11 +224,12 @@ class Advisories:
             repository: `namespace/name`, as its statement says.
             version: as its statement says.
             digest: SHA-256 of the embedding, hex.
+            numbers: the digest of its numbers, hex; None where the file is not at hand.
         """
         found = [
             entry
             for entry in self.entries
-            if entry.binds(namespace=namespace, repository=repository, version=version, digest=digest)
+            if entry.binds(namespace=namespace, repository=repository, version=version, digest=digest, numbers=numbers)
         ]
         return tuple(sorted(found, key=lambda entry: (entry.scope != "bytes", entry.published, entry.id)))
 
@@ -257,6 +265,8 @@ def to_osv(entry: Advisory) -> dict[str, Any]:
             "sha256": entry.digest,
         },
     }
+    if entry.numbers is not None:
+        document["database_specific"]["numbers"] = entry.numbers
     if entry.withdrawn_on is not None:
         document["withdrawn"] = entry.withdrawn_on
     return document
@@ -268,10 +278,14 @@ def build(registry: str, *, number: int, issued: str, entries: Iterable[Advisory
     return Advisories(registry, number, issued, tuple(ordered))
 
 
-def read_document(payload: bytes) -> Advisories:
-    """The document in an envelope, whose signature was checked, or cannot be. Raises MalformedAdvisoriesError."""
+def read_document(payload: bytes, *, lists: int = 1) -> Advisories:
+    """The document in an envelope, whose signature was checked, or cannot be; of the length of so many lists at most.
+
+    Raises:
+        MalformedAdvisoriesError: it is none.
+    """
     try:
-        document = strict_json.read_object(payload, limit=MAX_BYTES, nodes=MAX_NODES)
+        document = strict_json.read_object(payload, limit=lists * MAX_BYTES, nodes=lists * MAX_NODES)
         found = _Document.model_validate_json(_canonical(document), by_name=False)
     except strict_json.JsonError as error:
         raise _malformed(str(error)) from error

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 from embhub.formats import strict_json
-from embhub.formats.immutable import dataclass
 from embhub.formats.strict_json import JsonError
 from embhub.refusals import MalformedBundleError
 from embhub.trust import dsse

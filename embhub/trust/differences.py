@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 
 from embhub.trust.keyring import Keyring, RootKeys
@@ -19,7 +20,8 @@ def describe(before: Keyring | None, after: Keyring) -> list[str]:
         if place not in old:
             lines.append(f"new key for {namespace}: {fingerprint} may {new[place]}")
         elif place not in new:
-            lines.append(f"key removed from {namespace}: {fingerprint} (could {old[place]})")
+            removed = "key removed from" if fingerprint in after.removed() else "key gone, and not as removed, from"
+            lines.append(f"{removed} {namespace}: {fingerprint} (could {old[place]})")
         elif old[place] != new[place]:
             lines.append(f"other roles in {namespace}: {fingerprint} may {new[place]}, before {old[place]}")
     lines += _revoked(before, after)
@@ -65,20 +67,24 @@ def _online(before: Keyring | None, after: Keyring) -> list[str]:
     logs = [ring.log.vkey if ring and ring.log else None for ring in (before, after)]
     if logs[0] != logs[1]:
         lines.append(f"key of the transparency log: {logs[1] or 'none any more'}")
-    second = [ring.log_mldsa_key if ring else None for ring in (before, after)]
+    second = [ring.log.mldsa if ring and ring.log else None for ring in (before, after)]
     if second[0] != second[1]:
-        named = f"{second[1].name}+{second[1].key_id.hex()}" if second[1] else "none any more"
+        named = f"its SHA-256 is {hashlib.sha256(second[1].encode()).hexdigest()}" if second[1] else "none any more"
         lines.append(f"ML-DSA-44 key of the transparency log: {named}")
     return lines
 
 
 def _revoked(before: Keyring | None, after: Keyring) -> list[str]:
+    """Revocations that are new; a removal of a key that `before` lists is said with its namespace already."""
     old = {row.fingerprint: row for row in (before.revoked if before else ())}
+    said = after.removed() & (before.fingerprints() if before else set())
     owner = {key.fingerprint: member.namespace for member in after.members for key in member.keys}
     return [
         f"key of {owner[row.fingerprint]} revoked as {row.reason} on {row.date}: {row.fingerprint}"
+        if row.fingerprint in owner
+        else f"key removed on {row.date}: {row.fingerprint}"
         for row in after.revoked
-        if old.get(row.fingerprint) != row
+        if old.get(row.fingerprint) != row and row.fingerprint not in said
     ]
 
 

@@ -9,10 +9,10 @@ import base64
 import binascii
 import hashlib
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from embhub.formats import strict_json
-from embhub.formats.immutable import dataclass
 from embhub.formats.strict_json import JsonError
 from embhub.refusals import MalformedEnvelopeError
 from embhub.trust import p256

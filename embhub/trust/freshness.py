@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
 
 from embhub.formats import instants
-from embhub.formats.immutable import dataclass
+from embhub.refusals import MalformedAdvisoriesError, MalformedKeyringError
+from embhub.trust import kept_advisories
 from embhub.trust.keyring import Trust
 
 CHECK = "freshness"  # the finding
 State = Literal["fresh", "stale", "unknown"]
 CLOCK_SKEW = timedelta(hours=1)
+AHEAD = timedelta(days=1)  # of the clock here: more is no clock that goes wrong, but a thief of an online key
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,30 @@ def judge(trust: Trust, now: datetime) -> Freshness:
         text = f"stale: {said} ended on {stamped.expires}; since then a newer keyring may be withheld"
         return Freshness("stale", text, stamped.expires)
     return Freshness("fresh", f"fresh: {said} confirms keyring version {keyring.version}")
+
+
+def refuse_the_future(trust: Trust, now: datetime) -> None:
+    """Refuse what online keys signed far ahead of the clock, before anything of it is remembered.
+
+    A date or number that is never reached would make everything honest look old. Numbers of advisories follow the
+    clock, in seconds.
+
+    Raises:
+        MalformedKeyringError: the timestamp is of a later day. MalformedAdvisoriesError: so is the number.
+    """
+    hint = "check this machine's clock; if it is right, an online key was stolen: inform the operator by telephone"
+    if trust.timestamp is not None and is_ahead(trust.timestamp.issued, now):
+        text = f"the timestamp of {trust.registry} is dated {trust.timestamp.issued}, far ahead of the clock here"
+        raise MalformedKeyringError(text, hint)
+    listed = kept_advisories.listed(trust)
+    if listed is not None and listed.number > (now + AHEAD).timestamp():
+        text = f"the advisories of {trust.registry} have the number {listed.number}, far ahead of the clock here"
+        raise MalformedAdvisoriesError(text, hint)
+
+
+def is_ahead(instant: str, now: datetime) -> bool:
+    """Whether a date is more than a day ahead of the clock."""
+    return instants.read(instant) > now + AHEAD
 
 
 def _ago(span: timedelta) -> str:

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import rfc8785
 
 from embhub.formats import strict_json
-from embhub.formats.immutable import dataclass
 from embhub.refusals import RollbackError, WrongRootError
 from embhub.trust import dsse, multisig, p256, root_keys
 from embhub.trust.keyring_document import (
@@ -85,6 +85,7 @@ class Trust:
         passed: fingerprints of the roots before, from the one that was pinned on.
         namespaces: what this keyring is asked about here; None for every namespace in it.
         unconfirmed: keys in it that are new here, and that no person confirmed.
+        withdrawn_before: what was withdrawn under earlier keys for advisories, and binds on (`kept_advisories`).
     """
 
     registry: str
@@ -96,6 +97,7 @@ class Trust:
     passed: tuple[str, ...] = ()
     namespaces: frozenset[str] | None = None
     unconfirmed: frozenset[str] = frozenset()
+    withdrawn_before: bytes | None = None
 
     @property
     def root_keys(self) -> tuple[NamedKey, ...]:

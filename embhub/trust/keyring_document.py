@@ -26,9 +26,9 @@ MAX_BYTES = dsse.MAX_BYTES
 
 Role = Literal["publish", "audit", "withdraw", "approve", "evaluate"]
 Purpose = Literal["timestamp", "advisories"]  # of an online key
-Reason = Literal["superseded", "lost", "stolen"]
+Reason = Literal["superseded", "lost", "stolen", "left"]
 ROLES: tuple[Role, ...] = get_args(Role)
-REASONS: tuple[Reason, ...] = ("superseded", "lost", "stolen")  # from the lightest to the gravest
+REASONS: tuple[Reason, ...] = ("superseded", "lost", "stolen", "left")  # the less counts, the further on
 
 
 def _namespace(text: str) -> str:
@@ -99,7 +99,10 @@ class Member(SignedModel):
 
 
 class Revocation(SignedModel):
-    """A key that signs no more: since when, and why. What it signed before counts as `checks/revocations` says."""
+    """A key that signs no more: since when, and why. What it signed before counts as `checks/revocations` says.
+
+    `left`: the key was removed, and belongs to no member any more. Nothing that it signed counts.
+    """
 
     fingerprint: Fingerprint
     date: instants.Instant
@@ -113,7 +116,7 @@ class Revocation(SignedModel):
 class LogKey(SignedModel):
     """The registry's transparency log: its public keys as C2SP verifier keys, under the registry's origin.
 
-    `mldsa` is a second key, of ML-DSA-44, that signs each checkpoint too. Earlier versions ignore it.
+    `mldsa` is a second key, of ML-DSA-44, that signs each checkpoint too.
     """
 
     vkey: Annotated[str, Field(max_length=400), AfterValidator(_log_key)]
@@ -139,8 +142,8 @@ class Keyring(SignedModel):
     """`embhub.keyring/2`: every key of a registry's members. `version` only grows.
 
     A key belongs to one namespace, and an auditor's key has no other role. A revoked key stays among its member's keys,
-    so that what it signed can be explained. Until `expires` it is current. Members of the document that this version
-    does not know are ignored, but for those named in `critical`.
+    so that what it signed can be explained; a removed one does not, and its row alone is left. Until `expires` it is
+    current. Members of the document that this version does not know are ignored, but for those named in `critical`.
     """
 
     schema_: Literal["embhub.keyring/2"] = Field(default="embhub.keyring/2", alias="schema")
@@ -175,7 +178,9 @@ class Keyring(SignedModel):
         revoked = [revocation.fingerprint for revocation in self.revoked]
         if len(set(revoked)) != len(revoked):
             raise ValueError("a key is revoked twice")
-        if strangers := set(revoked) - set(owner):
+        if listed := self.removed() & set(owner):
+            raise ValueError(f"{min(listed)} is removed, and listed all the same")
+        if strangers := set(revoked) - set(owner) - self.removed():
             raise ValueError(f"{min(strangers)} is revoked, and belongs to no namespace")
         return self
 
@@ -222,6 +227,10 @@ class Keyring(SignedModel):
         """Fingerprints of keys that were reported stolen."""
         return frozenset(row.fingerprint for row in self.revoked if row.reason == "stolen")
 
+    def removed(self) -> frozenset[str]:
+        """Fingerprints of keys that were taken out."""
+        return frozenset(row.fingerprint for row in self.revoked if row.reason == "left")
+
     def revocation_of(self, fingerprint: str) -> Revocation | None:
         """Why this key signs no more, or None."""
         return next((row for row in self.revoked if row.fingerprint == fingerprint), None)
@@ -241,10 +250,13 @@ def parse_keyring(payload: bytes) -> Keyring:
 
 
 def keys_brought_back(before: Keyring, after: Keyring) -> list[str]:
-    """Fingerprints of keys that `before` revoked and `after` lets count again, or for more. A revocation is final."""
+    """Fingerprints of keys that `before` revoked or removed, and of which `after` says nothing, or something milder.
+
+    A row never goes: a keyring without it would let the next one list the key again.
+    """
     found = []
     for earlier in before.revoked:
         later = after.revocation_of(earlier.fingerprint)
-        if later.is_milder_than(earlier) if later else earlier.fingerprint in after.fingerprints():
+        if later is None or later.is_milder_than(earlier):
             found.append(earlier.fingerprint)
     return found

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from embhub.formats import strict_json
-from embhub.formats.immutable import dataclass
 from embhub.formats.strict_json import JsonError
 from embhub.refusals import BadSignatureError, MalformedEnvelopeError
 from embhub.trust import dsse, p256

@@ -25,19 +25,6 @@ _SSH = b"\0\0\0\x13ecdsa-sha2-nistp256\0\0\0\x08nistp256\0\0\0\x41"
 _POINT = 65  # bytes: 04, x, y
 
 
-class _Verifying(ec.ECDSA):
-    """ECDSA with SHA-256, for verifying alone.
-
-    The library's own constructor imports every cipher (5 ms), to learn whether it can sign without random numbers.
-    """
-
-    algorithm = hashes.SHA256()
-    deterministic_signing = False
-
-    def __init__(self) -> None:
-        pass
-
-
 def read_public(pem: str | bytes) -> PublicKey:
     """The public key of a PEM file (SubjectPublicKeyInfo).
 
@@ -117,7 +104,7 @@ def verify(message: bytes, *, signature: bytes, key: PublicKey) -> None:
     Raises:
         BadSignatureError: not made by this key over these bytes, or not DER.
     """
-    _verify(message, signature, key, _Verifying())
+    _verify(message, signature, key, ec.ECDSA(hashes.SHA256()))
 
 
 def verify_digest(digest: bytes, *, signature: bytes, key: PublicKey) -> None:

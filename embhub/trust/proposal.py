@@ -49,7 +49,7 @@ class Opened:
 
     @property
     def lines(self) -> list[str]:
-        """What a person has to read before they sign."""
+        """The difference to `before`. Who signs reads `keyring_review`'s, for whoever wrote the file chose `before`."""
         return [differences.dates(self.before, self.keyring), *differences.describe(self.before, self.keyring)]
 
     @property
@@ -115,7 +115,7 @@ def open_proposal(proposal: Proposal) -> Opened:
     Raises:
         BadSignatureError: the keyring in force is not signed by its root.
         WrongRootError: the root differs, and no change of it is proposed.
-        RollbackError: the next keyring has no higher version, or lets a revoked key count again.
+        RollbackError: the next keyring has no higher version, or leaves out a revocation or removal.
         MalformedKeyringError: a part is malformed, or belongs to another registry.
     """
     keyring = parse_keyring(proposal.keyring.payload)
@@ -144,7 +144,7 @@ def open_proposal(proposal: Proposal) -> Opened:
 
 
 def check_succession(before: Keyring, after: Keyring) -> None:
-    """A keyring follows another with a higher version, and never lets a revoked key count again.
+    """A keyring follows another with a higher version, and has every revocation and removal of it.
 
     Raises:
         RollbackError: it does not.
@@ -154,7 +154,10 @@ def check_succession(before: Keyring, after: Keyring) -> None:
             f"version {after.version} does not follow version {before.version}", "run `keyring propose` anew"
         )
     if brought_back := keys_brought_back(before, after):
-        raise RollbackError(f"it lets a revoked key count again: {', '.join(brought_back)}", "a revocation is final")
+        raise RollbackError(
+            f"it leaves out that a key was revoked or removed: {', '.join(brought_back)}",
+            "both are final: have the operator find out what happened",
+        )
 
 
 def merge(proposals: Iterable[Proposal]) -> Proposal:
@@ -165,7 +168,7 @@ def merge(proposals: Iterable[Proposal]) -> Proposal:
     """
     first, *others = list(proposals)
     for other in others:
-        if (other.keyring.payload, _payload(other.change)) != (first.keyring.payload, _payload(first.change)):
+        if _payloads(other) != _payloads(first):  # `before` too: all have to have read one difference
             raise UsageError("these are copies of different proposals", "give the signed copies of one proposal")
         first = replace(first, keyring=_joined(first.keyring, other.keyring), change=_both(first.change, other.change))
     return first
@@ -179,8 +182,8 @@ def _joined(one: SignedDocument, other: SignedDocument) -> SignedDocument:
     return replace(one, signatures=tuple(dict.fromkeys((*one.signatures, *other.signatures))))
 
 
-def _payload(document: SignedDocument | None) -> bytes | None:
-    return None if document is None else document.payload
+def _payloads(made: Proposal) -> list[bytes | None]:
+    return [part.payload if part else None for part in (made.keyring, made.before, made.change)]
 
 
 def _root_of(keyring: Keyring) -> RootKeys:

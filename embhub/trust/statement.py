@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any, TypeVar
 
@@ -15,7 +16,6 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from embhub.errors import ArtifactError
 from embhub.formats import instants, names, strict_json
-from embhub.formats.immutable import dataclass
 from embhub.refusals import MalformedStatementError, WrongPredicateError
 from embhub.trust import dsse
 from embhub.trust.origin import origin_fault
@@ -25,6 +25,7 @@ PUBLISH = "https://embhub.org/attestation/publish/v1"
 AUDIT = "https://embhub.org/attestation/mia-audit/v1"
 WITHDRAW = "https://embhub.org/attestation/withdraw/v1"
 SUBJECT_NAME = "learned_embeds.safetensors"
+NUMBERS = "embhubNumbers"  # of an in-toto digest set: `embhub.artifact.numbers`
 MAX_BYTES = 48_000
 MOST_HEADS = 64
 
@@ -100,12 +101,16 @@ class MiaAudit(Predicate):
 
 @dataclass(frozen=True)
 class Statement:
-    """What a statement says of its one subject. `digest` is the subject's SHA-256 in lower-case hex."""
+    """What a statement says of its one subject. `digest` is the subject's SHA-256 in lower-case hex.
+
+    `numbers` is the digest of an embedding's numbers alone, the second one of the subject; None where it has none.
+    """
 
     digest: str
     predicate_type: str
     predicate: Mapping[str, Any]
     subject_name: str = SUBJECT_NAME
+    numbers: str | None = None
 
     def to_bytes(self) -> bytes:
         """Canonical JSON (RFC 8785).
@@ -113,9 +118,10 @@ class Statement:
         Raises:
             ArtifactError: a figure that JSON cannot carry exactly (an integer beyond 2^53, NaN).
         """
+        second = {} if self.numbers is None else {NUMBERS: self.numbers}
         document: dict[str, Any] = {
             "_type": TYPE,
-            "subject": [{"name": self.subject_name, "digest": {"sha256": self.digest}}],
+            "subject": [{"name": self.subject_name, "digest": {"sha256": self.digest, **second}}],
             "predicateType": self.predicate_type,
             "predicate": dict(self.predicate),
         }
@@ -128,6 +134,7 @@ class Statement:
 def build_publish(
     digest: str,
     *,
+    numbers: str | None = None,
     registry: str,
     repository: str,
     version: str,
@@ -159,12 +166,13 @@ def build_publish(
     }
     if ledger is not None:
         facts["ledger"] = ledger.model_dump(mode="json")
-    return checked(Statement(digest, PUBLISH, facts), Publish)
+    return checked(Statement(digest, PUBLISH, facts, numbers=numbers), Publish)
 
 
 def build_audit(
     digest: str,
     *,
+    numbers: str | None = None,
     registry: str,
     repository: str,
     version: str,
@@ -185,7 +193,7 @@ def build_audit(
         "headline": dict(headline),
         "created": instants.write(created),
     }
-    return checked(Statement(digest, AUDIT, facts), MiaAudit)
+    return checked(Statement(digest, AUDIT, facts, numbers=numbers), MiaAudit)
 
 
 def sign(statement: Statement, *, key: dsse.Signer) -> dsse.Envelope:
@@ -197,8 +205,8 @@ def parse(payload: bytes) -> Statement:
     """Read a statement, the payload of an envelope.
 
     Raises:
-        MalformedStatementError: not Statement v1, duplicate members, no or several subjects, a digest that is not one
-            lower-case SHA-256, or a predicate type that is not an absolute URI.
+        MalformedStatementError: not Statement v1, duplicate members, no or several subjects, a digest that is not
+            64 lower-case hex digits, or a predicate type that is not an absolute URI.
     """
     try:
         document = strict_json.read_object(payload, limit=MAX_BYTES)
@@ -213,15 +221,18 @@ def parse(payload: bytes) -> Statement:
     if not isinstance(name, str):
         raise malformed("the subject's name is not text")
     digest = digests.get("sha256") if isinstance(digests, dict) else None
-    if not isinstance(digest, str) or not re.fullmatch("[0-9a-f]{64}", digest):
+    if not isinstance(digests, dict) or not isinstance(digest, str) or not re.fullmatch("[0-9a-f]{64}", digest):
         raise malformed("the subject's digest is not a SHA-256 in lower-case hex")
+    numbers = digests.get(NUMBERS)
+    if numbers is not None and not (isinstance(numbers, str) and re.fullmatch("[0-9a-f]{64}", numbers)):
+        raise malformed("the digest of the subject's numbers is not 64 lower-case hex digits")
     kind = document.get("predicateType")
     if not isinstance(kind, str) or not _ABSOLUTE.fullmatch(kind):
         raise malformed("predicateType is not an absolute URI")
     predicate = document.get("predicate")
     if not isinstance(predicate, dict):
         raise malformed("predicate is not an object")
-    return Statement(digest, kind, predicate, name)
+    return Statement(digest, kind, predicate, name, numbers)
 
 
 def read_publish(statement: Statement) -> Publish:

@@ -15,7 +15,6 @@ import torch
 
 from bases.workshop.xray import default_data
 from embhub.audits.report import AuditReport
-from embhub.copies.report import Report
 from embhub.errors import EmbhubError
 from examples.demo import measure, page, story, tracing
 from examples.demo.cast import CommandFailed, Hospital, served, typed
@@ -28,7 +27,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m examples.demo", description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("demo-out"))
     parser.add_argument("--xray", metavar="DATA", help="real X-rays: the folder that holds chest-xray/index.csv")
-    parser.add_argument("--short", action="store_true", help="every step in a minute; the figures mean nothing")
+    parser.add_argument("--short", action="store_true", help="every step in a few minutes; the figures mean nothing")
     chosen = parser.parse_args()
     torch.set_num_threads(min(2, os.cpu_count() or 1))
     try:
@@ -43,7 +42,6 @@ def main() -> int:
         f"\nrecognised: {recognised['before']:.0%} before, {recognised['after']:.0%} after, of {recognised['n']}\n"
         f"classifier AUC: {utility['auc_real']:.3f} real, {utility['auc_real_plus_synthetic']:.3f} real and drawn\n"
         f"audit: {summary['audit']['verdict']} ({summary['audit']['statement']})\n"
-        f"registered before it ran: {summary['verification']['registered']}\n"
         f"traced to their release: {summary['tracing']['by_metadata']} of {summary['tracing']['of']} by metadata,"
         f" {summary['tracing']['by_mark']} of {summary['tracing']['of_stripped']} by the mark in their noise alone\n"
         f"log: {summary['log']['entries']} entries, read and cosigned by hospital B\n"
@@ -79,7 +77,7 @@ def play(out: Path, words: Words, material: Material, scale: Scale) -> dict[str,
         token = registry.admin("user", "add", "dr-a", "--namespace", story.NAMESPACE, "--role", "publisher", "--json")
         site_a = Hospital("hospital A", sites[0], registry.url, token.json["token"])
         site_b = Hospital("hospital B", sites[1], registry.url)
-        published = story.publish(site_a, registry, words, material, steps=scale.train_steps)
+        published = story.publish(site_a, registry, words, material, steps=scale.train_steps, n_public=scale.n_public)
         received = story.receive(site_b, words, registry.root_fingerprint())
         refused = story.tamper(site_b, words)
         drawn = {name: read_folder(folder) for name, folder in story.draw(site_b, words, number=scale.drawn).items()}
@@ -96,7 +94,6 @@ def play(out: Path, words: Words, material: Material, scale: Scale) -> dict[str,
         withdrawn = story.withdraw(site_a, site_b, words)
     print("measuring: what the judge sees, and what a classifier gains", flush=True)
     report = AuditReport.parse(json.dumps(published["audit"]).encode())
-    copies = Report.model_validate_json(json.dumps(published["copies"]))
     summary = {
         "title": words.title,
         "lead": words.lead,
@@ -106,7 +103,6 @@ def play(out: Path, words: Words, material: Material, scale: Scale) -> dict[str,
         "recognised": measure.recognise(material, drawn),
         "utility": measure.utility(material, drawn, seeds=scale.seeds),
         "audit": published["audit"],
-        "copies": {"verdict": copies.verdict, "statement": copies.statement, "sheet": published["sheet"] is not None},
         "embedding": {"bytes": published["bytes"], "vectors": published["vectors"], "digest": received["digest"]},
         "verification": received,
         "tampering": refused,

@@ -11,7 +11,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,10 +59,10 @@ class Hospital:
     registry: str = ""
     token: str = ""
 
-    def embhub(self, *words: str | Path, expect: int = 0, allow: Collection[int] = ()) -> Said:
+    def embhub(self, *words: str | Path, expect: int = 0) -> Said:
         """Run `embhub WORDS` at this site; progress bars go straight to the terminal.
 
-        Raises CommandFailed where the exit code is neither `expect` nor in `allow`.
+        Raises CommandFailed where the exit code is not `expect`.
         """
         shown = " ".join(str(w) if " " not in str(w) else f'"{w}"' for w in words)
         _say(f"[{self.name}] $ embhub {shown}")
@@ -71,7 +71,7 @@ class Hospital:
         done = subprocess.run(
             command, cwd=self.folder, env=self._environment(), stdout=subprocess.PIPE, stderr=visible, text=True
         )
-        if done.returncode not in {expect, *allow}:
+        if done.returncode != expect:
             raise CommandFailed(
                 f"`embhub {shown}` ended with {done.returncode}, not {expect}\n{done.stdout}\n{done.stderr or ''}"
             )

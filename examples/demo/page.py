@@ -13,8 +13,9 @@ import numpy as np
 from markupsafe import Markup
 from PIL import Image
 
-from embhub.audits import roc_figure
+from embhub.audits import epsilon_gauge
 from embhub.audits.report import AuditReport
+from embhub.privacy import wording
 from examples.demo.scenario import Pictures
 
 
@@ -39,10 +40,10 @@ def sheet(images: Pictures, *, columns: int = 6, scale: int = 2) -> Image.Image:
 
 def write(
     path: Path, *, story: Mapping[str, Any], grids: Sequence[Grid], more: Sequence[Grid], report: AuditReport,
-    samples: Path | None,
+    samples: Path,
 ) -> None:  # fmt: skip
-    """Write the page from the summary that also goes to summary.json, with the audit's ROC curves; `more` are grids
-    of the embedding that came as a file, `samples` is the published contact sheet."""
+    """Write the page from the summary that also goes to summary.json, with the audit's gauge of epsilon; `more` are
+    grids of the embedding that came as a file, `samples` is the published contact sheet."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=jinja2.StrictUndefined
     )
@@ -50,9 +51,12 @@ def write(
         [{"title": g.title, "caption": g.caption, "source": inline(sheet(g.images))} for g in part]
         for part in (grids, more)
     )
-    drawing = Markup(roc_figure.draw(report.attacks, report.deciding.attack))  # our own SVG
-    published = inline(Image.open(samples)) if samples else None
-    text = environment.get_template("page.html").render(story, grids=shown, more=others, roc=drawing, samples=published)
+    assert report.claim is not None  # of the suite `mechanism`
+    text = environment.get_template("page.html").render(
+        story, grids=shown, more=others, samples=inline(Image.open(samples)),
+        gauge=Markup(epsilon_gauge.draw(report.shown_epsilon, report.claim.epsilon)),  # our own SVG
+        bound=wording.person("patient", report.claim.epsilon, report.claim.delta),
+    )  # fmt: skip
     path.write_text(text, encoding="utf-8")
 
 

@@ -16,8 +16,9 @@ WORDS = Words(
     title="One disease, two hospitals, no patient in between",
     lead=(
         "Hospital A trained a textual-inversion embedding on phantom chest X-rays with an effusion, a finding that the "
-        "base model was not trained on. It audited the embedding, signed it and pushed it. Hospital B pulled it, "
-        "verified it and generated images of the finding. The images are synthetic phantoms: no patient is involved."
+        "base model was not trained on. The training was differentially private. Hospital A tested the privacy code, "
+        "signed the file and pushed it. Hospital B pulled it, verified it and generated images of the finding. The "
+        "images are synthetic phantoms: no patient is involved."
     ),
     footer=(
         "Phantoms and base model: embhub, Apache-2.0. Every figure was computed in this run; summary.json holds all."

@@ -36,10 +36,15 @@ class Words:
 
 @dataclass(frozen=True)
 class Scale:
-    """How much is played. `train_steps` None takes what suits the base; `seeds` are draws of the few real images."""
+    """How much is played.
+
+    `train_steps` None takes what suits the base; `n_public` patients are declared of those trained on; `seeds` are
+    draws of the few real images.
+    """
 
     train_steps: int | None = None
     images: int = 144
+    n_public: int = 80
     drawn: int = 48
     marked: int = 6
     seeds: int = 5
@@ -48,8 +53,8 @@ class Scale:
 
 
 FULL = Scale()
-SHORT = Scale(train_steps=4, images=120, drawn=2, marked=2, seeds=2, judge_examples=40, judge_steps=4)
-"""Every step in a minute, for the tests: its pictures and figures mean nothing."""
+SHORT = Scale(train_steps=4, images=120, n_public=70, drawn=2, marked=2, seeds=2, judge_examples=40, judge_steps=4)
+"""Every step in a few minutes, for the tests: its pictures and figures mean nothing."""
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from examples.demo.xray_play import WORDS as XRAY
 NAMESPACE, PUBLISHER = "hospital-a", "Hospital A"
 SHIPPED = Path(__file__).parents[1] / "embeddings" / "cxr-bacterial-pneumonia.safetensors"
 SHIPPED_FILES = (".safetensors", ".card.yaml", ".audit.json", ".samples.png", ".samples.json")
+EPSILON = "4"
 SITE = {
     "publisher": PUBLISHER,
     "authors": ["Hospital A, Radiology"],
@@ -32,9 +33,12 @@ USE = {
 
 
 def publish(
-    site: Hospital, registry: Registry, words: Words, material: Material, *, steps: int | None
+    site: Hospital, registry: Registry, words: Words, material: Material, *, steps: int | None, n_public: int
 ) -> dict[str, Any]:
-    """Site A: from images to a published release. Returns what was trained and audited, as the commands said it."""
+    """Site A: from images to a published release. Returns what was trained and audited, as the commands said it.
+
+    The training is private: so few patients allow no clean verdict of attacks, and the claim is evidence at any number.
+    """
     file = site.folder / f"{words.repository}.safetensors"
     (site.folder / "home/config").mkdir(parents=True, exist_ok=True)
     (site.folder / "home/config/config.yaml").write_text(yaml.safe_dump({"namespace": NAMESPACE, "site": SITE}))
@@ -43,22 +47,20 @@ def publish(
     site.embhub("key", "request", NAMESPACE, "--registry", registry.url, "--out", request.name)
     registry.admin("key", "add", "--new-namespace", "--name", PUBLISHER, request)
     train: list[str | Path] = ["--manifest", material.manifest, "--where", material.where]
-    train += ["--holdout", "0.3", "--base", words.base]
-    name = ["--token", words.token, "--caption", words.caption, "--seed", "1", "--out", file.name]
+    train += ["--base", words.base, "--epsilon", EPSILON, "--n-public", str(n_public)]
+    name = ["--token", words.token, "--caption", words.caption, "--out", file.name]
     name += ["--steps", str(steps)] if steps else []
     site.embhub("train", material.manifest.parent, *train, *name)
-    audit = site.embhub("audit", file.name, "--suite", "quick", "--register", "--json").json
-    # Where a copy is suspected the exit code is 6, there is no sheet, and the release goes out without pictures.
-    copies = site.embhub("copy-check", file.name, "-n", "12", "--sheet", "--json", allow=[6]).json
-    record = file.with_suffix(".samples.json")
-    site.embhub("card", "init", file.name, *(["--samples", record.name] if record.exists() else []))
+    audit = site.embhub("audit", file.name, "--suite", "mechanism", "--json").json
+    site.embhub("copy-check", file.name, "-n", "12", "--sheet")  # beside a claim it compares nothing, and draws
+    site.embhub("card", "init", file.name, "--samples", file.with_suffix(".samples.json").name)
     answer(file.with_suffix(".card.yaml"), {**words.card, **USE})
     site.embhub("card", "check", file.with_suffix(".card.yaml").name)
     site.embhub("sign", file.name)
     site.embhub("push", file.name)
     vectors = sum(rows.count for rows in embedding.read(file).vectors)
-    sheet = file.with_suffix(".samples.png") if record.exists() else None
-    return {"audit": audit, "copies": copies, "sheet": sheet, "bytes": file.stat().st_size, "vectors": vectors}
+    sheet = file.with_suffix(".samples.png")
+    return {"audit": audit, "sheet": sheet, "bytes": file.stat().st_size, "vectors": vectors}
 
 
 def publish_shipped(site: Hospital) -> None:
@@ -114,7 +116,6 @@ def receive(site: Hospital, words: Words, fingerprint: str, *require: str) -> di
     verified = site.embhub("verify", words.repository, "--json").json
     return {
         "findings": verified["findings"],
-        "registered": next((found["text"] for found in verified["findings"] if found["check"] == "audit-design"), None),
         "digest": verified["digest"],
         "signer": verified["signer"],
     }
@@ -126,10 +127,10 @@ def tamper(site: Hospital, words: Words) -> list[dict[str, Any]]:
     for what, path, old, new in (
         ("one bit of the embedding flipped", "learned_embeds.safetensors", None, None),
         (
-            "the card made to promise privacy",
+            "the card made to say that no leak was detected",
             "README.md",
-            b"without differential privacy",
-            b"with differential privacy",
+            b"verdict: bounded-by-claim",
+            b"verdict: no-leak-detected",
         ),
         ("the audit's verdict replaced", "audit.json", b'"verdict":"', b'"verdict":"nothing-'),
         ("the signature taken away", "attestations/publish.sigstore.json", b"", b""),

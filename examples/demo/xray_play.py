@@ -26,8 +26,8 @@ WORDS = Words(
     title="Bacterial pneumonia, learned from real chest X-rays",
     lead=(
         "The base model was trained on normal chest X-rays alone. Hospital A trained a textual-inversion embedding on "
-        "about 100 public X-rays of children with bacterial pneumonia, and published it with its audit. Hospital B "
-        "pulled it, verified it and drew from it."
+        "144 public X-rays of children with bacterial pneumonia, with differential privacy. It tested the privacy "
+        "code, signed the file and pushed it. Hospital B pulled it, verified it and drew from it."
     ),
     footer=(
         f"{ATTRIBUTION} The few real images of the classifier comparison and its test images are of patients that "

@@ -70,7 +70,6 @@ from embhub_registry.wire.host_header import AllowedHosts, HostMiddleware
 from embhub_registry.wire.rate_limiting import RateLimitMiddleware
 from embhub_registry.wire.request_context import registry_of, run_in_threadpool
 from embhub_registry.wire.request_limits import RequestLimitsMiddleware
-from embhub_registry.wire.response_cache import ResponseCache, ResponseCacheMiddleware
 from embhub_registry.wire.segmented_paths import SegmentedPathsMiddleware
 from embhub_registry.wire.store_reads import StoreReads
 
@@ -199,7 +198,6 @@ def build(registry: Registry) -> Starlette:
     app.add_exception_handler(HTTPException, refused)
     app.add_exception_handler(MissingBlobError, refused)
     app.add_exception_handler(Exception, failed)
-    app.add_middleware(ResponseCacheMiddleware)
     app.add_middleware(ClosedReadingMiddleware, refuse=refused)
     app.add_middleware(SegmentedPathsMiddleware)
     app.add_middleware(RateLimitMiddleware, refuse=refused)
@@ -214,7 +212,6 @@ def build(registry: Registry) -> Starlette:
     app.state.crowd = Crowd()
     app.state.pace = RateLimiter(registry)
     app.state.usage_counters = UsageCounters()
-    app.state.responses = ResponseCache()
     app.state.attempts = FailedLogins()
     app.state.login_pacing = LoginPacing(registry.database)
     app.state.refusals = BatchedEvents("refused")
@@ -252,18 +249,17 @@ class RequestLogMiddleware:
                 message["headers"] = request_log.complete(message["headers"], request_id)
             await send(message)
 
-        try:
-            with within(id=request_id), acting(Actor(ANONYMOUS, host_of(scope))):
+        with within(id=request_id), acting(Actor(ANONYMOUS, host_of(scope))):
+            try:
                 await self.app(scope, receive, sending)
-        except asyncio.CancelledError:  # this server ends, and the time that requests had is over
-            if not status:
-                ending = DatabaseBusyError("this server is being stopped", "try again in a moment")
-                await (await refused(Request(scope, receive), ending))(scope, receive, sending)
-            raise
-        except Exception as error:
-            if status:  # the answer has begun: nothing can be told any more
+            except asyncio.CancelledError:  # this server ends, and the time that requests had is over
+                if not status:
+                    ending = DatabaseBusyError("this server is being stopped", "try again in a moment")
+                    await (await refused(Request(scope, receive), ending))(scope, receive, sending)
                 raise
-            with within(id=request_id):
+            except Exception as error:
+                if status:  # the answer has begun: nothing can be told any more
+                    raise
                 await (await failed_early(Request(scope, receive), error))(scope, receive, sending)
-        finally:
-            request_log.note(metrics, scope, status=status, started=started, request_id=request_id)
+            finally:
+                request_log.note(metrics, scope, status=status, started=started)

@@ -25,16 +25,13 @@ from embhub_registry.operation import tracing
 from embhub_registry.people.rate_limits import RateLimiter
 from embhub_registry.storage import blob_places, logs
 from embhub_registry.storage.folder import Registry
-from embhub_registry.wire import connection_protocol
 from embhub_registry.wire.connection_limiter import LimitingSocket
-from embhub_registry.wire.connection_protocol import IDLE_SECONDS, Answers
-from embhub_registry.wire.immediate_answers import ImmediateAnswers
 from embhub_registry.wire.request_limits import MAX_HEAD_BYTES
-from embhub_registry.wire.server_loop import ServerLoop
+from embhub_registry.wire.slow_heads import TimingLoop, announced
 
 MAX_CONNECTIONS = 500  # beyond them requests get a 503 (`wire.crowding`), but for probes and metrics
 LAST_CONNECTIONS = 64  # beyond those uvicorn answers in the registry's place, in a word
-UVICORNS_IDLE_SECONDS = 86_400  # `connection_protocol` closes idle connections; uvicorn does not see all requests
+IDLE_SECONDS = 20  # between an answer and the next request
 TURN_SECONDS = 0.0005  # of a thread that computes, before others have theirs; Python's own is ten times as long
 ANSWER_SECONDS = 300.0  # for an answer that is not taken off the line: RFC 5482, tcp(7) TCP_USER_TIMEOUT
 
@@ -120,45 +117,29 @@ def serve(
         )
     sys.setswitchinterval(TURN_SECONDS)
     try:
-        run(lifecycle.server, listening, answers=None if traces else immediate_answers(application))
+        run(lifecycle.server, listening)
     finally:
         tracing.stop(traces)
     logs.log("info", "stop", url=url)
 
 
-def configure(application: ASGIApp, **options: Any) -> uvicorn.Config:
+def configure(application: ASGIApp, *, idle_seconds: int = IDLE_SECONDS, **options: Any) -> uvicorn.Config:
     """How uvicorn serves the registry within `run`, by its public options; `options` are further ones.
 
     Of its parsers h11 is the one that bounds a head that does not end, and the strictest.
     """
     return uvicorn.Config(
-        connection_protocol.announced(application), http="h11", h11_max_incomplete_event_size=MAX_HEAD_BYTES, ws="none",
-        lifespan="on", log_config=None, access_log=False, server_header=False, backlog=512,
-        forwarded_allow_ips=_forwarding_proxies(), limit_concurrency=MAX_CONNECTIONS + LAST_CONNECTIONS,
-        timeout_keep_alive=UVICORNS_IDLE_SECONDS, **options,
+        announced(application), http="h11", h11_max_incomplete_event_size=MAX_HEAD_BYTES, ws="none",
+        lifespan="on", log_config=None, access_log=False, server_header=False, backlog=512, reset_contextvars=False,
+        forwarded_allow_ips=os.environ.get("FORWARDED_ALLOW_IPS", "127.0.0.1,::1"),
+        limit_concurrency=MAX_CONNECTIONS + LAST_CONNECTIONS, timeout_keep_alive=idle_seconds, **options,
     )  # fmt: skip
 
 
-def run(
-    server: uvicorn.Server, listening: socket.socket, *, answers: Answers | None = None,
-    idle_seconds: float = IDLE_SECONDS,
-) -> None:  # fmt: skip
+def run(server: uvicorn.Server, listening: socket.socket) -> None:
     """Serve until the server is asked to stop; uvicorn's own `run` would choose another loop."""
-
-    def loop() -> ServerLoop:
-        return ServerLoop(answers=answers, idle_seconds=idle_seconds)
-
-    with asyncio.Runner(loop_factory=loop) as runner:
+    with asyncio.Runner(loop_factory=TimingLoop) as runner:
         runner.run(server.serve(sockets=[listening]))
-
-
-def immediate_answers(application: Starlette) -> ImmediateAnswers:
-    """What answers plain requests without uvicorn, believing the proxies that uvicorn believes."""
-    return ImmediateAnswers(application, is_proxy=_trusted_proxies(_forwarding_proxies()))
-
-
-def _forwarding_proxies() -> str:
-    return os.environ.get("FORWARDED_ALLOW_IPS", "127.0.0.1,::1")
 
 
 def _exempted(application: Starlette) -> Callable[[str], bool]:

@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
 
 from bases.workshop import films, material, xray
-
-DATA = Path(os.environ.get("EMBHUB_TEST_DATA") or Path(__file__).parents[3] / "shared" / "data")
-needs_films = pytest.mark.skipif(
-    not (DATA / "chest-xray" / "index.csv").exists(), reason="no chest-xray test data; set EMBHUB_TEST_DATA"
-)
+from tests.support.tools import DATA, needs_films
 
 
 @needs_films

@@ -9,7 +9,7 @@ import pytest
 import torch
 from transformers import CLIPTokenizer
 
-from bases.workshop import large_batches, rendered
+from bases.workshop import large_batches, phantom_material, rendered
 from bases.workshop.text_encoder import CaptionEncoder, make_encoder
 from embhub.builtin_bases import info
 from embhub.phantoms.varied import draw_many
@@ -34,7 +34,8 @@ def batch(worker: rendered.Rendered) -> rendered.Batch:
 
 
 @pytest.fixture
-def learner() -> large_batches.Learner:
+def learner(monkeypatch: pytest.MonkeyPatch) -> large_batches.Learner:
+    monkeypatch.setattr(phantom_material, "_HELD_OUT", 15)
     return large_batches.learners_of(["8-8-8"], FOLDER, _encoder(), "cpu", 0)[0]
 
 
@@ -67,9 +68,7 @@ def test_what_the_first_worker_rendered_can_be_rendered_again() -> None:
 
 def test_bags_read_as_captions(batch: rendered.Batch) -> None:
     encoder = _encoder()
-    from bases.workshop.phantom_material import varied_caption
-
-    captions = [varied_caption(one) for one in draw_many(6, 3)]
+    captions = [phantom_material.varied_caption(one) for one in draw_many(6, 3)]
     assert torch.equal(encoder(captions), encoder.read(torch.from_numpy(encoder.bags(captions))))
     assert encoder.read(batch[1]).shape == (8, 48, 128)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -22,9 +21,8 @@ from embhub.diffusion.evaluation.material import Drawn, Source
 from embhub.errors import ConfigError, PrivacyError
 from embhub.images import seen
 from embhub.images.sketch import SAME, distance, sketch, sketches
+from tests.support.tools import DATA, needs_films
 
-DATA = Path(os.environ.get("EMBHUB_TEST_DATA") or Path(__file__).parents[2].parent / "shared" / "data")
-needs_films = pytest.mark.skipif(not (DATA / "chest-xray").exists(), reason="no chest X-rays: set EMBHUB_TEST_DATA")
 FOLDER = info("builtin-xray").path
 
 

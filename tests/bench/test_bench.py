@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from bench import gpu, machine, memory, page
+from bench import gpu, machine, memory
 from bench.__main__ import BENCHMARKS
 from bench.bases import build_stable_diffusion, write_large_table
 from bench.measurement import Compared, Ratio, Spent, compare
 from bench.race import Heat, Point, to_our_end, to_the_peers_end
 from bench.scale import SMALLEST
-from bench.table import HEADER, Row, Section, render, timed
+from bench.table import HEADER, render, timed
 from bench.training import measure_large
 from embhub.diffusion.bases.pipelines import load_pipeline
 from embhub.diffusion.families import resolution
@@ -26,6 +26,7 @@ from embhub.diffusion.training.inversion import default_recipe
 @pytest.mark.slow
 @pytest.mark.parametrize("name", BENCHMARKS)
 @pytest.mark.thorough
+@pytest.mark.exhaustive
 def test_a_benchmark_compares_with_a_peer(name: str) -> None:
     section = importlib.import_module(f"bench.{name}").run(SMALLEST)
     assert section.peer.startswith("Peer: ") and section.rows
@@ -35,10 +36,11 @@ def test_a_benchmark_compares_with_a_peer(name: str) -> None:
     measured = [row for row in section.rows if "not in" not in row.ours]
     assert measured and all(row.wall and row.wall.low > 0 for row in measured)
     goals = [row.goal for row in section.rows if row.goal is not None]
-    assert goals == {"training": [1.4, 1.4, 1.4, 2.0, 3.0, 3.0], "drawing": [0.9]}.get(name, [])
+    assert goals == {"training": [1.4, 1.4, 1.4, 2.0, 3.0, 3.0], "drawing": [0.9]}[name]
 
 
 @pytest.mark.thorough
+@pytest.mark.exhaustive
 def test_memory_is_measured_in_a_process_of_its_own() -> None:
     held = bytearray(400_000_000)  # a child must not inherit what its parent held
     taken = memory.measure("embhub", "builtin", batch_size=2, images=2)
@@ -53,6 +55,7 @@ def test_large_models_without_a_gpu(tmp_path: Path) -> None:
 
 
 @pytest.mark.thorough
+@pytest.mark.exhaustive
 def test_the_benchmark_of_a_gpu_runs_on_a_processor_with_a_small_model(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gpu, "build_stable_diffusion", lambda device: load_pipeline("builtin", device=str(device)))
     trained, generated = gpu.train(SMALLEST, "cpu"), gpu.generate(SMALLEST, "cpu")
@@ -111,13 +114,9 @@ def test_time_to_equal_quality() -> None:
     assert never.wall is None and never.cells()[-1] == "3: **missed**" and "1 of 1" in never.ours
 
 
-def test_the_page_has_date_machine_and_no_name_of_it(tmp_path: Path) -> None:
+def test_the_machine_is_described_without_a_name_of_it() -> None:
     import platform
 
-    facts = machine.describe()
-    section = Section("Training", "Peer: somebody.", (Row("a step", "1 s", "2 s"),))
-    path = tmp_path / "page.md"
-    page.write([section], facts, day=date(2026, 11, 20), scale="quick", path=path)
-    text = path.read_text()
-    assert "2026-11-20, quick run" in text and "short run" in text and "| a step" in text and "torch" in text
-    assert platform.node() not in text and str(Path.home()) not in text and "/" not in "".join(facts.values())
+    table = machine.table()
+    assert f"| measured on | {date.today():%Y-%m-%d} |" in table and "torch" in table
+    assert platform.node() not in table and str(Path.home()) not in table and "/" not in table

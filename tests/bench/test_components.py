@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +16,8 @@ from embhub.diffusion.adaptation import checkpoint, loop
 from embhub.diffusion.bases.pipelines import load_pipeline
 from embhub.diffusion.evaluation import classifier
 from embhub.diffusion.training.checkpoints import TrainingInterruptedError
+from tests.support.tools import DATA, needs_films
 
-DATA = Path(os.environ.get("EMBHUB_TEST_DATA", Path(__file__).parents[3] / "shared/data"))
 ROW: dict[str, Any] = {
     "arm": "original", "seed": 0, "seconds": 0.0, "kid": {"mean": 2.5, "sd": 0.1, "subset": 60}, "autoencoder_db": 21.8,
     "called_normal_of_normal": 0.9, "called_pneumonia_of_pneumonia": 0.25, "nearest_taught": 0.356, "n": 96,
@@ -26,7 +25,7 @@ ROW: dict[str, Any] = {
 
 
 @pytest.mark.thorough
-@pytest.mark.skipif(not (DATA / "chest-xray/index.csv").exists(), reason="no EMBHUB_TEST_DATA: real X-rays needed")
+@needs_films
 def test_films_taught_kept_back_and_compared_with_are_of_different_patients(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(components, "xray_judge_for", lambda *_: None)
     monkeypatch.setattr(FilmFeatures, "learn", lambda *_: None)

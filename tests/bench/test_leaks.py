@@ -12,7 +12,6 @@ import torch
 
 from bench import leaks
 from bench.results_file import ResultsFile, Row
-from embhub.audits.report import SUITES
 from embhub.diffusion.attacks import nearest, reidentification
 from embhub.diffusion.bases.pipelines import load_pipeline
 from tests.support import pipelines
@@ -37,7 +36,7 @@ def test_every_attack_is_tried_on_every_truth_and_not_twice(pipe: Any, tmp_path:
     leaks.run(pipe, ResultsFile(path), groups=1)
     rows = json.loads(path.read_text())
     assert sorted((row["truth"], row["attack"]) for row in rows) == sorted(
-        (truth, attack) for truth in ("no leak", "small leak", "strong leak") for attack in SUITES["thorough"]
+        (truth, attack) for truth in ("no leak", "small leak", "strong leak") for attack in leaks.MEASURED["thorough"]
     )
     assert all(sum(row["units"]) == 12 * (2 if row["attack"] == "lira-shadows" else 1) for row in rows)
     before = path.read_bytes()
@@ -57,12 +56,12 @@ def test_the_table_counts_alarms_of_attacks_and_of_whole_audits() -> None:
     """0.01 is enough for one attack alone, and not for one of six that share the level."""
     rows = [
         row("no leak", name, trial, 0.01 if (name, trial) == ("rmia", 0) else 0.5)
-        for name in SUITES["thorough"]
+        for name in leaks.MEASURED["thorough"]
         for trial in range(2)
     ]
     rows += [
         row("strong leak", name, trial, 0.01 if name == "lira-shadows" else 0.5, 0.8)
-        for name in SUITES["thorough"]
+        for name in leaks.MEASURED["thorough"]
         for trial in range(2)
     ]
     table = "\n".join(leaks.table(rows))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +9,11 @@ import numpy as np
 import pytest
 
 from bases.workshop import xray
-from bench import marked, private_images, regimes_material
-from bench.private_images import ADAPTER, CONTROLS, EPSILONS, PRIVATE, REAL, Study
+from bench import marked, private_images
+from bench.private_images import CONTROLS, EPSILONS, PRIVATE, REAL, Study
 from bench.results_file import ResultsFile
 from embhub.builtin_bases import info
 from embhub.diffusion.bases.pipelines import load_pipeline
-from embhub.diffusion.dp import settings
 from embhub.diffusion.evaluation import classifier
 from embhub.diffusion.evaluation.cells import Labelled
 
@@ -85,15 +83,6 @@ def test_weights_are_chosen_on_generated_images_that_were_not_learned_from(
     learned, held = ({image.tobytes() for image in seen[name]} for name in ("images", "held"))
     test = {image.tobytes() for image in study.test.images}
     assert len(learned) == 16 and len(held) == 4 and not learned & held and not (learned | held) & test
-
-
-@pytest.mark.thorough
-def test_an_adapter_generates_and_is_taken_out_again(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(settings, "_SGD", replace(settings._SGD, steps=1))
-    monkeypatch.setattr(regimes_material, "LEARNED", 12)
-    before = study.images("nearest words", None, 0)[1]
-    assert study.images(ADAPTER, 10.0, 0)[1].shape == before.shape
-    assert np.array_equal(study.images("nearest words", None, 0)[1], before)
 
 
 def test_data_that_is_not_there_is_said(tmp_path: Path) -> None:

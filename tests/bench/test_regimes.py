@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +17,11 @@ from embhub.diffusion.evaluation import outcome, paired
 from embhub.diffusion.evaluation.cells import Cell, Labelled, grid
 from embhub.diffusion.evaluation.fitting import Taught
 from embhub.images import seen
-
-DATA = Path(os.environ.get("EMBHUB_TEST_DATA") or Path(__file__).parents[2].parent / "shared" / "data")
+from tests.support.tools import DATA, needs_films
 
 
 @pytest.mark.thorough
-@pytest.mark.skipif(not (DATA / "chest-xray").exists(), reason="no chest X-rays: set EMBHUB_TEST_DATA")
+@needs_films
 def test_no_patient_is_on_two_sides_and_the_base_saw_none_who_train_or_test() -> None:
     real, base = material.real(DATA), seen.read(info(material.BASE).path)
     assert base is not None

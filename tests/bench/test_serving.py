@@ -1,33 +1,37 @@
-"""The comparison of two versions of the server runs at its smallest size; what it measured is not looked at."""
+"""What a server costs is measured at the smallest size; the figures are not looked at."""
 
 from __future__ import annotations
 
-import shutil
-from pathlib import Path
-
 import pytest
 
-from bench import serving
+from bench import serving, start, storing
+from bench.measurement import Ratio
+from bench.start import Started
+from tests.support import tools
 
 
 @pytest.mark.slow
 @pytest.mark.thorough
-def test_two_versions_are_measured_side_by_side() -> None:
-    rows, size = serving.measure(serving.ROOT, serving.ROOT, turns=1, seconds=0.1)
-    nginx = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
-    assert len(rows) == (14 if nginx else 7) and size > 100_000
+def test_every_request_is_measured_on_every_way() -> None:
+    rows = serving.measure(turns=1, seconds=0.1)
+    assert len(rows) == (7 if tools.which("nginx") is None else 14)
     table = serving.render(rows).splitlines()
-    assert len(table) == 2 + len(rows) and all(line.count("|") == 9 for line in table)
-    held = serving.render(rows, serving.GOAL).splitlines()
-    assert sum(f"{serving.GOAL:g}: " in line for line in held) == (6 if nginx else 3)
+    assert len(table) == 2 + len(rows) and all(line.count("|") == 5 for line in table)
     assert all(figure > 0 for row in rows for figure in (*row.clock, *row.cpu))
 
 
-@pytest.mark.parametrize(("page", "introduction", "ways"), [
-    (serving.PAGE, serving.INTRODUCTION, 6), (serving.GOAL_PAGE, serving.GOAL_INTRODUCTION, 7),
-])  # fmt: skip
-def test_the_pages_are_of_whole_runs(page: Path, introduction: str, ways: int) -> None:
-    text = page.read_text()
-    assert text.startswith(introduction + serving.OPENING.split("{size", maxsplit=1)[0])
-    assert f"{serving.TURNS} turns of {serving.SECONDS:g} s" in text
-    assert text.count("| behind nginx |") == ways == text.count("| alone |")
+@pytest.mark.thorough
+def test_a_push_costs_the_server_something() -> None:
+    assert storing.measure(turns=1, pushes=2) > 0
+
+
+@pytest.mark.thorough
+def test_the_command_is_measured_in_processes_of_its_own() -> None:
+    found = start.measure(turns=1)
+    assert min(found.bare, found.help, found.verify, found.private, found.decision) > 0
+
+
+@pytest.mark.parametrize(("ratio", "decision", "missed"), [(2.5, 0.05, 0), (2.6, 0.05, 1), (2.6, 0.06, 2)])
+def test_a_miss_is_called_a_miss(ratio: float, decision: float, missed: int) -> None:
+    table = start.render(Started(0.1, 0.04, 0.3, 0.5, decision, Ratio(ratio, ratio, ratio)))
+    assert table.count("**missed**") == missed and table.count(": ") == 2

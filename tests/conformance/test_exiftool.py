@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import subprocess
 from pathlib import Path
 
-import pytest
-
 from embhub.formats.synthetic_mark import COMPOSITE, mark_png
-from tests.support import releases
+from tests.support import releases, tools
 
-if shutil.which("exiftool") is None and not os.environ.get("EMBHUB_REQUIRE_EXIFTOOL"):
-    pytest.skip("exiftool is not installed", allow_module_level=True)
+pytestmark = tools.needs("exiftool")
 
 
 def read(path: Path) -> dict[str, str]:

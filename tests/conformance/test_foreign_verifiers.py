@@ -17,6 +17,7 @@ import pytest
 from embhub.release import files as release_files
 from embhub.site.keys import SigningKey
 from embhub.trust import p256, statement
+from tests.support import tools
 from tests.support.releases import SITE, STRANGER, make_release
 
 RELEASE = make_release()
@@ -50,9 +51,9 @@ def test_sigstore_models(name: str) -> None:
     assert models.Bundle.from_json(RELEASE.files[name]).media_type.endswith("v0.3+json")
 
 
-@pytest.mark.skipif(
-    not (NODE_FOLDER and shutil.which("node") and (Path(NODE_FOLDER) / "node_modules/@sigstore/verify").is_dir()),
-    reason="no @sigstore/verify in EMBHUB_NODE_FOLDER",
+@tools.needs(
+    "@sigstore/verify",
+    found=bool(NODE_FOLDER and shutil.which("node") and (Path(NODE_FOLDER) / "node_modules/@sigstore/verify").is_dir()),
 )
 @pytest.mark.parametrize("name", BUNDLES)
 def test_sigstore_for_javascript(tmp_path: Path, name: str) -> None:

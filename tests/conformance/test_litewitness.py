@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import socket
 import subprocess
 import time
@@ -17,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from embhub.client.http_client import RegistryClient, StatusError
+from embhub.client.wire.http_client import RegistryClient, StatusError
 from embhub.log import checkpoints, merkle, notes, policies, witnessing
 from embhub.log.checkpoints import Checkpoint, Cosignature
 from embhub.log.tiles import TileReader
@@ -25,15 +24,12 @@ from embhub_registry.database import log_rows
 from embhub_registry.operation import log_keeping
 from embhub_registry.storage import folder, log_entries, log_witnesses, registry_log
 from embhub_registry.storage.folder import Registry
-from tests.support import logs
+from tests.support import logs, tools
 from tests.support.servers import free_port
 
 TOOLS = Path(os.environ.get("EMBHUB_LITEWITNESS") or "/absent")
 NAME = "witness.example.org"
-pytestmark = pytest.mark.skipif(
-    not (TOOLS / "litewitness").exists() or shutil.which("ssh-agent") is None,
-    reason="no litewitness in EMBHUB_LITEWITNESS, or no ssh-agent",
-)
+pytestmark = [tools.needs("litewitness", found=(TOOLS / "litewitness").exists()), tools.needs("ssh-agent")]
 
 
 def run(*command: str | Path, **environment: str) -> str:
@@ -66,11 +62,11 @@ def registry(tmp_path: Path) -> Iterator[Registry]:
 
 
 @pytest.fixture
-def witness(registry: Registry, tmp_path: Path) -> Iterator[tuple[notes.VerifierKey, str]]:
+def witness(registry: Registry, socket_folder: Path, tmp_path: Path) -> Iterator[tuple[notes.VerifierKey, str]]:
     """litewitness with a key in an OpenSSH agent, which knows our log and its Ed25519 key; its key and address."""
     log = registry.trust().keyring.log_key
     assert log is not None
-    database, agent, port = tmp_path / "w.db", tmp_path / "agent", free_port()
+    database, agent, port = tmp_path / "w.db", socket_folder / "agent", free_port()
     run(TOOLS / "witnessctl", "add-log", "-db", database, "-origin", log.name)
     run(TOOLS / "witnessctl", "add-key", "-db", database, "-origin", log.name, "-key", str(log))
     run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", tmp_path / "key")

@@ -14,10 +14,11 @@ import pytest
 
 from embhub.release import files as release_files
 from embhub.release import unpacking
+from tests.support import tools
 from tests.support.releases import OTHER_SITE, SITE, SigningKey, make_release, make_sheet
 
 TOOL = Path(os.environ.get("EMBHUB_MODEL_SIGNING") or "/absent") / "bin/model_signing"
-with_the_tool = pytest.mark.skipif(not TOOL.exists(), reason="no model-signing in EMBHUB_MODEL_SIGNING")
+with_the_tool = tools.needs("model-signing", found=TOOL.exists())
 
 
 def verify(folder: Path, *, key: SigningKey = SITE, words: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:

@@ -78,9 +78,12 @@ def read(python: Path, export: Path, room: Path) -> dict[str, Any]:
 def test_an_output_checker_reads_each_attack(python: Path, tmp_path: Path, shift: float, bucket: int) -> None:
     file = make_site(tmp_path, "standard", shift=shift)
     write_pack(file, tmp_path / "pack", now=NOW)
-    for result in read_report(file, None)[0].attacks:
-        if result.kind == "baseline":
-            continue
+    results = read_report(file, None)[0].attacks
+    exported = {path.stem for path in (tmp_path / "pack/sacro").iterdir()}
+    assert exported == {result.name for result in results if result.on_coins} and exported
+    for result in results:
+        if not result.on_coins:
+            continue  # it has no curve
         found = read(python, tmp_path / "pack" / "sacro" / f"{result.name}.json", tmp_path / "room")
         assert found["auc"] == pytest.approx(result.auc)
         assert (found["total"], found["significant"]) == (1, int(result.p_value <= 0.05))

@@ -24,7 +24,7 @@ from embhub_registry.database import Connection, log_rows
 from embhub_registry.operation import log_keeping
 from embhub_registry.storage import log_entries, log_witnesses, registry_log
 from embhub_registry.storage.folder import Registry
-from tests.support import logs
+from tests.support import logs, tools
 from tests.support.servers import RunningRegistry, init_registry
 from tests.support.statics import plain_server
 
@@ -34,7 +34,7 @@ SIZES = [3, 4, 255, 256, 257, 511, 513, 600]
 PARTIAL = SIZES[-1] - 512
 pytestmark = [
     pytest.mark.thorough,
-    pytest.mark.skipif(not PROGRAM.exists(), reason="no tile-reader in EMBHUB_TILE_READER (.ci/tile-reader FOLDER)"),
+    tools.needs("tile-reader", found=PROGRAM.exists()),
 ]
 
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from embhub.__main__ import main
-from embhub.client import access
-from embhub.client.errors import NotAllowedError
-from embhub.client.hub import Hub
+from embhub.client.member import access
+from embhub.client.wire.errors import NotAllowedError
+from embhub.client.wire.hub import Hub
 from embhub.errors import RegistryError
 from tests.support.releases import REPOSITORY
 from tests.support.servers import RunningRegistry, running_registry

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from embhub.__main__ import main
-from embhub.client import pulling
-from embhub.client.hub import Hub
+from embhub.client.pulling import pull as pulling
+from embhub.client.wire.hub import Hub
 from embhub.release import files as release_files
 from embhub.release import signing
 from embhub.release.demands import PolicyRefusedError
@@ -55,7 +55,7 @@ PLACES = {AUDITOR: "nki", FRIEND: "friends", NOBODY: "nki"}
 def attested(release: Release, repository: str, key: SigningKey, *, shift: float) -> Release:
     report = make_report(release.embedding, shift=shift)
     bundle = signing.attest_audit(
-        report, report_digest=release_files.digest(report.to_bytes()),
+        report, numbers=release.embedding.numbers, report_digest=release_files.digest(report.to_bytes()),
         registry=ORIGIN, repository=repository, version=release.card.version,
         key=key, now=NOW,
     )  # fmt: skip
@@ -82,9 +82,9 @@ def hall(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hall]:
 
 @pytest.fixture
 def reader(hall: Hall, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
-    monkeypatch.setattr("embhub.client.hub.PAUSES", (0.0,))
+    monkeypatch.setattr("embhub.client.wire.hub.PAUSES", (0.0,))
     site = Site(tmp_path / "reader", hall.middle.url).enter(monkeypatch)
-    from embhub.client import roots
+    from embhub.client.trusted import roots
 
     roots.add_root(hall.middle.url, fingerprint=hall.registry.root_fingerprint)
     yield site
@@ -97,6 +97,26 @@ def bare(repository: str, *, seed: int, version: str = "1.0.0") -> Release:
         repository=repository, artifact=make_embedding(seed=seed), version=version, audited=False,
         name=repository.partition("/")[2],
     )  # fmt: skip
+
+
+def test_the_same_numbers_under_another_header_show_the_leak(hall: Hall, reader: Site) -> None:
+    """And no good verdict: it may rest on what the header says."""
+    leaky, washed = "radboud/leaky-numbers", "radboud/washed-numbers"
+    hall.push(leaky, bare(leaky, seed=41))
+    hall.attest(leaky, AUDITOR, hall.nora, shift=3.0)
+    hall.attest(leaky, FRIEND, hall.otto, shift=0.0)
+    other = make_embedding(seed=41, training={"steps": 201, "learning_rate": 0.005})
+    same = make_release(repository=washed, artifact=other, audited=False, name="washed-numbers")
+    assert same.embedding.digest != make_embedding(seed=41).digest
+    hall.push(washed, same)
+
+    shown = page(hall, washed)
+    assert (shown["verdict"], shown["auditors"]) == ("leak-detected", ["Nki"])
+    assert row(hall, washed)["audit"] == "leak-detected"
+    pulled = pulling.pull(washed)
+    assert [(audit.namespace, audit.verdict) for audit in pulled.others] == [("nki", "leak-detected")]
+    with pytest.raises(PolicyRefusedError, match="nki"):
+        pulling.pull(washed, require="no-leak", out="strict")
 
 
 def page(hall: Hall, repository: str) -> dict[str, object]:

@@ -152,6 +152,16 @@ def test_a_wrong_call_is_code_2(words: list[str], capsys: pytest.CaptureFixture[
     assert not said.out and said.err
 
 
+def test_an_adapter_with_an_epsilon_is_refused_and_the_way_to_a_claim_is_named(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    words = ["adapt", "images", "--token", "<a>", "--caption", "mri, {}", "--out", "a.safetensors"]
+    for more in (["--epsilon", "8"], ["--epsilon=2", "--n-public", "100"]):
+        assert main([*words, *more]) == 2
+        said = capsys.readouterr().err
+        assert "adapters are not trained with differential privacy" in said and "embhub train --epsilon" in said
+
+
 def test_an_error_is_words_and_a_hint_and_with_debug_a_traceback(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["verify", "nowhere.safetensors"]) == 2
     quiet = capsys.readouterr()

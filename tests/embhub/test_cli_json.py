@@ -36,18 +36,17 @@ def run(capsys: pytest.CaptureFixture[str], *words: str, code: int = 0) -> Any:
     return json.loads(capsys.readouterr().out)
 
 
-@pytest.mark.parametrize("verb", VERBS)
-def test_every_verb_takes_json(verb: str) -> None:
-    flags = {flag for parameter in VERBS[verb].params for flag in parameter.opts}
-    assert "--json" in flags
+def test_every_verb_takes_json() -> None:
+    flags = {verb: {flag for parameter in command.params for flag in parameter.opts} for verb, command in VERBS.items()}
+    assert [verb for verb, taken in flags.items() if "--json" not in taken] == [] and len(flags) > 60
 
 
-@pytest.mark.parametrize("verb", VERBS)
-def test_every_wrong_option_of_every_verb_is_one_document(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
-    said = run(capsys, *verb.split(), "--no-such-option", code=2)
-    assert set(said) == {"error"} and set(said["error"]) == {"type", "message", "hint", "exit_code"}
-    assert said["error"]["type"] == "UsageError" and said["error"]["exit_code"] == 2
-    assert "--no-such-option" in said["error"]["message"]
+def test_every_wrong_option_of_every_verb_is_one_document(capsys: pytest.CaptureFixture[str]) -> None:
+    for verb in VERBS:
+        said = run(capsys, *verb.split(), "--no-such-option", code=2)
+        assert set(said) == {"error"} and set(said["error"]) == {"type", "message", "hint", "exit_code"}, verb
+        assert said["error"]["type"] == "UsageError" and said["error"]["exit_code"] == 2, verb
+        assert "--no-such-option" in said["error"]["message"], verb
 
 
 def test_an_error_of_embhub(capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from embhub.__main__ import main
-from embhub.client import doctor
+from embhub.client.member import doctor
 from embhub.site import config, keys
 from tests.support.servers import RunningRegistry, running_registry
 from tests.support.sites import Site

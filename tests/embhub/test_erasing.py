@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from embhub.__main__ import main
-from embhub.client import erasing
-from embhub.client.hub import Hub
+from embhub.client.member import erasing
+from embhub.client.wire.hub import Hub
 from embhub.errors import UsageError
 from embhub.ledger import budget, concerned, publications
 from embhub.ledger.unit_sets import Unit

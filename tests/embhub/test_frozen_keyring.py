@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 
 from embhub.__main__ import main
-from embhub.client import pulling, roots
-from embhub.client.hub import Hub
+from embhub.client.pulling import pull as pulling
+from embhub.client.trusted import roots
+from embhub.client.wire.hub import Hub
 from embhub.errors import PolicyError
 from embhub.formats import instants
 from embhub.refusals import BadSignatureError, MalformedKeyringError, RollbackError
@@ -163,7 +164,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[RunningRe
 @pytest.fixture
 def place(served: tuple[RunningRegistry, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
     registry, old = served
-    monkeypatch.setattr("embhub.client.hub.PAUSES", (0.0,))
+    monkeypatch.setattr("embhub.client.wire.hub.PAUSES", (0.0,))
     with hostile.stand_between(registry.url) as middle:
         site = Site(tmp_path / "site", middle.url).enter(monkeypatch)
         roots.add_root(middle.url, fingerprint=registry.root_fingerprint)
@@ -306,7 +307,7 @@ def test_a_pin_speaks_for_its_namespaces_alone(tmp_path: Path, monkeypatch: pyte
 
 
 def test_pins_that_contradict_one_another_are_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from embhub.client import trust_changes
+    from embhub.client.trusted import trust_changes
 
     Site(tmp_path).enter(monkeypatch)
     theirs = make_keyring(registry="https://other.example.org", members=[member("radboud", [(STRANGER, "publish")])])

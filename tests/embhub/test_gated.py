@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 from huggingface_hub import HfApi
 
-from embhub.client import publishing, pulling
-from embhub.client.errors import NotAllowedError
+from embhub.client.publishing import push as publishing
+from embhub.client.pulling import pull as pulling
+from embhub.client.wire.errors import NotAllowedError
 from tests.support.releases import REPOSITORY
 from tests.support.servers import RunningRegistry, running_registry
 from tests.support.sites import Site, new_key, open_site

@@ -20,9 +20,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from embhub.client import errors as client_errors
-from embhub.client import http_client
-from embhub.client.hub import Hub
+from embhub.client.wire import errors as client_errors
+from embhub.client.wire import http_client
+from embhub.client.wire.hub import Hub
 from embhub.errors import RegistryError
 from embhub.version import __version__
 from tests.support import hostile

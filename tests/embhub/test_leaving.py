@@ -11,7 +11,7 @@ from click.testing import CliRunner, Result
 from embhub.__main__ import main
 from embhub.artifact import embedding
 from embhub.cli import root
-from embhub.client import publishing
+from embhub.client.publishing import push as publishing
 from embhub.errors import ConfigError, PrivacyError, UsageError
 from embhub.ledger import budget, publications
 from embhub.ledger.books import open_books
@@ -206,7 +206,7 @@ def test_push_asks_before_a_version_that_is_few_patients_apart(site: Site, secon
     file = version(site, 2, second)
     result = send(file)
     assert isinstance(result.exception, PrivacyError) and result.exception.exit_code == 6
-    assert f"differ from those of 1.0.0 by {apart}" in result.exception.message
+    assert f"differ from those of radboud/prostate-cspca 1.0.0 by {apart}" in result.exception.message
     assert not (file.parent / "outbox").exists()
     assert main(["push", str(file), "radboud/prostate-cspca", "--dry-run", "--out", str(file.parent / "outbox")]) == 6
     assert send(file, "--yes").exit_code == 0
@@ -315,12 +315,25 @@ def test_the_nearest_of_all_earlier_versions_counts_under_any_namespace(site: Si
     send(version(site, 1, PATIENTS))
     send(version(site, 2, PATIENTS[:20]), repository="lumc/prostate-cspca")
     result = send(version(site, 3, PATIENTS[:17]))
-    assert isinstance(result.exception, PrivacyError) and "those of 2.0.0 by 3 patients" in result.exception.message
+    assert (
+        isinstance(result.exception, PrivacyError)
+        and "those of lumc/prostate-cspca 2.0.0 by 3 patients" in result.exception.message
+    )
 
 
-def test_another_embedding_asks_nothing(site: Site) -> None:
+def test_another_name_is_no_way_around_the_question(site: Site) -> None:
+    """Who subtracts two files needs the files, and not their names."""
     send(version(site, 1, PATIENTS))
-    other = version(site, 2, PATIENTS[1:], name="knee")
+    other = version(site, 2, PATIENTS[1:], name="prostate-cspca-2")
+    result = send(other, repository="radboud/prostate-cspca-2")
+    assert isinstance(result.exception, PrivacyError) and "those of radboud/prostate-cspca 1.0.0 by 1" in str(
+        result.exception
+    )
+
+
+def test_an_embedding_of_other_patients_asks_nothing(site: Site) -> None:
+    send(version(site, 1, PATIENTS))
+    other = version(site, 2, [f"knee{number}" for number in range(40)], name="knee")
     assert send(other, repository="radboud/knee").exit_code == 0
 
 
@@ -342,8 +355,8 @@ def test_a_person_is_asked_and_may_agree(site: Site) -> None:
         return len(questions) > 1
 
     with pytest.raises(PrivacyError):
-        publications.ask_about_few_apart(digests[1], "radboud/prostate-cspca", confirm=answer)
-    publications.ask_about_few_apart(digests[1], "radboud/prostate-cspca", confirm=answer)
+        publications.ask_about_few_apart(digests[1], confirm=answer)
+    publications.ask_about_few_apart(digests[1], confirm=answer)
     assert len(questions) == 2 and "who compares the two files may find out about that one" in questions[0]
 
 

@@ -14,12 +14,14 @@ import pytest
 from click.testing import CliRunner, Result
 
 from embhub.cli import log_rounds, root
-from embhub.client import log_reader, logged, pulling, roots, watching, witness
-from embhub.client.http_log import HttpLog
-from embhub.client.witness import Witness
+from embhub.client.log import log_memory, log_reader, logged
+from embhub.client.log.http_log import HttpLog
+from embhub.client.monitor import watching, witness
+from embhub.client.monitor.witness import Witness
+from embhub.client.pulling import pull as pulling
+from embhub.client.trusted import roots
 from embhub.errors import EmbhubError
 from embhub.log import checkpoints, merkle, notes, proofs
-from embhub.site import log_memory
 from embhub_registry.database import log_rows
 from embhub_registry.storage import log_witnesses
 from tests.support import hostile, logs, pushes, releases
@@ -220,7 +222,9 @@ def test_a_witness_cosigns_under_a_new_key_of_the_log_only_after_a_person_confir
     try:
         roots.add_root(made.url, fingerprint=made.root_fingerprint)
         words = ("watch", made.url, "--cosign", tmp_path / "w.pem", "--name", "w.example.org")
-        assert "; cosigned" in run(*words).stdout
+        first = run(*words)
+        assert "; cosigned" in first.stdout and "did not take it" in first.stdout, "nobody accepted this witness"
+        assert code(first) == 5
         listening = Witness(witness.open_key(tmp_path / "w.pem", name=""), {})
         log_rounds.round_of(made.url, listening, None)
         (retired,) = listening.logs.values()
@@ -230,7 +234,7 @@ def test_a_witness_cosigns_under_a_new_key_of_the_log_only_after_a_person_confir
         later = run(*words)
         log_rounds.round_of(made.url, listening, None)
         assert not listening.logs, "who listens answers neither the retired key nor one that nobody confirmed"
-        assert code(later) == 0 and "not cosigned: nobody here confirmed" in later.stdout
+        assert code(later) == 4 and "not cosigned: nobody here confirmed" in later.stdout
         assert "keyring    key of the transparency log: " in later.stdout
         roots.refresh_roots(made.url, agree=lambda address, lines: True)
         assert "; cosigned" in run(*words).stdout

@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 
 from embhub.__main__ import main
-from embhub.client import publishing, pulling, roots
-from embhub.client.hub import Hub
+from embhub.client.publishing import push as publishing
+from embhub.client.pulling import pull as pulling
+from embhub.client.trusted import roots
+from embhub.client.wire.hub import Hub
 from embhub.errors import RegistryError, UsageError
 from embhub.refusals import RevokedKeyError, RollbackError, WrongRootError
 from embhub.release import files as release_files

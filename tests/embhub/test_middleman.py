@@ -11,9 +11,9 @@ import pytest
 
 from embhub import refusals
 from embhub.__main__ import main
-from embhub.client import errors as client_errors
-from embhub.client import pulling
-from embhub.client.hub import Hub
+from embhub.client.pulling import pull as pulling
+from embhub.client.wire import errors as client_errors
+from embhub.client.wire.hub import Hub
 from embhub.errors import EmbhubError, RegistryError
 from embhub.release import files as release_files
 from tests.support import hostile
@@ -151,7 +151,7 @@ def refused(call: Callable[[], object], kind: type[EmbhubError]) -> None:
 
 @pytest.fixture(autouse=True)
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("embhub.client.hub.PAUSES", (0.0,))
+    monkeypatch.setattr("embhub.client.wire.hub.PAUSES", (0.0,))
 
 
 @pytest.mark.parametrize("name", others_thorough(LIES, list(LIES)[::3]))

@@ -12,9 +12,12 @@ import pytest
 
 from embhub import refusals
 from embhub.__main__ import main
-from embhub.client import errors as client_errors
-from embhub.client import guard, logged, logged_papers, pulling, roots
-from embhub.client.hub import Hub
+from embhub.client.log import logged, logged_papers
+from embhub.client.pulling import pull as pulling
+from embhub.client.trusted import roots
+from embhub.client.wire import errors as client_errors
+from embhub.client.wire import guard
+from embhub.client.wire.hub import Hub
 from embhub.errors import ConfigError, EmbhubError, UsageError
 from embhub.release import files as release_files
 from embhub.release.verification import Verified
@@ -46,7 +49,7 @@ HTML = edited(lambda _: b"<html>")
 
 @pytest.fixture(autouse=True)
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("embhub.client.hub.PAUSES", (0.0,))
+    monkeypatch.setattr("embhub.client.wire.hub.PAUSES", (0.0,))
 
 
 @pytest.fixture

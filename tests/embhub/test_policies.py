@@ -11,9 +11,9 @@ import pytest
 
 import embhub
 from embhub.__main__ import main
-from embhub.client import pulling
-from embhub.client.hub import Hub
-from embhub.client.opening import open_path
+from embhub.client.pulling import pull as pulling
+from embhub.client.pulling.opening import open_path
+from embhub.client.wire.hub import Hub
 from embhub.errors import ConfigError
 from embhub.release import files as release_files
 from embhub.release.demands import PolicyRefusedError

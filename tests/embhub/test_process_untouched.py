@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from embhub.client import roots
+from embhub.client.trusted import roots
 from tests.support import hostile
 from tests.support.hostile import Middleman
 from tests.support.servers import RunningRegistry, running_registry

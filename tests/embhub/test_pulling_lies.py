@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from embhub.client import overview, pulling, roots
+from embhub.client.pulling import overview
+from embhub.client.pulling import pull as pulling
+from embhub.client.trusted import roots
 from embhub.errors import ConfigError, VerificationError
 from embhub.refusals import (
     BadSignatureError,

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from embhub.client import publishing
+from embhub.client.publishing import push as publishing
 from embhub.errors import ArtifactError, PrivacyError
 from embhub.refusals import CardMismatchError, ClaimMismatchError, DigestMismatchError, WrongRepositoryError
 from embhub.release import at_the_site

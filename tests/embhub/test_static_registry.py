@@ -12,9 +12,12 @@ from pathlib import Path
 import pytest
 
 from embhub.__main__ import main
-from embhub.client import http_client, log_reader, pulling, roots
-from embhub.client import status as standing
-from embhub.client.folder_client import FolderClient
+from embhub.client.log import log_reader
+from embhub.client.member import status as standing
+from embhub.client.pulling import pull as pulling
+from embhub.client.trusted import roots
+from embhub.client.wire import http_client
+from embhub.client.wire.folder_client import FolderClient
 from embhub.errors import ConfigError, EmbhubError, RegistryError
 from embhub.log import checkpoints, notes, proofs
 from embhub.release.demands import PolicyRefusedError

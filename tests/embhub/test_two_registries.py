@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
-from embhub.client import publishing, pulling, roots
+from embhub.client.publishing import push as publishing
+from embhub.client.pulling import pull as pulling
+from embhub.client.trusted import roots
 from embhub.errors import UsageError
 from embhub.refusals import ReleaseRefusedError, RevokedKeyError, WrongNamespaceError, WrongRegistryError
 from embhub.release import files as release_files

@@ -93,7 +93,7 @@ def test_no_word_of_a_header_is_sent_printed_or_kept(
         Path("stripes.card.yaml").write_bytes(safe_yaml.dump(answers))
         run("sign", "stripes.safetensors", "--repository", f"{name}/stripes")
         assert not sent, "nothing may be sent before `push`"
-        run("push", "stripes.safetensors", f"{name}/stripes")
+        run("push", "stripes.safetensors", f"{name}/stripes", "--yes")
         run("budget", "show", "--json")
 
     record = runs.find(artifact.digest)

@@ -12,7 +12,10 @@ from typing import Any
 import pytest
 
 from embhub.__main__ import main
-from embhub.client import opening, pulling, roots, status
+from embhub.client.member import status
+from embhub.client.pulling import opening
+from embhub.client.pulling import pull as pulling
+from embhub.client.trusted import roots
 from embhub.errors import UsageError
 from embhub.formats.synthetic_mark import mark_png
 from embhub.refusals import RollbackError
@@ -36,7 +39,7 @@ def site(world: World, middle: Middleman, tmp_path: Path, monkeypatch: pytest.Mo
 
 def publish(world: World, name: str, seed: int) -> str:
     """A release of its own bytes; returns `radboud/NAME`."""
-    from embhub.client.hub import Hub
+    from embhub.client.wire.hub import Hub
 
     repository = f"radboud/{name}"
     Hub(world.registry.url, token=world.token).push(
@@ -139,7 +142,7 @@ def test_a_withdrawn_release_is_pulled_by_its_commit_alone(world: World, site: S
 def test_older_advisories_are_refused_and_so_are_none(
     world: World, middle: Middleman, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("embhub.client.hub.PAUSES", (0.0,))
+    monkeypatch.setattr("embhub.client.wire.hub.PAUSES", (0.0,))
     world.site(tmp_path / "site", monkeypatch, warm=False)
     repository = publish(world, "held-back", 205)
     withdraw(world, repository)
@@ -191,13 +194,13 @@ def test_another_registry_withdraws_nothing_of_this_one(
     )
     mine, other = replace(mine, advisories=own), replace(other, advisories=theirs)
     facts = {"namespace": "radboud", "repository": repository, "version": "1.0.0", "digest": "a" * 64}
-    found, findings = withdrawals.find([mine, other], signed_for=mine, **facts)
+    found, findings = withdrawals.find([mine, other], signed_for=mine, numbers=None, **facts)
     assert found == () and [row.outcome for row in findings] == ["ok", "note"]
-    found, findings = withdrawals.find([mine, other], signed_for=other, **facts)
+    found, findings = withdrawals.find([mine, other], signed_for=other, numbers=None, **facts)
     assert found == (entry,) and findings[0].outcome == "warning"
     swapped = replace(mine, advisories=theirs)
     with pytest.raises(Exception, match="not made by"):
-        withdrawals.find([swapped], signed_for=swapped, **facts)
+        withdrawals.find([swapped], signed_for=swapped, numbers=None, **facts)
     assert NOW
 
 
@@ -228,7 +231,7 @@ def test_status_of_an_edited_folder_is_no_all_clear(world: World, site: Site, tm
 
 
 def test_a_stolen_key_shows_in_status(world: World, site: Site, tmp_path: Path) -> None:
-    from embhub.client.hub import Hub
+    from embhub.client.wire.hub import Hub
     from tests.support.releases import make_key
 
     thief = make_key("a key that a site lost to a thief")

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from embhub.__main__ import main
-from embhub.client import guard, pulling
+from embhub.client.pulling import pull as pulling
+from embhub.client.wire import guard
 from embhub.release.checks import yanks
 from embhub.release.demands import PolicyRefusedError
 from embhub.release.verification import Verified
@@ -28,7 +29,7 @@ REASON = "the labels were wrong in 3 of 60 cases"
 
 @pytest.fixture
 def site(world: World, middle: Middleman, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Site:
-    monkeypatch.setattr("embhub.client.hub.PAUSES", (0.0,))
+    monkeypatch.setattr("embhub.client.wire.hub.PAUSES", (0.0,))
     return world.site(tmp_path / "site", monkeypatch, warm=False)
 
 

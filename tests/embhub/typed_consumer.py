@@ -14,14 +14,14 @@ def make(images: Path) -> embhub.Embedding:
     """At the hospital that has the images."""
     found = embhub.inspect(images)
     trained = embhub.train(
-        images, token="<cspca>", caption="prostate mri, {}", out=images / "prostate.safetensors",
+        images, token="<cspca>", caption="prostate mri, {}", base="builtin", out=images / "prostate.safetensors",
         recipe=embhub.Recipe(steps=100), privacy=embhub.PrivacySettings(epsilon=2, n_public=50),
         selection=embhub.Selection(where="label=csPCa", holdout=0.3), preview=embhub.Preview(every=50),
         preprocessing=embhub.Preprocessing(fit="pad", resolution=96),
     )  # fmt: skip
     adapted = embhub.adapt(
         images, token="<cspca>", caption="axial mri, {}", recipe=embhub.AdapterRecipe(rank=2, steps=50),
-        privacy=embhub.PrivacySettings(epsilon=8, n_public=50), out=images / "adapter.safetensors",
+        out=images / "adapter.safetensors",
     )  # fmt: skip
     assert_type(adapted.adapter, embhub.Embedding)
     report = embhub.audit(trained)

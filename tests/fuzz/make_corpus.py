@@ -148,26 +148,6 @@ def make_logs() -> Iterator[tuple[str, bytes]]:
         yield f"{name}-cut", data[:-1]
 
 
-def make_heads() -> Iterator[tuple[str, bytes]]:
-    """Heads of requests that are plain, and what is nearest to them."""
-    host = b"Host: hub.example.org\r\n"
-    whole = b"GET /a/b/resolve/main/c.json?x=%2F HTTP/1.1\r\n" + host + b"Accept: */*\r\nX-Forwarded-For: ::1\r\n\r\n"
-    yield "get", whole
-    yield "head", whole.replace(b"GET", b"HEAD")
-    yield "token", whole.replace(b"Accept: */*", b"Authorization: Bearer emb_x\r\nConnection: Keep-Alive")
-    for name, line in {
-        "length": b"Content-Length: 3", "chunked": b"Transfer-Encoding: chunked", "folded": b"X: a\r\n b",
-        "twice": b"accept: a", "space": b"X : a", "close": b"Connection: close", "expect": b"Expect: 100-continue",
-        "upgrade": b"Upgrade: h2c", "zero": b"X: a\0b", "line": b"X: a\nY: b",
-    }.items():  # fmt: skip
-        yield name, whole.replace(host, host + line + b"\r\n")
-    yield "two", whole + whole
-    yield "more", whole + b"abc"
-    yield "cut", whole[:-1]
-    yield "old", whole.replace(b"HTTP/1.1", b"HTTP/1.0")
-    yield "absolute", whole.replace(b"GET /", b"GET http://hub/")
-
-
 MAKERS = {
     "safetensors": make_safetensors,
     "envelope": make_envelopes,
@@ -175,7 +155,6 @@ MAKERS = {
     "commit": make_commits,
     "lock": make_locks,
     "log": make_logs,
-    "head": make_heads,
 }
 
 

@@ -10,7 +10,6 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-import h11
 import numpy as np
 
 from embhub.artifact import embedding
@@ -22,7 +21,6 @@ from embhub.trust import bundle, dsse, statement
 from embhub_registry.http_errors import RequestDeniedError
 from embhub_registry.people.names import check_path
 from embhub_registry.repositories import commits
-from embhub_registry.wire import plain_requests
 from tests.fuzz.log_parsers import LOG_PARSERS
 
 
@@ -107,26 +105,6 @@ def read_lock(data: bytes) -> None:
     assert set(lock_file.parse(written)) == set(rows) and lock_file.to_bytes(lock_file.parse(written)) == written
 
 
-def read_head(data: bytes) -> None:
-    """The head of a request: one that is plain is the same, and whole, to h11, which reads all others."""
-    said = plain_requests.read(data)
-    if said is None:
-        return
-    other = h11.Connection(h11.SERVER)
-    other.receive_data(data)
-    try:
-        request = other.next_event()
-    except h11.RemoteProtocolError as error:
-        assert b"host" not in said.headers, error  # the one thing that it refuses: the application never answers it
-        return
-    assert isinstance(request, h11.Request)
-    assert isinstance(other.next_event(), h11.EndOfMessage) and other.trailing_data == (b"", False)
-    target = said.path + (b"?" + said.query if b"?" in request.target else b"")
-    assert (request.method, request.target) == (said.method.encode(), target)
-    assert list(request.headers) == list(said.headers.items())
-    assert request.http_version == b"1.1" and other.their_state is h11.DONE
-
-
 def read_log(data: bytes) -> None:
     """Whatever a log, a witness or somebody in between sends: each parser takes it in its one spelling, or refuses."""
     for parser in LOG_PARSERS.values():
@@ -140,7 +118,6 @@ TARGETS: Mapping[str, Callable[[bytes], None]] = {
     "commit": read_commit,
     "lock": read_lock,
     "log": read_log,
-    "head": read_head,
 }
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from embhub_registry.storage import blob_places, database_place
-from tests.support import object_stores, postgres, releases
+from tests.support import object_stores, postgres, releases, tools
 from tests.support.object_stores import RunningStore
 from tests.support.servers import RunningRegistry, start_registry
 
@@ -19,9 +18,7 @@ from tests.support.servers import RunningRegistry, start_registry
 @pytest.fixture(scope="session")
 def postgresql() -> Iterator[postgres.Server]:
     """One server for the tests of this process."""
-    if postgres.programs() is None:
-        assert "EMBHUB_REQUIRE_POSTGRESQL" not in os.environ, "PostgreSQL's programs are not installed"
-        pytest.skip("PostgreSQL's programs are not installed (Debian: postgresql)")
+    tools.require("postgresql", found=postgres.programs() is not None)
     with postgres.running_server() as server:
         yield server
 

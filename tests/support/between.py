@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from embhub.client import pulling, roots
-from embhub.client.hub import Hub
+from embhub.client.pulling import pull as pulling
+from embhub.client.trusted import roots
+from embhub.client.wire.hub import Hub
 from embhub.release.checks import consistency
 from embhub.release.checks.consistency import power
 from embhub.release.files import Release

@@ -1,7 +1,7 @@
 """Pages in a real browser: Debian's Chromium, driven by Playwright, which brings none of its own here.
 
-Without a Chromium these tests are skipped, and fail where CI or EMBHUB_REQUIRE_CHROMIUM is set. The rules of axe-core
-are tried where EMBHUB_NODE_FOLDER holds it. With EMBHUB_PICTURES they leave pictures of the pages in that folder.
+Without a Chromium these tests are skipped (`tests/support/tools.py`). The rules of axe-core are tried where
+EMBHUB_NODE_FOLDER holds it. With EMBHUB_PICTURES they leave pictures of the pages in that folder.
 """
 
 from __future__ import annotations
@@ -13,22 +13,18 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import pytest
+from tests.support import tools
 
 AXE = Path(os.environ.get("EMBHUB_NODE_FOLDER", "/nonexistent")) / "node_modules/axe-core/axe.min.js"
-REQUIRED = bool(os.environ.get("CI") or os.environ.get("EMBHUB_REQUIRE_CHROMIUM"))
 PICTURES = os.environ.get("EMBHUB_PICTURES")  # a folder for pictures of pages, for a person to look at
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 
 
 @contextmanager
 def chromium() -> Iterator[Any]:
-    """A browser; without one the test is skipped, or fails where one is required."""
+    """A browser; without one the test is skipped."""
     program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if program is None:
-        if REQUIRED:
-            pytest.fail("there is no chromium: install Debian's `chromium`")
-        pytest.skip("there is no chromium on this machine")
+    tools.require("chromium", found=program is not None)
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import socket
 import subprocess
@@ -11,14 +10,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-import pytest
-
+from tests.support import tools
 from tests.support.servers import environment, free_port
 
 DEPLOY = Path(__file__).parents[2] / "registry/deploy"
 PROGRAM = shutil.which("caddy")
-REQUIRED = os.environ.get("EMBHUB_REQUIRE_PROMETHEUS") == "1"  # CI installs both together
-needs_caddy = pytest.mark.skipif(PROGRAM is None and not REQUIRED, reason="caddy is not installed")
+needs_caddy = tools.needs("caddy")
 
 
 @contextmanager

@@ -48,8 +48,11 @@ def make_claim(**changes: Any) -> PrivacyClaim:
 def site_total(*others: Curve, plain: int = 0, trainings: int | None = None, **facts: str) -> Composition:
     """What the ledger of a site states that trained `make_claim()` and, besides, trainings of these curves."""
     days = {"since": "2026-01-02", "as_of": "2026-11-20"} | facts
-    curve = compose([make_claim().curve, *others])
-    return build_composition(trainings=trainings or len(others) + 1, plain=plain, curve=curve, delta=1e-5, **days)
+    own, curve = make_claim(), compose([make_claim().curve, *others])
+    return build_composition(
+        trainings=trainings or len(others) + 1, plain=plain, curve=curve, delta=1e-5,
+        mechanisms=None if others else own.parameters, **days,
+    )  # fmt: skip
 
 
 def make_private_release(claim: PrivacyClaim | None = None, **changes: Any) -> Release:
@@ -80,13 +83,3 @@ def with_header_claim(artifact: Embedding, text: str) -> bytes:
 def altered(claim: PrivacyClaim, **members: Any) -> str:
     """A claim's canonical text with other members: what no model would build."""
     return rfc8785.dumps({**json.loads(claim.to_text()), **members}).decode()
-
-
-def first_version(claim: PrivacyClaim, **members: Any) -> str:
-    """The same claim as version 1 wrote it: by RDP alone, without the decision to release; other members on top."""
-    data = json.loads(claim.to_text())
-    data |= {"schema": "embhub.privacy/1", "epsilon": data.pop("epsilon_rdp")}
-    del data["epsilon_pld"], data["accountant"]["losses"]
-    data["accountant"]["name"] = "rdp"
-    data["unprotected"] = [item for item in data["unprotected"] if item != "release-decision"]
-    return rfc8785.dumps(data | members).decode()

@@ -1,52 +1,23 @@
-"""A row or more for each table of a registry's database, as a program of each earlier schema would have stored them.
-
-Each row is written once, as today's schema has it. `fill` leaves out what an earlier schema had no place for, and after
-an upgrade everything has to be as it is written here.
-"""
+"""A row or more for each table of a registry's database, as today's program stores them."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from embhub_registry.database import Connection
 from embhub_registry.database.dialects import SQLITE
-from embhub_registry.database.wording import BETWEEN, INSIDE, letter_pairs
+from embhub_registry.database.wording import BETWEEN, INSIDE, joined_labels, letter_pairs
 
 EARLY, LATE = "2026-01-02T03:04:05.678Z", "2026-02-03T04:05:06.789Z"
 WORDS = {1: "prostate lasion pi-rads 5", 3: "chest opacity", 4: "a former one", 5: "held"}
-_EVER = 10_000
-_ADDED = {"licence": 11, "epsilon": 16}  # facets, and the step from which on a repository has them
+Row = tuple[str, dict[str, Any]]  # the table, and a value for each column
 
 
-@dataclass(frozen=True)
-class Row:
-    """A row of a table, stored by programs of the schemas `since` to `until`.
-
-    `origin` is the first schema whose rows it follows from: the step `since` makes it of them. Usually it is `since`.
-    """
-
-    table: str
-    values: dict[str, Any]
-    since: int
-    until: int = _EVER
-    origin: int = 0
-
-    def at(self, number: int, columns: Sequence[str]) -> dict[str, Any]:
-        """The values of the columns that there are at a schema."""
-        return {
-            name: value(number) if callable(value) else value for name, value in self.values.items() if name in columns
-        }
-
-
-def rows(
-    table: str, names: str, *values: Sequence[Any], since: int = 1, until: int = _EVER, origin: int | None = None
-) -> list[Row]:
+def rows(table: str, names: str, *values: Sequence[Any]) -> list[Row]:
     """Rows by the names of their columns, which are separated by spaces."""
-    first = since if origin is None else origin
-    return [Row(table, dict(zip(names.split(), row, strict=True)), since, until, first) for row in values]
+    return [(table, dict(zip(names.split(), row, strict=True))) for row in values]
 
 
 def summary(*, privacy: str, **more: Any) -> str:
@@ -59,23 +30,19 @@ def summary(*, privacy: str, **more: Any) -> str:
     return json.dumps({"release": release, "front_matter": front})
 
 
-def facets(**more: str) -> Any:
-    """The facets of a repository in one text, as they are at a schema."""
+def facets(**more: str) -> str:
+    """The facets of a repository in one text."""
     found = {"anatomy": "prostate gland", "audit": "not-detected", "base": "builtin", "finding": "läsion",
              "modality": "MR", **more}  # fmt: skip
-
-    def at(number: int) -> str:
-        return BETWEEN.join(f"{name}{INSIDE}{value}" for name, value in found.items() if number >= _ADDED.get(name, 0))
-
-    return at
+    return BETWEEN.join(f"{name}{INSIDE}{value}" for name, value in found.items())
 
 
-def labels(repository: int, shown: int, *pairs: str, since: int, origin: int = 1) -> list[Row]:
+def labels(repository: int, shown: int, *pairs: str) -> list[Row]:
     """What a repository is found by: `kind=value`."""
     split = [pair.split("=") for pair in pairs]
     return rows(
         "label", "kind value position repository_id shown",
-        *((kind, value, repository, repository, shown) for kind, value in split), since=since, origin=origin,
+        *((kind, value, repository, repository, shown) for kind, value in split),
     )  # fmt: skip
 
 
@@ -90,37 +57,31 @@ _FRONT = ("tag=text-to-image", "tag=diffusers")
 ROWS: list[Row] = [
     *rows("setting", "name value", ("name", "Test hub"), ("read.anonymous", "no")),
     *rows("namespace", "name created max_bytes max_repositories max_releases", ("radboud", EARLY, None, None, None),
-          ("lumc", EARLY, None, None, None)),
-    *rows("namespace", "name created max_bytes max_repositories max_releases", ("nki", LATE, 1, 2, 3), since=2),
-    *rows("user", "id name namespace role created disabled mail mail_kinds left_at",
-          *((number, name, "radboud", role, EARLY, None, "",
-             "access.requested access.decided review.requested review.decided", None)
-            for number, name, role in ((1, "alice", "publisher"), (2, "root", "admin"), (3, "rita", "reader")))),
+          ("lumc", EARLY, None, None, None), ("nki", LATE, 1, 2, 3)),
     *rows("user", "id name namespace created disabled mail mail_kinds left_at",
-          (4, "gone", "nki", LATE, LATE, "gone@example.org", "access.requested", LATE), since=16),
+          *((number, name, "radboud", EARLY, None, "",
+             "access.requested access.decided review.requested review.decided", None)
+            for number, name in ((1, "alice"), (2, "root"), (3, "rita"))),
+          (4, "gone", "nki", LATE, LATE, "gone@example.org", "access.requested", LATE)),
     *rows("membership", "user_id namespace role created given_by", (1, "radboud", "publisher", EARLY, "operator"),
           (2, "radboud", "admin", EARLY, "operator"), (3, "radboud", "reader", EARLY, "operator"),
-          since=2, origin=1),
-    *rows("membership", "user_id namespace role created given_by", (4, "nki", "auditor", LATE, "provider"), since=16),
+          (4, "nki", "auditor", LATE, "provider")),
     *rows("token", _TOKEN, ("t1", b"\x01" * 32, 1, EARLY, LATE, LATE, LATE, "publish", 0, "", None, None),
           ("t2", b"\x02" * 32, 2, EARLY, None, None, None, "admin", 0, "", None, None),
-          ("t3", b"\x03" * 32, 3, EARLY, None, None, None, "read", 0, "", None, None)),
-    *rows("token", _TOKEN, ("t4", b"\x04" * 32, 4, LATE, LATE, None, LATE, "read", 1, "ci", "radboud/prostate", LATE),
-          since=22),
+          ("t3", b"\x03" * 32, 3, EARLY, None, None, None, "read", 0, "", None, None),
+          ("t4", b"\x04" * 32, 4, LATE, LATE, None, LATE, "read", 1, "ci", "radboud/prostate", LATE)),
     *rows("keyring", "version envelope created", (1, b"{}", EARLY), (2, b"\x00\xff", LATE)),
     *rows("blob", "digest size git_oid", ("d1", 10, "g1"), ("d2", 2**40, "g2")),
     *rows("repository", _REPOSITORY,
           (1, "radboud", "prostate", 0, EARLY, "2026-01-03", 7, summary(privacy="dp", epsilon=8.1, licence="CC0-1.0"),
-           1, 1, facets(privacy="claimed", licence="CC0-1.0", epsilon="earlier"), 0, "", 0, 0, 8.1),
+           1, 1, facets(privacy="claimed", licence="CC0-1.0", epsilon="to-10"), 0, "", 0, 0, 8.1),
           (2, "radboud", "draft", 1, EARLY, "2026-01-04", 0, "{}", 2, 0, "", 0, "", 0, 0, None),
           (3, "lumc", "chest", 0, EARLY, "2026-01-05", 2**33, summary(privacy="none"),
-           3, 1, facets(privacy="none", epsilon="none"), 0, "", 0, 0, None)),
-    *rows("repository", _REPOSITORY,
+           3, 1, facets(privacy="none", epsilon="none"), 0, "", 0, 0, None),
           (4, "lumc", "former", 0, EARLY, "2026-01-06", 1, summary(privacy="none"), 4, 1,
-           facets(privacy="none", epsilon="none"), 1, "", 0, 0, None), since=3),
-    *rows("repository", _REPOSITORY,
+           facets(privacy="none", epsilon="none"), 1, "", 0, 0, None),
           (5, "nki", "held", 0, LATE, LATE, 0, summary(privacy="dp", epsilon=2.5), 5, 1,
-           facets(privacy="claimed", epsilon="to-3"), 0, "manual", 1, 1, 2.5), since=19),
+           facets(privacy="claimed", epsilon="to-3"), 0, "manual", 1, 1, 2.5)),
     *rows("revision", "repository_id id parent author created title message release_version",
           (1, "c1", None, "alice", EARLY, "First", "", "1.0.0"), (1, "c2", "c1", "root", LATE, "Next", "why", "1.1.0"),
           (3, "c3", None, "alice", EARLY, "Notes", "", None)),
@@ -128,137 +89,106 @@ ROWS: list[Row] = [
           (1, "c2", "learned_embeds.safetensors", "d2"), (3, "c3", "README.md", "d1")),
     *rows("ref", "repository_id kind name revision_id", (1, "branch", "main", "c2"), (1, "tag", "v1.0.0", "c1"),
           (3, "branch", "main", "c3")),
-    *rows("repository_tag", "tag repository_id", ("cspca", 1), ("draft", 2), until=2),
-    *rows("search", "rowid text", (1, "Prostate Läsion PI-RADS 5"), (3, "Chest OPACITY"), until=2),
-    *rows("wording", "position repository_id words", *((place, place, WORDS[place]) for place in (1, 3)),
-          since=3, origin=1),
-    *rows("wording", "position repository_id words", (4, 4, WORDS[4]), since=3),
-    *rows("wording", "position repository_id words", (5, 5, WORDS[5]), since=19),
-    *labels(1, 1, "tag=cspca", "namespace=radboud", "privacy=claimed", *_OF_RELEASE, since=3),
-    *labels(2, 0, "tag=draft", "namespace=radboud", since=3),
-    *labels(3, 1, "namespace=lumc", "privacy=none", *_OF_RELEASE, since=3),
-    *labels(4, 0, "namespace=lumc", "privacy=none", *_OF_RELEASE, since=3, origin=3),
-    *labels(1, 1, *_FRONT, since=4), *labels(3, 1, *_FRONT, since=4), *labels(4, 0, *_FRONT, since=4, origin=3),
-    *labels(1, 1, "licence=CC0-1.0", since=11), *labels(1, 1, "epsilon=earlier", since=16),
-    *labels(3, 1, "epsilon=none", since=16), *labels(4, 0, "epsilon=none", since=16, origin=3),
-    *labels(5, 1, "namespace=nki", "epsilon=to-3", *_OF_RELEASE, since=19, origin=19),
+    *rows("wording", "position repository_id words", *((place, place, words) for place, words in WORDS.items())),
+    *labels(1, 1, "tag=cspca", "namespace=radboud", "privacy=claimed", "licence=CC0-1.0", "epsilon=to-10",
+            *_OF_RELEASE, *_FRONT),
+    *labels(2, 0, "tag=draft", "namespace=radboud"),
+    *labels(3, 1, "namespace=lumc", "privacy=none", "epsilon=none", *_OF_RELEASE, *_FRONT),
+    *labels(4, 0, "namespace=lumc", "privacy=none", "epsilon=none", *_OF_RELEASE, *_FRONT),
+    *labels(5, 1, "namespace=nki", "epsilon=to-3", *_OF_RELEASE),
     *rows("yank", "repository_id kind which authority scope reason author created",
           (1, "version", "1.0.0", "publisher", "release", "wrong", "alice", EARLY),
           (1, "version", "1.1.0", "operator", "release", "asked to", "root", EARLY),
-          (1, "revision", "c2", "operator", "release", "found", "operator", EARLY), since=2),
-    *rows("yank", "repository_id kind which authority scope reason author created",
-          (1, "version", "1.0.0", "operator", "bytes", "leaks", "root", LATE), since=7),
+          (1, "revision", "c2", "operator", "release", "found", "operator", EARLY),
+          (1, "version", "1.0.0", "operator", "bytes", "leaks", "root", LATE)),
     *rows("tombstone", "namespace name private reason author created releases restricted",
-          ("lumc", "Erased", 1, "asked", "alice", EARLY, "[]", 0), since=2),
-    *rows("tombstone", "namespace name private reason author created releases restricted",
-          ("nki", "gated", 0, "asked", "alice", EARLY, "[]", 1), since=21),
-    *rows("purge", "digest repository due purged", ("d8", "lumc/Erased", EARLY, None), ("d9", "lumc/x", EARLY, LATE),
-          since=2),
+          ("lumc", "Erased", 1, "asked", "alice", EARLY, "[]", 0),
+          ("nki", "gated", 0, "asked", "alice", EARLY, "[]", 1)),
+    *rows("purge", "digest repository due purged", ("d8", "lumc/Erased", EARLY, None), ("d9", "lumc/x", EARLY, LATE)),
     *rows("audit_head", "one number digest segment size first_number first_previous place",
-          (1, 9, "hash", "2026-02", 2**34, 3, "former", "file"), since=2),
+          (1, 9, "hash", "2026-02", 2**34, 3, "former", "file")),
     *rows("access", "id repository_id user_id status requested decided decided_by reason",
-          ("a1", 1, 3, "accepted", EARLY, LATE, "alice", "colleague"), ("a2", 3, 3, "pending", EARLY, None, None, ""),
-          since=4),
+          ("a1", 1, 3, "accepted", EARLY, LATE, "alice", "colleague"), ("a2", 3, 3, "pending", EARLY, None, None, "")),
     *rows("attestation", "digest namespace repository version own verdict created fingerprint bundle",
-          ("d2", "nki", "radboud/prostate", "1.1.0", 0, "leaks", EARLY, "f", b"\x00bundle"), since=5),
-    *rows("terms", "repository_id version text digest written author", (1, 1, "No resale.", "t", EARLY, "alice"),
-          since=6),
-    *rows("terms_accepted", "repository_id user_id version digest accepted", (1, 3, 1, "t", LATE), since=6),
+          ("d2", "nki", "radboud/prostate", "1.1.0", 0, "leaks", EARLY, "f", b"\x00bundle")),
+    *rows("terms", "repository_id version text digest written author", (1, 1, "No resale.", "t", EARLY, "alice")),
+    *rows("terms_accepted", "repository_id user_id version digest accepted", (1, 3, 1, "t", LATE)),
     *rows("withdrawal", "number repository_id repository namespace version digest private scope authority reason"
           " created lifted", (1, 1, "radboud/prostate", "radboud", "1.0.0", "d1", 0, "bytes", "operator", "leaks",
-          EARLY, None), (2, None, "lumc/Erased", "lumc", "1.0.0", "d9", 1, "release", "key-stolen", "", EARLY, LATE),
-          since=7),
-    *rows("forgeable", "repository_id revision_id fingerprint stolen", (1, "c1", "f", EARLY), since=7),
-    *rows("advisory_feed", "one number content envelope", (1, 4, "sha", b"{}"), since=7),
-    *rows("root_change", "number envelope created", (2, b"{}", EARLY), since=8),
-    *rows("keyring_pending", "id keyring changed", (1, b"{}", EARLY), since=8),
-    *rows("trust_timestamp", "id envelope issued", (1, b"{}", EARLY), since=8),
-    *rows("log_entry", "place leaf hash", (0, b"\x00leaf", b"\x07" * 32), (1, b"leaf", b"\x08" * 32), since=10),
+          EARLY, None), (2, None, "lumc/Erased", "lumc", "1.0.0", "d9", 1, "release", "key-stolen", "", EARLY, LATE)),
+    *rows("forgeable", "repository_id revision_id fingerprint stolen", (1, "c1", "f", EARLY)),
+    *rows("advisory_feed", "one number content envelope", (1, 4, "sha", b"{}")),
+    *rows("root_change", "number envelope created", (2, b"{}", EARLY)),
+    *rows("keyring_pending", "id keyring changed", (1, b"{}", EARLY)),
+    *rows("trust_timestamp", "id envelope issued", (1, b"{}", EARLY)),
+    *rows("log_entry", "place leaf hash", (0, b"\x00leaf", b"\x07" * 32), (1, b"leaf", b"\x08" * 32)),
     *rows("log_checkpoint", "size root note cosigners cosigned", (1, b"\x09" * 32, b"note", 0, None),
-          (2, b"\x0a" * 32, b"note", 2, LATE), since=10),
-    *rows("log_witness", "vkey url seen asked", ("w+1", "", 2, LATE), since=10),
+          (2, b"\x0a" * 32, b"note", 2, LATE)),
+    *rows("log_witness", "vkey url seen asked", ("w+1", "", 2, LATE)),
     *rows("audit_design", "identity digest namespace number bundle received result verdict ended",
           ("i1", "d2", "radboud", 1, b"b", EARLY, b"r", "not-detected", LATE),
-          ("i2", "d2", "radboud", 2, b"b", EARLY, None, None, None), since=12),
+          ("i2", "d2", "radboud", 2, b"b", EARLY, None, None, None)),
     *rows("session", "id digest user_id method created confirmed last_used expires",
-          ("s1", b"\x11" * 32, 1, "totp", EARLY, EARLY, LATE, LATE), since=13),
-    *rows("login_link", "digest user_id expires used", (b"\x12" * 32, 1, LATE, None), since=13),
-    *rows("totp", "user_id secret created confirmed last_step", (1, b"\x00secret", EARLY, LATE, 59_000_000), since=13),
-    *rows("recovery_code", "digest user_id created used", (b"\x13" * 32, 1, EARLY, LATE), since=13),
+          ("s1", b"\x11" * 32, 1, "totp", EARLY, EARLY, LATE, LATE)),
+    *rows("login_link", "digest user_id expires used", (b"\x12" * 32, 1, LATE, None)),
+    *rows("totp", "user_id secret created confirmed last_step", (1, b"\x00secret", EARLY, LATE, 59_000_000)),
+    *rows("recovery_code", "digest user_id created used", (b"\x13" * 32, 1, EARLY, LATE)),
     *rows("passkey", "credential user_id public_key sign_count name created last_used",
-          (b"\x14", 1, b"\x15", 3, "key", EARLY, None), since=13),
-    *rows("identity", "issuer subject user_id created", ("https://login.example.org", "007", 1, EARLY), since=13),
+          (b"\x14", 1, b"\x15", 3, "key", EARLY, None)),
+    *rows("identity", "issuer subject user_id created", ("https://login.example.org", "007", 1, EARLY)),
     *rows("login_attempt", "digest kind user_id challenge verifier replaces expires address",
-          (b"\x16" * 32, "passkey", 1, "c", "v", None, LATE, ""), since=13),
-    *rows("login_attempt", "digest kind user_id challenge verifier replaces expires address",
-          (b"\x17" * 32, "provider", None, "c", "v", "s1", LATE, "192.0.2.1"), since=16),
+          (b"\x16" * 32, "passkey", 1, "c", "v", None, LATE, ""),
+          (b"\x17" * 32, "provider", None, "c", "v", "s1", LATE, "192.0.2.1")),
     *rows("device_request", "digest user_code address client scope days expires polled patience state user_id",
-          (b"\x18" * 32, "BCDF-GHJK", "192.0.2.1", "embhub", "publish", 30, LATE, EARLY, 5, "approved", 1), since=13),
-    *rows("audit_line", "number month line", (1, "2026-01", "{}"), since=14),
-    *rows("log_sequencer", "one term holder since", (1, 12, "process 1 on hub", EARLY), since=14),
+          (b"\x18" * 32, "BCDF-GHJK", "192.0.2.1", "embhub", "publish", 30, LATE, EARLY, 5, "approved", 1)),
+    *rows("audit_line", "number month line", (1, "2026-01", "{}")),
+    *rows("log_sequencer", "one term holder since", (1, 12, "process 1 on hub", EARLY)),
     *rows("review_rule", "namespace name approvals author changed signed", ("radboud", "", 2, "root", EARLY, 0),
-          since=15),
-    *rows("review_rule", "namespace name approvals author changed signed", ("radboud", "draft", 1, "root", EARLY, 1),
-          since=22),
+          ("radboud", "draft", 1, "root", EARLY, 1)),
     *rows("proposal", "id repository_id branch parent digest version author author_id caller admin title message"
           " created needed not_before state decided decided_by reason revision_id",
           ("p1", 2, "main", "", "dd", "1.0.0", "alice", 1, "token t1", 0, "Draft", "", EARLY, 2, LATE, "open", None,
            None, "", None), ("p2", 1, "main", "c1", "de", None, "alice", 1, "token t1", 1, "Next", "why", EARLY, 1,
-           None, "published", LATE, "rita", "good", "c2"), since=15),
-    *rows("proposal_file", "proposal_id path digest", ("p1", "README.md", "d1"), since=15),
+           None, "published", LATE, "rita", "good", "c2")),
+    *rows("proposal_file", "proposal_id path digest", ("p1", "README.md", "d1")),
     *rows("approval", "proposal_id user_id approver digest created kind fingerprint bundle",
-          ("p1", 3, "rita", "dd", LATE, "registry", "", None), ("p2", 3, "rita", "de", LATE, "signed", "f", b"b"),
-          since=15),
+          ("p1", 3, "rita", "dd", LATE, "registry", "", None), ("p2", 3, "rita", "de", LATE, "signed", "f", b"b")),
     *rows("trusted_publisher", "id user_id namespace repository issuer audience claims scope created created_by ended",
-          ("tp", 4, "nki", "nki/held", "https://ci.example.org", "hub", "{}", "publish", EARLY, "root", None),
-          since=16),
-    *rows("workload_token_seen", "digest expires", (b"\x19" * 32, LATE), since=16),
+          ("tp", 4, "nki", "nki/held", "https://ci.example.org", "hub", "{}", "publish", EARLY, "root", None)),
+    *rows("workload_token_seen", "digest expires", (b"\x19" * 32, LATE)),
     *rows("webhook", "id user_id namespace url secret kinds created delivered failing_since disabled problem",
-          ("wh", 1, "radboud", "https://x.example.org", b"s", "release", EARLY, LATE, LATE, None, "500"), since=16),
+          ("wh", 1, "radboud", "https://x.example.org", b"s", "release", EARLY, LATE, LATE, None, "500")),
     *rows("event", "id kind namespace repository private created data",
-          ("e1", "release", "radboud", "radboud/prostate", 0, EARLY, "{}"), since=16),
+          ("e1", "release", "radboud", "radboud/prostate", 0, EARLY, "{}")),
     *rows("delivery", "id event_id webhook_id user_id attempts due leased", ("de1", "e1", "wh", None, 2, LATE, "x"),
-          ("de2", "e1", None, 1, 0, LATE, ""), since=16),
-    *rows("erased_name", "digest erased", (b"\x1a" * 32, LATE), since=16),
+          ("de2", "e1", None, 1, 0, LATE, "")),
+    *rows("erased_name", "digest erased", (b"\x1a" * 32, LATE)),
     *rows("invite", "digest id user_name namespace role days created expires used revoked",
-          (b"\x1b" * 32, "in", "noor", "nki", "auditor", 30, EARLY, LATE, None, LATE), since=17),
-    *rows("login_limit", "digest full_at", (b"\x1c" * 32, 1_767_323_045_678), since=18),
+          (b"\x1b" * 32, "in", "noor", "nki", "auditor", 30, EARLY, LATE, None, LATE)),
+    *rows("login_limit", "digest full_at", (b"\x1c" * 32, 1_767_323_045_678)),
     *rows("quarantine", "repository_id revision_id digest reason author created main_before main_after",
-          (1, "c2", "d2", "asked", "root", LATE, "c2", "c1"), since=19),
+          (1, "c2", "d2", "asked", "root", LATE, "c2", "c1")),
     *rows("evaluation", "digest namespace repository version created fingerprint bundle replaced removed reason",
           ("d2", "lumc", "radboud/prostate", "1.1.0", EARLY, "f", b"b", 3, None, None),
-          ("d2", "nki", "radboud/prostate", "1.1.0", EARLY, "f", None, 0, LATE, "asked"), since=20),
+          ("d2", "nki", "radboud/prostate", "1.1.0", EARLY, "f", None, 0, LATE, "asked")),
     *rows("reviewer_link", "id digest proposal_id user_id purpose created expires uses first_used last_used",
-          ("rl", b"\x1d" * 32, "p1", 3, "board", EARLY, LATE, 2, EARLY, LATE), since=22),
+          ("rl", b"\x1d" * 32, "p1", 3, "board", EARLY, LATE, 2, EARLY, LATE)),
+    *rows("numbers", "file digest shape sketch", ("d2", "n" * 64, "8x32", b"\x1e" * 1024)),
 ]  # fmt: skip
 
 
-def fill(db: Connection, number: int) -> None:
-    """Store every row that a program of a schema would have, in a database that has been through the steps up to it."""
-    for row in ROWS:
-        if row.since <= number <= row.until:
-            values = row.at(number, [*columns_of(db, row.table), *(["rowid"] if row.table == "search" else [])])
-            names, marks = ", ".join(values), ", ".join("?" * len(values))
-            db.execute(f"INSERT INTO {row.table} ({names}) VALUES ({marks})", list(values.values()))
-    if db.dialect is SQLITE and number >= 3:
-        text = "words" if number < 24 else "indexed_text(words, labels)"
-        db.execute(f"INSERT INTO search (rowid, words) SELECT position, {text} FROM wording")
-    if db.dialect is SQLITE and number >= 23:
-        db.execute("INSERT INTO letter_block VALUES (0, ?)", (letter_pairs(" ".join(words_at(number).values())),))
-
-
-def words_at(number: int) -> dict[int, str]:
-    """The searched texts by place, of the rows that a program of a schema stored."""
-    found = (row for row in ROWS if row.table == "wording" and row.origin <= number)
-    return {row.values["position"]: row.values["words"] for row in found}
-
-
-def expected(table: str, number: int, columns: Sequence[str]) -> list[tuple[Any, ...]]:
-    """The rows of a table after an upgrade from a schema to the newest one."""
-    found = (
-        row.at(_EVER, columns) for row in ROWS if row.table == table and row.origin <= number and row.until == _EVER
-    )
-    return [tuple(row[name] for name in columns) for row in found]
+def fill(db: Connection) -> None:
+    """Store every row, and what is derived of them."""
+    for table, values in ROWS:
+        names, marks = ", ".join(values), ", ".join("?" * len(values))
+        db.execute(f"INSERT INTO {table} ({names}) VALUES ({marks})", list(values.values()))
+    for (place,) in db.execute("SELECT repository_id FROM wording").fetchall():
+        held = db.execute("SELECT kind, value, shown FROM label WHERE repository_id = ?", (place,)).fetchall()
+        joined = joined_labels((row[0], row[1]) for row in held)
+        db.execute("UPDATE wording SET labels = ?, shown = ? WHERE repository_id = ?", (joined, held[0][2], place))
+    if db.dialect is SQLITE:
+        db.execute("INSERT INTO search (rowid, words) SELECT position, indexed_text(words, labels) FROM wording")
+        db.execute("INSERT INTO letter_block VALUES (0, ?)", (letter_pairs(" ".join(WORDS.values())),))
 
 
 def columns_of(db: Connection, table: str) -> list[str]:

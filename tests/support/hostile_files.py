@@ -21,7 +21,6 @@ from embhub.release.files import AUDIT, AUDIT_BUNDLE, CARD, EMBEDDING, LIMITS, P
 from embhub.trust import bundle, dsse, statement
 from tests.support import releases
 from tests.support.releases import AUDITOR, OTHER_SITE, SITE, STRANGER, WITHDRAWER
-from tests.support.version1 import to_version1
 
 Files = dict[str, bytes | None]  # what is pushed; None leaves a file of the valid release out
 
@@ -96,11 +95,9 @@ def again(release: Release, **changes: Any) -> Files:
     return dict(releases.resigned(releases.replaced(release, **changes)).files)
 
 
-def old_report(release: Release) -> bytes:
-    """The release's report as version 1 would have published it, on made-up scores."""
-    assert release.audit is not None
-    scores = {result.name: result.ranks for result in release.audit.attacks}
-    return to_version1(release.audit, scores)
+def lists_members(release: Release) -> bytes:
+    """The release's report with an order of patients' labels."""
+    return report(release, lambda d: d["attacks"][0].update(order="mn" * 60))
 
 
 def report(release: Release, change: Callable[[dict[str, Any]], Any]) -> bytes:
@@ -257,13 +254,13 @@ CASES: tuple[Case, ...] = (
          lambda r: {**r.files, AUDIT: releases.make_release(artifact=releases.make_embedding(seed=9)).files[AUDIT]},
          "audit-mismatch"),
     Case(_A, "a report edited after signing",
-         lambda r: {AUDIT: report(r, lambda d: d["attacks"][0].update(order="m" + d["attacks"][0]["order"]))},
+         lambda r: {AUDIT: report(r, lambda d: d["attacks"][0].update(auc=0.99))},
          "audit-mismatch"),
-    Case(_A, "a report of version 1", lambda r: again(r, audit=old_report(r)), "audit-version"),
-    Case(_A, "an order that does not give the figures",
+    Case(_A, "an order that is a list of members", lambda r: again(r, audit=lists_members(r)), "audit-format"),
+    Case(_A, "figures that do not fit each other",
          lambda r: again(r, audit=report(r, lambda d: d["attacks"][0].update(auc=0.5, auc_interval=[0.4, 0.6]))),
          "audit-mismatch"),
-    Case(_A, "a verdict that the order does not give",
+    Case(_A, "a verdict that the figures do not give",
          lambda r: again(r, audit=releases.edited_report(r, verdict="no-leak-detected")), "audit-mismatch"),
     Case(_A, "a claim that the report contradicts", lambda r: again(
         r, card=releases.edited_card(r, audit={**r.card.to_dict()["audit"], "verdict": "no-leak-detected"})),

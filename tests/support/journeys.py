@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from embhub.artifact.embedding import Embedding
-from embhub.client import publishing, pulling
+from embhub.client.publishing import push as publishing
+from embhub.client.pulling import pull as pulling
 from embhub.formats import safe_yaml
 from embhub.release.verification import Verified
 from tests.support.releases import make_card

@@ -78,7 +78,7 @@ class MemoryLog:
         return merkle.root_of(map(merkle.leaf_hash, leaves_below))
 
     def read(self, name: str, *, limit: int) -> bytes | None:
-        """As `embhub.client.log_reader.LogSource`."""
+        """As `embhub.client.log.log_reader.LogSource`."""
         if name in self.changed:
             return self.changed[name]
         if name == "checkpoint":

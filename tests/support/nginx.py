@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import socket
 import ssl
 import subprocess
@@ -15,21 +14,18 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
-import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from embhub_registry.database.clock import now
+from tests.support import tools
 from tests.support.servers import free_port
 
 DEPLOY = Path(__file__).parents[2] / "registry/deploy"
-PROGRAM = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
-REQUIRED = os.environ.get("EMBHUB_REQUIRE_NGINX") == "1"
-needs_nginx = pytest.mark.skipif(
-    PROGRAM is None and not REQUIRED, reason="nginx is not installed; EMBHUB_REQUIRE_NGINX=1 makes this an error"
-)
+PROGRAM = tools.which("nginx")
+needs_nginx = tools.needs("nginx")
 HOST = "hub.example.org"
 FOREVER = "keepalive_requests 1000000000;"
 
@@ -121,22 +117,22 @@ def _configuration(
     if file_cache:
         zone, kept = (DEPLOY / "nginx-file-cache-zone.conf").read_text(), "/var/cache/nginx/embhub-files"
         assert kept in zone
-        text = zone.replace(kept, f"{folder}/files") + text
+        text = zone.replace(kept, f'"{folder}/files"') + text
     for before, after in (
         ("listen 443 ssl", f"listen 127.0.0.1:{port} ssl"),
         ("listen 80;", f"listen 127.0.0.1:{free_port()};"),
         ("127.0.0.1:8642", registry),
-        ("/etc/ssl/embhub-registry", str(folder)),
+        ("/etc/ssl/embhub-registry/", ""),  # beside the configuration
     ):
         assert before in text
         text = text.replace(before, after)
     text = re.sub(r"(?m)^.*\[::\].*\n", "", text)
     user = "user root;" if os.geteuid() == 0 else ""  # its workers write below a folder that is the caller's alone
     return (
-        f"daemon off; {user} worker_processes 1; pid {folder}/nginx.pid; error_log {folder}/error.log;"
+        f"daemon off; {user} worker_processes 1; pid nginx.pid; error_log error.log;"
         " events { worker_connections 1024; }\n"
-        f"http {{ access_log off; client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy;"
-        f" fastcgi_temp_path {folder}/f; uwsgi_temp_path {folder}/u; scgi_temp_path {folder}/s;\n{text}}}\n"
+        "http { access_log off; client_body_temp_path body; proxy_temp_path proxy;"
+        f" fastcgi_temp_path f; uwsgi_temp_path u; scgi_temp_path s;\n{text}}}\n"
     )
 
 

@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 
 from embhub.artifact.embedding import Embedding
-from embhub.audits.report import SUITES, AuditReport, Claimed, Design, Group, Suite, build
+from embhub.audits.report import AuditReport, Claimed, Design, Group, Suite, build
 from embhub.formats import safe_yaml
 from embhub.privacy.claim import Claim, PrivacyClaim
 from embhub.release import at_the_site
 from embhub.release.checks.consistency import base_digest
+from tests.support.made_up_scores import make_scores
 from tests.support.releases import make_card, make_embedding
 
 NOW = datetime(2026, 11, 20, 18, 0, tzinfo=UTC)
@@ -31,18 +32,13 @@ def make_report(artifact: Embedding, suite: Suite, *, shift: float = 0.0) -> Aud
             claim=Claimed(epsilon=artifact.privacy.epsilon, delta=artifact.privacy.delta),
             design=Design(split="made up, in or out by a coin each", subject="mechanism"),
         )  # fmt: skip
-    scores = {}
-    for name in (*SUITES[suite], "blind"):
-        pooled = TARGETS if name == "lira-shadows" else 1
-        sides = (2300, 2180) if pooled > 1 else (INSIDE, OUTSIDE)
-        moved = 0.0 if name == "blind" else shift
-        scores[name] = ((rng.normal(size=sides[0]) + moved).tolist(), rng.normal(size=sides[1]).tolist())
-    shadows = TARGETS if "lira-shadows" in scores else 0
+    shadows = 0 if suite == "quick" else TARGETS
+    scores, guesses = make_scores(suite, (INSIDE, OUTSIDE), shadows=shadows, shift=shift)
     return build(
         artifact_digest=digest, base_digest=base, suite=suite, scores=scores,
-        models={"lira-shadows": TARGETS} if shadows else {},
+        guesses=guesses,
         members=Group(units=INSIDE, images=400), nonmembers=Group(units=OUTSIDE, images=340),
-        design=Design(draws=16, reference_shadows=shadows, target_shadows=shadows,
+        design=Design(draws=16, shadows=shadows,
                       split="by patient, held out before training", subject="algorithm" if shadows else "embedding"),
     )  # fmt: skip
 

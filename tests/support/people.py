@@ -13,6 +13,7 @@ import pyotp
 from tests.support.servers import Answer, RunningRegistry
 
 SESSION = "__Host-embhub-session"
+DEVICE = "__Host-embhub-device"
 
 
 @dataclass

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 import time
@@ -16,19 +15,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pytest
 import yaml
 
+from tests.support import tools
 from tests.support.nginx import DEPLOY
 from tests.support.servers import free_port
 
 MONITORING = DEPLOY / "monitoring"
 PROMTOOL, PROGRAM = shutil.which("promtool"), shutil.which("prometheus")
-REQUIRED = os.environ.get("EMBHUB_REQUIRE_PROMETHEUS") == "1"
-needs_prometheus = pytest.mark.skipif(
-    PROMTOOL is None and not REQUIRED,
-    reason="prometheus is not installed; EMBHUB_REQUIRE_PROMETHEUS=1 makes this an error",
-)
+needs_prometheus = tools.needs("prometheus")
 _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 

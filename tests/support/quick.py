@@ -1,4 +1,4 @@
-"""Parameters of which `make test` tries a part: what is alike, and dear, is left to `make test-all`."""
+"""Parameters of which `make test` tries a part: what is alike, and dear, is left to `make test-thorough`."""
 
 from __future__ import annotations
 
@@ -10,15 +10,20 @@ import pytest
 from hypothesis import settings
 
 FEW = "few"
-"""The hypothesis profile of `make test`: a fifth of the examples. `make test-all` and plain pytest draw all of them."""
+"""The hypothesis profile of `make test`: a fifth of the examples. `make test-thorough` and plain pytest draw all."""
 
 
-def quick(values: Iterable[Any], *, thorough: Iterable[Any] = ()) -> list[Any]:
-    """For `pytest.mark.parametrize` and `pytest.fixture(params=...)`: `values`, then those that are marked `thorough`.
+def quick(values: Iterable[Any], *, thorough: Iterable[Any] = (), exhaustive: Iterable[Any] = ()) -> list[Any]:
+    """For `pytest.mark.parametrize` and `pytest.fixture(params=...)`: `values`, then those that are marked `thorough`,
+    then those that only `make test-exhaustive` runs.
 
     A tuple is one row of several parameters.
     """
-    return [*values, *(pytest.param(*_row(value), marks=pytest.mark.thorough) for value in thorough)]
+    return [
+        *values,
+        *(pytest.param(*_row(value), marks=pytest.mark.thorough) for value in thorough),
+        *(pytest.param(*_row(value), marks=_EXHAUSTIVE) for value in exhaustive),
+    ]
 
 
 def others_thorough(values: Iterable[Any], kept: Collection[Any]) -> list[Any]:
@@ -43,6 +48,9 @@ def load_profile() -> None:
 
 
 _PROFILE = os.environ.get("HYPOTHESIS_PROFILE", "steady")
+
+
+_EXHAUSTIVE = (pytest.mark.thorough, pytest.mark.exhaustive)
 
 
 def _row(value: Any) -> tuple[Any, ...]:

@@ -41,7 +41,7 @@ def receiver() -> Iterator[Receiver]:
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
+            body = self.rfile.read(int(self.headers["Content-Length"] or 0))
             made.got.append(({k.lower(): v for k, v in self.headers.items()}, body))
             self.send_response(made.status)
             for name, value in made.headers.items():

@@ -26,7 +26,10 @@ def snapshot(folder: Path) -> dict[str, tuple[int, bytes]]:
     return {str(path): look(path) for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
-TRAIN = ("--token", "<cspca>", "--caption", "axial t2 mri, {}", "--steps", "2", "--out", "out.safetensors")
+TRAIN = (
+    "--token", "<cspca>", "--caption", "axial t2 mri, {}", "--base", "builtin", "--steps", "2",
+    "--out", "out.safetensors",
+)  # fmt: skip
 
 
 def draw(path: Path, *, seed: int = 0, size: tuple[int, int] = (64, 64)) -> None:

@@ -41,9 +41,16 @@ BASE: dict[str, Any] = {
     "schema": "embhub.base/1",
     "prediction_type": "epsilon",
     "encoders": {
-        "text_encoder": {"kind": "clip", "dim": 32, "vocabulary": "0" * 64, "table": [0.5, 0.25], "deep": [1.5]}
+        "text_encoder": {
+            "kind": "clip",
+            "dim": 32,
+            "vocabulary": "0" * 64,
+            "table": [0.5, 0.25],
+            "deep": [1.5],
+            "body": {"matrices": [0.75]},
+        }
     },
-    "denoiser": {"tensors": "1" * 64, "probe": [0.125]},
+    "denoiser": {"tensors": "1" * 64, "probe": [0.125], "body": {"matrices": [0.25]}},
 }
 
 

@@ -1,4 +1,4 @@
-"""Fixtures of tests that train or read images: a site of their own, and a tiny base."""
+"""Fixtures of tests that train or read images: a site of their own, and a tiny base. What needs torch imports it."""
 
 from __future__ import annotations
 
@@ -6,9 +6,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
-from embhub.diffusion.dp import selftest
-from tests.support import pipelines
 
 
 @pytest.fixture(autouse=True)
@@ -24,6 +21,8 @@ def shorter_self_test() -> Iterator[None]:
 
     It is the larger part of a small private training. dp/test_mechanism.py tries it at its full length.
     """
+    from embhub.diffusion.dp import selftest
+
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(selftest, "OWN_ROUNDS", (selftest.OWN_ROUNDS[0],) * 2)
         yield
@@ -32,4 +31,6 @@ def shorter_self_test() -> Iterator[None]:
 @pytest.fixture(scope="module")
 def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A random pipeline of the real classes, as a folder."""
+    from tests.support import pipelines
+
     return pipelines.write(tmp_path_factory.mktemp("bases") / "tiny-base")

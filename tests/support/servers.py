@@ -24,7 +24,7 @@ from typing import Any
 from embhub.site.keys import SigningKey
 from embhub.trust.keyring import Role
 from embhub_registry.__main__ import main
-from embhub_registry.operation import administration
+from embhub_registry.operation import administration, keyring_changes
 from embhub_registry.operation.opening import open_folder
 from embhub_registry.storage.folder import Registry, create
 from tests.support import prestarted
@@ -75,6 +75,18 @@ class RunningRegistry:
         with self.opened() as registry:
             added = administration.add_key(registry, file, namespace=namespace, role=role, name=namespace.title())
         return str(added["fingerprint"])
+
+    def drop_key(self, key: SigningKey) -> None:
+        """The next keyring without a key, and not as removed: as after a restore from before it was added."""
+        with self.opened() as registry, registry.database.writing() as db:
+            ring = keyring_changes.latest(registry)
+            members = [
+                one.model_copy(update={"keys": tuple(k for k in one.keys if k.fingerprint != key.fingerprint)})
+                for one in ring.members
+            ]
+            keyring_changes.store(
+                registry, db, ring.model_copy(update={"members": tuple(members)}), without=key.fingerprint
+            )
 
     def start(self) -> None:
         """Serve; returns once requests are answered."""

@@ -14,6 +14,7 @@ from embhub.cards import card
 from embhub.privacy import claim as privacy
 from embhub.privacy import rdp
 from embhub.privacy.composition import build_composition
+from embhub.privacy.mechanisms import Mechanism
 from embhub.privacy.self_test import OwnWidth, SelfTest
 from embhub.release import files as release_files
 from embhub.release import signing
@@ -117,8 +118,9 @@ def make_claim() -> privacy.PrivacyClaim:
     )  # fmt: skip
     curve = rdp.gaussian_curve(q=0.1, sigma=3.0, steps=900)
     composition = build_composition(
-        since="2026-01-02", as_of="2026-11-20", trainings=2, plain=0, curve=curve, delta=privacy.DEFAULT_DELTA
-    )
+        since="2026-01-02", as_of="2026-11-20", trainings=2, plain=0, curve=curve, delta=privacy.DEFAULT_DELTA,
+        mechanisms=[Mechanism(0.1, 3.0, 900)],
+    )  # fmt: skip
     return privacy.build_claim(
         mechanism="dp-sgd", unit="patient", max_images_per_unit=2, n_public=400, batch=40, sigma=3.0, clip=1.0,
         steps=600, self_test=test, composition=composition,

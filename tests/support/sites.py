@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from embhub.client import roots
+from embhub.client.trusted import roots
 from embhub.formats import safe_yaml
 from embhub.site import keys
 from embhub.trust.keyring import Role

@@ -85,11 +85,11 @@ def nginx_over(export: Path, folder: Path) -> Iterator[str]:
     """nginx with the part of its configuration that the export brings, over the export; the address."""
     port, user = free_port(), "user root;" if os.geteuid() == 0 else ""
     folder.mkdir(parents=True, exist_ok=True)
-    places = " ".join(f"{name}_temp_path {folder}/{name};" for name in ("client_body", *_OTHERS))
+    places = " ".join(f"{name}_temp_path {name};" for name in ("client_body", *_OTHERS))
     (folder / "nginx.conf").write_text(
-        f"daemon off; {user} worker_processes 1; pid {folder}/pid; error_log {folder}/error.log;"
+        f"daemon off; {user} worker_processes 1; pid pid; error_log error.log;"
         f" events {{ }} http {{ access_log off; {places}\n"
-        f"server {{ listen 127.0.0.1:{port}; root {export};\ninclude {export}/embhub/v1/nginx.conf; }} }}\n"
+        f'server {{ listen 127.0.0.1:{port}; root "{export}";\ninclude "{export}/embhub/v1/nginx.conf"; }} }}\n'
     )
     words = [str(PROGRAM), "-e", f"{folder}/start.log", "-p", str(folder), "-c", str(folder / "nginx.conf")]
     checked = subprocess.run([*words, "-t"], capture_output=True, text=True, check=False)

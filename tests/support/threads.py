@@ -10,18 +10,19 @@ from contextlib import contextmanager
 import uvicorn
 from starlette.applications import Starlette
 
-from embhub_registry.serving import configure, immediate_answers, listen, run
+from embhub_registry.serving import configure, listen, run
 
 THREAD = "event loop"
 
 
 @contextmanager
-def serving(application: Starlette, *, is_exempt: Callable[[str], bool] = lambda _: True) -> Iterator[uvicorn.Server]:
+def serving(
+    application: Starlette, *, is_exempt: Callable[[str], bool] = lambda _: True, idle_seconds: int = 1
+) -> Iterator[uvicorn.Server]:
     """Answers on a free port of loopback, `server.config.port`, until the block ends."""
-    config = configure(application, timeout_graceful_shutdown=1)
+    config = configure(application, idle_seconds=idle_seconds, timeout_graceful_shutdown=1)
     server, listening = uvicorn.Server(config), listen("127.0.0.1", 0, is_exempt=is_exempt)
-    options = {"answers": immediate_answers(application), "idle_seconds": 1.0}
-    thread = threading.Thread(target=run, args=(server, listening), kwargs=options, name=THREAD, daemon=True)
+    thread = threading.Thread(target=run, args=(server, listening), name=THREAD, daemon=True)
     thread.start()
     while not server.started:
         time.sleep(0.01)

@@ -6,8 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from embhub.client import watching
-from embhub.client.log_reader import LogSource
+from embhub.client.log.log_reader import LogSource
+from embhub.client.monitor import watching
 from embhub.site import config
 from embhub.trust import logged as entries
 from embhub.trust.dsse import Envelope

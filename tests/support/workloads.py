@@ -32,6 +32,8 @@ class Provider:
     key: ECKey
     asked: list[str] = field(default_factory=list)
     numbers: int = 0
+    keys_at: str = ""  # its `jwks_uri`, where that is not at its own address
+    drip: float = 0.0  # seconds before each byte of an answer
 
     def token(
         self, audience: Any, *, key: ECKey | None = None, header: dict[str, Any] | None = None, **said: Any
@@ -57,9 +59,10 @@ def new_key(kid: str) -> ECKey:
 
 
 @contextmanager
-def ci_provider() -> Iterator[Provider]:
+def ci_provider(host: str = "127.0.0.1") -> Iterator[Provider]:
     """The provider while the block runs."""
-    provider = Provider(f"http://127.0.0.1:{free_port()}", new_key("key-1"))
+    port = free_port()
+    provider = Provider(f"http://{host}:{port}", new_key("key-1"))
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -67,7 +70,7 @@ def ci_provider() -> Iterator[Provider]:
             provider.asked.append(path.path)
             body: Any = None
             if path.path == "/.well-known/openid-configuration":
-                body = {"issuer": provider.url, "jwks_uri": f"{provider.url}/jwks"}
+                body = {"issuer": provider.url, "jwks_uri": provider.keys_at or f"{provider.url}/jwks"}
             elif path.path == "/jwks":
                 body = KeySet([provider.key]).as_dict(private=False)
             elif path.path == "/request" and self.headers["Authorization"] == f"Bearer {BEARER}":
@@ -77,12 +80,15 @@ def ci_provider() -> Iterator[Provider]:
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(data)))
             self.end_headers()
-            self.wfile.write(data)
+            for part in [bytes([byte]) for byte in data] if provider.drip else [data]:
+                time.sleep(provider.drip)
+                self.wfile.write(part)
 
         def log_message(self, *_: Any) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", int(provider.url.rsplit(":", 1)[1])), Handler)
+    server = ThreadingHTTPServer((host, port), Handler)
+    server.handle_error = lambda *_: None  # type: ignore[method-assign]  # whoever hangs up is what is tested
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:

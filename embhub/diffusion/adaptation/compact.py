@@ -1,16 +1,18 @@
 """From a site's images to a compact adapter: low-rank changes of how a U-Net reads text, in one file of under 1 MB.
 
-Far fewer numbers than a fine-tuned component, and more than token embeddings. Without a privacy budget the ledger
-counts a loss without bound; with one, `embhub.diffusion.dp` learns a few numbers of it.
+Far fewer numbers than a fine-tuned component, and more than token embeddings. No adapter is trained with differential
+privacy: the ledger counts a loss without bound.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from embhub import destinations
@@ -18,9 +20,7 @@ from embhub.artifact import embedding as artifact
 from embhub.artifact import fingerprint
 from embhub.artifact.adapter import TOOL
 from embhub.artifact.embedding import Embedding
-from embhub.diffusion.adaptation import adapter_size, private_compact
-from embhub.diffusion.adaptation.learned_adapter import LearnedAdapter
-from embhub.diffusion.bases.adapted import refuse_claim
+from embhub.diffusion.adaptation import adapter_size
 from embhub.diffusion.bases.pipelines import find_base, load_pipeline, size_rule
 from embhub.diffusion.families import (
     Family,
@@ -37,19 +37,18 @@ from embhub.diffusion.training import adapter_fit, memory
 from embhub.diffusion.training.captions import check_caption
 from embhub.diffusion.training.latents import encode
 from embhub.diffusion.training.precision import precision
-from embhub.diffusion.training.recipes import ResolvedRecipe
+from embhub.diffusion.training.prompts import refuse_captions
 from embhub.diffusion.training.remarks import Remarks, Say
-from embhub.diffusion.training.result import Task
 from embhub.diffusion.training.seeding import draw_seed
 from embhub.durable import write_atomic
 from embhub.errors import UsageError
-from embhub.images import synthetic
+from embhub.images.base_fit import settle
 from embhub.images.holdout import split
 from embhub.images.images import ImageSet, read_images, record
 from embhub.ledger import budget
 from embhub.options.adapter import AdapterRecipe
 from embhub.options.preprocessing import Preprocessing
-from embhub.options.training import PrivacySettings, Selection
+from embhub.options.training import Selection
 from embhub.privacy.claim import Unit
 from embhub.progress import OnProgress, Progress, announce
 from embhub.site import runs
@@ -64,8 +63,8 @@ class Adapted:
     Attributes:
         adapter: The adapter.
         run: The private record, which `embhub.site.runs` keeps at this site.
-        losses: Training loss of every step; none of a private training.
-        heldout_before: Mean loss on held-out images without the adapter; None without held-out images, or with privacy.
+        losses: Training loss of every step.
+        heldout_before: Mean loss on held-out images without the adapter; None without held-out images.
         heldout_after: The same with the adapter.
         notes: Remarks on the images, and warnings of the training.
         path: The file written, or None.
@@ -85,16 +84,14 @@ def train_adapter(
     *,
     token: str,
     caption: str,
-    base: str | Path = "builtin",
+    base: str | Path | None = None,
     recipe: AdapterRecipe | None = None,
     selection: Selection | None = None,
     preprocessing: Preprocessing | None = None,
-    privacy: PrivacySettings | None = None,
     seed: int | None = None,
     device: str = "auto",
     out: str | Path | None = None,
     overwrite: bool = False,
-    resume: bool = False,
     on_progress: OnProgress | None = None,
     on_note: Say | None = None,
 ) -> Adapted:
@@ -107,16 +104,14 @@ def train_adapter(
         images: folder, manifest or volumes file, see `embhub.images.images.read_images`.
         token: the text that stands for the finding in prompts, such as `<cspca>`.
         caption: the prompt to train with, with `{}` where the token goes.
-        base: a built-in name, a pipeline folder, or `owner/name` of the Hub.
+        base: as for `embhub.train`.
         recipe: how the adapter is learned; what suits the base by default.
         selection: which images are trained on, and which share of the patients is held out for the audit.
         preprocessing: how images are fitted into the square that the base sees, and its resolution.
-        privacy: differential privacy, with an epsilon and a declared number of patients; None for a training without.
-        seed: random seed; drawn and kept in the private record by default. A private training has none.
+        seed: random seed; drawn and kept in the private record by default.
         device: `auto`, or a torch device such as `cpu` or `cuda`.
         out: adapter file to write; refused where it exists, unless `overwrite`.
         overwrite: whether `out` may be replaced.
-        resume: continue an interrupted private training of `out`, if there is one.
         on_progress: called with the progress of each stage.
         on_note: called with each remark and warning.
 
@@ -124,13 +119,12 @@ def train_adapter(
         The adapter, its private record, and the losses on the way.
 
     Raises:
-        UsageError: Bad images, prompt template or settings; a base of another kind than Stable Diffusion 1, 2 or XL; a
-            rank that makes a file of more than 1 MB; a loss that is not a number.
+        UsageError: Bad images, prompt template or settings; no base named, and none that fits; a base of another kind
+            than Stable Diffusion 1, 2 or XL; a rank that makes a file of more than 1 MB; a loss that is not a number.
         ArtifactError: A token that breaks the rules of the format.
-        PrivacyError: Names that look like patients; a cap of the site's ledger, which counts a training without
-            privacy as infinite; synthetic images in one with privacy; or a guarantee that cannot be given.
-        ConfigError: `out` cannot be written, or the state of an interrupted training is damaged.
-        TrainingInterruptedError: A KeyboardInterrupt from which `resume` can continue.
+        PrivacyError: Names that look like patients; or a cap of the site's ledger, which counts this training as
+            infinite.
+        ConfigError: `out` cannot be written.
 
     Example:
         >>> import embhub
@@ -142,19 +136,17 @@ def train_adapter(
     artifact.check_token(token)
     caption = check_caption(caption, token)
     path = destinations.check_embedding(out, overwrite=overwrite)
-    way = private_compact.choose(path, privacy, seed=seed, resume=resume, remarks=remarks)
-    found = find_base(base)
-    _check_kind(found.kind, of_class(found.kind))
-    if way is not None:
-        refuse_claim(found)
     if not isinstance(images, ImageSet):
         images = read_images(images, manifest=selection.manifest, where=selection.where, on_progress=on_progress)
+    refuse_captions(images, "a compact adapter")
+    base, about_base = settle(base, caption, images.shown, images.kind)
+    remarks.warn(*about_base)
+    found = find_base(base)
+    _check_kind(found.kind, of_class(found.kind))
     preprocessing = preprocessing or Preprocessing()
     remarks.warn(*images.notes, *images.describe_fit(preprocessing.fit))
-    if way is not None:
-        synthetic.refuse(images.synthetic, images.kind)
     seed = draw_seed() if seed is None else seed
-    members, kept_back = way.split(images, selection.holdout) if way else split(images, selection.holdout, seed)
+    members, kept_back = split(images, selection.holdout, seed)
     announce(on_progress, "loading the base")
     identity = fingerprint.take(found.folder)
     with memory.explained(None):
@@ -163,27 +155,22 @@ def train_adapter(
     _check_kind(type(pipe).__name__, detect(pipe))
     adapter_size.check(pipe.unet, chosen.rank, token=token, base=identity, base_name=found.name)
     preprocessing = replace(preprocessing, resolution=size_rule(pipe).choose(preprocessing.resolution))
-    setting = _Setting(pipe, fingerprint.digest(identity), token, caption, preprocessing)
+    setting = _Setting(pipe, token, caption, preprocessing)
     with memory.explained(None):
-        made = (
-            private_compact.learn(way, setting.task(), chosen, members, kept_back, remarks, on_progress)
-            if way
-            else _learn_plainly(setting, chosen, members, kept_back, seed, remarks, on_progress)
-        )
+        made = _learn(setting, chosen, members, kept_back, seed, remarks, on_progress)
     adapter = artifact.build(
-        made.matrices, token=token, base=identity, base_name=found.name, training=made.facts, privacy=made.claim
-    )
+        made.matrices, token=token, base=identity, base_name=found.name,
+        training=_describe(pipe, caption, made.recipe, preprocessing),
+    )  # fmt: skip
     facts = {"adapter": asdict(made.recipe), "preprocessing": asdict(preprocessing)}
     run = runs.Run(
         embedding_digest=adapter.digest, base=str(base), caption=caption, token=token, vectors=made.recipe.rank,
         members=record(members), holdout=record(kept_back),
-        settings=facts | ({"seed": seed} if way is None else way.settings),
-    ).model_copy(update={"second_opinion": made.second_opinion})  # fmt: skip
+        settings=facts | {"seed": seed},
+    )  # fmt: skip
     runs.save(run)
     if path is not None:
         write_atomic(path, adapter.data)
-    if way is not None:
-        way.checkpoint.remove()
     made.reservation.release(adapter.digest)
     return Adapted(adapter, run, made.losses, made.before, made.after, remarks.kept, path)
 
@@ -197,23 +184,31 @@ def _check_kind(kind: str, family: Family | None) -> None:
 
 @dataclass(frozen=True)
 class _Setting:
-    """What is learned where: the base, its fingerprint's digest, and how images are shown to it."""
+    """What is learned where: the base, and how images are shown to it."""
 
     pipe: Pipeline
-    base: str
     token: str
     caption: str
     preprocessing: Preprocessing
 
-    def task(self) -> Task:
-        return Task(self.pipe, self.base, self.token, self.caption, ResolvedRecipe(), self.preprocessing)
+
+@dataclass(frozen=True)
+class _Learned:
+    """An adapter's matrices, the recipe with everything filled in, the ledger's entry, and losses."""
+
+    matrices: Mapping[str, NDArray[Any]]
+    recipe: AdapterRecipe
+    reservation: budget.Reservation
+    losses: tuple[float, ...]
+    before: float | None
+    after: float | None
 
 
-def _learn_plainly(
+def _learn(
     setting: _Setting, chosen: AdapterRecipe, members: ImageSet, kept_back: ImageSet, seed: int, remarks: Remarks,
     on_progress: OnProgress | None,
-) -> LearnedAdapter:  # fmt: skip
-    """Without privacy: the ledger counts a loss without bound for everybody whose images are learned from."""
+) -> _Learned:  # fmt: skip
+    """The ledger counts a loss without bound for everybody whose images are learned from."""
     pipe, preprocessing = setting.pipe, setting.preprocessing
     settled = adapter_fit.settle(chosen, preprocessing.resolution or 0, device_of(pipe).type)
     text = setting.caption.replace("{}", setting.token)
@@ -228,10 +223,8 @@ def _learn_plainly(
     ) as reservation:  # fmt: skip
         reservation.spend(1)
         losses = adapter_fit.learn(pipe, inside, text, settled, seed, _stepper(on_progress, settled))
-    return LearnedAdapter(
-        adapter_fit.read_matrices(pipe.unet), settled, _describe(pipe, setting.caption, settled, preprocessing),
-        reservation, losses=losses, before=before, after=_measure(pipe, outside, text, settled),
-    )  # fmt: skip
+    after = _measure(pipe, outside, text, settled)
+    return _Learned(adapter_fit.read_matrices(pipe.unet), settled, reservation, losses, before, after)
 
 
 @torch.no_grad()

@@ -12,6 +12,7 @@ from embhub.diffusion.families import resolution
 from embhub.diffusion.families.pipeline import Pipeline
 from embhub.diffusion.training.captions import check_words
 from embhub.diffusion.training.latents import encode
+from embhub.diffusion.training.prompts import refuse_captions
 from embhub.errors import UsageError
 from embhub.images.images import ImageSet
 from embhub.progress import OnProgress
@@ -54,9 +55,10 @@ def write_captions(images: ImageSet, caption: str) -> list[str]:
     """The caption of each image: `{}` in it stands for the image's label.
 
     Raises:
-        UsageError: `{}` with an image that has no label, or a caption too long.
+        UsageError: `{}` with an image that has no label, a caption too long, or captions in the manifest.
         PrivacyError: words that look like a person's.
     """
+    refuse_captions(images, "fine-tuning a component")
     caption = " ".join(caption.split())
     if "{}" in caption and not all(sample.label for sample in images.samples):
         raise UsageError(

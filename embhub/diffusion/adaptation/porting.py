@@ -18,7 +18,7 @@ from embhub.artifact import embedding as artifact
 from embhub.artifact import fingerprint
 from embhub.artifact.derivation import FEWEST, MOST, TOOL, Derivation
 from embhub.artifact.embedding import LAYOUTS, Embedding
-from embhub.client.opening import open_path
+from embhub.client.pulling.opening import open_path
 from embhub.diffusion.bases import live_fingerprint as live_base
 from embhub.diffusion.bases import live_weights
 from embhub.diffusion.bases.adapted import refuse_claim
@@ -253,7 +253,7 @@ def _differs(old: Embedding, folder: Path) -> str | None:
     if match.level != "exact":
         return match.reason
     if old.base_weights is None:
-        return "an earlier version of embhub wrote the file, without a digest of all weights of its base"
+        return "the file is without a digest of all weights of its base"
     return None
 
 

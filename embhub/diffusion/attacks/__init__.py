@@ -4,7 +4,7 @@
 |---|---|---|
 | `loss`, `loss-difference` | `losses` | losses with and without the embedding |
 | `clid` | `losses` | losses with parts of the condition |
-| `lira-artifact` | `losses` | losses with reference embeddings |
+| `lira` | `losses` | losses with reference embeddings |
 | `rmia`, `lira-online`, `dataset-inference` | `references` | losses with reference embeddings |
 | `secmi`, `pia` | `predictions` | the denoiser's own noise |
 | `fcre` | `frequencies` | images that noise was laid on and taken off |

@@ -15,7 +15,7 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from embhub.artifact import embedding as artifact_module
@@ -23,6 +23,8 @@ from embhub.artifact import fingerprint
 from embhub.artifact.claimed import check_derived, read_claim
 from embhub.artifact.embedding import Embedding
 from embhub.audits import statistics
+from embhub.audits.attack_figures import FIVES, in_fives
+from embhub.audits.guesses import Guesses
 from embhub.audits.report import Attempt, AuditReport, Bounds, Design, Split, Suite, Unit, build
 from embhub.builtin_bases import NAMES as BUILT_IN
 from embhub.diffusion.attacks import QUICK, THOROUGH, WITH_REFERENCES, planning, shadow_training
@@ -31,6 +33,7 @@ from embhub.diffusion.attacks.adapter_losses import measure_adapter
 from embhub.diffusion.attacks.blind_baseline import score_blindly
 from embhub.diffusion.attacks.evidence import BATCH, DRAWS, Evidence, Suspect, draw, measure_losses
 from embhub.diffusion.attacks.exposure import Exposed, OnExposed, rank_members, rank_pooled
+from embhub.diffusion.attacks.in_turn import REFERENCES, InTurn, attack_in_turn, guess_coins
 from embhub.diffusion.attacks.losses import score_by_lira
 from embhub.diffusion.attacks.mechanism_audit import audit_mechanism, claimed_mechanism
 from embhub.diffusion.attacks.planning import WITH_SHADOWS as WITH_SHADOWS
@@ -46,7 +49,7 @@ from embhub.diffusion.training.inversion import encode_images
 from embhub.diffusion.training.prompts import join_prompts, prompts_of
 from embhub.diffusion.training.recipes import ResolvedRecipe
 from embhub.errors import ArtifactError, UsageError
-from embhub.images.member_split import Source, choose_sides, compare
+from embhub.images.member_split import Comparison, Source, choose_sides, compare
 from embhub.ledger import audit_attempts, published_audits
 from embhub.options.precision import Precision
 from embhub.options.preprocessing import recorded
@@ -56,6 +59,7 @@ from embhub.release import files as release_files
 from embhub.site import runs
 from embhub.site import secret as site_secret
 
+_HEADLINE = "lira-shadows"
 _EXPOSING = "loss-difference"  # ranks the most exposed where no shadows were trained
 _SPLITS: Mapping[Unit, Split] = {
     "patient": "by patient, held out before training",
@@ -120,8 +124,8 @@ def audit(
         suite: `quick` takes seconds to minutes and can only find leakage. `standard` also trains `shadows` shadow
             embeddings. `thorough` adds every other attack. `mechanism` tests the code behind a privacy claim and reads
             no image.
-        shadows: Number of shadow embeddings for `standard` and `thorough`. Each is attacked in turn, with the others as
-            references.
+        shadows: Number of shadow embeddings that are attacked in turn, for `standard` and `thorough`. Four more are
+            trained as references.
         bounds: What `no-leak-detected` has to rule out. By default an AUC of 0.60 and a true-positive rate of 0.10 at a
             false-positive rate of 1 %.
         precision: Number format in which shadow embeddings are trained: `auto`, `float32` or `bfloat16`. By default
@@ -137,8 +141,8 @@ def audit(
         The report. It names no patient and holds no score.
 
     Raises:
-        UsageError: No record of the training and no images named, no held-out images, too few patients for shadow
-            embeddings, or no such audit to repeat.
+        UsageError: No record of the training and no images named, no held-out images, fewer than five patients on a
+            side, too few patients or shadow embeddings, or no such audit to repeat.
         PrivacyError: A patient or an image is on both sides.
         ArtifactError: Not an embedding, or one for another base.
     """
@@ -157,6 +161,12 @@ def audit(
     run = runs.find(target.digest)
     announce(on_progress, "reading images")
     sides = compare(*choose_sides(run, members, nonmembers))
+    if min(sides.members.group.units, sides.nonmembers.group.units) < FIVES:
+        raise UsageError(
+            f"an audit needs {FIVES} {sides.unit}s on each side: a report counts in fives", "hold out more of them"
+        )
+    if suite in WITH_SHADOWS and shadows < 1:
+        raise UsageError("there is no shadow embedding to attack", "train eight of them")
     if suite in WITH_SHADOWS and run is None:
         raise UsageError(
             f"the {suite} suite trains again by the same recipe, which this site has no record of",
@@ -193,7 +203,7 @@ def audit(
         bounds=bounds,
         split=_SPLITS[sides.unit] if members is None and nonmembers is None else "named by the caller",
     )
-    models: dict[str, int] = {}
+    guesses: Guesses | None = None
     loss_cache = ShadowLossCache(f"{target.digest} {secret}")
     if suite in WITH_SHADOWS and run is not None:
         setting = plan_shadows(
@@ -203,12 +213,10 @@ def audit(
             ),
             run, precision,
         )  # fmt: skip
-        design = design.model_copy(
-            update={"reference_shadows": shadows - 1, "target_shadows": shadows, "subject": "algorithm"}
-        )
-        models["lira-shadows"] = shadows
-        _attack_with_shadows(
+        design = design.model_copy(update={"shadows": shadows, "subject": "algorithm"})
+        guesses = _attack_with_shadows(
             scores, setting, evidence, shadows, secret,
+            thorough=suite == "thorough", fives=_choose_in_fives(sides, secret),
             base=found.folder, executor=executor, loss_cache=loss_cache, on_progress=on_progress,
         )  # fmt: skip
     attacks = THOROUGH if suite == "thorough" else QUICK
@@ -226,8 +234,8 @@ def audit(
         members=sides.members.group,
         nonmembers=sides.nonmembers.group,
         design=design,
-        models=models,
-        attempt=Attempt(number=attempt.number, count=attempt.number),
+        guesses=guesses,
+        attempt=Attempt(number=attempt.number, count=attempt.number, cohort=attempt.cohort_number),
         commitment=planning.commit(sealed, attempt),
     )
     audit_attempts.finish_audit(attempt, report.verdict)
@@ -306,20 +314,43 @@ def _measure(suspect: Suspect, on_progress: OnProgress | None) -> Evidence:
     return Evidence(losses(suspect.rows), losses(None), suspect=suspect)
 
 
+def _choose_in_fives(sides: Comparison, seed: int) -> NDArray[np.bool_]:
+    """Which units' coins are published: as many as both sides have by the report's counts, whichever side they are on.
+
+    The length of an order would otherwise be an exact count.
+    """
+    counts = sides.members.group.units, sides.nonmembers.group.units
+    chosen = np.zeros(sum(counts), dtype=bool)
+    chosen[np.random.default_rng([seed, 3]).permutation(sum(counts))[: sum(map(in_fives, counts))]] = True
+    return chosen
+
+
 def _attack_with_shadows(
     scores: _Scores,
     setting: shadow_module.Setting,
     evidence: Evidence,
     count: int,
     seed: int,
+    *,
+    thorough: bool,
+    fives: NDArray[np.bool_],
     **place: Any,
-) -> None:
-    coins = shadow_module.flip_coins(count, len(set(setting.units)), seed=seed)
+) -> Guesses:
+    """Attack `count` shadows in turn, then the file beside all of them; some more are references only.
+
+    Returns what each attack guesses of the shadows' coins.
+    """
+    names = tuple(dict.fromkeys(setting.units))
+    coins = shadow_module.flip_coins(REFERENCES + count, len(names), seed=seed)
     trained = shadow_training.train(setting, coins, seed=seed + 1_000, stage="shadow embeddings", **place)
-    pooled = shadow_module.pool(setting, trained)
-    scores.pairs["lira-shadows"] = pooled.members, pooled.nonmembers
-    scores.exposed = rank_pooled(pooled.members, pooled.member_units, pooled.nonmembers, pooled.nonmember_units)
+    suspect = evidence.suspect if thorough else None
+    in_turn = attack_in_turn(trained, evidence.without, setting.units, suspect=suspect)
+    published = {name: InTurn(found[:, fives], inside[:, fives]) for name, (found, inside) in in_turn.items()}
+    for name, (found, inside) in published.items():
+        scores.pairs[name] = found[inside].tolist(), found[~inside].tolist()
+    scores.exposed = rank_pooled(in_turn[_HEADLINE], names)
     compared = Evidence(evidence.with_rows, evidence.without, trained.losses, ~trained.inside)
-    scores.add("lira-artifact", score_by_lira(compared).numpy())
+    scores.add("lira", score_by_lira(compared).numpy())
     for name, attack in WITH_REFERENCES.items():
         scores.add(name, attack(compared).numpy())
+    return guess_coins(published, seed=seed)

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from embhub.diffusion.attacks.in_turn import InTurn
 from embhub.errors import PrivacyError
 
 MOST = 10
@@ -43,17 +44,19 @@ def rank_members(members: Mapping[str, float], nonmembers: Sequence[float]) -> t
     return tuple(sorted(found, key=lambda item: -item.excess))
 
 
-def rank_pooled(
-    members: Sequence[float], member_units: Sequence[str], nonmembers: Sequence[float], nonmember_units: Sequence[str]
-) -> tuple[Exposed, ...]:
+def rank_pooled(found: InTurn, names: Sequence[str]) -> tuple[Exposed, ...]:
     """The same from shadows: how much more member-like a patient scores under trainings with her than without her.
 
     A patient who was in all of the trainings, or in none, has no such difference and is left out.
     """
-    inside, outside = _group(members, member_units), _group(nonmembers, nonmember_units)
-    gains = {name: np.mean(inside[name]) - np.mean(outside[name]) for name in inside if name in outside}
-    noise = [score - np.mean(scores) for scores in outside.values() for score in scores]
-    return rank_members({name: float(gain) for name, gain in gains.items()}, [float(value) for value in noise])
+    gains: dict[str, float] = {}
+    noise: list[float] = []
+    for name, scores, inside in zip(names, found.scores.T, found.inside.T, strict=True):
+        without = scores[~inside]
+        noise += (without - without.mean()).tolist() if len(without) else []
+        if len(without) and inside.any():
+            gains[name] = float(scores[inside].mean() - without.mean())
+    return rank_members(gains, noise)
 
 
 def check_limit(ranked: Sequence[Exposed], limit: float) -> None:
@@ -68,10 +71,3 @@ def check_limit(ranked: Sequence[Exposed], limit: float) -> None:
             f"{over} of those trained on exceed the mean exposure by more than {limit:g} standard deviations",
             "look at their images, leave them out or train with --epsilon, then audit again",
         )
-
-
-def _group(scores: Sequence[float], units: Sequence[str]) -> dict[str, list[float]]:
-    groups: dict[str, list[float]] = {}
-    for score, unit in zip(scores, units, strict=True):
-        groups.setdefault(unit, []).append(score)
-    return groups

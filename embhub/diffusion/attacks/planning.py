@@ -71,6 +71,12 @@ def seal(sides: Comparison, bounds: Bounds, precision: Precision | None, suite: 
     return sealed
 
 
+def _commit_cohort(target: Embedding, sealed: Mapping[str, Any]) -> str:
+    """The keyed commitment to the patients, whichever side they are on, and to the recipe, which has no seed."""
+    patients = sorted({name for side in ("members", "nonmembers") for name, _ in sealed[side]})
+    return site_secret.commit({"patients": patients, "recipe": dict(target.training)})
+
+
 def commit(sealed: Mapping[str, Any], attempt: AuditAttempt) -> str:
     """The keyed commitment to these facts, to the file, and to the id from which every seed follows."""
     return site_secret.commit({**sealed, "embedding": attempt.file, "audit": attempt.id})
@@ -84,7 +90,8 @@ def begin(target: Embedding, suite: Suite, shadows: int, sealed: Mapping[str, An
     """
     sides = site_secret.commit({**sealed, "embedding": target.digest})
     if replay is None:
-        return audit_attempts.begin_audit(target.digest, suite=suite, shadows=shadows, sides=sides)
+        cohort = _commit_cohort(target, sealed) if sealed else ""
+        return audit_attempts.begin_audit(target.digest, suite=suite, shadows=shadows, sides=sides, cohort=cohort)
     made = audit_attempts.audits_of(target.digest)
     found = next((attempt for attempt in made if attempt.number == replay), None)
     if found is None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import fields, replace
 
 from embhub.diffusion.attacks.shadows import Setting
-from embhub.diffusion.dp import settings
 from embhub.diffusion.families import device_of
 from embhub.diffusion.training.precision import in_bfloat16
 from embhub.diffusion.training.recipes import ResolvedRecipe, recorded_recipe
@@ -30,11 +29,6 @@ def plan_shadows(setting: Setting, run: Run, precision: Precision | None) -> Set
     adapter = AdapterRecipe(**{name: value for name, value in said.items() if name in names})
     adapter = replace(adapter, precision=precision or adapter.precision)
     mixed = in_bfloat16(device, adapter.precision or "auto")
-    if setting.private is None:
-        recipe = ResolvedRecipe(steps=adapter.steps or 1)  # for the progress alone
-        adapter = replace(adapter, precision="bfloat16" if mixed else "float32")
-    else:
-        protection = setting.private.protection
-        default = settings.default_recipe(setting.pipe, protection, protection.n_public or 0)
-        recipe = settings.adapter_recipe(default, adapter, mixed=mixed)
+    recipe = ResolvedRecipe(steps=adapter.steps or 1)  # for the progress alone
+    adapter = replace(adapter, precision="bfloat16" if mixed else "float32")
     return replace(setting, recipe=recipe, adapter=adapter)

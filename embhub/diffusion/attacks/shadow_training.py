@@ -13,7 +13,7 @@ from concurrent.futures import Executor, as_completed
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import safetensors.numpy
@@ -26,7 +26,7 @@ from embhub.diffusion.attacks.adapter_losses import measure_matrices
 from embhub.diffusion.attacks.evidence import Draws, measure_losses
 from embhub.diffusion.attacks.shadows import Flips, Private, Setting, Shadows
 from embhub.diffusion.bases.pipelines import load_pipeline
-from embhub.diffusion.dp import adapter_gradients, private_training
+from embhub.diffusion.dp import private_training
 from embhub.diffusion.families.pipeline import Pipeline
 from embhub.diffusion.training import adapter_fit, batched
 from embhub.diffusion.training.inversion import ResolvedRecipe
@@ -77,8 +77,15 @@ class Order:
         return digest.hexdigest()
 
 
+class Carried(NamedTuple):
+    """What an order gives: losses (S, N, D), float64, and the vectors (S, K, d) of each encoder; none of adapters."""
+
+    losses: NDArray[np.float64]
+    rows: dict[str, NDArray[np.float32]]
+
+
 class ShadowLossCache:
-    """Losses of finished orders, float64 (S, N, D), private to this site; `clear` it when the audit is done.
+    """What finished orders gave, private to this site; `clear` it when the audit is done.
 
     `purpose` tells audits apart, and must not be guessable from outside: `embhub.site.secret.derive_seed` gives one.
     """
@@ -86,16 +93,18 @@ class ShadowLossCache:
     def __init__(self, purpose: str) -> None:
         self._folder = config.paths().state / "audits" / hashlib.sha256(purpose.encode()).hexdigest()
 
-    def find(self, order: Order) -> NDArray[np.float64] | None:
+    def find(self, order: Order) -> Carried | None:
         """What was kept of this very order; None where there is nothing, or nothing whole."""
         try:
-            found = safetensors.numpy.load((self._folder / order.name).read_bytes())[_KEPT]
+            rows = safetensors.numpy.load((self._folder / order.name).read_bytes())
+            found = rows.pop(_KEPT)
         except (OSError, SafetensorError, KeyError):
             return None
         fits = found.shape == (len(order.inside), len(order.latents), len(order.timesteps))
-        return found if fits and found.dtype == np.float64 and np.isfinite(found).all() else None
+        fits = fits and all(len(values) == len(order.inside) for values in rows.values())
+        return Carried(found, rows) if fits and found.dtype == np.float64 and np.isfinite(found).all() else None
 
-    def keep(self, order: Order, losses: NDArray[np.float64]) -> None:
+    def keep(self, order: Order, carried: Carried) -> None:
         """Keep a result, mode 0600 in a folder of mode 0700.
 
         Raises:
@@ -105,7 +114,9 @@ class ShadowLossCache:
             self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         except OSError as error:
             raise ConfigError(f"cannot write in {self._folder}: {error.strerror}", "check EMBHUB_HOME") from error
-        write_atomic(self._folder / order.name, safetensors.numpy.save({_KEPT: losses}), mode=0o600)
+        write_atomic(
+            self._folder / order.name, safetensors.numpy.save({_KEPT: carried.losses, **carried.rows}), mode=0o600
+        )
 
     def clear(self) -> None:
         """Forget everything."""
@@ -147,10 +158,10 @@ def train(
     waiting = {number: order for number, order in enumerate(orders) if number not in found}
     tell = _Teller(on_progress, stage, setting.recipe.steps, [len(order.seeds) for order in orders], list(found))
 
-    def finish(number: int, losses: NDArray[np.float64]) -> None:
-        found[number] = losses
+    def finish(number: int, carried: Carried) -> None:
+        found[number] = carried
         if loss_cache:
-            loss_cache.keep(orders[number], losses)
+            loss_cache.keep(orders[number], carried)
         tell.finished(number)
 
     if executor is None:
@@ -158,23 +169,28 @@ def train(
             finish(number, carry_out(order, setting.pipe, tell.steps_of(number)))
     else:
         _delegate(executor, waiting, finish)
-    losses = np.concatenate([found[number] for number in range(len(orders))])
-    return Shadows(torch.from_numpy(losses), inside)
+    carried = [found[number] for number in range(len(orders))]
+    learned = tuple(
+        {name: torch.from_numpy(values[place]) for name, values in one.rows.items()}
+        for one in carried
+        for place in range(len(one.losses))
+    )
+    return Shadows(torch.from_numpy(np.concatenate([one.losses for one in carried])), inside, learned)
 
 
 def carry_out(
     order: Order, pipe: Pipeline | None = None, on_step: Callable[[int, float], None] | None = None
-) -> NDArray[np.float64]:
-    """Train the shadows of an order and measure every image with each: losses (S, N, D), float64."""
+) -> Carried:
+    """Train the shadows of an order and measure every image with each."""
     pipe = pipe or _load(order.base)
     latents = torch.from_numpy(order.latents)
     draws = Draws(torch.from_numpy(order.noise), torch.from_numpy(order.timesteps))
     if order.adapter is not None:
         adapters = _fit_adapters(order, order.adapter, pipe, latents, on_step)
-        return np.stack([
+        return Carried(np.stack([
             measure_matrices(pipe, one, latents, draws, caption=order.caption, token=order.token).numpy()
             for one in adapters
-        ])  # fmt: skip
+        ]), {})  # fmt: skip
     learned = (
         _fit_privately(order, order.private, pipe, latents) if order.private else _fit(order, pipe, latents, on_step)
     )
@@ -182,7 +198,8 @@ def carry_out(
         measure_losses(pipe, latents, draws, caption=order.caption, token=order.token, rows=rows, prompts=order.prompts)
         for rows in learned
     ]
-    return np.asarray(torch.stack(measured).numpy(), np.float64)
+    rows = {name: np.stack([one[name].float().cpu().numpy() for one in learned]) for name in learned[0]}
+    return Carried(np.asarray(torch.stack(measured).numpy(), np.float64), rows)
 
 
 def _fit(
@@ -201,10 +218,6 @@ def _fit_adapters(
     on_step: Callable[[int, float], None] | None,
 ) -> Iterator[Mapping[str, NDArray[Any]]]:  # fmt: skip
     """The matrices of one adapter after the other. While nobody asks for the next one, the pipeline has none."""
-    if order.private:
-        for rows in _fit_privately(order, order.private, pipe, latents, adapter_gradients.prepare):
-            yield {name: values.numpy() for name, values in rows.items()}
-        return
     text = order.caption.replace("{}", order.token)
     for chosen, seed in zip(order.inside, order.seeds, strict=True):
         try:
@@ -215,9 +228,7 @@ def _fit_adapters(
         yield matrices
 
 
-def _fit_privately(
-    order: Order, private: Private, pipe: Pipeline, latents: Tensor, prepare: private_training.Prepare | None = None
-) -> list[Mapping[str, Tensor]]:
+def _fit_privately(order: Order, private: Private, pipe: Pipeline, latents: Tensor) -> list[Mapping[str, Tensor]]:
     """By the mechanism of the audited file. Nobody's budget is touched: shadows stay here, and nothing is claimed."""
     task, known = Task(pipe, "", order.token, order.caption, order.recipe), order.prompts
     return [
@@ -227,7 +238,6 @@ def _fit_privately(
             latents[torch.from_numpy(chosen)],
             [str(unit) for unit in order.units[chosen]],
             private.mechanism,
-            prepare=prepare,
         )
         for chosen in order.inside
     ]
@@ -262,15 +272,13 @@ def _write_orders(setting: Setting, inside: NDArray[np.bool_], seed: int, base: 
     ]
 
 
-def _delegate(
-    executor: Executor, orders: Mapping[int, Order], finish: Callable[[int, NDArray[np.float64]], None]
-) -> None:
+def _delegate(executor: Executor, orders: Mapping[int, Order], finish: Callable[[int, Carried], None]) -> None:
     """Carry the orders out elsewhere, in whatever sequence they end."""
     sent = {executor.submit(carry_out, order): number for number, order in orders.items()}
     try:
         for future in as_completed(sent):
             try:
-                losses = future.result()
+                carried = future.result()
             except EmbhubError:
                 raise
             except Exception as error:  # processes and Dask raise errors of no common kind when a worker is gone
@@ -278,7 +286,7 @@ def _delegate(
                     f"a worker that trained shadow embeddings failed: {type(error).__name__}",
                     "it may have run out of memory; the same command resumes after those that are finished",
                 ) from error
-            finish(sent[future], losses)
+            finish(sent[future], carried)
     finally:
         for future in sent:
             future.cancel()

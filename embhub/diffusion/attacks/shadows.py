@@ -10,6 +10,7 @@ one for measuring.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +18,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from embhub.audits.statistics import average_by_unit
 from embhub.diffusion.attacks.evidence import Draws, Evidence
 from embhub.diffusion.attacks.losses import score_by_lira
 from embhub.diffusion.dp.mechanism import Mechanism
@@ -67,20 +67,14 @@ class Setting:
 
 @dataclass(frozen=True)
 class Shadows:
-    """Losses (S, N, D) of trained shadows, and which images (S, N) each was trained on."""
+    """Losses (S, N, D) of trained shadows, which images (S, N) each was trained on, and what each learned.
+
+    `rows` are each shadow's vectors (K, d) of each encoder, which stay at the site; of adapters there are none.
+    """
 
     losses: Tensor
     inside: Tensor
-
-
-@dataclass(frozen=True)
-class Pooled:
-    """Scores pooled over the shadows, and whose they are, for units inside and outside each shadow's half."""
-
-    members: list[float]
-    nonmembers: list[float]
-    member_units: list[str]
-    nonmember_units: list[str]
+    rows: tuple[Mapping[str, Tensor], ...] = ()
 
 
 def flip_coins(shadows: int, units: int, *, seed: int) -> Flips:
@@ -104,19 +98,3 @@ def score_in_turn(losses: Tensor) -> Tensor:
         others = losses[torch.arange(len(losses)) != number]
         scores.append(score_by_lira(Evidence(own, own, others, torch.ones(others.shape[:2], dtype=torch.bool))))
     return torch.stack(scores)
-
-
-def pool(setting: Setting, shadows: Shadows) -> Pooled:
-    """Scores of every unit against every shadow, on one scale.
-
-    A shadow that draws everything a little better shifts all its scores; its mean is taken off, which needs no label.
-    """
-    pooled = Pooled([], [], [], [])
-    for scores, inside in zip(score_in_turn(shadows.losses), shadows.inside, strict=True):
-        names, means = average_by_unit(scores.numpy(), setting.units)
-        member_of = dict(zip(setting.units, inside.tolist(), strict=True))
-        for name, value in zip(names, means - means.mean(), strict=True):
-            unit = str(name)
-            (pooled.members if member_of[unit] else pooled.nonmembers).append(float(value))
-            (pooled.member_units if member_of[unit] else pooled.nonmember_units).append(unit)
-    return pooled

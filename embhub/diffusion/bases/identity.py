@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from embhub.artifact import fingerprint
-from embhub.client.opening import open_path
+from embhub.client.pulling.opening import open_path
 from embhub.diffusion.bases.adapted import is_adapted
 from embhub.diffusion.bases.pipelines import find_base
 from embhub.errors import ArtifactError

@@ -67,7 +67,7 @@ def compare(
     Raises:
         ValueError: too few patients on a side, as `embhub.copies.tail` says.
     """
-    copied = plant(pipe, trained[choose(owners)], seed=seed)
+    copied = plant(pipe, trained[choose(owners)], kept, seed=seed)
     asked = {"drawn": drawn, "kept": kept, **copied}
 
     def hear(done: int, of: int) -> None:

@@ -1,25 +1,26 @@
 """How near is one image to another, once it is turned, scaled, shifted and mirrored as well as it can be?
 
-Every training image is looked at in 98 poses and 121 shifts, and the best of them counts: of the whole image, and of
-each of its halves. What is compared is what `describing` learned to look at.
+Every training image is looked at in 98 poses and 121 shifts, and the best of them counts. What is compared so is what
+`describing` learned to look at. Pieces of an image, and larger movements, are found by `details`.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional as F
 
+from embhub.diffusion.copying import details, keypoints
 from embhub.diffusion.copying.describing import (
     REACH,
     SIZE_STEP,
     TURN_STEP,
     WINDOW,
-    Descriptor,
     band,
     learn,
     resample,
@@ -52,54 +53,41 @@ class Gallery:
 
     def __init__(self, references: Tensor, *, seed: int = 0) -> None:
         self._references = small(references)
+        self._blobs = keypoints.find(references)
         self._describe = learn(self._references, seed=seed)
 
     @torch.no_grad()
-    def measure(self, images: Tensor, on_image: Callable[[int, int], None] | None = None) -> dict[str, Distances]:
+    def measure(self, images: Tensor, on_part: Callable[[int, int], None] | None = None) -> dict[str, Distances]:
         """Distances (N, M) of images (N, C, H, W) on each measure of `embhub.copies.report.MEASURES`.
 
-        A distance is tan(a / 2) of the angle a between two described images at their best alignment: 0 for a copy, 1
-        where they have nothing in common. Its negative logarithm is Fisher's z of their correlation. `on_image` hears
-        how many of the M images have been searched, and M.
+        On `whole` a distance is tan(a / 2) of the angle a between two described images at their best alignment: 0 for a
+        copy, 1 where they have nothing in common. Its negative logarithm is Fisher's z of their correlation. On
+        `details` it falls from 1 with the weight of the details that agree. `on_part` hears how many parts of the work
+        are done, and how many there are.
         """
-        asked = _Described(self._describe, windows(band(small(images)))[:, 0, 0])
-        chunks = torch.split(torch.arange(asked.count), _AT_ONCE)
-        whole, parts = [], []
-        for done, reference in enumerate(self._references, start=1):
-            views = _Described(self._describe, _views(reference[None]))
-            near = torch.cat([asked.only(rows).best(views) for rows in chunks])
-            whole.append(near[:, 0])
-            parts.append(near[:, 1:].amax(1))
-            if on_image:
-                on_image(done, len(self._references))
-        return {"whole": _distance(whole), "parts": _distance(parts)}
+        parts, done = len(self._references) + math.ceil(len(images) / details.IMAGES), 0
 
+        def hear() -> None:
+            nonlocal done
+            done += 1
+            if on_part:
+                on_part(done, parts)
 
-class _Described:
-    """Blocks of described windows, and the inverse length of the whole and of each half."""
+        return {
+            "whole": _distance(list(self._align(images, hear))),
+            "details": details.measure(keypoints.find(images), self._blobs, hear),
+        }
 
-    def __init__(self, describe: Descriptor, shown: Tensor) -> None:
-        self._blocks = describe(shown)
-        self._scale = _regions([(block * block).sum(1) for block in self._blocks]).clamp_min(1e-12).rsqrt()
+    def _align(self, images: Tensor, hear: Callable[[], None]) -> Iterator[Tensor]:
+        """For each training image the correlations (N,) with images at their best alignment."""
+        asked = self._unit(windows(band(small(images)))[:, 0, 0])
+        for reference in self._references:
+            views = self._unit(_views(reference[None])).T
+            yield torch.cat([_peak(rows @ views) for rows in torch.split(asked, _AT_ONCE)])
+            hear()
 
-    @property
-    def count(self) -> int:
-        return len(self._blocks[0])
-
-    def only(self, rows: Tensor) -> _Described:
-        part = _Described.__new__(_Described)
-        part._blocks = [block[rows] for block in self._blocks]
-        part._scale = self._scale[:, rows]
-        return part
-
-    def best(self, views: _Described) -> Tensor:
-        """The highest correlation (N, 5) with any view: of the whole, then of the halves above, below, left, right."""
-        products = [mine @ theirs.T for mine, theirs in zip(self._blocks, views._blocks, strict=True)]
-        top, bottom = products[0] + products[1], products[2] + products[3]
-        left, right = products[0] + products[2], products[1] + products[3]
-        regions = (top + bottom, top, bottom, left, right)
-        found = [_peak(region * scale) for region, scale in zip(regions, views._scale, strict=True)]
-        return (torch.stack(found) * self._scale).T
+    def _unit(self, shown: Tensor) -> Tensor:
+        return F.normalize(torch.cat(self._describe(shown), 1), dim=1)
 
 
 def _peak(seen: Tensor) -> Tensor:
@@ -115,20 +103,6 @@ def _peak(seen: Tensor) -> Tensor:
         before, after = (seen.gather(1, (place + side * step).where(inside, place)[:, None])[:, 0] for side in (-1, 1))
         rise += (after - before) ** 2 / (8 * (2 * highest - before - after)).clamp_min(1e-9)
     return highest + rise
-
-
-def _regions(blocks: list[Tensor]) -> Tensor:
-    """Sums over the whole and the four halves, (5, N), of one figure (N,) for each quarter."""
-    upper_left, upper_right, lower_left, lower_right = blocks
-    return torch.stack(
-        [
-            upper_left + upper_right + lower_left + lower_right,
-            upper_left + upper_right,
-            lower_left + lower_right,
-            upper_left + lower_left,
-            upper_right + lower_right,
-        ]
-    )
 
 
 def _views(image: Tensor) -> Tensor:

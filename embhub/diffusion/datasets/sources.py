@@ -11,8 +11,8 @@ from embhub.audits.report import AuditReport
 from embhub.cards import permission
 from embhub.cards.card_schema import Card
 from embhub.cards.personal_data import looks_like_patient
-from embhub.client.opening import open_path
-from embhub.client.pulling import verify_path
+from embhub.client.pulling.opening import open_path
+from embhub.client.pulling.pull import verify_path
 from embhub.diffusion.datasets.asking import Class
 from embhub.errors import PrivacyError, UsageError
 from embhub.release import at_the_site

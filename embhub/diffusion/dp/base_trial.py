@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from embhub.diffusion.dp.aggregation import train_alone
-from embhub.diffusion.dp.gradients import PerPatientLoss
+from embhub.diffusion.dp.gradients import PatientLoss
 from embhub.diffusion.training import inversion
 from embhub.errors import UsageError
 
@@ -28,17 +28,17 @@ class BaseTrial:
     """A made-up image takes the way of a patient's image: autoencoder, prompt template, denoiser, gradient.
 
     `side` is that of the training's images, in pixels. With `by_loss` no gradient is taken: votes compare losses, and a
-    base may be too large for the way back. Call it inside `PerPatientLoss.active`. Patients, their images
-    and their captions have no part in any of it.
+    base may be too large for the way back. Call it inside `PatientLoss.active`. Patients, their images
+    and their captions have no part in any of it. `latent` (1, C, h, w) is the image as the base has it.
 
     Raises:
         UsageError: the base's latents of the image are not numbers.
     """
 
-    def __init__(self, loss: PerPatientLoss, side: int, *, by_loss: bool = False) -> None:
+    def __init__(self, loss: PatientLoss, side: int, *, by_loss: bool = False) -> None:
         self._loss, self._by_loss = loss, by_loss
-        self._latent = inversion.encode_images(loss.pipe, make_up(side), alone=True)
-        if not torch.isfinite(self._latent).all():
+        self.latent = inversion.encode_images(loss.pipe, make_up(side), alone=True)
+        if not torch.isfinite(self.latent).all():
             raise UsageError(
                 "the base's latents of a made-up image are not numbers", "check the base's autoencoder: its weights"
             )
@@ -82,13 +82,13 @@ class BaseTrial:
         return bool(torch.isfinite(self._gradients(points, _seeded())).all())
 
     def _gradients(self, points: Tensor, generator: torch.Generator) -> Tensor:
-        """The gradient (P, size) at each of P `points`, as `PerPatientLoss.gradients` has it of patients."""
+        """The gradient (P, size) at each of P `points`, as `PatientLoss.gradients` has it of patients."""
         leaf, *rest = self._put(points, generator)
         return self._loss.gradients_of(leaf.requires_grad_(), *rest)
 
     def _put(self, points: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """The points, and for each the image, noise and timesteps."""
-        clean = self._latent.expand(len(points) * self._loss.noise_draws, *self._latent.shape[1:])
+        clean = self.latent.expand(len(points) * self._loss.noise_draws, *self.latent.shape[1:])
         noise = torch.randn(clean.shape, generator=generator).to(clean.device)
         times = self._loss.draw_times(len(points), generator).to(clean.device)
         return points.detach().float().to(clean.device), clean, noise, times

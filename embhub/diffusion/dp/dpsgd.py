@@ -40,8 +40,7 @@ class PrivateDescent:
         for first in range(0, len(chosen), self.loss.at_once):
             part = chosen[first : first + self.loss.at_once]
             total += self.mechanism.bound(self.loss.gradients(part, self.coordinates).numpy()).sum(0)
-        self._move(torch.from_numpy(self.mechanism.release(total)))
-        self.taken += 1
+        self.move(torch.from_numpy(self.mechanism.release(total)))
 
     def state(self) -> dict[str, Tensor]:
         """A copy of all that decides how it goes on, but for the noise: none of it is private."""
@@ -61,10 +60,16 @@ class PrivateDescent:
         self.coordinates.copy_(state["coordinates"])
         self._optimizer.state[self.coordinates]["momentum_buffer"] = state["momentum"].clone()
 
-    def _move(self, mean: Tensor) -> None:
+    def move(self, mean: Tensor) -> None:
+        """Take a step along a noisy mean gradient (size,), which is public.
+
+        Raises:
+            DivergedError: as `step`.
+        """
         for group in self._optimizer.param_groups:
             group["lr"] = self.recipe.learning_rate * pace(self.taken, self.recipe)
         self.coordinates.grad = mean / self.mechanism.max_grad_norm
         self._optimizer.step()
         if not torch.isfinite(self.coordinates).all():
             raise DivergedError("the rows are no longer numbers", "lower the learning rate")
+        self.taken += 1

@@ -8,8 +8,7 @@ patient, the denoiser once an image.
 from __future__ import annotations
 
 import secrets
-from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence, Sized
+from collections.abc import Iterator, Sequence, Sized
 from contextlib import ExitStack, contextmanager
 from typing import Protocol
 
@@ -43,35 +42,43 @@ class Contributions(Protocol):
     def gradients(self, chosen: Sequence[int], coordinates: Tensor) -> Tensor: ...
 
 
-class Learnable(Protocol):
-    """What is learned, as coordinates: the `Frame` of rows, or that of an adapter."""
-
-    @property
-    def size(self) -> int: ...
-    def rows(self, coordinates: Tensor) -> dict[str, Tensor]: ...
-    def coordinates(self, rows: Mapping[str, Tensor]) -> Tensor: ...
-
-
-class PerPatientLoss(ABC):
-    """The loss of each patient, and its gradient by the coordinates of `frame`, whatever these change.
+class PatientLoss:
+    """The loss of each patient under the caption, and its gradient by the rows of a placeholder token.
 
     A patient's loss is the mean over `noise_draws` pairs of noise and time on its images. Random numbers of noise and
     times start from the operating system's entropy and are kept nowhere. Call inside `active`.
+
+    Raises:
+        UsageError: too many vectors for the caption, or an unsupported pipeline.
     """
 
-    frame: Learnable
-
-    def __init__(self, pipe: Pipeline, patients: Patients, recipe: ResolvedRecipe, noise_draws: int) -> None:
+    def __init__(
+        self,
+        pipe: Pipeline,
+        patients: Patients,
+        frame: Frame,
+        *,
+        token: str,
+        caption: str,
+        recipe: ResolvedRecipe,
+        noise_draws: int,
+        prompts: Prompts | None = None,
+    ) -> None:
         self.pipe, self.patients, self.recipe, self.noise_draws = pipe, patients, recipe, noise_draws
         self._family = detect(pipe)
         self._generator = torch.Generator().manual_seed(secrets.randbits(63))
-
-    @abstractmethod
-    def conditions(self, leaf: Tensor, places: Sequence[int]) -> Condition:
-        """What the denoiser is told of each latent, at the coordinates `leaf` (P, size): P x `noise_draws` of them.
-
-        Without `places` the latents are nobody's, and no image's own caption is read.
-        """
+        self.frame, self._rows = frame, insert(pipe, token, frame.start)
+        self._prompts, self._caption, self._token = prompts or one_for_all(caption), caption, token
+        if self._prompts.own and self._family.cuts_context:
+            raise UsageError(
+                f"a {type(pipe).__name__} cuts the prompts of a batch to the longest: a patient's caption would change"
+                " another's gradient",
+                "leave out the column caption for private training on this base",
+            )
+        for text in self._prompts.texts:
+            self._rows.check_fits(text.replace("{}", token))
+        if self._prompts.own and not self._fits(caption):
+            self._caption = "{}"  # no image is trained with that caption, and nobody's image needs one that fits
 
     @property
     def at_once(self) -> int:
@@ -143,42 +150,6 @@ class PerPatientLoss(ABC):
         share = torch.where(place < 1 - high, even, noisy)
         return (share * levels).long().clamp(max=levels - 1).flatten()
 
-
-class PatientLoss(PerPatientLoss):
-    """The loss of each patient under the caption, and its gradient by the rows of a placeholder token.
-
-    Raises:
-        UsageError: too many vectors for the caption, or an unsupported pipeline.
-    """
-
-    frame: Frame
-
-    def __init__(
-        self,
-        pipe: Pipeline,
-        patients: Patients,
-        frame: Frame,
-        *,
-        token: str,
-        caption: str,
-        recipe: ResolvedRecipe,
-        noise_draws: int,
-        prompts: Prompts | None = None,
-    ) -> None:
-        super().__init__(pipe, patients, recipe, noise_draws)
-        self.frame, self._rows = frame, insert(pipe, token, frame.start)
-        self._prompts, self._caption, self._token = prompts or one_for_all(caption), caption, token
-        if self._prompts.own and self._family.cuts_context:
-            raise UsageError(
-                f"a {type(pipe).__name__} cuts the prompts of a batch to the longest: a patient's caption would change"
-                " another's gradient",
-                "leave out the column caption for private training on this base",
-            )
-        for text in self._prompts.texts:
-            self._rows.check_fits(text.replace("{}", token))
-        if self._prompts.own and not self._fits(caption):
-            self._caption = "{}"  # no image is trained with that caption, and nobody's image needs one that fits
-
     def _fits(self, text: str) -> bool:
         try:
             self._rows.check_fits(text.replace("{}", self._token))
@@ -187,7 +158,11 @@ class PatientLoss(PerPatientLoss):
         return True
 
     def conditions(self, leaf: Tensor, places: Sequence[int]) -> Condition:
-        """As the base class says. With captions there is a prompt for every latent, however many are alike."""
+        """What the denoiser is told of each latent, at the coordinates `leaf` (P, size): P x `noise_draws` of them.
+
+        With captions there is a prompt for every latent, however many are alike. Without `places` the latents are
+        nobody's, and no image's own caption is read.
+        """
         if self._prompts.own and places:
             return self._condition(leaf.repeat_interleave(self.noise_draws, 0), self._prompts.each(places))
         condition = self._condition(leaf)

@@ -2,7 +2,7 @@
 
 Each step: every unit joins by a coin of its own (`sample`); its vector is cut to a length (`bound`); the vectors are
 summed, noise is laid on the sum, and it is divided by a public number (`release`). One unit more or less moves the sum
-by at most `max_grad_norm`, so what is released is (alpha, steps x RDP)-private as `embhub.accounting` computes it
+by at most `max_grad_norm`, so what is released is (alpha, steps x RDP)-private as `embhub.privacy` computes it
 (Abadi et al. 2016, arXiv 1607.00133; Mironov, Talwar and Zhang 2019, arXiv 1908.10530). A batch with nobody in it is
 noise like any other; and nothing is divided by the number that came, which is private (arXiv 2605.15648).
 """

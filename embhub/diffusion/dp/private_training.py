@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +17,16 @@ from torch import Tensor
 
 from embhub.diffusion.dp import aggregation, second_opinion, selftest, settings
 from embhub.diffusion.dp.base_trial import BaseTrial
-from embhub.diffusion.dp.candidates import Candidates, first_candidates
+from embhub.diffusion.dp.candidates import first_candidates
 from embhub.diffusion.dp.checkpoints import PrivateCheckpointStore, Stand
 from embhub.diffusion.dp.dpsgd import PrivateDescent
-from embhub.diffusion.dp.gradients import PatientLoss, PerPatientLoss
+from embhub.diffusion.dp.gradients import PatientLoss
 from embhub.diffusion.dp.mechanism import Mechanism
 from embhub.diffusion.dp.patients import Patients, group
 from embhub.diffusion.dp.settings import Protection
-from embhub.diffusion.dp.subspace import EVERY, Frame, lay
+from embhub.diffusion.dp.subspace import EVERY, lay
 from embhub.diffusion.dp.votes import Evolution, PatientVoters
+from embhub.diffusion.dp.watch import Watch, follow, try_eight_images
 from embhub.diffusion.families import resolution
 from embhub.diffusion.families.pipeline import Pipeline
 from embhub.diffusion.training.checkpoints import TrainingInterruptedError
@@ -34,10 +36,10 @@ from embhub.diffusion.training.prompts import prompts_of
 from embhub.diffusion.training.recipes import ResolvedRecipe, settings_by_name
 from embhub.diffusion.training.remarks import Remarks
 from embhub.diffusion.training.result import Learned, Task
-from embhub.errors import UsageError
 from embhub.images.images import ImageSet
-from embhub.ledger import budget
+from embhub.ledger import budget, forecast
 from embhub.ledger.budget import Reservation
+from embhub.ledger.publications import Confirm
 from embhub.privacy.claim import PrivacyClaim, build_claim
 from embhub.privacy.loss_distribution import Mechanism as Parameters
 from embhub.privacy.second_opinion import ClaimBelowBoundError
@@ -49,25 +51,19 @@ _ANNOUNCEMENTS = 20
 """Steps are announced to the ledger in at most so many parts: a crash costs what was announced and not taken."""
 
 
-Prepare = Callable[[Task, Protection, Tensor, Sequence[str]], PerPatientLoss]
-"""Makes the loss of each patient: `prepare_rows`, or `adapter_gradients.prepare`."""
-
-
 class PrivateTraining:
     """A private training that writes `out`, from the start or from what an interrupted one left.
-
-    `prepare` says what is learned; rows by default.
 
     Raises:
         ConfigError: what an interrupted training left is damaged.
     """
 
     def __init__(
-        self, out: Path | None, protection: Protection, *, resume: bool, prepare: Prepare | None = None
+        self, out: Path | None, protection: Protection, *, resume: bool, confirm: Confirm | None = None
     ) -> None:
         self.checkpoint, self.protection = PrivateCheckpointStore(out, resume=resume), protection
-        self._prepare = prepare or prepare_rows
-        self._n_public = 0
+        self._n_public, self._confirm = 0, confirm
+        self.watch: Watch | None = None
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -104,7 +100,8 @@ class PrivateTraining:
         """Learn rows privately and claim what the ledger and the self-test allow.
 
         Raises:
-            PrivacyError: a cap of the ledger, an epsilon that cannot be reached, or a self-test that failed.
+            PrivacyError: a cap of the ledger, an epsilon that cannot be reached, a self-test or watch that failed, or a
+                total that says next to nothing, which somebody who was asked did not accept.
             ClaimBelowBoundError: a second accountant finds that more is spent than would be claimed.
             UsageError: settings that do not fit, an interrupted training of something else, rows that are no
                 numbers, or a base whose latents of a made-up image, or its loss, are none.
@@ -118,26 +115,41 @@ class PrivateTraining:
         voting = self.protection.mechanism == "votes"
         images = encode(task.pipe, members, on_progress, task.preprocessing, alone=voting)
         task = replace(task, prompts=prompts_of(members, task.caption, task.token))
-        loss, definition = self._prepare(task, self.protection, images.latents, names), self._define(task, images)
+        loss, definition = prepare_rows(task, self.protection, images.latents, names), self._define(task, images)
         self.checkpoint.check(definition)
-        evolution = _prepare_votes(task, self.protection, loss, mechanism) if voting else None
+        kind, votes = self.protection.mechanism, partial(_prepare_votes, task, self.protection, loss)
         with loss.active():
             trial = BaseTrial(loss, task.preprocessing.resolution or resolution(task.pipe), by_loss=voting)
-            trial.check(own_steps=task.recipe.steps if self.protection.mechanism == "dp-agg" else 0)
+            trial.check(own_steps=task.recipe.steps if kind == "dp-agg" else 0)
+            try_eight_images(loss, mechanism, trial.latent, kind=kind, votes=votes(mechanism) if voting else None)
+        asked, saved = self.protection, self.checkpoint.saved
+        forecast.tell_total(
+            plan, unit=asked.unit, mechanism=asked.mechanism, delta=asked.delta, run=saved.run if saved else "",
+            say=remarks.say, warn=remarks.warn, confirm=self._confirm,
+        )  # fmt: skip
+        self.watch = watch = Watch(mechanism, names)
+        loss.patients = watch.patients(loss.patients)
+        watch.votes = evolution = votes(watch.mechanism) if voting else None
         remarks.say(settings.forecast(self.protection, mechanism, steps, loss.size))
+        watch.refuse()
         with self._reserve(members, mechanism, steps, remarks) as reservation:
+            before = reservation.steps
             try:
                 with loss.active():
                     if evolution is not None:
                         coordinates = _vote(evolution, steps, reservation.spend, on_progress)
-                    elif self.protection.mechanism == "dp-sgd":
-                        coordinates = self._descend(loss, mechanism, steps, reservation, definition, on_progress)
+                    elif kind == "dp-sgd":
+                        coordinates = self._descend(loss, watch.mechanism, steps, reservation, definition, on_progress)
                     else:
-                        coordinates = _aggregate(loss, mechanism, reservation, on_progress)
+                        coordinates = _aggregate(loss, watch.mechanism, reservation, on_progress)
+                    expected = follow(
+                        watch, loss, self.checkpoint.saved, votes(mechanism) if voting else None, kind=kind
+                    )
+                    watch.check(reservation.steps - before, coordinates, expected)
                     remarks.warn(*filter(None, [trial.remark(coordinates)]))
                 tested = selftest.run(
                     mechanism,
-                    kind=self.protection.mechanism,
+                    kind=kind,
                     width=self.protection.num_candidates if voting else loss.size,
                     recipe=task.recipe,
                     steps=reservation.steps,
@@ -192,7 +204,7 @@ class PrivateTraining:
 
     def _descend(
         self,
-        loss: PerPatientLoss,
+        loss: PatientLoss,
         mechanism: Mechanism,
         steps: int,
         reservation: Reservation,
@@ -260,14 +272,12 @@ def fit(
     names: Sequence[str],
     mechanism: Mechanism,
     on_progress: OnProgress | None = None,
-    *,
-    prepare: Prepare | None = None,
 ) -> dict[str, Tensor]:
     """The rows alone, for experiments and shadows on this site: no budget is touched, and nothing may be claimed.
 
-    `mechanism` is what `settings.calibrate` gives, or any other; `prepare` says what is learned, rows by default.
+    `mechanism` is what `settings.calibrate` gives, or any other.
     """
-    loss = (prepare or prepare_rows)(task, protection, latents, names)
+    loss = prepare_rows(task, protection, latents, names)
     with loss.active():
         return learn_rows(task, protection, loss, mechanism, on_progress)
 
@@ -275,7 +285,7 @@ def fit(
 def learn_rows(
     task: Task,
     protection: Protection,
-    loss: PerPatientLoss,
+    loss: PatientLoss,
     mechanism: Mechanism,
     on_progress: OnProgress | None = None,
 ) -> dict[str, Tensor]:
@@ -287,13 +297,14 @@ def learn_rows(
             _report(on_progress, number + 1, task.recipe.steps)
         return _rows(task, loss, descent.coordinates)
     if protection.mechanism == "votes":
-        return _rows(task, loss, cast_votes(task, protection, loss, mechanism, on_progress).centre)
+        evolution = _prepare_votes(task, protection, loss, mechanism)
+        return _rows(task, loss, _vote(evolution, task.recipe.steps, None, on_progress))
     total = aggregation.collect(loss, mechanism, steps=task.recipe.steps, on_step=_counter(on_progress))
     return _rows(task, loss, torch.from_numpy(mechanism.release(total)))
 
 
 def _aggregate(
-    loss: PerPatientLoss, mechanism: Mechanism, reservation: Reservation, on_progress: OnProgress | None
+    loss: PatientLoss, mechanism: Mechanism, reservation: Reservation, on_progress: OnProgress | None
 ) -> Tensor:
     """DPAgg-TI. The budget is spent where the noisy sum is made: what is interrupted before has told nobody a thing."""
     total = aggregation.collect(loss, mechanism, steps=loss.recipe.steps, on_step=_counter(on_progress))
@@ -301,25 +312,9 @@ def _aggregate(
     return torch.from_numpy(mechanism.release(total))
 
 
-def cast_votes(
-    task: Task,
-    protection: Protection,
-    loss: PerPatientLoss,
-    mechanism: Mechanism,
-    on_progress: OnProgress | None = None,
-) -> Candidates:
-    """What all rounds of votes lead to, for experiments and audits: no budget is touched."""
-    evolution = _prepare_votes(task, protection, loss, mechanism)
-    _vote(evolution, task.recipe.steps, None, on_progress)
-    return evolution.candidates
-
-
-def _prepare_votes(task: Task, protection: Protection, loss: PerPatientLoss, mechanism: Mechanism) -> Evolution:
+def _prepare_votes(task: Task, protection: Protection, loss: PatientLoss, mechanism: Mechanism) -> Evolution:
     """The votes of the loss's patients, before the first round."""
-    frame = loss.frame
-    if not isinstance(frame, Frame):
-        raise UsageError("votes are for embeddings", "train the adapter by dp-sgd")
-    first = first_candidates(task.pipe, frame, protection.num_candidates, protection.subspace_dim)
+    first = first_candidates(task.pipe, loss.frame, protection.num_candidates, protection.subspace_dim)
     return Evolution(PatientVoters(loss), mechanism, first)
 
 
@@ -336,7 +331,7 @@ def _vote(
     return evolution.candidates.centre
 
 
-def _rows(task: Task, loss: PerPatientLoss, coordinates: Tensor) -> dict[str, Tensor]:
+def _rows(task: Task, loss: PatientLoss, coordinates: Tensor) -> dict[str, Tensor]:
     rows = loss.frame.rows(coordinates.float().to(task.pipe.device))
     return {name: part.cpu() for name, part in rows.items()}
 

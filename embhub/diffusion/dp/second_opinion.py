@@ -68,7 +68,7 @@ def check_claim(claim: PrivacyClaim) -> SecondOpinion:
     return _ask(parameters, delta=claim.delta, epsilon=claim.epsilon, epsilon_rdp=claim.epsilon_rdp)
 
 
-def _ask(asked: Mechanism, *, delta: float, epsilon: float, epsilon_rdp: float | None) -> SecondOpinion:
+def _ask(asked: Mechanism, *, delta: float, epsilon: float, epsilon_rdp: float) -> SecondOpinion:
     rdp = _figure(lambda: _by_rdp(asked, delta))
     found = _figure(lambda: _by_prv(asked, delta, epsilon, rdp if isinstance(rdp, float) else None))
     return compare(

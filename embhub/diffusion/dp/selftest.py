@@ -10,7 +10,7 @@ of Steinke, Nasr and Jagielski 2023, arXiv 2305.08846). On few numbers in few st
 noise: hence 8192 numbers there, and here more steps than the run has. Of votes the canaries on few numbers show
 nothing: many people share a candidate and hide each other.
 
-It costs a second or two, reads no image, and says nothing of what the code is fed with (`canary_patients` does). A
+It costs a second or two, reads no image, and says nothing of what the code is fed with (`watch` does). A
 build that was changed on purpose can change its self-test too: that shows only where another installation tries it.
 """
 

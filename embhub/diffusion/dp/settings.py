@@ -20,7 +20,6 @@ from embhub.diffusion.training.precision import in_bfloat16
 from embhub.diffusion.training.recipes import COMPACT, LARGE, ResolvedRecipe
 from embhub.errors import PrivacyError, UsageError
 from embhub.images.images import ImageSet
-from embhub.options.adapter import AdapterRecipe
 from embhub.options.fields import check_ranges, given
 from embhub.options.training import PrivacySettings, Recipe
 from embhub.privacy.calibration import calibrate_sigma
@@ -98,18 +97,6 @@ def default_recipe(pipe: Pipeline, protection: Protection, n_public: int) -> Res
     mixed = in_bfloat16(pipe.device.type)
     recipe = replace(recipe, batch_size=min(most, n_public), mixed_precision=mixed)
     return recipe if resolution(pipe) <= 128 else replace(recipe, **_LARGE)
-
-
-def adapter_recipe(default: ResolvedRecipe, chosen: AdapterRecipe, *, mixed: bool) -> ResolvedRecipe:
-    """How a compact adapter is learned privately: what was chosen, and else the `default` of rows."""
-    return replace(
-        default,
-        num_vectors=chosen.rank,
-        steps=chosen.steps or default.steps,
-        learning_rate=chosen.learning_rate or default.learning_rate,
-        batch_size=chosen.batch_size or default.batch_size,
-        mixed_precision=mixed,
-    )
 
 
 def check_choices(recipe: Recipe, *, seed: int | None, preview: int | None) -> None:

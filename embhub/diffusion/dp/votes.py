@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from embhub.diffusion.dp.candidates import Candidates
-from embhub.diffusion.dp.gradients import PerPatientLoss
+from embhub.diffusion.dp.gradients import PatientLoss
 from embhub.diffusion.dp.mechanism import Mechanism, Vectors
 
 VOTE = 1.0
@@ -75,9 +75,9 @@ class Evolution:
 
 
 class PatientVoters:
-    """The patients of a loss. Call `losses` inside `PerPatientLoss.active`."""
+    """The patients of a loss. Call `losses` inside `PatientLoss.active`."""
 
-    def __init__(self, loss: PerPatientLoss) -> None:
+    def __init__(self, loss: PatientLoss) -> None:
         self._loss = loss
 
     def __len__(self) -> int:

@@ -14,8 +14,8 @@ from PIL import Image
 
 from embhub import destinations
 from embhub.artifact.embedding import Embedding
-from embhub.client.opening import Opened
-from embhub.client.pulling import open_target
+from embhub.client.pulling.opening import Opened
+from embhub.client.pulling.pull import open_target
 from embhub.diffusion.bases.naming import check_base
 from embhub.diffusion.bases.sizes import check_resolution
 from embhub.diffusion.drawing import dicom_files, signed_files
@@ -68,7 +68,7 @@ class Ask:
         return (Part(self.prompts[0]),) if len(self.prompts) == 1 else tuple(map(parse_part, self.prompts))
 
     def open(self) -> list[Opened]:
-        """The embeddings, verified where they are signed; raises as `embhub.client.opening.open_path`."""
+        """The embeddings, verified where they are signed; raises as `embhub.client.pulling.opening.open_path`."""
         return [open_target(target, self.registry) for target in self.embeddings]
 
     def open_negatives(self) -> list[Opened]:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from embhub.artifact import fingerprint
 from embhub.artifact.embedding import LAYOUTS, PER_LAYER, Embedding, layer_names
-from embhub.client.opening import open_path
+from embhub.client.pulling.opening import open_path
 from embhub.diffusion.bases import live_fingerprint as live_base
 from embhub.diffusion.bases.found import quiet
 from embhub.diffusion.drawing import adapters

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from embhub.builtin_bases import NAMES
-from embhub.client.opening import Opened
+from embhub.client.pulling.opening import Opened
 from embhub.formats.synthetic_mark import GENERATED, SourceType
 from embhub.images.c2pa_manifests import statement
 from embhub.images.c2pa_manifests.signing import ManifestSigner

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from embhub import destinations
-from embhub.client.opening import open_path
-from embhub.client.overview import describe_embedding
-from embhub.client.pulling import open_target
+from embhub.client.pulling.opening import open_path
+from embhub.client.pulling.overview import describe_embedding
+from embhub.client.pulling.pull import open_target
 from embhub.diffusion.foreign import asking
 from embhub.progress import OnProgress, say_loading
 

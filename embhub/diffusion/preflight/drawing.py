@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from embhub import destinations
-from embhub.client.opening import open_path
+from embhub.client.pulling.opening import open_path
 from embhub.diffusion.bases.naming import check_base
 from embhub.diffusion.bases.sizes import check_resolution
 from embhub.diffusion.datasets import asking as dataset_asking

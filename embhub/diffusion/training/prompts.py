@@ -86,6 +86,19 @@ def join_prompts(first: Prompts, second: Prompts) -> Prompts:
     return Prompts(texts, tuple(texts.index(text) for text in every), own=True)
 
 
+def refuse_captions(images: ImageSet, what: str) -> None:
+    """Whether `what` would leave out what the manifest says of each image.
+
+    Raises:
+        UsageError: the manifest has captions.
+    """
+    if any(sample.caption for sample in images.samples):
+        raise UsageError(
+            f"{what} has one caption for all images, and the manifest has a column `caption`",
+            "leave the column out; `embhub train` uses it",
+        )
+
+
 def gather(condition: Mapping[str, Tensor], which: Tensor) -> Condition:
     """The condition of each of B images from that of P texts; of one text it serves all of them as it is."""
     if all(len(part) == 1 for part in condition.values()):

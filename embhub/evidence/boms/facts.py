@@ -109,6 +109,7 @@ class Facts:
             decided = report.deciding_result
             name = f"AUC of the membership-inference attack {decided.name}"
             of = f"{report.members.units} members, {report.nonmembers.units} non-members, by {report.unit}"
+            of += "" if report.unit == "canary" else ", rounded down to fives"
             told.append(Figure(name, _text(decided.auc), of, *map(_text, decided.auc_interval)))
         return tuple(told)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from embhub import destinations
-from embhub.client import pulling
+from embhub.client.pulling import pull as pulling
 from embhub.durable import write_atomic
 from embhub.errors import UsageError
 from embhub.evidence.boms import cyclonedx, hub_results, spdx
@@ -45,7 +45,7 @@ def export_documents(
 
     Raises:
         UsageError: a document is there already, or the card has no figure that belongs in `.eval_results`.
-        VerificationError, PolicyError, RegistryError: as `embhub.client.pulling.verify_path`.
+        VerificationError, PolicyError, RegistryError: as `embhub.client.pulling.pull.verify_path`.
     """
     folder = out or DEFAULT
     destinations.check_folder(folder)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
-from embhub.client.publishing import AskPassphrase, load_key
+from embhub.client.publishing.push import AskPassphrase, load_key
 from embhub.durable import write_atomic
 from embhub.errors import ConfigError, EmbhubError, UsageError
 from embhub.images.c2pa_manifests import certificate, library

@@ -52,6 +52,15 @@ def check_digest(signed: Statement, digest: str, findings: list[Finding]) -> Non
     findings.append(Finding("digest", "ok", f"the statement is about these bytes: sha256 {digest}"))
 
 
+def check_numbers(signed: Statement, embedding: Embedding) -> None:
+    """Raises DigestMismatchError where the statement's second digest is not that of the embedding's numbers."""
+    if signed.numbers is not None and signed.numbers != embedding.numbers:
+        raise DigestMismatchError(
+            f"the statement is about the numbers {signed.numbers[:16]}…, the embedding has {embedding.numbers[:16]}…",
+            "the publisher, or the auditor, has to sign anew",
+        )
+
+
 def check_copies(release: Release, digest: str) -> None:
     """Raises DigestMismatchError where a further `.safetensors` file of the folder is another one."""
     for name, found in release.copies.items():

@@ -5,13 +5,12 @@ None takes the place of another. An auditor's is about `audit.json`, or about a 
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from embhub.audits.report import AuditReport
-from embhub.formats.immutable import dataclass
 from embhub.refusals import AuditMismatchError, Finding, MissingAuditError, RevokedKeyError, WrongNamespaceError
 from embhub.release import files as release_files
-from embhub.release.checks import attested, consistency, revocations, signers
+from embhub.release.checks import artifact, attested, consistency, revocations, signers
 from embhub.release.checks.attested import Attested
 from embhub.release.checks.signers import Signer
 from embhub.release.files import Release
@@ -100,6 +99,7 @@ def _read(
     signed = attestation.statement
     if signed.digest != release.embedding.digest:
         raise AuditMismatchError("the audit attestation is about another embedding", "fetch the release again")
+    artifact.check_numbers(signed, release.embedding)
     facts = statement.read_audit(signed)
     signer = signers.find_auditor(
         attestation, registry=facts.registry, keyring=keyring, publisher=publisher, findings=findings

@@ -49,35 +49,16 @@ def check_claim(card: Card, *, embedding: Embedding, publish: Publish) -> Findin
 
 
 def _check_width(claim: PrivacyClaim, embedding: Embedding) -> None:
-    from embhub.privacy.self_test import SelfTest
-
-    if isinstance(claim.self_test, SelfTest):
-        held = sum(values.size for values in embedding.tensors.values())
-        if claim.self_test.own_width.dimension > held:
-            raise BrokenClaimError(f"its self-test tried more numbers than the {held:,} that the file holds", _HINT)
+    held = sum(values.size for values in embedding.tensors.values())
+    if claim.self_test.own_width.dimension > held:
+        raise BrokenClaimError(f"its self-test tried more numbers than the {held:,} that the file holds", _HINT)
 
 
 def say(claim: Claim) -> Finding:
     """A claim as a remark for a person."""
     if not is_claim(claim):
         return Finding("privacy", "note", "privacy claim: none. No guarantee bounds what it reveals about a patient")
-    old = outdated(claim)
-    told = " ".join([*claim.words(), *([f"{old[0].upper()}{old[1:]}."] if old else [])])
-    return Finding("privacy", "warning" if old or claim.is_weak else "ok", told)
-
-
-def outdated(claim: Claim) -> str | None:
-    """Why no new release may make this claim, though it is read and shown; None where one may."""
-    if not is_claim(claim):
-        return None
-    from embhub.privacy.fields import FIRST, SCHEMA
-
-    if claim.schema_ != FIRST:
-        return None
-    return (
-        f"the privacy claim is of the form {FIRST}, which let delta be as large as {1 / (10 * claim.n_public):g} here"
-        f" and did not name the decision to release; new releases make claims {SCHEMA}"
-    )
+    return Finding("privacy", "warning" if claim.is_weak else "ok", " ".join(claim.words()))
 
 
 def refuted(claim: Claim, report: AuditReport) -> str | None:

@@ -86,7 +86,7 @@ def _fault(
     result: AuditResult,
 ) -> str | None:  # fmt: skip
     first, second = (one.statement.digest for one in found)
-    shadows = report.design.target_shadows
+    shadows = report.design.shadows
     compared = (
         ("its design is of another file", first, release.embedding.digest),
         ("its result is of another file", second, release.embedding.digest),

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from embhub.formats import names
-from embhub.formats.immutable import dataclass
 from embhub.refusals import Finding, UnknownSignerError, WrongNamespaceError, WrongRegistryError, WrongRoleError
 from embhub.trust import dsse, p256
 from embhub.trust.bundle import Bundle
@@ -44,12 +43,15 @@ def find_publisher(
     What other registries say of the key does not count: none speaks for, or silences, another's member.
 
     Raises:
-        UnknownSignerError: no keyring knows the key.
+        UnknownSignerError: no keyring knows the key, or one of the registry removed it.
         WrongRegistryError: it was signed for another registry than those whose keyrings know the key.
         WrongNamespaceError, WrongRoleError: it may not publish in the repository's namespace.
         BadSignatureError: it did not sign this.
     """
     namespace = names.namespace_of(repository)
+    for trust in trusts:
+        if trust.origin == registry and attestation.hint in trust.keyring.removed():
+            raise _removed(attestation, trust)
     found = [(trust, key) for trust in trusts if (key := trust.lookup(attestation.hint))]
     if not found:
         raise unknown(attestation, trusts)
@@ -173,6 +175,15 @@ def unknown(attestation: Bundle, trusts: Sequence[Trust]) -> UnknownSignerError:
     where = ", ".join(trust.registry for trust in trusts)
     hint = "the key may be new (`embhub trust refresh`), withdrawn, or a stranger's: ask the registry's operator"
     return UnknownSignerError(f"it claims to be signed with {who}, which no keyring knows ({where})", hint)
+
+
+def _removed(attestation: Bundle, trust: Trust) -> UnknownSignerError:
+    revocation = trust.keyring.revocation_of(attestation.hint)
+    when = f" on {revocation.date}" if revocation else ""
+    return UnknownSignerError(
+        f"it claims to be signed with {attestation.hint}, which was removed from the keyring of {trust.registry}{when}",
+        "nothing that a removed key signed counts: ask the publisher to sign anew with another key",
+    )
 
 
 def _wrong_role(key: KnownKey, needed: str) -> WrongRoleError:

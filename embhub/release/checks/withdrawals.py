@@ -20,7 +20,14 @@ CHECK = "withdrawn"
 
 
 def find(
-    trusts: Iterable[Trust], *, signed_for: Trust, namespace: str, repository: str, version: str, digest: str
+    trusts: Iterable[Trust],
+    *,
+    signed_for: Trust,
+    namespace: str,
+    repository: str,
+    version: str,
+    digest: str,
+    numbers: str | None,
 ) -> tuple[tuple[Advisory, ...], tuple[Finding, ...]]:
     """The advisories of the registry that vouches for a release, and findings for people.
 
@@ -31,6 +38,7 @@ def find(
         repository: `namespace/name` that was signed.
         version: that was signed.
         digest: SHA-256 of the embedding.
+        numbers: the digest of its numbers; None where its file is not at hand.
 
     Raises:
         VerificationError: advisories are not what their registry's key signed.
@@ -42,7 +50,9 @@ def find(
         listed = kept_advisories.opened(place)
         if listed is None:
             continue
-        hits = listed.against(namespace=namespace, repository=repository, version=version, digest=digest)
+        hits = listed.against(
+            namespace=namespace, repository=repository, version=version, digest=digest, numbers=numbers
+        )
         if place.registry == signed_for.registry:
             own = hits
             findings += [Finding(CHECK, "warning", f"withdrawn: {hit.sentence}") for hit in hits]

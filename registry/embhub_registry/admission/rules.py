@@ -9,7 +9,6 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from embhub.audits import version1
 from embhub.audits.report import recompute
 from embhub.errors import EmbhubError
 from embhub.formats import plain_png
@@ -173,8 +172,6 @@ def _privacy(proposal: Proposal) -> str | None:
     card, header = proposal.release.card, proposal.release.embedding.privacy
     if card.privacy != header:
         return f"the card claims privacy {_brief(card.privacy)}, the embedding's header {_brief(header)}"
-    if old := claims.outdated(header):
-        return old
     if told := claims.told_numbers(card):
         return told[0]
     report = proposal.release.audit
@@ -193,11 +190,6 @@ def _audit_present(proposal: Proposal) -> str | None:
 def _audit_format(proposal: Proposal) -> str | None:
     _ = proposal.release.audit
     return None
-
-
-def _audit_version(proposal: Proposal) -> str | None:
-    report = proposal.release.audit
-    return version1.WARNING if report is not None and report.is_version1 else None
 
 
 def _audit_figures(proposal: Proposal) -> str | None:
@@ -304,8 +296,9 @@ RULES: tuple[Rule, ...] = (
     FORMAT,
     Rule("card", "README.md holds a complete, valid card (embhub.card/1).",
          "complete it with `embhub card init FILE`, then `embhub sign` and `embhub push`", _card),
-    Rule("audit-format", "audit.json, where there is one, is a well-formed report (embhub.audit/2): no unknown or"
-         " duplicate member, no NaN, no more parts than twenty attacks need.",
+    Rule("audit-format", "audit.json, where there is one, is a well-formed report (embhub.audit/3): no unknown or"
+         " duplicate member, no NaN, no more parts than its attacks need. It holds an order of labels only where they"
+         " are coins of the audit (shadow embeddings, canaries); of patients, an order would list who was trained on.",
          "`embhub audit FILE` writes the report anew; then sign and push again", _audit_format),
     Rule("personal-data", "The same for every field of the card, README.md and the embedding's header;"
          " `contact_role` may name a shared mailbox.",
@@ -316,10 +309,7 @@ RULES: tuple[Rule, ...] = (
     CLAIM,
     Rule("audit-missing", "Where the registry asks for it (`init --audit required`), there is an audit report.",
          "`embhub audit FILE`, then sign and push again", _audit_present),
-    Rule("audit-version", "The audit report is not of version 1, which holds scores of patients: whoever holds a"
-         " patient's image could look it up.",
-         "`embhub audit FILE` writes the report anew; then sign and push again", _audit_version),
-    Rule("audit-mismatch", "Every figure of the audit report follows from the order of labels in it.",
+    Rule("audit-mismatch", "The figures, counts, verdict and words of the audit report agree with each other.",
          "`embhub audit FILE` writes the report anew; then sign and push again", _audit_figures),
     SAMPLES,
     ATTESTATION,
@@ -329,8 +319,8 @@ RULES: tuple[Rule, ...] = (
          " replaced by that auditor or an admin. What a version was signed with, or its publisher attested, stays: a"
          " new statement of the same version names the same report.",
          "leave audit.json and its attestation as they are, or ask its auditor", check_audit_kept),
-    Rule("withdrawn", "The embedding's bytes were not withdrawn: by a publisher under this namespace, by the operator"
-         " under any.",
+    Rule("withdrawn", "The embedding's numbers were not withdrawn, under whatever header: by a publisher under this"
+         " namespace, by the operator under any.",
          "publish an embedding trained anew; if it was a mistake, the operator can allow the bytes: `digest allow`",
          check_withdrawn),
     Rule("rollback", "The version is higher than every version that was ever published in the repository. The present"

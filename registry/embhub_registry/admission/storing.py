@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
-from embhub.release.files import EMBEDDING, is_attestation
+from embhub.release.files import is_attestation
 from embhub_registry.admission import rules as admission
 from embhub_registry.admission.listing import Described, describe
 from embhub_registry.admission.rules import Admitted
@@ -17,16 +17,18 @@ from embhub_registry.database import (
     DatabaseBusyError,
     DatabaseUnavailableError,
     forgeable,
+    number_rows,
     placement,
     quarantine,
     repositories,
     withdrawals,
 )
 from embhub_registry.database.clock import now, stamp_after
+from embhub_registry.database.number_rows import Numbers
 from embhub_registry.database.repositories import Entry, Repository, Revision
 from embhub_registry.http_errors import RequestDeniedError
 from embhub_registry.people import notifications
-from embhub_registry.repositories import advisories, audit_designs, audit_standing, repos
+from embhub_registry.repositories import advisories, audit_designs, audit_standing, near_copies, repos
 from embhub_registry.repositories import withdrawals as standing
 from embhub_registry.repositories.proposal import Proposal
 from embhub_registry.storage import log_entries, quotas, registry_log
@@ -75,6 +77,7 @@ class Judged:
     proposal: Proposal
     admitted: Admitted
     described: Described
+    numbers: Numbers | None
 
 
 def judge(registry: Registry, change: Change) -> Judged:
@@ -85,6 +88,7 @@ def judge(registry: Registry, change: Change) -> Judged:
     """
     db, repository = registry.database.connection(), change.repository
     tree = {path: registry.blobs.get(change.present[path].digest) for path in change.kept} | dict(change.added)
+    numbers = near_copies.of(tree)
     proposal = Proposal(
         repository=repository.full_name,
         files=tree,
@@ -100,16 +104,16 @@ def judge(registry: Registry, change: Change) -> Judged:
             path: registry.blobs.get(change.present[path].digest) for path in change.present if is_attestation(path)
         },
         void=forgeable.versions(db, repository.id),
-        withdrawn=_withdrawn(db, repository.namespace, tree),
+        withdrawn=_withdrawn(db, repository.namespace, numbers),
     )
-    if _is_set_aside(db, tree):
+    if _is_set_aside(db, numbers):
         raise RequestDeniedError(
-            422, "quarantined", "these bytes are set aside while this registry looks at them",
+            422, "quarantined", "these bytes, or these numbers, are set aside while this registry looks at them",
             "wait until its operator shows them again, or withdraws them",
         )  # fmt: skip
     admitted = admission.admit(proposal)
     # YAML is slow: not while others wait to write
-    return Judged(change, proposal, admitted, describe(repository.full_name, tree, admitted))
+    return Judged(change, proposal, admitted, describe(repository.full_name, tree, admitted), numbers)
 
 
 def store_revision(registry: Registry, judged: Judged, *, first: First, then: Then | None = None) -> Revision | None:
@@ -140,20 +144,21 @@ def store_revision(registry: Registry, judged: Judged, *, first: First, then: Th
     return revision
 
 
-def _withdrawn(db: Connection, namespace: str, tree: Mapping[str, bytes]) -> str | None:
-    """Why the embedding in `tree` may not be published in a namespace, in words; None where it may."""
-    digest = hashlib.sha256(tree.get(EMBEDDING, b"")).hexdigest()
-    found = withdrawals.blocking(db, digest, namespace=namespace)
-    if found is None:
+def _withdrawn(db: Connection, namespace: str, numbers: Numbers | None) -> str | None:
+    """Why an embedding with these numbers may not be published in a namespace, in words; None where it may."""
+    names = near_copies.files_like(db, numbers) if numbers else []
+    found = next(filter(None, (withdrawals.blocking(db, name, namespace=namespace) for name in names)), None)
+    if found is None or numbers is None:
         return None
     who = "the registry's operator" if found.authority == "operator" else found.namespace
     told = found.reason if found.namespace == namespace or not found.private else "its readers know the reason"
-    return f"these bytes ({digest[:12]}…) were withdrawn by {who} on {found.created[:10]}: {told}"
+    what = "these bytes" if found.digest == numbers.file else "these numbers, under another header,"
+    return f"{what} ({found.digest[:12]}…) were withdrawn by {who} on {found.created[:10]}: {told}"
 
 
-def _is_set_aside(db: Connection, tree: Mapping[str, bytes]) -> bool:
-    """Whether the embedding in `tree` is in quarantine, in this repository or another."""
-    return EMBEDDING in tree and quarantine.has_bytes(db, hashlib.sha256(tree[EMBEDDING]).hexdigest())
+def _is_set_aside(db: Connection, numbers: Numbers | None) -> bool:
+    """Whether an embedding with these numbers is in quarantine, in this repository or another."""
+    return numbers is not None and any(quarantine.has_bytes(db, name) for name in near_copies.files_like(db, numbers))
 
 
 def describe_blob(path: str, data: bytes) -> Entry:
@@ -166,10 +171,12 @@ def _make_visible(registry: Registry, db: Connection, judged: Judged, revision: 
     repository, described, branch = change.repository, judged.described, change.branch
     if repositories.find_ref(db, repository.id, branch) != revision.parent:
         return False
-    if proposal.withdrawn is None and _withdrawn(db, repository.namespace, proposal.files):
+    if proposal.withdrawn is None and _withdrawn(db, repository.namespace, judged.numbers):
         return False  # withdrawn meanwhile: judged again
-    if _is_set_aside(db, proposal.files):
+    if _is_set_aside(db, judged.numbers):
         return False
+    if judged.numbers is not None:
+        number_rows.add(db, judged.numbers)
     repositories.add_revision(db, repository.id, revision, change.rows)
     if change.added:
         quotas.check(db, repository.namespace, "bytes")
@@ -195,7 +202,29 @@ def _make_visible(registry: Registry, db: Connection, judged: Judged, revision: 
 
 
 def store(registry: Registry, judged: Judged, name: Callable[[Connection], bool]) -> bool:
-    """Make the new files durable, then let `name` name them in one transaction; False where it names none."""
+    """Make the new files durable, then let `name` name them in one transaction; False where it names none.
+
+    Files are counted before they are kept: what a quota refuses, or lost the race for its branch, is not stored.
+    """
+    change, version = judged.change, judged.admitted.version
+    repository, db = change.repository, registry.database.connection()
+    files = {row.digest: row.size for row in (describe_blob(*item) for item in change.added.items())}
+    release = f"{repository.id} {version}" if version and version not in judged.proposal.versions else ""
+
+    def check(coming: Mapping[str, int], releases: int) -> None:
+        if files:
+            quotas.check_coming(db, repository.namespace, "bytes", quotas.not_held(db, repository.namespace, coming))
+        if release:
+            quotas.check_coming(db, repository.namespace, "releases", releases)
+
+    with registry.uploads.turn(repository.id):
+        if repositories.find_ref(db, repository.id, change.branch) != change.head.id:
+            return False
+        with registry.uploads.counted(repository.namespace, files, release, check):
+            return _store(registry, judged, name)
+
+
+def _store(registry: Registry, judged: Judged, name: Callable[[Connection], bool]) -> bool:
     written: list[str] = []
     began = registry.blobs.began()
 

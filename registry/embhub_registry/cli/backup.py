@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def command(registry: Registry, *, file: Path, recipients: tuple[str, ...], as_json: bool) -> None:
     """Write a signed backup of everything to FILE, also while the registry is serving.
 
-    FILE contains the digests of all access tokens, and the root key where that lies in the registry's folder: encrypt
+    FILE contains the digests of all access tokens, and the root key where that is in the registry's folder: encrypt
     it with --recipient, or protect it like the registry. Write the printed fingerprint down elsewhere: `restore` asks
     for it.
     """

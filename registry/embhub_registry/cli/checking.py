@@ -23,8 +23,8 @@ NOT_CLEAN = 5
 def command(context: click.Context, registry: Registry, *, mending: bool, as_json: bool) -> None:
     """Check the integrity of all stored data (server stopped): exit code 0 if clean, 5 with a list of problems.
 
-    A warning names each release with an audit report of version 1; warnings alone give exit code 0. Without --repair
-    nothing is changed. With --repair, orphaned data is removed if nothing is corrupt.
+    A warning names each release with an audit report that no site may publish; warnings alone give exit code 0.
+    Without --repair nothing is changed. With --repair, orphaned data is removed if nothing is corrupt.
     """
     from embhub_registry.operation import checking, repair
 

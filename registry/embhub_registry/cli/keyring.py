@@ -14,6 +14,12 @@ if TYPE_CHECKING:
     from embhub_registry.storage.folder import Registry
 
 
+_NEWEST = "Fingerprint of the newest keyring, from your binder or another signer (none: this is the registry's first)"
+
+
+_LOG = "Folder or address of a copy of the registry's log, to look for later keyrings (empty: not compared)"
+
+
 @click.group("keyring")
 def command() -> None:
     """Have the keyring signed by root keys that are kept on other machines: propose, sign, install.
@@ -52,21 +58,36 @@ def propose(
 @click.argument("file", type=options.FILE)
 @click.option("--key", "key", required=True, metavar="PRIVATE.pem|agent:…|pkcs11:…",
               help="Private root key: a file, or where it is held (`embhub key add-external --help`).")  # fmt: skip
+@click.option("--log", "log", metavar="DIR|URL",
+              help="Copy of the registry's witnessed log: no later keyring may be in it.")  # fmt: skip
 @click.option("--yes", is_flag=True, help="Sign without asking: for a script whose user read the difference before.")
 @options.as_json
-def sign(file: Path, key: str, yes: bool, as_json: bool) -> None:
+def sign(file: Path, key: str, log: str | None, yes: bool, as_json: bool) -> None:
     """Sign the keyring in FILE with a root key, after you read what changes. Needs no registry and no network.
 
-    Sign on a machine that you trust and that is not the registry's. Signatures are collected in FILE.
+    Sign on a machine that you trust and that is not the registry's. Signatures are collected in FILE. Shown is the
+    difference to the keyring that this machine signed last. The first time it shows all keys, and asks for the
+    fingerprint of the newest keyring, also with --yes: another signer has it on their record.
+
+    Where this machine's log policy names a quorum of witnesses, it asks for a copy of the log.
+
+    Print the record at the end, and keep it in a binder.
     """
     from embhub_registry.operation import keyring_ceremony
 
-    opened = keyring_ceremony.read_proposal(file)
-    click.echo("\n".join(f"  {line}" for line in opened.lines), err=True)
+    reviewed = keyring_ceremony.review(file)
+    click.echo("\n".join(f"  {line}" for line in reviewed.lines), err=True)
+    if reviewed.asked is not None:
+        reviewed = keyring_ceremony.confirm(reviewed, str(click.prompt(_NEWEST, err=True)))
+    if log is None and not yes and keyring_ceremony.has_witnesses(reviewed):
+        log = str(click.prompt(_LOG, default="", show_default=False, err=True)) or None
+    if log is not None:
+        reviewed = keyring_ceremony.compare_with_log(reviewed, log)
+        click.echo(f"  log: {reviewed.log}", err=True)
     if not yes:
         click.confirm("Do you know of each of these changes, from the members concerned?", abort=True, err=True)
-    made = keyring_ceremony.sign(file, key, opened=opened, passphrase=_ask_passphrase)
-    show(made, f"signed      {file} with {made['signed_by']}", *_missing(made), as_json=as_json)
+    made = keyring_ceremony.sign(file, key, reviewed=reviewed, passphrase=_ask_passphrase)
+    show(made, f"signed      {file} with {made['signed_by']}", *_missing(made), "", *made["record"], as_json=as_json)
 
 
 @command.command("install")
@@ -79,6 +100,7 @@ def install(registry: Registry, *, files: tuple[Path, ...], as_json: bool) -> No
 
     made = keyring_ceremony.install(registry, files)
     lines = [f"in force    {line}" for line in made["changes"]]
+    lines.append(f"keyring     {made['keyring']}")
     if not made["timestamp"]:
         lines.append("note        no timestamp: the timestamp key is not in --online-keys")
     show(made, *lines, as_json=as_json)

@@ -58,7 +58,10 @@ def add(
 @options.as_json
 @options.opened
 def remove(registry: Registry, *, fingerprint: str, as_json: bool) -> None:
-    """Remove a key from the keyring. What it signed no longer verifies with the new version."""
+    """Remove a key from the keyring for good: nothing that it signed counts any more.
+
+    A removal is final, like a revocation: sites refuse a keyring that brings the key back.
+    """
     from embhub_registry.operation import administration
 
     result = administration.remove_key(registry, fingerprint)

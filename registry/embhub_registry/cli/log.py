@@ -38,10 +38,10 @@ def show_(registry: Registry, *, as_json: bool) -> None:
 @options.as_json
 @options.opened
 def begin(registry: Registry, *, anew: bool, as_json: bool) -> None:
-    """Make the log's keys and name them in the next keyring. Releases that are stored already are logged.
+    """Make the log's keys and name them in the next keyring.
 
-    A registry that this release made has a log from the start. A log without an ML-DSA-44 key gets one. --anew is for
-    a registry that was restored from a backup: its old key signed entries that the backup lacks.
+    A registry has a log from the start. A log without an ML-DSA-44 key gets one. --anew is for a registry that was
+    restored from a backup: its old key signed entries that the backup lacks.
     """
     from embhub_registry.operation import log_keeping
 

@@ -56,6 +56,6 @@ def command(
 def _report(done: Any, *, as_json: bool) -> None:
     from dataclasses import asdict
 
-    from embhub_registry.static.mirror import following
+    from embhub_registry.static.mirror import running
 
-    show(asdict(done), following.in_words(done), as_json=as_json)
+    show(asdict(done), running.in_words(done), as_json=as_json)

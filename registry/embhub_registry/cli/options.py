@@ -54,6 +54,10 @@ def days(command: Callable[..., Any]) -> Callable[..., Any]:
     return _days(_never(run))
 
 
+newest_keyring = click.option(
+    "--keyring", type=FILE, metavar="FILE|DIR",
+    help="Newest keyring that anybody saw: a trust export, or the folder of an export or a mirror.",
+)  # fmt: skip
 scope = click.option(
     "--scope", type=click.Choice(SCOPES), help="Scope of the access token  [default: everything the account may do]."
 )

@@ -37,7 +37,7 @@ def list_(registry: Registry, *, as_json: bool) -> None:
 @click.option("--reason", required=True, help="Reason, shown to users who request the repository.")
 @click.option(
     "--scope", type=click.Choice(("release", "bytes")),
-    help="Withdraw this repository alone, or its bytes under any name: they are not admitted again"
+    help="Withdraw this repository alone, or its numbers under any name and header: they are not admitted again"
     "  [default: bytes; required if other repositories hold the same bytes].",
 )  # fmt: skip
 @options.as_json

@@ -18,6 +18,7 @@ from embhub_registry.cli.output import show
 @click.option("--unauthenticated", is_flag=True, help="Accept a backup without checking who made it.")
 @click.option("--keep-tokens", is_flag=True, help="Keep access tokens in force, revoked ones of later included.")
 @click.option("--keep-keyring", is_flag=True, help="Keep the keyring's version: for a test, not for serving.")
+@options.newest_keyring
 @options.as_json
 @click.pass_context
 def command(context: click.Context, /, *, file: Path, as_json: bool, **choices: Any) -> None:
@@ -35,6 +36,6 @@ def command(context: click.Context, /, *, file: Path, as_json: bool, **choices: 
         f"signed by   {made['signed_by'] or 'not checked'}",
         f"root key    {made['root_fingerprint']}, keyring version {made['keyring_version']}",
         f"tokens      {made['tokens_revoked']} revoked: make new ones, `token new admin` first",
-        "not in it   later changes: before you serve, revoke again the keys that were revoked since (`key revoke`)",
+        "not in it   later changes; keys that were removed or revoked since are in a keyring that is newer (--keyring)",
     ]
     show(made, *lines, *(f"note        {line}" for line in made["told"]), as_json=as_json)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 @click.option("--revision", metavar="SHA", help="Single commit to yank, as the full 40 digits.")
 @click.option(
     "--scope", type=click.Choice(("release", "bytes")), default="release", show_default=True,
-    help="Withdraw this release alone, or its bytes under any name: they are not admitted again.",
+    help="Withdraw this release alone, or its numbers under any name and header: they are not admitted again.",
 )  # fmt: skip
 @click.option("--reason", required=True, help="Reason, shown to everybody who sees the release.")
 @options.as_json

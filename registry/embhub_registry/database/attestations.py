@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from embhub_registry.database.connection import Connection, Row
+from embhub_registry.database.connection import Connection
+from embhub_registry.database.number_rows import SAME
 
 _SWITCHES = ("own", "private", "restricted")
 
@@ -58,31 +59,32 @@ def withdraw(db: Connection, digest: str, *, namespace: str, repository: str, ve
 
 
 def of(db: Connection, digest: str) -> list[Attestation]:
-    """Every attestation of an embedding, oldest first."""
+    """Every attestation of an embedding, and of the same numbers under another header; oldest first."""
     rows = db.execute(
-        "SELECT attestation.digest, attestation.namespace, attestation.repository, version, own, verdict,"
+        "SELECT attestation.digest, attestation.namespace, attestation.repository, version, own, verdict,"  # noqa: S608  # a constant
         " attestation.created, fingerprint, bundle,"
         " coalesce(repository.private, tombstone.private, 1) AS private,"
         " CASE WHEN repository.id IS NULL THEN coalesce(tombstone.restricted, 0) ELSE 0 END AS restricted"
         " FROM attestation"
         " LEFT JOIN repository ON repository.namespace || '/' || repository.name = attestation.repository"
         " LEFT JOIN tombstone ON tombstone.namespace || '/' || tombstone.name = attestation.repository"
-        " WHERE attestation.digest = ? ORDER BY attestation.created, attestation.repository",
+        f" WHERE attestation.digest IN {SAME} ORDER BY attestation.created, attestation.repository",
         (digest,),
     )
     return [Attestation(**{**dict(row), **{name: bool(row[name]) for name in _SWITCHES}}) for row in rows]
 
 
-def holders(db: Connection, digest: str, *, path: str, branch: str) -> list[tuple[str, str]]:
-    """Namespace and name of the repositories whose newest release has these bytes under `path`."""
+def holders(db: Connection, digest: str, *, path: str, branch: str) -> list[tuple[str, str, str]]:
+    """Namespace, name and bytes of the repositories whose newest release has these bytes or numbers under `path`."""
     rows = db.execute(
-        "SELECT repository.namespace, repository.name FROM entry JOIN ref ON ref.repository_id = entry.repository_id"
-        " AND ref.revision_id = entry.revision_id AND ref.kind = 'branch' AND ref.name = ?"
+        "SELECT repository.namespace, repository.name, entry.digest FROM entry"  # noqa: S608  # a constant
+        " JOIN ref ON ref.repository_id = entry.repository_id"
+        " AND ref.revision_id = entry.revision_id AND ref.kind = 'branch' AND ref.name = ?2"
         " JOIN repository ON repository.id = entry.repository_id"
-        " WHERE entry.digest = ? AND entry.path = ? ORDER BY repository.namespace, repository.name",
-        (branch, digest, path),
+        f" WHERE entry.digest IN {SAME} AND entry.path = ?3 ORDER BY repository.namespace, repository.name",
+        (digest, branch, path),
     )
-    return [(row["namespace"], row["name"]) for row in rows]
+    return [(row["namespace"], row["name"], row["digest"]) for row in rows]
 
 
 def released(db: Connection, repository_id: int, *, path: str) -> set[tuple[str, str]]:
@@ -94,19 +96,6 @@ def released(db: Connection, repository_id: int, *, path: str) -> set[tuple[str,
         (repository_id, path),
     )
     return {(row["release_version"], row["digest"]) for row in rows}
-
-
-def attested_commits(db: Connection, *, audit: str, embedding: str) -> list[Row]:
-    """Every commit that holds an audit attestation: `repository`, `bundle` and `embedding` by their digests.
-
-    `audit` is a pattern of LIKE for the paths of attestations, `embedding` the path of the embedding.
-    """
-    return db.execute(
-        "SELECT DISTINCT namespace || '/' || name AS repository, a.digest AS bundle, e.digest AS embedding"
-        " FROM entry AS a JOIN entry AS e ON e.repository_id = a.repository_id AND e.revision_id = a.revision_id"
-        " JOIN repository ON repository.id = a.repository_id WHERE a.path LIKE ? AND e.path = ?",
-        (audit, embedding),
-    ).fetchall()
 
 
 def digests(db: Connection, *, repository: str = "", fingerprint: str = "") -> list[str]:

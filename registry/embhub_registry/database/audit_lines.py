@@ -14,9 +14,9 @@ def append(db: Connection, lines: Sequence[tuple[int, str, str]]) -> None:
     db.executemany("INSERT INTO audit_line VALUES (?, ?, ?)", lines)
 
 
-def read(db: Connection, *, after: int | None, until: int) -> Iterator[tuple[int, str, str]]:
+def read(db: Connection, *, after: int = 0, until: int) -> Iterator[tuple[int, str, str]]:
     """Number, month and text of the lines beyond `after` and up to `until`, in order."""
-    last = after if after is not None else first(db) - 1
+    last = after
     while True:
         rows = db.execute(
             "SELECT number, month, line FROM audit_line WHERE number > ? AND number <= ? ORDER BY number LIMIT ?",
@@ -27,11 +27,6 @@ def read(db: Connection, *, after: int | None, until: int) -> Iterator[tuple[int
         if len(rows) < _BATCH:
             return
         last = rows[-1][0]
-
-
-def first(db: Connection) -> int:
-    """The number of the oldest line; lines of the first release, which have none, go down from 0."""
-    return int(db.execute("SELECT coalesce(min(number), 1) FROM audit_line").fetchone()[0])
 
 
 def beyond_head(db: Connection) -> int:

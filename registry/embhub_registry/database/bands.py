@@ -18,7 +18,7 @@ from embhub_registry.database.wording import BETWEEN
 
 WALKED = 4096  # places, the newest of a page, whose rows are read one by one, without an index of words
 _FULL = 0.4  # of these are enough for a page, or they are not begun with
-_NARROW, _WIDE = 4096, 65_536  # places of a band; also in migrations/postgresql/024
+_NARROW, _WIDE = 4096, 65_536  # places of a band; also in migrations/postgresql
 _MOST = 40  # bands that are asked for at once; with more, the index is asked for all places
 _SPARE = 1.25  # times as many places as a page should need
 _RARE = 4  # wide bands for words that a sample does not know

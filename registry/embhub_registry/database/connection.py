@@ -108,10 +108,6 @@ class Connection(Protocol):
         """Call `callback` with each statement that is run, until it is None."""
         ...
 
-    def change_mark(self) -> tuple[object, ...]:
-        """Equal to an earlier one where nothing was committed in between, by any process."""
-        ...
-
 
 class Database:
     """A database and its connections: `Database(path)` is an SQLite file, `Database("postgresql://…")` on a server.

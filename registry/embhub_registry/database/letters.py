@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from embhub_registry.database.connection import Connection
 from embhub_registry.database.wording import letter_pairs
 
-BLOCK = 64  # places; also in migrations/023
+BLOCK = 64  # places; also in migrations/postgresql
 _MOST = 80  # blocks: where more hold the letters, a page is full before the newest of these were looked through
 
 

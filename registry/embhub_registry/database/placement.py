@@ -75,10 +75,9 @@ def facets_of(release: Mapping[str, Any]) -> list[tuple[str, str]]:
     found = [("modality", str(code)) for code in release["modality"]]
     found += [(kind, facet_value(word)) for kind in ("anatomy", "finding") for word in release[kind]]
     found += [("base", str(release["base"])), ("audit", str(release["audit"]))]
-    if "licence" in release:  # a summary of the first releases has none
-        found.append(("licence", str(release["licence"])))
-    if (confirmation := release.get("confirmation", "none")) != "none":
-        found.append(("confirmation", str(confirmation)))
+    found.append(("licence", str(release["licence"])))
+    if release["confirmation"] != "none":
+        found.append(("confirmation", str(release["confirmation"])))
     found.append(("epsilon", _band(release)))
     return [*found, ("privacy", "none" if release["privacy"] == "none" else "claimed")]
 
@@ -87,8 +86,6 @@ def _band(release: Mapping[str, Any]) -> str:
     """The claimed epsilon as lists are narrowed by it: no claim is a value of its own, as is one without a bound."""
     if release["privacy"] == "none":
         return "none"
-    if "epsilon" not in release:  # a summary from before this facet
-        return "earlier"
     epsilon = release["epsilon"]
     if epsilon is None:
         return "unbounded"

@@ -17,7 +17,6 @@ from embhub_registry.database.postgresql_limits import REST_SECONDS, Reconnector
 
 Raw = psycopg.Connection[Any]
 _LEFT = "SELECT to_regclass(quote_ident(current_schema()) || '.moved_away')"  # what `moving.mark_left` made
-_MARK = "SELECT CAST(pg_current_snapshot() AS TEXT), CAST(pg_postmaster_start_time() AS TEXT)"
 
 
 class PostgresqlConnection:
@@ -74,13 +73,6 @@ class PostgresqlConnection:
     def set_trace_callback(self, callback: Callable[[str], object] | None, /) -> None:
         """See `connection.Connection`."""
         self._trace = callback
-
-    def change_mark(self) -> tuple[object, ...]:
-        """Which transactions this moment sees: what commits anywhere in the server gives another.
-
-        A replica that was promoted, or a server that was restored, may give numbers of transactions a second time.
-        """
-        return tuple(self.execute(_MARK).fetchone() or ())
 
     def raw(self) -> Raw:
         """The driver's connection, for what the interface has no words for."""

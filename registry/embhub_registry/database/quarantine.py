@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from embhub_registry.database.connection import Connection
+from embhub_registry.database.number_rows import SAME
 
 
 @dataclass(frozen=True)
@@ -72,10 +73,9 @@ def commits(db: Connection, repository_id: int) -> frozenset[str]:
 
 
 def has_bytes(db: Connection, digest: str, *, repository_id: int | None = None) -> bool:
-    """Whether these bytes are set aside, in this repository or (None) in any."""
-    statement = (
-        "SELECT 1 FROM quarantine WHERE digest = ?1 AND (CAST(?2 AS BIGINT) IS NULL OR repository_id = ?2) LIMIT 1"
-    )
+    """Whether these bytes or numbers are set aside, in this repository or (None) in any."""
+    wanted = "(CAST(?2 AS BIGINT) IS NULL OR repository_id = ?2)"
+    statement = f"SELECT 1 FROM quarantine WHERE digest IN {SAME} AND {wanted} LIMIT 1"  # noqa: S608  # constants
     return db.execute(statement, (digest, repository_id)).fetchone() is not None
 
 

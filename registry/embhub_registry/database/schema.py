@@ -1,8 +1,7 @@
 """The schema's history: numbered SQL files, each applied once, in one transaction, and written down.
 
 A step counts as known by its number and name, not by being the highest: one that arrives later with a lower number is
-applied too. Both engines have the same numbers; PostgreSQL's first step, `001-012_start.sql`, stands for all of them.
-In SQLite `user_version` holds the highest number, so that the first release refuses what came after it.
+applied too. Both engines have the same steps.
 
 A step for PostgreSQL whose first line begins with `-- rolling:` may be applied while servers run: programs that do not
 know it may go on beside it. It adds tables, indexes, or columns that have a default, and nothing that an older program
@@ -28,23 +27,17 @@ _RECORD = (
     "CREATE TABLE IF NOT EXISTS migration (number INTEGER PRIMARY KEY, name TEXT NOT NULL, applied TEXT NOT NULL,"
     " program TEXT NOT NULL)"
 )
-_FIRST = {1: "001_start.sql"}  # the first release wrote no record
 _ROLLING = "-- rolling:"
 MAY_STAY = "schema.rolling."  # and a step's name: the setting that lets programs go on which do not know the step
 
 
 @dataclass(frozen=True)
 class Step:
-    """One file of `migrations/`: `002_people.sql` has number 2, and `001-012_start.sql` stands for 1 to 12."""
+    """One file of `migrations/`: `001_start.sql` has number 1."""
 
     number: int
     name: str
     script: str
-
-    @property
-    def numbers(self) -> range:
-        """Every number that it stands for."""
-        return range(int(self.name.partition("_")[0].partition("-")[0]), self.number + 1)
 
     @property
     def is_rolling(self) -> bool:
@@ -58,10 +51,7 @@ def known_steps(dialect: Dialect = SQLITE) -> list[Step]:
     if dialect is not SQLITE:
         folder = folder.joinpath(dialect.name)
     files = [file for file in folder.iterdir() if file.name.endswith(".sql")]
-    steps = [
-        Step(int(file.name.partition("_")[0].rpartition("-")[2]), file.name, file.read_text(encoding="utf-8"))
-        for file in files
-    ]
+    steps = [Step(int(file.name.partition("_")[0]), file.name, file.read_text(encoding="utf-8")) for file in files]
     return sorted(steps, key=lambda step: step.number)
 
 
@@ -69,22 +59,26 @@ def pending(database: Database, steps: Sequence[Step] | None = None) -> list[Ste
     """The steps that this database still lacks, in order. Nothing is locked and nothing is written.
 
     Raises:
-        ConfigError: the database has been through a step that this program does not know, and has to.
+        ConfigError: the database has been through a step that this program does not know, and has to; or another
+            program made it.
     """
     known = known_steps(database.dialect) if steps is None else list(steps)
     db = database.connection()
     applied = _applied(db)
-    names = {number: step.name for step in known for number in step.numbers}
-    highest = _noted_version(db)
+    if not applied and db.execute(db.dialect.has_table, ("setting",)).fetchone():
+        raise ConfigError(
+            f"{database.name} has tables, and no record of the steps that made them: another program wrote it",
+            "name another database; of this one nothing was changed",
+        )
+    names = {step.number: step.name for step in known}
     foreign = sorted(
         name
         for number, name in applied.items()
         if names.get(number) != name and (number in names or not _may_stay(db, name))
     )
-    if foreign or highest > max(names):
-        what = foreign[-1] if foreign else f"schema {highest}"
+    if foreign:
         raise ConfigError(
-            f"{database.name} was written by another release: it has been through {what},"
+            f"{database.name} was written by another release: it has been through {foreign[-1]},"
             f" this program knows {known[-1].name} and what is before it",
             "use that release or a newer one; to go back, restore a backup that this release made",
         )
@@ -128,10 +122,10 @@ def migrate(database: Database, steps: Sequence[Step] | None = None) -> Path | N
     _check_references(db, on=False)  # a table that is rebuilt loses its rows to no cascade; checked below
     try:
         if not applied:
-            _apply(database, lacking, before=applied)
+            _apply(database, lacking)
         else:
             for step in lacking:
-                _apply(database, [step], before=applied)
+                _apply(database, [step])
     finally:
         _check_references(db, on=True)
     return copy
@@ -140,15 +134,15 @@ def migrate(database: Database, steps: Sequence[Step] | None = None) -> Path | N
 def build(db: Connection) -> None:
     """Every step on an empty database, within the caller's transaction."""
     for step in known_steps(db.dialect):
-        _run(db, step, before={})
+        _run(db, step)
 
 
-def _apply(database: Database, steps: Sequence[Step], *, before: dict[int, str]) -> None:
+def _apply(database: Database, steps: Sequence[Step]) -> None:
     with database.writing() as db:
         for step in steps:
             if step.number in _applied(db):
                 continue  # another process was faster
-            broken = _run(db, step, before=before)
+            broken = _run(db, step)
             if broken:
                 raise ConfigError(
                     f"{step.name} would leave {broken} rows of {database.name} without what they refer to",
@@ -156,20 +150,16 @@ def _apply(database: Database, steps: Sequence[Step], *, before: dict[int, str])
                 )
 
 
-def _run(db: Connection, step: Step, *, before: dict[int, str]) -> int:
+def _run(db: Connection, step: Step) -> int:
     """Apply a step and note it; returns how many rows lack what they refer to, which PostgreSQL would not let pass."""
     for statement in split_statements(step.script) if db.dialect is SQLITE else [step.script]:
         db.execute(statement)
     db.execute(_RECORD + db.dialect.strict)
-    program = _program()
-    for number, name in {**before, **dict.fromkeys(step.numbers, step.name)}.items():
-        values = (number, name, stamp(), program)
-        db.execute("INSERT INTO migration VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING", values)
+    db.execute("INSERT INTO migration VALUES (?, ?, ?, ?)", (step.number, step.name, stamp(), _program()))
     if db.dialect is not SQLITE:
         if step.is_rolling:
             db.execute("INSERT INTO setting VALUES (?, 'yes') ON CONFLICT DO NOTHING", (MAY_STAY + step.name,))
         return 0
-    db.execute(f"PRAGMA user_version = {max(_noted_version(db), step.number)}")
     return len(db.execute("PRAGMA foreign_key_check").fetchall())
 
 
@@ -191,16 +181,11 @@ def _may_stay(db: Connection, name: str) -> bool:
     return db.execute("SELECT 1 FROM setting WHERE name = ?", (MAY_STAY + name,)).fetchone() is not None
 
 
-def _noted_version(db: Connection) -> int:
-    """The highest number that SQLite's file notes; PostgreSQL has the table alone."""
-    return int(db.execute("PRAGMA user_version").fetchone()[0]) if db.dialect is SQLITE else 0
-
-
 def _applied(db: Connection) -> dict[int, str]:
     """Number and name of each step that this database has been through."""
-    if db.execute(db.dialect.has_table, ("migration",)).fetchone():
-        return {row["number"]: row["name"] for row in db.execute("SELECT number, name FROM migration ORDER BY number")}
-    return dict(_FIRST) if _noted_version(db) else {}
+    if not db.execute(db.dialect.has_table, ("migration",)).fetchone():
+        return {}
+    return {row["number"]: row["name"] for row in db.execute("SELECT number, name FROM migration ORDER BY number")}
 
 
 def split_statements(script: str) -> list[str]:

@@ -7,7 +7,7 @@ import sqlite3
 import tempfile
 import threading
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -38,13 +38,24 @@ class SqliteConnection(sqlite3.Connection):
         super().__init__(*given, **named)
         self.kept: dict[object, object] = {}
 
+    def execute(self, statement: str, parameters: Any = (), /) -> sqlite3.Cursor:
+        """The driver's own, with values for numbered placeholders given by name."""
+        return super().execute(statement, _named(statement, parameters))
+
+    def executemany(self, statement: str, parameters: Iterable[Any], /) -> sqlite3.Cursor:
+        """The same, once for each set of values."""
+        return super().executemany(statement, (_named(statement, each) for each in parameters))
+
     def __del__(self) -> None:
         with suppress(sqlite3.Error):
             self.close()  # the thread has ended
 
-    def change_mark(self) -> tuple[object, ...]:
-        """What others committed, and what this connection changed."""
-        return self.execute("PRAGMA data_version").fetchone()[0], self.total_changes
+
+def _named(statement: str, parameters: Sequence[Any] | Mapping[str, Any]) -> Sequence[Any] | Mapping[str, Any]:
+    """`?1` is a name to Python's driver, which from 3.14 on binds no sequence to names."""
+    if "?1" not in statement or isinstance(parameters, Mapping):
+        return parameters
+    return {str(number): value for number, value in enumerate(parameters, start=1)}
 
 
 class SqliteDatabase(Database):
@@ -232,8 +243,6 @@ def translated() -> Iterator[None]:
 
 
 def _install(connection: SqliteConnection) -> None:
-    """Make these known to SQL: migrations call them."""
-    connection.create_function("plain_words", 1, wording.plain, deterministic=True)
-    connection.create_function("facet_value", 1, wording.facet_value, deterministic=True)
+    """Make these known to SQL: statements that write the index of words call them."""
     connection.create_function("letter_pairs", 1, wording.letter_pairs, deterministic=True)
     connection.create_function("indexed_text", 2, wording.indexed_text, deterministic=True)

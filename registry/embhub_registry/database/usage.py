@@ -26,6 +26,12 @@ def measure(db: Connection, namespace: str, kind: str) -> int:
     return int(db.execute(_MEASURE[kind], (namespace,)).fetchone()[0])
 
 
+def holds(db: Connection, namespace: str, digest: str) -> bool:
+    """Whether a blob counts for a namespace already."""
+    found = db.execute(f"SELECT 1 {_HELD} AND digest = ?2", (namespace, digest))  # as above
+    return found.fetchone() is not None
+
+
 def own_limits(db: Connection, namespace: str) -> dict[str, int | None]:
     """The limits that somebody set for this namespace."""
     row = db.execute(

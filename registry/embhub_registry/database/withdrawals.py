@@ -7,11 +7,15 @@ from dataclasses import dataclass
 
 from embhub.release.files import EMBEDDING
 from embhub_registry.database.connection import Connection, Row
+from embhub_registry.database.number_rows import SAME
 
 
 @dataclass(frozen=True)
 class Withdrawal:
-    """One withdrawal, as the table has it; `private` is how its repository is now, or was when it was deleted."""
+    """One withdrawal, as the table has it; `private` is how its repository is now, or was when it was deleted.
+
+    `numbers` is the digest of the numbers of the file with this `digest`, where it is known.
+    """
 
     repository: str
     namespace: str
@@ -23,6 +27,7 @@ class Withdrawal:
     reason: str
     created: str
     lifted: str | None = None
+    numbers: str | None = None
 
     @property
     def key(self) -> tuple[str, str, str, str]:
@@ -83,9 +88,9 @@ def lift(db: Connection, numbers: Iterable[int], *, now: str) -> None:
 
 
 def lift_bytes(db: Connection, digest: str, *, now: str) -> int:
-    """End every withdrawal of these bytes; returns how many held."""
-    statement = "UPDATE withdrawal SET lifted = ? WHERE digest = ? AND scope = 'bytes' AND lifted IS NULL"
-    return db.execute(statement, (now, digest)).rowcount
+    """End every withdrawal of these bytes, or of these numbers under another header; returns how many held."""
+    statement = f"UPDATE withdrawal SET lifted = ?2 WHERE digest IN {SAME} AND scope = 'bytes' AND lifted IS NULL"  # noqa: S608  # a constant
+    return db.execute(statement, (digest, now)).rowcount
 
 
 def let_go(db: Connection, repository_id: int) -> None:
@@ -98,10 +103,13 @@ def let_go(db: Connection, repository_id: int) -> None:
 
 
 def blocking(db: Connection, digest: str, *, namespace: str) -> Withdrawal | None:
-    """Why these bytes may not be published in a namespace: the operator's word first; None where nothing forbids it."""
+    """Why these bytes may not be published in a namespace: the operator's word first; None where nothing forbids it.
+
+    What was withdrawn under another header forbids them too, once the numbers of `digest` are in the table.
+    """
     row = db.execute(
-        f"SELECT {_COLUMNS} WHERE digest = ? AND scope = 'bytes' AND lifted IS NULL"
-        " AND (authority = 'operator' OR withdrawal.namespace = ?) ORDER BY authority, number LIMIT 1",
+        f"SELECT {_COLUMNS} WHERE withdrawal.digest IN {SAME} AND scope = 'bytes' AND lifted IS NULL"
+        " AND (authority = 'operator' OR withdrawal.namespace = ?2) ORDER BY authority, number LIMIT 1",
         (digest, namespace),
     ).fetchone()
     return None if row is None else _withdrawal(row)
@@ -113,11 +121,20 @@ def all_rows(db: Connection) -> list[Withdrawal]:
     return [_withdrawal(row) for row in rows]
 
 
-def holders(db: Connection, digest: str) -> list[tuple[int, str, str]]:
-    """Repositories with a release of these bytes in any commit: id, namespace, name."""
+def of_bytes(db: Connection, digest: str) -> list[Withdrawal]:
+    """The withdrawals of the bytes with this SHA-256 that are in force, whomever they bind."""
     rows = db.execute(
-        "SELECT DISTINCT repository.id, namespace, name FROM entry JOIN repository ON repository.id = repository_id"
-        " WHERE digest = ? AND path = ? ORDER BY namespace, name",
+        f"SELECT {_COLUMNS} WHERE withdrawal.digest = ? AND scope = 'bytes' AND lifted IS NULL ORDER BY number",
+        (digest,),
+    )
+    return [_withdrawal(row) for row in rows]
+
+
+def holders(db: Connection, digest: str) -> list[tuple[int, str, str]]:
+    """Repositories with a release of these bytes or numbers in any commit: id, namespace, name."""
+    rows = db.execute(
+        "SELECT DISTINCT repository.id, namespace, name FROM entry JOIN repository ON repository.id = repository_id"  # noqa: S608  # a constant
+        f" WHERE entry.digest IN {SAME} AND path = ?2 ORDER BY namespace, name",
         (digest, EMBEDDING),
     )
     return [(row["id"], row["namespace"], row["name"]) for row in rows]
@@ -139,9 +156,11 @@ def set_feed(db: Connection, *, number: int, content: str, envelope: bytes) -> N
 
 
 _COLUMNS = (
-    "withdrawal.repository, withdrawal.namespace, version, digest,"
-    " coalesce(present.private, withdrawal.private) AS private, scope, authority, reason, withdrawal.created, lifted"
+    "withdrawal.repository, withdrawal.namespace, version, withdrawal.digest,"
+    " coalesce(present.private, withdrawal.private) AS private, scope, authority, reason, withdrawal.created, lifted,"
+    " numbers.digest AS numbers"
     " FROM withdrawal LEFT JOIN repository AS present ON present.id = withdrawal.repository_id"
+    " LEFT JOIN numbers ON numbers.file = withdrawal.digest"
 )
 
 

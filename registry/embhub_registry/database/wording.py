@@ -11,7 +11,7 @@ from embhub.formats.search_words import plain as plain
 from embhub.formats.search_words import words_of as words_of
 
 BETWEEN, INSIDE = "\x1e", "\x1f"  # between labels in one text, and between a label's kind and its value
-_ESCAPED = str.maketrans({"\x1d": "\x1d0", BETWEEN: "\x1d1", INSIDE: "\x1d2"})  # also in migrations/024
+_ESCAPED = str.maketrans({"\x1d": "\x1d0", BETWEEN: "\x1d1", INSIDE: "\x1d2"})
 _PRIVATE, _PRIVATE_LETTERS = 0xE000, 6400  # of Unicode's first plane
 
 

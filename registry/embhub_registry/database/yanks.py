@@ -7,6 +7,7 @@ from typing import Literal
 
 from embhub.release.files import EMBEDDING
 from embhub_registry.database.connection import Connection, Row
+from embhub_registry.database.number_rows import SAME
 
 Authority = Literal["publisher", "operator"]
 OPERATOR = "operator"  # the author of what the command line does
@@ -61,11 +62,11 @@ def remove(db: Connection, repository_id: int, *, kind: str, which: str, authori
 def narrow(db: Connection, digest: str) -> None:
     """Let the yanks of every commit with these bytes bind their release alone."""
     db.execute(
-        "UPDATE yank SET scope = 'release' WHERE EXISTS (SELECT 1 FROM revision JOIN entry ON"
-        " entry.repository_id = revision.repository_id AND revision_id = revision.id AND path = ? AND digest = ?"
-        " WHERE revision.repository_id = yank.repository_id"
+        "UPDATE yank SET scope = 'release' WHERE EXISTS (SELECT 1 FROM revision JOIN entry ON"  # noqa: S608  # a constant
+        " entry.repository_id = revision.repository_id AND revision_id = revision.id AND path = ?2"
+        f" AND entry.digest IN {SAME} WHERE revision.repository_id = yank.repository_id"
         " AND which = CASE kind WHEN 'version' THEN release_version ELSE revision.id END)",
-        (EMBEDDING, digest),
+        (digest, EMBEDDING),
     )
 
 
@@ -82,7 +83,10 @@ def of(db: Connection, repository_id: int) -> list[Yanked]:
         " UNION ALL SELECT revision.id, release_version, reason, withdrawal.created, authority, scope,"
         " revision.created FROM revision JOIN repository ON repository.id = revision.repository_id"
         " JOIN entry ON entry.repository_id = revision.repository_id AND revision_id = revision.id AND path = ?2"
-        " JOIN withdrawal ON withdrawal.digest = entry.digest AND scope = 'bytes' AND lifted IS NULL"
+        " LEFT JOIN numbers AS mine ON mine.file = entry.digest"
+        " LEFT JOIN numbers AS other ON other.digest = mine.digest"
+        " JOIN withdrawal ON withdrawal.digest = coalesce(other.file, entry.digest) AND scope = 'bytes'"
+        " AND lifted IS NULL"
         " AND (authority = 'operator' OR withdrawal.namespace = repository.namespace)"
         " WHERE revision.repository_id = ?1 AND release_version IS NOT NULL"
         " UNION ALL SELECT revision.id, release_version, ?3, stolen, 'key-stolen', 'release', revision.created"
@@ -127,7 +131,7 @@ def _withdrawn_bytes(db: Connection, repository_id: int, revision_id: str) -> li
         return []
     (namespace,) = db.execute("SELECT namespace FROM repository WHERE id = ?", (repository_id,)).fetchone()
     return db.execute(
-        "SELECT reason, created, authority, scope FROM withdrawal WHERE digest = ? AND scope = 'bytes'"
-        " AND lifted IS NULL AND (authority = 'operator' OR namespace = ?)",
+        f"SELECT reason, created, authority, scope FROM withdrawal WHERE digest IN {SAME} AND scope = 'bytes'"  # noqa: S608  # a constant
+        " AND lifted IS NULL AND (authority = 'operator' OR namespace = ?2)",
         (held[0], namespace),
     ).fetchall()

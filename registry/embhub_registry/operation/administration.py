@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -176,10 +177,10 @@ def add_key(registry: Registry, file: Path, *, namespace: str, role: keyrings.Ro
 
 
 def remove_key(registry: Registry, fingerprint: str) -> dict[str, Any]:
-    """Take a key out of the keyring without a word why; its releases no longer verify with the new version.
+    """Take a key out of the keyring for good: nothing that it signed counts any more, and nobody can bring it back.
 
     Raises:
-        UsageError: no such key, or one that is revoked: it stays, so that nobody can bring it back.
+        UsageError: no such key, or one that is revoked or removed already.
     """
     with registry.database.writing() as db:
         keyring = keyring_changes.latest(registry)
@@ -187,10 +188,18 @@ def remove_key(registry: Registry, fingerprint: str) -> dict[str, Any]:
         members = [replace_keys(m, [k for k in m.keys if k.fingerprint != fingerprint]) for m in keyring.members]
         if members == list(keyring.members):
             raise UsageError(f"the keyring has no key {fingerprint}", "`key list` shows them")
-        left = keyring.model_copy(update={"members": tuple(m for m in members if m.keys)})
+        row = keyrings.Revocation(fingerprint=fingerprint, date=instants.write(now()), reason="left")
+        left = keyring.model_copy(
+            update={"members": tuple(m for m in members if m.keys), "revoked": _with(keyring.revoked, row)}
+        )
         stored = keyring_changes.store(registry, db, left, without=fingerprint)
     _log(registry, "key-removed", stored, fingerprint=fingerprint)
-    return {"fingerprint": fingerprint, **stored.facts()}
+    return {"fingerprint": fingerprint, "date": row.date, **stored.facts()}
+
+
+def _with(rows: Sequence[keyrings.Revocation], row: keyrings.Revocation) -> tuple[keyrings.Revocation, ...]:
+    others = (one for one in rows if one.fingerprint != row.fingerprint)
+    return tuple(sorted([*others, row], key=lambda one: one.fingerprint))
 
 
 def revoke_key(registry: Registry, fingerprint: str, *, reason: keyrings.Reason) -> dict[str, Any]:
@@ -213,8 +222,7 @@ def revoke_key(registry: Registry, fingerprint: str, *, reason: keyrings.Reason)
             date=instants.write(now()),
             reason=reason,
         )
-        others = [row for row in keyring.revoked if row.fingerprint != fingerprint]
-        revoked = tuple(sorted([*others, revocation], key=lambda row: row.fingerprint))
+        revoked = _with(keyring.revoked, revocation)
         stored = keyring_changes.store(
             registry, db, keyring.model_copy(update={"revoked": revoked}), without=fingerprint
         )
@@ -283,7 +291,7 @@ def _check_in_force(keyring: keyrings.Keyring, fingerprint: str) -> None:
     if revocation := keyring.revocation_of(fingerprint):
         raise UsageError(
             f"{fingerprint} is revoked: {revocation.reason} on {revocation.date}",
-            "a revocation is final, and the key stays listed with it: make a new key, `embhub key new NAME`",
+            "this is final, and stays in the keyring: make a new key, `embhub key new NAME`",
         )
 
 

@@ -13,7 +13,7 @@ from embhub_registry.storage.folder import Registry
 
 
 def export(registry: Registry, *, since: int = 1) -> Iterator[str]:
-    """The sealed lines from number `since` on; those of the first release, which have none, where `since` is 1."""
+    """The sealed lines from number `since` on."""
     return audit_following.follow(registry, since=since, until=lambda: True)
 
 

@@ -50,14 +50,14 @@ def _fresh(registry: Registry, start: int, end: int, last: int) -> list[tuple[in
 
 
 def _all(registry: Registry, last: int) -> Iterator[tuple[int, str]]:
-    for line in registry.audit_log.lines(after=last if last >= 1 else None):
+    for line in registry.audit_log.lines(after=max(last, 0)):
         text = line.decode("utf-8", "replace")
         if last < 1 or number_of(text) > last:
             yield number_of(text), text
 
 
 def number_of(line: str) -> int:
-    """The number of a line; 0 where it has none, as those of the first release."""
+    """The number of a line; 0 where it has none, because somebody changed it."""
     try:
         fields = json.loads(line)
     except ValueError:

@@ -15,7 +15,7 @@ from embhub_registry.admission import approving
 from embhub_registry.operation import deliveries, expiry
 from embhub_registry.operation.log_sequencing import LogSequencing
 from embhub_registry.repositories import advisories, deletion, stolen_keys, sweeping
-from embhub_registry.storage import log_witnesses, registry_log
+from embhub_registry.storage import log_witnesses, outgoing, registry_log
 from embhub_registry.storage.actors import Actor, acting
 from embhub_registry.storage.folder import Registry
 from embhub_registry.storage.logs import log
@@ -57,6 +57,7 @@ def write(app: Starlette, registry: Registry) -> None:
         lambda: app.state.refusals.write(registry.audit_log),
         lambda: app.state.workload_refusals.write(registry.audit_log),
         lambda: app.state.reads.write(registry.audit_log),
+        lambda: outgoing.SENT.write(registry.audit_log),
     )
     for_all: tuple[Callable[[], object], ...] = (
         lambda: deletion.purge(registry),

@@ -22,7 +22,6 @@ from embhub.errors import RegistryError
 from embhub.formats import strict_json
 
 SCHEMA = "embhub.backup/2"
-UNSIGNED = "embhub.backup/1"  # before signatures
 MANIFEST = "backup.json"
 DATABASE = "registry.db"
 KEYS = ("keys/root.pem", "keys/root.pub")
@@ -53,7 +52,7 @@ class Manifest(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
-    schema_: Literal["embhub.backup/1", "embhub.backup/2"] = Field(alias="schema")
+    schema_: Literal["embhub.backup/2"] = Field(alias="schema")
     made: str
     program: str
     name: str
@@ -63,31 +62,24 @@ class Manifest(BaseModel):
     files: dict[str, Part]
     blobs: int = Field(ge=0)
     blob_bytes: int = Field(ge=0)
-    objects_sha256: str | None = None  # of a line `DIGEST SIZE` for each object, in their order
-
-    @property
-    def signed(self) -> bool:
-        """Whether a signature follows."""
-        return self.schema_ != UNSIGNED
+    objects_sha256: str = Field(pattern="^[0-9a-f]{64}$")  # of a line `DIGEST SIZE` for each object, in their order
 
 
 def parse_manifest(data: bytes) -> Manifest:
     """Read `backup.json`.
 
     Raises:
-        BadBackupError: it is malformed, of a newer format, or names a file that no backup holds.
+        BadBackupError: it is malformed, of another format, or names a file that no backup holds.
     """
     try:
         document = strict_json.read_object(data, limit=_CHUNK)
-        if document.get("schema") not in (None, SCHEMA, UNSIGNED):
+        if document.get("schema") not in (None, SCHEMA):
             raise BadBackupError(
-                f"its format is {document['schema']!r}, this program reads {SCHEMA}", "use a newer release"
+                f"its format is {document['schema']!r}, this program reads {SCHEMA}", "use the release that wrote it"
             )
         manifest = Manifest.model_validate(document)
     except (strict_json.JsonError, ValidationError) as error:
         raise BadBackupError(f"its {MANIFEST} cannot be read: {str(error).splitlines()[0]}") from error
-    if manifest.signed and not re.fullmatch("[0-9a-f]{64}", manifest.objects_sha256 or ""):
-        raise BadBackupError(f"its {MANIFEST} does not name its objects")
     strange = {name for name in manifest.files if name not in {DATABASE, *KEYS} and not AUDIT_LOG.fullmatch(name)}
     lacking = {DATABASE} - set(manifest.files)
     if strange or lacking:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from embhub.errors import ConfigError, EmbhubError
-from embhub.formats import strict_json
-from embhub.release.files import AUDIT, LIMITS
+from embhub.audits.report import AuditReport
+from embhub.errors import ArtifactError, ConfigError, EmbhubError
+from embhub.release.files import AUDIT
 from embhub.site.keys import PassphraseRequiredError
 from embhub.trust import p256
 from embhub_registry.database import repositories, root_rows, tombstones
@@ -17,7 +17,6 @@ from embhub_registry.storage import blob_places, registry_log
 from embhub_registry.storage.blobs import BlobStoreError, MissingBlobError, Stray
 from embhub_registry.storage.folder import Registry
 
-OLD_REPORT = "embhub.audit/1"
 _LARGEST_KEY = 10_000
 UNFINISHED = "*.partial"  # what a copy of the database or a backup is called until it is whole
 
@@ -130,12 +129,12 @@ def _check_revisions(registry: Registry, report: Report) -> None:
 
 
 def find_old_reports(registry: Registry) -> list[str]:
-    """Releases with an audit report of version 1, which holds every patient's score: one line each, and what to do.
+    """Releases whose audit report no site may publish today: it may tell who was trained on. A line each, what to do.
 
     The report of every commit counts: each can be read by its id.
     """
     db = registry.database.connection()
-    old: dict[str, bool] = {}
+    old: dict[str, str] = {}
     lines: dict[tuple[str, str], str] = {}
     for repository in repositories.all_repositories(db):
         name, head = repository.full_name, repositories.find_ref(db, repository.id, repos.MAIN)
@@ -144,28 +143,32 @@ def find_old_reports(registry: Registry) -> list[str]:
             if entry is None:
                 continue
             if entry.digest not in old:
-                old[entry.digest] = _schema(registry, entry.digest) == OLD_REPORT
+                old[entry.digest] = _why_refused(registry, entry.digest)
             if old[entry.digest]:
                 version = revision.release_version or revision.id[:12]
                 newest = " (the newest commit)" if revision.id == head else ""
-                lines[name, version] = lines.get((name, version), "") or newest
+                lines[name, version] = (
+                    lines.get((name, version)) or f"{newest} carries an audit report that {old[entry.digest]}"
+                )
     return [
-        f"{name} {version}{newest} carries an audit report of version 1, from which images of patients can be told: "
+        f"{name} {version}{told}, and it may tell who was trained on: "
         f"`embhub-registry yank {name} --version {version} --reason …` takes it out of lists, `repo delete` removes its"
         " bytes; have its publisher audit it anew"
-        for (name, version), newest in sorted(lines.items())
+        for (name, version), told in sorted(lines.items())
     ]
 
 
-def _schema(registry: Registry, digest: str) -> object:
-    """The `schema` of a stored report; None where it cannot be read, which other checks say."""
+def _why_refused(registry: Registry, digest: str) -> str:
+    """Why a stored report is none of today's; empty where it is one, or where other checks name the damage."""
     try:
-        document = strict_json.read_object(registry.blobs.get(digest), limit=LIMITS[AUDIT])
+        AuditReport.parse(registry.blobs.get(digest))
     except BlobStoreError:
         raise  # it says nothing of the report
-    except (EmbhubError, OSError, ValueError, MissingBlobError):
-        return None
-    return document.get("schema")
+    except ArtifactError:
+        return "is not of today's format"
+    except (EmbhubError, OSError, MissingBlobError):
+        return ""
+    return ""
 
 
 def _check_identity(registry: Registry, report: Report) -> None:

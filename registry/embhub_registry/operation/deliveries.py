@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
@@ -19,13 +19,14 @@ from standardwebhooks import Webhook
 from embhub_registry.database import outbox, sessions
 from embhub_registry.database.clock import now, stamp
 from embhub_registry.database.outbox import Delivery, Event
-from embhub_registry.operation import mailing, webhook_sender
-from embhub_registry.operation.webhook_sender import SendingError
-from embhub_registry.people import auth, notifications, secret_box, webhooks
+from embhub_registry.operation import mailing
+from embhub_registry.people import auth, notifications, secret_box
 from embhub_registry.people.secret_box import SealedElsewhereError
+from embhub_registry.storage import outgoing
 from embhub_registry.storage.actors import Actor, acting
 from embhub_registry.storage.folder import Registry
 from embhub_registry.storage.logs import log
+from embhub_registry.storage.outgoing import SendingError
 
 LEASE = timedelta(minutes=3)  # longer than any attempt
 AT_ONCE, EACH = 8, 2
@@ -34,6 +35,7 @@ DISABLED_AFTER = timedelta(days=2)  # of failures alone
 # Seconds before the second attempt, the third, …, as Standard Webhooks recommends; then it is given up.
 DELAYS = (5, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 86_400)
 JITTER = 0.2
+MOST_BYTES = 16_384  # of an answer, which nobody reads
 
 Sending = Callable[[], object]
 
@@ -46,9 +48,9 @@ def run(
     while not stopping() and (batch := claim(registry, clock=clock)):
         prepared = [prepare(registry, delivery) for delivery in batch]
         with ThreadPoolExecutor(max_workers=AT_ONCE, thread_name_prefix="deliveries") as pool:
-            outcomes = list(pool.map(_try, prepared))  # these threads never touch the database
-        for delivery, error in zip(batch, outcomes, strict=True):
-            note(registry, delivery, error, clock=clock)
+            trying = {pool.submit(_try, sending): one for one, sending in zip(batch, prepared, strict=True)}
+            for tried in as_completed(trying):  # these threads never touch the database
+                note(registry, trying[tried], tried.result(), clock=clock)
         count += len(batch)
     return count
 
@@ -139,10 +141,24 @@ def _webhook(registry: Registry, delivery: Delivery) -> Sending:
         raise SendingError("its secret was made on another machine: remove it, and add it again") from error
     body, moment = payload(delivery.event), datetime.now(UTC)
     headers = {
+        "Content-Type": "application/json",
         "webhook-id": delivery.event.id, "webhook-timestamp": str(int(moment.timestamp())),
         "webhook-signature": Webhook(key).sign(delivery.event.id, moment, body),
     }  # fmt: skip
-    return partial(webhook_sender.post, row["url"], body.encode(), headers, allowed=webhooks.allowed_hosts(registry))
+    return partial(post, row["url"], body.encode(), headers, allowed=outgoing.allowed_hosts(db))
+
+
+def post(url: str, body: bytes, headers: Mapping[str, str], *, allowed: Sequence[str]) -> None:
+    """One message to a webhook.
+
+    Raises:
+        SendingError: it did not answer with a status from 200 to 299; `gone` with 410.
+    """
+    answer = outgoing.ask(
+        "webhook", url, method="POST", body=body, headers=headers, allowed=allowed, most_bytes=MOST_BYTES
+    )
+    if not 200 <= answer.status < 300:
+        raise SendingError(f"it answered with status {answer.status}", gone=answer.status == 410)
 
 
 def _mail(registry: Registry, delivery: Delivery) -> Sending:

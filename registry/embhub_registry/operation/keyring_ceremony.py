@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +12,16 @@ from embhub.durable import write_atomic
 from embhub.errors import ConfigError, EmbhubError, UsageError
 from embhub.formats import instants
 from embhub.refusals import RollbackError
-from embhub.site import external_keys, keys
+from embhub.site import external_keys, keys, signed_keyrings
 from embhub.site.external_keys import ExternalKey
 from embhub.trust import keyring as keyrings
-from embhub.trust import p256, proposal, root_keys
+from embhub.trust import keyring_review, p256, proposal, root_keys
 from embhub.trust.keyring import Keyring, RootChange, RootKeys
+from embhub.trust.keyring_review import Remembered, Review
 from embhub.trust.proposal import Opened, Proposal
 from embhub_registry.database import Connection, accounts, root_rows
 from embhub_registry.database.clock import now, stamp
-from embhub_registry.operation import keyring_changes
+from embhub_registry.operation import keyring_changes, newest_keyring
 from embhub_registry.repositories import advisories, stolen_keys
 from embhub_registry.storage.folder import Registry, dates, root_settings
 
@@ -57,8 +59,9 @@ def propose(registry: Registry, file: Path, *, root: RootKeys | None = None) -> 
     """Write the next keyring to `file`, unsigned: pending changes, a new date of expiry, and with `root` a new root.
 
     Raises:
-        UsageError: the file is there, or cannot be written.
+        UsageError: the file is there, or cannot be written; or the registry was restored without its newest keyring.
     """
+    newest_keyring.check_shown(registry)
     if file.exists():
         raise UsageError(f"{file} is there already: nothing was changed", "choose a new name, with the date in it")
     with registry.database.writing() as db:
@@ -102,22 +105,90 @@ def read_proposal(file: Path) -> Opened:
         raise UsageError(f"cannot read {file}: {error.strerror}", "give a file of `keyring propose`") from error
 
 
-def sign(file: Path, place: Path | str, *, opened: Opened, passphrase: Passphrase) -> dict[str, Any]:
-    """Add the signature of a private key to the proposal, in the same file.
+def review(file: Path) -> Review:
+    """A proposal beside the keyring that this machine signed or confirmed last of the same registry and root.
+
+    Raises:
+        UsageError, VerificationError: as `read_proposal`. ConfigError: the memory is damaged, or others can write it.
+        RollbackError: it goes on from an older keyring, or leaves out a revocation or removal.
+    """
+    return _compare(read_proposal(file))
+
+
+def _compare(opened: Opened) -> Review:
+    registry = opened.keyring.registry
+    known, elsewhere = signed_keyrings.recall(registry, _roots(opened)), signed_keyrings.recall_any(registry)
+    return keyring_review.review(opened, known, elsewhere=elsewhere)
+
+
+def confirm(reviewed: Review, answer: str) -> Review:
+    """Take a person's word for which keyring is in force, where this machine remembers none, and remember it.
+
+    Raises:
+        UsageError: they know another one. ConfigError: it cannot be written.
+    """
+    reviewed.check_answer(answer)
+    opened = reviewed.opened
+    if opened.proposal.before is not None:
+        known = Remembered(opened.proposal.before)
+        signed_keyrings.remember(opened.keyring.registry, _roots(opened), known)
+    return replace(reviewed, asked=None)
+
+
+def has_witnesses(reviewed: Review) -> bool:
+    """Whether a log can say something of the keyring in force: it names one, and this machine knows witnesses.
+
+    Raises:
+        ConfigError: the log policy cannot be read.
+    """
+    from embhub.client.log import logged
+
+    return reviewed.opened.before is not None and logged.site_policy().asks_for_witnesses
+
+
+def compare_with_log(reviewed: Review, place: str) -> Review:
+    """The same, with what a witnessed log says of the keyring in force. Raises as `keyrings_in_log.check_newest`."""
+    from embhub_registry.operation import keyrings_in_log
+
+    return replace(reviewed, log=keyrings_in_log.check_newest(reviewed.opened, place, now=now()))
+
+
+def _roots(opened: Opened) -> list[str]:
+    """Each root concerned: who proposes under the one before, once it changed, is compared too."""
+    return [opened.root.fingerprint, *([opened.change.before.fingerprint] if opened.change is not None else [])]
+
+
+def sign(file: Path, place: Path | str, *, reviewed: Review, passphrase: Passphrase) -> dict[str, Any]:
+    """Add the signature of a private key to the proposal, in the same file, and remember the keyring here before.
 
     Args:
+        reviewed: what a person read, and where they were asked, confirmed.
         place: a PEM file; or `agent:SHA256:…` or `pkcs11:…`, as `embhub key add-external` takes them; or the PEM file's
             name where that command gave such a key this name.
         passphrase: asked for a key that is encrypted, or for the PIN of a token.
 
     Raises:
-        WrongRootError: it is no key of the root. ConfigError: the key is not there or cannot be read.
-        UsageError: it names no key.
+        WrongRootError: it is no key of the root. ConfigError: the key is not there or cannot be read, or the memory
+            cannot be written.
+        UsageError: it names no key, or nobody confirmed the keyring in force.
     """
-    key = _open_key(str(place), passphrase)
+    if reviewed.asked is not None:
+        raise UsageError(
+            "nobody said which keyring is in force", "give the newest keyring's fingerprint from elsewhere"
+        )
+    key, opened = _open_key(str(place), passphrase), reviewed.opened
     signed = proposal.open_proposal(opened.signed_by(key))
+    _compare(opened)  # again: somebody may have signed another one since it was read
+    known = Remembered(signed.proposal.keyring, reviewed.compared or opened.proposal.before)
+    signed_keyrings.remember(opened.keyring.registry, _roots(opened), known)
     _write(file, signed.proposal)
-    return {"file": str(file), "signed_by": key.fingerprint, "missing": signed.missing}
+    page = keyring_review.record(
+        reviewed, signed_by=key.fingerprint, date=instants.write(now()), missing=signed.missing
+    )
+    return {
+        "file": str(file), "signed_by": key.fingerprint, "missing": signed.missing,
+        "keyring": keyring_review.fingerprint(signed.proposal.keyring), "record": page,
+    }  # fmt: skip
 
 
 def _open_key(place: str, passphrase: Passphrase) -> keys.SigningKey | ExternalKey:
@@ -169,6 +240,7 @@ def install(registry: Registry, files: Sequence[Path]) -> dict[str, Any]:
     )  # fmt: skip
     return {
         "keyring_version": opened.keyring.version, "root_fingerprint": opened.root.fingerprint,
+        "keyring": keyring_review.fingerprint(opened.proposal.keyring),
         "expires": opened.keyring.expires, "changes": opened.lines, "timestamp": stamped,
         "pending": later is not None,
     }  # fmt: skip

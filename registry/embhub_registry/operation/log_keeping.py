@@ -1,4 +1,4 @@
-"""What an operator does with the log: its key, its files, its witnesses, and releases from before there was one."""
+"""What an operator does with the log: its keys and its witnesses."""
 
 from __future__ import annotations
 
@@ -6,13 +6,11 @@ from typing import Any
 
 from embhub.errors import EmbhubError, UsageError
 from embhub.log import mldsa, notes
-from embhub.release import file_names
 from embhub.trust.origin import origin_of
-from embhub_registry.database import accounts, log_rows, repositories, withdrawals
+from embhub_registry.database import log_rows
 from embhub_registry.operation import keyring_changes
-from embhub_registry.storage import log_entries, registry_log
-from embhub_registry.storage.blobs import BlobStoreError, MissingBlobError
-from embhub_registry.storage.folder import Registry, current_advisories
+from embhub_registry.storage import registry_log
+from embhub_registry.storage.folder import Registry
 
 
 def describe(registry: Registry) -> dict[str, Any]:
@@ -48,25 +46,9 @@ def begin(registry: Registry, *, anew: bool) -> dict[str, Any]:
         following = keyring_changes.latest(registry).model_copy(update={"log": key})
         stored = keyring_changes.store(registry, db, following)
     registry.audit_log.write("log-begun", vkey=key.vkey, keyring=stored.version, pending=stored.pending or None)
-    collect_earlier(registry)
     registry.renew_timestamp()
     registry_log.publish_if_possible(registry)
     return {"vkey": key.vkey, "mldsa": key.mldsa, **stored.facts()}
-
-
-def collect_earlier(registry: Registry) -> int:
-    """Log what was stored before there was a log; how many entries there are after it."""
-    db, trust = registry.database.connection(), registry.trust()
-    with registry.database.writing() as writing:
-        if (newest := accounts.newest_keyring(db)) is not None:
-            log_entries.add_keyring(writing, newest[1], registry.root())
-        for repository in repositories.all_repositories(db):
-            for revision in reversed(repositories.all_revisions(db, repository.id)):
-                _collect(registry, writing, repository.id, revision.id)
-        envelope, named = current_advisories(registry, trust.keyring), (trust.keyring.online or {}).get("advisories")
-        if envelope is not None and named is not None and withdrawals.feed(db) is not None:
-            log_entries.add_envelope(writing, envelope, named.public_key_pem)
-    return log_rows.size(db)
 
 
 def add_witness(registry: Registry, vkey: str, url: str) -> dict[str, Any]:
@@ -100,16 +82,3 @@ def remove_witness(registry: Registry, vkey: str) -> dict[str, Any]:
             raise UsageError("there is no such witness", "`log show` lists them")
     registry.audit_log.write("log-witness-removed", vkey=vkey)
     return {"vkey": vkey}
-
-
-def _collect(registry: Registry, writing: Any, repository: int, revision: str) -> None:
-    keyring = registry.trust().keyring
-    for entry in repositories.entries(registry.database.connection(), repository, revision):
-        if not file_names.is_attestation(entry.path):
-            continue
-        try:
-            log_entries.add_release(writing, {entry.path: registry.blobs.get(entry.digest)}, keyring)
-        except BlobStoreError:
-            raise  # it is not lost: to be tried again
-        except (EmbhubError, MissingBlobError):  # a bundle of an earlier format, or a blob that `check` names
-            continue

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import smtplib
+import socket
 import ssl
 from dataclasses import dataclass
 from email.headerregistry import Address
@@ -12,10 +13,10 @@ from pathlib import Path
 
 from embhub_registry.database import Connection
 from embhub_registry.database.clock import now
-from embhub_registry.operation.webhook_sender import SendingError
-from embhub_registry.storage import configuration
+from embhub_registry.storage import configuration, outgoing
+from embhub_registry.storage.outgoing import SendingError
 
-SECONDS = 15.0
+SECONDS = 15.0  # for one message: some servers greet late, to see who does not wait
 
 
 @dataclass(frozen=True)
@@ -67,21 +68,31 @@ def send(server: Server, message: EmailMessage, *, context: ssl.SSLContext | Non
         SendingError: it was not taken; `gone` where it never will be.
     """
     trusted = context or ssl.create_default_context()
-    try:
-        with _connect(server, trusted) as connection:
-            if server.tls == "starttls":
-                connection.starttls(context=trusted)
-            if server.user:
-                connection.login(server.user, Path(server.password_file).read_text().strip())
-            connection.send_message(message)
-    except smtplib.SMTPRecipientsRefused as error:
-        permanent = all(code >= 500 for code, _ in error.recipients.values())
-        raise SendingError("the mail server refuses the address", gone=permanent) from error
-    except (smtplib.SMTPException, OSError, ValueError) as error:
-        raise SendingError(f"the mail server did not take it: {type(error).__name__}") from error
+
+    def hand_over(connected: socket.socket) -> None:
+        try:
+            secured = trusted.wrap_socket(connected, server_hostname=server.host) if server.tls == "tls" else connected
+            with _Connection(server.host, server.port, secured) as connection:
+                if server.tls == "starttls":
+                    connection.starttls(context=trusted)
+                if server.user:
+                    connection.login(server.user, Path(server.password_file).read_text().strip())
+                connection.send_message(message)
+        except smtplib.SMTPRecipientsRefused as error:
+            permanent = all(code >= 500 for code, _ in error.recipients.values())
+            raise SendingError("the mail server refuses the address", gone=permanent) from error
+        except (smtplib.SMTPException, OSError, ValueError) as error:
+            raise SendingError(f"the mail server did not take it: {type(error).__name__}") from error
+
+    outgoing.connected("mail", server.host, server.port, hand_over, allowed=(server.host,), seconds=SECONDS)
 
 
-def _connect(server: Server, context: ssl.SSLContext) -> smtplib.SMTP:
-    if server.tls == "tls":
-        return smtplib.SMTP_SSL(server.host, server.port, timeout=SECONDS, context=context)
-    return smtplib.SMTP(server.host, server.port, timeout=SECONDS)
+class _Connection(smtplib.SMTP):
+    """Over a socket that is connected already."""
+
+    def __init__(self, host: str, port: int, connected: socket.socket) -> None:
+        self._connected = connected
+        super().__init__(host, port, timeout=SECONDS)
+
+    def _get_socket(self, host: str, port: int, timeout: float) -> socket.socket:  # noqa: ARG002
+        return self._connected

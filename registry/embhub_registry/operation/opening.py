@@ -1,4 +1,4 @@
-"""Opening a registry: its schema brought up to date, and what earlier releases did not note."""
+"""Opening a registry: whether folder and database belong together, and its schema brought up to date."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from pathlib import Path
 
 from embhub.errors import ConfigError, EmbhubError
 from embhub_registry.database import schema
-from embhub_registry.repositories import audit_standing, stolen_keys
+from embhub_registry.repositories import stolen_keys
 from embhub_registry.storage import audit_holder, blob_places, database_place
-from embhub_registry.storage.folder import COLLECTED, MOVED, Registry
+from embhub_registry.storage.folder import MOVED, Registry
 
 
 def open_folder(
@@ -60,9 +60,6 @@ def open_folder(
         if not has_id:
             database_place.make_id_if_possible(folder, registry.database)
         blob_places.compare(registry.database.connection(), blobs)
-        if not registry.setting(COLLECTED):
-            with registry.alone("migrate"):
-                audit_standing.collect_earlier(registry)
         with contextlib.suppress(EmbhubError):  # a keyring that cannot be read is for `check` to name
             stolen_keys.catch_up(registry)
     except BaseException:

@@ -7,6 +7,8 @@ import os
 import re
 import shutil
 import tempfile
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,7 @@ from embhub_registry.operation.backup_file import (
     object_name,
     parse_manifest,
 )
+from embhub_registry.operation.newest_keyring import NewestKeyringError
 from embhub_registry.operation.opening import open_folder
 from embhub_registry.storage import blob_places, registry_log
 from embhub_registry.storage.blobs import BlobStore, BlobStoreError
@@ -39,6 +42,7 @@ _DIGEST = re.compile("[0-9a-f]{64}")
 def restore(
     file: Path, folder: Path, *, signed_by: str | None = None, unauthenticated: bool = False,
     identity: Path | None = None, keep_tokens: bool = False, keep_keyring: bool = False, blobs: str | None = None,
+    keyring: Path | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """Make `folder` the registry that `file` is a backup of; root key, keyring, name and address included.
 
@@ -46,14 +50,16 @@ def restore(
         file: the backup, encrypted or not.
         folder: where the registry will be.
         signed_by: fingerprint of the key that must have signed the backup, or a file with its public half.
-        unauthenticated: take it whoever made it, signed or not.
+        unauthenticated: take it whoever made it.
         identity: file with the key that decrypts it.
         keep_tokens: access tokens stay in force; otherwise all are revoked.
         blobs: address of the object store that will hold the objects; by default they are in the folder.
         keep_keyring: the keyring keeps its version; otherwise it is raised, so that sites that saw a newer one take it.
+        keyring: the newest keyring that anybody saw, as `newest_keyring.take` reads it.
 
     Raises:
         UsageError: the folder holds something, there is no such file, or nothing says who signed it.
+        NewestKeyringError: `keyring` is none of this registry.
         BadBackupError: the file is not signed by that key, damaged, cut off, hostile, or does not pass `check`.
         ConfigError: the place cannot be written, or the backup is of a newer release.
         BlobStoreError: the object store failed meanwhile.
@@ -78,7 +84,17 @@ def restore(
         with blob_places.made(scratch, blobs) as place:
             manifest = _unpack(plain, scratch, signer, blob_places.open_blobs(scratch, place.url))
             (scratch / _PLAIN).unlink(missing_ok=True)
-            report, done = _check(scratch, manifest, place, keep_tokens=keep_tokens, keep_keyring=keep_keyring)
+            report, done = _check(
+                scratch,
+                manifest,
+                place,
+                partial(
+                    _settle,
+                    keep_tokens=keep_tokens,
+                    keep_keyring=keep_keyring,
+                    keyring=keyring,
+                ),
+            )
             for path in [*scratch.rglob("*"), scratch]:
                 sync(path)
             scratch.rename(folder)
@@ -125,15 +141,9 @@ def _unpack(file: Path, scratch: Path, signer: str | None, blobs: BlobStore) -> 
 def _authentic(reader: Reader, text: bytes, signer: str | None) -> Manifest:
     """The manifest, its signature checked before anything that it names is read."""
     manifest = parse_manifest(text)
-    if manifest.signed:
-        sealed = reader.read(_named(reader.next(), backup_seal.NAME), limit=backup_seal.LARGEST)
-        if signer is not None:
-            backup_seal.check(text, sealed, signed_by=signer)
-    elif signer is not None:
-        raise BadBackupError(
-            "it is not signed: a release before signatures made it, or somebody took the signature away",
-            "nothing was restored; --unauthenticated takes it, if nobody else could write where it was kept",
-        )
+    sealed = reader.read(_named(reader.next(), backup_seal.NAME), limit=backup_seal.LARGEST)
+    if signer is not None:
+        backup_seal.check(text, sealed, signed_by=signer)
     return manifest
 
 
@@ -153,7 +163,7 @@ def _unpack_objects(reader: Reader, manifest: Manifest, blobs: BlobStore) -> Non
             raise BadBackupError(f"{member.name} holds other bytes than its name says")
     if (count, total) != (manifest.blobs, manifest.blob_bytes):
         raise BadBackupError(f"it holds {count} objects of the {manifest.blobs} that it names")
-    if manifest.signed and named.hexdigest() != manifest.objects_sha256:
+    if named.hexdigest() != manifest.objects_sha256:
         raise BadBackupError(f"it holds other objects than {MANIFEST} names")
 
 
@@ -171,7 +181,7 @@ def _write(reader: Reader, member: Member, path: Path) -> str:
 
 
 def _check(
-    scratch: Path, manifest: Manifest, place: blob_places.Noted, *, keep_tokens: bool, keep_keyring: bool
+    scratch: Path, manifest: Manifest, place: blob_places.Noted, settle: Callable[[Registry], dict[str, Any]]
 ) -> tuple[checking.Report, dict[str, Any]]:
     """Open it as its server would, its schema brought up to date, and read everything back."""
     registry = None
@@ -185,11 +195,11 @@ def _check(
             raise BadBackupError(f"what it holds is not whole: {serious[0]}")
         if report.blobs != manifest.blobs or registry.setting("root_fingerprint") != manifest.root_fingerprint:
             raise BadBackupError(f"its database is not of the registry that {MANIFEST} names")
-        done = _settle(registry, keep_tokens=keep_tokens, keep_keyring=keep_keyring)
+        done = settle(registry)
         registry.audit_log.write(
             "restored", made=manifest.made, tokens_revoked=done["tokens_revoked"], keyring=done["keyring_version"]
         )
-    except (BadBackupError, BlobStoreError):
+    except (BadBackupError, BlobStoreError, NewestKeyringError):
         raise
     except EmbhubError as error:
         raise BadBackupError(f"what it holds is no registry: {error.message}", error.hint) from error
@@ -212,10 +222,10 @@ def _note(scratch: Path, place: blob_places.Noted) -> None:
         database.close()
 
 
-def _settle(registry: Registry, *, keep_tokens: bool, keep_keyring: bool) -> dict[str, Any]:
+def _settle(registry: Registry, *, keep_tokens: bool, keep_keyring: bool, keyring: Path | None) -> dict[str, Any]:
     """What became of access tokens and keyring, and what to tell of it."""
     revoked = 0 if keep_tokens else after_restore.revoke_tokens(registry)
     version, told = registry.trust().keyring.version, list[str]()
     if not keep_keyring:
-        version, told = after_restore.raise_keyring(registry)
+        version, told = after_restore.raise_keyring(registry, keyring)
     return {"tokens_revoked": revoked, "keyring_version": version, "told": told}

@@ -15,6 +15,8 @@ import time
 from urllib.parse import urlsplit
 
 from embhub.errors import ConfigError, UsageError
+from embhub_registry.storage import outgoing
+from embhub_registry.storage.outgoing import SendingError
 
 PROGRAM = "embhub-registry"
 _FACILITY = 13  # log audit
@@ -22,7 +24,6 @@ _INFORMATIONAL, _WARNING = 6, 4
 _WARNINGS = frozenset(["refused", "login-failed", "audit-log-cut", "audit-log-unsealed", "key-revoked"])
 _LARGEST_DATAGRAM = 60_000  # bytes; more does not fit into one packet of UDP
 _TRIES = 5
-_SECONDS = 10.0
 
 
 def message(line: str, *, host: str, process: int) -> bytes:
@@ -87,11 +88,12 @@ class Sender:
                     self._socket = self._connect()
                 self._socket.sendall(data)
                 return
-            except OSError as error:
+            except (OSError, SendingError) as error:
                 self.close()
                 if attempt == _TRIES - 1:
+                    said = getattr(error, "strerror", None) or error
                     raise ConfigError(
-                        f"{self._url} takes no messages: {error.strerror or error}", "is the syslog server running?"
+                        f"{self._url} takes no messages: {said}", "is the syslog server running?"
                     ) from error
                 time.sleep(self._pause * 2**attempt)
 
@@ -110,17 +112,13 @@ class Sender:
         return bool(poll.poll(0)) and not self._socket.recv(4096)
 
     def _connect(self) -> socket.socket:
-        if self._kind == "tcp":
-            return socket.create_connection((self._host, self._port), timeout=_SECONDS)
-        if self._kind == "unix":
-            made = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-            address: str | tuple[str, int] = self._path
-        else:
-            family, kind, protocol, _, found = socket.getaddrinfo(self._host, self._port, type=socket.SOCK_DGRAM)[0]
-            made, address = socket.socket(family, kind, protocol), (str(found[0]), int(found[1]))
+        if self._kind != "unix":
+            kind = socket.SOCK_STREAM if self._kind == "tcp" else socket.SOCK_DGRAM
+            return outgoing.connect(self._host, self._port, allowed=(self._host,), kind=kind)
+        made = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         try:
-            made.settimeout(_SECONDS)
-            made.connect(address)
+            made.settimeout(outgoing.SECONDS)
+            made.connect(self._path)
         except BaseException:
             made.close()
             raise

@@ -61,8 +61,13 @@ def _facts(page: EmbeddingPage) -> dict[tuple[str, str], str]:
             ("Audit", "p-value (threshold)"): NOTHING
             if audit.p_value is None or audit.limit is None
             else f"{audit.p_value:.2g} ({audit.limit:.2g})",
-            ("Audit", "AUC, 95 % interval"): f"{audit.auc:.2f} ({audit.interval[0]:.2f} to {audit.interval[1]:.2f})",
-            ("Audit", "Smallest detectable leak"): f"AUC {audit.smallest_auc:.2f}",
+            ("Audit", "Epsilon shown, and claimed"): f"{audit.shown_epsilon:.2f}, {audit.claimed:.2f}"
+            if audit.claimed
+            else NOTHING,
+            ("Audit", "AUC, 95 % interval"): NOTHING
+            if audit.claimed
+            else f"{audit.auc:.2f} ({audit.interval[0]:.2f} to {audit.interval[1]:.2f})",
+            ("Audit", "Smallest detectable leak"): NOTHING if audit.claimed else f"AUC {audit.smallest_auc:.2f}",
             ("Audit", "Cohort"): f"{audit.inside} {many(audit.unit)} in training, {audit.outside} held out",
             ("Audit", "Countersigned by"): page.provenance.auditor.name
             if page.provenance.auditor and page.provenance.independent

@@ -2,8 +2,18 @@
 
 from __future__ import annotations
 
+from embhub.audits import epsilon_gauge
+from embhub_registry.pages.verification_cache import AuditShown
+
 _LEFT, _WIDTH, _HEIGHT = 14.0, 300.0, 66.0
 _LEAST = 0.0
+
+
+def of(shown: AuditShown) -> str:
+    """The figure of a report: where canaries tried a claim, the epsilon that they showed; else the AUC."""
+    if shown.claimed is not None:
+        return epsilon_gauge.draw(shown.shown_epsilon, shown.claimed)
+    return draw(shown.auc, shown.interval, shown.smallest_auc)
 
 
 def draw(auc: float, interval: tuple[float, float], smallest: float) -> str:

@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 Confirmation = Literal["countersigned", "self-declared", "none"]
-Verdict = Literal["leak-detected", "no-leak-detected", "insufficient-evidence", "not-audited"]
+Verdict = Literal["leak-detected", "no-leak-detected", "insufficient-evidence", "bounded-by-claim", "not-audited"]
 
 
 class Facts(BaseModel):

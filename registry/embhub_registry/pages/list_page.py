@@ -183,8 +183,7 @@ def _sheet(repository: Repository, release: Mapping[str, Any]) -> str | None:
 def _release(summary: dict[str, Any], names: Mapping[str, str]) -> ReleaseRow:
     claim = None if summary["privacy"] == "none" else summary["privacy"]
     told = {"privacy": "claimed" if claim else "none", "claim": claim}
-    told |= {"confirmation": summary.get("confirmation", "none")}
-    told |= {"auditors": [names.get(auditor, auditor) for auditor in summary.get("auditors", ())]}
+    told |= {"auditors": [names.get(auditor, auditor) for auditor in summary["auditors"]]}
     return ReleaseRow.model_validate({name: summary.get(name) for name in ReleaseRow.model_fields} | told)
 
 

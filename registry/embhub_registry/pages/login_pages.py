@@ -13,7 +13,7 @@ from embhub_registry.database import logins
 from embhub_registry.database.clock import stamp
 from embhub_registry.http_errors import RequestDeniedError
 from embhub_registry.pages import form_pages
-from embhub_registry.people import login_codes, passkeys, provider, sessions
+from embhub_registry.people import known_devices, login_codes, passkeys, provider, sessions
 from embhub_registry.people.failed_logins import FailedLogins
 from embhub_registry.people.login_codes import WrongCodeError
 from embhub_registry.people.login_pacing import LoginPacing
@@ -38,10 +38,13 @@ async def by_code(request: Request) -> Response:
     form = await forms.read(request)
     name = form.session.account.user if form.session else form.field("name").strip().lower()[:64]
     pacing = pacing_of(request)
-    whose: str | None = f"{name} in {form.session.id}" if form.session else name
+    device = known_devices.find(registry_of(request), name, session_cookies.read(request.scope, session_cookies.DEVICE))
+    own = form.session.id if form.session else device
+    whose: str | None = f"{name} in {own}" if own else name
     if login_codes.looks_like_recovery_code(form.field("code")):  # nobody guesses one
         whose = None
-    await threaded(pacing.take, request.scope, whose)
+    shared = device is None  # others at its address do not lock it out either
+    await threaded(pacing.take, request.scope, whose, shared=shared)
     try:
         made = await threaded(
             login_codes.log_in, registry_of(request), name, form.field("code").strip(), replaces=_replaced(form)
@@ -50,8 +53,8 @@ async def by_code(request: Request) -> Response:
         note_failure(request, error.reason)
         wrong = "This name and code do not match. A code counts once: wait until the app shows the next one."
         return _page(request, form.field("next"), problem=wrong, status=403)
-    await threaded(pacing.give_back, request.scope, whose)
-    return _logged_in(made, form.field("next"))
+    await threaded(pacing.give_back, request.scope, whose, shared=shared)
+    return _logged_in(request, made, form.field("next"))
 
 
 async def by_passkey(request: Request) -> Response:
@@ -77,7 +80,7 @@ async def passkey_answer(request: Request) -> Response:
         note_failure(request, error.reason)
         wrong = "This passkey is not registered here, or it did not verify."
         return _page(request, form.field("next"), problem=wrong, status=403)
-    return _logged_in(made, form.field("next"))
+    return _logged_in(request, made, form.field("next"))
 
 
 async def at_provider(request: Request) -> Response:
@@ -111,7 +114,7 @@ async def provider_callback(request: Request) -> Response:
         raise
     # The navigation comes from the provider, so that a redirect would not carry the new Strict cookie: a page goes on.
     found = form_pages.answer(request, "onward.html", address=back, title="You are logged in")
-    session_cookies.set_session(found, made)
+    session_cookies.set_session(found, made)  # and no more: accounts of a provider have no code here
     return found
 
 
@@ -137,7 +140,7 @@ async def link(request: Request) -> Response:
     except RequestDeniedError as error:
         note_failure(request, error.message)
         raise
-    return _logged_in(made, "/account/login")
+    return _logged_in(request, made, "/account/login")
 
 
 def pacing_of(request: Request) -> LoginPacing:
@@ -167,8 +170,11 @@ def _page(request: Request, back: str, *, problem: str = "", status: int = 200) 
     )  # fmt: skip
 
 
-def _logged_in(made: NewSession, back: str) -> Response:
+def _logged_in(request: Request, made: NewSession, back: str) -> Response:
     name_present(made.user)
     found = form_pages.go(return_paths.local_path(back, otherwise=return_paths.HOME))
     session_cookies.set_session(found, made)
+    registry, held = registry_of(request), session_cookies.read(request.scope, session_cookies.DEVICE)
+    if known_devices.find(registry, made.user, held) is None:
+        session_cookies.set_device(found, known_devices.make(registry, made.user))
     return found

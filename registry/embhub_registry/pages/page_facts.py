@@ -90,7 +90,8 @@ class Rate(Facts):
 class Audit(Facts):
     """The figures of the attack that decided an audit; `report` leads to the whole of it.
 
-    p at or below `limit` is a detection; both are None where canaries tried the code.
+    p at or below `limit` is a detection; both are None where canaries tried the code. Then `claimed` is the epsilon of
+    the claim, `shown_epsilon` the largest that guessing refuted, and `bound` what the claim says of one person.
     """
 
     verdict: Verdict
@@ -107,6 +108,9 @@ class Audit(Facts):
     inside: int
     outside: int
     rates: tuple[Rate, ...]
+    claimed: float | None
+    shown_epsilon: float
+    bound: str | None
     report: str
 
 
@@ -249,7 +253,8 @@ class EmbeddingPage(Facts):
     `state` is `empty` (nothing published), `refused` (it does not verify: `problem`, and nothing that it claims) or
     `verified`. `verdict` is the worst that anybody who counts found of these bytes, in this version or another;
     `confirmation` says whose word it is, `auditors` names them, and `audits` lists each auditor's. `dropped` lists
-    audits that were registered and have had no result for two weeks. `evaluations` are by those who pulled it.
+    audits that were registered and have had no result for two weeks. `nearly` says of which withdrawn or leaking
+    embeddings these are the numbers, or nearly. `evaluations` are by those who pulled it.
     `misnamed` where the card's publisher is not the name that the keyring has. `sentence` says what it is; `card` is
     the whole card. `set_aside` lists the commits in quarantine, where the reader may see them.
     `history` is what happened to it, `related` what else there is of the same finding, `same_base` for the same base;
@@ -283,6 +288,7 @@ class EmbeddingPage(Facts):
     auditors: tuple[str, ...]
     audits: tuple[Audited, ...]
     dropped: tuple[DroppedAudit, ...]
+    nearly: tuple[str, ...]
     evaluations: tuple[EvaluationShown, ...] = ()
     misnamed: bool
     audit: Audit | None

@@ -48,7 +48,7 @@ from embhub_registry.pages.page_facts import (
 from embhub_registry.pages.related import Related
 from embhub_registry.pages.verification_cache import AuditShown, Judged, Shown
 from embhub_registry.pages.wordings import NO_PRIVACY, describe
-from embhub_registry.repositories import access, audit_designs, audit_standing, repos
+from embhub_registry.repositories import access, audit_designs, audit_standing, near_copies, repos
 from embhub_registry.repositories.repos import MAIN, Snapshot
 
 MOST_VERSIONS = 1000
@@ -83,7 +83,8 @@ def collect(
     line = repos.history(db, snapshot, reader, limit=MOST_VERSIONS)
     name = repository.full_name
     member = member_names(keyring).get(repository.namespace, repository.namespace)
-    stands = _standing(db, shown, files, name, keyring)
+    digest = next((entry.digest for entry in files if entry.path == EMBEDDING), None)
+    stands = _standing(db, digest if shown else None, name, keyring)
     known = audit_standing.names_of(stands.audits, keyring)
     newest = repositories.find_ref(db, repository.id, MAIN) == revision.id
     place = snippets.Place(
@@ -96,7 +97,6 @@ def collect(
     versions = tuple(_version(item, name, yanked=item.id in taken_back) for item in line if item.parent is not None)
     said = [row for row in stands.audits if row.repository == name or access.may_read_statement(db, None, row)]
     audits = tuple(_audited(row, known) for row in said) if opened else ()
-    digest = next((entry.digest for entry in files if entry.path == EMBEDDING), None)
     others = related.find(db, repository, shown.card, digest, keyring=keyring) if shown and digest else Related()
     return EmbeddingPage(
         registry=registry, id=name, namespace=repository.namespace, name=repository.name, revision=revision.id,
@@ -106,6 +106,7 @@ def collect(
         auditors=tuple(known[auditor] for auditor in stands.auditors),
         audits=audits,
         dropped=_dropped(db, shown, files),
+        nearly=near_copies.say(db, digest, repository=name, keyring=keyring) if shown and digest else (),
         misnamed=is_another(shown.card.publisher, member) if shown else False,
         state="empty" if judged is None else "verified" if shown else "refused",
         checked=Checked(at=stamp(judged.at), keyring=judged.keyring) if judged else None,
@@ -117,7 +118,7 @@ def collect(
         description=shown.card.description if shown else None,
         provenance=provenance_of(shown) if shown else None,
         privacy=privacy_of(shown.card, member, totals_of(db, repository.namespace)) if shown else None,
-        audit=audit(shown.audit, name, revision.id) if opened and shown and shown.audit else None,
+        audit=audit(shown.audit, shown.card, name, revision.id) if opened and shown and shown.audit else None,
         samples=_samples(shown, name, revision.id) if opened and shown else None,
         use=snippets.write(shown.card, shown.loading, place) if shown else None,
         preview=browser_preview.offer(shown, name, revision.id) if opened and revision.id not in taken_back else None,
@@ -152,14 +153,9 @@ def _terms(db: Connection, repository_id: int) -> TermsShown | None:
     return TermsShown(version=found.version, text=found.text, written=found.written) if found else None
 
 
-def _standing(
-    db: Connection, shown: Shown | None, files: Sequence[Entry], name: str, keyring: Keyring
-) -> audit_standing.Standing:
+def _standing(db: Connection, digest: str | None, name: str, keyring: Keyring) -> audit_standing.Standing:
     """What audits say of these bytes; of what does not verify, nothing."""
-    digest = next((entry.digest for entry in files if entry.path == EMBEDDING), None)
-    if shown is None or digest is None:
-        return audit_standing.NOTHING
-    return audit_standing.of(db, digest, repository=name, keyring=keyring)
+    return audit_standing.of(db, digest, repository=name, keyring=keyring) if digest else audit_standing.NOTHING
 
 
 def _dropped(db: Connection, shown: Shown | None, files: Sequence[Entry]) -> tuple[DroppedAudit, ...]:
@@ -178,14 +174,16 @@ def _audited(row: Attestation, names: Mapping[str, str]) -> Audited:
     )  # fmt: skip
 
 
-def audit(shown: AuditShown, name: str, revision: str) -> Audit:
-    """A report's figures of the attack that decided."""
+def audit(shown: AuditShown, card: Card, name: str, revision: str) -> Audit:
+    """A report's figures of the attack that decided; of a test of the code, those of the claim."""
+    claim = card.privacy if shown.claimed is not None else None
     return Audit(
         verdict=shown.verdict, statement=shown.statement, suite=shown.suite, attack=shown.attack,
         p_value=shown.p_value, limit=shown.limit, attempt=shown.attempt, auc=shown.auc,
         interval=shown.interval, smallest_auc=shown.smallest_auc, unit=shown.unit, inside=shown.inside,
-        outside=shown.outside,
+        outside=shown.outside, claimed=shown.claimed, shown_epsilon=shown.shown_epsilon,
         rates=tuple(Rate(fpr=fpr, tpr=tpr, interval=interval) for fpr, tpr, interval in shown.rates),
+        bound=wording.person(claim.unit, claim.epsilon, claim.delta) if isinstance(claim, PrivacyClaim) else None,
         report=f"/{quote(name)}/audit/{revision}",
     )  # fmt: skip
 
@@ -329,8 +327,8 @@ def sections_of(card: Card) -> tuple[Section, ...]:
 
 def _section(title: str, *rows: tuple[str, str | None] | tuple[str, str, str]) -> Section:
     """Name, value and, for some, an address; what was not said is left out."""
-    said = [Row(name=row[0], value=row[1], link=row[2] if len(row) > 2 else None) for row in rows if row[1]]
-    return Section(title=title, rows=tuple(said))
+    found = (Row(name=row[0], value=row[1], link=row[2] if len(row) > 2 else None) for row in rows if row[1])
+    return Section(title=title, rows=tuple(found))
 
 
 def _codes(codes: tuple[Code, ...]) -> str:
@@ -342,8 +340,7 @@ def _cells(cells: object) -> str | None:
 
 
 def _measured(item: object) -> str:
-    task, dataset, metric, value, interval = (
-        getattr(item, name) for name in ("task", "dataset", "metric", "value", "interval")
-    )
+    names = ("task", "dataset", "metric", "value", "interval")
+    task, dataset, metric, value, interval = (getattr(item, name) for name in names)
     spread = f" ({interval[0]:g} to {interval[1]:g})" if interval else ""
     return f"{task} on {dataset}: {metric} {value:g}{spread}"

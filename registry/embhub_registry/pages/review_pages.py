@@ -207,15 +207,14 @@ def evidence(request: Request, seen: Seen, judged: Judged | None, *, here: str) 
         return {"shown": None, "problem": judged.problem if judged else None}
     namespace = seen.proposal.namespace
     totals = release_page.totals_of(registry_of(request).database.connection(), namespace)
-    report = release_page.audit(shown.audit, seen.proposal.full_name, "") if shown.audit else None
+    report = release_page.audit(shown.audit, shown.card, seen.proposal.full_name, "") if shown.audit else None
     return {
         "shown": shown, "problem": None, "sentence": describe(shown.card),
         "provenance": release_page.provenance_of(shown),
         "privacy": release_page.privacy_of(shown.card, shown.signer.name or namespace, totals),
         "sections": release_page.sections_of(shown.card), "audit": report, "report": f"{here}/audit",
         "sheet": shown.sheet, "samples_alt": samples.ALT, "samples_caption": samples.caption(shown.card),
-        "interval": interval_figure.draw(shown.audit.auc, shown.audit.interval, shown.audit.smallest_auc)
-        if shown.audit else None,
+        "interval": interval_figure.of(shown.audit) if shown.audit else None,
     }  # fmt: skip
 
 

@@ -52,6 +52,8 @@ class AuditShown:
     smallest_auc: float
     rates: tuple[tuple[float, float, tuple[float, float]], ...]  # false positives, true positives, interval
     curve: str
+    claimed: float | None
+    shown_epsilon: float
     page: str
 
 
@@ -170,5 +172,6 @@ def _show(report: AuditReport, name: str, version: str, place: str) -> AuditShow
         smallest_auc=report.power.smallest_auc,
         rates=tuple((r.fpr, r.tpr, r.interval) for r in best.tpr_at_fpr if r.tpr is not None and r.interval),
         curve=roc_figure.draw(report.attacks, report.deciding.attack),
+        claimed=report.claim.epsilon if report.claim else None, shown_epsilon=report.shown_epsilon,
         page=audit_page.render(report, title=title, way_back=way_back),
     )  # fmt: skip

@@ -36,17 +36,13 @@ from embhub_registry.wire.rate_limiting import run_paced
 from embhub_registry.wire.request_context import (
     account_of,
     base_url,
-    moment_of,
     registry_of,
     repository_of,
     revision_of,
     run_in_threadpool,
 )
-from embhub_registry.wire.response_cache import mark_cacheable
 from embhub_registry.wire.return_paths import form_page, same_address
 from embhub_registry.wire.session_cookies import session_of
-
-PAGE_SECONDS = 60.0  # a page says how many minutes ago its release was checked
 
 
 async def index(request: Request) -> Response:
@@ -106,10 +102,8 @@ async def namespace(request: Request) -> Response:
 
 async def embedding(request: Request) -> Response:
     """`/{namespace}/{name}`: one embedding."""
-    moment = moment_of(request)
     snapshot, account = _addressed(request)
     facts, judged = await _facts(request, snapshot, account)
-    mark_cacheable(request, snapshot.repository, moment, seconds=PAGE_SECONDS)
     session = session_of(request.scope)
     own = session is not None and withdraw_pages.may_withdraw(session.account, snapshot.repository.namespace)
     admin = session is not None and quarantine_pages.may_set_aside(session.account)
@@ -123,9 +117,10 @@ async def audit(request: Request) -> Response:
     snapshot, account = _addressed(request)
     access.require_files(registry_of(request).database.connection(), snapshot.repository, account)
     judged = await _judge(request, snapshot)
-    report = judged.shown.audit if judged and judged.shown else None
+    shown = judged.shown if judged else None
+    report = shown.audit if shown else None
     name, revision = snapshot.repository.full_name, snapshot.revision.id
-    if report is None:
+    if shown is None or report is None:
         raise RequestDeniedError(404, "audit", f"{name} has no audit report that verifies", "look at its page")
     closed = snapshot.repository.private or snapshot.repository.gated or snapshot.repository.disabled
     if closed or snapshot.set_aside:
@@ -133,7 +128,8 @@ async def audit(request: Request) -> Response:
     if rendering.wants_json(request):
         facts = AuditPage(
             registry=registry_of(request).setting("name"), id=name, revision=revision,
-            audit=release_page.audit(report, name, revision), document=f"/{name}/resolve/{revision}/{AUDIT}",
+            audit=release_page.audit(report, shown.card, name, revision),
+            document=f"/{name}/resolve/{revision}/{AUDIT}",
         )  # fmt: skip
         return rendering.answer(request, facts, "")
     headers = {"Content-Security-Policy": rendering.policy_for(report.page)}
@@ -274,7 +270,7 @@ def _drawings(judged: Judged | None) -> dict[str, str | None]:
     report = judged.shown.audit if judged and judged.shown else None
     if report is None:
         return {"curve": None, "interval": None}
-    return {"curve": report.curve, "interval": interval_figure.draw(report.auc, report.interval, report.smallest_auc)}
+    return {"curve": report.curve, "interval": interval_figure.of(report)}
 
 
 async def _judge(request: Request, snapshot: Snapshot) -> Judged | None:

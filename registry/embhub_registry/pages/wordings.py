@@ -27,6 +27,9 @@ AUDITS: Mapping[str, Badge] = {
     "insufficient-evidence": Badge(
         "weak", "?", "Audit: insufficient evidence", "insufficient evidence", "too weak for a conclusion"
     ),
+    "bounded-by-claim": Badge(
+        "neutral", "=", "Audit: bounded by the claim", "bounded by the claim", "a test of the code, within the claim"
+    ),
     "not-audited": Badge("weak", "–", "Not audited", "not audited", "leakage was not measured"),
 }
 FACETS: Mapping[str, str] = {
@@ -53,7 +56,6 @@ EPSILONS: Mapping[str, str] = {
     "to-10": "above 3, up to 10",
     "above": "above 10",
     "unbounded": "no bound with the site’s other trainings",
-    "earlier": "on its page (published before this filter)",
 }
 NO_PRIVACY = (
     "Trained without differential privacy: no mathematical bound limits what the embedding reveals about a patient."
@@ -98,7 +100,7 @@ def facet_label(facet: str, value: str) -> str:
 
 
 def describe(card: Card) -> str:
-    """What an embedding is, in one sentence."""
+    """What an embedding is, in one sentence; what only its card states comes after "by the card:"."""
     modalities = " and ".join(MODALITIES[code] for code in card.modality)
     organs = " and ".join(code.display for code in card.anatomy)
     findings = " and ".join(code.display for code in card.finding)
@@ -107,9 +109,9 @@ def describe(card: Card) -> str:
     if card.kind == "adapter":
         return (
             f"A compact adapter (LoRA) of rank {card.vectors[0].count} for the base model {card.base_model.id}, which"
-            f" then generates {modalities} images of the {organs} {shows}."
+            f" then generates, by the card: {modalities} images of the {organs} {shows}."
         )
     return (
         f"{numbers:,} numbers that define the placeholder token {card.token} for the base model {card.base_model.id},"
-        f" which then generates {modalities} images of the {organs} {shows}."
+        f" which then generates, by the card: {modalities} images of the {organs} {shows}."
     )

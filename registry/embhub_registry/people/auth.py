@@ -52,22 +52,13 @@ def authenticate(db: Connection, authorization: str | None) -> accounts.Account 
     account = accounts.find_account(db, sent)
     if account is None or not hmac.compare_digest(account.digest, sent):
         raise bad_token("this registry does not know the token")
-    require_in_force(account)
-    return account
-
-
-def require_in_force(account: accounts.Account) -> None:
-    """Let a token pass whose account was found.
-
-    Raises:
-        RequestDeniedError: 401 where it expired or was revoked, or its account is shut out.
-    """
     if account.expires is not None and (account.expires <= stamp() or account.revoked == account.expires):
         raise bad_token(f"the access token expired on {account.expires[:10]}")
     if account.revoked is not None:
         raise bad_token(f"the access token was revoked on {account.revoked[:10]}")
     if account.disabled is not None:
         raise bad_token("the account of this access token is disabled")
+    return account
 
 
 def narrowed(account: accounts.Account | None, repository: str | None) -> accounts.Account | None:

@@ -1,7 +1,8 @@
 """How fast login codes may be tried: few at once, then one in minutes, for each account and for each address.
 
 A TOTP code has six digits, so that what counts is how many somebody may try: 5, then one in 5 minutes, for one account
-from wherever they come. Who has the right code at hand meanwhile is refused as well; a passkey is not.
+from wherever they come. Who has the right code at hand meanwhile is refused as well, but for a browser that logged in
+before; a passkey is not.
 Tries are counted in the database, so that several servers allow no more than one. What only saves work is counted by
 each process.
 """
@@ -38,27 +39,32 @@ class LoginPacing:
         self._database = database
         self._buckets = Buckets(clock)
 
-    def take(self, scope: Scope, account: str | None) -> None:
+    def take(self, scope: Scope, account: str | None, *, shared: bool = True) -> None:
         """One try at an account's code, whether or not there is such an account; None for a code that nobody guesses.
 
-        Somebody who is logged in and confirms has a bucket of their own, which strangers cannot empty. Blocks: for a
-        thread.
+        Somebody who is logged in and confirms, or whose browser logged in before, has a bucket of their own, which
+        strangers cannot empty. Blocks: for a thread.
+
+        Args:
+            scope: The request.
+            account: Whose code it is.
+            shared: Whether it counts for everybody at the address too.
 
         Raises:
             RequestDeniedError: 429 with the seconds to wait.
             StorageFullError, DatabaseBusyError, DatabaseUnavailableError: it could not be counted.
         """
-        tries, db = _tries(scope, account), self._database.connection()
+        tries, db = _tries(scope, account, shared), self._database.connection()
         for digest, interval, burst in tries:  # a flood costs no transaction
             _refuse(login_limits.wait(db, digest, interval=interval, burst=burst))
         with self._database.writing() as db:
             waits = [login_limits.take(db, digest, interval=interval, burst=burst) for digest, interval, burst in tries]
         _refuse(max(waits))
 
-    def give_back(self, scope: Scope, account: str | None) -> None:
+    def give_back(self, scope: Scope, account: str | None, *, shared: bool = True) -> None:
         """The code was right: the try does not count, unless the database fails just then. Blocks: for a thread."""
         with contextlib.suppress(EmbhubError), self._database.writing() as db:
-            for digest, interval, _ in _tries(scope, account):
+            for digest, interval, _ in _tries(scope, account, shared):
                 login_limits.give_back(db, digest, interval=interval)
 
     def start_device(self, scope: Scope) -> None:
@@ -89,9 +95,9 @@ class LoginPacing:
         _refuse(1000 * self._buckets.take(name, rate))
 
 
-def _tries(scope: Scope, account: str | None) -> list[tuple[bytes, int, int]]:
+def _tries(scope: Scope, account: str | None, shared: bool) -> list[tuple[bytes, int, int]]:
     """Of each bucket that a try is taken from: digest of its name, milliseconds of one try, tries at most."""
-    names = [(f"address {site_of(host_of(scope))}", FOR_ADDRESS)]
+    names = [(f"address {site_of(host_of(scope))}", FOR_ADDRESS)] if shared or account is None else []
     if account is not None:
         names.append((f"account {account[:120]}", FOR_ACCOUNT))
     return [

@@ -11,7 +11,7 @@ import base64
 import hmac
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -29,16 +29,18 @@ from embhub_registry.database import logins
 from embhub_registry.database.clock import now, stamp
 from embhub_registry.http_errors import RequestDeniedError
 from embhub_registry.people import group_roles, provider_metadata, sessions
-from embhub_registry.people.provider_metadata import SECONDS, unavailable
+from embhub_registry.people.provider_metadata import unavailable
 from embhub_registry.people.sessions import NewSession
-from embhub_registry.storage import configuration
+from embhub_registry.storage import configuration, outgoing
 from embhub_registry.storage.folder import Registry
 from embhub_registry.storage.logs import log
+from embhub_registry.storage.outgoing import SendingError
 
 CALLBACK = "/login/provider/callback"
 MINUTES = 10
 SLACK = 30  # seconds by which two clocks may differ
 ADDRESSES = ("authorization_endpoint", "token_endpoint")
+SENT = ("accept", "authorization", "content-type")
 ALGORITHMS = ["RS256", "PS256", "ES256", "ES384", "EdDSA"]  # no `none`, and nothing with a shared secret
 
 
@@ -50,6 +52,7 @@ class Settings:
     client_id: str
     secret: str
     claim: str
+    hosts: tuple[str, ...] = ()  # that may be inside the network, or take plain http
 
 
 @dataclass(frozen=True)
@@ -93,7 +96,7 @@ def begin(
     secret = f"{random}.{base64.urlsafe_b64encode(back.encode()).decode().rstrip('=')}"
     again = {"prompt": "login", "max_age": "0"} if user_id is not None else {}
     with _client(settings, url) as client:
-        metadata = provider_metadata.metadata(settings.issuer, *ADDRESSES)
+        metadata = provider_metadata.metadata(settings.issuer, *ADDRESSES, allowed=settings.hosts)
         address, _ = client.create_authorization_url(
             metadata["authorization_endpoint"], state=_state(secret), nonce=nonce, code_verifier=verifier, **again
         )
@@ -142,9 +145,9 @@ def finish(registry: Registry, answer: Mapping[str, str], *, secret: str, url: s
     if "code" not in answer:
         raise refused(f"the provider answered {answer.get('error', 'without a code')[:60]!a}")
     with _client(settings, url) as client:
-        metadata = provider_metadata.metadata(settings.issuer, *ADDRESSES)
+        metadata = provider_metadata.metadata(settings.issuer, *ADDRESSES, allowed=settings.hosts)
         token = _exchange(client, metadata, answer["code"], attempt["verifier"])
-    keys = provider_metadata.keys_for(token, settings.issuer)
+    keys = provider_metadata.keys_for(token, settings.issuer, allowed=settings.hosts)
     claims = check_id_token(token, keys, settings, nonce=attempt["challenge"])
     if attempt["user_id"] is not None:
         _check_again(registry, claims, settings, attempt["user_id"])
@@ -228,15 +231,30 @@ def _settings(registry: Registry) -> Settings:
     except (OSError, ValueError) as error:
         log("error", "the provider's client secret cannot be read", file=file, reason=str(error))
         raise unavailable("the registry cannot read its client secret") from error
-    return Settings(issuer, client_id, secret, claim)
+    return Settings(issuer, client_id, secret, claim, outgoing.allowed_hosts(db))
 
 
 def _client(settings: Settings, url: str) -> OAuth2Client:
     return OAuth2Client(
         client_id=settings.client_id, client_secret=settings.secret or None, scope="openid profile",
-        redirect_uri=url + CALLBACK, code_challenge_method="S256", timeout=SECONDS,
-        token_endpoint_auth_method="client_secret_basic" if settings.secret else "none",
+        redirect_uri=url + CALLBACK, code_challenge_method="S256", transport=_Outgoing(settings.hosts),
+        token_endpoint_auth_method="client_secret_basic" if settings.secret else "none", trust_env=False,
     )  # fmt: skip
+
+
+class _Outgoing(httpx2.BaseTransport):
+    """Authlib's requests, by the one way out."""
+
+    def __init__(self, allowed: Sequence[str]) -> None:
+        self._allowed = allowed
+
+    def handle_request(self, request: httpx2.Request) -> httpx2.Response:
+        """Raises SendingError where there is no answer."""
+        answer = outgoing.ask(
+            "login", str(request.url), method=request.method, body=request.read(), allowed=self._allowed,
+            headers={name: request.headers[name] for name in SENT if name in request.headers},
+        )  # fmt: skip
+        return httpx2.Response(answer.status, headers={"Content-Type": answer.content_type}, content=answer.body)
 
 
 def _exchange(client: OAuth2Client, metadata: Mapping[str, Any], code: str, verifier: str) -> str:
@@ -247,7 +265,7 @@ def _exchange(client: OAuth2Client, metadata: Mapping[str, Any], code: str, veri
         )
     except OAuthError as error:
         raise refused(f"the provider does not accept the code ({str(error.error)[:60]})") from error
-    except (httpx2.HTTPError, ValueError, OSError) as error:
+    except (SendingError, httpx2.HTTPError, ValueError) as error:
         raise unavailable("it does not answer as it should") from error
     token = answer.get("id_token") if isinstance(answer, dict) else None
     if not isinstance(token, str):

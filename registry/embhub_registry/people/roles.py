@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 ROLES = ("reader", "publisher", "auditor", "approver", "admin")  # of accounts, in the database
 KEY_ROLES = ("publish", "audit", "withdraw", "approve", "evaluate")  # of keys, in the keyring
-KEY_REASONS = ("superseded", "lost", "stolen")  # of a revocation, from the lightest to the gravest
+KEY_REASONS = ("superseded", "lost", "stolen")  # of a revocation, from the lightest; `key remove` has its own
 SCOPES = ("read", "publish", "admin")  # of tokens; each includes those before it
 
 

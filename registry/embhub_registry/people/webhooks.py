@@ -12,11 +12,10 @@ from embhub_registry.database.accounts import Account
 from embhub_registry.database.clock import stamp
 from embhub_registry.http_errors import RequestDeniedError, malformed
 from embhub_registry.people import notifications, secret_box
-from embhub_registry.storage import configuration
+from embhub_registry.storage import outgoing
 from embhub_registry.storage.folder import Registry
 
 MOST = 20  # of an account
-LONGEST_URL = 500
 PREFIX = "whsec_"
 
 
@@ -30,7 +29,8 @@ def add(registry: Registry, account: Account, *, namespace: str, url: str, kinds
     db = registry.database.connection()
     if not notifications.webhooks_are_on(db):
         raise _off()
-    url, chosen = check_url(url.strip(), allowed=allowed_hosts(registry)), notifications.check_kinds(kinds)
+    url = outgoing.check_url(url.strip(), what="a webhook", allowed=outgoing.allowed_hosts(db))
+    chosen = notifications.check_kinds(kinds)
     if not chosen:
         raise malformed("choose at least one event")
     if not accounts.namespace_exists(db, namespace):
@@ -89,32 +89,6 @@ def test(registry: Registry, account: Account, identity: str) -> None:
         if mine[0]["waiting"] >= MOST:
             raise RequestDeniedError(409, "webhooks", "messages wait for this webhook already", "wait for them")
         outbox.add_test(db, identity, namespace=mine[0]["namespace"], now=stamp())
-
-
-def check_url(url: str, *, allowed: tuple[str, ...]) -> str:
-    """The address itself; plain http only to hosts that the operator allowed.
-
-    Raises:
-        RequestDeniedError: 400 where nothing may be sent there.
-    """
-    try:
-        parts = urlsplit(url)
-        host, port = parts.hostname, parts.port
-    except ValueError as error:
-        raise malformed("this is no address of a webhook") from error
-    odd = not url.isascii() or not url.isprintable() or " " in url or "\\" in url or len(url) > LONGEST_URL
-    if odd or not host or port == 0 or "@" in parts.netloc or parts.fragment:
-        raise malformed(f"a webhook's address has at most {LONGEST_URL} characters, and no user, password or fragment")
-    if parts.scheme != "https" and not (parts.scheme == "http" and host in allowed):
-        raise malformed("a webhook's address begins with https://", "for example https://ci.example.org/embhub")
-    return url
-
-
-def allowed_hosts(registry: Registry) -> tuple[str, ...]:
-    """Hosts that the operator allowed although they are inside, or take plain http."""
-    found = configuration.read(registry.database.connection(), "webhooks.hosts")
-    assert isinstance(found, tuple)  # noqa: S101  # the only kind that this setting has
-    return found
 
 
 def _off() -> RequestDeniedError:

@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from urllib.parse import urlsplit
 
 from joserfc import jws, jwt
 from joserfc.errors import JoseError
@@ -28,8 +29,8 @@ from embhub_registry.http_errors import RequestDeniedError, malformed
 from embhub_registry.people import auth, provider_metadata
 from embhub_registry.people.names import RESERVED_USERS, check_repository
 from embhub_registry.people.provider import ALGORITHMS
+from embhub_registry.storage import outgoing
 from embhub_registry.storage.folder import Registry
-from embhub_registry.storage.settings import SETTINGS
 
 MINUTES = 15  # that the access token lasts
 SLACK = 30  # seconds by which two clocks may differ
@@ -93,7 +94,9 @@ def register(
     namespace, _, name = repository.partition("/")
     auth.require(account, namespace, "trust-workloads")
     check_repository(namespace, name)
-    issuer, audience = _check_issuer(issuer), _check_value("audience", audience)
+    allowed = outgoing.allowed_hosts(registry.database.connection())
+    issuer = outgoing.check_url(issuer.strip(), what="an issuer", allowed=allowed, query=False)
+    audience = _check_value("audience", audience)
     wanted = _check_claims(claims)
     if scope not in ("publish", "read"):
         raise malformed("the scope is publish or read")
@@ -171,7 +174,7 @@ def exchange(registry: Registry, token: str, *, resource: str, clock: float | No
     rules = workloads.find_in_force(db, repository=resource, issuer=issuer) if isinstance(issuer, str) else []
     if not rules:
         raise ExchangeError("invalid_target", "no trusted publisher of the repository has this issuer")
-    claims = _verified(token, rules[0].issuer, present)
+    claims = _verified(token, rules[0].issuer, present, allowed=outgoing.allowed_hosts(db))
     publisher = _choose([rule for rule in rules if _vouched_for(db, rule)], claims)
     made = auth.make_token()
     expires = stamp(now() + timedelta(minutes=MINUTES))
@@ -213,8 +216,8 @@ def missing_id(claims: Mapping[str, str]) -> str | None:
     return next((name for name in named if not any(identity in claims for identity in IDS[name])), None)
 
 
-def _verified(token: str, issuer: str, present: int) -> dict[str, Any]:
-    keys = provider_metadata.keys_for(token, issuer)
+def _verified(token: str, issuer: str, present: int, *, allowed: Sequence[str]) -> dict[str, Any]:
+    keys = provider_metadata.keys_for(token, issuer, allowed=allowed)
     try:
         decoded = jwt.decode(token, KeySet.import_key_set(dict(keys)), algorithms=ALGORITHMS)  # type: ignore[arg-type]
         jwt.JWTClaimsRegistry(
@@ -253,6 +256,14 @@ def _choose(rules: Sequence[Publisher], claims: Mapping[str, Any]) -> Publisher:
     raise ExchangeError("invalid_grant", "; ".join(reasons)[:500])
 
 
+def issuer_host(token: str) -> str:
+    """The host of the issuer that a token names, which is not checked; empty where there is none. Pure."""
+    try:
+        return urlsplit(str(_unverified(token).get("iss"))).hostname or ""
+    except (ExchangeError, ValueError):
+        return ""
+
+
 def _unverified(token: str) -> dict[str, Any]:
     """What a token says before anything is checked: good for finding the rules that it is checked by."""
     try:
@@ -269,16 +280,6 @@ def _mark(issuer: str, claims: Mapping[str, Any], token: str) -> bytes:
     jti = claims.get("jti")
     own = f"jti {jti}" if isinstance(jti, str) and jti else f"signed {token.rpartition('.')[0]}"
     return hashlib.sha256(f"{issuer}\n{own}".encode()).digest()
-
-
-def _check_issuer(issuer: str) -> str:
-    try:
-        found = SETTINGS["oidc.issuer"].read(issuer.strip())
-    except ValueError as error:
-        raise malformed(f"the issuer: {error}", "for example https://token.actions.githubusercontent.com") from error
-    if not isinstance(found, str) or not found:
-        raise malformed("the issuer is missing", "for example https://token.actions.githubusercontent.com")
-    return found
 
 
 def _check_value(what: str, text: str) -> str:

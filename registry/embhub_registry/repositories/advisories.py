@@ -15,7 +15,7 @@ from dataclasses import replace
 
 from embhub.errors import EmbhubError
 from embhub.formats import instants
-from embhub.trust import advisories, dsse
+from embhub.trust import advisories, dsse, freshness
 from embhub.trust.advisories import Advisories, Advisory
 from embhub.trust.origin import origin_of
 from embhub_registry.database import Connection, withdrawals
@@ -58,13 +58,18 @@ def current_envelope(registry: Registry, key: dsse.Signer | None = None) -> dsse
         if held is not None and held["content"] == content:  # another server was faster
             return advisories.read_envelope(bytes(held["envelope"]))
         moment = now()
-        number = max(int(moment.timestamp()), (held["number"] if held else 0) + 1)
+        number = _following(int(moment.timestamp()), held["number"] if held else 0)
         envelope = _document(registry, db, number=number, issued=instants.write(moment)).sign(key)
         data = json.dumps(envelope.to_json(), separators=(",", ":")).encode()
         withdrawals.set_feed(db, number=number, content=content, envelope=data)
         log_entries.add_envelope(db, envelope, key.public_pem)
     registry_log.publish_if_possible(registry)
     return envelope
+
+
+def _following(seconds: int, before: int) -> int:
+    """The next number. After one far ahead of the clock, a thief's that no site took, it is the clock's."""
+    return seconds if before > seconds + freshness.AHEAD.total_seconds() else max(seconds, before + 1)
 
 
 def publish(registry: Registry) -> None:
@@ -192,6 +197,7 @@ def _advisory(row: Withdrawal) -> Advisory:
         by="operator" if row.authority == "operator" else "publisher" if row.authority == "publisher" else "key-stolen",
         namespace=row.namespace, repository=None if row.private else row.repository, version=row.version,
         digest=row.digest, reason=UNSAID if row.private else row.reason, published=row.created, withdrawn_on=_day(row),
+        numbers=row.numbers,
     )  # fmt: skip
 
 

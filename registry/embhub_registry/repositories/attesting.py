@@ -14,7 +14,7 @@ from embhub_registry.database.accounts import Account
 from embhub_registry.database.attestations import Attestation
 from embhub_registry.http_errors import RequestDeniedError, forbidden
 from embhub_registry.people import auth
-from embhub_registry.repositories import access, audit_standing, repos
+from embhub_registry.repositories import access, audit_standing, near_copies, repos
 from embhub_registry.storage import log_entries, registry_log
 from embhub_registry.storage.folder import Registry
 
@@ -26,7 +26,8 @@ def answer(registry: Registry, account: Account | None, digest: str) -> dict[str
     """
     db = registry.database.connection()
     rows = audit_standing.newest(
-        row for row in attestations.of(db, digest) if access.may_read_statement(db, account, row)
+        (row for row in attestations.of(db, digest) if access.may_read_statement(db, account, row)),
+        digest,
     )
     return {
         "embedding": digest,
@@ -35,6 +36,7 @@ def answer(registry: Registry, account: Account | None, digest: str) -> dict[str
              "verdict": row.verdict, "date": row.created, **attested.to_row(row.bundle)}
             for row in rows[: attested.MOST]
         ],
+        "nearly": list(near_copies.say(db, digest, repository="", keyring=registry.trust().keyring)),
     }  # fmt: skip
 
 

@@ -10,19 +10,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from embhub.refusals import ReleaseRefusedError
-from embhub.release.checks import attested
 from embhub.release.checks.attested import LEAK, VERDICTS
 from embhub.release.files import EMBEDDING, auditor_in
 from embhub.release.verification import Verified
-from embhub.trust import bundle
 from embhub.trust.keyring import Keyring
-from embhub_registry.database import Connection, accounts, attestations, placement, repositories
+from embhub_registry.database import Connection, attestations, placement, repositories
 from embhub_registry.database.attestations import Attestation
 from embhub_registry.repositories import repos
 from embhub_registry.repositories.proposal import Proposal
-from embhub_registry.storage.blobs import MissingBlobError, damage_passes
-from embhub_registry.storage.folder import COLLECTED, Registry
 
 Confirmation = Literal["countersigned", "self-declared", "none"]
 
@@ -43,8 +38,10 @@ class Standing:
 NOTHING = Standing("not-audited", "none", (), ())
 
 
-def judge(rows: Iterable[Attestation], *, repository: str, keyring: Keyring) -> Standing:
-    """What `rows`, of one embedding, come to for a release of `repository`.
+def judge(rows: Iterable[Attestation], *, digest: str, repository: str, keyring: Keyring) -> Standing:
+    """What `rows` come to for a release of `repository` whose embedding has this SHA-256.
+
+    Of rows about the same numbers under another header a leak alone counts: a good verdict may rest on the header.
 
     Who published the same bytes elsewhere speaks for their own release alone. What a stolen key signed counts nothing,
     nor what a key signed that the keyring does not know.
@@ -55,7 +52,7 @@ def judge(rows: Iterable[Attestation], *, repository: str, keyring: Keyring) -> 
         if row.fingerprint in good and (not row.own or row.namespace == publisher)
         and (not row.private or row.repository == repository)
     ]  # fmt: skip
-    audits = tuple(sorted(newest(counted), key=lambda row: (_severity(row), row.namespace == publisher)))
+    audits = tuple(sorted(newest(counted, digest), key=lambda row: (_severity(row), row.namespace == publisher)))
     independent = [row for row in audits if row.namespace != publisher]
     leaking = [row for row in audits if row.verdict == LEAK]
     deciding = leaking or independent or list(audits)
@@ -68,7 +65,7 @@ def judge(rows: Iterable[Attestation], *, repository: str, keyring: Keyring) -> 
 
 def of(db: Connection, digest: str, *, repository: str, keyring: Keyring) -> Standing:
     """The standing of an embedding as a release of `repository`, now."""
-    return judge(attestations.of(db, digest), repository=repository, keyring=keyring)
+    return judge(attestations.of(db, digest), digest=digest, repository=repository, keyring=keyring)
 
 
 def record(db: Connection, verified: Verified, files: Mapping[str, bytes], keyring: Keyring) -> None:
@@ -102,14 +99,14 @@ def withdraw(db: Connection, proposal: Proposal) -> None:
 
 
 def refresh(db: Connection, digest: str, keyring: Keyring) -> None:
-    """Bring the lists up to date for every repository whose newest release has these bytes."""
+    """Bring the lists up to date for every repository whose newest release has these bytes or numbers."""
     rows = attestations.of(db, digest)
-    for namespace, name in attestations.holders(db, digest, path=EMBEDDING, branch=repos.MAIN):
+    for namespace, name, held in attestations.holders(db, digest, path=EMBEDDING, branch=repos.MAIN):
         repository = repositories.find(db, namespace, name)
         release = repository.summary.get("release") if repository else None
         if repository is None or not release:
             continue
-        now = judge(rows, repository=repository.full_name, keyring=keyring)
+        now = judge(rows, digest=held, repository=repository.full_name, keyring=keyring)
         told = {"audit": now.verdict, "confirmation": now.confirmation, "auditors": list(now.auditors)}
         if {name: release.get(name) for name in told} != told:
             placement.change_verdict(db, repository.id, {**repository.summary, "release": {**release, **told}})
@@ -121,39 +118,16 @@ def refresh_some(db: Connection, keyring: Keyring, *, repository: str = "", fing
         refresh(db, digest, keyring)
 
 
-def collect_earlier(registry: Registry) -> None:
-    """Note the attestations of releases that were admitted before there was a table of them."""
-    db = registry.database.connection()
-    trust = registry.trust()
-    found: list[Attestation] = []
-    for row in attestations.attested_commits(db, audit="attestations/audit.%", embedding=EMBEDDING):
-        try:
-            with damage_passes(registry.blobs):
-                data = registry.blobs.get(row["bundle"])
-            audit = attested.read(data, digest=row["embedding"], trusts=[trust])
-        except (ReleaseRefusedError, MissingBlobError, OSError):
-            continue  # `check` names what is lost; what does not verify vouches for nothing
-        found.append(
-            Attestation(
-                digest=row["embedding"], namespace=audit.namespace, repository=audit.repository,
-                version=audit.version, own=audit.own, verdict=audit.verdict, created=audit.created,
-                fingerprint=bundle.parse(data).hint, bundle=data,
-            )
-        )  # fmt: skip
-    with registry.database.writing() as writing:
-        for item in found:
-            attestations.add(writing, item)
-        for digest in dict.fromkeys(item.digest for item in found):
-            refresh(writing, digest, trust.keyring)
-        accounts.write_setting(writing, COLLECTED, "yes")
+def newest(rows: Iterable[Attestation], digest: str) -> list[Attestation]:
+    """The newest word of each auditor, as auditor and as publisher, the worst verdict first.
 
-
-def newest(rows: Iterable[Attestation]) -> list[Attestation]:
-    """The newest word of each auditor, as auditor and as publisher, the worst verdict first."""
+    About the same numbers in another file than that with this SHA-256, those that found a leak.
+    """
     newest: dict[tuple[str, bool], Attestation] = {}
     for row in sorted(rows, key=lambda row: (row.created, -_severity(row))):
         newest[row.namespace, row.own] = row
-    return sorted(newest.values(), key=lambda row: (_severity(row), row.namespace, row.own))
+    found = (row for row in newest.values() if row.digest == digest or row.verdict == LEAK)
+    return sorted(found, key=lambda row: (_severity(row), row.namespace, row.own))
 
 
 def _severity(row: Attestation) -> int:

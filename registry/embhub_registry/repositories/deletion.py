@@ -13,7 +13,7 @@ from embhub_registry.database.accounts import Account
 from embhub_registry.database.clock import now, stamp
 from embhub_registry.http_errors import forbidden, no_repository
 from embhub_registry.people import auth
-from embhub_registry.repositories import advisories, repos, withdrawals
+from embhub_registry.repositories import advisories, near_copies, repos, withdrawals
 from embhub_registry.repositories.yanking import check_reason
 from embhub_registry.storage import blob_places, configuration
 from embhub_registry.storage.blobs import BlobStoreError
@@ -172,6 +172,7 @@ def _bury(
                            now=stamp(), releases=releases, restricted=restricted)  # fmt: skip
         digests = {commit.digest for commit in database_withdrawals.commits(db, repository.id)}
         unused = repositories.delete(db, repository.id)
+        near_copies.erase(db, unused)
         withdrawals.refresh_lists(db, set(), digests=digests if scope == "bytes" else set())
         days = configuration.number(db, "retention.deleted_days") if releases else 0.0
         tombstones.doom(db, unused, repository=f"{namespace}/{name}", due=stamp(now() + timedelta(days=days)))

@@ -11,11 +11,13 @@ from embhub_registry.storage.folder import Registry
 from embhub_registry.storage.s3_blobs import OBJECTS, S3Blobs
 
 SWEPT = "swept"  # a setting: when the last one ended
-EVERY = timedelta(days=1)
+EVERY = timedelta(hours=1)
 
 
 def sweep(registry: Registry) -> int:
-    """Remove what uploads left that crashed; returns how many objects went. It may run beside any number of writers.
+    """Remove what uploads left that crashed or lost a race between servers; returns how many objects went.
+
+    It may run beside any number of writers.
 
     Where one process alone stores, as in a folder, there is nothing to sweep: `check --repair` removes leftovers.
 
@@ -44,7 +46,7 @@ def sweep(registry: Registry) -> int:
 
 
 def sweep_if_due(registry: Registry) -> int:
-    """The same where the last one was a day ago, whichever process did it; a new registry's first is a day from now.
+    """The same where the last one was an hour ago, whichever process did it; a new registry's first comes after one.
 
     Where none is due, the owner's token is renewed, so that a copy is noticed within the hour.
 

@@ -21,7 +21,7 @@ from embhub_registry.database import (
     yanks,
 )
 from embhub_registry.database.repositories import Repository
-from embhub_registry.repositories import advisories, audit_designs, audit_standing, evaluations, repos
+from embhub_registry.repositories import advisories, audit_designs, audit_standing, evaluations, near_copies, repos
 from embhub_registry.static import items, layout, nginx_part
 from embhub_registry.static.items import Item
 from embhub_registry.static.layout import Shelf
@@ -63,7 +63,7 @@ def collect(registry: Registry, *, include: Collection[str] = ()) -> Collected:
         )
     with one_moment(db):
         shelves = list(_shelves(db, include))
-        audits = [*_audits(db, shelves), *_designs(registry, shelves), *_evaluations(registry, shelves)]
+        audits = [*_audits(registry, shelves), *_designs(registry, shelves), *_evaluations(registry, shelves)]
     listed, left = layout.of_list(shelves)
     log, checkpoint, signers = _log(registry)
     signed = advisories.current_envelope(registry)
@@ -116,15 +116,16 @@ def _shelf(db: Connection, repository: Repository) -> Shelf:
     )  # fmt: skip
 
 
-def _audits(db: Connection, shelves: Iterable[Shelf]) -> Iterator[Item]:
+def _audits(registry: Registry, shelves: Iterable[Shelf]) -> Iterator[Item]:
     """Who audited the exported bytes, as far as the release that each audit came with is exported."""
-    shelves = list(shelves)
+    shelves, db, keyring = list(shelves), registry.database.connection(), registry.trust().keyring
     shown = {shelf.repository.full_name: shelf.repository.id for shelf in shelves}
     entries = (entry for shelf in shelves for held in shelf.commits.values() for entry in held)
     for digest in sorted({entry.digest for entry in entries if entry.path == EMBEDDING}):
         rows = audit_standing.newest(
-            row for row in attestations.of(db, digest)
-            if row.repository in shown and not quarantine.has_bytes(db, digest, repository_id=shown[row.repository])
+            (row for row in attestations.of(db, digest)
+             if row.repository in shown and not quarantine.has_bytes(db, digest, repository_id=shown[row.repository])),
+            digest,
         )  # fmt: skip
         yield layout.of_audits(
             digest,
@@ -133,6 +134,7 @@ def _audits(db: Connection, shelves: Iterable[Shelf]) -> Iterator[Item]:
                  "verdict": row.verdict, "date": row.created, **attested.to_row(row.bundle)}
                 for row in rows[: attested.MOST]
             ],
+            near_copies.say(db, digest, repository="", keyring=keyring),
         )  # fmt: skip
 
 

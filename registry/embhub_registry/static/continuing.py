@@ -15,10 +15,11 @@ from pathlib import Path
 from embhub.errors import EmbhubError
 from embhub.formats import strict_json
 from embhub.site import trust_store
-from embhub.trust import advisories, dsse, kept_advisories
+from embhub.trust import advisories, dsse, freshness, kept_advisories
 from embhub.trust import keyring as keyrings
 from embhub.trust.advisories import Advisories
 from embhub.trust.keyring import Trust
+from embhub_registry.database.clock import now
 from embhub_registry.static import continuing_log, export_paths, items, nginx_part
 from embhub_registry.static.items import Item
 from embhub_registry.static.layout import ADVISORIES, TRUST
@@ -45,6 +46,8 @@ def check(found: Mapping[str, Item], folder: Path) -> None:
     if part is not None and not nginx_part.is_written_here(part.read()):
         raise refused("its part of nginx's configuration is none that this program writes")
     trust = _check_trust(found, folder / TRUST)
+    if trust is not None:
+        freshness.refuse_the_future(trust, now())
     _check_withdrawals(found, folder / ADVISORIES, trust)
     key = trust.keyring.log_key if trust is not None else None
     if trust is not None and key is None and continuing_log.CHECKPOINT in found:
@@ -68,9 +71,17 @@ def _check_trust(found: Mapping[str, Item], kept: Path) -> Trust | None:
     if after.registry != opened.registry:
         raise refused(f"it is of {after.registry}, and the export is of {opened.registry}")
     trust_store.check_succession(after, before=opened, where=opened.registry)
-    if opened.timestamp is not None and (after.timestamp is None or after.timestamp.issued < opened.timestamp.issued):
+    if opened.timestamp is not None and (after.timestamp is None or _is_stamped_before(after, opened)):
         raise refused(f"its keyring was confirmed before {opened.timestamp.issued}, when that of the export was")
     return after
+
+
+def _is_stamped_before(after: Trust, before: Trust) -> bool:
+    """Whether the same key stamped it earlier. Another one, which the root named, begins its own count of days."""
+    if after.timestamp is None or before.timestamp is None:
+        return False
+    keys = [(trust.keyring.online or {}).get("timestamp") for trust in (after, before)]
+    return keys[0] == keys[1] and after.timestamp.issued < before.timestamp.issued
 
 
 def _check_withdrawals(found: Mapping[str, Item], kept: Path, trust: Trust | None) -> None:

@@ -11,8 +11,8 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from embhub.client import log_reader
-from embhub.client.log_reader import FolderLog
+from embhub.client.log import log_reader
+from embhub.client.log.log_reader import FolderLog
 from embhub.errors import RegistryError
 from embhub.log import checkpoints, merkle, notes, tiles
 from embhub.log.building import TreeBuilder

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from embhub.client import guard
+from embhub.client.wire import guard
 from embhub.formats.names import repository_fault
 from embhub.log import notes, tiles
 from embhub.log.errors import MalformedLogError

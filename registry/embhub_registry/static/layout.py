@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from embhub.client import static_list
+from embhub.client.wire import static_list
 from embhub.log import tiles
 from embhub.log.tiles import Tile
 from embhub_registry.database.repositories import Entry, Repository
@@ -80,11 +80,10 @@ def of_repository(shelf: Shelf, read: ReadBlob) -> Iterator[Item]:
     yield items.of_json(f"embhub/v1/status/{name}", status, stage=items.STANDING)
 
 
-def of_audits(digest: str, rows: Sequence[Mapping[str, Any]]) -> Item:
-    """Who audited these bytes."""
-    return items.of_json(
-        f"embhub/v1/audits/{digest}", {"embedding": digest, "audits": list(rows)}, stage=items.STANDING
-    )
+def of_audits(digest: str, rows: Sequence[Mapping[str, Any]], nearly: Sequence[str] = ()) -> Item:
+    """Who audited these bytes, and of which withdrawn or leaking embeddings they nearly are the numbers."""
+    said = {"embedding": digest, "audits": list(rows), "nearly": list(nearly)}
+    return items.of_json(f"embhub/v1/audits/{digest}", said, stage=items.STANDING)
 
 
 def of_designs(digest: str, rows: Sequence[Mapping[str, Any]]) -> Item:

@@ -148,12 +148,15 @@ def _switch(staged: Sequence[tuple[Path, Item]], folder: Path) -> None:
 
 
 def _make_way(place: Path, folder: Path) -> None:
-    """The folders above a file; what was a file before and is a folder now, or the reverse, is removed."""
+    """The folders above a file, which all users may read as the files; what was a file before and is a folder now, or
+    the reverse, is removed."""
     for above in reversed(place.relative_to(folder).parents[:-1]):
         step = folder / above
         if step.is_symlink() or (step.exists() and not step.is_dir()):
             step.unlink()
-    place.parent.mkdir(parents=True, exist_ok=True)
+        if not step.exists():
+            step.mkdir()
+            step.chmod(0o755)  # whatever the umask: a web server is another user
     if place.is_dir() and not place.is_symlink():
         shutil.rmtree(place)
 

@@ -90,7 +90,7 @@ class AuditLog:
         """What the segment of the head's month is called once that is over."""
         return self.path.with_name(f"{self.path.stem}-{head.segment}{self.path.suffix}")
 
-    def lines(self, *, after: int | None = None, head: Head | None = None) -> Iterator[bytes]:
+    def lines(self, *, after: int = 0, head: Head | None = None) -> Iterator[bytes]:
         """Every sealed line up to `head`, oldest first, without its end.
 
         Args:
@@ -131,14 +131,9 @@ class AuditLog:
         """What is wrong with the chain; empty when whole. `known` is a head that was written down elsewhere."""
         head = self.head()
         found: list[str] = []
-        number, previous, before, seen = head.first_number, head.first_previous, hashlib.sha256(), known is None
+        number, previous, seen = head.first_number, head.first_previous, known is None
         for line in self.lines(head=head):
             fields = _read(line)
-            if "number" not in fields and number == 0:
-                before.update(line + b"\n")  # written by the first release, sealed as a whole
-                continue
-            if number == 0 and before.hexdigest() != head.first_previous:
-                found.append("audit log: what stands before the first numbered line was changed")
             if fields.get("number") != number + 1:
                 found.append(f"audit log: after line {number} comes {fields.get('number', 'something else')}")
             elif number and fields.get("previous") != previous:
@@ -189,11 +184,11 @@ class AuditLog:
             return [self.path.with_name(f"{self.path.stem}-{month}{self.path.suffix}") for month in found]
         return [path for path in self._closed() if path.stem.removeprefix(f"{self.path.stem}-") < before]
 
-    def _start(self) -> Head:
-        """The head of a log without a chain; what the first release wrote is sealed as a whole."""
-        data = self.path.read_bytes() if self.path.exists() else b""
-        digest = hashlib.sha256(data).hexdigest()
-        return Head(0, digest, stamp()[:7], len(data), 0, digest)
+    @staticmethod
+    def _start() -> Head:
+        """The head of a log without lines."""
+        digest = digest_of(b"")
+        return Head(0, digest, stamp()[:7], 0, 0, digest)
 
     def _turn_month(self, head: Head) -> tuple[Head, list[Event]]:
         """Close the segment of a month that is over; a clock that went back closes nothing.

@@ -30,7 +30,7 @@ def to_database(log: AuditLog, db: Connection) -> list[Path]:
     if head.place == DATABASE:  # those of a registry that was restored
         return []
     rows: list[tuple[int, str, str]] = []
-    number, rest = 0, head.size
+    number, rest = head.first_number, head.size
     for file in files:
         month = head.segment if file == log.path else file.stem.removeprefix(f"{log.path.stem}-")
         with file.open("rb") as stream:
@@ -41,8 +41,7 @@ def to_database(log: AuditLog, db: Connection) -> list[Path]:
                         break
                 number += 1
                 rows.append((number, month, line.decode("utf-8").rstrip("\n")))
-    shift = head.number - number  # lines of the first release have no number, and come before line 1
-    audit_lines.append(db, [(place + shift, month, text) for place, month, text in rows])
+    audit_lines.append(db, rows)
     audit_head.write(db, replace(head, size=0, place=DATABASE))
     return files
 
@@ -68,7 +67,7 @@ def to_files(log: AuditLog, db: Connection) -> Head:
     head, size, month = log.head(), 0, ""
     stream = None
     try:
-        for _, month_of_line, text in audit_lines.read(db, after=None, until=head.number):
+        for _, month_of_line, text in audit_lines.read(db, until=head.number):
             if month_of_line != month or stream is None:
                 _finish(stream)
                 month, size = month_of_line, 0

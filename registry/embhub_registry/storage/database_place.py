@@ -45,7 +45,7 @@ def _write(path: Path, text: str) -> None:
 
 
 def noted_id(folder: Path) -> str:
-    """The registry's id in its folder; "" where an earlier release made it."""
+    """The registry's id in its folder; "" where there is none, as in one that was restored from a backup."""
     try:
         return (folder / ID).read_text(encoding="utf-8").strip()
     except FileNotFoundError:
@@ -75,7 +75,7 @@ def make_id(folder: Path, db: Connection) -> None:
 
 
 def make_id_if_possible(folder: Path, database: Database) -> None:
-    """The same for a registry of an earlier release, which goes on without one where it cannot be written."""
+    """The same for a folder without one, which goes on without where it cannot be written."""
     with contextlib.suppress(EmbhubError, OSError), database.writing() as db:
         make_id(folder, db)
 

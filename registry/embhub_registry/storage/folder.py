@@ -18,7 +18,7 @@ from pathlib import Path
 from embhub.errors import ConfigError, UsageError
 from embhub.formats import instants
 from embhub.site import config, keys
-from embhub.trust import advisories, dsse, multisig, p256, root_keys
+from embhub.trust import advisories, dsse, multisig, root_keys
 from embhub.trust import keyring as keyrings
 from embhub.trust.keyring import Keyring, Purpose, RootKeys, Trust, TrustExport
 from embhub.trust.origin import origin_of
@@ -32,11 +32,11 @@ from embhub_registry.storage.blobs import BlobStore
 from embhub_registry.storage.registry_keys import ROOT_KEY, RegistryKeys
 from embhub_registry.storage.settings import CLOSED, SETTINGS
 from embhub_registry.storage.shared_lock import SharedLock
+from embhub_registry.storage.uploads import Uploads
 
 LONGEST_URL = 200  # as the keyring's schema has it
 ROOT, ONLINE_KEYS = "root", "online_keys"  # settings: the root's public keys; where the online keys are
 MOVED = "moved"  # a setting of a database that `move` left: when
-COLLECTED = "audits_collected"  # whether audits that came before migration 005 are in its table
 
 
 class Registry:
@@ -49,6 +49,7 @@ class Registry:
         self.sequencer = Sequencer(self.database)
         self.audit_log = AuditLog(folder / "audit.jsonl", self.database)
         self.storing = SharedLock()  # commits hold it from a blob's write until it is named; who removes bytes, alone
+        self.uploads = Uploads()
         self.leadership: Leadership | None = None  # of a server that shares the registry: who signs the log
         self._trust: tuple[object, Trust] | None = None
 
@@ -85,9 +86,7 @@ class Registry:
 
     def root(self) -> RootKeys:
         """The public keys of the root, and how many of them must sign."""
-        if stored := self.setting(ROOT):
-            return RootKeys.model_validate_json(stored)
-        return root_keys.one_key(p256.read_public(self.setting("root_key")))
+        return RootKeys.model_validate_json(self.setting(ROOT))
 
     def online_key(self, purpose: Purpose) -> dsse.Signer | None:
         """The key here that the keyring names for `purpose`, `timestamp` or `advisories`; None without it."""
@@ -269,7 +268,7 @@ def create(
                     raise _is_taken(registry.database)
                 place.write(db)
                 database_place.make_id(folder, db)
-                values = {"name": name, "url": url, "audit": audit, "created": stamp(), COLLECTED: "yes"}
+                values = {"name": name, "url": url, "audit": audit, "created": stamp()}
                 values |= {ONLINE_KEYS: str(online_keys or "")} | root_settings(root)
                 for key, value in (values | (CLOSED if closed else {})).items():
                     accounts.write_setting(db, key, value)

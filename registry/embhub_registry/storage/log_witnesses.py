@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from urllib.parse import urlsplit
 
-from embhub.client import http_client
-from embhub.client.http_client import RegistryClient, StatusError
 from embhub.durable import locked
 from embhub.errors import EmbhubError, RegistryError
 from embhub.log import checkpoints, merkle, notes, witnessing
@@ -14,10 +13,11 @@ from embhub.log.tiles import TileReader
 from embhub_registry.database import log_rows
 from embhub_registry.database.clock import now, stamp
 from embhub_registry.database.log_rows import SignedSize, Witness
-from embhub_registry.storage import registry_log
+from embhub_registry.storage import outgoing, registry_log
 from embhub_registry.storage.folder import Registry
 from embhub_registry.storage.log_files import CHECKPOINT
 from embhub_registry.storage.logs import log
+from embhub_registry.storage.outgoing import Answer, SendingError
 
 BEHIND_EVERY, AGAIN_EVERY = timedelta(seconds=10), timedelta(hours=1)
 
@@ -69,7 +69,7 @@ def ask_all(registry: Registry) -> None:
             log_rows.note_asked(writing, witness.vkey, now=stamp())
         try:
             ask(registry, witness, newest)
-        except (EmbhubError, StatusError) as error:
+        except EmbhubError as error:
             log("error", "witness did not cosign", url=witness.url, reason=str(error))
 
 
@@ -77,26 +77,32 @@ def ask(registry: Registry, witness: Witness, newest: SignedSize) -> int:
     """Ask one witness; how many cosignatures came.
 
     Raises:
-        RegistryError, StatusError: it did not answer, or refused. LogError: its answer is none.
+        RegistryError: it did not answer, or refused. LogError: its answer is none.
     """
-    client, note = RegistryClient(witness.url, None), notes.parse(newest.note)
-    try:
-        answer = _send(registry, client, witness, newest, old=min(witness.seen, newest.size))
-    except StatusError as error:
-        if error.status != 409:
-            raise
-        answer = _send(registry, client, witness, newest, old=checkpoints.number(error.said, what="size"))
-    return take(registry, Note(note.text, note.signatures).with_signatures(witnessing.parse_answer(answer)))
+    note = notes.parse(newest.note)
+    answer = _send(registry, witness, newest, old=min(witness.seen, newest.size))
+    if answer.status == 409 and answer.content_type == witnessing.TREE_SIZE:
+        said = answer.body[:30].decode("ascii", "replace").strip()
+        answer = _send(registry, witness, newest, old=checkpoints.number(said, what="size"))
+    if answer.status != 200:
+        raise RegistryError(f"the witness answered with status {answer.status}", "ask who operates it")
+    return take(registry, Note(note.text, note.signatures).with_signatures(witnessing.parse_answer(answer.body)))
 
 
-def _send(registry: Registry, client: RegistryClient, witness: Witness, newest: SignedSize, *, old: int) -> bytes:
+def _send(registry: Registry, witness: Witness, newest: SignedSize, *, old: int) -> Answer:
     if old > newest.size:
         raise RegistryError(f"the witness knows {old} entries of this log, which has {newest.size}", "see `log show`")
     reader = TileReader(newest.size, registry_log.files_of(registry).read)
     proof = merkle.consistency_proof(old, newest.size, reader.node)
     body = witnessing.make(old, proof, notes.parse(newest.note)).to_bytes()
-    with http_client.in_words(witness.url):
-        return client.read(witnessing.PATH, limit=witnessing.MAX_BYTES, method="POST", body=body)
+    url, host = f"{witness.url}{witnessing.PATH}", urlsplit(witness.url).hostname or ""
+    try:
+        return outgoing.ask(
+            "witness", url, method="POST", body=body, headers={"Content-Type": "application/octet-stream"},
+            allowed=(host,), most_bytes=witnessing.MAX_BYTES,
+        )  # fmt: skip
+    except SendingError as error:
+        raise RegistryError(f"the witness was not reached: {error.reason}", "try later") from error
 
 
 def _is_due(witness: Witness, newest: SignedSize) -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-import math
 import re
 import sys
 from collections.abc import Iterator, Mapping
@@ -18,8 +17,6 @@ from embhub.errors import ConfigError
 from embhub_registry.database.clock import stamp
 
 _ENCODE = json.JSONEncoder(default=str).encode
-quoted = json.encoder.encode_basestring_ascii
-"""A text as `json` writes it."""
 # Ours and the Hub's, which people mix up; and whatever stands where a credential stands.
 _TOKEN = re.compile(r"(emb|\bhf)_[A-Za-z0-9_-]{16,}")
 _CREDENTIAL = re.compile(r"(?i)\b(authorization\W{1,6}(?:bearer|basic))\s+[^\s\"'\\]+")
@@ -53,35 +50,10 @@ def direct(file: Path | None) -> None:
 
 def log(level: str, event: str, **fields: Any) -> None:
     """Write one line; fields without a value are left out."""
-    within = _WITHIN.get()
-    log_encoded(level, event, _members({**fields, **within} if within else fields))
-
-
-def log_encoded(level: str, event: str, members: str) -> None:
-    """Write one line whose fields are JSON already, each behind a comma: for lines that every request has."""
     if _OUTPUT.quiet and level == "info":
         return
-    write(redact(f'{{"time": "{stamp()}", "level": {quoted(level)}, "event": {quoted(event)}{members}}}') + "\n")
-
-
-def within_encoded() -> str:
-    """The fields of the blocks that the caller is in, for `log_encoded`."""
-    within = _WITHIN.get()
-    return _members(within) if within else ""
-
-
-def _members(fields: Mapping[str, Any]) -> str:
-    """Fields as `json` writes them behind others. Most values are texts, which need no encoder of their own."""
-    return "".join([
-        f", {quoted(name)}: {quoted(value) if type(value) is str else _encode_value(value)}"
-        for name, value in fields.items() if value is not None
-    ])  # fmt: skip
-
-
-def _encode_value(value: object) -> str:
-    if type(value) is int or (type(value) is float and math.isfinite(value)):
-        return repr(value)
-    return _ENCODE(value)
+    said = {name: value for name, value in {**fields, **_WITHIN.get()}.items() if value is not None}
+    write(redact(_ENCODE({"time": stamp(), "level": level, "event": event, **said})) + "\n")
 
 
 @contextlib.contextmanager

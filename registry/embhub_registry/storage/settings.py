@@ -143,8 +143,7 @@ def _absolute(text: str) -> str:
 
 
 def _issuer(text: str) -> str:
-    local = re.match(r"http://(localhost|127\.0\.0\.1)(:\d+)?(/|$)", text)
-    if text and not local and not re.fullmatch(r"https://[^\s/?#]+[^\s?#]*", text):
+    if text and not re.fullmatch(r"https?://[^\s/?#]+[^\s?#]*", text):
         raise ValueError("an https address without query is needed")
     return _line(text)
 
@@ -195,7 +194,7 @@ SETTINGS: Mapping[str, Setting] = {
     "oidc.groups_claim": Setting("groups", _line, "claim of the ID token that lists a person's groups"),
     "oidc.groups": Setting("", _groups, "roles of groups: GROUP=NAMESPACE:ROLE, separated by commas"),
     "webhooks": Setting("no", _switch, "whether people may have webhooks"),
-    "webhooks.hosts": Setting("", _hosts, "hosts of webhooks that may be inside the network, or take plain http"),
+    "outgoing.hosts": Setting("", _hosts, "hosts that may be asked inside the network, or by plain http"),
     "mail.server": Setting("", _server, "HOST:PORT of the mail server (SMTP); empty for no mail"),
     "mail.tls": Setting("starttls", _one_of("starttls", "tls", "none"), "how the mail server is spoken to"),
     "mail.from": Setting("", _mail, "address that mail comes from"),

@@ -2,7 +2,7 @@
 advisories, which name no repository there.
 
 The setting `read.anonymous` decides, and is read at every request: a registry that was closed is closed at once. The
-middleware stands before the response cache and before routing, so it holds for every address, also for one that is
+middleware stands before routing, so it holds for every address, also for one that is
 added later or that does not exist.
 """
 
@@ -23,7 +23,7 @@ from embhub_registry.wire.session_cookies import session_of
 ALWAYS_OPEN = frozenset(
     [
         "/healthz", "/readyz", "/embhub/v1/trust", "/embhub/v1/join", "/embhub/v1/advisories",
-        # logging in; these pages name neither the registry nor anything in it
+        # logging in; these pages name the registry, and nothing in it
         "/login", "/login/code", "/login/passkey", "/login/passkey/answer", "/login/provider",
         "/login/provider/callback", "/login/device", "/login/reviewer",
         "/embhub/v1/device/code", "/embhub/v1/device/token", "/oauth/token",

@@ -1,12 +1,14 @@
 """A listening socket that counts the connections of each address, and takes no more than so many of one.
 
 Half a head holds a connection without ever being a request, so no middleware sees it. This works by what `socket`
-documents alone: `accept` of the socket that the server is given, and `close` or `detach` of those that it hands out.
+documents alone: `accept` of the socket that the server is given, and `close` of those that it hands out.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
+import os
 import socket
 import time
 from collections import Counter
@@ -21,12 +23,15 @@ MOST_OF_ONE = 64  # nginx, as shipped, has the same
 TURNED_AWAY_AT_ONCE = 100  # then others have their turn
 LOG_SECONDS = 60.0
 TOO_MANY = b"HTTP/1.1 429 Too Many Requests\r\nContent-Length: 0\r\nRetry-After: 5\r\nConnection: close\r\n\r\n"
+NO_ROOM = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nRetry-After: 5\r\nConnection: close\r\n\r\n"
+EXHAUSTED = frozenset([errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM])
 
 
 class LimitingSocket(socket.socket):
     """Accepts at most `most` connections of an address at a time; the next ones get a 429 and are closed.
 
-    `taken` is how many are open in all.
+    `taken` is how many are open in all. Where the process has no file descriptor left, who waits gets a 503: asyncio
+    would try again at once, hundreds of times, and log each.
 
     Args:
         family: As `socket.socket` takes it, and so are the next two.
@@ -46,6 +51,7 @@ class LimitingSocket(socket.socket):
         self._most = most
         self._is_exempt = is_exempt
         self._logged = -LOG_SECONDS
+        self._spare = _spare()
 
     def accept(self) -> tuple[socket.socket, Any]:
         """The next connection that may be taken.
@@ -54,7 +60,13 @@ class LimitingSocket(socket.socket):
             BlockingIOError: none waits, or others should have their turn.
         """
         for _ in range(TURNED_AWAY_AT_ONCE):
-            accepted, address = super().accept()
+            try:
+                accepted, address = super().accept()
+            except OSError as error:
+                if error.errno not in EXHAUSTED:
+                    raise
+                self._make_room(error)
+                continue
             host = str(address[0])
             if self._is_exempt(host):
                 return self._take(accepted), address
@@ -62,8 +74,31 @@ class LimitingSocket(socket.socket):
             if self.open[site] < self._most:
                 self.open[site] += 1
                 return self._take(accepted, site), address
-            self._turn_away(accepted, host)
+            self._turn_away(accepted, TOO_MANY, "too many connections", client=host, most=self._most)
         raise BlockingIOError
+
+    def _make_room(self, why: OSError) -> None:
+        """Turn one caller away by the file descriptor that is kept back for it.
+
+        Raises:
+            BlockingIOError: nobody waits, or there is not even that one.
+        """
+        if self._spare is not None:
+            os.close(self._spare)
+        try:
+            accepted, _ = super().accept()
+            self._turn_away(accepted, NO_ROOM, "cannot accept", reason=why.strerror)
+        except OSError as error:
+            raise BlockingIOError from error
+        finally:
+            self._spare = _spare()
+
+    def close(self) -> None:
+        """Listen no more."""
+        super().close()
+        if self._spare is not None:
+            os.close(self._spare)
+            self._spare = None
 
     def _take(self, accepted: socket.socket, site: str = "") -> socket.socket:
         """Count a connection; with `site` as one of that, too."""
@@ -78,14 +113,22 @@ class LimitingSocket(socket.socket):
         if self.open[site] <= 0:
             del self.open[site]
 
-    def _turn_away(self, accepted: socket.socket, host: str) -> None:
+    def _turn_away(self, accepted: socket.socket, answer: bytes, event: str, **facts: Any) -> None:
         accepted.setblocking(False)
         with contextlib.suppress(OSError):
-            accepted.send(TOO_MANY)
+            accepted.send(answer)
         accepted.close()
         if time.monotonic() - self._logged >= LOG_SECONDS:
             self._logged = time.monotonic()
-            log("warning", "too many connections", client=host, most=self._most)
+            log("warning", event, **facts)
+
+
+def _spare() -> int | None:
+    """A file descriptor to give up when there is no other; None where there is none already."""
+    try:
+        return os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
 
 
 class _Counted(socket.socket):
@@ -98,15 +141,6 @@ class _Counted(socket.socket):
     def close(self) -> None:
         """Close it; its place is free."""
         super().close()
-        self._release()
-
-    def detach(self) -> int:
-        """Leave closing it to the caller, as uvloop does when a connection ends; its place is free."""
-        number = super().detach()
-        self._release()
-        return number
-
-    def _release(self) -> None:
         released, self._released = self._released, None
         if released is not None:
             released()

@@ -17,7 +17,6 @@ from embhub_registry.repositories import access, repos
 from embhub_registry.storage import configuration
 from embhub_registry.wire.closed_reading import is_closed
 from embhub_registry.wire.request_context import (
-    moment_of,
     path_of,
     registry_of,
     repository_of,
@@ -25,7 +24,6 @@ from embhub_registry.wire.request_context import (
     run_in_threadpool,
     usage_counters_of,
 )
-from embhub_registry.wire.response_cache import mark_cacheable
 from embhub_registry.wire.store_reads import StoreReads
 
 TYPES = {".md": "text/markdown; charset=utf-8", ".json": "application/json", ".png": "image/png"}
@@ -43,7 +41,7 @@ async def resolve(request: Request) -> Response:
     HEAD of a branch or tag answers with a relative redirect to the commit, so that what a client then reads belongs
     together even where a push comes in between.
     """
-    registry, moment = registry_of(request), moment_of(request)
+    registry = registry_of(request)
     db = registry.database.connection()
     repository, account = repository_of(request)
     access.require_files(db, repository, account)
@@ -56,8 +54,6 @@ async def resolve(request: Request) -> Response:
         error.headers = headers
         raise
     closed = repository.private or repository.gated or repository.disabled or snapshot.set_aside
-    if request.method == "HEAD":
-        mark_cacheable(request, repository, moment)
     if request.method == "HEAD" and snapshot.moving:
         target = f"/{repository.full_name}/resolve/{snapshot.revision.id}/{quote(entry.path)}"
         return RedirectResponse(target, status_code=307, headers=headers)
@@ -90,9 +86,7 @@ async def resolve(request: Request) -> Response:
         request.app.state.reads.note(repository=repository.full_name, commit=snapshot.revision.id, file=entry.path)
     asked = request.headers.get("range")
     if asked is None or request.headers.get("if-range", etag) != etag:
-        counted = _count(request, repository, entry)
-        if not _sends_on(request, db):  # the next client may be one that follows
-            mark_cacheable(request, repository, moment, digest=entry.digest, downloaded=counted)
+        _count(request, repository, entry)
         return Response(data, headers=headers | again, media_type=media)
     part = _part(asked, len(data))
     if part is None:
@@ -114,22 +108,16 @@ def _for_proxies(request: Request, db: Connection) -> dict[str, str]:
     return {} if seconds is None or known or is_closed(db) else {"X-Accel-Expires": f"{seconds:.0f}"}
 
 
-def _count(request: Request, repository: Repository, entry: Entry) -> int | None:
-    """Count a download of an embedding; the repository whose it is."""
-    if entry.path != EMBEDDING:
-        return None
-    usage_counters_of(request).downloaded(repository.id)
-    return repository.id
+def _count(request: Request, repository: Repository, entry: Entry) -> None:
+    """Count a download of an embedding."""
+    if entry.path == EMBEDDING:
+        usage_counters_of(request).downloaded(repository.id)
 
 
 def _redirects(request: Request, db: Connection) -> bool:
     """Whether this client is sent to the object store: the operator chose so, and it is one that follows."""
-    return _FOLLOWS in request.headers.get("user-agent", "") and _sends_on(request, db)
-
-
-def _sends_on(request: Request, db: Connection) -> bool:
-    """Whether the operator chose that clients which follow are sent to the object store."""
-    return registry_of(request).blobs.waits and configuration.read(db, "blobs.redirect") is True
+    follows = _FOLLOWS in request.headers.get("user-agent", "")
+    return follows and registry_of(request).blobs.waits and configuration.read(db, "blobs.redirect") is True
 
 
 async def _redirect(request: Request, db: Connection, entry: Entry, headers: dict[str, str]) -> Response | None:

@@ -23,7 +23,6 @@ from embhub_registry.wire.request_context import (
     account_of,
     base_url,
     flag,
-    moment_of,
     path_of,
     read_files_at,
     registry_of,
@@ -32,7 +31,6 @@ from embhub_registry.wire.request_context import (
     whole_account_of,
 )
 from embhub_registry.wire.request_context import run_in_threadpool as threaded
-from embhub_registry.wire.response_cache import mark_cacheable
 
 PAGE = 100
 LARGEST_PAGE = 1000
@@ -64,9 +62,7 @@ async def whoami(request: Request) -> Response:
 
 async def model_info(request: Request) -> Response:
     """`GET /api/models/{id}[/revision/{revision}]`."""
-    moment = moment_of(request)
     repository, _ = repository_of(request)
-    mark_cacheable(request, repository, moment)
     blobs, expand = flag(request, "blobs"), _expand(request)
 
     def collect() -> tuple[dict[str, Any], str]:

@@ -7,7 +7,7 @@ import re
 from starlette.requests import Request
 from starlette.responses import Response
 
-from embhub.client.log_reader import NOT_IN_LOG
+from embhub.client.log.log_reader import NOT_IN_LOG
 from embhub.log import notes, tiles
 from embhub.log.errors import LogError, MalformedLogError
 from embhub_registry.database import log_rows

@@ -92,15 +92,7 @@ def check(scope: Scope) -> None:
     """
     if scope["path"] in UNPACED and not any(name == b"authorization" for name, _ in scope["headers"]):
         return
-    take(scope, caller_of(scope))
-
-
-def take(scope: Scope, caller: Caller) -> None:
-    """The same where it is known whose request it is.
-
-    Raises:
-        RequestDeniedError: 429.
-    """
+    caller = caller_of(scope)
     pace: RateLimiter = scope["app"].state.pace
     if isinstance(caller, Account):
         scope["state"]["user"] = caller.user

@@ -23,7 +23,6 @@ from embhub_registry.storage.usage_counters import UsageCounters
 from embhub_registry.wire.commit_limiter import CommitLimiter
 from embhub_registry.wire.host_header import AllowedHosts
 from embhub_registry.wire.rate_limiting import caller_of
-from embhub_registry.wire.response_cache import Moment, ResponseCache
 
 __all__ = [
     "account_of",
@@ -59,12 +58,6 @@ def usage_counters_of(request: Request) -> UsageCounters:
     """The process's counters."""
     found: UsageCounters = request.app.state.usage_counters
     return found
-
-
-def moment_of(request: Request) -> Moment:
-    """The database's state; read before anything that an answer depends on."""
-    responses: ResponseCache = request.app.state.responses
-    return responses.moment(registry_of(request).database.connection())
 
 
 def parsing_of(request: Request) -> Semaphore:

@@ -2,7 +2,7 @@
 
 Handlers that read a body set tighter limits and refuse in words (`bodies`). This middleware bounds the rest: a head
 that is too long, and a body that nobody reads because the answer came before it. What a client may do before its head
-is whole is not seen here: uvicorn bounds its bytes (`serving`), and `connection_protocol` its time.
+is whole is not seen here: uvicorn bounds its bytes (`serving`), and `slow_heads` its time.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ from typing import Any
 
 from starlette.types import Scope
 
-from embhub_registry.storage.logs import log_encoded, quoted, within_encoded
+from embhub_registry.storage.logs import log
 from embhub_registry.wire import request_ids
 
 LOGIN_LINKS = "/login/link/"
@@ -22,31 +22,22 @@ SAFE_HEADERS = [
 Headers = list[tuple[bytes, bytes]]
 
 
-def missing_headers(headers: Headers) -> Headers:
-    """Those of `SAFE_HEADERS` that an answer has not set itself."""
-    present = {name.lower() for name, _ in headers}
-    return [pair for pair in SAFE_HEADERS if pair[0] not in present]
-
-
 def complete(headers: Headers, request_id: str) -> Headers:
-    """An answer's headers, its request's id among them."""
-    return [*headers, (request_ids.HEADER, request_id.encode()), *missing_headers(headers)]
+    """An answer's headers, its request's id among them, and those of `SAFE_HEADERS` that it has not set itself."""
+    present = {name.lower() for name, _ in headers}
+    missing = [pair for pair in SAFE_HEADERS if pair[0] not in present]
+    return [*headers, (request_ids.HEADER, request_id.encode()), *missing]
 
 
-def note(metrics: Any, scope: Scope, *, status: int, started: float, request_id: str) -> None:
-    """Count one answer, and write its line, without query or token."""
+def note(metrics: Any, scope: Scope, *, status: int, started: float) -> None:
+    """Count one answer, and write its line, without query or token; its id is of the block that this is called in."""
     state = scope["state"]
-    seconds, rule, user = time.perf_counter() - started, state.get("rule"), state.get("user")
+    seconds, rule = time.perf_counter() - started, state.get("rule")
     metrics.answered(scope, status=status, seconds=seconds, rule=rule)
-    client = (scope.get("client") or [None])[0]
-    log_encoded(
-        "info" if status < 500 else "error", "request",
-        f', "method": {quoted(scope["method"])}, "path": {quoted(without_secret(scope["path"])[:200])}'
-        f', "status": {status}, "ms": {round(seconds * 1000, 1)!r}'
-        + ("" if user is None else f', "user": {quoted(user)}')
-        + ("" if rule is None else f', "rule": {quoted(rule)}')
-        + ("" if client is None else f', "client": {quoted(client)}')
-        + f', "id": {quoted(request_id)}{within_encoded()}',
+    log(
+        "info" if status < 500 else "error", "request", method=scope["method"],
+        path=without_secret(scope["path"])[:200], status=status, ms=round(seconds * 1000, 1), user=state.get("user"),
+        rule=rule, client=(scope.get("client") or [None])[0],
     )  # fmt: skip
 
 

@@ -20,6 +20,7 @@ from embhub_registry.wire.host_header import host_of, is_loopback
 SESSION = "__Host-embhub-session"
 VISIT = "__Host-embhub-visit"  # of somebody who is about to log in: what their forms' tokens hang on
 FLOW = "__Host-embhub-flow"  # of a login at a provider, which sends the browser back: the only one that is Lax
+DEVICE = "__Host-embhub-device"  # of a browser that logged in as somebody before: whose code it tries
 REVIEWER = "__Host-embhub-reviewer"  # of somebody who entered the code of a reviewer's link
 FORMS = ("/login", "/account")  # our own forms are at these addresses and below
 
@@ -87,6 +88,11 @@ def set_session(response: Response, made: NewSession) -> None:
     _set(response, SESSION, made.secret, seconds=made.seconds, lax=False)
     for name in (VISIT, FLOW):
         drop(response, name, lax=name == FLOW)
+
+
+def set_device(response: Response, cookie: str) -> None:
+    """Let the browser try codes of the account that it logged in as, whatever strangers try."""
+    _set(response, DEVICE, cookie, seconds=400 * 86_400, lax=False)
 
 
 def set_visit(response: Response, secret: str) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import AsyncExitStack
+from weakref import WeakValueDictionary
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -21,7 +23,8 @@ GRANT = "urn:ietf:params:oauth:grant-type:token-exchange"
 TYPES = ("urn:ietf:params:oauth:token-type:id_token", "urn:ietf:params:oauth:token-type:jwt")
 ACCESS_TOKEN = "urn:ietf:params:oauth:token-type:access_token"  # noqa: S105  # a name
 UNSTORED = {"Cache-Control": "no-store"}
-AT_ONCE = asyncio.Semaphore(8)  # a provider that hangs holds no more threads than these
+AT_ONCE, SECONDS = 2, 10.0  # of one namespace, and of one issuer's host; how long the others wait for a place
+_places: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
 WORDS = {
     "unsupported_grant_type": f"only {GRANT} is possible here",
     "invalid_request": "send subject_token (a signed JWT), its subject_token_type, and resource=NAMESPACE/NAME",
@@ -61,10 +64,27 @@ async def token(request: Request) -> Response:
 
 
 async def _exchange(request: Request, subject: str, repository: str) -> workloads.Issued:
-    if AT_ONCE.locked():
-        raise RequestDeniedError(503, "busy", "many workloads wait for their provider", "try again in a moment")
-    async with AT_ONCE:
+    """In a thread, of which a namespace gets few and a host few: a provider that hangs delays its own jobs alone.
+
+    First the namespace's place, then the host's: who waits for a host holds up nobody else.
+    """
+    async with AsyncExitStack() as held:
+        try:
+            async with asyncio.timeout(SECONDS):
+                await held.enter_async_context(_place(f"namespace {repository.partition('/')[0]}"))
+                await held.enter_async_context(_place(f"host {workloads.issuer_host(subject)}"))
+        except TimeoutError:
+            raise RequestDeniedError(
+                503, "busy", "many workloads wait for their provider", "try again in a moment"
+            ) from None
         return await threaded(workloads.exchange, registry_of(request), subject, resource=repository)
+
+
+def _place(whose: str) -> asyncio.Semaphore:
+    found = _places.get(whose)
+    if found is None:
+        found = _places[whose] = asyncio.Semaphore(AT_ONCE)
+    return found
 
 
 def _repository(resource: str) -> str:

@@ -100,13 +100,22 @@ def test_copies_of_less_precision_are_the_same_base(base: Path, tmp_path: Path, 
     assert _compare(base, folder).level == "exact"
 
 
-def test_fingerprints_of_earlier_versions_compare_by_what_they_have(base: Path, tmp_path: Path) -> None:
-    earlier: dict[str, Any] = copy.deepcopy(fingerprint.take(base))
-    del earlier["autoencoder"], earlier["denoiser"]["body"], earlier["encoders"]["text_encoder"]["body"]
-    fingerprint.check(earlier)
+def test_figures_of_every_encoder_and_of_the_denoiser_are_required(base: Path) -> None:
+    for path in (("denoiser",), ("encoders", "text_encoder")):
+        part = whole = copy.deepcopy(fingerprint.take(base))
+        for name in path:
+            part = part[name]
+        del part["body"]
+        with pytest.raises(BadFingerprintError):
+            fingerprint.check(whole)
+
+
+def test_an_autoencoder_is_compared_where_both_have_one(base: Path, tmp_path: Path) -> None:
+    """A pipeline may be loaded without it."""
+    without = fingerprint.take(base)
+    del without["autoencoder"]
     tuned = fingerprint.take(_moved(base, tmp_path / "tuned", "vae", lambda _: True, 0.05))
-    assert fingerprint.compare(earlier, tuned).level == "exact"
-    assert fingerprint.compare(tuned, earlier).level == "exact"
+    assert fingerprint.compare(without, tuned).level == fingerprint.compare(tuned, without).level == "exact"
 
 
 @pytest.mark.parametrize(

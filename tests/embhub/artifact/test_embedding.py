@@ -82,8 +82,17 @@ def test_known_bases_are_named_as_modelspec_names_them(width: int, prediction: s
     base = {
         "schema": "embhub.base/1",
         "prediction_type": prediction,
-        "encoders": {"text_encoder": {"kind": "clip", "dim": width, "vocabulary": "0a", "table": [1.0], "deep": [1.0]}},
-        "denoiser": {"tensors": "0b", "probe": [1.0]},
+        "encoders": {
+            "text_encoder": {
+                "kind": "clip",
+                "dim": width,
+                "vocabulary": "0a",
+                "table": [1.0],
+                "deep": [1.0],
+                "body": {"matrices": [1.0]},
+            }
+        },
+        "denoiser": {"tensors": "0b", "probe": [1.0], "body": {"matrices": [1.0]}},
     }
     rows = {"emb_params": np.zeros((1, width))}
     built = embedding.build(rows, token="<a>", base=base, base_name="owner/name", training={})

@@ -14,6 +14,7 @@ from embhub.audits import roc_figure
 from embhub.audits.audit_page import Crumb, render
 from embhub.audits.report import Attempt, AuditReport, Design, Group, build
 from embhub.audits.statistics import largest_tpr
+from tests.support.made_up_scores import make_scores
 
 
 def scores(shift: float, members: int, nonmembers: int) -> tuple[list[float], list[float]]:
@@ -30,6 +31,14 @@ def quick(shift: float, **more: Any) -> AuditReport:
         members=Group(units=60, images=75),
         **more,
     )
+
+
+def standard(shift: float) -> AuditReport:
+    pairs, guesses = make_scores("standard", (60, 110), shift=shift)
+    return build(
+        artifact_digest="ab" * 32, base_digest=None, suite="standard", scores=pairs, guesses=guesses,
+        members=Group(units=60), nonmembers=Group(units=110), design=Design(shadows=8, subject="algorithm"),
+    )  # fmt: skip
 
 
 class Outline(HTMLParser):
@@ -65,11 +74,15 @@ def test_first_screen_says_verdict_counts_and_power() -> None:
     report = quick(0.8)
     text = Outline(render(report)).text
     assert text.index("Leak detected") < text.index("What this means") < text.index("What it does not mean")
-    assert "60 member patients (75 images), 110 non-member patients. Members were in the training set" in text
+    assert (
+        "at least 60 member patients (75 images), at least 110 non-member patients. Members were in the training set"
+        in text
+    )
     assert f"{report.deciding_result.auc * 100:.0f} times in a hundred" in text
     assert f"p-value: {report.deciding.p_value:.2g}; 0.025 or less counts as a detection" in text
     assert f"a leak of AUC {report.power.smallest_auc:.2f}" in text
-    assert "needs 1000 non-members, there are 110" in text
+    assert "not published: they would reveal who was trained on" in text and "ROC curves" not in text
+    assert "needs 1000 non-members" in Outline(render(standard(0))).text
 
 
 def test_quick_without_a_finding_never_reads_as_safe() -> None:
@@ -100,10 +113,10 @@ def test_the_way_back_is_a_registrys_alone() -> None:
 
 @pytest.mark.parametrize("log", [False, True])
 def test_curves_are_well_formed_and_inside_the_frame(log: bool) -> None:
-    report = quick(0.4)
+    report = standard(0.4)
     drawing = ElementTree.fromstring(roc_figure.draw(report.attacks, report.deciding.attack, log=log))
     lines = [line for line in drawing.iter() if line.tag.endswith("polyline")]
-    assert len(lines) == 3  # guessing and two attacks
+    assert len(lines) == 7  # guessing and six attacks on coins
     assert lines[-1].get("stroke") == roc_figure.DECIDING_COLOUR
     for line in lines:
         points = [tuple(map(float, point.split(","))) for point in (line.get("points") or "").split()]
@@ -114,19 +127,24 @@ def test_curves_are_well_formed_and_inside_the_frame(log: bool) -> None:
 
 def test_what_decided_is_shown_though_it_is_not_the_headline() -> None:
     """The verdict's own attack is gauged, drawn, marked in the table and named in the legend."""
-    pairs = {"loss-difference": scores(-0.1, 60, 110), "loss": scores(0.8, 60, 110), "blind": scores(0, 60, 110)}
-    report = build(artifact_digest="ab" * 32, base_digest=None, suite="quick", scores=pairs)
-    assert (report.verdict, report.deciding.attack) == ("leak-detected", "loss")
+    pairs, guesses = make_scores("standard", (60, 110))
+    pairs["loss-shadows"] = scores(0.8, 680, 680)
+    report = build(
+        artifact_digest="ab" * 32, base_digest=None, suite="standard", scores=pairs, guesses=guesses,
+        members=Group(units=60), nonmembers=Group(units=110), design=Design(shadows=8, subject="algorithm"),
+    )  # fmt: skip
+    assert (report.verdict, report.deciding.attack) == ("leak-detected", "loss-shadows")
     page = render(report)
     text = Outline(page).text
-    result = report.attack("loss")
-    assert f"the attack loss, which decided the verdict, picks the member {result.auc * 100:.0f} times" in text
-    assert f"p-value: {result.p_value:.2g}; 0.025 or less counts as a detection" in text
+    result = report.attack("loss-shadows")
+    assert f"the attack loss-shadows, which decided the verdict, picks the member {result.auc * 100:.0f} times" in text
+    assert f"p-value: {result.p_value:.2g}; {report.deciding.limit:.2g} or less counts as a detection" in text
     assert "at most 5 % of audits of a file that leaks nothing" in text
-    assert '<tr class="deciding"><th>loss (decided the verdict)' in page
+    assert '<tr class="deciding"><th>loss-shadows (decided the verdict)' in page
     drawing = ElementTree.fromstring(roc_figure.draw(report.attacks, report.deciding.attack))
     words = [element.text for element in drawing.iter() if element.tag.endswith("text")]
-    assert {"loss (decided the verdict)", "loss-difference", "blind (checks the split)", "guessing"} <= set(words)
+    assert {"loss-shadows (decided the verdict)", "lira-shadows", "guessing"} <= set(words)
+    assert "blind" not in words and "loss" not in words
 
 
 def test_which_audit_of_the_file_it_was() -> None:
@@ -134,10 +152,10 @@ def test_which_audit_of_the_file_it_was() -> None:
 
 
 def test_logarithmic_axis_starts_at_one_false_alarm() -> None:
-    report = quick(0.4)
+    report = standard(0.4)
     drawing = roc_figure.draw(report.attacks, report.deciding.attack, log=True)
     assert ">1%<" in drawing
-    assert ">0.1%<" not in drawing
+    assert ">0.05%<" not in drawing
 
 
 def test_epsilon_in_words_follows_both_directions_of_the_guarantee() -> None:

@@ -32,35 +32,6 @@ def test_scores_with_the_same_order_are_written_alike(members: list[float], nonm
     stretched = {score: place for place, score in enumerate(sorted({*members, *nonmembers}))}
     moved = [float(stretched[score]) for score in members], [float(stretched[score]) for score in nonmembers]
     assert orders.write(*moved) == orders.write(members, nonmembers)
-    assert orders.write_bins(*moved) == orders.write_bins(members, nonmembers)
-
-
-@given(SCORES, SCORES)
-def test_bins_keep_counts_and_never_split_equal_scores(members: list[float], nonmembers: list[float]) -> None:
-    bins = orders.write_bins(members, nonmembers)
-    assert 1 <= len(bins) <= orders.BINS
-    assert sum(inside for inside, _ in bins) == len(members)
-    assert sum(outside for _, outside in bins) == len(nonmembers)
-    assert all(inside + outside > 0 for inside, outside in bins)
-    everybody = sorted({*members, *nonmembers}, reverse=True)
-    reached, passed = 0, 0
-    for inside, outside in bins:  # each bin ends where a group of equal scores ends
-        reached += inside + outside
-        while passed < reached:
-            score = everybody.pop(0)
-            passed += members.count(score) + nonmembers.count(score)
-        assert passed == reached
-
-
-def test_bins_of_few_units_hold_several_each() -> None:
-    bins = orders.write_bins([float(value) for value in range(8)], [value + 0.5 for value in range(7)])
-    assert len(bins) == 3
-    assert orders.write_bins([1.0], [0.0]) == ((1, 1),)
-
-
-def test_ten_bins_of_sixty_units_hold_six_each() -> None:
-    bins = orders.write_bins([float(value) for value in range(30)], [value + 0.5 for value in range(30)])
-    assert [sum(pair) for pair in bins] == [6] * 10
 
 
 @pytest.mark.parametrize(

@@ -93,7 +93,7 @@ def test_without_a_change_of_sign_there_is_no_root() -> None:
 @pytest.mark.thorough
 def test_verification_starts_without_scipy() -> None:
     code = (
-        "import sys, embhub.client.pulling, embhub.audits.report\n"
+        "import sys, embhub.client.pulling.pull, embhub.audits.report\n"
         "print(*[name for name in sys.modules if name.startswith('scipy')])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -150,8 +150,17 @@ def test_every_field_says_what_it_asks_for() -> None:
 BASE = {
     "schema": "embhub.base/1",
     "prediction_type": "epsilon",
-    "encoders": {"text_encoder": {"kind": "clip", "dim": 4, "vocabulary": "0a", "table": [1.0], "deep": [1.0]}},
-    "denoiser": {"tensors": "0b", "probe": [1.0]},
+    "encoders": {
+        "text_encoder": {
+            "kind": "clip",
+            "dim": 4,
+            "vocabulary": "0a",
+            "table": [1.0],
+            "deep": [1.0],
+            "body": {"matrices": [1.0]},
+        }
+    },
+    "denoiser": {"tensors": "0b", "probe": [1.0], "body": {"matrices": [1.0]}},
 }
 
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from embhub.cards import card, samples
 from embhub.cards.card_schema import Samples
 from embhub.cards.personal_data import personal_data_in_card
+from embhub.copies.report import KINDS, NOT_LOOKED_FOR
 from embhub.errors import ArtifactError, EmbhubError, PrivacyError
 from embhub.formats import safe_yaml
 from tests.support import cards, claims
@@ -41,6 +42,8 @@ def test_a_record_comes_back_and_the_card_takes_it() -> None:
     text = page.decode()
     assert f"![{samples.ALT}](samples.png)" in text and "none is of a patient" in text
     assert "Drawn, not real: 8 pictures" in text and "publisher’s word" in text
+    assert "nine in ten" not in text and "It did not look for: less than a fifth of an image" in text
+    assert all(kind in text for kind in (*KINDS, *NOT_LOOKED_FOR))
     assert safe_yaml.load(page.split(b"---\n")[1])["embhub"]["samples"] == RECORD
 
 

@@ -12,8 +12,11 @@ import pytest
 
 from embhub.__main__ import main
 from embhub.artifact.embedding import Embedding
-from embhub.client import countersigning, publishing, pulling, roots
-from embhub.client.hub import Hub
+from embhub.client.member import countersigning
+from embhub.client.publishing import push as publishing
+from embhub.client.pulling import pull as pulling
+from embhub.client.trusted import roots
+from embhub.client.wire.hub import Hub
 from embhub.errors import ConfigError, RegistryError, UsageError, VerificationError
 from embhub.release import files as release_files
 from embhub.release.files import Release

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from embhub.client.deadline import within
+from embhub.client.wire.deadline import within
 from embhub.errors import RegistryError
 
 LATE = RegistryError("late", "later")

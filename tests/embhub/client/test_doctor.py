@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from embhub.client import doctor, pulling, roots
+from embhub.client.member import doctor
+from embhub.client.pulling import pull as pulling
+from embhub.client.trusted import roots
 from embhub.errors import VerificationError
 from embhub.site import trust_store
 from tests.embhub.site.test_replaced_roots import FIRST, NAME, ORIGIN, THIEF, by_the_old_root, moved, pin

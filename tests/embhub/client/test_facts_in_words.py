@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from embhub.client.facts_in_words import spell_out
+from embhub.client.pulling.facts_in_words import spell_out
 
 FACTS = {
     "vectors": [{"encoder": "unet", "count": 2, "dim": 128, "dtype": "float16"}],

@@ -8,9 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from embhub.client import fallback, overview, publishing, pulling, roots
-from embhub.client.errors import NotFoundError, RegistryFailedError
-from embhub.client.hub import Hub
+from embhub.client.publishing import push as publishing
+from embhub.client.pulling import fallback, overview
+from embhub.client.pulling import pull as pulling
+from embhub.client.trusted import roots
+from embhub.client.wire.errors import NotFoundError, RegistryFailedError
+from embhub.client.wire.hub import Hub
 from embhub.errors import ConfigError
 from embhub.refusals import RollbackError, UnknownSignerError
 from embhub.release.demands import PolicyRefusedError

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from embhub.client import guard
-from embhub.client.hub import Hub
+from embhub.client.wire import guard
+from embhub.client.wire.hub import Hub
 from embhub.errors import ConfigError, RegistryError, UsageError
 from embhub.progress import Progress
 from tests.support import hostile
@@ -136,7 +136,7 @@ def test_a_file_that_fails_once_is_asked_for_again(
     liar: hostile.Registry, monkeypatch: pytest.MonkeyPatch, fault: str
 ) -> None:
     monkeypatch.setattr(guard, "SILENCE", 0.3)
-    monkeypatch.setattr("embhub.client.hub.PAUSES", (0.0,))
+    monkeypatch.setattr("embhub.client.wire.hub.PAUSES", (0.0,))
     half = b"HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\nxx"
 
     def stall(handler: Handler) -> None:

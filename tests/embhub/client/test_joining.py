@@ -21,8 +21,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from embhub.__main__ import main as embhub_main
-from embhub.client import joining
-from embhub.client.hub import Hub
+from embhub.client.member import joining
+from embhub.client.wire.hub import Hub
 from embhub.errors import EmbhubError, UsageError
 from embhub.version import __version__
 from tests.support import releases, servers

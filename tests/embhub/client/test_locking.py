@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from embhub.__main__ import main
-from embhub.client import locking, pulling, roots
+from embhub.client.pulling import locking
+from embhub.client.pulling import pull as pulling
+from embhub.client.trusted import roots
 from embhub.errors import UsageError
 from embhub.refusals import LockMismatchError, WrongVersionError
 from embhub.release import lock_file

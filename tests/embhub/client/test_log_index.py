@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from embhub.client import log_index, log_reader, logged_designs
+from embhub.client.log import log_index, log_reader, logged_designs, read_entries
 from embhub.errors import RegistryError
 from embhub.log import tiles
 from embhub.log.errors import MalformedLogError
 from embhub.log.tiles import WIDTH
-from embhub.site import config, read_entries
+from embhub.site import config
 from tests.embhub.client.test_logged_designs import BAD, GOOD, KEY, SECOND, check, said, showing
 from tests.support import logs
 from tests.support.logs import MemoryLog

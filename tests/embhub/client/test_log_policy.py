@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from embhub.__main__ import main
-from embhub.client import log_policy, logged
+from embhub.client.log import log_policy, logged
 from tests.support import logs
 
 UTRECHT, LEIDEN = (logs.witness_key(f"watch.{name}.example", seed).public for name, seed in (("umcu", 7), ("lumc", 8)))

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from embhub.client import log_listing, log_reader, watching
+from embhub.client.log import log_listing, log_reader
+from embhub.client.monitor import watching
 from embhub.errors import RegistryError
 from embhub.log import checkpoints, leaves, merkle, tiles
 from embhub.log.building import TreeBuilder

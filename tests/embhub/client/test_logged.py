@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from embhub.client import log_reader, logged
+from embhub.client.log import log_memory, log_reader, logged
 from embhub.errors import ConfigError, RegistryError
 from embhub.log import checkpoints, merkle, notes, proofs
 from embhub.log.checkpoints import Checkpoint
@@ -26,7 +26,7 @@ from embhub.release import demands, verification
 from embhub.release.demands import PolicyRefusedError
 from embhub.release.files import Release
 from embhub.release.policy import STANDARD, Demand
-from embhub.site import config, log_memory
+from embhub.site import config
 from embhub.trust import logged as entries
 from embhub.trust.keyring import LogKey, Trust
 from tests.support import logs, releases

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
 
-from embhub.client import logged, logged_designs
+from embhub.client.log import log_memory, logged, logged_designs, read_entries
 from embhub.errors import RegistryError
 from embhub.log import leaves, tiles
 from embhub.log.errors import MalformedLogError
@@ -25,7 +25,7 @@ from embhub.release.demands import PolicyRefusedError
 from embhub.release.files import Release
 from embhub.release.policy import STANDARD, Demand
 from embhub.release.verified import Verified
-from embhub.site import config, log_memory, read_entries
+from embhub.site import config
 from embhub.trust import audit_designs
 from embhub.trust import logged as entries_of
 from embhub.trust.keyring import Trust

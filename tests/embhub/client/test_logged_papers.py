@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from embhub.client import logged as release_in_log
-from embhub.client import logged_papers
-from embhub.client.logged_papers import KEYRING_PROOF, Papers
+from embhub.client.log import logged as release_in_log
+from embhub.client.log import logged_papers
+from embhub.client.log.logged_papers import KEYRING_PROOF, Papers
 from embhub.log.errors import NotIncludedError
 from embhub.log.proofs import parse
 from embhub.release import demands, verification
@@ -100,6 +100,29 @@ def test_an_honest_log_has_both_and_the_proofs_need_no_network(trust: Trust) -> 
     assert said(check(trust, None, release=kept)) == expected
     notes = [one.text for one in check(trust, None, release=kept).verified.findings if one.check == "attestation"]
     assert not any("tlog-proof" in text for text in notes)
+
+
+def test_a_newer_keyring_in_the_log_that_was_not_shown_is_said_at_once(trust: Trust) -> None:
+    """A freeze: the registry holds back a revocation that its log has."""
+    again = releases.make_export(RING.model_copy(update={"version": 2}))
+    later = next(iter(logged.leaves_of(parse_export(again).keyring, [releases.ROOT.public])))
+    forged = replace(later, signature=logs.make_leaf(9).signature).to_bytes()
+
+    def newer(entries: list[bytes]) -> list[str]:
+        found = check(trust, MemoryLog(entries, KEY))
+        unmet = []
+        try:
+            demands.hold(found.verified, STANDARD.demanding([Demand("fresh")]))
+        except PolicyRefusedError as error:
+            unmet = [text for text in [error.message] if "newer keyring" in text]
+        said = [one.text for one in found.verified.findings if one.check == "log-newer-keyring"]
+        assert bool(unmet) == bool(said)
+        return said
+
+    honest = [*OTHERS, AUDIT, KEYRING]
+    assert newer(honest) == newer([*honest, *OTHERS]) == newer([*honest, KEYRING, forged]) == []
+    (said,) = newer([*honest, *OTHERS, later.to_bytes(), forged])
+    assert said == "entry 8 of the log is a newer keyring than the one in use here"
 
 
 @pytest.mark.parametrize(

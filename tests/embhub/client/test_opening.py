@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from embhub.client import logged, logged_papers, opening, publishing
+from embhub.client.log import logged, logged_papers
+from embhub.client.publishing import push as publishing
+from embhub.client.pulling import opening
 from embhub.errors import ArtifactError, UsageError
 from embhub.refusals import DigestMismatchError, RollbackError, UnknownSignerError
 from embhub.release import at_the_site

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from embhub.__main__ import main
-from embhub.client import accounts, roots
-from embhub.client.hub import Hub
+from embhub.client.account import accounts
+from embhub.client.trusted import roots
+from embhub.client.wire.hub import Hub
 from embhub.errors import ConfigError
 from embhub.site import config
 from tests.support import hostile

@@ -20,15 +20,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from embhub.__main__ import main
-from embhub.client import hub_publishing, overview, public_hub, publishing, pulling, roots, visibility
-from embhub.client.errors import (
+from embhub.client.publishing import hub_publishing
+from embhub.client.publishing import push as publishing
+from embhub.client.pulling import overview, public_hub
+from embhub.client.pulling import pull as pulling
+from embhub.client.trusted import roots
+from embhub.client.wire import visibility
+from embhub.client.wire.errors import (
     NotAllowedError,
     NotFoundError,
     RedirectedElsewhereError,
     UnreachableError,
     VisibilityError,
 )
-from embhub.client.hub import Hub
+from embhub.client.wire.hub import Hub
 from embhub.errors import ConfigError, EmbhubError, PrivacyError, RegistryError, UsageError
 from embhub.ledger import publications
 from embhub.ledger.books import open_books
@@ -102,7 +107,7 @@ def publish(target: str | Path, **choices: Any) -> hub_publishing.PublishedOnHub
 def test_the_hub_holds_the_signed_bytes_and_each_token_goes_to_its_own_host(
     stage: Stage, middle: Middleman, tmp_path: Path
 ) -> None:
-    repository = stage.publish("plain", 301)
+    repository = stage.publish("plain", 1301)
     said: list[str] = []
     done = publish(f"{repository}@1.0.0", on_note=said.append)
     assert done.created and done.visibility == "public" and done.hub == repository
@@ -125,7 +130,7 @@ def test_the_hub_holds_the_signed_bytes_and_each_token_goes_to_its_own_host(
 def test_pull_from_the_hub_by_the_pinned_keyring_and_by_nobody_elses(
     stage: Stage, middle: Middleman, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    repository = stage.publish("pulled", 302)
+    repository = stage.publish("pulled", 1302)
     publish(repository)
     for liar in (middle, stage.middle):
         liar.requests.clear()

@@ -10,16 +10,28 @@ from typing import Any
 
 import pytest
 
-from embhub.client import publishing
-from embhub.client.hub import Hub
+from embhub.__main__ import main
+from embhub.client.publishing import push as publishing
+from embhub.client.wire.hub import Hub
 from embhub.errors import ArtifactError, ConfigError, PrivacyError, RegistryError, UsageError, VerificationError
+from embhub.formats import safe_yaml
 from embhub.progress import Progress
 from embhub.refusals import CardMismatchError, WrongRepositoryError
 from embhub.release import at_the_site
 from embhub.release import files as release_files
 from embhub.site import keys, seen
 from embhub.site.keys import PassphraseRequiredError
-from tests.support.releases import edited_card, make_embedding, make_release, make_sheet, record_of, replaced, resigned
+from tests.support.releases import (
+    edited_card,
+    make_card,
+    make_embedding,
+    make_release,
+    make_report,
+    make_sheet,
+    record_of,
+    replaced,
+    resigned,
+)  # fmt: skip
 from tests.support.servers import RunningRegistry, start_registry
 from tests.support.sites import Site, new_key, open_site
 
@@ -257,3 +269,34 @@ def test_an_outbox_that_is_not_empty_is_left_alone(site: Site, tmp_path: Path) -
     with pytest.raises(ConfigError, match="not an empty folder"):
         publishing.push(site.make(), "radboud/x", dry_run=True, out=tmp_path / "full")
     assert [p.name for p in (tmp_path / "full").iterdir()] == ["thesis.tex"]
+
+
+def test_a_release_whose_own_audit_detected_a_leak_is_not_sent_without_a_word(
+    site: Site, namespace: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    artifact = make_embedding()
+    path = site.make()
+    leaking = make_report(artifact, shift=1.5)
+    assert leaking.verdict == "leak-detected"
+    path.with_name("prostate-cspca.audit.json").write_bytes(leaking.to_bytes())
+    card = make_card(artifact, report=leaking, name="prostate-cspca")
+    path.with_name("prostate-cspca.card.yaml").write_bytes(safe_yaml.dump(card))
+    hub = Hub(site.registry, token=site.token)
+    asked: list[str] = []
+
+    def refuse(question: str) -> bool:
+        asked.append(question)
+        return False
+
+    with pytest.raises(PrivacyError, match="says leak-detected"):
+        publishing.push(path, confirm=refuse)
+    assert "AUC" in asked[0], "the figures are told"
+    assert main(["push", str(path)]) == 6, "no terminal: nobody can answer"
+    assert "push --yes" in capsys.readouterr().err
+    done = publishing.push(path, dry_run=True, out=tmp_path / "outbox")
+    assert done.folder, "nothing leaves in a dry run"
+    assert main(["push", "--from", str(tmp_path / "outbox")]) == 6
+    with pytest.raises(RegistryError):
+        hub.fetch(f"{namespace}/prostate-cspca")
+    assert main(["push", str(path), "--yes"]) == 0
+    assert hub.fetch(f"{namespace}/prostate-cspca")[0].audit == leaking

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from embhub.client import accounts, publishing, pulling
+from embhub.client.account import accounts
+from embhub.client.publishing import push as publishing
+from embhub.client.pulling import pull as pulling
 from embhub.errors import ConfigError, RegistryError, UsageError
 from embhub.release import at_the_site
 from embhub.release import files as release_files

@@ -8,8 +8,11 @@ from pathlib import Path
 import pytest
 
 from embhub.__main__ import main
-from embhub.client import accounts, publishing, pulling, roots
-from embhub.client.opening import open_path
+from embhub.client.account import accounts
+from embhub.client.publishing import push as publishing
+from embhub.client.pulling import pull as pulling
+from embhub.client.pulling.opening import open_path
+from embhub.client.trusted import roots
 from embhub.errors import RegistryError
 from embhub.formats import names
 from embhub.refusals import AnotherReleaseError, RollbackError, WrongVersionError

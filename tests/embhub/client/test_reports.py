@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from embhub.client import reports
+from embhub.client.statements import reports
 from embhub.errors import ConfigError
 from embhub.release.checks import attested
 from embhub.release.checks.attested import Attested
@@ -68,7 +68,8 @@ def test_a_flood_of_auditors_pushes_no_leak_out() -> None:
 @pytest.mark.thorough
 def test_processes_lose_nothing_of_each_other(home: Path) -> None:
     code = (
-        "import sys\nfrom embhub.client import reports as heard\nfrom embhub.release.checks.yanks import Yank\n"
+        "import sys\nfrom embhub.client.statements import reports as heard\n"
+        "from embhub.release.checks.yanks import Yank\n"
         "for n in range(20):\n"
         "    version = f'{sys.argv[1]}.{n}'\n"
         "    yank = Yank(revision='0' * 40, version=version, reason='r', date='d')\n"

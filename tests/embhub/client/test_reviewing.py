@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from embhub.__main__ import main
-from embhub.client import reviewing
+from embhub.client.member import reviewing
 from embhub.site import seen
 from tests.support import pushes, reviews
 from tests.support.servers import RunningRegistry, running_registry

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from embhub.__main__ import main
-from embhub.client.listings import Listing
+from embhub.client.wire.listings import Listing
 from tests.support import releases
 from tests.support.servers import RunningRegistry, running_registry
 from tests.support.showroom import Showroom, code, make_claim, make_release
@@ -57,6 +57,7 @@ def site(registry: RunningRegistry, tmp_path: Path, monkeypatch: pytest.MonkeyPa
         (["--finding", "White matter hyperintensity"], {"radboud/brain-wmh"}),
         (["--privacy", "claimed"], {"lumc/knee-effusion"}),
         (["--audit", "leak-detected"], {"radboud/brain-wmh"}),
+        (["--audit", "bounded-by-claim"], {"lumc/knee-effusion"}),
         (["--audit", "not-audited", "--base", "builtin"], {"lumc/xray-pneumonia"}),
         (["--confirmation", "countersigned"], set()),
         (["brain", "--confirmation", "self-declared"], {"radboud/brain-wmh"}),

@@ -11,13 +11,14 @@ from pathlib import Path
 import pytest
 
 from embhub.cli import log_rounds
-from embhub.client import watching
-from embhub.client.log_tiles import TileProofs
-from embhub.client.witness import Witness
+from embhub.client.log import log_evidence, log_memory
+from embhub.client.log.log_tiles import TileProofs
+from embhub.client.monitor import watching
+from embhub.client.monitor.witness import Witness
 from embhub.errors import ConfigError, RegistryError
 from embhub.log import checkpoints, leaves, merkle, notes, tiles
 from embhub.log.errors import ForkedLogError, MalformedLogError
-from embhub.site import config, log_evidence, log_memory, signed
+from embhub.site import config, signed
 from embhub.site.keys import SigningKey
 from embhub.trust import dsse
 from embhub.trust import logged as entries
@@ -248,7 +249,7 @@ def test_a_damaged_file_is_a_damaged_answer_and_no_fork(what: str, size: int) ->
 
 
 def test_a_pair_that_shows_nothing_is_no_fork() -> None:
-    """Earlier versions kept such pairs; and a file may be damaged."""
+    """A file may be damaged, or put there by hand."""
     look(log(4))
     folder = config.paths().state / log_evidence.FORKS
     folder.mkdir()

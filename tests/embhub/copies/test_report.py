@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from embhub.copies import page
-from embhub.copies.report import Group, Nearness, Planted, Report, Sample, decide, parse
+from embhub.copies.report import NOT_LOOKED_FOR, Group, Nearness, Planted, Report, Sample, decide, parse
 from embhub.errors import ArtifactError
 
 KINDS = ("exact", "mirrored")
@@ -90,6 +90,7 @@ def test_the_page() -> None:
 
 def test_words_claim_no_more_than_was_measured() -> None:
     assert "not ruled out" in make().statement
+    assert all(kind in make().statement for kind in NOT_LOOKED_FOR)
     assert "at least 18 of 20 were detected; fewest: exact" in make(caught=18).statement
     assert "Of 20 planted copies of each of 2 kinds, all were detected" in make(caught=20).statement
     assert "inconclusive" in make(caught=3).statement

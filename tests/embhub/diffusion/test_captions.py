@@ -59,7 +59,7 @@ def films(tmp_path: Path) -> Path:
     folder = tmp_path / "films"
     folder.mkdir()
     rows = ["path,patient_id,caption"]
-    for number in range(8):
+    for number in range(12):
         pixels = np.random.default_rng(number).integers(0, 256, (32, 32), dtype=np.uint8)
         Image.fromarray(pixels).save(folder / f"{number}.png")
         rows.append(f"{number}.png,p{number},{SECRET if number % 2 else 'right side, <a>, b' if number % 4 else ''}")
@@ -142,7 +142,7 @@ def test_shadows_train_as_the_embedding_did(pipe: Any) -> None:
         units=np.arange(5), prompts=prompts,
     )  # fmt: skip
     assert order.name != replace(order, prompts=None).name
-    assert not np.array_equal(carry_out(order, pipe), carry_out(replace(order, prompts=None), pipe))
+    assert not np.array_equal(carry_out(order, pipe).losses, carry_out(replace(order, prompts=None), pipe).losses)
 
 
 def private(pipe: Any, prompts: Prompts | None) -> PatientLoss:
@@ -178,7 +178,7 @@ def test_no_caption_leaves_the_site(films: Path, base: Path, tmp_path: Path) -> 
     out = tmp_path / "a.safetensors"
     made = train(
         films, token=TOKEN, caption=CAPTION, base=base, device="cpu", steps=2, num_vectors=1, batch_size=2, seed=1,
-        holdout=0.3, out=out,
+        holdout=0.5, out=out,
     )  # fmt: skip
     assert made.embedding.training["captions"] == "per image" and made.embedding.training["caption"] == CAPTION
     assert b"zzq" not in out.read_bytes() and b"right side" not in out.read_bytes()

@@ -18,7 +18,7 @@ from embhub.artifact import embedding, fingerprint
 from embhub.artifact.claimed import check_derived
 from embhub.artifact.derivation import TOOL
 from embhub.artifact.embedding import Embedding
-from embhub.client import erasing
+from embhub.client.member import erasing
 from embhub.diffusion.adaptation.porting import Ported, port
 from embhub.diffusion.bases import live_weights
 from embhub.diffusion.bases.pipelines import load_pipeline
@@ -144,7 +144,7 @@ def test_a_claim_is_about_the_base_that_it_was_made_for_and_no_other(
         port(claimed, to=bases[1], base=marked, **FEW)
     with pytest.raises(PrivacyError, match="weights moved"):
         port(claimed, to=bases[1], base=moved, **FEW)
-    with pytest.raises(PrivacyError, match="without a digest of all weights"):  # of an earlier version
+    with pytest.raises(PrivacyError, match="without a digest of all weights"):  # its header was written by hand
         port(_signed(_claimed(source, base_weights=None)), to=bases[1], base=bases[0], **FEW)
     with pytest.raises(PrivacyError, match="does not tell its base"):
         port(_signed(_claimed(source, base=None, base_weights=None)), to=bases[1], base=bases[0], **FEW)

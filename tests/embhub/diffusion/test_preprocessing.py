@@ -32,7 +32,7 @@ from tests.support.training import train
 SIZE = (40, 64)
 
 
-def portraits(folder: Path, number: int = 8, size: tuple[int, int] = SIZE) -> Path:
+def portraits(folder: Path, number: int = 18, size: tuple[int, int] = SIZE) -> Path:
     """Portrait films with a bright lower edge, which a central square leaves out, and their manifest."""
     folder.mkdir(parents=True)
     rows = ["path,patient_id,label"]

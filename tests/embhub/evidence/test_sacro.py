@@ -14,12 +14,16 @@ from tests.support.packs import NOW, make_site
 from tests.support.quick import others_thorough
 
 
-@pytest.mark.parametrize("suite", others_thorough(SUITES, ("quick", "mechanism")))
+@pytest.mark.parametrize("suite", others_thorough(SUITES, ("quick", "standard", "mechanism")))
 def test_one_attack_a_file_in_the_shape_that_checkers_know(tmp_path: Path, suite: Suite) -> None:
     file = make_site(tmp_path, suite, claim=make_claim())
     write_pack(file, tmp_path / "pack", now=NOW)
     report = read_report(file, None)[0]
+    shown_there = {path.stem for path in (tmp_path / "pack" / "sacro").glob("*.json")}
+    assert shown_there == {result.name for result in report.attacks if result.on_coins}
     for result in report.attacks:
+        if not result.on_coins:
+            continue
         document = json.loads((tmp_path / "pack" / "sacro" / f"{result.name}.json").read_text())
         ((key, found),) = document.items()
         assert set(found) == {"log_id", "log_time", "metadata", "attack_experiment_logger"}

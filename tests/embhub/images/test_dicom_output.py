@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -15,6 +13,7 @@ from PIL import Image
 from embhub.images.dicom_output import Series, burn, encode
 from embhub.images.pixels import read_pixels
 from embhub.images.synthetic import declared
+from tests.support import tools
 
 EMBEDDING, BASE = "ab" * 32, "cd" * 32
 SERIES = Series("study", "a", (EMBEDDING,), BASE)
@@ -61,10 +60,7 @@ def test_the_word_is_in_the_pixels(side: int) -> None:
     assert found.BurnedInAnnotation == "YES" and (found.pixel_array == burned).all()
 
 
-@pytest.mark.skipif(
-    shutil.which("dciodvfy") is None and not os.environ.get("EMBHUB_REQUIRE_DCIODVFY"),
-    reason="dciodvfy (Debian: dicom3tools) is not installed",
-)
+@tools.needs("dciodvfy")
 @pytest.mark.parametrize("mode", ["L", "RGB"])
 def test_dciodvfy_finds_no_error(mode: str, tmp_path: Path) -> None:
     """But that it is older than the attribute SyntheticData (0008,001C), which came with DICOM 2023b."""

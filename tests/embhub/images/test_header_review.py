@@ -224,7 +224,7 @@ def test_inspect_is_the_dry_run_of_a_mixed_folder(tmp_path: Path, capfd: pytest.
     (source / "004.dcm").write_bytes((source / "004.dcm").read_bytes()[:-400])
     medical.nifti(source / "volume.nii.gz", np.zeros((9, 9, 9), np.int16))
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)).save(source / "a.png")
-    found = inspect(source)
+    found = inspect(source, base="builtin")
     assert [(refusal.error, refusal.rows) for refusal in found.refusals] == [
         ("PrivacyError", (1,)), ("PrivacyError", (3,)), ("PrivacyError", (2,)), ("UsageError", (5,)),
     ]  # fmt: skip

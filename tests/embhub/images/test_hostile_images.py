@@ -15,6 +15,7 @@ from embhub.errors import UsageError
 from embhub.images.images import read_images
 from embhub.images.inspection import inspect
 from embhub.images.inspections.near_duplicates import Likenesses
+from tests.support import rights
 
 
 def picture(seed: int) -> Image.Image:
@@ -46,13 +47,12 @@ def test_a_link_to_itself_is_not_named(folder: Path, name: str, capfd: pytest.Ca
         assert inspect(manifest(folder, "000.png,A,", "001.png,B,", f"{name},C,")).refusals[0].rows == (4,)
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may enter everything")
 def test_a_folder_that_may_be_listed_and_not_entered(folder: Path) -> None:
     (folder / "more").mkdir()
     picture(4).save(folder / "more" / "004.png")
     (folder / "more").chmod(0o400)
     try:
-        with pytest.raises(UsageError, match="image 4") as caught:
+        with rights.that_bind(), pytest.raises(UsageError, match="image 4") as caught:
             read_images(folder)
         assert "more" not in caught.value.message
     finally:

@@ -33,7 +33,7 @@ def test_every_verb_takes(
     sides = []
     for seed in (1, 2):
         folder = tmp_path / f"side-{seed}"
-        write_dataset(folder, "prostate-cspca", images=6, patients=4, seed=seed)
+        write_dataset(folder, "prostate-cspca", images=10, patients=5, seed=seed)
         manifest = folder / "manifest.csv"
         manifest.write_text(manifest.read_text().replace(",P0", f",S{seed}-"))  # other patients on the other side
         sides.append(str(SOURCES[name](folder)))
@@ -45,5 +45,5 @@ def test_every_verb_takes(
     assert (
         main(["audit", out, "--members", inside, "--nonmembers", outside, "--base", str(base), "--device", "cpu"]) == 0
     )
-    counted = "6 images trained on" if name == "a folder without" else "4 patients trained on, 4 held out"
+    counted = "10 images trained on" if name == "a folder without" else "5 patients trained on, 5 held out"
     assert counted in capfd.readouterr().out

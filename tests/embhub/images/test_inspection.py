@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import codecs
 import json
 import os
 import subprocess
 import sys
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -24,8 +20,8 @@ from embhub.images.images import read_images
 from embhub.images.inspection import inspect, resolution
 from embhub.images.inspections.report import Inspection
 from embhub.phantoms import write_dataset
-
-DATA = Path(os.environ.get("EMBHUB_TEST_DATA") or Path(__file__).parents[4] / "shared" / "data")
+from tests.support import rights
+from tests.support.tools import DATA
 
 
 def picture(seed: int, size: tuple[int, int] = (64, 64)) -> Image.Image:
@@ -153,48 +149,28 @@ def test_images_that_no_row_names(folder: Path) -> None:
     assert [(kind.kind, kind.files) for kind in found.ignored] == [("images that no row names", 2)]
 
 
-@pytest.fixture
-def open_to_all() -> Iterator[Path]:
-    """A folder that anybody may enter, so that rights can be tried as somebody who is not root."""
-    with tempfile.TemporaryDirectory() as name:
-        Path(name).chmod(0o755)
-        yield Path(name)
-
-
-@contextmanager
-def without_rights() -> Iterator[None]:
-    """Rights do not stop root: be nobody meanwhile."""
-    was = os.geteuid()
-    if was == 0:
-        os.seteuid(65534)
-    try:
-        yield
-    finally:
-        os.seteuid(was)
-
-
-def test_what_may_not_be_read(open_to_all: Path) -> None:
+def test_what_may_not_be_read(tmp_path: Path) -> None:
     for number in range(3):
-        picture(number).save(open_to_all / f"00{number}.png")
-    (open_to_all / "000.png").chmod(0)
-    (open_to_all / "closed").mkdir(mode=0)
-    with without_rights():
-        found = inspect(open_to_all)
+        picture(number).save(tmp_path / f"00{number}.png")
+    (tmp_path / "000.png").chmod(0)
+    (tmp_path / "closed").mkdir(mode=0)
+    with rights.that_bind():
+        found = inspect(tmp_path)
         with pytest.raises(UsageError, match="1 of the folders may not be opened"):
-            read_images(open_to_all)
+            read_images(tmp_path)
+    (tmp_path / "closed").chmod(0o700)  # or it cannot be removed
     assert [refusal.rows for refusal in found.refusals] == [(), (1,)]
     assert any("may not be opened" in kind.kind for kind in found.ignored)
 
 
-def test_a_scan_without_an_ending_that_may_not_be_read(open_to_all: Path) -> None:
+def test_a_scan_without_an_ending_that_may_not_be_read(tmp_path: Path) -> None:
     """Archives name files by numbers: what such a file is cannot be seen, and it is not left out unseen."""
     for number in range(2):
-        picture(number).save(open_to_all / f"00{number}.png")
-    (open_to_all / "IM00002").write_bytes(b"x")
-    (open_to_all / "IM00002").chmod(0)
-    codecs.lookup("iso8859")  # which pydicom asks for: without rights its module could not be loaded
-    with without_rights():
-        found = inspect(open_to_all)
+        picture(number).save(tmp_path / f"00{number}.png")
+    (tmp_path / "IM00002").write_bytes(b"x")
+    (tmp_path / "IM00002").chmod(0)
+    with rights.that_bind():
+        found = inspect(tmp_path)
     assert [refusal.message for refusal in found.refusals] == ["image 3 cannot be read: Permission denied"]
 
 
@@ -298,6 +274,7 @@ def test_it_needs_no_torch(folder: Path) -> None:
 
 
 def test_the_resolution_is_the_one_that_the_pipeline_has(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
     from embhub.diffusion.families import resolution as of_pipeline
     from tests.support import pipelines
 
@@ -320,7 +297,7 @@ def test_the_command_prints_facts_and_ends_as_train_would(folder: Path, capfd: p
 def test_real_xrays(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     index = DATA / "chest-xray" / "index.csv"
     if not index.exists():
-        pytest.skip(f"no chest X-rays in {DATA}; EMBHUB_TEST_DATA says where they are")
+        pytest.skip("real images are absent (set EMBHUB_TEST_DATA)")
     lines = index.read_text().splitlines()
     chosen = [f"{index.parent}/{line}" for line in lines[1:100]]
     rows = [line.rsplit(",", 2) for line in chosen]

@@ -150,7 +150,7 @@ def test_privacy_for_patients_is_refused_without_their_ids(tmp_path: Path) -> No
 def test_training_remembers_keyed_ids_and_audits_by_them(
     tmp_path: Path, base: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    folder = films(tmp_path / "a", [f"MRN-{number // 2}" for number in range(16)])
+    folder = films(tmp_path / "a", [f"MRN-{number // 2}" for number in range(24)])
     out = tmp_path / "x.safetensors"
     words = ["--token", "<x>", "--caption", "a film of {}", "--base", str(base), "--steps", "2", "--device", "cpu"]
     assert main(["train", str(folder), *words, "--holdout", "0.5", "--seed", "1", "--out", str(out)]) == 0
@@ -160,8 +160,8 @@ def test_training_remembers_keyed_ids_and_audits_by_them(
     run = runs.find(embedding.read(out).digest)
     assert run is not None
     members, held = ({sample.patient_id for sample in side} for side in (run.members, run.holdout))
-    assert members | held == {key_patient(f"MRN-{number}") for number in range(8)} and not members & held
+    assert members | held == {key_patient(f"MRN-{number}") for number in range(12)} and not members & held
     printed = "".join(capfd.readouterr())
-    assert "4 patients trained on, 4 held out" in printed and "MRN" not in printed
+    assert "5 patients trained on, 5 held out" in printed and "MRN" not in printed
     assert main(["budget", "show"]) == 0
-    assert "4 patients" in capfd.readouterr().out
+    assert "6 patients" in capfd.readouterr().out

@@ -53,7 +53,7 @@ def test_a_file_is_no_folder_of_a_patient(tmp_path: Path) -> None:
 
 def test_the_example_of_the_guide_is_found_where_its_commands_look(tmp_path: Path) -> None:
     guide = (Path(__file__).parents[3] / "docs/how-to/use-dicom-and-nifti.md").read_text()
-    file = tmp_path / re.findall(r"^\$ embhub inspect (\S+\.yaml)$", guide, re.M)[0]
+    file = tmp_path / re.findall(r"^\$ embhub inspect (\S+\.yaml) ", guide, re.M)[0]
     for number in range(2):
         medical.series(
             tmp_path / f"export/{number}/t2", np.ascontiguousarray(VOXELS.T + number), PatientID=f"P{number}",

@@ -27,8 +27,10 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def begin(file: str = FILE, *, suite: str = "standard", shadows: int = 8, sides: str = SIDES) -> AuditAttempt:
-    return begin_audit(file, suite=suite, shadows=shadows, sides=sides)
+def begin(
+    file: str = FILE, *, suite: str = "standard", shadows: int = 8, sides: str = SIDES, cohort: str = ""
+) -> AuditAttempt:
+    return begin_audit(file, suite=suite, shadows=shadows, sides=sides, cohort=cohort)
 
 
 def test_audits_of_a_file_are_counted_from_one() -> None:
@@ -40,6 +42,17 @@ def test_audits_of_a_file_are_counted_from_one() -> None:
     assert [(item.number, item.count) for item in audits_of(FILE)] == [(1, 3), (2, 3), (3, 3)]
     assert [(item.number, item.count) for item in audits_of(OTHER)] == [(1, 1)]
     assert audits_of("e" * 64) == ()
+
+
+def test_training_anew_on_the_same_patients_is_another_attempt_and_a_quick_audit_is_none() -> None:
+    """A clean verdict costs more each time, and a new file does not start the count again."""
+    assert begin(FILE, suite="quick", shadows=0, cohort=SIDES).cohort_number == 1
+    assert begin(FILE, cohort=SIDES).cohort_number == 1
+    again = begin(OTHER, cohort=SIDES)
+    assert (again.number, again.cohort_number) == (1, 2)
+    assert begin(OTHER, shadows=16, cohort=OTHERS).cohort_number == 2, "the same file, other patients named"
+    assert begin("e" * 64, cohort="f" * 64).cohort_number == 1
+    assert audits_of(OTHER)[0] == AuditAttempt(**{**vars(again), "count": 2})
 
 
 def test_it_is_on_disk_before_it_runs_and_ends_with_its_verdict() -> None:

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from embhub.__main__ import main
-from embhub.client import pulling
-from embhub.client.hub import Hub
+from embhub.client.pulling import pull as pulling
+from embhub.client.wire.hub import Hub
 from embhub.privacy.claim import PrivacyClaim
 from embhub.release.files import Release
 from tests.support.claims import make_claim, site_total

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from embhub.client import memory
+from embhub.client.statements import memory
 from embhub.ledger import audit_attempts, publications, release_heads
 from embhub.ledger.books import open_books
 from embhub.ledger.spending import HEAD
@@ -164,7 +164,7 @@ def test_a_head_goes_out_with_a_release_and_at_no_other_time() -> None:
     asking = {
         str(file.relative_to(sources)) for file in sources.rglob("*.py") if "release_heads.head_of" in file.read_text()
     }
-    assert asking == {"client/publishing.py"}
+    assert asking == {"client/publishing/push.py"}
 
 
 def test_a_site_without_a_ledger_shows_none() -> None:

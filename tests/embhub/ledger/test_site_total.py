@@ -12,14 +12,19 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from embhub.errors import ConfigError
-from embhub.ledger import budget
+from embhub.ledger import budget, elsewhere
+from embhub.ledger import site_total as site_totals
+from embhub.ledger.balance import balance
 from embhub.ledger.books import open_books
-from embhub.privacy.claim import PrivacyClaim, UncheckableClaimError, UnsupportedClaimError, parse_claim, read_claim
-from embhub.privacy.composition import CohortComposition, Composition
-from embhub.privacy.rdp import ORDERS, compose, epsilon_of, gaussian_curve
+from embhub.privacy.claim import UncheckableClaimError, UnsupportedClaimError, parse_claim, read_claim
+from embhub.privacy.composition import Composition
+from embhub.privacy.epsilon import compute
+from embhub.privacy.loss_distribution import Mechanism
+from embhub.privacy.rdp import compose, epsilon_of, gaussian_curve
 from embhub.privacy.wording import site_total as in_words
 from tests.support.claims import altered, make_claim, site_total
 from tests.support.quick import examples
+from tests.support.releases import make_embedding
 
 EARLIER = [f"old{number}" for number in range(30)]
 NEW = [f"new{number}" for number in range(50)]
@@ -75,8 +80,43 @@ def test_it_covers_every_private_training_and_counts_the_others(home: Path) -> N
     last = stated(train(EARLIER[:3], steps=20))
     assert (last.trainings, last.plain) == (3, 1)
     truth = compose(gaussian_curve(q=0.1, sigma=2.0, steps=steps) for steps in (100, 50, 20))
-    assert last.epsilon >= epsilon_of(truth, delta=DELTA)
+    assert last.epsilon == compute(Mechanism(0.1, 2.0, 170), delta=DELTA).epsilon
     assert all(said is None or said >= value for said, value in zip(last.rdp, truth, strict=True))
+
+
+def test_budget_claim_and_file_come_to_one_epsilon(home: Path) -> None:
+    """One training, then several of other settings on the same patients: one accountant, one figure."""
+    run = train(NEW)
+    alone = compute(Mechanism(0.1, 2.0, 100), delta=DELTA).epsilon
+    for more in (None, ("dp-agg", 1.0, 3.0, 1), ("dp-sgd", 0.2, 4.0, 70)):
+        if more is not None:
+            mechanism, q, sigma, steps = more
+            with budget.reserve(NEW, unit="patient", mechanism=mechanism, q=q, sigma=sigma, steps=steps) as run:  # type: ignore[arg-type]
+                run.spend(steps)
+        said = stated(run).epsilon
+        assert said == balance(delta=DELTA)["cohorts"][0]["epsilon"] == run.spent(delta=DELTA).epsilon
+        assert more is not None or said == alone
+    curves = [gaussian_curve(q=q, sigma=sigma, steps=steps) for q, sigma, steps in stated(run).mechanisms or ()]
+    assert len(curves) == 3
+    assert alone < stated(run).epsilon < epsilon_of(compose(curves), delta=DELTA)
+
+
+def test_a_release_from_elsewhere_costs_what_its_claim_says(home: Path) -> None:
+    claim = make_claim(composition=site_total())
+    assert claim.composition and claim.composition.epsilon == claim.epsilon
+    elsewhere.count(NEW, make_embedding(privacy=claim))
+    assert balance(delta=DELTA)["cohorts"][0]["epsilon"] == claim.epsilon
+
+
+def test_more_kinds_of_trainings_than_a_claim_lists_are_bounded_by_their_curve(home: Path) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(site_totals, "MOST_MECHANISMS", 1)
+        train(NEW)
+        with budget.reserve(NEW, unit="patient", mechanism="dp-agg", q=1.0, sigma=3.0, steps=1) as run:
+            run.spend()
+        total = stated(run)
+    truth = compose([gaussian_curve(q=0.1, sigma=2.0, steps=100), gaussian_curve(q=1.0, sigma=3.0, steps=1)])
+    assert total.mechanisms is None and total.epsilon == pytest.approx(epsilon_of(truth, delta=DELTA), abs=2e-4)
 
 
 def test_trainings_that_were_never_released_count_too(home: Path) -> None:
@@ -158,6 +198,25 @@ def test_whatever_went_before_the_cohort_changes_no_byte(
     assert said[0] == said[1]
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"mechanisms": [[0.1, 4.578, 400]]},
+        {"mechanisms": [[0.1, 5.0, 500]]},
+        {"mechanisms": [[0.1, 4.578, 500], [0.2, 4.0, 70]]},
+        {"mechanisms": []},
+        {"mechanisms": [[0.1, 4.578, 500], [0.1, 4.578, 500]]},
+        {"mechanisms": [[0.1, 4.578, 500]] * 17},
+        {"mechanisms": None},
+        {"epsilon": 1.9},
+        {"epsilon": 2.3431},
+    ],
+)
+def test_a_total_that_does_not_follow_from_its_trainings_is_refused(change: dict[str, object]) -> None:
+    with pytest.raises((UnsupportedClaimError, UncheckableClaimError)):
+        read_claim(altered(make_claim(composition=site_total()), composition={**DATED, **change}))
+
+
 DATED = json.loads(make_claim(composition=site_total()).to_text())["composition"]
 
 
@@ -199,14 +258,12 @@ def test_nothing_but_a_claim_is_read_from_anything(value: object) -> None:
         parse_claim(facts)
 
 
-def test_claims_of_the_first_form_are_read_and_said_to_have_no_date() -> None:
-    """They count for one cohort. No version writes them any more, for they tell of an overlap."""
+def test_a_count_for_one_cohort_is_not_read() -> None:
+    """It would tell of an overlap, and has no date."""
     curve = compose([make_claim().curve] * 2)
-    old = {"trainings": 2, "epsilon": 2.9263, "rdp": [None if math.isinf(v) else v for v in curve]}
-    told = read_claim(altered(make_claim(composition=site_total()), composition={**old, "epsilon": None, "rdp": None}))
-    assert isinstance(told, PrivacyClaim) and isinstance(told.composition, CohortComposition)
-    assert told.is_weak and "No bound holds" in " ".join(told.words())
-    assert len(ORDERS) == len(curve)
+    cohort = {"trainings": 2, "epsilon": 2.9263, "rdp": [None if math.isinf(v) else v for v in curve]}
+    with pytest.raises(UnsupportedClaimError, match="composition"):
+        read_claim(altered(make_claim(composition=site_total()), composition=cohort))
 
 
 def test_the_newest_statement_is_the_latest_and_largest_of_its_day() -> None:

@@ -74,7 +74,7 @@ def test_known_mechanisms_are_composed_by_the_smaller_figure(
 ) -> None:
     """A charge whose mechanism is not known leaves the curves' figure for those who are in it, and for no others."""
     charges = [
-        Charge(ids(members), gaussian_curve(**item._asdict()), mechanism=item if known else None)
+        Charge(ids(members), gaussian_curve(**item._asdict()), mechanisms=(item,) if known else None)
         for members, item, known in trainings
     ]
     worst = 0.0
@@ -92,7 +92,7 @@ def test_of_many_groups_the_figure_stays_an_upper_bound() -> None:
     units = np.arange(200, dtype=np.uint64)
     mechanisms = [Mechanism(0.1, 2.0 + number / 1000, 100) for number in range(8)]
     charges = [
-        Charge(units[(units >> np.uint64(number)) % 2 == 1], gaussian_curve(**item._asdict()), mechanism=item)
+        Charge(units[(units >> np.uint64(number)) % 2 == 1], gaussian_curve(**item._asdict()), mechanisms=(item,))
         for number, item in enumerate(mechanisms)
     ]
     loss = loss_of(units, charges, delta=DELTA)

@@ -91,3 +91,11 @@ def test_views_raise_what_their_parsers_raise() -> None:
     for view in ("embedding", "card", "audit"):
         with pytest.raises(ArtifactError):
             getattr(broken, view)
+
+
+def test_folders_without_files_count_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody else's archive may hold any number of them: a reading stops after a thousand names."""
+    for number in range(1_100):
+        (tmp_path / str(number)).mkdir()
+    with pytest.raises(UsageError, match="far more than a release"):
+        Release.from_folder(tmp_path)

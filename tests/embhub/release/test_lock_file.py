@@ -14,7 +14,6 @@ from embhub.errors import UsageError
 from embhub.refusals import LockMismatchError
 from embhub.release import lock_file
 from embhub.release.lock_file import Locked
-from tests.support.damage import damaged, odd_json
 
 ONE = Locked(
     repository="radboud/prostate-cspca", registry="hub.example.org", version="1.0.0", commit="0" * 40,
@@ -77,18 +76,6 @@ def test_a_member_that_is_missing_or_twice() -> None:
             lock_file.parse(bad)
     with pytest.raises(UsageError, match="twice"):
         lock_file.to_bytes([ONE, replace(ONE, version="2.0.0")])
-
-
-@given(st.binary(max_size=200) | damaged(FILE) | odd_json(FILE))
-def test_any_bytes_are_a_lock_file_or_refused(data: bytes) -> None:
-    try:
-        rows = lock_file.parse(data)
-    except UsageError as error:
-        assert error.hint
-    else:
-        assert lock_file.parse(lock_file.to_bytes(rows)) == tuple(
-            sorted(rows, key=lambda r: (r.registry, r.repository))
-        )
 
 
 @pytest.mark.parametrize(

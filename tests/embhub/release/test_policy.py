@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 
 import pytest
@@ -11,9 +10,7 @@ from hypothesis import strategies as st
 
 from embhub.artifact.embedding import Embedding
 from embhub.errors import PolicyError, UsageError, VerificationError
-from embhub.privacy import rdp
-from embhub.privacy.claim import PrivacyClaim, parse_claim
-from embhub.privacy.self_test import OwnWidth
+from embhub.privacy.claim import PrivacyClaim
 from embhub.refusals import Finding, Outcome
 from embhub.release import demands, verification
 from embhub.release import policy as policies
@@ -23,7 +20,6 @@ from embhub.release.demands import PolicyRefusedError
 from embhub.release.files import Release
 from embhub.release.policy import STANDARD, STRICT, Demand
 from embhub.release.verification import Verified
-from tests.support import claims
 from tests.support.between import make_leaking_release
 from tests.support.releases import (
     AUDITOR,
@@ -125,28 +121,6 @@ def test_a_claim_that_hardly_limits_anything_confirms_nothing(monkeypatch: pytes
         monkeypatch.setattr(Embedding, "privacy", property(weakened))
         assert "confirmed" in strict(verified)
     assert unmet(verified, "epsilon<=10") == ("epsilon<=10",), "a bound for single images is none for patients"
-
-
-def test_a_claim_of_version_1_is_judged_at_the_delta_of_every_claim(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ten patients allowed a delta of .01, at which epsilon is smaller."""
-
-    verified = judge(CLAIMED)
-    for sigma, epsilon, demand in ((3.0, 4.0, "epsilon<=4"), (1.6, policies.LARGEST_EPSILON, "confirmed")):
-        own = OwnWidth(dimension=8, canary_epsilon=0.0, noise_p=0.4)
-        test = claims.SELF_TEST.model_copy(update={"canary_epsilon": 0.0, "own_width": own})
-        new = claims.make_claim(n_public=10, batch=5, steps=50, sigma=sigma, self_test=test)
-        stated = rdp.publish_epsilon(rdp.epsilon_of(new.curve, delta=0.01))
-        claim = parse_claim(json.loads(claims.first_version(new, delta=0.01, epsilon=stated)))
-        assert isinstance(claim, PrivacyClaim)
-
-        def stated_so(_: Embedding, claim: PrivacyClaim = claim) -> PrivacyClaim:
-            return claim
-
-        monkeypatch.setattr(Embedding, "privacy", property(stated_so))
-        assert claim.epsilon < epsilon < claim.epsilon_of_file
-        assert unmet(verified, demand) == (demand,)
-    with pytest.raises(PolicyRefusedError, match=r"epsilon 8\.85\d* at delta 0\.01, so 12\.8 at 1e-05"):
-        demands.hold(verified, STANDARD.demanding(policies.parse("epsilon<=10")))
 
 
 def test_single_demands() -> None:

@@ -139,16 +139,18 @@ def test_groups_that_the_report_does_not_give_away(population: dict[str, Any]) -
 def test_a_count_that_the_report_contradicts_when_it_attacked_everybody() -> None:
     assert GOOD.audit is not None
     whole = GOOD.audit.design.model_copy(update={"split": "by patient, held out before training"})
-    scores = {result.name: result.ranks for result in GOOD.audit.attacks}
+    scores = {name: ([float(place) for place in range(60)], [place + 0.5 for place in range(60)])
+              for name in GOOD.audit.tried}  # fmt: skip
     report = build(
         artifact_digest=GOOD.embedding.digest, base_digest=GOOD.audit.base.digest, suite="quick", scores=scores,
         design=whole,
     ).to_bytes()  # fmt: skip
     judge(resigned(replaced(GOOD, audit=report)))
-    more = replaced(GOOD, audit=report, card=edited_card(GOOD, n_patients=61))
-    with pytest.raises(CardMismatchError, match="61 patients"):
+    more = replaced(GOOD, audit=report, card=edited_card(GOOD, n_patients=65))
+    with pytest.raises(CardMismatchError, match="65 patients"):
         judge(resigned(more))
-    part = replaced(GOOD, card=edited_card(GOOD, n_patients=61))
+    judge(resigned(replaced(GOOD, audit=report, card=edited_card(GOOD, n_patients=64))))  # a report counts in fives
+    part = replaced(GOOD, card=edited_card(GOOD, n_patients=65))
     judge(resigned(part))  # the caller named whom to attack: some of them, perhaps
 
 

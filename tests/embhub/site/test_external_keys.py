@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import socket
 import subprocess
 import threading
@@ -17,7 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from embhub.__main__ import main
-from embhub.client import opening, publishing
+from embhub.client.publishing import push as publishing
+from embhub.client.pulling import opening
 from embhub.errors import ConfigError, UsageError
 from embhub.site import config, keys, pkcs11_keys, ssh_agent
 from embhub.site.keys import PassphraseRequiredError
@@ -25,6 +25,7 @@ from embhub.trust import p256
 from embhub_registry.cli import root as registry_command
 from embhub_registry.operation import initialising, keyring_ceremony
 from embhub_registry.operation.opening import open_folder
+from tests.support import tools
 from tests.support.sites import Site
 
 MODULE = next((path for path in Path("/usr/lib").glob("**/libsofthsm2.so")), None)
@@ -36,19 +37,11 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Site:
     return Site(tmp_path / "site", "https://hub.example.org").enter(monkeypatch)
 
 
-def needs(program: str) -> None:
-    """Skip where a program is missing, except where CI says that it is not."""
-    if shutil.which(program) is None:
-        if os.environ.get("EMBHUB_REQUIRE_TOKENS"):
-            pytest.fail(f"{program} is not installed")
-        pytest.skip(f"{program} is not installed")
-
-
 @pytest.fixture
-def agent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+def agent(socket_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """A running agent with an ECDSA P-256 key and an Ed25519 key; the fingerprint of the first."""
-    needs("ssh-agent")
-    address = tmp_path / "agent.sock"
+    tools.require("ssh-agent")
+    address = socket_folder / "agent"
     running = subprocess.Popen(["ssh-agent", "-D", "-a", str(address)], stdout=subprocess.DEVNULL)
     monkeypatch.setenv("SSH_AUTH_SOCK", str(address))
     try:
@@ -85,7 +78,7 @@ def test_what_the_agent_does_not_have(site: Site, agent: str, monkeypatch: pytes
     with pytest.raises(ConfigError, match="the agent has no P-256 key") as error:
         keys.add_external("a", "agent:SHA256:x")
     assert agent in error.value.hint
-    for address in ("", "/nonexistent/agent"):
+    for address in ("", "/nonexistent/agent", "/" + "too-long" * 20):
         monkeypatch.setenv("SSH_AUTH_SOCK", address)
         with pytest.raises(ConfigError):
             keys.add_external("a", f"agent:{agent}")
@@ -122,7 +115,7 @@ def test_an_agent_that_answers_nonsense(answer: bytes) -> None:
 @pytest.fixture
 def token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """The URI of a P-256 key in a token of SoftHSM."""
-    needs("softhsm2-util")
+    tools.require("softhsm2-util")
     pkcs11 = pytest.importorskip("pkcs11", reason="python-pkcs11 is not installed")
     (tmp_path / "tokens").mkdir()
     conf = tmp_path / "softhsm2.conf"
@@ -187,7 +180,7 @@ def test_a_root_key_in_an_agent_signs_a_keyring(site: Site, agent: str, tmp_path
     for place in (f"agent:{agent}", str(here)):
         file.write_bytes(unsigned)
         words = ["keyring", "sign", str(file), "--key", place, "--yes", "--json"]
-        done = CliRunner().invoke(registry_command, words, catch_exceptions=False)
+        done = CliRunner().invoke(registry_command, words, input="none\n", catch_exceptions=False)
         assert json.loads(done.stdout)["signed_by"] == agent and json.loads(done.stdout)["missing"] == []
     registry = open_folder(tmp_path / "hub")
     try:
@@ -197,17 +190,17 @@ def test_a_root_key_in_an_agent_signs_a_keyring(site: Site, agent: str, tmp_path
     for place in ("agent:SHA256:nobody", "pkcs11:token=x", "next.json"):
         with pytest.raises((ConfigError, UsageError)):
             keyring_ceremony.sign(
-                file, place, opened=keyring_ceremony.read_proposal(file), passphrase=lambda: "no PIN helps"
+                file, place, reviewed=keyring_ceremony.review(file), passphrase=lambda: "no PIN helps"
             )
 
 
 def test_a_root_key_in_a_token_signs_a_keyring(site: Site, token: str, tmp_path: Path) -> None:
     key = keys.add_external("root-bert", token, pin=PIN)
     file = propose(tmp_path, key.public_pem)
-    opened = keyring_ceremony.read_proposal(file)
+    reviewed = keyring_ceremony.confirm(keyring_ceremony.review(file), "none")
     with pytest.raises(ConfigError, match="PIN does not open"):
-        keyring_ceremony.sign(file, token, opened=opened, passphrase=lambda: "0000")
-    signed = keyring_ceremony.sign(file, token, opened=opened, passphrase=lambda: PIN)
+        keyring_ceremony.sign(file, token, reviewed=reviewed, passphrase=lambda: "0000")
+    signed = keyring_ceremony.sign(file, token, reviewed=reviewed, passphrase=lambda: PIN)
     assert signed["signed_by"] == key.fingerprint and signed["missing"] == [] and PIN.encode() not in file.read_bytes()
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -15,6 +13,7 @@ from embhub.errors import ConfigError, UsageError
 from embhub.refusals import WrongKeyError
 from embhub.site import keys
 from embhub.trust import p256
+from tests.support import rights, tools
 
 
 @pytest.fixture
@@ -48,8 +47,7 @@ def test_new_key_is_private_and_loads_again(home: Path) -> None:
 
 
 def test_fingerprint_is_what_ssh_keygen_prints(home: Path, tmp_path: Path) -> None:
-    if shutil.which("ssh-keygen") is None:
-        pytest.skip("ssh-keygen is not installed")
+    tools.require("ssh-keygen")
     key = keys.generate()
     form = serialization.PublicFormat.OpenSSH
     (tmp_path / "key.pub").write_bytes(key.public.public_bytes(serialization.Encoding.OpenSSH, form))
@@ -60,8 +58,7 @@ def test_fingerprint_is_what_ssh_keygen_prints(home: Path, tmp_path: Path) -> No
 
 
 def test_openssl_reads_what_is_written(home: Path) -> None:
-    if shutil.which("openssl") is None:
-        pytest.skip("openssl is not installed")
+    tools.require("openssl")
     key = keys.generate("locked", passphrase="correct horse")
     done = subprocess.run(
         ["openssl", "pkey", "-in", str(home / "locked.pem"), "-passin", "pass:correct horse", "-pubout"],
@@ -166,12 +163,8 @@ def test_damaged_key(home: Path) -> None:
 
 
 def test_read_only_folder(home: Path) -> None:
-    if os.geteuid() == 0:
-        home.parent.mkdir(parents=True)
-        home.write_text("a file where the folder should be")
-    else:
-        home.mkdir(parents=True, mode=0o500)
-    with pytest.raises(ConfigError, match="cannot write"):
+    home.mkdir(parents=True, mode=0o500)
+    with rights.that_bind(), pytest.raises(ConfigError, match="cannot write"):
         keys.generate()
 
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from embhub.client import pulling, roots
+from embhub.client.pulling import pull as pulling
+from embhub.client.trusted import roots
 from embhub.errors import ConfigError
 from embhub.refusals import UnknownSignerError, WrongRootError
 from embhub.site import seen, trust_store
@@ -50,7 +51,7 @@ def moved(keyring: Keyring, *, signers: tuple[SigningKey, SigningKey] = (ROOT, S
 
 
 def pin_as_before(home: Path, keyring: Keyring, address: str, *, root: SigningKey) -> None:
-    """Put a pin beside those that are there, as a version did that compared no names."""
+    """Put a pin beside those that are there, which `trust add` refuses to do."""
     folder = home / "home/config/trust"
     aside = folder.with_name("aside")
     folder.rename(aside)
@@ -111,14 +112,14 @@ def test_a_change_of_root_that_the_pinned_root_did_not_sign_leads_nowhere() -> N
         trust_store.add(moved(REAL, signers=(SECOND, THIEF)), fingerprint=SECOND.fingerprint, address=OTHER)
 
 
-def test_two_such_pins_of_an_earlier_version_are_not_renewed(home: Path) -> None:
+def test_two_such_pins_are_not_renewed(home: Path) -> None:
     pin(REAL, NAME)
     pin_as_before(home, make_keyring(registry=NAME, members=THEIRS), OTHER, root=THIEF)
     with pytest.raises(WrongRootError, match="another root"):
         trust_store.refresh(OTHER, make_export(make_keyring(registry=NAME, members=THEIRS, version=2), root=THIEF))
 
 
-def test_two_such_pins_of_an_earlier_version_are_refused_until_one_is_removed(home: Path) -> None:
+def test_two_such_pins_are_refused_until_one_is_removed(home: Path) -> None:
     pin(REAL, NAME)
     pin(make_keyring(registry=MIRROR), MIRROR)
     pin_as_before(home, make_keyring(registry=NAME, members=THEIRS), OTHER, root=THIEF)

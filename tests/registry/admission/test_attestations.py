@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from embhub.client import countersigning, publishing, pulling
-from embhub.client.hub import Hub
+from embhub.client.member import countersigning
+from embhub.client.publishing import push as publishing
+from embhub.client.pulling import pull as pulling
+from embhub.client.wire.hub import Hub
 from embhub.errors import RegistryError
 from embhub.release import files as release_files
 from embhub.release.files import Release

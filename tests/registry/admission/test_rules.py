@@ -200,9 +200,9 @@ def suspected_sheet(release: Release) -> dict[str, bytes]:
 )
 def test_each_rule_refuses(release: Release, make: Callable[[Release], dict[str, bytes]], rule: str) -> None:
     files = make(release)
-    started = time.perf_counter()
+    started = time.process_time()
     assert refusal(files).rule == rule
-    assert time.perf_counter() - started < 1.0
+    assert time.process_time() - started < 1.0
 
 
 def test_an_import_may_name_its_base_alone() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
@@ -61,7 +60,7 @@ def database(tmp_path: Path) -> Iterator[Database]:
 def release(**changes: Any) -> dict[str, Any]:
     made: dict[str, Any] = {
         "modality": ["MR"], "anatomy": ["Prostate"], "finding": ["cancer"], "base": "builtin", "privacy": "none",
-        "audit": "not-audited", "licence": "CC-BY-4.0",
+        "audit": "not-audited", "confirmation": "none", "licence": "CC-BY-4.0",
     }  # fmt: skip
     return {"release": made | changes}
 
@@ -299,57 +298,6 @@ def test_an_order_by_epsilon_follows_the_newest_release_and_its_index(database: 
             assert f"INDEX {index}" in plan and "TEMP B-TREE" not in plan, plan
 
 
-def test_an_upgrade_knows_the_epsilon_of_what_is_there(tmp_path: Path) -> None:
-    database = new_database(tmp_path / "x.db")
-    known = schema.known_steps(database.dialect)
-    schema.migrate(database, [step for step in known if step.number < 22])
-    stored = (release(privacy="x", epsilon=2.5), release(privacy="x", epsilon=4), release(), {"release": None},
-              release(privacy="x", epsilon=None, description="a \u0000 of a card"))  # fmt: skip
-    with database.writing() as db:
-        accounts.add_namespace(db, "radboud", now=DAY)
-        for number, summary in enumerate(stored, 1):
-            db.execute(
-                "INSERT INTO repository (namespace, name, created, modified, position, released, summary)"
-                " VALUES ('radboud', ?, ?, ?, ?, ?, ?)",
-                (f"r{number}", DAY, DAY, number, int(summary["release"] is not None), json.dumps(summary)),
-            )
-    schema.migrate(database, known)
-    db = database.connection()
-    rows = db.execute("SELECT epsilon FROM repository ORDER BY position").fetchall()
-    assert [row[0] for row in rows] == [2.5, 4.0, None, None, None]
-    assert names(db, sort="epsilon")[:2] == ["r1", "r2"] and names(db, sort="epsilon-largest")[:2] == ["r2", "r1"]
-    database.close()
-
-
-def test_a_database_of_the_first_release_is_searched_as_before(tmp_path: Path) -> None:
-    database = Database(tmp_path / "old.db")
-    schema.migrate(database, schema.known_steps()[:1])
-    summary = json.dumps(release(anatomy=["Prostate "], finding=[], base="b"))
-    with database.writing() as db:
-        db.execute("INSERT INTO namespace VALUES ('radboud', ?)", (DAY,))
-        for number, held in ((1, summary), (2, '{"release": null}')):
-            db.execute(
-                "INSERT INTO repository (id, namespace, name, created, modified, summary)"
-                " VALUES (?, 'radboud', ?, ?, ?, ?)",
-                (number, f"r{number}", DAY, f"2026-11-2{number}T10:00:00.000Z", held),
-            )
-            db.execute("INSERT INTO repository_tag VALUES ('x', ?)", (number,))
-            db.execute("INSERT INTO search (rowid, text) VALUES (?, ?)", (number, f"radboud/r{number} Äther"))
-    schema.migrate(database)
-    db = database.connection()
-    assert (
-        names(db) == ["r1"]
-        and names(db, text="ather") == ["r1"]
-        and names(db, facets={"anatomy": ["prostate"]}) == ["r1"]
-    )
-    assert [r.name for r in search.run(db, Query(tags=["x"]))] == ["r2", "r1"]
-    assert (
-        search.count_facets(db, PAGES).facets["modality"] == [("MR", 1)] and search.count_facets(db, PAGES).total == 1
-    )
-    assert search.count_facets(db, replace(PAGES, text="r1")).facets["base"] == [("b", 1)]
-    database.close()
-
-
 def test_the_benchmark_measures_every_kind_of_query(filled: Connection) -> None:
     found = registry_search.measure(filled, turns=2)
     assert len(found) == 18 and all(row.p50 <= row.p95 for row in found)
@@ -364,7 +312,7 @@ def test_the_benchmark_measures_every_kind_of_query(filled: Connection) -> None:
         ({"privacy": "claimed by the publisher: epsilon 1", "epsilon": 1.0}, "to-1"),
         ({"privacy": "claimed", "epsilon": 0.0}, "to-1"), ({"privacy": "claimed", "epsilon": 1.0001}, "to-3"),
         ({"privacy": "claimed", "epsilon": 10}, "to-10"), ({"privacy": "claimed", "epsilon": 1e9}, "above"),
-        ({"privacy": "claimed", "epsilon": None}, "unbounded"), ({"privacy": "claimed"}, "earlier"),
+        ({"privacy": "claimed", "epsilon": None}, "unbounded"),
     ],
 )  # fmt: skip
 def test_a_claimed_epsilon_has_bands_and_no_claim_is_one_of_its_own(
@@ -375,26 +323,5 @@ def test_a_claimed_epsilon_has_bands_and_no_claim_is_one_of_its_own(
     assert names(db, facets={"epsilon": [band]}) == ["x"]
     assert search.count_facets(db, Query(released=True)).facets["epsilon"] == [(band, 1)]
     assert search.count_facets(db, Query(released=True, text="radboud")).facets["epsilon"] == [(band, 1)]
-    for other in {"none", "to-1", "to-3", "to-10", "above", "unbounded", "earlier"} - {band}:
+    for other in {"none", "to-1", "to-3", "to-10", "above", "unbounded"} - {band}:
         assert names(db, facets={"epsilon": [other]}) == []
-
-
-def test_releases_of_before_get_a_band_that_says_no_more_than_is_known(tmp_path: Path) -> None:
-    database = new_database(tmp_path / "x.db")
-    known = schema.known_steps(database.dialect)
-    number = next(step.number for step in known if step.name.endswith("_events.sql"))
-    schema.migrate(database, [step for step in known if step.number != number])
-    with database.writing() as db:
-        accounts.add_namespace(db, "radboud", now=DAY)
-    for name, privacy in (("plain", "none"), ("private", "claimed by the publisher: epsilon 2")):
-        add(database, name, privacy=privacy)
-    with database.writing() as db:
-        db.execute("DELETE FROM label WHERE kind = 'epsilon'")
-        db.execute("UPDATE repository SET facets = 'privacy\x1fnone'")
-    schema.migrate(database)
-    db = database.connection()
-    assert dict(search.count_facets(db, Query(released=True)).facets["epsilon"]) == {"none": 1, "earlier": 1}
-    assert dict(search.count_facets(db, Query(released=True, text="radboud")).facets["epsilon"]) == {
-        "none": 1, "earlier": 1
-    }  # fmt: skip
-    database.close()

@@ -75,6 +75,7 @@ class Catalogue:
         release = {
             "modality": [self.chance.choice(("MR", "CT"))], "anatomy": [self.chance.choice(("Lung", "Eye"))],
             "finding": ["x"], "base": "builtin", "privacy": "none", "audit": "not-audited", "licence": "CC-BY-4.0",
+            "confirmation": "none",
         }  # fmt: skip
         text = f"{found.full_name} {' '.join(words)}"
         repositories.describe(db, identity, {"release": release}, tags=[], text=text)
@@ -231,36 +232,6 @@ def test_a_cursor_may_name_any_place(database: Database, after: float) -> None:
     rows = search.run(database.connection(), Query(text="boud", after=(after, 1), everything=True))
     known = {identity for identity, row in catalogue.rows.items() if "boud" in row.text}
     assert {row.id for row in rows} == (known if after > JUST_BELOW + 10 else set())
-
-
-def test_an_upgrade_notes_the_letters_of_what_is_there(tmp_path: Path) -> None:
-    database = new_database(tmp_path / "x.db")
-    known = schema.known_steps(database.dialect)
-    schema.migrate(database, [step for step in known if step.number < 23])
-    with database.writing() as db:
-        accounts.add_namespace(db, "radboud", now=DAY)
-        for number in range(1, 200):
-            db.execute(
-                "INSERT INTO repository (namespace, name, created, modified, position, released)"
-                " VALUES ('radboud', ?, ?, ?, ?, 1)",
-                (f"r{number}", DAY, DAY, number),
-            )
-            words = f"radboud/r{number} жa mira" if number == 70 else f"radboud/r{number} kalo"
-            db.execute(
-                "INSERT INTO wording SELECT ?, id, ? FROM repository WHERE position = ?", (number, words, number)
-            )
-            if db.dialect.has_word_table:
-                db.execute("INSERT INTO search (rowid, words) VALUES (?, ?)", (number, words))
-    schema.migrate(database, known)
-    db = database.connection()
-    noted = dict(db.execute("SELECT block, pairs FROM letter_block").fetchall())
-    assert sorted(noted) == [0, 1, 2, 3]
-    assert "жa" in noted[1].split(" ") and "mi" in noted[1].split(" ") and "жa" not in noted[0]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(bands, "WALKED", 5)
-        for text in ("mira", "mi", "жa", "r70"):
-            assert [row.position for row in search.run(db, Query(text=text))] == [70], text
-    database.close()
 
 
 def test_a_page_that_lacks_one_row_asks_for_few_parts(database: Database) -> None:

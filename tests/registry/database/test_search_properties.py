@@ -96,7 +96,7 @@ def add(db: Connection, chance: random.Random, number: int) -> int:
     release = {
         "modality": [chance.choice(("MR", "CT"))], "anatomy": chance.sample(("Lung", "Eye"), chance.randint(0, 2)),
         "finding": [], "base": "builtin", "privacy": "none", "licence": "CC0-1.0",
-        "audit": chance.choice(("leak-detected", "not-audited")),
+        "audit": chance.choice(("leak-detected", "not-audited")), "confirmation": "none",
     }  # fmt: skip
     summary = {"front_matter": {}, "release": release if chance.random() < 0.9 else None}
     text = f"{name} {' '.join(chance.sample(WORDS, chance.randint(0, 5)))}"

@@ -20,13 +20,13 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from prometheus_client.parser import text_string_to_metric_families
 
-from embhub.client.hub import Hub
+from embhub.client.wire.hub import Hub
 from embhub_registry.database import log_rows
 from embhub_registry.database.clock import now, stamp
 from embhub_registry.operation.registry_facts import FACTS
 from embhub_registry.storage import configuration, quotas
 from tests.registry.conftest import House
-from tests.support import object_stores, postgres, prometheus, releases, servers
+from tests.support import object_stores, postgres, prometheus, releases, servers, tools
 from tests.support.prometheus import MONITORING, needs_prometheus
 from tests.support.servers import RunningRegistry
 
@@ -105,8 +105,7 @@ def test_every_alert_is_in_the_guide() -> None:
 @pytest.fixture
 def database() -> Iterator[postgres.Server]:
     """A server of this test's own: it will be stopped."""
-    if postgres.programs() is None:
-        pytest.skip("PostgreSQL's programs are not installed (Debian: postgresql)")
+    tools.require("postgresql", found=postgres.programs() is not None)
     with postgres.running_server() as server:
         yield server
 

@@ -129,7 +129,7 @@ def receive_tcp(listening: socket.socket, said: list[str], connections: int) -> 
 
 @pytest.mark.thorough
 @pytest.mark.parametrize("kind", ["udp", "unix", "tcp"])
-def test_a_syslog_server_gets_every_line(registry: Registry, tmp_path: Path, kind: str) -> None:
+def test_a_syslog_server_gets_every_line(registry: Registry, socket_folder: Path, kind: str) -> None:
     said = list[str]()
     registry.audit_log.write("refused", message="ä " + "x" * 2000)
     if kind == "tcp":
@@ -142,9 +142,9 @@ def test_a_syslog_server_gets_every_line(registry: Registry, tmp_path: Path, kin
     else:
         family = socket.AF_UNIX if kind == "unix" else socket.AF_INET
         with socket.socket(family, socket.SOCK_DGRAM) as server:
-            server.bind(str(tmp_path / "log") if kind == "unix" else ("127.0.0.1", 0))
+            server.bind(str(socket_folder / "log") if kind == "unix" else ("127.0.0.1", 0))
             server.settimeout(20)
-            url = f"unix://{tmp_path}/log" if kind == "unix" else f"udp://127.0.0.1:{server.getsockname()[1]}"
+            url = f"unix://{socket_folder}/log" if kind == "unix" else f"udp://127.0.0.1:{server.getsockname()[1]}"
             run_here("--dir", registry.folder, "audit", "export", "--syslog", url)
             said = [server.recv(65536).decode() for _ in range(7)]
     parsed = [RFC5424.fullmatch(message) for message in said]

@@ -44,7 +44,7 @@ def test_what_is_corrupt_is_not_repaired(hub: Path) -> None:
 def test_there_and_back(hub: Path, tmp_path: Path) -> None:
     made = ask(hub, "backup", tmp_path / "hub.tar")
     done = run_here("--dir", tmp_path / "again", "restore", tmp_path / "hub.tar", "--signed-by", made["signed_by"])
-    assert "revoke again" in done.stdout and str(made["root_fingerprint"]) in done.stdout
+    assert "remove and revoke them again" in done.stdout and str(made["root_fingerprint"]) in done.stdout
     assert ask(tmp_path / "again", "key", "list")["keys"] == ask(hub, "key", "list")["keys"]
     words = run_here("--dir", hub, "backup", tmp_path / "words.tar").stdout
     assert "it contains the root key and every access token's digest" in words and "0600" in words

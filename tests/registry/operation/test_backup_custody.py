@@ -119,18 +119,29 @@ def test_an_object_more_or_another_is_refused(registry: Registry, tmp_path: Path
         restore(tmp_path / "y.tar", tmp_path / "again", signed_by=made["signed_by"])
 
 
-def test_an_unsigned_backup_needs_an_explicit_word(registry: Registry, tmp_path: Path) -> None:
+def test_an_unsigned_backup_is_none_and_an_unchecked_one_needs_an_explicit_word(
+    registry: Registry, tmp_path: Path
+) -> None:
     made = back_up(registry, tmp_path / "x.tar")
     parts = members((tmp_path / "x.tar").read_bytes())
-    document = json.loads(parts["backup.json"])
-    del parts["backup.sig"], document["objects_sha256"]
-    parts["backup.json"] = json.dumps(document | {"schema": "embhub.backup/1"}).encode()  # as releases before wrote it
-    (tmp_path / "old.tar").write_bytes(pack(parts))
-    with pytest.raises(BadBackupError, match="not signed"):
-        restore(tmp_path / "old.tar", tmp_path / "again", signed_by=made["signed_by"])
+    del parts["backup.sig"]
+    (tmp_path / "unsigned.tar").write_bytes(pack(parts))
+    for signer in (made["signed_by"], None):
+        with pytest.raises(BadBackupError, match=r"backup\.sig is expected"):
+            restore(tmp_path / "unsigned.tar", tmp_path / "again", signed_by=signer, unauthenticated=signer is None)
     with pytest.raises(UsageError, match="who signed"):
         restore(tmp_path / "x.tar", tmp_path / "again")
-    assert restore(tmp_path / "old.tar", tmp_path / "again", unauthenticated=True)["signed_by"] is None
+    assert restore(tmp_path / "x.tar", tmp_path / "again", unauthenticated=True)["signed_by"] is None
+
+
+@pytest.mark.parametrize("version", ["embhub.backup/1", "embhub.backup/3"])
+def test_another_format_is_refused(registry: Registry, tmp_path: Path, version: str) -> None:
+    back_up(registry, tmp_path / "x.tar")
+    parts = members((tmp_path / "x.tar").read_bytes())
+    parts["backup.json"] = json.dumps(json.loads(parts["backup.json"]) | {"schema": version}).encode()
+    (tmp_path / "other.tar").write_bytes(pack(parts))
+    with pytest.raises(BadBackupError, match=r"this program reads embhub\.backup/2"):
+        restore(tmp_path / "other.tar", tmp_path / "again", unauthenticated=True)
 
 
 def test_the_backups_key_is_made_once_and_is_in_no_backup(registry: Registry, tmp_path: Path) -> None:
@@ -234,7 +245,7 @@ def test_a_root_key_with_a_passphrase_cannot_raise_the_keyring_and_the_restore_s
     made = back_up(registry, tmp_path / "x.tar")
     got = restore(tmp_path / "x.tar", tmp_path / "again", signed_by=made["signed_by"])
     assert got["keyring_version"] == made["keyring_version"] and got["tokens_revoked"] == 1
-    assert any("cannot sign here" in line and "keyring propose" in line for line in got["told"])
+    assert any("`keyring propose` waits" in line and "recovered --keyring" in line for line in got["told"])
 
 
 def test_the_keyring_is_raised_by_a_command_too(registry: Registry, tmp_path: Path) -> None:
@@ -252,4 +263,4 @@ def test_as_a_person_runs_them(registry: Registry, tmp_path: Path, identity: tup
     again = ("--dir", tmp_path / "again", "restore", tmp_path / "x.age")
     assert run_here(*again, check=False).returncode == 2
     done = run_here(*again, "--signed-by", signer, "--identity", key)
-    assert "token new admin" in done.stdout and "revoke again" in done.stdout and "key raise" not in done.stdout
+    assert "token new admin" in done.stdout and "revoke them again" in done.stdout and "key raise" not in done.stdout

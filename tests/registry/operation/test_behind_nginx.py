@@ -17,7 +17,9 @@ from pathlib import Path
 
 import pytest
 
+from embhub.release.files import EMBEDDING
 from embhub_registry.storage import configuration
+from tests.support import pushes, releases
 from tests.support.nginx import HOST, Authority, Proxy, needs_nginx, proxy_before
 from tests.support.servers import RunningRegistry, start_registry
 
@@ -128,6 +130,36 @@ def test_slow_clients_are_cut_off_while_others_are_served(proxy: Proxy) -> None:
         assert status in (0, 408), (name, status)
     assert found["a body by the byte"][0] == 408, "the registry's deadline is for the whole of it"
     assert ask(proxy, "/healthz")[0] == 200
+
+
+def reads(proxy: Proxy, address: str, paths: list[str], *, ready: threading.Barrier) -> list[int]:
+    """What a reader of this address is answered, one request after the other on one connection."""
+    line = http.client.HTTPSConnection("127.0.0.1", proxy.port, context=proxy.context, timeout=60)
+    plain = socket.create_connection(("127.0.0.1", proxy.port), timeout=60, source_address=(address, 0))
+    line.sock = proxy.context.wrap_socket(plain, server_hostname=HOST)
+    ready.wait(timeout=60)
+    statuses = []
+    for path in paths:
+        line.request("GET", path, headers={"Host": HOST, "Accept": "text/html"})
+        answer = line.getresponse()
+        answer.read()
+        statuses.append(answer.status)
+    line.close()
+    return statuses
+
+
+@pytest.mark.slow
+def test_two_hundred_readers_at_once_are_all_answered(served: RunningRegistry, proxy: Proxy) -> None:
+    """A page, a file and a search, each of them from an address of its own, and nothing is answered from a cache."""
+    served.add_key(releases.SITE, namespace="radboud")
+    rosa = served.add_user("rosa", namespace="radboud")
+    assert pushes.create(served, "prostate-cspca", token=rosa).status == 200
+    assert pushes.commit(served, releases.REPOSITORY, releases.make_release().files, token=rosa).status == 200
+    paths = [f"/{releases.REPOSITORY}", f"/{releases.REPOSITORY}/resolve/main/{EMBEDDING}", "/?q=cspca"]
+    ready = threading.Barrier(200)
+    with ThreadPoolExecutor(200) as pool:
+        asked = [pool.submit(reads, proxy, f"127.0.1.{n + 1}", paths, ready=ready) for n in range(200)]
+        assert [future.result() for future in asked] == [[200, 200, 200]] * 200
 
 
 def holds(proxy: Proxy, count: int) -> list[socket.socket]:

@@ -19,8 +19,9 @@ from standardwebhooks import Webhook, WebhookVerificationError
 from embhub_registry.database import outbox
 from embhub_registry.database.clock import now
 from embhub_registry.http_errors import RequestDeniedError
-from embhub_registry.operation import deliveries, webhook_sender
+from embhub_registry.operation import deliveries
 from embhub_registry.people import auth, notifications, webhooks
+from embhub_registry.storage import outgoing
 from embhub_registry.storage.folder import Registry
 from tests.support import pushes, releases
 from tests.support.people import Person
@@ -58,7 +59,7 @@ def registry(running: RunningRegistry) -> Iterator[Registry]:
 
 def allow(running: RunningRegistry) -> None:
     running.run("setting", "set", "webhooks", "yes")
-    running.run("setting", "set", "webhooks.hosts", "127.0.0.1")
+    running.run("setting", "set", "outgoing.hosts", "127.0.0.1")
 
 
 def account(registry: Registry, name: str) -> Any:
@@ -243,7 +244,7 @@ def test_410_disables_at_once(registry: Registry, hook: Receiver) -> None:
 
 def test_a_host_inside_gets_nothing(running: RunningRegistry, registry: Registry, hook: Receiver) -> None:
     add(registry, hook)
-    running.run("setting", "set", "webhooks.hosts", "")
+    running.run("setting", "set", "outgoing.hosts", "")
     emit(registry)
     deliveries.run(registry)
     assert hook.got == []
@@ -270,8 +271,9 @@ def test_the_secret_is_nowhere_in_the_folder(registry: Registry, hook: Receiver)
 def test_a_slow_receiver_holds_up_nobody_else(
     registry: Registry, hook: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(webhook_sender, "SECONDS", 0.3)
-    monkeypatch.setattr(webhook_sender, "SECONDS_IN_ALL", 0.5)
+    monkeypatch.setattr(
+        outgoing.connected, "__kwdefaults__", {**(outgoing.connected.__kwdefaults__ or {}), "seconds": 0.5}
+    )
     with receiver() as slow:
         slow.seconds, slow.answer, slow.headers = 5.0, b"x", {"Content-Length": "1"}
         add(registry, slow)

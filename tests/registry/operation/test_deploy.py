@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import configparser
 import re
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import click
 import pytest
 
 from embhub_registry.cli import root
+from tests.support import tools
 from tests.support.nginx import DEPLOY
 
 UNIT = (DEPLOY / "systemd/embhub-registry.service").read_text()
@@ -45,7 +45,7 @@ def test_the_unit_runs_the_program_as_nobody_special() -> None:
         assert service[name] == value
 
 
-@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")
+@tools.needs("systemd-analyze")
 def test_systemd_takes_the_unit(tmp_path: Path) -> None:
     file = tmp_path / "embhub-registry.service"
     file.write_text(UNIT.replace("/opt/embhub/bin/embhub-registry", "/bin/true"))
@@ -60,7 +60,7 @@ def test_systemd_takes_the_unit(tmp_path: Path) -> None:
     assert judged.returncode == 0, judged.stdout[-300:]
 
 
-@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")
+@tools.needs("systemd-analyze")
 def test_systemd_takes_the_backup_and_its_timer(tmp_path: Path) -> None:
     units = [tmp_path / f"embhub-registry-backup.{kind}" for kind in ("service", "timer")]
     for file in units:
@@ -72,9 +72,9 @@ def test_systemd_takes_the_backup_and_its_timer(tmp_path: Path) -> None:
     subprocess.run(["systemd-analyze", "calendar", when], capture_output=True, check=True)
 
 
-@pytest.mark.skipif(shutil.which("nft", path="/usr/sbin:/sbin:/usr/bin") is None, reason="nft is not installed")
+@tools.needs("nft")
 def test_the_firewall_takes_its_rules() -> None:
-    program = shutil.which("nft", path="/usr/sbin:/sbin:/usr/bin")
+    program = tools.which("nft")
     done = subprocess.run(
         [str(program), "-c", "-f", DEPLOY / "nftables.conf"], capture_output=True, text=True, check=False
     )
@@ -101,7 +101,7 @@ def test_the_container_is_not_root_and_says_how_it_is() -> None:
     assert re.fullmatch(r"docker\.io/library/python:3\.\d+-slim-\w+", base)
 
 
-@pytest.mark.skipif(shutil.which("caddy") is None, reason="caddy is not installed")
+@tools.needs("caddy")
 def test_caddy_takes_its_file() -> None:
     words = ["caddy", "validate", "--adapter", "caddyfile", "--config", str(DEPLOY / "Caddyfile")]
     done = subprocess.run(words, capture_output=True, text=True, check=False)

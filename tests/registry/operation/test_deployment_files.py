@@ -197,8 +197,8 @@ def test_no_file_holds_a_secret() -> None:
             assert harmless.fullmatch(value), (path, value)
     example = (DEPLOY / "compose/registry.env.example").read_text()
     assert all(line.endswith("=") for line in example.splitlines() if line and not line.startswith("#"))
-    ignored = subprocess.run(["git", "check-ignore", "-q", DEPLOY / "compose/registry.env"], cwd=DEPLOY, check=False)
-    assert ignored.returncode == 0, "the file with the secrets cannot be committed by mistake"
+    ignored = (DEPLOY.parents[1] / ".gitignore").read_text().splitlines()
+    assert "registry/deploy/compose/registry.env" in ignored, "the file with the secrets cannot be committed by mistake"
 
 
 @pytest.mark.thorough
@@ -246,7 +246,9 @@ def test_old_backups_go_and_seven_stay(tmp_path: Path) -> None:
     """The unit's own command, in a folder of ours."""
     text = (DEPLOY / "systemd/embhub-registry-backup.service").read_text()
     (script,) = re.findall(r"(?m)^ExecStartPost=/bin/sh -c '(.*)'$", text)
-    script = script.replace("/var/backups/embhub-registry", str(tmp_path)).replace("%%", "%").replace("$$", "$")
+    script = (
+        script.replace("/var/backups/embhub-registry", shlex.quote(str(tmp_path))).replace("%%", "%").replace("$$", "$")
+    )
     for day in range(60):
         file = tmp_path / f"day-{day:02d}.tar"
         file.touch()

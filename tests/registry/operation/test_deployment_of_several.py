@@ -6,6 +6,7 @@ import configparser
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -19,10 +20,11 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from embhub.client import pulling, roots
-from embhub.client.hub import Hub
+from embhub.client.pulling import pull as pulling
+from embhub.client.trusted import roots
+from embhub.client.wire.hub import Hub
 from tests.registry.operation.test_deployment_files import COMPOSE, DATA, PORT, of_kind, pods
-from tests.support import releases, servers
+from tests.support import releases, servers, tools
 from tests.support.nginx import DEPLOY, balancer, needs_nginx
 from tests.support.postgres import Server
 from tests.support.servers import RunningRegistry
@@ -81,8 +83,7 @@ def test_one_proxy_stands_before_all_processes(tmp_path: Path) -> None:
     believed = {SEVERAL["services"][name]["environment"]["FORWARDED_ALLOW_IPS"] for name in SERVERS}
     assert {proxy["networks"]["edge"]["ipv4_address"]} == believed
     assert proxy["environment"]["EMBHUB_UPSTREAM"].split() == [f"{name}:{PORT}" for name in SERVERS]
-    if shutil.which("caddy") is None:
-        pytest.skip("caddy is not installed")
+    tools.require("caddy")
     words = ["caddy", "adapt", "--adapter", "caddyfile", "--config", str(DEPLOY / "Caddyfile")]
     done = subprocess.run(
         words, env={**os.environ, **proxy["environment"]}, capture_output=True, text=True, check=True
@@ -99,7 +100,8 @@ def test_join_of_compose_copies_every_key_but_the_root(tmp_path: Path) -> None:
     for name in ("root.pem", "root.pub", "timestamp.pem", "log.pem", "logins.key", "log.signed"):
         (first / name).touch()
     script = script.replace("$$", "$").replace("embhub-registry join", "true")
-    script = script.replace("/first", f"{tmp_path}/first").replace(DATA, f"{tmp_path}/data")
+    for before, after in (("/first", tmp_path / "first"), (DATA, tmp_path / "data")):
+        script = script.replace(before, shlex.quote(str(after)))
     subprocess.run([*SEVERAL["services"]["join-2"]["entrypoint"], script], check=True)
     assert {path.name for path in second.iterdir()} == {"timestamp.pem", "log.pem", "logins.key"}
     assert {path.stat().st_mode & 0o777 for path in second.iterdir()} == {0o600}
@@ -202,7 +204,7 @@ def test_a_server_of_several_is_started_again_for_as_long_as_its_database_is_awa
     assert int(settings["Service"]["RestartSec"]) >= 5, "and not without a pause"
 
 
-@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")
+@tools.needs("systemd-analyze")
 def test_systemd_takes_the_drop_in(tmp_path: Path) -> None:
     unit = tmp_path / "embhub-registry.service"
     unit.write_text(

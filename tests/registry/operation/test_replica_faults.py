@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -13,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import disks, pushes, releases
+from tests.support import disks, pushes, releases, tools
 from tests.support.logs import leaf_name
 from tests.support.object_stores import RunningStore
 from tests.support.people import Person
@@ -54,9 +53,7 @@ def alice(replicas: Replicas) -> str:
 
 def start_at(server: RunningRegistry, offset: str) -> None:
     """Start a server whose clock is off, say by `+1h`."""
-    if FAKETIME is None:
-        assert "EMBHUB_REQUIRE_FAKETIME" not in os.environ, "libfaketime is not installed"
-        pytest.skip("libfaketime is not installed (Debian: libfaketime)")
+    tools.require("libfaketime", found=FAKETIME is not None)
     wrong = {"LD_PRELOAD": str(FAKETIME), "FAKETIME": offset, "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
     port = server.url.rsplit(":", 1)[1]
     words = [sys.executable, "-m", "embhub_registry", "--dir", str(server.folder), "serve", "--port", port]

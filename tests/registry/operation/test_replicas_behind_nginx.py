@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from embhub.client import publishing, pulling
+from embhub.client.publishing import push as publishing
+from embhub.client.pulling import pull as pulling
 from embhub.errors import EmbhubError
 from embhub.formats import safe_yaml
 from tests.support.nginx import balancer, needs_nginx

@@ -16,11 +16,12 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from embhub.client import pulling, roots
-from embhub.client.hub import Hub
+from embhub.client.pulling import pull as pulling
+from embhub.client.trusted import roots
+from embhub.client.wire.hub import Hub
 from embhub.release.files import Release
 from embhub_registry.storage import blob_places
-from tests.support import postgres, releases, servers
+from tests.support import postgres, releases, servers, tools
 from tests.support.servers import RunningRegistry
 from tests.support.sites import Site
 
@@ -77,9 +78,7 @@ class Reader:
 
 @pytest.fixture
 def server() -> Iterator[postgres.Server]:
-    if postgres.programs() is None:
-        assert "EMBHUB_REQUIRE_POSTGRESQL" not in os.environ
-        pytest.skip("PostgreSQL's programs are not installed (Debian: postgresql)")
+    tools.require("postgresql", found=postgres.programs() is not None)
     with postgres.running_server(archive_mode="on", wal_level="replica", archive_command=ARCHIVING) as made:
         for name in ("archive", "bases"):
             (made.folder / name).mkdir()

@@ -205,7 +205,7 @@ def edited(parts: Parts, tmp_path: Path, *statements: str) -> Parts:
         ("UPDATE setting SET value = 'SHA256:other' WHERE name = 'root_fingerprint'", "keyring"),
         ("DELETE FROM keyring", "no keyring"),
         ("DROP TABLE entry", "no such table"),
-        ("PRAGMA user_version = 9999", "another release"),
+        ("INSERT INTO migration VALUES (999, '999_later.sql', '2030-01-01', 'x')", "another release"),
         ("UPDATE repository SET summary = '{'", "its summary cannot be read"),
     ],
 )

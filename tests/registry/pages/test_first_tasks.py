@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from embhub.__main__ import main
-from embhub.client import device_login
+from embhub.client.account import device_login
 from tests.registry.pages.test_web_browser import browser
 from tests.support import browsers, pushes, releases, reviews
 from tests.support.browsers import follow

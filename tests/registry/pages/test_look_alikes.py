@@ -66,7 +66,7 @@ def test_reserved_names_are_nobodys_namespace(house: House, name: str) -> None:
 
 def test_tokens_that_are_no_good_store_nothing(house: House) -> None:
     registry = house.registry
-    assert create(house, "guarded").status == 200
+    assert create(house, "kept-from-tokens").status == 200
     expired = registry.add_user("late", namespace="radboud", days=0)
     revoked = registry.add_user("gone", namespace="radboud")
     reader = registry.add_user("looker", namespace="radboud", role="reader")
@@ -76,17 +76,17 @@ def test_tokens_that_are_no_good_store_nothing(house: House) -> None:
 
     def push(token: str | None) -> tuple[int, str]:
         answer = registry.request(
-            "POST", "/api/models/radboud/guarded/commit/main", token=token, body=body({"README.md": b"# x\n"})
+            "POST", "/api/models/radboud/kept-from-tokens/commit/main", token=token, body=body({"README.md": b"# x\n"})
         )
         return answer.status, answer.json()["rule"]
 
-    before = registry.get("/api/models/radboud/guarded/commits/main").json()
+    before = registry.get("/api/models/radboud/kept-from-tokens/commits/main").json()
     assert push(None) == (401, "token")
     assert push(expired) == push(revoked) == push("emb_" + "A" * 43) == push("x" * 5000) == (401, "token")
     assert push(reader) == (403, "role")
     assert push(house.lea) == (403, "namespace")
     assert push(house.nora)[0] == 403
-    assert registry.get("/api/models/radboud/guarded/commits/main").json() == before
+    assert registry.get("/api/models/radboud/kept-from-tokens/commits/main").json() == before
 
 
 TRAVERSAL = [

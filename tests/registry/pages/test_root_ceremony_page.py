@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 import shlex
 import sys
@@ -41,7 +42,13 @@ def test_the_ceremony_works_as_printed(
             if " > " in line:
                 (tmp_path / line.split(" > ")[1]).write_text(said)
             continue
+        if words[0] == "curl":
+            break  # what follows a theft: tests/embhub/test_stolen_online_keys.py
+        if "--log" in words:
+            continue  # nobody cosigns this registry's log
         answered = ["--yes"] if "sign" in words else []  # the person read what is printed
+        if "sign" in words:  # the first time it is asked for the newest keyring
+            monkeypatch.setattr(sys, "stdin", io.StringIO("none\n"))
         said = run_here(*words[1:], *answered).stdout
         if "init" in words or "install" in words:
             roots.append(keyrings.parse_export(export).root_fingerprint if (export := exported(tmp_path)) else said)

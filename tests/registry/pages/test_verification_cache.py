@@ -60,7 +60,7 @@ def test_a_release_is_verified_once(registry: Registry, snapshot: Snapshot, veri
     judge = VerificationCache()
     assert judge.recall(registry, snapshot) is None
     first = judge.judge(registry, snapshot)
-    assert first.shown is not None and first.shown.audit is not None and "<svg" in first.shown.audit.curve
+    assert first.shown is not None and first.shown.audit is not None and "<svg" in first.shown.audit.page
     assert judge.judge(registry, snapshot) is first and judge.recall(registry, snapshot) is first
     assert len(verified) == 1
 

@@ -100,10 +100,7 @@ def test_the_sheet_of_samples_is_shown_as_what_it_is(house: House, published: st
 
 
 def test_a_release_that_no_longer_verifies_says_so_on_top(house: House, published: str) -> None:
-    from embhub_registry.operation import administration
-
-    with house.registry.opened() as registry:
-        administration.remove_key(registry, releases.SITE.fingerprint)
+    house.registry.drop_key(releases.SITE)
     try:
         _, text = page(house, f"/{NAME}")
         assert "Does not verify: do not use it" in text

@@ -93,12 +93,35 @@ def test_a_page_as_json_follows_its_schema_and_says_what_the_page_says(
                 assert said or name in {"chosen", "privacy"}, (name, words)
 
 
+def test_a_private_release_whose_code_test_passed_is_found_and_looks_like_what_it_is(room: Showroom) -> None:
+    """Made-up canaries may be told apart as far as the claim allows: neither amber nor a leak, and its own facet."""
+    [found] = ask(room, "/?audit=bounded-by-claim")["items"]
+    assert found["id"] == "lumc/knee-effusion" and found["release"]["audit"] == "bounded-by-claim"
+    facts = ask(room, "/lumc/knee-effusion")
+    audit = facts["audit"]
+    assert (facts["verdict"], audit["verdict"], audit["suite"]) == ("bounded-by-claim", "bounded-by-claim", "mechanism")
+    assert audit["shown_epsilon"] <= audit["claimed"] == facts["privacy"]["epsilon"]
+    assert audit["bound"].startswith("whoever would have named a given patient with probability 1 %")
+    page = room.registry.get("/lumc/knee-effusion").body.decode()
+    section = page[page.index('aria-labelledby="audit"') :]
+    section = section[: section.index("</section>")]
+    front, _, folded = section.partition("<details>")
+    assert 'class="box neutral"' in page and "bounded by the claim" in front and "3.66 claimed" in front
+    assert html.escape(audit["bound"])[:60] in front
+    assert "AUC" not in front and "True-positive" not in front and "#b3203a" not in front, "no red gauge"
+    assert "AUC of made-up data" in folded and "True-positive rate" in folded
+    text = room.registry.get("/lumc/knee-effusion/audit/" + facts["revision"]).body.decode()
+    assert "Bounded by the claim" in text and text.index("3.66 claimed") < text.index("<details>")
+    assert "picks the member" in text[text.index("<details>") :]
+    assert ask(room, f"/{CSPCA}")["audit"]["claimed"] is None
+
+
 def test_a_list(room: Showroom) -> None:
     facts = ask(room, "/")
     assert facts["total"] == 4 and facts["items"][0]["id"] == CSPCA and facts["next"] is None
     by_name = {facet["name"]: {v["value"]: v["count"] for v in facet["values"]} for facet in facts["facets"]}
     assert by_name["modality"] == {"MR": 3, "DX": 1} and by_name["privacy"] == {"none": 3, "claimed": 1}
-    assert by_name["audit"] == {"insufficient-evidence": 2, "leak-detected": 1, "not-audited": 1}
+    assert by_name["audit"] == {"insufficient-evidence": 1, "bounded-by-claim": 1, "leak-detected": 1, "not-audited": 1}
     [leak] = ask(room, "/?audit=leak-detected")["items"]
     assert leak["id"] == "radboud/brain-wmh" and leak["release"]["audit"] == "leak-detected"
     chosen = ask(room, "/?modality=MR&finding=effusion")
@@ -407,8 +430,7 @@ def test_authors_who_agreed_are_cited_with_their_orcid(room: Showroom) -> None:
 
 
 def test_what_does_not_verify_is_not_quoted_as_json_either(room: Showroom) -> None:
-    with room.registry.opened() as registry:
-        administration.remove_key(registry, releases.OTHER_SITE.fingerprint)
+    room.registry.drop_key(releases.OTHER_SITE)
     try:
         facts = ask(room, "/lumc/knee-effusion")
         assert facts["state"] == "refused" and facts["problem"]["remedy"]

@@ -8,7 +8,7 @@ import re
 import pytest
 from huggingface_hub import CommitOperationAdd, HfApi
 
-from embhub.client.hub import Hub
+from embhub.client.wire.hub import Hub
 from embhub.release.checks import yanks
 from tests.registry.conftest import House
 from tests.support import releases

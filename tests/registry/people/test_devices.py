@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from embhub.client import device_login
-from embhub.client.device_login import Prompt
+from embhub.client.account import device_login
+from embhub.client.account.device_login import Prompt
 from embhub.errors import RegistryError
 from embhub.site import config
 from tests.support.databases import looking_into

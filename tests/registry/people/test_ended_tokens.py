@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from embhub.client.errors import NotAllowedError
-from embhub.client.hub import Hub
+from embhub.client.wire.errors import NotAllowedError
+from embhub.client.wire.hub import Hub
 from embhub_registry.operation import administration
 from tests.registry.conftest import House
 

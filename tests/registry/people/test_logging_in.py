@@ -14,7 +14,7 @@ from embhub_registry.people import auth, sessions
 from embhub_registry.storage import configuration
 from tests.support import pushes, releases
 from tests.support.databases import looking_into
-from tests.support.people import SESSION, Person
+from tests.support.people import DEVICE, SESSION, Person
 from tests.support.servers import RunningRegistry, run_here, running_registry
 
 PRIVATE = "radboud/kept-private"
@@ -150,6 +150,29 @@ def test_codes_cannot_be_tried_fast(registry: RunningRegistry, person: NewPerson
     time.sleep(5.5)
     failed = [row for row in events(registry, "login-failed") if "carl" in row["reason"]]
     assert sum(row["times"] for row in failed) == 5 and {row["actor"] for row in failed} == {"anonymous"}
+
+
+def test_wrong_codes_in_somebodys_name_lock_no_browser_out_that_logged_in_before(
+    registry: RunningRegistry, person: NewPerson
+) -> None:
+    someone, far, thief = person("rita"), {"X-Forwarded-For": "192.0.2.9"}, person("thea")
+    codes = someone.set_up_app()
+    known = {DEVICE: someone.cookies[DEVICE]}
+    for _ in range(5):
+        thief.cookies = {DEVICE: thief.cookies[DEVICE]}
+        thief.open("/login")
+        thief.press("/login/code", name="rita", code="000000", status=403, headers=far)
+    elsewhere = person()
+    elsewhere.totp = someone.totp
+    elsewhere.log_in("rita", someone.code(later=1), status=429)
+    again = Person(registry, cookies=dict(known))
+    again.log_in("rita", someone.code(later=1))
+    assert "Logged in as rita" in again.text() and again.cookies[DEVICE] == known[DEVICE]
+    guessing = Person(registry, cookies=dict(known))
+    for _ in range(5):
+        guessing.log_in("rita", "000000", status=403)
+    guessing.log_in("rita", "000000", status=429)
+    person().log_in("rita", codes[0])
 
 
 @pytest.mark.parametrize(

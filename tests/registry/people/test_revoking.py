@@ -72,6 +72,21 @@ def test_a_revocation_is_final(house: RunningRegistry, tmp_path: Path) -> None:
     assert [row.fingerprint for row in keyring(house).revoked] == [SITE.fingerprint]
 
 
+def test_a_removal_is_final_too(house: RunningRegistry, tmp_path: Path) -> None:
+    said = house.ask("key", "remove", SITE.fingerprint)
+    (row,) = keyring(house).revoked
+    assert (row.fingerprint, row.reason, row.date) == (SITE.fingerprint, "left", said["date"])
+    assert SITE.fingerprint not in keyring(house).fingerprints()
+    pem = tmp_path / "site.pem"
+    pem.write_text(SITE.public_pem)
+    added = house.run("key", "add", pem, "--namespace", "radboud", "--role", "publish", check=False)
+    assert added.returncode == 2 and "this is final" in added.stderr
+    assert house.run("key", "remove", SITE.fingerprint, check=False).returncode == 2
+    assert house.run("key", "revoke", SITE.fingerprint, "--reason", "stolen", check=False).returncode == 2
+    house.add_key(OTHER_SITE, namespace="radboud")
+    assert [row.fingerprint for row in keyring(house).revoked] == [SITE.fingerprint]
+
+
 def test_a_key_that_is_not_there_and_a_reason_that_is_none(house: RunningRegistry) -> None:
     assert house.run("key", "revoke", AUDITOR.fingerprint, "--reason", "lost", check=False).returncode == 2
     assert house.run("key", "revoke", SITE.fingerprint, "--reason", "whim", check=False).returncode == 2

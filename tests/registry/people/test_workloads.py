@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from embhub.__main__ import main as embhub
-from embhub.client import workload_login
+from embhub.client.account import workload_login
 from embhub.errors import RegistryError
 from embhub.release.files import EMBEDDING
 from embhub_registry.people import workloads
@@ -43,6 +43,7 @@ def provider() -> Iterator[Provider]:
 def registry(tmp_path_factory: pytest.TempPathFactory, provider: Provider) -> Iterator[RunningRegistry]:
     with running_registry(tmp_path_factory.mktemp("workloads")) as made:
         alice = made.add_user("alice", namespace="radboud")
+        made.run("setting", "set", "outgoing.hosts", "127.0.0.1")
         made.add_user("rob", namespace="radboud", role="reader")
         made.add_user("lea", namespace="lumc")
         made.add_key(releases.SITE, namespace="radboud")

@@ -12,22 +12,20 @@ from hypothesis import strategies as st
 
 from embhub.formats import names
 from embhub.release.checks.attested import VERDICTS
-from embhub.release.files import AUDIT_BUNDLE
 from embhub.site.keys import SigningKey
 from embhub.trust.keyring import Role
 from embhub_registry.admission import publication, quarantining
-from embhub_registry.database import accounts, attestations, repositories
+from embhub_registry.database import accounts, repositories
 from embhub_registry.database.accounts import Account
 from embhub_registry.database.attestations import Attestation
-from embhub_registry.operation import administration, opening
+from embhub_registry.operation import administration
 from embhub_registry.pages import wordings
 from embhub_registry.repositories import access, attesting, audit_standing, deletion, repos
 from embhub_registry.repositories.access import Settings
 from embhub_registry.repositories.commits import CommitRequest
 from embhub_registry.storage import folder
 from embhub_registry.storage.folder import Registry
-from tests.support import postgres
-from tests.support.releases import AUDITOR, AUDITOR_BUNDLE, REPOSITORY, SITE, make_keyring, make_release, resigned
+from tests.support.releases import AUDITOR, REPOSITORY, SITE, make_keyring, make_release, resigned
 
 KEYRING = make_keyring()
 ROW = Attestation(
@@ -40,7 +38,7 @@ SELF = replace(ROW, namespace="radboud", own=True, verdict="no-leak-detected", f
 def judge(
     *rows: Attestation, repository: str = REPOSITORY, keyring: object = KEYRING
 ) -> tuple[str, str, tuple[str, ...]]:
-    found = audit_standing.judge(rows, repository=repository, keyring=keyring)  # type: ignore[arg-type]  # a keyring
+    found = audit_standing.judge(rows, digest=ROW.digest, repository=repository, keyring=keyring)  # type: ignore[arg-type]  # a keyring
     return found.verdict, found.confirmation, found.auditors
 
 
@@ -197,36 +195,6 @@ def test_audits_of_a_release_that_not_everybody_could_read_stay_hidden_when_it_i
     deletion.delete_as_operator(registry, REPOSITORY, reason="consent was withdrawn", scope="release")
     assert asked(registry, None) == asked(registry, lea) == [] and asked(registry, alice) == BOTH
     assert elsewhere() == before == "insufficient-evidence"
-
-
-@pytest.mark.skipif(postgres.CHOSEN, reason="earlier releases had SQLite alone")
-def test_a_registry_of_an_earlier_release_brings_its_audits_along(registry: Registry) -> None:
-    published(registry)
-    path = registry.folder
-    with registry.database.writing() as db:
-        db.execute("DROP TABLE attestation")
-        db.execute("DELETE FROM migration WHERE number = 5")
-        db.execute("PRAGMA user_version = 4")
-        db.execute("DELETE FROM setting WHERE name = ?", (folder.COLLECTED,))
-        db.execute("DELETE FROM label WHERE kind = 'confirmation'")
-        db.execute(
-            "UPDATE repository SET summary = json_remove(summary, '$.release.confirmation', '$.release.auditors')"
-        )
-    registry.close()
-    opened = opening.open_folder(path)
-    try:
-        db = opened.database.connection()
-        rows = {row.namespace: (row.own, row.bundle) for row in attestations.of(db, RELEASE.embedding.digest)}
-        assert rows == {
-            "nki": (False, RELEASE.files[AUDITOR_BUNDLE]), "radboud": (True, RELEASE.files[AUDIT_BUNDLE]),
-        }  # fmt: skip
-        found = repositories.find(db, "radboud", "prostate-cspca")
-        assert found is not None and found.summary["release"]["auditors"] == ["nki"]
-        labels = db.execute("SELECT value FROM label WHERE kind = 'confirmation'").fetchall()
-        assert [label["value"] for label in labels] == ["countersigned"]
-        assert opened.setting(folder.COLLECTED) == "yes"
-    finally:
-        opened.close()
 
 
 @pytest.mark.parametrize(

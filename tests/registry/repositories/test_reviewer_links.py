@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
+from embhub.formats import instants
 from embhub.release.files import CARD, EMBEDDING
 from embhub_registry.database import reviewer_links as rows
 from embhub_registry.database import sessions, withdrawals
-from embhub_registry.database.clock import stamp
+from embhub_registry.database.clock import now, stamp
 from embhub_registry.database.withdrawals import Withdrawal
 from embhub_registry.people import members
 from embhub_registry.wire.session_cookies import REVIEWER
@@ -183,7 +184,7 @@ def test_it_shows_nothing_under_suspicion(house: Reviewed, waiting: dict[str, An
             if suspicion == "withdrawn":
                 row = Withdrawal(
                     repository=NAME, namespace="radboud", version="1.0.0", digest=digest, private=False, scope="bytes",
-                    authority="operator", reason="consent", created=stamp(),
+                    authority="operator", reason="consent", created=instants.write(now()),
                 )  # fmt: skip
                 withdrawals.add(db, row, repository_id=where)
             elif suspicion == "quarantine":

@@ -117,6 +117,13 @@ def test_a_list_of_withdrawals_that_is_changed_anywhere_is_refused_or_says_the_s
         assert b"<" not in changed and (taken == TWO or layout.TRUST not in files)
 
 
+def test_a_number_far_ahead_of_the_clock_comes_into_no_export(tmp_path: Path) -> None:
+    """Nothing honest would follow it."""
+    for before in ({}, files_of(ONE)):
+        with pytest.raises(EmbhubError, match="ahead of the clock"):
+            apply(files_of(listed(2**53 - 1)), tmp_path, to=before)
+
+
 @pytest.mark.parametrize("held", [ONE, TWO])
 def test_a_list_of_withdrawals_is_never_removed(tmp_path: Path, held: dsse.Envelope) -> None:
     files = {path: data for path, data in files_of(TWO).items() if path != layout.ADVISORIES}

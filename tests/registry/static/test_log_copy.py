@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from embhub.client.log import log_memory
 from embhub.errors import RegistryError
 from embhub.log import tiles
 from embhub.log.errors import ForkedLogError, MalformedLogError
-from embhub.site import config, log_memory
+from embhub.site import config
 from embhub_registry.static import layout
 from embhub_registry.static.mirror.log_copy import LogCopy
 from tests.support import logs

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from embhub.client import log_reader
-from embhub.client.log_reader import FolderLog
+from embhub.client.log import log_reader
+from embhub.client.log.log_reader import FolderLog
 from embhub.durable import write_atomic
 from embhub.errors import RegistryError
 from embhub.log import merkle, proofs

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from embhub.__main__ import main
-from embhub.client import roots
+from embhub.client.trusted import roots
 from embhub.durable import write_atomic
 from embhub.log import tiles
 from tests.support import logs

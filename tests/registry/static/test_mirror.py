@@ -17,17 +17,20 @@ import huggingface_hub
 import pytest
 
 from embhub.cli import log_rounds
-from embhub.client import pulling, roots
+from embhub.client.pulling import pull as pulling
+from embhub.client.trusted import roots
 from embhub.errors import EmbhubError, RegistryError
 from embhub.log import checkpoints, notes
 from embhub.log.checkpoints import Checkpoint
 from embhub.log.errors import ForkedLogError, MalformedLogError
 from embhub.refusals import RollbackError
+from embhub.release import files as release_files
+from embhub.release import signing
 from embhub.release.files import EMBEDDING
 from embhub.trust.origin import origin_of
 from embhub_registry.static.mirror import web
 from embhub_registry.static.mirror.following import Mirror
-from tests.support import evaluations, hostile, releases
+from tests.support import evaluations, hostile, pushes, releases
 from tests.support.quick import others_thorough
 from tests.support.servers import RunningRegistry, environment, run_here, start_registry
 from tests.support.statics import contents, plain_server, publish
@@ -94,6 +97,31 @@ def test_what_the_token_reads_beyond_the_mirror_is_in_no_list(
     held = contents(mirror.site)
     assert any(path.endswith(f"evaluations/{digest}") for path in held)
     assert [path for path, data in held.items() if b"radboud/hushed" in data] == []
+
+
+def test_a_leak_is_shown_with_the_same_numbers_under_another_header(
+    hub: RunningRegistry, mirror_of: Callable[[str], Mirror]
+) -> None:
+    hub.add_key(releases.AUDITOR, namespace="nki", role="audit")
+    anna, nora = hub.add_user("anna", namespace="radboud"), hub.add_user("nora", namespace="nki", role="auditor")
+    for name, steps in (("leaking", 200), ("washed", 201)):
+        artifact = releases.make_embedding(seed=33, training={"steps": steps, "learning_rate": 0.005})
+        made = releases.make_release(artifact=artifact, repository=f"radboud/{name}", name=name, audited=False)
+        pushes.create(hub, name, token=anna)
+        assert pushes.commit(hub, f"radboud/{name}", made.files, token=anna).status == 200
+    leaking = releases.make_embedding(seed=33)
+    report = releases.make_report(leaking, shift=3.0)
+    signed = signing.attest_audit(
+        report, numbers=leaking.numbers, report_digest=release_files.digest(report.to_bytes()),
+        registry=releases.ORIGIN, repository="radboud/leaking", version="1.0.0", key=releases.AUDITOR, now=releases.NOW,
+    )  # fmt: skip
+    files = {release_files.AUDIT: report.to_bytes(), releases.AUDITOR_BUNDLE: signed}
+    assert pushes.commit(hub, "radboud/leaking", files, token=nora).status == 200
+    mirror = mirror_of(hub.url)
+    assert mirror.refresh().problems == ()
+    said = json.loads((mirror.site / f"embhub/v1/audits/{artifact.digest}").read_bytes())
+    assert artifact.digest != leaking.digest
+    assert [(row["repository"], row["verdict"]) for row in said["audits"]] == [("radboud/leaking", "leak-detected")]
 
 
 def test_what_is_in_quarantine_is_dropped_and_comes_back(

@@ -8,9 +8,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from embhub.client import log_reader, paced_log
-from embhub.client.deadline import within
-from embhub.client.errors import AnswerTooSlowError
+from embhub.client.log import log_reader, paced_log
+from embhub.client.wire.deadline import within
+from embhub.client.wire.errors import AnswerTooSlowError
 from embhub_registry.static.mirror import following
 from embhub_registry.static.mirror.following import Mirror, Round
 from tests.support import hostile, releases

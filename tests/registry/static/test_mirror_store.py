@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from embhub.errors import ConfigError
-from embhub_registry.static.mirror.following import Mirror, follow
+from embhub_registry.static.mirror.following import Mirror
+from embhub_registry.static.mirror.running import follow
 from tests.support import releases
 from tests.support.servers import RunningRegistry, start_registry
 from tests.support.statics import contents, publish

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from embhub.client import log_reader
+from embhub.client.log import log_reader
 from embhub.log.tiles import WIDTH, Tile
 from embhub_registry.static import items
 from embhub_registry.static.mirror import serving_files

@@ -9,7 +9,8 @@ from pathlib import Path
 import huggingface_hub
 import pytest
 
-from embhub.client import pulling, roots
+from embhub.client.pulling import pull as pulling
+from embhub.client.trusted import roots
 from embhub.release.files import EMBEDDING
 from tests.support import releases
 from tests.support.nginx import needs_nginx

@@ -150,7 +150,7 @@ def test_the_database_and_its_log_are_the_owners_alone(tmp_path: Path) -> None:
         modes = {f.name: stat.S_IMODE(f.stat().st_mode) for f in registry.folder.glob("registry.db*")}
         assert modes and set(modes.values()) == {0o600} and "registry.db-wal" in modes
         registry.close()
-        (registry.folder / "registry.db").chmod(0o644)  # as earlier releases left it
+        (registry.folder / "registry.db").chmod(0o644)  # as a copy may be
         again = Registry(registry.folder)
         administration.list_users(again)
         again.audit_log.write("event")

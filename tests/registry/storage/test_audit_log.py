@@ -152,7 +152,8 @@ def test_months_are_segments_and_old_ones_can_go(registry: Registry, monkeypatch
     assert registry.audit_log.problems()
 
 
-def test_the_log_of_the_first_release_is_sealed_as_a_whole(tmp_path: Path) -> None:
+def test_lines_without_a_head_are_set_aside_and_told(tmp_path: Path) -> None:
+    """A process was killed before its transaction, or somebody put them there."""
     made = folder.create(tmp_path / "registry", name="Test", url="http://127.0.0.1:1", audit="optional")
     try:
         with made.database.writing() as db:
@@ -160,9 +161,12 @@ def test_the_log_of_the_first_release_is_sealed_as_a_whole(tmp_path: Path) -> No
         old = '{"time": "2026-01-01T00:00:00.000Z", "event": "init"}\n{"event": "user-added", "user": "anna"}\n'
         made.audit_log.path.write_text(old)
         made.audit_log.write("new")
-        assert made.audit_log.problems() == [] and made.audit_log.path.read_text().startswith(old)
-        made.audit_log.path.write_text(made.audit_log.path.read_text().replace("anna", "bert", 1))
-        assert made.audit_log.problems()
+        told, new = (json.loads(line) for line in made.audit_log.lines())
+        assert (told["event"], told["number"], new["event"]) == ("audit-log-unsealed", 1, "new")
+        assert (made.folder / told["file"]).read_text() == old and made.audit_log.problems() == []
+        lines = made.audit_log.path.read_bytes()
+        made.audit_log.path.write_bytes(old.encode() + lines)
+        assert "comes something else" in made.audit_log.problems()[0]
     finally:
         made.close()
 

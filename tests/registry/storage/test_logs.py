@@ -51,9 +51,9 @@ class NoMetrics:
 def test_the_line_of_a_request_is_one(path: str, user: str | None, rule: str | None) -> None:
     out = io.StringIO()
     scope = {"method": "GET", "path": path, "client": ("192.0.2.1", 5), "state": {"user": user, "rule": rule}}
-    with pytest.MonkeyPatch.context() as patch, logs.within(trace="t"):
+    with pytest.MonkeyPatch.context() as patch, logs.within(trace="t", id="i"):
         patch.setattr(logs._OUTPUT, "file", out)
-        request_log.note(NoMetrics(), scope, status=200, started=0.0, request_id="i")
+        request_log.note(NoMetrics(), scope, status=200, started=0.0)
     line = json.loads(out.getvalue())
     expected = {"method": "GET", "path": logs.redact(path[:200]), "status": 200, "user": user, "rule": rule}
     expected |= {"client": "192.0.2.1", "id": "i", "trace": "t"}

@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -185,3 +188,76 @@ def test_connections_are_taken_while_the_database_cannot_be_read(
         assert serving._exempted(read)("127.0.0.9") and not serving._exempted(read)("127.0.0.2")
         assert not serving._exempted(unread)("127.0.0.9")
     registry.close()
+
+
+CROWDED = """
+import asyncio, os, resource, sys
+from embhub_registry.serving import listen
+from embhub_registry.storage import logs
+from embhub_registry.wire.slow_heads import TimingLoop
+
+class Echo(asyncio.Protocol):
+    def connection_made(self, transport):
+        self.transport = transport
+
+    def data_received(self, data):
+        self.transport.write(data)
+
+async def main():
+    loop = asyncio.get_running_loop()
+    listening = listen("127.0.0.1", 0, is_exempt=lambda _: True)
+    async with await loop.create_server(Echo, sock=listening, backlog=512):
+        most = len(os.listdir("/proc/self/fd")) + 8
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+        print(listening.getsockname()[1], flush=True)
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_utime
+        await loop.run_in_executor(None, sys.stdin.readline)
+        print(resource.getrusage(resource.RUSAGE_SELF).ru_utime - before)
+
+logs.configure()
+with asyncio.Runner(loop_factory=TimingLoop) as runner:
+    runner.run(main())
+"""
+"""Its standard input is read in another thread, so that thread exists before the limit counts."""
+
+
+def test_without_file_descriptors_callers_are_turned_away_and_the_server_rests() -> None:
+    child = subprocess.Popen(
+        [sys.executable, "-c", CROWDED],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert child.stdin is not None and child.stdout is not None
+    port = int(child.stdout.readline())
+    with ExitStack() as lines:
+        held = [lines.enter_context(socket.create_connection(("127.0.0.1", port), timeout=10)) for _ in range(40)]
+        for line in held:
+            with contextlib.suppress(ConnectionError):
+                line.sendall(b"hello")
+        answers = [_first(line) for line in held]
+        time.sleep(1)
+    assert answers.count(b"hello") >= 4
+    assert sum(answer.startswith(b"HTTP/1.1 503 ") or not answer for answer in answers) >= 20
+    deadline = time.monotonic() + 10
+    while _echo(port) != b"hello":
+        assert time.monotonic() < deadline, "it goes on when there is room again"
+    spent, said = child.communicate("\n", timeout=20)
+    assert float(spent) < 0.5, "seconds of CPU time"
+    assert [json.loads(line)["event"] for line in said.splitlines()] == ["cannot accept"]
+
+
+def _first(line: socket.socket) -> bytes:
+    """What comes first; nothing where the connection was reset, because it had been sent what nobody read."""
+    try:
+        return line.recv(200)
+    except ConnectionError:
+        return b""
+
+
+def _echo(port: int) -> bytes:
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as line:
+        with contextlib.suppress(ConnectionError):
+            line.sendall(b"hello")
+        return _first(line)

@@ -14,7 +14,7 @@ from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
 from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, RepositoryNotFoundError
 from starlette.applications import Starlette
 
-from embhub.client.hub import Hub
+from embhub.client.wire.hub import Hub
 from embhub.errors import RegistryError
 from embhub.release.files import AUDIT_BUNDLE, PUBLISH_BUNDLE, Release
 from embhub_registry import app
@@ -307,7 +307,7 @@ def wait_for_line(house: House, text: str) -> dict[str, Any]:
 def test_a_fault_of_the_registry_has_an_id_too(house: House) -> None:
     with house.registry.opened() as registry:
         broken = app.build(registry)
-        del broken.state.responses  # what no client can do
+        del broken.state.pace  # what no client can do
         status, headers, body = asyncio.run(ask_in_process(broken, "/api/models"))
     assert status == 500 and json.loads(body)["rule"] == "fault"
     assert re.fullmatch("[0-9a-f-]{36}", headers["x-request-id"]) and headers["x-frame-options"] == "DENY"

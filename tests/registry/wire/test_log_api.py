@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from embhub.client import log_reader
-from embhub.client.http_log import HttpLog
+from embhub.client.log import log_reader
+from embhub.client.log.http_log import HttpLog
 from embhub.log import checkpoints, leaves, merkle, proofs, tiles
 from embhub.log.notes import VerifierKey
 from embhub.trust import bundle, logged

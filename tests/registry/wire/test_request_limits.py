@@ -1,6 +1,6 @@
 """What the registry bounds without a proxy: heads, bodies, answers that nobody takes. Real sockets, short times.
 
-Slow heads and idle connections: `test_connection_protocol.py`. What the proxy bounds: `test_behind_nginx.py`.
+Slow heads and idle connections: `test_slow_heads.py`. What the proxy bounds: `test_behind_nginx.py`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from starlette.types import Message
 from embhub_registry import app
 from embhub_registry import serving as registry_serving
 from embhub_registry.operation.opening import open_folder
-from embhub_registry.wire import bodies, connection_protocol, request_limits
+from embhub_registry.wire import bodies, request_limits, slow_heads
 from tests.support.servers import init_registry
 from tests.support.threads import serving
 
@@ -219,8 +219,11 @@ def test_the_times_are_the_documented_ones() -> None:
         ("any body, whichever code reads it", DOCUMENTED["BODY_SECONDS"]),
         ("the rest of a body after its answer", DOCUMENTED["REST_SECONDS"]),
         ("an answer that is not read", DOCUMENTED["ANSWER_SECONDS"]),
-        ("a connection between two requests", connection_protocol.IDLE_SECONDS),
-        ("a head, from its first byte to its last", connection_protocol.HEAD_SECONDS),
+        ("a connection between two requests", registry_serving.IDLE_SECONDS),
+        (
+            "a head: the first from the connection's start, a later one from its first byte, to its last",
+            slow_heads.HEAD_SECONDS,
+        ),
     ]
     for what, seconds in rows:
         assert f"| {what} | {seconds:.0f} s |" in page

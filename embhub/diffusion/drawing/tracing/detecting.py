@@ -2,8 +2,8 @@
 
 Metadata is read from the file. A C2PA manifest is verified, and says who signed it (`manifests`). The mark in the first
 noise needs the base, and takes about a second of computation an image. What is not signed proves nothing: metadata can
-be written, and a mark can be made by everybody who has the release (docs/adr/0029-marks-of-generated-images.md). That
-nothing is found says nothing: "not known".
+be written, and a mark can be made by everybody who has the release. That nothing is found says nothing: "not known".
+Why it is so: docs/adr/0029-marks-and-manifests-of-generated-images.md.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from embhub.client.known_releases import Known, known_releases
+from embhub.client.pulling.known_releases import Known, known_releases
 from embhub.diffusion.drawing.tracing.manifests import ManifestLayer
 from embhub.errors import EmbhubError, UsageError
 from embhub.formats.synthetic_mark import SYNTHETIC_TYPES, Declared

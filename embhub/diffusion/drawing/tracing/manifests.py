@@ -8,7 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from embhub.client import roots
+from embhub.client.trusted import roots
 from embhub.formats import instants
 from embhub.formats.synthetic_mark import SYNTHETIC_TYPES
 from embhub.images.c2pa_manifests import certificate

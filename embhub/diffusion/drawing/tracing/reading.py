@@ -14,7 +14,7 @@ from PIL import Image
 
 from embhub.artifact import fingerprint
 from embhub.builtin_bases import NAMES
-from embhub.client.known_releases import Known
+from embhub.client.pulling.known_releases import Known
 from embhub.diffusion.bases import live_fingerprint
 from embhub.diffusion.bases.pipelines import find_base, load_pipeline
 from embhub.diffusion.drawing.noise_mark import why_unmarked

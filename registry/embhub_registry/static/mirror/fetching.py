@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from embhub.client import evaluations_heard, logged
-from embhub.client.errors import NotFoundError
-from embhub.client.http_client import StatusError
-from embhub.client.hub import Hub
-from embhub.client.log_reader import LogSource
+from embhub.client.log import logged
+from embhub.client.log.log_reader import LogSource
+from embhub.client.statements import evaluations_heard
+from embhub.client.wire.errors import NotFoundError
+from embhub.client.wire.http_client import StatusError
+from embhub.client.wire.hub import Hub
 from embhub.errors import RegistryError
 from embhub.formats import names, strict_json
 from embhub.formats.plain_text import plain
@@ -111,22 +112,22 @@ class Upstream:
         except ValueError as error:
             raise RegistryError(f"the status of {repository} is invalid: {plain(error)}", "ask its operator") from error
 
-    def about(self, digest: str, shown: Collection[str]) -> tuple[list[Mapping[str, Any]], ...]:
+    def about(self, digest: str, shown: Collection[str], numbers: str) -> tuple[list[Mapping[str, Any]], ...]:
         """Who audited these bytes, which audits of them were registered, and who evaluated them.
 
         The mirror's token may read more than the mirror shows: what is said of releases of other repositories than
         those in `shown` is left out.
         """
-        return self.audits(digest, shown), self.designs(digest), self.evaluations(digest, shown)
+        return self.audits(digest, shown, numbers), self.designs(digest), self.evaluations(digest, shown)
 
-    def audits(self, digest: str, shown: Collection[str]) -> list[Mapping[str, Any]]:
-        """The audits of these bytes that verify, as the registry lists them."""
+    def audits(self, digest: str, shown: Collection[str], numbers: str) -> list[Mapping[str, Any]]:
+        """The audits of these bytes, and leaks of these numbers, that verify, as the registry lists them."""
         data = self.hub.audits(digest)
         if data is None:
             return []
         try:
             rows = strict_json.read_object(data, limit=attested.MAX_BYTES)["audits"]
-            return [row for row in rows[: attested.MOST] if self._is_good(row, digest, shown)]
+            return [row for row in rows[: attested.MOST] if self._is_good(row, digest, shown, numbers)]
         except (ValueError, KeyError, TypeError):
             return []
 
@@ -156,9 +157,9 @@ class Upstream:
             all(one.repository in shown for one in found) if found else bool(removed) and row.get("repository") in shown
         )
 
-    def _is_good(self, row: Mapping[str, Any], digest: str, shown: Collection[str]) -> bool:
+    def _is_good(self, row: Mapping[str, Any], digest: str, shown: Collection[str], numbers: str) -> bool:
         alone = json.dumps({"embedding": digest, "audits": [row]}).encode()
-        found, _ = attested.parse(alone, digest=digest, trusts=[self.trust])
+        found, _ = attested.parse(alone, digest=digest, trusts=[self.trust], numbers=numbers)
         return len(found) == 1 and found[0].repository in shown
 
     def _may_show(self, said: Mapping[str, Any]) -> bool:

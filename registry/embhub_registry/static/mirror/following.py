@@ -1,32 +1,32 @@
-"""One refresh of a mirror: keyring, log, releases, what was withdrawn; then the files that are served are exchanged."""
+"""One refresh of a mirror: keyring and withdrawals, which count at once; log and releases; then files are exchanged."""
 
 from __future__ import annotations
 
 import secrets
+import threading
+import time
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from embhub.client import watching, witness
-from embhub.client.errors import NotFoundError
-from embhub.client.http_log import HttpLog
-from embhub.client.hub import Hub
-from embhub.client.paced_log import PacedLog
-from embhub.client.witness import Witness
+from embhub.client.log.http_log import HttpLog
+from embhub.client.log.paced_log import PacedLog
+from embhub.client.monitor import watching, witness
+from embhub.client.monitor.witness import Witness
+from embhub.client.wire.errors import NotFoundError
+from embhub.client.wire.hub import Hub
 from embhub.durable import write_atomic
 from embhub.errors import ConfigError, EmbhubError, RegistryError
-from embhub.formats import instants, names
 from embhub.log.checkpoints import SignedCheckpoint
 from embhub.log.errors import ForkedLogError
-from embhub.refusals import ReleaseRefusedError
+from embhub.refusals import ReleaseRefusedError, RollbackError
 from embhub.site import config, trust_store
 from embhub.trust import kept_advisories
-from embhub.trust.advisories import Advisory
-from embhub.trust.keyring import Trust, parse_export
+from embhub.trust.keyring import Trust, TrustExport, parse_export
 from embhub_registry.admission import listing
 from embhub_registry.admission.rules import Admitted
 from embhub_registry.static.mirror import serving_files
@@ -37,11 +37,13 @@ from embhub_registry.static.mirror.log_copy import LogCopy
 from embhub_registry.static.mirror.log_entries import LogEntries
 from embhub_registry.static.mirror.serving_files import Audits
 from embhub_registry.static.mirror.state import State
+from embhub_registry.static.mirror.withdrawing import row_of, take_out
 from embhub_registry.storage.blobs import MissingBlobError
 
 TRUST = "trust.json"
 MOST_REFUSED = 50  # releases in one round, after which no more are fetched in it; as many that failed before
 MOST_SAID = 100  # problems of one round
+LONGEST_ROUND = 300.0  # seconds, half of them for repositories; what is left is looked at first in the next one
 _NOT_READ = "not read"
 """In place of the state of the registry by which a release was refused: it was not fetched, and is asked for again."""
 _SHUFFLER = secrets.SystemRandom()
@@ -49,13 +51,14 @@ _SHUFFLER = secrets.SystemRandom()
 
 @dataclass(frozen=True)
 class Round:
-    """What one refresh did. `problems` are sentences on what was not taken."""
+    """What one refresh did. `problems` are sentences on what was not taken; `left` is what the next one looks at."""
 
     checkpoint: str
     releases: int
     taken: int
     dropped: int
     problems: tuple[str, ...]
+    left: int = 0
 
 
 @dataclass
@@ -76,6 +79,11 @@ class Mirror:
     include: Collection[str] = ()
     _problems: list[str] = field(default_factory=list)
     _counts: Counter[str] = field(default_factory=Counter)
+    _seen: dict[str, float] = field(default_factory=dict)  # when repositories and digests were looked at last
+    _until: float = 0.0
+    _trust: Trust | None = None
+    _asking: threading.Lock = field(default_factory=threading.Lock)  # held while keyring and withdrawals are renewed
+    _serving: threading.RLock = field(default_factory=threading.RLock)  # held while the served files are exchanged
 
     @property
     def site(self) -> Path:
@@ -111,74 +119,109 @@ class Mirror:
             VerificationError: an older keyring, withdrawals that are gone, or a log that is not the registry's.
             RegistryError: the registry is not reached, or answers nonsense.
         """
+        self._problems, self._counts = [], Counter()
         try:
-            trust = self._renew_trust()
-            try:
-                self.state.refuse_if_forked()
-                done = self._round(trust)
-            except EmbhubError:
-                self._drop_withdrawn(trust)
-                raise
+            if dropped := self.withdraw():
+                self._counts["dropped"] += dropped
+                Holdings(self.folder).sweep()
+            self.state.refuse_if_forked()
+            done = self._round()
         except ForkedLogError as error:
-            self.state.note_fork(error)
+            with self._serving:
+                self.state.note_fork(error)
             raise
         except EmbhubError as error:
-            self.state.note_failure(error)
+            with self._serving:
+                self.state.note_failure(error)
             raise
-        self.state.note_success(done.checkpoint, done.problems, witness=str(self._witness_key().public))
+        with self._serving:
+            self.state.note_success(done.checkpoint, done.problems, witness=str(self._witness_key().public))
         return done
 
-    def _renew_trust(self) -> Trust:
-        """The newest keyring and withdrawals, checked; what is served of them from now on is kept in a file."""
-        exported = Hub(self.url, token=self.token).trust_export()
-        trust = trust_store.refresh(self.url, exported)
-        write_atomic(self.folder / TRUST, parse_export(exported).to_bytes())
-        return trust
+    def withdraw(self) -> int:
+        """Take the newest keyring and withdrawals, and serve nothing of what these take back; how many releases.
 
-    def _round(self, trust: Trust) -> Round:
-        self._problems, self._counts = [], Counter()
+        Another thread may call it while a round is under way.
+
+        Raises:
+            VerificationError: an older keyring, or withdrawals that are gone.
+            RegistryError: the registry is not reached, or answers nonsense.
+        """
+        with self._asking:
+            exported = Hub(self.url, token=self.token).trust_export()
+            self._check_timestamp(parse_export(exported))
+            trust = trust_store.refresh(self.url, exported)
+            with self._serving:
+                write_atomic(self.folder / TRUST, parse_export(exported).to_bytes())
+                listed, self._trust = kept_advisories.opened(trust), trust
+                copy, holdings = self._log_copy(), Holdings(self.folder)
+                dropped = take_out(holdings, trust)
+                if dropped and copy.checkpoint() is not None:
+                    self._exchange(holdings, copy, serving_files.audits_in(self.site, holdings.digests()))
+                self.state.note_list(listed.number if listed is not None else 0)
+        return dropped
+
+    def _check_timestamp(self, document: TrustExport) -> None:
+        """Refuse an answer that lost its timestamp: sites that ask for `fresh` would refuse this mirror."""
+        served = self.folder / TRUST
+        expected = document.timestamp is None and document.claimed.online_key("timestamp") is not None
+        if expected and served.exists() and parse_export(served.read_bytes()).timestamp is not None:
+            raise RollbackError(f"{self.url} showed a timestamp before, and now none", "ask again; inform its operator")
+
+    def _round(self) -> Round:
+        assert self._trust is not None  # noqa: S101  # a refresh begins with it
+        trust, began = self._trust, time.monotonic()
         upstream_log, copy = HttpLog(self.url, self.token), self._log_copy()
         signed = copy.follow(PacedLog(upstream_log))
         upstream = Upstream(Hub(self.url, token=self.token), trust, LogEntries(copy.source, signed), self.include)
         holdings = Holdings(self.folder)
         holdings.forget_lost()
+        self._until = began + LONGEST_ROUND / 2
         self._follow_repositories(upstream, holdings, _judged_by(trust))
-        audits = {digest: upstream.about(digest, holdings.with_bytes(digest)) for digest in holdings.digests()}
+        self._until = began + LONGEST_ROUND
+        audits = self._audits(upstream, holdings)
         cosigned = self._cosign(copy, signed)
-        self._exchange(holdings, trust, copy, audits)
+        with self._serving:
+            self._counts["dropped"] += take_out(holdings, self._trust)  # a newer list may have come meanwhile
+            self._exchange(holdings, copy, {digest: audits[digest] for digest in holdings.digests()})
+            holdings.sweep()
         with suppress(RegistryError):  # it accepts witnesses of its operator's choice alone
             PacedLog(upstream_log).post("cosignature", cosigned.to_bytes())
         releases = sum(len(held.releases) for held in holdings.repositories.values())
         checkpoint = f"{cosigned.size}:{cosigned.root.hex()}"
-        return Round(checkpoint, releases, self._counts["taken"], self._counts["dropped"], tuple(self._problems))
+        counts, problems = self._counts, tuple(self._problems)
+        return Round(checkpoint, releases, counts["taken"], counts["dropped"], problems, counts["late"])
 
-    def _drop_withdrawn(self, trust: Trust) -> None:
-        """Drop what the signed list withdraws, although nothing else could be followed."""
-        copy, holdings, listed = self._log_copy(), Holdings(self.folder), kept_advisories.opened(trust)
-        if listed is None or copy.checkpoint() is None:
-            return
-        dropped = False
-        for name, held in holdings.repositories.items():
-            for commit, release in list(held.releases.items()):
-                said = listed.against(
-                    namespace=names.namespace_of(name), repository=name, version=release.version, digest=release.digest
-                )
-                if said:
-                    del held.releases[commit]
-                    held.yanked.append(_row(commit, release.version, said[0]))
-                    dropped = True
-        if dropped:
-            self._exchange(holdings, trust, copy, serving_files.audits_in(self.site, holdings.digests()))
+    def _is_over(self) -> bool:
+        return time.monotonic() > self._until
 
-    def _exchange(self, holdings: Holdings, trust: Trust, copy: LogCopy, audits: Audits) -> None:
-        """Serve what is held now, and forget what is not held any more."""
+    def _in_turn(self, found: Iterable[str]) -> Iterator[str]:
+        """Those that were looked at longest ago first, one at least; what the round does not come to is counted."""
+        for number, one in enumerate(sorted(found, key=lambda one: self._seen.get(one, 0.0))):
+            if number and self._is_over():
+                self._counts["late"] += 1
+            else:
+                self._seen[one] = time.monotonic()
+                yield one
+
+    def _audits(self, upstream: Upstream, holdings: Holdings) -> Audits:
+        """What others found of each embedding; what is served of it, where the round is over."""
+        held = holdings.digests()
+        asked = {
+            digest: upstream.about(digest, holdings.with_bytes(digest), holdings.numbers_of(digest))
+            for digest in self._in_turn(held)
+        }
+        return {**serving_files.audits_in(self.site, [digest for digest in held if digest not in asked]), **asked}
+
+    def _exchange(self, holdings: Holdings, copy: LogCopy, audits: Audits) -> None:
+        """Serve what is held now, and note it."""
         signed = copy.checkpoint()
-        if signed is None:
+        if signed is None or self._trust is None:
             raise ConfigError(f"the copy of the log in {copy.folder} is gone", "remove the folder: it is read again")
         exported = (self.folder / TRUST).read_bytes()
         try:
             serving_files.write(
-                self.site, holdings, registry=trust.registry, trust=exported, checkpoint=signed, read=copy.read,
+                self.site, holdings, registry=self._trust.registry, trust=exported, checkpoint=signed, read=copy.read,
                 audits=audits,
             )  # fmt: skip
         except MissingBlobError as error:  # no error of embhub's: it would end the following without a word
@@ -195,7 +238,7 @@ class Mirror:
     def _follow_repositories(self, upstream: Upstream, holdings: Holdings, judged: str) -> None:
         found = sorted({*upstream.repositories(), *holdings.repositories})
         _SHUFFLER.shuffle(found)  # no round looks first at what failed in the last one
-        for name in found:
+        for name in self._in_turn(found):
             held = holdings.repositories.setdefault(name, HeldRepository())
             try:
                 self._follow(upstream, holdings, name, held, judged)
@@ -236,6 +279,10 @@ class Mirror:
         known = held.releases.get(commit)
         if known is not None and known.judged == judged:
             return known
+        if self._is_over() and self._counts["read"]:  # one in each round at least, or a slow registry is never followed
+            self._counts["late"] += 1
+            return known
+        self._counts["read"] += 1
         kind = "again" if commit in held.refused else "new"
         if known is None and self._counts[kind] >= MOST_REFUSED:
             self._counts["left"] += 1
@@ -259,15 +306,15 @@ class Mirror:
             return known
         if verified.withdrawn:
             first = verified.withdrawn[0]
-            gone[commit] = _row(commit, verified.version, first)
+            gone[commit] = row_of(commit, verified.version, first)
             held.refused[commit] = judged
             return None
         held.refused.pop(commit, None)
         self._counts["taken"] += known is None
         said = listing.describe(name, release.files, Admitted(verified.version, verified))
         return HeldRelease(
-            verified.version, verified.digest, verified.created, judged, holdings.put(release), said.summary, said.tags,
-            said.text,
+            verified.version, verified.digest, verified.embedding.numbers, verified.created, judged,
+            holdings.put(release), said.summary, said.tags, said.text,
         )  # fmt: skip
 
     def _say(self, problem: str) -> None:
@@ -294,32 +341,3 @@ def _judged_by(trust: Trust) -> str:
     """The state of the registry that a release is judged by: keyring and withdrawals."""
     listed = kept_advisories.opened(trust)
     return f"{trust.keyring.version}:{trust.digest}:{listed.number if listed is not None else 0}"
-
-
-def _row(commit: str, version: str, advisory: Advisory) -> dict[str, Any]:
-    """A withdrawal as a repository's status lists it."""
-    return {
-        "revision": commit, "version": version, "reason": advisory.reason, "date": advisory.published,
-        "by": advisory.by, "scope": advisory.scope,
-    }  # fmt: skip
-
-
-def follow(mirror: Mirror, *, interval: float, wait: Callable[[float], bool], say: Callable[[str], None]) -> None:
-    """Refresh until `wait` says that it is over. What fails is said, and tried again; a fork is not."""
-    while True:
-        try:
-            done = mirror.refresh()
-            say(in_words(done))
-        except ForkedLogError as error:
-            say(f"error: {error.message}; nothing is taken from {mirror.url} any more")
-        except EmbhubError as error:
-            say(f"warning: {error.message}")
-        if wait(interval):
-            return
-
-
-def in_words(done: Round) -> str:
-    """One line on a refresh."""
-    when = instants.write(datetime.now(UTC))
-    text = f"{when}  {done.releases:,} releases held, {done.taken:,} new, {done.dropped:,} dropped"
-    return "\n".join([text, *(f"warning: not taken: {problem}" for problem in done.problems)])

@@ -24,6 +24,7 @@ class HeldRelease:
 
     version: str
     digest: str
+    numbers: str
     created: str
     judged: str
     files: tuple[Entry, ...]
@@ -80,20 +81,29 @@ class Holdings:
         return sorted(found)
 
     def with_bytes(self, digest: str) -> frozenset[str]:
-        """The repositories of which a release with this embedding is held."""
+        """The repositories of which a release with this embedding is held, or one with its numbers."""
+        numbers = self.numbers_of(digest)
         return frozenset(
             name for name, held in self.repositories.items()
-            if any(release.digest == digest for release in held.releases.values())
+            if any(release.numbers == numbers for release in held.releases.values())
         )  # fmt: skip
 
+    def numbers_of(self, digest: str) -> str:
+        """The digest of the numbers of an embedding that is held."""
+        every = (release for held in self.repositories.values() for release in held.releases.values())
+        return next(release.numbers for release in every if release.digest == digest)
+
     def save(self) -> None:
-        """Note what is held, and remove every file that nothing holds any more.
+        """Note what is held.
 
         Raises:
             ConfigError: the folder cannot be written.
         """
         said = {name: asdict(held) for name, held in sorted(self.repositories.items())}
         write_atomic(self._path, json.dumps(said, sort_keys=True).encode(), mode=0o600)
+
+    def sweep(self) -> None:
+        """Remove every file that nothing holds any more; not while a round stores some that it will hold."""
         used = {
             entry.digest
             for held in self.repositories.values()

@@ -6,9 +6,10 @@ import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 
-from embhub.client import log_reader, watching
-from embhub.client.log_reader import FolderLog, LogSource
-from embhub.client.log_tiles import TileProofs
+from embhub.client.log import log_memory, log_reader
+from embhub.client.log.log_reader import FolderLog, LogSource
+from embhub.client.log.log_tiles import TileProofs
+from embhub.client.monitor import watching
 from embhub.durable import write_atomic
 from embhub.errors import RegistryError
 from embhub.log import checkpoints, merkle, tiles
@@ -17,7 +18,6 @@ from embhub.log.checkpoints import SignedCheckpoint
 from embhub.log.errors import LogError, MalformedLogError
 from embhub.log.notes import VerifierKey
 from embhub.log.tiles import Tile, TileReader
-from embhub.site import log_memory
 
 CHECKPOINT = "checkpoint"
 

@@ -9,8 +9,8 @@ import struct
 from array import array
 from collections.abc import Iterator
 
-from embhub.client import log_reader
-from embhub.client.log_reader import LogSource, NotInLogError
+from embhub.client.log import log_reader
+from embhub.client.log.log_reader import LogSource, NotInLogError
 from embhub.log import merkle, tiles
 from embhub.log.checkpoints import SignedCheckpoint
 

@@ -1,4 +1,7 @@
-"""A mirror as a program: one thread follows, the server answers, and both end with the process."""
+"""A mirror as a program: threads follow, the server answers, and all end with the process.
+
+The list of withdrawals is asked for while a round is under way, too: no other answer of the registry holds it up.
+"""
 
 from __future__ import annotations
 
@@ -8,19 +11,24 @@ import re
 import socket
 import sys
 import threading
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import uvicorn
 
-from embhub.errors import ConfigError, UsageError
+from embhub.errors import ConfigError, EmbhubError, UsageError
+from embhub.formats import instants
+from embhub.log.errors import ForkedLogError
 from embhub.site import config
 from embhub_registry import serving
 from embhub_registry.serving import Lifecycle
-from embhub_registry.static.mirror import following, web
-from embhub_registry.static.mirror.following import Mirror
+from embhub_registry.static.mirror import web
+from embhub_registry.static.mirror.following import Mirror, Round
+
+WATCH_SECONDS = 10.0  # between two questions for withdrawals, or the interval where that is shorter
 
 
 def run(mirror: Mirror, *, host: str, port: int, interval: float, as_json: bool = False) -> None:
@@ -40,13 +48,52 @@ def run(mirror: Mirror, *, host: str, port: int, interval: float, as_json: bool 
         serving.configure(application, callback_notify=lifecycle.notify, timeout_graceful_shutdown=20)
     )
     follower = threading.Thread(
-        target=following.follow, args=(mirror,), kwargs={"interval": interval, "wait": over.wait, "say": _say},
+        target=follow, args=(mirror,), kwargs={"interval": interval, "wait": over.wait, "say": _say},
         daemon=True,
     )  # fmt: skip
     follower.start()
     serving.run(lifecycle.server, listening)
     over.set()
     follower.join(timeout=20)
+
+
+def follow(mirror: Mirror, *, interval: float, wait: Callable[[float], bool], say: Callable[[str], None]) -> None:
+    """Refresh until `wait` says that it is over. What fails is said, and tried again; a fork is not."""
+    seconds = min(interval, WATCH_SECONDS)
+    threading.Thread(target=_watch, args=(mirror, seconds, wait, say), daemon=True, name="withdrawals").start()
+    while True:
+        pause = interval
+        try:
+            done = mirror.refresh()
+            say(in_words(done))
+            pause = 0.0 if done.left else interval
+        except ForkedLogError as error:
+            say(f"error: {error.message}; nothing is taken from {mirror.url} any more")
+        except EmbhubError as error:
+            say(f"warning: {error.message}")
+        if wait(pause):
+            return
+
+
+def _watch(mirror: Mirror, seconds: float, wait: Callable[[float], bool], say: Callable[[str], None]) -> None:
+    """Ask for withdrawals until it is over, whatever a round waits for. What fails is said by the round."""
+    while not wait(seconds):
+        try:
+            if dropped := mirror.withdraw():
+                say(f"{instants.write(datetime.now(UTC))}  {dropped:,} releases withdrawn")
+        except EmbhubError:
+            continue
+        except Exception as error:  # noqa: BLE001  # whatever it is, the next list may be a withdrawal
+            say(f"warning: withdrawals were not read: {type(error).__name__}: {error}")
+
+
+def in_words(done: Round) -> str:
+    """One line on a refresh."""
+    when = instants.write(datetime.now(UTC))
+    text = f"{when}  {done.releases:,} releases held, {done.taken:,} new, {done.dropped:,} dropped"
+    if done.left:
+        text += f", {done.left:,} repositories or findings left for the next round"
+    return "\n".join([text, *(f"warning: not taken: {problem}" for problem in done.problems)])
 
 
 def _say(line: str) -> None:

@@ -28,7 +28,10 @@ class State:
             said = json.loads(self._path.read_bytes())
         except (OSError, ValueError):
             said = {}
-        empty: dict[str, Any] = {"refreshed": None, "checkpoint": "", "failed": None, "problems": [], "witness": ""}
+        empty: dict[str, Any] = {
+            "refreshed": None, "checkpoint": "", "failed": None, "problems": [], "witness": "",
+            "withdrawals": 0, "withdrawals_read": None,
+        }  # fmt: skip
         return {**empty, **(said if isinstance(said, dict) else {}), "forked": self._fork.exists()}
 
     def refuse_if_forked(self) -> None:
@@ -41,8 +44,12 @@ class State:
 
     def note_success(self, checkpoint: str, problems: Sequence[str], *, witness: str) -> None:
         """A refresh was done."""
-        self._write({"refreshed": instants.write(datetime.now(UTC)), "checkpoint": checkpoint, "failed": None,
-                     "problems": list(problems), "witness": witness})  # fmt: skip
+        self._write({**self.read(), "refreshed": instants.write(datetime.now(UTC)), "checkpoint": checkpoint,
+                     "failed": None, "problems": list(problems), "witness": witness})  # fmt: skip
+
+    def note_list(self, number: int) -> None:
+        """The list of withdrawals was read, and what it takes back is not served any more."""
+        self._write({**self.read(), "withdrawals": number, "withdrawals_read": instants.write(datetime.now(UTC))})
 
     def note_failure(self, error: EmbhubError) -> None:
         """A refresh failed as a whole; what is served stays."""

@@ -15,8 +15,8 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from embhub.client import static_list
-from embhub.client.folder_client import find_file
+from embhub.client.wire import static_list
+from embhub.client.wire.folder_client import find_file
 from embhub.formats import instants
 from embhub_registry.database.search import FACETS
 from embhub_registry.static.mirror.following import Mirror
@@ -43,13 +43,16 @@ def build(mirror: Mirror, *, interval: float) -> Starlette:
 
 
 def describe(mirror: Mirror, *, interval: float) -> dict[str, Any]:
-    """How old the mirror is, and what is wrong with it."""
+    """How old the mirror and its list of withdrawals are, and what is wrong with it."""
     said = mirror.state.read()
-    age = None
-    if said["refreshed"] is not None:
-        age = max(round((datetime.now(UTC) - instants.read(said["refreshed"])).total_seconds()), 0)
-    ready = age is not None and age <= LATE * interval and not said["forked"]
-    return {"ready": ready, "follows": mirror.url, "age_seconds": age, **said}
+    age, list_age = (_age(said[name]) for name in ("refreshed", "withdrawals_read"))
+    late = [found is None or found > LATE * interval for found in (age, list_age)]
+    ready = not any(late) and not said["forked"]
+    return {"ready": ready, "follows": mirror.url, "age_seconds": age, "withdrawals_age_seconds": list_age, **said}
+
+
+def _age(moment: str | None) -> int | None:
+    return None if moment is None else max(round((datetime.now(UTC) - instants.read(moment)).total_seconds()), 0)
 
 
 async def _healthz(request: Request) -> Response:

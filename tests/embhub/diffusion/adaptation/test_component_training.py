@@ -216,6 +216,16 @@ def test_labels_are_needed_where_the_caption_has_a_place_for_them(base: Path, im
         adapt(base, images, tmp_path / "adapted", "unet", manifest=manifest)
 
 
+def test_what_a_manifest_says_of_each_image_is_not_left_out_in_silence(
+    base: Path, images: Path, tmp_path: Path
+) -> None:
+    manifest = tmp_path / "captioned.csv"
+    rows = [f"f{number:02d}.png,p{number},left side" for number in range(4)]
+    manifest.write_text("\n".join(["path,patient_id,caption", *rows]) + "\n")
+    with pytest.raises(UsageError, match="column `caption`"):
+        adapt(base, images, tmp_path / "adapted", "unet", manifest=manifest)
+
+
 def test_a_place_that_holds_something_else_is_never_written_over(base: Path, images: Path, tmp_path: Path) -> None:
     out = tmp_path / "adapted"
     out.mkdir()

@@ -16,9 +16,11 @@ from embhub.artifact import fingerprint
 from embhub.audits.report import SUITES, AuditReport, Bounds
 from embhub.diffusion.attacks import auditing, nearest, planning, reidentification
 from embhub.diffusion.attacks.auditing import audit
+from embhub.diffusion.attacks.in_turn import REFERENCES
 from embhub.diffusion.train import TrainResult
 from embhub.errors import ArtifactError, PrivacyError, UsageError
 from embhub.images.images import read_images
+from embhub.images.member_split import choose_sides, compare
 from embhub.images.pixels import digest, read_pixels
 from embhub.ledger import audit_attempts, budget
 from embhub.options.audit import AuditOptions
@@ -81,9 +83,10 @@ def quick(trained: TrainResult, shared_home: Path) -> AuditReport:
 def test_members_and_base_come_from_the_record(quick: AuditReport, trained: TrainResult, base: Path) -> None:
     assert quick.artifact.sha256 == trained.embedding.digest
     assert quick.base.digest == fingerprint.digest(fingerprint.take(base))
-    assert (quick.unit, quick.members.units, quick.nonmembers.units) == ("patient", 12, 8)
-    assert (quick.members.images or 0) + (quick.nonmembers.images or 0) == 30
-    assert [result.name for result in quick.attacks] == ["loss-difference", "loss", "blind"]
+    assert (quick.unit, quick.members.units, quick.nonmembers.units) == ("patient", 10, 5)
+    assert (quick.members.images or 0) % 5 == (quick.nonmembers.images or 0) % 5 == 0
+    assert set(quick.tried) == {"loss-difference", "loss", "blind"}
+    assert not any(result.on_coins for result in quick.attacks)
     assert quick.headline == "loss-difference"
     assert quick.design.split == "by patient, held out before training"
     assert quick.check() == []
@@ -193,10 +196,24 @@ def test_folders_without_patients_are_counted_in_images(trained: TrainResult, im
         trained, members=tmp_path / "inside", nonmembers=tmp_path / "outside", device="cpu", on_progress=seen.append
     )
     assert report.unit == "image"
-    assert (report.members.units, report.nonmembers.units) == (len(trained.run.members), len(trained.run.holdout))
+    exact = len(trained.run.members), len(trained.run.holdout)
+    assert (report.members.units, report.nonmembers.units) == tuple(count - count % 5 for count in exact)
     assert report.design.split == "named by the caller"
     assert report.check() == []
     assert (seen[-1].stage, seen[-1].done) == ("measuring losses", seen[-1].total)
+
+
+def test_training_anew_is_another_attempt_on_the_same_patients(trained: TrainResult, images: Path, base: Path) -> None:
+    """Another seed and another draw of who is held out give another file, and do not start the count again."""
+    anew = learn(images, base, holdout=0.3, seed=2)
+    other = learn(images, base, holdout=0.4, steps=4)
+    numbers = []
+    for result in (trained, anew, other):
+        sides = compare(*choose_sides(result.run, None, None))
+        sealed = planning.seal(sides, Bounds(), None, "standard")
+        numbers.append(planning.begin(result.embedding, "standard", 8, sealed, None).cohort_number)
+    before = numbers[0]
+    assert numbers == [before, before + 1, 1], "another recipe is another question"
 
 
 def test_standard_trains_shadows_and_pools_their_coins(trained: TrainResult) -> None:
@@ -204,16 +221,17 @@ def test_standard_trains_shadows_and_pools_their_coins(trained: TrainResult) -> 
     report = audit(trained, suite="standard", shadows=4, device="cpu", on_progress=seen.append)
     headline = report.headline_result
     assert (headline.name, headline.models) == ("lira-shadows", 4)
-    assert sum(map(len, headline.ranks)) == 4 * 20
-    assert len(report.attack("lira-artifact").ranks.members) == 12
-    design = report.design
-    assert (design.subject, design.reference_shadows, design.target_shadows) == ("algorithm", 3, 4)
+    assert sum(map(len, headline.ranks)) == 4 * 15  # coins of 10 and 5 patients, as the counts say, of 12 and 8
+    assert {result.name for result in report.attacks if result.on_coins} == {
+        name for name in SUITES["standard"] if name.endswith("-shadows")
+    }
+    assert (report.design.subject, report.design.shadows) == ("algorithm", 4)
     assert report.verdict != "no-leak-detected"  # ten patients a side
     assert report.check() == []
     stages = list(dict.fromkeys(progress.stage for progress in seen))
     assert stages[:2] == ["reading images", "loading the base"]
     assert stages[2:] == ["measuring losses", "shadow embeddings"]
-    assert seen[-1].done == seen[-1].total == 12
+    assert seen[-1].done == seen[-1].total == 3 * (4 + REFERENCES)
 
 
 @pytest.mark.thorough
@@ -222,9 +240,10 @@ def test_thorough_runs_every_attack_and_counts_coins(trained: TrainResult, monke
     monkeypatch.setattr(reidentification, "STEPS", 5)
     monkeypatch.setattr(nearest, "STEPS", 2)
     report = audit(trained, suite="thorough", shadows=4, device="cpu")
-    assert {result.name for result in report.attacks} == {*SUITES["thorough"], "blind"}
+    assert set(report.tried) == {*SUITES["thorough"], "blind"}
     assert all(result.paper for result in report.attacks)
-    assert report.coins is not None and (report.coins.coins, report.coins.guesses) == (80, 20)
+    assert report.coins is not None and (report.coins.coins, report.coins.guesses) == (60, 14)
+    assert report.attack("secmi-shadows").order and "secmi" not in {row.name for row in report.attacks if row.order}
     assert report.check() == []
 
 
@@ -253,6 +272,20 @@ def test_without_a_record_images_must_be_named(
     inside = read_images(Path(trained.run.members[0].path).parents[1])
     with pytest.raises(UsageError, match="no record"):
         audit(trained, members=inside, device="cpu")
+
+
+def test_too_few_shadows_or_patients_are_refused(trained: TrainResult) -> None:
+    with pytest.raises(UsageError, match="no shadow embedding to attack"):
+        audit(trained, suite="standard", shadows=0, device="cpu")
+    few = trained.run.model_copy(update={"holdout": trained.run.holdout[:4]})
+    kept = runs.find(trained.embedding.digest)
+    assert kept is not None
+    try:
+        runs.save(few)
+        with pytest.raises(UsageError, match="needs 5 patients on each side"):
+            audit(trained, device="cpu")
+    finally:
+        runs.save(kept)
 
 
 def test_standard_needs_the_recipe(
@@ -316,8 +349,8 @@ def test_an_image_that_has_gone_is_named_by_its_place(trained: TrainResult, base
 
 @pytest.mark.thorough
 def test_a_split_by_image_is_called_one(images: Path, base: Path, tmp_path: Path) -> None:
-    for number, path in enumerate(sorted((images / "images").glob("*.png"))[:8]):
+    for number, path in enumerate(sorted((images / "images").glob("*.png"))[:10]):
         shutil.copy(path, tmp_path / f"{number:03d}.png")
     report = audit(learn(tmp_path, base, holdout=0.5, seed=4), device="cpu")
     assert (report.unit, report.design.split) == ("image", "by image, held out before training")
-    assert (report.members.units, report.nonmembers.units) == (4, 4)
+    assert (report.members.units, report.nonmembers.units) == (5, 5)

@@ -12,6 +12,7 @@ from PIL import Image
 from embhub.__main__ import main
 from embhub.diffusion.attacks.auditing import audit
 from embhub.diffusion.attacks.exposure import Exposed, check_limit, rank_members, rank_pooled
+from embhub.diffusion.attacks.in_turn import InTurn
 from embhub.errors import PrivacyError
 from embhub.images.images import read_images
 from embhub.phantoms import write_dataset
@@ -33,15 +34,11 @@ def test_shadows_compare_each_patient_with_herself() -> None:
     generator = np.random.default_rng(20_261_121)
     found = 0
     for _ in range(10):
-        own = dict(zip([f"p{number}" for number in range(40)], generator.normal(0, 3, 40), strict=True))
-        sides: dict[bool, tuple[list[float], list[str]]] = {True: ([], []), False: ([], [])}
-        for _target in range(8):
-            for name, level in own.items():
-                inside = bool(generator.random() < 0.5)
-                gain = 2.5 * (inside and name == "p7")
-                sides[inside][0].append(float(level + gain + generator.normal(0, 1)))
-                sides[inside][1].append(name)
-        ranked = rank_pooled(*sides[True], *sides[False])
+        names = [f"p{number}" for number in range(40)]
+        coins = generator.random((8, 40)) < 0.5
+        gain = 2.5 * coins * (np.array(names) == "p7")
+        scores = generator.normal(0, 3, 40) + gain + generator.normal(0, 1, (8, 40))
+        ranked = rank_pooled(InTurn(scores, coins), names)
         found += "p7" in [item.name for item in ranked[:3]]
     assert found >= 9
 
@@ -75,8 +72,9 @@ def test_a_planted_outlier_is_among_the_first_three_of_a_real_audit(
 
 
 def test_somebody_who_was_always_in_is_left_out() -> None:
-    assert rank_pooled([1.0, 2.0, 3.0], ["a", "b", "a"], [0.0, 0.5], ["b", "b"])[0].name == "b"
-    assert len(rank_pooled([1.0, 2.0, 3.0], ["a", "b", "a"], [0.0, 0.5], ["b", "b"])) == 1
+    scores = np.array([[1.0, 2.0, 0.5], [3.0, 0.0, 0.0]])
+    coins = np.array([[True, True, False], [True, False, False]])
+    assert [item.name for item in rank_pooled(InTurn(scores, coins), ["a", "b", "c"])] == ["b"]
 
 
 def test_the_gate_says_how_many_and_not_who() -> None:
@@ -112,6 +110,6 @@ def test_names_stand_on_the_screen_and_nowhere_else(
                 assert name.encode() not in path.read_bytes(), path
     assert main(["audit", "stripes.safetensors", "--worst", "--json", "--device", "cpu"]) == 0
     document = json.loads(capsys.readouterr().out)
-    assert len(document["worst"]) == 10 and document["report"]["schema"] == "embhub.audit/2"
+    assert len(document["worst"]) == 10 and document["report"]["schema"] == "embhub.audit/3"
     assert main(["audit", "stripes.safetensors", "--worst-limit", "0.1", "--device", "cpu"]) == 6
     assert main(["audit", "stripes.safetensors", "--worst", "--suite", "mechanism"]) == 2

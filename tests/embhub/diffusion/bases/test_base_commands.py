@@ -18,7 +18,7 @@ from tests.support import pipelines
 @pytest.fixture(scope="module")
 def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder, generator = tmp_path_factory.mktemp("films"), np.random.default_rng(0)
-    for number in range(8):
+    for number in range(12):
         Image.fromarray(generator.integers(0, 256, (32, 32), dtype=np.uint8)).save(folder / f"f{number}.png")
     return folder
 
@@ -63,7 +63,7 @@ def test_from_images_to_an_adapted_base_to_an_embedding_to_a_picture(
         "--device",
         "cpu",
     )
-    run(*teach, *replaced, "--holdout", 0.4, "--out", "a.safetensors")
+    run(*teach, *replaced, "--holdout", 0.5, "--out", "a.safetensors")
     words = f"{base} + unet=whole + lora=lora"
     assert run("base", "compare", words, "a.safetensors")["verdict"] == "exact"
     assert run("base", "compare", base, "a.safetensors")["verdict"] == "fine-tuned"

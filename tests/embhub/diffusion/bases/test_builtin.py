@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -19,11 +18,7 @@ from bases.workshop import card, films, text_encoder, xray
 from bases.workshop.captions import Caption
 from embhub import builtin_bases as base
 from embhub.errors import EmbhubError, UsageError
-
-DATA = Path(os.environ.get("EMBHUB_TEST_DATA") or Path(__file__).parents[5] / "shared" / "data")
-needs_xrays = pytest.mark.skipif(
-    not (DATA / "chest-xray" / "index.csv").exists(), reason="no chest-xray test data; set EMBHUB_TEST_DATA"
-)
+from tests.support.tools import DATA, needs_films
 
 
 @pytest.fixture(scope="module", params=base.NAMES)
@@ -128,14 +123,14 @@ def test_the_split_is_by_patient_and_as_documented() -> None:
 
 
 @pytest.mark.thorough
-@needs_xrays
+@needs_films
 def test_parts_share_no_patient() -> None:
     patients = [set(xray.read(DATA, part).patients) for part in ("judge", "test")]
     assert not patients[0] & patients[1]
 
 
 @pytest.mark.thorough
-@needs_xrays
+@needs_films
 def test_two_hospitals_share_no_patient() -> None:
     first, second = xray.hospital(DATA, xray.LEFT_OUT, 100), xray.other_hospital(DATA, xray.LEFT_OUT, 100)
     assert len(first.patients) == 100

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
@@ -20,12 +19,14 @@ from embhub.__main__ import main
 from embhub.artifact import embedding as artifact
 from embhub.artifact import fingerprint
 from embhub.copies import report as reports
-from embhub.diffusion.copying import describing, matching
+from embhub.diffusion.copying import planting
 from embhub.diffusion.copying.checking import Checked, check_copies
 from embhub.errors import PrivacyError, UsageError
 from embhub.site import runs
 
 WIDTH = 128  # of the built-in base's rows
+
+Few = dict[str, Path]
 
 
 def person(number: int) -> np.ndarray:
@@ -70,26 +71,6 @@ def copies(original: np.ndarray, other: np.ndarray) -> dict[str, np.ndarray]:
     }
 
 
-@pytest.fixture(scope="module", autouse=True)
-def learned_once() -> Iterator[None]:
-    """A descriptor is the same for the same images, so it is learned once; of half as many pairs, which are enough.
-
-    test_films.py learns from all of them.
-    """
-    real, kept = describing.learn, dict[str, describing.Descriptor]()
-
-    def learn(images: torch.Tensor, *, seed: int = 0) -> describing.Descriptor:
-        name = f"{seed} {hashlib.sha256(images.numpy().tobytes()).hexdigest()}"
-        if name not in kept:
-            kept[name] = real(images, seed=seed)
-        return kept[name]
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(matching, "learn", learn)
-        patch.setattr(describing, "PAIRS", describing.PAIRS // 2)
-        yield
-
-
 @pytest.fixture(scope="module")
 def base() -> Path:
     """The built-in base: only an autoencoder that was trained can be asked what its copies look like."""
@@ -105,6 +86,14 @@ def people(tmp_path_factory: pytest.TempPathFactory) -> Path:
     planted = {**copies(person(3), person(9)), "stranger": person(900)}
     write(root / "planted", planted, patients=False)
     return root
+
+
+@pytest.fixture(scope="module")
+def few(tmp_path_factory: pytest.TempPathFactory) -> Few:
+    """The fewest images of either side that a check takes."""
+    root = tmp_path_factory.mktemp("few")
+    members = write(root / "members", {f"m{n}": person(n) for n in range(10)})
+    return {"members": members, "nonmembers": write(root / "controls", {f"c{n}": person(100 + n) for n in range(20)})}
 
 
 @pytest.fixture(scope="module")
@@ -128,19 +117,23 @@ def check(base: Path, file: Path, people: Path) -> Callable[..., Checked]:
     return run
 
 
-def test_an_exact_copy_is_caught_and_a_stranger_is_not(
-    check: Callable[..., Checked], people: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    """Among as few images as are taken, by a descriptor that learned from an eighth of the pairs."""
-    monkeypatch.setattr(describing, "PAIRS", describing.PAIRS // 4)
+def test_an_exact_copy_is_caught_and_a_stranger_is_not(check: Callable[..., Checked], people: Path, few: Few) -> None:
+    """Among as few images as are taken."""
     write(people / "two", {"exact": person(3), "stranger": person(900)}, patients=False)
-    members = write(tmp_path / "few", {f"m{n}": person(n) for n in range(10)})
-    controls = write(tmp_path / "others", {f"c{n}": person(100 + n) for n in range(20)})
-    found = check("two", members=members, nonmembers=controls)
+    found = check("two", **few)
     exact, stranger = found.report.samples
     assert (exact.suspected, stranger.suspected, found.report.verdict) == (True, False, "copies-suspected")
     assert set(found.nearest[0].values()) == {3}, "it names the training image"
     assert exact.sha256 is None and stranger.sha256 is not None, "of what may be published"
+
+
+def test_fewer_than_twenty_training_images_are_no_clean_verdict(
+    check: Callable[..., Checked], people: Path, few: Few
+) -> None:
+    write(people / "one", {"stranger": person(900)}, patients=False)
+    report = check("one", **few).report
+    assert not report.suspected
+    assert {item.tried for item in report.planted} == {10} and report.verdict == "insufficient-evidence"
 
 
 @pytest.mark.thorough
@@ -159,18 +152,11 @@ def test_strangers_are_not_suspected_more_than_promised(check: Callable[..., Che
     """Phantoms that nobody learned from: p-values spread evenly, and the family's threshold holds."""
     report = check("strangers").report
     assert not report.suspected and report.verdict == "no-copies-found"
-    assert len(report.planted) == 19 and not report.missed
+    assert len(report.planted) == len(reports.KINDS) and not report.missed
     for name in reports.MEASURES:
         p = np.array([sample.measures[name].p for sample in report.samples])
         for level in (0.05, 0.2, 0.5):
             assert (p <= level).mean() <= level + 3 * np.sqrt(level * (1 - level) * (1 / 12 + 1 / 40)), (name, level)
-
-
-@pytest.mark.thorough
-def test_fewer_than_twenty_training_images_are_no_clean_verdict(check: Callable[..., Checked], tmp_path: Path) -> None:
-    few = write(tmp_path / "few", {f"m{n}": person(n) for n in range(12)})
-    report = check("strangers", members=few).report
-    assert {item.tried for item in report.planted} == {12} and report.verdict == "insufficient-evidence"
 
 
 @pytest.mark.thorough
@@ -186,6 +172,13 @@ def test_each_measure_alone_finds_an_exact_copy(check: Callable[..., Checked]) -
 def test_digests_are_of_exactly_the_files_that_may_be_published(check: Callable[..., Checked], people: Path) -> None:
     kept = {sample.name: sample.sha256 for sample in check("planted").report.samples if sample.sha256}
     assert kept == {"stranger.png": reports.digest((people / "planted" / "stranger.png").read_bytes())}
+
+
+def test_what_is_planted_is_what_a_card_names() -> None:
+    images = torch.rand(2, 3, 32, 32) * 2 - 1
+    made = planting.plant(object(), images, images.flip(0))  # type: ignore[arg-type]
+    assert tuple(made) == reports.KINDS[:-1], "an object has no autoencoder"
+    assert all(copies.shape == images.shape for copies in made.values())
 
 
 def test_who_may_be_compared(check: Callable[..., Checked], people: Path, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from pathlib import Path
 
@@ -18,20 +19,20 @@ from embhub.__main__ import main
 from embhub.artifact import embedding as artifact
 from embhub.artifact import fingerprint
 from embhub.copies import tail
+from embhub.copies.report import KINDS
 from embhub.diffusion.bases.pipelines import load_pipeline
-from embhub.diffusion.copying.comparing import compare, one_each
+from embhub.diffusion.copying.comparing import Found, compare, one_each
 from embhub.diffusion.copying.matching import Gallery
+from tests.support.tools import DATA, needs_films
 
 WIDTH = 128
 
-pytestmark = pytest.mark.skipif(
-    not (xray.default_data() / "chest-xray" / "index.csv").exists(), reason="needs chest-xray/ in EMBHUB_TEST_DATA"
-)
+pytestmark = needs_films
 
 
 def films(part: str, seed: int) -> np.ndarray:
     """One film of each patient of a part, in an order of its own, uint8 (N, 128, 128)."""
-    found = xray.read(xray.default_data(), part)
+    found = xray.read(DATA, part)
     rows = one_each(found.patients)
     return found.images[np.random.default_rng(seed).permutation(rows)]
 
@@ -63,7 +64,7 @@ def test_training_films_that_are_turned_and_zoomed_are_copies(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("EMBHUB_HOME", str(tmp_path / "home"))
-    trained, kept = films("site", 0)[:20], films("judge", 0)[:20]
+    trained, kept = films("site", 3)[:40], films("judge", 3)[:60]  # as in `asked`: planted copies are measured once
     members, nonmembers = write(tmp_path / "m", trained), write(tmp_path / "n", kept)
     write(tmp_path / "samples", np.stack([turn(pixels, 8, 1.13) for pixels in trained[:4]]))
     rows = np.random.default_rng(0).normal(size=(1, WIDTH))
@@ -79,15 +80,61 @@ def test_training_films_that_are_turned_and_zoomed_are_copies(
     assert "4 of 4 images are nearer" in " ".join(capsys.readouterr().out.split())
 
 
-@pytest.mark.thorough
-def test_every_kind_of_copy_is_caught() -> None:
-    """62 patients trained on, 60 kept back, and other patients' films as what was drawn."""
+def part_of(pixels: np.ndarray, host: np.ndarray) -> np.ndarray:
+    """One lung of a film in another one."""
+    made = host.copy()
+    made[34:90, 12:68] = pixels[34:90, 12:68]
+    return made
+
+
+def test_moved_inverted_and_pasted_films_are_nearer_than_other_patients() -> None:
+    """Each is caught among 8, where the search over small poses alone found none of them."""
+    trained, kept = films("site", 3)[:12], films("judge", 3)[:22]
+    one = trained[5]
+    made = {
+        "a quarter turn": np.rot90(one), "upside down": one[::-1], "inverted": 255 - one, "turned": turn(one, 25, 1),
+        "zoomed": turn(one, 0, 1.4), "a lung": part_of(one, kept[20]), "another patient": kept[21],
+    }  # fmt: skip
+    asked = np.concatenate([kept[:20], np.stack(list(made.values()))])
+    tables = Gallery(tensor(colour(trained))).measure(tensor(colour(asked)))
+    scores = [tail.score(table, range(12)) for table in tables.values()]
+    p = np.min([tail.p_values(score[20:], score[:20]) for score in scores], axis=0)
+    caught = p <= tail.threshold(0.05, samples=8, measures=len(tables))
+    assert [name for name, found in zip(made, caught, strict=True) if not found] == ["another patient"]
+
+
+@functools.cache
+def asked() -> tuple[torch.Tensor, ...]:
+    """40 patients trained on, 60 kept back, and 40 others as what was drawn."""
+    parts = films("site", 3)[:40], films("judge", 3)[:60], films("test", 3)[:40]
+    return tuple(tensor(colour(part)) for part in parts)
+
+
+@functools.cache
+def compared(samples: int) -> Found:
+    """What is found among them at the threshold for so many samples."""
     pipe = load_pipeline(bases.info("builtin-xray").path)
-    trained, kept, others = films("site", 2)[:62], films("judge", 2)[:60], films("test", 2)[:100]
-    members, controls, drawn = (tensor(colour(part)) for part in (trained, kept, others))
-    found = compare(pipe, members, range(62), controls, drawn, alpha=0.05)
-    assert len(found.planted) == 19
-    assert not [item for item in found.planted if not item.enough], found.planted
+    members, controls, drawn = asked()
+    return compare(pipe, members, range(40), controls, drawn, alpha=0.05, samples=samples)
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize(("samples", "hard"), [(8, set()), (100, {"a quarter of it, enlarged"})])
+def test_every_kind_of_copy_is_caught(samples: int, hard: set[str], capsys: pytest.CaptureFixture[str]) -> None:
+    found = compared(samples)
+    with capsys.disabled():
+        print("", *(f"{item.caught:3} of {item.tried}  {item.kind}" for item in found.planted), sep="\n")
+    assert tuple(item.kind for item in found.planted) == KINDS
+    assert {item.kind for item in found.planted if not item.enough} <= hard, found.planted
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize(
+    "samples",
+    [pytest.param(8, marks=pytest.mark.xfail(strict=True, reason="one film by `whole`, p .0016: a known gap")), 100],
+)
+def test_no_other_patient_is_suspected(samples: int) -> None:
+    assert not compared(samples).suspected.any()
 
 
 @pytest.mark.thorough

@@ -20,6 +20,7 @@ from embhub.diffusion.datasets import catalogue
 from embhub.diffusion.datasets.provenance import name_digest
 from embhub.errors import ArtifactError, PrivacyError, UsageError
 from tests.embhub.diffusion.datasets.conftest import Make
+from tests.support import tools
 
 rdflib = pytest.importorskip("rdflib", reason="mlcroissant brings it")
 FACTS = """
@@ -43,9 +44,7 @@ purpose: [https://w3id.org/dpv#ScientificResearch]
 health_theme: [http://www.wikidata.org/entity/Q181257]
 sample_url: https://data.hospital-a.example/generated-prostate-mri/sample
 """
-SHAPES = pytest.mark.skipif(
-    "EMBHUB_HEALTHDCAT_SENSITIVE_SHAPES" not in os.environ, reason="the shapes are others' and not in the tree"
-)
+SHAPES = tools.needs("HealthDCAT-AP shapes", found="EMBHUB_HEALTHDCAT_SENSITIVE_SHAPES" in os.environ)
 
 
 def complete(*, without: str = "") -> str:

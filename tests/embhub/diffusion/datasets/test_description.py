@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from embhub.artifact import embedding as artifact
+from embhub.diffusion.datasets import description
+from embhub.diffusion.datasets.plan import PlannedClass
 from embhub.diffusion.datasets.provenance import name_digest
 from tests.embhub.diffusion.datasets.conftest import Make, write_embedding
 
@@ -51,11 +53,18 @@ def test_the_sheet(make: Make, base: Path, tmp_path: Path) -> None:
     folder = make(classes=["a | b=mri <bb>"], embeddings=[str(odd)], per_class=1).folder
     sheet = (folder / "README.md").read_text()
     for words in (
-        "drawn by a diffusion model", "Drawn is not the same as free of personal data", "`<bb>`", r"| a \| b | 1 |",
+        "drawn by a diffusion model", "Drawn is not the same as free of personal data", "`<bb>`", r"| a \| b | 1 | 1 |",
         "not audited", "not signed: nobody vouches", "for research only", "not for commercial use",
         "Diagnosis, or any decision about a patient", artifact.read(odd).digest,
     ):  # fmt: skip
         assert words in sheet, words
+
+
+def test_a_class_counts_as_many_independent_images_as_it_has_noise_patterns() -> None:
+    some = PlannedClass("a", "a", "mri", ())
+    assert description.noise_patterns(some, {"per_class": 3, "seed": 0}) == 3
+    patterns = {picture.seed % 256 for picture in some.pictures(400, 7)}
+    assert 150 < description.noise_patterns(some, {"per_class": 400, "seed": 7}) == len(patterns) < 256
 
 
 def test_provenance_and_terms_as_another_program_reads_them(make: Make, base: Path, tmp_path: Path) -> None:

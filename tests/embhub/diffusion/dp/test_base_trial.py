@@ -11,9 +11,8 @@ import pytest
 import torch
 from torch import nn
 
-from embhub.diffusion.dp.adapter_gradients import AdapterLoss
 from embhub.diffusion.dp.base_trial import AT_THE_END, BaseTrial, make_up
-from embhub.diffusion.dp.gradients import PatientLoss, PerPatientLoss
+from embhub.diffusion.dp.gradients import PatientLoss
 from embhub.diffusion.dp.patients import Patients
 from embhub.diffusion.dp.subspace import lay
 from embhub.diffusion.families import Condition
@@ -37,10 +36,8 @@ def pipe() -> Any:
     return built
 
 
-@pytest.fixture(params=["embedding", "adapter"])
-def loss(request: pytest.FixtureRequest, pipe: Any) -> PerPatientLoss:
-    if request.param == "adapter":
-        return AdapterLoss(pipe, NOBODY, text="mri, <a>", rank=2, recipe=RECIPE, noise_draws=2)
+@pytest.fixture
+def loss(pipe: Any) -> PatientLoss:
     return embedding(pipe)
 
 
@@ -52,7 +49,7 @@ def embedding(pipe: Any, prompts: Prompts | None = None) -> PatientLoss:
 
 
 @contextmanager
-def far_out(loss: PerPatientLoss, furthest: float) -> Iterator[None]:
+def far_out(loss: PatientLoss, furthest: float) -> Iterator[None]:
     """While open, no loss is a number that lies further from the start than this."""
     losses = loss.losses
 
@@ -64,7 +61,7 @@ def far_out(loss: PerPatientLoss, furthest: float) -> Iterator[None]:
         yield
 
 
-def test_a_sound_base_passes_whatever_the_patients_are(loss: PerPatientLoss) -> None:
+def test_a_sound_base_passes_whatever_the_patients_are(loss: PatientLoss) -> None:
     with loss.active():
         trial = BaseTrial(loss, 32)
         trial.check(own_steps=3)
@@ -88,7 +85,7 @@ def test_for_votes_the_loss_is_tried_and_no_gradient_is_taken(pipe: Any) -> None
 @pytest.mark.parametrize("component", ["vae.encoder.conv_in", "unet.conv_in"])
 @pytest.mark.parametrize("bad", [NAN, float("inf")])
 def test_a_broken_part_is_found_before_a_patient_is_read(
-    loss: PerPatientLoss, pipe: Any, component: str, bad: float
+    loss: PatientLoss, pipe: Any, component: str, bad: float
 ) -> None:
     name, _, place = component.partition(".")
     getattr(pipe, name).get_submodule(place).bias[0] = bad
@@ -97,7 +94,7 @@ def test_a_broken_part_is_found_before_a_patient_is_read(
     assert refused.value.hint
 
 
-def test_a_gradient_that_is_no_number_is_found_too(loss: PerPatientLoss) -> None:
+def test_a_gradient_that_is_no_number_is_found_too(loss: PatientLoss) -> None:
     losses = loss.losses
 
     def flat(leaf: torch.Tensor, *rest: Any, **more: Any) -> torch.Tensor:
@@ -109,7 +106,7 @@ def test_a_gradient_that_is_no_number_is_found_too(loss: PerPatientLoss) -> None
             BaseTrial(loss, 32).check()
 
 
-def test_what_is_lost_on_the_way_is_told_at_the_end(loss: PerPatientLoss) -> None:
+def test_what_is_lost_on_the_way_is_told_at_the_end(loss: PatientLoss) -> None:
     """The start is sound; where the noised sums have led, nobody has a loss any more."""
     with loss.active(), far_out(loss, 0.5):
         trial = BaseTrial(loss, 32)
@@ -119,7 +116,7 @@ def test_what_is_lost_on_the_way_is_told_at_the_end(loss: PerPatientLoss) -> Non
         assert [trial.remark(point) for point in (inside, outside, inside)] == ["", AT_THE_END, ""]
 
 
-def test_steps_of_its_own_are_tried_for_dp_agg(loss: PerPatientLoss) -> None:
+def test_steps_of_its_own_are_tried_for_dp_agg(loss: PatientLoss) -> None:
     """The mean of all is close to the start where every patient contributes zero, so the end would tell nothing."""
     with loss.active(), far_out(loss, 0.5):
         trial = BaseTrial(loss, 32)
@@ -128,7 +125,7 @@ def test_steps_of_its_own_are_tried_for_dp_agg(loss: PerPatientLoss) -> None:
     assert "learning rate" in refused.value.hint
 
 
-def test_it_is_the_same_for_everybody_and_takes_no_random_number_of_the_training(loss: PerPatientLoss) -> None:
+def test_it_is_the_same_for_everybody_and_takes_no_random_number_of_the_training(loss: PatientLoss) -> None:
     seen: list[torch.Tensor] = []
     find = loss.gradients_of
 
@@ -165,7 +162,7 @@ def test_no_caption_of_a_patient_is_read(pipe: Any) -> None:
     assert told and not any("mri of" in word for word in told)
 
 
-def test_the_image_goes_through_the_autoencoder_by_itself(loss: PerPatientLoss, pipe: Any) -> None:
+def test_the_image_goes_through_the_autoencoder_by_itself(loss: PatientLoss, pipe: Any) -> None:
     seen: list[torch.Size] = []
     pipe.vae.encoder.register_forward_hook(lambda _module, given, _out: seen.append(given[0].shape))
     assert isinstance(pipe.vae.encoder, nn.Module)

@@ -340,14 +340,14 @@ def test_noise_that_cancels_itself_is_caught(width: int) -> None:
 def forget_noise(self: PrivateDescent) -> None:
     chosen = self.mechanism.sample(len(self.loss.patients)).tolist()
     gradients = self.loss.gradients(chosen, self.coordinates).numpy()
-    self._move(torch.from_numpy(self.mechanism.bound(gradients).sum(0) / self.mechanism.denominator))
+    self.move(torch.from_numpy(self.mechanism.bound(gradients).sum(0) / self.mechanism.denominator))
     self.taken += 1
 
 
 def forget_the_clip(self: PrivateDescent) -> None:
     chosen = self.mechanism.sample(len(self.loss.patients)).tolist()
     total = self.loss.gradients(chosen, self.coordinates).numpy().sum(0)
-    self._move(torch.from_numpy(self.mechanism.release(total)))
+    self.move(torch.from_numpy(self.mechanism.release(total)))
     self.taken += 1
 
 
@@ -372,7 +372,7 @@ def test_one_step_without_noise_is_caught(monkeypatch: pytest.MonkeyPatch) -> No
 
 def take_everybody(self: PrivateDescent) -> None:
     gradients = self.loss.gradients(range(len(self.loss.patients)), self.coordinates).numpy()
-    self._move(torch.from_numpy(self.mechanism.release(self.mechanism.bound(gradients).sum(0))))
+    self.move(torch.from_numpy(self.mechanism.release(self.mechanism.bound(gradients).sum(0))))
     self.taken += 1
 
 

@@ -25,11 +25,12 @@ from embhub.diffusion.bases.pipelines import find_base, load_pipeline
 from embhub.diffusion.dp import candidates, private_training, selftest, settings
 from embhub.diffusion.dp.base_trial import AT_THE_END
 from embhub.diffusion.dp.checkpoints import PrivateCheckpointStore
-from embhub.diffusion.dp.gradients import PerPatientLoss
+from embhub.diffusion.dp.gradients import PatientLoss
 from embhub.diffusion.dp.mechanism import SLACK, Mechanism, Vectors
 from embhub.diffusion.dp.patients import Patients
 from embhub.diffusion.dp.settings import Protection, round_down
 from embhub.diffusion.dp.votes import PatientVoters
+from embhub.diffusion.dp.watch import Watch
 from embhub.diffusion.train import TrainResult
 from embhub.diffusion.training import inversion, latents
 from embhub.diffusion.training.checkpoints import TrainingInterruptedError
@@ -95,10 +96,11 @@ def ledger() -> list[Spending]:
 @pytest.mark.parametrize("mechanism", ["dp-sgd", "dp-agg", "votes"])
 def test_the_file_carries_the_claim(images: Path, base: Path, tmp_path: Path, mechanism: str) -> None:
     out = tmp_path / "x.safetensors"
-    result = learn(images, base, out=out, mechanism=mechanism)
+    few = {"steps": 2, "num_candidates": 6, "noise_draws": 1} if mechanism == "votes" else {}
+    result = learn(images, base, out=out, mechanism=mechanism, **few)
     claim = embedding.read(out).privacy
     assert isinstance(claim, PrivacyClaim)
-    steps = 1 if mechanism == "dp-agg" else STEPS
+    steps = {"dp-sgd": STEPS, "dp-agg": 1, "votes": 2}[mechanism]
     q = 0.25 if mechanism == "dp-sgd" else 1.0
     assert (claim.mechanism, claim.unit, claim.n_public, claim.steps, claim.sampling.q) == (
         mechanism, "patient", 20, steps, q,
@@ -180,6 +182,37 @@ def test_ids_that_look_like_earlier_ones_are_pointed_out(images: Path, base: Pat
     manifest.write_text("\n".join([header, *changed]) + "\n")
     notes = learn(copied, base).notes
     assert any("23 patients have ids that differ only in case, leading zeros or issuer" in note for note in notes)
+
+
+def test_the_total_is_told_before_the_ledger_is_charged_and_asked_about_where_it_is_weak(
+    images: Path, base: Path
+) -> None:
+    """One figure: what is foreseen, what the claim states, and what the ledger counts afterwards."""
+    said: list[str] = []
+    asked: list[str] = []
+
+    def hear(note: str) -> None:
+        if note.startswith("the total after"):
+            said.append(f"{len(ledger())} {note}")
+
+    def refuse(question: str) -> bool:
+        asked.append(question)
+        return False
+
+    for number in (1, 2):
+        made = learn(images, base, mechanism="dp-agg", steps=1, on_note=hear, epsilon=2.0, confirm=refuse)
+        claim = made.embedding.privacy
+        assert isinstance(claim, PrivacyClaim) and isinstance(claim.composition, Composition)
+        told = f"{number - 1} the total after this training is epsilon {claim.composition.epsilon:g} "
+        assert said[-1].startswith(told)
+        assert balance(delta=1e-5)["cohorts"][0]["epsilon"] == claim.composition.epsilon
+        assert number > 1 or claim.composition.epsilon == claim.epsilon
+    assert not asked
+    with pytest.raises(PrivacyError, match="hardly any attack"):
+        learn(images, base, epsilon=4.0, confirm=refuse)
+    assert len(asked) == 1 and len(ledger()) == 2
+    unasked = learn(images, base, mechanism="dp-agg", steps=1)
+    assert any("hardly any attack" in note for note in unasked.notes)
 
 
 def test_a_cap_refuses_before_the_first_step(images: Path, base: Path) -> None:
@@ -345,16 +378,16 @@ def test_an_image_whose_loss_is_no_number_leaves_no_trace(
         done.append(len(batch))
         return found
 
-    choices: dict[str, Any] = {"mechanism": mechanism, "num_candidates": 6} if mechanism == "votes" else {}
+    choices: dict[str, Any] = {"mechanism": mechanism, "steps": 3, "noise_draws": 1}
+    if mechanism == "votes":
+        choices["num_candidates"] = 6
     if mechanism == "dp-sgd":
-        choices = {"batch_size": 20}  # everybody is in each step
+        choices["batch_size"] = 20  # everybody is in each step
     monkeypatch.setattr(inversion, "encode_images", overflow)
     seen: list[Progress] = []
-    first = learn(
-        images, base, out=tmp_path / "x.safetensors", **{"mechanism": mechanism, **choices}, on_progress=seen.append
-    )
+    first = learn(images, base, out=tmp_path / "x.safetensors", **choices, on_progress=seen.append)
     monkeypatch.setattr(inversion, "encode_images", encode)
-    following = learn(images, base, **{"mechanism": mechanism, **choices}).embedding.privacy
+    following = learn(images, base, **choices).embedding.privacy
     claim = first.embedding.privacy
     assert isinstance(claim, PrivacyClaim) and isinstance(following, PrivacyClaim)
     assert (claim.tuning_runs, following.tuning_runs) == (0, 0) and following.composition is not None
@@ -390,16 +423,14 @@ def test_a_file_whose_loss_is_no_number_any_more_says_so(
     images: Path, base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mechanism: str
 ) -> None:
     """What was learned is asked, on a made-up image: the noised coordinates decide, and no patient's image."""
-    losses, asked = PerPatientLoss.losses, list[bool]()
+    losses, asked = PatientLoss.losses, list[bool]()
 
-    def spoilt(
-        self: PerPatientLoss, leaf: torch.Tensor, *rest: torch.Tensor, places: Sequence[int] = ()
-    ) -> torch.Tensor:
+    def spoilt(self: PatientLoss, leaf: torch.Tensor, *rest: torch.Tensor, places: Sequence[int] = ()) -> torch.Tensor:
         moved = leaf.detach().norm(dim=1) > 0
         asked.append(not len(places) and bool(moved.any()))
         return losses(self, leaf, *rest, places=places) + torch.where(moved & (not places), torch.nan, 0.0)
 
-    monkeypatch.setattr(PerPatientLoss, "losses", spoilt)
+    monkeypatch.setattr(PatientLoss, "losses", spoilt)
     choices = {"num_candidates": 6, "noise_draws": 1} if mechanism == "votes" else {}
     if mechanism == "votes":  # someone wins, so that the centre leaves the start
         monkeypatch.setattr(PatientVoters, "losses", lambda _self, _place, points, _number: -np.arange(len(points)))
@@ -413,12 +444,12 @@ def test_an_embedding_of_its_own_whose_loss_is_lost_is_refused_before_the_ledger
     images: Path, base: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In dp-agg every patient's embedding moves far before anything is released."""
-    losses = PerPatientLoss.losses
+    losses = PatientLoss.losses
 
-    def spoilt(self: PerPatientLoss, leaf: torch.Tensor, *rest: torch.Tensor, **more: Any) -> torch.Tensor:
+    def spoilt(self: PatientLoss, leaf: torch.Tensor, *rest: torch.Tensor, **more: Any) -> torch.Tensor:
         return losses(self, leaf, *rest, **more) + torch.where(leaf.detach().norm(dim=1) > 0, torch.nan, 0.0)
 
-    monkeypatch.setattr(PerPatientLoss, "losses", spoilt)
+    monkeypatch.setattr(PatientLoss, "losses", spoilt)
     with pytest.raises(UsageError, match=f"not a number within {STEPS} steps"):
         learn(images, base, mechanism="dp-agg")
     assert ledger() == []
@@ -515,14 +546,15 @@ def test_votes_reach_the_file_through_noisy_counts_alone(
     write_dataset(other, "prostate-cspca", images=40, patients=31, normals=0, seed=7)
     private: list[Vectors] = []
 
-    class Fixed(Mechanism):
-        def release(self, total: Vectors) -> Vectors:
-            if total.size != 6 or total.sum() == 0 or len(private) % 5 > 1:  # the self-test, after both rounds
-                return super().release(total)
-            private.append(total)
-            return np.array([0.0, 0.9, 0.1, 0.4, 0.0, 0.2])
+    def release(self: Mechanism, total: Vectors) -> Vectors:
+        if total.size != 6 or total.sum() == 0 or len(private) % 5 > 1:  # the self-test, after both rounds
+            return whole(self, total)
+        private.append(total)
+        return np.array([0.0, 0.9, 0.1, 0.4, 0.0, 0.2])
 
-    monkeypatch.setattr(settings, "Noise", Fixed)
+    whole = Mechanism.release
+    monkeypatch.setattr(Mechanism, "release", release)
+    monkeypatch.setattr(Watch, "check", lambda *_: None)  # it would find that this is no noise
     made = []
     for folder in (images, other):
         seen: list[Progress] = []
@@ -680,5 +712,6 @@ def test_no_vote_depends_on_who_else_is_there(coupled: list[int], images: Path) 
 def test_images_that_vote_are_encoded_one_at_a_time(
     coupled: list[int], images: Path, base: Path, mechanism: str, alone: bool
 ) -> None:
-    learn(images, base, mechanism=mechanism, steps=1)
+    few = {"num_candidates": 6, "noise_draws": 1} if mechanism == "votes" else {}
+    learn(images, base, mechanism=mechanism, steps=1, **few)
     assert (set(coupled) == {1}) == alone

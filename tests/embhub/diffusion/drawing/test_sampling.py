@@ -119,6 +119,7 @@ def test_compiling_without_a_compiler_is_refused(base: Path, monkeypatch: pytest
         load_for_sampling(find_base(base), Sampling(compiled=True), device="cpu")
 
 
+@pytest.mark.exhaustive
 @pytest.mark.thorough
 def test_a_compiled_denoiser_draws_the_same_up_to_rounding(base: Path) -> None:
     found = find_base(base)

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
 import numpy as np
 import pytest
 from PIL import Image, ImageFilter
@@ -16,11 +13,11 @@ from embhub.diffusion.evaluation import realism
 from embhub.diffusion.evaluation.cells import Labelled, Pictures, of_class
 from embhub.diffusion.evaluation.fitting import Choices
 from embhub.diffusion.evaluation.networks import find
+from tests.support.tools import DATA, needs_films
 
-DATA = Path(os.environ.get("EMBHUB_TEST_DATA") or Path(__file__).parents[4].parent / "shared" / "data")
 pytestmark = [
     pytest.mark.thorough,
-    pytest.mark.skipif(not (DATA / "chest-xray").exists(), reason="no chest X-rays: set EMBHUB_TEST_DATA"),
+    needs_films,
 ]
 SICK, SIDE, EACH = xray.LABELS.index("bacterial pneumonia"), 64, 60
 HIGHER_IS_WORSE = ("kid", "cmmd")

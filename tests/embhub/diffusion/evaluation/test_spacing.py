@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,8 +15,8 @@ from bases.workshop import xray
 from bases.workshop.xray_judge import colour
 from embhub.diffusion.evaluation import fidelity, realism
 from embhub.diffusion.evaluation.cells import Pictures
+from tests.support.tools import DATA, needs_films
 
-DATA = Path(os.environ.get("EMBHUB_TEST_DATA") or Path(__file__).parents[4].parent / "shared" / "data")
 SIZES = [(500, 20), (20, 108), (108, 108), (500, 108)]
 
 
@@ -79,7 +77,6 @@ def test_the_same_figure_each_time() -> None:
     assert one == two
 
 
-needs_xrays = pytest.mark.skipif(not (DATA / "chest-xray").exists(), reason="no chest X-rays: set EMBHUB_TEST_DATA")
 Films = tuple[Pictures, Pictures]
 
 
@@ -94,7 +91,7 @@ def films() -> Films:
     return others[np.random.default_rng(0).permutation(len(others))], read("test")
 
 
-@needs_xrays
+@needs_films
 @pytest.mark.thorough
 @pytest.mark.parametrize(("count", "of_real"), SIZES)
 def test_other_real_xrays_are_about_one(films: Films, count: int, of_real: int) -> None:
@@ -102,14 +99,14 @@ def test_other_real_xrays_are_about_one(films: Films, count: int, of_real: int) 
     assert measure(others[:count], test[:of_real], others[500:600]) == pytest.approx(1, abs=0.2)
 
 
-@needs_xrays
+@needs_films
 @pytest.mark.thorough
 def test_xrays_that_are_there_twice(films: Films) -> None:
     others, test = films
     assert measure(np.repeat(others[:500], 2, axis=0), test, others[500:600]) < 0.05
 
 
-@needs_xrays
+@needs_films
 @pytest.mark.thorough
 def test_no_two_real_xrays_pass_for_copies_and_encoded_ones_do(films: Films) -> None:
     others, test = films

@@ -62,7 +62,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         patch.setenv("EMBHUB_HOME", str(folder / "home"))
         trained = {
             name: train(
-                folder / "images", base=bases[name], token=TOKEN, caption=CAPTION, holdout=0.4, steps=3,
+                folder / "images", base=bases[name], token=TOKEN, caption=CAPTION, holdout=0.5, steps=3,
                 num_vectors=VECTORS[name], batch_size=2, seed=1, device="cpu",
             )
             for name in VECTORS

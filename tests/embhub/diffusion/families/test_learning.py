@@ -78,7 +78,7 @@ NEW = pytest.mark.parametrize("case", quick(["sdxl"], thorough=["sd3", "flux", *
 
 
 QUICK = ("sdxl", "zimage")
-"""Two encoders and a U-Net, a flow with a chat model. The others are left to `make test-all`."""
+"""Two encoders and a U-Net, a flow with a chat model. The others are left to `make test-thorough`."""
 
 
 @pytest.fixture(

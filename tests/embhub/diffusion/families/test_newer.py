@@ -112,7 +112,7 @@ def test_every_autoencoder_serves_copies_and_decoders(kind: str) -> None:
         assert torch.equal(latents, detect(pipe).latents(pipe, images))
         objective = PictureObjective(pipe, Plan(("vae-decoder",), 1, 1e-3, 1))
         assert objective.measure(Examples(latents, ("", ""), lambda _chosen: made)) < 1e-6
-    planted = plant(pipe, images)["through the autoencoder"]
+    planted = plant(pipe, images, images)["through the autoencoder"]
     torch.testing.assert_close(planted, made.clamp(-1, 1), atol=1 / 127, rtol=0)
 
 

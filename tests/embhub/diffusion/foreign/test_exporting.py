@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -29,8 +28,8 @@ from embhub.formats import tensors
 from tests.support import families, pipelines
 from tests.support.foreign_loaders import LOADERS, Refused
 from tests.support.releases import BASE
+from tests.support.tools import DATA
 
-DATA = Path(os.environ.get("EMBHUB_TEST_DATA") or Path(__file__).parents[5] / "shared" / "data")
 SEEDS = DATA / "seed-embeddings"
 LAYOUTS = {"sd1": "sd", "sd2": "sd", "sdxl": "sdxl", "sd3": "sd3", "flux": "flux"}
 PAIR = ("text_encoder", "text_encoder_2")
@@ -90,7 +89,7 @@ def test_what_goes_out_comes_back_bit_for_bit(
 def test_published_embeddings_go_there_and_back_in_float32(name: str, program: str, tmp_path: Path) -> None:
     """Of "Medical diffusion on a budget": 64 rows for Stable Diffusion 2."""
     if not (path := SEEDS / f"{name}.pt").is_file():
-        pytest.skip(f"no seed embeddings under {SEEDS}: set EMBHUB_TEST_DATA")
+        pytest.skip("seed embeddings are absent (set EMBHUB_TEST_DATA)")
     original = torch.load(path, weights_only=True, map_location="cpu")["string_to_param"]["*"].detach().numpy()
     made = import_file(path, base_family="sd2", token="<x>", dtype="float32")
     paths = write(tmp_path, convert(made, to=program).files)

@@ -23,8 +23,8 @@ from embhub.errors import ArtifactError, UsageError
 from embhub.formats.tensors import FileTooLargeError
 from tests.support import families, kandinsky, pipelines
 from tests.support.quick import others_thorough
+from tests.support.tools import DATA
 
-DATA = Path(os.environ.get("EMBHUB_TEST_DATA") or Path(__file__).parents[5] / "shared" / "data")
 SEEDS = DATA / "seed-embeddings"
 
 rows = torch.randn(3, 1024, generator=torch.Generator().manual_seed(0))
@@ -35,7 +35,7 @@ def test_published_embeddings_come_over_exactly(name: str, tmp_path: Path) -> No
     """Of "Medical diffusion on a budget": AUTOMATIC1111 files for Stable Diffusion 2."""
     path = SEEDS / f"{name}.pt"
     if not path.is_file():
-        pytest.skip(f"no seed embeddings under {SEEDS}: set EMBHUB_TEST_DATA")
+        pytest.skip("seed embeddings are absent (set EMBHUB_TEST_DATA)")
     out = tmp_path / "x.safetensors"
     made = import_file(path, base_family="sd2", token="<cspca>", out=out)
     original = torch.load(path, weights_only=True, map_location="cpu")["string_to_param"]["*"].detach().numpy()
@@ -52,7 +52,7 @@ def test_published_embeddings_come_over_exactly(name: str, tmp_path: Path) -> No
 def test_a_published_embedding_goes_into_a_pipeline_of_its_width(tmp_path: Path) -> None:
     path = SEEDS / "prostate_pos.pt"
     if not path.is_file():
-        pytest.skip(f"no seed embeddings under {SEEDS}: set EMBHUB_TEST_DATA")
+        pytest.skip("seed embeddings are absent (set EMBHUB_TEST_DATA)")
     made = import_file(path, base_family="sd2", token="<cspca>")
     pipe = load_pipeline(pipelines.write(tmp_path, width=1024))
     with pytest.warns(BaseWarning, match="only widths"):

@@ -11,7 +11,7 @@ from PIL import Image
 from tests.support import without_torch
 from tests.support.releases import make_embedding
 
-TRAIN = ("--token", "<cspca>", "--caption", "mri, {}", "--out", "x.safetensors")
+TRAIN = ("--token", "<cspca>", "--caption", "mri, {}", "--base", "builtin", "--out", "x.safetensors")
 EVALUATE = ("evaluate", "--report", "r", "--real")
 ADAPT = ("--component", "unet", "--caption", "x-ray, {}", "--out")
 
@@ -27,7 +27,7 @@ WRONG = {
     "train: out exists": ("train", "good", "--token", "<a>", "--caption", "mri, {}", "--out", "there.safetensors"),
     "train: column": ("train", "misspelled", *TRAIN),
     "train: no such row": ("train", "good", "--manifest", "good/list.csv", "--where", "label=x", *TRAIN),
-    "train: base": ("train", "good", "--base", "bultin", *TRAIN),
+    "train: base": ("train", "good", *TRAIN, "--base", "bultin"),
     "train: device": ("train", "good", "--device", "gpu", *TRAIN),
     "train: file gone": ("train", "gone", *TRAIN),
     "train: initializer": ("train", "good", "--initializer-text", "Mrs Jansen", *TRAIN),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -26,6 +25,7 @@ from embhub.images.c2pa_manifests.reading import ManifestReader
 from embhub.images.c2pa_manifests.signing import ManifestSigner
 from embhub.site import keys
 from tests.embhub.images.c2pa_manifests.conftest import BASE, EMBEDDING, SAID, Signed, plain_png, signer_of
+from tests.support import tools
 from tests.support.releases import SITE, STRANGER, make_sheet, make_trust
 
 
@@ -112,10 +112,11 @@ def test_a_key_behind_a_passphrase() -> None:
 
 
 @pytest.mark.usefixtures("home")
-def test_a_key_in_an_agent_and_an_agent_that_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    if shutil.which("ssh-agent") is None:
-        pytest.skip("ssh-agent is not installed")
-    address, file = tmp_path / "agent.sock", tmp_path / "ecdsa"
+def test_a_key_in_an_agent_and_an_agent_that_is_gone(
+    socket_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tools.require("ssh-agent")
+    address, file = socket_folder / "agent", tmp_path / "ecdsa"
     running = subprocess.Popen(["ssh-agent", "-D", "-a", str(address)], stdout=subprocess.DEVNULL)
     monkeypatch.setenv("SSH_AUTH_SOCK", str(address))
     try:

@@ -11,15 +11,15 @@ import yaml
 
 from embhub.artifact import embedding
 from embhub.cards import card
-from embhub.client import publishing
-from embhub.client.overview import describe, in_words
+from embhub.client.publishing import push as publishing
+from embhub.client.pulling.overview import describe, in_words
 from embhub.durable import write_atomic
-from embhub.errors import ArtifactError, EmbhubError, PrivacyError
-from embhub.privacy.claim import PrivacyClaim, UnsupportedClaimError, plain, read_claim
+from embhub.errors import ArtifactError, EmbhubError
+from embhub.privacy.claim import PrivacyClaim, UnsupportedClaimError, plain
 from embhub.refusals import BrokenClaimError, ClaimMismatchError
 from embhub.release import files as release_files
 from embhub.release import verification
-from embhub.release.checks.claims import outdated, refuted
+from embhub.release.checks.claims import refuted
 from embhub.release.checks.consistency import power
 from embhub.release.files import Release
 from embhub_registry.admission import rules as admission
@@ -27,7 +27,6 @@ from embhub_registry.http_errors import RequestDeniedError
 from embhub_registry.repositories.proposal import Proposal
 from tests.support.claims import (
     altered,
-    first_version,
     make_claim,
     make_private_release,
     private_files,
@@ -295,20 +294,3 @@ def test_an_audit_that_shows_more_than_the_claim_allows_refutes_it() -> None:
 def test_plain_data() -> None:
     assert plain("none") == "none"
     assert isinstance(CLAIM, PrivacyClaim) and plain(CLAIM) == CLAIM.to_dict()
-
-
-def of_version_1() -> Release:
-    """A release as an earlier embhub signed it."""
-    old = read_claim(first_version(CLAIM))
-    assert isinstance(old, PrivacyClaim)
-    return resigned(Release.from_files({**GOOD.files, **private_files(old)}), publish={"privacy": old.to_dict()})
-
-
-def test_a_claim_of_version_1_is_shown_and_no_new_release_makes_it() -> None:
-    release = of_version_1()
-    finding = next(item for item in verify(release).findings if item.check == "privacy")
-    assert finding.outcome == "warning" and "did not name the decision to release" in finding.text
-    told = outdated(release.embedding.privacy)
-    assert told is not None and told in refusal(release).message and outdated(CLAIM) is None
-    with pytest.raises(PrivacyError, match=r"embhub\.privacy/1"):
-        sign({path: release.files[path] for path in (release_files.EMBEDDING, release_files.CARD)})

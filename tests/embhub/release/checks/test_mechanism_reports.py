@@ -61,7 +61,7 @@ ARTIFACT = make_embedding(privacy=CLAIM)
 
 def test_canaries_may_go_out() -> None:
     report = report_of(ARTIFACT)
-    assert (report.verdict, report.check()) == ("insufficient-evidence", [])
+    assert (report.verdict, report.check()) == ("bounded-by-claim", [])
     assert "no patient's image was looked at" in report.statement
     release = sign(release_with(report))
     verified = verification.verify(release, trust=make_trust(), now=NOW, repository=REPOSITORY)
@@ -94,7 +94,7 @@ def test_canaries_that_can_be_told_refute_the_claim() -> None:
 
 def test_the_mechanism_of_another_claim_says_nothing() -> None:
     report = report_of(ARTIFACT, claim=make_claim(sigma=1.0), shift=2.0)
-    assert report.verdict == "insufficient-evidence"  # within that weaker claim
+    assert report.verdict == "bounded-by-claim"  # within that weaker claim
     assert "another privacy claim" in (refuted(CLAIM, report) or "")
     with pytest.raises(ArtifactError, match="another privacy claim"):
         sign(release_with(report))

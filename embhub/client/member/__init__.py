@@ -1,0 +1,1 @@
+"""What a member does besides pull and push: `joining`, `access`, `reviewing`, `evaluating`, `erasing`."""

@@ -1,0 +1,1 @@
+"""Watching a log for everybody, and cosigning it: `watching`, `witness`."""

@@ -1,0 +1,1 @@
+"""Releases out, checked and signed before anything is sent: `push` first."""

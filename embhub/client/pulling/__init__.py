@@ -1,0 +1,1 @@
+"""Releases and files in, verified before anything is written: `pull` first."""

@@ -1,0 +1,21 @@
+"""A release from this disk with what this site heard of it: no network is asked."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from embhub.client.statements import memory, reports
+from embhub.formats import names
+from embhub.release.checks import site_totals
+from embhub.release.verification import Verified
+
+
+def recall(verified: Verified) -> Verified:
+    """A release from this disk with what this site heard of it when a registry was asked last."""
+    registry, repository, version = verified.signer.registry, verified.repository, verified.version
+    yanked = reports.yank(registry, repository, version)
+    told = verified.told(yanked=yanked, others=(), remembered=reports.audits(verified.digest), asked=False)
+    first = [yanked.as_finding(f"{registry}, when it was asked last,")] if yanked else []
+    newest = reports.site_total(registry, names.namespace_of(repository))
+    totals = site_totals.say(site_totals.of_this_site(verified.embedding), verified.signer.namespace, newest)
+    return memory.say_signer(replace(told, findings=(*first, *told.findings, *totals)))

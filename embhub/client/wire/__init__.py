@@ -1,0 +1,1 @@
+"""Requests to a registry, and what its answers say: `hub` first; `http_client` opens connections."""

@@ -1,0 +1,71 @@
+"""A plugin of pytest for `.ci/test-anywhere`: one case of each test without torch, in an order that a seed shuffles.
+
+What depends on the machine shows in any case of a test; its breadth is `make test`'s. Files are shuffled, and the tests
+in each. Where tests share a fixture of their file or folder, one goes on with what another left, and they keep their
+order.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Generator
+from pathlib import Path
+
+import pytest
+
+TORCH = {"torch", "diffusers", "transformers"}
+TESTS = Path(__file__).parents[1]
+NEEDS_TORCH = [
+    TESTS / name
+    for name in ("embhub/diffusion", "bases", "bench", "embhub/test_bad_embeddings.py", "embhub/test_bad_images.py",
+                 "test_imports.py")
+]  # fmt: skip
+"""Beside these, files that import it at their top."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--shuffle` takes the seed."""
+    parser.addoption("--shuffle", type=int, required=True, help="seed of the order of files, and of tests in each")
+
+
+def pytest_ignore_collect(collection_path: Path) -> bool | None:
+    """Leave out what cannot run without torch; None lets others decide."""
+    return True if collection_path in NEEDS_TORCH else None
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(
+    collector: pytest.Collector,
+) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """A file that imports torch is skipped; any other failed import fails."""
+    report = yield
+    if report.failed and any(f"No module named '{name}'" in str(report.longrepr) for name in TORCH):
+        report.outcome = "skipped"
+        report.longrepr = (str(collector.path), 0, "Skipped: needs torch")
+    return report
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """After `-m` has selected: keep the first case of each test, and shuffle."""
+    order = random.Random(config.getoption("shuffle"))
+    first: dict[str, pytest.Item] = {}
+    for item in items:
+        first.setdefault(item.nodeid.partition("[")[0], item)
+    files: dict[Path, list[pytest.Item]] = {}
+    for item in first.values():
+        files.setdefault(item.path, []).append(item)
+    items.clear()
+    for path in order.sample(sorted(files), len(files)):
+        tests = files[path]
+        items += tests if any(map(_shares, tests)) else order.sample(tests, len(tests))
+
+
+def _shares(item: pytest.Item) -> bool:
+    """Whether this test uses a fixture that is made once for its file, or once for a folder."""
+    found = item._fixtureinfo.name2fixturedefs.values() if isinstance(item, pytest.Function) else []
+    return any(
+        fixture.scope == "module" or (fixture.scope == "session" and "/" in fixture.baseid)
+        for fixtures in found
+        for fixture in fixtures
+    )

@@ -1,0 +1,40 @@
+"""The plugin of `make test-anywhere`: one case of each test, and an order that its seed decides."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.support.anywhere import NEEDS_TORCH
+
+ROOT = Path(__file__).parents[1]
+TESTS = """import pytest
+
+@pytest.mark.parametrize("number", range(3))
+def test_cases(number):
+    pass
+""" + "\n".join(f"def test_{letter}():\n    pass\n" for letter in "abcdef")
+
+
+def collected(folder: Path, seed: int) -> list[str]:
+    words = ["-q", "--collect-only", "-p", "no:cacheprovider", "-p", "tests.support.anywhere", "--shuffle", str(seed)]
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", *words, f"--rootdir={folder}", f"--confcutdir={folder}", str(folder)],
+        capture_output=True, text=True, check=True, cwd=ROOT,
+    )  # fmt: skip
+    return [line for line in done.stdout.splitlines() if "::" in line]
+
+
+def test_one_case_of_each_test_in_an_order_of_the_seed(tmp_path: Path) -> None:
+    for name in ("test_one.py", "test_two.py"):
+        (tmp_path / name).write_text(TESTS)
+    first, again, other = collected(tmp_path, 1), collected(tmp_path, 1), collected(tmp_path, 2)
+    assert first == again and first != other and sorted(first) == sorted(other)
+    assert len(first) == 2 * 7 and sum("test_cases[0]" in name for name in first) == 2
+    files = [name.partition("::")[0] for name in first]
+    assert files == sorted(files, reverse=files[0] > files[-1]), "what a file shares is made once"
+
+
+def test_what_is_left_out_is_there() -> None:
+    assert all(path.exists() for path in NEEDS_TORCH)

@@ -14,12 +14,13 @@ export HF_HUB_OFFLINE =
 # Set by some containers: each of the many processes that tests start would compile the program anew.
 export PYTHONDONTWRITEBYTECODE =
 
-.PHONY: help setup develop see-it demo demo-xray demo-private bench bench-privacy bench-install test test-thorough test-exhaustive \
+.PHONY: help setup develop everything see-it demo demo-xray demo-private bench bench-privacy bench-install test test-thorough test-exhaustive \
 	test-engines test-numerical test-anywhere fuzz soak check lock docs dist sbom attest format translations clean
 
 help:
 	@echo "make setup      an environment in .venv with embhub and embhub-registry; every target does it by itself"
 	@echo "make develop    adds what tests and checks need"
+	@echo "make everything adds what the documentation site and releases need"
 	@echo "make see-it     pull an embedding that comes with the source, verify it, generate with it; no network"
 	@echo "make demo       two hospitals and a registry on this machine; results in demo-out/"
 	@echo "make demo-xray  the same on real chest X-rays: make demo-xray DATA=folder"
@@ -62,6 +63,8 @@ $(DEVELOP): $(READY)
 	@echo "installing what tests and checks need"
 	@$(INSTALL) -e '.[dicom,nifti,cluster,dev]'
 	@touch $@
+
+everything: $(VENV)/.docs $(VENV)/.release
 
 $(VENV)/.docs $(VENV)/.release: $(DEVELOP)
 	@$(INSTALL) -e '.[$(patsubst .%,%,$(notdir $@))]'

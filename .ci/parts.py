@@ -22,12 +22,14 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 LANES: Sequence[Sequence[Sequence[str]]] = (
-    (("tools",), ("setup",)),
-    (("check", "docs"), ("versions",)),
+    (("setup",), ("tools", "versions")),
+    (("check", "docs", "test-anywhere"), ("test-engines", "test-numerical", "test-thorough")),
     (("test",),),
-    (("test-anywhere",), ("test-engines", "test-numerical", "test-thorough")),
 )
-"""What runs after what; parts in lanes beside one another leave processors idle when they are alone."""
+"""What runs after what; parts in lanes beside one another leave processors idle when they are alone.
+
+All that is installed is installed by the first step: a test that runs meanwhile would not find it.
+"""
 
 PARTS = [part for step in LANES for lane in step for part in lane]
 ENDING = re.compile(r"^(?:=+ )?(?=[^=]*\d+ (?:passed|failed|skipped|error|deselected))[^=]* in \d[\d.]*s\b.*$")
@@ -62,7 +64,7 @@ class Outcome:
 
 def command(part: str, tools: Path) -> list[str]:
     """What a part runs."""
-    scripts = {"tools": [".ci/tools", str(tools)], "setup": ["make", "develop"], "versions": [".ci/versions"]}
+    scripts = {"tools": [".ci/tools", str(tools)], "setup": ["make", "everything"], "versions": [".ci/versions"]}
     return scripts.get(part, ["make", part])
 
 

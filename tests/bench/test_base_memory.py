@@ -40,5 +40,6 @@ def test_a_step_is_walked_through_without_memory() -> None:
 
 
 @pytest.mark.thorough
+@pytest.mark.exhaustive
 def test_the_page_says_what_is_computed() -> None:
     assert table([measure(name) for name in BASES]) in PAGE.read_text()

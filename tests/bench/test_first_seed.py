@@ -31,6 +31,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.thorough
+@pytest.mark.exhaustive
 def test_it_runs_once_and_prints_what_it_keeps(
     small: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -62,6 +63,7 @@ def test_it_runs_once_and_prints_what_it_keeps(
 
 
 @pytest.mark.thorough
+@pytest.mark.exhaustive
 def test_the_three_parts_of_a_task_are_of_others_and_half_show_the_finding() -> None:
     task = material.phantom_task("histology", "ring", material.ring, 3)
     parts = (task.learn, task.tune, task.test)

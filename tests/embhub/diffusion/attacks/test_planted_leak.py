@@ -24,7 +24,7 @@ from embhub.images.images import ImageSet, read_images
 from embhub.phantoms import draw, random_shape
 
 CAPTION = "prostate mri, {}"
-INSIDE, OUTSIDE = 6, 42
+INSIDE, OUTSIDE = 6, 24
 OVERFIT = ResolvedRecipe(
     num_vectors=32, steps=200, learning_rate=0.1, batch_size=6, high_noise=0.6, initializer_text="lesion"
 )
@@ -37,7 +37,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def images(tmp_path_factory: pytest.TempPathFactory) -> ImageSet:
-    """One image each of 48 patients, all kinds of findings: who is trained on is a matter of place alone."""
+    """One image each of 30 patients, all kinds of findings: who is trained on is a matter of place alone."""
     folder, generator = tmp_path_factory.mktemp("patients"), np.random.default_rng(5)
     for number in range(INSIDE + OUTSIDE):
         phantom = draw("prostate", random_shape("prostate", generator), generator)

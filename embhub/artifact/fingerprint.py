@@ -10,7 +10,6 @@ A fine-tune that moves the probed weights by less than that reads as exact.
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -23,6 +22,7 @@ import rfc8785
 from embhub.artifact import body_probe
 from embhub.artifact.tokenizer_files import hash_vocabulary
 from embhub.errors import ArtifactError
+from embhub.formats import strict_json
 from embhub.formats.slices import SliceReader, find_weights
 
 SCHEMA = "embhub.base/1"
@@ -272,7 +272,7 @@ def _read_config(path: Path) -> dict[str, Any]:
     try:
         # diffusers itself writes -Infinity into the configuration of DPM-Solver schedulers
         data = path.read_bytes()
-        value = json.loads(data) if len(data) <= _MAX_CONFIG else None
+        value = strict_json.loads(data) if len(data) <= _MAX_CONFIG else None
     except OSError as error:
         raise BadBaseError(
             f"cannot read {path}: {error.strerror}", "give a pipeline folder as diffusers saves it"

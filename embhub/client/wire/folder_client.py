@@ -5,7 +5,6 @@ Nothing in the folder is trusted, its names included: what leads out of it, or i
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from urllib.parse import unquote
 from embhub.client.wire import errors as client_errors
 from embhub.client.wire import guard
 from embhub.client.wire.http_client import StatusError
+from embhub.formats import strict_json
 
 INDEX = "index.html"
 MAP = "embhub/v1/static.json"
@@ -50,7 +50,7 @@ class FolderClient:
     def ask(self, path: str, *, method: str = "GET", send: Mapping[str, Any] | None = None) -> Any:
         """What a file says in JSON. Raises as `read`, and ValueError."""
         del send
-        return json.loads(self.read(path, limit=guard.LARGEST_ANSWER, method=method))
+        return strict_json.loads(self.read(path, limit=guard.LARGEST_ANSWER, method=method))
 
     def _absent(self, path: str) -> StatusError:
         if not self._folder.is_dir():

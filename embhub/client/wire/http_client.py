@@ -22,6 +22,7 @@ import httpx2
 from embhub.client.wire import errors as client_errors
 from embhub.client.wire import guard
 from embhub.client.wire.guard import Guard
+from embhub.formats import strict_json
 from embhub.formats.plain_text import plain
 from embhub.version import __version__
 
@@ -100,7 +101,7 @@ class RegistryClient:
     def ask(self, path: str, *, method: str = "GET", send: Mapping[str, Any] | None = None) -> Any:
         """What the registry answers in JSON, to a question that may be JSON too. Raises as `read`, and ValueError."""
         body = None if send is None else json.dumps(send).encode()
-        return json.loads(
+        return strict_json.loads(
             self.read(path, limit=guard.LARGEST_ANSWER, method=method, body=body, content_type="application/json")
         )
 
@@ -180,8 +181,8 @@ def _said_in_body(response: httpx2.Response) -> str:
             data += chunk
             if len(data) > _LONGEST_REASON:
                 return ""
-        body = json.loads(bytes(data))
-    except (httpx2.TransportError, ValueError, RecursionError):
+        body = strict_json.loads(bytes(data))
+    except (httpx2.TransportError, ValueError):
         return ""
     said = plain(body.get("error", "")) if isinstance(body, dict) else ""
     return said.removeprefix(f"token: {_BAD_CREDENTIALS}: ")

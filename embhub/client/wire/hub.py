@@ -26,7 +26,7 @@ from embhub.client.wire.http_client import StatusError
 from embhub.client.wire.listings import Listing as Listing
 from embhub.client.wire.repository_info import Present, check_sizes, check_spelling, git_id, read_info
 from embhub.errors import EmbhubError, RegistryError
-from embhub.formats import names
+from embhub.formats import names, strict_json
 from embhub.formats.plain_text import plain
 from embhub.progress import OnProgress, Progress
 from embhub.release import files as release_files
@@ -255,7 +255,7 @@ class Hub:
             f"/api/models/{repository}/commit/main", limit=guard.LARGEST_ANSWER, method="POST", body=body,
             content_type="application/x-ndjson",
         )  # fmt: skip
-        said = json.loads(answer)
+        said = strict_json.loads(answer)
         return str(said["commitOid"]), str((said.get("proposal") or {}).get("url", ""))
 
     def _find_changed(self, repository: str, files: Mapping[str, bytes]) -> dict[str, bytes]:
@@ -359,7 +359,7 @@ class Hub:
         """
         with self._translated("trust"):
             data = self._client.read("/embhub/v1/trust", limit=4_000_000)
-            json.loads(data)  # HTML from some other server is named as what it is, not as a broken signature
+            strict_json.loads(data)  # HTML from some other server is named as what it is, not as a broken signature
             return data
 
     @_in_time
@@ -516,6 +516,6 @@ class Hub:
             raise client_errors.from_status(
                 error.status, error.code, error.said, registry=self.registry, what=what, anonymous=not self._token
             ) from error
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             # answers are read without checking their shape: these are what a nonsense answer raises
             raise client_errors.no_registry(self.registry) from error

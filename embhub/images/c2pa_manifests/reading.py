@@ -21,6 +21,7 @@ from types import TracebackType
 from typing import Any, Literal, Self
 
 from embhub.errors import UsageError
+from embhub.formats import strict_json
 from embhub.images.c2pa_manifests import certificate, library
 from embhub.trust.keyring import KnownKey, Trust
 
@@ -112,7 +113,7 @@ class ManifestReader:
         request = {"path": str(path.resolve()), "sidecar": str(sidecar.resolve()) if sidecar else None}
         try:
             answer = self._exchange(json.dumps({**request, "anchors": anchors}).encode() + b"\n")
-            found = json.loads(answer)
+            found = strict_json.loads(answer)
         except (OSError, ValueError):
             self._end()
             return {"state": "unreadable", "why": "reading it failed"}

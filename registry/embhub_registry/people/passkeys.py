@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import json
 import secrets
 from dataclasses import dataclass
 from datetime import timedelta
@@ -20,6 +19,7 @@ from webauthn.helpers.structs import (
     UserVerificationRequirement,
 )
 
+from embhub.formats import strict_json
 from embhub_registry.database import logins
 from embhub_registry.database.clock import now, stamp
 from embhub_registry.http_errors import RequestDeniedError, malformed
@@ -31,7 +31,7 @@ from embhub_registry.storage.folder import Registry
 MINUTES = 5
 LONGEST_NAME = 60
 MOST = 20
-_WRONG = (WebAuthnException, ValueError, KeyError, TypeError, RecursionError)
+_WRONG = (WebAuthnException, ValueError, KeyError, TypeError)
 
 
 @dataclass(frozen=True)
@@ -72,8 +72,8 @@ def register(
     challenge = _recall(registry, secret, kind="passkey-new", user_id=user_id)
     try:
         verified = webauthn.verify_registration_response(
-            credential=json.loads(answer), expected_challenge=challenge, expected_rp_id=rp_id(url), expected_origin=url,
-            require_user_verification=True,
+            credential=strict_json.loads(answer), expected_challenge=challenge, expected_rp_id=rp_id(url),
+            expected_origin=url, require_user_verification=True,
         )  # fmt: skip
     except _WRONG as error:
         raise RequestDeniedError(400, "passkey", "this passkey could not be verified", "begin again") from error
@@ -108,7 +108,7 @@ def log_in(registry: Registry, *, url: str, secret: str, answer: str, replaces: 
     """
     challenge = _recall(registry, secret, kind="passkey", user_id=None)
     try:
-        said = json.loads(answer)
+        said = strict_json.loads(answer)
         known = logins.find_passkey(registry.database.connection(), base64url_to_bytes(said["rawId"]))
         if known is None:
             raise WrongCodeError("a passkey of no account")

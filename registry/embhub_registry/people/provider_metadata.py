@@ -7,7 +7,6 @@ failed asked again before.
 
 from __future__ import annotations
 
-import json
 import threading
 import time
 from collections import OrderedDict
@@ -18,6 +17,7 @@ from urllib.parse import urlsplit
 
 from joserfc import jws
 
+from embhub.formats import strict_json
 from embhub_registry.http_errors import RequestDeniedError
 from embhub_registry.storage import outgoing
 from embhub_registry.storage.logs import log
@@ -188,8 +188,8 @@ def fetch(address: str, *, allowed: Sequence[str]) -> Document:
     if answer.status != 200 or len(answer.body) > outgoing.MOST_BYTES:
         raise ValueError(f"it answered with status {answer.status}, or too much")
     try:
-        found = json.loads(answer.body)
-    except (ValueError, RecursionError):
+        found = strict_json.loads(answer.body)
+    except ValueError:
         found = None
     if not isinstance(found, dict):
         raise ValueError("it does not answer as it should")

@@ -21,6 +21,7 @@ from joserfc import jws, jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import KeySet
 
+from embhub.formats import strict_json
 from embhub_registry.database import Connection, accounts, offboarding, workloads
 from embhub_registry.database.accounts import Account
 from embhub_registry.database.clock import now, stamp
@@ -269,8 +270,8 @@ def _unverified(token: str) -> dict[str, Any]:
     try:
         if len(token) > LONGEST_TOKEN:
             raise ValueError("too long")
-        said = json.loads(jws.extract_compact(token.encode()).payload)
-    except (JoseError, ValueError, KeyError, TypeError, RecursionError) as error:
+        said = strict_json.loads(jws.extract_compact(token.encode()).payload)
+    except (JoseError, ValueError, KeyError, TypeError) as error:
         raise ExchangeError("invalid_request", "the subject token is no signed JWT") from error
     return said if isinstance(said, dict) else {}
 

@@ -42,6 +42,29 @@ def test_ambiguous_documents_are_refused(data: bytes, reason: str) -> None:
         strict_json.read(data, limit=150_000)
 
 
+@pytest.mark.parametrize("data", [b"[" * 200_000, b'{"audits":' + b"[" * 200_000, b'["[\\"", ' * 65])
+def test_deep_nesting_is_refused_before_it_is_parsed(data: bytes) -> None:
+    """A parser at Python's recursion limit may collect garbage there, whose finalizers then fail."""
+    for read in (strict_json.loads, lambda given: strict_json.read(given, limit=10**6, nodes=10**6)):
+        with pytest.raises(JsonError, match="deeply") as refused:
+            read(data)
+        assert refused.value.__cause__ is None
+
+
+@given(st.recursive(st.text('[]{}\\"a', max_size=5), lambda inner: st.lists(inner, max_size=3), max_leaves=20))
+def test_brackets_in_strings_do_not_nest(value: object) -> None:
+    data = json.dumps(["[" * 100, value])
+    assert strict_json.loads(data) == strict_json.loads(data.encode()) == ["[" * 100, value]
+
+
+@pytest.mark.parametrize("open_,close", [(b"[", b"]"), (b'{"a":', b"}")])
+def test_64_levels_are_read_and_65_are_not(open_: bytes, close: bytes) -> None:
+    strict_json.read(open_ * 64 + b"0" + close * 64, limit=1_000)
+    for read in (strict_json.loads, lambda given: strict_json.read(given, limit=1_000)):
+        with pytest.raises(JsonError, match="deeply"):
+            read(open_ * 65 + b"0" + close * 65)
+
+
 def test_a_name_that_comes_twice_among_many_is_found_fast() -> None:
     members = ",".join(f'"{number:x}":0' for number in range(50_000))
     started = time.process_time()

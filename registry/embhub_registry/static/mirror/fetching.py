@@ -136,7 +136,7 @@ class Upstream:
         data = self.hub.designs(digest)
         try:
             registered_audits.parse_answer(data or b"", digest=digest)
-            rows: list[Mapping[str, Any]] = json.loads(data or b"")["designs"]
+            rows: list[Mapping[str, Any]] = strict_json.loads(data or b"")["designs"]
         except (ValueError, ReleaseRefusedError):
             return []
         return rows

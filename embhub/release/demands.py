@@ -180,7 +180,7 @@ def _witnessed(verified: Verified, _: Demand) -> Iterator[str]:
     if _names_no_witnesses(verified):
         yield (
             "this site's log policy names no quorum of witnesses, so nobody vouches that the registry shows everybody"
-            " the same log: `embhub log policy --witness KEY` names one"
+            " the same log: `embhub log policy --witness KEY` names one, and `embhub log watch --cosign` makes one"
         )
     for finding in said:
         if finding.outcome not in ("ok", "note"):

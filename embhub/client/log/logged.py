@@ -177,23 +177,24 @@ def say_vouched(signed: SignedCheckpoint, key: VerifierKey, trust: Trust, now: d
 def renewed(
     said: Sequence[Finding], signed: SignedCheckpoint, key: VerifierKey, now: datetime
 ) -> tuple[Finding, ...]:  # fmt: skip
-    """The findings of a checkpoint that was compared with the one that this site saw last.
+    """The findings of a checkpoint that was compared with those that this site knows.
 
-    A folder's proof ages. Whoever cosigned the larger log since then vouches for what it begins with. Raises as
-    `say_vouched`.
+    A folder's proof ages, and a registry may leave out who cosigned. Whoever cosigned the log that this site saw last,
+    or that its own witness cosigned, vouches for what that log begins with. Raises as `say_vouched`.
     """
     from embhub.client.log import log_memory
 
     if all(one.check != WITNESSES or one.outcome != "warning" for one in said):
         return tuple(said)
-    newest = log_memory.recall(key)
-    if newest is None or newest.size < signed.size:
-        return tuple(said)
-    later = say_witnesses(newest, site_policy(), now)
-    if later.outcome != "ok":
-        return tuple(said)
-    text = f"{later.text} the {newest.size:,} entries that were seen last"
-    return tuple(replace(later, text=text) if one.check == WITNESSES else one for one in said)
+    for book, seen in ((log_memory.READER, "were seen last"), (log_memory.WITNESS, "this site's witness cosigned")):
+        held = log_memory.recall(key, book=book)
+        if held is None or held.size < signed.size:
+            continue
+        later = say_witnesses(held, site_policy(), now)
+        if later.outcome == "ok":
+            text = f"{later.text} the {held.size:,} entries that {seen}"
+            return tuple(replace(later, text=text) if one.check == WITNESSES else one for one in said)
+    return tuple(said)
 
 
 def is_cosigned(said: Sequence[Finding]) -> bool:

@@ -1,20 +1,29 @@
-"""Joining a registry by an invitation: pin the root that it names, then exchange its code for an access token."""
+"""Joining a registry by an invitation: pin the root that it names, then exchange its code for an access token.
+
+The site becomes a witness of the registry's log, and relies on itself where it named no other witness.
+"""
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from embhub.client.account import accounts
+from embhub.client.log import log_policy, logged
+from embhub.client.monitor import watching, witness
+from embhub.client.monitor.witness import Witness
 from embhub.client.trusted import roots
 from embhub.client.wire import connecting, http_client
 from embhub.client.wire.http_client import StatusError
 from embhub.client.wire.hub import Account
-from embhub.errors import RegistryError, UsageError
+from embhub.errors import EmbhubError, RegistryError, UsageError, VerificationError
 from embhub.site import config, transport
 
 PATH = "/embhub/v1/join"
+WITNESS_KEY = "witness.pem"
 _INVITE = re.compile(r"([A-Za-z0-9_-]{32})\.([A-Za-z0-9_-]{43})@(https?://[!-~]{1,200})")
 
 
@@ -35,12 +44,27 @@ class Invite:
 
 @dataclass(frozen=True)
 class Joined:
-    """The account that was made, the root that was pinned, and the file that holds the access token."""
+    """What `join` did.
+
+    Attributes:
+        registry: Address.
+        account: The account that was made.
+        root_key: Fingerprint of the root that was pinned.
+        file: It holds the access token.
+        witness: The verifier key of this site's witness; empty where it is none.
+        key: The file of that key.
+        cosigned: In words what the witness did.
+        refused: Why it did not cosign the log.
+    """
 
     registry: str
     account: Account
     root_key: str
     file: Path
+    witness: str = ""
+    key: Path | None = None
+    cosigned: str = ""
+    refused: EmbhubError | None = None
 
 
 def parse(text: str) -> Invite:
@@ -59,11 +83,16 @@ def parse(text: str) -> Invite:
     return Invite(found[1], f"SHA256:{root}", config.check_registry(found[3]))
 
 
-def join(text: str) -> Joined:
+def join(text: str, *, as_witness: bool = True) -> Joined:
     """Pin the root key that the invitation names, and make the account that it is for.
 
     The root is compared first: where the registry presents another one, its code is not sent. Whoever opens TLS on the
     way sees the code and the access token, as they see every request; they cannot sign for the registry.
+
+    Args:
+        text: The invitation.
+        as_witness: Make a witness's key, read the registry's log and cosign it. A site whose log policy asks for no
+            witnesses then relies on this one.
 
     Raises:
         UsageError: the text is no invitation.
@@ -82,7 +111,34 @@ def join(text: str) -> Joined:
             f"the account was made, but its access token could not be tried: {error.message}",
             "the invitation is used up: ask the operator for `token new`, then run `embhub login`",
         ) from error
-    return Joined(invite.registry, account, invite.fingerprint, file)
+    done = Joined(invite.registry, account, invite.fingerprint, file)
+    return _witness(done) if as_witness else done
+
+
+def _witness(done: Joined) -> Joined:
+    """Read and cosign the log; what goes wrong is in `refused`, because the account was made."""
+    key = config.paths().config / WITNESS_KEY
+    place = "-".join((*done.account.namespaces[:1], "witness"))
+    try:
+        log, trust = watching.find(done.registry)
+    except UsageError as error:  # it keeps no log
+        return replace(done, cosigned=error.message)
+    try:
+        if not watching.is_confirmed(log, trust):
+            raise VerificationError("nobody here confirmed the log's key", "embhub trust refresh")
+        name = "" if key.exists() else f"{urlsplit(done.registry).netloc}/{place}"
+        own = Witness(witness.open_key(key, name=name), {log.name: log})
+        done = replace(done, witness=str(own.signer.public), key=key)
+        if not logged.site_policy().asks_for_witnesses:
+            log_policy.write([done.witness], replace=True)
+        source, now = watching.source_of(done.registry), datetime.now(UTC)
+        found = watching.look(source, log, trust, now=now)
+        said = watching.cosign(source, found.checkpoint, log, own, time=int(now.timestamp()))
+        return replace(done, cosigned=said)
+    except watching.NotTakenError as error:  # the operator has not accepted this witness yet, and the site relies on it
+        return replace(done, cosigned=error.message)
+    except EmbhubError as error:
+        return replace(done, refused=error)
 
 
 def _exchange(invite: Invite) -> str:

@@ -36,6 +36,10 @@ def no_progress(read: int, size: int) -> None:
     """Say nothing."""
 
 
+class NotTakenError(RegistryError):
+    """A cosignature that this site made and keeps, and that the registry refused or did not get."""
+
+
 @dataclass(frozen=True)
 class Watched:
     """One look at a log.
@@ -197,7 +201,8 @@ def cosign(source: Answering, found: SignedCheckpoint, key: VerifierKey, witness
 
     Raises:
         ForkedLogError: it does not continue what this witness cosigned before.
-        RegistryError: it is an earlier state, nothing shows that it continues that, or the registry did not take it.
+        RegistryError: it is an earlier state, or nothing shows that it continues that.
+        NotTakenError: it is cosigned, and the registry did not take that.
     """
     sent = TileProofs(source)
     try:
@@ -208,7 +213,7 @@ def cosign(source: Answering, found: SignedCheckpoint, key: VerifierKey, witness
         source.post("cosignature", found.note.with_signatures([line]).to_bytes())
     except RegistryError as error:
         text = f"cosigned {found.size:,} entries; the registry did not take it: {error.message}"
-        raise RegistryError(text, error.hint) from error
+        raise NotTakenError(text, error.hint) from error
     return f"cosigned {found.size:,} entries"
 
 

@@ -20,6 +20,8 @@ from mkdocs.structure.pages import Page
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
+from embhub.cli import reference  # noqa: E402  # of this tree
+
 SECTIONS = {
     "Tutorial": "tutorial",
     "How-to": "how-to",
@@ -146,6 +148,7 @@ def _made_pages() -> dict[str, str]:
     pages = {f"project/{name}": (ROOT / name).read_text() for name in PROJECT}
     for path in sorted((ROOT / "examples/notebooks").glob("*.ipynb")):
         pages[f"notebooks/{path.stem}.md"] = _notebook(path)
+    pages["reference/cli.md"] = reference.render()
     return pages | _python_pages()
 
 

@@ -49,7 +49,6 @@ PATTERNS = {
 RELATIVE_SUBJECT = re.compile(r"^(?:Who|Whoever|Whose) ")
 # Pages that a program writes: their words are the program's.
 GENERATED = {
-    "docs/reference/cli.md",
     "docs/reference/admission-rules.md",
     "docs/reference/hub-conformance.md",
     "docs/explanation/compact-or-adapted.md",

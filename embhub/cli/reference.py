@@ -1,4 +1,4 @@
-"""The text of docs/reference/cli.md, written from the commands themselves; run as a module, it prints it."""
+"""The page `reference/cli.md` of the documentation site, written from the commands themselves (.ci/docs_site.py)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from embhub.cli import root
 
 HEAD = """# The `embhub` command
 
-Generated from the commands by `python -m embhub.cli.reference > docs/reference/cli.md`; a test compares the two.
+Written from the commands: the same as `embhub COMMAND --help`.
 
 Results go to stdout, as JSON with `--json`, and so do errors then; progress, notes and words about errors go to stderr.
 Times are ISO 8601. Exit codes are listed
@@ -68,7 +68,3 @@ def _prompted(example: str) -> str:
         lines.append(f"  {line.strip()}" if continued else f"$ {line.strip()}")
         continued = line.endswith("\\")
     return "\n".join(lines)
-
-
-if __name__ == "__main__":
-    click.echo(render(), nl=False)

@@ -23,6 +23,7 @@ def test_the_table() -> None:
 
 
 @pytest.mark.thorough
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("name", abuse.ATTACKS)
 def test_others_are_served_under_each_attack(name: str, tmp_path: Path) -> None:
     """All of their requests, and the median one within 200 ms, or ten times what it takes where a machine is slow."""

@@ -118,9 +118,10 @@ def make_embedding(
     token: str = "<cspca>",
     training: Mapping[str, Any] | None = None,
     privacy: Claim = "none",
+    rows: Any = None,
 ) -> Embedding:
-    """Eight rows of 32 numbers."""
-    rows = np.random.default_rng(seed).normal(size=(8, 32)) * 0.05
+    """Eight rows of 32 numbers, by the seed if they are not given."""
+    rows = np.random.default_rng(seed).normal(size=(8, 32)) * 0.05 if rows is None else rows
     return embedding.build(
         {"emb_params": rows},
         token=token,

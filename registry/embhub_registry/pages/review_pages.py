@@ -19,7 +19,7 @@ from embhub_registry.pages import form_pages, interval_figure, release_page, ren
 from embhub_registry.pages.verification_cache import Judged, judge_files
 from embhub_registry.pages.wordings import describe
 from embhub_registry.people import auth
-from embhub_registry.repositories import embargoes, reviewer_links, reviewing
+from embhub_registry.repositories import embargoes, near_copies, reviewer_links, reviewing
 from embhub_registry.repositories.reviewing import Seen
 from embhub_registry.repositories.yanking import LONGEST_REASON
 from embhub_registry.wire import forms
@@ -59,7 +59,8 @@ async def one(request: Request) -> Response:
         request, "review.html", account=account, seen=seen, proposal=seen.proposal, now=stamp(), longest=LONGEST_REASON,
         repository=repository,
         may_approve=_may_approve(seen, account), own=seen.proposal.author_id == account.user_id,
-        here=here, **await _links(request, seen, account), **evidence(request, seen, judged, here=here),
+        here=here, nearly=await nearly(request, seen), **await _links(request, seen, account),
+        **evidence(request, seen, judged, here=here),
     )  # fmt: skip
 
 
@@ -196,6 +197,18 @@ async def judge(request: Request, seen: Seen, *, place: str) -> Judged | None:
     def work() -> Judged:
         files = {entry.path: registry.blobs.get(entry.digest) for entry in seen.files}
         return judge_files(registry, files, name=seen.proposal.full_name, place=place)
+
+    return await run_paced(request, request.app.state.judging, work)
+
+
+async def nearly(request: Request, seen: Seen) -> tuple[str, ...]:
+    """Of which withdrawn or leaking embeddings a proposal has the numbers or nearly, in words, as of this moment."""
+    registry, name = registry_of(request), seen.proposal.full_name
+
+    def work() -> tuple[str, ...]:
+        files = {entry.path: registry.blobs.get(entry.digest) for entry in seen.files if entry.path == EMBEDDING}
+        db, keyring = registry.database.connection(), registry.trust().keyring
+        return near_copies.say_of(db, near_copies.of(files), repository=name, keyring=keyring)
 
     return await run_paced(request, request.app.state.judging, work)
 

@@ -35,7 +35,16 @@ async def reviewer(request: Request) -> Response:
     judged = await review_pages.judge(request, seen, place=PAGE)
     evidence = review_pages.evidence(request, seen, judged, here=PAGE)
     return _hardened(
-        form_pages.answer(request, "reviewer.html", link=link, seen=seen, proposal=seen.proposal, here=PAGE, **evidence)
+        form_pages.answer(
+            request,
+            "reviewer.html",
+            link=link,
+            seen=seen,
+            proposal=seen.proposal,
+            here=PAGE,
+            nearly=await review_pages.nearly(request, seen),
+            **evidence,
+        )
     )
 
 

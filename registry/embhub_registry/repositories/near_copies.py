@@ -58,11 +58,16 @@ def files_like(db: Connection, row: Numbers) -> list[str]:
 
 
 def say(db: Connection, file: str, *, repository: str, keyring: Keyring) -> tuple[str, ...]:
-    """Of which withdrawn or leaking embeddings a file has the numbers or nearly, in words; not what binds it itself.
+    """As `say_of`, of a file that was admitted."""
+    return say_of(db, number_rows.find(db, file), repository=repository, keyring=keyring)
+
+
+def say_of(db: Connection, mine: Numbers | None, *, repository: str, keyring: Keyring) -> tuple[str, ...]:
+    """Of which withdrawn or leaking embeddings these are the numbers or nearly, in words; not what binds it itself.
 
     A name is told where everybody may read it.
     """
-    mine, namespace = number_rows.find(db, file), repository.partition("/")[0]
+    namespace = repository.partition("/")[0]
     if mine is None:
         return ()
     found: dict[str, None] = {}

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import pytest
 
 from embhub.formats import instants
@@ -270,3 +271,22 @@ def test_a_restore_ends_links(house: Reviewed, waiting: dict[str, Any]) -> None:
         sessions.forget_all(db)
         assert rows.of_proposal(db, waiting["id"], now=stamp()) == []
         raise ZeroDivisionError  # undone, for the tests beside this one
+
+
+def test_whoever_reviews_sees_of_which_withdrawn_numbers_a_proposal_has_nearly_those(house: Reviewed) -> None:
+    """By a link as in an approver's page; a proposal that is not published is in no table of numbers yet."""
+    seed = next(SEEDS)
+    before = house.propose(reviews.version(seed))
+    assert house.approve(house.olga, before).status == 200
+    house.registry.run("yank", NAME, "--version", f"1.{seed}.0", "--scope", "bytes", "--reason", "found unsafe")
+    (rows,) = releases.make_embedding(seed=seed).tensors.values()
+    changed = np.nextafter(rows, np.inf, dtype=rows.dtype)
+    made = house.propose(
+        releases.make_release(artifact=releases.make_embedding(rows=changed), version=f"1.{next(SEEDS)}.0")
+    )
+    words = f"nearly the numbers of {NAME} 1.{seed}.0, withdrawn"
+    assert words in outsider(house, code_of(make(house, made))).open(PAGE)
+    olga = Person(house.registry)
+    olga.use_link("olga")
+    assert words in olga.open(f"/account/review/{made['id']}")
+    house.answer(house.olga, made["id"], answer="decline", reason="the test is over")

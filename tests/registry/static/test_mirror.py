@@ -14,6 +14,7 @@ from pathlib import Path
 
 import httpx
 import huggingface_hub
+import numpy as np
 import pytest
 
 from embhub.cli import log_rounds
@@ -28,7 +29,7 @@ from embhub.release import files as release_files
 from embhub.release import signing
 from embhub.release.files import EMBEDDING
 from embhub.trust.origin import origin_of
-from embhub_registry.static.mirror import web
+from embhub_registry.static.mirror import serving_files, web
 from embhub_registry.static.mirror.following import Mirror
 from tests.support import evaluations, hostile, pushes, releases
 from tests.support.quick import others_thorough
@@ -122,6 +123,28 @@ def test_a_leak_is_shown_with_the_same_numbers_under_another_header(
     said = json.loads((mirror.site / f"embhub/v1/audits/{artifact.digest}").read_bytes())
     assert artifact.digest != leaking.digest
     assert [(row["repository"], row["verdict"]) for row in said["audits"]] == [("radboud/leaking", "leak-detected")]
+
+
+def test_what_is_nearly_withdrawn_is_marked_at_a_mirror_too(
+    hub: RunningRegistry, mirror_of: Callable[[str], Mirror]
+) -> None:
+    """It stays so in rounds that do not come to ask of it again."""
+    rows = np.random.default_rng(34).normal(size=(8, 32)).astype(np.float16)
+    changed = rows.copy()
+    changed[3, 7] = np.nextafter(changed[3, 7], np.float16(np.inf))
+    anna = hub.add_user("anja", namespace="radboud")
+    for name, numbers in (("drawn-back", rows), ("one-unit-off", changed)):
+        artifact = releases.make_embedding(rows=numbers)
+        made = releases.make_release(artifact=artifact, repository=f"radboud/{name}", name=name)
+        pushes.create(hub, name, token=anna)
+        assert pushes.commit(hub, f"radboud/{name}", made.files, token=anna).status == 200
+    hub.run("yank", "radboud/drawn-back", "--scope", "bytes", "--reason", "found unsafe")
+    mirror = mirror_of(hub.url)
+    for _ in range(2):
+        assert mirror.refresh().problems == ()
+        said = json.loads((mirror.site / f"embhub/v1/audits/{artifact.digest}").read_bytes())
+        assert said["nearly"] == ["nearly the numbers of radboud/drawn-back 1.0.0, withdrawn"]
+    assert serving_files.audits_in(mirror.site, [artifact.digest])[artifact.digest].nearly == said["nearly"]
 
 
 def test_what_is_in_quarantine_is_dropped_and_comes_back(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -34,6 +34,19 @@ _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 class NotLoggedError(RegistryError):
     """The copy of the log does not show a release. That is not the release's fault: the next round may show it."""
+
+
+Rows = Sequence[Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class Statements:
+    """Who audited an embedding, which audits of it were registered, who evaluated it, and what it nearly is."""
+
+    audits: Rows
+    designs: Rows
+    evaluations: Rows
+    nearly: Sequence[str]
 
 
 @dataclass(frozen=True)
@@ -112,24 +125,29 @@ class Upstream:
         except ValueError as error:
             raise RegistryError(f"the status of {repository} is invalid: {plain(error)}", "ask its operator") from error
 
-    def about(self, digest: str, shown: Collection[str], numbers: str) -> tuple[list[Mapping[str, Any]], ...]:
-        """Who audited these bytes, which audits of them were registered, and who evaluated them.
+    def about(self, digest: str, shown: Collection[str], numbers: str) -> Statements:
+        """What others say of these bytes.
 
         The mirror's token may read more than the mirror shows: what is said of releases of other repositories than
         those in `shown` is left out.
         """
-        return self.audits(digest, shown, numbers), self.designs(digest), self.evaluations(digest, shown)
+        audits, nearly = self.audits(digest, shown, numbers)
+        return Statements(audits, self.designs(digest), self.evaluations(digest, shown), nearly)
 
-    def audits(self, digest: str, shown: Collection[str], numbers: str) -> list[Mapping[str, Any]]:
-        """The audits of these bytes, and leaks of these numbers, that verify, as the registry lists them."""
+    def audits(self, digest: str, shown: Collection[str], numbers: str) -> tuple[Rows, Sequence[str]]:
+        """The audits of these bytes, and leaks of these numbers, that verify, as the registry lists them.
+
+        And its unsigned word of which withdrawn or leaking embeddings these are nearly the numbers.
+        """
         data = self.hub.audits(digest)
         if data is None:
-            return []
+            return [], ()
         try:
+            nearly = attested.nearly(data)
             rows = strict_json.read_object(data, limit=attested.MAX_BYTES)["audits"]
-            return [row for row in rows[: attested.MOST] if self._is_good(row, digest, shown, numbers)]
+            return [row for row in rows[: attested.MOST] if self._is_good(row, digest, shown, numbers)], nearly
         except (ValueError, KeyError, TypeError):
-            return []
+            return [], ()
 
     def designs(self, digest: str) -> list[Mapping[str, Any]]:
         """The registered audits of these bytes as the registry shows them; readers check them against the log."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +18,12 @@ from embhub_registry.database.placement import facets_of
 from embhub_registry.database.repositories import Repository
 from embhub_registry.static import items, layout, nginx_part, writing
 from embhub_registry.static.layout import Shelf
+from embhub_registry.static.mirror.fetching import Statements
 from embhub_registry.static.mirror.holdings import HeldRepository, Holdings
 
 _LARGEST_TRUST = 8_000_000
-Rows = Sequence[Mapping[str, Any]]
-Audits = Mapping[str, tuple[Rows, ...]]
-"""By an embedding's SHA-256: who audited it, which audits of it were registered, and who evaluated it."""
+Audits = Mapping[str, Statements]
+"""By an embedding's SHA-256."""
 
 
 def write(
@@ -35,9 +35,9 @@ def write(
     listed, _ = layout.of_list(shelves)
     found = [
         *(item for shelf in shelves for item in layout.of_repository(shelf, holdings.blobs.get)),
-        *(layout.of_audits(digest, made) for digest, (made, *_) in audits.items()),
-        *(layout.of_designs(digest, registered) for digest, (_, registered, _) in audits.items() if registered),
-        *(layout.of_evaluations(digest, found) for digest, (_, _, found) in audits.items() if found),
+        *(layout.of_audits(digest, said.audits, said.nearly) for digest, said in audits.items()),
+        *(layout.of_designs(digest, said.designs) for digest, said in audits.items() if said.designs),
+        *(layout.of_evaluations(digest, said.evaluations) for digest, said in audits.items() if said.evaluations),
         *layout.of_log(checkpoint.to_bytes(), checkpoint.size, read, held=_tiles_in(site, checkpoint, read)),
         *layout.of_trust(trust, _advisories(trust)), listed, nginx_part.write(shelves),
         layout.readme(),
@@ -49,8 +49,7 @@ def write(
 
 def audits_in(site: Path, digests: Iterable[str]) -> Audits:
     """The audits that are served, of these embeddings."""
-    kinds = ("audits", "designs", "evaluations")
-    return {digest: tuple(_rows(site, kind, digest) for kind in kinds) for digest in digests}
+    return {digest: _statements(site, digest) for digest in digests}
 
 
 def _tiles_in(
@@ -83,10 +82,18 @@ def _tiles_in(
     return held
 
 
-def _rows(site: Path, kind: str, digest: str) -> Rows:
+def _statements(site: Path, digest: str) -> Statements:
+    audits, designs, evaluations = (_said(site, kind, digest) for kind in ("audits", "designs", "evaluations"))
+    return Statements(
+        audits.get("audits", []), designs.get("designs", []), evaluations.get("evaluations", []),
+        audits.get("nearly", []),
+    )  # fmt: skip
+
+
+def _said(site: Path, kind: str, digest: str) -> Mapping[str, Any]:
     path = site / "embhub/v1" / kind / digest
-    rows: Rows = json.loads(path.read_bytes())[kind] if path.is_file() else []
-    return rows
+    said: Mapping[str, Any] = json.loads(path.read_bytes()) if path.is_file() else {}
+    return said
 
 
 def _advisories(trust: bytes) -> bytes | None:

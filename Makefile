@@ -111,7 +111,7 @@ translations: $(DEVELOP)
 
 # The registry's tests over PostgreSQL and an object store, with stock clients and kills; which, bench/registry_engines.py says.
 test-engines: $(DEVELOP)
-	@$(BIN)/python -m bench.registry_engines --engine postgresql
+	@$(BIN)/python -m bench.registry_engines --engine postgresql --first-cases
 
 test-thorough: $(VENV)/.release $(VENV)/.docs
 	@$(PYTEST) --durations=30 -m "(thorough or hypothesis) and not exhaustive"

@@ -1,8 +1,9 @@
 """The registry's tests on both engines, and the table of their results: `python -m bench.registry_engines`.
 
 Each engine runs the same tests in two parts: the quick ones of `tests/registry`, and stock clients with what kills
-servers. With `--thorough` the slow ones of `tests/registry` are a third part. `--engine postgresql` is what CI runs
-beside its other tests, which are on SQLite and a folder. `--write` keeps the results and puts the table into
+servers. With `--thorough` the slow ones of `tests/registry` are a third part. CI runs `--engine postgresql
+--first-cases` beside its other tests, which are on SQLite and a folder: all cases of the tests of database, store and
+repositories, and one case of each other test. `--write` keeps the results and puts the table into
 docs/how-to/run-a-registry-at-scale.md. `--reports FOLDER` keeps the reports of pytest (JUnit XML), and does not run
 again what has one there. On a machine that others use, `--again` runs each test that failed once more, alone: some
 measure time or memory. The table names those that passed then.
@@ -43,6 +44,8 @@ PARTS: Mapping[str, Sequence[str]] = {
         "tests/registry/operation/test_crashes.py",
     ),
 }  # fmt: skip
+ALL_CASES = ("tests/registry/database", "tests/registry/repositories", "tests/registry/storage")
+"""Cases of other tests differ in what is asked, not in what asks the engine."""
 THOROUGH: Mapping[str, Sequence[str]] = {"thorough": ("-m", "thorough and not exhaustive", "tests/registry")}
 OUTCOMES = ("passed", "failed", "skipped")
 Suites = dict[str, dict[str, int]]
@@ -177,13 +180,17 @@ def main() -> int:
     parser.add_argument("--reports", type=Path)
     parser.add_argument("--again", action="store_true")
     parser.add_argument("--thorough", action="store_true", help="the slow tests of the registry, too")
+    parser.add_argument("--first-cases", action="store_true", help="one case of each test, where engines matter less")
     parser.add_argument("--write", action="store_true")
     chosen = parser.parse_args()
-    if chosen.write and chosen.engine != "both":
-        parser.error("--write needs both engines: the table has both")
+    if chosen.write and (chosen.engine != "both" or chosen.first_cases):
+        parser.error("--write needs both engines and all cases: so does the table")
     if chosen.engine != "sqlite" and postgres.programs() is None:
         parser.error(tools.reason("postgresql"))
-    parts = {**PARTS, **THOROUGH} if chosen.thorough else PARTS
+    parts = {**PARTS, **THOROUGH} if chosen.thorough else dict(PARTS)
+    if chosen.first_cases:
+        whole = [word for folder in ALL_CASES for word in ("--all-cases", folder)]
+        parts["quick"] = ("-p", "tests.support.first_cases", *whole, *parts["quick"])
     with tempfile.TemporaryDirectory(prefix="embhub-engines-") as made:
         folder = chosen.reports or Path(made)
         folder.mkdir(parents=True, exist_ok=True)

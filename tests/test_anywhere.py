@@ -1,4 +1,4 @@
-"""The plugin of `make test-anywhere`: one case of each test, and an order that its seed decides."""
+"""The plugins of `make test-anywhere` and `make test-engines`: one case of each test, and an order of a seed."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ def test_cases(number):
 """ + "\n".join(f"def test_{letter}():\n    pass\n" for letter in "abcdef")
 
 
-def collected(folder: Path, seed: int) -> list[str]:
-    words = ["-q", "--collect-only", "-p", "no:cacheprovider", "-p", "tests.support.anywhere", "--shuffle", str(seed)]
+def collected(folder: Path, *plugin: str) -> list[str]:
+    words = ["-q", "--collect-only", "-p", "no:cacheprovider", "-p", *plugin]
     done = subprocess.run(
         [sys.executable, "-m", "pytest", *words, f"--rootdir={folder}", f"--confcutdir={folder}", str(folder)],
         capture_output=True, text=True, check=True, cwd=ROOT,
@@ -26,14 +26,26 @@ def collected(folder: Path, seed: int) -> list[str]:
     return [line for line in done.stdout.splitlines() if "::" in line]
 
 
+def shuffled(folder: Path, seed: int) -> list[str]:
+    return collected(folder, "tests.support.anywhere", "--shuffle", str(seed))
+
+
 def test_one_case_of_each_test_in_an_order_of_the_seed(tmp_path: Path) -> None:
     for name in ("test_one.py", "test_two.py"):
         (tmp_path / name).write_text(TESTS)
-    first, again, other = collected(tmp_path, 1), collected(tmp_path, 1), collected(tmp_path, 2)
+    first, again, other = shuffled(tmp_path, 1), shuffled(tmp_path, 1), shuffled(tmp_path, 2)
     assert first == again and first != other and sorted(first) == sorted(other)
     assert len(first) == 2 * 7 and sum("test_cases[0]" in name for name in first) == 2
     files = [name.partition("::")[0] for name in first]
     assert files == sorted(files, reverse=files[0] > files[-1]), "what a file shares is made once"
+
+
+def test_all_cases_of_some_folders_and_one_of_each_other_test(tmp_path: Path) -> None:
+    for folder in ("whole", "in_part"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / f"test_{folder}.py").write_text(TESTS)
+    found = collected(tmp_path, "tests.support.first_cases", "--all-cases", "whole")
+    assert len(found) == 9 + 7 and sum("in_part" in name and "[" in name for name in found) == 1
 
 
 def test_what_is_left_out_is_there() -> None:

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.first_cases import first_of
+
 TORCH = {"torch", "diffusers", "transformers"}
 TESTS = Path(__file__).parents[1]
 NEEDS_TORCH = [
@@ -49,11 +51,8 @@ def pytest_make_collect_report(
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """After `-m` has selected: keep the first case of each test, and shuffle."""
     order = random.Random(config.getoption("shuffle"))
-    first: dict[str, pytest.Item] = {}
-    for item in items:
-        first.setdefault(item.nodeid.partition("[")[0], item)
     files: dict[Path, list[pytest.Item]] = {}
-    for item in first.values():
+    for item in first_of(items):
         files.setdefault(item.path, []).append(item)
     items.clear()
     for path in order.sample(sorted(files), len(files)):

@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 from embhub.durable import write_atomic
@@ -33,6 +34,10 @@ class Pin:
 
     def open(self) -> Trust:
         """What this address showed, checked against the pinned root. VerificationError where the file was edited."""
+        return self._opened
+
+    @cached_property
+    def _opened(self) -> Trust:
         opened = keyrings.open_export(
             keyrings.parse_export(self.export), root_fingerprint=self.root_fingerprint, minimum_version=self.version
         )

@@ -119,7 +119,7 @@ def refresh_roots(registry: str | None = None, *, agree: trust_changes.Agree | N
         return [_settled(pinned, trust_store.load(pinned), agree)]
     if registry:
         trust_store.load(registry)  # before anybody is asked: is it pinned at all?
-    addresses = [registry] if registry else [root.registry for root in trust_store.list_roots()]
+    addresses = [registry] if registry else list(trust_store.addresses())
     if not addresses:
         raise ConfigError("no registry is trusted yet", "embhub trust add URL")
     return [_settled(address, _refresh(address), agree) for address in addresses]
@@ -143,7 +143,7 @@ def trusted_by(registry: str) -> tuple[list[Trust], list[Finding]]:
         VerificationError: the registry offers an older keyring, or one signed by another key.
     """
     address = config.check_registry(registry)
-    pinned = {root.registry: root.root_fingerprint for root in trust_store.list_roots()}
+    pinned = trust_store.fingerprints()
     if address in pinned:
         try:
             opened = _refresh(address)
@@ -159,6 +159,8 @@ def trusted_by(registry: str) -> tuple[list[Trust], list[Finding]]:
 
 def _contradictions() -> list[Finding]:
     """What pinned registries say differently about one namespace."""
+    if len(trust_store.addresses()) < 2:
+        return []
     return [Finding(trust_changes.CHECK, "warning", line) for line in trust_changes.conflicts(trust_store.load_all())]
 
 
@@ -168,8 +170,7 @@ def name_of(address: str) -> str:
     Raises:
         ConfigError, VerificationError: a pin is damaged.
     """
-    names = {root.registry: trust_store.load(root.registry).registry for root in trust_store.list_roots()}
-    return names.get(address, address)
+    return trust_store.load(address).registry if address in trust_store.addresses() else address
 
 
 def trusted_offline(*, hint: str = "embhub trust add URL") -> list[Trust]:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from embhub.errors import ConfigError
 from embhub.refusals import BadSignatureError, MalformedKeyringError, ReleaseRefusedError, RollbackError, WrongRootError
 from embhub.site import trust_store
+from embhub.trust import keyring as keyrings
 from tests.support.releases import FAR, OTHER_SITE, REGISTRY, ROOT, STRANGER, make_export, make_keyring, member
 
 
@@ -67,6 +69,20 @@ def test_refresh_moves_forward_only() -> None:
         with pytest.raises(RollbackError):
             again(REGISTRY, make_export(make_keyring(version=3)))
     assert trust_store.load(REGISTRY).keyring.version == 4
+
+
+def test_a_refresh_checks_the_signatures_of_each_keyring_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of what was kept, what came, and what counts then."""
+    trust_store.add(make_export(), fingerprint=ROOT.fingerprint)
+    opened, whole = list[int](), keyrings.open_export
+
+    def count(export: keyrings.TrustExport, **demands: Any) -> keyrings.Trust:
+        opened.append(export.keyring.version)
+        return whole(export, **demands)
+
+    monkeypatch.setattr(keyrings, "open_export", count)
+    trust_store.refresh(REGISTRY, make_export(make_keyring(version=2)))
+    assert sorted(opened) == [1, 2, 2]
 
 
 def test_same_version_again_is_fine_and_other_content_under_it_is_not() -> None:

@@ -5,9 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from embhub.formats import instants
+from embhub import builds
+from embhub.client.statements import reports
+from embhub.formats import instants, names
+from embhub.privacy.claim_or_none import is_claim
 from embhub.refusals import Finding
-from embhub.release.checks import ledger_heads
+from embhub.release.checks import claims, ledger_heads, site_totals
 from embhub.release.files import Release
 from embhub.release.verification import Verified
 from embhub.site import ledger_heads as seen_heads
@@ -60,6 +63,21 @@ def say_ledger(verified: Verified, release: Release) -> Verified:
     known = seen_heads.known(signer.registry, signer.namespace)
     found = ledger_heads.compare(shown, known, namespace=signer.namespace)
     return replace(verified, findings=(*verified.findings, *found))
+
+
+def say_claim(verified: Verified) -> Verified:
+    """Add what stands beside a privacy claim: a newer total of its site, and whether the build that it states is known.
+
+    Raises:
+        ConfigError: the memory cannot be read.
+    """
+    newest = reports.site_total(verified.signer.registry, names.namespace_of(verified.repository))
+    of_this_site = site_totals.of_this_site(verified.embedding)
+    totals = site_totals.say(of_this_site, verified.signer.namespace, newest)
+    claim = verified.embedding.privacy
+    running = builds.installed() if is_claim(claim) and claim.build is not None else None
+    build = claims.say_build(claim, known=builds.KNOWN, running=running)
+    return replace(verified, findings=(*verified.findings, *totals, *build))
 
 
 def say_signer(verified: Verified) -> Verified:

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from embhub import builds
 from embhub.diffusion.dp import aggregation, second_opinion, selftest, settings
 from embhub.diffusion.dp.base_trial import BaseTrial
 from embhub.diffusion.dp.candidates import first_candidates
@@ -40,7 +41,7 @@ from embhub.images.images import ImageSet
 from embhub.ledger import budget, forecast
 from embhub.ledger.budget import Reservation
 from embhub.ledger.publications import Confirm
-from embhub.privacy.claim import PrivacyClaim, build_claim
+from embhub.privacy.claim import Build, PrivacyClaim, build_claim
 from embhub.privacy.loss_distribution import Mechanism as Parameters
 from embhub.privacy.second_opinion import ClaimBelowBoundError
 from embhub.privacy.self_test import SelfTest
@@ -64,6 +65,7 @@ class PrivateTraining:
         self.checkpoint, self.protection = PrivateCheckpointStore(out, resume=resume), protection
         self._n_public, self._confirm = 0, confirm
         self.watch: Watch | None = None
+        self.build = Build(**builds.installed()._asdict())  # now: in hours another may be installed
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -181,6 +183,7 @@ class PrivateTraining:
             "token": task.token,
             "caption": task.caption,
             "version of embhub": __version__,
+            "build of embhub": self.build.digest or self.build.kind,
             **settings_by_name(task.recipe, self.protection, task.preprocessing),
         }
 
@@ -243,6 +246,7 @@ class PrivateTraining:
             clip=mechanism.max_grad_norm,
             steps=reservation.steps,
             self_test=tested,
+            build=self.build,
             delta=self.protection.delta,
             **reservation.lineage(delta=self.protection.delta),
         )

@@ -1,5 +1,5 @@
 """Build wheel and source archive of each distribution twice, from the last commit alone, and compare the bytes. Beside
-them is the digest of the build of embhub, as privacy claims state it: a line for `KNOWN` of embhub/builds.py.
+them is the digest of the build of embhub, as privacy claims state it: a line for `KNOWN` of embhub/site/builds.py.
 
     python .ci/dist.py [OUT]
 
@@ -19,7 +19,7 @@ import tempfile
 import zipfile
 from pathlib import Path
 
-from embhub import builds
+from embhub.site import builds
 
 ROOT = Path(__file__).parents[1]
 DISTRIBUTIONS = (".", "registry", "bases")
@@ -41,7 +41,7 @@ def build(folder: Path, *, zone: str, umask: int, epoch: str) -> dict[str, Path]
 
 
 def write_known(wheel: Path) -> None:
-    """Write version and digest of a wheel of embhub to build.txt beside it, as a line of `embhub.builds.KNOWN`."""
+    """Write version and digest of a wheel of embhub to build.txt beside it, as a line of `embhub.site.builds.KNOWN`."""
     with zipfile.ZipFile(wheel) as archive:
         digest = builds.digest_of({name: archive.read(name) for name in archive.namelist()})
     wheel.with_name("build.txt").write_text(f'"{wheel.name.split("-")[1]}": "{digest}",\n')

@@ -189,7 +189,7 @@ def test_the_wheel_is_built_to_the_same_bytes_twice(tmp_path: Path) -> None:
     assert wheels["embhub"] < 3_000_000, "neither server nor weights"
     (wheel,) = tmp_path.glob("embhub-*.whl")
     zipfile.ZipFile(wheel).extractall(tmp_path / "site")
-    said = "from embhub import builds; print(builds.installed())"
+    said = "from embhub.site import builds; print(builds.installed())"
     done = subprocess.run([sys.executable, "-c", said], cwd=tmp_path, env={"PYTHONPATH": str(tmp_path / "site")},
                           capture_output=True, text=True, check=True)  # fmt: skip
     (digest,) = re.findall(r"[0-9a-f]{64}", wheel.with_name("build.txt").read_text())

@@ -52,7 +52,7 @@ class Accountant(_Part):
 
 
 class Build(_Part):
-    """Which build of embhub the training says that it ran: the publisher's word, as `embhub.builds` found it.
+    """Which build of embhub the training says that it ran: the publisher's word, as `embhub.site.builds` found it.
 
     `digest` is that of the installed files; None for `development`, which no wheel brought.
     """

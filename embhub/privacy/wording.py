@@ -103,7 +103,7 @@ def describe_build(build: Build) -> str:
     """Version, kind and digest of the build that a claim states."""
     if build.kind == "development":
         return f"a development build of embhub {build.version}, which has no digest"
-    changed = ", with files that were changed after it was installed" if build.kind == "changed" else ""
+    changed = ", whose files are not those of its wheel" if build.kind == "changed" else ""
     return f"embhub {build.version} with the digest {build.digest}{changed}"
 
 

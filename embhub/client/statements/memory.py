@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
-from embhub import builds
 from embhub.client.statements import reports
 from embhub.formats import instants, names
 from embhub.privacy.claim_or_none import is_claim
@@ -16,6 +16,9 @@ from embhub.release.verification import Verified
 from embhub.site import ledger_heads as seen_heads
 from embhub.site import seen
 from embhub.trust import statement
+
+if TYPE_CHECKING:
+    from embhub.privacy.claim import Claim
 
 CHECK = "signer"
 
@@ -75,9 +78,15 @@ def say_claim(verified: Verified) -> Verified:
     of_this_site = site_totals.of_this_site(verified.embedding)
     totals = site_totals.say(of_this_site, verified.signer.namespace, newest)
     claim = verified.embedding.privacy
-    running = builds.installed() if is_claim(claim) and claim.build is not None else None
-    build = claims.say_build(claim, known=builds.KNOWN, running=running)
-    return replace(verified, findings=(*verified.findings, *totals, *build))
+    return replace(verified, findings=(*verified.findings, *totals, *_say_build(claim)))
+
+
+def _say_build(claim: Claim) -> tuple[Finding, ...]:
+    if not is_claim(claim) or claim.build is None:
+        return claims.say_build(claim, known={}, running=None)
+    from embhub.site import builds  # here, not above: few releases state one, and every file of embhub is read
+
+    return claims.say_build(claim, known=builds.KNOWN, running=builds.installed())
 
 
 def say_signer(verified: Verified) -> Verified:

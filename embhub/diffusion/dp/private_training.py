@@ -15,7 +15,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from embhub import builds
 from embhub.diffusion.dp import aggregation, second_opinion, selftest, settings
 from embhub.diffusion.dp.base_trial import BaseTrial
 from embhub.diffusion.dp.candidates import first_candidates
@@ -46,6 +45,7 @@ from embhub.privacy.loss_distribution import Mechanism as Parameters
 from embhub.privacy.second_opinion import ClaimBelowBoundError
 from embhub.privacy.self_test import SelfTest
 from embhub.progress import OnProgress, Progress
+from embhub.site import builds
 from embhub.version import __version__
 
 _ANNOUNCEMENTS = 20

@@ -16,8 +16,8 @@ from embhub.refusals import BrokenClaimError, ClaimMismatchError, Finding
 from embhub.trust.statement import Publish
 
 if TYPE_CHECKING:
-    from embhub.builds import Installed
     from embhub.privacy.claim import Claim, PrivacyClaim
+    from embhub.site.builds import Installed
 
 BUILD = "build"
 _HINT = "the publisher has to correct it and sign a new version; do not use this one"

@@ -60,7 +60,7 @@ def test_a_claim_states_a_build_where_it_has_one(change: dict[str, Any]) -> None
     (told,) = set(claim.words()) - set(CLAIM.words())
     assert "embhub 0.1.0" in told and "no proof: a changed program can state any digest" in told
     assert ("digest abab" in told) is (change.get("digest", BUILD["digest"]) is not None)
-    assert ("changed after" in told) is (claim.build is not None and claim.build.kind == "changed")
+    assert ("not those of its wheel" in told) is (claim.build is not None and claim.build.kind == "changed")
     assert "build" not in json.loads(CLAIM.to_text()) and "embhub" not in " ".join(CLAIM.words())
 
 

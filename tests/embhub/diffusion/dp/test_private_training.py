@@ -17,7 +17,6 @@ import pytest
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
 
-from embhub import builds
 from embhub.__main__ import main
 from embhub.artifact import embedding
 from embhub.diffusion import families
@@ -51,7 +50,7 @@ from embhub.privacy import loss_distribution, self_test
 from embhub.privacy.claim import Build, PrivacyClaim
 from embhub.privacy.composition import Composition
 from embhub.progress import Progress
-from embhub.site import config, runs
+from embhub.site import builds, config, runs
 from tests.support import pipelines
 from tests.support.training import train
 

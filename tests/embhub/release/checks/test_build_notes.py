@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from embhub import builds
 from embhub.__main__ import main
-from embhub.builds import Installed
 from embhub.privacy.claim import Build
 from embhub.release.checks.claims import say_build
 from embhub.release.files import Release
+from embhub.site import builds
+from embhub.site.builds import Installed
 from tests.support.claims import make_claim, make_private_release
 from tests.support.releases import ROOT, make_export, make_release
 
@@ -40,7 +40,7 @@ def test_a_build_is_known_by_version_and_digest(version: str, kind: builds.Kind,
     (note,) = say_build(claim, known=KNOWN, running=RUNNING)
     assert (note.check, note.outcome) == ("build", "note")
     assert note.text.startswith(said) and note.text.endswith(NO_PROOF)
-    assert "safe" not in note.text and ("were changed after" in note.text) is (kind == "changed")
+    assert "safe" not in note.text and ("not those of its wheel" in note.text) is (kind == "changed")
 
 
 @pytest.mark.parametrize("kind", ["changed", "development"])
@@ -82,12 +82,13 @@ def test_verify_says_it_and_refuses_nothing(
         assert said["verified"]
         return [found["text"] for found in said["findings"] if found["check"] == "build"]
 
-    made = {kind: Build(version="0.1.0", kind=kind, digest=digest)
-            for kind, digest in (("wheel", OLD), ("changed", OTHER), ("development", None))}  # fmt: skip
-    begins = {"wheel": "known build, a released one", "changed": "unknown build: ", "development": "unknown build: "}
-    for kind, build in made.items():
-        (told,) = notes(kind, make_private_release(make_claim(build=build)))
-        assert told.startswith(begins[kind])
+    for build, begin in (
+        (Build(version="0.1.0", kind="wheel", digest=OLD), "known build, a released one"),
+        (Build(version="0.1.0", kind="changed", digest=OTHER), "unknown build: "),
+        (Build(version="0.1.0", kind="development", digest=None), "unknown build: "),
+    ):
+        (told,) = notes(build.kind, make_private_release(make_claim(build=build)))
+        assert told.startswith(begin)
     (told,) = notes("absent", make_private_release())
     assert told.startswith("unknown build: the claim does not state")
     assert notes("plain", make_release()) == []

@@ -6,8 +6,10 @@ nothing (docs/reference/privacy-claim.md).
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import hashlib
+import os
 from base64 import urlsafe_b64encode
 from collections.abc import Mapping
 from pathlib import Path
@@ -25,7 +27,7 @@ _PACKAGE = "embhub"
 class Installed(NamedTuple):
     """What is installed: `wheel`, as a wheel brought it; `changed` since; or `development`, which no wheel brought.
 
-    `digest` is that of the files as they are now (64 hex digits), None for `development`.
+    `digest` is that of the files as they are now and can be read (64 hex digits), None for `development`.
     """
 
     version: str
@@ -34,31 +36,18 @@ class Installed(NamedTuple):
 
 
 def installed() -> Installed:
-    """The build that runs here. Every file of the package is read.
+    """The build that runs here. Every file of the package is read; what cannot be read counts as changed.
 
     Returns:
         Its version, kind and digest. The kind is `wheel` where the files are those of RECORD, with its hashes
-        (https://packaging.python.org/en/latest/specifications/recording-installed-packages/).
-
-    Raises:
-        OSError: a file of the package cannot be read.
+        (https://packaging.python.org/en/latest/specifications/recording-installed-packages/), and `development`
+        where no RECORD lists the files that run: an installation for editing has one that lists none of them.
     """
-    from importlib import metadata  # here, not above: it takes longer to import than most commands need
-
-    package = Path(__file__).parent
-    try:
-        found = metadata.distribution(_PACKAGE)
-    except metadata.PackageNotFoundError:
+    package = Path(__file__).parents[1]
+    if not (expected := _recorded_of(package)):
         return Installed(__version__, "development", None)
-    expected = recorded(found.read_text("RECORD") or "")
-    if not expected or Path(str(found.locate_file(_PACKAGE))).resolve() != package.resolve():
-        return Installed(__version__, "development", None)
-    files = {
-        f"{_PACKAGE}/{path.relative_to(package).as_posix()}": path.read_bytes()
-        for path in package.rglob("*")
-        if path.is_file()
-    }
-    actual = {name: _hash(data) for name, data in files.items() if _counts(name)}
+    files = _read(package)
+    actual = {name: _hash(data) for name, data in files.items()}
     return Installed(__version__, "wheel" if actual == expected else "changed", digest_of(files))
 
 
@@ -66,14 +55,14 @@ def digest_of(files: Mapping[str, bytes]) -> str:
     """The digest of a build: SHA-256 over a line `SHA256  PATH` for each file of the package, ordered by path.
 
     Args:
-        files: All files of a wheel or an installation by path. What is outside `embhub/` or compiled is left out, so
-            that no installer changes the digest.
+        files: All files of a wheel or an installation by path. What is outside `embhub/`, or in a `__pycache__`, is
+            left out, so that no installer changes the digest.
 
     Returns:
         64 hex digits.
     """
     lines = (f"{hashlib.sha256(files[name]).hexdigest()}  {name}\n" for name in sorted(files) if _counts(name))
-    return hashlib.sha256("".join(lines).encode()).hexdigest()
+    return hashlib.sha256("".join(lines).encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def recorded(text: str) -> dict[str, str]:
@@ -84,12 +73,39 @@ def recorded(text: str) -> dict[str, str]:
 
     Returns:
         `sha256=…` by path; empty for an installation for editing, whose files stay where they are.
+
+    Raises:
+        csv.Error: a field of more than 131,072 characters.
     """
     return {row[0]: row[1] for row in csv.reader(text.splitlines()) if len(row) == 3 and _counts(row[0])}
 
 
+def _recorded_of(package: Path) -> dict[str, str]:
+    """What a readable RECORD lists of the package in this folder; nothing where that of another copy is installed."""
+    from importlib import metadata  # here, not above: it takes longer to import than most commands need
+
+    try:
+        found = metadata.distribution(_PACKAGE)
+        listed = recorded(found.read_text("RECORD") or "")
+    except (metadata.PackageNotFoundError, OSError, ValueError, csv.Error):
+        return {}
+    return listed if os.path.realpath(str(found.locate_file(_PACKAGE))) == os.path.realpath(package) else {}
+
+
+def _read(package: Path) -> dict[str, bytes]:
+    """The files of a package that count and can be read. No bad disk ends a training because of them."""
+    files = {}
+    for folder, _, names in os.walk(package):
+        for path in (Path(folder) / name for name in names):
+            name = f"{_PACKAGE}/{path.relative_to(package).as_posix()}"
+            with contextlib.suppress(OSError):
+                if _counts(name) and path.is_file():
+                    files[name] = path.read_bytes()
+    return files
+
+
 def _counts(name: str) -> bool:
-    return name.startswith(f"{_PACKAGE}/") and not name.endswith(".pyc")
+    return name.startswith(f"{_PACKAGE}/") and "/__pycache__/" not in name
 
 
 def _hash(data: bytes) -> str:

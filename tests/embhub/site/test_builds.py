@@ -6,6 +6,7 @@ import csv
 import hashlib
 import io
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -18,13 +19,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from embhub import builds
+from embhub.site import builds
 from embhub.version import __version__
 from tests.support.quick import examples
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 FOLDER = f"embhub-{__version__}.dist-info"
-SAID = "import json; from embhub import builds; print(json.dumps(builds.installed()))"
+SAID = "import json; from embhub.site import builds; print(json.dumps(builds.installed()))"
 PIP = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--target"]
 UV = [shutil.which("uv", path=str(Path(sys.executable).parent)) or "uv", "pip", "install", "--quiet", "--no-deps",
       "--offline", "--python", sys.executable, "--target"]  # fmt: skip
@@ -32,13 +33,14 @@ UV = [shutil.which("uv", path=str(Path(sys.executable).parent)) or "uv", "pip", 
 
 def make_wheel(folder: Path) -> Path:
     """A small wheel named embhub, which holds the code under test and a file beside it."""
-    files = {f"embhub/{name}": (ROOT / "embhub" / name).read_bytes() for name in ("builds.py", "version.py")}
+    files = {f"embhub/{name}": (ROOT / "embhub" / name).read_bytes() for name in ("site/builds.py", "version.py")}
     files |= {
         "embhub/__init__.py": b"",
+        "embhub/site/__init__.py": b"",
         "embhub/pages/base.html": "<p>größer</p>\n".encode(),
         f"{FOLDER}/METADATA": f"Metadata-Version: 2.1\nName: embhub\nVersion: {__version__}\n".encode(),
         f"{FOLDER}/WHEEL": b"Wheel-Version: 1.0\nGenerator: a test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
-        f"{FOLDER}/entry_points.txt": b"[console_scripts]\nembhub = embhub.builds:installed\n",
+        f"{FOLDER}/entry_points.txt": b"[console_scripts]\nembhub = embhub.site.builds:installed\n",
     }
     record = io.StringIO()
     rows = csv.writer(record, lineterminator="\n")
@@ -58,12 +60,16 @@ def digest_of(wheel: Path) -> str:
         return builds.digest_of({name: archive.read(name) for name in archive.namelist()})
 
 
-def say(site: Path) -> builds.Installed:
-    """What the code in a folder of packages says of itself, run twice: the first writes bytecode."""
+def say(site: Path, *, first: str = "") -> builds.Installed:
+    """What the code in a folder of packages says of itself, run twice: the first writes bytecode.
+
+    Args:
+        first: What the process runs before.
+    """
     environment = {"PYTHONPATH": str(site), "PATH": ""}
     for _ in range(2):
-        done = subprocess.run([sys.executable, "-c", SAID], cwd=site.parent, env=environment, capture_output=True,
-                              text=True, check=True)  # fmt: skip
+        words = [sys.executable, "-c", first + SAID]
+        done = subprocess.run(words, cwd=site.parent, env=environment, capture_output=True, text=True, check=True)
     return builds.Installed(*json.loads(done.stdout))
 
 
@@ -83,7 +89,7 @@ def test_what_pip_and_uv_install_has_the_digest_of_its_wheel(site: Path) -> None
 
 def test_anybody_computes_it_without_embhub(site: Path) -> None:
     """As the reference says; the shell's tools agree."""
-    command = "find embhub -type f ! -name '*.pyc' | LC_ALL=C sort | xargs sha256sum | sha256sum"
+    command = "find -L embhub -type f ! -path '*/__pycache__/*' | LC_ALL=C sort | xargs sha256sum | sha256sum"
     assert command in (ROOT / "docs/reference/privacy-claim.md").read_text()
     done = subprocess.run(["bash", "-c", command], cwd=site, capture_output=True, text=True, check=True)
     assert done.stdout.split()[0] == say(site).digest
@@ -95,6 +101,8 @@ def test_a_changed_an_added_and_a_deleted_file_are_a_changed_build(tmp_path: Pat
     changes: dict[str, Callable[[], object]] = {
         "changed": lambda: (tmp_path / page).write_text("<p>gr</p>\n"),
         "added": lambda: (tmp_path / module).write_text("sigma = 0\n"),
+        "added and compiled": lambda: (tmp_path / module).with_suffix(".pyc").write_bytes(b"what is imported too"),
+        "badly named": lambda: (tmp_path / os.fsdecode(b"site/embhub/\xff.py")).write_text(""),
         "deleted": lambda: (tmp_path / page).unlink(),
         "forged": lambda: next((tmp_path / "site").glob("*.dist-info/RECORD")).write_text("embhub/a.py,sha256=,\n"),
     }
@@ -113,13 +121,35 @@ def test_a_changed_an_added_and_a_deleted_file_are_a_changed_build(tmp_path: Pat
 def test_what_no_wheel_installed_is_a_development_build(tmp_path: Path) -> None:
     assert builds.installed() == (__version__, "development", None), "this tree, installed for editing"
     zipfile.ZipFile(make_wheel(tmp_path)).extractall(tmp_path / "site")
-    (tmp_path / "source/embhub").mkdir(parents=True)
-    for path in (tmp_path / "site/embhub").glob("*.py"):
-        shutil.copyfile(path, tmp_path / "source/embhub" / path.name)
+    shutil.copytree(tmp_path / "site/embhub", tmp_path / "source/embhub")
     both = f"{tmp_path / 'source'}:{tmp_path / 'site'}"
     done = subprocess.run([sys.executable, "-c", SAID], cwd=tmp_path, env={"PYTHONPATH": both}, capture_output=True,
                           text=True, check=True)  # fmt: skip
     assert json.loads(done.stdout)[1:] == ["development", None], "the wheel is installed, and is not what runs"
+
+
+UNREADABLE = """
+import pathlib
+whole = pathlib.Path.read_bytes
+def read(path):
+    if path.suffix == ".html":
+        raise OSError(5, "a bad disk")
+    return whole(path)
+pathlib.Path.read_bytes = read
+"""
+
+
+def test_what_cannot_be_read_raises_nothing(tmp_path: Path) -> None:
+    """It would end a training that has nothing to do with it."""
+    zipfile.ZipFile(wheel := make_wheel(tmp_path)).extractall(tmp_path / "site")
+    found = say(tmp_path / "site", first=UNREADABLE)
+    assert found.kind == "changed" and found.digest != digest_of(wheel)
+    record = tmp_path / "site" / FOLDER / "RECORD"
+    for data in (b"embhub/a.py,sha256=\xff,1\n", b"embhub/" + b"a" * 200_000 + b",sha256=a,1\n", b""):
+        record.write_bytes(data)
+        assert say(tmp_path / "site") == (__version__, "development", None)
+    record.unlink()
+    assert say(tmp_path / "site") == (__version__, "development", None)
 
 
 def test_a_record_for_editing_names_no_file_of_the_package() -> None:
@@ -133,5 +163,5 @@ def test_any_text_is_read_as_a_record(text: str, names: list[str]) -> None:
     assert all(name.startswith("embhub/") for name in builds.recorded(text))
     rows = io.StringIO()
     csv.writer(rows).writerows((f"embhub/{name}", "sha256=x", "1") for name in names)
-    written = {f"embhub/{name}" for name in names if not name.endswith(".pyc") and name == "".join(name.splitlines())}
+    written = {f"embhub/{name}" for name in names if "__pycache__" not in name and name == "".join(name.splitlines())}
     assert written <= set(builds.recorded(rows.getvalue()))

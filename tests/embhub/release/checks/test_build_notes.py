@@ -73,6 +73,7 @@ def test_verify_says_it_and_refuses_nothing(
     reader: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(builds, "KNOWN", KNOWN)
+    monkeypatch.setattr(builds, "installed", lambda: RUNNING)
 
     def notes(name: str, release: Release) -> list[str]:
         release.to_folder(reader / name)
@@ -82,15 +83,16 @@ def test_verify_says_it_and_refuses_nothing(
         assert said["verified"]
         return [found["text"] for found in said["findings"] if found["check"] == "build"]
 
-    for build, begin in (
+    for number, (build, begin) in enumerate((
         (Build(version="0.1.0", kind="wheel", digest=OLD), "known build, a released one"),
+        (Build(version="0.2.0", kind="wheel", digest=HERE), "known build, the one that runs here"),
         (Build(version="0.1.0", kind="changed", digest=OTHER), "unknown build: "),
         (Build(version="0.1.0", kind="development", digest=None), "unknown build: "),
-    ):
-        (told,) = notes(build.kind, make_private_release(make_claim(build=build)))
+    )):  # fmt: skip
+        (told,) = notes(str(number), make_private_release(make_claim(build=build)))
         assert told.startswith(begin)
     (told,) = notes("absent", make_private_release())
     assert told.startswith("unknown build: the claim does not state")
     assert notes("plain", make_release()) == []
-    assert main(["verify", str(reader / "wheel")]) == 0
+    assert main(["verify", str(reader / "0")]) == 0
     assert "known build, a released one" in capsys.readouterr().out

@@ -1,4 +1,5 @@
-"""Build wheel and source archive of each distribution twice, from the last commit alone, and compare the bytes.
+"""Build wheel and source archive of each distribution twice, from the last commit alone, and compare the bytes. Beside
+them is the digest of the build of embhub, as privacy claims state it: a line for `KNOWN` of embhub/site/builds.py.
 
     python .ci/dist.py [OUT]
 
@@ -15,7 +16,10 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+import zipfile
 from pathlib import Path
+
+from embhub.site import builds
 
 ROOT = Path(__file__).parents[1]
 DISTRIBUTIONS = (".", "registry", "bases")
@@ -36,6 +40,13 @@ def build(folder: Path, *, zone: str, umask: int, epoch: str) -> dict[str, Path]
     return {path.name: path for path in sorted((folder / "out").iterdir())}
 
 
+def write_known(wheel: Path) -> None:
+    """Write version and digest of a wheel of embhub to build.txt beside it, as a line of `embhub.site.builds.KNOWN`."""
+    with zipfile.ZipFile(wheel) as archive:
+        digest = builds.digest_of({name: archive.read(name) for name in archive.namelist()})
+    wheel.with_name("build.txt").write_text(f'"{wheel.name.split("-")[1]}": "{digest}",\n')
+
+
 def main() -> int:
     """Build, compare, and copy to OUT with SHA256SUMS; returns 1 where a byte differs."""
     out = Path(sys.argv[1] if len(sys.argv) > 1 else ROOT / "dist")
@@ -52,6 +63,7 @@ def main() -> int:
         out.mkdir(exist_ok=True)
         for path in first.values():
             shutil.copyfile(path, out / path.name)
+    write_known(next(out / name for name in first if name.startswith("embhub-") and name.endswith(".whl")))
     (out / "SHA256SUMS").write_text("".join(f"{digest}  {name}\n" for name, digest in digests.items()))
     for name, digest in digests.items():
         print(f"{digest}  {name}: built twice, the same bytes")  # noqa: T201

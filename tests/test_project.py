@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tomllib
 import types
+import zipfile
 from dataclasses import dataclass
 from email.message import Message
 from importlib import metadata
@@ -186,6 +187,13 @@ def test_the_wheel_is_built_to_the_same_bytes_twice(tmp_path: Path) -> None:
     wheels = {path.name.partition("-")[0]: path.stat().st_size for path in tmp_path.glob("*.whl")}
     assert set(wheels) == {"embhub", "embhub_registry", "embhub_bases"}
     assert wheels["embhub"] < 3_000_000, "neither server nor weights"
+    (wheel,) = tmp_path.glob("embhub-*.whl")
+    zipfile.ZipFile(wheel).extractall(tmp_path / "site")
+    said = "from embhub.site import builds; print(builds.installed())"
+    done = subprocess.run([sys.executable, "-c", said], cwd=tmp_path, env={"PYTHONPATH": str(tmp_path / "site")},
+                          capture_output=True, text=True, check=True)  # fmt: skip
+    (digest,) = re.findall(r"[0-9a-f]{64}", wheel.with_name("build.txt").read_text())
+    assert f"kind='wheel', digest='{digest}'" in done.stdout, "what is installed of it is known by this line"
 
 
 @pytest.mark.parametrize(

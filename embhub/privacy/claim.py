@@ -28,6 +28,7 @@ from embhub.privacy.contradictions import is_round as is_round
 from embhub.privacy.contradictions import largest_delta as largest_delta
 from embhub.privacy.fields import ALWAYS_UNPROTECTED, MAX_DELTA, Accountant, ClaimFields, Sampling, Unprotected
 from embhub.privacy.fields import SCHEMA as SCHEMA
+from embhub.privacy.fields import Build as Build
 from embhub.privacy.loss_distribution import Mechanism as Parameters
 from embhub.privacy.self_test import SelfTest
 
@@ -67,10 +68,12 @@ class PrivacyClaim(ClaimFields):
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, as it stands in headers, cards and statements; a total that lists no trainings stands there
-        without an empty list of them."""
+        without an empty list of them, and a claim that states no build without an empty one."""
         data = self.model_dump(mode="json", by_alias=True)
         if data["composition"] is not None and data["composition"].get("mechanisms") is None:
             data["composition"].pop("mechanisms", None)
+        if data["build"] is None:
+            del data["build"]
         return data
 
     def to_text(self) -> str:
@@ -95,6 +98,7 @@ def build_claim(
     delta: float = DEFAULT_DELTA,
     tuning_runs: int = 0,
     composition: Composition | None = None,
+    build: Build | None = None,
 ) -> PrivacyClaim:
     """The claim of a training that ran so; everything that follows is computed here.
 
@@ -105,6 +109,7 @@ def build_claim(
         sigma: noise multiplier.
         steps: steps that were taken, replayed ones included; 1 for dp-agg, the rounds for votes.
         tuning_runs, composition: what the ledger says (`embhub.ledger.budget`); None where there is no ledger.
+        build: what ran the training, by its own word; None where nothing is stated.
 
     Raises:
         UnsupportedClaimError: the parameters support no claim; says which.
@@ -133,6 +138,7 @@ def build_claim(
             composition=composition,
             unprotected=ALWAYS_UNPROTECTED + lineage,
             self_test=self_test,
+            build=build,
         )
     except (ValueError, ArithmeticError) as error:
         fault = explain(error) if isinstance(error, ValidationError) else error

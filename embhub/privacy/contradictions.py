@@ -35,6 +35,8 @@ def contradictions(claim: ClaimFields) -> list[str]:
         found.append(f"self_test.own_width of votes is there, with from {fewest} to {most} candidates as its dimension")
     if claim.tuning_runs and (claim.composition is None or claim.tuning_runs >= claim.composition.trainings):
         found.append("tuning_runs are counted by the ledger: composition covers them and this training")
+    if claim.build is not None and (claim.build.digest is None) != (claim.build.kind == "development"):
+        found.append("build.digest is null exactly where kind is development")
     if fault := _delta_fault(claim):
         found.append(fault)
     if set(ALWAYS_UNPROTECTED) - set(claim.unprotected) or len(set(claim.unprotected)) < len(claim.unprotected):

@@ -51,6 +51,17 @@ class Accountant(_Part):
     losses: Literal["embhub-losses/1"]
 
 
+class Build(_Part):
+    """Which build of embhub the training says that it ran: the publisher's word, as `embhub.site.builds` found it.
+
+    `digest` is that of the installed files; None for `development`, which no wheel brought.
+    """
+
+    version: Annotated[str, Field(pattern=r"^[0-9A-Za-z][0-9A-Za-z.+!_-]{0,63}$")]
+    kind: Literal["wheel", "changed", "development"]
+    digest: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None
+
+
 class ClaimFields(_Part):
     """(epsilon, delta)-differential privacy of one training, with all that is needed to recompute it.
 
@@ -82,6 +93,7 @@ class ClaimFields(_Part):
     composition: Composition | None
     unprotected: tuple[Unprotected, ...]
     self_test: SelfTest
+    build: Build | None = None
 
     @property
     def curve(self) -> Curve:

@@ -8,7 +8,7 @@ from embhub.pages.messages import mark
 from embhub.privacy import epsilon as epsilons
 from embhub.privacy import rdp
 from embhub.privacy.composition import SiteTotal
-from embhub.privacy.fields import MAX_DELTA, ClaimFields, Unprotected
+from embhub.privacy.fields import MAX_DELTA, Build, ClaimFields, Unprotected
 
 FPR = 0.01
 ALMOST_SURE = 0.99  # who may be named with so much is hardly protected: epsilon is large from about 4.6 on
@@ -27,6 +27,7 @@ PER_IMAGE = mark(
     "whoever would have named a given image with probability {rate} % had it not been used, names it with at most"
     " {most} % if it was"
 )
+NO_PROOF = "That is no proof: a changed program can state any digest."
 _NOT_COVERED: dict[Unprotected, str] = {
     "base-model": "the base model, which was trained before on images of its own",
     "settings": "the choice of settings (steps, learning rate, bounds, number of vectors, word to start from), where a"
@@ -52,6 +53,7 @@ def sentences(claim: ClaimFields) -> tuple[str, ...]:
         "The figures were recomputed from the stated parameters. That the training ran as stated rests on the"
         f" publisher's signature and on the publisher's own self-test ({claim.self_test.canaries:,} made-up canaries),"
         " which passed.",
+        *_build(claim),
     )
 
 
@@ -95,6 +97,14 @@ def site_total(stated: SiteTotal, *, unit: str) -> str:
             f" bounded: they had no differential privacy for {unit}s."
         )
     return f"{counted} {plain} The ledger was opened on {stated.since} and knows of nothing before that day."
+
+
+def describe_build(build: Build) -> str:
+    """Version, kind and digest of the build that a claim states."""
+    if build.kind == "development":
+        return f"a development build of embhub {build.version}, which has no digest"
+    changed = ", whose files are not those of its wheel" if build.kind == "changed" else ""
+    return f"embhub {build.version} with the digest {build.digest}{changed}"
 
 
 def total_after(stated: SiteTotal, *, unit: str, delta: float) -> str:
@@ -171,6 +181,12 @@ def _unit(claim: ClaimFields) -> str:
         "What is protected is each image, not each patient: a patient with several images has less protection"
         f" (epsilon {', '.join(groups)} images of one patient)."
     )
+
+
+def _build(claim: ClaimFields) -> tuple[str, ...]:
+    if claim.build is None:
+        return ()
+    return (f"By its own word the program that trained it was {describe_build(claim.build)}. {NO_PROOF}",)
 
 
 def _of_group(claim: ClaimFields, size: int) -> str:

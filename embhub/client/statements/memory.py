@@ -4,15 +4,21 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
-from embhub.formats import instants
+from embhub.client.statements import reports
+from embhub.formats import instants, names
+from embhub.privacy.claim_or_none import is_claim
 from embhub.refusals import Finding
-from embhub.release.checks import ledger_heads
+from embhub.release.checks import claims, ledger_heads, site_totals
 from embhub.release.files import Release
 from embhub.release.verification import Verified
 from embhub.site import ledger_heads as seen_heads
 from embhub.site import seen
 from embhub.trust import statement
+
+if TYPE_CHECKING:
+    from embhub.privacy.claim import Claim
 
 CHECK = "signer"
 
@@ -60,6 +66,27 @@ def say_ledger(verified: Verified, release: Release) -> Verified:
     known = seen_heads.known(signer.registry, signer.namespace)
     found = ledger_heads.compare(shown, known, namespace=signer.namespace)
     return replace(verified, findings=(*verified.findings, *found))
+
+
+def say_claim(verified: Verified) -> Verified:
+    """Add what stands beside a privacy claim: a newer total of its site, and whether the build that it states is known.
+
+    Raises:
+        ConfigError: the memory cannot be read.
+    """
+    newest = reports.site_total(verified.signer.registry, names.namespace_of(verified.repository))
+    of_this_site = site_totals.of_this_site(verified.embedding)
+    totals = site_totals.say(of_this_site, verified.signer.namespace, newest)
+    claim = verified.embedding.privacy
+    return replace(verified, findings=(*verified.findings, *totals, *_say_build(claim)))
+
+
+def _say_build(claim: Claim) -> tuple[Finding, ...]:
+    if not is_claim(claim) or claim.build is None:
+        return claims.say_build(claim, known={}, running=None)
+    from embhub.site import builds  # here, not above: few releases state one, and every file of embhub is read
+
+    return claims.say_build(claim, known=builds.KNOWN, running=builds.installed())
 
 
 def say_signer(verified: Verified) -> Verified:

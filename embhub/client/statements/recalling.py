@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 from embhub.client.statements import memory, reports
-from embhub.formats import names
-from embhub.release.checks import site_totals
 from embhub.release.verification import Verified
 
 
@@ -16,6 +14,5 @@ def recall(verified: Verified) -> Verified:
     yanked = reports.yank(registry, repository, version)
     told = verified.told(yanked=yanked, others=(), remembered=reports.audits(verified.digest), asked=False)
     first = [yanked.as_finding(f"{registry}, when it was asked last,")] if yanked else []
-    newest = reports.site_total(registry, names.namespace_of(repository))
-    totals = site_totals.say(site_totals.of_this_site(verified.embedding), verified.signer.namespace, newest)
-    return memory.say_signer(replace(told, findings=(*first, *told.findings, *totals)))
+    told = replace(told, findings=(*first, *told.findings))
+    return memory.say_signer(memory.say_claim(told))

@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from embhub.client.statements import reports
+from embhub.client.statements import memory, reports
 from embhub.errors import RegistryError
-from embhub.formats import names
 from embhub.formats.plain_text import plain
 from embhub.refusals import Finding
 from embhub.release import policy as policies
-from embhub.release.checks import attested, site_totals
+from embhub.release.checks import attested
 from embhub.release.verification import Verified
 
 if TYPE_CHECKING:
@@ -55,10 +54,7 @@ def ask(hub: Hub, verified: Verified, commit: str, trusts: list[Trust]) -> tuple
         yanked=yanked, others=others, remembered=reports.audits(verified.digest), unanswered=unanswered
     )
     first = [yanked.as_finding(hub.registry)] if yanked else []
-    namespace = verified.signer.namespace
-    newest = reports.site_total(verified.signer.registry, names.namespace_of(repository))
-    totals = site_totals.say(site_totals.of_this_site(verified.embedding), namespace, newest)
-    return replace(told, findings=(*first, *told.findings, *remarks, *totals)), listed
+    return memory.say_claim(replace(told, findings=(*first, *told.findings, *remarks))), listed
 
 
 def _unheard(hub: Hub, check: str, what: str, error: RegistryError | ValueError) -> Finding:

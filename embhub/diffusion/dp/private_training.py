@@ -40,11 +40,12 @@ from embhub.images.images import ImageSet
 from embhub.ledger import budget, forecast
 from embhub.ledger.budget import Reservation
 from embhub.ledger.publications import Confirm
-from embhub.privacy.claim import PrivacyClaim, build_claim
+from embhub.privacy.claim import Build, PrivacyClaim, build_claim
 from embhub.privacy.loss_distribution import Mechanism as Parameters
 from embhub.privacy.second_opinion import ClaimBelowBoundError
 from embhub.privacy.self_test import SelfTest
 from embhub.progress import OnProgress, Progress
+from embhub.site import builds
 from embhub.version import __version__
 
 _ANNOUNCEMENTS = 20
@@ -64,6 +65,7 @@ class PrivateTraining:
         self.checkpoint, self.protection = PrivateCheckpointStore(out, resume=resume), protection
         self._n_public, self._confirm = 0, confirm
         self.watch: Watch | None = None
+        self.build = Build(**builds.installed()._asdict())  # now: in hours another may be installed
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -181,6 +183,7 @@ class PrivateTraining:
             "token": task.token,
             "caption": task.caption,
             "version of embhub": __version__,
+            "build of embhub": self.build.digest or self.build.kind,
             **settings_by_name(task.recipe, self.protection, task.preprocessing),
         }
 
@@ -243,6 +246,7 @@ class PrivateTraining:
             clip=mechanism.max_grad_norm,
             steps=reservation.steps,
             self_test=tested,
+            build=self.build,
             delta=self.protection.delta,
             **reservation.lineage(delta=self.protection.delta),
         )

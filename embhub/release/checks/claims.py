@@ -5,6 +5,7 @@ That a claim's figures follow from its parameters was found out when it was read
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from embhub.artifact.embedding import Embedding
@@ -16,7 +17,9 @@ from embhub.trust.statement import Publish
 
 if TYPE_CHECKING:
     from embhub.privacy.claim import Claim, PrivacyClaim
+    from embhub.site.builds import Installed
 
+BUILD = "build"
 _HINT = "the publisher has to correct it and sign a new version; do not use this one"
 
 
@@ -59,6 +62,30 @@ def say(claim: Claim) -> Finding:
     if not is_claim(claim):
         return Finding("privacy", "note", "privacy claim: none. No guarantee bounds what it reveals about a patient")
     return Finding("privacy", "warning" if claim.is_weak else "ok", " ".join(claim.words()))
+
+
+def say_build(claim: Claim, *, known: Mapping[str, str], running: Installed | None) -> tuple[Finding, ...]:
+    """Whether the build that a claim states is one that is known here; it decides nothing and proves nothing.
+
+    Args:
+        claim: the claim; the word none has no build.
+        known: the digests of released wheels, by version.
+        running: the build that runs here; None where nobody looked.
+    """
+    if not is_claim(claim):
+        return ()
+    from embhub.privacy import wording
+
+    build = claim.build
+    if build is None:
+        return (Finding(BUILD, "note", "unknown build: the claim does not state which build of embhub trained it"),)
+    which = "unknown build"
+    if build.kind == "wheel" and build.digest == known.get(build.version):
+        which = "known build, a released one"
+    elif build.kind == "wheel" and (build.version, build.kind, build.digest) == running:
+        which = "known build, the one that runs here"
+    told = f"{which}: by the claim it was {wording.describe_build(build)}. {wording.NO_PROOF}"
+    return (Finding(BUILD, "note", told),)
 
 
 def refuted(claim: Claim, report: AuditReport) -> str | None:

@@ -11,8 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from embhub.audits.one_run import bound
+from embhub.errors import EmbhubError
 from embhub.privacy import wording
 from embhub.privacy.claim import (
+    Build,
     PrivacyClaim,
     UncheckableClaimError,
     UnsupportedClaimError,
@@ -46,6 +48,38 @@ def test_a_claim_survives_header_card_and_statement_to_the_byte() -> None:
     assert make_claim() == CLAIM and make_claim().to_text() == text, "recomputed, it is the same bytes"
     assert len(text) < 4000
     assert read_claim("none") == parse_claim("none") == "none" and write_claim("none") == "none"
+
+
+BUILD = {"version": "0.1.0", "kind": "wheel", "digest": "ab" * 32}
+
+
+@pytest.mark.parametrize("change", [{}, {"kind": "changed"}, {"kind": "development", "digest": None}])
+def test_a_claim_states_a_build_where_it_has_one(change: dict[str, Any]) -> None:
+    claim = make_claim(build=Build(**BUILD | change))
+    assert read_claim(claim.to_text()) == claim and json.loads(claim.to_text())["build"] == BUILD | change
+    (told,) = set(claim.words()) - set(CLAIM.words())
+    assert "embhub 0.1.0" in told and "no proof: a changed program can state any digest" in told
+    assert ("digest abab" in told) is (change.get("digest", BUILD["digest"]) is not None)
+    assert ("not those of its wheel" in told) is (claim.build is not None and claim.build.kind == "changed")
+    assert "build" not in json.loads(CLAIM.to_text()) and "embhub" not in " ".join(CLAIM.words())
+
+
+@pytest.mark.parametrize(
+    ("build", "reason"),
+    [
+        (None, "not written canonically"),
+        (BUILD | {"digest": None}, "null exactly where kind is development"),
+        (BUILD | {"kind": "development"}, "null exactly where kind is development"),
+        (BUILD | {"kind": "safe"}, "kind"),
+        (BUILD | {"digest": "AB" * 32}, "digest"),
+        (BUILD | {"version": "0.1.0\nsafe"}, "version"),
+        (BUILD | {"version": "0.1.0 <b>"}, "version"),
+        (BUILD | {"host": "a"}, "host"),
+    ],
+)
+def test_a_build_that_says_something_else_is_refused(build: Any, reason: str) -> None:
+    with pytest.raises(EmbhubError, match=reason):
+        read_claim(altered(CLAIM, build=build))
 
 
 def test_a_vote_is_one_and_everybody_votes() -> None:

@@ -47,10 +47,10 @@ from embhub.options.training import PrivacySettings
 from embhub.phantoms import write_dataset
 from embhub.privacy import epsilon as epsilons
 from embhub.privacy import loss_distribution, self_test
-from embhub.privacy.claim import PrivacyClaim
+from embhub.privacy.claim import Build, PrivacyClaim
 from embhub.privacy.composition import Composition
 from embhub.progress import Progress
-from embhub.site import config, runs
+from embhub.site import builds, config, runs
 from tests.support import pipelines
 from tests.support.training import train
 
@@ -109,6 +109,7 @@ def test_the_file_carries_the_claim(images: Path, base: Path, tmp_path: Path, me
     assert (claim.accountant.name, claim.epsilon) == (computed.name, computed.epsilon) and 3.9 < claim.epsilon <= 4.0
     assert computed.name == ("pld" if mechanism == "dp-sgd" else "gaussian")
     assert claim.self_test.passed and claim.tuning_runs == 0
+    assert claim.build == Build(**builds.installed()._asdict()), "what ran says what it was"
     assert result.embedding.data == out.read_bytes()
     (spent,) = ledger()
     assert spent.settled and spent.announced == steps and spent.released == (result.embedding.digest,)
@@ -301,7 +302,9 @@ def stop_at(step: int) -> Any:
 
 
 @pytest.mark.thorough
-def test_an_interrupted_training_goes_on_and_ends_within_its_budget(images: Path, base: Path, tmp_path: Path) -> None:
+def test_an_interrupted_training_goes_on_and_ends_within_its_budget(
+    images: Path, base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     out = tmp_path / "x.safetensors"
     with pytest.raises(TrainingInterruptedError):
         learn(images, base, out=out, on_progress=stop_at(4))
@@ -309,6 +312,9 @@ def test_an_interrupted_training_goes_on_and_ends_within_its_budget(images: Path
     assert spent.settled and spent.announced == 4 and not out.exists()
     with pytest.raises(UsageError, match="other settings: noise_draws"):
         learn(images, base, out=out, resume=True, noise_draws=3)
+    with monkeypatch.context() as patch, pytest.raises(UsageError, match="other settings: build of embhub"):
+        patch.setattr(builds, "installed", lambda: builds.Installed("0.1.0", "wheel", "ab" * 32))
+        learn(images, base, out=out, resume=True)
     seen: list[Progress] = []
     claim = learn(images, base, out=out, resume=True, on_progress=seen.append).embedding.privacy
     assert isinstance(claim, PrivacyClaim) and claim.steps == STEPS and claim.epsilon <= 4.0

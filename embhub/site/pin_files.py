@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import lru_cache
 from pathlib import Path
 
 from embhub.durable import write_atomic
@@ -34,19 +34,21 @@ class Pin:
 
     def open(self) -> Trust:
         """What this address showed, checked against the pinned root. VerificationError where the file was edited."""
-        return self._opened
-
-    @cached_property
-    def _opened(self) -> Trust:
-        opened = keyrings.open_export(
-            keyrings.parse_export(self.export), root_fingerprint=self.root_fingerprint, minimum_version=self.version
-        )
+        opened = _open(self.export, self.root_fingerprint, self.version)
         return replace(opened, withdrawn_before=self.withdrawn_before)
 
     def in_force(self, among: Sequence[Pin]) -> Trust:
         """What counts at this address: another pin's keyring, where that followed a change of root and this did not."""
         limit = None if self.namespaces is None else frozenset(self.namespaces)
         return replace(pin_names.in_force(self, among=among).open(), namespaces=limit)
+
+
+@lru_cache(maxsize=16)
+def _open(export: bytes, root_fingerprint: str, version: int) -> Trust:
+    """The file is read at each use; the signatures on bytes that were checked in this process hold."""
+    return keyrings.open_export(
+        keyrings.parse_export(export), root_fingerprint=root_fingerprint, minimum_version=version
+    )
 
 
 def save(pin: Pin) -> None:

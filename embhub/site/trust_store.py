@@ -183,15 +183,6 @@ def addresses() -> tuple[str, ...]:
     return tuple(pin.address for pin in pin_files.read_all())
 
 
-def fingerprints() -> dict[str, str]:
-    """The root that a person pinned, by address.
-
-    Raises:
-        ConfigError: a file is damaged.
-    """
-    return {pin.address: pin.root_fingerprint for pin in pin_files.read_all()}
-
-
 def remove(registry: str) -> None:
     """Forget a registry, the highest keyring version seen included.
 

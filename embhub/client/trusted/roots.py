@@ -143,7 +143,7 @@ def trusted_by(registry: str) -> tuple[list[Trust], list[Finding]]:
         VerificationError: the registry offers an older keyring, or one signed by another key.
     """
     address = config.check_registry(registry)
-    pinned = trust_store.fingerprints()
+    pinned = {root.registry: root.root_fingerprint for root in trust_store.list_roots()}
     if address in pinned:
         try:
             opened = _refresh(address)

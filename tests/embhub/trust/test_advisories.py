@@ -16,7 +16,7 @@ from embhub.trust import advisories, dsse, p256
 from embhub.trust.advisories import ADVISORIES_TYPE, Advisories, Advisory
 from tests.support.releases import SITE, STRANGER
 
-BYTES, OTHER = "a" * 64, "b" * 64
+BYTES, OTHER, NUMBERS = "a" * 64, "b" * 64, "c" * 64
 KEY = p256.read_public(SITE.public_pem)
 AT = "2026-11-20T10:00:00Z"
 
@@ -33,9 +33,11 @@ def feed(*entries: Advisory, number: int = 7) -> Advisories:
     return advisories.build("hub.example.org", number=number, issued=AT, entries=entries)
 
 
-def hits(entry: Advisory, **changes: str) -> bool:
-    release = {"namespace": "radboud", "repository": "radboud/knee", "version": "1.0.0", "digest": BYTES}
-    return bool(feed(entry).against(**{**release, **changes}))
+def hits(entry: Advisory, **changes: str | None) -> bool:
+    release: dict[str, Any] = {
+        "namespace": "radboud", "repository": "radboud/knee", "version": "1.0.0", "digest": BYTES, **changes,
+    }  # fmt: skip
+    return bool(feed(entry).against(**release))
 
 
 def test_what_is_signed_is_read_again() -> None:
@@ -73,6 +75,13 @@ def test_a_release_keeps_its_advisory_under_one_name() -> None:
         (advisory(scope="release", repository=None), {"repository": "radboud/hidden"}, True),
         (advisory(scope="release", repository=None), {"namespace": "evil", "repository": "evil/hidden"}, False),
         (advisory(withdrawn_on=AT), {}, False),
+        (advisory(numbers=NUMBERS), {"digest": OTHER, "numbers": NUMBERS}, True),
+        (advisory(numbers=NUMBERS), {"digest": OTHER, "numbers": OTHER}, False),
+        (advisory(numbers=NUMBERS), {"numbers": OTHER}, True),
+        (advisory(numbers=NUMBERS), {"digest": OTHER}, False),
+        (advisory(), {"digest": OTHER, "numbers": None}, False),
+        (advisory(numbers=NUMBERS, by="publisher"), {"namespace": "evil", "digest": OTHER, "numbers": NUMBERS}, False),
+        (advisory(numbers=NUMBERS, scope="release"), {"digest": OTHER, "numbers": NUMBERS}, False),
     ],
 )
 def test_whom_an_advisory_binds(entry: Advisory, elsewhere: dict[str, str], bound: bool) -> None:

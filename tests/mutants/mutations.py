@@ -91,8 +91,8 @@ def _replacement(child: Any, parent: ast.AST, *, condition: bool, last: bool) ->
             return ast.UnaryOp(ast.Not(), child)
         case ast.Constant(value=bool()):
             return ast.Constant(not child.value)
-        case ast.Constant(value=int() | float()):
-            return ast.Constant(child.value + 1)
+        case ast.Constant(value=int() | float() as number):
+            return ast.Constant(number + 1)
         case ast.Raise() | ast.Expr(value=ast.Call() | ast.Yield() | ast.YieldFrom()):
             return ast.Pass()
         case ast.Return() if not last:

@@ -43,11 +43,15 @@ NEAREST = {  # the files that decide what is accepted, refused or spent, each wi
     "embhub/release/demands.py": ("embhub/release/test_policy.py", "embhub/release/test_verification.py"),
     "embhub/release/policy.py": ("embhub/release/test_policy.py",),
     "registry/embhub_registry/admission/rules.py": (
+        "registry/admission/test_rules_alone.py",
         "registry/admission/test_rules.py",
         "registry/admission/test_admission_of_persons.py",
         "embhub/release/checks/test_claims.py",
     ),
-    "registry/embhub_registry/admission/release_order.py": ("registry/admission/test_rules.py",),
+    "registry/embhub_registry/admission/release_order.py": (
+        "registry/admission/test_release_order.py",
+        "registry/admission/test_rules.py",
+    ),
     "embhub/trust/keyring.py": ("embhub/trust/test_keyring.py",),
     "embhub/trust/advisories.py": ("embhub/trust/test_advisories.py",),
     "embhub/trust/freshness.py": ("embhub/trust/test_freshness.py",),

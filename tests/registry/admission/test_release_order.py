@@ -1,4 +1,4 @@
-"""What may follow a release whose report others attested: rules of order asked alone, without a registry."""
+"""What may follow a release that was attested, withdrawn or signed by a key since revoked: rules asked alone."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from embhub.release.files import AUDIT, AUDIT_BUNDLE, PUBLISH_BUNDLE, digest
-from embhub_registry.admission.release_order import check_audit_kept
+from embhub.site.keys import SigningKey
+from embhub.trust.keyring import Trust
+from embhub_registry.admission.release_order import check_audit_kept, check_keys, check_replaces, check_withdrawn
 from tests.support import releases
 from tests.support.proposals import propose
-from tests.support.releases import AUDITOR, AUDITOR_BUNDLE
+from tests.support.releases import AUDITOR, AUDITOR_BUNDLE, SITE
 
 RELEASE = releases.make_release()
 COUNTERSIGNED = releases.resigned(RELEASE, audit_key=AUDITOR)
@@ -18,10 +20,14 @@ ANOTHER = releases.make_report(RELEASE.embedding, seed=7).to_bytes()
 ANEW = releases.resigned(RELEASE, audit_key=AUDITOR).files
 
 
+def digests(files: Mapping[str, bytes]) -> dict[str, str]:
+    return {path: digest(data) for path, data in files.items()}
+
+
 def kept(after: Mapping[str, bytes], *, present: Mapping[str, bytes] = PRESENT, **changes: Any) -> str | None:
     """What is wrong where a member of radboud proposes `after`, unless `changes` say who."""
     facts: dict[str, Any] = {
-        "before": {path: digest(data) for path, data in present.items()},
+        "before": digests(present),
         "attested": {path: data for path, data in present.items() if path.startswith("attestations/")},
         "versions": ("1.0.0",), "caller": "radboud", **changes,
     }  # fmt: skip
@@ -72,3 +78,29 @@ def test_a_new_statement_names_the_report_that_was_signed_along() -> None:
     bare = releases.resigned(releases.replaced(RELEASE, audit=None, audit_bundle=None)).files
     said = str(kept({**PRESENT, PUBLISH_BUNDLE: bare[PUBLISH_BUNDLE]}))
     assert said.startswith("this version was signed together with its audit report")
+
+
+def test_withdrawn_bytes_stay_and_do_not_come_back() -> None:
+    assert check_withdrawn(propose(PRESENT, withdrawn="consent withdrawn")) == "consent withdrawn"
+    there = propose(PRESENT, withdrawn="consent withdrawn", before=digests(RELEASE.files))
+    assert check_withdrawn(there) is None, "an audit may be added to the release that is there"
+
+
+def test_an_audit_is_added_to_a_release_that_replaced_another() -> None:
+    files = releases.make_release(replaces="0" * 64).files
+    assert check_replaces(propose(files)) is not None
+    assert check_replaces(propose(files, before=digests(files))) is None
+
+
+def test_a_superseded_key_signs_nothing_new_and_what_it_signed_stays() -> None:
+    for key, older in ((SITE, {}), (AUDITOR, RELEASE.files)):
+        said = check_keys(propose(PRESENT, before=digests(older), trust=superseding(key)))
+        assert said is not None and f"key {key.fingerprint} was revoked on 2026-11-20" in said
+        assert check_keys(propose(PRESENT, before=digests(PRESENT), trust=superseding(key))) is None
+    assert check_keys(propose(PRESENT)) is None
+
+
+def superseding(key: SigningKey) -> Trust:
+    """A keyring that says since when another key stands in for this one, after it signed."""
+    row = {"fingerprint": key.fingerprint, "date": "2026-11-20T12:00:00Z", "reason": "superseded"}
+    return releases.make_trust(releases.make_keyring(version=2, revoked=[row]))

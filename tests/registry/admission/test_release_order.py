@@ -93,11 +93,12 @@ def test_an_audit_is_added_to_a_release_that_replaced_another() -> None:
 
 
 def test_a_superseded_key_signs_nothing_new_and_what_it_signed_stays() -> None:
-    for key, older in ((SITE, {}), (AUDITOR, RELEASE.files)):
-        said = check_keys(propose(PRESENT, before=digests(older), trust=superseding(key)))
+    unaudited = releases.make_release(audited=False).files
+    for key, older, files in ((SITE, {}, unaudited), (AUDITOR, RELEASE.files, PRESENT)):
+        said = check_keys(propose(files, before=digests(older), trust=superseding(key)))
         assert said is not None and f"key {key.fingerprint} was revoked on 2026-11-20" in said
-        assert check_keys(propose(PRESENT, before=digests(PRESENT), trust=superseding(key))) is None
-    assert check_keys(propose(PRESENT)) is None
+        assert check_keys(propose(files, before=digests(files), trust=superseding(key))) is None
+        assert check_keys(propose(files)) is None
 
 
 def superseding(key: SigningKey) -> Trust:

@@ -40,8 +40,12 @@ NEAREST = {  # the files that decide what is accepted, refused or spent, each wi
         "embhub/release/checks/test_audit_files.py",
         "embhub/release/checks/test_claims.py",
     ),
-    "embhub/release/demands.py": ("embhub/release/test_policy.py", "embhub/release/test_verification.py"),
-    "embhub/release/policy.py": ("embhub/release/test_policy.py",),
+    "embhub/release/demands.py": ("embhub/release/test_demands.py", "embhub/release/test_policy.py"),
+    "embhub/release/policy.py": (
+        "embhub/release/test_demands.py",
+        "embhub/release/test_policy.py",
+        "embhub/release/checks/test_revocations.py",
+    ),
     "registry/embhub_registry/admission/rules.py": (
         "registry/admission/test_rules_alone.py",
         "registry/admission/test_rules.py",
@@ -52,7 +56,7 @@ NEAREST = {  # the files that decide what is accepted, refused or spent, each wi
         "registry/admission/test_release_order.py",
         "registry/admission/test_rules.py",
     ),
-    "embhub/trust/keyring.py": ("embhub/trust/test_keyring.py",),
+    "embhub/trust/keyring.py": ("embhub/trust/test_keyring.py", "embhub/trust/test_freshness.py"),
     "embhub/trust/advisories.py": ("embhub/trust/test_advisories.py",),
     "embhub/trust/freshness.py": ("embhub/trust/test_freshness.py",),
     "embhub/privacy/sampled_gaussian.py": ("embhub/privacy/test_sampled_gaussian_figures.py",),

@@ -61,8 +61,8 @@ NEAREST = {  # the files that decide what is accepted, refused or spent, each wi
     "embhub/trust/freshness.py": ("embhub/trust/test_freshness.py",),
     "embhub/privacy/sampled_gaussian.py": ("embhub/privacy/test_sampled_gaussian_figures.py",),
     "embhub/ledger/budget.py": ("embhub/ledger/test_budget.py",),
-    "embhub/audits/verdict.py": ("embhub/audits/test_report.py",),
-    "embhub/audits/published.py": ("embhub/audits/test_report.py",),
+    "embhub/audits/verdict.py": ("embhub/audits/test_verdict.py", "embhub/audits/test_report.py"),
+    "embhub/audits/published.py": ("embhub/audits/test_verdict.py", "embhub/audits/test_report.py"),
 }
 SECONDS = 120  # of processor time for the tests of one mutant, and five times as many by the clock
 THIRD_PARTY = ("cryptography.hazmat.primitives.asymmetric.ec", "hypothesis.strategies", "numpy", "pydantic", "yaml",

@@ -44,7 +44,7 @@ def test_what_is_signed_is_read_again() -> None:
     entries = (
         advisory(),
         advisory(scope="release", by="publisher", repository=None),
-        advisory(version=None, by="key-stolen", withdrawn_on="2026-11-21T00:00:00Z"),
+        advisory(version=None, by="key-stolen", withdrawn_on="2026-11-21T00:00:00Z", numbers=NUMBERS),
     )
     document = feed(*entries)
     envelope = document.sign(SITE)
@@ -122,6 +122,26 @@ def test_members_of_later_versions_are_ignored_unless_critical() -> None:
     assert Advisories.parse(_signed(later), KEY).number == 7
     with pytest.raises(MalformedAdvisoriesError, match="mirrors"):
         Advisories.parse(_signed({**later, "critical": ["mirrors"]}), KEY)
+
+
+@pytest.mark.parametrize("number", [1, 2**53 - 1])
+def test_the_first_and_the_last_number(number: int) -> None:
+    assert Advisories.parse(feed(advisory(), number=number).sign(SITE), KEY).number == number
+
+
+def test_a_document_and_its_envelope_have_a_limit_of_bytes() -> None:
+    for read, data in (
+        (advisories.read_document, feed(advisory()).to_bytes()),
+        (advisories.read_envelope, json.dumps(feed(advisory()).sign(SITE).to_json()).encode()),
+    ):
+        read(data.ljust(advisories.MAX_BYTES))
+        with pytest.raises(MalformedAdvisoriesError):
+            read(data.ljust(advisories.MAX_BYTES + 1))
+
+
+def test_the_schema_has_one_name() -> None:
+    with pytest.raises(MalformedAdvisoriesError, match="schema"):
+        Advisories.parse(_signed({"schema_" if k == "schema" else k: v for k, v in _document().items()}), KEY)
 
 
 @pytest.mark.parametrize(

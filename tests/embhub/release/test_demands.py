@@ -12,10 +12,11 @@ from embhub.release import demands, policy
 from embhub.release.checks.yanks import Yank
 from embhub.release.demands import PolicyRefusedError
 from embhub.release.policy import STANDARD
+from embhub.release.verification import Verified
 from embhub.site.seen import SignerChange
 from embhub.trust import advisories
 from tests.support.judging import GOOD, judge
-from tests.support.releases import REPOSITORY
+from tests.support.releases import AUDITOR, REPOSITORY, resigned
 
 VERIFIED = judge(GOOD)
 YANK = Yank(revision="0" * 40, version="1.0.0", reason="wrong labels", date="2026-11-20T10:00:00Z")
@@ -26,10 +27,10 @@ WITHDRAWAL = advisories.new(
 NEW_KEY = SignerChange("SHA256:new", ())
 
 
-def refusal(name: str, **changes: Any) -> PolicyRefusedError | None:
+def refusal(name: str, of: Verified = VERIFIED, **changes: Any) -> PolicyRefusedError | None:
     """The refusal of a release by one demand, or None where it is met."""
     try:
-        demands.hold(replace(VERIFIED, **changes), STANDARD.demanding(policy.parse(name)))
+        demands.hold(replace(of, **changes), STANDARD.demanding(policy.parse(name)))
     except PolicyRefusedError as refused:
         assert refused.unmet == (name,)
         return refused
@@ -65,6 +66,20 @@ def test_the_worst_of_several_findings_counts() -> None:
 def test_a_registered_audit_that_leaked_or_is_not_known_is_a_leak() -> None:
     assert is_met("no-leak") and not is_met("no-leak", ("audit-leak", "warning"))
     assert refusal("no-leak", unanswered=frozenset({policy.DESIGNS})) is not None
+
+
+@pytest.mark.parametrize(("verdict", "met"), [("leak-detected", False), ("insufficient-evidence", True)])
+def test_a_leak_stays_one_though_its_auditors_key_was_revoked(verdict: str, met: bool) -> None:
+    (own,) = VERIFIED.audit_files
+    left_out = replace(own, audit=own.audit.model_copy(update={"verdict": verdict}), left_out=True)
+    assert (refusal("no-leak", audit_files=(own, left_out)) is None) is met
+
+
+@pytest.mark.parametrize("name", ["countersigned", "confirmed"])
+def test_an_auditor_confirms_nothing_while_others_may_have_been_left_out(name: str) -> None:
+    countersigned = judge(resigned(GOOD, audit_key=AUDITOR))
+    assert refusal(name, countersigned) is None
+    assert refusal(name, countersigned, unanswered=frozenset({policy.AUDITS})) is not None
 
 
 def test_new_keys_of_publisher_and_auditor_are_not_known() -> None:

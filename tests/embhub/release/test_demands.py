@@ -9,6 +9,7 @@ import pytest
 
 from embhub.refusals import Finding, Outcome
 from embhub.release import demands, policy
+from embhub.release.checks.approvals import Approved
 from embhub.release.checks.yanks import Yank
 from embhub.release.demands import PolicyRefusedError
 from embhub.release.policy import STANDARD
@@ -92,6 +93,13 @@ def test_new_keys_of_publisher_and_auditor_are_not_known() -> None:
 def test_every_demand_that_the_help_names_is_read(name: str) -> None:
     assert [str(demand) for demand in policy.parse(name)] == [name]
     assert (refusal(name) is None) is (name in ("no-leak", "not-yanked", "known-signer", "fresh", "logged"))
+
+
+@pytest.mark.parametrize(("kind", "by_key"), [("registry", False), ("signed", True)])
+def test_the_registrys_word_for_an_approval_is_no_approvers_key(kind: Any, by_key: bool) -> None:
+    one = Approved(kind, "radboud", "0" * 16, "SHA256:key", "2026-11-20T10:00:00Z", "0" * 64)
+    assert refusal("approved", approvals=(one,)) is None
+    assert (refusal("approved-by-key", approvals=(one,)) is None) is by_key
 
 
 def test_what_is_missing_is_the_sites_own_where_it_names_no_witness() -> None:

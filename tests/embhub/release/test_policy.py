@@ -127,6 +127,7 @@ def test_a_claim_that_hardly_limits_anything_confirms_nothing(monkeypatch: pytes
 def test_single_demands() -> None:
     assert unmet(judge(CLAIMED), "countersigned,no-leak,epsilon<=4.2") == ("countersigned",)
     assert unmet(judge(CLAIMED), "epsilon<=0.5") == ("epsilon<=0.5",)
+    assert unmet(judge(CLAIMED), f"epsilon<={make_claim().epsilon:g}") == ()
     assert unmet(judge(PLAIN), "epsilon<=100") == ("epsilon<=100",)
     assert unmet(judge(COUNTERSIGNED), "countersigned,no-leak,not-yanked") == ()
     assert unmet(replace(judge(COUNTERSIGNED), yanked=YANK), "not-yanked,countersigned") == ("not-yanked",)

@@ -211,7 +211,8 @@ def test_a_cap_of_a_cohort_holds_for_its_patients_alone_and_can_be_lifted() -> N
 @pytest.mark.parametrize(
     "change",
     [{"q": 0.0}, {"q": 1.5}, {"sigma": 0.0}, {"sigma": float("nan")}, {"sigma": float("inf")}, {"steps": 0},
-     {"q": None}, {"sigma": None}, {"mechanism": "none"}, {"delta": 0.0}, {"delta": 1.0}, {"units": []}],
+     {"q": None}, {"sigma": None}, {"mechanism": "none"},
+     {"mechanism": "none", "q": None}, {"delta": 0.0}, {"delta": 1.0}, {"units": []}],
 )  # fmt: skip
 def test_nonsense_is_refused_and_not_written(change: dict[str, Any]) -> None:
     facts: dict[str, Any] = {
@@ -245,6 +246,18 @@ def test_steps_are_announced_and_resumed_one_at_least() -> None:
         budget.resume(run.run, PATIENTS, steps=0)
     with budget.resume(run.run, PATIENTS, steps=1) as again:
         assert again.spend() == 2
+
+
+def test_the_largest_rate_and_little_noise_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The count of trainings that were never released ends where a claim's does."""
+    monkeypatch.setattr(budget, "MOST_TRAININGS", 2)
+    for _ in range(3):
+        run = budget.reserve(PATIENTS, unit="patient", mechanism="dp-sgd", q=1.0, sigma=0.9, steps=1, delta=1e-6)
+        with run:
+            run.spend()
+    assert run.lineage()["tuning_runs"] == 1
+    with open_books() as books:
+        assert {item.delta for item in books.account().runs.values()} == {1e-6}
 
 
 def test_settled_twice_is_settled_once() -> None:

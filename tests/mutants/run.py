@@ -60,7 +60,11 @@ NEAREST = {  # the files that decide what is accepted, refused or spent, each wi
     "embhub/trust/advisories.py": ("embhub/trust/test_advisories.py",),
     "embhub/trust/freshness.py": ("embhub/trust/test_freshness.py",),
     "embhub/privacy/sampled_gaussian.py": ("embhub/privacy/test_sampled_gaussian_figures.py",),
-    "embhub/ledger/budget.py": ("embhub/ledger/test_budget.py", "embhub/ledger/test_linking.py"),
+    "embhub/ledger/budget.py": (
+        "embhub/ledger/test_budget.py",
+        "embhub/ledger/test_linking.py",
+        "embhub/ledger/test_budget_commands.py",
+    ),
     "embhub/audits/verdict.py": ("embhub/audits/test_verdict.py", "embhub/audits/test_report.py"),
     "embhub/audits/published.py": ("embhub/audits/test_verdict.py", "embhub/audits/test_report.py"),
 }

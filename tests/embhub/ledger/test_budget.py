@@ -14,7 +14,7 @@ from embhub.errors import ConfigError, PrivacyError, UsageError
 from embhub.ledger import budget
 from embhub.ledger.books import open_books
 from embhub.ledger.budget import BudgetExceededError
-from embhub.ledger.chain import LedgerTamperedError
+from embhub.ledger.chain import Ledger, LedgerTamperedError
 from embhub.privacy import epsilon as epsilons
 from embhub.privacy.calibration import calibrate_sigma
 from embhub.privacy.loss_distribution import Mechanism
@@ -258,6 +258,17 @@ def test_the_largest_rate_and_little_noise_are_counted(monkeypatch: pytest.Monke
     assert run.lineage()["tuning_runs"] == 1
     with open_books() as books:
         assert {item.delta for item in books.account().runs.values()} == {1e-6}
+
+
+def test_what_cannot_be_written_down_is_no_reservation(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise ConfigError("no space left on the device")
+
+    with monkeypatch.context() as disk:
+        disk.setattr(Ledger, "append", full)
+        with pytest.raises(ConfigError, match="no space"):
+            reserve()
+    assert charged() == []
 
 
 def test_settled_twice_is_settled_once() -> None:

@@ -120,6 +120,11 @@ def test_a_leak_says_what_is_doubtful_of_the_split(baseline: tuple[float, float]
     assert doubt in text and "would show as a leak too" in text if doubt else "But" not in text
 
 
+@pytest.mark.parametrize(("unit", "held"), [("patient", "holds a patient's image"), ("image", "holds an image")])
+def test_a_leak_says_who_could_tell(unit: str, held: str) -> None:
+    assert held in decide(headline=replace(HEADLINE, p_value=0.001), unit=unit).statement
+
+
 def test_the_statement_has_the_figures_of_the_worst_attack_and_of_the_attempt() -> None:
     text = decide(replace(OTHER, upper_limits=Limits(0.58, 0.07)), attempt=2).statement
     for part in ("confidence of 99.2 %", "AUC above 0.58", "more than 7.0%", "0.60 and 10%", "95 patients, in or out"):

@@ -15,7 +15,7 @@ export HF_HUB_OFFLINE =
 export PYTHONDONTWRITEBYTECODE =
 
 .PHONY: help setup develop everything see-it demo demo-xray demo-private bench bench-privacy bench-install test test-thorough test-exhaustive \
-	test-engines test-numerical test-anywhere fuzz soak check lock docs dist sbom attest format translations clean
+	test-engines test-numerical test-anywhere fuzz soak mutants check lock docs dist sbom attest format translations clean
 
 help:
 	@echo "make setup      an environment in .venv with embhub and embhub-registry; every target does it by itself"
@@ -36,6 +36,7 @@ help:
 	@echo "make test-numerical  trainings once more: without bfloat16 instructions, and with two threads"
 	@echo "make fuzz       fuzz one parser: make fuzz TARGET=log-proof MINUTES=60 (see tests/fuzz/log_parsers.py)"
 	@echo "make soak       three servers while processes, database and object store fail: make soak MINUTES=60 [SEED=7]"
+	@echo "make mutants    change the files that decide in one place each; a test has to notice: make mutants FILE=path SAMPLE=20 SEED=7"
 	@echo "make check      ruff, mypy, import-linter, docs"
 	@echo "make lock       renew the lock files with hashes, for development and for a registry"
 	@echo "make translations  bring the translations of page one of the evidence pack up to date with its English text"
@@ -148,6 +149,10 @@ soak: MINUTES = 60
 soak: $(DEVELOP)
 	@OMP_NUM_THREADS=1 $(BIN)/python -m tests.soak.run --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
 
+# Mutation testing of twelve files, all or FILE. What was tried stays in mutants-out/; tests/mutants/run.py says more.
+mutants: $(DEVELOP)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m tests.mutants.run $(FILE) $(if $(SAMPLE),--sample $(SAMPLE)) $(if $(SEED),--seed $(SEED))
+
 check: $(DEVELOP)
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
@@ -186,4 +191,4 @@ format: $(DEVELOP)
 	@$(BIN)/ruff format .
 
 clean:
-	rm -rf demo-out demo-xray-out demo-private-out build dist site .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf demo-out demo-xray-out demo-private-out mutants-out build dist site .pytest_cache .mypy_cache .ruff_cache .hypothesis

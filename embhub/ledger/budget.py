@@ -187,7 +187,7 @@ def reserve(
         LedgerTamperedError, ConfigError: the ledger was changed, or cannot be read or written.
     """
     private = mechanism != WITHOUT
-    if private != (q is not None and sigma is not None) or steps < 1:
+    if {q is not None, sigma is not None} != {private} or steps < 1:
         raise UsageError("a private training has q, sigma and steps; one without privacy has steps alone")
     if private and not (0 < (q or 0) <= 1 and 0 < (sigma or 0) < math.inf and 0 < delta < 1):
         raise UsageError(f"no mechanism has q {q}, sigma {sigma} and delta {delta}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -16,26 +16,19 @@ from embhub.client.pulling import pull as pulling
 from embhub.client.trusted import roots
 from embhub.client.wire.hub import Hub
 from embhub.errors import PolicyError
-from embhub.formats import instants
-from embhub.refusals import BadSignatureError, MalformedKeyringError, RollbackError
 from embhub.release.demands import PolicyRefusedError
 from embhub.release.verified import Verified
 from embhub.site import trust_store
-from embhub.trust import dsse, freshness
-from embhub.trust import keyring as keyrings
-from embhub.trust import timestamp as stamping
 from embhub_registry.operation import administration
 from tests.support import hostile
 from tests.support.hostile import Middleman, edited
 from tests.support.releases import (
-    NOW,
     OTHER_SITE,
     REPOSITORY,
     ROOT,
     SITE,
     STRANGER,
     make_export,
-    make_key,
     make_keyring,
     make_release,
     member,
@@ -44,104 +37,6 @@ from tests.support.servers import RunningRegistry, running_registry
 from tests.support.sites import Site
 
 TRUST = "/embhub/v1/trust"
-TIMESTAMP = make_key("timestamp")
-ONLINE = {"timestamp": {"fingerprint": TIMESTAMP.fingerprint, "public_key_pem": TIMESTAMP.public_pem}}
-
-
-# ── pure: what a timestamp is worth ────────────────────────────────────────────────────────────────────────────────
-
-
-def stamped(
-    ring: keyrings.Keyring, *, days: float = 7, at: datetime = NOW, key: Any = TIMESTAMP, **changes: Any
-) -> keyrings.TrustExport:
-    """An export with a timestamp for `ring`, or for what `changes` say."""
-    export = keyrings.parse_export(make_export(ring))
-    current = stamping.CurrentKeyring(version=ring.version, sha256=export.keyring.digest)
-    stated = stamping.Timestamp(
-        registry="127.0.0.1",
-        keyring=current,
-        issued=instants.write(at),
-        expires=instants.write(at + timedelta(days=days)),
-    )
-    return replace(export, timestamp=stamping.sign(stated.model_copy(update=changes), key=key))
-
-
-def opened(export: keyrings.TrustExport) -> keyrings.Trust:
-    return keyrings.open_export(keyrings.parse_export(export.to_bytes()), root_fingerprint=ROOT.fingerprint)
-
-
-RING = make_keyring(online=ONLINE)
-
-
-def test_fresh_then_stale_by_its_own_dates() -> None:
-    trust = opened(stamped(RING))
-    assert freshness.judge(trust, NOW + timedelta(days=1)).state == "fresh"
-    late = freshness.judge(trust, NOW + timedelta(days=7))
-    assert (late.state, late.since, late.expected) == ("stale", instants.write(NOW + timedelta(days=7)), True)
-    assert "7 days old" in late.text
-
-
-def test_missing_though_the_keyring_names_its_key() -> None:
-    found = freshness.judge(opened(keyrings.parse_export(make_export(RING))), NOW)
-    assert (found.state, found.expected) == ("unknown", True) and "missing" in found.text
-
-
-def test_a_keyring_without_a_timestamp_key_is_of_unknown_age() -> None:
-    found = freshness.judge(opened(keyrings.parse_export(make_export())), NOW)
-    assert (found.state, found.expected) == ("unknown", False) and "names no timestamp key" in found.text
-
-
-def test_an_expired_keyring_is_stale_whatever_its_timestamp_says() -> None:
-    ring = make_keyring(online=ONLINE, expires="2026-11-20T12:00:00Z")
-    found = freshness.judge(opened(stamped(ring, days=30)), NOW + timedelta(hours=2))
-    assert (found.state, found.since) == ("stale", "2026-11-20T12:00:00Z") and "keyring expired" in found.text
-
-
-def test_a_timestamp_from_the_future_says_nothing() -> None:
-    found = freshness.judge(opened(stamped(RING, at=NOW + timedelta(days=300))), NOW)
-    assert found.state == "unknown" and "check the clocks" in found.text
-
-
-MIXED: dict[str, tuple[dict[str, Any], type[Exception]]] = {
-    "of another keyring version": ({"keyring": {"version": 9, "sha256": "0" * 64}}, RollbackError),
-    "of another keyring of this version": ({"keyring": {"version": 1, "sha256": "0" * 64}}, RollbackError),
-    "with advisories that are held back": ({"advisories": {"number": 3, "sha256": "0" * 64}}, RollbackError),
-    "of another registry": ({"registry": "evil.example.org"}, MalformedKeyringError),
-}
-
-
-@pytest.mark.parametrize("name", MIXED)
-def test_mix_and_match(name: str) -> None:
-    changes, kind = MIXED[name]
-    parts: dict[str, Any] = {"keyring": stamping.CurrentKeyring, "advisories": stamping.CurrentAdvisories}
-    values: dict[str, Any] = {
-        field: parts[field](**value) if field in parts else value for field, value in changes.items()
-    }
-    with pytest.raises(kind):
-        opened(stamped(RING, **values))
-
-
-def test_only_its_own_key_signs_a_timestamp() -> None:
-    for key in (SITE, ROOT, STRANGER):
-        with pytest.raises(BadSignatureError):
-            opened(stamped(RING, key=key))
-    with pytest.raises(MalformedKeyringError, match="names no key"):
-        opened(stamped(make_keyring()))
-
-
-def test_the_timestamp_key_can_do_nothing_else() -> None:
-    """Its thief signs a keyring, and a release: neither counts."""
-    forged = keyrings.sign_keyring(make_keyring(online=ONLINE, version=2), root_key=TIMESTAMP)
-    with pytest.raises(BadSignatureError):
-        opened(replace(keyrings.parse_export(make_export(RING)), keyring=forged))
-    assert opened(stamped(RING)).lookup(TIMESTAMP.fingerprint) is None
-    envelope = stamped(RING).timestamp
-    assert envelope is not None
-    with pytest.raises(Exception, match="payloadType"):
-        dsse.parse(envelope.to_json(), payload_type=keyrings.KEYRING_TYPE)
-
-
-# ── a real registry behind a middleman ─────────────────────────────────────────────────────────────────────────────
 
 
 @dataclass(frozen=True)

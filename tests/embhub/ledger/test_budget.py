@@ -14,7 +14,7 @@ from embhub.errors import ConfigError, PrivacyError, UsageError
 from embhub.ledger import budget
 from embhub.ledger.books import open_books
 from embhub.ledger.budget import BudgetExceededError
-from embhub.ledger.chain import LedgerTamperedError
+from embhub.ledger.chain import Ledger, LedgerTamperedError
 from embhub.privacy import epsilon as epsilons
 from embhub.privacy.calibration import calibrate_sigma
 from embhub.privacy.loss_distribution import Mechanism
@@ -155,6 +155,7 @@ def test_only_released_trainings_are_no_tuning() -> None:
 def test_a_training_without_privacy_is_infinite() -> None:
     with budget.reserve(PATIENTS[:1], unit="patient", mechanism="none", steps=1) as run:
         run.spend()
+        assert "infinite" in run.words
     assert spent(run) is None
     with pytest.raises(PrivacyError, match="claims nothing"):
         run.lineage()
@@ -209,8 +210,10 @@ def test_a_cap_of_a_cohort_holds_for_its_patients_alone_and_can_be_lifted() -> N
 
 @pytest.mark.parametrize(
     "change",
-    [{"q": 0.0}, {"q": 1.5}, {"sigma": 0.0}, {"sigma": float("nan")}, {"steps": 0}, {"q": None}, {"units": []}],
-)
+    [{"q": 0.0}, {"q": 1.5}, {"sigma": 0.0}, {"sigma": float("nan")}, {"sigma": float("inf")}, {"steps": 0},
+     {"q": None}, {"sigma": None}, {"mechanism": "none"},
+     {"mechanism": "none", "q": None}, {"delta": 0.0}, {"delta": 1.0}, {"units": []}],
+)  # fmt: skip
 def test_nonsense_is_refused_and_not_written(change: dict[str, Any]) -> None:
     facts: dict[str, Any] = {
         "units": PATIENTS,
@@ -224,6 +227,58 @@ def test_nonsense_is_refused_and_not_written(change: dict[str, Any]) -> None:
     with pytest.raises(UsageError):
         budget.reserve(facts.pop("units"), **facts)
     assert charged() == []
+
+
+@pytest.mark.parametrize(("cap", "delta"), [(0.0, DELTA), (-1.0, DELTA), (float("inf"), DELTA), (2.0, 0.0), (2.0, 1.0)])
+def test_what_is_no_cap_is_not_written(cap: float, delta: float) -> None:
+    with pytest.raises(UsageError, match="is no cap"):
+        budget.set_cap(cap, delta=delta)
+    train()
+
+
+def test_steps_are_announced_and_resumed_one_at_least() -> None:
+    with reserve(steps=2) as run:
+        with pytest.raises(UsageError, match="0 steps"):
+            run.spend(0)
+        assert run.spend() == 1 and run.planned == 2
+        assert run.words == "1 of 2 steps of dp-sgd"
+    with pytest.raises(UsageError, match="0 steps"):
+        budget.resume(run.run, PATIENTS, steps=0)
+    with budget.resume(run.run, PATIENTS, steps=1) as again:
+        assert again.spend() == 2
+
+
+def test_the_largest_rate_and_little_noise_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The count of trainings that were never released ends where a claim's does."""
+    monkeypatch.setattr(budget, "MOST_TRAININGS", 2)
+    for _ in range(3):
+        run = budget.reserve(PATIENTS, unit="patient", mechanism="dp-sgd", q=1.0, sigma=0.9, steps=1, delta=1e-6)
+        with run:
+            run.spend()
+    assert run.lineage()["tuning_runs"] == 1
+    with open_books() as books:
+        assert {item.delta for item in books.account().runs.values()} == {1e-6}
+
+
+def test_what_cannot_be_written_down_is_no_reservation(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise ConfigError("no space left on the device")
+
+    train(["somebody else"])
+    with monkeypatch.context() as disk:
+        disk.setattr(Ledger, "append", full)
+        with pytest.raises(ConfigError, match="no space"):
+            reserve()
+    assert charged() == [100]
+
+
+def test_settled_twice_is_settled_once() -> None:
+    run = reserve()
+    run.settle()
+    again = budget.resume(run.run, PATIENTS, steps=1)
+    run.settle()
+    assert charged() == [1], "what goes on again still counts in full"
+    again.settle()
 
 
 def test_no_patient_is_named_in_what_is_kept(home: Path) -> None:

@@ -45,6 +45,7 @@ CLAIMED = make_claimed(
     REPOSITORY, seed=6, claim=make_claim(), audited=False, n_patients="400-500", n_images="400-900",
     max_images_per_patient=2,
 )  # fmt: skip
+BOTH = ("no-leak", "confirmed")
 YANK = Yank(revision="0" * 40, version="1.0.0", reason="wrong labels", date="2026-11-20T10:00:00Z")
 LEAK = Attested(
     namespace="nki", own=False, repository=REPOSITORY, version="0.9.0", verdict="leak-detected",
@@ -112,20 +113,21 @@ def test_a_claim_that_hardly_limits_anything_confirms_nothing(monkeypatch: pytes
     verified = judge(CLAIMED)
     claim = verified.embedding.privacy
     assert isinstance(claim, PrivacyClaim)
-    for change in ({"epsilon": policies.LARGEST_EPSILON + 0.1}, {"unit": "image"}):
+    for change, missed in (({"epsilon": 10.0}, ()), ({"epsilon": 10.1}, BOTH), ({"unit": "image"}, BOTH)):
         weak = claim.model_copy(update=change)
 
         def weakened(_: Embedding, weak: PrivacyClaim = weak) -> PrivacyClaim:
             return weak
 
         monkeypatch.setattr(Embedding, "privacy", property(weakened))
-        assert "confirmed" in strict(verified)
+        assert strict(verified) == missed
     assert unmet(verified, "epsilon<=10") == ("epsilon<=10",), "a bound for single images is none for patients"
 
 
 def test_single_demands() -> None:
     assert unmet(judge(CLAIMED), "countersigned,no-leak,epsilon<=4.2") == ("countersigned",)
     assert unmet(judge(CLAIMED), "epsilon<=0.5") == ("epsilon<=0.5",)
+    assert unmet(judge(CLAIMED), f"epsilon<={make_claim().epsilon:g}") == ()
     assert unmet(judge(PLAIN), "epsilon<=100") == ("epsilon<=100",)
     assert unmet(judge(COUNTERSIGNED), "countersigned,no-leak,not-yanked") == ()
     assert unmet(replace(judge(COUNTERSIGNED), yanked=YANK), "not-yanked,countersigned") == ("not-yanked",)

@@ -16,7 +16,7 @@ from embhub.trust import advisories, dsse, p256
 from embhub.trust.advisories import ADVISORIES_TYPE, Advisories, Advisory
 from tests.support.releases import SITE, STRANGER
 
-BYTES, OTHER = "a" * 64, "b" * 64
+BYTES, OTHER, NUMBERS = "a" * 64, "b" * 64, "c" * 64
 KEY = p256.read_public(SITE.public_pem)
 AT = "2026-11-20T10:00:00Z"
 
@@ -33,16 +33,18 @@ def feed(*entries: Advisory, number: int = 7) -> Advisories:
     return advisories.build("hub.example.org", number=number, issued=AT, entries=entries)
 
 
-def hits(entry: Advisory, **changes: str) -> bool:
-    release = {"namespace": "radboud", "repository": "radboud/knee", "version": "1.0.0", "digest": BYTES}
-    return bool(feed(entry).against(**{**release, **changes}))
+def hits(entry: Advisory, **changes: str | None) -> bool:
+    release: dict[str, Any] = {
+        "namespace": "radboud", "repository": "radboud/knee", "version": "1.0.0", "digest": BYTES, **changes,
+    }  # fmt: skip
+    return bool(feed(entry).against(**release))
 
 
 def test_what_is_signed_is_read_again() -> None:
     entries = (
         advisory(),
         advisory(scope="release", by="publisher", repository=None),
-        advisory(version=None, by="key-stolen", withdrawn_on="2026-11-21T00:00:00Z"),
+        advisory(version=None, by="key-stolen", withdrawn_on="2026-11-21T00:00:00Z", numbers=NUMBERS),
     )
     document = feed(*entries)
     envelope = document.sign(SITE)
@@ -73,6 +75,13 @@ def test_a_release_keeps_its_advisory_under_one_name() -> None:
         (advisory(scope="release", repository=None), {"repository": "radboud/hidden"}, True),
         (advisory(scope="release", repository=None), {"namespace": "evil", "repository": "evil/hidden"}, False),
         (advisory(withdrawn_on=AT), {}, False),
+        (advisory(numbers=NUMBERS), {"digest": OTHER, "numbers": NUMBERS}, True),
+        (advisory(numbers=NUMBERS), {"digest": OTHER, "numbers": OTHER}, False),
+        (advisory(numbers=NUMBERS), {"numbers": OTHER}, True),
+        (advisory(numbers=NUMBERS), {"digest": OTHER}, False),
+        (advisory(), {"digest": OTHER, "numbers": None}, False),
+        (advisory(numbers=NUMBERS, by="publisher"), {"namespace": "evil", "digest": OTHER, "numbers": NUMBERS}, False),
+        (advisory(numbers=NUMBERS, scope="release"), {"digest": OTHER, "numbers": NUMBERS}, False),
     ],
 )
 def test_whom_an_advisory_binds(entry: Advisory, elsewhere: dict[str, str], bound: bool) -> None:
@@ -113,6 +122,26 @@ def test_members_of_later_versions_are_ignored_unless_critical() -> None:
     assert Advisories.parse(_signed(later), KEY).number == 7
     with pytest.raises(MalformedAdvisoriesError, match="mirrors"):
         Advisories.parse(_signed({**later, "critical": ["mirrors"]}), KEY)
+
+
+@pytest.mark.parametrize("number", [1, 2**53 - 1])
+def test_the_first_and_the_last_number(number: int) -> None:
+    assert Advisories.parse(feed(advisory(), number=number).sign(SITE), KEY).number == number
+
+
+def test_a_document_and_its_envelope_have_a_limit_of_bytes() -> None:
+    for read, data in (
+        (advisories.read_document, feed(advisory()).to_bytes()),
+        (advisories.read_envelope, json.dumps(feed(advisory()).sign(SITE).to_json()).encode()),
+    ):
+        read(data.ljust(advisories.MAX_BYTES))
+        with pytest.raises(MalformedAdvisoriesError):
+            read(data.ljust(advisories.MAX_BYTES + 1))
+
+
+def test_the_schema_has_one_name() -> None:
+    with pytest.raises(MalformedAdvisoriesError, match="schema"):
+        Advisories.parse(_signed({"schema_" if k == "schema" else k: v for k, v in _document().items()}), KEY)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -22,6 +23,7 @@ from embhub.trust import dsse
 from embhub.trust import keyring as keyrings
 from tests.support.releases import (
     AUDITOR,
+    OTHER_SITE,
     REGISTRY,
     ROOT,
     SITE,
@@ -53,6 +55,18 @@ def test_keyring_says_who_may_what() -> None:
     assert key.public_key.public_numbers() == SITE.public.public_numbers()
     assert opened.lookup(STRANGER.fingerprint) is None
     assert (opened.registry, opened.root_fingerprint) == (REGISTRY, ROOT.fingerprint)
+    assert ([root.fingerprint for root in opened.root_keys], opened.threshold) == ([ROOT.fingerprint], 1)
+    lumc = replace(opened, namespaces=frozenset({"lumc"}))
+    assert lumc.lookup(OTHER_SITE.fingerprint) is not None and lumc.lookup(SITE.fingerprint) is None
+
+
+def test_a_keyring_without_a_root_is_a_sites_own_and_nobodys_export() -> None:
+    unrooted = make_keyring().model_copy(update={"root": None})
+    own = replace(make_trust(), keyring=unrooted)
+    assert (own.root_keys, own.threshold) == ((), 0)
+    assert keyrings.as_sequence(own) == keyrings.as_sequence([own]) == (own,)
+    with pytest.raises(MalformedKeyringError, match="names no root"):
+        keyrings.parse_export(export_of(unrooted.to_bytes()))
 
 
 def test_a_key_may_publish_and_withdraw() -> None:

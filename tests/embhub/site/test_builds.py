@@ -73,7 +73,8 @@ def say(site: Path, *, first: str = "") -> builds.Installed:
     return builds.Installed(*json.loads(done.stdout))
 
 
-@pytest.fixture(params=[PIP, UV], ids=["pip", "uv"])
+# uv first: an environment that it made has no pip
+@pytest.fixture(params=[UV, PIP], ids=["uv", "pip"])
 def site(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     if shutil.which(request.param[0]) is None:
         pytest.skip("uv is not there; the extra `dev` brings it")

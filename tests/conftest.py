@@ -30,8 +30,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if is_numerical[item.path]:
             item.add_marker("numerical")
-    longest = {item.path for item in items if item.get_closest_marker("slow")}
-    items.sort(key=lambda item: item.path not in longest)
+    seconds = dict.fromkeys((item.path for item in items), 0)
+    for item in items:
+        if item.get_closest_marker("slow"):
+            limit = item.get_closest_marker("timeout")
+            seconds[item.path] = max(seconds[item.path], limit.args[0] if limit else 1)
+    items.sort(key=lambda item: -seconds[item.path])
 
 
 @pytest.fixture

@@ -37,6 +37,7 @@ def test_the_marker_lies_in_each_package(package: ModuleType) -> None:
     assert (resources.files(package) / "py.typed").is_file()
 
 
+@pytest.mark.slow
 @pytest.mark.thorough
 def test_a_program_of_somebody_else_is_typed(tmp_path: Path) -> None:
     """Elsewhere than in this repository, and without its settings: as mypy finds what is installed."""

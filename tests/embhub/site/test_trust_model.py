@@ -290,6 +290,7 @@ def test_what_was_promised_holds_in_any_order() -> None:
     run(500)
 
 
+@pytest.mark.slow
 @pytest.mark.thorough
 def test_what_was_promised_holds_in_twenty_thousand_events() -> None:
     run(20_000)

@@ -141,6 +141,7 @@ def certificate(file: Path, *, days: int) -> None:
     file.write_bytes(signed.public_bytes(serialization.Encoding.PEM))
 
 
+@pytest.mark.slow
 @pytest.mark.thorough
 @needs_prometheus
 def test_each_alert_is_provoked(

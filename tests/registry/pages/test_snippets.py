@@ -115,6 +115,7 @@ def play(registry: RunningRegistry, folder: Path, scenes: list[tuple[str, str, s
     assert done.returncode == 0, done.stderr[-3000:]
 
 
+@pytest.mark.slow
 @pytest.mark.thorough
 def test_every_snippet_of_every_built_in_base_and_family_runs(registry: RunningRegistry, tmp_path: Path) -> None:
     token = registry.add_user("alice", namespace="radboud")

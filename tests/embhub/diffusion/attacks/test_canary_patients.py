@@ -54,6 +54,7 @@ def claimed(mechanism: str = "dp-sgd") -> Embedding:
     )  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.thorough
 @pytest.mark.parametrize("mechanism", ["dp-sgd", "dp-agg", "votes"])
 def test_right_code_shows_no_more_than_is_claimed(mechanism: str) -> None:

@@ -118,6 +118,7 @@ def compared(samples: int) -> Found:
     return compare(pipe, members, range(40), controls, drawn, alpha=0.05, samples=samples)
 
 
+@pytest.mark.slow
 @pytest.mark.thorough
 @pytest.mark.parametrize(("samples", "hard"), [(8, set()), (100, {"a quarter of it, enlarged"})])
 def test_every_kind_of_copy_is_caught(samples: int, hard: set[str], capsys: pytest.CaptureFixture[str]) -> None:

@@ -46,6 +46,7 @@ class Settings:
     precision: str = "auto"
     compiled: bool = False
     cool: tuple[int, int] | None = None
+    zero_terminal_snr: bool = False
 
 
 def build(seed: int, widths: tuple[int, ...] = (64, 96, 128)) -> UNet2DConditionModel:
@@ -147,7 +148,7 @@ class Denoising:
             parameters = {"params": list(learned.parameters()), "factor": 0.2}
             self.optimizer.add_param_group(parameters)
         self.parameters = [value for group in self.optimizer.param_groups for value in group["params"]]
-        self.alphas = noising.noise_schedule().alphas_cumprod
+        self.alphas = noising.noise_schedule(settings.zero_terminal_snr).alphas_cumprod
         self.fast = running.fast_precision(settings.device, settings.precision)
         self.predict = torch.compile(self.model) if settings.compiled else self.model
         self.best: dict[str, Tensor] = {}

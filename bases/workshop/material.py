@@ -1,4 +1,4 @@
-"""What a course learns from and is measured on, alike for films and for phantoms."""
+"""What a course learns from and is measured on, alike for public images and for phantoms."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bases.workshop import films
+from bases.workshop import pixel_words, poses, xray
 from bases.workshop.captions import Caption
+from bases.workshop.public_images import SETS, PublicImages, PublicSet, read
 
 Times = Sequence[tuple[int, int, float]]
 """Spans of time steps, from and to (not including it), and the share of a batch drawn evenly from each."""
@@ -50,7 +51,8 @@ class HeldOut:
 class Material:
     """`draw(count, generator)` gives images for the autoencoder, `pool(number)` those of the denoiser, one pool after
     another; both the same for the same seed. `times` says which time steps a denoiser learns at, `pool_steps` for how
-    many of its steps a pool serves, `widths` the channels of its levels.
+    many of its steps a pool serves, `widths` the channels of its levels;
+    `zero_terminal_snr` is that of `noising.noise_schedule`.
     Images are (N, 3, S, S), or (N, 4, S, S) where a last channel, 0 to 1, says what has to be rebuilt with most
     care. `colours` are the channels that a critic has to see, 1 where all are alike."""
 
@@ -63,31 +65,86 @@ class Material:
     colours: int = 1
     pool_steps: int = 5000
     widths: tuple[int, ...] = (64, 96, 128)
+    zero_terminal_snr: bool = False
 
 
-def of_films(data: Path, seed: int = 0) -> Material:
-    """Normal films: each pool holds every film as it was taken and in five random poses."""
-    taught, apart = films.training(data), films.held_out(data)
-    kinds, count = films.levels(taught), len(taught.patients)
+def of_public(name: str, data: Path, seed: int = 0, device: str = "cpu", *, findings: bool = True) -> Material:
+    """A set of public images: each pool holds every image as it was taken and in five random poses.
+
+    Images are posed on `device`. Without `findings` healthy images alone are shown, for a comparison. Raises KeyError for an unknown name, UsageError where the data is not there.
+    """
+    chosen = SETS[name]
+    taught, apart = read(data, chosen, "base"), read(data, chosen, "held-out")
+    captions, count, pixels = Captions(chosen, taught), len(taught.patients), taught.images.to(device)
 
     def draw(number: int, generator: torch.Generator) -> Tensor:
-        chosen = torch.randint(count, (number,), generator=generator)
-        return films.pose(taught.images[chosen], films.draw_poses(number, generator))
+        places = torch.randint(count, (number,), generator=generator)
+        return poses.pose(pixels[places.to(device)], poses.draw_poses(number, generator))
 
     def pool(number: int) -> Pool:
         generator = torch.Generator().manual_seed(seed * 7919 + number)
-        poses = films.first_still(films.draw_poses(count * _COPIES, generator), count)
+        drawn = poses.first_still(poses.draw_poses(count * _COPIES, generator), count)
         return Pool(
             count=count * _COPIES,
-            images=lambda places: films.pose(taught.images[places % count], films.chosen(poses, places)),
-            caption=lambda place, rng: films.caption(poses.words(place), kinds[place % count], rng),
-            odds=torch.ones(count * _COPIES),
+            images=lambda places: poses.pose(pixels[(places % count).to(device)], poses.chosen(drawn, places)),
+            caption=lambda place, rng: captions(place % count, drawn.words(place), rng),
+            odds=_odds(taught.findings, chosen.finding_share if findings else 0.0).repeat(_COPIES),
         )
 
-    right = [Caption(f"{films.HEAD},", ("normal",))] * len(apart.patients)
+    right = [Caption(f"{chosen.head},", (word,)) if word else Caption(chosen.head) for word in apart.words]
     swapped = {
-        word: [Caption(f"{films.HEAD},", (f"normal, {word}",))] * len(apart.patients)
-        for word in ("mirrored", "closer", "brighter")
+        wrong: [Caption(f"{chosen.head},", (", ".join(filter(None, (word, wrong))),)) for word in apart.words]
+        for wrong in ("mirrored", "closer", "brighter")
     }
-    shown = HeldOut(films.plain(apart.images), right, swapped)
-    return Material("builtin-xray", draw, pool, shown, films.vocabulary())
+    shown = HeldOut(poses.plain(apart.images), right, swapped)
+    return Material(
+        name,
+        draw,
+        pool,
+        shown,
+        captions.vocabulary(),
+        colours=chosen.colours,
+        widths=(96, 96, 96),
+        zero_terminal_snr=True,
+    )
+
+
+def _odds(findings: Tensor, share: float) -> Tensor:
+    """Odds (N,) of images, so that those with a finding are drawn in `share` of cases."""
+    sick = findings.float()
+    return sick * share / sick.sum().clamp(min=1) + (1 - sick) * (1 - share) / (1 - sick).sum().clamp(min=1)
+
+
+class Captions:
+    """Captions of public images: head, a word that all of a source have, words read off the pixels, the pose.
+
+    One in ten is empty. An image without a finding is called normal now and then, so that the word can be asked for;
+    one with a finding has no word that says so.
+    """
+
+    def __init__(self, chosen: PublicSet, images: PublicImages) -> None:
+        self._head, self._images = chosen.head, images
+        grey = poses.plain(images.images).mean(1)
+        chest = chosen.head == xray.HEAD
+        self._rows = (*(pixel_words.CHEST_LEVELS if chest else pixel_words.LEVELS), *pixel_words.GROUPS)
+        kinds = torch.from_numpy(pixel_words.groups(grey))
+        self._kinds = torch.cat([pixel_words.levels(grey, chest), kinds], 1).numpy()
+
+    def __call__(self, place: int, pose_words: Sequence[str], rng: np.random.Generator) -> Caption:
+        """A fresh caption of image `place` in a pose."""
+        if rng.random() < 0.1:
+            return Caption()
+        word, healthy = self._images.words[place], not self._images.findings[place]
+        phrases = [word] if word and rng.random() < 0.7 else []
+        phrases += ["normal"] if healthy and rng.random() < 0.3 else []
+        if rng.random() < 0.7:
+            kinds = rng.permutation(len(self._rows))
+            phrases += [self._rows[kind][self._kinds[place, kind]] for kind in kinds if rng.random() < 0.4]
+        phrases += pose_words
+        return Caption(f"{self._head},", (", ".join(phrases),)) if phrases else Caption(self._head)
+
+    def vocabulary(self) -> list[str]:
+        """Texts to learn a tokenizer from."""
+        words = " ".join(word for row in self._rows for word in row)
+        labels = " ".join(sorted({*self._images.labels, *self._images.words}))
+        return [f"{self._head}, {labels} normal {words} {poses.POSES}"] * 50

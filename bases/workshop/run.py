@@ -11,17 +11,20 @@ import argparse
 import math
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import torch
 
 from bases.workshop import running, workbench
-from bases.workshop.material import Material, of_films
+from bases.workshop.material import Material, of_public
 from bases.workshop.phantom_material import of_phantoms
+from bases.workshop.public_images import SETS
 from bases.workshop.xray import default_data
 from embhub.errors import EmbhubError
 
-MATERIALS: dict[str, Callable[[Path, int], Material]] = {"builtin-xray": of_films, "builtin": of_phantoms}
+MATERIALS: dict[str, Callable[[Path, int], Material]] = {name: partial(of_public, name) for name in SETS}
+MATERIALS["builtin"] = of_phantoms
 STAGES = ("autoencoder", "denoiser", "decoder", "export")
 
 

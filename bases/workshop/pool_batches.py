@@ -1,0 +1,136 @@
+"""Train a base of public images with large batches on a GPU: `python -m bases.workshop.pool_batches --help`.
+
+One command takes a set of images to a pipeline folder: it goes on with the autoencoder of `--begin` for some minutes,
+whitens its latents, and trains a denoiser from nothing. The averages with the lowest held-out loss are kept. The
+learning rate falls to nothing at the end of the given minutes, so a run that was cut off begins anew.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers import AutoencoderKL
+from diffusers.models.attention_processor import AttnProcessor2_0
+from safetensors.torch import save_file
+
+from bases.workshop import denoising, running
+from bases.workshop.export import export
+from bases.workshop.facts import facts
+from bases.workshop.large_batches import Learner, Plan, run
+from bases.workshop.latent_pictures import encode, latents_of
+from bases.workshop.material import Material, of_public
+from bases.workshop.public_images import SETS
+from bases.workshop.rendered import MERGED, Batch
+from bases.workshop.text_encoder import CaptionEncoder
+from bases.workshop.workbench import Workbench
+from bases.workshop.xray import default_data
+
+_POOL_STEPS, _AT_ONCE = 1000, 256
+
+
+class PoolBatches:
+    """Batches of `size` images on `device`, from one pool of `material` after another."""
+
+    def __init__(self, material: Material, autoencoder: AutoencoderKL, encoder: CaptionEncoder, size: int) -> None:
+        self._material, self._autoencoder, self._encoder, self._size = material, autoencoder, encoder, size
+        self.rendered: dict[int, int] = {}
+        """How many posed images each pool had."""
+
+    def __iter__(self) -> Iterator[Batch]:
+        device, number = self._autoencoder.device, 0
+        while True:
+            pool, rng = self._material.pool(number), np.random.default_rng([1, number])
+            places = torch.arange(pool.count)
+            with torch.no_grad():
+                parts = [latents_of(self._autoencoder, pool.images(part)) for part in torch.split(places, _AT_ONCE)]
+            latents = torch.cat(parts).float()
+            captions = [pool.caption(place, rng) for place in range(pool.count)]
+            bags = torch.from_numpy(self._encoder.bags(captions, rng, MERGED)).to(device)
+            odds, ones = pool.odds.to(device), torch.ones(self._size, 1, 1, 1, device=device)
+            self.rendered[number] = pool.count
+            for _ in range(_POOL_STEPS):
+                chosen = torch.multinomial(odds, self._size, replacement=True)
+                yield latents[chosen], bags[chosen], ones
+            number += 1
+
+
+def train(bench: Workbench, plan: Plan, limits: running.Limits, compiled: bool) -> Path:
+    """Train autoencoder and denoiser, and write the pipeline; returns its folder."""
+    if limits.minutes > 0:
+        bench.train_autoencoder(limits, batch=32, crop=0)
+    autoencoder = bench.fixed_autoencoder().to(bench.device)
+    material = bench.material
+    held_out = encode(autoencoder, material.held_out.images), material.held_out
+    settings = denoising.Settings(
+        seed=bench.seed,
+        times=material.times,
+        device=bench.device,
+        compiled=compiled,
+        zero_terminal_snr=material.zero_terminal_snr,
+    )
+    model = denoising.build(bench.seed, material.widths)
+    model.set_attn_processor(AttnProcessor2_0())
+    bench.encoder.encoder.to(bench.device)
+    course = denoising.Denoising(model, _no_pools, held_out, denoising.frozen(bench.encoder), settings)
+    batches = PoolBatches(material, autoencoder, bench.encoder, plan.batch)
+    left = run([Learner(material.name, course)], batches, bench.encoder, plan, bench.work / "denoiser")
+    best = left.course.averages.averaged(0)
+    best.load_state_dict(left.course.best)
+    export(
+        bench.work / "pipeline",
+        tokenizer=bench.encoder.tokenizer,
+        encoder=bench.encoder.encoder.cpu(),
+        autoencoder=autoencoder.cpu(),
+        denoiser=model.cpu(),
+        average=[value.detach().cpu() for value in best.parameters()],
+        facts=facts(material.name),
+        keeps_last_noise=True,
+        zero_terminal_snr=material.zero_terminal_snr,
+    )
+    return bench.work / "pipeline"
+
+
+def _no_pools(number: int) -> denoising.Latents:
+    raise RuntimeError(f"batches come from elsewhere, there is no pool {number}")
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Train, and write a pipeline folder and logs."""
+    parser = argparse.ArgumentParser(prog="python -m bases.workshop.pool_batches", description=__doc__)
+    parser.add_argument("name", choices=sorted(SETS))
+    parser.add_argument("--data", type=Path, default=default_data(), help="folder of public images")
+    parser.add_argument("--work", type=Path, required=True, help="folder of states, outside the repository")
+    parser.add_argument("--begin", type=Path, required=True, help="pipeline folder whose autoencoder to begin with")
+    parser.add_argument("--autoencoder-minutes", type=float, default=0.0, help="0: its autoencoder as it is")
+    parser.add_argument("--minutes", type=float, required=True, help="minutes for the denoiser")
+    parser.add_argument("--cool-after", type=float, required=True, help="minutes after which the learning rate falls")
+    parser.add_argument("--batch", type=int, default=512)
+    parser.add_argument("--peak", type=float, default=1.5e-3, help="learning rate after its warm-up")
+    parser.add_argument("--without-findings", action="store_true", help="for a comparison: healthy images alone")
+    parser.add_argument("--compile", action="store_true")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--device", default="cuda", help="cpu or cuda")
+    chosen = parser.parse_args(argv)
+    torch.set_float32_matmul_precision("high")
+    torch.set_num_threads(2)
+    began = time.monotonic()
+    material = of_public(
+        chosen.name, chosen.data, chosen.seed, chosen.device, findings=not chosen.without_findings
+    )
+    bench = Workbench(material, chosen.work, chosen.seed, chosen.device)
+    bench.begin_autoencoder(chosen.begin, whitened=chosen.autoencoder_minutes == 0)
+    plan = Plan(chosen.minutes, 0.0, chosen.cool_after, chosen.batch, chosen.peak)
+    limits = running.Limits(minutes=chosen.autoencoder_minutes)
+    folder = train(bench, plan, limits, chosen.compile)
+    told = {"minutes": round((time.monotonic() - began) / 60, 2), "batch": plan.batch, "peak": plan.peak}
+    (folder / "made.json").write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

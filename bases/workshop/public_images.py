@@ -1,0 +1,144 @@
+"""Public images that bases learn from: sets, and which patients serve which purpose.
+
+A base sees images with and without the finding, and no word for the finding: that is what an embedding brings. Labels
+decide how often an image is shown, and which healthy ones are called normal. Folders, licences and citations are those
+of the data's own README files. Patients of the parts `site`, `judge` and `test` are never learned from.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from bases.workshop import xray
+from embhub.errors import UsageError
+
+SIDE, SOURCE_SIDE = 128, 224
+_SHARES = (("base", 0.55), ("site", 0.75), ("judge", 0.87), ("test", 1.0))
+_HELD_OUT_OF = 12
+
+
+@dataclass(frozen=True)
+class Source:
+    """A folder of images with index.csv (path, label, patient_id), its label without a finding, and a word that all
+    its captions may have."""
+
+    folder: str
+    healthy: str
+    word: str = ""
+
+
+@dataclass(frozen=True)
+class PublicSet:
+    """What a base of one modality learns from. `head` begins each caption; `finding_share` is how often an image with
+    a finding is shown; `colours` are the channels, 1 or 3."""
+
+    name: str
+    head: str
+    sources: tuple[Source, ...]
+    finding_share: float = 0.12
+    colours: int = 1
+
+
+SETS = {
+    one.name: one
+    for one in (
+        PublicSet(
+            "builtin-xray",
+            xray.HEAD,
+            (Source("chest-xray", "normal", "child"), Source("chest-xray-nih", "no finding", "adult")),
+            finding_share=0.10,
+        ),
+        PublicSet("builtin-ultrasound", "breast ultrasound", (Source("breast-ultrasound-busi", "normal"),)),
+        PublicSet("brain-mri", "axial flair mri of the brain", (Source("brain-mri-lgg", "no lesion"),)),
+        PublicSet(
+            "colonoscopy", "colonoscopy", (Source("colonoscopy-kvasir", "mucosa without polyp"),), colours=3
+        ),
+        PublicSet("histology", "colon histology", (Source("histology-lc25000", "benign colonic mucosa"),), colours=3),
+    )
+}
+
+
+@dataclass(frozen=True)
+class PublicImages:
+    """`images` uint8 (N, C, 224, 224); `findings` bool (N,), false where the label is the healthy one; `labels`,
+    `patients` and `words`, one each an image."""
+
+    images: Tensor
+    findings: Tensor
+    labels: tuple[str, ...]
+    patients: tuple[str, ...]
+    words: tuple[str, ...]
+
+
+def part_of(folder: str, patient: str, label: str) -> str:
+    """Which part an image serves: base, held-out (it says when training stops), site, judge or test.
+
+    Chest films of children have a committed split, in which the base also has the normal films of `site`. Patients of
+    all other sets are shared out by a hash of their id.
+    """
+    if folder == "chest-xray":
+        part = xray.split()[patient]
+        part = "base" if part == "site" and label == xray.TAUGHT else part
+    else:
+        place = _hash(f"part {patient}") / 256
+        part = next(name for name, above in _SHARES if place < above)
+    return "held-out" if part == "base" and is_held_out(patient) else part
+
+
+def is_held_out(patient: str) -> bool:
+    """Whether a patient's images tell when to stop instead of training: one in twelve, by a hash of the id."""
+    return _hash(f"held out {patient}") % _HELD_OUT_OF == 0
+
+
+def _hash(text: str) -> int:
+    return hashlib.sha256(text.encode()).digest()[0]
+
+
+def rows_of(data: Path, chosen: PublicSet, parts: Sequence[str]) -> list[tuple[Source, dict[str, str]]]:
+    """The rows of the index files whose images serve one of `parts`.
+
+    Raises UsageError where `data` holds no such folder.
+    """
+    found = []
+    for source in chosen.sources:
+        index = data / source.folder / "index.csv"
+        if not index.exists():
+            raise UsageError(f"no {index}", f"name the folder that holds {source.folder}/ with --data")
+        with index.open(encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file))
+        found += [
+            (source, row) for row in rows if part_of(source.folder, row["patient_id"], row["label"]) in parts
+        ]
+    return found
+
+
+def read(data: Path, chosen: PublicSet, *parts: str) -> PublicImages:
+    """All images of some parts, their middle square at 224 x 224. Raises UsageError where the data is not there."""
+    rows = rows_of(data, chosen, parts)
+    images = [_open(data / source.folder / row["path"], chosen.colours) for source, row in rows]
+    return PublicImages(
+        torch.from_numpy(np.stack(images)),
+        torch.tensor([row["label"] != source.healthy for source, row in rows]),
+        tuple(row["label"] for _, row in rows),
+        tuple(row["patient_id"] for _, row in rows),
+        tuple(source.word for source, _ in rows),
+    )
+
+
+def _open(path: Path, colours: int) -> np.ndarray:
+    with Image.open(path) as image:
+        taken = image.convert("L" if colours == 1 else "RGB")
+        side = min(taken.size)
+        left, top = (taken.width - side) // 2, (taken.height - side) // 2
+        square = taken.crop((left, top, left + side, top + side))
+        pixels = np.asarray(square.resize((SOURCE_SIDE, SOURCE_SIDE), Image.Resampling.LANCZOS))
+    return pixels[None] if colours == 1 else pixels.transpose(2, 0, 1)

@@ -1,8 +1,9 @@
 """Train a base of public images with large batches on a GPU: `python -m bases.workshop.pool_batches --help`.
 
 One command takes a set of images to a pipeline folder: it goes on with the autoencoder of `--begin` for some minutes,
-whitens its latents, and trains a denoiser from nothing. The averages with the lowest held-out loss are kept. The
-learning rate falls to nothing at the end of the given minutes, so a run that was cut off begins anew.
+whitens its latents, and trains a denoiser, from nothing or from that of `--denoiser`. The averages with the lowest
+held-out loss are kept. The learning rate falls to nothing at the end of the given minutes, so a run that was cut off
+begins anew. Each pool of posed images serves few steps: one that served 1,000 was learned by heart.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKL
+from diffusers import AutoencoderKL, UNet2DConditionModel
 from diffusers.models.attention_processor import AttnProcessor2_0
 from safetensors.torch import save_file
 
@@ -31,7 +32,7 @@ from bases.workshop.text_encoder import CaptionEncoder
 from bases.workshop.workbench import Workbench
 from bases.workshop.xray import default_data
 
-_POOL_STEPS, _AT_ONCE = 1000, 256
+_POOL_STEPS, _AT_ONCE = 120, 256
 
 
 class PoolBatches:
@@ -60,8 +61,13 @@ class PoolBatches:
             number += 1
 
 
-def train(bench: Workbench, plan: Plan, limits: running.Limits, compiled: bool) -> Path:
-    """Train autoencoder and denoiser, and write the pipeline; returns its folder."""
+def train(
+    bench: Workbench, plan: Plan, limits: running.Limits, *, compiled: bool = False, known: Path | None = None
+) -> Path:
+    """Train autoencoder and denoiser, and write the pipeline; returns its folder.
+
+    `known` is a pipeline with the same autoencoder and tokenizer, whose denoiser is trained further.
+    """
     if limits.minutes > 0:
         bench.train_autoencoder(limits, batch=32, crop=0)
     autoencoder = bench.fixed_autoencoder().to(bench.device)
@@ -75,6 +81,9 @@ def train(bench: Workbench, plan: Plan, limits: running.Limits, compiled: bool) 
         zero_terminal_snr=material.zero_terminal_snr,
     )
     model = denoising.build(bench.seed, material.widths)
+    if known:
+        loaded = UNet2DConditionModel.from_pretrained(str(known), subfolder="unet", torch_dtype=torch.float32)
+        model.load_state_dict(loaded.state_dict())
     model.set_attn_processor(AttnProcessor2_0())
     bench.encoder.encoder.to(bench.device)
     course = denoising.Denoising(model, _no_pools, held_out, denoising.frozen(bench.encoder), settings)
@@ -107,6 +116,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--data", type=Path, default=default_data(), help="folder of public images")
     parser.add_argument("--work", type=Path, required=True, help="folder of states, outside the repository")
     parser.add_argument("--begin", type=Path, required=True, help="pipeline folder whose autoencoder to begin with")
+    parser.add_argument("--denoiser", type=Path, help="pipeline folder whose denoiser to train further")
     parser.add_argument("--autoencoder-minutes", type=float, default=0.0, help="0: its autoencoder as it is")
     parser.add_argument("--minutes", type=float, required=True, help="minutes for the denoiser")
     parser.add_argument("--cool-after", type=float, required=True, help="minutes after which the learning rate falls")
@@ -127,7 +137,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     bench.begin_autoencoder(chosen.begin, whitened=chosen.autoencoder_minutes == 0)
     plan = Plan(chosen.minutes, 0.0, chosen.cool_after, chosen.batch, chosen.peak)
     limits = running.Limits(minutes=chosen.autoencoder_minutes)
-    folder = train(bench, plan, limits, chosen.compile)
+    folder = train(bench, plan, limits, compiled=chosen.compile, known=chosen.denoiser)
     told = {"minutes": round((time.monotonic() - began) / 60, 2), "batch": plan.batch, "peak": plan.peak}
     (folder / "made.json").write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
 

@@ -4,8 +4,8 @@ What depends on the machine shows in any case of a test; its breadth is `make te
 in each. Where tests share a fixture of their file or folder, one goes on with what another left, and they keep their
 order.
 
-Two users run tests, each on other versions of Python and in another order. A file that asks who runs it, or which Python
-does, is run by both; each other file by one of them, which its name decides: `make test` runs all of them, too.
+Two users run tests, each on other versions of Python and in another order. A file that asks who runs it, or which
+Python does, is run by both; each other file by one of them, which its name decides: `make test` runs all of them, too.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ ASKS = re.compile(
 def pytest_addoption(parser: pytest.Parser) -> None:
     """`--shuffle` takes the seed, `--half` which files are run."""
     parser.addoption("--shuffle", type=int, required=True, help="seed of the order of files, and of tests in each")
-    parser.addoption("--half", type=int, choices=(0, 1), help="files that ask for the user, and this half of the others")
+    parser.addoption("--half", type=int, choices=(0, 1), help="files that ask who runs them, and a half of the others")
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:

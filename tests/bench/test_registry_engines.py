@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from bench import marked, registry_engines
+from tests.conformance.driver.listed import CALLS
 
 MODULE = """
 import pytest
@@ -87,6 +88,28 @@ def test_the_page_shows_what_the_results_file_holds() -> None:
         path.name for path in (registry_engines.ROOT / "tests/registry").iterdir() if list(path.glob("test_*.py"))
     }
     assert folders < set(counted[0])
+
+
+def test_of_the_stock_clients_the_newest_makes_every_call_and_the_others_none() -> None:
+    words = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-pno:cacheprovider",
+        "--collect-only",
+        *registry_engines.NEWEST_CLIENT,
+    ]
+    done = subprocess.run(
+        [*words, *registry_engines.PARTS["clients"]],
+        cwd=registry_engines.ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    calls = [line for line in done.stdout.splitlines() if "::test_call[" in line]
+    assert len(calls) == len(CALLS) and all(line.endswith("-2.x]") for line in calls)
+    assert "test_crashes.py::test_fifteen_kills" in done.stdout and "test_wire.py::" in done.stdout
 
 
 def test_every_part_is_there_to_be_run() -> None:

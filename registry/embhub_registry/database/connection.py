@@ -120,8 +120,6 @@ class Database:
     dialect: Dialect
     path: Path
     """Of an SQLite file."""
-    kept: dict[object, object]
-    """What this package remembers of a database while a process works, for all threads: it may be out of date."""
     calls: CallTimes
     """How long transactions took, the wait for other writers included, and what failed."""
 
@@ -276,7 +274,6 @@ def _reason(error: RegistryError) -> str:
 
 def _counting(database: Database) -> Database:
     database.calls = CallTimes("database")
-    database.kept = {}
     return database
 
 

@@ -82,11 +82,6 @@ class Connection(Protocol):
     """A thread's connection. Outside `Database.writing` each statement sees what was committed before it."""
 
     @property
-    def kept(self) -> dict[object, object]:
-        """The database's: see there."""
-        ...
-
-    @property
     def dialect(self) -> Dialect:
         """How this engine spells what differs."""
         ...

@@ -40,7 +40,8 @@ class Dialect:
 
         Each has three letters or more.
         """
-        return "SELECT rowid FROM search WHERE search MATCH ?", [" AND ".join('"' + word.replace('"', '""') + '"' for word in words)]
+        phrases = ('"' + word.replace('"', '""') + '"' for word in words)
+        return "SELECT rowid FROM search WHERE search MATCH ?", [" AND ".join(phrases)]
 
 
 class PostgresqlDialect(Dialect):

@@ -44,9 +44,7 @@ def change_verdict(db: Connection, repository_id: int, summary: Mapping[str, Any
     row = db.execute("SELECT summary FROM repository WHERE id = ?", (repository_id,)).fetchone()
     before = json.loads(row["summary"])["release"]["audit"]
     facets = facets_of(summary["release"])
-    db.execute(
-        "UPDATE repository SET summary = ? WHERE id = ?", (json.dumps(summary, allow_nan=False), repository_id)
-    )
+    db.execute("UPDATE repository SET summary = ? WHERE id = ?", (json.dumps(summary, allow_nan=False), repository_id))
     db.execute(
         "DELETE FROM label WHERE repository_id = ? AND (kind IN ('audit', 'confirmation')"
         " OR (kind = 'tag' AND value = ?))",

@@ -57,7 +57,6 @@ CREATE TABLE repository (
     created TEXT NOT NULL,
     modified TEXT NOT NULL,
     downloads INTEGER NOT NULL DEFAULT 0,
-    summary TEXT NOT NULL DEFAULT '{}',
     -- Grows with every commit, so that newest first is one integer downwards.
     position INTEGER NOT NULL DEFAULT 0,
     released INTEGER NOT NULL DEFAULT 0,
@@ -70,6 +69,8 @@ CREATE TABLE repository (
     set_aside INTEGER NOT NULL DEFAULT 0,
     -- The claimed epsilon of the newest release, by which lists are sorted; NULL without a claim that has a bound.
     epsilon REAL,
+    -- Last, for it may be long: SQLite reads a row from its beginning.
+    summary TEXT NOT NULL DEFAULT '{}',
     UNIQUE (namespace, name)
 ) STRICT;
 

@@ -60,7 +60,6 @@ CREATE TABLE repository (
     created TEXT COLLATE "C" NOT NULL,
     modified TEXT COLLATE "C" NOT NULL,
     downloads BIGINT NOT NULL DEFAULT 0,
-    summary TEXT COLLATE "C" NOT NULL DEFAULT '{}',
     position BIGINT NOT NULL DEFAULT 0,
     released BIGINT NOT NULL DEFAULT 0,
     hidden BIGINT NOT NULL DEFAULT 0,
@@ -68,6 +67,7 @@ CREATE TABLE repository (
     disabled BIGINT NOT NULL DEFAULT 0,
     set_aside BIGINT NOT NULL DEFAULT 0,
     epsilon DOUBLE PRECISION,
+    summary TEXT COLLATE "C" NOT NULL DEFAULT '{}',
     UNIQUE (namespace, name)
 );
 CREATE UNIQUE INDEX repository_folded ON repository (namespace, lower(name));

@@ -25,7 +25,6 @@ from embhub_registry.database.repositories import Entry, Revision
 from embhub_registry.pages import browser_preview, citation, commit_facts, related, snippets, timeline
 from embhub_registry.pages.list_page import member_names
 from embhub_registry.pages.page_facts import (
-    Audit,
     Audited,
     Checked,
     Citation,
@@ -37,7 +36,6 @@ from embhub_registry.pages.page_facts import (
     Privacy,
     Problem,
     Provenance,
-    Rate,
     Row,
     SampleSheet,
     Section,
@@ -46,7 +44,7 @@ from embhub_registry.pages.page_facts import (
     Yanked,
 )
 from embhub_registry.pages.related import Related
-from embhub_registry.pages.verification_cache import AuditShown, Judged, Shown
+from embhub_registry.pages.verification_cache import Judged, Shown
 from embhub_registry.pages.wordings import NO_PRIVACY, describe
 from embhub_registry.repositories import access, audit_designs, audit_standing, near_copies, repos
 from embhub_registry.repositories.repos import MAIN, Snapshot
@@ -118,7 +116,7 @@ def collect(
         description=shown.card.description if shown else None,
         provenance=provenance_of(shown) if shown else None,
         privacy=privacy_of(shown.card, member, totals_of(db, repository.namespace)) if shown else None,
-        audit=audit(shown.audit, shown.card, name, revision.id) if opened and shown and shown.audit else None,
+        audit=shown.audit.facts if opened and shown and shown.audit else None,
         samples=_samples(shown, name, revision.id) if opened and shown else None,
         use=snippets.write(shown.card, shown.loading, place) if shown else None,
         preview=browser_preview.offer(shown, name, revision.id) if opened and revision.id not in taken_back else None,
@@ -171,20 +169,6 @@ def _audited(row: Attestation, names: Mapping[str, str]) -> Audited:
     return Audited.model_validate(
         {"namespace": row.namespace, "name": names[row.namespace], "own": row.own, "verdict": row.verdict,
          "repository": row.repository, "version": row.version, "date": row.created}
-    )  # fmt: skip
-
-
-def audit(shown: AuditShown, card: Card, name: str, revision: str) -> Audit:
-    """A report's figures of the attack that decided; of a test of the code, those of the claim."""
-    claim = card.privacy if shown.claimed is not None else None
-    return Audit(
-        verdict=shown.verdict, statement=shown.statement, suite=shown.suite, attack=shown.attack,
-        p_value=shown.p_value, limit=shown.limit, attempt=shown.attempt, auc=shown.auc,
-        interval=shown.interval, smallest_auc=shown.smallest_auc, unit=shown.unit, inside=shown.inside,
-        outside=shown.outside, claimed=shown.claimed, shown_epsilon=shown.shown_epsilon,
-        rates=tuple(Rate(fpr=fpr, tpr=tpr, interval=interval) for fpr, tpr, interval in shown.rates),
-        bound=wording.person(claim.unit, claim.epsilon, claim.delta) if isinstance(claim, PrivacyClaim) else None,
-        report=f"/{quote(name)}/audit/{revision}",
     )  # fmt: skip
 
 

@@ -27,7 +27,6 @@ from embhub_registry.pages.list_page import member_names
 from embhub_registry.pages.page_facts import (
     Audited,
     Checked,
-    Citation,
     DroppedAudit,
     EmbeddingPage,
     File,
@@ -81,8 +80,8 @@ def collect(
     line = repos.history(db, snapshot, reader, limit=MOST_VERSIONS)
     name = repository.full_name
     member = member_names(keyring).get(repository.namespace, repository.namespace)
-    digest = next((entry.digest for entry in files if entry.path == EMBEDDING), None)
-    stands = _standing(db, digest if shown else None, name, keyring)
+    digest = next((entry.digest for entry in files if entry.path == EMBEDDING), None) if shown else None
+    stands = audit_standing.of(db, digest, repository=name, keyring=keyring) if digest else audit_standing.NOTHING
     known = audit_standing.names_of(stands.audits, keyring)
     newest = repositories.find_ref(db, repository.id, MAIN) == revision.id
     place = snippets.Place(
@@ -103,8 +102,8 @@ def collect(
         verdict=stands.verdict if shown else None, confirmation=stands.confirmation,
         auditors=tuple(known[auditor] for auditor in stands.auditors),
         audits=audits,
-        dropped=_dropped(db, shown, files),
-        nearly=near_copies.say(db, digest, repository=name, keyring=keyring) if shown and digest else (),
+        dropped=_dropped(db, digest) if digest else (),
+        nearly=near_copies.say(db, digest, repository=name, keyring=keyring) if digest else (),
         misnamed=is_another(shown.card.publisher, member) if shown else False,
         state="empty" if judged is None else "verified" if shown else "refused",
         checked=Checked(at=stamp(judged.at), keyring=judged.keyring) if judged else None,
@@ -129,20 +128,11 @@ def collect(
             [(item, taken_back[item.revision]) for item in versions if item.yanked],
             commit_facts.approved(db, repository.id, versions), namespace=repository.namespace, keyring=keyring,
         ),
-        citation=_citation(shown, name, revision.id, files, registry=registry, url=url) if shown else None,
+        citation=citation.cite(
+            shown.card, repository=name, signed=shown.created, address=f"{url}/{quote(name)}/commit/{revision.id}",
+            sha256=digest, registry=registry,
+        ) if shown and digest else None,
         related=others.finding, same_base=others.base, sources=others.sources, ports=others.ports,
-    )  # fmt: skip
-
-
-def _citation(
-    shown: Shown, name: str, revision: str, files: Sequence[Entry], *, registry: str, url: str
-) -> Citation | None:
-    digest = next((entry.digest for entry in files if entry.path == EMBEDDING), None)
-    if digest is None:
-        return None
-    return citation.cite(
-        shown.card, repository=name, signed=shown.created, address=f"{url}/{quote(name)}/commit/{revision}",
-        sha256=digest, registry=registry,
     )  # fmt: skip
 
 
@@ -151,16 +141,8 @@ def _terms(db: Connection, repository_id: int) -> TermsShown | None:
     return TermsShown(version=found.version, text=found.text, written=found.written) if found else None
 
 
-def _standing(db: Connection, digest: str | None, name: str, keyring: Keyring) -> audit_standing.Standing:
-    """What audits say of these bytes; of what does not verify, nothing."""
-    return audit_standing.of(db, digest, repository=name, keyring=keyring) if digest else audit_standing.NOTHING
-
-
-def _dropped(db: Connection, shown: Shown | None, files: Sequence[Entry]) -> tuple[DroppedAudit, ...]:
+def _dropped(db: Connection, digest: str) -> tuple[DroppedAudit, ...]:
     """Audits of these bytes that were registered and have had no result for the set time."""
-    digest = next((entry.digest for entry in files if entry.path == EMBEDDING), None)
-    if shown is None or digest is None:
-        return ()
     rows = audit_designs.overdue(db, digest, now=now())
     return tuple(DroppedAudit(namespace=row.namespace, number=row.number, since=row.received) for row in rows)
 

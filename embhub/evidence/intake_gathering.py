@@ -15,7 +15,6 @@ from embhub.evidence.gathering import say as say_of
 from embhub.evidence.intake_document import Check, Intake, Signature, Source
 from embhub.formats import instants
 from embhub.pages.messages import ENGLISH, Day, Language, mark
-from embhub.privacy.claim import PrivacyClaim
 from embhub.release import files as release_files
 from embhub.release.checks.signers import Signer
 from embhub.release.files import Release
@@ -118,10 +117,7 @@ def _describe_base(card: Card) -> dict[str, str]:
 def _say(card: Card) -> dict[str, str]:
     told = say_of(card)
     told["Licence"] = f"{card.licence}, {card.licence_link}"
-    told["Patients and images"] = (
-        f"{'at least ' if isinstance(card.privacy, PrivacyClaim) and isinstance(card.n_patients, int) else ''}"
-        f"{card.n_patients} patients, {card.n_images} images"
-    )
+    told["Patients and images"] = f"{card.patients} patients, {card.n_images} images"
     told["Data sets of generated images"] = card.synthetic_data or "not stated"
     return told
 

@@ -124,7 +124,7 @@ class Facts:
         """What the card says of the training images beside the persons responsible: never more than the card."""
         card = self.card
         told = {
-            "patients": str(card.n_patients),
+            "patients": str(card.patients),
             "images": str(card.n_images),
             "images of one patient, at most": str(card.max_images_per_patient),
             "modality": ", ".join(card.modality),

@@ -263,7 +263,7 @@ def sections_of(card: Card) -> tuple[Section, ...]:
             "Training patients",
             (
                 "Trained on",
-                f"{card.n_images} images of {card.n_patients} patients, at most {card.max_images_per_patient} each",
+                f"{card.n_images} images of {card.patients} patients, at most {card.max_images_per_patient} each",
             ),
             ("Ages", _cells(population.age_bands) if population else None),
             ("Sex", _cells(population.sex) if population else None),

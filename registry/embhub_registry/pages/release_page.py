@@ -14,7 +14,6 @@ from embhub.privacy import wording
 from embhub.privacy.claim import PrivacyClaim
 from embhub.privacy.composition import SiteTotal
 from embhub.release.checks import site_totals
-from embhub.release.checks.signers import Signer
 from embhub.release.files import EMBEDDING, SAMPLES
 from embhub.trust.keyring import Keyring
 from embhub_registry.database import Connection, repositories, terms, yanks
@@ -30,11 +29,8 @@ from embhub_registry.pages.page_facts import (
     DroppedAudit,
     EmbeddingPage,
     File,
-    FindingRow,
-    KeyOwner,
     Privacy,
     Problem,
-    Provenance,
     Row,
     SampleSheet,
     Section,
@@ -113,7 +109,7 @@ def collect(
         version=shown.version if shown else None,
         sentence=describe(shown.card) if shown else None,
         description=shown.card.description if shown else None,
-        provenance=provenance_of(shown) if shown else None,
+        provenance=shown.provenance if shown else None,
         privacy=privacy_of(shown.card, member, totals_of(db, repository.namespace)) if shown else None,
         audit=shown.audit.facts if opened and shown and shown.audit else None,
         samples=_samples(shown, name, revision.id) if opened and shown else None,
@@ -129,8 +125,8 @@ def collect(
             commit_facts.approved(db, repository.id, versions), namespace=repository.namespace, keyring=keyring,
         ),
         citation=citation.cite(
-            shown.card, repository=name, signed=shown.created, address=f"{url}/{quote(name)}/commit/{revision.id}",
-            sha256=digest, registry=registry,
+            shown.card, repository=name, signed=shown.provenance.signed, sha256=digest, registry=registry,
+            address=f"{url}/{quote(name)}/commit/{revision.id}",
         ) if shown and digest else None,
         related=others.finding, same_base=others.base, sources=others.sources, ports=others.ports,
     )  # fmt: skip
@@ -161,27 +157,6 @@ def _samples(shown: Shown, name: str, revision: str) -> SampleSheet | None:
         address=f"/{quote(name)}/resolve/{revision}/{SAMPLES}", width=shown.sheet.width, height=shown.sheet.height,
         alt=samples.ALT, caption=samples.caption(shown.card),
     )  # fmt: skip
-
-
-def provenance_of(shown: Shown) -> Provenance:
-    """Who signed what and when, and every check."""
-    attached = {"sheet of samples": shown.sheet, "audit report": shown.audit}
-    covers = ("embedding", "card", *(name for name, part in attached.items() if part))
-    return Provenance(
-        signer=_owner(shown.signer), signed=shown.created, covers=covers,
-        auditor=_owner(shown.auditor) if shown.auditor else None, independent=shown.independent,
-        findings=tuple(FindingRow(check=f.check, outcome=f.outcome, text=f.text) for f in shown.findings),
-    )  # fmt: skip
-
-
-def _owner(signer: Signer) -> KeyOwner:
-    revoked = f"{signer.revoked_as} on {signer.revoked_on[:10]}" if signer.revoked_on else None
-    return KeyOwner(
-        namespace=signer.namespace,
-        name=signer.name or signer.namespace,
-        fingerprint=signer.fingerprint,
-        revoked=revoked,
-    )
 
 
 def privacy_of(card: Card, namespace: str, totals: Sequence[SiteTotal]) -> Privacy:

@@ -218,13 +218,11 @@ def evidence(request: Request, seen: Seen, judged: Judged | None) -> dict[str, A
     shown = judged.shown if judged else None
     if shown is None:
         return {"shown": None, "problem": judged.problem if judged else None}
-    namespace = seen.proposal.namespace
-    totals = release_page.totals_of(registry_of(request).database.connection(), namespace)
+    totals = release_page.totals_of(registry_of(request).database.connection(), seen.proposal.namespace)
     report = shown.audit.facts if shown.audit else None
     return {
-        "shown": shown, "problem": None, "sentence": describe(shown.card),
-        "provenance": release_page.provenance_of(shown),
-        "privacy": release_page.privacy_of(shown.card, shown.signer.name or namespace, totals),
+        "shown": shown, "problem": None, "sentence": describe(shown.card), "provenance": shown.provenance,
+        "privacy": release_page.privacy_of(shown.card, shown.provenance.signer.name, totals),
         "sections": release_page.sections_of(shown.card), "audit": report,
         "sheet": shown.sheet, "samples_alt": samples.ALT, "samples_caption": samples.caption(shown.card),
         "interval": interval_figure.of(report) if report else None,

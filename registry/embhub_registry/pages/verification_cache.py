@@ -20,12 +20,12 @@ from embhub.errors import EmbhubError
 from embhub.formats import plain_png
 from embhub.privacy import wording
 from embhub.privacy.claim_or_none import is_claim
-from embhub.refusals import Finding
 from embhub.release import verification
 from embhub.release.checks.signers import Signer
 from embhub.release.files import SAMPLES, Release, limit_of
+from embhub.release.verification import Verified
 from embhub_registry.database.clock import now
-from embhub_registry.pages.page_facts import Audit, Rate
+from embhub_registry.pages.page_facts import Audit, FindingRow, KeyOwner, Provenance, Rate
 from embhub_registry.pages.snippets import Loading
 from embhub_registry.repositories import repos
 from embhub_registry.repositories.repos import Snapshot
@@ -50,13 +50,8 @@ class Shown:
 
     card: Card
     loading: Loading
-    repository: str
     version: str
-    created: str
-    signer: Signer
-    auditor: Signer | None
-    independent: bool
-    findings: tuple[Finding, ...]
+    provenance: Provenance
     audit: AuditShown | None
     sheet: plain_png.Size | None = None  # of the samples, where there are some
 
@@ -139,14 +134,29 @@ def judge_files(registry: Registry, files: Mapping[str, bytes], *, name: str, pl
     except EmbhubError as error:
         return Judged(moment, trust.keyring.version, problem=error.with_traceback(None))
     shown = Shown(
-        card=found.card, loading=Loading.of(found.embedding), repository=found.repository, version=found.version,
-        created=found.created, signer=found.signer, auditor=found.auditor, independent=found.independent,
-        findings=found.findings,
+        card=found.card, loading=Loading.of(found.embedding), version=found.version, provenance=_trace(found),
         audit=_show(found.report, found.card, title=f"{name} {found.version}", place=place, address=report)
         if found.report else None,
         sheet=plain_png.check(release.files[SAMPLES]) if found.card.samples else None,
     )  # fmt: skip
     return Judged(moment, trust.keyring.version, shown=shown)
+
+
+def _trace(found: Verified) -> Provenance:
+    """Who signed what and when, and every check."""
+    attached = {"sheet of samples": found.card.samples, "audit report": found.report}
+    return Provenance(
+        signer=_owner(found.signer), signed=found.created,
+        covers=("embedding", "card", *(name for name, part in attached.items() if part)),
+        auditor=_owner(found.auditor) if found.auditor else None, independent=found.independent,
+        findings=tuple(FindingRow(check=f.check, outcome=f.outcome, text=f.text) for f in found.findings),
+    )  # fmt: skip
+
+
+def _owner(signer: Signer) -> KeyOwner:
+    revoked = f"{signer.revoked_as} on {signer.revoked_on[:10]}" if signer.revoked_on else None
+    name = signer.name or signer.namespace
+    return KeyOwner(namespace=signer.namespace, name=name, fingerprint=signer.fingerprint, revoked=revoked)
 
 
 def _show(report: AuditReport, card: Card, *, title: str, place: str, address: str) -> AuditShown:

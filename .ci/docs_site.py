@@ -22,7 +22,6 @@ sys.path[:0] = [str(ROOT), str(ROOT / "registry")]
 
 from embhub.cli import reference  # noqa: E402  # of this tree
 from embhub_registry.cli import root as registry_cli  # noqa: E402
-from embhub_registry.cli import root as registry_cli  # noqa: E402
 
 SECTIONS = {
     "Tutorial": "tutorial",
@@ -37,11 +36,6 @@ SECTIONS = {
 """Tabs of the site, and the folder of each."""
 PROJECT = ("CONTRIBUTING.md", "SECURITY.md", "CODE_OF_CONDUCT.md", "CHANGELOG.md")
 API_PAGE = "reference/python-api.md"
-REGISTRY_HEAD = """# The commands of `embhub-registry`
-
-Written from the commands: the same as `embhub-registry COMMAND --help`. What `--json` prints, roles, settings and exit
-codes are on [the page of the operator's command line](registry-cli.md).
-"""
 REGISTRY_HEAD = """# The commands of `embhub-registry`
 
 Written from the commands: the same as `embhub-registry COMMAND --help`. What `--json` prints, roles, settings and exit
@@ -161,7 +155,6 @@ def _made_pages() -> dict[str, str]:
     for path in sorted((ROOT / "examples/notebooks").glob("*.ipynb")):
         pages[f"notebooks/{path.stem}.md"] = _notebook(path)
     pages["reference/cli.md"] = reference.render()
-    pages["reference/registry-commands.md"] = reference.render(registry_cli, "embhub-registry", REGISTRY_HEAD)
     pages["reference/registry-commands.md"] = reference.render(registry_cli, "embhub-registry", REGISTRY_HEAD)
     return pages | _python_pages()
 

@@ -9,16 +9,12 @@ import click
 import pytest
 
 from embhub.cli import reference
-from embhub.cli import reference
 from embhub_registry.app import ROUTES
 from embhub_registry.cli import root
 from embhub_registry.people.roles import ACTIONS, ROLES
 from embhub_registry.storage.settings import SETTINGS
 
 REFERENCE = Path(__file__).parents[3] / "docs/reference"
-COMMANDS = reference.render(root, "embhub-registry", "")
-"""The page of the site, made from the commands."""
-SECTIONS = dict(part.split("\n", 1) for part in re.split(r"^#{2,} (?=embhub)", COMMANDS, flags=re.M) if part.strip())
 COMMANDS = reference.render(root, "embhub-registry", "")
 """The page of the site, made from the commands."""
 SECTIONS = dict(part.split("\n", 1) for part in re.split(r"^#{2,} (?=embhub)", COMMANDS, flags=re.M) if part.strip())

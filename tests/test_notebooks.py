@@ -36,6 +36,7 @@ def test_listed_in_the_docs(path: Path) -> None:
     assert path.name in (ROOT / "docs/reference/python-api.md").read_text()
 
 
+@pytest.mark.slow
 @pytest.mark.thorough
 @pytest.mark.timeout(SECONDS + 60)
 @pytest.mark.parametrize(

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from embhub.cli import options
 from embhub.cli.output import print_result, remark
+
+if TYPE_CHECKING:
+    from embhub.client.member.joining import Joined
 
 
 @click.command("join", short_help="Join a registry by an invitation.")
@@ -39,5 +44,10 @@ def command(invite: str, no_witness: bool, as_json: bool) -> None:
         raise done.refused
     remark(" next: embhub doctor")
     if done.key is not None:
-        places = "".join(f" --namespace {name}" for name in done.account.namespaces[:1])
-        remark(f" and every hour, from cron: embhub log watch {done.registry} --cosign {done.key}{places}")
+        remark(f" and every hour, from cron: {_watch(done)}")
+
+
+def _watch(done: Joined) -> str:
+    """The command by which this site's witness goes on."""
+    namespace = "".join(f" --namespace {name}" for name in done.account.namespaces[:1])
+    return f"embhub log watch {done.registry} --cosign {done.key}{namespace}"

@@ -13,7 +13,7 @@ from PIL import Image
 
 from embhub.__main__ import main
 from embhub.formats import safe_yaml
-from embhub.site import keys
+from embhub.site import keys, secret
 from tests.support.servers import RunningRegistry, start_registry
 from tests.support.sites import Site, open_site
 
@@ -100,6 +100,8 @@ def test_two_hospitals(
         "--out", "stripes.safetensors")  # fmt: skip
     run("card", "init", "stripes.safetensors")
     answer(Path("stripes.card.yaml"), n_patients="5-10")
+    # A secret seed finds a leak in such a file by chance, now and then. With this one the AUC was .25, p .93.
+    monkeypatch.setattr(secret, "derive_seed", lambda facts: 0)
     run("audit", "stripes.safetensors", "--report", "evidence")
     assert "not evidence of safety" in capsys.readouterr().out
     assert "leave the hospital?" in Path("evidence/index.html").read_text()
@@ -108,7 +110,7 @@ def test_two_hospitals(
     run("card", "init", "stripes.safetensors")  # keeps the answers, takes over the verdict
     assert safe_yaml.load(Path("stripes.card.yaml").read_bytes())["n_patients"] == "5-10"
     run("sign", "stripes.safetensors")
-    run("push", "stripes.safetensors", "--yes")  # an audit of so few may find a leak, by chance too
+    run("push", "stripes.safetensors")
     run("show", f"{namespace}/stripes", code=7)  # this site trusts nobody yet, not even itself
 
     Site(tmp_path / "b", registry.url).enter(monkeypatch)

@@ -288,5 +288,6 @@ def test_whoever_reviews_sees_of_which_withdrawn_numbers_a_proposal_has_nearly_t
     assert words in outsider(house, code_of(make(house, made))).open(PAGE)
     olga = Person(house.registry)
     olga.use_link("olga")
-    assert words in olga.open(f"/account/review/{made['id']}")
+    page = olga.open(f"/account/review/{made['id']}")
+    assert page.index(words) < page.index("Approve these files"), "it is read before the decision"
     house.answer(house.olga, made["id"], answer="decline", reason="the test is over")

@@ -61,6 +61,9 @@ def test_what_passed_alone_is_named(tmp_path: Path) -> None:
     assert found["suites"] == {"wire": {"passed": 2, "failed": 1, "skipped": 1}} and found["again"] == ["test_fails"]
     shown = registry_engines.table({"day": "2026-01-01", "engines": {"sqlite": found}})
     assert "passed alone: `test_fails`." in shown
+    assert registry_engines.totals({"day": "2026-01-01", "engines": {"sqlite": found}}).splitlines()[2:] == [
+        "| all | 2 | 1 | 1 |", "", "Failed at first, beside other programs, and passed alone: `test_fails`.",
+    ]  # fmt: skip
 
 
 def test_a_report_without_tests_is_refused(tmp_path: Path) -> None:
@@ -79,7 +82,7 @@ def test_suites_are_told_by_their_module() -> None:
 def test_the_page_shows_what_the_results_file_holds() -> None:
     """Every suite, on both engines, without a failure, and the same tests on each."""
     page, results = registry_engines.PAGE.read_text(), json.loads(registry_engines.RESULTS.read_text())
-    assert marked.put(page, registry_engines.table(results)) == page
+    assert marked.put(page, registry_engines.totals(results)) == page
     engines = [results["engines"][name]["suites"] for name in registry_engines.ENGINES]
     assert not any(row["failed"] for found in engines for row in found.values())
     counted = [{suite: sum(row.values()) for suite, row in found.items()} for found in engines]

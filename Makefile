@@ -32,7 +32,7 @@ help:
 	@echo "make test-thorough  the others: crashes, fuzzing, every foreign client and kind of base"
 	@echo "make test-exhaustive  the tests that take minutes each, before a release"
 	@echo "make test-engines  the registry's tests, stock clients and kills over PostgreSQL and an object store"
-	@echo "make test-anywhere  one case of each test as root and as a user, on Python 3.11 to 3.13, on a machine unlike yours"
+	@echo "make test-anywhere  one case of each test as root or as a user, on Python 3.11 to 3.13, on a machine unlike yours"
 	@echo "make test-numerical  trainings once more: without bfloat16 instructions, and with two threads"
 	@echo "make fuzz       fuzz one parser: make fuzz TARGET=log-proof MINUTES=60 (see tests/fuzz/log_parsers.py)"
 	@echo "make soak       three servers while processes, database and object store fail: make soak MINUTES=60 [SEED=7]"
@@ -131,7 +131,8 @@ test-numerical: $(DEVELOP)
 	@OMP_NUM_THREADS=1 ONEDNN_MAX_CPU_ISA=AVX512_CORE_VNNI ATEN_CPU_CAPABILITY=avx512 $(BIN)/python $(NUMERICAL) -n 2
 	@OMP_NUM_THREADS=2 $(BIN)/python $(NUMERICAL) $(ALONE) -n 0
 
-# One case of each test as root and as an ordinary user, in a private TMPDIR, far away, on each Python.
+# One case of each test as root or an ordinary user, in a private TMPDIR, far away, on each Python; files that ask who
+# runs them as both.
 test-anywhere: $(DEVELOP)
 	@.ci/test-anywhere
 

@@ -18,9 +18,10 @@ from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
 ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT))
+sys.path[:0] = [str(ROOT), str(ROOT / "registry")]
 
 from embhub.cli import reference  # noqa: E402  # of this tree
+from embhub_registry.cli import root as registry_cli  # noqa: E402
 
 SECTIONS = {
     "Tutorial": "tutorial",
@@ -35,6 +36,11 @@ SECTIONS = {
 """Tabs of the site, and the folder of each."""
 PROJECT = ("CONTRIBUTING.md", "SECURITY.md", "CODE_OF_CONDUCT.md", "CHANGELOG.md")
 API_PAGE = "reference/python-api.md"
+REGISTRY_HEAD = """# The commands of `embhub-registry`
+
+Written from the commands: the same as `embhub-registry COMMAND --help`. What `--json` prints, roles, settings and exit
+codes are on [the page of the operator's command line](registry-cli.md).
+"""
 LINK = re.compile(r"(!?\[[^\]]*\])\(([^)#\s]+)(#[^)\s]*)?\)")
 LANGUAGES = {".py": "python", ".yml": "yaml", ".yaml": "yaml", ".json": "json", ".conf": "nginx", ".cff": "yaml"}
 
@@ -149,6 +155,7 @@ def _made_pages() -> dict[str, str]:
     for path in sorted((ROOT / "examples/notebooks").glob("*.ipynb")):
         pages[f"notebooks/{path.stem}.md"] = _notebook(path)
     pages["reference/cli.md"] = reference.render()
+    pages["reference/registry-commands.md"] = reference.render(registry_cli, "embhub-registry", REGISTRY_HEAD)
     return pages | _python_pages()
 
 

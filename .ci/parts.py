@@ -23,10 +23,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 LANES: Sequence[Sequence[Sequence[str]]] = (
     (("setup",), ("tools", "versions")),
-    (("check", "docs", "test-anywhere"), ("test-engines", "test-numerical", "test-thorough")),
-    (("test",),),
+    (("check", "docs", "test", "test-anywhere"), ("test-engines", "test-numerical", "test-thorough")),
 )
-"""What runs after what; parts in lanes beside one another leave processors idle when they are alone.
+"""What runs after what. Each part leaves processors idle when it is alone: its tests wait for servers and clocks.
 
 All that is installed is installed by the first step: a test that runs meanwhile would not find it.
 """

@@ -330,6 +330,12 @@ class Card(_Part):
             )
         return self
 
+    @property
+    def patients(self) -> int | str:
+        """`n_patients` in words: beside a privacy claim, a number is the least that there are."""
+        at_least = is_claim(self.privacy) and isinstance(self.n_patients, int)
+        return f"at least {self.n_patients}" if at_least else self.n_patients
+
     def to_dict(self) -> dict[str, Any]:
         """Return the card as plain data.
 

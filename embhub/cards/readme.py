@@ -131,7 +131,7 @@ def _body(card: Card) -> str:
         ("Acquisition", _acquisition(card)),
         (
             "Training images",
-            f"{card.n_images} of {_patients(card)} patients, at most {card.max_images_per_patient} each",
+            f"{card.n_images} of {card.patients} patients, at most {card.max_images_per_patient} each",
         ),
         ("Labels", f"{_prose(card.labels.source)}; {_prose(card.labels.annotators)}"),
         ("De-identification", ", ".join(DEIDENTIFICATION[code] for code in card.deidentification.profile)),
@@ -204,11 +204,6 @@ def _what(card: Card) -> str:
         f"This is a textual inversion embedding: {vectors} numbers that teach the base model"
         f" `{card.base_model.id}` one new word,\n`{card.token}`. It contains no image file."
     )
-
-
-def _patients(card: Card) -> str:
-    lower_bound = is_claim(card.privacy) and isinstance(card.n_patients, int)
-    return f"at least {card.n_patients}" if lower_bound else str(card.n_patients)
 
 
 def _privacy(card: Card) -> str:

@@ -1,4 +1,4 @@
-"""The page `reference/cli.md` of the documentation site, written from the commands themselves (.ci/docs_site.py)."""
+"""The pages on commands of the documentation site, written from the commands themselves (.ci/docs_site.py)."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ Shell completion of commands and options in bash, zsh and fish: `embhub completi
 """
 
 
-def render() -> str:
-    """The whole page."""
-    return "\n".join([HEAD, *(_section(path, command) for path, command in walk(root))])
+def render(group: click.Group = root, name: str = "embhub", head: str = HEAD) -> str:
+    """The whole page of a program: its head, and a section for each command."""
+    return "\n".join([head, *(_section(path, command) for path, command in walk(group, (name,)))])
 
 
 def walk(group: click.Group, path: tuple[str, ...] = ("embhub",)) -> Iterator[tuple[tuple[str, ...], click.Command]]:

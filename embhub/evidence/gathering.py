@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
+from embhub.artifact.embedding import Embedding
 from embhub.audits.attack_figures import AttackResult
 from embhub.audits.explanation import explain
 from embhub.audits.report import AuditReport
@@ -76,15 +77,7 @@ def gather(
         made=instants.write(now),
         audit_again_by=in_a_year(now),
         tool=document.Tool(version=__version__),
-        subject=document.Subject(
-            name=card.name if card else name,
-            sha256=artifact.digest,
-            bytes=len(artifact.data),
-            token=artifact.token,
-            rows=tuple(document.Rows(encoder=row.encoder, count=row.count, dim=row.dim) for row in artifact.vectors),
-            base=artifact.base_name,
-            base_sha256=consistency.base_digest(artifact),
-        ),
+        subject=describe_subject(artifact, name=card.name if card else name),
         card=document.CardFacts(
             sha256=card_digest,
             version=card.version if card else None,
@@ -110,12 +103,28 @@ def gather(
         regulation=document.Regulation(
             as_of=regulation.AS_OF,
             not_advice=regulation.NOT_ADVICE,
-            rules=tuple(document.Rule(**rule._asdict()) for rule in regulation.RULES),
+            rules=tuple(
+                document.Rule(source=source, asks=asks, here=here, missing=missing)
+                for source, asks, here, missing in regulation.RULES
+            ),
         ),
         sign_off=document.SignOff(
             embedding_sha256=artifact.digest, card_sha256=card_digest, report_sha256=report_digest
         ),
         form=list_fields(card.intended_use if card else None, review_by=in_a_year(now)),
+    )
+
+
+def describe_subject(artifact: Embedding, *, name: str) -> document.Subject:
+    """An embedding by its file and its header; `name` is the card's, where there is one."""
+    return document.Subject(
+        name=name,
+        sha256=artifact.digest,
+        bytes=len(artifact.data),
+        token=artifact.token,
+        rows=tuple(document.Rows(encoder=row.encoder, count=row.count, dim=row.dim) for row in artifact.vectors),
+        base=artifact.base_name,
+        base_sha256=consistency.base_digest(artifact),
     )
 
 

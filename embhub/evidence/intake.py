@@ -75,8 +75,7 @@ def render(intake: Intake) -> str:
             form=intake.form,
             tone=TONES[intake.audit.verdict] if intake.audit else "open",
             units=plural(intake.audit.unit) if intake.audit else "",
-            unit=_unit(intake),
-            limits=sections.tabulate_limits(intake.privacy) if intake.privacy.limits else None,
+            claim=sections.describe_guarantee(intake.privacy),
         )
     )
 
@@ -111,11 +110,6 @@ def _shared(intake: Intake, language: Language) -> dict[str, Any]:
         "guarantee": guarantee(intake.privacy, language), "signers": sections.SIGNERS, "blanks": sections.BLANKS,
         "count": count, "day": Day,
     }  # fmt: skip
-
-
-def _unit(intake: Intake) -> str:
-    claim = intake.privacy.claim
-    return str(claim["unit"]) if isinstance(claim, dict) else "patient"
 
 
 def _verify(target: str, *, policy: str, require: str, registry: str | None) -> tuple[Verified, Release, Source]:

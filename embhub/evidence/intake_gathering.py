@@ -10,14 +10,12 @@ from datetime import datetime
 from embhub.cards.card_schema import Card
 from embhub.evidence import document
 from embhub.evidence.document import FormField
-from embhub.evidence.gathering import describe_audit, describe_privacy, in_a_year
+from embhub.evidence.gathering import describe_audit, describe_privacy, describe_subject, in_a_year
 from embhub.evidence.gathering import say as say_of
 from embhub.evidence.intake_document import Check, Intake, Signature, Source
 from embhub.formats import instants
 from embhub.pages.messages import ENGLISH, Day, Language, mark
-from embhub.privacy.claim import PrivacyClaim
 from embhub.release import files as release_files
-from embhub.release.checks import consistency
 from embhub.release.checks.signers import Signer
 from embhub.release.files import Release
 from embhub.release.verified import Verified
@@ -74,15 +72,7 @@ def gather(verified: Verified, release: Release, *, source: Source, now: datetim
         source=source,
         repository=verified.repository,
         version=verified.version,
-        subject=document.Subject(
-            name=card.name,
-            sha256=artifact.digest,
-            bytes=len(artifact.data),
-            token=artifact.token,
-            rows=tuple(document.Rows(encoder=row.encoder, count=row.count, dim=row.dim) for row in artifact.vectors),
-            base=artifact.base_name,
-            base_sha256=consistency.base_digest(artifact),
-        ),
+        subject=describe_subject(artifact, name=card.name),
         card_sha256=release_files.digest(release.files[release_files.CARD]),
         report_sha256=report_digest,
         publisher=_sign(verified.signer, verified.created),
@@ -127,10 +117,7 @@ def _describe_base(card: Card) -> dict[str, str]:
 def _say(card: Card) -> dict[str, str]:
     told = say_of(card)
     told["Licence"] = f"{card.licence}, {card.licence_link}"
-    told["Patients and images"] = (
-        f"{'at least ' if isinstance(card.privacy, PrivacyClaim) and isinstance(card.n_patients, int) else ''}"
-        f"{card.n_patients} patients, {card.n_images} images"
-    )
+    told["Patients and images"] = f"{card.patients} patients, {card.n_images} images"
     told["Data sets of generated images"] = card.synthetic_data or "not stated"
     return told
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from embhub.audits.audit_page import TONES
-from embhub.audits.explanation import Explanation, explain
+from embhub.audits.explanation import explain
 from embhub.audits.report import AuditReport
 from embhub.evidence import cover, form, sections
 from embhub.evidence.concerns import Concern
@@ -33,11 +33,11 @@ def render(evidence: Evidence, report: AuditReport) -> str:
             __package__,
             "pack.html.j2",
             evidence=evidence,
-            cover=cover.gather(evidence, _words(evidence)),
+            cover=cover.gather(evidence, explain(report)),
             say=ENGLISH.say,
             form=evidence.form,
             tone=TONES[evidence.audit.verdict],
-            guarantee=sections.describe_guarantee(evidence),
+            guarantee=sections.describe_guarantee(evidence.privacy),
             figures=sections.describe_figures(report),
             statement=report.statement,
             status=sections.STATUS,
@@ -77,8 +77,3 @@ def render_translation(
             blanks=sections.BLANKS,
         )
     )
-
-
-def _words(evidence: Evidence) -> Explanation:
-    audit = evidence.audit
-    return Explanation(audit.means, audit.does_not_mean, audit.advice)

@@ -5,8 +5,6 @@ Statements about law are short, dated, and none of them is advice; what they res
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from embhub.pages.messages import ENGLISH, Day, message
 
 AS_OF = "2026-11-20"
@@ -15,18 +13,8 @@ NO_ADVICE = message(
 )
 NOT_ADVICE = ENGLISH.say(NO_ADVICE)
 
-
-class Rule(NamedTuple):
-    """A rule, what it asks in a sentence, and what this pack has for it and has not."""
-
-    source: str
-    asks: str
-    here: str
-    missing: str
-
-
 RULES = (
-    Rule(
+    (
         "EDPB Opinion 28/2024 (17 December 2024)",
         "Whether a trained model contains personal data is assessed case by case, with tests against named attacks and"
         " with regard to who receives the model.",
@@ -34,37 +22,38 @@ RULES = (
         " attackers have the file itself.",
         "The decision. Most of the named attacks are not part of any suite.",
     ),
-    Rule(
+    (
         "GDPR Article 35 (impact assessment)",
         "A description of the processing, of its risks to people, and of the measures against them.",
         "Inputs on the technical risks: what leaves the hospital, which attacks were tested, what a guarantee bounds.",
         "Necessity, proportionality, legal basis, other risks: they are for the controller to assess.",
     ),
-    Rule(
+    (
         "GDPR Article 17 (erasure)",
         "Personal data are erased at the request of a person entitled to it.",
         "What can be done after release, in section 5: find the releases, yank them, retrain.",
         "Whether the article applies to a published embedding. Copies that others hold cannot be recalled.",
     ),
-    Rule(
+    (
         "AI Act (EU) Article 50(2), as secondary sources describe it",
         "Synthetic images are marked as such in a machine-readable form, and can be detected.",
         "Images that embhub generates carry IPTC metadata; most also a mark in their noise, which embhub detect finds.",
         "Whether the article applies. Metadata can be removed, and a mark is lost when an image is changed too much.",
     ),
-    Rule(
+    (
         "NIST SP 800-226 (differential privacy)",
         "A claim is evaluated with its unit, its parameters and everything that it does not cover.",
         "The claim, recomputed, its unit and its list of what it does not cover; or that there is none.",
         "That the training ran as claimed.",
     ),
-    Rule(
+    (
         "HIPAA, expert determination (45 CFR 164.514(b)(1))",
         "An expert finds the risk of identification very small and documents how.",
         "One input to it: figures with intervals, and the smallest leak that they could have detected.",
         "The expert's finding.",
     ),
 )
+"""Of each rule: where it stands, what it asks, what this pack has for it, and what it has not."""
 
 TRIGGERS = (
     "A stronger attack on such embeddings is published or added to embhub's suites.",

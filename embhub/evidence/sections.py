@@ -10,7 +10,7 @@ from embhub.audits.explanation import plural
 from embhub.audits.report import AuditReport
 from embhub.audits.verdict import BLIND
 from embhub.evidence import histogram
-from embhub.evidence.document import Evidence, Limit, Privacy, Rebuilt
+from embhub.evidence.document import Limit, Privacy, Rebuilt
 from embhub.evidence.guarantee import per_hundred
 from embhub.pages.messages import mark
 from embhub.privacy.second_opinion import MEANING, SecondOpinion
@@ -65,9 +65,8 @@ class Figures(NamedTuple):
     has_baseline: bool
 
 
-def describe_guarantee(evidence: Evidence) -> Guarantee:
+def describe_guarantee(privacy: Privacy) -> Guarantee:
     """What section 2 says for one unit."""
-    privacy = evidence.privacy
     unit = privacy.claim["unit"] if isinstance(privacy.claim, dict) else "patient"
     if not privacy.limits:
         return Guarantee(unit, None, None, None)

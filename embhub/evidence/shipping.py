@@ -5,7 +5,6 @@ from __future__ import annotations
 from embhub.cards.samples import count
 from embhub.evidence.document import Shipment, ShippedFile
 from embhub.formats.repetition import join_alike
-from embhub.privacy.claim import PrivacyClaim
 from embhub.release import files as release_files
 from embhub.release.files import Release
 
@@ -103,8 +102,7 @@ def _card_tells(release: Release) -> str:
     if release_files.CARD not in release.files:
         return "not known yet: the card is incomplete"
     card = release.card
-    least = "at least " if isinstance(card.privacy, PrivacyClaim) and isinstance(card.n_patients, int) else ""
-    told = [f"numbers: {least}{card.n_patients} patients, {card.n_images} images"]
+    told = [f"numbers: {card.patients} patients, {card.n_images} images"]
     population = card.population
     if population is not None and (population.age_bands or population.sex):
         told.append("groups by age or sex, none smaller than 10 people")

@@ -17,7 +17,7 @@ from bases.workshop.xray import default_data
 from embhub.audits.report import AuditReport
 from embhub.errors import EmbhubError
 from examples.demo import measure, page, story, tracing
-from examples.demo.cast import CommandFailed, Hospital, served, typed
+from examples.demo.cast import CommandFailed, Hospital, import_once, served, typed
 from examples.demo.scenario import FULL, SHORT, Material, Scale, Words, read_folder
 from examples.demo.xray_play import WORDS as XRAY
 
@@ -32,6 +32,8 @@ def main() -> int:
     torch.set_num_threads(min(2, os.cpu_count() or 1))
     try:
         scale = SHORT if chosen.short else FULL
+        if chosen.short:
+            import_once()
         words, material = _prepare(chosen.out, chosen.xray, scale)
         summary = play(chosen.out.resolve(), words, material, scale)
     except (CommandFailed, EmbhubError) as error:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from bench import marked, registry_engines
+from tests.conformance.driver.listed import CALLS
 
 MODULE = """
 import pytest
@@ -60,6 +61,9 @@ def test_what_passed_alone_is_named(tmp_path: Path) -> None:
     assert found["suites"] == {"wire": {"passed": 2, "failed": 1, "skipped": 1}} and found["again"] == ["test_fails"]
     shown = registry_engines.table({"day": "2026-01-01", "engines": {"sqlite": found}})
     assert "passed alone: `test_fails`." in shown
+    assert registry_engines.totals({"day": "2026-01-01", "engines": {"sqlite": found}}).splitlines()[2:] == [
+        "| all | 2 | 1 | 1 |", "", "Failed at first, beside other programs, and passed alone: `test_fails`.",
+    ]  # fmt: skip
 
 
 def test_a_report_without_tests_is_refused(tmp_path: Path) -> None:
@@ -78,7 +82,7 @@ def test_suites_are_told_by_their_module() -> None:
 def test_the_page_shows_what_the_results_file_holds() -> None:
     """Every suite, on both engines, without a failure, and the same tests on each."""
     page, results = registry_engines.PAGE.read_text(), json.loads(registry_engines.RESULTS.read_text())
-    assert marked.put(page, registry_engines.table(results)) == page
+    assert marked.put(page, registry_engines.totals(results)) == page
     engines = [results["engines"][name]["suites"] for name in registry_engines.ENGINES]
     assert not any(row["failed"] for found in engines for row in found.values())
     counted = [{suite: sum(row.values()) for suite, row in found.items()} for found in engines]
@@ -87,6 +91,28 @@ def test_the_page_shows_what_the_results_file_holds() -> None:
         path.name for path in (registry_engines.ROOT / "tests/registry").iterdir() if list(path.glob("test_*.py"))
     }
     assert folders < set(counted[0])
+
+
+def test_of_the_stock_clients_the_newest_makes_every_call_and_the_others_none() -> None:
+    words = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-pno:cacheprovider",
+        "--collect-only",
+        *registry_engines.NEWEST_CLIENT,
+    ]
+    done = subprocess.run(
+        [*words, *registry_engines.PARTS["clients"]],
+        cwd=registry_engines.ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    calls = [line for line in done.stdout.splitlines() if "::test_call[" in line]
+    assert len(calls) == len(CALLS) and all(line.endswith("-2.x]") for line in calls)
+    assert "test_crashes.py::test_fifteen_kills" in done.stdout and "test_wire.py::" in done.stdout
 
 
 def test_every_part_is_there_to_be_run() -> None:

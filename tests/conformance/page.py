@@ -30,25 +30,23 @@ TITLES = {
 INTRODUCTION = """\
 # Stock clients of the Hub
 
-A registry speaks the Hugging Face Hub's protocol. This page says which calls of unmodified clients were made against a
-running one, and that each gave what is expected of the Hub: the value, or the client's own exception with this status.
-Each client lives in an environment of its own, with nothing of embhub in it.
+These calls of unmodified clients were made against a running registry, and each gave what is expected of the Hub: the
+value, or the client's own exception with this status. Each client lives in an environment of its own, with nothing of
+embhub in it.
 
 The page is written by `python -m tests.conformance.page` from what the clients did; `tests/conformance` repeats every
-call, and fails where a client's environment cannot be made. `diffusers.load_textual_inversion` is played there too,
-with `token=`: by repository id, by branch, by commit, and up to a gate; so are the calls for
+call. `diffusers.load_textual_inversion` is played there too; so are the calls for
 [each kind of base](../how-to/load-with-diffusers.md), ranges, conditional requests and encoded addresses.
 
-`yes`: the client got what the second column says. Words in its place say why this version cannot make the call.
+`all`: the three clients got what the second column says. Otherwise the last column has an answer of each: `yes`, or why
+this version cannot make the call.
 
 ## Refused on purpose
 
-There is no LFS and no Xet, because a release is small enough to travel in the commit: every upload is `regular`. There
-are no pull requests and no discussions: who may publish commits, and admission judges the commit. There are no datasets
-and no spaces: a registry holds embeddings, which are models. Repositories are not moved, duplicated or squashed: what
-is signed names its repository and is looked up by commit. Lists go newest or largest first; `direction` is refused.
-Lists cannot be filtered by `apps`, `inference`, `inference_provider` and `num_parameters`, and say so. A commit has at
-most 100 files.
+There is no LFS and no Xet: every upload is `regular`. There are no pull requests, discussions, datasets and spaces.
+Repositories are not moved, duplicated or squashed: what is signed names its repository and is looked up by commit.
+Lists go newest or largest first; `direction` is refused. They cannot be filtered by `apps`, `inference`,
+`inference_provider` and `num_parameters`. A commit has at most 100 files.
 """
 
 
@@ -76,7 +74,7 @@ def render(played: Mapping[str, Played]) -> str:
     versions = [found.version for found in played.values()]
     parts = [INTRODUCTION]
     for group in GROUPS:
-        head = f"| call | gives | {' | '.join(versions)} |\n|---|---|{'---|' * len(versions)}"
+        head = f"| call | gives | {' / '.join(versions)} |\n|---|---|---|"
         calls = [wanted for wanted in CALLS if wanted.group == group]
         rows = [f"| {wanted.name} | {expected(wanted)} | {_cells(wanted, played)} |" for wanted in calls]
         parts.append("\n".join([f"## {TITLES[group]}", "", head, *rows]))
@@ -96,7 +94,7 @@ def _cells(wanted: Call, played: Mapping[str, Played]) -> str:
         outcome = found.outcomes[wanted.name]
         wrong = fault(wanted, outcome, _major(found))
         cells.append("**no**" if wrong else outcome.get("absent", "yes"))
-    return " | ".join(cells)
+    return "all" if set(cells) == {"yes"} else " / ".join(cells)
 
 
 def _major(found: Played) -> int:

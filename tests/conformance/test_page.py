@@ -17,7 +17,7 @@ ROW = re.compile(r"^\| (?!call |---)(.+?) \| (as asked|`\w+`(?:, \d+)?) \| (.+) 
 def test_the_page_is_what_these_calls_give_with_the_clients_that_it_names() -> None:
     versions = re.findall(r"^\| call \| gives \| (.+) \|$", PAGE, re.M)
     assert len(versions) == len(GROUPS) and len(set(versions)) == 1
-    names = versions[0].split(" | ")
+    names = versions[0].split(" / ")
     assert len(names) == len(CLIENTS)
     played = {client: _as_expected(version) for client, version in zip(CLIENTS, names, strict=True)}
     assert page.render(played).strip() == PAGE.strip()
@@ -28,7 +28,7 @@ def test_it_names_every_call_once() -> None:
 
 
 def test_its_versions_are_of_the_clients_that_are_tested() -> None:
-    names = re.findall(r"^\| call \| gives \| (.+) \|$", PAGE, re.M)[0].split(" | ")
+    names = re.findall(r"^\| call \| gives \| (.+) \|$", PAGE, re.M)[0].split(" / ")
     for client, version in zip(CLIENTS, names, strict=True):
         assert version.startswith(f"{client.removesuffix('.x')}."), version
 

@@ -3,11 +3,16 @@
 What depends on the machine shows in any case of a test; its breadth is `make test`'s. Files are shuffled, and the tests
 in each. Where tests share a fixture of their file or folder, one goes on with what another left, and they keep their
 order.
+
+Two users run tests, each on other versions of Python and in another order. A file that asks who runs it, or which
+Python does, is run by both; each other file by one of them, which its name decides: `make test` runs all of them, too.
 """
 
 from __future__ import annotations
 
 import random
+import re
+import zlib
 from collections.abc import Generator
 from pathlib import Path
 
@@ -24,15 +29,36 @@ NEEDS_TORCH = [
 ]  # fmt: skip
 """Beside these, files that import it at their top."""
 
+ASKS = re.compile(
+    r"\b(?:get(?:res|e)?[ug]ids?|set(?:res|e)?[ug]ids?|getuser|expanduser|Path\.home|pwd|grp|chmod|l?chown|st_mode|st_[ug]id"
+    r"|umask|0o[0-7]+|setpriv|useradd|mount|PermissionError|EACCES|EPERM|W_OK|R_OK|version_info|python_requires)\b"
+)
+"""Words of a file whose outcome may differ with the user, or with the version of Python."""
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """`--shuffle` takes the seed."""
+    """`--shuffle` takes the seed, `--half` which files are run."""
     parser.addoption("--shuffle", type=int, required=True, help="seed of the order of files, and of tests in each")
+    parser.addoption("--half", type=int, choices=(0, 1), help="files that ask who runs them, and a half of the others")
 
 
-def pytest_ignore_collect(collection_path: Path) -> bool | None:
-    """Leave out what cannot run without torch; None lets others decide."""
-    return True if collection_path in NEEDS_TORCH else None
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave out what cannot run without torch, and the other half; None lets others decide."""
+    half = config.getoption("half")
+    is_left_out = collection_path in NEEDS_TORCH or (half is not None and not belongs(collection_path, half))
+    return True if is_left_out else None
+
+
+def belongs(path: Path, half: int) -> bool:
+    """Whether a path is collected with this half: folders are, and files that are no tests."""
+    if not path.match("test_*.py") or half_of(path) == half:
+        return True
+    return ASKS.search(path.read_text(encoding="utf-8")) is not None
+
+
+def half_of(path: Path) -> int:
+    """Where a file of tests is run that asks for nothing: 0 or 1, the same on every machine."""
+    return zlib.crc32(f"{path.parent.name}/{path.name}".encode()) % 2
 
 
 @pytest.hookimpl(wrapper=True)

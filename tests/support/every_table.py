@@ -6,9 +6,8 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from embhub_registry.database import Connection
+from embhub_registry.database import Connection, placement
 from embhub_registry.database.dialects import SQLITE
-from embhub_registry.database.wording import BETWEEN, INSIDE, joined_labels, letter_pairs
 
 EARLY, LATE = "2026-01-02T03:04:05.678Z", "2026-02-03T04:05:06.789Z"
 WORDS = {1: "prostate lasion pi-rads 5", 3: "chest opacity", 4: "a former one", 5: "held"}
@@ -30,24 +29,17 @@ def summary(*, privacy: str, **more: Any) -> str:
     return json.dumps({"release": release, "front_matter": front})
 
 
-def facets(**more: str) -> str:
-    """The facets of a repository in one text."""
-    found = {"anatomy": "prostate gland", "audit": "not-detected", "base": "builtin", "finding": "läsion",
-             "modality": "MR", **more}  # fmt: skip
-    return BETWEEN.join(f"{name}{INSIDE}{value}" for name, value in found.items())
-
-
 def labels(repository: int, shown: int, *pairs: str) -> list[Row]:
     """What a repository is found by: `kind=value`."""
     split = [pair.split("=") for pair in pairs]
     return rows(
-        "label", "kind value position repository_id shown",
-        *((kind, value, repository, repository, shown) for kind, value in split),
+        "label", "kind value repository_id shown",
+        *((kind, value, repository, shown) for kind, value in split),
     )  # fmt: skip
 
 
 _REPOSITORY = (
-    "id namespace name private created modified downloads summary position released facets hidden gated disabled"
+    "id namespace name private created modified downloads summary position released hidden gated disabled"
     " set_aside epsilon"
 )
 _TOKEN = "id digest user_id created expires revoked last_used scope unlimited purpose only_repository proved"
@@ -74,14 +66,14 @@ ROWS: list[Row] = [
     *rows("blob", "digest size git_oid", ("d1", 10, "g1"), ("d2", 2**40, "g2")),
     *rows("repository", _REPOSITORY,
           (1, "radboud", "prostate", 0, EARLY, "2026-01-03", 7, summary(privacy="dp", epsilon=8.1, licence="CC0-1.0"),
-           1, 1, facets(privacy="claimed", licence="CC0-1.0", epsilon="to-10"), 0, "", 0, 0, 8.1),
-          (2, "radboud", "draft", 1, EARLY, "2026-01-04", 0, "{}", 2, 0, "", 0, "", 0, 0, None),
+           1, 1, 0, "", 0, 0, 8.1),
+          (2, "radboud", "draft", 1, EARLY, "2026-01-04", 0, "{}", 2, 0, 0, "", 0, 0, None),
           (3, "lumc", "chest", 0, EARLY, "2026-01-05", 2**33, summary(privacy="none"),
-           3, 1, facets(privacy="none", epsilon="none"), 0, "", 0, 0, None),
+           3, 1, 0, "", 0, 0, None),
           (4, "lumc", "former", 0, EARLY, "2026-01-06", 1, summary(privacy="none"), 4, 1,
-           facets(privacy="none", epsilon="none"), 1, "", 0, 0, None),
+           1, "", 0, 0, None),
           (5, "nki", "held", 0, LATE, LATE, 0, summary(privacy="dp", epsilon=2.5), 5, 1,
-           facets(privacy="claimed", epsilon="to-3"), 0, "manual", 1, 1, 2.5)),
+           0, "manual", 1, 1, 2.5)),
     *rows("revision", "repository_id id parent author created title message release_version",
           (1, "c1", None, "alice", EARLY, "First", "", "1.0.0"), (1, "c2", "c1", "root", LATE, "Next", "why", "1.1.0"),
           (3, "c3", None, "alice", EARLY, "Notes", "", None)),
@@ -89,7 +81,7 @@ ROWS: list[Row] = [
           (1, "c2", "learned_embeds.safetensors", "d2"), (3, "c3", "README.md", "d1")),
     *rows("ref", "repository_id kind name revision_id", (1, "branch", "main", "c2"), (1, "tag", "v1.0.0", "c1"),
           (3, "branch", "main", "c3")),
-    *rows("wording", "position repository_id words", *((place, place, words) for place, words in WORDS.items())),
+    *rows("wording", "repository_id words", *WORDS.items()),
     *labels(1, 1, "tag=cspca", "namespace=radboud", "privacy=claimed", "licence=CC0-1.0", "epsilon=to-10",
             *_OF_RELEASE, *_FRONT),
     *labels(2, 0, "tag=draft", "namespace=radboud"),
@@ -182,13 +174,8 @@ def fill(db: Connection) -> None:
     for table, values in ROWS:
         names, marks = ", ".join(values), ", ".join("?" * len(values))
         db.execute(f"INSERT INTO {table} ({names}) VALUES ({marks})", list(values.values()))
-    for (place,) in db.execute("SELECT repository_id FROM wording").fetchall():
-        held = db.execute("SELECT kind, value, shown FROM label WHERE repository_id = ?", (place,)).fetchall()
-        joined = joined_labels((row[0], row[1]) for row in held)
-        db.execute("UPDATE wording SET labels = ?, shown = ? WHERE repository_id = ?", (joined, held[0][2], place))
     if db.dialect is SQLITE:
-        db.execute("INSERT INTO search (rowid, words) SELECT position, indexed_text(words, labels) FROM wording")
-        db.execute("INSERT INTO letter_block VALUES (0, ?)", (letter_pairs(" ".join(WORDS.values())),))
+        placement.index_words(db)
 
 
 def columns_of(db: Connection, table: str) -> list[str]:

@@ -6,12 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from embhub.artifact.embedding import Embedding
-from embhub.cards.card_schema import Card
 from embhub.client.pulling import pull as pulling
 from embhub.client.pulling.facts_in_words import spell_out
 from embhub.errors import ArtifactError, ConfigError, VerificationError
 from embhub.formats import names
-from embhub.privacy.claim import PrivacyClaim, plain
+from embhub.privacy.claim import plain
 from embhub.release.checks.yanks import WHO
 from embhub.release.files import Release
 from embhub.release.verification import Verified
@@ -80,7 +79,7 @@ def describe(release: Release) -> dict[str, Any]:
             "name": f"{card.name} {card.version}",
             "publisher": card.publisher,
             "description": card.description,
-            "trained on": {"images": card.n_images, "patients": _patients(card)},
+            "trained on": {"images": card.n_images, "patients": card.patients},
             "licence": f"{card.licence} {card.licence_link}",
             "base licence": card.base_model.licence,
             "made for": card.intended_use,
@@ -98,11 +97,6 @@ def in_words(facts: dict[str, Any]) -> dict[str, Any]:
     if "publisher" in facts:
         facts = {("publisher, by its card" if name == "publisher" else name): value for name, value in facts.items()}
     return spell_out(facts)
-
-
-def _patients(card: Card) -> int | str:
-    lower_bound = isinstance(card.privacy, PrivacyClaim) and isinstance(card.n_patients, int)
-    return f"at least {card.n_patients}" if lower_bound else card.n_patients
 
 
 def describe_embedding(embedding: Embedding) -> dict[str, Any]:

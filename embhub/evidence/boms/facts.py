@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from urllib.parse import quote
 
-from embhub.cards.card_schema import BaseModelRef, Card
+from embhub.cards.card_schema import Card
 from embhub.cards.readme import PRIVACY_WORDS, VERDICT_WORDS
 from embhub.cards.vocabulary import DEIDENTIFICATION, MODALITIES
 from embhub.privacy.claim import PrivacyClaim
@@ -117,14 +117,14 @@ class Facts:
     def base_address(self) -> str | None:
         """The package URL of a base on the Hugging Face Hub; None for any other."""
         base = self.card.base_model
-        return f"pkg:huggingface/{quote(base.id)}@{quote(base.revision, safe='')}" if _on_hub(base) else None
+        return f"pkg:huggingface/{quote(base.id)}@{quote(base.revision, safe='')}" if "/" in base.id else None
 
     @property
     def governance(self) -> dict[str, str]:
         """What the card says of the training images beside the persons responsible: never more than the card."""
         card = self.card
         told = {
-            "patients": str(card.n_patients),
+            "patients": str(card.patients),
             "images": str(card.n_images),
             "images of one patient, at most": str(card.max_images_per_patient),
             "modality": ", ".join(card.modality),
@@ -144,10 +144,6 @@ class Facts:
     def dataset(self) -> str:
         """A name for the training images, which stay at the site."""
         return f"training images of {self.verified.repository} {self.verified.version}"
-
-
-def _on_hub(base: BaseModelRef) -> bool:
-    return "/" in base.id
 
 
 def _text(value: object) -> str:

@@ -82,11 +82,6 @@ class Connection(Protocol):
     """A thread's connection. Outside `Database.writing` each statement sees what was committed before it."""
 
     @property
-    def kept(self) -> dict[object, object]:
-        """The database's: see there."""
-        ...
-
-    @property
     def dialect(self) -> Dialect:
         """How this engine spells what differs."""
         ...
@@ -120,8 +115,6 @@ class Database:
     dialect: Dialect
     path: Path
     """Of an SQLite file."""
-    kept: dict[object, object]
-    """What this package remembers of a database while a process works, for all threads: it may be out of date."""
     calls: CallTimes
     """How long transactions took, the wait for other writers included, and what failed."""
 
@@ -276,7 +269,6 @@ def _reason(error: RegistryError) -> str:
 
 def _counting(database: Database) -> Database:
     database.calls = CallTimes("database")
-    database.kept = {}
     return database
 
 

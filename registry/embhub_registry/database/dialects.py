@@ -11,20 +11,6 @@ class Dialect:
     """The spelling of SQLite, which the statements are written in."""
 
     name = "sqlite"
-    matched = "search.rowid"
-    """The position of a row that the index of words found: `matches` is its condition."""
-    found = "search CROSS JOIN {} AS r ON r.position = search.rowid"
-    """Those rows in the table `repository` or `wording`, `r`. In PostgreSQL the rows of `bands` are `found`."""
-    labelled = "label AS walk CROSS JOIN repository AS r ON r.id = walk.repository_id"
-    """The rows of a label."""
-    labelled_words = "label AS walk CROSS JOIN wording AS r ON r.position = walk.position"
-    in_blocks = (
-        "letter_block AS block CROSS JOIN {} AS r ON r.position BETWEEN block.block * 64 AND block.block * 64 + 63"
-    )
-    """The rows of each block of `letters`, in either table."""
-    words_at = "SELECT rowid FROM search WHERE {}"
-    has_bands = False
-    """Whether the index of words is asked for one band of places after the other: `bands`."""
     has_word_table = True
     """Whether the index of words is a table of its own, which has to be told of each change."""
     has_table = "SELECT 1 FROM sqlite_schema WHERE name = ?"
@@ -50,24 +36,18 @@ class Dialect:
         return f"instr({text}, ?) > 0"
 
     def matches(self, words: Sequence[str]) -> tuple[str, list[str]]:
-        """The condition that the index of words holds all of these, and its values."""
-        return "search MATCH ?", [" AND ".join('"' + word.replace('"', '""') + '"' for word in words)]
+        """A query for the ids of the repositories whose texts hold all of these, by the index of words; and its values.
+
+        Each has three letters or more.
+        """
+        phrases = ('"' + word.replace('"', '""') + '"' for word in words)
+        return "SELECT rowid FROM search WHERE search MATCH ?", [" AND ".join(phrases)]
 
 
 class PostgresqlDialect(Dialect):
     """The spelling of PostgreSQL: pg_trgm's index serves LIKE, for any part of a word from three letters on."""
 
     name = "postgresql"
-    matched = "found.place"
-    found = "found CROSS JOIN LATERAL (SELECT * FROM {} WHERE position = found.place LIMIT 1) AS r"
-    labelled = "label AS walk JOIN repository AS r ON r.position = walk.position"  # the key alone is read, not the row
-    labelled_words = "label AS walk JOIN wording AS r ON r.position = walk.position"
-    in_blocks = (
-        "letter_block AS block CROSS JOIN LATERAL (SELECT * FROM {}"
-        " WHERE position BETWEEN block.block * 64 AND block.block * 64 + 63 ORDER BY position DESC LIMIT 64) AS r"
-    )
-    words_at = "SELECT position FROM wording WHERE {}"
-    has_bands = True
     has_word_table = False
     has_table = "SELECT 1 FROM pg_tables WHERE schemaname = current_schema() AND tablename = ?"
     strict = ""
@@ -90,7 +70,9 @@ class PostgresqlDialect(Dialect):
 
     def matches(self, words: Sequence[str]) -> tuple[str, list[str]]:
         """See `Dialect`."""
-        return " AND ".join(["words LIKE ?"] * len(words)), [f"%{_LIKE.sub(_escape, word)}%" for word in words]
+        conditions = " AND ".join(["words LIKE ?"] * len(words))
+        values = [f"%{_LIKE.sub(_escape, word)}%" for word in words]
+        return f"SELECT repository_id FROM wording WHERE {conditions}", values  # noqa: S608  # put together from constants; values are bound
 
 
 SQLITE = Dialect()

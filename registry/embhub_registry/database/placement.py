@@ -6,9 +6,8 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from embhub_registry.database import letters
+from embhub.formats.search_words import facet_value, plain
 from embhub_registry.database.connection import Connection
-from embhub_registry.database.wording import BETWEEN, INSIDE, facet_value, indexed_text, joined_labels, plain
 
 EPSILONS = (1, 3, 10)  # where the bands of a claimed epsilon end
 
@@ -18,40 +17,34 @@ def place(db: Connection, repository_id: int, summary: Mapping[str, Any], *, tag
     release = summary.get("release")
     row = db.execute("SELECT namespace FROM repository WHERE id = ?", (repository_id,)).fetchone()
     remove(db, repository_id)
-    position = _next(db)
-    facets = dict.fromkeys(facets_of(release or {}))
     db.execute(
-        "UPDATE repository SET position = ?, released = ?, facets = ?, epsilon = ? WHERE id = ?",
-        (position, release is not None, _joined(facets), (release or {}).get("epsilon"), repository_id),
+        "UPDATE repository SET released = ?, epsilon = ? WHERE id = ?",
+        (release is not None, (release or {}).get("epsilon"), repository_id),
     )
-    _label(db, repository_id, {("namespace", row["namespace"]), *(("tag", tag) for tag in tags), *facets})
-    _write(db, repository_id, position, plain(text))
+    raise_to_top(db, repository_id)
+    tagged = (("tag", tag) for tag in tags)
+    _label(db, repository_id, {("namespace", row["namespace"]), *tagged, *facets_of(release or {})})
+    _write(db, repository_id, plain(text))
 
 
 def remove(db: Connection, repository_id: int) -> None:
     """Take a repository out of every list and search; before its row is deleted, too."""
     db.execute("DELETE FROM label WHERE repository_id = ?", (repository_id,))
-    _take_words(db, repository_id)
+    _forget_words(db, repository_id)
 
 
 def raise_to_top(db: Connection, repository_id: int) -> None:
-    """The same place for a repository that changed beside its main branch: newest first, found under the same words."""
-    words = _take_words(db, repository_id)
-    position = _next(db)
-    db.execute("UPDATE repository SET position = ? WHERE id = ?", (position, repository_id))
-    db.execute("UPDATE label SET position = ? WHERE repository_id = ?", (position, repository_id))
-    _write(db, repository_id, position, words)
+    """The newest place in lists, for a repository that changed; it is found under the same words."""
+    top = "(SELECT coalesce(max(position), 0) + 1 FROM repository)"
+    db.execute(f"UPDATE repository SET position = {top} WHERE id = ?", (repository_id,))  # noqa: S608  # a constant; values are bound
 
 
 def change_verdict(db: Connection, repository_id: int, summary: Mapping[str, Any]) -> None:
     """Another verdict on the newest release: its facets, tag and words follow; its place in lists stays."""
-    row = db.execute("SELECT position, summary FROM repository WHERE id = ?", (repository_id,)).fetchone()
+    row = db.execute("SELECT summary FROM repository WHERE id = ?", (repository_id,)).fetchone()
     before = json.loads(row["summary"])["release"]["audit"]
     facets = facets_of(summary["release"])
-    db.execute(
-        "UPDATE repository SET summary = ?, facets = ? WHERE id = ?",
-        (json.dumps(summary, allow_nan=False), _joined(facets), repository_id),
-    )
+    db.execute("UPDATE repository SET summary = ? WHERE id = ?", (json.dumps(summary, allow_nan=False), repository_id))
     db.execute(
         "DELETE FROM label WHERE repository_id = ? AND (kind IN ('audit', 'confirmation')"
         " OR (kind = 'tag' AND value = ?))",
@@ -59,8 +52,9 @@ def change_verdict(db: Connection, repository_id: int, summary: Mapping[str, Any
     )
     tag = f"audit:{summary['release']['audit']}"
     _label(db, repository_id, {("tag", tag), *(f for f in facets if f[0] in ("audit", "confirmation"))})
-    words = _take_words(db, repository_id)
-    _write(db, repository_id, row["position"], words.replace(plain(f"audit:{before}"), plain(tag)))
+    words = words_of(db, repository_id).replace(plain(f"audit:{before}"), plain(tag))
+    _forget_words(db, repository_id)
+    _write(db, repository_id, words)
 
 
 def set_hidden(db: Connection, repository_id: int, *, hidden: bool) -> None:
@@ -92,41 +86,13 @@ def _band(release: Mapping[str, Any]) -> str:
     return next((f"to-{most}" for most in EPSILONS if epsilon <= most), "above")
 
 
-def _joined(facets: Iterable[tuple[str, str]]) -> str:
-    return BETWEEN.join(INSIDE.join(facet) for facet in facets)
-
-
 def _label(db: Connection, repository_id: int, labels: set[tuple[str, str]]) -> None:
     db.executemany(
-        "INSERT INTO label SELECT CAST(?1 AS TEXT), CAST(?2 AS TEXT), position, id,"
+        "INSERT INTO label SELECT CAST(?1 AS TEXT), CAST(?2 AS TEXT), id,"
         " CASE WHEN private = 0 AND released = 1 AND hidden = 0 THEN 1 ELSE 0 END"
         " FROM repository WHERE id = ?3 ON CONFLICT DO NOTHING",
         [(kind, value, repository_id) for kind, value in sorted(labels)],
     )
-
-
-def _next(db: Connection) -> int:
-    return int(db.execute("SELECT coalesce(max(position), 0) + 1 FROM repository").fetchone()[0])
-
-
-def _write(db: Connection, repository_id: int, position: int, words: str) -> None:
-    """After its labels, which searches find beside its words."""
-    rows = db.execute("SELECT kind, value FROM label WHERE repository_id = ?", (repository_id,)).fetchall()
-    labels = joined_labels((row["kind"], row["value"]) for row in rows)
-    db.execute(
-        "INSERT INTO wording SELECT CAST(?1 AS BIGINT), id, CAST(?2 AS TEXT), CAST(?3 AS TEXT),"
-        " CASE WHEN private = 0 AND released = 1 AND hidden = 0 THEN 1 ELSE 0 END FROM repository WHERE id = ?4",
-        (position, words, labels, repository_id),
-    )
-    if db.dialect.has_word_table:
-        db.execute("INSERT INTO search (rowid, words) VALUES (?, ?)", (position, indexed_text(words, labels)))
-        letters.note(db, position, words)
-
-
-def index_words(db: Connection) -> None:
-    """Make SQLite's index of words anew, from rows that came otherwise than by this module."""
-    db.execute("INSERT INTO search (search) VALUES ('delete-all')")
-    db.execute("INSERT INTO search (rowid, words) SELECT position, indexed_text(words, labels) FROM wording")
 
 
 def words_of(db: Connection, repository_id: int) -> str:
@@ -135,13 +101,18 @@ def words_of(db: Connection, repository_id: int) -> str:
     return str(row["words"]) if row else ""
 
 
-def _take_words(db: Connection, repository_id: int) -> str:
-    statement = "SELECT position, words, labels FROM wording WHERE repository_id = ?"
-    row = db.execute(statement, (repository_id,)).fetchone()
-    if row is None:
-        return ""
-    if db.dialect.has_word_table:  # an index without a copy of the text forgets a row only when told what it held
-        held = indexed_text(row["words"], row["labels"])
-        db.execute("INSERT INTO search (search, rowid, words) VALUES ('delete', ?, ?)", (row["position"], held))
+def _write(db: Connection, repository_id: int, words: str) -> None:
+    db.execute("INSERT INTO wording VALUES (?, ?)", (repository_id, words))
+    if db.dialect.has_word_table:
+        db.execute("INSERT INTO search (rowid, words) VALUES (?, ?)", (repository_id, words))
+
+
+def _forget_words(db: Connection, repository_id: int) -> None:
+    if db.dialect.has_word_table:  # before the text, in which the index looks up what it holds of it
+        db.execute("DELETE FROM search WHERE rowid = ?", (repository_id,))
     db.execute("DELETE FROM wording WHERE repository_id = ?", (repository_id,))
-    return str(row["words"])
+
+
+def index_words(db: Connection) -> None:
+    """Make SQLite's index of words anew, from rows that came otherwise than by this module."""
+    db.execute("INSERT INTO search (search) VALUES ('rebuild')")

@@ -55,7 +55,7 @@ class PostgresqlDatabase(Database):
         """See `Database`; it is opened at the first statement."""
         found: PostgresqlConnection | None = getattr(self._local, "connection", None)
         if found is None:
-            found = self._local.connection = PostgresqlConnection(self.connect, self.limit, self.kept)
+            found = self._local.connection = PostgresqlConnection(self.connect, self.limit)
             with self._guard:
                 self._all.add(found)
         return found

@@ -24,8 +24,7 @@ class PostgresqlConnection:
 
     dialect = POSTGRESQL
 
-    def __init__(self, connect: Callable[[], Raw], limit: float, kept: dict[object, object]) -> None:
-        self.kept = kept
+    def __init__(self, connect: Callable[[], Raw], limit: float) -> None:
         self._connect = connect
         self._raw: Raw | None = None
         self._writing = False

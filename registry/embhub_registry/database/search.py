@@ -1,21 +1,18 @@
 """Lists of repositories: words, tags and facets; pages by key rather than by offset; counts beside each facet.
 
-Everything newest-first is a walk down one integer, `repository.position`, which grows with every commit. The walk
-starts from whatever is rarest: the rows of one label, the full-text index, or the repositories themselves.
+Newest first is downwards by one integer, `repository.position`, which grows with every commit. One statement has a
+condition for each label and for the words; the engine's own planner and indexes find its rows.
 """
 
 from __future__ import annotations
 
-import itertools
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from embhub_registry.database import bands, walks
+from embhub.formats.search_words import words_of
 from embhub_registry.database.connection import Connection, Row
 from embhub_registry.database.repositories import _COLUMNS, Repository, _repository
-from embhub_registry.database.wording import BETWEEN, INSIDE, label_key, split_labels, value_in, words_of
 from embhub_registry.http_errors import malformed
 
 # What a list is sorted by: attributes of a row, the largest first.
@@ -45,8 +42,8 @@ FACETS = (
 COUNTED = 300  # of a narrowed list, facets are counted over this many of the newest
 VALUES = 12
 REACH = 20_000  # how many of the newest are looked through for one or two letters, which no index holds
+_TRIGRAM = 3  # letters from which on the index of words finds a word
 _FREQUENT = 100  # values of a facet among which the most frequent are looked for
-_FEW = 2000  # rows of one label that are quicker to look through than an index of words
 _ROW = ", ".join(f"r.{column}" for column in _COLUMNS.split(", "))
 
 
@@ -193,82 +190,51 @@ def _frequent(db: Connection, *, most: int) -> tuple[int, dict[str, dict[str, in
 
 def _count_found(db: Connection, query: Query) -> Counts:
     wide = replace(query, limit=COUNTED, after=None, sort="modified")
-    if _is_everybodys(query):
-        found = [split_labels(row["labels"]) for row in _select(db, wide, "r.labels", rows="wording")]
-    else:
-        found = [
-            [*row["facets"].split(BETWEEN), label_key("namespace", row["namespace"])]
-            for row in _select(db, wide, "r.facets, r.namespace")
-        ]
+    found = [row["id"] for row in _select(db, wide, "r.id")]
+    ids = found[:COUNTED]
+    statement = (
+        f"SELECT kind, value, count(*) AS rows FROM label WHERE repository_id IN ({_marks(ids)}) AND kind <> 'tag'"  # noqa: S608  # put together from constants; values are bound
+        " GROUP BY kind, value"
+    )
     counts: dict[str, dict[str, int]] = {facet: {} for facet in FACETS}
-    for key, rows in Counter(itertools.chain.from_iterable(found[:COUNTED])).items():
-        if (kind := key.partition(INSIDE)[0]) in counts:
-            counts[kind][value_in(key)] = rows
-    total = min(len(found), COUNTED)
-    return Counts(total, len(found) > COUNTED, {facet: _ranked(values) for facet, values in counts.items()})
-
-
-def _is_everybodys(query: Query) -> bool:
-    """Whether the caller sees what `wording.shown` says, and no other row."""
-    return query.released and not query.everything and not query.readers and query.gated is None
+    for kind, value, rows in db.execute(statement, tuple(ids)):
+        counts[kind][value] = rows
+    return Counts(len(ids), len(found) > COUNTED, {facet: _ranked(values) for facet, values in counts.items()})
 
 
 def _ranked(values: Mapping[str, int]) -> list[tuple[str, int]]:
     return sorted(values.items(), key=lambda item: (-item[1], item[0]))[:VALUES]
 
 
-def _select(db: Connection, query: Query, columns: str, *, rows: str = "repository") -> Iterable[Row]:
-    """The rows of a query in its order, one more than its limit.
-
-    They are of the table `repository`, or newest first of `wording`, where `_is_everybodys` is true of the query.
-    """
-    labels, words = _labels(query), words_of(query.text)
-    _check_cursor(query)
-    if query.sort == "modified":
-        walk = walks.newest_first(db, labels, words, rows=rows, need=query.limit + 1, reach=REACH, few=_FEW)
-    else:
-        walk = walks.over_all(db, labels, words, reach=REACH)
-    if walk is None:
-        return ()
-    if walk.banded is None:
-        return _read(db, query, columns, walk, rows=rows)
-    before = None if query.after is None else query.after[0]
-    return bands.collect(
-        walk.banded, before=before, need=query.limit + 1,
-        read=lambda part: list(_read(db, query, columns, walks.of_part(db, walk, part, before=before), rows=rows)),
-    )  # fmt: skip
-
-
-def _read(db: Connection, query: Query, columns: str, walk: walks.Walk, *, rows: str) -> Iterable[Row]:
-    """The rows of a walk in the query's order."""
-    where, values = [*walk.conditions], [*walk.first, *walk.values]
-    own = "r.{}" if rows == "wording" else f"(SELECT own.{{}} FROM wording AS own WHERE own.position = {walk.at})"  # noqa: S608  # put together from constants; values are bound
-    for label in walk.labels:  # looked up for each row: as EXISTS, PostgreSQL would read all rows of a label
-        where.append(f"(SELECT 1 FROM label WHERE kind = ? AND value = ? AND position = {walk.at}) = 1")  # noqa: S608  # put together from constants; values are bound
+def _select(db: Connection, query: Query, columns: str) -> Iterable[Row]:
+    """The rows of a query in its order, one more than its limit."""
+    where, values = _visible(query)
+    for label in _labels(query):
+        where.append("r.id IN (SELECT repository_id FROM label WHERE kind = ? AND value = ?)")
         values += label
-    for column, parts in (("labels", [f"{BETWEEN}{key}{BETWEEN}" for key in walk.held]), ("words", walk.words)):
-        where += [db.dialect.contains(own.format(column))] * len(parts)
+    words = words_of(query.text)
+    if long := [word for word in words if len(word) >= _TRIGRAM]:
+        ids, parts = db.dialect.matches(long)
+        where.append(f"r.id IN ({ids})")
         values += parts
-    if walk.bounded:
-        where.append(f"{walk.at} > (SELECT max(position) FROM repository) - ?")  # noqa: S608  # put together from constants; values are bound
+    short = [word for word in words if len(word) < _TRIGRAM]
+    if short and not long:
+        where.append("r.position > (SELECT max(position) FROM repository) - ?")
         values.append(REACH)
-    seen, readers = (["r.shown = 1"], ()) if rows == "wording" else _visible(query)
-    where += seen
-    values += readers
-    order = walk.at if query.sort == "modified" else _order(query.sort)
+    where += [db.dialect.contains("(SELECT words FROM wording WHERE repository_id = r.id)")] * len(short)
+    values += short
+    order = _order(query.sort)
     if query.after is not None:
         condition, bounds = _beyond(query, order)
         where.append(condition)
         values += bounds
-    # an index of that order would be walked instead of the rows that are few
-    ordered = f"{order} + 0 DESC" if walk.sorted_here else f"{order} DESC"
     tie = "" if query.sort == "modified" else ", r.id DESC"
     condition = " AND ".join(where) or "1 = 1"
-    statement = f"SELECT {columns} FROM {walk.tables} WHERE {condition} ORDER BY {ordered}{tie} LIMIT ?"  # noqa: S608  # put together from constants; values are bound
+    statement = f"SELECT {columns} FROM repository AS r WHERE {condition} ORDER BY {order} DESC{tie} LIMIT ?"  # noqa: S608  # put together from constants; values are bound
     return db.execute(statement, (*values, query.limit + 1))
 
 
-def _visible(query: Query) -> tuple[list[str], Sequence[str]]:
+def _visible(query: Query) -> tuple[list[str], list[Any]]:
     """The conditions for what the query's caller may see, and their values."""
     where = [] if query.everything else [f"(r.private = 0 OR r.namespace IN ({_marks(query.readers)}))"]
     if query.released:
@@ -277,7 +243,7 @@ def _visible(query: Query) -> tuple[list[str], Sequence[str]]:
         where.append("r.hidden = 0")
     if query.gated is not None:
         where.append("r.gated <> ''" if query.gated else "r.gated = ''")
-    return where, () if query.everything else query.readers
+    return where, [] if query.everything else [*query.readers]
 
 
 def _order(sort: str) -> str:
@@ -292,15 +258,16 @@ def _labels(query: Query) -> list[tuple[str, str]]:
     return labels
 
 
-def _check_cursor(query: Query) -> None:
-    if query.after is not None and isinstance(query.after[0], str) != (query.sort == "created"):
-        raise malformed("the cursor is of a list in another order", "start from the first page")
-
-
 def _beyond(query: Query, order: str) -> tuple[str, list[Any]]:
-    """The condition for what comes after a page's last row."""
+    """The condition for what comes after a page's last row.
+
+    Raises:
+        RequestDeniedError: 400 where the cursor is of another order.
+    """
     assert query.after is not None  # noqa: S101  # asked only where there is a page before
     value, identity = query.after
+    if isinstance(value, str) != (query.sort == "created"):
+        raise malformed("the cursor is of a list in another order", "start from the first page")
     if query.sort == "modified":
         return f"{order} < ?", [value]
     return f"({order}, r.id) < (?, ?)", [value, identity]

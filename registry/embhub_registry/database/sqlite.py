@@ -14,7 +14,6 @@ from typing import Any
 
 from embhub.durable import sync
 from embhub.errors import ConfigError
-from embhub_registry.database import wording
 from embhub_registry.database.connection import (
     Connection,
     Database,
@@ -33,10 +32,6 @@ class SqliteConnection(sqlite3.Connection):
     """The driver's own, which answers to the interface as it is."""
 
     dialect = SQLITE
-
-    def __init__(self, *given: Any, **named: Any) -> None:
-        super().__init__(*given, **named)
-        self.kept: dict[object, object] = {}
 
     def execute(self, statement: str, parameters: Any = (), /) -> sqlite3.Cursor:
         """The driver's own, with values for numbered placeholders given by name."""
@@ -90,8 +85,6 @@ class SqliteDatabase(Database):
                 cached_statements=256, factory=SqliteConnection,
             )  # fmt: skip
             opened.row_factory = sqlite3.Row
-            opened.kept = self.kept
-            _install(opened)
             opened.execute("PRAGMA journal_mode = WAL")
             opened.execute("PRAGMA synchronous = FULL")
             opened.execute("PRAGMA foreign_keys = ON")
@@ -240,9 +233,3 @@ def translated() -> Iterator[None]:
                 "the registry's folder is read-only", "ask the operator to remount it for writing"
             ) from error
         raise
-
-
-def _install(connection: SqliteConnection) -> None:
-    """Make these known to SQL: statements that write the index of words call them."""
-    connection.create_function("letter_pairs", 1, wording.letter_pairs, deterministic=True)
-    connection.create_function("indexed_text", 2, wording.indexed_text, deterministic=True)

@@ -21,7 +21,8 @@ def cite(card: Card, *, repository: str, signed: str, address: str, sha256: str,
 
     The card is its publisher's word: what could end a field or begin a command of BibTeX is escaped.
     """
-    title = f"{repository} {card.version}: textual-inversion embedding for {card.base_model.id}"
+    kind = "compact adapter" if card.kind == "adapter" else "textual-inversion embedding"
+    title = f"{repository} {card.version}: {kind} for {card.base_model.id}"
     return Citation(
         bibtex=_bibtex(card, title, repository, signed, address, sha256, registry),
         cff=_cff(card, title, signed, address, sha256),

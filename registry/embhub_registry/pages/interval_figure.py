@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from embhub.audits import epsilon_gauge
-from embhub_registry.pages.verification_cache import AuditShown
+from embhub_registry.pages.page_facts import Audit
 
 _LEFT, _WIDTH, _HEIGHT = 14.0, 300.0, 66.0
 _LEAST = 0.0
 
 
-def of(shown: AuditShown) -> str:
+def of(shown: Audit) -> str:
     """The figure of a report: where canaries tried a claim, the epsilon that they showed; else the AUC."""
     if shown.claimed is not None:
         return epsilon_gauge.draw(shown.shown_epsilon, shown.claimed)

@@ -10,12 +10,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from embhub.cards.card import Card
+from embhub.formats.search_words import facet_value
 from embhub.trust.keyring import Keyring
 from embhub_registry.admission.listing import port_tag
 from embhub_registry.database import Connection, search
 from embhub_registry.database.repositories import Repository
 from embhub_registry.database.search import Query
-from embhub_registry.database.wording import facet_value
 from embhub_registry.pages.list_facts import Item
 from embhub_registry.pages.list_page import member_names, rows
 

@@ -14,7 +14,6 @@ from embhub.privacy import wording
 from embhub.privacy.claim import PrivacyClaim
 from embhub.privacy.composition import SiteTotal
 from embhub.release.checks import site_totals
-from embhub.release.checks.signers import Signer
 from embhub.release.files import EMBEDDING, SAMPLES
 from embhub.trust.keyring import Keyring
 from embhub_registry.database import Connection, repositories, terms, yanks
@@ -25,19 +24,13 @@ from embhub_registry.database.repositories import Entry, Revision
 from embhub_registry.pages import browser_preview, citation, commit_facts, related, snippets, timeline
 from embhub_registry.pages.list_page import member_names
 from embhub_registry.pages.page_facts import (
-    Audit,
     Audited,
     Checked,
-    Citation,
     DroppedAudit,
     EmbeddingPage,
     File,
-    FindingRow,
-    KeyOwner,
     Privacy,
     Problem,
-    Provenance,
-    Rate,
     Row,
     SampleSheet,
     Section,
@@ -46,7 +39,7 @@ from embhub_registry.pages.page_facts import (
     Yanked,
 )
 from embhub_registry.pages.related import Related
-from embhub_registry.pages.verification_cache import AuditShown, Judged, Shown
+from embhub_registry.pages.verification_cache import Judged, Shown
 from embhub_registry.pages.wordings import NO_PRIVACY, describe
 from embhub_registry.repositories import access, audit_designs, audit_standing, near_copies, repos
 from embhub_registry.repositories.repos import MAIN, Snapshot
@@ -83,8 +76,8 @@ def collect(
     line = repos.history(db, snapshot, reader, limit=MOST_VERSIONS)
     name = repository.full_name
     member = member_names(keyring).get(repository.namespace, repository.namespace)
-    digest = next((entry.digest for entry in files if entry.path == EMBEDDING), None)
-    stands = _standing(db, digest if shown else None, name, keyring)
+    digest = next((entry.digest for entry in files if entry.path == EMBEDDING), None) if shown else None
+    stands = audit_standing.of(db, digest, repository=name, keyring=keyring) if digest else audit_standing.NOTHING
     known = audit_standing.names_of(stands.audits, keyring)
     newest = repositories.find_ref(db, repository.id, MAIN) == revision.id
     place = snippets.Place(
@@ -105,8 +98,8 @@ def collect(
         verdict=stands.verdict if shown else None, confirmation=stands.confirmation,
         auditors=tuple(known[auditor] for auditor in stands.auditors),
         audits=audits,
-        dropped=_dropped(db, shown, files),
-        nearly=near_copies.say(db, digest, repository=name, keyring=keyring) if shown and digest else (),
+        dropped=_dropped(db, digest) if digest else (),
+        nearly=near_copies.say(db, digest, repository=name, keyring=keyring) if digest else (),
         misnamed=is_another(shown.card.publisher, member) if shown else False,
         state="empty" if judged is None else "verified" if shown else "refused",
         checked=Checked(at=stamp(judged.at), keyring=judged.keyring) if judged else None,
@@ -116,9 +109,9 @@ def collect(
         version=shown.version if shown else None,
         sentence=describe(shown.card) if shown else None,
         description=shown.card.description if shown else None,
-        provenance=provenance_of(shown) if shown else None,
+        provenance=shown.provenance if shown else None,
         privacy=privacy_of(shown.card, member, totals_of(db, repository.namespace)) if shown else None,
-        audit=audit(shown.audit, shown.card, name, revision.id) if opened and shown and shown.audit else None,
+        audit=shown.audit.facts if opened and shown and shown.audit else None,
         samples=_samples(shown, name, revision.id) if opened and shown else None,
         use=snippets.write(shown.card, shown.loading, place) if shown else None,
         preview=browser_preview.offer(shown, name, revision.id) if opened and revision.id not in taken_back else None,
@@ -131,20 +124,11 @@ def collect(
             [(item, taken_back[item.revision]) for item in versions if item.yanked],
             commit_facts.approved(db, repository.id, versions), namespace=repository.namespace, keyring=keyring,
         ),
-        citation=_citation(shown, name, revision.id, files, registry=registry, url=url) if shown else None,
+        citation=citation.cite(
+            shown.card, repository=name, signed=shown.provenance.signed, sha256=digest, registry=registry,
+            address=f"{url}/{quote(name)}/commit/{revision.id}",
+        ) if shown and digest else None,
         related=others.finding, same_base=others.base, sources=others.sources, ports=others.ports,
-    )  # fmt: skip
-
-
-def _citation(
-    shown: Shown, name: str, revision: str, files: Sequence[Entry], *, registry: str, url: str
-) -> Citation | None:
-    digest = next((entry.digest for entry in files if entry.path == EMBEDDING), None)
-    if digest is None:
-        return None
-    return citation.cite(
-        shown.card, repository=name, signed=shown.created, address=f"{url}/{quote(name)}/commit/{revision}",
-        sha256=digest, registry=registry,
     )  # fmt: skip
 
 
@@ -153,16 +137,8 @@ def _terms(db: Connection, repository_id: int) -> TermsShown | None:
     return TermsShown(version=found.version, text=found.text, written=found.written) if found else None
 
 
-def _standing(db: Connection, digest: str | None, name: str, keyring: Keyring) -> audit_standing.Standing:
-    """What audits say of these bytes; of what does not verify, nothing."""
-    return audit_standing.of(db, digest, repository=name, keyring=keyring) if digest else audit_standing.NOTHING
-
-
-def _dropped(db: Connection, shown: Shown | None, files: Sequence[Entry]) -> tuple[DroppedAudit, ...]:
+def _dropped(db: Connection, digest: str) -> tuple[DroppedAudit, ...]:
     """Audits of these bytes that were registered and have had no result for the set time."""
-    digest = next((entry.digest for entry in files if entry.path == EMBEDDING), None)
-    if shown is None or digest is None:
-        return ()
     rows = audit_designs.overdue(db, digest, now=now())
     return tuple(DroppedAudit(namespace=row.namespace, number=row.number, since=row.received) for row in rows)
 
@@ -174,20 +150,6 @@ def _audited(row: Attestation, names: Mapping[str, str]) -> Audited:
     )  # fmt: skip
 
 
-def audit(shown: AuditShown, card: Card, name: str, revision: str) -> Audit:
-    """A report's figures of the attack that decided; of a test of the code, those of the claim."""
-    claim = card.privacy if shown.claimed is not None else None
-    return Audit(
-        verdict=shown.verdict, statement=shown.statement, suite=shown.suite, attack=shown.attack,
-        p_value=shown.p_value, limit=shown.limit, attempt=shown.attempt, auc=shown.auc,
-        interval=shown.interval, smallest_auc=shown.smallest_auc, unit=shown.unit, inside=shown.inside,
-        outside=shown.outside, claimed=shown.claimed, shown_epsilon=shown.shown_epsilon,
-        rates=tuple(Rate(fpr=fpr, tpr=tpr, interval=interval) for fpr, tpr, interval in shown.rates),
-        bound=wording.person(claim.unit, claim.epsilon, claim.delta) if isinstance(claim, PrivacyClaim) else None,
-        report=f"/{quote(name)}/audit/{revision}",
-    )  # fmt: skip
-
-
 def _samples(shown: Shown, name: str, revision: str) -> SampleSheet | None:
     if shown.sheet is None:
         return None
@@ -195,27 +157,6 @@ def _samples(shown: Shown, name: str, revision: str) -> SampleSheet | None:
         address=f"/{quote(name)}/resolve/{revision}/{SAMPLES}", width=shown.sheet.width, height=shown.sheet.height,
         alt=samples.ALT, caption=samples.caption(shown.card),
     )  # fmt: skip
-
-
-def provenance_of(shown: Shown) -> Provenance:
-    """Who signed what and when, and every check."""
-    attached = {"sheet of samples": shown.sheet, "audit report": shown.audit}
-    covers = ("embedding", "card", *(name for name, part in attached.items() if part))
-    return Provenance(
-        signer=_owner(shown.signer), signed=shown.created, covers=covers,
-        auditor=_owner(shown.auditor) if shown.auditor else None, independent=shown.independent,
-        findings=tuple(FindingRow(check=f.check, outcome=f.outcome, text=f.text) for f in shown.findings),
-    )  # fmt: skip
-
-
-def _owner(signer: Signer) -> KeyOwner:
-    revoked = f"{signer.revoked_as} on {signer.revoked_on[:10]}" if signer.revoked_on else None
-    return KeyOwner(
-        namespace=signer.namespace,
-        name=signer.name or signer.namespace,
-        fingerprint=signer.fingerprint,
-        revoked=revoked,
-    )
 
 
 def privacy_of(card: Card, namespace: str, totals: Sequence[SiteTotal]) -> Privacy:
@@ -297,7 +238,7 @@ def sections_of(card: Card) -> tuple[Section, ...]:
             "Training patients",
             (
                 "Trained on",
-                f"{card.n_images} images of {card.n_patients} patients, at most {card.max_images_per_patient} each",
+                f"{card.n_images} images of {card.patients} patients, at most {card.max_images_per_patient} each",
             ),
             ("Ages", _cells(population.age_bands) if population else None),
             ("Sex", _cells(population.sex) if population else None),

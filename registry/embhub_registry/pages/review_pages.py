@@ -60,7 +60,7 @@ async def one(request: Request) -> Response:
         repository=repository,
         may_approve=_may_approve(seen, account), own=seen.proposal.author_id == account.user_id,
         here=here, nearly=await nearly(request, seen), **await _links(request, seen, account),
-        **evidence(request, seen, judged, here=here),
+        **evidence(request, seen, judged),
     )  # fmt: skip
 
 
@@ -196,7 +196,7 @@ async def judge(request: Request, seen: Seen, *, place: str) -> Judged | None:
 
     def work() -> Judged:
         files = {entry.path: registry.blobs.get(entry.digest) for entry in seen.files}
-        return judge_files(registry, files, name=seen.proposal.full_name, place=place)
+        return judge_files(registry, files, name=seen.proposal.full_name, place=place, report=f"{place}/audit")
 
     return await run_paced(request, request.app.state.judging, work)
 
@@ -213,21 +213,19 @@ async def nearly(request: Request, seen: Seen) -> tuple[str, ...]:
     return await run_paced(request, request.app.state.judging, work)
 
 
-def evidence(request: Request, seen: Seen, judged: Judged | None, *, here: str) -> dict[str, Any]:
+def evidence(request: Request, seen: Seen, judged: Judged | None) -> dict[str, Any]:
     """The facts that the release's page will say, drawn from the files as they were proposed."""
     shown = judged.shown if judged else None
     if shown is None:
         return {"shown": None, "problem": judged.problem if judged else None}
-    namespace = seen.proposal.namespace
-    totals = release_page.totals_of(registry_of(request).database.connection(), namespace)
-    report = release_page.audit(shown.audit, shown.card, seen.proposal.full_name, "") if shown.audit else None
+    totals = release_page.totals_of(registry_of(request).database.connection(), seen.proposal.namespace)
+    report = shown.audit.facts if shown.audit else None
     return {
-        "shown": shown, "problem": None, "sentence": describe(shown.card),
-        "provenance": release_page.provenance_of(shown),
-        "privacy": release_page.privacy_of(shown.card, shown.signer.name or namespace, totals),
-        "sections": release_page.sections_of(shown.card), "audit": report, "report": f"{here}/audit",
+        "shown": shown, "problem": None, "sentence": describe(shown.card), "provenance": shown.provenance,
+        "privacy": release_page.privacy_of(shown.card, shown.provenance.signer.name, totals),
+        "sections": release_page.sections_of(shown.card), "audit": report,
         "sheet": shown.sheet, "samples_alt": samples.ALT, "samples_caption": samples.caption(shown.card),
-        "interval": interval_figure.of(shown.audit) if shown.audit else None,
+        "interval": interval_figure.of(report) if report else None,
     }  # fmt: skip
 
 

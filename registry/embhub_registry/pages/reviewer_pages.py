@@ -33,7 +33,7 @@ async def reviewer(request: Request) -> Response:
         session_cookies.drop(said, session_cookies.REVIEWER)
         return _hardened(said)
     judged = await review_pages.judge(request, seen, place=PAGE)
-    evidence = review_pages.evidence(request, seen, judged, here=PAGE)
+    evidence = review_pages.evidence(request, seen, judged)
     return _hardened(
         form_pages.answer(
             request,

@@ -18,11 +18,14 @@ from embhub.audits.report import AuditReport
 from embhub.cards.card_schema import Card
 from embhub.errors import EmbhubError
 from embhub.formats import plain_png
-from embhub.refusals import Finding
+from embhub.privacy import wording
+from embhub.privacy.claim_or_none import is_claim
 from embhub.release import verification
 from embhub.release.checks.signers import Signer
 from embhub.release.files import SAMPLES, Release, limit_of
+from embhub.release.verification import Verified
 from embhub_registry.database.clock import now
+from embhub_registry.pages.page_facts import Audit, FindingRow, KeyOwner, Provenance, Rate
 from embhub_registry.pages.snippets import Loading
 from embhub_registry.repositories import repos
 from embhub_registry.repositories.repos import Snapshot
@@ -34,26 +37,10 @@ MOST_BYTES = 32_000_000
 
 @dataclass(frozen=True)
 class AuditShown:
-    """A report without its order of labels; figures are of the attack that decided. `page` is the whole of it "
-    "as the core renders it."""
+    """A report without its order of labels: the attack that decided, its curve, and the page that the core renders."""
 
-    verdict: str
-    statement: str
-    suite: str
-    unit: str
-    attack: str
-    p_value: float | None
-    limit: float | None
-    attempt: str
-    auc: float
-    interval: tuple[float, float]
-    inside: int
-    outside: int
-    smallest_auc: float
-    rates: tuple[tuple[float, float, tuple[float, float]], ...]  # false positives, true positives, interval
+    facts: Audit
     curve: str
-    claimed: float | None
-    shown_epsilon: float
     page: str
 
 
@@ -63,13 +50,8 @@ class Shown:
 
     card: Card
     loading: Loading
-    repository: str
     version: str
-    created: str
-    signer: Signer
-    auditor: Signer | None
-    independent: bool
-    findings: tuple[Finding, ...]
+    provenance: Provenance
     audit: AuditShown | None
     sheet: plain_png.Size | None = None  # of the samples, where there are some
 
@@ -133,14 +115,18 @@ def _key(registry: Registry, snapshot: Snapshot) -> tuple[str, str, int]:
 
 
 def _verify(registry: Registry, snapshot: Snapshot) -> Judged:
-    name = snapshot.repository.full_name
+    name, revision = snapshot.repository.full_name, snapshot.revision.id
     return judge_files(
-        registry, repos.files(registry, snapshot), name=name, place=f"/{quote(name)}/tree/{snapshot.revision.id}"
-    )
+        registry, repos.files(registry, snapshot), name=name, place=f"/{quote(name)}/tree/{revision}",
+        report=f"/{quote(name)}/audit/{revision}",
+    )  # fmt: skip
 
 
-def judge_files(registry: Registry, files: Mapping[str, bytes], *, name: str, place: str) -> Judged:
-    """The verdict on files, published or not, of which nothing is kept here; `place` is the page that it is for."""
+def judge_files(registry: Registry, files: Mapping[str, bytes], *, name: str, place: str, report: str) -> Judged:
+    """The verdict on files, published or not, of which nothing is kept here.
+
+    `place` is the page that it is for, `report` the address of the audit report.
+    """
     release = Release.from_files({path: data for path, data in files.items() if limit_of(path) is not None})
     trust, moment = registry.trust(), now()
     try:
@@ -148,30 +134,56 @@ def judge_files(registry: Registry, files: Mapping[str, bytes], *, name: str, pl
     except EmbhubError as error:
         return Judged(moment, trust.keyring.version, problem=error.with_traceback(None))
     shown = Shown(
-        card=found.card, loading=Loading.of(found.embedding), repository=found.repository, version=found.version,
-        created=found.created, signer=found.signer, auditor=found.auditor, independent=found.independent,
-        findings=found.findings,
-        audit=_show(found.report, name, found.version, place) if found.report else None,
+        card=found.card, loading=Loading.of(found.embedding), version=found.version, provenance=_trace(found),
+        audit=_show(found.report, found.card, title=f"{name} {found.version}", place=place, address=report)
+        if found.report else None,
         sheet=plain_png.check(release.files[SAMPLES]) if found.card.samples else None,
     )  # fmt: skip
     return Judged(moment, trust.keyring.version, shown=shown)
 
 
-def _show(report: AuditReport, name: str, version: str, place: str) -> AuditShown:
-    best, title = report.deciding_result, f"{name} {version}"
-    namespace = name.partition("/")[0]
+def _trace(found: Verified) -> Provenance:
+    """Who signed what and when, and every check."""
+    attached = {"sheet of samples": found.card.samples, "audit report": found.report}
+    return Provenance(
+        signer=_owner(found.signer), signed=found.created,
+        covers=("embedding", "card", *(name for name, part in attached.items() if part)),
+        auditor=_owner(found.auditor) if found.auditor else None, independent=found.independent,
+        findings=tuple(FindingRow(check=f.check, outcome=f.outcome, text=f.text) for f in found.findings),
+    )  # fmt: skip
+
+
+def _owner(signer: Signer) -> KeyOwner:
+    revoked = f"{signer.revoked_as} on {signer.revoked_on[:10]}" if signer.revoked_on else None
+    name = signer.name or signer.namespace
+    return KeyOwner(namespace=signer.namespace, name=name, fingerprint=signer.fingerprint, revoked=revoked)
+
+
+def _show(report: AuditReport, card: Card, *, title: str, place: str, address: str) -> AuditShown:
+    """Figures of the attack that decided; of a test of the code, those of the claim."""
+    best, claim, claimed = report.deciding_result, card.privacy, report.claim
+    namespace = title.partition("/")[0]
     way_back = (
         audit_page.Crumb("All embeddings", "/"),
         audit_page.Crumb(namespace, f"/{quote(namespace)}"),
         audit_page.Crumb(title, place),
     )
-    return AuditShown(
-        verdict=report.verdict, statement=report.statement, suite=report.suite, unit=report.unit, attack=best.name,
-        p_value=report.deciding.p_value, limit=report.deciding.limit, attempt=describe_attempt(report),
-        auc=best.auc, interval=best.auc_interval, inside=report.members.units, outside=report.nonmembers.units,
-        smallest_auc=report.power.smallest_auc,
-        rates=tuple((r.fpr, r.tpr, r.interval) for r in best.tpr_at_fpr if r.tpr is not None and r.interval),
-        curve=roc_figure.draw(report.attacks, report.deciding.attack),
-        claimed=report.claim.epsilon if report.claim else None, shown_epsilon=report.shown_epsilon,
-        page=audit_page.render(report, title=title, way_back=way_back),
+    facts = Audit(
+        verdict=report.verdict, statement=report.statement, suite=report.suite, attack=best.name,
+        p_value=report.deciding.p_value, limit=report.deciding.limit, attempt=describe_attempt(report), auc=best.auc,
+        interval=best.auc_interval, smallest_auc=report.power.smallest_auc, unit=report.unit,
+        inside=report.members.units, outside=report.nonmembers.units,
+        rates=tuple(
+            Rate(fpr=rate.fpr, tpr=rate.tpr, interval=rate.interval)
+            for rate in best.tpr_at_fpr
+            if rate.tpr is not None and rate.interval
+        ),
+        claimed=claimed.epsilon if claimed else None, shown_epsilon=report.shown_epsilon,
+        bound=wording.person(claim.unit, claim.epsilon, claim.delta) if claimed and is_claim(claim) else None,
+        report=address,
     )  # fmt: skip
+    return AuditShown(
+        facts=facts,
+        curve=roc_figure.draw(report.attacks, report.deciding.attack),
+        page=audit_page.render(report, title=title, way_back=way_back),
+    )

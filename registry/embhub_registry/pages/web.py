@@ -117,10 +117,9 @@ async def audit(request: Request) -> Response:
     snapshot, account = _addressed(request)
     access.require_files(registry_of(request).database.connection(), snapshot.repository, account)
     judged = await _judge(request, snapshot)
-    shown = judged.shown if judged else None
-    report = shown.audit if shown else None
+    report = judged.shown.audit if judged and judged.shown else None
     name, revision = snapshot.repository.full_name, snapshot.revision.id
-    if shown is None or report is None:
+    if report is None:
         raise RequestDeniedError(404, "audit", f"{name} has no audit report that verifies", "look at its page")
     closed = snapshot.repository.private or snapshot.repository.gated or snapshot.repository.disabled
     if closed or snapshot.set_aside:
@@ -128,8 +127,7 @@ async def audit(request: Request) -> Response:
     if rendering.wants_json(request):
         facts = AuditPage(
             registry=registry_of(request).setting("name"), id=name, revision=revision,
-            audit=release_page.audit(report, shown.card, name, revision),
-            document=f"/{name}/resolve/{revision}/{AUDIT}",
+            audit=report.facts, document=f"/{name}/resolve/{revision}/{AUDIT}",
         )  # fmt: skip
         return rendering.answer(request, facts, "")
     headers = {"Content-Security-Policy": rendering.policy_for(report.page)}
@@ -270,7 +268,7 @@ def _drawings(judged: Judged | None) -> dict[str, str | None]:
     report = judged.shown.audit if judged and judged.shown else None
     if report is None:
         return {"curve": None, "interval": None}
-    return {"curve": report.curve, "interval": interval_figure.of(report)}
+    return {"curve": report.curve, "interval": interval_figure.of(report.facts)}
 
 
 async def _judge(request: Request, snapshot: Snapshot) -> Judged | None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from starlette.datastructures import QueryParams
 
+from embhub.formats.search_words import facet_value
 from embhub_registry.database import search
-from embhub_registry.database.wording import facet_value
 from embhub_registry.http_errors import malformed
 
 # `config` changes nothing here: a list of embeddings has no configuration to add.

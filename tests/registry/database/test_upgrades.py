@@ -12,7 +12,6 @@ import pytest
 from embhub_registry.database import Connection, Database, schema
 from embhub_registry.database.dialects import POSTGRESQL, SQLITE, Dialect
 from embhub_registry.database.schema import Step
-from embhub_registry.database.wording import letter_pairs
 from tests.support import every_table
 
 NEXT = Step(
@@ -66,15 +65,10 @@ def test_no_table_is_left_out(database: Database, dialect: Dialect) -> None:
 
 @ENGINES
 def test_what_triggers_keep_agrees_with_its_rows(database: Database, dialect: Dialect) -> None:
-    """Counts of labels, and on PostgreSQL the letters that each block of places holds."""
     db = database.connection()
     counts = db.execute("SELECT kind, value, shown FROM label_count WHERE shown > 0").fetchall()
     shown = db.execute("SELECT kind, value FROM label WHERE shown = 1").fetchall()
     assert {(row[0], row[1]): row[2] for row in counts} == Counter(tuple(row) for row in shown) != {}
-    if dialect is POSTGRESQL:
-        words = " ".join(row[0] for row in db.execute("SELECT words FROM wording").fetchall())
-        ((block, noted),) = db.execute("SELECT block, pairs FROM letter_block").fetchall()
-        assert block == 0 and set(letter_pairs(words).split()) <= set(noted.split())
 
 
 def test_both_engines_have_the_same_tables_and_columns(tmp_path: Path, postgresql: Any) -> None:

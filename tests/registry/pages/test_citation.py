@@ -47,8 +47,11 @@ NAMED: dict[str, Any] = {"authors": ("Jane Smith", "B"), "orcid": {"Jane Smith":
 
 @pytest.mark.parametrize(
     "told",
-    [{}, NAMED, NAMED | {"doi": "10.5281/zenodo.1234567", "publisher": "B"}, {"licence": "LicenseRef-Own"}],
-    ids=["plain", "named", "with a DOI", "with a licence of its own"],
+    [
+        *({}, NAMED, NAMED | {"doi": "10.5281/zenodo.1234567", "publisher": "B"}),
+        *({"licence": "LicenseRef-Own"}, {"kind": "adapter"}),
+    ],
+    ids=["plain", "named", "with a DOI", "with a licence of its own", "adapter"],
 )
 def test_it_is_a_citation_file(told: dict[str, Any]) -> None:
     card = CARD.model_copy(update=told)
@@ -62,4 +65,5 @@ def test_it_is_a_citation_file(told: dict[str, Any]) -> None:
     assert (ORCID in cited.cff and ORCID in cited.bibtex) == bool(told.get("orcid"))
     assert (ROR in stated) == bool(told.get("ror"))
     assert document.get("doi") == told.get("doi")
+    assert ("compact adapter" in document["title"]) == ("kind" in told)
     assert ("doi " in cited.bibtex) == ("doi" in told)

@@ -8,12 +8,16 @@ from pathlib import Path
 import click
 import pytest
 
+from embhub.cli import reference
 from embhub_registry.app import ROUTES
 from embhub_registry.cli import root
 from embhub_registry.people.roles import ACTIONS, ROLES
 from embhub_registry.storage.settings import SETTINGS
 
 REFERENCE = Path(__file__).parents[3] / "docs/reference"
+COMMANDS = reference.render(root, "embhub-registry", "")
+"""The page of the site, made from the commands."""
+SECTIONS = dict(part.split("\n", 1) for part in re.split(r"^#{2,} (?=embhub)", COMMANDS, flags=re.M) if part.strip())
 
 
 def commands(group: click.Group, prefix: str = "") -> list[tuple[str, click.Command]]:
@@ -29,12 +33,13 @@ def commands(group: click.Group, prefix: str = "") -> list[tuple[str, click.Comm
 
 @pytest.mark.parametrize(("path", "command"), commands(root), ids=lambda value: value if isinstance(value, str) else "")
 def test_every_command_and_option_is_documented(path: str, command: click.Command) -> None:
-    text = (REFERENCE / "registry-cli.md").read_text()
-    assert f"`{path}" in text
+    assert f"`{path}" in (REFERENCE / "registry-cli.md").read_text(), "with what it prints by --json"
     assert command.help, "a command says what it does"
+    shown = SECTIONS[f"embhub-registry {path}"]
     for parameter in command.params:
         for option in parameter.opts if isinstance(parameter, click.Option) else ():
-            assert f"`{option}" in text, option
+            assert re.search(rf"^\| `[^`]*{option}\b", shown, re.M), option
+            assert isinstance(parameter, click.Option) and parameter.help, option
     assert "--json" in [option for parameter in command.params for option in parameter.opts]
 
 

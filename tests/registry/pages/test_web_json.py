@@ -102,6 +102,8 @@ def test_a_private_release_whose_code_test_passed_is_found_and_looks_like_what_i
     assert (facts["verdict"], audit["verdict"], audit["suite"]) == ("bounded-by-claim", "bounded-by-claim", "mechanism")
     assert audit["shown_epsilon"] <= audit["claimed"] == facts["privacy"]["epsilon"]
     assert audit["bound"].startswith("whoever would have named a given patient with probability 1 %")
+    rows = {row["name"]: row["value"] for section in facts["sections"] for row in section["rows"]}
+    assert " images of at least " in rows["Trained on"], "beside a claim the card states a lower bound"
     page = room.registry.get("/lumc/knee-effusion").body.decode()
     section = page[page.index('aria-labelledby="audit"') :]
     section = section[: section.index("</section>")]

@@ -57,13 +57,9 @@ CREATE TABLE repository (
     created TEXT NOT NULL,
     modified TEXT NOT NULL,
     downloads INTEGER NOT NULL DEFAULT 0,
-    summary TEXT NOT NULL DEFAULT '{}',
-    -- Grows with every commit, so that newest first is one integer downwards: here, in every label's row and in the index
-    -- of words alike.
+    -- Grows with every commit, so that newest first is one integer downwards.
     position INTEGER NOT NULL DEFAULT 0,
     released INTEGER NOT NULL DEFAULT 0,
-    -- Its facets once more, in one text, so that those of a thousand rows are counted in milliseconds.
-    facets TEXT NOT NULL DEFAULT '',
     -- The newest release was taken back: kept and readable, out of lists and counts.
     hidden INTEGER NOT NULL DEFAULT 0,
     -- Gated: everybody sees that it is there and its card, files go to whom its publisher lets in.
@@ -73,6 +69,8 @@ CREATE TABLE repository (
     set_aside INTEGER NOT NULL DEFAULT 0,
     -- The claimed epsilon of the newest release, by which lists are sorted; NULL without a claim that has a bound.
     epsilon REAL,
+    -- Last, for it may be long: SQLite reads a row from its beginning.
+    summary TEXT NOT NULL DEFAULT '{}',
     UNIQUE (namespace, name)
 ) STRICT;
 
@@ -189,32 +187,23 @@ CREATE TABLE audit_line (
 CREATE TRIGGER audit_line_is_final BEFORE UPDATE ON audit_line
 BEGIN SELECT RAISE(ABORT, 'the audit log is append-only'); END;
 
--- What a search box searches. It has its labels beside its text, as database/wording.py writes them, and whether everybody
--- sees it in pages: with a word and a facet, and for counts beside a list, no other row is read.
+-- What a search box searches, and the index over it: trigrams, any part of a word from three letters on. The index reads
+-- the texts here; database/placement.py keeps it: with an untrusted schema no trigger may write to a virtual table.
 CREATE TABLE wording (
-    position INTEGER PRIMARY KEY,
-    repository_id INTEGER NOT NULL UNIQUE REFERENCES repository (id) ON DELETE CASCADE,
-    words TEXT NOT NULL,
-    labels TEXT NOT NULL DEFAULT '',
-    shown INTEGER NOT NULL DEFAULT 0
+    repository_id INTEGER PRIMARY KEY REFERENCES repository (id) ON DELETE CASCADE,
+    words TEXT NOT NULL
 ) STRICT;
--- The index over it is trigrams: any part of a word from three letters on. It knows labels, too, each as three letters for
--- private use, which no searched text has. Different labels may share them, so `labels` is still looked at.
--- database/placement.py keeps it: with an untrusted schema no trigger may write to a virtual table.
-CREATE VIRTUAL TABLE search USING fts5 (words, content = '', tokenize = 'trigram case_sensitive 1');
-
--- Which one and two letters the searched texts of 64 places in lists hold, so that lists without them are not read. The
--- index of words has three letters and more. A letter that went stays noted: what is listed here is looked at once more.
-CREATE TABLE letter_block (block INTEGER PRIMARY KEY, pairs TEXT NOT NULL) STRICT;
+CREATE VIRTUAL TABLE search USING fts5 (
+    words, content = 'wording', content_rowid = 'repository_id', tokenize = 'trigram case_sensitive 1'
+);
 
 -- What filters a list: kind `tag` is the Hub's word, the others are facets. Counted are the rows that everybody sees.
 CREATE TABLE label (
     kind TEXT NOT NULL,
     value TEXT NOT NULL,
-    position INTEGER NOT NULL,
     repository_id INTEGER NOT NULL REFERENCES repository (id) ON DELETE CASCADE,
     shown INTEGER NOT NULL,
-    PRIMARY KEY (kind, value, position)
+    PRIMARY KEY (kind, value, repository_id)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX label_repository ON label (repository_id);
 CREATE TABLE label_count (
@@ -237,7 +226,6 @@ CREATE TRIGGER label_shown AFTER UPDATE OF shown ON label WHEN new.shown <> old.
 END;
 CREATE TRIGGER repository_shown AFTER UPDATE OF private, released, hidden ON repository BEGIN
     UPDATE label SET shown = (new.private = 0 AND new.released = 1 AND new.hidden = 0) WHERE repository_id = new.id;
-    UPDATE wording SET shown = (new.private = 0 AND new.released = 1 AND new.hidden = 0) WHERE repository_id = new.id;
 END;
 
 CREATE TABLE access (

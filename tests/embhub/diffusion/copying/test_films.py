@@ -60,9 +60,11 @@ def turn(pixels: np.ndarray, degrees: float, zoom: float) -> np.ndarray:
 
 
 @pytest.mark.thorough
+@pytest.mark.exhaustive
 def test_training_films_that_are_turned_and_zoomed_are_copies(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """In CI the next test turns and zooms films, and the command is asked in test_checking.py."""
     monkeypatch.setenv("EMBHUB_HOME", str(tmp_path / "home"))
     trained, kept = films("site", 3)[:12], films("judge", 3)[:24]
     members, nonmembers = write(tmp_path / "m", trained), write(tmp_path / "n", kept)

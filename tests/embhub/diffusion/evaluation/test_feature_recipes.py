@@ -1,9 +1,10 @@
-"""The recipes for `--features` that the how-to prints run as printed, on random weights of the same classes."""
+"""The recipes for `--features` of the examples run as they are, on random weights of the same classes."""
 
 from __future__ import annotations
 
 import importlib
 import os
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,7 +19,7 @@ from transformers import CLIPTextConfig, CLIPTextModelWithProjection, CLIPVision
 from embhub.diffusion.evaluation import extractors
 from embhub.errors import UsageError
 
-PAGE = Path(__file__).parents[4] / "docs/how-to/evaluate.md"
+EXAMPLE = Path(__file__).parents[4] / "examples/features.py"
 TINY = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
 
 
@@ -59,9 +60,8 @@ RECIPES = [
 
 @pytest.fixture
 def recipes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
-    """`features.py` of the page, in an empty working folder, with no network."""
-    (block,) = (part.split("```")[0] for part in PAGE.read_text(encoding="utf-8").split("```python\n")[1:])
-    (tmp_path / "features.py").write_text(block)
+    """`features.py` of the examples, in an empty working folder, with no network."""
+    shutil.copy(EXAMPLE, tmp_path)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.delitem(sys.modules, "features", raising=False)

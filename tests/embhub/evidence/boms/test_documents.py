@@ -169,6 +169,7 @@ def test_claim_and_audit_are_stated_as_they_are(form: Any) -> None:
     assert claim != "none"
     assert all(sentence in said for sentence in claim.words())
     assert "privacy.epsilon" in said and "privacy.delta" in said
+    assert f"at least {claim.n_public}" in said, "the card's number of patients is the claim's, which is a lower bound"
     report = plain().verified.report
     assert report is not None
     open_ = json.dumps(form.build(plain()), ensure_ascii=False)

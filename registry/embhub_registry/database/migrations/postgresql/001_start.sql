@@ -60,15 +60,14 @@ CREATE TABLE repository (
     created TEXT COLLATE "C" NOT NULL,
     modified TEXT COLLATE "C" NOT NULL,
     downloads BIGINT NOT NULL DEFAULT 0,
-    summary TEXT COLLATE "C" NOT NULL DEFAULT '{}',
     position BIGINT NOT NULL DEFAULT 0,
     released BIGINT NOT NULL DEFAULT 0,
-    facets TEXT COLLATE "C" NOT NULL DEFAULT '',
     hidden BIGINT NOT NULL DEFAULT 0,
     gated TEXT COLLATE "C" NOT NULL DEFAULT '' CHECK (gated IN ('', 'auto', 'manual')),
     disabled BIGINT NOT NULL DEFAULT 0,
     set_aside BIGINT NOT NULL DEFAULT 0,
     epsilon DOUBLE PRECISION,
+    summary TEXT COLLATE "C" NOT NULL DEFAULT '{}',
     UNIQUE (namespace, name)
 );
 CREATE UNIQUE INDEX repository_folded ON repository (namespace, lower(name));
@@ -165,15 +164,11 @@ END $$;
 CREATE TRIGGER audit_line_is_final BEFORE UPDATE ON audit_line FOR EACH ROW EXECUTE FUNCTION keep_audit_line();
 
 CREATE TABLE wording (
-    position BIGINT PRIMARY KEY,
-    repository_id BIGINT NOT NULL UNIQUE REFERENCES repository (id) ON DELETE CASCADE,
-    words TEXT COLLATE "C" NOT NULL,
-    labels TEXT COLLATE "C" NOT NULL DEFAULT '',
-    shown BIGINT NOT NULL DEFAULT 0
+    repository_id BIGINT PRIMARY KEY REFERENCES repository (id) ON DELETE CASCADE,
+    words TEXT COLLATE "C" NOT NULL
 );
 -- The index over it is the trigrams of pg_trgm. Whoever owns the database may install it; it may be there already, in any
--- of its schemas. It knows labels and places, too, and skips rows that lack one of them. A place is there as the numbers of
--- its two bands of 4,096 and 65,536 places (database/bands.py), those of wide ones below 0.
+-- of its schemas.
 DO $$
 DECLARE
     home TEXT;
@@ -181,52 +176,15 @@ BEGIN
     CREATE EXTENSION IF NOT EXISTS pg_trgm;
     SELECT nspname INTO home FROM pg_extension JOIN pg_namespace ON pg_namespace.oid = extnamespace
     WHERE extname = 'pg_trgm';
-    EXECUTE format($index$
-        CREATE INDEX wording_found ON wording USING gin (
-            words %I.gin_trgm_ops, string_to_array(labels, chr(30)), (ARRAY[position / 4096, -1 - position / 65536])
-        )
-    $index$, home);
+    EXECUTE format('CREATE INDEX wording_found ON wording USING gin (words %I.gin_trgm_ops)', home);
 END $$;
-
--- A trigger keeps it here.
-CREATE TABLE letter_block (block BIGINT PRIMARY KEY, pairs TEXT COLLATE "C" NOT NULL);
-
-CREATE FUNCTION letter_pairs(words TEXT) RETURNS TEXT LANGUAGE sql IMMUTABLE AS $$
-    SELECT coalesce(string_agg(DISTINCT pair, ' '), '') FROM (
-        SELECT rtrim(letter || coalesce(lead(letter) OVER (ORDER BY place), ''), ' ') COLLATE "C" AS pair
-        FROM unnest(string_to_array(words, NULL)) WITH ORDINALITY AS letters (letter, place)
-    ) AS pairs WHERE pair <> '' AND strpos(pair, ' ') = 0
-$$;
-
-CREATE FUNCTION note_letters() RETURNS TRIGGER LANGUAGE plpgsql AS $$
-DECLARE
-    held TEXT;
-    more TEXT;
-BEGIN
-    SELECT pairs INTO held FROM letter_block WHERE block = new.position / 64;
-    IF NOT FOUND THEN
-        INSERT INTO letter_block VALUES (new.position / 64, letter_pairs(new.words));
-        RETURN NULL;
-    END IF;
-    SELECT string_agg(pair, ' ') INTO more FROM (
-        SELECT string_to_table(letter_pairs(new.words), ' ') COLLATE "C"
-        EXCEPT SELECT string_to_table(held, ' ') COLLATE "C"
-    ) AS new_pairs (pair);
-    IF more IS NOT NULL THEN
-        UPDATE letter_block SET pairs = held || ' ' || more WHERE block = new.position / 64;
-    END IF;
-    RETURN NULL;
-END $$;
-CREATE TRIGGER wording_letters AFTER INSERT OR UPDATE OF words, position ON wording
-FOR EACH ROW EXECUTE FUNCTION note_letters();
 
 CREATE TABLE label (
     kind TEXT COLLATE "C" NOT NULL,
     value TEXT COLLATE "C" NOT NULL,
-    position BIGINT NOT NULL,
     repository_id BIGINT NOT NULL REFERENCES repository (id) ON DELETE CASCADE,
     shown BIGINT NOT NULL,
-    PRIMARY KEY (kind, value, position)
+    PRIMARY KEY (kind, value, repository_id)
 );
 CREATE INDEX label_repository ON label (repository_id);
 CREATE TABLE label_count (
@@ -258,7 +216,6 @@ DECLARE
     now_shown BIGINT := CASE WHEN new.private = 0 AND new.released = 1 AND new.hidden = 0 THEN 1 ELSE 0 END;
 BEGIN
     UPDATE label SET shown = now_shown WHERE repository_id = new.id;
-    UPDATE wording SET shown = now_shown WHERE repository_id = new.id;
     RETURN NULL;
 END $$;
 CREATE TRIGGER repository_shown AFTER UPDATE OF private, released, hidden ON repository

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from bases.workshop import pixel_words, poses, xray
@@ -118,8 +119,9 @@ def _odds(findings: Tensor, share: float) -> Tensor:
 class Captions:
     """Captions of public images: head, a word that all of a source have, words read off the pixels, the pose.
 
-    One in ten is empty. An image without a finding is called normal now and then, so that the word can be asked for;
-    one with a finding has no word that says so.
+    One in ten is empty. An image without a finding is called normal now and then, so that the word can be asked for.
+    A word of pixels that images with a finding have more often than others is told of them less often: then it says
+    no more of a finding than a caption without it, and only an embedding can ask for one.
     """
 
     def __init__(self, chosen: PublicSet, images: PublicImages) -> None:
@@ -129,6 +131,7 @@ class Captions:
         self._rows = (*(pixel_words.CHEST_LEVELS if chest else pixel_words.LEVELS), *pixel_words.GROUPS)
         kinds = torch.from_numpy(pixel_words.groups(grey))
         self._kinds = torch.cat([pixel_words.levels(grey, chest), kinds], 1).numpy()
+        self._told = _told_of_findings(self._kinds, images.findings.numpy())
 
     def __call__(self, place: int, pose_words: Sequence[str], rng: np.random.Generator) -> Caption:
         """A fresh caption of image `place` in a pose."""
@@ -138,8 +141,10 @@ class Captions:
         phrases = [word] if word and rng.random() < 0.7 else []
         phrases += ["normal"] if healthy and rng.random() < 0.3 else []
         if rng.random() < 0.7:
-            kinds = rng.permutation(len(self._rows))
-            phrases += [self._rows[kind][self._kinds[place, kind]] for kind in kinds if rng.random() < 0.4]
+            for kind in rng.permutation(len(self._rows)):
+                group = self._kinds[place, kind]
+                if rng.random() < 0.4 * (1.0 if healthy else self._told[kind][group]):
+                    phrases.append(self._rows[kind][group])
         phrases += pose_words
         return Caption(f"{self._head},", (", ".join(phrases),)) if phrases else Caption(self._head)
 
@@ -148,3 +153,14 @@ class Captions:
         words = " ".join(word for row in self._rows for word in row)
         labels = " ".join(sorted({*self._images.labels, *self._images.words}))
         return [f"{self._head}, {labels} normal {words} {poses.POSES}"] * 50
+
+
+def _told_of_findings(kinds: NDArray[np.int64], findings: NDArray[np.bool_]) -> list[NDArray[np.float64]]:
+    """How much less often each word is told of images with a finding, 0 to 1: one row for each column of `kinds`."""
+    rows = []
+    for column in kinds.T:
+        count = int(column.max()) + 1
+        sick = np.bincount(column[findings], minlength=count) / max(1, findings.sum())
+        healthy = np.bincount(column[~findings], minlength=count) / max(1, (~findings).sum())
+        rows.append(np.minimum(1.0, healthy / np.maximum(sick, 1e-9)))
+    return rows

@@ -32,14 +32,17 @@ from bases.workshop.text_encoder import CaptionEncoder
 from bases.workshop.workbench import Workbench
 from bases.workshop.xray import default_data
 
-_POOL_STEPS, _AT_ONCE = 120, 256
+_AT_ONCE = 256
 
 
 class PoolBatches:
-    """Batches of `size` images on `device`, from one pool of `material` after another."""
+    """Batches of `size` images on the autoencoder's device, each pool of `material` for so many steps."""
 
-    def __init__(self, material: Material, autoencoder: AutoencoderKL, encoder: CaptionEncoder, size: int) -> None:
-        self._material, self._autoencoder, self._encoder, self._size = material, autoencoder, encoder, size
+    def __init__(
+        self, material: Material, autoencoder: AutoencoderKL, encoder: CaptionEncoder, size: int, steps: int
+    ) -> None:
+        self._material, self._autoencoder, self._encoder = material, autoencoder, encoder
+        self._size, self._steps = size, steps
         self.rendered: dict[int, int] = {}
         """How many posed images each pool had."""
 
@@ -55,14 +58,20 @@ class PoolBatches:
             bags = torch.from_numpy(self._encoder.bags(captions, rng, MERGED)).to(device)
             odds, ones = pool.odds.to(device), torch.ones(self._size, 1, 1, 1, device=device)
             self.rendered[number] = pool.count
-            for _ in range(_POOL_STEPS):
+            for _ in range(self._steps):
                 chosen = torch.multinomial(odds, self._size, replacement=True)
                 yield latents[chosen], bags[chosen], ones
             number += 1
 
 
 def train(
-    bench: Workbench, plan: Plan, limits: running.Limits, *, compiled: bool = False, known: Path | None = None
+    bench: Workbench,
+    plan: Plan,
+    limits: running.Limits,
+    *,
+    pool_steps: int = 120,
+    compiled: bool = False,
+    known: Path | None = None,
 ) -> Path:
     """Train autoencoder and denoiser, and write the pipeline; returns its folder.
 
@@ -84,10 +93,11 @@ def train(
     if known:
         loaded = UNet2DConditionModel.from_pretrained(str(known), subfolder="unet", torch_dtype=torch.float32)
         model.load_state_dict(loaded.state_dict())
-    model.set_attn_processor(AttnProcessor2_0())
+    if bench.device == "cuda":
+        model.set_attn_processor(AttnProcessor2_0())
     bench.encoder.encoder.to(bench.device)
     course = denoising.Denoising(model, _no_pools, held_out, denoising.frozen(bench.encoder), settings)
-    batches = PoolBatches(material, autoencoder, bench.encoder, plan.batch)
+    batches = PoolBatches(material, autoencoder, bench.encoder, plan.batch, pool_steps)
     left = run([Learner(material.name, course)], batches, bench.encoder, plan, bench.work / "denoiser")
     best = left.course.averages.averaged(0)
     best.load_state_dict(left.course.best)
@@ -121,6 +131,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--minutes", type=float, required=True, help="minutes for the denoiser")
     parser.add_argument("--cool-after", type=float, required=True, help="minutes after which the learning rate falls")
     parser.add_argument("--batch", type=int, default=512)
+    parser.add_argument("--pool-steps", type=int, default=120, help="steps that posed images serve")
     parser.add_argument("--peak", type=float, default=1.5e-3, help="learning rate after its warm-up")
     parser.add_argument("--without-findings", action="store_true", help="for a comparison: healthy images alone")
     parser.add_argument("--compile", action="store_true")
@@ -137,7 +148,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     bench.begin_autoencoder(chosen.begin, whitened=chosen.autoencoder_minutes == 0)
     plan = Plan(chosen.minutes, 0.0, chosen.cool_after, chosen.batch, chosen.peak)
     limits = running.Limits(minutes=chosen.autoencoder_minutes)
-    folder = train(bench, plan, limits, compiled=chosen.compile, known=chosen.denoiser)
+    folder = train(
+        bench, plan, limits, pool_steps=chosen.pool_steps, compiled=chosen.compile, known=chosen.denoiser
+    )
     told = {"minutes": round((time.monotonic() - began) / 60, 2), "batch": plan.batch, "peak": plan.peak}
     (folder / "made.json").write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
 

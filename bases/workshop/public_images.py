@@ -55,7 +55,7 @@ SETS = {
             "builtin-xray",
             xray.HEAD,
             (Source("chest-xray", "normal", "child"), Source("chest-xray-nih", "no finding", "adult")),
-            finding_share=0.10,
+            finding_share=0.08,
         ),
         PublicSet("builtin-ultrasound", "breast ultrasound", (Source("breast-ultrasound-busi", "normal"),)),
         PublicSet("brain-mri", "axial flair mri of the brain", (Source("brain-mri-lgg", "no lesion"),)),

@@ -84,9 +84,7 @@ _FACTS: dict[str, dict[str, Any]] = {
         {"normal": "axial flair mri of the brain, normal"},
         ["glioma"],
     ),
-    "colonoscopy": _of_public(
-        "colonoscopy", "other", _KVASIR, {"normal": "colonoscopy, normal"}, ["polyp"]
-    ),
+    "colonoscopy": _of_public("colonoscopy", "other", _KVASIR, {"normal": "colonoscopy, normal"}, ["polyp"]),
     "histology": _of_public(
         "histology", "other", _LC25000, {"normal": "colon histology, normal"}, ["colon adenocarcinoma"]
     ),

@@ -22,10 +22,11 @@ from diffusers.models.attention_processor import AttnProcessor2_0
 from safetensors.torch import save_file
 from transformers import CLIPTokenizer
 
-from bases.workshop import denoising, phantom_material
-from bases.workshop.latent_pictures import encode
+from bases.workshop import phantom_material
 from bases.workshop.rendered import Batch, Batches
-from bases.workshop.text_encoder import CaptionEncoder, make_encoder
+from embhub.diffusion.bases.training import denoising
+from embhub.diffusion.bases.training.latent_pictures import encode
+from embhub.diffusion.bases.training.text_encoder import CaptionEncoder, make_encoder
 
 _WARM_UP, _FLAT = 300, 4000
 _MEASURE_EVERY_S, _COMPILED = 60.0, 10

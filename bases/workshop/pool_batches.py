@@ -18,19 +18,17 @@ import numpy as np
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from diffusers.models.attention_processor import AttnProcessor2_0
-from safetensors.torch import save_file
 
-from bases.workshop import denoising, running
-from bases.workshop.export import export
-from bases.workshop.facts import facts
 from bases.workshop.large_batches import Learner, Plan, run
-from bases.workshop.latent_pictures import encode, latents_of
-from bases.workshop.material import Material, of_public
-from bases.workshop.public_images import SETS
+from bases.workshop.public_images import SETS, material
 from bases.workshop.rendered import MERGED, Batch
-from bases.workshop.text_encoder import CaptionEncoder
-from bases.workshop.workbench import Workbench
 from bases.workshop.xray import default_data
+from embhub.diffusion.bases.training import denoising, running
+from embhub.diffusion.bases.training.export import export
+from embhub.diffusion.bases.training.latent_pictures import encode, latents_of
+from embhub.diffusion.bases.training.material import Material
+from embhub.diffusion.bases.training.text_encoder import CaptionEncoder
+from embhub.diffusion.bases.training.workbench import Workbench
 
 _AT_ONCE = 256
 
@@ -80,16 +78,16 @@ def train(
     if limits.minutes > 0:
         bench.train_autoencoder(limits, batch=32, crop=0)
     autoencoder = bench.fixed_autoencoder().to(bench.device)
-    material = bench.material
-    held_out = encode(autoencoder, material.held_out.images), material.held_out
+    taught = bench.material
+    held_out = encode(autoencoder, taught.held_out.images), taught.held_out
     settings = denoising.Settings(
         seed=bench.seed,
-        times=material.times,
+        times=taught.times,
         device=bench.device,
         compiled=compiled,
-        zero_terminal_snr=material.zero_terminal_snr,
+        zero_terminal_snr=taught.zero_terminal_snr,
     )
-    model = denoising.build(bench.seed, material.widths)
+    model = denoising.build(bench.seed, taught.widths)
     if known:
         loaded = UNet2DConditionModel.from_pretrained(str(known), subfolder="unet", torch_dtype=torch.float32)
         model.load_state_dict(loaded.state_dict())
@@ -97,8 +95,8 @@ def train(
         model.set_attn_processor(AttnProcessor2_0())
     bench.encoder.encoder.to(bench.device)
     course = denoising.Denoising(model, _no_pools, held_out, denoising.frozen(bench.encoder), settings)
-    batches = PoolBatches(material, autoencoder, bench.encoder, plan.batch, pool_steps)
-    left = run([Learner(material.name, course)], batches, bench.encoder, plan, bench.work / "denoiser")
+    batches = PoolBatches(taught, autoencoder, bench.encoder, plan.batch, pool_steps)
+    left = run([Learner(taught.name, course)], batches, bench.encoder, plan, bench.work / "denoiser")
     best = left.course.averages.averaged(0)
     best.load_state_dict(left.course.best)
     export(
@@ -108,9 +106,9 @@ def train(
         autoencoder=autoencoder.cpu(),
         denoiser=model.cpu(),
         average=[value.detach().cpu() for value in best.parameters()],
-        facts=facts(material.name),
+        facts=bench.material.facts,
         keeps_last_noise=True,
-        zero_terminal_snr=material.zero_terminal_snr,
+        zero_terminal_snr=taught.zero_terminal_snr,
     )
     return bench.work / "pipeline"
 
@@ -141,16 +139,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     torch.set_float32_matmul_precision("high")
     torch.set_num_threads(2)
     began = time.monotonic()
-    material = of_public(
-        chosen.name, chosen.data, chosen.seed, chosen.device, findings=not chosen.without_findings
-    )
-    bench = Workbench(material, chosen.work, chosen.seed, chosen.device)
+    taught = material(chosen.name, chosen.data, chosen.seed, chosen.device, findings=not chosen.without_findings)
+    bench = Workbench(taught, chosen.work, chosen.seed, chosen.device)
     bench.begin_autoencoder(chosen.begin, whitened=chosen.autoencoder_minutes == 0)
     plan = Plan(chosen.minutes, 0.0, chosen.cool_after, chosen.batch, chosen.peak)
     limits = running.Limits(minutes=chosen.autoencoder_minutes)
-    folder = train(
-        bench, plan, limits, pool_steps=chosen.pool_steps, compiled=chosen.compile, known=chosen.denoiser
-    )
+    folder = train(bench, plan, limits, pool_steps=chosen.pool_steps, compiled=chosen.compile, known=chosen.denoiser)
     told = {"minutes": round((time.monotonic() - began) / 60, 2), "batch": plan.batch, "peak": plan.peak}
     (folder / "made.json").write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
 

@@ -16,12 +16,13 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor
 
 from bases.workshop import xray
+from bases.workshop.facts import facts
+from embhub.diffusion.bases.training.material import Look, Material, TrainingImages, of_images
 from embhub.errors import UsageError
 
-SIDE, SOURCE_SIDE = 128, 224
+SOURCE_SIDE = 224
 _SHARES = (("base", 0.55), ("site", 0.75), ("judge", 0.87), ("test", 1.0))
 _HELD_OUT_OF = 12
 
@@ -59,24 +60,10 @@ SETS = {
         ),
         PublicSet("builtin-ultrasound", "breast ultrasound", (Source("breast-ultrasound-busi", "normal"),)),
         PublicSet("brain-mri", "axial flair mri of the brain", (Source("brain-mri-lgg", "no lesion"),)),
-        PublicSet(
-            "colonoscopy", "colonoscopy", (Source("colonoscopy-kvasir", "mucosa without polyp"),), colours=3
-        ),
+        PublicSet("colonoscopy", "colonoscopy", (Source("colonoscopy-kvasir", "mucosa without polyp"),), colours=3),
         PublicSet("histology", "colon histology", (Source("histology-lc25000", "benign colonic mucosa"),), colours=3),
     )
 }
-
-
-@dataclass(frozen=True)
-class PublicImages:
-    """`images` uint8 (N, C, 224, 224); `findings` bool (N,), false where the label is the healthy one; `labels`,
-    `patients` and `words`, one each an image."""
-
-    images: Tensor
-    findings: Tensor
-    labels: tuple[str, ...]
-    patients: tuple[str, ...]
-    words: tuple[str, ...]
 
 
 def part_of(folder: str, patient: str, label: str) -> str:
@@ -115,23 +102,31 @@ def rows_of(data: Path, chosen: PublicSet, parts: Sequence[str]) -> list[tuple[S
             raise UsageError(f"no {index}", f"name the folder that holds {source.folder}/ with --data")
         with index.open(encoding="utf-8", newline="") as file:
             rows = list(csv.DictReader(file))
-        found += [
-            (source, row) for row in rows if part_of(source.folder, row["patient_id"], row["label"]) in parts
-        ]
+        found += [(source, row) for row in rows if part_of(source.folder, row["patient_id"], row["label"]) in parts]
     return found
 
 
-def read(data: Path, chosen: PublicSet, *parts: str) -> PublicImages:
+def read(data: Path, chosen: PublicSet, *parts: str) -> TrainingImages:
     """All images of some parts, their middle square at 224 x 224. Raises UsageError where the data is not there."""
     rows = rows_of(data, chosen, parts)
     images = [_open(data / source.folder / row["path"], chosen.colours) for source, row in rows]
-    return PublicImages(
+    return TrainingImages(
         torch.from_numpy(np.stack(images)),
-        torch.tensor([row["label"] != source.healthy for source, row in rows]),
-        tuple(row["label"] for _, row in rows),
         tuple(row["patient_id"] for _, row in rows),
         tuple(source.word for source, _ in rows),
+        torch.tensor([row["label"] != source.healthy for source, row in rows]),
     )
+
+
+def material(name: str, data: Path, seed: int = 0, device: str = "cpu", *, findings: bool = True) -> Material:
+    """What the base `name` learns from; without `findings` healthy images alone are shown, for a comparison.
+
+    Raises KeyError for an unknown name, UsageError where the data is not there.
+    """
+    chosen = SETS[name]
+    look = Look(chosen.head, chosen.finding_share if findings else 0.0, chosen.head == xray.HEAD)
+    taught, apart = read(data, chosen, "base"), read(data, chosen, "held-out")
+    return of_images(name, look, taught, apart, facts(name), seed=seed, device=device)
 
 
 def _open(path: Path, colours: int) -> np.ndarray:

@@ -17,8 +17,8 @@ from torch import Tensor
 from transformers import CLIPTokenizer
 
 from bases.workshop import phantom_material
-from bases.workshop.latent_pictures import encode
-from bases.workshop.text_encoder import CaptionEncoder, make_encoder
+from embhub.diffusion.bases.training.latent_pictures import encode
+from embhub.diffusion.bases.training.text_encoder import CaptionEncoder, make_encoder
 from embhub.phantoms import varied
 
 MERGED, PART, CHUNK, FIRST = 0.3, 256, 32, 1024

@@ -16,14 +16,14 @@ from pathlib import Path
 
 import torch
 
-from bases.workshop import running, workbench
-from bases.workshop.material import Material, of_public
 from bases.workshop.phantom_material import of_phantoms
-from bases.workshop.public_images import SETS
+from bases.workshop.public_images import SETS, material
 from bases.workshop.xray import default_data
+from embhub.diffusion.bases.training import running, workbench
+from embhub.diffusion.bases.training.material import Material
 from embhub.errors import EmbhubError
 
-MATERIALS: dict[str, Callable[[Path, int], Material]] = {name: partial(of_public, name) for name in SETS}
+MATERIALS: dict[str, Callable[[Path, int], Material]] = {name: partial(material, name) for name in SETS}
 MATERIALS["builtin"] = of_phantoms
 STAGES = ("autoencoder", "denoiser", "decoder", "export")
 

@@ -11,13 +11,14 @@ from pathlib import Path
 
 import torch
 
-from bases.workshop import poses, xray
+from bases.workshop import xray
 from bases.workshop.copies import compared
-from bases.workshop.public_images import SETS, read
 from bases.workshop.counting import Figures, Keep, Pictures, Report, tensor
+from bases.workshop.public_images import SETS, read
 from bases.workshop.sampling import sample
 from bases.workshop.xray_judge import colour
 from embhub.builtin_bases import BaseInfo
+from embhub.diffusion.bases.training import poses
 from embhub.diffusion.copying.comparing import one_each
 from embhub.diffusion.families.pipeline import Pipeline
 

@@ -14,16 +14,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from bases.workshop import pixel_words, poses, xray
+from bases.workshop import xray
 from bases.workshop.counting import Figures, Keep, Pictures, Report, between, decibels, nearest, tensor
 from bases.workshop.gating import inverted, nearest_words, settings
-from bases.workshop.likeness import power_ratios
 from bases.workshop.public_images import SETS, read
 from bases.workshop.sampling import sample
 from bases.workshop.xray_copies import check_films
 from bases.workshop.xray_judge import Judge, colour, feature_network, xray_judge_for
 from embhub.builtin_bases import BaseInfo
 from embhub.diffusion.bases.pipelines import load_pipeline
+from embhub.diffusion.bases.training import pixel_words, poses
+from embhub.diffusion.bases.training.likeness import power_ratios
 from embhub.diffusion.evaluation import fidelity, utility
 from embhub.diffusion.families.pipeline import Pipeline
 from embhub.diffusion.training import inversion
@@ -116,7 +117,13 @@ def _distances(data: Path, drawn: dict[str, Pictures]) -> Figures:
 
 def _nearest(data: Path, drawn: Pictures) -> Figures:
     """How near drawn normals come to the films that the base learned from, beside films of other patients."""
-    taught = ((poses.plain(read(data, SETS["builtin-xray"], "base").images) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).numpy()
+    taught = (
+        ((poses.plain(read(data, SETS["builtin-xray"], "base").images) + 1) * 127.5)
+        .round()
+        .byte()
+        .permute(0, 2, 3, 1)
+        .numpy()
+    )
     others = colour(xray.read(data, "test", [NORMAL]).images)
     return {"drawn normals": nearest(drawn, taught), "normals of other patients": nearest(others, taught)}
 

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from bases.workshop import material, poses, xray
+from bases.workshop import xray
 from bases.workshop.public_images import SETS, read
+from embhub.diffusion.bases.training import material, poses
 from tests.support.tools import DATA, needs_films
 
 CHEST = SETS["builtin-xray"]

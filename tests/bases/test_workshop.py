@@ -13,10 +13,10 @@ import torch
 from diffusers import StableDiffusionPipeline
 from torch import Tensor
 
-from bases.workshop import denoising, latent_pictures, likeness, rebuilding, running, workbench
-from bases.workshop.captions import Caption
-from bases.workshop.material import HeldOut, Material, Pool
-from bases.workshop.workbench import Workbench
+from embhub.diffusion.bases.training import denoising, latent_pictures, likeness, rebuilding, running, workbench
+from embhub.diffusion.bases.training.captions import Caption
+from embhub.diffusion.bases.training.material import HeldOut, Material, Pool
+from embhub.diffusion.bases.training.workbench import Workbench
 from embhub.errors import UsageError
 
 

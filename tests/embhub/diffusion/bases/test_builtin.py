@@ -14,9 +14,10 @@ from diffusers import StableDiffusionPipeline
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from bases.workshop import card, films, text_encoder, xray
-from bases.workshop.captions import Caption
+from bases.workshop import card, films, xray
 from embhub import builtin_bases as base
+from embhub.diffusion.bases.training import text_encoder
+from embhub.diffusion.bases.training.captions import Caption
 from embhub.errors import EmbhubError, UsageError
 from tests.support.tools import DATA, needs_films
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from bases.workshop.public_images import SIDE
+from embhub.diffusion.bases.training.latent_pictures import SIDE
 
 POSES = "mirrored, turned clockwise, turned anticlockwise, closer, farther, darker, brighter"
 
@@ -42,7 +42,7 @@ def _told(value: float, least: float, above: str, below: str) -> list[tuple[bool
 
 
 def plain(images: Tensor) -> Tensor:
-    """Images as they were taken, (N, 3, 128, 128) in [-1, 1], of uint8 (N, C, 224, 224)."""
+    """Images as they were taken, (N, 3, 128, 128) in [-1, 1], of uint8 (N, C, S, S)."""
     return pose(images, still(len(images)))
 
 
@@ -75,7 +75,7 @@ def chosen(poses: Poses, places: Tensor) -> Poses:
 
 
 def pose(images: Tensor, poses: Poses) -> Tensor:
-    """Images uint8 (N, C, 224, 224), C 1 or 3, under `poses`, resampled once: (N, 3, 128, 128) in [-1, 1].
+    """Images uint8 (N, C, S, S), C 1 or 3, under `poses`, resampled once: (N, 3, 128, 128) in [-1, 1].
 
     Computed on the device of `images`.
     """

@@ -14,11 +14,10 @@ import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from safetensors.torch import load_file, save_file
 
-from bases.workshop import denoising, latent_pictures, rebuilding, running
-from bases.workshop.export import export
-from bases.workshop.facts import facts
-from bases.workshop.material import Material
-from bases.workshop.text_encoder import CaptionEncoder, make_encoder, make_tokenizer
+from embhub.diffusion.bases.training import denoising, latent_pictures, rebuilding, running
+from embhub.diffusion.bases.training.export import export
+from embhub.diffusion.bases.training.material import Material
+from embhub.diffusion.bases.training.text_encoder import CaptionEncoder, make_encoder, make_tokenizer
 from embhub.errors import UsageError
 
 _BANDS, _CRITIC, _FEATURES = 0.1, 0.05, 0.5
@@ -43,6 +42,11 @@ class Workbench:
         """The frozen text encoder, drawn from the seed, and its tokenizer."""
         tokenizer = make_tokenizer(self.work / "tokenizer", self.material.vocabulary)
         return CaptionEncoder(tokenizer, make_encoder(tokenizer, self.seed))
+
+    @property
+    def is_fixed(self) -> bool:
+        """Whether the latents are fixed: the denoiser has begun."""
+        return self._fixed.exists()
 
     @property
     def _fixed(self) -> Path:
@@ -143,7 +147,7 @@ class Workbench:
         told = {name: asdict(progress) for name, progress in stages.items() if progress}
         for name in told:
             running.copy_log(self.work / name, folder / f"{name}-log.jsonl")
-        (folder / "base.json").write_text(json.dumps(facts(self.material.name), indent=2) + "\n", encoding="utf-8")
+        (folder / "base.json").write_text(json.dumps(self.material.facts, indent=2) + "\n", encoding="utf-8")
         (folder / _PROGRESS).write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
         return folder
 
@@ -170,7 +174,7 @@ class Workbench:
             autoencoder=self._autoencoder_to_show(),
             denoiser=course.model,
             average=[value.detach() for value in shown.parameters()],
-            facts=facts(self.material.name),
+            facts=self.material.facts,
             keeps_last_noise=True,
             zero_terminal_snr=self.material.zero_terminal_snr,
         )

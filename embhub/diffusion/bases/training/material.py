@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from bases.workshop import pixel_words, poses, xray
-from bases.workshop.captions import Caption
-from bases.workshop.public_images import SETS, PublicImages, PublicSet, read
+from embhub.diffusion.bases.training import pixel_words, poses
+from embhub.diffusion.bases.training.captions import Caption
 
 Times = Sequence[tuple[int, int, float]]
 """Spans of time steps, from and to (not including it), and the share of a batch drawn evenly from each."""
@@ -62,6 +61,7 @@ class Material:
     pool: Callable[[int], Pool]
     held_out: HeldOut
     vocabulary: Sequence[str]
+    facts: Mapping[str, Any]
     times: Times = ((0, 1000, 0.75), (780, 1000, 0.25))
     colours: int = 1
     pool_steps: int = 5000
@@ -69,14 +69,45 @@ class Material:
     zero_terminal_snr: bool = False
 
 
-def of_public(name: str, data: Path, seed: int = 0, device: str = "cpu", *, findings: bool = True) -> Material:
-    """A set of public images: each pool holds every image as it was taken and in five random poses.
+@dataclass(frozen=True)
+class TrainingImages:
+    """Images uint8 (N, C, S, S), C 1 or 3, and what is known of each one.
 
-    Images are posed on `device`. Without `findings` healthy images alone are shown, for a comparison. Raises KeyError for an unknown name, UsageError where the data is not there.
+    `patients` says whose it is, `phrases` is a phrase that its captions may have, empty for none. `findings` bool (N,)
+    is whether it shows a finding, where that is known.
     """
-    chosen = SETS[name]
-    taught, apart = read(data, chosen, "base"), read(data, chosen, "held-out")
-    captions, count, pixels = Captions(chosen, taught), len(taught.patients), taught.images.to(device)
+
+    images: Tensor
+    patients: tuple[str, ...]
+    phrases: tuple[str, ...]
+    findings: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Look:
+    """What all images of a base have in common. `head` begins each caption; `finding_share` is how often an image with
+    a finding is shown, None: as it comes; `chest` has words for lungs and heart read off the pixels, too."""
+
+    head: str
+    finding_share: float | None = None
+    chest: bool = False
+
+
+def of_images(
+    name: str,
+    look: Look,
+    taught: TrainingImages,
+    apart: TrainingImages,
+    facts: Mapping[str, Any],
+    *,
+    seed: int = 0,
+    device: str = "cpu",
+) -> Material:
+    """Material of images: each pool holds every one as it was taken and in five random poses.
+
+    `apart` are images of other patients, which say when training stops. Images are posed on `device`.
+    """
+    captions, count, pixels = Captions(look, taught), len(taught.patients), taught.images.to(device)
 
     def draw(number: int, generator: torch.Generator) -> Tensor:
         places = torch.randint(count, (number,), generator=generator)
@@ -89,61 +120,64 @@ def of_public(name: str, data: Path, seed: int = 0, device: str = "cpu", *, find
             count=count * _COPIES,
             images=lambda places: poses.pose(pixels[(places % count).to(device)], poses.chosen(drawn, places)),
             caption=lambda place, rng: captions(place % count, drawn.words(place), rng),
-            odds=_odds(taught.findings, chosen.finding_share if findings else 0.0).repeat(_COPIES),
+            odds=_odds(taught, look.finding_share).repeat(_COPIES),
         )
 
-    right = [Caption(f"{chosen.head},", (word,)) if word else Caption(chosen.head) for word in apart.words]
-    swapped = {
-        wrong: [Caption(f"{chosen.head},", (", ".join(filter(None, (word, wrong))),)) for word in apart.words]
-        for wrong in ("mirrored", "closer", "brighter")
-    }
-    shown = HeldOut(poses.plain(apart.images), right, swapped)
+    def said(phrase: str, *others: str) -> Caption:
+        words = ", ".join(filter(None, (phrase, *others)))
+        return Caption(f"{look.head},", (words,)) if words else Caption(look.head)
+
+    swapped = {wrong: [said(phrase, wrong) for phrase in apart.phrases] for wrong in ("mirrored", "closer", "brighter")}
+    shown = HeldOut(poses.plain(apart.images), [said(phrase) for phrase in apart.phrases], swapped)
     return Material(
         name,
         draw,
         pool,
         shown,
         captions.vocabulary(),
-        colours=chosen.colours,
+        facts,
+        colours=taught.images.shape[1],
         widths=(96, 96, 96),
         zero_terminal_snr=True,
     )
 
 
-def _odds(findings: Tensor, share: float) -> Tensor:
+def _odds(images: TrainingImages, share: float | None) -> Tensor:
     """Odds (N,) of images, so that those with a finding are drawn in `share` of cases."""
-    sick = findings.float()
+    if images.findings is None or share is None:
+        return torch.ones(len(images.patients))
+    sick = images.findings.float()
     return sick * share / sick.sum().clamp(min=1) + (1 - sick) * (1 - share) / (1 - sick).sum().clamp(min=1)
 
 
 class Captions:
-    """Captions of public images: head, a word that all of a source have, words read off the pixels, the pose.
+    """Captions of images: head, the image's own phrase, words read off the pixels, the pose.
 
-    One in ten is empty. An image without a finding is called normal now and then, so that the word can be asked for.
-    A word of pixels that images with a finding have more often than others is told of them less often: then it says
+    One in ten is empty. An image that is known to show no finding is called normal now and then, so that the word can
+    be asked for. A word of pixels that images with a finding have more often than others is told of them less often: then it says
     no more of a finding than a caption without it, and only an embedding can ask for one.
     """
 
-    def __init__(self, chosen: PublicSet, images: PublicImages) -> None:
-        self._head, self._images = chosen.head, images
+    def __init__(self, look: Look, images: TrainingImages) -> None:
+        self._head, self._phrases, self._findings = look.head, images.phrases, images.findings
         grey = poses.plain(images.images).mean(1)
-        chest = chosen.head == xray.HEAD
-        self._rows = (*(pixel_words.CHEST_LEVELS if chest else pixel_words.LEVELS), *pixel_words.GROUPS)
+        self._rows = (*(pixel_words.CHEST_LEVELS if look.chest else pixel_words.LEVELS), *pixel_words.GROUPS)
         kinds = torch.from_numpy(pixel_words.groups(grey))
-        self._kinds = torch.cat([pixel_words.levels(grey, chest), kinds], 1).numpy()
-        self._told = _told_of_findings(self._kinds, images.findings.numpy())
+        self._kinds = torch.cat([pixel_words.levels(grey, look.chest), kinds], 1).numpy()
+        self._told = _told_of_findings(self._kinds, images.findings)
 
     def __call__(self, place: int, pose_words: Sequence[str], rng: np.random.Generator) -> Caption:
         """A fresh caption of image `place` in a pose."""
         if rng.random() < 0.1:
             return Caption()
-        word, healthy = self._images.words[place], not self._images.findings[place]
-        phrases = [word] if word and rng.random() < 0.7 else []
+        phrase = self._phrases[place]
+        healthy, sick = (self._findings is not None and bool(self._findings[place]) is kind for kind in (False, True))
+        phrases = [phrase] if phrase and rng.random() < 0.7 else []
         phrases += ["normal"] if healthy and rng.random() < 0.3 else []
         if rng.random() < 0.7:
             for kind in rng.permutation(len(self._rows)):
                 group = self._kinds[place, kind]
-                if rng.random() < 0.4 * (1.0 if healthy else self._told[kind][group]):
+                if rng.random() < 0.4 * (self._told[kind][group] if sick else 1.0):
                     phrases.append(self._rows[kind][group])
         phrases += pose_words
         return Caption(f"{self._head},", (", ".join(phrases),)) if phrases else Caption(self._head)
@@ -151,16 +185,16 @@ class Captions:
     def vocabulary(self) -> list[str]:
         """Texts to learn a tokenizer from."""
         words = " ".join(word for row in self._rows for word in row)
-        labels = " ".join(sorted({*self._images.labels, *self._images.words}))
-        return [f"{self._head}, {labels} normal {words} {poses.POSES}"] * 50
+        return [f"{self._head}, {' '.join(sorted(set(self._phrases)))} normal {words} {poses.POSES}"] * 50
 
 
-def _told_of_findings(kinds: NDArray[np.int64], findings: NDArray[np.bool_]) -> list[NDArray[np.float64]]:
+def _told_of_findings(kinds: NDArray[np.int64], findings: Tensor | None) -> list[NDArray[np.float64]]:
     """How much less often each word is told of images with a finding, 0 to 1: one row for each column of `kinds`."""
+    shown = np.zeros(len(kinds), bool) if findings is None else findings.numpy()
     rows = []
     for column in kinds.T:
         count = int(column.max()) + 1
-        sick = np.bincount(column[findings], minlength=count) / max(1, findings.sum())
-        healthy = np.bincount(column[~findings], minlength=count) / max(1, (~findings).sum())
+        sick = np.bincount(column[shown], minlength=count) / max(1, shown.sum())
+        healthy = np.bincount(column[~shown], minlength=count) / max(1, (~shown).sum())
         rows.append(np.minimum(1.0, healthy / np.maximum(sick, 1e-9)))
     return rows

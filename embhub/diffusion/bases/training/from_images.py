@@ -1,0 +1,186 @@
+"""`embhub base train`: a small base of a modality, from public images with captions, in a form that diffusers loads.
+
+The weights hold traces of the images, and no privacy claim covers them: the images have to be public. Sources of the
+recipe: docs/explanation/base-models.md.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from embhub import destinations
+from embhub.builtin_bases import resolve
+from embhub.diffusion.bases.pipelines import choose_device
+from embhub.diffusion.bases.training import running, workbench
+from embhub.diffusion.bases.training.latent_pictures import SIDE
+from embhub.diffusion.bases.training.material import Look, TrainingImages, of_images
+from embhub.durable import write_atomic
+from embhub.errors import ConfigError, UsageError
+from embhub.images import pixels
+from embhub.images.images import ImageSet, read_images, read_sample
+from embhub.images.seen import NAME as SEEN
+from embhub.images.seen import Seen
+from embhub.images.sketch import sketch
+from embhub.progress import OnProgress, Progress
+
+SOURCE_SIDE = 224
+FEWEST = 100
+_HELD_OUT_OF = 12
+_AUTOENCODER, _DENOISER = 0.25, 0.65
+"""Shares of the hours; the rest is for the decoder."""
+_STATES = "training"
+
+
+@dataclass(frozen=True)
+class TrainedBase:
+    """Where the pipeline lies, how many images and patients it learned from, and how many said when to stop."""
+
+    out: Path
+    images: int
+    patients: int
+    held_out: int
+
+
+def train_base(
+    images: str | Path,
+    out: str | Path,
+    *,
+    manifest: str | Path | None = None,
+    head: str,
+    source: str,
+    hours: float = 2.0,
+    resume: bool = False,
+    seed: int = 0,
+    device: str = "auto",
+    on_progress: OnProgress | None = None,
+) -> TrainedBase:
+    """Train a base of 128 x 128 pixels on public images.
+
+    Args:
+        images: Folder of images, or a manifest.
+        out: Folder for the pipeline. Its folder `training` holds the states that `resume` goes on from.
+        manifest: CSV with `path`, `patient_id` and, if there is one, `caption` of each image.
+        head: What kind of picture all of them are, such as "breast ultrasound": each caption begins with it.
+        source: Name and licence of the images, for the card.
+        hours: Hours of computing, wall clock.
+        resume: Go on with the training in `out` for so many hours more.
+        seed: Seed of weights, poses and order.
+        device: `auto`, or a torch device.
+        on_progress: Called at the beginning of each stage.
+
+    Returns:
+        Where the base lies and what it learned from.
+
+    Raises:
+        UsageError: too few images, or a folder that holds something else.
+        ConfigError: the folder cannot be written.
+    """
+    folder, where = Path(out), str(choose_device(device))
+    destinations.check_folder(folder)
+    states = folder / _STATES
+    if states.exists() is not resume:
+        hint = "pass --resume to go on with it, or another --out" if states.exists() else "leave out --resume"
+        raise UsageError(f"{folder} holds {'a' if states.exists() else 'no'} training", hint)
+    found = read_images(images, manifest=manifest, on_progress=on_progress)
+    held_out = [_is_held_out(found.unit(place)) for place in range(len(found.samples))]
+    if len(held_out) - sum(held_out) < FEWEST or not any(held_out):
+        raise UsageError(f"{len(held_out)} images", f"a base needs at least {FEWEST}, of a dozen patients or more")
+    everything = _read(found, on_progress)
+    taught, apart = (_part(everything, held_out, kind) for kind in (False, True))
+    facts = _facts(folder.name, head, source)
+    material = of_images(folder.name, Look(head), taught, apart, facts, seed=seed, device=where)
+    bench = workbench.Workbench(material, states, seed, where)
+    if not resume:
+        bench.begin_autoencoder(_first_autoencoder(), whitened=False)
+    _train(bench, hours, on_progress)
+    bench.export(folder / "pipeline")
+    _write_about(folder / "pipeline", found, source)
+    return TrainedBase(folder / "pipeline", len(taught.patients), len(set(taught.patients)), len(apart.patients))
+
+
+def _train(bench: workbench.Workbench, hours: float, on_progress: OnProgress | None) -> None:
+    stages = (
+        ("autoencoder", _AUTOENCODER, lambda limits: bench.train_autoencoder(limits)),
+        ("denoiser", _DENOISER, lambda limits: bench.train_denoiser(limits)),
+        ("decoder", 1 - _AUTOENCODER - _DENOISER, lambda limits: bench.train_autoencoder(limits, decoder_only=True)),
+    )
+    if bench.is_fixed:
+        stages = stages[1:]
+    whole = sum(share for _, share, _ in stages)
+    for number, (name, share, train) in enumerate(stages, start=1):
+        if on_progress:
+            on_progress(Progress(f"training the {name}", number, len(stages), ""))
+        train(running.Limits(minutes=60 * hours * share / whole))
+
+
+def _first_autoencoder() -> Path:
+    """The pipeline whose autoencoder is gone on with: that of phantoms has seen tones, colours and edges."""
+    folder = resolve("builtin")
+    if folder is None:
+        raise ConfigError("the base builtin is not installed", "install embhub-bases")
+    return folder
+
+
+def _is_held_out(patient: str) -> bool:
+    return hashlib.sha256(f"held out {patient}".encode()).digest()[0] % _HELD_OUT_OF == 0
+
+
+def _read(found: ImageSet, on_progress: OnProgress | None) -> TrainingImages:
+    pictures = []
+    for place, sample in enumerate(found.samples):
+        values = (pixels.fit(read_sample(sample, found.kind), SOURCE_SIDE) + 1) * 127.5
+        pictures.append(np.rint(values).clip(0, 255).astype(np.uint8))
+        if on_progress and place % 100 == 0:
+            on_progress(Progress("reading images", place, len(found.samples), ""))
+    stacked = np.stack(pictures)
+    grey = bool((stacked == stacked[:, :1]).all())
+    return TrainingImages(
+        torch.from_numpy(stacked[:, :1] if grey else stacked),
+        tuple(found.unit(place) for place in range(len(found.samples))),
+        tuple(sample.caption or "" for sample in found.samples),
+    )
+
+
+def _part(images: TrainingImages, held_out: list[bool], kind: bool) -> TrainingImages:
+    places = [place for place, apart in enumerate(held_out) if apart is kind]
+    return TrainingImages(
+        images.images[places],
+        tuple(images.patients[place] for place in places),
+        tuple(images.phrases[place] for place in places),
+    )
+
+
+def _facts(name: str, head: str, source: str) -> dict[str, Any]:
+    return {
+        "name": name,
+        "family": "sd",
+        "licence": "other",
+        "attribution": f"Trained on {source}; images were resized.",
+        "prompts": {head: head},
+        "left_out": [],
+        "resolution": SIDE,
+        "recommended": {"guidance": 1.5, "steps": 20},
+        "figures": {},
+    }
+
+
+def _write_about(pipeline: Path, found: ImageSet, source: str) -> None:
+    """The card, and the list of whom the base saw."""
+    patients = frozenset(found.unit(place) for place in range(len(found.samples)))
+    seen = Seen(source, patients, tuple(sketch(read_sample(sample)) for sample in found.samples))
+    write_atomic(pipeline / SEEN, seen.to_bytes())
+    facts = json.loads((pipeline / "base.json").read_text(encoding="utf-8"))
+    lines = [
+        "---", "library_name: diffusers", "pipeline_tag: text-to-image", "---", "", f"# {facts['name']}", "",
+        f"{facts['attribution']} {len(found.samples)} images of {len(patients)} patients; `seen.json` lists them.", "",
+        "The weights hold traces of these images. A privacy claim of an embedding does not cover its base.",
+        "Nothing here is fit for diagnosis.",
+    ]  # fmt: skip
+    write_atomic(pipeline / "README.md", ("\n".join(lines) + "\n").encode())

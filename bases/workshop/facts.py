@@ -22,8 +22,8 @@ _KERMANY = (
     "Classification, Mendeley Data V2, doi:10.17632/rscbjbr9sj.2, CC BY 4.0"
 )
 _NIH = (
-    "chest X-rays provided by the NIH Clinical Center, https://nihcc.app.box.com/v/ChestXray-NIHCC (Wang, Peng, Lu, Lu, "
-    "Bagheri, Summers, ChestX-ray8, CVPR 2017)"
+    "chest X-rays provided by the NIH Clinical Center, https://nihcc.app.box.com/v/ChestXray-NIHCC (Wang, Peng, Lu, "
+    "Lu, Bagheri, Summers, ChestX-ray8, CVPR 2017)"
 )
 _BUSI = (
     "breast ultrasound images of Al-Dhabyani, Gomaa, Khaled, Fahmy 2020, Dataset of breast ultrasound images, Data in "

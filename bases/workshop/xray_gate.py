@@ -1,8 +1,8 @@
 """Figures of a base of X-rays: what it draws, what inversion adds to it, and what that does for a classifier.
 
 The base has no word for a finding, so what stands for it are the nearest words that it was taught: of its captions,
-the one with the lowest loss on the films that the embedding is learned from. Seeds, numbers of samples and settings stand
-here, fixed before anything is seen.
+the one with the lowest loss on the films that the embedding is learned from. Seeds, numbers of samples and settings
+stand here, fixed before anything is seen.
 """
 
 from __future__ import annotations

@@ -154,8 +154,8 @@ class Captions:
     """Captions of images: head, the image's own phrase, words read off the pixels, the pose.
 
     One in ten is empty. An image that is known to show no finding is called normal now and then, so that the word can
-    be asked for. A word of pixels that images with a finding have more often than others is told of them less often: then it says
-    no more of a finding than a caption without it, and only an embedding can ask for one.
+    be asked for. A word of pixels that images with a finding have more often than others is told of them less often:
+    then it says no more of a finding than a caption without it, and only an embedding can ask for one.
     """
 
     def __init__(self, look: Look, images: TrainingImages) -> None:

@@ -25,9 +25,12 @@ CHEST_LEVELS = (
     ("small heart", "average heart", "large heart"),
 )
 GROUPS = (
-    tuple("alfa bravo charlie delta echo foxtrot golf hotel india juliett kilo lima".split()),
-    tuple("mike november oscar papa quebec romeo sierra tango uniform victor whiskey yankee".split()),
-)
+    ("alfa", "bravo", "charlie", "delta", "echo", "foxtrot", "golf", "hotel", "india", "juliett", "kilo", "lima"),
+    (
+        "mike", "november", "oscar", "papa", "quebec", "romeo", "sierra", "tango", "uniform", "victor", "whiskey",
+        "yankee",
+    ),
+)  # fmt: skip
 _COARSE = ((0, 6), (6, 24))
 """Which principal components of the images at 32 x 32 each row of groups is made of."""
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -15,9 +16,6 @@ from embhub.cli.whole_help import WholeHelpGroup
 from embhub.options.component import Component, ComponentRecipe
 from embhub.options.training import Selection
 from embhub.progress import say_loading
-
-if TYPE_CHECKING:
-    from embhub.diffusion.bases.training.from_images import TrainedBase
 
 
 @click.group("base", cls=WholeHelpGroup, short_help="List, compare and fine-tune base models.")
@@ -135,7 +133,7 @@ def compare(context: click.Context, first: str, second: str, as_json: bool) -> N
 @options.seed
 @options.device
 @options.as_json
-def train(images: Path, **choices: Any) -> TrainedBase:
+def train(images: Path, as_json: bool, **choices: Any) -> None:
     """Train a small base model on public IMAGES (a folder, or a manifest's), at 128 x 128 pixels.
 
     For modalities that no base at hand can generate. Stock diffusers loads what comes out. The weights hold traces of
@@ -152,7 +150,8 @@ def train(images: Path, **choices: Any) -> TrainedBase:
         say_loading(on_progress)
         from embhub.diffusion.bases.training.from_images import train_base
 
-        return train_base(images, on_progress=on_progress, **choices)
+        done = asdict(train_base(images, on_progress=on_progress, **choices))
+    print_json(done) if as_json else print_pairs(done)
 
 
 @command.command("train-component")

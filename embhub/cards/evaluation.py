@@ -26,6 +26,8 @@ HELPED, HARMED, NOTHING = get_args(Outcome)
 REAL_ALONE, STOPPED_EARLY = "real images alone", "real images alone, stopped early"
 AGREEMENT = "agreement"
 """How the metric of a card begins that says how often generated images show their label."""
+CEILING = "real images of the finding in place of generated ones"
+"""The arm of `--ceiling`: the images behind the embedding, beside the generated normals. No embedding does more."""
 NORMALS = "real images and generated normals"
 """What the controls that are always there are called, where others have the name of an arm."""
 Real = Annotated[float, Field(allow_inf_nan=False)]
@@ -102,7 +104,8 @@ class Difference(_Part):
     """What a cell has over a control with the same real images, paired by test image and seed.
 
     `over` is that control: REAL_ALONE, STOPPED_EARLY, NORMALS, or an arm in the same regime. `p` belongs to `interval`;
-    `p_holm` is adjusted for all rows of the report (Holm 1979).
+    `p_holm` is adjusted for all rows of the report (Holm 1979). `ceiling` is what the ceiling has over the same
+    control; None where it is not known.
     """
 
     real: Number
@@ -120,6 +123,18 @@ class Difference(_Part):
     seeds: Range
     each_seed: tuple[Real, ...]
     outcome: Outcome
+    ceiling: Real | None = None
+
+    @property
+    def half_width(self) -> float:
+        """Half of the interval's width: how far the gain may be off."""
+        return (self.interval[1] - self.interval[0]) / 2
+
+    @property
+    def undecided(self) -> bool:
+        """Whether nothing is shown, and a perfect generator might not have been seen to help either."""
+        unseen = self.outcome not in (HELPED, HARMED)
+        return unseen and self.ceiling is not None and self.half_width > max(0.0, self.ceiling) / 2
 
 
 class Fidelity(_Part):
@@ -184,6 +199,13 @@ class EvaluationReport(_Part):
         cell = found.real, found.drawn
         return tuple(one for one in self._of_first_arm() if one.over != REAL_ALONE and (one.real, one.drawn) == cell)
 
+    @property
+    def ceiling(self) -> Difference | None:
+        """What the real images behind the embedding have over real images alone, at as many of these."""
+        found = self.headline
+        mine = [one for one in self.differences if (one.arm, one.over) == (CEILING, REAL_ALONE)]
+        return next((one for one in mine if found and one.real == found.real), None)
+
     def _of_first_arm(self) -> list[Difference]:
         if not self.arms:
             return []
@@ -217,7 +239,20 @@ class EvaluationReport(_Part):
             f"With {found.real} real images, adding {found.drawn} generated images{how} {found.outcome}: {shown}"
             f"difference {found.gain:+.3f} [{low:+.3f}, {high:+.3f}] over {self.seeds} seeds, same test images."
         )
-        return " ".join([said, *(self._over(one) for one in self.controls)])
+        return " ".join([said, *(self._over(one) for one in self.controls), *self._about_ceiling(found)])
+
+    def _about_ceiling(self, found: Difference) -> list[str]:
+        best = self.ceiling
+        if best is None:
+            return []
+        low, high = best.interval
+        said = [f"The ceiling, {best.drawn // 2} {CEILING}: {best.gain:+.3f} [{low:+.3f}, {high:+.3f}]."]
+        if any(one.undecided for one in (found, *self.controls)):
+            said.append(
+                f"Some of this cannot be decided with so many test {self.unit}s: an interval is wider than what the"
+                " ceiling gains."
+            )
+        return said
 
     def _over(self, one: Difference) -> str:
         verb = {HELPED: "They did better than", HARMED: "They did worse than"}.get(

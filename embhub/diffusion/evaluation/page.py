@@ -65,7 +65,7 @@ def render(report: EvaluationReport) -> str:
     page = EvaluationPage(
         report=report, title=title, tone=tone, words=report.words(), remarks=remarks(report),
         chart=curve.to_svg(report), facts=_describe_method(report),
-        outcomes=[outcome(row) for row in report.differences],
+        outcomes=[outcome(row, report.tested) for row in report.differences],
     )  # fmt: skip
     return str(rendering.render(__package__, "evaluation.html.j2", page=page))
 
@@ -95,14 +95,14 @@ def _judge(report: EvaluationReport) -> tuple[str, str]:
     if found.outcome == HELPED and report.verdict != HELPED:
         return "No more than a control", "open"
     if report.verdict not in _TITLES and found.undecided:
-        return "Cannot be decided with so many test patients", "open"
+        return f"Cannot be decided with {report.tested}", "open"
     return _TITLES.get(report.verdict, ("No difference shown", "open"))
 
 
-def outcome(row: Difference) -> str:
-    """The word for a row, with what Holm's adjustment leaves of it."""
+def outcome(row: Difference, tested: str) -> str:
+    """The word for a row, with what Holm's adjustment leaves of it; `tested` says how many were tested."""
     if row.undecided:
-        return "cannot be decided with so many test patients"
+        return f"cannot be decided with {tested}"
     if row.p_holm is None or row.outcome == NOTHING or row.p_holm < SIGNIFICANT:
         return row.outcome
     return f"{row.outcome}, not after adjustment"

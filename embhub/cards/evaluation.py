@@ -134,6 +134,25 @@ class Difference(_Part):
         return unseen and self.ceiling is not None and self.half_width > max(0.0, self.ceiling) / 2
 
 
+class Worth(_Part):
+    """What `drawn` generated images alone are worth: as much as so many real patients a class.
+
+    Without patient ids each image counts as a patient. `most` is the largest number measured: nothing lies above it.
+    """
+
+    drawn: Number
+    value: Annotated[Real, Field(ge=0)]
+    interval: Range
+    most: Real
+
+    @property
+    def words(self) -> str:
+        """Number and interval; "at least" where no more was measured."""
+        low, high = self.interval
+        shown = f"at least {self.most:.3g}" if self.value >= self.most else f"{self.value:.2g}"
+        return f"{shown} [{low:.2g}, {'' if high < self.most else 'at least '}{high:.2g}]"
+
+
 class Fidelity(_Part):
     """How near images of one label come to the real test images of that label; `arm` "" are other real images.
 
@@ -177,6 +196,7 @@ class EvaluationReport(_Part):
     aucs: Annotated[tuple[Figure, ...], Field(min_length=1, max_length=5000)]
     differences: Annotated[tuple[Difference, ...], Field(max_length=5000)]
     fidelity: Annotated[tuple[Fidelity, ...], Field(max_length=1000)] = ()
+    worth: Worth | None = None
     remarks: Annotated[tuple[Word, ...], Field(max_length=50)] = ()
 
     @property
@@ -242,7 +262,8 @@ class EvaluationReport(_Part):
             f"With {found.real} real images, adding {found.drawn} generated images{how} {found.outcome}: {shown}"
             f"difference {found.gain:+.3f} [{low:+.3f}, {high:+.3f}] over {self.seeds} seeds, same test images."
         )
-        return " ".join([said, *(self._over(one) for one in self.controls), *self._about_ceiling(found)])
+        alone = [f"Alone they are worth {self.worth.words} real {self.unit}s a class."] if self.worth else []
+        return " ".join([said, *(self._over(one) for one in self.controls), *alone, *self._about_ceiling(found)])
 
     def _about_ceiling(self, found: Difference) -> list[str]:
         best = self.ceiling

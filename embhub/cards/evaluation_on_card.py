@@ -11,6 +11,9 @@ from embhub.errors import ArtifactError, PrivacyError
 AGREEMENT = "agreement"
 """How the metric of a card begins that says how often generated images show their label."""
 
+WORTH = "worth in real"
+"""How the metric of a card begins that says what generated images alone are worth."""
+
 
 def card_figures(report: EvaluationReport, embedding: str, *, private: bool) -> list[dict[str, Any]]:
     """The card's `evaluation` field: AUC of real images, of real and drawn ones, of drawn ones alone, and the gain.
@@ -74,6 +77,10 @@ def card_figures(report: EvaluationReport, embedding: str, *, private: bool) -> 
     name = f"AUC gained by {gain.drawn} drawn images beside {gain.real} real ones{how}"
     figures.append(item(name, gain.gain, gain.interval))
     figures += [item(f"{name}, over {one.over}", one.gain, one.interval) for one in controls]
+    if report.worth is not None:
+        low, high = report.worth.interval
+        named = f"{WORTH} {report.unit}s a class, {report.worth.drawn} generated images alone"
+        figures.append(item(named, report.worth.value, (low, high)))
     return figures + [_agreement(one, dataset) for one in report.fidelity if _is_of(one, arm, report.positive)]
 
 

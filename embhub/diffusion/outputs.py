@@ -14,9 +14,8 @@ from embhub.artifact import embedding
 from embhub.artifact.embedding import Embedding
 from embhub.audits.explanation import describe_attempt, describe_deciding
 from embhub.audits.report import AuditReport, Bounds
-from embhub.cards import card, confirmation
+from embhub.cards import card, confirmation, evaluation_on_card
 from embhub.cards import evaluation as evaluation_report
-from embhub.cards import evaluation_on_card
 from embhub.cards import reader_study as reader_studies
 from embhub.cards import samples as sample_record
 from embhub.cards.card_schema import FIELDS

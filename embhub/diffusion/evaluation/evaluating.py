@@ -191,6 +191,7 @@ def evaluate(
         aucs=outcome.aucs(trial, taught, sets),
         differences=outcome.differences(trial, taught, sets),
         fidelity=realism.rows(pool, made, trial, (chosen, negatives), choices, features),
+        worth=outcome.worth(trial, taught, pool, sets),
         remarks=(*remarks(known, held, each), *about_sets(drawn), *bases),
     )  # fmt: skip
     if folder is not None:

@@ -11,7 +11,8 @@ import numpy as np
 from embhub.audits.statistics import auc_interval
 from embhub.cards import evaluation as document
 from embhub.diffusion.evaluation import paired
-from embhub.diffusion.evaluation.cells import STOPPED, Cell, Labelled
+from embhub.diffusion.evaluation import worth as worths
+from embhub.diffusion.evaluation.cells import STOPPED, Cell, Labelled, choose
 from embhub.diffusion.evaluation.classifier import area_under_curve
 from embhub.diffusion.evaluation.fitting import Floats, Taught
 from embhub.diffusion.evaluation.material import Drawn, Source, learned_from
@@ -89,6 +90,36 @@ def _ceiling(test: Labelled, taught: Taught, cell: Cell, control: Sequence[Float
     positives = test.labels == 1
     mean, other = (np.mean([area_under_curve(positives, one) for one in each]) for each in (best, control))
     return _round(float(mean - other))
+
+
+def worth(test: Labelled, taught: Taught, pool: Labelled, sets: Mapping[str, int]) -> document.Worth | None:
+    """What the most generated images of the first arm are worth alone; None where they, or real ones, are not alone."""
+    first = next(iter(sets), "")
+    curve = {_people_a_class(pool, one.real, len(each)): each for one, each in taught.scores.items() if _is_real(one)}
+    mine = [cell for cell in taught.scores if (cell.arm, cell.real, cell.regime) == (first, 0, "mixed")]
+    if not curve or not mine:
+        return None
+    cell = max(mine, key=lambda one: one.drawn)
+    each = taught.scores[cell]
+    found = worths.in_patients(test.labels == 1, test.patients, curve, each, groups=_group(cell, each, sets))
+    return document.Worth(
+        drawn=cell.drawn, value=_round(found.value), interval=(_round(found.low), _round(found.high)),
+        most=_round(found.most),
+    )  # fmt: skip
+
+
+def _is_real(cell: Cell) -> bool:
+    return bool(cell.real) and not cell.drawn and cell.regime == "mixed"
+
+
+def _people_a_class(pool: Labelled, count: int, seeds: int) -> float:
+    """Patients a class among so many real images, mean over the seeds."""
+    found = []
+    for seed in range(seeds):
+        places = choose(pool, count, seed)
+        people = {(pool.patients[place], int(pool.labels[place])) for place in places}
+        found.append(len(people) / 2)
+    return float(np.mean(found))
 
 
 def _group(cell: Cell, each: Sequence[Floats], sets: Mapping[str, int]) -> list[int]:

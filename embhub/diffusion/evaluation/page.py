@@ -116,6 +116,7 @@ def _describe_method(report: EvaluationReport) -> list[Fact]:
         Fact("share of real images", "as among all images" if taught.real_share is None else f"{taught.real_share:g}"),
         Fact("features of realism", report.features),
         Fact("ceiling", _describe_ceiling(report)),
+        *([Fact(f"{report.worth.drawn} generated images alone", _describe_worth(report))] if report.worth else []),
         Fact("positive class", report.positive),
         Fact("negative class", ", ".join(report.negative)),
         Fact("real training images", _count(report.real)),
@@ -142,6 +143,10 @@ def _describe_ceiling(report: EvaluationReport) -> str:
         return "not known: the real images behind the embedding were not given (--ceiling)"
     low, high = best.interval
     return f"{best.drawn // 2} real images of the finding: {best.gain:+.3f} [{low:+.3f}, {high:+.3f}]"
+
+
+def _describe_worth(report: EvaluationReport) -> str:
+    return f"worth {report.worth.words} real {report.unit}s a class" if report.worth else ""
 
 
 def _describe_arm(arm: Arm) -> str:

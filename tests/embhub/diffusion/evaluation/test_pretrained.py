@@ -135,7 +135,7 @@ def test_the_published_network_is_named_with_the_digest_of_its_weights(
 
 
 def test_the_ceiling_is_no_control_and_every_gain_knows_it(compared: tuple[document.EvaluationReport, Path]) -> None:
-    report, _ = compared
+    report, root = compared
     best = report.ceiling
     assert best is not None and best.drawn == 40 and best.real == 10
     assert all(one.over != document.CEILING for one in report.differences)
@@ -145,6 +145,10 @@ def test_the_ceiling_is_no_control_and_every_gain_knows_it(compared: tuple[docum
     assert over_real.ceiling == pytest.approx(best.gain, abs=2e-4)
     assert not [row for row in report.fidelity if row.arm == document.CEILING]
     assert "The ceiling, 20 real images" in report.words()
+    assert report.worth is not None and report.worth.drawn == 40 and report.worth.most == 5
+    assert (
+        "Alone they are worth" in report.words() and "real patients a class" in (root / "report/index.html").read_text()
+    )
 
 
 def test_what_is_too_wide_for_the_ceiling_cannot_be_decided(compared: tuple[document.EvaluationReport, Path]) -> None:

@@ -109,7 +109,7 @@ def rows_of(data: Path, chosen: PublicSet, parts: Sequence[str]) -> list[tuple[S
 def read(data: Path, chosen: PublicSet, *parts: str) -> TrainingImages:
     """All images of some parts, their middle square at 224 x 224. Raises UsageError where the data is not there."""
     rows = rows_of(data, chosen, parts)
-    images = [_open(data / source.folder / row["path"], chosen.colours) for source, row in rows]
+    images = [open_square(data / source.folder / row["path"], chosen.colours) for source, row in rows]
     return TrainingImages(
         torch.from_numpy(np.stack(images)),
         tuple(row["patient_id"] for _, row in rows),
@@ -129,11 +129,12 @@ def material(name: str, data: Path, seed: int = 0, device: str = "cpu", *, findi
     return of_images(name, look, taught, apart, facts(name), seed=seed, device=device)
 
 
-def _open(path: Path, colours: int) -> np.ndarray:
+def open_square(path: Path, colours: int, side: int = SOURCE_SIDE) -> np.ndarray:
+    """The middle square of an image, uint8 (1 or 3, side, side)."""
     with Image.open(path) as image:
         taken = image.convert("L" if colours == 1 else "RGB")
-        side = min(taken.size)
-        left, top = (taken.width - side) // 2, (taken.height - side) // 2
-        square = taken.crop((left, top, left + side, top + side))
-        pixels = np.asarray(square.resize((SOURCE_SIDE, SOURCE_SIDE), Image.Resampling.LANCZOS))
+        least = min(taken.size)
+        left, top = (taken.width - least) // 2, (taken.height - least) // 2
+        square = taken.crop((left, top, left + least, top + least))
+        pixels = np.asarray(square.resize((side, side), Image.Resampling.LANCZOS))
     return pixels[None] if colours == 1 else pixels.transpose(2, 0, 1)

@@ -1,18 +1,17 @@
-"""What `embhub evaluate` found, `evaluation.json`, and the figures of it that go on a card.
+"""What `embhub evaluate` found: `evaluation.json`.
 
-Counts, means and intervals alone: no patient, path, score or picture. A card's figures are of one cell of the grid,
-which the counts decide before anything is measured: the most real images with the most drawn ones, in the first regime.
+Counts, means and intervals alone: no patient, path, score or picture. The verdict is of one cell of the grid, which the
+counts decide before anything is measured: the most real images with the most drawn ones, in the first regime.
 """
 
 from __future__ import annotations
 
 import json
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from embhub.cards.card_schema import SMALLEST_CELL, Card
-from embhub.errors import ArtifactError, PrivacyError
+from embhub.errors import ArtifactError
 from embhub.formats import strict_json
 from embhub.options.preprocessing import Fit
 from embhub.options.regimes import Regime
@@ -24,8 +23,8 @@ _HINT = "pass the evaluation.json of a report"
 Outcome = Literal["helped", "did harm", "made no difference that this comparison can show"]
 HELPED, HARMED, NOTHING = get_args(Outcome)
 REAL_ALONE, STOPPED_EARLY = "real images alone", "real images alone, stopped early"
-AGREEMENT = "agreement"
-"""How the metric of a card begins that says how often generated images show their label."""
+CEILING = "real images of the finding in place of generated ones"
+"""The arm of `--ceiling`: the images behind the embedding, beside the generated normals. No embedding does more."""
 NORMALS = "real images and generated normals"
 """What the controls that are always there are called, where others have the name of an arm."""
 Real = Annotated[float, Field(allow_inf_nan=False)]
@@ -102,7 +101,8 @@ class Difference(_Part):
     """What a cell has over a control with the same real images, paired by test image and seed.
 
     `over` is that control: REAL_ALONE, STOPPED_EARLY, NORMALS, or an arm in the same regime. `p` belongs to `interval`;
-    `p_holm` is adjusted for all rows of the report (Holm 1979).
+    `p_holm` is adjusted for all rows of the report (Holm 1979). `ceiling` is what the ceiling has over the same
+    control; None where it is not known.
     """
 
     real: Number
@@ -120,6 +120,37 @@ class Difference(_Part):
     seeds: Range
     each_seed: tuple[Real, ...]
     outcome: Outcome
+    ceiling: Real | None = None
+
+    @property
+    def half_width(self) -> float:
+        """Half of the interval's width: how far the gain may be off."""
+        return (self.interval[1] - self.interval[0]) / 2
+
+    @property
+    def undecided(self) -> bool:
+        """Whether nothing is shown, and a perfect generator might not have been seen to help either."""
+        unseen = self.outcome not in (HELPED, HARMED)
+        return unseen and self.ceiling is not None and self.half_width > max(0.0, self.ceiling) / 2
+
+
+class Worth(_Part):
+    """What `drawn` generated images alone are worth: as much as so many real patients a class.
+
+    Without patient ids each image counts as a patient. `most` is the largest number measured: nothing lies above it.
+    """
+
+    drawn: Number
+    value: Annotated[Real, Field(ge=0)]
+    interval: Range
+    most: Real
+
+    @property
+    def words(self) -> str:
+        """Number and interval; "at least" where no more was measured."""
+        low, high = self.interval
+        shown = f"at least {self.most:.3g}" if self.value >= self.most else f"{self.value:.2g}"
+        return f"{shown} [{low:.2g}, {'' if high < self.most else 'at least '}{high:.2g}]"
 
 
 class Fidelity(_Part):
@@ -165,6 +196,7 @@ class EvaluationReport(_Part):
     aucs: Annotated[tuple[Figure, ...], Field(min_length=1, max_length=5000)]
     differences: Annotated[tuple[Difference, ...], Field(max_length=5000)]
     fidelity: Annotated[tuple[Fidelity, ...], Field(max_length=1000)] = ()
+    worth: Worth | None = None
     remarks: Annotated[tuple[Word, ...], Field(max_length=50)] = ()
 
     @property
@@ -183,6 +215,19 @@ class EvaluationReport(_Part):
             return ()
         cell = found.real, found.drawn
         return tuple(one for one in self._of_first_arm() if one.over != REAL_ALONE and (one.real, one.drawn) == cell)
+
+    @property
+    def tested(self) -> str:
+        """How many patients or images the test has, in words."""
+        count = self.test.images if self.test.patients is None else self.test.patients
+        return f"{count:,} test {self.unit}s"
+
+    @property
+    def ceiling(self) -> Difference | None:
+        """What the real images behind the embedding have over real images alone, at as many of these."""
+        found = self.headline
+        mine = [one for one in self.differences if (one.arm, one.over) == (CEILING, REAL_ALONE)]
+        return next((one for one in mine if found and one.real == found.real), None)
 
     def _of_first_arm(self) -> list[Difference]:
         if not self.arms:
@@ -217,7 +262,21 @@ class EvaluationReport(_Part):
             f"With {found.real} real images, adding {found.drawn} generated images{how} {found.outcome}: {shown}"
             f"difference {found.gain:+.3f} [{low:+.3f}, {high:+.3f}] over {self.seeds} seeds, same test images."
         )
-        return " ".join([said, *(self._over(one) for one in self.controls)])
+        worth = [f"Alone they are worth {self.worth.words} real {self.unit}s a class."] if self.worth else []
+        return " ".join([said, *(self._over(one) for one in self.controls), *worth, *self._about_ceiling(found)])
+
+    def _about_ceiling(self, found: Difference) -> list[str]:
+        best = self.ceiling
+        if best is None:
+            return []
+        low, high = best.interval
+        said = [f"The ceiling, {best.drawn // 2} {CEILING}: {best.gain:+.3f} [{low:+.3f}, {high:+.3f}]."]
+        if any(one.undecided for one in (found, *self.controls)):
+            said.append(
+                f"Some of this cannot be decided with {self.tested}: half of an interval is wider than half of what the"
+                " ceiling gains."
+            )
+        return said
 
     def _over(self, one: Difference) -> str:
         verb = {HELPED: "They did better than", HARMED: "They did worse than"}.get(
@@ -252,99 +311,3 @@ def parse(data: bytes) -> EvaluationReport:
         first = error.errors(include_url=False, include_input=False)[0]
         place = ascii(".".join(str(part) for part in first["loc"]))[1:-1][:80]
         raise ArtifactError(f"the evaluation is not one of {SCHEMA}: {place}: {first['msg']}", _HINT) from error
-
-
-def card_figures(report: EvaluationReport, embedding: str, *, private: bool) -> list[dict[str, Any]]:
-    """The card's `evaluation` field: AUC of real images, of real and drawn ones, of drawn ones alone, and the gain.
-
-    `embedding` is the SHA-256 of the file that the card is for. `private`: it carries a privacy claim. A claim covers
-    what the embedding tells of its training images, not figures that were measured on them, so these are taken only
-    where the report says that real images and test images are of other patients. Nor does it cover what another
-    embedding reveals of the same patients: this one alone generated the images, and those of every control that stays.
-
-    Raises:
-        ArtifactError: measured on images that another embedding drew, or nothing was compared.
-        PrivacyError: a name looks like a person's; figures that a privacy claim does not cover.
-    """
-    arm, gain = report.arms[0] if report.arms else None, report.headline
-    if arm is None or gain is None:
-        raise ArtifactError("the evaluation compares no generated images with real ones", "run `embhub evaluate` anew")
-    if arm.embeddings and embedding not in arm.embeddings:
-        raise ArtifactError(
-            "the evaluation covers images of another embedding", "pass the report of this embedding's images"
-        )
-    if private and len(arm.embeddings) > 1:
-        raise PrivacyError(
-            "another embedding generated some of the images: the privacy claim does not cover what it reveals",
-            "evaluate images that this embedding alone generated",
-        )
-    if private and not _is_covered(arm, embedding):
-        raise PrivacyError(
-            "the figures may be of images that the embedding was learned from: its privacy claim does not cover them",
-            "evaluate with real images of other patients, to learn from and to test on, which name their patients, at"
-            " the site that trained it, from a folder of `embhub dataset`",
-        )
-    controls = [one for one in report.controls if not private or _is_covered_control(report, one.over, embedding)]
-    from embhub.cards.personal_data import personal_data  # its patterns take long to compile
-
-    if personal_data("\n".join([report.dataset, report.positive, *report.negative, *(one.over for one in controls)])):
-        raise PrivacyError("the evaluation's names look like a person's", "pass --dataset with a neutral name")
-    patients = report.test.patients if report.test.patients is not None else report.test.images
-    people = f"<{SMALLEST_CELL}" if patients < SMALLEST_CELL else str(patients)
-    dataset = f"{report.dataset} ({people} test {report.unit}s)"
-
-    def item(metric: str, value: float, interval: tuple[float, float]) -> dict[str, Any]:
-        shown = [round(number, 3) for number in interval]
-        named = f"{metric}, mean of {report.seeds} seeds"
-        return {
-            "task": "Image classification", "dataset": dataset, "metric": named,
-            "value": round(value, 3), "interval": shown,
-        }  # fmt: skip
-
-    how = "" if gain.regime == "mixed" else f", {gain.regime}"
-    figures = []
-    for name, found in (
-        (f"AUC, {gain.real} real images", report.auc(gain.real)),
-        (
-            f"AUC, {gain.real} real and {gain.drawn} drawn images{how}",
-            report.auc(gain.real, gain.arm, gain.drawn, gain.regime),
-        ),
-        (f"AUC, {gain.drawn} drawn images alone", report.auc(0, gain.arm, gain.drawn)),
-    ):
-        if found is not None:
-            figures.append(item(name, found.auc, found.interval))
-    name = f"AUC gained by {gain.drawn} drawn images beside {gain.real} real ones{how}"
-    figures.append(item(name, gain.gain, gain.interval))
-    figures += [item(f"{name}, over {one.over}", one.gain, one.interval) for one in controls]
-    return figures + [_agreement(one, dataset) for one in report.fidelity if _is_of(one, arm, report.positive)]
-
-
-def stated_agreement(card: Card) -> float | None:
-    """The share of generated images that show their label, as a card states it: the smallest; None where none does."""
-    found = [one.value for one in card.evaluation if one.metric.startswith(AGREEMENT)]
-    return min((value for value in found if 0 <= value <= 1), default=None)
-
-
-def _is_of(one: Fidelity, arm: Arm, label: str) -> bool:
-    return one.arm == arm.name and one.label == label and one.agreement is not None
-
-
-def _agreement(one: Fidelity, dataset: str) -> dict[str, Any]:
-    metric = f"{AGREEMENT}: share of {one.images} generated images that the classifier takes for their label"
-    return {"task": "Image classification", "dataset": dataset, "metric": metric, "value": one.agreement}
-
-
-def _is_covered(arm: Arm, embedding: str) -> bool:
-    """Whether a privacy claim of `embedding` covers figures of an arm.
-
-    Nothing else generated its images, and no patient whom it was learned from is measured on.
-    """
-    return arm.embeddings == (embedding,) and arm.learned_from_real is False and arm.learned_from_test is False
-
-
-def _is_covered_control(report: EvaluationReport, over: str, embedding: str) -> bool:
-    """The same of a control. The controls that have no arm of their own use the first arm's images, or none."""
-    if over in (STOPPED_EARLY, NORMALS):
-        return True
-    arms = [one for one in report.arms if one.name == over]
-    return bool(arms) and all(_is_covered(one, embedding) for one in arms)

@@ -78,16 +78,20 @@ def _arms(_: click.Context, option: click.Parameter, values: tuple[str, ...]) ->
     help="Also train with generated normals alone, and with early stopping on real images alone.",
 )
 @click.option(
-    "--features", metavar="MODULE:FACTORY",
-    help="Feature extractor for realism  [default: the classifier]",
+    "--features", metavar="pretrained|MODULE:FACTORY",
+    help="Feature extractor for realism  [default: pretrained if installed, else the classifier]",
+)  # fmt: skip
+@click.option(
+    "--ceiling", type=options.FILE, metavar="MANIFEST|DIR",
+    help="The real images behind the embedding: what the best generator would add.",
 )  # fmt: skip
 @click.option("--positive", metavar="LABEL", help="Positive label  [default: the one that is not normal]")
 @click.option(
     "--classifier",
-    metavar="small|resnet18|MODULE:FACTORY",
+    metavar="small|resnet18|pretrained|MODULE:FACTORY",
     default="small",
     show_default=True,
-    help="Classifier to train; a factory takes the number of classes and returns a torch module.",
+    help="Classifier to train; `pretrained` is a published network that stays as it is (needs embhub[judge]).",
 )
 @click.option("--steps", type=click.IntRange(1, 1_000_000), metavar="N", help="Training steps for every arm.")
 @click.option(
@@ -114,9 +118,7 @@ def _arms(_: click.Context, option: click.Parameter, values: tuple[str, ...]) ->
     "--resolution",
     type=click.IntRange(16, 1024),
     metavar="N",
-    default=64,
-    show_default=True,
-    help="Image resolution: side in pixels to which all images are resized.",
+    help="Image resolution: side in pixels to which all images are resized  [default: 64, pretrained 128]",
 )
 @click.option(
     "--fit", type=click.Choice(FITS),

@@ -14,7 +14,7 @@ from embhub.artifact import embedding
 from embhub.artifact.embedding import Embedding
 from embhub.audits.explanation import describe_attempt, describe_deciding
 from embhub.audits.report import AuditReport, Bounds
-from embhub.cards import card, confirmation
+from embhub.cards import card, confirmation, evaluation_on_card
 from embhub.cards import evaluation as evaluation_report
 from embhub.cards import reader_study as reader_studies
 from embhub.cards import samples as sample_record
@@ -321,7 +321,7 @@ def _evaluation_facts(
     of_readers = [item for item in present if item.get("task") == reader_studies.TASK]
     if evaluation is not None:
         report = evaluation_report.parse(release_files.read_file(evaluation, limit=evaluation_report.MAX_BYTES))
-        figures = evaluation_report.card_figures(report, artifact.digest, private=private)
+        figures = evaluation_on_card.card_figures(report, artifact.digest, private=private)
     if study is not None:
         result = reader_studies.parse_result(release_files.read_file(study, limit=reader_studies.MAX_BYTES))
         of_readers = reader_studies.card_figures(result, artifact.digest, private=private)

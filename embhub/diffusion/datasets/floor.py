@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from embhub.cards.evaluation import stated_agreement
+from embhub.cards.evaluation_on_card import stated_agreement
 from embhub.cards.personal_data import personal_data
 from embhub.diffusion.datasets.plan import PlannedClass
 from embhub.errors import PrivacyError, UsageError

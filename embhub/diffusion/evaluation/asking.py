@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from embhub import destinations
-from embhub.cards.evaluation import NORMALS, REAL_ALONE, STOPPED_EARLY
+from embhub.cards.evaluation import CEILING, NORMALS, REAL_ALONE, STOPPED_EARLY
 from embhub.cards.personal_data import looks_like_patient, personal_data
 from embhub.errors import PrivacyError, UsageError
 from embhub.options.regimes import REGIMES
@@ -15,20 +15,21 @@ FIRST = "synthetic"
 """What the arm of `--synthetic` is called."""
 
 
-RESERVED = frozenset({FIRST, REAL_ALONE, STOPPED_EARLY, NORMALS})
+RESERVED = frozenset({FIRST, REAL_ALONE, STOPPED_EARLY, NORMALS, CEILING})
 Folders = str | Path | Sequence[str | Path]
 """Drawn images of an arm: one folder for each embedding of a recipe."""
 
 
 def check(
     synthetic: Folders | None, arms: Mapping[str, Folders], *, seeds: int, dataset: str, report: str | Path | None,
-    regimes: Sequence[str] = ("mixed",), real_share: float | None = None,
+    regimes: Sequence[str] = ("mixed",), real_share: float | None = None, frozen: bool = False,
 ) -> tuple[Path | None, dict[str, tuple[Path, ...]]]:  # fmt: skip
     """The folder of the report, and the folders of generated images by the names of their arms.
 
     Raises:
         UsageError: fewer than two seeds or a number of them that no arm's folders divide, an arm called as the first
-            one or a control is, an unknown regime, a share that is none, or no generated images.
+            one or a control is, an unknown regime, one of two lessons for a `frozen` network, a share that is none, or
+            no generated images.
         PrivacyError: a name that looks like a person's.
         ConfigError: the report cannot be written.
     """
@@ -41,6 +42,11 @@ def check(
         raise PrivacyError("the name of the data set or of an arm looks like a person's", "give it a neutral name")
     if not regimes or (strange := [one for one in regimes if one not in REGIMES]):
         raise UsageError(f"no regime is called {strange[0] if regimes else 'nothing'}", f"say {', '.join(REGIMES)}")
+    if frozen and "pretrained" in regimes:
+        raise UsageError(
+            "the published network is not trained, first on generated images and then on real ones",
+            "leave out --regime pretrained, or --classifier pretrained",
+        )
     if real_share is not None and not 0 < real_share < 1:
         raise UsageError(f"{real_share:g} is no share of real images", "say a number between 0 and 1, such as 0.5")
     folder = Path(report) if report is not None else None

@@ -6,12 +6,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from embhub.cards.evaluation import Classifier, EvaluationReport
+from embhub.cards.evaluation import CEILING, Classifier, EvaluationReport
 from embhub.cards.published_evaluation import Cohort
 from embhub.diffusion.bases.pipelines import choose_device
-from embhub.diffusion.evaluation import asking, base_patients, cohorts, curve_png, extractors, outcome, page, realism
+from embhub.diffusion.evaluation import (
+    asking,
+    base_patients,
+    cohorts,
+    curve_png,
+    extractors,
+    outcome,
+    page,
+    pretrained,
+    realism,
+)
 from embhub.diffusion.evaluation.asking import Folders
-from embhub.diffusion.evaluation.cells import Cell, Labelled, grid
+from embhub.diffusion.evaluation.cells import Cell, Labelled, grid, of_class
 from embhub.diffusion.evaluation.fitting import Choices, teach
 from embhub.diffusion.evaluation.material import (
     Drawn,
@@ -20,11 +30,12 @@ from embhub.diffusion.evaluation.material import (
     check_labels,
     choose_fit,
     learned_from,
+    read_ceiling,
     read_drawn,
     read_real,
 )
 from embhub.diffusion.evaluation.networks import find
-from embhub.diffusion.evaluation.regimes import stoppable
+from embhub.diffusion.evaluation.regimes import join, stoppable
 from embhub.durable import write_atomic
 from embhub.errors import UsageError
 from embhub.options.preprocessing import Fit
@@ -61,13 +72,14 @@ def evaluate(
     real_share: float | None = None,
     controls: bool = True,
     features: str | None = None,
+    ceiling: str | Path | None = None,
     positive: str | None = None,
     classifier: str = "small",
     seeds: int = 5,
     real_counts: Sequence[int] | None = None,
     synthetic_counts: Sequence[int] | None = None,
     steps: int | None = None,
-    resolution: int = 64,
+    resolution: int | None = None,
     fit: Fit | None = None,
     mirror: bool = True,
     real_where: str | None = None,
@@ -89,14 +101,17 @@ def evaluate(
             is that of the first.
         real_share: Share of real images in each mixed batch, above 0 and below 1. By default as among all images.
         controls: Also train with the generated normals alone, and with real images alone and early stopping.
-        features: `module:factory` of a feature extractor for realism. By default the features of the classifier.
+        features: `pretrained`, the published network, or `module:factory` of a feature extractor for realism. By
+            default the published network where `embhub[judge]` is installed, else the classifier.
+        ceiling: The real images behind the embedding, as for `real`: what the best generator would add. They stand in
+            place of the generated images of the finding.
         positive: The label to detect. By default it is guessed where only one label is not called normal or the like.
-        classifier: `small`, `resnet18`, or `module:factory`, see `networks.find`.
+        classifier: `small`, `resnet18`, `pretrained`, or `module:factory`, see `networks.find`.
         seeds: Number of repetitions, 2 or more.
         real_counts: Numbers of real images to train on, half from each class. By default as far as there are images.
         synthetic_counts: The same for generated images. With 0 real images the generated ones are alone.
         steps: Training steps in every arm. By default what suits the classifier.
-        resolution: Side in pixels to which all images are resized.
+        resolution: Side in pixels to which all images are resized. By default 64, for `pretrained` 128.
         fit: How images are fitted into the square. By default as those that the embeddings were trained on.
         mirror: Augment by exchanging left and right.
         real_where: Expression that selects rows of `real`.
@@ -117,11 +132,15 @@ def evaluate(
     """
     learner = find(classifier, steps=steps)
     folder, folders = asking.check(
-        synthetic, arms or {}, seeds=seeds, dataset=dataset, report=report, regimes=regimes, real_share=real_share
-    )
+        synthetic, arms or {}, seeds=seeds, dataset=dataset, report=report, regimes=regimes, real_share=real_share,
+        frozen=learner.frozen,
+    )  # fmt: skip
+    resolution = resolution or learner.side
     learner.describe(resolution)
     how = choose_fit({f"{name} {n}": at for name, places in folders.items() for n, at in enumerate(places)}, fit)
     choices = Choices(learner, resolution, mirror, str(choose_device(device)), real_share)
+    if features is None and (learner.frozen or pretrained.is_installed()):
+        features = pretrained.NAME
     if features is not None:
         extractors.find(features, resolution, choices.device)
     else:
@@ -140,9 +159,13 @@ def evaluate(
     bases = base_patients.check(held, each)
     pool, trial = known.labelled(chosen), held.labelled(chosen)
     made = {name: [one.source.labelled(chosen) for one in them] for name, them in drawn.items()}
-    cells = _cells(pool, made, regimes, controls, seeds, real_counts, synthetic_counts)
+    cells = _cells(pool, made, regimes, controls, seeds, real_counts, synthetic_counts, stops=not learner.frozen)
+    best = _ceiling(ceiling, resolution, how, held, chosen, next(iter(made.values()))[0])
+    if best is not None:
+        cells += [Cell(count, CEILING, best.most) for count in sorted({cell.real for cell in cells} - {0})]
+    arms_taught = made if best is None else {**made, CEILING: [best]}
     taught = teach(
-        cells, pool, made, trial, choices=choices, seeds=seeds, keep=folder / KEPT if folder else None,
+        cells, pool, arms_taught, trial, choices=choices, seeds=seeds, keep=folder / KEPT if folder else None,
         on_progress=on_progress,
     )  # fmt: skip
     sets = {name: len(them) for name, them in made.items()}
@@ -156,15 +179,19 @@ def evaluate(
         regimes=tuple(dict.fromkeys(regimes)),
         classifier=Classifier(
             name=learner.name, steps=learner.steps, batch=learner.batch, rate=learner.rate, resolution=resolution,
-            mirrored=mirror, fit=how, real_share=real_share,
+            mirrored=mirror and not learner.frozen, fit=how, real_share=real_share,
         ),
-        **({"features": features} if features else {}),
+        **({"features": _features(features, choices.device)} if features else {}),
         real=outcome.group(pool, known.has_patients),
         test=outcome.group(trial, held.has_patients),
-        arms=tuple(outcome.arm(name, them, known, held, chosen) for name, them in drawn.items()),
+        arms=(
+            *(outcome.arm(name, them, known, held, chosen) for name, them in drawn.items()),
+            *([outcome.ceiling(best)] if best is not None else []),
+        ),
         aucs=outcome.aucs(trial, taught, sets),
         differences=outcome.differences(trial, taught, sets),
         fidelity=realism.rows(pool, made, trial, (chosen, negatives), choices, features),
+        worth=outcome.worth(trial, taught, pool, sets),
         remarks=(*remarks(known, held, each), *about_sets(drawn), *bases),
     )  # fmt: skip
     if folder is not None:
@@ -184,6 +211,8 @@ def _cells(
     seeds: int,
     real_counts: Sequence[int] | None,
     synthetic_counts: Sequence[int] | None,
+    *,
+    stops: bool,
 ) -> list[Cell]:
     """The grid, with arms that have as many images as one another, and the controls of the first one."""
     numbers = _counts(real_counts, REAL_COUNTS, pool.most, "real images")
@@ -195,12 +224,29 @@ def _cells(
             name: _counts(synthetic_counts, DRAWN_COUNTS, number, f"images of arm {name}")
             for name, number in most.items()
         }
-    stopped = stoppable(pool, numbers, seeds) if controls else []
+    stopped = stoppable(pool, numbers, seeds) if controls and stops else []
     found = grid(numbers, amounts, list(dict.fromkeys(regimes)), stopped=stopped)
     first = next(iter(made))
     if controls:
         found += [Cell(count, first, max(amounts[first]), "normals") for count in sorted(set(numbers) - {0})]
     return found
+
+
+def _ceiling(
+    place: str | Path | None, resolution: int, how: Fit, test: Source, positive: str, drawn: Labelled
+) -> Labelled | None:
+    """The real images behind the embedding with the generated normals of its arm; None where they are not known."""
+    if place is None:
+        return None
+    real = read_ceiling(place, resolution, how, test, positive).labelled(positive)
+    return join(of_class(real, 1), of_class(drawn, 0))
+
+
+def _features(name: str, device: str) -> str:
+    """What the report calls the features; those of the published network with the digest of its weights."""
+    if name != pretrained.NAME:
+        return name
+    return f"{name}: EfficientNet-Lite0, weights SHA-256 {pretrained.network(device).digest}"
 
 
 def write(report: EvaluationReport, folder: Path) -> None:

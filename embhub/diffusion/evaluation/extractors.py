@@ -1,4 +1,4 @@
-"""Features of another network than the classifier's own: a function of the site, by `module:factory`."""
+"""Features of another network than the classifier's own: the published one, or a function of the site."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from embhub.diffusion.evaluation import pretrained
 from embhub.diffusion.evaluation.cells import Pictures
 from embhub.diffusion.evaluation.classifier import Classifier, small_network
 from embhub.diffusion.evaluation.fidelity import Extract, before_last_layer
@@ -21,11 +22,14 @@ _AT_ONCE = 64
 
 
 def find(name: str, side: int, device: str = "cpu") -> Extract:
-    """The features that a factory makes, tried on a dark and a bright image.
+    """The features of the published network, `pretrained`, or those that a factory makes, tried on two images.
 
     Raises:
-        UsageError: there is no such factory, it fails, gives anything but finite numbers (N, d), or always the same.
+        UsageError: the published network is not installed; there is no such factory, it fails, gives anything but
+            finite numbers (N, d), or always the same.
     """
+    if name == pretrained.NAME:
+        return pretrained.network(device)
     factory = import_factory(name, "feature extractor", _HINT)
     try:
         network = factory()

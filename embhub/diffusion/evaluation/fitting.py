@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from embhub.diffusion.evaluation import classifier
+from embhub.diffusion.evaluation import classifier, pretrained
 from embhub.diffusion.evaluation.cells import Cell, Labelled, Pictures, runs
 from embhub.diffusion.evaluation.networks import Learner
 from embhub.diffusion.evaluation.regimes import Arms, Lesson, plan
@@ -26,6 +26,7 @@ from embhub.progress import OnProgress, Progress
 from embhub.version import __version__
 
 Floats = NDArray[np.float64]
+Learned = classifier.Classifier | pretrained.Ridge
 CLASSES = ("negative", "positive")
 
 
@@ -94,7 +95,7 @@ class _School:
             __version__, learner.describe(choices.side), learner.steps, learner.batch, learner.rate, choices.side,
             choices.mirror,
         ]  # fmt: skip
-        self._last: tuple[str, classifier.Classifier] | None = None
+        self._last: tuple[str, Learned] | None = None
 
     def scores(self, lessons: Sequence[Lesson], seed: int, images: Pictures) -> Floats:
         """Scores of the positive class of a classifier that had these lessons."""
@@ -112,9 +113,11 @@ class _School:
         return scores
 
 
-def fit(lessons: Sequence[Lesson], choices: Choices, *, seed: int) -> classifier.Classifier:
+def fit(lessons: Sequence[Lesson], choices: Choices, *, seed: int) -> Learned:
     """One classifier of negatives and positives, after all its lessons."""
     learner = choices.learner
+    if learner.frozen:
+        return pretrained.Ridge(pretrained.network(choices.device), lessons)
     learned: classifier.Classifier | None = None
     for lesson in lessons:
         learned = classifier.fit(
@@ -128,7 +131,7 @@ def fit(lessons: Sequence[Lesson], choices: Choices, *, seed: int) -> classifier
     return learned
 
 
-def score(learned: classifier.Classifier, images: Pictures, choices: Choices) -> Floats:
+def score(learned: Learned, images: Pictures, choices: Choices) -> Floats:
     """Scores of the positive class (images,).
 
     Raises:

@@ -187,6 +187,24 @@ def check_apart(real: Source, test: Source, arms: Mapping[str, Drawn]) -> None:
             )
 
 
+def read_ceiling(place: str | Path, resolution: int, fit: Fit, test: Source, positive: str) -> Source:
+    """The real images behind an embedding.
+
+    Raises:
+        UsageError: as `read_real`, or none shows the finding.
+        PrivacyError: a patient or an identical image is among the test images.
+    """
+    found = read_real(place, "images of the ceiling", resolution, fit)
+    if positive not in found.labels:
+        raise UsageError(f"no image of the ceiling has the label {positive}", "pass the images behind the embedding")
+    known = found.has_patients and test.has_patients and len(found.people & test.people)
+    if known or not set(found.digests).isdisjoint(test.digests):
+        raise PrivacyError(
+            "patients or images are in the ceiling and among the test images", "give each patient to one of the two"
+        )
+    return found
+
+
 def learned_from(drawn: Drawn, source: Source) -> bool | None:
     """Whether a patient or picture of `source` taught one of the embeddings; None where this site cannot tell."""
     found = [_taught(digest, source) for digest in drawn.embeddings]

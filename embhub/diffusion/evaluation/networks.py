@@ -1,4 +1,4 @@
-"""Which network learns: the small one, ResNet-18, or one of the site's own."""
+"""Which network learns: the small one, ResNet-18, a published one that stays as it is, or one of the site's own."""
 
 from __future__ import annotations
 
@@ -16,23 +16,32 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from embhub.diffusion.evaluation import classifier
+from embhub.diffusion.evaluation import classifier, pretrained
 from embhub.diffusion.evaluation.cells import Pictures
 from embhub.diffusion.evaluation.classifier import Factory
 from embhub.errors import UsageError
 
-_HINT = "say small, resnet18, or module:factory, a function from the number of classes to a torch.nn.Module"
+_HINT = "say small, resnet18, pretrained, or module:factory, a function from the number of classes to a torch.nn.Module"
 
 
 @dataclass(frozen=True)
 class Learner:
-    """A network to be taught, and how: `steps` of `batch` images at an AdamW `rate`. None is the small network."""
+    """A network to be taught, and how: `steps` of `batch` images of `side` pixels at an AdamW `rate`.
+
+    Without a `factory` it is the small network, or the published one, which is `frozen` and takes no steps.
+    """
 
     name: str
     factory: Factory | None
     steps: int
     rate: float
     batch: int = 32
+    side: int = 64
+
+    @property
+    def frozen(self) -> bool:
+        """Whether it is the published network."""
+        return self.name == pretrained.NAME
 
     def describe(self, side: int) -> dict[str, Any]:
         """Its name, with a digest of layers, code, first weights and two steps of training.
@@ -42,6 +51,8 @@ class Learner:
         Raises:
             UsageError: it does not give two finite scores for each image of this side, or cannot be trained.
         """
+        if self.frozen:
+            return {"name": self.name, "layers": pretrained.network().digest[:16]}
         if self.factory is None:
             return {"name": self.name, "layers": ""}
         images = trial_images(side)
@@ -82,8 +93,13 @@ def find(name: str, *, steps: int | None = None) -> Learner:
     """The network of this name; `steps` in place of its own.
 
     Raises:
-        UsageError: no such module or factory.
+        UsageError: no such module or factory; the published network is not installed, or is to take steps.
     """
+    if name == pretrained.NAME:
+        if steps is not None:
+            raise UsageError("the published network is not trained, so it takes no steps", "leave out --steps")
+        pretrained.network()
+        return Learner(name, None, 0, 0.0, 0, side=128)
     if name == "small":
         return Learner(name, None, steps or 200, 2e-3)
     factory = resnet18 if name == "resnet18" else _import(name)

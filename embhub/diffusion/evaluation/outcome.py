@@ -11,7 +11,8 @@ import numpy as np
 from embhub.audits.statistics import auc_interval
 from embhub.cards import evaluation as document
 from embhub.diffusion.evaluation import paired
-from embhub.diffusion.evaluation.cells import STOPPED, Cell, Labelled
+from embhub.diffusion.evaluation import worth as worths
+from embhub.diffusion.evaluation.cells import STOPPED, Cell, Labelled, choose
 from embhub.diffusion.evaluation.classifier import area_under_curve
 from embhub.diffusion.evaluation.fitting import Floats, Taught
 from embhub.diffusion.evaluation.material import Drawn, Source, learned_from
@@ -56,7 +57,7 @@ def differences(test: Labelled, taught: Taught, sets: Mapping[str, int]) -> tupl
                 interval=_range(measured.interval), delong=_range(measured.delong),
                 delong_p=round(measured.p_value, 6), patients=_range(measured.patients),
                 seeds=_range(measured.seeds), each_seed=tuple(map(_round, measured.each_seed)),
-                outcome=call(measured.interval),
+                outcome=call(measured.interval), ceiling=_ceiling(test, taught, cell, other),
             )
         )  # fmt: skip
     adjusted = paired.holm(p_values)
@@ -76,8 +77,49 @@ def contrasts(cells: Sequence[Cell], first: str) -> Iterator[tuple[Cell, Cell, s
         others = [(cell.alone, document.REAL_ALONE), (replace(cell.alone, regime=STOPPED), document.STOPPED_EARLY)]
         if cell.arm == first:
             others.append((replace(cell, regime="normals"), document.NORMALS))
-            others += [(replace(cell, arm=arm), arm) for arm in arms if arm != first]
+            others += [(replace(cell, arm=arm), arm) for arm in arms if arm not in (first, document.CEILING)]
         yield from ((cell, control, name) for control, name in others if control in cells)
+
+
+def _ceiling(test: Labelled, taught: Taught, cell: Cell, control: Sequence[Floats]) -> float | None:
+    """What the real images behind the embedding have over the same control, at as many real images as `cell` has."""
+    wanted = document.CEILING, cell.real
+    best = next((each for one, each in taught.scores.items() if (one.arm, one.real) == wanted), None)
+    if best is None or cell.arm == document.CEILING:
+        return None
+    positives = test.labels == 1
+    mean, other = (np.mean([area_under_curve(positives, one) for one in each]) for each in (best, control))
+    return _round(float(mean - other))
+
+
+def worth(test: Labelled, taught: Taught, pool: Labelled, sets: Mapping[str, int]) -> document.Worth | None:
+    """What the most generated images of the first arm are worth alone; None where they, or real ones, are not alone."""
+    first = next(iter(sets), "")
+    curve = {_people_a_class(pool, one.real, len(each)): each for one, each in taught.scores.items() if _is_real(one)}
+    mine = [cell for cell in taught.scores if (cell.arm, cell.real, cell.regime) == (first, 0, "mixed")]
+    if not curve or not mine:
+        return None
+    cell = max(mine, key=lambda one: one.drawn)
+    each = taught.scores[cell]
+    found = worths.in_patients(test.labels == 1, test.patients, curve, each, groups=_group(cell, each, sets))
+    return document.Worth(
+        drawn=cell.drawn, value=_round(found.value), interval=(_round(found.low), _round(found.high)),
+        most=_round(found.most),
+    )  # fmt: skip
+
+
+def _is_real(cell: Cell) -> bool:
+    return bool(cell.real) and not cell.drawn and cell.regime == "mixed"
+
+
+def _people_a_class(pool: Labelled, count: int, seeds: int) -> float:
+    """Patients a class among so many real images, mean over the seeds."""
+    found = []
+    for seed in range(seeds):
+        places = choose(pool, count, seed)
+        people = {(pool.patients[place], int(pool.labels[place])) for place in places}
+        found.append(len(people) / 2)
+    return float(np.mean(found))
 
 
 def _group(cell: Cell, each: Sequence[Floats], sets: Mapping[str, int]) -> list[int]:
@@ -142,6 +184,11 @@ def arm(name: str, drawn: Sequence[Drawn], real: Source, test: Source, positive:
         learned_from_real=_any(learned_from(one, real) for one in drawn),
         learned_from_test=_any(learned_from(one, test) for one in drawn),
     )  # fmt: skip
+
+
+def ceiling(images: Labelled) -> document.Arm:
+    """Counts of the arm of real images behind the embedding, and generated normals."""
+    return document.Arm(name=document.CEILING, images=len(images), positives=int(images.labels.sum()))
 
 
 def _any(found: Iterable[bool | None]) -> bool | None:

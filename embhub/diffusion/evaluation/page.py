@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from embhub.cards.evaluation import HELPED, NOTHING, Arm, Difference, EvaluationReport, Group
+from embhub.cards.evaluation import HELPED, NOTHING, Arm, Classifier, Difference, EvaluationReport, Group
 from embhub.diffusion.evaluation import curve
 from embhub.pages import rendering
 
@@ -65,7 +65,7 @@ def render(report: EvaluationReport) -> str:
     page = EvaluationPage(
         report=report, title=title, tone=tone, words=report.words(), remarks=remarks(report),
         chart=curve.to_svg(report), facts=_describe_method(report),
-        outcomes=[outcome(row) for row in report.differences],
+        outcomes=[outcome(row, report.tested) for row in report.differences],
     )  # fmt: skip
     return str(rendering.render(__package__, "evaluation.html.j2", page=page))
 
@@ -94,11 +94,15 @@ def _judge(report: EvaluationReport) -> tuple[str, str]:
         return "Not compared", "open"
     if found.outcome == HELPED and report.verdict != HELPED:
         return "No more than a control", "open"
+    if report.verdict not in _TITLES and found.undecided:
+        return f"Cannot be decided with {report.tested}", "open"
     return _TITLES.get(report.verdict, ("No difference shown", "open"))
 
 
-def outcome(row: Difference) -> str:
-    """The word for a row, with what Holm's adjustment leaves of it."""
+def outcome(row: Difference, tested: str) -> str:
+    """The word for a row, with what Holm's adjustment leaves of it; `tested` says how many were tested."""
+    if row.undecided:
+        return f"cannot be decided with {tested}"
     if row.p_holm is None or row.outcome == NOTHING or row.p_holm < SIGNIFICANT:
         return row.outcome
     return f"{row.outcome}, not after adjustment"
@@ -106,16 +110,13 @@ def outcome(row: Difference) -> str:
 
 def _describe_method(report: EvaluationReport) -> list[Fact]:
     taught = report.classifier
-    mirrored = "with" if taught.mirrored else "without"
     return [
-        Fact(
-            "classifier",
-            f"{taught.name}, {taught.steps:,} steps in every arm, batch size {taught.batch}, learning rate"
-            f" {taught.rate:g}, {taught.resolution} x {taught.resolution} pixels, {mirrored} mirroring",
-        ),
+        Fact("classifier", f"{taught.name}, {_describe_training(taught)}"),
         Fact("regimes", "; ".join(_REGIMES.get(regime, regime) for regime in report.regimes)),
         Fact("share of real images", "as among all images" if taught.real_share is None else f"{taught.real_share:g}"),
         Fact("features of realism", report.features),
+        Fact("ceiling", _describe_ceiling(report)),
+        *([Fact(f"{report.worth.drawn} generated images alone", _describe_worth(report))] if report.worth else []),
         Fact("positive class", report.positive),
         Fact("negative class", ", ".join(report.negative)),
         Fact("real training images", _count(report.real)),
@@ -124,6 +125,28 @@ def _describe_method(report: EvaluationReport) -> list[Fact]:
         Fact("embhub", report.embhub),
         *(Fact(f"arm {arm.name}", _describe_arm(arm)) for arm in report.arms),
     ]
+
+
+def _describe_training(taught: Classifier) -> str:
+    size = f"{taught.resolution} x {taught.resolution} pixels"
+    if not taught.steps:
+        return f"a published network that stays as it is, with a ridge regression on its features; {size}"
+    return (
+        f"{taught.steps:,} steps in every arm, batch size {taught.batch}, learning rate {taught.rate:g}, {size},"
+        f" {'with' if taught.mirrored else 'without'} mirroring"
+    )
+
+
+def _describe_ceiling(report: EvaluationReport) -> str:
+    best = report.ceiling
+    if best is None:
+        return "not known: the real images behind the embedding were not given (--ceiling)"
+    low, high = best.interval
+    return f"{best.drawn // 2} real images of the finding: {best.gain:+.3f} [{low:+.3f}, {high:+.3f}]"
+
+
+def _describe_worth(report: EvaluationReport) -> str:
+    return f"worth {report.worth.words} real {report.unit}s a class" if report.worth else ""
 
 
 def _describe_arm(arm: Arm) -> str:

@@ -45,8 +45,8 @@ def rows(
     learned, other = halves or (pool, None)
     chances = balance(learned.labels, np.ones(len(learned), bool), None)
     judge = fit([Lesson(learned, choices.learner.steps, chances=chances)], choices, seed=0)
-    source = extractors.find(features, choices.side, choices.device) if features else judge
-    space = fidelity.Features(source, learned.images)
+    source = judge if not features else extractors.find(features, choices.side, choices.device)
+    space = fidelity.Features(source, learned.images)  # type: ignore[arg-type]
     found = []
     for value, name in ((1, labels[0]), (0, " or ".join(labels[1])[:300])):
         real = of_class(test, value)

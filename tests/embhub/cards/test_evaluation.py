@@ -10,7 +10,8 @@ import pytest
 from huggingface_hub.repocard_data import model_index_to_eval_results
 
 from embhub.cards import card, evaluation
-from embhub.cards.evaluation import EvaluationReport, card_figures
+from embhub.cards.evaluation import EvaluationReport
+from embhub.cards.evaluation_on_card import card_figures, stated_agreement
 from embhub.errors import ArtifactError, PrivacyError
 from embhub.formats import safe_yaml
 from tests.support import cards
@@ -81,8 +82,8 @@ def test_how_often_images_show_their_label_is_one_of_them() -> None:
     rows = [row, {**row, "arm": "other", "agreement": 0.1}, {**row, "label": "normal", "agreement": 0.2}]
     found = card_figures(report(fidelity=rows), DIGEST, private=False)
     assert [one["value"] for one in found if one["metric"].startswith("agreement: share of 120")] == [0.41]
-    assert evaluation.stated_agreement(card.parse(cards.complete(evaluation=found))) == 0.41
-    assert evaluation.stated_agreement(card.parse(cards.complete())) is None
+    assert stated_agreement(card.parse(cards.complete(evaluation=found))) == 0.41
+    assert stated_agreement(card.parse(cards.complete())) is None
 
 
 def test_the_card_takes_them_and_the_hub_reads_its_model_index() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from embhub.cards.evaluation import stated_agreement
+from embhub.cards.evaluation_on_card import stated_agreement
 from embhub.diffusion.datasets.floor import BelowFloorError
 from embhub.errors import PrivacyError, UsageError
 from embhub.release import at_the_site

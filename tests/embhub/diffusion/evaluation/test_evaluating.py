@@ -19,7 +19,7 @@ import embhub
 from embhub.__main__ import main
 from embhub.artifact import embedding
 from embhub.cards import evaluation as document
-from embhub.diffusion.evaluation import classifier, curve_png, evaluating, fitting, networks, page
+from embhub.diffusion.evaluation import classifier, curve_png, evaluating, fitting, networks, page, pretrained
 from embhub.diffusion.evaluation.cells import Cell, Labelled
 from embhub.errors import EmbhubError, UsageError
 from embhub.progress import Progress
@@ -52,6 +52,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """A home for the site's key, so that nobody's own is used."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("EMBHUB_HOME", str(tmp_path_factory.mktemp("home")))
+        patch.setattr(pretrained, "is_installed", lambda: False)  # features of the classifiers that are tried here
         yield
 
 

@@ -68,9 +68,13 @@ def command(part: str, tools: Path) -> list[str]:
 
 
 def environment(tools: Path) -> dict[str, str]:
-    """This process's environment, and where tests find programs; none of these may be absent."""
+    """This process's environment, and where tests find programs; none of these may be absent.
+
+    Python compiles what is imported when it is; pip would compile all that is installed, one file after the other.
+    """
     return {
         **os.environ,
+        "PIP_NO_COMPILE": "1",
         "EMBHUB_REQUIRE_TOOLS": "1",
         "EMBHUB_NODE_FOLDER": str(tools / "node"),
         "EMBHUB_MODEL_SIGNING": str(tools / "model-signing"),

@@ -165,17 +165,7 @@ def test_what_a_page_would_load_from_elsewhere_is_found(tmp_path: Path) -> None:
 
 
 @pytest.mark.thorough
-def test_the_site_is_built_without_a_warning(tmp_path: Path) -> None:
-    pytest.importorskip("mkdocs", reason="the extra `docs` is not installed")
-    site = tmp_path / "site"
-    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(site)]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
-    assert done.returncode == 0, done.stderr
-    checked = subprocess.run([sys.executable, str(ROOT / ".ci/check_site.py"), str(site)], cwd=ROOT, check=False)
-    assert checked.returncode == 0
-
-
-@pytest.mark.thorough
+@pytest.mark.exhaustive
 def test_the_wheel_is_built_to_the_same_bytes_twice(tmp_path: Path) -> None:
     pytest.importorskip("build", reason="the extra `release` is not installed")
     pytest.importorskip("hatchling", reason="the extra `release` is not installed")

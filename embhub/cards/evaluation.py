@@ -262,8 +262,8 @@ class EvaluationReport(_Part):
             f"With {found.real} real images, adding {found.drawn} generated images{how} {found.outcome}: {shown}"
             f"difference {found.gain:+.3f} [{low:+.3f}, {high:+.3f}] over {self.seeds} seeds, same test images."
         )
-        alone = [f"Alone they are worth {self.worth.words} real {self.unit}s a class."] if self.worth else []
-        return " ".join([said, *(self._over(one) for one in self.controls), *alone, *self._about_ceiling(found)])
+        worth = [f"Alone they are worth {self.worth.words} real {self.unit}s a class."] if self.worth else []
+        return " ".join([said, *(self._over(one) for one in self.controls), *worth, *self._about_ceiling(found)])
 
     def _about_ceiling(self, found: Difference) -> list[str]:
         best = self.ceiling

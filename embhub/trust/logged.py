@@ -22,11 +22,7 @@ def leaves_of(document: SignedDocument, keys: Iterable[p256.PublicKey]) -> Itera
     """One entry for each of these keys that signed a document: a keyring, by the keys of its root."""
     message = dsse.pae(document.payload_type, document.payload)
     for key in keys:
-        for held in document.signatures:
-            try:
-                p256.verify(message, signature=held.value, key=key)
-            except BadSignatureError:
-                continue
+        for held in document.signatures_of(key):
             yield leaves.of_signature(message, signature=held.value, key=_der(key))
 
 

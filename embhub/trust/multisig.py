@@ -7,8 +7,9 @@ A signature counts once for each key, whatever its key id says.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 from embhub.formats import strict_json
@@ -48,22 +49,27 @@ class SignedDocument:
 
     def signers(self, keys: Iterable[p256.PublicKey]) -> frozenset[str]:
         """Fingerprints of those of `keys` that signed."""
-        return frozenset(p256.fingerprint(key) for key in keys if self._is_signed_by(key))
+        return frozenset(p256.fingerprint(key) for key in keys if any(self.signatures_of(key)))
 
-    def _is_signed_by(self, key: p256.PublicKey) -> bool:
-        message = dsse.pae(self.payload_type, self.payload)
-        for held in self.signatures:
-            try:
-                p256.verify(message, signature=held.value, key=key)
-            except BadSignatureError:
-                continue
-            return True
-        return False
+    def signatures_of(self, key: p256.PublicKey) -> Iterator[Signature]:
+        """Those of its signatures that this key made."""
+        pem = p256.public_pem(key)
+        return (held for held in self.signatures if _is_made_by(pem, held.value, self.payload_type, self.payload))
 
     def to_json(self) -> dict[str, Any]:
         """The members of the JSON form."""
         rows = [{"sig": dsse.encode(held.value), "keyid": held.keyid} for held in self.signatures]
         return {"payload": dsse.encode(self.payload), "payloadType": self.payload_type, "signatures": rows}
+
+
+@lru_cache(maxsize=64)
+def _is_made_by(pem: str, signature: bytes, payload_type: str, payload: bytes) -> bool:
+    """One command meets the same keyring kept here, fetched, and in the log. A signature that holds goes on holding."""
+    try:
+        p256.verify(dsse.pae(payload_type, payload), signature=signature, key=p256.read_public(pem))
+    except BadSignatureError:
+        return False
+    return True
 
 
 def parse(source: bytes | Mapping[str, Any], *, payload_type: str, unsigned: bool = False) -> SignedDocument:

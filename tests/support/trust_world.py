@@ -12,11 +12,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
 
 import pytest
 
 from embhub.formats import instants
+from embhub.release.files import Release
 from embhub.site import signed_keyrings
 from embhub.site.keys import SigningKey
 from embhub.trust import advisories, dsse, keyring_review, proposal, root_keys
@@ -27,7 +29,7 @@ from embhub.trust.keyring import Keyring, TrustExport
 from embhub.trust.keyring_review import Remembered
 from embhub.trust.multisig import SignedDocument
 from embhub.trust.proposal import Proposal
-from tests.support.releases import ORIGIN, REGISTRY, make_key, make_keyring, member
+from tests.support.releases import ORIGIN, REGISTRY, make_embedding, make_key, make_keyring, make_release, member
 
 MOST = 12
 ROOTS, LISTS, STAMPS, PUBLISHERS = (
@@ -37,12 +39,20 @@ ROOTS, LISTS, STAMPS, PUBLISHERS = (
 THIEF = make_key("a thief")
 
 
+@cache
+def release_of(key: SigningKey) -> Release:
+    """A release of radboud's, signed by this key; each key signs another embedding."""
+    number = [*PUBLISHERS, THIEF].index(key)
+    return make_release(artifact=make_embedding(seed=number), repository="radboud/one", audited=False, key=key)
+
+
 class World:
     """The honest registry, the machine of the person who signs its keyrings, and what a thief copied.
 
     Attributes:
         keyrings: every keyring that the root signed, the one in force last.
         lists: every list of advisories that the registry signed, the newest last; `stamps` and `answers` likewise.
+        digests: of the file that each advisory named, those that a restored backup forgot included.
         root, online: how often the root, and the online keys, were replaced.
     """
 
@@ -53,6 +63,7 @@ class World:
         self.publishers: list[SigningKey] = []
         self.revoked: dict[str, dict[str, str]] = {}
         self.withdrawn: dict[str, Advisory] = {}
+        self.digests: dict[str, str] = {}
         self.withdrawn_then: dict[str, dict[str, Advisory]] = {}
         self.chain: tuple[SignedDocument, ...] = ()
         self.keyrings: list[SignedDocument] = []
@@ -118,13 +129,13 @@ class World:
         self.issue()
 
     def withdraw(self) -> None:
-        """One more file is withdrawn."""
-        digest = hashlib.sha256(str(self.now).encode()).hexdigest()
+        """The file of a publisher's release is withdrawn, of each in turn."""
+        digest = release_of(PUBLISHERS[len(self.digests) % MOST]).embedding.digest
         made = advisories.new(
             scope="bytes", by="operator", namespace="radboud", repository="radboud/one", version=None, digest=digest,
             reason="consent withdrawn", published=self.pass_time(timedelta(minutes=1)),
         )  # fmt: skip
-        self.withdrawn[made.id] = made
+        self.withdrawn[made.id], self.digests[made.id] = made, digest
         self.publish()
 
     def lift(self, name: str) -> None:

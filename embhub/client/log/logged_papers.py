@@ -17,7 +17,6 @@ from embhub.errors import RegistryError
 from embhub.log.errors import LogError, NotIncludedError
 from embhub.refusals import Finding
 from embhub.site import trust_store
-from embhub.trust import bundle
 
 if TYPE_CHECKING:
     from embhub.client.log.log_reader import LogSource
@@ -142,8 +141,7 @@ def _say_audits(verified: Verified, trust: Trust, look: _Look) -> Iterator[Findi
         signer = trust.lookup(item.signer.fingerprint)
         if item.left_out or signer is None:
             continue
-        signed = bundle.parse(look.release.files[item.path])
-        leaf = entries.leaf_of(signed.envelope, signer.public_key).to_bytes()
+        leaf = entries.leaf_of(item.envelope, signer.public_key).to_bytes()
         found, who = look.up(leaf, _proof_of(item.path)), f"the audit that {item.signer.namespace} signed"
         if isinstance(found, str):
             yield Finding(logged.AUDITS, "warning", f"{who}: {found}")

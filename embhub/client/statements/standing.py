@@ -40,8 +40,9 @@ def ask(hub: Hub, verified: Verified, commit: str, trusts: list[Trust]) -> tuple
     others: tuple[Attested, ...] = ()
     try:
         if (said := hub.audits(verified.digest)) is not None:
+            checked = {item.envelope: item.audit for item in verified.audit_files if not item.left_out}
             others, refused = attested.parse(
-                said, digest=verified.digest, trusts=trusts, numbers=verified.embedding.numbers
+                said, digest=verified.digest, trusts=trusts, numbers=verified.embedding.numbers, checked=checked
             )
             remarks += [Finding(attested.CHECK, "warning", text) for text in attested.nearly(said)]
             if refused:

@@ -18,7 +18,8 @@ from embhub.formats.plain_text import plain
 from embhub.refusals import AuditMismatchError, Finding, ReleaseRefusedError
 from embhub.release.checks import revocations, signers
 from embhub.release.checks.signers import Signer
-from embhub.trust import bundle, statement
+from embhub.trust import bundle, dsse, statement
+from embhub.trust.bundle import Bundle
 from embhub.trust.keyring import Trust
 from embhub.trust.statement import MiaAudit
 
@@ -78,8 +79,11 @@ def read(data: bytes, *, digest: str, trusts: Sequence[Trust], numbers: str | No
     Raises:
         ReleaseRefusedError: malformed, about other bytes, or by a key that may not vouch for it.
     """
-    attestation = bundle.parse(data)
-    signed = statement.parse(attestation.envelope.payload)
+    return _check(bundle.parse(data), digest=digest, trusts=trusts, numbers=numbers)
+
+
+def _check(attestation: Bundle, *, digest: str, trusts: Sequence[Trust], numbers: str | None) -> Attested:
+    signed = attestation.statement
     facts = statement.read_audit(signed)
     verdict = verdict_of(facts)
     washed = verdict == LEAK and numbers is not None and signed.numbers == numbers
@@ -110,9 +114,12 @@ def verdict_of(facts: MiaAudit) -> str:
 
 
 def parse(
-    data: bytes, *, digest: str, trusts: Sequence[Trust], numbers: str | None = None
-) -> tuple[tuple[Attested, ...], int]:
+    data: bytes, *, digest: str, trusts: Sequence[Trust], numbers: str | None = None,
+    checked: Mapping[dsse.Envelope, Attested] | None = None,
+) -> tuple[tuple[Attested, ...], int]:  # fmt: skip
     """A registry's answer to who audited these bytes, and how many of its attestations did not hold.
+
+    `checked` are attestations about these bytes that were verified by the same keyrings, such as those in a release.
 
     Raises:
         ValueError: not such an answer, or one about other bytes.
@@ -126,7 +133,9 @@ def parse(
         if not isinstance(row, Mapping) or not isinstance(row.get("bundle"), Mapping):
             raise ValueError("a row has no bundle")
         try:
-            found.append(read(json.dumps(row["bundle"]).encode(), digest=digest, trusts=trusts, numbers=numbers))
+            attestation = bundle.parse(json.dumps(row["bundle"]).encode())
+            known = (checked or {}).get(attestation.envelope)
+            found.append(known or _check(attestation, digest=digest, trusts=trusts, numbers=numbers))
         except ReleaseRefusedError:
             refused += 1
     return newest(found), refused

@@ -14,7 +14,7 @@ from embhub.release.checks import artifact, attested, consistency, revocations, 
 from embhub.release.checks.attested import Attested
 from embhub.release.checks.signers import Signer
 from embhub.release.files import Release
-from embhub.trust import bundle, statement
+from embhub.trust import bundle, dsse, statement
 from embhub.trust.keyring import Trust
 from embhub.trust.statement import MiaAudit, Publish
 
@@ -25,6 +25,8 @@ _HINT = "fetch the release again, and ask the publisher"
 class AuditFile:
     """An audit attestation in the file `path`, who signed it, and what it says. `of_report`: it is about audit.json.
 
+    Its `envelope` is kept: where a registry shows the same one again, it was checked already.
+
     `left_out`: the auditor's key was revoked, so that it vouches for nothing.
     """
 
@@ -32,6 +34,7 @@ class AuditFile:
     signer: Signer
     audit: Attested
     of_report: bool
+    envelope: dsse.Envelope
     left_out: bool = False
 
     @property
@@ -56,12 +59,12 @@ def check(
     notes: list[tuple[AuditFile, list[Finding]]] = []
     for path in paths:
         said: list[Finding] = []
-        facts, signer = _read(release, path, keyring=keyring, publisher=publisher, findings=said)
+        facts, signer, envelope = _read(release, path, keyring=keyring, publisher=publisher, findings=said)
         _check_release(facts, publish)
         of_report = facts.report.sha256 == digest
         if report is not None and digest is not None and (of_report or path == release_files.AUDIT_BUNDLE):
             consistency.check_attestation(facts, publish=publish, report=report, report_digest=digest)
-        item = AuditFile(path, signer, _attested(facts, signer, publisher), of_report)
+        item = AuditFile(path, signer, _attested(facts, signer, publisher), of_report, envelope)
         if signer.revoked_as is not None and signer != publisher:  # the publisher's own is judged once, by the caller
             try:
                 said.append(revocations.check_auditor(signer, created=facts.created))
@@ -93,7 +96,7 @@ def _left_out(item: AuditFile, refusal: RevokedKeyError) -> Finding:
 
 def _read(
     release: Release, path: str, *, keyring: Trust, publisher: Signer, findings: list[Finding]
-) -> tuple[MiaAudit, Signer]:
+) -> tuple[MiaAudit, Signer, dsse.Envelope]:
     kept = release.audit_bundle if path == release_files.AUDIT_BUNDLE else None
     attestation = kept or bundle.parse(release.files[path])
     signed = attestation.statement
@@ -115,7 +118,7 @@ def _read(
             f"{path} is signed by {signer.namespace}'s key, which is not that auditor's",
             "an independent auditor's attestation stands under the auditor's own namespace",
         )
-    return facts, signer
+    return facts, signer, attestation.envelope
 
 
 def _check_release(facts: MiaAudit, publish: Publish) -> None:

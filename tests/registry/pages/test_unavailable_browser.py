@@ -87,7 +87,8 @@ def test_while_it_drains_pages_are_answered_and_what_is_cut_off_is_told(tmp_path
             configuration.write(opened, "oidc.issuer", f"http://127.0.0.1:{hanging.getsockname()[1]}")
             configuration.write(opened, "oidc.client_id", "hub")
             configuration.write(opened, "outgoing.hosts", "127.0.0.1")
-        process = start(registry, "--drain-seconds", "4", "--grace-seconds", "1")
+        # both end before the five seconds that the provider is given
+        process = start(registry, "--drain-seconds", "3", "--grace-seconds", "0.5")
         try:
             own = registry.url
             tab.goto(f"{own}/login?next=/trust")

@@ -62,7 +62,7 @@ def test_images_of_a_unit_are_averaged() -> None:
     assert (found.inside == coins[REFERENCES:, ::2].numpy()).all()
 
 
-@pytest.mark.parametrize("rounds", quick([60], thorough=[400]))
+@pytest.mark.parametrize("rounds", quick([60], exhaustive=[400]))
 def test_without_a_leak_coins_are_called_one_as_often_as_is_said(rounds: int) -> None:
     alarms = {"below chance": 0}
     for seed in range(rounds):

@@ -104,7 +104,7 @@ def test_without_its_packages_it_is_refused_with_a_hint(monkeypatch: pytest.Monk
     pretrained.network.cache_clear()
     with pytest.raises(UsageError, match="not installed") as caught:
         networks.find("pretrained")
-    assert "embhub[judge]" in str(caught.value.hint)
+    assert "[judge]" in str(caught.value.hint)
     pretrained.network.cache_clear()
 
 

@@ -37,11 +37,7 @@ def moved(pipe: Any, recipe: ResolvedRecipe, steps: int) -> dict[str, float]:
 @pytest.mark.rounding
 @pytest.mark.parametrize(
     ("kind", "steps"),
-    [
-        ("sd3", 20),
-        ("sd35", 20),
-        *(pytest.param(kind, 150, marks=pytest.mark.thorough) for kind in ("sdxl", "sd3", "flux")),
-    ],
+    quick([("sd3", 20), ("sd35", 20)], exhaustive=[(kind, 150) for kind in ("sdxl", "sd3", "flux")]),
 )
 def test_every_encoder_moves_alike_beside_its_table(kind: str, steps: int) -> None:
     shares = moved(families.build(kind), RECIPE, steps)

@@ -312,7 +312,7 @@ def test_secrets_come_from_a_pipe_where_there_is_no_terminal(home: Path, monkeyp
     (home / "a.card.yaml").write_bytes(safe_yaml.dump(make_card(make_embedding())))
     for said, code in (("wrong\n", ConfigError.exit_code), ("", UsageError.exit_code), ("open sesame\n", 0)):
         monkeypatch.setattr(sys, "stdin", io.StringIO(said))
-        assert main(["sign", "a.safetensors", "--repository", "radboud/a", "--key", "locked"]) == code
+        assert main(["sign", "a.safetensors", "radboud/a", "--key", "locked"]) == code
     monkeypatch.setattr(sys, "stdin", io.StringIO(""))
     assert main(["login", "--registry", "http://127.0.0.1:9"]) == UsageError.exit_code
 

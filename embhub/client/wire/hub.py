@@ -14,7 +14,7 @@ import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec, TypeVar
 from urllib.parse import quote, urlencode
@@ -37,6 +37,7 @@ from embhub.site import config, transport
 PAUSES = (1.0, 2.0, 4.0)  # seconds before a file is asked for again
 _TRANSIENT = {429, 500, 502, 503, 504}
 _COMMIT = re.compile(r"[0-9a-f]{40}")
+_PUBLISH = ("publisher", "write", "admin")  # the last two on the public Hub
 _OPERATOR = "inform the registry's operator"
 _log = logging.getLogger(__name__)
 Given = ParamSpec("Given")
@@ -49,11 +50,22 @@ class Account:
 
     Attributes:
         name: Name of the account.
-        namespaces: Namespaces that it may publish under, sorted.
+        namespaces: Namespaces that it belongs to, sorted.
+        roles: Its role in each of them, as the registry calls it.
     """
 
     name: str
     namespaces: tuple[str, ...]
+    roles: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def publishes(self) -> tuple[str, ...]:
+        """Those of its namespaces in which it may publish."""
+        return tuple(name for name in self.namespaces if self.roles.get(name) in _PUBLISH)
+
+    def in_words(self) -> str:
+        """Each namespace with its role."""
+        return ", ".join(f"{name} ({self.roles[name]})" if name in self.roles else name for name in self.namespaces)
 
 
 @dataclass(frozen=True)
@@ -136,7 +148,8 @@ class Hub:
         with self._translated("whoami"):
             answer = self._client.ask("/api/whoami-v2")
             orgs = answer.get("orgs") or []
-            return Account(plain(answer["name"]), tuple(sorted(plain(org["name"]) for org in orgs)))
+            roles = {plain(org["name"]): plain(org.get("role") or org.get("roleInOrg") or "") for org in orgs}
+            return Account(plain(answer["name"]), tuple(sorted(roles)), dict(sorted(roles.items())))
 
     @_in_time
     def push(

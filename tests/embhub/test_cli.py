@@ -119,9 +119,17 @@ def test_verify_loads_no_torch(home: Path) -> None:
 
 
 def test_the_package_names_its_verbs_without_loading_them() -> None:
-    code = "import sys, embhub\nassert set(embhub.__all__) <= set(dir(embhub))\nprint(*sys.modules)"
+    code = "import sys, embhub\nassert set(dir(embhub)) == {*embhub.__all__, '__version__'}\nprint(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert not {name.split(".")[0] for name in loaded} & {"torch", "numpy", "click", "huggingface_hub"}
+
+
+@pytest.mark.parametrize(
+    ("typed", "own"), [("download", "pull"), ("list", "search"), ("run", "generate"), ("init", "card init")]
+)
+def test_words_of_other_programs_name_ours(typed: str, own: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([typed, "radboud/x"]) == 2
+    assert f"Here it is `embhub {own}`." in capsys.readouterr().err
 
 
 @pytest.mark.thorough

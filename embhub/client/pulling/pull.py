@@ -298,7 +298,27 @@ def search(
     registry: str | None = None,
     token: str | None = None,
 ) -> list[Listing]:
-    """Repositories of the registry that match `query` and `facets`; unverified, for people to choose from."""
+    """List repositories of a registry: unverified, for people to choose from.
+
+    Args:
+        query: Words that the card has. By default every repository.
+        limit: The most repositories.
+        facets: Values by facet, such as `{"modality": ["MR"], "audit": ["no-leak-detected"]}`.
+        registry: Address of the registry. By default the setting `registry`.
+        token: Access token. By default the one that `embhub login` stored.
+
+    Returns:
+        What the registry lists, the best match first.
+
+    Raises:
+        RegistryError: The registry refuses or cannot be reached.
+        ConfigError: No registry is set.
+
+    Example:
+        >>> import embhub
+        >>> for found in embhub.search("prostate"):  # doctest: +SKIP
+        ...     print(found.repository, found.verdict)
+    """
     from embhub.client.account import accounts
 
     hub = accounts.connect(registry, token=token)

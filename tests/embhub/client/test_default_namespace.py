@@ -14,7 +14,6 @@ from embhub.__main__ import main
 from tests.support.servers import RunningRegistry, running_registry
 from tests.support.sites import Site, new_key, open_site
 
-
 NUMBERS = itertools.count()
 
 

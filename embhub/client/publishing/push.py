@@ -254,7 +254,7 @@ def push(
         release, publish.repository, message=message, visible_to=visible_to, embargo=embargo, on_progress=on_progress
     )
     if on_note and receipt.created and receipt.visibility:
-        on_note(visibility.in_words(publish.repository, receipt.visibility))
+        on_note(visibility.in_words(publish.repository, receipt.visibility, waits=bool(receipt.proposed)))
     if receipt.proposed:  # not accepted by anybody yet: an older release is still the newest
         note_sent(release.embedding, done.repository, done.version)
         return replace(done, url=receipt.url, proposed=receipt.proposed, created=receipt.created)

@@ -277,7 +277,9 @@ def read_release(target: str | Path) -> Release:
     if path.is_dir():
         return Release.from_folder(path)
     if not path.exists():
-        raise UsageError(f"{path} is not there", "pass a file, a folder, or a repository as namespace/name")
+        near = path.with_name(f"{path.name}.safetensors")
+        hint = f"did you mean {near}?" if near.exists() else "pass a file, a folder, or a repository as namespace/name"
+        raise UsageError(f"{path} is not there", hint)
     from embhub.release import at_the_site
 
     return at_the_site.read(path)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from embhub.cli import options
-from embhub.cli.output import print_pairs, progress_bar
+from embhub.cli.output import print_pairs, progress_bar, remark
 from embhub.errors import UsageError
+from embhub.images.columns import parse_columns
 from embhub.options.preprocessing import FITS
 
 if TYPE_CHECKING:
@@ -30,6 +31,18 @@ _LONGEST = 60
     metavar="NAME|PATH",
     help="Base model that the images are for  [default: say which built-in one the DICOM headers fit]",
 )
+@click.option(
+    "--columns",
+    callback=lambda *given: parse_columns(given[-1]) if given[-1] else None,
+    metavar="OURS=YOURS,…",
+    help="Names of the manifest's columns, such as path=Datei,patient_id=PatientenNr.",
+)
+@click.option(
+    "--write-manifest",
+    type=options.FILE,
+    metavar="FILE",
+    help="Write a manifest of the images that could be read; it has paths and patient ids.",
+)
 @click.option("--fit", type=click.Choice(FITS), default="crop", show_default=True, help="As for `train`.")
 @click.option("--show-names", is_flag=True, help="Say which file each reported number stands for; only on a terminal.")
 @options.as_json
@@ -41,11 +54,14 @@ def command(images: Path, show_names: bool, as_json: bool, **choices: Any) -> in
     listed, not only the first. No path, patient id or header value is printed, only row numbers. --show-names adds the
     file name behind each number on your terminal; it writes none to a file. The exit code is that of `train`.
 
+    --write-manifest leaves damaged files out and names the columns as embhub knows them. The result is in UTF-8.
+
     \b
     Example:
       embhub inspect images
       embhub inspect images/manifest.csv --where label=csPCa --base builtin --json
       embhub inspect export-of-the-pacs/volumes.yaml
+      embhub inspect images --manifest Liste.csv --columns path=Datei,patient_id=PatientenNr --write-manifest clean.csv
     """
     if show_names:
         check_terminal(as_json=as_json)
@@ -54,8 +70,10 @@ def command(images: Path, show_names: bool, as_json: bool, **choices: Any) -> in
     with progress_bar() as on_progress:
         found = inspect(images, on_progress=on_progress, **choices)
     click.echo(found.to_json()) if as_json else _print(found)
+    if choices["write_manifest"]:
+        remark(f"wrote {choices['write_manifest']}: {found.images.readable:,} of {found.images.listed:,} images")
     if show_names:
-        _print_names(found, images, choices["manifest"])
+        _print_names(found, images, choices["manifest"], choices["columns"])
     return found.exit_code
 
 
@@ -72,10 +90,10 @@ def check_terminal(*, as_json: bool) -> None:
         )
 
 
-def _print_names(found: Inspection, images: Path, manifest: Path | None) -> None:
+def _print_names(found: Inspection, images: Path, manifest: Path | None, columns: Mapping[str, str] | None) -> None:
     from embhub.images.inspections.file_names import find_rows, name_files
 
-    names = name_files(images, manifest, find_rows(found))
+    names = name_files(images, manifest, find_rows(found), columns=columns)
     lines = [f"{found.row_name} {number}: {_printable(name)}" for number, name in names.items()]
     _print_list("which file is meant (do not copy this into a report)", "blue", lines or ["no number is reported"])
 

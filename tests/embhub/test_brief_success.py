@@ -71,3 +71,8 @@ def test_a_card_that_names_another_publisher_is_said_in_brief(
     capsys.readouterr()
     assert main(["pull", name]) == 0
     assert "the card gives 'Someone Else' as publisher" in capsys.readouterr().out
+
+
+def test_a_search_for_another_modality_names_those_that_there_are(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["search", "--modality", "XR"]) == 0
+    assert "nothing found for modality XR; there are: MR" in capsys.readouterr().err

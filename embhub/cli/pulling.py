@@ -11,6 +11,7 @@ import click
 from embhub.cli import options
 from embhub.cli.describing import print_verified, refusals_listed, warn_of_yank
 from embhub.cli.output import print_json, progress_bar
+from embhub.formats.plain_text import plain
 
 if TYPE_CHECKING:
     from embhub.release.verification import Verified
@@ -83,5 +84,5 @@ def _next(folder: Path, verified: Verified) -> str:
     """A command that generates with what was pulled."""
     from embhub.cards.samples import usual_prompt
 
-    prompt = usual_prompt(verified.card, verified.embedding.training.get("caption"))
+    prompt = plain(usual_prompt(verified.card, verified.embedding.training.get("caption")))
     return shlex.join(["embhub", "generate", prompt, "--embedding", str(folder), "--out", "images"])

@@ -12,7 +12,6 @@ import click
 from embhub.cli import options
 from embhub.cli.output import print_pairs, progress_bar, remark
 from embhub.errors import UsageError
-from embhub.images.columns import parse_columns
 from embhub.options.preprocessing import FITS
 
 if TYPE_CHECKING:
@@ -20,6 +19,12 @@ if TYPE_CHECKING:
 
 _SHOWN = 6
 _LONGEST = 60
+
+
+def _columns(_: click.Context, __: click.Parameter, text: str | None) -> dict[str, str] | None:
+    from embhub.images.columns import parse_columns
+
+    return parse_columns(text) if text else None
 
 
 @click.command("inspect", short_help="Check images before training.")
@@ -33,7 +38,7 @@ _LONGEST = 60
 )
 @click.option(
     "--columns",
-    callback=lambda *given: parse_columns(given[-1]) if given[-1] else None,
+    callback=_columns,
     metavar="OURS=YOURS,…",
     help="Names of the manifest's columns, such as path=Datei,patient_id=PatientenNr.",
 )

@@ -10,7 +10,8 @@ from embhub.errors import ConfigError
 from embhub.site import config, seen, trust_store
 
 if TYPE_CHECKING:
-    from embhub.client.wire.hub import Account, Hub
+    from embhub.client.wire.account import Account
+    from embhub.client.wire.hub import Hub
 
 _log = logging.getLogger(__name__)
 

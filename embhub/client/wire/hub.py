@@ -14,13 +14,14 @@ import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec, TypeVar
 from urllib.parse import quote, urlencode
 
 from embhub.client.wire import connecting, guard, http_client, static_list, visibility
 from embhub.client.wire import errors as client_errors
+from embhub.client.wire.account import Account as Account
 from embhub.client.wire.deadline import within
 from embhub.client.wire.http_client import StatusError
 from embhub.client.wire.listings import Listing as Listing
@@ -37,35 +38,10 @@ from embhub.site import config, transport
 PAUSES = (1.0, 2.0, 4.0)  # seconds before a file is asked for again
 _TRANSIENT = {429, 500, 502, 503, 504}
 _COMMIT = re.compile(r"[0-9a-f]{40}")
-_PUBLISH = ("publisher", "write", "admin")  # the last two on the public Hub
 _OPERATOR = "inform the registry's operator"
 _log = logging.getLogger(__name__)
 Given = ParamSpec("Given")
 Result = TypeVar("Result")
-
-
-@dataclass(frozen=True)
-class Account:
-    """The account of an access token.
-
-    Attributes:
-        name: Name of the account.
-        namespaces: Namespaces that it belongs to, sorted.
-        roles: Its role in each of them, as the registry calls it.
-    """
-
-    name: str
-    namespaces: tuple[str, ...]
-    roles: Mapping[str, str] = field(default_factory=dict)
-
-    @property
-    def publishes(self) -> tuple[str, ...]:
-        """Those of its namespaces in which it may publish."""
-        return tuple(name for name in self.namespaces if self.roles.get(name) in _PUBLISH)
-
-    def in_words(self) -> str:
-        """Each namespace with its role."""
-        return ", ".join(f"{name} ({self.roles[name]})" if name in self.roles else name for name in self.namespaces)
 
 
 @dataclass(frozen=True)
@@ -147,9 +123,7 @@ class Hub:
             )
         with self._translated("whoami"):
             answer = self._client.ask("/api/whoami-v2")
-            orgs = answer.get("orgs") or []
-            roles = {plain(org["name"]): plain(org.get("role") or org.get("roleInOrg") or "") for org in orgs}
-            return Account(plain(answer["name"]), tuple(sorted(roles)), dict(sorted(roles.items())))
+            return Account.read(answer)
 
     @_in_time
     def push(

@@ -75,11 +75,15 @@ def command(images: Path, show_names: bool, as_json: bool, **choices: Any) -> in
     with progress_bar() as on_progress:
         found = inspect(images, on_progress=on_progress, **choices)
     click.echo(found.to_json()) if as_json else _print(found)
-    if choices["write_manifest"]:
-        remark(f"wrote {choices['write_manifest']}: {found.images.readable:,} of {found.images.listed:,} images")
+    _say_written(found, choices["write_manifest"])
     if show_names:
         _print_names(found, images, choices["manifest"], choices["columns"])
     return found.exit_code
+
+
+def _say_written(found: Inspection, manifest: Path | None) -> None:
+    if manifest is not None:
+        remark(f"wrote {manifest}: {found.images.readable:,} of {found.images.listed:,} images")
 
 
 def check_terminal(*, as_json: bool) -> None:

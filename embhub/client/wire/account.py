@@ -19,6 +19,7 @@ class Account:
         name: Name of the account.
         namespaces: Namespaces that it belongs to, sorted.
         roles: Its role in each of them, as the registry calls it.
+        publishes: Those of its namespaces in which it may publish.
     """
 
     name: str

@@ -72,6 +72,7 @@ def test_see_it_pulls_and_generates_without_a_network(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "examples.see_it", "--out", str(tmp_path / "out"), "-n", "2"]
     done = subprocess.run(command, capture_output=True, text=True, env=surroundings, cwd=EXAMPLES.parent, check=False)
     assert done.returncode == 0, done.stderr
+    assert "[transformers]" not in done.stdout + done.stderr, "advice that a reader cannot follow"
     rows = np.asarray(Image.open(tmp_path / "out" / "see-it.png").convert("L")).astype(float)
     above, below = np.array_split(rows, 2)
     assert np.abs(above - below).mean() > 2, "the embedding changes what the same seeds give"

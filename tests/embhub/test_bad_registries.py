@@ -30,13 +30,13 @@ def signed(registry: RunningRegistry, tmp_path: Path, monkeypatch: pytest.Monkey
     name = f"n{abs(hash(str(tmp_path))) % 10**8}"
     found = open_site(registry, tmp_path / "site", namespace=name, user=name).enter(monkeypatch)
     new_key(registry, namespace=name)
-    assert main(["sign", str(found.make()), "--repository", f"{name}/prostate-cspca"]) == 0
+    assert main(["sign", str(found.make()), f"{name}/prostate-cspca"]) == 0
     return found
 
 
 def test_an_unknown_namespace(signed: Site, refused: Refused) -> None:
     path = signed.make("other", seed=1)
-    assert main(["sign", str(path), "--repository", "nobody/other"]) == 0
+    assert main(["sign", str(path), "nobody/other"]) == 0
     refused("push", path, code=REGISTRY)
 
 

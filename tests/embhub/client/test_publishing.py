@@ -173,11 +173,16 @@ def test_what_was_edited_after_signing_is_refused_with_the_command_that_signs_an
     assert "embhub sign" in caught.value.hint
 
 
-def test_a_bundle_of_another_repository_is_refused(site: Site, namespace: str) -> None:
+def test_what_was_signed_here_for_another_repository_is_signed_anew(site: Site, namespace: str) -> None:
     path = site.make()
     publishing.sign(path, repository=f"{namespace}/one")
+    assert publishing.push(path, f"{namespace}/two").repository == f"{namespace}/two"
+
+
+def test_a_folder_that_was_signed_for_another_repository_is_refused(site: Site, namespace: str, tmp_path: Path) -> None:
+    publishing.push(site.make(), f"{namespace}/one", dry_run=True, out=tmp_path / "outbox")
     with pytest.raises(WrongRepositoryError):
-        publishing.push(path, f"{namespace}/two")
+        publishing.push(None, f"{namespace}/two", from_folder=tmp_path / "outbox")
 
 
 def test_a_card_edited_in_a_folder_from_elsewhere_is_refused(site: Site, tmp_path: Path) -> None:

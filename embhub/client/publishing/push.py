@@ -323,6 +323,7 @@ def _open_signed(path: Path, repository: str | None, *, hub: Hub | None, **choic
         release = at_the_site.read(path)
         if repository is None or not _signed_here_for_another(release, repository):
             return check_signed(release, repository, signed_from=path)
+        check_signed(release, None, signed_from=path)  # only the name changes: what was edited since is refused
     signed, publish = _sign_file(path, repository, hub=hub, **choices)
     return signed.release, publish
 

@@ -157,7 +157,7 @@ def check_number(protection: Protection, patients: int) -> int:
             f"too few {unit}s to learn from in private: {patients}, where {FEWEST} is the least",
             "the noise would drown them; pool patients, or keep fewer back",
         )
-    hint = f"here --n-public {suggest_number(patients)} would do: well below the exact number, so that it tells little"
+    hint = f"here --n-public {suggest_number(patients)} would do: the further below the exact one, the less it tells"
     if declared is None:
         raise UsageError(f"private training needs a public number of {unit}s", hint)
     if declared < FEWEST or not is_round(declared):

@@ -16,7 +16,7 @@ from embhub.client.wire.hub import Hub
 from embhub.errors import ArtifactError, ConfigError, PrivacyError, RegistryError, UsageError, VerificationError
 from embhub.formats import safe_yaml
 from embhub.progress import Progress
-from embhub.refusals import CardMismatchError, WrongRepositoryError
+from embhub.refusals import CardMismatchError, DigestMismatchError, WrongRepositoryError
 from embhub.release import at_the_site
 from embhub.release import files as release_files
 from embhub.site import keys, seen
@@ -177,6 +177,14 @@ def test_what_was_signed_here_for_another_repository_is_signed_anew(site: Site, 
     path = site.make()
     publishing.sign(path, repository=f"{namespace}/one")
     assert publishing.push(path, f"{namespace}/two").repository == f"{namespace}/two"
+
+
+def test_what_was_edited_since_is_not_signed_anew_with_the_name(site: Site, namespace: str) -> None:
+    path = site.make()
+    publishing.sign(path, repository=f"{namespace}/one")
+    path.write_bytes(make_embedding(seed=7).data)
+    with pytest.raises(DigestMismatchError):
+        publishing.push(path, f"{namespace}/two")
 
 
 def test_a_folder_that_was_signed_for_another_repository_is_refused(site: Site, namespace: str, tmp_path: Path) -> None:

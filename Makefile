@@ -122,7 +122,7 @@ test-exhaustive: $(DEVELOP)
 	@$(PYTEST) -m exhaustive
 
 # Processors round differently. The first run is an Intel processor with AVX-512 and without AVX512-BF16 and AMX; on one
-# that has neither it changes nothing. The second adds up in another order.
+# that has neither it changes nothing. The second adds up in another order: one case of each test shows it.
 NUMERICAL = -m pytest --dist loadfile -m "numerical and not slow and (not thorough or rounding)" \
 	$(addprefix tests/embhub/diffusion/,training adaptation dp/test_gradients.py)
 # What starts processes of its own tells nothing about threads.
@@ -130,7 +130,7 @@ ALONE = $(addprefix --ignore=tests/embhub/diffusion/,training/test_resuming.py t
 	adaptation/test_resuming_adaptation.py)
 test-numerical: $(DEVELOP)
 	@OMP_NUM_THREADS=1 ONEDNN_MAX_CPU_ISA=AVX512_CORE_VNNI ATEN_CPU_CAPABILITY=avx512 $(BIN)/python $(NUMERICAL) -n 2
-	@OMP_NUM_THREADS=2 $(BIN)/python $(NUMERICAL) $(ALONE) -n 0
+	@OMP_NUM_THREADS=2 $(BIN)/python $(NUMERICAL) $(ALONE) -n 0 -p tests.support.first_cases
 
 # One case of each test as root or an ordinary user, in a private TMPDIR, far away, on each Python; files that ask who
 # runs them as both.

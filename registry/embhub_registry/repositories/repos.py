@@ -31,6 +31,7 @@ from embhub_registry.storage import configuration, quotas
 from embhub_registry.storage.folder import Registry
 
 MAIN = "main"
+HEAD = "HEAD"  # what git, and the Hub's JavaScript client, call the default branch
 MAX_REFS = 1000  # branches and tags of a repository: a list of them is one answer
 WRITERS = ("publisher",)
 Reader = Account | Literal["operator"] | None
@@ -207,6 +208,12 @@ def history(db: Connection, snapshot: Snapshot, reader: Reader, *, limit: int) -
     return [revision for revision in line if revision.id not in hidden][:limit]
 
 
+def count_history(db: Connection, snapshot: Snapshot, reader: Reader) -> int:
+    """How many commits `history` has to show, however few it is asked for."""
+    hidden = hidden_from(db, snapshot.repository, reader)
+    return repositories.count_history(db, snapshot.repository.id, snapshot.revision.id, without=hidden)
+
+
 def list_refs(db: Connection, repository: Repository, reader: Reader) -> list[Row]:
     """The branches and tags that this reader is shown."""
     hidden = hidden_from(db, repository, reader)
@@ -214,7 +221,7 @@ def list_refs(db: Connection, repository: Repository, reader: Reader) -> list[Ro
 
 
 def _resolve(db: Connection, repository: Repository, name: str) -> str | None:
-    found = repositories.find_ref(db, repository.id, name)
+    found = repositories.find_ref(db, repository.id, MAIN if name == HEAD else name)
     return found or repositories.find_named(db, repository.id, name)
 
 

@@ -48,9 +48,9 @@ The last table is of the Hub's client for JavaScript: `tests/conformance/javascr
 
 There is no LFS and no Xet: every upload is `regular`. There are no pull requests, discussions, collections, buckets,
 datasets and spaces. A repository is created empty, and a branch starts at a commit. Repositories are not moved,
-duplicated or squashed: what is signed names its repository and is looked up by commit. Lists go newest or largest first;
-`direction` is refused. They cannot be filtered by `apps`, `inference`, `inference_provider` and `num_parameters`. A
-commit has at most 100 files.
+duplicated or squashed: what is signed names its repository and is looked up by commit. A commit has at most 100 files.
+Lists go newest or largest first; `direction` is refused. They cannot be filtered by `apps`, `inference`,
+`inference_provider` and `num_parameters`.
 """
 
 

@@ -9,7 +9,16 @@ from typing import Literal
 
 import rfc8785
 
-from embhub_registry.database import Connection, accounts, forgeable, quarantine, repositories, tombstones, yanks
+from embhub_registry.database import (
+    Connection,
+    accounts,
+    forgeable,
+    histories,
+    quarantine,
+    repositories,
+    tombstones,
+    yanks,
+)
 from embhub_registry.database.accounts import Account
 from embhub_registry.database.clock import stamp
 from embhub_registry.database.connection import Row
@@ -204,14 +213,14 @@ def refuse_forged(db: Connection, snapshot: Snapshot) -> None:
 def history(db: Connection, snapshot: Snapshot, reader: Reader, *, limit: int) -> list[Revision]:
     """A commit and those before it that this reader is shown, newest first."""
     hidden = hidden_from(db, snapshot.repository, reader)
-    line = repositories.history(db, snapshot.repository.id, snapshot.revision.id, limit=limit + len(hidden))
+    line = histories.read(db, snapshot.repository.id, snapshot.revision.id, limit=limit + len(hidden))
     return [revision for revision in line if revision.id not in hidden][:limit]
 
 
 def count_history(db: Connection, snapshot: Snapshot, reader: Reader) -> int:
     """How many commits `history` has to show, however few it is asked for."""
     hidden = hidden_from(db, snapshot.repository, reader)
-    return repositories.count_history(db, snapshot.repository.id, snapshot.revision.id, without=hidden)
+    return histories.count(db, snapshot.repository.id, snapshot.revision.id, without=hidden)
 
 
 def list_refs(db: Connection, repository: Repository, reader: Reader) -> list[Row]:

@@ -129,6 +129,8 @@ ROUTES = [
     Route(REPO + "/user-access-request/{status}", hf_access.requests),
     Route(PAGES + "/ask-access", hf_access.ask, methods=["POST"]),
     Route(PAGES + "/resolve/{revision}/{path:path}", downloads.resolve),
+    Route(PAGES + "/raw/{revision}/{path:path}", downloads.resolve),
+    Route(PAGES + "/blob/{revision}/{path:path}", downloads.resolve),
     # people in browsers, and the programs that they let in
     Route(device_api.CODE, device_api.code, methods=["POST"]),
     Route(device_api.TOKEN, device_api.token, methods=["POST"]),
@@ -182,6 +184,8 @@ ROUTES = [
     Route(PAGES, web.embedding),
     Route(PAGES + "/commit/{revision}", web.embedding),
     Route(PAGES + "/tree/{revision}", web.embedding),
+    Route(PAGES + "/tree/{revision}/{path:path}", web.embedding),
+    Route(PAGES + "/commits/{revision}", web.embedding),
     Route(PAGES + "/audit/{revision}", web.audit),
     Route(PAGES + "/preview/{revision}", web.preview),
     Route("/{name}/resolve/{revision}/{path:path}", lonely_names.file),

@@ -235,7 +235,7 @@ def test_a_key_that_the_registry_does_not_know_is_refused_by_it(site: Site, name
     assert not Hub(site.registry, token=site.token).search(namespace)
 
 
-@pytest.mark.parametrize("token", ["", "emb_" + "x" * 43, "nonsense"])
+@pytest.mark.parametrize("token", ["", "hf_emb_" + "x" * 43, "nonsense"])
 def test_a_token_that_does_not_count(site: Site, token: str, namespace: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EMBHUB_TOKEN", token)
     with pytest.raises(RegistryError) as caught:

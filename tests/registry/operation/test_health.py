@@ -205,7 +205,7 @@ def test_ready_over_the_wire(house: House) -> None:
 
 
 def test_metrics_count_by_route_and_never_by_path(house: House) -> None:
-    secret = "emb_" + "Q" * 43
+    secret = "hf_emb_" + "Q" * 43
     for path in ("/api/models/radboud/never-there", "/radboud/never-there", f"/x/{secret}", f"/api/models/x/{secret}"):
         house.registry.get(path)
     house.registry.get("/api/whoami-v2", token=secret)

@@ -107,7 +107,7 @@ def test_no_address_answers_without_a_token(closed: Closed, path: str) -> None:
 
 @pytest.mark.parametrize("path", ADDRESSES)
 def test_a_bad_token_is_as_good_as_none(closed: Closed, path: str) -> None:
-    for authorization in ("Bearer emb_unknown", "Basic YWxpY2U6eA==", ""):
+    for authorization in ("Bearer hf_emb_unknown", "Basic YWxpY2U6eA==", ""):
         answer = closed.registry.get(path, headers={**FAR, "Authorization": authorization, "Accept": "text/html"})
         assert answer.status == 200 if path in OPEN else (answer.status == 401 or path in LOGIN)
         said = without_own_address(answer.body, path)

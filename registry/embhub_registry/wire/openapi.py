@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator
-from http import HTTPStatus
 from typing import Any
 
 from starlette.requests import Request
@@ -37,6 +36,12 @@ _BODIES = {
     "/log/cosignature": "text/plain",
     "/oauth/token": "application/x-www-form-urlencoded",
 }  # others are JSON, or forms of pages
+_ANSWERS = {
+    200: "Answered", 206: "The part of the file that was asked for", 302: "The file is in the object store",
+    303: "Another page shows what comes next", 304: "The file has not changed", 307: "The same file by its commit",
+    416: "The file has no such part",
+}  # fmt: skip
+"""What is said of each status that is no refusal."""
 _ANY_REQUEST = (400, 401, 403, 404, 421, 429, 431, 503)
 _OF_REPOSITORIES = (410,)
 _ANY_BODY = (408, 409, 413, 415, 422, 507)
@@ -138,6 +143,5 @@ def _statuses(route: Route, method: str) -> set[int]:
 
 
 def _response(status: int) -> dict[str, Any]:
-    if status >= 400 and status != 416:
-        return {"$ref": "#/components/responses/Refused"}
-    return {"description": HTTPStatus(status).phrase}
+    words = _ANSWERS.get(status)
+    return {"$ref": "#/components/responses/Refused"} if words is None else {"description": words}

@@ -43,11 +43,16 @@ _ANSWERS = {
 }  # fmt: skip
 """What is said of each status that is no refusal."""
 _ANY_REQUEST = (400, 401, 403, 404, 421, 429, 431, 503)
-_OF_REPOSITORIES = (410,)
+_GONE = (410,)  # where a repository is named that was deleted
 _ANY_BODY = (408, 409, 413, 415, 422, 507)
 _MORE = {
     "/{namespace}/{name}" + _FILE: (206, 302, 304, 307, 412, 416),
     "/api/models/{namespace}/{name}/commit/{revision}": (412,),
+    "/api/repos/create": _GONE,
+    "/api/repos/delete": _GONE,
+    "/compare": _GONE,
+    "/login/provider": (502,),
+    "/login/provider/callback": (502,),
 }
 
 
@@ -133,8 +138,8 @@ def _media(route: Route) -> str:
 
 def _statuses(route: Route, method: str) -> set[int]:
     found = {*_ANY_REQUEST, *_MORE.get(route.path, ())}
-    if "{name}" in route.path:
-        found.update(_OF_REPOSITORIES)
+    if "{name}" in route.path or route.path.startswith("/account/"):
+        found.update(_GONE)
     if method != "GET":
         found.update(_ANY_BODY)
     if _is_of_people(route):

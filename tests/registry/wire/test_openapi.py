@@ -76,6 +76,9 @@ def fuzzed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fuzzed]:
         assert pushes.create(registry, VALUES["name"], token=alice).status == 200
         files = dict(releases.make_release(audited=False).files)
         assert pushes.commit(registry, releases.REPOSITORY, files, token=alice).status == 200
+        assert pushes.create(registry, "gone", token=alice).status == 200
+        gone = {"name": "gone", "organization": "radboud"}
+        assert registry.request("DELETE", "/api/repos/delete", token=alice, json_body=gone).status == 200
         registry.run("setting", "set", "rate.exempt", "127.0.0.1")
         admin = Person(registry)
         admin.use_link("admin")
@@ -99,11 +102,30 @@ def test_it_says_where_a_token_is_needed(fuzzed: Fuzzed, method: str, path: str,
     assert str(answer.status) in operation["responses"] and answer.status < 500
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "query", "body"),
+    [
+        ("post", "/api/repos/create", "", {"name": "gone", "organization": "radboud"}),
+        ("delete", "/api/repos/delete", "", {"name": "gone", "organization": "radboud"}),
+        ("get", "/compare", "?with=radboud/gone&with=radboud/gone", None),
+        ("get", "/embhub/v1/status/{namespace}/gone", "", None),
+        ("get", "/api/models/{namespace}/gone", "", None),
+    ],
+)
+def test_it_says_what_is_answered_of_a_deleted_repository(
+    fuzzed: Fuzzed, method: str, path: str, query: str, body: dict[str, str] | None
+) -> None:
+    address = path.format(**VALUES) + query
+    answer = fuzzed.registry.request(method.upper(), address, token=fuzzed.tokens[2], json_body=body)
+    assert str(answer.status) in DOCUMENT["paths"][path.replace("gone", "{name}")][method]["responses"]
+
+
 ODD = [
     " ", ".", "..", "0", "-1", "1", "9" * 40, "nan", "1e400", "é", "а", "\0", "a\nb", "\x1f", "x" * 300, "%", "%2F",
     "a/b", "refs/heads/main", releases.REPOSITORY, "0" * 12, "emb_" + "x" * 43, "1.0.0", "yes", "true", "2026-13-45",
     "release", "bytes", "2026-12-01T00:00:00Z", "https://[", "http://127.0.0.1:1", "SHA256:" + "A" * 43, "text/html",
-    "embedding.safetensors", "approve", "decline", "embargo", "add", "remove", "publish", *VALUES.values(),
+    "gone", "radboud/gone", "embedding.safetensors", "approve", "decline", "embargo", "add", "remove", "publish",
+    *VALUES.values(),
 ]  # fmt: skip
 REFERENCE = Path(__file__).parents[3] / "docs/reference/registry-api.md"
 FIELDS = sorted(set(re.findall(r"`([a-zA-Z_]{2,30})`", REFERENCE.read_text())) | {"q", "with", "key", "path", "file"})

@@ -55,6 +55,7 @@ from embhub_registry.wire import (
     invites_api,
     log_api,
     lonely_names,
+    openapi,
     request_ids,
     request_log,
     review_api,
@@ -88,6 +89,7 @@ ROUTES = [
     Route("/readyz", health.readyz),
     Route("/metrics", health.metrics),
     Route(security_txt.PATH, security_txt.security_txt),
+    Route(openapi.PATH, openapi.openapi),
     Route("/embhub/v1/trust", trust),
     Route(advisories_api.PATH, advisories_api.signed),
     Route(advisories_api.ATOM, advisories_api.atom),
@@ -210,6 +212,7 @@ def build(registry: Registry) -> Starlette:
     app.add_middleware(CrowdMiddleware, refuse=refused)
     app.add_middleware(RequestLogMiddleware)
     app.state.registry = registry
+    app.state.openapi = openapi.encode(ROUTES)
     app.state.metrics = Metrics()
     app.state.readiness = health.Readiness()
     app.state.hosts = AllowedHosts(registry)

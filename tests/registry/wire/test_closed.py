@@ -22,6 +22,7 @@ from tests.support.servers import Answer, RunningRegistry, running_registry
 OPEN = {  # written out: whoever opens another address changes this test
     "/healthz",
     "/readyz",
+    "/openapi.json",  # the addresses of every registry
     "/embhub/v1/trust",
     "/embhub/v1/advisories",  # names no repository where the registry is closed
     "/static/style.css",

@@ -37,7 +37,7 @@ def test_every_command_has_one_heading(capsys: pytest.CaptureFixture[str]) -> No
     assert all(f"{heading}:" in text for heading in SECTIONS) and "Other commands" not in text
 
 
-VERBS = "inspect train audit card push search pull verify show generate login doctor".split()
+VERBS = ["inspect", "train", "audit", "card", "push", "search", "pull", "verify", "show", "generate", "login", "doctor"]
 """What most people need, in the order of the work."""
 
 

@@ -13,6 +13,7 @@ from embhub.cli.lazy import LazyGroup
 from embhub.version import __version__
 
 COMMANDS = {
+    "start": "starting",
     "inspect": "inspecting",
     "train": "training",
     "adapt": "adapting",
@@ -57,14 +58,16 @@ COMMANDS = {
 }
 
 FIRST = {
-    "Train and publish": ["inspect", "train", "audit", "card", "push"],
+    "Train and publish": ["start", "inspect", "train", "audit", "card", "push"],
     "Find and use": ["search", "pull", "verify", "show", "generate"],
     "This machine": ["login", "doctor"],
 }
 """What `embhub --help` lists; the rest stands in `embhub help all`."""
 
 SECTIONS = {
-    "Train and audit": ["inspect", "train", "adapt", "import", "export", "port", "audit", "copy-check", "budget"],
+    "Train and audit": [
+        *("start", "inspect", "train", "adapt", "import", "export", "port", "audit", "copy-check", "budget")
+    ],
     "Publish": ["card", "key", "sign", "push", "review", "yank", "erase", "join", "login", "logout", "whoami"],
     "Find and verify": ["trust", "search", "show", "access", "pull", "lock", "verify", "status", "log", "evidence"],
     "Generate": ["generate", "inpaint", "dataset", "detect", "evaluate", "reader-study", "base"],
@@ -94,6 +97,7 @@ def root(context: click.Context) -> None:
 
     \b
     Example:
+      embhub start images
       embhub train images --base prostate-base \\
         --token "<cspca>" --caption "axial t2 prostate mri, {}" --out prostate-csPCa.safetensors
       embhub audit prostate-csPCa.safetensors

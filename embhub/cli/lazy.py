@@ -13,7 +13,7 @@ from embhub.formats.nearest import suggest
 
 OTHER_TOOLS = {
     "download": "pull", "get": "pull", "upload": "push", "publish": "push", "list": "search", "ls": "search",
-    "run": "generate", "sample": "generate", "init": "card init", "help": "--help", "version": "--version",
+    "run": "generate", "sample": "generate", "init": "card init", "version": "--version",
 }  # fmt: skip
 """Words of other programs, and what they are called here."""
 

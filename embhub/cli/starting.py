@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext, redirect_stdout
 from dataclasses import dataclass
 from functools import partial
@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 import click
 
+from embhub import destinations
 from embhub.cli import options
 from embhub.cli.output import print_json, remark
 from embhub.errors import PrivacyError, UsageError
@@ -48,8 +49,8 @@ def command(
     built-in base that takes about five minutes on two CPU cores. Nothing is signed or published. At the end it prints
     the commands that it ran, and those that publish.
 
-    A private training begins only after you have confirmed the epsilon that it will spend. Without a terminal every
-    answer is an option, and --epsilon is that confirmation.
+    A private training begins only after you have seen what the base generates by itself, and have confirmed the
+    epsilon that it will spend. Without a terminal every answer is an option, and --epsilon is that confirmation.
 
     \b
     Example:
@@ -62,8 +63,9 @@ def command(
         start = ask_start(images, shows, base)
         if code := _run(context, start.inspecting):
             return code
-        training, drawing = ask_training(start, **chosen)
-        _run(context, training), _run(context, drawing)
+        training, drawing = ask_training(start, partial(_run, context), **chosen)
+        if code := _run(context, training) or _run(context, drawing):
+            return code
     _print(list_facts(start.inspecting, training, drawing), as_json=as_json)
     return 0
 
@@ -117,16 +119,14 @@ def ask_start(images: Path | None, shows: str | None, base: str | None) -> Start
 
 
 def ask_training(
-    start: Start, *, private: bool | None, name: str | None, steps: int | None, epsilon: float | None,
-    n_public: int | None, unit: str | None,
+    start: Start, run: Callable[[Sequence[str]], int], *, private: bool | None, name: str | None, steps: int | None,
+    epsilon: float | None, n_public: int | None, unit: str | None,
 ) -> tuple[list[str], list[str]]:  # fmt: skip
-    """The other questions, and the words that train and that draw. Raises as `ask_start`; PrivacyError where nobody
-    confirmed the epsilon."""
-    from embhub import destinations
+    """The other questions, and the words that train and that draw; a person sees the base's images before an epsilon
+    is asked for. Raises as `ask_start`; PrivacyError where nobody confirmed the epsilon."""
     from embhub.artifact.header import check_token
 
     privately = _ask(private, "--private or --plain", "Train with differential privacy", False)
-    protecting = _ask_privacy(start, epsilon, n_public, unit) if privately else []
     if not privately and (epsilon or n_public or unit):
         raise UsageError("--epsilon, --n-public and --unit need --private", "leave them out, or train with --private")
     called = _ask(name, "--name", "Name of what the images have in common, such as pneumonia")
@@ -134,12 +134,24 @@ def ask_training(
     check_token(token)
     destinations.check_embedding(file, overwrite=False)
     destinations.check_folder(Path(sheet))
+    protecting = []
+    if privately:
+        _show_base(start, run, f"{called}-base")
+        protecting = _ask_privacy(start, epsilon, n_public, unit)
     caption = f"{start.shows}, {token}"
     training = ["train", start.images, "--holdout", str(HELD_OUT_IN_PRIVATE if privately else HELD_OUT)]
     training += ["--base", start.base, "--token", token, "--caption", f"{start.shows}, {{}}"]
     training += [*(["--steps", str(steps)] if steps else []), *protecting, "--out", file]
     drawing = ["generate", start.shows, "--interpolate-to", caption, "--series", "2", "-n", PICTURES]
     return training, [*drawing, "--embedding", file, "--out", sheet]
+
+
+def _show_base(start: Start, run: Callable[[Sequence[str]], int], folder: str) -> None:
+    """Let a person see whether the base generates such images at all: no budget mends a base that does not."""
+    if sys.stdin.isatty():
+        destinations.check_folder(Path(folder))
+        run(["generate", start.shows, "--base", start.base, "-n", PICTURES, "--out", folder])
+        remark(f"Look at {folder}: images of the base alone. If they are of something else, choose another base.")
 
 
 def _ask_privacy(start: Start, epsilon: float | None, n_public: int | None, unit: str | None) -> list[str]:

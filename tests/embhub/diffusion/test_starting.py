@@ -141,7 +141,11 @@ def test_nothing_private_is_spent_before_the_epsilon_is_confirmed(
     said = capsys.readouterr().err
     assert "This charges epsilon 2 for each patient to this site's privacy budget. Train" in said
     assert "nothing was trained or charged: the epsilon was not confirmed" in said
-    assert [words[0] for words in ran] == ["inspect"]
+    assert "Look at haze-base: images of the base alone" in said
+    assert [words[0] for words in ran] == ["inspect", "generate"]
+    assert ran[1] == [
+        "generate", "frontal chest x-ray", "--base", "builtin-xray", "-n", "4", "--out", "haze-base",
+    ]  # fmt: skip
     terminal("y", "2", "", "y")
     assert main(["start", "images", *options()]) == 0
     train = next(words for words in ran if words[0] == "train")
@@ -156,7 +160,7 @@ def test_images_without_patients_are_protected_one_by_one_and_that_is_said(
     terminal("y", "4", "20", "y")
     assert main(["start", "images", *options()]) == 0
     assert "This charges epsilon 4 for each image to" in capsys.readouterr().err
-    assert ran[1][-4:] == ["--unit", "image", "--out", "haze.safetensors"]
+    assert ran[2][-4:] == ["--unit", "image", "--out", "haze.safetensors"]
 
 
 @pytest.mark.parametrize(

@@ -74,7 +74,7 @@ def test_see_it_pulls_and_generates_without_a_network(tmp_path: Path) -> None:
     """The first command of the README; proxies that nobody answers stand for a machine without a network."""
     surroundings = {**os.environ, "HTTPS_PROXY": "http://127.0.0.1:9", "HTTP_PROXY": "http://127.0.0.1:9"}
     surroundings |= {"NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"}
-    command = [sys.executable, "-m", "examples.see_it", "--out", str(tmp_path / "out"), "-n", "2"]
+    command = [sys.executable, "-m", "examples.see_it", "--out", str(tmp_path / "out"), "-n", "1"]
     done = subprocess.run(command, capture_output=True, text=True, env=surroundings, cwd=EXAMPLES.parent, check=False)
     assert done.returncode == 0, done.stderr
     assert "[transformers]" not in done.stdout + done.stderr, "advice that a reader cannot follow"

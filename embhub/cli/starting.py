@@ -46,8 +46,8 @@ def command(
 
     It asks for the folder, what the images show, the base, private or plain training, and a name. It inspects the
     folder, proposes a base, trains, and writes a sheet without and with the embedding, from the same seeds. With a
-    built-in base that takes about five minutes on two CPU cores. Nothing is signed or published. At the end it prints
-    the commands that it ran, and those that publish.
+    built-in base that takes a minute or two on two CPU cores. Nothing is signed or published. At the end it prints the
+    commands that it ran, and those that publish.
 
     A private training begins only after you have seen what the base generates by itself, and have confirmed the
     epsilon that it will spend. Without a terminal every answer is an option, and --epsilon is that confirmation.

@@ -51,7 +51,7 @@ def listed(text: str) -> list[str]:
 def test_the_first_screen_has_what_most_people_need(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     code = main(words)
     said = capsys.readouterr()
-    text = said.out + said.err  # without a word it is what a usage error shows
+    text = said.out or said.err  # without a word it is what a usage error shows
     assert code == (0 if words else 2)
     assert listed(text) == VERBS == [name for names in FIRST.values() for name in names]
     assert all(f"{heading}:" in text for heading in FIRST)

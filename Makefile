@@ -62,7 +62,7 @@ develop: $(DEVELOP)
 
 $(DEVELOP): $(READY)
 	@echo "installing what tests and checks need"
-	@$(INSTALL) -e '.[dicom,nifti,cluster,dev]'
+	@$(INSTALL) -e '.[dicom,nifti,cluster,judge,dev]'
 	@touch $@
 
 everything: $(VENV)/.docs $(VENV)/.release
@@ -122,7 +122,7 @@ test-exhaustive: $(DEVELOP)
 	@$(PYTEST) -m exhaustive
 
 # Processors round differently. The first run is an Intel processor with AVX-512 and without AVX512-BF16 and AMX; on one
-# that has neither it changes nothing. The second adds up in another order.
+# that has neither it changes nothing. The second adds up in another order: one case of each test shows it.
 NUMERICAL = -m pytest --dist loadfile -m "numerical and not slow and (not thorough or rounding)" \
 	$(addprefix tests/embhub/diffusion/,training adaptation dp/test_gradients.py)
 # What starts processes of its own tells nothing about threads.
@@ -130,7 +130,7 @@ ALONE = $(addprefix --ignore=tests/embhub/diffusion/,training/test_resuming.py t
 	adaptation/test_resuming_adaptation.py)
 test-numerical: $(DEVELOP)
 	@OMP_NUM_THREADS=1 ONEDNN_MAX_CPU_ISA=AVX512_CORE_VNNI ATEN_CPU_CAPABILITY=avx512 $(BIN)/python $(NUMERICAL) -n 2
-	@OMP_NUM_THREADS=2 $(BIN)/python $(NUMERICAL) $(ALONE) -n 0
+	@OMP_NUM_THREADS=2 $(BIN)/python $(NUMERICAL) $(ALONE) -n 0 -p tests.support.first_cases
 
 # One case of each test as root or an ordinary user, in a private TMPDIR, far away, on each Python; files that ask who
 # runs them as both.
@@ -169,7 +169,7 @@ LOCK = $(BIN)/uv pip compile pyproject.toml registry/pyproject.toml --quiet --up
 	--generate-hashes --no-annotate --custom-compile-command "make lock" -c constraints.txt
 lock: $(DEVELOP)
 	@without=$$(mktemp) && printf "%s; python_version < '3'\n" torch embhub embhub-bases embhub-registry > $$without && \
-	$(LOCK) --override $$without --extra diffusion --extra dicom --extra nifti --extra cluster --extra dev \
+	$(LOCK) --override $$without --extra diffusion --extra judge --extra dicom --extra nifti --extra cluster --extra dev \
 		-o .ci/dev.lock && \
 	$(LOCK) --override $$without --extra postgresql --extra s3 --extra tracing \
 		-o registry/deploy/requirements.lock && rm $$without

@@ -23,7 +23,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 LANES: Sequence[Sequence[Sequence[str]]] = (
     (("setup",), ("tools", "versions")),
-    (("check", "docs", "test", "test-anywhere"), ("test-engines", "test-numerical", "test-thorough")),
+    (("check", "docs", "test", "test-anywhere", "test-numerical"), ("test-engines", "test-thorough")),
 )
 """What runs after what. Each part leaves processors idle when it is alone: its tests wait for servers and clocks.
 

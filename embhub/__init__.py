@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from embhub.cards.card import Card as Card
     from embhub.client.publishing.push import push as push
     from embhub.client.publishing.push import sign as sign
+    from embhub.client.pulling.overview import show as show
     from embhub.client.pulling.pull import pull as pull
+    from embhub.client.pulling.pull import search as search
     from embhub.client.pulling.pull import verify_path as verify
     from embhub.client.trusted.roots import trust_registry as trust_registry
     from embhub.client.wire.hub import Hub as Hub
@@ -70,6 +72,8 @@ _PLACES = {
     "port": "embhub.diffusion.adaptation.porting:port",
     "pull": "embhub.client.pulling.pull:pull",
     "push": "embhub.client.publishing.push:push",
+    "search": "embhub.client.pulling.pull:search",
+    "show": "embhub.client.pulling.overview:show",
     "sign": "embhub.client.publishing.push:sign",
     "train": "embhub.diffusion.train:train",
     "trust_registry": "embhub.client.trusted.roots:trust_registry",
@@ -80,7 +84,7 @@ __all__ = [
     "AdapterRecipe", "Card", "Embedding", "EmbhubError", "Hub", "Preprocessing", "Preview", "PrivacySettings", "Recipe",
     "Release", "Selection", "Verified",
     "adapt", "audit", "evaluate", "generate", "import_file", "inpaint", "inspect", "interpolate", "load_into", "port",
-    "pull", "push", "sign", "train", "trust_registry", "verify",
+    "pull", "push", "search", "show", "sign", "train", "trust_registry", "verify",
 ]  # fmt: skip
 
 
@@ -96,4 +100,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_PLACES])
+    return [*__all__, "__version__"]

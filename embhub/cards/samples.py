@@ -70,6 +70,15 @@ def caption(card: Card) -> str:
     )
 
 
+def usual_prompt(card: Card, trained_caption: object) -> str:
+    """What to try first: the prompt of the sheet of samples; else the caption of the training; else a plain one."""
+    for said in (card.samples.prompt if card.samples else None, trained_caption):
+        filled = said.replace("{}", card.token) if isinstance(said, str) else ""
+        if card.token in filled:
+            return filled
+    return f"a scan with {card.token}"
+
+
 def count(samples: Samples) -> str:
     """How many, in words."""
     return f"{samples.images} picture{'' if samples.images == 1 else 's'}"

@@ -13,6 +13,7 @@ from embhub.cli.lazy import LazyGroup
 from embhub.version import __version__
 
 COMMANDS = {
+    "start": "starting",
     "inspect": "inspecting",
     "train": "training",
     "adapt": "adapting",
@@ -53,14 +54,24 @@ COMMANDS = {
     "config": "config",
     "doctor": "doctor",
     "completion": "completion",
+    "help": "helping",
 }
 
+FIRST = {
+    "Train and publish": ["start", "inspect", "train", "audit", "card", "push"],
+    "Find and use": ["search", "pull", "verify", "show", "generate"],
+    "This machine": ["login", "doctor"],
+}
+"""What `embhub --help` lists; the rest stands in `embhub help all`."""
+
 SECTIONS = {
-    "Train and audit": ["inspect", "train", "adapt", "import", "export", "port", "audit", "copy-check", "budget"],
+    "Train and audit": [
+        *("start", "inspect", "train", "adapt", "import", "export", "port", "audit", "copy-check", "budget")
+    ],
     "Publish": ["card", "key", "sign", "push", "review", "yank", "erase", "join", "login", "logout", "whoami"],
     "Find and verify": ["trust", "search", "show", "access", "pull", "lock", "verify", "status", "log", "evidence"],
     "Generate": ["generate", "inpaint", "dataset", "detect", "evaluate", "reader-study", "base"],
-    "This machine": ["config", "doctor", "completion"],
+    "This machine": ["config", "doctor", "completion", "help"],
 }
 
 
@@ -68,6 +79,8 @@ SECTIONS = {
     cls=LazyGroup,
     commands_in=COMMANDS,
     sections=SECTIONS,
+    first=FIRST,
+    epilog="All commands: embhub help all",
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 @click.version_option(__version__, prog_name="embhub")
@@ -84,6 +97,7 @@ def root(context: click.Context) -> None:
 
     \b
     Example:
+      embhub start images
       embhub train images --base prostate-base \\
         --token "<cspca>" --caption "axial t2 prostate mri, {}" --out prostate-csPCa.safetensors
       embhub audit prostate-csPCa.safetensors

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import shlex
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from embhub.cli.output import print_findings, print_pairs, remark
+
+PUBLISHER = "publisher"
+"""The check whose note is always shown: the card names another publisher than the keyring."""
 
 if TYPE_CHECKING:
     from embhub.release.verification import Verified
@@ -23,7 +28,38 @@ def warn_of_yank(verified: Verified) -> None:
         remark(click.style("warning: ", fg="red", bold=True) + f"withdrawn, do not use: {advisory.sentence}")
 
 
-def print_verified(verified: Verified) -> None:
+def print_verified(verified: Verified, *, target: str | Path, more: Mapping[str, str] | None = None) -> None:
+    """The decision, what a person needs who uses the release, `more`, and warnings; `target` is what was verified."""
+    told = [finding for finding in verified.findings if finding.outcome == "warning" or finding.check == PUBLISHER]
+    notes = dict.fromkeys(finding.check for finding in verified.findings if finding.outcome == "note")
+    counted = f"{len(verified.findings)} checks" + (f", notes on {', '.join(notes)}" if notes else "")
+    card, signer = verified.card, verified.signer
+    print_pairs(
+        {
+            "verified": f"{counted}; embhub verify --all {shlex.quote(str(target))}",
+            "release": f"{verified.repository} {verified.version}, signed by {signer.namespace} ({signer.registry})",
+            "audit": verified.audit_in_words(),
+            "privacy": _privacy(verified),
+            "licence": f"{card.licence}; base model {card.base_model.id} under {card.base_model.licence}",
+            "not for": card.out_of_scope,
+            **(more or {}),
+        }
+    )
+    print_findings(told)
+
+
+def _privacy(verified: Verified) -> str:
+    from embhub.privacy.claim_or_none import is_claim
+
+    claim = verified.embedding.privacy
+    if not is_claim(claim):
+        return "no guarantee bounds what it reveals about a patient"
+    from embhub.privacy import wording
+
+    return wording.short(claim)
+
+
+def print_every_check(verified: Verified) -> None:
     """The decision first, then each finding, then who and what, then the terms of use."""
     click.echo(click.style("verified", fg="green", bold=True) + f" under the {verified.policy.name} policy")
     print_findings(verified.findings)

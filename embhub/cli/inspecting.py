@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from embhub.cli import options
-from embhub.cli.output import print_pairs, progress_bar
+from embhub.cli.output import print_pairs, progress_bar, remark
 from embhub.errors import UsageError
 from embhub.options.preprocessing import FITS
 
@@ -21,6 +21,12 @@ _SHOWN = 6
 _LONGEST = 60
 
 
+def _columns(_: click.Context, __: click.Parameter, text: str | None) -> dict[str, str] | None:
+    from embhub.images.columns import parse_columns
+
+    return parse_columns(text) if text else None
+
+
 @click.command("inspect", short_help="Check images before training.")
 @click.argument("images", type=options.FILE)
 @options.manifest
@@ -29,6 +35,18 @@ _LONGEST = 60
     "--base",
     metavar="NAME|PATH",
     help="Base model that the images are for  [default: say which built-in one the DICOM headers fit]",
+)
+@click.option(
+    "--columns",
+    callback=_columns,
+    metavar="OURS=YOURS,…",
+    help="Names of the manifest's columns, such as path=Datei,patient_id=PatientenNr.",
+)
+@click.option(
+    "--write-manifest",
+    type=options.FILE,
+    metavar="FILE",
+    help="Write a manifest of the images that could be read; it has paths and patient ids.",
 )
 @click.option("--fit", type=click.Choice(FITS), default="crop", show_default=True, help="As for `train`.")
 @click.option("--show-names", is_flag=True, help="Say which file each reported number stands for; only on a terminal.")
@@ -41,11 +59,14 @@ def command(images: Path, show_names: bool, as_json: bool, **choices: Any) -> in
     listed, not only the first. No path, patient id or header value is printed, only row numbers. --show-names adds the
     file name behind each number on your terminal; it writes none to a file. The exit code is that of `train`.
 
+    --write-manifest leaves damaged files out and names the columns as embhub knows them. The result is in UTF-8.
+
     \b
     Example:
       embhub inspect images
       embhub inspect images/manifest.csv --where label=csPCa --base builtin --json
       embhub inspect export-of-the-pacs/volumes.yaml
+      embhub inspect images --manifest Liste.csv --columns path=Datei,patient_id=PatientenNr --write-manifest clean.csv
     """
     if show_names:
         check_terminal(as_json=as_json)
@@ -54,9 +75,15 @@ def command(images: Path, show_names: bool, as_json: bool, **choices: Any) -> in
     with progress_bar() as on_progress:
         found = inspect(images, on_progress=on_progress, **choices)
     click.echo(found.to_json()) if as_json else _print(found)
+    _say_written(found, choices["write_manifest"])
     if show_names:
-        _print_names(found, images, choices["manifest"])
+        _print_names(found, images, choices["manifest"], choices["columns"])
     return found.exit_code
+
+
+def _say_written(found: Inspection, manifest: Path | None) -> None:
+    if manifest is not None:
+        remark(f"wrote {manifest}: {found.images.readable:,} of {found.images.listed:,} images")
 
 
 def check_terminal(*, as_json: bool) -> None:
@@ -72,10 +99,10 @@ def check_terminal(*, as_json: bool) -> None:
         )
 
 
-def _print_names(found: Inspection, images: Path, manifest: Path | None) -> None:
+def _print_names(found: Inspection, images: Path, manifest: Path | None, columns: Mapping[str, str] | None) -> None:
     from embhub.images.inspections.file_names import find_rows, name_files
 
-    names = name_files(images, manifest, find_rows(found))
+    names = name_files(images, manifest, find_rows(found), columns=columns)
     lines = [f"{found.row_name} {number}: {_printable(name)}" for number, name in names.items()]
     _print_list("which file is meant (do not copy this into a report)", "blue", lines or ["no number is reported"])
 

@@ -35,7 +35,7 @@ def command(invite: str, no_witness: bool, as_json: bool) -> None:
     done = join(options.ask_secret("Invitation") if invite == "-" else invite, as_witness=not no_witness)
     facts = {
         "registry": done.registry, "root key": done.root_key, "account": done.account.name,
-        "namespaces": ", ".join(done.account.namespaces), "kept in": done.file,
+        "namespaces": done.account.in_words(), "kept in": done.file,
         "witness": done.witness or None, "log": done.cosigned or None,
     }  # fmt: skip
     print_result(facts, as_json=as_json)

@@ -11,6 +11,12 @@ import click
 from embhub.cli.whole_help import WholeHelpGroup
 from embhub.formats.nearest import suggest
 
+OTHER_TOOLS = {
+    "download": "pull", "get": "pull", "upload": "push", "publish": "push", "list": "search", "ls": "search",
+    "run": "generate", "sample": "generate", "init": "card init", "version": "--version",
+}  # fmt: skip
+"""Words of other programs, and what they are called here."""
+
 
 class LazyGroup(WholeHelpGroup):
     """`commands_in` maps a command's name to the file of `embhub.cli` that holds it as `command`."""
@@ -37,4 +43,6 @@ class LazyGroup(WholeHelpGroup):
         name = str(args[0])
         if name in self._files or name.startswith("-") or ctx.resilient_parsing:
             return super().resolve_command(ctx, args)
-        raise click.UsageError(f"No such command {name!r}.{suggest(name, self._files)}", ctx)
+        own = OTHER_TOOLS.get(name)
+        said = f" Here it is `embhub {own}`." if own is not None else suggest(name, self._files)
+        raise click.UsageError(f"No such command {name!r}.{said}", ctx)

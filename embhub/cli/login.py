@@ -59,7 +59,7 @@ def command(
         account, path = device_login.log_in(registry, scope=scope, days=days, show=_show)
     else:
         account, path = accounts.log_in(registry, token=access_token or options.ask_secret("Access token"))
-    facts = {"account": account.name, "namespaces": ", ".join(account.namespaces), "kept in": path}
+    facts = {"account": account.name, "namespaces": account.in_words(), "kept in": path}
     print_result(facts, as_json=as_json)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +10,8 @@ import click
 
 from embhub.cli import options
 from embhub.cli.describing import print_verified, refusals_listed, warn_of_yank
-from embhub.cli.output import print_json, progress_bar, remark
+from embhub.cli.output import print_json, progress_bar
+from embhub.formats.plain_text import plain
 
 if TYPE_CHECKING:
     from embhub.release.verification import Verified
@@ -54,9 +56,8 @@ def command(reference: str | None, locked: Path | None, as_json: bool, **choices
         raise click.UsageError("Missing argument 'NS/NAME', or --locked FILE.")
     with refusals_listed(as_json=as_json), progress_bar() as on_progress:
         pulled = _pull(reference, locked, on_progress=on_progress, **choices)
-    for folder, verified in pulled:
+    for _, verified in pulled:
         warn_of_yank(verified)
-        remark(f"written to {folder}")
     _show(pulled, as_list=locked is not None, as_json=as_json)
 
 
@@ -75,5 +76,13 @@ def _show(pulled: list[tuple[Path, Verified]], *, as_list: bool, as_json: bool) 
         documents = [verified.to_json() for _, verified in pulled]
         print_json(documents if as_list else documents[0])
         return
-    for _, verified in pulled:
-        print_verified(verified)
+    for folder, verified in pulled:
+        print_verified(verified, target=folder, more={"written": str(folder), "next": _next(folder, verified)})
+
+
+def _next(folder: Path, verified: Verified) -> str:
+    """A command that generates with what was pulled."""
+    from embhub.cards.samples import usual_prompt
+
+    prompt = plain(usual_prompt(verified.card, verified.embedding.training.get("caption")))
+    return shlex.join(["embhub", "generate", prompt, "--embedding", str(folder), "--out", "images"])

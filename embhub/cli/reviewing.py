@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from embhub.cli import options
-from embhub.cli.describing import print_verified, refusals_listed
+from embhub.cli.describing import print_every_check, refusals_listed
 from embhub.cli.output import print_json, print_pairs, print_table, remark
 from embhub.cli.whole_help import WholeHelpGroup
 from embhub.formats.plain_text import plain
@@ -210,7 +210,7 @@ def _count(row: dict[str, Any]) -> str:
 
 def _print(draft: Any) -> None:
     if draft.verified is not None:
-        print_verified(draft.verified)
+        print_every_check(draft.verified)
         print_pairs({"description": plain(draft.verified.card.description or "", longest=2000)})
     facts = draft.facts
     print_pairs({

@@ -72,7 +72,19 @@ def command(query: str, limit: int, registry: str | None, as_json: bool, **facet
     elif found:
         print_table([("repository", "version", "date", "audit", "privacy", "base"), *map(_row, found)])
     else:
-        remark("nothing found")
+        remark(f"nothing found{_offered(query, registry, facets)}")
+
+
+def _offered(query: str, registry: str | None, facets: dict[str, tuple[str, ...]]) -> str:
+    """Which modalities there are, where somebody asked for others."""
+    from embhub.client.pulling.pull import search
+
+    if not facets["modality"]:
+        return ""
+    others = {name: list(values) for name, values in facets.items() if name != "modality"}
+    listed = search(query, limit=1000, registry=registry, facets=others)
+    codes = {code for listing in listed for code in listing.modality}
+    return f" for modality {' and '.join(facets['modality'])}; there are: {', '.join(sorted(codes))}" if codes else ""
 
 
 def _row(listing: Listing) -> tuple[str, ...]:

@@ -13,11 +13,9 @@ from embhub.cli.output import note, print_json, print_pairs
 
 @click.command("sign", short_help="Sign an embedding with its card and report.")
 @click.argument("file", type=options.FILE, metavar="FILE|FOLDER")
+@click.argument("repository", required=False, metavar="[NS/NAME]")
 @options.card
 @options.audit
-@click.option(
-    "--repository", metavar="NS/NAME", help="Repository to publish to  [default: your namespace and the file's stem]"
-)
 @click.option(
     "--registry",
     metavar="URL",
@@ -26,7 +24,7 @@ from embhub.cli.output import note, print_json, print_pairs
 @options.key
 @options.as_json
 def command(file: Path, as_json: bool, **choices: Any) -> None:
-    """Sign the embedding in FILE together with its card and audit report.
+    """Sign the embedding in FILE with its card and audit report, as NS/NAME (default: your namespace and FILE's stem).
 
     Writes STEM.publish.sigstore.json beside FILE, and STEM.audit.sigstore.json if there is a report. The statement
     names registry, repository, version and the digests of all files: any change invalidates the signature, and another
@@ -38,7 +36,7 @@ def command(file: Path, as_json: bool, **choices: Any) -> None:
 
     \b
     Example:
-      embhub sign prostate-csPCa.safetensors --repository radboud/prostate-csPCa
+      embhub sign prostate-csPCa.safetensors radboud/prostate-csPCa
       embhub sign prostate-csPCa --key second
     """
     from embhub.client.publishing.push import sign

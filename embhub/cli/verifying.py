@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from embhub.cli import options
-from embhub.cli.describing import print_verified, refusals_listed, warn_of_yank
+from embhub.cli.describing import print_every_check, print_verified, refusals_listed, warn_of_yank
 from embhub.cli.output import print_json
 
 
@@ -16,9 +16,10 @@ from embhub.cli.output import print_json
 @options.policy
 @options.require
 @options.registry
+@click.option("--all", "every", is_flag=True, help="List each check and what it found.")
 @options.as_json
-def command(target: str, as_json: bool, **choices: Any) -> None:
-    """Verify an embedding with its card, report and signatures; list each check.
+def command(target: str, every: bool, as_json: bool, **choices: Any) -> None:
+    """Verify an embedding with its card, report and signatures.
 
     A file or a folder written by `pull` needs no network; the registry's last known answers about it apply. Exit code
     4: not what a trusted publisher signed. Exit code 8: validly signed, but refused by the policy.
@@ -26,6 +27,7 @@ def command(target: str, as_json: bool, **choices: Any) -> None:
     \b
     Example:
       embhub verify prostate-csPCa
+      embhub verify prostate-csPCa --all
       embhub verify radboud/prostate-csPCa --policy strict --json
       embhub verify prostate-csPCa --require 'not-yanked,epsilon<=4'
     """
@@ -34,4 +36,9 @@ def command(target: str, as_json: bool, **choices: Any) -> None:
     with refusals_listed(as_json=as_json):
         verified = verify_path(target, **choices)
     warn_of_yank(verified)
-    print_json(verified.to_json()) if as_json else print_verified(verified)
+    if as_json:
+        print_json(verified.to_json())
+    elif every:
+        print_every_check(verified)
+    else:
+        print_verified(verified, target=target)

@@ -12,7 +12,9 @@ from embhub.cli.output import print_json, print_pairs
 @options.registry
 @options.as_json
 def command(registry: str | None, as_json: bool) -> None:
-    """Show the account at a registry, its namespaces, and where its access token comes from. The token is not shown.
+    """Show the account at a registry, its namespaces with its roles, and where its access token comes from.
+
+    The token itself is not shown.
 
     \b
     Example:
@@ -21,4 +23,8 @@ def command(registry: str | None, as_json: bool) -> None:
     from embhub.client.account.logins import describe_account
 
     facts = describe_account(registry)
-    print_json(facts) if as_json else print_pairs(facts | {"namespaces": ", ".join(facts["namespaces"]) or "none"})
+    if as_json:
+        print_json(facts)
+        return
+    held = ", ".join(f"{name} ({role})" for name, role in facts.pop("roles").items())
+    print_pairs({**facts, "namespaces": held or "none"})

@@ -1,9 +1,13 @@
-"""Lists of commands in `--help`: under headings, and each with a whole sentence, never one cut off."""
+"""Lists of commands in `--help`: under headings, and each with a whole sentence, never one cut off.
+
+A group with many commands lists a first few; its `whole()` lists all of them.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from copy import copy
+from typing import Any, Self
 
 import click
 
@@ -11,18 +15,33 @@ _LONGEST = 300  # characters of a first sentence: no help has a longer one
 
 
 class WholeHelpGroup(click.Group):
-    """A group whose commands are listed under `sections`, a heading each; without them under `Commands`."""
+    """A group whose commands are listed under `sections`, a heading each; without them under `Commands`.
 
-    def __init__(self, *arguments: Any, sections: Mapping[str, Sequence[str]] | None = None, **options: Any) -> None:
+    With `first`, only the commands that it names are listed, under its headings, and `epilog` says where the rest is.
+    """
+
+    def __init__(
+        self,
+        *arguments: Any,
+        sections: Mapping[str, Sequence[str]] | None = None,
+        first: Mapping[str, Sequence[str]] | None = None,
+        **options: Any,
+    ) -> None:
         super().__init__(*arguments, **options)
-        self.sections = dict(sections or {})
+        self.sections, self.first = dict(sections or {}), dict(first or {})
+
+    def whole(self) -> Self:
+        """The same group, whose help lists every command."""
+        group = copy(self)
+        group.first, group.epilog = {}, None
+        return group
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the lists; a command that no section names stands in the last."""
         names = self.list_commands(ctx)
         placed = {name for section in self.sections.values() for name in section}
         rest = {"Other commands" if placed else "Commands": [name for name in names if name not in placed]}
-        for heading, section in {**self.sections, **rest}.items():
+        for heading, section in (self.first or {**self.sections, **rest}).items():
             if rows := list(self._rows(ctx, section)):
                 with formatter.section(heading):
                     formatter.write_dl(rows)

@@ -65,6 +65,15 @@ def say_chosen(name: str) -> str:
     return f"base: {name}, which generates {GENERATES[name].what}, as the caption says; --base names another"
 
 
+def propose_base(caption: str, shown: Sequence[Shown], kind: str = "image") -> tuple[str | None, str]:
+    """The base to propose to a person, None where no built-in one fits; and the reason."""
+    try:
+        named = choose_base(caption, shown, kind)
+    except UsageError as error:
+        return find_fitting(shown), f"{error.message}; {error.hint}"
+    return named, say_chosen(named)
+
+
 def doubt(base: str | Path, shown: Sequence[Shown]) -> str:
     """A warning where a built-in base was named and the headers are of other images; "" where nothing is amiss."""
     card = GENERATES.get(str(base))

@@ -15,17 +15,48 @@ from embhub.errors import UsageError
 KNOWN = ("path", "patient_id", "issuer", "label", "split", "caption")
 SEPARATORS = (",", ";", "\t")
 _OTHERS: Mapping[str, str] = {
-    **dict.fromkeys(("patient", "patients", "subject", "subjectid", "subjects", "pid"), "patient_id"),
-    **dict.fromkeys(("file", "filename", "filepath", "image", "imagepath"), "path"),
+    **dict.fromkeys(("patient", "patients", "subject", "subjectid", "subjects", "pid", "patid"), "patient_id"),
+    **dict.fromkeys(("patientennr", "patientenid", "patientennummer", "patientnr", "patientnumber"), "patient_id"),
+    **dict.fromkeys(("file", "filename", "filepath", "image", "imagepath", "datei", "dateiname", "bild"), "path"),
 }
 _SHOWN = 12  # columns or labels that a message lists
 _PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9 _.+-]{0,39}")
 
 
-def find_separator(first_line: str) -> str:
-    """The separator of a table whose first line has a column `path`: a comma where none fits."""
+def parse_columns(text: str) -> dict[str, str]:
+    """`path=Datei,patient_id=PatientenNr`: a table's own names by ours.
+
+    Raises:
+        UsageError: anything else.
+    """
+    pairs = [part.partition("=") for part in text.split(",")]
+    found = {known.strip(): own.strip() for known, _, own in pairs}
+    if not all(own.strip() for *_, own in pairs) or len(found) != len(pairs) or not set(found) <= set(KNOWN):
+        raise UsageError(
+            f"{text[:60]!r} names no columns",
+            f"write OURS=YOURS, such as path=Datei,patient_id=PatientenNr; ours are {', '.join(KNOWN)}",
+        )
+    return found
+
+
+def rename(names: Sequence[str], columns: Mapping[str, str]) -> list[str]:
+    """The names of a table's columns with ours in place of its own.
+
+    Raises:
+        UsageError: it has no such column, or has ours already.
+    """
+    for known, own in columns.items():
+        if own not in names or (known in names and known != own):
+            said = f"it has a column {known} already" if own in names else f"its columns are {list_columns(names)}"
+            raise UsageError(f"the manifest's column for {known} cannot be {own[:40]!r}", said)
+    ours = {own: known for known, own in columns.items()}
+    return [ours.get(name, name) for name in names]
+
+
+def find_separator(first_line: str, path: str = "path") -> str:
+    """The separator of a table whose first line has the column `path`: a comma where none fits."""
     for separator in SEPARATORS:
-        if "path" in {name.strip().strip('"') for name in first_line.split(separator)}:
+        if path in {name.strip().strip('"') for name in first_line.split(separator)}:
             return separator
     return max(SEPARATORS, key=first_line.count)
 
@@ -42,7 +73,8 @@ def check_columns(names: Sequence[str]) -> None:
             shown = f"`{name}`" if _is_plain(name) else "one"
             raise UsageError(
                 f"the manifest has a column {shown}: did you mean {meant}?",
-                f"name the column {meant}; if it holds something else, give it another name",
+                f"name the column {meant}; if it holds something else, give it another name. `embhub inspect --columns"
+                f" {meant}=… --write-manifest FILE` renames columns in a copy",
             )
 
 

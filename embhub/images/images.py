@@ -157,19 +157,21 @@ def read_images(
     where: str | None = None,
     on_progress: OnProgress | None = None,
     watcher: Watcher = REFUSE,
+    columns: Mapping[str, str] | None = None,
 ) -> ImageSet:
     """Read and check the images of a folder, manifest or volumes file (rules: docs/explanation/training.md).
 
     A manifest is CSV with the columns `path` (relative to it), `patient_id`, and optionally `label` and `split`
     (`train` or `holdout`; other splits are left out). A folder's `manifest.csv` is found by itself. `where` keeps the
-    rows of one value: `label=pneumonia`. `watcher` decides what a problem stops: everything, or its own rows.
+    rows of one value: `label=pneumonia`. `watcher` decides what a problem stops: everything, or its own rows. `columns`
+    are the manifest's own names by ours.
 
     Raises:
         UsageError: nothing there, not an image, a malformed manifest, a row without patient.
         PrivacyError: names that look like patients, one picture under two patients, a patient on both sides of a split,
             DICOM headers that name patients or pictures that show names (`embhub.images.header_review`).
     """
-    listing = list_images(Path(source), Path(manifest) if manifest else None, where, watcher=watcher)
+    listing = list_images(Path(source), Path(manifest) if manifest else None, where, watcher=watcher, columns=columns)
     watcher.listing(listing)
     check_names(listing, watcher)
     warnings = check_headers(listing, watcher)

@@ -7,12 +7,13 @@ and goes on. A picture is looked at once and dropped: what stays of it is a kilo
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
 from embhub import builtin_bases as bases
 from embhub.errors import EmbhubError, UsageError
-from embhub.images import base_fit
+from embhub.images import base_fit, clean_manifest
 from embhub.images.images import read_images
 from embhub.images.inspections.inventory import list_ignored
 from embhub.images.inspections.remarks import remarks_on
@@ -32,9 +33,11 @@ def inspect(
     where: str | None = None,
     base: str | Path | None = None,
     fit: Fit = "crop",
+    columns: Mapping[str, str] | None = None,
+    write_manifest: str | Path | None = None,
     on_progress: OnProgress | None = None,
 ) -> Inspection:
-    """Report what a folder contains, and whether `train` would accept it. Nothing is written and nothing is learned.
+    """Report what a folder contains, and whether `train` would accept it. Nothing is learned.
 
     What `train` would refuse is reported, not raised: see `Inspection.refusals`, `accepted` and `exit_code`. The report
     contains no path, no patient identifier, and no value from a file's header.
@@ -46,13 +49,17 @@ def inspect(
         base: A built-in name or a pipeline folder, with whose resolution and card the images are compared; None asks
             which built-in base the headers fit.
         fit: As for `train`.
+        columns: The manifest's own names of columns by ours, such as `{"path": "Datei"}`.
+        write_manifest: File for a manifest of the images that could be read, with the usual columns. It has the
+            images' paths and the patients' ids, so only its owner may read it.
         on_progress: Called with each image.
 
     Returns:
         The report.
 
     Raises:
-        UsageError: No such folder or manifest, or no such base.
+        UsageError: No such folder or manifest, or no such base; a manifest to write that exists or has no images.
+        ConfigError: The manifest cannot be written.
 
     Example:
         >>> import embhub
@@ -62,11 +69,16 @@ def inspect(
     """
     folder, listed_in = find(Path(images), Path(manifest) if manifest else None)
     side = resolution(bases.NAMES[0] if base is None else base)
+    if write_manifest is not None:
+        clean_manifest.check_place(Path(write_manifest), listed_in)
+        columns = columns or {}
     survey = Survey()
     notes: tuple[str, ...] = ()
     about_base: list[str] = []
     try:
-        found = read_images(images, manifest=manifest, where=where, on_progress=on_progress, watcher=survey)
+        found = read_images(
+            images, manifest=manifest, where=where, on_progress=on_progress, watcher=survey, columns=columns
+        )
         notes = (*found.notes, *found.describe_fit(fit), *found.describe_captions())
         learned = [place for place, sample in enumerate(found.samples) if sample.split == "train"]
         survey.attempt(found.subset(learned).check_number)
@@ -81,6 +93,8 @@ def inspect(
     source: Literal["folder", "manifest", "volumes"] = "folder"
     if listed_in:
         source = "volumes" if is_volumes_file(listed_in) else "manifest"
+    if write_manifest is not None:
+        clean_manifest.write(survey.read, Path(write_manifest))
     inspection = summarise(survey, side, fit, source=source, ignored=ignored, warnings=notes, on_progress=on_progress)
     return inspection.model_copy(update={"remarks": (*about_base, *remarks_on(inspection))})
 

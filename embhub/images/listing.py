@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,9 +16,12 @@ from embhub.site.patients import is_keyed, key_patient
 
 
 def list_images(
-    source: Path, manifest: Path | None, where: str | None, *, watcher: Watcher = REFUSE, headers: bool = True
-) -> Listing:
+    source: Path, manifest: Path | None, where: str | None, *, watcher: Watcher = REFUSE, headers: bool = True,
+    columns: Mapping[str, str] | None = None,
+) -> Listing:  # fmt: skip
     """The images that `source` (folder, manifest or volumes file) names; of DICOM files the headers are read.
+
+    `columns` are a table's own names by ours.
 
     Without `headers` no DICOM file is opened, and patients that only a header names are unknown.
 
@@ -31,17 +34,20 @@ def list_images(
     if manifest is not None and is_volumes_file(manifest):
         listing = list_volumes(manifest, where, watcher)
     else:
-        listing = _list_pictures(folder, manifest, where, watcher, headers=headers)
+        listing = _list_pictures(folder, manifest, where, watcher, headers=headers, columns=columns)
     listing = replace(listing, samples=_settle_ids(listing.samples))
     _check_splits(listing.samples, watcher)
     return listing
 
 
 def _list_pictures(
-    folder: Path, manifest: Path | None, where: str | None, watcher: Watcher, *, headers: bool
-) -> Listing:
+    folder: Path, manifest: Path | None, where: str | None, watcher: Watcher, *, headers: bool,
+    columns: Mapping[str, str] | None,
+) -> Listing:  # fmt: skip
     if manifest is not None:
-        return read_manifest(manifest, folder, where, watcher, headers=headers)
+        return read_manifest(manifest, folder, where, watcher, headers=headers, columns=columns)
+    if columns:
+        raise UsageError("--columns needs a manifest", f"put {NAME} beside the images, or name one")
     if where:
         raise UsageError("--where needs a manifest", f"put {NAME} beside the images, or name one")
     return scan(folder, watcher, headers=headers)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from embhub.errors import EmbhubError, UsageError
 from embhub.images.captions import check_caption
-from embhub.images.columns import check_columns, describe_unused, find_separator, list_columns, list_values
+from embhub.images.columns import check_columns, describe_unused, find_separator, list_columns, list_values, rename
 from embhub.images.problems import Watcher
 from embhub.images.readers.sniffing import kind_of
 from embhub.images.sample import Listing, Sample
@@ -117,9 +117,10 @@ def walk(root: Path, watcher: Watcher) -> Iterator[Path]:
 
 
 def read_manifest(
-    manifest: Path, folder: Path, where: str | None, watcher: Watcher, *, headers: bool = True
-) -> Listing:
-    rows = read_rows(manifest)
+    manifest: Path, folder: Path, where: str | None, watcher: Watcher, *, headers: bool = True,
+    columns: Mapping[str, str] | None = None,
+) -> Listing:  # fmt: skip
+    rows = read_rows(manifest, columns)
     column, value = parse_where(where, rows)
     samples, relative, chosen, left_out, opened = [], [], 0, 0, _Headers(watcher, reads=headers)
     for number, row in enumerate(rows, start=2):
@@ -169,24 +170,26 @@ def _hint_at(rows: list[dict[str, str]], column: str) -> str:
     return f"{column} has: {values}" if values else "see the column that --where names"
 
 
-def read_rows(manifest: Path) -> list[dict[str, str]]:
+def read_rows(manifest: Path, columns: Mapping[str, str] | None = None) -> list[dict[str, str]]:
+    """The rows of a table. `columns` are its own names by ours; where given, Windows' western code is read, too."""
     hint = "name a folder of images, or a CSV file with a first line such as path,patient_id,label"
     try:
         if manifest.stat().st_size > _MAX_BYTES:
             raise UsageError("the manifest is larger than 50 MB", hint)
-        text = _decode(manifest.read_bytes())
-        separator = find_separator(text.partition("\n")[0].rstrip("\r"))
+        text, own = _decode(manifest.read_bytes(), other=columns is not None), columns or {}
+        separator = find_separator(text.partition("\n")[0].rstrip("\r"), own.get("path", "path"))
         reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
-        names = [name.strip() for name in reader.fieldnames or []]
+        names = rename([name.strip() for name in reader.fieldnames or []], own)
         check_columns(names)
         if "path" not in names or len(set(names)) != len(names):
-            raise UsageError("the manifest has no column `path`, or a column twice", hint)
+            said = f"its columns are {listed}. " if (listed := list_columns(names)) else ""
+            raise UsageError("the manifest has no column `path`, or a column twice", said + hint)
         reader.fieldnames = names
         rows = list(islice(reader, MAX_ROWS + 1))
     except OSError as error:
         raise UsageError(f"cannot read the manifest: {error.strerror}", "check the path") from error
     except (UnicodeDecodeError, csv.Error) as error:
-        raise UsageError("the manifest is not a CSV file in UTF-8", hint) from error
+        raise UsageError("the manifest is not a CSV file in UTF-8", f"save it as CSV UTF-8; or {hint}") from error
     if len(rows) > MAX_ROWS:
         raise UsageError(f"the manifest has more than {MAX_ROWS:,} rows", "split it, and train on a part")
     for number, row in enumerate(rows, start=2):
@@ -195,10 +198,16 @@ def read_rows(manifest: Path) -> list[dict[str, str]]:
     return rows
 
 
-def _decode(data: bytes) -> str:
+def _decode(data: bytes, *, other: bool) -> str:
+    """The text of a table in UTF-8; `other`: or in Windows' western code (cp1252), in which Excel saves CSV."""
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise UsageError("the manifest is UTF-16", "save it as CSV in UTF-8")
-    return data.decode("utf-8-sig")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        if not other:
+            raise
+        return data.decode("cp1252")
 
 
 def parse_where(where: str | None, rows: list[dict[str, str]]) -> tuple[str, str]:

@@ -212,9 +212,15 @@ def namespace(registry: str) -> str | None:
     return _read().namespaces.get(registry)
 
 
-def remember_namespace(registry: str, name: str) -> None:
-    """Note the namespace of the account at `registry`."""
-    _change(lambda memory: memory.namespaces.update({registry: name}))
+def remember_namespace(registry: str, name: str | None) -> None:
+    """Note the only namespace in which the account at `registry` publishes; None where there is not one alone."""
+
+    def note(memory: _Memory) -> None:
+        memory.namespaces.pop(registry, None)
+        if name is not None:
+            memory.namespaces[registry] = name
+
+    _change(note)
 
 
 def _path() -> Path:

@@ -55,6 +55,7 @@ from embhub_registry.wire import (
     invites_api,
     log_api,
     lonely_names,
+    openapi,
     request_ids,
     request_log,
     review_api,
@@ -88,6 +89,7 @@ ROUTES = [
     Route("/readyz", health.readyz),
     Route("/metrics", health.metrics),
     Route(security_txt.PATH, security_txt.security_txt),
+    Route(openapi.PATH, openapi.openapi),
     Route("/embhub/v1/trust", trust),
     Route(advisories_api.PATH, advisories_api.signed),
     Route(advisories_api.ATOM, advisories_api.atom),
@@ -129,6 +131,8 @@ ROUTES = [
     Route(REPO + "/user-access-request/{status}", hf_access.requests),
     Route(PAGES + "/ask-access", hf_access.ask, methods=["POST"]),
     Route(PAGES + "/resolve/{revision}/{path:path}", downloads.resolve),
+    Route(PAGES + "/raw/{revision}/{path:path}", downloads.resolve),
+    Route(PAGES + "/blob/{revision}/{path:path}", downloads.resolve),
     # people in browsers, and the programs that they let in
     Route(device_api.CODE, device_api.code, methods=["POST"]),
     Route(device_api.TOKEN, device_api.token, methods=["POST"]),
@@ -182,6 +186,8 @@ ROUTES = [
     Route(PAGES, web.embedding),
     Route(PAGES + "/commit/{revision}", web.embedding),
     Route(PAGES + "/tree/{revision}", web.embedding),
+    Route(PAGES + "/tree/{revision}/{path:path}", web.embedding),
+    Route(PAGES + "/commits/{revision}", web.embedding),
     Route(PAGES + "/audit/{revision}", web.audit),
     Route(PAGES + "/preview/{revision}", web.preview),
     Route("/{name}/resolve/{revision}/{path:path}", lonely_names.file),
@@ -206,6 +212,7 @@ def build(registry: Registry) -> Starlette:
     app.add_middleware(CrowdMiddleware, refuse=refused)
     app.add_middleware(RequestLogMiddleware)
     app.state.registry = registry
+    app.state.openapi = openapi.encode(ROUTES)
     app.state.metrics = Metrics()
     app.state.readiness = health.Readiness()
     app.state.hosts = AllowedHosts(registry)

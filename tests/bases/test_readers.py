@@ -55,6 +55,7 @@ def test_a_reader_that_is_written_reads_as_before(tmp_path: Path) -> None:
 
 
 @pytest.mark.thorough
+@pytest.mark.exhaustive
 def test_phantoms_do_not_depend_on_how_many_processes_render_them() -> None:
     plan = readers.Plan(phantoms=120)
     alone, shared = readers.render("cxr", plan, 0), readers.render("cxr", plan, 2)

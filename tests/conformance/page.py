@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
+from tests.conformance import javascript
 from tests.conformance.driver.listed import CALLS, GROUPS
 from tests.conformance.driver.stage import Call
 from tests.conformance.environments import CLIENTS
@@ -38,15 +39,18 @@ The page is written by `python -m tests.conformance.page` from what the clients 
 call. `diffusers.load_textual_inversion` is played there too; so are the calls for
 [each kind of base](../how-to/load-with-diffusers.md), ranges, conditional requests and encoded addresses.
 
-`all`: the three clients got what the second column says. Otherwise the last column has an answer of each: `yes`, or why
-this version cannot make the call.
+The last table is of the Hub's client for JavaScript: `tests/conformance/javascript.mjs` makes its calls.
+
+`all`: the three clients for Python got what the second column says. Otherwise the last column has an answer of each:
+`yes`, or why this version cannot make the call.
 
 ## Refused on purpose
 
-There is no LFS and no Xet: every upload is `regular`. There are no pull requests, discussions, datasets and spaces.
-Repositories are not moved, duplicated or squashed: what is signed names its repository and is looked up by commit.
+There is no LFS and no Xet: every upload is `regular`. There are no pull requests, discussions, collections, buckets,
+datasets and spaces. A repository is created empty, and a branch starts at a commit. Repositories are not moved,
+duplicated or squashed: what is signed names its repository and is looked up by commit. A commit has at most 100 files.
 Lists go newest or largest first; `direction` is refused. They cannot be filtered by `apps`, `inference`,
-`inference_provider` and `num_parameters`. A commit has at most 100 files.
+`inference_provider` and `num_parameters`.
 """
 
 
@@ -78,7 +82,7 @@ def render(played: Mapping[str, Played]) -> str:
         calls = [wanted for wanted in CALLS if wanted.group == group]
         rows = [f"| {wanted.name} | {expected(wanted)} | {_cells(wanted, played)} |" for wanted in calls]
         parts.append("\n".join([f"## {TITLES[group]}", "", head, *rows]))
-    return "\n\n".join(part.strip() for part in parts)
+    return "\n\n".join(part.strip() for part in [*parts, javascript.table()])
 
 
 def expected(wanted: Call) -> str:

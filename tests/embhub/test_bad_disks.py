@@ -53,7 +53,7 @@ def test_a_full_disk(source: Site, refused: Refused, tmpfs: Callable[..., Path])
     (place / "filler").write_bytes(b"x" * 8_000)
     path = source.make()
     assert main(["key", "new"]) == 0
-    assert main(["sign", str(path), "--repository", "radboud/x"]) == 0
+    assert main(["sign", str(path), "radboud/x"]) == 0
     refused("push", path, "radboud/x", "--dry-run", "--out", place / "outbox", code=CONFIG)
     assert not (place / "outbox").exists()
 

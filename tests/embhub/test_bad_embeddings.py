@@ -27,7 +27,7 @@ def test_each_malformed_file_is_refused_by_every_command_that_reads_one(
     path.write_bytes(MALFORMED[kind]())
     for command in (("show",), ("card", "init")):
         refused(*command, path, code=ARTIFACT)
-    refused("sign", path, "--repository", "radboud/x", code=ARTIFACT)
+    refused("sign", path, "radboud/x", code=ARTIFACT)
     refused("push", path, "radboud/x", "--dry-run", "--out", "outbox", code=ARTIFACT)
 
 

@@ -30,13 +30,13 @@ def signed(registry: RunningRegistry, tmp_path: Path, monkeypatch: pytest.Monkey
     name = f"n{abs(hash(str(tmp_path))) % 10**8}"
     found = open_site(registry, tmp_path / "site", namespace=name, user=name).enter(monkeypatch)
     new_key(registry, namespace=name)
-    assert main(["sign", str(found.make()), "--repository", f"{name}/prostate-cspca"]) == 0
+    assert main(["sign", str(found.make()), f"{name}/prostate-cspca"]) == 0
     return found
 
 
 def test_an_unknown_namespace(signed: Site, refused: Refused) -> None:
     path = signed.make("other", seed=1)
-    assert main(["sign", str(path), "--repository", "nobody/other"]) == 0
+    assert main(["sign", str(path), "nobody/other"]) == 0
     refused("push", path, code=REGISTRY)
 
 
@@ -47,7 +47,7 @@ def test_tokens_that_do_not_count(
     revoked = str(registry.ask("token", "new", "admin")["token"])
     assert main(["push", "prostate-cspca.safetensors"]) == 0
     registry.run("token", "revoke", revoked)
-    for token in (foreign, revoked, "emb_" + "a" * 43):
+    for token in (foreign, revoked, "hf_emb_" + "a" * 43):
         monkeypatch.setenv("EMBHUB_TOKEN", token)
         refused("push", "prostate-cspca.safetensors", code=REGISTRY)
     monkeypatch.setenv("EMBHUB_TOKEN", "two words")
@@ -67,7 +67,7 @@ def test_a_registry_that_is_down(signed: Site, refused: Refused, monkeypatch: py
         ("pull", REPOSITORY),
         ("show", REPOSITORY),
         ("verify", REPOSITORY),
-        ("login", "--access-token", "emb_x"),
+        ("login", "--access-token", "hf_emb_x"),
         ("trust", "add", os.environ["EMBHUB_REGISTRY"], "--fingerprint", ROOT.fingerprint),
     ):
         assert "cannot be reached" in refused(*words, code=REGISTRY)
@@ -82,7 +82,7 @@ def test_a_registry_that_answers_nonsense(
     with hostile.serve() as liar:
         liar.lies["/"] = lambda handler: handler.send(200, body)
         monkeypatch.setenv("EMBHUB_REGISTRY", liar.url)
-        log_in = ("login", "--access-token", "emb_x")
+        log_in = ("login", "--access-token", "hf_emb_x")
         for words in (("push", "prostate-cspca.safetensors"), ("pull", REPOSITORY), log_in):
             refused(*words, code=REGISTRY)
         said = refused("trust", "refresh", liar.url, code=CONFIG)

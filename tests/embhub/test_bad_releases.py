@@ -34,7 +34,7 @@ def test_an_incomplete_card_lists_everything_that_is_missing(site: Site, refused
     for field in ("version", "authors", "legal_basis", "intended_use", "limitations", "modality"):
         assert f"{field} is missing" in said
     assert main(["key", "new"]) == 0
-    refused("sign", path, "--card", drafted, "--repository", "radboud/x", "--registry", REGISTRY, code=ARTIFACT)
+    refused("sign", path, "radboud/x", "--card", drafted, "--registry", REGISTRY, code=ARTIFACT)
     drafted.write_bytes(b"\xff\xfe\x00")
     refused("card", "check", drafted, code=ARTIFACT)
     drafted.write_text("a: &a [*a]\n" + "b: " * 50)
@@ -48,7 +48,7 @@ def test_a_card_of_another_embedding(site: Site, refused: Refused) -> None:
 
     at_the_site.beside(path, at_the_site.CARD).write_bytes(safe_yaml.dump(other))
     assert main(["key", "new"]) == 0
-    refused("sign", path, "--repository", "radboud/x", "--registry", REGISTRY, code=ARTIFACT)
+    refused("sign", path, "radboud/x", "--registry", REGISTRY, code=ARTIFACT)
 
 
 @pytest.fixture

@@ -119,9 +119,17 @@ def test_verify_loads_no_torch(home: Path) -> None:
 
 
 def test_the_package_names_its_verbs_without_loading_them() -> None:
-    code = "import sys, embhub\nassert set(embhub.__all__) <= set(dir(embhub))\nprint(*sys.modules)"
+    code = "import sys, embhub\nassert set(dir(embhub)) == {*embhub.__all__, '__version__'}\nprint(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert not {name.split(".")[0] for name in loaded} & {"torch", "numpy", "click", "huggingface_hub"}
+
+
+@pytest.mark.parametrize(
+    ("typed", "own"), [("download", "pull"), ("list", "search"), ("run", "generate"), ("init", "card init")]
+)
+def test_words_of_other_programs_name_ours(typed: str, own: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([typed, "radboud/x"]) == 2
+    assert f"Here it is `embhub {own}`." in capsys.readouterr().err
 
 
 @pytest.mark.thorough
@@ -312,7 +320,7 @@ def test_secrets_come_from_a_pipe_where_there_is_no_terminal(home: Path, monkeyp
     (home / "a.card.yaml").write_bytes(safe_yaml.dump(make_card(make_embedding())))
     for said, code in (("wrong\n", ConfigError.exit_code), ("", UsageError.exit_code), ("open sesame\n", 0)):
         monkeypatch.setattr(sys, "stdin", io.StringIO(said))
-        assert main(["sign", "a.safetensors", "--repository", "radboud/a", "--key", "locked"]) == code
+        assert main(["sign", "a.safetensors", "radboud/a", "--key", "locked"]) == code
     monkeypatch.setattr(sys, "stdin", io.StringIO(""))
     assert main(["login", "--registry", "http://127.0.0.1:9"]) == UsageError.exit_code
 

@@ -1,12 +1,17 @@
-"""`--help`: every command under a heading, and no sentence cut off."""
+"""`--help`: a short first screen, every command under a heading in `help all`, and no sentence cut off."""
 
 from __future__ import annotations
+
+import json
+import re
 
 import click
 import pytest
 
-from embhub.cli import COMMANDS, SECTIONS, root
+from embhub.__main__ import main
+from embhub.cli import COMMANDS, FIRST, SECTIONS, root
 from embhub.cli.reference import walk
+from embhub.cli.whole_help import WholeHelpGroup
 
 GROUPS = [(" ".join(path), group) for path, group in walk(root) if isinstance(group, click.Group)]
 
@@ -14,7 +19,8 @@ GROUPS = [(" ".join(path), group) for path, group in walk(root) if isinstance(gr
 @pytest.mark.parametrize(("path", "group"), GROUPS)
 @pytest.mark.parametrize("width", [60, 80, 100])
 def test_no_short_help_is_cut(path: str, group: click.Group, width: int) -> None:
-    text = group.get_help(click.Context(group, info_name=path, terminal_width=width))
+    assert isinstance(group, WholeHelpGroup)
+    text = group.whole().get_help(click.Context(group, info_name=path, terminal_width=width))
     for name in group.list_commands(click.Context(group)):
         command = group.get_command(click.Context(group), name)
         assert command is not None
@@ -23,7 +29,54 @@ def test_no_short_help_is_cut(path: str, group: click.Group, width: int) -> None
         assert " ".join(said.split()) in " ".join(text.split())
 
 
-def test_every_command_has_one_heading() -> None:
+def test_every_command_has_one_heading(capsys: pytest.CaptureFixture[str]) -> None:
     assert sorted(name for names in SECTIONS.values() for name in names) == sorted(COMMANDS)
-    text = root.get_help(click.Context(root, info_name="embhub"))
+    assert main(["help", "all"]) == 0
+    text = capsys.readouterr().out
+    assert listed(text) == [name for names in SECTIONS.values() for name in names]
     assert all(f"{heading}:" in text for heading in SECTIONS) and "Other commands" not in text
+
+
+VERBS = ["start", "inspect", "train", "audit", "card", "push", "search", "pull", "verify", "show", "generate"]
+VERBS += ["login", "doctor"]
+"""What most people need, in the order of the work."""
+
+
+def listed(text: str) -> list[str]:
+    """The commands of a help, from its first list on."""
+    return [name for name in re.findall(r"^  ([a-z-]+)  ", text, re.M) if name in COMMANDS]
+
+
+@pytest.mark.parametrize("words", [["--help"], ["-h"], ["help"], []])
+def test_the_first_screen_has_what_most_people_need(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    code = main(words)
+    said = capsys.readouterr()
+    text = said.out or said.err  # without a word it is what a usage error shows
+    assert code == (0 if words else 2)
+    assert listed(text) == VERBS == [name for names in FIRST.values() for name in names]
+    assert all(f"{heading}:" in text for heading in FIRST)
+    assert "embhub help all" in text.strip().splitlines()[-1]
+
+
+@pytest.mark.parametrize("path", ["train", "card", "card init", "reader-study"])
+def test_help_of_a_command_is_what_its_own_option_shows(path: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*path.split(), "--help"]) == 0
+    own = capsys.readouterr().out
+    assert main(["help", *path.split()]) == 0
+    assert capsys.readouterr().out == own and f"Usage: embhub {path} " in own
+    assert main(["help", *path.split(), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"command": path, "help": own.rstrip("\n")}
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["trian"], "'train'"),
+        (["card", "chek"], "'check'"),
+        (["upload"], "Here it is `embhub push`."),
+        (["train", "images"], "'embhub train' has no commands below it."),
+    ],
+)
+def test_help_of_no_command_names_the_nearest(words: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["help", *words]) == 2
+    assert said in capsys.readouterr().err

@@ -18,7 +18,7 @@ from embhub.site import config, keys
 from tests.support.servers import RunningRegistry, running_registry
 from tests.support.sites import Site
 
-SECRET = "emb_very-secret-token"
+SECRET = "hf_emb_very-secret-token"
 
 
 @pytest.fixture(scope="module")

@@ -96,11 +96,11 @@ def test_only_the_name_and_the_version_of_the_program_are_told(liar: hostile.Reg
 def test_each_registry_gets_its_own_token(liar: hostile.Registry) -> None:
     with hostile.serve() as other:
         other.export = b"{}"
-        first, second = Hub(liar.url, token="emb_first"), Hub(other.url, token="emb_second")
+        first, second = Hub(liar.url, token="hf_emb_first"), Hub(other.url, token="hf_emb_second")
         for hub in (first, second, first):
             hub.trust_export()
-        assert {_lower(h)["authorization"] for _, _, h, _ in liar.requests} == {"Bearer emb_first"}
-        assert {_lower(h)["authorization"] for _, _, h, _ in other.requests} == {"Bearer emb_second"}
+        assert {_lower(h)["authorization"] for _, _, h, _ in liar.requests} == {"Bearer hf_emb_first"}
+        assert {_lower(h)["authorization"] for _, _, h, _ in other.requests} == {"Bearer hf_emb_second"}
 
 
 def _lower(headers: dict[str, str]) -> dict[str, str]:

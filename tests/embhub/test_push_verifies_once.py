@@ -138,10 +138,10 @@ def test_an_embedding_that_was_changed_after_signing(site: Site) -> None:
 
 
 def test_another_name_than_the_signed_one(site: Site) -> None:
-    path = site.make()
-    publishing.sign(path)
+    folder = site.folder / "outbox"
+    publishing.push(site.make(), dry_run=True, out=folder)
     with pytest.raises(WrongRepositoryError):
-        push(site, path, repository=f"{NAMESPACE}/other")
+        publishing.push(None, f"{NAMESPACE}/other", from_folder=folder)
 
 
 def test_a_claim_is_held_against_its_statement_where_nobody_knows_the_signer(tmp_path: Path, site: Site) -> None:

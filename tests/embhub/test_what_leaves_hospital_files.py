@@ -91,7 +91,7 @@ def test_no_word_of_a_header_is_sent_printed_or_kept(
         answers = make_card(artifact, report=report, name="stripes", n_patients="10-50", n_images="10-50",
                             max_images_per_patient=5, deidentification=drafted["deidentification"])  # fmt: skip
         Path("stripes.card.yaml").write_bytes(safe_yaml.dump(answers))
-        run("sign", "stripes.safetensors", "--repository", f"{name}/stripes")
+        run("sign", "stripes.safetensors", f"{name}/stripes")
         assert not sent, "nothing may be sent before `push`"
         run("push", "stripes.safetensors", f"{name}/stripes", "--yes")
         run("budget", "show", "--json")

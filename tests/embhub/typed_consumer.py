@@ -45,6 +45,7 @@ def publish(file: Path, registry: str) -> str:
 
 def use(reference: str, pipe: object) -> list[Image.Image]:
     """At the other hospital."""
+    print(*(found.repository for found in embhub.search("prostate", limit=3)), embhub.show(reference)["verified"])
     try:
         got = assert_type(embhub.pull(reference, policy="strict"), embhub.Verified)
         assert_type(embhub.trust_registry("https://hub.example.org", fingerprint="SHA256:x"), str)

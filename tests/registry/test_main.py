@@ -30,7 +30,7 @@ def ask(folder: Path, *words: str | Path) -> dict[str, Any]:
 
 def test_the_commands_in_order(folder: Path, tmp_path: Path) -> None:
     made = ask(folder, "init", "--name", "Consortium", "--url", "https://hub.example.org/")
-    assert str(made["token"]).startswith("emb_") and made["url"] == "https://hub.example.org"
+    assert str(made["token"]).startswith("hf_emb_") and made["url"] == "https://hub.example.org"
     assert stat.S_IMODE((folder / "keys" / "root.pem").stat().st_mode) == 0o600
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
 

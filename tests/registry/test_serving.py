@@ -60,6 +60,18 @@ def test_a_free_port_is_printed(registry: RunningRegistry) -> None:
         process.kill()
 
 
+def test_a_registry_whose_address_is_on_this_machine_listens_there(registry: RunningRegistry) -> None:
+    command = [sys.executable, "-m", "embhub_registry", "--dir", str(registry.folder), "serve", "--json"]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment()
+    ) as process:
+        assert process.stdout is not None
+        assert json.loads(process.stdout.readline())["url"] == registry.url
+        assert registry.get("/healthz").status == 200
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=20) == 0
+
+
 @pytest.mark.parametrize(
     ("host", "warned"), quick([("0.0.0.0", True)], thorough=[("127.0.0.1", False)])
 )  # to be warned

@@ -27,9 +27,10 @@ needs_prometheus = tools.needs("prometheus")
 _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
-def promtool(*words: str | Path) -> subprocess.CompletedProcess[str]:
-    """Run it; the caller looks at its exit code."""
-    return subprocess.run([str(PROMTOOL), *map(str, words)], capture_output=True, text=True, check=False)
+def promtool(*words: str | Path, sent: bytes = b"") -> subprocess.CompletedProcess[str]:
+    """Run it on what is `sent`; the caller looks at its exit code."""
+    command = [str(PROMTOOL), *map(str, words)]
+    return subprocess.run(command, input=sent.decode(), capture_output=True, text=True, check=False)
 
 
 def rules() -> list[dict[str, Any]]:

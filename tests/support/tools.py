@@ -33,6 +33,7 @@ BRINGS = {
     "litewitness": ".ci/litewitness FOLDER; EMBHUB_LITEWITNESS=FOLDER",
     "tile-reader": ".ci/tile-reader FOLDER; EMBHUB_TILE_READER=FOLDER",
     "axe-core": "npm: axe-core, in the folder EMBHUB_NODE_FOLDER",
+    "@huggingface/hub": "npm: @huggingface/hub, in the folder EMBHUB_NODE_FOLDER",
     "@sigstore/verify": "npm: @sigstore/verify and @sigstore/bundle, in the folder EMBHUB_NODE_FOLDER",
     "model-signing": "PyPI: model-signing and pyOpenSSL, in the environment EMBHUB_MODEL_SIGNING",
     "HealthDCAT-AP shapes": "PyPI: dh-healthdcat; EMBHUB_HEALTHDCAT_SENSITIVE_SHAPES names its folder of shapes",

@@ -10,7 +10,8 @@ from embhub.errors import ConfigError
 from embhub.site import config, seen, trust_store
 
 if TYPE_CHECKING:
-    from embhub.client.wire.hub import Account, Hub
+    from embhub.client.wire.account import Account
+    from embhub.client.wire.hub import Hub
 
 _log = logging.getLogger(__name__)
 
@@ -32,8 +33,7 @@ def log_in(registry: str | None = None, *, token: str) -> tuple[Account, Path]:
         raise _no_registry()  # a new token goes where its owner says, not where others went
     account = Hub(address, token=config.check_token(token)).whoami()
     path = config.save_credentials(address, token)
-    if account.namespaces:
-        seen.remember_namespace(address, account.namespaces[0])
+    seen.remember_namespace(address, account.publishes[0] if len(account.publishes) == 1 else None)
     return account, path
 
 
@@ -80,21 +80,29 @@ def _no_registry() -> ConfigError:
 
 
 def default_namespace(hub: Hub | None = None) -> str:
-    """The namespace to publish under where none is named: settings, else login's, else what the registry says now.
+    """The namespace to publish under where none is named: settings, else the only one in which the account publishes.
+
+    `login` notes that one, and the registry is asked where there is no note.
 
     Raises:
-        ConfigError: nobody says, or the account has several.
+        ConfigError: nobody says, or the account publishes in several or in none.
     """
     settings = config.load(registry=hub.registry if hub else only_registry())
     known = settings.namespace or (seen.namespace(settings.registry) if settings.registry else None)
     if known:
         return known
-    offered = hub.whoami().namespaces if hub else ()
+    account = hub.whoami() if hub else None
+    offered = account.publishes if account else ()
     if len(offered) != 1:
-        raise ConfigError(
-            f"which namespace? yours are {', '.join(offered)}" if offered else "no namespace is set",
-            "pass the repository as namespace/name, or set EMBHUB_NAMESPACE",
-        )
+        raise ConfigError(_which(account), "pass the repository as namespace/name, or set EMBHUB_NAMESPACE")
     if settings.registry:
         seen.remember_namespace(settings.registry, offered[0])
     return offered[0]
+
+
+def _which(account: Account | None) -> str:
+    if account is None:
+        return "no namespace is set"
+    if account.publishes:
+        return f"which namespace? you publish in {' and '.join(account.publishes)}"
+    return f"{account.name} may publish in no namespace; its namespaces: {account.in_words() or 'none'}"

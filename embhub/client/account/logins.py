@@ -20,7 +20,8 @@ def describe_account(registry: str | None = None) -> dict[str, Any]:
     account = hub.whoami()
     source = "EMBHUB_TOKEN" if config.variable("EMBHUB_TOKEN") else "embhub login"
     return {
-        "account": account.name, "registry": hub.registry, "namespaces": list(account.namespaces), "token from": source,
+        "account": account.name, "registry": hub.registry, "namespaces": list(account.namespaces),
+        "roles": dict(account.roles), "token from": source,
     }  # fmt: skip
 
 

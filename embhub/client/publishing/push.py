@@ -148,7 +148,7 @@ def sign(
         if repository or registry or card or audit:
             raise UsageError(
                 "a folder is signed anew as it is",
-                "omit --repository, --registry, --card and --audit, or pass the file",
+                "omit NS/NAME, --registry, --card and --audit, or pass the file",
             )
         return _sign_folder(path, load_key(key, ask_passphrase), on_note)
     signed, _ = _sign_file(
@@ -254,7 +254,7 @@ def push(
         release, publish.repository, message=message, visible_to=visible_to, embargo=embargo, on_progress=on_progress
     )
     if on_note and receipt.created and receipt.visibility:
-        on_note(visibility.in_words(publish.repository, receipt.visibility))
+        on_note(visibility.in_words(publish.repository, receipt.visibility, waits=bool(receipt.proposed)))
     if receipt.proposed:  # not accepted by anybody yet: an older release is still the newest
         note_sent(release.embedding, done.repository, done.version)
         return replace(done, url=receipt.url, proposed=receipt.proposed, created=receipt.created)
@@ -320,7 +320,10 @@ def _open_signed(path: Path, repository: str | None, *, hub: Hub | None, **choic
     """The release as it was signed, or signed now where no attestation lies beside the file; verified either way."""
     bundle = at_the_site.beside(path, at_the_site.PUBLISH_BUNDLE)
     if bundle.exists() and choices["card"] is None and choices["audit"] is None:
-        return check_signed(at_the_site.read(path), repository, signed_from=path)
+        release = at_the_site.read(path)
+        if repository is None or not _signed_here_for_another(release, repository):
+            return check_signed(release, repository, signed_from=path)
+        check_signed(release, None, signed_from=path)  # only the name changes: what was edited since is refused
     signed, publish = _sign_file(path, repository, hub=hub, **choices)
     return signed.release, publish
 
@@ -352,6 +355,13 @@ def _sign_file(
     charge_audit(release, on_note=on_note)
     wrote = at_the_site.write_bundles(release, path)
     return Signed(release, repository, publish.version, signing_key.fingerprint, tuple(wrote)), publish
+
+
+def _signed_here_for_another(release: Release, repository: str) -> bool:
+    """Whether this site itself signed the release, and for another repository: then it only changed its mind."""
+    attestation = release.publish_bundle
+    own = {key.fingerprint for key in keys.list_keys()}
+    return attestation.hint in own and statement.read_publish(attestation.statement).repository != repository
 
 
 def _find_predecessor(artifact: Embedding, repository: str) -> str | None:

@@ -17,13 +17,28 @@ from embhub.release.verification import Verified
 
 
 def show(target: str | Path, *, registry: str | None = None, token: str | None = None) -> dict[str, Any]:
-    """Facts of a file, a folder or a repository, by name. Nothing is written.
+    """Facts of a file, a folder or a repository. Nothing is written.
 
     What does not verify is shown too, as claims: `verified` then says why not.
 
+    Args:
+        target: A file, a folder, or `namespace/name`, or `hub:owner/name`.
+        registry: Address of the registry. By default the setting `registry`.
+        token: Access token. By default the one that `embhub login` stored.
+
+    Returns:
+        Plain data by the name of each fact.
+
     Raises:
-        UsageError, ArtifactError: there is nothing to show.
-        RegistryError, VerificationError: a repository that cannot be fetched, or not verified.
+        UsageError: There is nothing to show.
+        ArtifactError: The file is no embedding.
+        RegistryError: The repository cannot be fetched.
+        VerificationError: The repository is not what a trusted publisher signed.
+
+    Example:
+        >>> import embhub
+        >>> embhub.show("prostate-cspca.safetensors")["token"]
+        '<cspca>'
     """
     if pulling.names_repository(target):
         fetched = pulling.fetch(str(target), registry=registry, token=token, fallbacks=True)

@@ -103,7 +103,7 @@ def _check_token(found: str) -> str:
         error.message = "the Hub's token (HF_TOKEN) is not one word of ASCII text"
         raise
     kept = [config.variable("EMBHUB_TOKEN"), *map(config.token_for, config.registries_logged_in())]
-    if found in kept or (found.startswith("emb_") and endpoint() == ADDRESS):
+    if found in kept or (found.startswith("hf_emb_") and endpoint() == ADDRESS):
         raise ConfigError(
             "HF_TOKEN holds a registry's token: nothing was sent to the Hub", "set HF_TOKEN to your token of the Hub"
         )

@@ -277,7 +277,9 @@ def read_release(target: str | Path) -> Release:
     if path.is_dir():
         return Release.from_folder(path)
     if not path.exists():
-        raise UsageError(f"{path} is not there", "pass a file, a folder, or a repository as namespace/name")
+        near = path.with_name(f"{path.name}.safetensors")
+        hint = f"did you mean {near}?" if near.exists() else "pass a file, a folder, or a repository as namespace/name"
+        raise UsageError(f"{path} is not there", hint)
     from embhub.release import at_the_site
 
     return at_the_site.read(path)
@@ -298,7 +300,27 @@ def search(
     registry: str | None = None,
     token: str | None = None,
 ) -> list[Listing]:
-    """Repositories of the registry that match `query` and `facets`; unverified, for people to choose from."""
+    """List repositories of a registry: unverified, for people to choose from.
+
+    Args:
+        query: Words that the card has. By default every repository.
+        limit: The most repositories.
+        facets: Values by facet, such as `{"modality": ["MR"], "audit": ["no-leak-detected"]}`.
+        registry: Address of the registry. By default the setting `registry`.
+        token: Access token. By default the one that `embhub login` stored.
+
+    Returns:
+        What the registry lists, the best match first.
+
+    Raises:
+        RegistryError: The registry refuses or cannot be reached.
+        ConfigError: No registry is set.
+
+    Example:
+        >>> import embhub
+        >>> for found in embhub.search("prostate"):  # doctest: +SKIP
+        ...     print(found.repository, found.verdict)
+    """
     from embhub.client.account import accounts
 
     hub = accounts.connect(registry, token=token)

@@ -21,6 +21,7 @@ from urllib.parse import quote, urlencode
 
 from embhub.client.wire import connecting, guard, http_client, static_list, visibility
 from embhub.client.wire import errors as client_errors
+from embhub.client.wire.account import Account as Account
 from embhub.client.wire.deadline import within
 from embhub.client.wire.http_client import StatusError
 from embhub.client.wire.listings import Listing as Listing
@@ -41,19 +42,6 @@ _OPERATOR = "inform the registry's operator"
 _log = logging.getLogger(__name__)
 Given = ParamSpec("Given")
 Result = TypeVar("Result")
-
-
-@dataclass(frozen=True)
-class Account:
-    """The account of an access token.
-
-    Attributes:
-        name: Name of the account.
-        namespaces: Namespaces that it may publish under, sorted.
-    """
-
-    name: str
-    namespaces: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -135,8 +123,7 @@ class Hub:
             )
         with self._translated("whoami"):
             answer = self._client.ask("/api/whoami-v2")
-            orgs = answer.get("orgs") or []
-            return Account(plain(answer["name"]), tuple(sorted(plain(org["name"]) for org in orgs)))
+            return Account.read(answer)
 
     @_in_time
     def push(

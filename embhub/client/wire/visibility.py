@@ -54,9 +54,11 @@ def check(repository: str, *, wanted: str, found: str) -> None:
         )
 
 
-def in_words(repository: str, visibility: str) -> str:
-    """What a new repository is to others, and what its publisher can do about it."""
+def in_words(repository: str, visibility: str, *, waits: bool) -> str:
+    """What a new repository is to others, and what its publisher can do about it; `waits`: for an approval."""
     namespace = repository.partition("/")[0]
+    if waits:
+        return f"{repository} was created {visibility}: nobody can download it before the release is approved"
     match visibility:
         case "private":
             who = f"only members of {namespace} and the registry's operator see it"

@@ -64,7 +64,8 @@ def load_pipeline(
     """
     found = base if isinstance(base, FoundBase) else find_base(base)
     place = choose_device(device)
-    _check_kind(found)
+    with quiet():  # the class is imported here, and with it what transformers has to say of torchvision
+        _check_kind(found)
     try:
         precision = dtype or _usual_precision(found.folder, place)
         # Read in that precision from the start: 17 billion weights in float32 fill most machines.

@@ -157,7 +157,7 @@ def check_number(protection: Protection, patients: int) -> int:
             f"too few {unit}s to learn from in private: {patients}, where {FEWEST} is the least",
             "the noise would drown them; pool patients, or keep fewer back",
         )
-    hint = f"here --n-public {round_down(patients)} would do: a round number tells less than the exact one"
+    hint = f"here --n-public {suggest_number(patients)} would do: the further below the exact one, the less it tells"
     if declared is None:
         raise UsageError(f"private training needs a public number of {unit}s", hint)
     if declared < FEWEST or not is_round(declared):
@@ -223,9 +223,12 @@ def describe(protection: Protection) -> dict[str, str | int | float]:
     return {"optimizer": kind + where, "learning_rate_unit": "mean norm of the base's token embeddings"}
 
 
-def round_down(number: int) -> int:
-    """The largest round number that is not above this one (`embhub.privacy.claim.is_round`)."""
-    return next(value for value in range(number, 0, -1) if is_round(value))
+def suggest_number(patients: int) -> int:
+    """The largest round number (`embhub.privacy.claim.is_round`) up to four fifths of the patients, or the least.
+
+    The largest one up to all of them would be the exact number where that is round.
+    """
+    return next((value for value in range(patients * 4 // 5, FEWEST, -1) if is_round(value)), FEWEST)
 
 
 def split(images: ImageSet, holdout: float) -> tuple[ImageSet, ImageSet]:

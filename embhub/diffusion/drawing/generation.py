@@ -24,7 +24,7 @@ from embhub.diffusion.drawing.finite import finite_images
 from embhub.diffusion.drawing.loading import Source, load_into, open_embedding
 from embhub.diffusion.drawing.negatives import check_negative, join_negative, told_negative
 from embhub.diffusion.drawing.sampling import load_for_sampling
-from embhub.diffusion.drawing.weighted_prompts import Part
+from embhub.diffusion.drawing.weighted_prompts import Part, check_words
 from embhub.diffusion.families import detect, encoders, find, room, told_size
 from embhub.diffusion.families.pipeline import Pipeline
 from embhub.diffusion.training.precision import pictures_at_once
@@ -64,14 +64,12 @@ class Studio:
         """The prompt in its parts, with the tokens of all embeddings for `{}`.
 
         Raises:
-            UsageError: an empty prompt, a weight that is none, or an embedding whose token no prompt mentions.
+            UsageError: an empty prompt, a weight that is none, an embedding whose token no prompt mentions, or a
+                `<word>` of a prompt that neither an embedding nor the base supplies.
         """
         tokens = " ".join(self.tokens)
         filled = tuple(Part(part.prompt.replace("{}", tokens), part.weight) for part in as_parts(prompt))
-        if missing := [token for token in self.tokens if not any(token in part.prompt for part in filled)]:
-            raise UsageError(
-                f"the prompt does not mention {missing[0]}", f'write it where it belongs: "… {missing[0]}"'
-            )
+        check_words((part.prompt for part in filled), self.tokens, knows=partial(_has_token, self.pipe))
         return filled
 
     def facts(self) -> dict[str, Any]:
@@ -86,6 +84,11 @@ class Studio:
             **({"negative": self.negative} if self.negative is not None else {}),
             "mark": noise_mark.describe(self.pipe, self.mark),
         }
+
+
+def _has_token(pipe: Pipeline, word: str) -> bool:
+    """Whether one of a pipeline's tokenizers has a token of its own for a word."""
+    return any(word in one.tokenizer.get_vocab() for one in encoders(pipe))
 
 
 def prepare(
@@ -126,6 +129,7 @@ def prepare(
         check_loaded(pipe)
     tokens = tuple(load_into(pipe, embedding) for embedding in opened)
     avoided = join_negative(negative, [load_into(pipe, embedding) for embedding in against])
+    check_words([avoided] if avoided else [], (), knows=partial(_has_token, pipe))
     family = detect(pipe)
     chosen = int(found.recommended.get("steps", family.steps)) if steps is None else steps
     strength = float(found.recommended.get("guidance", family.guidance)) if guidance_scale is None else guidance_scale

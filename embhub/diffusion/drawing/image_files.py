@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
-from embhub import destinations
+from embhub import builtin_bases, destinations
 from embhub.artifact.embedding import Embedding
 from embhub.client.pulling.opening import Opened
 from embhub.client.pulling.pull import open_target
 from embhub.diffusion.bases.naming import check_base
 from embhub.diffusion.bases.sizes import check_resolution
 from embhub.diffusion.drawing import dicom_files, signed_files
-from embhub.diffusion.drawing.weighted_prompts import Part, parse_part
+from embhub.diffusion.drawing.weighted_prompts import Part, check_words, parse_part
 from embhub.durable import write_atomic
 from embhub.errors import UsageError
 from embhub.formats.synthetic_mark import GENERATED, SourceType, mark_png
@@ -117,6 +117,8 @@ def generate_to_folder(
     if series is not None:
         raise UsageError("a series to where?", "pass --interpolate-to PROMPT or --slerp-to FILE")
     opened, against = ask.open(), ask.open_negatives()
+    if choices.get("base") in (None, *builtin_bases.NAMES):  # any other may have such tokens of its own
+        check_words((part.prompt for part in parts), [item.embedding.token for item in opened])
     choices = {**choices, "negative": ask.negative, "negative_embeddings": [item.embedding for item in against]}
     say_loading(on_progress)
     from embhub.diffusion.drawing.composition import check_mixing

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from numbers import Real
 
 from embhub.errors import UsageError
 
 MOST_WEIGHT = 100.0
+_PLACEHOLDER = re.compile(r"<[^<>\s]+>")
 _LIKE_A_NUMBER = re.compile(r"[+-]?(?:\.?\d|(?:nan|inf|infinity)\s*$)", re.I)
 
 
@@ -37,6 +38,27 @@ class Part:
         if not (math.isfinite(self.weight) and abs(self.weight) <= MOST_WEIGHT):
             raise UsageError(
                 f"a weight of {self.weight:g}", f"choose a number from {-MOST_WEIGHT:g} to {MOST_WEIGHT:g}, such as 0.5"
+            )
+
+
+def check_words(prompts: Iterable[str], tokens: Collection[str], *, knows: Callable[[str], bool] | None = None) -> None:
+    """Whether prompts and placeholder tokens fit each other; `{}` stands for all tokens.
+
+    Args:
+        prompts: Texts to generate from.
+        tokens: Placeholder tokens of the embeddings at hand.
+        knows: Whether the base has a token of its own for a `<word>`. By default it has none.
+
+    Raises:
+        UsageError: a token that no prompt mentions, or a `<word>` that nothing supplies: it would be plain text.
+    """
+    texts = list(prompts)
+    if missing := [token for token in tokens if not any("{}" in text or token in text for text in texts)]:
+        raise UsageError(f"the prompt does not mention {missing[0]}", f'write it where it belongs: "… {missing[0]}"')
+    for word in dict.fromkeys(word for text in texts for word in _PLACEHOLDER.findall(text)):
+        if not any(word in token for token in tokens) and not (knows and knows(word)):
+            raise UsageError(
+                f"no embedding supplies {word}", "name the one that does, as a file or NS/NAME, with --embedding"
             )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from embhub.images.inspections.report import Inspection
@@ -31,7 +31,9 @@ def find_rows(found: Inspection) -> list[int]:
     return sorted(numbers)
 
 
-def name_files(source: Path, manifest: Path | None, rows: Iterable[int]) -> dict[int, str]:
+def name_files(
+    source: Path, manifest: Path | None, rows: Iterable[int], *, columns: Mapping[str, str] | None = None
+) -> dict[int, str]:
     """The file behind each number, as the manifest spells it, or relative to the folder.
 
     Pictures of a volumes file are slices of scans, which no single file is: there the answer is empty.
@@ -43,7 +45,7 @@ def name_files(source: Path, manifest: Path | None, rows: Iterable[int]) -> dict
     if table is not None and is_volumes_file(table):
         return {}
     if table is not None:
-        names = {number: row["path"] for number, row in enumerate(read_rows(table), start=2)}
+        names = {number: row["path"] for number, row in enumerate(read_rows(table, columns), start=2)}
     else:
         root = folder.resolve()
         kept = sorted(path for path in walk(root, _GoesOn()) if kind_of(path) in ("picture", "dicom"))

@@ -19,7 +19,7 @@ from embhub.release.verification import Verified
 from embhub_registry.admission.listing import Described, describe
 from embhub_registry.admission.publication import ATTEMPTS, busy
 from embhub_registry.admission.rules import Admitted
-from embhub_registry.database import Connection, quarantine, repositories, withdrawals, yanks
+from embhub_registry.database import Connection, histories, quarantine, repositories, withdrawals, yanks
 from embhub_registry.database.accounts import Account
 from embhub_registry.database.clock import now, stamp
 from embhub_registry.database.quarantine import Displaced
@@ -172,7 +172,7 @@ def _plan(registry: Registry, db: Connection, repository: Repository, head: str,
 
 def _shown(db: Connection, repository: Repository, origin: str, hidden: Set[str]) -> Revision:
     """`origin` or, where that is hidden, the newest release before it that is neither hidden nor yanked."""
-    line = repositories.history(db, repository.id, origin, limit=_LONGEST)
+    line = histories.read(db, repository.id, origin, limit=_LONGEST)
     shown = [revision for revision in line if revision.id not in hidden]  # the first commit holds no release
     if line[0] is shown[0]:
         return shown[0]

@@ -12,14 +12,18 @@ from embhub_registry.cli import options
 if TYPE_CHECKING:
     from embhub_registry.storage.folder import Registry
 
+PORT = 8642
+
 
 @click.command("serve")
 @click.option(
     "--host", default="127.0.0.1", show_default=True,
     help="Address to listen on; beyond this machine, put nginx or Caddy in front.",
 )  # fmt: skip
-@click.option("--port", type=click.IntRange(0, 65_535), default=8642, show_default=True,
-              help="Port to listen on; 0 selects a free one.")  # fmt: skip
+@click.option(
+    "--port", type=click.IntRange(0, 65_535),
+    help="Port to listen on; 0 selects a free one  [default: that of the URL if it is on this machine, else 8642].",
+)  # fmt: skip
 @click.option("--drain-seconds", "drain", type=options.SECONDS, default=0.0, show_default=True,
               help="Drain time: seconds to keep serving after SIGTERM while /readyz fails.")  # fmt: skip
 @click.option("--grace-seconds", "grace", type=options.SECONDS, default=20.0, show_default=True,
@@ -32,7 +36,7 @@ if TYPE_CHECKING:
 @options.as_json
 @options.opened
 def command(
-    registry: Registry, *, host: str, port: int, drain: float, grace: float, log_file: Path | None,
+    registry: Registry, *, host: str, port: int | None, drain: float, grace: float, log_file: Path | None,
     accept_traceparent: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Run the server until SIGTERM or Ctrl-C; prints its URL when it is ready.
@@ -44,9 +48,20 @@ def command(
     from embhub_registry.storage import audit_holder, logs
 
     logs.direct(log_file)
+    port = _own_port(registry) if port is None else port
     with registry.alone("serve", together=registry.is_shared):
         audit_holder.take(registry.audit_log, registry.database)
         serving.serve(
             registry, host=host, port=port, as_json=as_json, drain=drain, grace=grace,
             accept_traceparent=accept_traceparent,
         )  # fmt: skip
+
+
+def _own_port(registry: Registry) -> int:
+    """The port of the registry's own address, where that is on this machine: clients ask there."""
+    from urllib.parse import urlsplit
+
+    from embhub.site.transport import is_this_machine
+
+    own = urlsplit(registry.setting("url"))
+    return own.port if own.port is not None and is_this_machine(own.hostname or "") else PORT

@@ -301,19 +301,6 @@ def list_refs(db: Connection, repository_id: int) -> list[Row]:
     return db.execute(statement, (repository_id,)).fetchall()
 
 
-def history(db: Connection, repository_id: int, head: str, *, limit: int = 1000) -> list[Revision]:
-    """A commit and its ancestors, newest first."""
-    rows = db.execute(
-        "WITH RECURSIVE line (depth, id) AS (SELECT 1, id FROM revision WHERE repository_id = ?1 AND id = ?2 UNION ALL"
-        " SELECT depth + 1, parent FROM line JOIN revision r ON r.repository_id = ?1 AND r.id = line.id"
-        " WHERE parent IS NOT NULL AND depth < ?3)"
-        " SELECT r.id, parent, author, created, title, message, release_version"
-        " FROM line JOIN revision r ON r.repository_id = ?1 AND r.id = line.id ORDER BY depth",
-        (repository_id, head, limit),
-    )
-    return [Revision(*row) for row in rows]
-
-
 def site_totals(db: Connection, namespace: str) -> list[dict[str, Any]]:
     """What the public releases of a namespace state of all private trainings of its site, a row a repository."""
     total = db.dialect.json_text("summary", "release", "site_total")

@@ -155,10 +155,11 @@ class _Snapshot(Collector):
         yield from _calls("embhub_database", "the database", database.calls, errors=_DATABASE_ERRORS)
         if (store := self._facts.object_store(self._registry, self._checks)) is not None:
             yield from _calls("embhub_object_store", "the object store", store, errors=("5xx",))
+        facts: dict[str, GaugeMetricFamily] = {}
         for name, labels, value in self._facts.read(self._registry, self._checks):
-            family = GaugeMetricFamily(name, FACTS[name], labels=tuple(labels))
+            family = facts.setdefault(name, GaugeMetricFamily(name, FACTS[name], labels=tuple(labels)))
             family.add_metric(tuple(labels.values()), value)
-            yield family
+        yield from facts.values()
 
 
 def _calls(name: str, subject: str, calls: CallTimes, *, errors: tuple[str, ...]) -> Iterator[Metric]:

@@ -21,10 +21,10 @@ from starlette.responses import FileResponse, Response
 from starlette.routing import Route
 
 from embhub import builtin_bases
+from embhub.cards import samples
 from embhub.release.files import EMBEDDING
 from embhub_registry.database import repositories, yanks
 from embhub_registry.http_errors import RequestDeniedError
-from embhub_registry.pages import snippets
 from embhub_registry.pages.list_facts import Facts
 from embhub_registry.pages.verification_cache import Shown
 from embhub_registry.repositories.repos import Snapshot
@@ -141,7 +141,7 @@ def collect(request: Request, snapshot: Snapshot, shown: Shown | None) -> Previe
             "previews need a release that verifies and was trained for a built-in base; see its page",
         )  # fmt: skip
     prompts = tuple(prompt["text"] for prompt in graphs.settings["prompts"])
-    own = snippets.choose_prompt(shown.card, shown.loading).replace(shown.card.token, "{}")
+    own = samples.usual_prompt(shown.card, shown.loading.caption).replace(shown.card.token, "{}")
     return PreviewPage(
         registry=registry_of(request).setting("name"), id=name, revision=revision, version=shown.version,
         token=shown.card.token, base=graphs.name, base_address=f"/static/bases/{graphs.fingerprint}",

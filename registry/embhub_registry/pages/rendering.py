@@ -40,7 +40,7 @@ STATIC = {
     "reviewer.js": "text/javascript",
     "mark.svg": "image/svg+xml",
 }
-CRAWLED_BY_NOBODY = ("/api/", "/embhub/", "/login", "/compare", "/*/resolve/")
+CRAWLED_BY_NOBODY = ("/api/", "/embhub/", "/login", "/compare", "/*/resolve/", "/*/raw/", "/*/blob/")
 ROBOTS = "User-agent: *\n" + "".join(f"Disallow: {path}\n" for path in CRAWLED_BY_NOBODY)
 _STYLES = re.compile(r'<style[^>]*>(.*?)</style>|style="([^"]*)"', re.DOTALL)
 

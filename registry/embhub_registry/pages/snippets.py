@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from embhub.artifact.adapter import LAYOUT as ADAPTER
 from embhub.artifact.embedding import LAYOUTS, Embedding
 from embhub.builtin_bases import NAMES
+from embhub.cards import samples
 from embhub.cards.card_schema import Card
 from embhub.release.files import EMBEDDING
 from embhub_registry.pages.page_facts import ProgramUse, Use
@@ -69,7 +70,7 @@ class Place:
 
 def write(card: Card, loading: Loading, place: Place) -> Use:
     """All snippets for one release."""
-    prompt = choose_prompt(card, loading)
+    prompt = samples.usual_prompt(card, loading.caption)
     return Use(
         token=card.token,
         prompt=prompt,
@@ -78,15 +79,6 @@ def write(card: Card, loading: Loading, place: Place) -> Use:
         diffusers=_diffusers(card, loading, place, prompt),
         programs=tuple(_program(to, card, place, prompt) for to in programs_for(loading)),
     )
-
-
-def choose_prompt(card: Card, loading: Loading) -> str:
-    """The prompt of the sheet of samples; else the caption of the training; else a plain one."""
-    for said in (card.samples.prompt if card.samples else None, loading.caption):
-        filled = (said or "").replace("{}", card.token)
-        if card.token in filled:
-            return filled
-    return f"a scan with {card.token}"
 
 
 def programs_for(loading: Loading) -> tuple[str, ...]:

@@ -101,7 +101,7 @@ async def namespace(request: Request) -> Response:
 
 
 async def embedding(request: Request) -> Response:
-    """`/{namespace}/{name}`: one embedding."""
+    """`/{namespace}/{name}`: one embedding. The Hub's links to its history and to a folder lead here too."""
     snapshot, account = _addressed(request)
     facts, judged = await _facts(request, snapshot, account)
     session = session_of(request.scope)

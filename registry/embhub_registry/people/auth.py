@@ -13,7 +13,7 @@ from embhub_registry.database.clock import stamp
 from embhub_registry.http_errors import bad_token, forbidden, token_needed
 from embhub_registry.people.roles import ACTIONS, LIMITED_ACTIONS, SCOPES
 
-PREFIX = "emb_"
+PREFIX = "hf_emb_"
 
 
 @dataclass(frozen=True)

@@ -91,7 +91,7 @@ def check_ref(name: str) -> str:
 
 def is_ref(name: str) -> bool:
     """Whether a branch, a tag or a version has a name of this form."""
-    is_odd = ".." in name or "//" in name or name.startswith("refs/") or is_commit(name)
+    is_odd = ".." in name or "//" in name or name.startswith("refs/") or name == "HEAD" or is_commit(name)
     return _REF.fullmatch(name) is not None and not is_odd
 
 

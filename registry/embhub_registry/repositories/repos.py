@@ -9,7 +9,16 @@ from typing import Literal
 
 import rfc8785
 
-from embhub_registry.database import Connection, accounts, forgeable, quarantine, repositories, tombstones, yanks
+from embhub_registry.database import (
+    Connection,
+    accounts,
+    forgeable,
+    histories,
+    quarantine,
+    repositories,
+    tombstones,
+    yanks,
+)
 from embhub_registry.database.accounts import Account
 from embhub_registry.database.clock import stamp
 from embhub_registry.database.connection import Row
@@ -31,6 +40,7 @@ from embhub_registry.storage import configuration, quotas
 from embhub_registry.storage.folder import Registry
 
 MAIN = "main"
+HEAD = "HEAD"  # what git, and the Hub's JavaScript client, call the default branch
 MAX_REFS = 1000  # branches and tags of a repository: a list of them is one answer
 WRITERS = ("publisher",)
 Reader = Account | Literal["operator"] | None
@@ -203,8 +213,14 @@ def refuse_forged(db: Connection, snapshot: Snapshot) -> None:
 def history(db: Connection, snapshot: Snapshot, reader: Reader, *, limit: int) -> list[Revision]:
     """A commit and those before it that this reader is shown, newest first."""
     hidden = hidden_from(db, snapshot.repository, reader)
-    line = repositories.history(db, snapshot.repository.id, snapshot.revision.id, limit=limit + len(hidden))
+    line = histories.read(db, snapshot.repository.id, snapshot.revision.id, limit=limit + len(hidden))
     return [revision for revision in line if revision.id not in hidden][:limit]
+
+
+def count_history(db: Connection, snapshot: Snapshot, reader: Reader) -> int:
+    """How many commits `history` has to show, however few it is asked for."""
+    hidden = hidden_from(db, snapshot.repository, reader)
+    return histories.count(db, snapshot.repository.id, snapshot.revision.id, without=hidden)
 
 
 def list_refs(db: Connection, repository: Repository, reader: Reader) -> list[Row]:
@@ -214,7 +230,7 @@ def list_refs(db: Connection, repository: Repository, reader: Reader) -> list[Ro
 
 
 def _resolve(db: Connection, repository: Repository, name: str) -> str | None:
-    found = repositories.find_ref(db, repository.id, name)
+    found = repositories.find_ref(db, repository.id, MAIN if name == HEAD else name)
     return found or repositories.find_named(db, repository.id, name)
 
 

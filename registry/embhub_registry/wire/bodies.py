@@ -123,7 +123,7 @@ async def read_json(request: Request, *, limit: int = SMALL) -> dict[str, Any]:
 
 
 async def read_fields(request: Request) -> dict[str, list[str]]:
-    """A form, or a JSON object, as lists of texts.
+    """A form, or a JSON object, as lists of texts, none of them empty.
 
     Raises:
         RequestDeniedError: 400 where it is neither; 415 for a multipart form, which nothing here needs.
@@ -134,7 +134,7 @@ async def read_fields(request: Request) -> dict[str, list[str]]:
         )
     if request.headers.get("content-type", "").startswith("application/json"):
         document = await read_json(request)
-        fields = {k: [str(i) for i in v] if isinstance(v, list) else [str(v)] for k, v in document.items()}
+        fields = {k: [str(i) for i in v] if isinstance(v, list) else [str(v)] for k, v in document.items() if v != []}
         if sum(map(len, fields.values())) > MOST_FIELDS:
             raise malformed(f"the body has more than {MOST_FIELDS} values")
         return fields

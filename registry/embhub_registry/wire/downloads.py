@@ -1,4 +1,7 @@
-"""`GET` and `HEAD /{namespace}/{name}/resolve/{revision}/{path}`: one file's bytes, whole or a range."""
+"""`GET` and `HEAD /{namespace}/{name}/resolve/{revision}/{path}`: one file's bytes, whole or a range.
+
+The Hub's `raw` and `blob` addresses are the same here: there are no pointers of LFS, and no page for a single file.
+"""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ def done() -> Response:
 
 
 def whoami(account: Account) -> dict[str, Any]:
-    """`GET /api/whoami-v2`; `namespace` and `role` are ours."""
+    """`GET /api/whoami-v2`; `namespace` and `role` are ours, also that of each organisation."""
     writes = account.scope != "read" and bool(account.roles & {"publisher", "auditor", "admin"})
     words = {"admin": "admin", "publisher": "write", "auditor": "write"}
     return {
@@ -42,7 +42,7 @@ def whoami(account: Account) -> dict[str, Any]:
         "fullname": account.user,
         "email": None,
         "isPro": False,
-        "orgs": [{"type": "org", "name": name, "fullname": name,
+        "orgs": [{"type": "org", "name": name, "fullname": name, "role": account.role_in(name),
                   "roleInOrg": words.get(account.role_in(name) or "", "read")} for name in account.namespaces],
         "auth": {"type": "access_token",
                  "accessToken": {"displayName": account.token_id, "role": "write" if writes else "read"}},

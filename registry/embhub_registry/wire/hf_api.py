@@ -47,6 +47,8 @@ NOT_OFFERED = {
     "super-squash": "repositories keep their history: releases are looked up by commit",
     "duplicate": "a repository's statement is signed for its own name: publish under the new one",
     "lfs-files": "this registry has no LFS: a release is small enough to travel in the commit",
+    "collections": "this registry has no collections",
+    "buckets": "this registry has no buckets: files are published in repositories",
     "like": "this registry counts no likes",
     "likers": "this registry counts no likes",
 }
@@ -170,21 +172,26 @@ async def refs(request: Request) -> Response:
 
 
 async def history(request: Request) -> Response:
-    """`GET …/commits/{revision}`: newest first; the next page starts at the commit before the last."""
+    """`GET …/commits/{revision}`: newest first; the next page starts at the commit before the last.
+
+    `X-Total-Count` counts this commit and all before it.
+    """
     repository, account = repository_of(request)
     asked = request.query_params
     limit = _limit(asked.get("limit"))
 
-    def collect() -> tuple[list[Revision], str | None]:
+    def collect() -> tuple[list[Revision], str | None, int]:
         db = registry_of(request).database.connection()
         snapshot = repos.at(db, repository, revision_of(request), account)
         line = repos.history(db, snapshot, account, limit=limit + 1)
         shown = _within(line[:limit], MAX_HISTORY)
-        return shown, line[len(shown)].id if len(line) > len(shown) else None
+        if len(line) == len(shown):
+            return shown, None, len(shown)
+        return shown, line[len(shown)].id, repos.count_history(db, snapshot, account)
 
-    found, after = await threaded(collect)
+    found, after, total = await threaded(collect)
     rows = [hf_answers.commit(revision, formatted="formatted" in asked.getlist("expand[]")) for revision in found]
-    headers = {}
+    headers = {"X-Total-Count": str(total)}
     if after is not None:
         following = f"{base_url(request)}/api/models/{repository.full_name}/commits/{after}"
         headers["Link"] = f'<{following}?{urlencode(asked.multi_items())}>; rel="next"'
@@ -209,7 +216,7 @@ async def tags_by_type(request: Request) -> Response:
 async def unknown(request: Request) -> Response:
     """Any other address under /api: said in JSON, as a client of the Hub expects it."""
     path = request.url.path
-    if path.startswith(("/api/datasets/", "/api/spaces/", "/datasets/", "/spaces/")):
+    if f"{path}/".startswith(("/api/datasets/", "/api/spaces/", "/datasets/", "/spaces/")):
         raise RequestDeniedError(
             404, "type", "this registry holds models only", "leave repo_type out", code="RepoNotFound"
         )

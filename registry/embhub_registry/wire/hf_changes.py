@@ -42,7 +42,8 @@ MAX_ANONYMOUS = 32_000  # bytes of front matter
 async def create_repo(request: Request) -> Response:
     """`POST /api/repos/create`: 200 with its url and visibility; 409 with the url of the one that is there.
 
-    `private` or `visibility`, and `gated`, which is ours; without any, the registry's default holds.
+    `private` or `visibility`, and `gated`, which is ours; without any, the registry's default holds. Files, and the
+    licence that a card states, come with a commit.
     """
     member_of(request, "creating a repository")
     caller = whole_account_of(request)
@@ -50,6 +51,8 @@ async def create_repo(request: Request) -> Response:
     auth.require_somewhere(caller, "create")
     body = await bodies.read_json(request)
     _only_models(body)
+    if any(body.get(word) is not None for word in ("files", "license")):
+        raise malformed("a repository is created empty", "send files, and the card with its licence, in a commit")
     name, organisation = _name(body)
     account = auth.narrowed(caller, f"{organisation or caller.namespace}/{name}")
     private, gated = _visibility(body), _gate(body)
@@ -191,6 +194,8 @@ async def branch(request: Request) -> Response:
     """`POST` and `DELETE …/branch/{name}`."""
     permitted(request, "refs", "changing a branch")
     body = await bodies.read_json(request)
+    if body.get("emptyBranch"):
+        raise malformed("a branch starts at a commit: there are no empty ones", "leave `emptyBranch` out")
     start = body.get("startingPoint") or repos.MAIN
     return await _change_ref(request, "branch", revision_of(request), str(start))
 

@@ -78,7 +78,7 @@ def _(stage: Stage) -> Any:
 
 @call("model_info with a token that is no good", raises="HfHubHTTPError", status=401, says="Invalid credentials")
 def _(stage: Stage) -> Any:
-    stage.tokens["forged"] = "emb_" + "A" * 43
+    stage.tokens["forged"] = "hf_emb_" + "A" * 43
     stage.speaking("forged").model_info(RELEASED)
 
 

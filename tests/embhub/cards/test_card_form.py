@@ -53,8 +53,25 @@ def test_a_form_on_a_terminal(file: Path, tmp_path: Path) -> None:
     assert "fill in: limitations" in said and "fill in: description" not in said
 
 
-def converse(terminal: int, answers: dict[str, str]) -> str:
-    """Answer what is asked for, and everything else with an empty line; returns all that was said."""
+def test_what_was_answered_before_the_terminal_was_closed_is_kept(file: Path, tmp_path: Path) -> None:
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "embhub", "card", "init", str(file)]
+    environment = {**os.environ, "EMBHUB_HOME": str(tmp_path / "home"), "NO_COLOR": "1", "TERM": "dumb"}
+    with subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env=environment) as process:
+        os.close(theirs)
+        converse(ours, dict(ANSWERS), until="limitations:")
+        os.close(ours)
+        try:
+            assert process.wait(60) != 0
+        finally:
+            process.kill()
+    values = safe_yaml.load(file.with_name("cspca.card.yaml").read_bytes())
+    assert values["description"] == "A dark focus." and values["modality"] == ["MR"]
+    assert values["limitations"] is None
+
+
+def converse(terminal: int, answers: dict[str, str], *, until: str | None = None) -> str:
+    """Answer what is asked for, and everything else with an empty line; returns all that was said, up to `until`."""
     said, waiting, end = "", "", time.monotonic() + 60
     while time.monotonic() < end:
         if not select.select([terminal], [], [], 30)[0]:
@@ -67,6 +84,8 @@ def converse(terminal: int, answers: dict[str, str]) -> str:
             break
         said, waiting = said + data, waiting + data
         if re.search(r"(> |\]: )$", waiting):
+            if until is not None and until in waiting:
+                break
             asked = [question for question in answers if question in waiting]
             os.write(terminal, (answers.pop(asked[-1]) if asked else "").encode() + b"\n")
             waiting = ""

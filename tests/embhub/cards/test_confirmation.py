@@ -55,7 +55,7 @@ def test_a_card_with_open_confirmations_is_not_complete(file: Path, capsys: pyte
     said = capsys.readouterr().err
     assert "legal_basis: to confirm" in said and "deidentification.pixel_review: to confirm" in said
     assert main(["key", "new"]) == 0
-    assert main(["sign", str(file), "--repository", "radboud/cspca"]) == 3
+    assert main(["sign", str(file), "radboud/cspca"]) == 3
     assert "legal_basis: to confirm" in capsys.readouterr().err
     target.write_bytes(whole + b"confirm: []\n")
     assert main(["card", "check", str(target)]) == 0

@@ -18,7 +18,7 @@ from tests.support import hostile
 from tests.support.hostile import COMMIT, Handler
 from tests.support.releases import REPOSITORY, make_release
 
-TOKEN = "emb_" + "t" * 40
+TOKEN = "hf_emb_" + "t" * 40
 
 
 @pytest.fixture

@@ -63,6 +63,7 @@ def test_strict_works_on_the_first_day(
     assert str(own) in said.out and own.name.endswith("/radboud-witness")
     assert f"embhub log watch {registry.url} --cosign {key} --namespace radboud" in said.err
     assert main(["pull", FIRST, *STRICT]) == 0
+    assert main(["verify", FIRST, *STRICT, "--all"]) == 0
     assert "that this site's witness cosigned" in capsys.readouterr().out
     assert main(["verify", "first", *STRICT]) == 0
 

@@ -15,7 +15,7 @@ from embhub.errors import ConfigError
 from embhub.site import config
 from tests.support import hostile
 
-TOKEN = "emb_of_hospital_a"
+TOKEN = "hf_emb_of_hospital_a"
 OUR = "https://hub.hospital-a.example"
 
 
@@ -75,9 +75,9 @@ def test_a_stored_token_serves_where_the_variable_does_not(
     server: hostile.Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("EMBHUB_REGISTRY", OUR)
-    config.save_credentials(server.url, "emb_stored")
+    config.save_credentials(server.url, "hf_emb_stored")
     accounts.connect(server.url).trust_export()
-    assert _sent(server) == ["Bearer emb_stored"]
+    assert _sent(server) == ["Bearer hf_emb_stored"]
 
 
 VERBS = [

@@ -355,7 +355,7 @@ def test_a_registrys_token_in_the_hubs_variable_is_never_sent(stage: Stage, monk
             call(repository)
     assert not stage.middle.requests
     monkeypatch.delenv("HF_ENDPOINT")
-    monkeypatch.setenv("HF_TOKEN", "emb_of_some_registry")  # one that is not stored here
+    monkeypatch.setenv("HF_TOKEN", "hf_emb_of_some_registry")  # one that is not stored here
     with pytest.raises(ConfigError, match="holds a registry's token"):
         public_hub.token()
     monkeypatch.setenv("HF_TOKEN_PATH", "~nobody-of-this-name/token")

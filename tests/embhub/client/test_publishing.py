@@ -16,7 +16,7 @@ from embhub.client.wire.hub import Hub
 from embhub.errors import ArtifactError, ConfigError, PrivacyError, RegistryError, UsageError, VerificationError
 from embhub.formats import safe_yaml
 from embhub.progress import Progress
-from embhub.refusals import CardMismatchError, WrongRepositoryError
+from embhub.refusals import CardMismatchError, DigestMismatchError, WrongRepositoryError
 from embhub.release import at_the_site
 from embhub.release import files as release_files
 from embhub.site import keys, seen
@@ -173,11 +173,24 @@ def test_what_was_edited_after_signing_is_refused_with_the_command_that_signs_an
     assert "embhub sign" in caught.value.hint
 
 
-def test_a_bundle_of_another_repository_is_refused(site: Site, namespace: str) -> None:
+def test_what_was_signed_here_for_another_repository_is_signed_anew(site: Site, namespace: str) -> None:
     path = site.make()
     publishing.sign(path, repository=f"{namespace}/one")
-    with pytest.raises(WrongRepositoryError):
+    assert publishing.push(path, f"{namespace}/two").repository == f"{namespace}/two"
+
+
+def test_what_was_edited_since_is_not_signed_anew_with_the_name(site: Site, namespace: str) -> None:
+    path = site.make()
+    publishing.sign(path, repository=f"{namespace}/one")
+    path.write_bytes(make_embedding(seed=7).data)
+    with pytest.raises(DigestMismatchError):
         publishing.push(path, f"{namespace}/two")
+
+
+def test_a_folder_that_was_signed_for_another_repository_is_refused(site: Site, namespace: str, tmp_path: Path) -> None:
+    publishing.push(site.make(), f"{namespace}/one", dry_run=True, out=tmp_path / "outbox")
+    with pytest.raises(WrongRepositoryError):
+        publishing.push(None, f"{namespace}/two", from_folder=tmp_path / "outbox")
 
 
 def test_a_card_edited_in_a_folder_from_elsewhere_is_refused(site: Site, tmp_path: Path) -> None:
@@ -222,7 +235,7 @@ def test_a_key_that_the_registry_does_not_know_is_refused_by_it(site: Site, name
     assert not Hub(site.registry, token=site.token).search(namespace)
 
 
-@pytest.mark.parametrize("token", ["", "emb_" + "x" * 43, "nonsense"])
+@pytest.mark.parametrize("token", ["", "hf_emb_" + "x" * 43, "nonsense"])
 def test_a_token_that_does_not_count(site: Site, token: str, namespace: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EMBHUB_TOKEN", token)
     with pytest.raises(RegistryError) as caught:

@@ -90,7 +90,7 @@ def test_login_keeps_token_and_namespace(
 ) -> None:
     Site(tmp_path / "d", registry.url).enter(monkeypatch)
     with pytest.raises(RegistryError, match="does not accept your token"):
-        accounts.log_in(token="emb_" + "0" * 43)
+        accounts.log_in(token="hf_emb_" + "0" * 43)
     assert config.token_for(registry.url) is None
     account, path = accounts.log_in(token=publisher.token)
     assert account.name == "alice" and "radboud" in account.namespaces
@@ -116,9 +116,9 @@ def test_where_none_is_set_the_only_registry_known_here_is_asked(
     monkeypatch.setenv("EMBHUB_REGISTRY", "")
     assert pulling.pull(REPOSITORY).repository == REPOSITORY
     assert registry.url in caplog.text
-    config.save_credentials(registry.url, "emb_of_this_registry")  # the same one, logged in to: still the only one
-    assert accounts.connect()._token == "emb_of_this_registry"
-    config.save_credentials("https://other.example.org", "emb_of_another")
+    config.save_credentials(registry.url, "hf_emb_of_this_registry")  # the same one, logged in to: still the only one
+    assert accounts.connect()._token == "hf_emb_of_this_registry"
+    config.save_credentials("https://other.example.org", "hf_emb_of_another")
     with pytest.raises(ConfigError, match="no registry is set") as caught:
         pulling.pull(REPOSITORY)
     assert registry.url in caught.value.hint and "https://other.example.org" in caught.value.hint
@@ -129,15 +129,15 @@ def test_a_token_that_belongs_to_no_registry_is_sent_to_none(
 ) -> None:
     monkeypatch.setenv("EMBHUB_REGISTRY", "")
     with pytest.raises(ConfigError, match="no registry is set"):
-        accounts.connect(token="emb_for_somebody_else")
-    monkeypatch.setenv("EMBHUB_TOKEN", "emb_for_somebody_else")
-    for call in (accounts.connect, lambda: accounts.log_in(token="emb_new")):
+        accounts.connect(token="hf_emb_for_somebody_else")
+    monkeypatch.setenv("EMBHUB_TOKEN", "hf_emb_for_somebody_else")
+    for call in (accounts.connect, lambda: accounts.log_in(token="hf_emb_new")):
         with pytest.raises(ConfigError, match="no registry is set") as caught:
             call()
         assert registry.url in caught.value.hint
     monkeypatch.setenv("EMBHUB_TOKEN", "")
     with pytest.raises(ConfigError, match="no registry is set"):
-        accounts.log_in(token="emb_new")
+        accounts.log_in(token="hf_emb_new")
 
 
 def test_a_site_that_knows_no_registry_is_told_what_to_say(site: Site) -> None:

@@ -63,7 +63,7 @@ def test_from_a_push_to_a_pull_that_demands_an_approval(
     run(capsys, "pull", NAME, "--require", "approved,approved-by-key")
     (one,) = run(capsys, "verify", reader.folder / "prostate-cspca")["approvals"]
     assert (one["kind"], one["digest"]) == ("signed", digest)
-    assert main(["verify", str(reader.folder / "prostate-cspca")]) == 0
+    assert main(["verify", "--all", str(reader.folder / "prostate-cspca")]) == 0
     assert f"approved by radboud's approver with the key {one['fingerprint']}" in capsys.readouterr().out
     folder = reader.folder / "prostate-cspca" / "attestations" / "approval.1.sigstore.json"
     folder.unlink()

@@ -127,7 +127,7 @@ def test_a_closed_registry_is_read_with_the_stored_token(
         for words in (["search"], ["show", REPOSITORY], ["pull", REPOSITORY]):
             capsys.readouterr()
             assert main(words) == 0, (words, capsys.readouterr().err)
-        monkeypatch.setenv("EMBHUB_TOKEN", "emb_" + "x" * 43)
+        monkeypatch.setenv("EMBHUB_TOKEN", "hf_emb_" + "x" * 43)
         assert main(["search"]) == 5
         said = capsys.readouterr().err
         assert "does not accept your token" in said and f"embhub login --registry {registry.url}" in said

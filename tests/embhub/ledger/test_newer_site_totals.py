@@ -50,7 +50,7 @@ def test_an_older_release_shows_what_a_newer_one_states(
 
     assert newer() is None
     pulling.pull("radboud/first", out=tmp_path / "first")
-    assert main(["verify", str(tmp_path / "first")]) == 0
+    assert main(["verify", "--all", str(tmp_path / "first")]) == 0
     assert "states more" not in capsys.readouterr().out
 
     hub.push(private("radboud/second", SECOND, seed=2), "radboud/second")
@@ -63,10 +63,10 @@ def test_an_older_release_shows_what_a_newer_one_states(
 
     pulling.pull("radboud/second", out=tmp_path / "second")
     for target in ("radboud/first", str(tmp_path / "first")):
-        assert main(["verify", target]) == 0
+        assert main(["verify", "--all", target]) == 0
         out = capsys.readouterr().out
         assert "A newer release of radboud states more" in out and said in out
-    assert main(["verify", str(tmp_path / "second")]) == 0
+    assert main(["verify", "--all", str(tmp_path / "second")]) == 0
     assert "states more" not in capsys.readouterr().out
 
 

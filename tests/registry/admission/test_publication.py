@@ -17,7 +17,7 @@ from embhub.release.files import AUDIT, AUDIT_BUNDLE, CARD, EMBEDDING, PUBLISH_B
 from embhub.site.keys import SigningKey
 from embhub.trust.keyring import Role
 from embhub_registry.admission import publication
-from embhub_registry.database import StorageFullError, accounts, repositories
+from embhub_registry.database import StorageFullError, accounts, histories
 from embhub_registry.database.accounts import Account
 from embhub_registry.database.repositories import Revision
 from embhub_registry.http_errors import RequestDeniedError
@@ -305,7 +305,7 @@ def test_concurrent_publishers_are_serialised(registry: Registry) -> None:
         thread.join()
     db = registry.database.connection()
     repository = repos.locate(db, None, "radboud", NAME)
-    line = repositories.history(db, repository.id, repos.at(db, repository, "main", repos.OPERATOR).revision.id)
+    line = histories.read(db, repository.id, repos.at(db, repository, "main", repos.OPERATOR).revision.id)
     assert len(set(outcomes)) == 4
     assert {r.id for r in line[:-1]} == set(outcomes), "no commit is lost and the history is one line"
     assert checking.check(registry).clean

@@ -27,7 +27,7 @@ ODD = [
     "hub.example.org", "https://hub.example.org/embhub", "https://[", "https://x:99999", "SHA256:" + "A" * 43, "f" * 40,
     "1.0.0", "\udcff", "é", "а", "a\nb", "x" * 5000, "%s{0}", "2026-13-45", "rate.exempt", "quota.bytes",
     "security.contact",
-    "/nonexistent", "/dev/null", ".", "::1", "127.0.0.1", "publish", "reader", "stolen", "emb_" + "x" * 43,
+    "/nonexistent", "/dev/null", ".", "::1", "127.0.0.1", "publish", "reader", "stolen", "hf_emb_" + "x" * 43,
 ]  # fmt: skip
 
 

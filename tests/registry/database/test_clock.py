@@ -13,7 +13,7 @@ from embhub.release import signing
 from embhub.site.keys import SigningKey
 from embhub.trust.keyring import Role
 from embhub_registry.admission import publication, storing
-from embhub_registry.database import accounts, clock, repositories
+from embhub_registry.database import accounts, clock, histories, repositories
 from embhub_registry.http_errors import RequestDeniedError
 from embhub_registry.operation import administration, checking, expiry
 from embhub_registry.people import access_tokens, auth
@@ -63,7 +63,7 @@ def test_a_commit_is_never_older_than_its_parent(registry: Registry, set_clock: 
     db = registry.database.connection()
     found = repositories.find(db, "radboud", "r")
     assert found is not None and found.modified == dates[-1]
-    line = repositories.history(db, found.id, str(repositories.find_ref(db, found.id, "main")))
+    line = histories.read(db, found.id, str(repositories.find_ref(db, found.id, "main")))
     assert [revision.created for revision in line] == sorted((revision.created for revision in line), reverse=True)
     assert checking.check(registry).clean
 

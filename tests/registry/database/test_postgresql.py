@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -219,18 +220,21 @@ def test_a_connection_that_is_cut_in_a_transaction(database: Database, postgresq
 
 
 def test_connections_end_with_their_threads(database: Database, postgresql: Server) -> None:
-    threads = [threading.Thread(target=lambda: search.count(database.connection())) for _ in range(5)]
+    mark = uuid.uuid4().hex  # other tests' connections to this server are not counted
+
+    def ask() -> None:
+        database.connection().execute(f"SELECT '{mark}'").fetchone()
+
+    threads = [threading.Thread(target=ask) for _ in range(5)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    search.count(database.connection())
+    ask()
     with postgresql.connect() as db:
         deadline = time.monotonic() + 10
         while time.monotonic() < deadline:
-            query = (
-                "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%FROM repository%' AND pid <> pg_backend_pid()"
-            )
+            query = f"SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%{mark}%' AND pid <> pg_backend_pid()"
             found = db.execute(query).fetchone()
             count = int(str(found[0])) if found else 0
             if count <= 1:

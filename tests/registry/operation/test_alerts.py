@@ -273,7 +273,7 @@ def asking_for_lists(running: RunningRegistry, *, callers: int) -> Iterator[None
 
 def guess(running: RunningRegistry) -> None:
     for _ in range(100):
-        running.get("/api/whoami-v2", token="emb_" + "Q" * 43)
+        running.get("/api/whoami-v2", token="hf_emb_" + "Q" * 43)
 
 
 def ask(running: RunningRegistry, token: str) -> None:

@@ -80,7 +80,7 @@ def test_what_is_handed_on(served: RunningRegistry, proxy: Proxy) -> None:
     assert made.status == 200, made.body
     assert ask(proxy, "/api/models/radboud/one/revision/a%2Fb")[0] == 200, "an encoded slash arrives as one"
     assert ask(proxy, "/api/models?limit=0")[0] == 400
-    ask(proxy, "/api/whoami-v2", Authorization="Bearer emb_wrong", **{"X-Forwarded-For": "203.0.113.9"})
+    ask(proxy, "/api/whoami-v2", Authorization="Bearer hf_emb_wrong", **{"X-Forwarded-For": "203.0.113.9"})
     deadline = time.monotonic() + 20
     while "/api/whoami-v2" not in served.log.read_text() and time.monotonic() < deadline:
         time.sleep(0.1)

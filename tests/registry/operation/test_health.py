@@ -25,7 +25,7 @@ from embhub_registry.database.dialects import SQLITE
 from embhub_registry.operation import health
 from embhub_registry.storage import configuration, database_place, folder
 from tests.registry.conftest import House
-from tests.support import object_stores
+from tests.support import object_stores, prometheus
 
 
 @pytest.fixture
@@ -205,7 +205,7 @@ def test_ready_over_the_wire(house: House) -> None:
 
 
 def test_metrics_count_by_route_and_never_by_path(house: House) -> None:
-    secret = "emb_" + "Q" * 43
+    secret = "hf_emb_" + "Q" * 43
     for path in ("/api/models/radboud/never-there", "/radboud/never-there", f"/x/{secret}", f"/api/models/x/{secret}"):
         house.registry.get(path)
     house.registry.get("/api/whoami-v2", token=secret)
@@ -247,3 +247,13 @@ def test_an_odd_method_makes_no_new_series(house: House) -> None:
     for method in ("BREW", "PROPFIND"):
         house.registry.request(method, "/api/models")
     assert b"BREW" not in house.registry.get("/metrics").body
+
+
+@prometheus.needs_prometheus
+def test_promtool_finds_nothing_to_mend_in_the_metrics(house: House) -> None:
+    """Every family stands once and together; names and help follow Prometheus' conventions."""
+    house.registry.request("POST", "/api/models/radboud/x/commit/main", token=house.alice, body=b"{}")
+    text = house.registry.get("/metrics").body
+    done = prometheus.promtool("check", "metrics", sent=text)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", ""), "what it would have mended"
+    assert b"embhub_quota_highest_used_ratio{" in text, "a family of several samples"

@@ -119,7 +119,7 @@ class Reader:
     def publish(self) -> None:
         """What the hospital does after step 5, with the token that the page printed for it."""
         said = next(text for line, text in self.said.items() if "user add anna" in line)
-        token = re.findall(r"emb_\S+", said)[0]
+        token = re.findall(r"hf_emb_\S+", said)[0]
         (self.folder / "token").write_text(token + "\n")
         name = "radboud/prostate-cspca"
         assert pushes.create(self.here, name.split("/")[1], token=token).status == 200

@@ -139,7 +139,7 @@ def test_without_javascript_a_person_sets_up_an_app_and_makes_a_token(browser: A
     follow(tab.get_by_role("link", name="cas", exact=True))
     tab.get_by_label("What it is for").fill("notebook")
     follow(tab.get_by_role("button", name="Make a token"))
-    assert tab.locator("pre code").inner_text().startswith("emb_")
+    assert tab.locator("pre code").inner_text().startswith("hf_emb_")
     context.close()
 
 

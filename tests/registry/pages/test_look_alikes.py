@@ -82,7 +82,7 @@ def test_tokens_that_are_no_good_store_nothing(house: House) -> None:
 
     before = registry.get("/api/models/radboud/kept-from-tokens/commits/main").json()
     assert push(None) == (401, "token")
-    assert push(expired) == push(revoked) == push("emb_" + "A" * 43) == push("x" * 5000) == (401, "token")
+    assert push(expired) == push(revoked) == push("hf_emb_" + "A" * 43) == push("x" * 5000) == (401, "token")
     assert push(reader) == (403, "role")
     assert push(house.lea) == (403, "namespace")
     assert push(house.nora)[0] == 403

@@ -24,7 +24,7 @@ from embhub.artifact import embedding as artifact
 from embhub.artifact import fingerprint
 from embhub.artifact.embedding import LAYOUTS, Embedding
 from embhub.builtin_bases import NAMES, info
-from embhub.cards import card
+from embhub.cards import card, samples
 from embhub.diffusion.foreign.programs import PROGRAMS
 from embhub.release import files as release_files
 from embhub.release import signing
@@ -226,9 +226,9 @@ def test_the_prompt_of_the_sheet_then_the_caption_then_a_plain_one() -> None:
     made = releases.make_embedding()
     sheet = releases.record_of(releases.make_sheet(size=(514, 256)), made, copy_check="no-copies-found")
     with_sheet = describe(samples={**sheet, "prompt": "t2 mri with {}"})
-    assert snippets.choose_prompt(with_sheet, SD) == "t2 mri with <cspca>"
-    assert snippets.choose_prompt(describe(), SD) == "prostate mri, <cspca>"
-    assert snippets.choose_prompt(describe(), replace(SD, caption=None)) == "a scan with <cspca>"
+    assert samples.usual_prompt(with_sheet, SD.caption) == "t2 mri with <cspca>"
+    assert samples.usual_prompt(describe(), SD.caption) == "prostate mri, <cspca>"
+    assert samples.usual_prompt(describe(), None) == "a scan with <cspca>"
 
 
 def test_an_older_commit_and_a_closed_repository() -> None:

@@ -39,7 +39,7 @@ def test_a_token_speaks_for_its_account(registry: Registry) -> None:
     assert added["token"].encode() not in stored
 
 
-@pytest.mark.parametrize("header", ["", "Bearer", "Bearer ", "Basic x", "Bearer emb_unknown", "Bearer " + "x" * 500])
+@pytest.mark.parametrize("header", ["", "Bearer", "Bearer ", "Basic x", "Bearer hf_emb_unknown", "Bearer " + "x" * 500])
 def test_what_is_no_token(registry: Registry, header: str) -> None:
     with pytest.raises(RequestDeniedError) as caught:
         auth.authenticate(registry.database.connection(), header)

@@ -21,7 +21,7 @@ def tokens(house: House) -> dict[str, str]:
         }
         administration.revoke_token(registry, made["withdrawn"]["token_id"])
     house.registry.run("user", "disable", "shut-out")
-    return {name: str(row["token"]) for name, row in made.items()} | {"unknown": "emb_" + "A" * 43}
+    return {name: str(row["token"]) for name, row in made.items()} | {"unknown": "hf_emb_" + "A" * 43}
 
 
 @pytest.fixture(scope="module")

@@ -299,12 +299,12 @@ def test_a_person_makes_sees_and_revokes_tokens(registry: RunningRegistry, perso
     someone = person("lotte")
     someone.open("/account")
     made = someone.press("/account/tokens", purpose="training server", scope="publish", days="30")
-    token = made.split("<code>emb_", 1)[1].partition("<")[0]
-    who = registry.get("/api/whoami-v2", token=f"emb_{token}").json()
+    token = made.split("<code>hf_emb_", 1)[1].partition("<")[0]
+    who = registry.get("/api/whoami-v2", token=f"hf_emb_{token}").json()
     assert who["name"] == "lotte"
     time.sleep(5.5)  # last uses are written now and then
     someone.open("/account")
-    assert "training server" in someone.text() and f"emb_{token}" not in someone.page
+    assert "training server" in someone.text() and f"hf_emb_{token}" not in someone.page
     assert "Last used just now" in someone.text()
     identity = rows(registry, "SELECT id FROM token WHERE purpose = 'training server'")[0][0]
     assert someone.send("/account/tokens/revoke", token="0" * 12).status == 404
@@ -313,7 +313,7 @@ def test_a_person_makes_sees_and_revokes_tokens(registry: RunningRegistry, perso
     assert other.send("/account/tokens/revoke", token=identity).status == 404, "not hers"
     someone.open("/account")
     someone.press("/account/tokens/revoke", token=identity)
-    assert registry.get("/api/whoami-v2", token=f"emb_{token}").status == 401
+    assert registry.get("/api/whoami-v2", token=f"hf_emb_{token}").status == 401
     odd = ({"scope": "admin"}, {"days": "0"}, {"days": "367"}, {"days": "x"}, {"purpose": ""}, {"purpose": "é" * 61})
     for wrong in odd:
         someone.open("/account")

@@ -218,10 +218,10 @@ def test_over_the_wire(tmp_path: Path) -> None:
         statuses = [served.get("/api/whoami-v2", token=token, headers=other).status for _ in range(7)]
         assert statuses == [200] * 5 + [429] * 2
         guesser = {"X-Forwarded-For": "192.0.2.12"}
-        statuses = [served.get("/api/whoami-v2", token=f"emb_{n}", headers=guesser).status for n in range(7)]
+        statuses = [served.get("/api/whoami-v2", token=f"hf_emb_{n}", headers=guesser).status for n in range(7)]
         assert statuses == [401] * 5 + [429] * 2, "wrong tokens count against their address"
 
-        hidden = {"X-Forwarded-For": "192.0.2.13", "Authorization": "Bearer emb_wrong"}
+        hidden = {"X-Forwarded-For": "192.0.2.13", "Authorization": "Bearer hf_emb_wrong"}
         statuses = [served.get("/embhub/v1/trust", headers=hidden).status for n in range(7)]
         assert statuses == [200] * 5 + [429] * 2, "where nobody looks at a token, none helps"
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from tests.support import pushes
 from tests.support.servers import running_registry
 
-STRANGER = "emb_" + "StrangerStrangerStrangerStrangerStranger123"
+STRANGER = "hf_emb_" + "StrangerStrangerStrangerStrangerStranger123"
 
 
 def test_tokens_planted_everywhere(tmp_path: Path) -> None:
@@ -44,7 +44,7 @@ def test_tokens_planted_everywhere(tmp_path: Path) -> None:
             for path in (f"{secret}.md", f"x/{secret}"):
                 pushes.commit(served, "radboud/planted", {path: secret.encode()}, token=token, title=secret)
             served.request("POST", f"/embhub/v1/yank/radboud/{secret}", token=token, json_body={"reason": secret})
-            served.run("token", "revoke", "emb_nothing" + secret[11:], check=False)
+            served.run("token", "revoke", "hf_emb_nothing" + secret[14:], check=False)
         served.stop()
         said = [served.log, *served.folder.glob("audit*.jsonl")]
         texts = [path.read_text() for path in said]

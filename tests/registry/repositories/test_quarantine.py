@@ -181,14 +181,16 @@ def test_the_history_passes_over_it(aside: Quarantined) -> None:
     assert done["main"] == newest, "a release before the newest"
     tree = read(house, "anonymous", f"/api/models/{NAME}/tree/main?recursive=true&expand=true").json()
     assert middle not in {row["lastCommit"]["id"] for row in tree}
-    listed, path = [], f"/api/models/{NAME}/commits/main?limit=1"
+    listed, totals, path = [], [], f"/api/models/{NAME}/commits/main?limit=1"
     while path:
         page = read(house, "anonymous", path)
+        totals.append(page.header("x-total-count"))
         listed += [row["id"] for row in page.json()]
         link = page.header("link")
         path = link.partition("<")[2].partition(">")[0].removeprefix(house.registry.url) if link else ""
     whole = [row["id"] for row in read(house, "alice", f"/api/models/{NAME}/commits/main").json()]
     assert middle in whole and listed == [commit for commit in whole if commit != middle]
+    assert totals == [str(number) for number in range(len(listed), 0, -1)], "nor is it counted"
     assert middle.encode() not in read(house, "anonymous", f"/{NAME}").body
     house.registry.run("quarantine", "lift", NAME, "--revision", middle)
 

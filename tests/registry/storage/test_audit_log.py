@@ -18,7 +18,7 @@ from embhub_registry.operation.opening import open_folder
 from embhub_registry.storage import audit_log, database_place, folder
 from embhub_registry.storage.folder import Registry
 
-TOKEN = "emb_" + "Zx9-_q" * 7
+TOKEN = "hf_emb_" + "Zx9-_q" * 7
 
 
 @pytest.fixture
@@ -180,7 +180,7 @@ def test_no_token_is_written_down(registry: Registry, capsys: pytest.CaptureFixt
     log("info", "odd", **planted)
     for text in (registry.audit_log.path.read_text(), capsys.readouterr().err):
         assert "[redacted]" in text and TOKEN not in text and TOKEN[10:30] not in text and "YTpiYzpk" not in text
-    assert not re.search(r"emb_[A-Za-z0-9_-]{16,}", registry.audit_log.path.read_text())
+    assert not re.search(r"hf_emb_[A-Za-z0-9_-]{16,}", registry.audit_log.path.read_text())
     assert registry.audit_log.problems() == []
 
 

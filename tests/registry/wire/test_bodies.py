@@ -184,6 +184,15 @@ def sending_in(chunks: list[bytes]) -> Callable[[], Awaitable[Message]]:
     return receive
 
 
+@pytest.mark.parametrize("path", ["/oauth/token", "/embhub/v1/device/code", "/embhub/v1/device/token"])
+def test_a_list_of_no_values_is_no_value(house: House, path: str) -> None:
+    """As a form says it: a field that is not there."""
+    names = ("client", "scope", "grant_type", "device_code", "resource", "subject_token")
+    absent = house.registry.request("POST", path, json_body={})
+    answer = house.registry.request("POST", path, json_body={name: [] for name in names})
+    assert answer.status == absent.status < 500 and answer.json().keys() == absent.json().keys()
+
+
 def test_multipart_forms_are_not_taken(house: House) -> None:
     house.registry.request("POST", "/api/repos/create", token=house.alice, json_body={"name": "no-forms"})
     form = b'--x\r\nContent-Disposition: form-data; name="paths"\r\n\r\nREADME.md\r\n--x--\r\n'

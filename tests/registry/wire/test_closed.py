@@ -22,6 +22,7 @@ from tests.support.servers import Answer, RunningRegistry, running_registry
 OPEN = {  # written out: whoever opens another address changes this test
     "/healthz",
     "/readyz",
+    "/openapi.json",  # the addresses of every registry
     "/embhub/v1/trust",
     "/embhub/v1/advisories",  # names no repository where the registry is closed
     "/static/style.css",
@@ -107,7 +108,7 @@ def test_no_address_answers_without_a_token(closed: Closed, path: str) -> None:
 
 @pytest.mark.parametrize("path", ADDRESSES)
 def test_a_bad_token_is_as_good_as_none(closed: Closed, path: str) -> None:
-    for authorization in ("Bearer emb_unknown", "Basic YWxpY2U6eA==", ""):
+    for authorization in ("Bearer hf_emb_unknown", "Basic YWxpY2U6eA==", ""):
         answer = closed.registry.get(path, headers={**FAR, "Authorization": authorization, "Accept": "text/html"})
         assert answer.status == 200 if path in OPEN else (answer.status == 401 or path in LOGIN)
         said = without_own_address(answer.body, path)

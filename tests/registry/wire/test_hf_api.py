@@ -106,14 +106,14 @@ def test_tokens(house: House) -> None:
     for token, words in (
         (expired, "expired"),
         (revoked, "revoked"),
-        ("emb_" + "x" * 43, "does not know"),
+        ("hf_emb_" + "x" * 43, "does not know"),
         ("é", "not know"),
     ):
         code, message = status(token)
         assert code == 401 and words in message
     assert registry.get("/api/whoami-v2").status == 401
     assert registry.get("/api/whoami-v2", headers={"Authorization": "Basic eDp5"}).status == 401
-    assert registry.get("/", token="emb_bad").status == 401, "a bad token is named even where none is needed"
+    assert registry.get("/", token="hf_emb_bad").status == 401, "a bad token is named even where none is needed"
     registry.stop()  # what is noted now and then is written at the latest when the server ends
     registry.start()
     audit_log = (registry.folder / "audit.jsonl").read_text()
@@ -129,7 +129,7 @@ def test_a_foreign_publisher_is_refused(house: House) -> None:
     answer = send(house, "radboud/mine", {"README.md": b"# x"}, token=house.lea)
     assert answer.status == 403
     assert "belongs to the namespace 'lumc'" in str(answer.header("x-error-message"))
-    assert send(house, "radboud/mine", {"README.md": b"# x"}, token="emb_wrong").status == 401
+    assert send(house, "radboud/mine", {"README.md": b"# x"}, token="hf_emb_wrong").status == 401
     nobody = house.registry.request("POST", "/api/models/radboud/mine/commit/main", body=b"{}")
     assert nobody.status == 401
 

@@ -62,6 +62,43 @@ def test_an_id_without_namespace_is_a_repository_that_is_not_there(house: House,
     assert "NAMESPACE/NAME" in str(answer.header("x-error-message")) or path.endswith("/refs")
 
 
+# what else names a commit or a file
+
+
+def test_head_is_the_branch_main_and_nothing_else_has_that_name(house: House, api: HfApi) -> None:
+    newest = api.model_info(NAME).sha
+    assert api.model_info(NAME, revision="HEAD").sha == newest
+    head = house.registry.request("HEAD", f"/{NAME}/resolve/HEAD/README.md")
+    assert (head.status, head.header("location")) == (307, f"/{NAME}/resolve/{newest}/README.md")
+    for make in (lambda: api.create_branch(NAME, branch="HEAD"), lambda: api.create_tag(NAME, tag="HEAD")):
+        with pytest.raises(HfHubHTTPError, match="not a name"):
+            make()
+    with pytest.raises(HfHubHTTPError) as refused:
+        api.upload_file(repo_id=NAME, path_in_repo="README.md", path_or_fileobj=b"# x", revision="HEAD")
+    assert refused.value.response.status_code == 404, "a commit goes to a branch"
+
+
+def test_links_that_stock_clients_print_lead_somewhere(house: House, api: HfApi) -> None:
+    file = house.registry.get(f"/{NAME}/resolve/main/README.md")
+    for kind in ("blob", "raw"):
+        answer = house.registry.get(f"/{NAME}/{kind}/main/README.md")
+        assert (answer.status, answer.body, answer.headers["etag"]) == (200, file.body, file.headers["etag"])
+        missing = house.registry.get(f"/{NAME}/{kind}/main/absent")
+        assert (missing.status, missing.header("x-error-code")) == (404, "EntryNotFound")
+    for page in ("tree/main", "tree/main/attestations", "commits/main"):
+        assert NAME in house.registry.get(f"/{NAME}/{page}", headers={"Accept": "text/html"}).body.decode(), page
+        assert house.registry.get(f"/{NAME}/{page.replace('main', 'absent')}").status == 404
+
+
+def test_a_history_says_how_many_commits_it_is_of(house: House, api: HfApi) -> None:
+    listed = api.list_repo_commits(NAME)
+    address = f"/api/models/{NAME}/commits"
+    for first, commit in enumerate(listed):
+        for limit in (1, len(listed)):
+            answer = house.registry.get(f"{address}/{commit.commit_id}?limit={limit}")
+            assert answer.header("x-total-count") == str(len(listed) - first)
+
+
 def test_stock_clients_say_so(api: HfApi) -> None:
     for ask in (
         lambda: api.model_info("gpt2"),

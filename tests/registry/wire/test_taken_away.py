@@ -92,7 +92,7 @@ def path(served: Served) -> str:
 
 
 def test_a_token_is_looked_up_at_every_request(served: Served, path: str) -> None:
-    for token in ("emb_" + "x" * 40, served.lea):
+    for token in ("hf_emb_" + "x" * 40, served.lea):
         headers = {"Authorization": f"Bearer {token}"}
         expected = 200 if token == served.lea else 401
         assert [served.ask("GET", path, **headers)[0] for _ in range(3)] == [expected] * 3

@@ -56,11 +56,12 @@ def claimed(mechanism: str = "dp-sgd") -> Embedding:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("mechanism", quick([], thorough=["dp-agg", "votes"], exhaustive=["dp-sgd"]))
+@pytest.mark.parametrize("mechanism", quick([], thorough=["dp-agg"], exhaustive=["dp-sgd", "votes"]))
 def test_right_code_shows_no_more_than_is_claimed(mechanism: str) -> None:
     """A reader's audit: no training is remembered here, and nothing but the file and embhub is at hand.
 
-    In CI the demonstration audits a training of DP-SGD, with four times as many made-up patients.
+    In CI the demonstration audits a training of DP-SGD, with four times as many made-up patients; test_votes.py
+    tries the votes alone.
     """
     target = claimed(mechanism)
     report = audit(target, suite="mechanism", device="cpu")
@@ -100,8 +101,7 @@ def spare_the_clip(self: PrivateDescent) -> None:
 whole: Any = PrivateDescent.step
 
 
-@pytest.mark.thorough
-@pytest.mark.parametrize("step", [spare_noise, spare_the_clip])
+@pytest.mark.parametrize("step", quick([], thorough=[spare_the_clip], exhaustive=[spare_noise]))
 def test_a_build_that_is_right_with_made_up_gradients_alone_is_found_out(
     step: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -144,8 +144,7 @@ def follow_bare_counts(self: Evolution, counts: Vectors) -> None:
 advance: Any = Evolution.advance
 
 
-@pytest.mark.thorough
-@pytest.mark.parametrize("broken", [spare_votes, follow_bare_counts, spare_most_noise])
+@pytest.mark.parametrize("broken", quick([], thorough=[spare_most_noise], exhaustive=[spare_votes, follow_bare_counts]))
 def test_votes_of_images_that_get_too_little_noise_are_found_out(broken: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Evolution, "advance", broken)
     with pytest.raises(BrokenMechanismError, match="the private training did not do what it would claim"):

@@ -15,6 +15,7 @@ import pytest
 
 from embhub.diffusion.bases.adapted import MARK
 from tests.support import pipelines
+from tests.support.quick import quick
 
 COMMIT = "a" * 40
 ASK = """
@@ -61,8 +62,7 @@ class Hub(BaseHTTPRequestHandler):
         """Nothing."""
 
 
-@pytest.mark.thorough
-@pytest.mark.parametrize("place", ["", ".", "unet"])
+@pytest.mark.parametrize("place", quick([], thorough=["unet"], exhaustive=["", "."]))
 def test_the_mark_of_a_fine_tuned_base_comes_along(tmp_path: Path, place: str) -> None:
     base = pipelines.write(tmp_path / "base")
     if place:

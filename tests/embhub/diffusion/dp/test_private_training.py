@@ -28,7 +28,7 @@ from embhub.diffusion.dp.checkpoints import PrivateCheckpointStore
 from embhub.diffusion.dp.gradients import PatientLoss
 from embhub.diffusion.dp.mechanism import SLACK, Mechanism, Vectors
 from embhub.diffusion.dp.patients import Patients
-from embhub.diffusion.dp.settings import Protection, round_down
+from embhub.diffusion.dp.settings import Protection, suggest_number
 from embhub.diffusion.dp.votes import PatientVoters
 from embhub.diffusion.dp.watch import Watch
 from embhub.diffusion.train import TrainResult
@@ -225,7 +225,7 @@ def test_a_cap_refuses_before_the_first_step(images: Path, base: Path) -> None:
 
 
 WRONG: list[tuple[dict[str, Any], type[EmbhubError], str]] = [
-    ({"n_public": None}, UsageError, r"public number.*\n.*--n-public 20"),
+    ({"n_public": None}, UsageError, r"public number.*\n.*--n-public 15"),
     ({"n_public": 25}, PrivacyError, "fewer are there"),
     ({"n_public": 23}, PrivacyError, "no round number"),
     ({"n_public": 5}, PrivacyError, "no round number"),
@@ -511,9 +511,16 @@ def test_who_is_kept_back_does_not_depend_on_who_else_is_there() -> None:
     assert 30 < len(back) < 90 and len(front) + len(back) == 200
 
 
-@pytest.mark.parametrize(("number", "round_one"), [(10, 10), (23, 20), (99, 95), (137, 130), (1999, 1900)])
-def test_a_round_number_is_suggested(number: int, round_one: int) -> None:
-    assert round_down(number) == round_one
+@pytest.mark.parametrize(
+    ("patients", "suggested"), [(10, 10), (13, 10), (23, 15), (80, 60), (99, 75), (137, 100), (1999, 1500)]
+)
+def test_a_round_number_well_below_the_exact_one_is_suggested(patients: int, suggested: int) -> None:
+    assert suggest_number(patients) == suggested
+
+
+def test_of_the_next_patient_the_suggested_number_tells_nothing() -> None:
+    told = [sum(suggest_number(n) == suggest_number(around) for n in range(10, 400)) for around in range(15, 320)]
+    assert min(told) >= 5
 
 
 def test_the_defaults_fit_together() -> None:
@@ -528,7 +535,7 @@ def test_the_command(images: Path, base: Path, tmp_path: Path, capsys: pytest.Ca
     words = ["train", str(images), "--base", str(base), "--token", "<a>", "--caption", "mri, {}", "--out", str(out)]
     few = ["--steps", "2", "--batch-size", "5", "--device", "cpu"]
     assert main([*words, *few, "--epsilon", "4"]) == 2
-    assert "--n-public 20" in capsys.readouterr().err and not out.exists()
+    assert "--n-public 15" in capsys.readouterr().err and not out.exists()
     assert main([*words, *few, "--epsilon", "4", "--n-public", "20"]) == 0
     told = capsys.readouterr()
     assert "epsilon = " in told.out and "private for each patient: epsilon at most 4" in told.err

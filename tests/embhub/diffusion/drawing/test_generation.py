@@ -74,6 +74,25 @@ def test_a_prompt_without_the_token(base: Path) -> None:
         make(base, "mri", embeddings=[embed(base, "<a>")])
 
 
+def test_a_word_in_brackets_that_nothing_supplies(base: Path) -> None:
+    """It would be plain text: an image without the finding, and no word about it."""
+    asked: list[tuple[str, dict[str, Any]]] = [
+        ("mri <a>", {}), ("mri <b>, {}", {"embeddings": [embed(base, "<a>")]}), ("mri", {"negative": "<a>"}),
+    ]  # fmt: skip
+    for prompt, choices in asked:
+        with pytest.raises(UsageError, match=r"no embedding supplies <[ab]>") as refused:
+            make(base, prompt, **choices)
+        assert "--embedding" in str(refused.value.hint)
+
+
+def test_a_word_in_brackets_that_the_base_knows_is_left_to_it(base: Path, tmp_path: Path) -> None:
+    pipe = load_pipeline(base)
+    pipe.tokenizer.add_tokens("<own>")
+    pipe.text_encoder.resize_token_embeddings(len(pipe.tokenizer))
+    pipe.save_pretrained(tmp_path / "with-token")
+    assert len(make(tmp_path / "with-token", "mri <own>")) == 2
+
+
 def test_a_prompt_that_would_be_cut_off(base: Path) -> None:
     with pytest.raises(UsageError, match="this base reads"):
         make(base, "mri {}", embeddings=[embed(base, "<a>", 40), embed(base, "<bb>", 40)])

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from embhub.diffusion.drawing.generation import as_parts
-from embhub.diffusion.drawing.weighted_prompts import MOST_WEIGHT, Part, parse_part, settle_parts
+from embhub.diffusion.drawing.weighted_prompts import MOST_WEIGHT, Part, check_words, parse_part, settle_parts
 from embhub.errors import UsageError
 
 WEIGHTS = st.floats(-MOST_WEIGHT, MOST_WEIGHT)
@@ -82,3 +82,26 @@ def test_a_weight_of_another_type(weight: Any) -> None:
 def test_prompts_that_are_no_pairs(given: Any) -> None:
     with pytest.raises(UsageError, match="prompt and weight"):
         as_parts(given)
+
+
+@pytest.mark.parametrize("prompts", [["lung, <a>"], ["lung, {}"], ["<a> twice <a>", "lung"], ["3 < 4, <a>, a > b"]])
+def test_words_that_an_embedding_supplies(prompts: list[str]) -> None:
+    check_words(prompts, ["<a>"])
+
+
+@pytest.mark.parametrize(
+    ("prompts", "tokens", "said"),
+    [
+        (["lung"], ["<a>"], "does not mention <a>"),
+        (["lung, <a>"], [], "no embedding supplies <a>"),
+        (["lung, <a>, <A>"], ["<a>"], "no embedding supplies <A>"),
+        (["lung, <a>", "<b>"], ["<a>"], "no embedding supplies <b>"),
+    ],
+)
+def test_words_that_nothing_supplies(prompts: list[str], tokens: list[str], said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        check_words(prompts, tokens)
+
+
+def test_a_base_may_have_words_of_its_own() -> None:
+    check_words(["lung, <own>"], [], knows={"<own>"}.__contains__)

@@ -94,5 +94,5 @@ def test_verify_says_it_and_refuses_nothing(
     (told,) = notes("absent", make_private_release())
     assert told.startswith("unknown build: the claim does not state")
     assert notes("plain", make_release()) == []
-    assert main(["verify", str(reader / "0")]) == 0
+    assert main(["verify", "--all", str(reader / "0")]) == 0
     assert "known build, a released one" in capsys.readouterr().out

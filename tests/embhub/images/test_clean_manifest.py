@@ -1,0 +1,98 @@
+"""A folder and a table as they come: other names of columns, Excel's encoding, damaged files."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from embhub.__main__ import main
+from embhub.errors import UsageError
+from embhub.images.columns import KNOWN, parse_columns
+from embhub.images.images import read_images
+
+COLUMNS = "path=Datei,patient_id=PatientenNr,label=Befund"
+
+
+@pytest.fixture
+def messy(tmp_path: Path) -> Path:
+    """Six films of three patients in a table of German Excel; one film is damaged, and one is not there."""
+    for number in range(6):
+        Image.effect_noise((96, 80), 40 + number).save(tmp_path / f"{number}.png")
+    (tmp_path / "4.png").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(40))
+    (tmp_path / "5.png").unlink()
+    rows = [f"{number}.png;Müller-{number // 2};{'Ergüsse' if number % 2 else 'ohne'};x" for number in range(6)]
+    (tmp_path / "Liste.csv").write_bytes("\r\n".join(["Datei;PatientenNr;Befund;Größe", *rows, ""]).encode("cp1252"))
+    return tmp_path
+
+
+def test_what_can_be_read_is_listed_with_the_usual_columns(messy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = messy / "clean.csv"
+    words = ["inspect", str(messy), "--manifest", str(messy / "Liste.csv"), "--columns", COLUMNS]
+    assert main([*words, "--write-manifest", str(out)]) == 2, "two of the files are damaged or not there"
+    said = capsys.readouterr()
+    assert "wrote" in said.err and "4 of 6 images" in said.err and "Müller" not in said.out + said.err
+    assert out.stat().st_mode & 0o777 == 0o600
+    rows = list(csv.DictReader(out.read_text("utf-8").splitlines()))
+    assert rows[0] == {"path": "0.png", "patient_id": "Müller-0", "label": "ohne"} and len(rows) == 4
+    found = read_images(messy, manifest=out)
+    assert [(sample.patient_id, sample.label) for sample in found.samples] == [
+        ("Müller-0", "ohne"), ("Müller-0", "Ergüsse"), ("Müller-1", "ohne"), ("Müller-1", "Ergüsse"),
+    ]  # fmt: skip
+    assert main([*words, "--write-manifest", str(out)]) == 2
+    assert "exists already" in capsys.readouterr().err
+
+
+def test_paths_are_those_from_the_manifest_that_is_written(messy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (messy / "lists").mkdir()
+    out = messy / "lists/clean.csv"
+    words = ["inspect", str(messy / "Liste.csv"), "--columns", COLUMNS, "--write-manifest", str(out), "--json"]
+    assert main(words) == 2
+    assert json.loads(capsys.readouterr().out)["images"]["readable"] == 4
+    assert [sample.path.name for sample in read_images(out).samples] == ["0.png", "1.png", "2.png", "3.png"]
+
+
+def test_a_folder_without_a_table(messy: Path) -> None:
+    (messy / "Liste.csv").unlink()
+    out = messy / "clean.csv"
+    assert main(["inspect", str(messy), "--write-manifest", str(out)]) == 2
+    assert out.read_text() == "path\n0.png\n1.png\n2.png\n3.png\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--columns", "path"], "names no columns"),
+        (["--columns", "Datei=path"], "names no columns"),
+        (["--columns", "path=Datei,path=Befund"], "names no columns"),
+        (["--columns", "path=File"], "its columns are Datei, PatientenNr, Befund"),
+        ([], "did you mean path?"),
+    ],
+)
+def test_what_does_not_fit_the_table(
+    messy: Path, words: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (messy / "plain.csv").write_text((messy / "Liste.csv").read_bytes().decode("cp1252"), "utf-8")
+    assert main(["inspect", str(messy), "--manifest", str(messy / "plain.csv"), *words]) == 2
+    shown = capsys.readouterr()
+    assert said in shown.out + shown.err
+
+
+def test_another_encoding_alone_is_refused_with_two_ways_out(messy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["inspect", str(messy), "--manifest", str(messy / "Liste.csv")]) == 2
+    assert "save it as CSV UTF-8" in capsys.readouterr().out
+
+
+@given(st.dictionaries(st.sampled_from(KNOWN), st.text("abcÄ ", min_size=1, max_size=5), min_size=1))
+def test_columns_that_are_written_are_read(columns: dict[str, str]) -> None:
+    text = ",".join(f"{known}={own}" for known, own in columns.items())
+    if all(own.strip() for own in columns.values()):
+        assert parse_columns(text) == {known: own.strip() for known, own in columns.items()}
+    else:
+        with pytest.raises(UsageError):
+            parse_columns(text)

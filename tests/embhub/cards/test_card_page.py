@@ -15,6 +15,8 @@ from urllib.parse import urlencode
 from urllib.request import HTTPCookieProcessor, ProxyHandler, build_opener
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from embhub.__main__ import main
 from embhub.cards.answers import BY_PEOPLE, read, write
@@ -117,6 +119,22 @@ def test_an_answer_can_be_typed_again(field: str) -> None:
 )  # fmt: skip
 def test_what_no_line_says_is_not_offered_to_be_changed(field: str, value: Any) -> None:
     assert write(field, value) is None
+
+
+PLAIN = st.none() | st.booleans() | st.integers() | st.text(max_size=20)
+VALUES = st.recursive(
+    PLAIN,
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["system", "code", "display", "source", "annotators", "profile"]), inner)
+    ),
+)
+
+
+@given(field=st.sampled_from(BY_PEOPLE), value=VALUES)
+def test_any_value_is_said_in_words_that_mean_it_or_not_at_all(field: str, value: Any) -> None:
+    words = write(field, value)
+    assert words is None or read(field, words) == value
 
 
 def test_the_command_ends_when_the_page_says_so(file: Path, tmp_path: Path) -> None:

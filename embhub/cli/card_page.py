@@ -53,7 +53,7 @@ class CardServer(LoopbackServer):
         self.writing = threading.Lock()
         super().__init__(_Handler, port=port)
 
-    def serve_until_told(self) -> None:
+    def serve_until_finished(self) -> None:
         """Until a person finishes on the page, or Ctrl-C."""
         with suppress(KeyboardInterrupt):
             self.serve_forever(poll_interval=0.1)

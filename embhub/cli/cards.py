@@ -103,8 +103,8 @@ def edit(file: Path, port: int, browser: bool, as_json: bool) -> None:
     """Fill in a card in the browser. FILE is a .card.yaml, or an embedding, for which a card is drafted.
 
     The page is this machine's own, and nothing is sent elsewhere. Open questions stand first, then answers of the site
-    to confirm, then what was answered. Each answer is written into the card when it is saved. The command ends when the
-    page is told so, or with Ctrl-C.
+    to confirm, then what was answered. Each answer is written into the card when it is saved. The command ends with the
+    button "Save and finish", or with Ctrl-C.
 
     \b
     Example:
@@ -118,7 +118,7 @@ def edit(file: Path, port: int, browser: bool, as_json: bool) -> None:
         print_result({"address": server.url}, as_json=as_json)
         if browser:
             click.launch(server.url)
-        server.serve_until_told()
+        server.serve_until_finished()
     _say_open(server.drafted)
 
 

@@ -61,6 +61,14 @@ _FORMS: Mapping[str, tuple[Callable[[str], Any], str]] = MappingProxyType(
 )
 
 
+BY_PEOPLE = (
+    "description", "authors", "publisher", "contact_role", "licence", "licence_link", "modality", "sequence", "view",
+    "anatomy", "finding", "labels", "preprocessing", "deidentification", "legal_basis", "consent_or_waiver",
+    "ethics_ref", "intended_use", "out_of_scope", "limitations", "synthetic_data",
+)  # fmt: skip
+"""Fields that only a person answers, in the order of the card."""
+
+
 def example(field: str) -> str:
     """How an answer may look, for a field that is not plain text; else empty."""
     return _FORMS[field][1] if field in _FORMS else ""
@@ -85,6 +93,31 @@ def read(field: str, typed: str) -> Any:
     except (ValidationError, UnsupportedClaimError) as error:
         raise ValueError(_reason(error)) from error
     return value
+
+
+def write(field: str, value: Any) -> str | None:
+    """The words from which `read` makes this value of a field; None where no line of words does."""
+    try:
+        typed: str = _WORDS.get(field, str)(value)
+        return typed if read(field, typed) == value else None
+    except (ValueError, LookupError, TypeError, AttributeError):  # a card that somebody wrote by hand
+        return None
+
+
+def _write_codes(codes: Any) -> str:
+    return "; ".join(f"{code.get('system', 'RadLex')} {code['code']} {code['display']}" for code in codes) or "none"
+
+
+_WORDS: Mapping[str, Callable[[Any], str]] = MappingProxyType(
+    {
+        "authors": ", ".join,
+        "modality": ", ".join,
+        "anatomy": _write_codes,
+        "finding": _write_codes,
+        "labels": lambda value: f"{value['source']}; {value['annotators']}",
+        "deidentification": lambda value: f"{', '.join(value['profile'])}; {value['pixel_review']}",
+    }
+)
 
 
 def _reason(error: Exception) -> str:

@@ -16,13 +16,14 @@ if TYPE_CHECKING:
     from embhub.diffusion.outputs import Drafted
 
 
-@click.group("card", cls=WholeHelpGroup, short_help="Create and check an embedding card.")
+@click.group("card", cls=WholeHelpGroup, short_help="Create, fill in and check an embedding card.")
 def command() -> None:
     """Create and check the embedding card that is published with an embedding.
 
     \b
     Example:
       embhub card init prostate-csPCa.safetensors
+      embhub card edit prostate-csPCa.card.yaml
       embhub card check prostate-csPCa.card.yaml
     """
 
@@ -91,6 +92,34 @@ def _say_open(found: Drafted) -> None:
         remark(f"  fill in: {line}")
     for name in found.unconfirmed:
         remark(f"  confirm: {name}, from `site:` of config.yaml: check that it holds for this release")
+
+
+@command.command("edit")
+@click.argument("file", type=options.FILE)
+@click.option("--port", type=click.IntRange(0, 65535), default=0, metavar="N", help="Port  [default: a free one]")
+@click.option("--browser/--no-browser", default=True, help="Open the page in a browser, or only print its address.")
+@options.as_json
+def edit(file: Path, port: int, browser: bool, as_json: bool) -> None:
+    """Fill in a card in the browser. FILE is a .card.yaml, or an embedding, for which a card is drafted.
+
+    The page is this machine's own, and nothing is sent elsewhere. Open questions stand first, then answers of the site
+    to confirm, then what was answered. Each answer is written into the card when it is saved. The command ends with the
+    button "Save and finish", or with Ctrl-C.
+
+    \b
+    Example:
+      embhub card edit prostate-csPCa.safetensors
+      embhub card edit prostate-csPCa.card.yaml --no-browser
+    """
+    from embhub.cli.card_page import CardServer
+    from embhub.diffusion.outputs import open_card
+
+    with CardServer(open_card(file), port=port) as server:
+        print_result({"address": server.url}, as_json=as_json)
+        if browser:
+            click.launch(server.url)
+        server.serve_until_finished()
+    _say_open(server.drafted)
 
 
 @command.command("check")

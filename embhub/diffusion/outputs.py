@@ -233,6 +233,21 @@ def draft_card(
     return Drafted(target, questions, unconfirmed)
 
 
+def open_card(file: Path) -> Drafted:
+    """The card of an embedding, drafted as `draft_card` does, or the card that `file` is, as it stands.
+
+    Raises:
+        ArtifactError: it is neither.
+    """
+    if file.suffix not in (".yaml", ".yml"):
+        return draft_card(file)
+    if not (values := read_answers(file)):
+        raise ArtifactError(f"{file} is no card", "name a .card.yaml, or an embedding")
+    listed = values.pop(confirmation.KEY, None) or []
+    unconfirmed = [name for name in listed if name in confirmation.OF_ONE_RELEASE.values()]
+    return Drafted(file, card.find_questions(values), unconfirmed)
+
+
 def answer_card(drafted: Drafted, answers: Mapping[str, Any], confirmed: Collection[str]) -> Drafted:
     """Write a person's answers into a draft; `base_model.family` and the like go into that block."""
     values = read_answers(drafted.path)

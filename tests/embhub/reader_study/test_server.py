@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import http.client
 import re
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode, urlsplit
 
 import pytest
 
@@ -18,50 +15,30 @@ from embhub.reader_study.result import compute
 from embhub.reader_study.server import StudyServer, order
 from embhub.reader_study.study import Study, case_file
 from tests.support import browsers
+from tests.support.visitors import Visitor, serving
 
 
 @pytest.fixture
 def server(prepared: tuple[Path, Study]) -> Iterator[StudyServer]:
-    with StudyServer(prepared[0]) as running:
-        thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
+    with serving(StudyServer(prepared[0])) as running:
         yield running
-        running.shutdown()
-        thread.join()
 
 
-class Visitor:
-    """A browser without a screen: keeps cookies, follows nothing."""
-
-    def __init__(self, server: StudyServer) -> None:
-        self.server, self.cookies = server, dict[str, str]()
-
-    def ask(self, path: str, form: dict[str, str] | None = None, **headers: str) -> tuple[int, dict[str, str], bytes]:
-        connection = http.client.HTTPConnection("127.0.0.1", self.server.server_port, timeout=10)
-        sent = {"Cookie": "; ".join(f"{name}={value}" for name, value in self.cookies.items()), **headers}
-        body = None if form is None else urlencode(form)
-        if body is not None:
-            sent["Content-Type"] = "application/x-www-form-urlencoded"
-        connection.request("GET" if form is None else "POST", path, body, sent)
-        answer = connection.getresponse()
-        found = {name.lower(): value for name, value in answer.getheaders()}
-        if "set-cookie" in found:
-            name, _, value = found["set-cookie"].split(";")[0].partition("=")
-            self.cookies[name] = value
-        return answer.status, found, answer.read()
+class Participant(Visitor):
+    """Who rates."""
 
     def enter(self, role: str = "radiologist") -> None:
-        self.ask(f"/?{urlsplit(self.server.url).query}")
+        self.open()
         assert self.ask("/begin", {"role": role})[0] == 303
 
 
 @pytest.fixture
-def visitor(server: StudyServer) -> Visitor:
-    return Visitor(server)
+def visitor(server: StudyServer) -> Participant:
+    return Participant(server)
 
 
 def test_a_study_from_the_first_page_to_the_result(
-    prepared: tuple[Path, Study], server: StudyServer, visitor: Visitor
+    prepared: tuple[Path, Study], server: StudyServer, visitor: Participant
 ) -> None:
     folder, study = prepared
     kinds = {case.name: case.kind for case in study.cases}
@@ -85,7 +62,7 @@ def test_readers_get_orders_of_their_own(prepared: tuple[Path, Study]) -> None:
     assert first != second and sorted(first) == sorted(second) and first == order(study, "a" * 16)
 
 
-def test_without_the_key_nothing_is_shown(prepared: tuple[Path, Study], visitor: Visitor) -> None:
+def test_without_the_key_nothing_is_shown(prepared: tuple[Path, Study], visitor: Participant) -> None:
     case = prepared[1].cases[0].name
     for path in ("/", f"/cases/{case}.png", "/?key=", "/?key=wrong", "/study.json", "/?key=%C3%A9"):
         assert visitor.ask(path)[0] == 403
@@ -93,7 +70,7 @@ def test_without_the_key_nothing_is_shown(prepared: tuple[Path, Study], visitor:
     assert ratings.read(*prepared).roles == {}
 
 
-def test_other_host_names_and_other_pages_are_turned_away(server: StudyServer, visitor: Visitor) -> None:
+def test_other_host_names_and_other_pages_are_turned_away(server: StudyServer, visitor: Participant) -> None:
     """DNS rebinding, and a form on another page."""
     visitor.enter()
     assert visitor.ask("/", Host=f"evil.example:{server.server_port}")[0] == 421
@@ -113,7 +90,7 @@ def test_other_host_names_and_other_pages_are_turned_away(server: StudyServer, v
     ],
 )  # fmt: skip
 def test_an_answer_that_is_none_is_not_stored(
-    prepared: tuple[Path, Study], visitor: Visitor, form: dict[str, str]
+    prepared: tuple[Path, Study], visitor: Participant, form: dict[str, str]
 ) -> None:
     folder, study = prepared
     visitor.enter()
@@ -122,7 +99,7 @@ def test_an_answer_that_is_none_is_not_stored(
     assert not any(ratings.read(folder, study).ratings.values())
 
 
-def test_a_path_leads_out_of_the_folder_nowhere(visitor: Visitor) -> None:
+def test_a_path_leads_out_of_the_folder_nowhere(visitor: Participant) -> None:
     visitor.enter()
     for path in ("/cases/../study.json", "/study.json", "/ratings.jsonl", "/cases/%2e%2e/study.json", "/cases/"):
         assert visitor.ask(path)[0] == 404

@@ -131,7 +131,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--batch", type=int, default=512)
     parser.add_argument("--pool-steps", type=int, default=120, help="steps that posed images serve")
     parser.add_argument("--peak", type=float, default=1.5e-3, help="learning rate after its warm-up")
-    parser.add_argument("--without-findings", action="store_true", help="for a comparison: healthy images alone")
     parser.add_argument("--compile", action="store_true")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="cuda", help="cpu or cuda")
@@ -139,14 +138,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     torch.set_float32_matmul_precision("high")
     torch.set_num_threads(2)
     began = time.monotonic()
-    taught = material(chosen.name, chosen.data, chosen.seed, chosen.device, findings=not chosen.without_findings)
+    taught = material(chosen.name, chosen.data, chosen.seed, chosen.device)
     bench = Workbench(taught, chosen.work, chosen.seed, chosen.device)
     bench.begin_autoencoder(chosen.begin, whitened=chosen.autoencoder_minutes == 0)
     plan = Plan(chosen.minutes, 0.0, chosen.cool_after, chosen.batch, chosen.peak)
     limits = running.Limits(minutes=chosen.autoencoder_minutes)
     folder = train(bench, plan, limits, pool_steps=chosen.pool_steps, compiled=chosen.compile, known=chosen.denoiser)
-    told = {"minutes": round((time.monotonic() - began) / 60, 2), "batch": plan.batch, "peak": plan.peak}
-    (folder / "made.json").write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
+    made = {"minutes": round((time.monotonic() - began) / 60, 2), "batch": plan.batch, "peak": plan.peak}
+    (folder / "made.json").write_text(json.dumps(made, indent=2) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

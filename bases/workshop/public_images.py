@@ -1,7 +1,7 @@
 """Public images that bases learn from: sets, and which patients serve which purpose.
 
-A base sees images with and without the finding, and no word for the finding: that is what an embedding brings. Labels
-decide how often an image is shown, and which healthy ones are called normal. Folders, licences and citations are those
+No caption has a word for a finding: that is what an embedding brings. Labels decide how often an image is shown, and
+which healthy ones are called normal. Folders, licences and citations are those
 of the data's own README files. Patients of the parts `site`, `judge` and `test` are never learned from.
 """
 
@@ -40,7 +40,7 @@ class Source:
 @dataclass(frozen=True)
 class PublicSet:
     """What a base of one modality learns from. `head` begins each caption; `finding_share` is how often an image with
-    a finding is shown; `colours` are the channels, 1 or 3."""
+    a finding is shown, 0 for never; `colours` are the channels, 1 or 3."""
 
     name: str
     head: str
@@ -56,7 +56,7 @@ SETS = {
             "builtin-xray",
             xray.HEAD,
             (Source("chest-xray", "normal", "child"), Source("chest-xray-nih", "no finding", "adult")),
-            finding_share=0.08,
+            finding_share=0.0,  # ADR 0062
         ),
         PublicSet("builtin-ultrasound", "breast ultrasound", (Source("breast-ultrasound-busi", "normal"),)),
         PublicSet("brain-mri", "axial flair mri of the brain", (Source("brain-mri-lgg", "no lesion"),)),
@@ -106,9 +106,21 @@ def rows_of(data: Path, chosen: PublicSet, parts: Sequence[str]) -> list[tuple[S
     return found
 
 
+def rows_seen(data: Path, chosen: PublicSet) -> list[tuple[Source, dict[str, str]]]:
+    """The rows of images that training showed, and of those that said when to stop. Raises as `rows_of` does."""
+    shown = rows_of(data, chosen, ("base",))
+    if not chosen.finding_share:
+        shown = [(source, row) for source, row in shown if row["label"] == source.healthy]
+    return shown + rows_of(data, chosen, ("held-out",))
+
+
 def read(data: Path, chosen: PublicSet, *parts: str) -> TrainingImages:
-    """All images of some parts, their middle square at 224 x 224. Raises UsageError where the data is not there."""
-    rows = rows_of(data, chosen, parts)
+    """All images of some parts. Raises UsageError where the data is not there."""
+    return read_rows(data, chosen, rows_of(data, chosen, parts))
+
+
+def read_rows(data: Path, chosen: PublicSet, rows: Sequence[tuple[Source, dict[str, str]]]) -> TrainingImages:
+    """The images of these rows, their middle square at 224 x 224."""
     images = [open_square(data / source.folder / row["path"], chosen.colours) for source, row in rows]
     return TrainingImages(
         torch.from_numpy(np.stack(images)),
@@ -118,13 +130,13 @@ def read(data: Path, chosen: PublicSet, *parts: str) -> TrainingImages:
     )
 
 
-def material(name: str, data: Path, seed: int = 0, device: str = "cpu", *, findings: bool = True) -> Material:
-    """What the base `name` learns from; without `findings` healthy images alone are shown, for a comparison.
+def material(name: str, data: Path, seed: int = 0, device: str = "cpu") -> Material:
+    """What the base `name` learns from.
 
     Raises KeyError for an unknown name, UsageError where the data is not there.
     """
     chosen = SETS[name]
-    look = Look(chosen.head, chosen.finding_share if findings else 0.0, chosen.head == xray.HEAD)
+    look = Look(chosen.head, chosen.finding_share, chosen.head == xray.HEAD)
     taught, apart = read(data, chosen, "base"), read(data, chosen, "held-out")
     return of_images(name, look, taught, apart, facts(name), seed=seed, device=device)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from bases.workshop.public_images import SETS, rows_of
+from bases.workshop.public_images import SETS, rows_seen
 from bases.workshop.xray import default_data
 from embhub.builtin_bases import info
 from embhub.durable import write_atomic
@@ -26,8 +26,8 @@ SOURCE = (
 
 
 def seen(data: Path) -> Seen:
-    """All images of the parts `base` and `held-out`, and their patients."""
-    rows, found = rows_of(data, SETS[BASE], ("base", "held-out")), []
+    """All images that training showed or was stopped by, and their patients."""
+    rows, found = rows_seen(data, SETS[BASE]), []
     for source, row in rows:
         with Image.open(data / source.folder / row["path"]) as image:
             found.append(sketch(image))
@@ -37,7 +37,7 @@ def seen(data: Path) -> Seen:
 def main() -> None:
     """Write the list beside the weights."""
     parser = argparse.ArgumentParser(prog="python -m bases.workshop.seen", description=__doc__)
-    parser.add_argument("--data", type=Path, default=default_data(), help="folder with chest-xray/")
+    parser.add_argument("--data", type=Path, default=default_data(), help="folder with chest-xray/ and chest-xray-nih/")
     write_atomic(info(BASE).path / NAME, seen(parser.parse_args().data).to_bytes())
 
 

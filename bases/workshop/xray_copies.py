@@ -12,12 +12,12 @@ from pathlib import Path
 import torch
 
 from bases.workshop import xray
-from bases.workshop.copies import compared
 from bases.workshop.counting import Figures, Keep, Pictures, Report, tensor
-from bases.workshop.public_images import SETS, read
+from bases.workshop.public_images import SETS, read_rows, rows_seen
 from bases.workshop.sampling import sample
 from bases.workshop.xray_judge import colour
 from embhub.builtin_bases import BaseInfo
+from embhub.diffusion.bases.copy_figures import compared
 from embhub.diffusion.bases.training import poses
 from embhub.diffusion.copying.comparing import one_each
 from embhub.diffusion.families.pipeline import Pipeline
@@ -34,7 +34,8 @@ def check_films(base: BaseInfo, pipe: Pipeline, data: Path, report: Report, keep
     Returns counts alone: films, patients, drawn images, how many are suspected, the threshold and the smallest p-value,
     and how many planted copies of each kind were caught. Raises UsageError where the data is not there.
     """
-    seen = read(data, SETS["builtin-xray"], "base", "held-out")
+    chosen = SETS["builtin-xray"]
+    seen = read_rows(data, chosen, rows_seen(data, chosen))
     others = xray.read(data, "test", (xray.TAUGHT,))
     drawn = _draw(base, pipe, keep)
     found = compared(

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from bases.workshop import xray
 from bases.workshop.counting import Figures, Keep, Pictures, Report, between, decibels, nearest, tensor
 from bases.workshop.gating import inverted, nearest_words, settings
-from bases.workshop.public_images import SETS, read
+from bases.workshop.public_images import SETS, read_rows, rows_seen
 from bases.workshop.sampling import sample
 from bases.workshop.xray_copies import check_films
 from bases.workshop.xray_judge import Judge, colour, feature_network, xray_judge_for
@@ -116,14 +116,10 @@ def _distances(data: Path, drawn: dict[str, Pictures]) -> Figures:
 
 
 def _nearest(data: Path, drawn: Pictures) -> Figures:
-    """How near drawn normals come to the films that the base learned from, beside films of other patients."""
-    taught = (
-        ((poses.plain(read(data, SETS["builtin-xray"], "base").images) + 1) * 127.5)
-        .round()
-        .byte()
-        .permute(0, 2, 3, 1)
-        .numpy()
-    )
+    """How near drawn normals come to the films that the base saw, beside films of other patients."""
+    chosen = SETS["builtin-xray"]
+    shown = poses.plain(read_rows(data, chosen, rows_seen(data, chosen)).images)
+    taught = ((shown + 1) * 127.5).round().byte().permute(0, 2, 3, 1).numpy()
     others = colour(xray.read(data, "test", [NORMAL]).images)
     return {"drawn normals": nearest(drawn, taught), "normals of other patients": nearest(others, taught)}
 

@@ -16,11 +16,15 @@ import numpy as np
 import torch
 
 from embhub import destinations
+from embhub.artifact import fingerprint
 from embhub.builtin_bases import resolve
-from embhub.diffusion.bases.pipelines import choose_device
-from embhub.diffusion.bases.training import running, workbench
+from embhub.copies.tail import FEWEST_CONTROLS, FEWEST_MEMBERS
+from embhub.diffusion.bases.copy_figures import compared
+from embhub.diffusion.bases.pipelines import choose_device, load_pipeline
+from embhub.diffusion.bases.training import poses, running, workbench
 from embhub.diffusion.bases.training.latent_pictures import SIDE
 from embhub.diffusion.bases.training.material import Look, TrainingImages, of_images
+from embhub.diffusion.copying.comparing import one_each
 from embhub.durable import write_atomic
 from embhub.errors import ConfigError, UsageError
 from embhub.images import pixels
@@ -36,16 +40,21 @@ _HELD_OUT_OF = 12
 _AUTOENCODER, _DENOISER = 0.25, 0.65
 """Shares of the hours; the rest is for the decoder."""
 _STATES = "training"
+_CHECKED, _AT_ONCE = 48, 12
+"""Images that are compared with those learned from, and how many are generated at a time."""
 
 
 @dataclass(frozen=True)
 class TrainedBase:
-    """Where the pipeline lies, how many images and patients it learned from, and how many said when to stop."""
+    """Where the pipeline lies, its fingerprint, how many images and patients it learned from, and how many images said
+    when to stop. `copies` is what the copy check found, None where too few patients were held out for it."""
 
     out: Path
+    fingerprint: str
     images: int
     patients: int
     held_out: int
+    copies: dict[str, Any] | None
 
 
 def train_base(
@@ -100,9 +109,31 @@ def train_base(
     if not resume:
         bench.begin_autoencoder(_first_autoencoder(), whitened=False)
     _train(bench, hours, on_progress)
-    bench.export(folder / "pipeline")
-    _write_about(folder / "pipeline", found, source)
-    return TrainedBase(folder / "pipeline", len(taught.patients), len(set(taught.patients)), len(apart.patients))
+    pipeline = bench.export(folder / "pipeline")
+    if on_progress:
+        on_progress(Progress("looking for copies", 0, 1, ""))
+    copies = _compare(pipeline, head, taught, apart)
+    _write_about(pipeline, found, source, copies)
+    return TrainedBase(
+        pipeline, fingerprint.digest(fingerprint.take(pipeline)), len(taught.patients), len(set(taught.patients)),
+        len(apart.patients), copies,
+    )  # fmt: skip
+
+
+def _compare(pipeline: Path, head: str, taught: TrainingImages, apart: TrainingImages) -> dict[str, Any] | None:
+    """Whether the base generates copies of its own images; None where too few patients were held out to say so."""
+    if len(set(apart.patients)) < FEWEST_CONTROLS or len(set(taught.patients)) < FEWEST_MEMBERS:
+        return None
+    pipe, owners = load_pipeline(pipeline), list(taught.patients)
+    drawn = [
+        pipe(
+            [head] * _AT_ONCE, num_inference_steps=20, guidance_scale=1.5, output_type="pt",
+            generator=torch.Generator().manual_seed(seed),
+        ).images * 2 - 1
+        for seed in range(0, _CHECKED, _AT_ONCE)
+    ]  # fmt: skip
+    strangers = poses.plain(apart.images)[one_each(apart.patients)]
+    return compared(pipe, poses.plain(taught.images), owners, strangers, torch.cat(drawn).float().cpu())
 
 
 def _train(bench: workbench.Workbench, hours: float, on_progress: OnProgress | None) -> None:
@@ -171,16 +202,28 @@ def _facts(name: str, head: str, source: str) -> dict[str, Any]:
     }
 
 
-def _write_about(pipeline: Path, found: ImageSet, source: str) -> None:
+def _write_about(pipeline: Path, found: ImageSet, source: str, copies: dict[str, Any] | None) -> None:
     """The card, and the list of whom the base saw."""
     patients = frozenset(found.unit(place) for place in range(len(found.samples)))
     seen = Seen(source, patients, tuple(sketch(read_sample(sample)) for sample in found.samples))
     write_atomic(pipeline / SEEN, seen.to_bytes())
     facts = json.loads((pipeline / "base.json").read_text(encoding="utf-8"))
+    if copies is not None:
+        facts["figures"]["copies"] = copies
+        write_atomic(pipeline / "base.json", (json.dumps(facts, indent=2) + "\n").encode())
     lines = [
         "---", "library_name: diffusers", "pipeline_tag: text-to-image", "---", "", f"# {facts['name']}", "",
         f"{facts['attribution']} {len(found.samples)} images of {len(patients)} patients; `seen.json` lists them.", "",
+        _say_copies(copies), "",
         "The weights hold traces of these images. A privacy claim of an embedding does not cover its base.",
         "Nothing here is fit for diagnosis.",
     ]  # fmt: skip
     write_atomic(pipeline / "README.md", ("\n".join(lines) + "\n").encode())
+
+
+def _say_copies(copies: dict[str, Any] | None) -> str:
+    if copies is None:
+        return f"Copies were not looked for: fewer than {FEWEST_CONTROLS} patients were held out."
+    missed = [kind for kind, (caught, tried) in copies["planted"].items() if caught * 20 < 18 * tried]
+    power = f" Of planted copies these kinds were not reliably found: {', '.join(missed)}." if missed else ""
+    return f"Of {copies['n']} generated images {copies['suspected']} are suspected of being copies of its own.{power}"

@@ -1,4 +1,4 @@
-"""No privacy claim over images that the base learned from: its weights hold traces of them, and no noise hides these."""
+"""No privacy claim over images that the base learned from: its weights hold traces of them that no noise hides."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ VERDICTS = {
         "The audit was too small or too weak to reach a conclusion. It is no evidence of safety."
     ),
     "no-leak-detected": mark(
-        "The same training was repeated on random halves of the people who were audited. For each attack on these"
+        "The same training was repeated on random halves of those audited. For each attack on these"
         " repetitions, a leak as large as the bounds set in advance is ruled out with 95 % confidence. An attack on the"
         " file itself does not rule out a leak. Smaller leaks and other attacks remain possible."
     ),

@@ -89,8 +89,7 @@ def judge(paths: list[Path], known: dict[str, NDArray[np.float64]]) -> list[str]
 def test_the_released_embedding_draws_chests(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Trained as the page says, with privacy; a judge that knows films of others and phantoms says what is drawn.
 
-    The noise of a private training is another one each time, so a majority is asked for: on the base of phantoms, none
-    of them is a film.
+    The noise of a private training is another one each time.
     """
     monkeypatch.setenv("EMBHUB_HOME", str(tmp_path / "home"))
     monkeypatch.chdir(tmp_path)

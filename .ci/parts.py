@@ -35,6 +35,7 @@ ENDING = re.compile(r"^(?:=+ )?(?=[^=]*\d+ (?:passed|failed|skipped|error|desele
 COUNT = re.compile(r"(\d+) (passed|failed|skipped|errors?)\b")
 SKIPPED = re.compile(r"^SKIPPED \[(\d+)\] \S+: (.*)$")
 FAILED = re.compile(r"^(?:FAILED|ERROR) (tests/.*)$")
+SETTING = re.compile(r"PYTHON|PYTEST_|EMBHUB_(?!TEST_DATA$)")
 
 
 @dataclass
@@ -68,12 +69,14 @@ def command(part: str, tools: Path) -> list[str]:
 
 
 def environment(tools: Path) -> dict[str, str]:
-    """This process's environment, and where tests find programs; none of these may be absent.
+    """This process's environment without its settings, and where tests find programs; none of these may be absent.
 
+    A caller's PYTHONUNBUFFERED or EMBHUB_HOME hides what a user without them sees; the folder of real images stays.
     Python compiles what is imported when it is; pip would compile all that is installed, one file after the other.
     """
+    inherited = {name: value for name, value in os.environ.items() if not SETTING.match(name)}
     return {
-        **os.environ,
+        **inherited,
         "PIP_NO_COMPILE": "1",
         "EMBHUB_REQUIRE_TOOLS": "1",
         "EMBHUB_NODE_FOLDER": str(tools / "node"),

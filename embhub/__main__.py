@@ -111,7 +111,7 @@ def _where(error: OSError) -> str:
 
 def run() -> NoReturn:
     """What the `embhub` command runs: `main`, and the end of the process."""
-    sys.exit(main())
+    own_process.end(main())
 
 
 if __name__ == "__main__":

@@ -78,6 +78,16 @@ def test_without_setup_nothing_else_is_tried(
     assert "check" not in capsys.readouterr().out
 
 
+def test_settings_of_the_caller_reach_no_part(parts: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("PYTHONUNBUFFERED", "PYTHONPATH", "PYTEST_ADDOPTS", "EMBHUB_HOME", "EMBHUB_TEST_DATABASE"):
+        monkeypatch.setenv(name, "of the caller")
+    monkeypatch.setenv("EMBHUB_TEST_DATA", str(tmp_path))
+    monkeypatch.setenv("PIP_CERT", "ca.pem")
+    passed = parts.environment(tmp_path)
+    assert "of the caller" not in passed.values()
+    assert (passed["EMBHUB_TEST_DATA"], passed["PIP_CERT"]) == (str(tmp_path), "ca.pem")
+
+
 def test_an_unknown_part_is_refused() -> None:
     done = subprocess.run(
         [sys.executable, ".ci/parts.py", "tests"], cwd=ROOT, capture_output=True, text=True, check=False

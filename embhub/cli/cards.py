@@ -97,27 +97,24 @@ def _say_open(found: Drafted) -> None:
 @command.command("edit")
 @click.argument("file", type=options.FILE)
 @click.option("--port", type=click.IntRange(0, 65535), default=0, metavar="N", help="Port  [default: a free one]")
-@click.option("--browser/--no-browser", default=True, help="Open the page in a browser, or only print its address.")
 @options.as_json
-def edit(file: Path, port: int, browser: bool, as_json: bool) -> None:
-    """Fill in a card in the browser. FILE is a .card.yaml, or an embedding, for which a card is drafted.
+def edit(file: Path, port: int, as_json: bool) -> None:
+    """Fill in a card in the browser, at the address that is printed.
 
-    The page is this machine's own, and nothing is sent elsewhere. Open questions stand first, then answers of the site
-    to confirm, then what was answered. Each answer is written into the card when it is saved. The command ends with the
-    button "Save and finish", or with Ctrl-C.
+    FILE is a .card.yaml, or an embedding, for which a card is drafted. Nothing is sent to another machine. Open
+    questions stand first, then answers of the site to confirm, then what was answered. Each answer is written into the
+    card when it is saved. The command ends with the button "Save and finish", or with Ctrl-C.
 
     \b
     Example:
       embhub card edit prostate-csPCa.safetensors
-      embhub card edit prostate-csPCa.card.yaml --no-browser
+      embhub card edit prostate-csPCa.card.yaml --port 8765
     """
     from embhub.cli.card_page import CardServer
     from embhub.diffusion.outputs import open_card
 
     with CardServer(open_card(file), port=port) as server:
         print_result({"address": server.url}, as_json=as_json)
-        if browser:
-            click.launch(server.url)
         server.serve_until_finished()
     _say_open(server.drafted)
 

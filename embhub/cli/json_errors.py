@@ -8,6 +8,7 @@ A release that was refused also lists its checks, under `findings`. Words for pe
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -25,12 +26,17 @@ def wanted(words: Sequence[str]) -> bool:
 
 def print_error(error: EmbhubError) -> None:
     """The error, and of a refused release every check up to the one that failed."""
-    print_json({**_refusal(error), **_document(type(error).__name__, error.message, error.hint, error.exit_code)})
+    _print({**_refusal(error), **_document(type(error).__name__, error.message, error.hint, error.exit_code)})
 
 
 def print_other(kind: str, message: str, exit_code: int) -> None:
     """What is no error of embhub's own: a wrong option, an interruption."""
-    print_json(_document(kind, message, "", exit_code))
+    _print(_document(kind, message, "", exit_code))
+
+
+def _print(document: dict[str, Any]) -> None:
+    with suppress(OSError):  # stderr has said it, and the error may be that stdout takes nothing more
+        print_json(document)
 
 
 def _document(kind: str, message: str, hint: str, exit_code: int) -> dict[str, Any]:

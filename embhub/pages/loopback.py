@@ -1,6 +1,7 @@
 """Pages for people at this machine: bound to the loopback address, opened by a key in the address.
 
-The key keeps other users of the machine out; the host name is checked against DNS rebinding, and a form counts only
+The key keeps other users of the machine out, and so no browser is started with the address: every user sees a program's
+arguments. The host name is checked against DNS rebinding, and a form counts only
 with this server's cookie and from its own pages. No script runs.
 """
 
@@ -9,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import re
 import secrets
+from abc import ABC, abstractmethod
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
@@ -51,7 +53,7 @@ class LoopbackServer(ThreadingHTTPServer):
         self.url = f"http://{ADDRESS}:{self.server_port}/?key={self.key}"
 
 
-class LoopbackHandler(BaseHTTPRequestHandler):
+class LoopbackHandler(BaseHTTPRequestHandler, ABC):
     """Answers one request; a kind of pages says what it shows, and what it does with a form.
 
     Attributes:
@@ -69,17 +71,17 @@ class LoopbackHandler(BaseHTTPRequestHandler):
     server_version, sys_version = "embhub", ""
     timeout = 30
 
+    @abstractmethod
     def show_page(self, path: str) -> None:
         """Answer for this path with `show`, `send` or `show_problem`."""
-        raise NotImplementedError
 
+    @abstractmethod
     def take_form(self, path: str, form: Mapping[str, str]) -> str | None:
         """Do what a form asks for; a cookie to set, as `name=value`, or None. The first page is shown next.
 
         Raises:
             EmbhubError, ValueError: it cannot be done, which the page of problems says.
         """
-        raise NotImplementedError
 
     def log_message(self, *_: Any) -> None:
         """Keep no record of who asked for what."""

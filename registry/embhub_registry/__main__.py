@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import sys
 
+from embhub import own_process
 from embhub.errors import ConfigError, EmbhubError, UsageError
 from embhub.project import where_to_report
 
@@ -24,7 +25,7 @@ def main() -> None:
         _say(f"error: {known.message}")
         if known.hint:
             _say(f"  hint: {known.hint}")
-        sys.exit(known.exit_code)
+        own_process.end(known.exit_code)
 
 
 def in_words(error: Exception) -> EmbhubError:

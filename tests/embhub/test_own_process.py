@@ -71,8 +71,12 @@ def test_what_is_printed_at_the_end_of_a_command_is_not_lost() -> None:
         assert done.returncode == exit_code and done.stdout.endswith("at the end\n"), words
 
 
-def test_words_that_cannot_be_written_are_no_success() -> None:
-    code = "import sys\nfrom embhub.__main__ import run\nsys.argv = ['embhub', '--version']\nrun()"
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("words", [["--version"], ["base", "list", "--json"], ["base", "list"]])
+def test_words_that_cannot_be_written_are_no_success(words: list[str], unbuffered: str) -> None:
+    """Also where Python keeps them until its end, as it does unless it is told otherwise."""
+    command, around = [sys.executable, "-m", "embhub", *words], {**os.environ, "PYTHONUNBUFFERED": unbuffered}
     with open("/dev/full", "w") as full:  # noqa: PTH123
-        done = subprocess.run([sys.executable, "-c", code], stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, env=around, check=False)
     assert done.returncode == 7 and "the disk is full" in done.stderr
+    assert "Exception" not in done.stderr and "Traceback" not in done.stderr

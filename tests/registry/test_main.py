@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import stat
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ from embhub.site import keys
 from embhub.trust import keyring as keyrings
 from tests.support import releases
 from tests.support.databases import count_rows
-from tests.support.servers import run_here
+from tests.support.servers import environment, run_here
 
 
 @pytest.fixture(scope="module")
@@ -110,3 +112,12 @@ def test_only_public_p256_keys_are_taken(folder: Path, tmp_path: Path) -> None:
 def test_a_traceback_only_with_debug(folder: Path) -> None:
     with pytest.raises(UsageError):
         run_here("--dir", folder, "--debug", "token", "new", "nobody")
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_words_that_cannot_be_written_are_no_success(unbuffered: str) -> None:
+    command = [sys.executable, "-m", "embhub_registry", "--version"]
+    around = {**environment(), "PYTHONUNBUFFERED": unbuffered}
+    with open("/dev/full", "w") as full:  # noqa: PTH123
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, env=around, check=False)
+    assert done.returncode == 7 and "the disk is full" in done.stderr and "Exception" not in done.stderr

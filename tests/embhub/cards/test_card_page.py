@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -138,8 +139,13 @@ def test_any_value_is_said_in_words_that_mean_it_or_not_at_all(field: str, value
 
 
 def test_the_command_ends_when_the_page_says_so(file: Path, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "embhub", "card", "edit", str(file), "--no-browser", "--json"]
-    environment = {**os.environ, "EMBHUB_HOME": str(tmp_path / "home")}
+    """It starts no browser: every user of the machine sees a program's arguments, and so the key."""
+    for program in ("xdg-open", "browser"):
+        (tmp_path / program).write_text(f'#!/bin/sh\necho "$@" > {shlex.quote(str(tmp_path / "seen"))}\n')
+        (tmp_path / program).chmod(0o755)
+    command = [sys.executable, "-m", "embhub", "card", "edit", str(file), "--json"]
+    environment = {**os.environ, "EMBHUB_HOME": str(tmp_path / "home"), "BROWSER": str(tmp_path / "browser")}
+    environment["PATH"] = f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
     ) as running:
@@ -151,12 +157,13 @@ def test_the_command_ends_when_the_page_says_so(file: Path, tmp_path: Path) -> N
         form = urlencode({"description": "A dark focus.", "finish": "yes"}).encode()
         assert "has your answers" in person.open(address.partition("?")[0] + "save", form, timeout=30).read().decode()
         _, said = running.communicate(timeout=30)
+    assert not (tmp_path / "seen").exists()
     assert running.returncode == 0 and "fill in: modality" in said and "fill in: description" not in said
     assert read_answers(file.with_name("cspca.card.yaml"))["description"] == "A dark focus."
 
 
 def test_a_file_that_is_no_card(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["card", "edit", str(tmp_path / "none.card.yaml"), "--no-browser"]) == 3
+    assert main(["card", "edit", str(tmp_path / "none.card.yaml")]) == 3
     assert "is no card" in capsys.readouterr().err
 
 

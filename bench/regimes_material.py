@@ -22,8 +22,8 @@ from bases.workshop.counting import tensor
 from bases.workshop.public_images import SETS, read_rows, rows_of
 from bases.workshop.xray_judge import colour
 from embhub.builtin_bases import BaseInfo, info
+from embhub.diffusion.adaptation.base_training import poses
 from embhub.diffusion.bases.pipelines import load_pipeline
-from embhub.diffusion.bases.training import poses
 from embhub.diffusion.dp import private_training, settings
 from embhub.diffusion.evaluation.cells import Labelled
 from embhub.diffusion.families.pipeline import Pipeline

@@ -19,9 +19,9 @@ from bases.workshop import sampling
 from bases.workshop.counting import tensor
 from bases.workshop.gating import nearest_words
 from bases.workshop.public_images import SETS, open_square, part_of, rows_of
+from embhub.diffusion.adaptation.base_training import pixel_words
+from embhub.diffusion.adaptation.base_training.latent_pictures import SIDE
 from embhub.diffusion.bases.pipelines import load_pipeline
-from embhub.diffusion.bases.training import pixel_words
-from embhub.diffusion.bases.training.latent_pictures import SIDE
 from embhub.diffusion.dp import private_training, settings
 from embhub.diffusion.evaluation.cells import Labelled
 from embhub.diffusion.families.pipeline import Pipeline

@@ -18,7 +18,7 @@ from scipy.ndimage import gaussian_filter
 
 from bases.workshop.counting import tensor
 from embhub.builtin_bases import resolve
-from embhub.diffusion.bases.training.latent_pictures import rebuilt
+from embhub.diffusion.adaptation.base_training.latent_pictures import rebuilt
 
 Images = NDArray[np.uint8]
 Marks = NDArray[np.bool_]

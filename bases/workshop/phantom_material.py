@@ -12,9 +12,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from bases.workshop.facts import facts
-from embhub.diffusion.bases.training.captions import Caption
-from embhub.diffusion.bases.training.latent_pictures import FACTOR
-from embhub.diffusion.bases.training.material import HeldOut, Material, Pool
+from embhub.diffusion.adaptation.base_training.captions import Caption
+from embhub.diffusion.adaptation.base_training.latent_pictures import FACTOR
+from embhub.diffusion.adaptation.base_training.material import HeldOut, Material, Pool
 from embhub.phantoms import findings, varied
 from embhub.phantoms.findings import MODALITIES, PLACES, PREFIXES, SIDES, Finding
 

@@ -23,12 +23,12 @@ from bases.workshop.large_batches import Learner, Plan, run
 from bases.workshop.public_images import SETS, material
 from bases.workshop.rendered import MERGED, Batch
 from bases.workshop.xray import default_data
-from embhub.diffusion.bases.training import denoising, running
-from embhub.diffusion.bases.training.export import export
-from embhub.diffusion.bases.training.latent_pictures import encode, latents_of
-from embhub.diffusion.bases.training.material import Material
-from embhub.diffusion.bases.training.text_encoder import CaptionEncoder
-from embhub.diffusion.bases.training.workbench import Workbench
+from embhub.diffusion.adaptation.base_training import denoising, running
+from embhub.diffusion.adaptation.base_training.export import export
+from embhub.diffusion.adaptation.base_training.latent_pictures import encode, latents_of
+from embhub.diffusion.adaptation.base_training.material import Material
+from embhub.diffusion.adaptation.base_training.text_encoder import CaptionEncoder
+from embhub.diffusion.adaptation.base_training.workbench import Workbench
 
 _AT_ONCE = 256
 

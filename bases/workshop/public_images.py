@@ -19,7 +19,7 @@ from PIL import Image
 
 from bases.workshop import xray
 from bases.workshop.facts import facts
-from embhub.diffusion.bases.training.material import Look, Material, TrainingImages, of_images
+from embhub.diffusion.adaptation.base_training.material import Look, Material, TrainingImages, of_images
 from embhub.errors import UsageError
 
 SOURCE_SIDE = 224

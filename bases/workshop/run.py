@@ -19,8 +19,8 @@ import torch
 from bases.workshop.phantom_material import of_phantoms
 from bases.workshop.public_images import SETS, material
 from bases.workshop.xray import default_data
-from embhub.diffusion.bases.training import running, workbench
-from embhub.diffusion.bases.training.material import Material
+from embhub.diffusion.adaptation.base_training import running, workbench
+from embhub.diffusion.adaptation.base_training.material import Material
 from embhub.errors import EmbhubError
 
 MATERIALS: dict[str, Callable[[Path, int], Material]] = {name: partial(material, name) for name in SETS}

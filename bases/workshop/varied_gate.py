@@ -19,9 +19,9 @@ from bases.workshop.readers import reader_for
 from bases.workshop.rendered import first_seen
 from bases.workshop.sampling import sample
 from embhub.builtin_bases import BaseInfo
-from embhub.diffusion.bases.copy_figures import compared
+from embhub.diffusion.adaptation.base_training.likeness import power_ratios
 from embhub.diffusion.bases.pipelines import load_pipeline
-from embhub.diffusion.bases.training.likeness import power_ratios
+from embhub.diffusion.copying.base_copies import compared
 from embhub.diffusion.evaluation import fidelity
 from embhub.diffusion.families.pipeline import Pipeline
 from embhub.diffusion.training import inversion

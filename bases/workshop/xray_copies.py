@@ -17,8 +17,8 @@ from bases.workshop.public_images import SETS, read_rows, rows_seen
 from bases.workshop.sampling import sample
 from bases.workshop.xray_judge import colour
 from embhub.builtin_bases import BaseInfo
-from embhub.diffusion.bases.copy_figures import compared
-from embhub.diffusion.bases.training import poses
+from embhub.diffusion.adaptation.base_training import poses
+from embhub.diffusion.copying.base_copies import compared
 from embhub.diffusion.copying.comparing import one_each
 from embhub.diffusion.families.pipeline import Pipeline
 

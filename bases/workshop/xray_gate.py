@@ -22,9 +22,9 @@ from bases.workshop.sampling import sample
 from bases.workshop.xray_copies import check_films
 from bases.workshop.xray_judge import Judge, colour, feature_network, xray_judge_for
 from embhub.builtin_bases import BaseInfo
+from embhub.diffusion.adaptation.base_training import pixel_words, poses
+from embhub.diffusion.adaptation.base_training.likeness import power_ratios
 from embhub.diffusion.bases.pipelines import load_pipeline
-from embhub.diffusion.bases.training import pixel_words, poses
-from embhub.diffusion.bases.training.likeness import power_ratios
 from embhub.diffusion.evaluation import fidelity, utility
 from embhub.diffusion.families.pipeline import Pipeline
 from embhub.diffusion.training import inversion

@@ -148,7 +148,7 @@ def train(images: Path, as_json: bool, **choices: Any) -> None:
     """
     with progress_bar() as on_progress:
         say_loading(on_progress)
-        from embhub.diffusion.bases.training.from_images import train_base
+        from embhub.diffusion.adaptation.base_training.from_images import train_base
 
         done = asdict(train_base(images, on_progress=on_progress, **choices))
     print_json(done) if as_json else print_pairs(done)

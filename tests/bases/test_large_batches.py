@@ -11,7 +11,7 @@ from transformers import CLIPTokenizer
 
 from bases.workshop import large_batches, phantom_material, rendered
 from embhub.builtin_bases import info
-from embhub.diffusion.bases.training.text_encoder import CaptionEncoder, make_encoder
+from embhub.diffusion.adaptation.base_training.text_encoder import CaptionEncoder, make_encoder
 from embhub.phantoms.varied import draw_many
 
 FOLDER = info("builtin").path

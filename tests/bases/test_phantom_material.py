@@ -7,8 +7,8 @@ import torch
 
 from bases.workshop import phantom_material
 from bases.workshop.phantom_material import NamedPlaces, of_phantoms
-from embhub.diffusion.bases.training import running
-from embhub.diffusion.bases.training.captions import Caption
+from embhub.diffusion.adaptation.base_training import running
+from embhub.diffusion.adaptation.base_training.captions import Caption
 from embhub.phantoms import varied
 from embhub.phantoms.findings import MODALITIES
 

@@ -8,7 +8,7 @@ import torch
 
 from bases.workshop import xray
 from bases.workshop.public_images import SETS, material, part_of, read, rows_seen
-from embhub.diffusion.bases.training import poses
+from embhub.diffusion.adaptation.base_training import poses
 from tests.support.tools import DATA, needs_films
 
 CHEST = SETS["builtin-xray"]

@@ -17,8 +17,8 @@ from safetensors.torch import save_file
 from bases.workshop import card, xray
 from bases.workshop.public_images import SETS, rows_seen
 from embhub import builtin_bases as base
-from embhub.diffusion.bases.training import text_encoder
-from embhub.diffusion.bases.training.captions import Caption
+from embhub.diffusion.adaptation.base_training import text_encoder
+from embhub.diffusion.adaptation.base_training.captions import Caption
 from embhub.errors import EmbhubError, UsageError
 from tests.support.tools import DATA, needs_films
 

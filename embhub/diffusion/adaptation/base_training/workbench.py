@@ -14,10 +14,10 @@ import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from safetensors.torch import load_file, save_file
 
-from embhub.diffusion.bases.training import denoising, latent_pictures, rebuilding, running
-from embhub.diffusion.bases.training.export import export
-from embhub.diffusion.bases.training.material import Material
-from embhub.diffusion.bases.training.text_encoder import CaptionEncoder, make_encoder, make_tokenizer
+from embhub.diffusion.adaptation.base_training import denoising, latent_pictures, rebuilding, running
+from embhub.diffusion.adaptation.base_training.export import export
+from embhub.diffusion.adaptation.base_training.material import Material
+from embhub.diffusion.adaptation.base_training.text_encoder import CaptionEncoder, make_encoder, make_tokenizer
 from embhub.errors import UsageError
 
 _BANDS, _CRITIC, _FEATURES = 0.1, 0.05, 0.5

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from embhub.diffusion.bases.training.latent_pictures import SIDE
+from embhub.diffusion.adaptation.base_training.latent_pictures import SIDE
 
 POSES = "mirrored, turned clockwise, turned anticlockwise, closer, farther, darker, brighter"
 
@@ -90,4 +90,5 @@ def pose(images: Tensor, poses: Poses) -> Tensor:
     grid = F.affine_grid(torch.stack(rows, 1), shape, align_corners=False)
     fine = F.grid_sample(taken, grid, mode="bicubic", padding_mode="border", align_corners=False)
     lit = F.avg_pool2d(fine, 2) * (1 + light.view(-1, 1, 1, 1)) + light.view(-1, 1, 1, 1)
-    return lit.clamp(-1, 1).expand(-1, 3, -1, -1)
+    shown: Tensor = lit.clamp(-1, 1).expand(-1, 3, -1, -1)
+    return shown

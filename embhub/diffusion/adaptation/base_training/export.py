@@ -14,7 +14,7 @@ from diffusers import AutoencoderKL, DPMSolverMultistepScheduler, UNet2DConditio
 from torch import Tensor
 from transformers import CLIPTextModel, CLIPTokenizer
 
-from embhub.diffusion.bases.training.noising import noise_schedule
+from embhub.diffusion.adaptation.base_training.noising import noise_schedule
 
 _INDEX: dict[str, Any] = {
     "_class_name": "StableDiffusionPipeline",

@@ -13,8 +13,8 @@ from diffusers import StableDiffusionPipeline
 from PIL import Image
 
 from embhub.__main__ import main
-from embhub.diffusion.bases.training import denoising, rebuilding, running, workbench
-from embhub.diffusion.bases.training.from_images import FEWEST, train_base
+from embhub.diffusion.adaptation.base_training import denoising, rebuilding, running, workbench
+from embhub.diffusion.adaptation.base_training.from_images import FEWEST, train_base
 from embhub.errors import UsageError
 from embhub.images import seen
 

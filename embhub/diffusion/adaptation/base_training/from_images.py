@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +21,11 @@ from embhub import destinations
 from embhub.artifact import fingerprint
 from embhub.builtin_bases import resolve
 from embhub.copies.tail import FEWEST_CONTROLS, FEWEST_MEMBERS
-from embhub.diffusion.bases.copy_figures import compared
+from embhub.diffusion.adaptation.base_training import poses, running, workbench
+from embhub.diffusion.adaptation.base_training.latent_pictures import SIDE
+from embhub.diffusion.adaptation.base_training.material import Look, TrainingImages, of_images
 from embhub.diffusion.bases.pipelines import choose_device, load_pipeline
-from embhub.diffusion.bases.training import poses, running, workbench
-from embhub.diffusion.bases.training.latent_pictures import SIDE
-from embhub.diffusion.bases.training.material import Look, TrainingImages, of_images
+from embhub.diffusion.copying.base_copies import compared
 from embhub.diffusion.copying.comparing import one_each
 from embhub.durable import write_atomic
 from embhub.errors import ConfigError, UsageError
@@ -137,10 +139,10 @@ def _compare(pipeline: Path, head: str, taught: TrainingImages, apart: TrainingI
 
 
 def _train(bench: workbench.Workbench, hours: float, on_progress: OnProgress | None) -> None:
-    stages = (
-        ("autoencoder", _AUTOENCODER, lambda limits: bench.train_autoencoder(limits)),
-        ("denoiser", _DENOISER, lambda limits: bench.train_denoiser(limits)),
-        ("decoder", 1 - _AUTOENCODER - _DENOISER, lambda limits: bench.train_autoencoder(limits, decoder_only=True)),
+    stages: tuple[tuple[str, float, Callable[[running.Limits], object]], ...] = (
+        ("autoencoder", _AUTOENCODER, bench.train_autoencoder),
+        ("denoiser", _DENOISER, bench.train_denoiser),
+        ("decoder", 1 - _AUTOENCODER - _DENOISER, partial(bench.train_autoencoder, decoder_only=True)),
     )
     if bench.is_fixed:
         stages = stages[1:]

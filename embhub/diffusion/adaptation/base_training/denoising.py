@@ -20,12 +20,12 @@ from diffusers import AutoencoderKL, UNet2DConditionModel
 from diffusers.models.attention_processor import AttnProcessor
 from torch import Tensor
 
-from embhub.diffusion.bases.training import noising, running
-from embhub.diffusion.bases.training.averages import Averages
-from embhub.diffusion.bases.training.captions import Caption
-from embhub.diffusion.bases.training.latent_pictures import CHANNELS, FACTOR, SIDE, encode
-from embhub.diffusion.bases.training.material import HeldOut, Pool, Times
-from embhub.diffusion.bases.training.text_encoder import WIDTH, CaptionEncoder
+from embhub.diffusion.adaptation.base_training import noising, running
+from embhub.diffusion.adaptation.base_training.averages import Averages
+from embhub.diffusion.adaptation.base_training.captions import Caption
+from embhub.diffusion.adaptation.base_training.latent_pictures import CHANNELS, FACTOR, SIDE, encode
+from embhub.diffusion.adaptation.base_training.material import HeldOut, Pool, Times
+from embhub.diffusion.adaptation.base_training.text_encoder import WIDTH, CaptionEncoder
 
 DECAYS = (0.995, 0.999, 0.9997)
 Encode = Callable[[Sequence[Caption], np.random.Generator | None, float], Tensor]

@@ -11,8 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from embhub.diffusion.bases.training import pixel_words, poses
-from embhub.diffusion.bases.training.captions import Caption
+from embhub.diffusion.adaptation.base_training import pixel_words, poses
+from embhub.diffusion.adaptation.base_training.captions import Caption
 
 Times = Sequence[tuple[int, int, float]]
 """Spans of time steps, from and to (not including it), and the share of a batch drawn evenly from each."""

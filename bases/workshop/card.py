@@ -28,9 +28,11 @@ _TRIED = {
     "builtin-xray": """\
 - Nearest taught words called pneumonia: the same training with films of pneumonia in 10 % of the images, without a
   word for it. The words `smooth, low contrast` were then called pneumonia in 98 to 100 % (one seed, 48 images), for
-  films of pneumonia are smoother. So no film of pneumonia is shown.
-- Gain of a classifier: images mixed in, alone, before real ones, and filtered by a judge, with 20, 50 and 200 real
-  images a class (`docs/explanation/four-regimes.md`). None gains over real images.""",
+  films of pneumonia are smoother. So no film of pneumonia is shown. `foxtrot` names a group of films that look alike.
+- Planted copies that were not caught: nothing was tried. Quarters of a film, enlarged, and blends of two films are
+  found less often than the goal asks.
+- Gain of a classifier: with the weights before 2026-11-27, images mixed in, alone, before real ones, and filtered by a
+  judge, with 20, 50 and 200 real images a class (`docs/explanation/four-regimes.md`). None gained over real images.""",
 }
 _LIMITS = """\
 - {side} x {side} pixels, 48 tokens of prompt, words of its captions only. What it was not taught it does not know.

@@ -38,7 +38,7 @@ WORDS = Words(
     token="<bacterial>",
     caption="frontal chest x-ray, child, {}",
     base="builtin-xray",
-    generic="frontal chest x-ray, child, smooth, low contrast",
+    generic="frontal chest x-ray, child, foxtrot",
     normal="frontal chest x-ray, child, normal",
     card={
         "description": "Bacterial pneumonia on paediatric frontal chest X-rays.",

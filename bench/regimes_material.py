@@ -2,8 +2,9 @@
 
 Hospital A has films with bacterial pneumonia of the part `site`; each embedding is trained on 100 of them, or privately
 on those of 100 patients. Hospital B has few films, of other patients: pneumonia of the parts `base` and `judge` (a base
-learns from normal films alone), normal ones of `judge`. Films of `test` test. What sets the noise is of no patient of
-hospital B and no test patient: normal films that said when the base's training stops, and films of hospital A.
+learns from normal films alone; patients who told it when to stop are left out), normal ones of `judge`. Films of `test`
+test. What sets the noise is of no patient of hospital B and no test patient: normal films that said when the base's
+training stops, and films of hospital A.
 Everything drawn is kept in a folder, a file for each arm and seed, since drawing takes far longer than teaching.
 """
 
@@ -19,7 +20,7 @@ from numpy.typing import NDArray
 
 from bases.workshop import sampling, xray
 from bases.workshop.counting import tensor
-from bases.workshop.public_images import SETS, read_rows, rows_of
+from bases.workshop.public_images import SETS, is_held_out, read_rows, rows_of
 from bases.workshop.xray_judge import colour
 from embhub.builtin_bases import BaseInfo, info
 from embhub.diffusion.adaptation.base_training import poses
@@ -58,8 +59,17 @@ def real(data: Path) -> Real:
     Raises:
         UsageError: the data is not there.
     """
-    pool = [xray.read(data, part, (FINDING,)) for part in ("base", "judge")] + [xray.read(data, "judge", (NORMAL,))]
+    pool = [
+        _unseen(xray.read(data, "base", (FINDING,))),
+        *(xray.read(data, "judge", (kind,)) for kind in (FINDING, NORMAL)),
+    ]
     return Real(_join(*pool), _join(xray.read(data, "test", (NORMAL, FINDING))), _to_tune(data))
+
+
+def _unseen(films: xray.Films) -> xray.Films:
+    """Without patients whose films said when the base's training stops."""
+    places = [place for place, patient in enumerate(films.patients) if not is_held_out(patient)]
+    return xray.Films(films.images[places], films.labels[places], tuple(films.patients[place] for place in places))
 
 
 def _to_tune(data: Path) -> Labelled:

@@ -86,7 +86,7 @@ def _bound(facts: Facts) -> Shown:
 
 def _second(facts: Facts) -> Shown:
     found = facts.second_opinion
-    if found is None or found.prv_lower is None:
+    if found is None or found.prv_lower is None or found.prv_upper is None:
         why = f": {found.reason}" if found else ""
         return None, f"This machine has no record of a second program's figures{why}."
     within = "inside" if found.agreement == "agrees" else "above"

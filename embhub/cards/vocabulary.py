@@ -93,7 +93,17 @@ lgpl lgpl-2.1 lgpl-3.0 isc lppl-1.3c ms-pl mpl-2.0 odc-by odbl openrail++ osl-3.
 zlib pddl lgpl-lr
 """
 _OF_ONE_MODEL = frozenset(
-    "apple-amlr apple-ascl deepfloyd-if-license gemma llama2 llama3 llama3.1 llama3.2 llama3.3".split()
+    [
+        "apple-amlr",
+        "apple-ascl",
+        "deepfloyd-if-license",
+        "gemma",
+        "llama2",
+        "llama3",
+        "llama3.1",
+        "llama3.2",
+        "llama3.3",
+    ]
 )
 """Words of the Hub for the terms of one model or one owner, which SPDX does not list."""
 HUB_LICENCES = _OF_ONE_MODEL.union(_HUB_LICENCES.split())

@@ -18,8 +18,9 @@ import torch
 import embhub
 from embhub.artifact import embedding
 from embhub.artifact.embedding import Embedding
+from embhub.client.wire.errors import UnreachableError
 from embhub.diffusion.foreign.importing import FAMILIES
-from embhub.errors import ArtifactError, ConfigError, PolicyError, UsageError, VerificationError
+from embhub.errors import ArtifactError, PolicyError, UsageError, VerificationError
 from embhub.release.files import EMBEDDING
 from tests.support import pushes, releases
 from tests.support.comfyui import Clip
@@ -93,7 +94,9 @@ def test_what_verifies_is_what_a_prompt_gets(comfyui: ComfyUI, base: str) -> Non
     read = sorted((rows(batches) for batches in said.values()), key=lambda found: found.shape[1])
     for found, values in zip(read, expected, strict=True):
         assert np.array_equal(found.numpy(), np.concatenate([values, values]))
-    assert all((4, 1.0) in batch and (1, 1.0) in batch for (batch,) in said.values()), "the words stay"
+    for (batch,) in said.values():
+        words = {token for token, _ in batch if isinstance(token, int)}
+        assert words >= {4, 1}, "the words stay"
 
 
 def test_at_each_run_the_verified_bytes_are_written_anew(comfyui: ComfyUI) -> None:
@@ -127,7 +130,7 @@ def test_what_does_not_verify_is_not_written(comfyui: ComfyUI) -> None:
     (release / EMBEDDING).write_bytes(make("sd2").data)
     with pytest.raises(VerificationError):
         comfyui.load("sd1", release)
-    with pytest.raises((UsageError, ConfigError)):
+    with pytest.raises(UnreachableError):
         comfyui.load("sd1", "no/such-release")
     assert not comfyui.embeddings.exists()
 
@@ -139,7 +142,8 @@ def test_a_release_is_fetched_and_refused_once_it_is_yanked(
         registry.add_key(releases.SITE, namespace="radboud")
         alice = registry.add_user("alice", namespace="radboud")
         pushes.create(registry, "prostate-cspca", token=alice)
-        made = releases.make_release(artifact=make("sd1"), audited=False)
+        learned = releases.make_embedding(rows=np.random.default_rng(0).normal(size=(3, 768)))
+        made = releases.make_release(artifact=learned, audited=False)
         assert pushes.commit(registry, releases.REPOSITORY, dict(made.files), token=alice).status == 200
         monkeypatch.setenv("EMBHUB_REGISTRY", registry.url)
         monkeypatch.setenv("EMBHUB_HOME", str(tmp_path / "another"))

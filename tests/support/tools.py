@@ -19,6 +19,7 @@ BRINGS = {
     "caddy": "Debian: caddy",
     "chromium": "Debian: chromium",
     "dciodvfy": "Debian: dicom3tools",
+    "git": "Debian: git",
     "exiftool": "Debian: libimage-exiftool-perl",
     "libfaketime": "Debian: libfaketime",
     "nft": "Debian: nftables",

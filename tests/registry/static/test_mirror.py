@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 import httpx
@@ -209,6 +210,14 @@ def test_a_mirror_answers_clients_of_the_hub_and_changes_nothing_for_them(
         assert asyncio.run(_get(mirror, path)).status_code == 404, path
     moving = asyncio.run(_get(mirror, f"/{BREAST}/resolve/main/{EMBEDDING}", "HEAD"))
     assert moving.status_code == 307 and moving.headers["x-repo-commit"] in moving.headers["location"]
+    for way, revision in product(("resolve", "raw", "blob"), ("main", "HEAD", moving.headers["x-repo-commit"])):
+        found = asyncio.run(_get(mirror, f"/{BREAST}/{way}/{revision}/{EMBEDDING}"))
+        assert found.headers["x-repo-commit"] == moving.headers["x-repo-commit"]
+        assert found.headers.get("location", moving.headers["location"]) == moving.headers["location"]
+        assert found.status_code == (200 if revision in moving.headers["location"] else 307), (way, revision)
+    for kind in ("revision", "tree", "commits"):
+        newest, main = (asyncio.run(_get(mirror, f"/api/models/{BREAST}/{kind}/{ref}")) for ref in ("HEAD", "main"))
+        assert newest.status_code == 200 and newest.content == main.content
     assert len(asyncio.run(_get(mirror, "/api/models?search=breast-mass")).json()) == 1
     assert asyncio.run(_get(mirror, "/api/models/none/such")).headers["x-error-code"] == "RepoNotFound"
 

@@ -1,4 +1,4 @@
-"""`embhub adapt`: images in, one compact adapter out."""
+"""`embhub research adapt`: images in, one compact adapter out."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def command(
 
     \b
     Example:
-      embhub adapt images --manifest m.csv --base prostate-base --holdout 0.3 --rank 2 \\
+      embhub research adapt images --manifest m.csv --base prostate-base --holdout 0.3 --rank 2 \\
         --token "<cspca>" --caption "axial t2 prostate mri, {}" --out prostate-csPCa-adapter.safetensors
     """
     from embhub.diffusion.preflight.training import check_training

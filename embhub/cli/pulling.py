@@ -47,8 +47,8 @@ def command(reference: str | None, locked: Path | None, lock: Path | None, as_js
     can be pulled only by its full commit, with a warning. The folder holds the repository's files and NAME.safetensors,
     for programs that derive the placeholder token from the file name.
 
-    With --lock a lock file notes repository, registry, version, commit, digests, signer and root key of what was
-    pulled. --locked pulls exactly that later, on this machine or another one. Without NS/NAME, --lock pulls nothing: it
+    --lock writes a lock file: repository, registry, version, commit, digests, signer and root key of each release.
+    --locked pulls exactly these later, on this machine or another one. Without NS/NAME, --lock pulls nothing: it
     verifies the folders in the working directory and locks them.
 
     With hub:OWNER/NAME the files come from the public Hub (HF_ENDPOINT). The registries trusted here decide about them,

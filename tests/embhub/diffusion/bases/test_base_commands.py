@@ -118,7 +118,7 @@ def test_replace_stands_wherever_an_embedding_meets_its_base() -> None:
     lacking = []
     for path, command in walk(root):
         name = path[-1]
-        # `base` is about the parts; `inspect` asks for the resolution of a base, which no part changes; `search` filters
+        # `base` is about the parts; `inspect` asks for a base's resolution, which no part changes; `search` filters
         # by its name; `detect` looks for images of bases as they are; `start` asks five questions, and leaves a base's
         # parts to `train`.
         if (

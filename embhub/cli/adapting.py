@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from embhub.cli import options
+from embhub.cli import options, sheet
 from embhub.cli.option_groups import option_group
 from embhub.cli.output import note, print_json, print_pairs, progress_bar
 from embhub.errors import UsageError
@@ -83,3 +83,4 @@ def command(
     from embhub.client.pulling.overview import in_words
 
     print_json(facts) if as_json else print_pairs(in_words(facts))
+    sheet.name_it(caption, token, out)

@@ -37,7 +37,8 @@ RULES = (
     (
         "AI Act (EU) Article 50(2), as secondary sources describe it",
         "Synthetic images are marked as such in a machine-readable form, and can be detected.",
-        "Images that embhub generates carry IPTC metadata; most also a mark in their noise, which embhub detect finds.",
+        "Images that embhub generates carry IPTC metadata; most also a mark in their noise, found by embhub research"
+        " detect.",
         "Whether the article applies. Metadata can be removed, and a mark is lost when an image is changed too much.",
     ),
     (

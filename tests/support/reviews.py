@@ -109,7 +109,7 @@ def version(seed: int, **changes: Any) -> Release:
 def attest(
     proposal: Mapping[str, Any], files: Mapping[str, str], *, user: str, key: SigningKey = OFFICER_KEY, **changes: Any
 ) -> dict[str, Any]:
-    """An approver's own attestation, as `embhub review approve` makes it."""
+    """An approver's own attestation, as `embhub curate review approve` makes it."""
     facts = {
         "registry": releases.ORIGIN, "repository": NAME, "version": "1.1.0", "kind": "signed",
         "approver": approvals.pseudonym(proposal["id"], user), "created": datetime.now(UTC), **changes,

@@ -1,4 +1,4 @@
-"""`embhub dataset`: draw every image of a data set, one at a time, so that it can be interrupted anywhere.
+"""`embhub research dataset`: draw every image of a data set, one at a time, so that it can be interrupted anywhere.
 
 An image is written whole or not at all, and comes from its own seed (`painting`): what a call that is interrupted
 leaves is what an uninterrupted one would have written, byte for byte, on the same kind of machine.

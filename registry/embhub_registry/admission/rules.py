@@ -285,7 +285,7 @@ REMEDIES: Mapping[str, str] = {  # for the publisher; the core's hints are for t
     "wrong-registry": "sign for this registry: `embhub sign FILE --registry ADDRESS`, with the address of its keyring",
     "audit-missing": "an audit that was signed goes along: push `audit.json` and its attestation, or sign without them",
     SAMPLES.name: SAMPLES.remedy,
-    "source-mismatch": "publish the source in this registry, `embhub port` it again from its signed file, sign, push",
+    "source-mismatch": "publish the source here, `embhub research port` it again from its signed file, sign, push",
     "audit-mismatch": "`embhub audit FILE` writes the report anew; then sign and push again",
 }
 RULES: tuple[Rule, ...] = (

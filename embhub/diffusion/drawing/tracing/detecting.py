@@ -1,4 +1,4 @@
-"""`embhub detect`: is an image synthetic, and which embedding is behind it? Three layers, the cheap ones first.
+"""`embhub research detect`: is an image synthetic, and of which embedding? Three layers, the cheap ones first.
 
 Metadata is read from the file. A C2PA manifest is verified, and says who signed it (`manifests`). The mark in the first
 noise needs the base, and takes about a second of computation an image. What is not signed proves nothing: metadata can

@@ -127,10 +127,10 @@ def another_commit(what: str, *, asked: str, said: str) -> WrongCommitError:
 
 def no_answer(registry: str, error: Exception) -> UnreachableError:
     """No connection, in the operating system's or the HTTP library's words."""
-    return UnreachableError(
-        f"{registry} cannot be reached: {plain(error) or type(error).__name__}",
-        "is it running, and is --registry or EMBHUB_REGISTRY right?",
-    )
+    hint = "is it running, and is --registry or EMBHUB_REGISTRY right?"
+    if "WRONG_VERSION_NUMBER" in str(error):  # OpenSSL's name for an answer that is not TLS
+        hint = f"no TLS there: is it http://{registry.removeprefix('https://')}?"
+    return UnreachableError(f"{registry} cannot be reached: {plain(error) or type(error).__name__}", hint)
 
 
 def no_registry(registry: str, *, status: int | None = None) -> NotARegistryError:

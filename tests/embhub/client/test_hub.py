@@ -58,7 +58,7 @@ def test_the_token_goes_to_its_registry(liar: hostile.Registry) -> None:
 
 def test_tls_to_a_plain_server_asks_for_the_right_address(liar: hostile.Registry) -> None:
     with pytest.raises(UnreachableError) as caught:
-        Hub(liar.url.replace("http://", "https://")).whoami()
+        Hub(liar.url.replace("http://", "https://")).fetch(REPOSITORY)
     assert f"is it {liar.url}?" in caught.value.hint
 
 

@@ -259,7 +259,7 @@ def test_the_keyring_is_raised_by_a_command_too(registry: Registry, tmp_path: Pa
 
 def test_as_a_person_runs_them(registry: Registry, tmp_path: Path, identity: tuple[str, Path]) -> None:
     recipient, key = identity
-    said = run_here("--dir", registry.folder, "backup", tmp_path / "x.age", "--recipient", recipient).stdout
+    said = run_here("--dir", registry.folder, "backup", "make", tmp_path / "x.age", "--recipient", recipient).stdout
     signer = keys.load("backup", folder=registry.folder / "keys").fingerprint
     assert signer in said and "--signed-by" in said
     again = ("--dir", tmp_path / "again", "restore", tmp_path / "x.age")

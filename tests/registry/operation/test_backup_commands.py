@@ -42,7 +42,7 @@ def test_what_is_corrupt_is_not_repaired(hub: Path) -> None:
 
 
 def test_there_and_back(hub: Path, tmp_path: Path) -> None:
-    made = ask(hub, "backup", tmp_path / "hub.tar")
+    made = ask(hub, "backup", "make", tmp_path / "hub.tar")
     done = run_here(
         "--dir", tmp_path / "again", "backup", "restore", tmp_path / "hub.tar", "--signed-by", made["signed_by"]
     )
@@ -60,16 +60,16 @@ def test_a_backup_without_the_root_key_does_not_say_that_it_has_it(hub: Path, tm
 
 
 def test_refusals_have_words_and_a_code(hub: Path, tmp_path: Path) -> None:
-    ask(hub, "backup", tmp_path / "hub.tar")
+    ask(hub, "backup", "make", tmp_path / "hub.tar")
     (tmp_path / "cut.tar").write_bytes((tmp_path / "hub.tar").read_bytes()[:20_000])
     for folder, words, code in (
-        (hub, ("backup", tmp_path / "hub.tar"), 2),
-        (hub, ("backup", tmp_path / "none/hub.tar"), 2),
-        (tmp_path / "none", ("backup", tmp_path / "x.tar"), 7),
-        (hub, ("restore", tmp_path / "hub.tar"), 2),
-        (tmp_path / "again", ("restore", tmp_path / "none.tar", "--unauthenticated"), 2),
-        (tmp_path / "again", ("restore", tmp_path / "cut.tar", "--unauthenticated"), 5),
-        (tmp_path / "again", ("restore", hub / "audit.jsonl", "--unauthenticated"), 5),
+        (hub, ("backup", "make", tmp_path / "hub.tar"), 2),
+        (hub, ("backup", "make", tmp_path / "none/hub.tar"), 2),
+        (tmp_path / "none", ("backup", "make", tmp_path / "x.tar"), 7),
+        (hub, ("backup", "restore", tmp_path / "hub.tar"), 2),
+        (tmp_path / "again", ("backup", "restore", tmp_path / "none.tar", "--unauthenticated"), 2),
+        (tmp_path / "again", ("backup", "restore", tmp_path / "cut.tar", "--unauthenticated"), 5),
+        (tmp_path / "again", ("backup", "restore", hub / "audit.jsonl", "--unauthenticated"), 5),
     ):
         done = run_here("--dir", folder, *words, check=False)
         assert done.returncode == code and "hint:" in done.stderr and "Traceback" not in done.stderr, done.stderr

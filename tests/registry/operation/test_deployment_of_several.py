@@ -265,7 +265,9 @@ def join(folder: Path, keys: Path) -> dict[str, str]:
     folder.mkdir()
     place = container["env"][0]["value"].replace(DATA, str(folder))
     environment = {**servers.environment(), "EMBHUB_REGISTRY_DIR": place}
-    script = container["args"][0].replace("embhub-registry storage join", f"{sys.executable} -m embhub_registry join")
+    script = container["args"][0].replace(
+        "embhub-registry storage join", f"{sys.executable} -m embhub_registry storage join"
+    )
     script = script.replace("/keys/*", f"{keys}/*").replace(f"{DATA}/", f"{folder}/")
     for _ in range(2):
         subprocess.run([*container["command"], script], env=environment, check=True, capture_output=True, timeout=60)

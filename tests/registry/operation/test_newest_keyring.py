@@ -76,7 +76,7 @@ def test_an_honest_restore_brings_no_removed_key_back(lost: Ceremony) -> None:
 def test_nothing_is_proposed_before_the_newest_keyring_is_shown(lost: Ceremony) -> None:
     newest = saved(lost)
     again, done = restored(lost)
-    assert done["keyring_version"] == 1 and any("recovered --keyring" in line for line in done["told"])
+    assert done["keyring_version"] == 1 and any("backup recovered --keyring" in line for line in done["told"])
     with pytest.raises(UsageError, match="was restored"):
         again.propose()
     said = run_here("--dir", again.folder / "reg", "backup", "recovered", "--keyring", newest).stdout
@@ -127,7 +127,7 @@ def test_a_root_that_is_here_signs_the_removals_too(tmp_path: Path) -> None:
     run_here("--dir", tmp_path / "reg", "backup", "make", tmp_path / "hub.tar")
     run_here("--dir", tmp_path / "reg", "key", "remove", OTHER_SITE.fingerprint)
     newest = saved(laptop)
-    words: list[str | Path] = ["restore", tmp_path / "hub.tar", "--unauthenticated"]
+    words: list[str | Path] = ["backup", "restore", tmp_path / "hub.tar", "--unauthenticated"]
     assert "count again by this keyring" in run_here("--dir", tmp_path / "without", *words).stdout
     assert "key removed from lumc" in run_here("--dir", tmp_path / "with", *words, "--keyring", newest).stdout
     again = ceremonies.Ceremony(tmp_path, name="with")

@@ -198,12 +198,12 @@ def test_the_history_passes_over_it(aside: Quarantined) -> None:
 def test_main_returns_through_two_at_a_time(aside: Quarantined) -> None:
     house = aside.house
     ask, head = house.registry.ask, read(house, "anonymous", f"/api/models/{NAME}").json()["sha"]
-    ask("quarantine", "set", NAME, "--version", "1.5.0", "--reason", REASON)
-    second = ask("quarantine", "set", NAME, "--reason", REASON)
+    ask("curate", "quarantine", "set", NAME, "--version", "1.5.0", "--reason", REASON)
+    second = ask("curate", "quarantine", "set", NAME, "--reason", REASON)
     assert second["version"] == "1.4.0" and len(second["quarantined"]) == 2
     assert read(house, "anonymous", f"/{NAME}?format=json").json()["version"] == "1.2.0"
-    assert ask("quarantine", "lift", NAME, "--version", "1.5.0")["main"] == head
-    assert ask("quarantine", "lift", NAME, "--version", "1.4.0")["main"] == head
+    assert ask("curate", "quarantine", "lift", NAME, "--version", "1.5.0")["main"] == head
+    assert ask("curate", "quarantine", "lift", NAME, "--version", "1.4.0")["main"] == head
     again = house.registry.run("curate", "quarantine", "lift", NAME, "--version", "1.4.0", check=False)
     assert again.returncode != 0 and "not set aside" in again.stderr
 

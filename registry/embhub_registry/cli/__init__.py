@@ -5,6 +5,7 @@ A command's file imports click and nothing heavy; what it calls is imported insi
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import click
@@ -13,7 +14,7 @@ from embhub_registry import __version__
 from embhub_registry.cli import settings_file
 from embhub_registry.cli.lazy import LazyGroup
 
-SECTIONS = {
+SECTIONS: Mapping[str, Mapping[str, str | click.Command]] = {
     "Start": {"init": "initialising", "serve": "serving", "show": "showing", "setting": "settings"},
     "People and keys": {
         "user": "users", "invite": "invites", "token": "tokens",

@@ -149,6 +149,6 @@ def test_a_release_is_fetched_and_refused_once_it_is_yanked(
         monkeypatch.setenv("EMBHUB_HOME", str(tmp_path / "another"))
         embhub.trust_registry(registry.url, fingerprint=registry.root_fingerprint)
         assert "embedding:embhub-" in comfyui.load("sd1", releases.REPOSITORY)
-        registry.run("yank", releases.REPOSITORY, "--reason", "wrong anatomy")
+        registry.run("curate", "yank", releases.REPOSITORY, "--reason", "wrong anatomy")
         with pytest.raises(PolicyError, match="wrong anatomy"):
             comfyui.load("sd1", releases.REPOSITORY)

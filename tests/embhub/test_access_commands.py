@@ -85,9 +85,9 @@ def test_from_the_refusal_to_the_file(
         and act(lea, "curate", "access", "grant", REPOSITORY, "lea") == 5
     )
 
-    listed = registry.ask("access", "list", REPOSITORY)["requests"]
+    listed = registry.ask("curate", "access", "list", REPOSITORY)["requests"]
     assert [(r["user"], r["status"], r["terms_version"]) for r in listed] == [("lea", "rejected", 2)]
-    assert registry.ask("access", "grant", REPOSITORY, "lea")["status"] == "accepted"
+    assert registry.ask("curate", "access", "grant", REPOSITORY, "lea")["status"] == "accepted"
     assert act(lea, "pull", REPOSITORY, "--out", str(tmp_path / "fourth")) == 0
 
 

@@ -38,7 +38,7 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningRegistry]:
         publish(registry, "prostate-cspca", token=alice)
         publish(registry, "prostate-cspca", token=alice, version="1.1.0")
         publish(registry, "breast-mass", token=alice, seed=4)
-        registry.run("yank", YANKED, "--reason", "wrong anatomy on the card")
+        registry.run("curate", "yank", YANKED, "--reason", "wrong anatomy on the card")
         registry.run("export", "--static", registry.folder.parent / "hub")
         words = ("--fingerprint", registry.root_fingerprint, "--name", "mirror.example.org", "--once")
         run_here("--dir", registry.folder.parent / "mirror", "mirror", registry.url, *words)

@@ -86,7 +86,7 @@ def reviewed_registry(folder: Path, *, approvals_needed: int = 1) -> Iterator[Re
         assert pushes.create(registry, NAME, token=made.alice).status == 200
         answer = pushes.commit(registry, NAME, version(0).files, token=made.alice)
         assert answer.status == 200 and "proposal" not in answer.json(), answer.body
-        registry.run("review", "set", "radboud", "--approvals", str(approvals_needed))
+        registry.run("curate", "review", "set", "radboud", "--approvals", str(approvals_needed))
         yield made
 
 

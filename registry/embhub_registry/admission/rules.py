@@ -321,7 +321,8 @@ RULES: tuple[Rule, ...] = (
          "leave audit.json and its attestation as they are, or ask its auditor", check_audit_kept),
     Rule("withdrawn", "The embedding's numbers were not withdrawn, under whatever header: by a publisher under this"
          " namespace, by the operator under any.",
-         "publish an embedding trained anew; if it was a mistake, the operator can allow the bytes: `digest allow`",
+         "publish an embedding trained anew; if it was a mistake, the operator can allow the bytes:"
+         " `curate digest allow`",
          check_withdrawn),
     Rule("rollback", "The version is higher than every version that was ever published in the repository. The present"
          " one may be signed anew while embedding and card stay. Versions that only a stolen key signed do not count.",

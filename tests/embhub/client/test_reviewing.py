@@ -35,7 +35,7 @@ def test_from_a_push_to_a_pull_that_demands_an_approval(
     registry: RunningRegistry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     publisher = open_site(registry, tmp_path / "a", namespace="radboud", user="alice").enter(monkeypatch)
-    registry.run("review", "set", "radboud", "--approvals", "1")
+    registry.run("curate", "review", "set", "radboud", "--approvals", "1")
     new_key(registry, namespace="radboud")
     publisher.trust(registry)
     file = publisher.make(description="Lesions.", version="1.0.0")
@@ -100,7 +100,7 @@ def test_declining_and_an_embargo(
 def test_no_key_is_left_out_in_silence(
     registry: RunningRegistry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    registry.run("review", "set", "radboud", "--approvals", "1")
+    registry.run("curate", "review", "set", "radboud", "--approvals", "1")
     token = registry.add_user("ann", namespace="radboud")
     assert pushes.create(registry, "notes", token=token).status == 200
     made = pushes.commit(registry, "radboud/notes", {"README.md": b"# Notes\n"}, token=token).json()["proposal"]

@@ -51,7 +51,7 @@ def test_from_the_refusal_to_the_file(
         lea = open_site(registry, tmp_path / "b", namespace="lumc", user="lea", role="reader").enter(patch)
         lea.trust(registry)
     assert act(lea, "pull", REPOSITORY) == 5
-    assert f"embhub access request {REPOSITORY}" in capsys.readouterr().err
+    assert f"embhub curate access request {REPOSITORY}" in capsys.readouterr().err
     assert act(lea, "curate", "access", "request", REPOSITORY) == 2, "without a terminal nothing is accepted unsaid"
     said = capsys.readouterr().err
     assert TERMS in said and "version 1" in said and "--accept-terms" in said

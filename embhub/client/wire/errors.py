@@ -108,7 +108,7 @@ def refused(status: int, *, registry: str, what: str, said: str, anonymous: bool
 
 def gated(*, registry: str, what: str, said: str) -> NotAllowedError:
     """Files that are kept for accounts which asked and were let in."""
-    ask = f"embhub access request {what.partition('@')[0]}"
+    ask = f"embhub curate access request {what.partition('@')[0]}"
     text = f"{registry} keeps the files of {what} for accounts that were let in" + (f": {said}" if said else "")
     return NotAllowedError(text, f"`embhub login`, then `{ask}`; its publisher answers")
 

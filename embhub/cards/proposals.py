@@ -21,7 +21,7 @@ _MODALITIES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     | dict.fromkeys(("mri", "mr", "t1w", "t2w", "t1-weighted", "t2-weighted", "flair", "diffusion-weighted"), _MR)
     | dict.fromkeys(("histology", "histopathology", "whole slide", "h&e"), _SLIDE)
     | {"ct": ("CT",), "pet": ("PT",), "oct": ("OCT",), "sonography": ("US",), "mammogram": ("MG",)}
-    | {"dermoscopic": ("DMS",), "endoscopic": ("ES",), "fundus": ("OP",), "angiogram": ("XA",)}
+    | {"dermoscopic": ("DMS",), "endoscopic": ("ES",), "angiogram": ("XA",)}
 )
 """DICOM's codes of images, by words of captions."""
 _VIEWS: Mapping[str, str] = MappingProxyType(

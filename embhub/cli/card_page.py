@@ -69,9 +69,9 @@ class CardServer(LoopbackServer):
         answers: dict[str, Any] = {}
         with self.writing:
             shown = {item.name: item for item in (*self.open_items(), *self.answered_items())}
-            for name in shown.keys() & form.keys():
-                typed = form[name].replace("\r\n", "\n").strip()
-                typed = typed or (shown[name].proposed if f"take-{name}" in form else "")
+            typed_in = {name: form[name].replace("\r\n", "\n").strip() for name in shown.keys() & form.keys()}
+            taken = {name: item.proposed for name, item in shown.items() if f"take-{name}" in form}
+            for name, typed in (taken | typed_in).items():
                 if typed == shown[name].typed and not shown[name].refused:
                     continue
                 self.refused.pop(name, None)

@@ -44,7 +44,7 @@ def to_csv(data: bytes, *, most_rows: int) -> str:
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             if sum(member.file_size for member in archive.infolist()) > _MOST:
-                raise UsageError("the manifest is larger than its own file", _SAVE)
+                raise UsageError("the manifest holds more than 200 MB when it is unpacked", _SAVE)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # remarks on styles and other parts that are not read
             sheet = load_workbook(io.BytesIO(data), read_only=True, data_only=True).worksheets[0]
@@ -66,7 +66,7 @@ def _write(sheet: Any, most_rows: int) -> str:
         width = width or len(words)
         table.writerow([*words, *[""] * (width - len(words))])
         if text.tell() > _MOST:
-            raise UsageError("the manifest is larger than its own file", _SAVE)
+            raise UsageError("the manifest holds more than 200 MB when it is unpacked", _SAVE)
     return text.getvalue()
 
 

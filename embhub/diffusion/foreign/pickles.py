@@ -128,7 +128,7 @@ def _as_plain(program: bytes) -> bytes:
         else:
             continue
         parts += [program[done:place], new]
-        done = place + old
+        done = (place or 0) + old  # of bytes a place is known
     return b"".join([*parts, program[done:]])
 
 

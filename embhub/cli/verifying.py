@@ -21,8 +21,8 @@ from embhub.cli.output import print_json
 def command(target: str, every: bool, as_json: bool, **choices: Any) -> None:
     """Verify an embedding with its card, report and signatures.
 
-    A file or a folder written by `pull` needs no network; the registry's last known answers about it apply. Exit code
-    4: not what a trusted publisher signed. Exit code 8: validly signed, but refused by the policy.
+    A file, a folder written by `pull` or an OCI image layout needs no network; the registry's last known answers about
+    it apply. Exit code 4: not what a trusted publisher signed. Exit code 8: validly signed, but refused by the policy.
 
     \b
     Example:

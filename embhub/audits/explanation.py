@@ -27,8 +27,10 @@ _PATIENTS = {
     ),
     "no-leak-detected": (
         mark(
-            "For each attack below, a leak with an AUC of {auc_bound} or more is ruled out with 95 % confidence. So is"
-            " a true-positive rate of {tpr_bound}% or more at a false-positive rate of 1 %."
+            "The same training was repeated on random halves of those audited. For each attack on these repetitions, a"
+            " leak with an AUC of {auc_bound} or more is ruled out with 95 % confidence. So is a true-positive rate of"
+            " {tpr_bound}% or more at a false-positive rate of 1 %. An attack on the file itself does not rule out"
+            " a leak."
         ),
         mark(
             "It does not mean that nothing leaks. A leak below these bounds may exist, and attacks that were not run"

@@ -24,7 +24,8 @@ def command(invite: str, no_witness: bool, as_json: bool) -> None:
     An invitation works once. Without INVITE, or with `-`, it is asked for, which keeps it out of the shell's history.
 
     The site becomes a witness of the registry's log, and its log policy names this witness if it names none. Then the
-    policy `strict` works from the first day: it shows that your site is always shown one history of the log.
+    policy `strict` works from the first day, for what the log held at the last round of `embhub log watch --cosign`. It
+    shows that your site is always shown one history of the log.
 
     \b
     Example:

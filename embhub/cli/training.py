@@ -11,6 +11,8 @@ from embhub.cli import options
 from embhub.cli.interruption import resumable
 from embhub.cli.option_groups import option_group
 from embhub.cli.output import ask_on_terminal, note, print_json, print_pairs, progress_bar
+from embhub.cli.whole_help import SectionedCommand
+from embhub.options.fields import options_of
 from embhub.options.preprocessing import Preprocessing
 from embhub.options.training import Preview, PrivacySettings, Recipe, Selection, choose_privacy
 from embhub.progress import say_loading
@@ -19,7 +21,18 @@ if TYPE_CHECKING:
     from embhub.diffusion.train import TrainResult
 
 
-@click.command("train", short_help="Train an embedding on images (textual inversion).")
+SECTIONS = {
+    "Options": ("token", "caption", "base", "manifest", "holdout", "epsilon", "n_public", "out"),
+    "Images": (*options_of(Selection), *options_of(Preprocessing)),
+    "Privacy": tuple(options_of(PrivacySettings)),
+    "Recipe": (*options_of(Recipe), "seed"),
+}
+"""Names of parameters in the order of `--help`; what is named twice stands where it is named first."""
+
+
+@click.command(
+    "train", cls=SectionedCommand, sections=SECTIONS, short_help="Train an embedding on images (textual inversion)."
+)
 @click.argument("images", type=options.FILE)
 @click.option(
     "--placeholder-token", "--token", "token", required=True, metavar="TOKEN",

@@ -1,6 +1,7 @@
-"""Lists of commands in `--help`: under headings, and each with a whole sentence, never one cut off.
+"""Lists in `--help`: commands and options under headings, and each with a whole sentence, never one cut off.
 
-A group with many commands lists a first few; its `whole()` lists all of them.
+A group with many commands lists a first few; its `whole()` lists all of them. A command with many options lists the
+first few on top.
 """
 
 from __future__ import annotations
@@ -51,3 +52,23 @@ class WholeHelpGroup(click.Group):
             command = self.get_command(ctx, name)
             if command is not None and not command.hidden:
                 yield name, command.get_short_help_str(limit=_LONGEST)
+
+
+class SectionedCommand(click.Command):
+    """A command whose options are listed under `sections`: names of parameters under each heading, the rest last."""
+
+    def __init__(self, *arguments: Any, sections: Mapping[str, Sequence[str]], **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.sections = dict(sections)
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the lists; an option that several sections name stands in the first of them."""
+        rows = {
+            parameter.name: row
+            for parameter in self.get_params(ctx)
+            if (row := parameter.get_help_record(ctx)) is not None
+        }
+        for heading, names in {**self.sections, "Other options": tuple(rows)}.items():
+            if found := [rows.pop(name) for name in names if name in rows]:
+                with formatter.section(heading):
+                    formatter.write_dl(found)

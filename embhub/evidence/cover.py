@@ -26,8 +26,9 @@ VERDICTS = {
         "The audit was too small or too weak to reach a conclusion. It is no evidence of safety."
     ),
     "no-leak-detected": mark(
-        "For every attack that was run, a leak as large as the bounds set in advance is ruled out with 95 % confidence."
-        " Smaller leaks and other attacks remain possible."
+        "The same training was repeated on random halves of those audited. For each attack on these"
+        " repetitions, a leak as large as the bounds set in advance is ruled out with 95 % confidence. An attack on the"
+        " file itself does not rule out a leak. Smaller leaks and other attacks remain possible."
     ),
     "bounded-by-claim": mark(
         "The code that adds privacy noise was tested on made-up data, and what could be guessed is within what the"

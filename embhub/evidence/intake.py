@@ -76,6 +76,7 @@ def render(intake: Intake) -> str:
             tone=TONES[intake.audit.verdict] if intake.audit else "open",
             units=plural(intake.audit.unit) if intake.audit else "",
             claim=sections.describe_guarantee(intake.privacy),
+            gauge=sections.draw_gauge(intake.audit, intake.privacy) if intake.audit else "",
         )
     )
 

@@ -39,6 +39,7 @@ def render(evidence: Evidence, report: AuditReport) -> str:
             tone=TONES[evidence.audit.verdict],
             guarantee=sections.describe_guarantee(evidence.privacy),
             figures=sections.describe_figures(report),
+            gauge=sections.draw_gauge(evidence.audit, evidence.privacy),
             statement=report.statement,
             status=sections.STATUS,
             signers=sections.SIGNERS,

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-from embhub.audits import audit_page, roc_figure
+from embhub.audits import audit_page, epsilon_gauge, roc_figure
 from embhub.audits.explanation import plural
 from embhub.audits.report import AuditReport
 from embhub.audits.verdict import BLIND
 from embhub.evidence import histogram
-from embhub.evidence.document import Limit, Privacy, Rebuilt
+from embhub.evidence.document import Audit, Limit, Privacy, Rebuilt
 from embhub.evidence.guarantee import per_hundred
 from embhub.pages.messages import mark
 from embhub.privacy.second_opinion import MEANING, SecondOpinion
@@ -53,7 +53,10 @@ class Histogram(NamedTuple):
 
 
 class Figures(NamedTuple):
-    """Curves, histograms and the table of attacks, rendered, with the words for the two sides."""
+    """Curves, histograms and the table of attacks, rendered, with the words for the two sides.
+
+    `of_code` is whether made-up units were attacked, and not the file: then the curves say nothing of patients.
+    """
 
     units: str
     inside: str
@@ -63,6 +66,7 @@ class Figures(NamedTuple):
     histograms: tuple[Histogram, ...]
     attacks: str
     has_baseline: bool
+    of_code: bool
 
 
 def describe_guarantee(privacy: Privacy) -> Guarantee:
@@ -110,7 +114,16 @@ def describe_figures(report: AuditReport) -> Figures:
         ),
         attacks=audit_page.tabulate(report),
         has_baseline=BLIND in report.tried,
+        of_code=of_code,
     )
+
+
+def draw_gauge(audit: Audit, privacy: Privacy) -> str:
+    """The epsilon that guessing the audit's coins showed, on a line that ends with the claim; empty for an audit of
+    the file."""
+    if audit.suite != "mechanism" or privacy.epsilon is None:
+        return ""
+    return epsilon_gauge.draw(audit.coins.lower_bound if audit.coins else 0.0, privacy.epsilon)
 
 
 def _tabulate_reconstruction(rows: tuple[Rebuilt, ...]) -> Table:

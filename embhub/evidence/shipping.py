@@ -36,7 +36,7 @@ def list_shipment(release: Release) -> Shipment:
             _row(
                 release,
                 release_files.AUDIT,
-                "the audit report: figures, and ranks of both sides",
+                "the audit report: figures, and the coins of the audit with what attacks guessed of them",
                 _audit_tells(release),
             )
         )

@@ -58,6 +58,27 @@ def test_the_first_screen_has_what_most_people_need(words: list[str], capsys: py
     assert "embhub help all" in text.strip().splitlines()[-1]
 
 
+FEW = ["--placeholder-token", "--caption", "--base", "--manifest", "--holdout", "--epsilon", "--n-public", "--out"]
+
+
+def test_train_lists_eight_options_first_and_each_option_once(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "--help"]) == 0
+    text = capsys.readouterr().out
+    lists = {heading: re.findall(r"^  (?:-h, )?(--[a-z-]+)", rows, re.M) for heading, rows in parts(text)}
+    assert list(lists) == ["Options", "Images", "Privacy", "Recipe", "Other options"]
+    assert lists["Options"] == FEW
+    train = root.get_command(click.Context(root), "train")
+    assert train is not None
+    known = [option.opts[0] for option in train.params if isinstance(option, click.Option)]
+    assert sorted(name for names in lists.values() for name in names) == sorted([*known, "--help"])
+
+
+def parts(text: str) -> list[tuple[str, str]]:
+    """Each heading of a help, with what stands under it."""
+    found = re.split(r"^([A-Z][a-z ]+):\n", text, flags=re.M)[1:]
+    return list(zip(found[::2], found[1::2], strict=True))
+
+
 @pytest.mark.parametrize("path", ["train", "card", "card init", "reader-study"])
 def test_help_of_a_command_is_what_its_own_option_shows(path: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*path.split(), "--help"]) == 0

@@ -87,7 +87,10 @@ def judge(paths: list[Path], known: dict[str, NDArray[np.float64]]) -> list[str]
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_the_released_embedding_draws_chests(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Trained as the page says, with privacy; a judge that knows films of others and phantoms says what is drawn."""
+    """Trained as the page says, with privacy; a judge that knows films of others and phantoms says what is drawn.
+
+    The noise of a private training is another one each time.
+    """
     monkeypatch.setenv("EMBHUB_HOME", str(tmp_path / "home"))
     monkeypatch.chdir(tmp_path)
     export(tmp_path / "export")
@@ -95,7 +98,7 @@ def test_the_released_embedding_draws_chests(tmp_path: Path, monkeypatch: pytest
     assert main(words) == 0
     out, caption = words[words.index("--out") + 1], words[words.index("--caption") + 1]
     prompt = caption.replace("{}", words[words.index("--token") + 1])
-    assert main(["generate", prompt, "--embedding", out, "-n", "8", "--out", "drawn"]) == 0
+    assert main(["generate", prompt, "--embedding", out, "-n", "24", "--out", "drawn"]) == 0
     others = films("bacterial pneumonia")
     known = {"chest": small(others[:60])}
     fresh = {"chest": others[60:80]}
@@ -106,5 +109,5 @@ def test_the_released_embedding_draws_chests(tmp_path: Path, monkeypatch: pytest
     for kind, paths in fresh.items():
         assert judge(paths, known).count(kind) >= 0.9 * len(paths), "the judge knows its kinds"
     drawn = sorted((tmp_path / "drawn").rglob("*.png"))
-    assert len(drawn) == 8
-    assert judge(drawn, known).count("chest") >= 7
+    assert len(drawn) == 24
+    assert judge(drawn, known).count("chest") >= 21

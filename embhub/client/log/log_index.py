@@ -11,7 +11,7 @@ from functools import partial
 
 from embhub.client.log import log_reader, read_entries
 from embhub.client.log.log_reader import OVERHEAD, LogSource
-from embhub.client.log.read_entries import ROW, ReadEntries
+from embhub.client.log.read_entries import ROW, LookedThrough, ReadEntries
 from embhub.errors import RegistryError
 from embhub.log import leaves, merkle, tiles
 from embhub.log.building import TreeBuilder
@@ -68,22 +68,54 @@ def read(source: LogSource, log: VerifierKey, signed: SignedCheckpoint, *, most:
     return ((bytes(rows[at : at + HASH]), partial(fetched.entry, at // ROW)) for at in range(0, len(rows), ROW))
 
 
-def entries_after(source: LogSource, index: int, signed: SignedCheckpoint, *, most: int) -> Iterator[tuple[int, bytes]]:
-    """The entries under a checkpoint after the one at `index`, with their places, each checked.
+def first_after(
+    source: LogSource, log: VerifierKey, signed: SignedCheckpoint, index: int, wanted: Callable[[bytes], bool],
+    *, purpose: str, most: int,
+) -> int | None:  # fmt: skip
+    """The place of the first entry after the one at `index` that is `wanted`, each checked; None where there is none.
+
+    What was looked through for the same `purpose` in an earlier call is not read again.
 
     Raises:
-        RegistryError: there are more than `most`, or a tile is missing. MalformedLogError: what it serves is not under
-            its checkpoint.
+        RegistryError: a tile is missing, or the rest has to be looked through in later calls: `most` entries or
+            `log_reader.MOST_READ` bytes were. MalformedLogError: what it serves is not under its checkpoint.
+        ConfigError: what was looked through cannot be remembered.
     """
-    if signed.size - index - 1 > most:
-        raise RegistryError(f"{signed.size - index - 1:,} entries came after it, and at most {most:,} are read", "")
-    if index + 1 >= signed.size:
-        return
-    before = TreeBuilder.resume(index + 1, partial(_narrower, source, signed))
+    first = done = max(index + 1, _looked_through(source, log, signed, purpose))
+    if first >= signed.size:
+        return None
+    taken, before = 0, TreeBuilder.resume(first, partial(_narrower, source, signed))
     for tile, entries in log_reader.checked_bundles(source, before, signed):
         for place, entry in enumerate(entries, tile.first):
-            if place > index:
-                yield place, entry
+            if place >= first and wanted(entry):
+                return place
+        done = tile.first + tile.width
+        taken += sum(map(len, entries)) + OVERHEAD * tile.width
+        if done - first >= most or taken > log_reader.MOST_READ:
+            break
+    if done - first >= tiles.WIDTH:
+        root = TreeBuilder.resume(done, partial(_narrower, source, signed)).root()
+        read_entries.save_looked_through(log, purpose, LookedThrough(done, root))
+    if done < signed.size:
+        raise RegistryError(
+            f"only {done:,} of its {signed.size:,} entries were looked through so far; verify again",
+            "each call reads a further part of the log",
+        )
+    return None
+
+
+def _looked_through(source: LogSource, log: VerifierKey, signed: SignedCheckpoint, purpose: str) -> int:
+    """How many entries were looked through; 0 where the log under this checkpoint does not begin with them.
+
+    Where more entries follow, `log_reader.checked_bundles` checks that these tiles lead to the checkpoint.
+    """
+    known = read_entries.load_looked_through(log, purpose)
+    if known is None or not 0 < known.size <= signed.size:
+        return 0
+    if known.size == signed.size:
+        return known.size if known.root == signed.root else 0
+    begun = TreeBuilder.resume(known.size, partial(_narrower, source, signed))
+    return known.size if begun.root() == known.root else 0
 
 
 def check_known(source: LogSource, known: SignedCheckpoint, signed: SignedCheckpoint) -> None:

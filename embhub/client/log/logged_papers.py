@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from embhub.trust.keyring import Trust
 
 KEYRING_PROOF = "attestations/keyring.tlog-proof"
-MOST_LATER = 4_096  # entries after the keyring in use that are read for a newer one
+MOST_LATER = 65_536  # entries after the keyring in use that one call looks through for a newer one
 
 
 @dataclass(frozen=True)
@@ -176,7 +176,8 @@ def _say_keyring(trust: Trust, look: _Look) -> Iterator[Finding]:
 def _say_newer(trust: Trust, look: _Look, own: LogProof, digest: bytes) -> Iterator[Finding]:
     """Whether the log holds a keyring that came after the one in use, and was not shown: a withheld revocation.
 
-    What a key of the root signed later is one, unless it is another signature of this keyring.
+    What a key of the root signed later is one, unless it is another signature of this keyring. Whoever withholds a
+    keyring can withhold the log's entries, too: entries that were not read are a warning like a newer keyring.
     """
     from embhub.client.log import log_index
     from embhub.log import checkpoints, leaves
@@ -187,19 +188,26 @@ def _say_newer(trust: Trust, look: _Look, own: LogProof, digest: bytes) -> Itera
         return
     signed = look.anchor or checkpoints.open_signed(own.note.to_bytes(), log=look.key)
     keys = {key.fingerprint: key.public for key in trust.root_keys}
+
+    def is_newer(data: bytes) -> bool:
+        try:
+            leaf = leaves.parse(data)
+        except MalformedLogError:  # of a kind that this version does not know
+            return False
+        key = keys.get(leaf.fingerprint)
+        return key is not None and leaf.digest != digest and entries.is_signed(leaf, key)
+
     try:
-        for index, data in log_index.entries_after(look.source, own.index, signed, most=MOST_LATER):
-            try:
-                leaf = leaves.parse(data)
-            except MalformedLogError:  # of a kind that this version does not know
-                continue
-            key = keys.get(leaf.fingerprint)
-            if key is not None and leaf.digest != digest and entries.is_signed(leaf, key):
-                text = f"entry {index:,} of the log is a newer keyring than the one in use here"
-                yield Finding(logged.WITHHELD, "warning", text)
-                return
+        place = log_index.first_after(
+            look.source, look.key, signed, own.index, is_newer, purpose=trust.digest, most=MOST_LATER
+        )
     except RegistryError as error:
-        yield Finding(logged.WITHHELD, "note", f"not known whether the log holds a newer keyring: {error.message}")
+        text = f"not known whether the log holds a newer keyring: {error.message}"
+        yield Finding(logged.WITHHELD, "warning", text)
+        return
+    if place is not None:
+        text = f"entry {place:,} of the log is a newer keyring than the one in use here"
+        yield Finding(logged.WITHHELD, "warning", text)
 
 
 def _proof_of(path: str) -> str:

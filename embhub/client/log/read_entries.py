@@ -1,6 +1,7 @@
 """What this site read of a large log, in `state/log-entries/`: of each entry what was signed, and its leaf hash.
 
-A log that is too long for one reading is read over several calls. The files can be removed: they are read again.
+Beside it, how far the log was looked through for a keyring newer than the one in use. A log that is too long for one
+reading is read over several calls. The files can be removed: they are read again.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from embhub.site import config
 
 ROW = 2 * HASH
 MOST = 1_000_000  # entries of each log, in 64 MB
-_MAGIC = b"embhub-entries/1"
+_MAGIC, _LOOKED = b"embhub-entries/1", b"embhub-looked-through/1"
 
 
 @dataclass(frozen=True)
@@ -52,5 +53,33 @@ def save(log: VerifierKey, read: ReadEntries) -> None:
     write_atomic(_path(log), b"".join((_MAGIC, read.root, digest, read.rows)), mode=0o600)
 
 
-def _path(log: VerifierKey) -> Path:
-    return config.paths().state / "log-entries" / f"{hashlib.sha256(str(log).encode()).hexdigest()[:32]}.bin"
+@dataclass(frozen=True)
+class LookedThrough:
+    """The first `size` entries of a log, and the root over them."""
+
+    size: int
+    root: bytes
+
+
+def load_looked_through(log: VerifierKey, purpose: str) -> LookedThrough | None:
+    """How far the log of this key was looked through for `purpose`; None where it was not, or the file is damaged."""
+    try:
+        with _path(log, ".looked").open("rb") as stream:
+            data = stream.read(1_000)
+    except OSError:
+        return None
+    start = _LOOKED + hashlib.sha256(purpose.encode()).digest()
+    rest = data.removeprefix(start)
+    if not data.startswith(start) or len(rest) != 8 + HASH:
+        return None
+    return LookedThrough(int.from_bytes(rest[:8], "big"), rest[8:])
+
+
+def save_looked_through(log: VerifierKey, purpose: str, looked: LookedThrough) -> None:
+    """Remember it for this purpose alone. Raises ConfigError: it cannot be written."""
+    start = _LOOKED + hashlib.sha256(purpose.encode()).digest()
+    write_atomic(_path(log, ".looked"), start + looked.size.to_bytes(8, "big") + looked.root, mode=0o600)
+
+
+def _path(log: VerifierKey, suffix: str = ".bin") -> Path:
+    return config.paths().state / "log-entries" / f"{hashlib.sha256(str(log).encode()).hexdigest()[:32]}{suffix}"

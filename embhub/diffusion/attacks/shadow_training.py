@@ -300,6 +300,7 @@ class _Teller:
     ) -> None:
         self._on_progress, self._stage, self._steps, self._sizes = on_progress, stage, steps, sizes
         self._done = sum(sizes[number] for number in done) * steps
+        self._say(self._done, "")  # other processes say nothing before the first of them has finished
 
     def steps_of(self, number: int) -> Callable[[int, float], None] | None:
         """Hears of the steps of one order while it is carried out here."""

@@ -6,6 +6,7 @@ each training has a prompt of its own. A larger batch costs less an image (bench
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 
@@ -27,9 +28,13 @@ Job = tuple[Tensor, int]
 
 
 def group(jobs: int, recipe: ResolvedRecipe) -> list[range]:
-    """Which of so many trainings share their batches; where the recipe bounds the images at a time, each is alone."""
+    """Which of so many trainings share their batches; where the recipe bounds the images at a time, each is alone.
+
+    Where one batch is not enough there is an even number of groups, nearly equal, so that two processes end together.
+    """
     each = 1 if recipe.micro_batch_size else max(1, IMAGES // recipe.batch_size)
-    return [range(first, min(first + each, jobs)) for first in range(0, jobs, each)]
+    count = 1 if jobs <= each else min(2 * math.ceil(jobs / each / 2), jobs)
+    return [range(jobs * number // count, jobs * (number + 1) // count) for number in range(count)]
 
 
 def fit_many(

@@ -146,3 +146,61 @@ def test_notices_without_end_are_not_fetched_without_end(monkeypatch: pytest.Mon
     found = log_index.read(log, KEY.public, log.checkpoint(), most=WIDTH)
     with pytest.raises(RegistryError, match="too many"):
         [entry() for _, entry in found]
+
+
+WANTED = b"wanted"
+
+
+def look(log: MemoryLog, purpose: str = "a keyring") -> int | None:
+    """The place of the entry that is wanted, among 256 after entry 4."""
+    return log_index.first_after(
+        log, KEY.public, log.checkpoint(), 4, lambda entry: entry == WANTED, purpose=purpose, most=WIDTH
+    )
+
+
+def looked(log: MemoryLog) -> int:
+    """How far it was looked through."""
+    with pytest.raises(RegistryError, match="were looked through so far; verify again") as caught:
+        look(log)
+    return int(caught.value.message.split()[1].replace(",", ""))
+
+
+def test_a_log_is_looked_through_a_part_at_a_time() -> None:
+    log = Files(FILLING, KEY)
+    assert [looked(log), looked(log)] == [512, 768]
+    for _ in range(2):  # the last part, which is not whole, is read again
+        log.bundles = []
+        assert look(log) is None and set(log.bundles) == {3}
+    grown = Files([*FILLING, *FILLING, WANTED], KEY)
+    assert [looked(grown) for _ in range(4)] == [1_024, 1_280, 1_536, 1_792]
+    assert look(grown) == look(grown) == 2_000  # what was found is found again
+
+
+def test_what_was_looked_through_for_something_else_is_looked_through_anew() -> None:
+    log = MemoryLog([*FILLING[:600], WANTED, *FILLING[600:]], KEY)
+    assert looked(log) == 512 and look(log) == 600
+    with pytest.raises(RegistryError, match="only 512"):
+        look(log, "another keyring")
+
+
+@pytest.mark.parametrize("size", [512, 600, 1_000])
+def test_entries_that_were_looked_through_in_another_log_do_not_count(size: int) -> None:
+    """Whoever holds the log's key shows one history without the entry, then another with it."""
+    assert looked(MemoryLog(FILLING, KEY)) == 512
+    assert look(MemoryLog([*FILLING[:5], WANTED, *FILLING[6:size]], KEY)) == 5
+
+
+@pytest.mark.parametrize("damage", [b"", b"embhub-looked-through/1", bytes(87)])
+def test_a_damaged_note_of_what_was_looked_through_is_no_note(damage: bytes) -> None:
+    log = MemoryLog(FILLING, KEY)
+    assert looked(log) == 512
+    (note,) = (config.paths().state / "log-entries").glob("*.looked")
+    assert note.stat().st_mode & 0o777 == 0o600
+    note.write_bytes(damage)
+    assert looked(log) == 512
+
+
+def test_a_shorter_checkpoint_is_looked_through_anew() -> None:
+    log = MemoryLog([*FILLING[:100], WANTED, *FILLING[101:]], KEY)
+    read_entries.save_looked_through(KEY.public, "a keyring", read_entries.LookedThrough(1_000, bytes(32)))
+    assert look(replace(log, size=300)) == 100

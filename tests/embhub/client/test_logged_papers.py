@@ -125,6 +125,49 @@ def test_a_newer_keyring_in_the_log_that_was_not_shown_is_said_at_once(trust: Tr
     assert said == "entry 8 of the log is a newer keyring than the one in use here"
 
 
+LATER = next(
+    iter(
+        logged.leaves_of(
+            parse_export(releases.make_export(RING.model_copy(update={"version": 2}))).keyring,
+            [releases.ROOT.public],
+        )
+    )
+).to_bytes()
+FILLING = [logs.make_leaf(number).to_bytes() for number in range(1_100)]
+FRESH = STANDARD.demanding([Demand("fresh")])
+
+
+def newer(found: Papers) -> str:
+    """What is said of a newer keyring; `fresh` refuses just where something is."""
+    text = "".join(one.text for one in found.verified.findings if one.check == "log-newer-keyring")
+    if text:
+        with pytest.raises(PolicyRefusedError) as caught:
+            demands.hold(found.verified, FRESH)
+        assert text in caught.value.message
+    return text
+
+
+@pytest.mark.parametrize("last", [FILLING[0], LATER])
+def test_whoever_withholds_entries_of_the_log_with_the_keyring_gains_nothing(trust: Trust, last: bytes) -> None:
+    """Where the entries after the keyring's are not served, nobody knows whether one is a revocation."""
+    entries = [*OTHERS, AUDIT, KEYRING, last]
+    found = check(trust, MemoryLog(entries, KEY, changed={"tile/entries/000.p/6": None}))
+    assert newer(found).startswith("not known whether the log holds a newer keyring")
+
+
+def test_a_log_with_many_later_entries_is_looked_through_over_several_calls(
+    trust: Trust, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logged_papers, "MOST_LATER", 256)
+    honest = MemoryLog([*OTHERS, AUDIT, KEYRING, *FILLING], KEY)
+    said = [newer(check(trust, honest)) for _ in range(5)]
+    assert "only 512 of its 1,105 entries" in said[0] and "only 1,024 of its 1,105" in said[2]
+    assert said[3:] == ["", ""]
+    grown = MemoryLog([*honest.entries, *FILLING[:100], LATER], KEY)
+    for _ in range(2):  # one that was found is found again
+        assert newer(check(trust, grown)) == "entry 1,205 of the log is a newer keyring than the one in use here"
+
+
 @pytest.mark.parametrize(
     ("entries", "missing"),
     [([*OTHERS, KEYRING], "log-audit"), ([*OTHERS, AUDIT], "log-keyring")],

@@ -121,12 +121,19 @@ def test_verdicts(tmp_path: Path, suite: Suite, shift: float, words: str) -> Non
 
 
 def test_a_mechanism_audit_says_that_the_file_was_not_attacked(tmp_path: Path) -> None:
-    _, shown, made = read(tmp_path, "mechanism", make_claim())
+    source, shown, made = read(tmp_path, "mechanism", make_claim())
     assert "of the code, not of the file: bounded by the claim" in shown.text
     assert "did not attack the file" in shown.text
     tried = {row.family: row.status for row in made.coverage}
     assert tried["membership inference"] == "not tried"
     assert tried["errors in the differential-privacy code"] == "tried"
+    places = [source.index(words) for words in ("2.00 claimed</text>", "<details>", "<h3>All attacks", "</details>")]
+    assert places == sorted(places)
+
+
+def test_curves_of_an_audit_of_the_file_are_not_folded(tmp_path: Path) -> None:
+    source, _, _ = read(tmp_path, "quick")
+    assert "<h3>All attacks" in source and "<details>" not in source and "claimed</text>" not in source
 
 
 @pytest.mark.parametrize("suite", others_thorough(SUITES, ("quick", "mechanism")))

@@ -14,11 +14,12 @@ from embhub.errors import ConfigError, PolicyError, UsageError, VerificationErro
 from embhub.evidence import intake
 from embhub.evidence.intake_document import Intake
 from embhub.evidence.languages import CODES, load
+from embhub.evidence.pack import write_pack
 from embhub.release import files as release_files
 from embhub.release.files import Release
 from tests.support import hostile
 from tests.support.claims import make_claim, make_private_release
-from tests.support.packs import NOW
+from tests.support.packs import NOW, make_site
 from tests.support.releases import ROOT, edited_card, make_export, make_release, make_sheet, replaced, resigned
 
 
@@ -75,6 +76,9 @@ def test_the_privacy_claim_is_recomputed(receiver: Path) -> None:
     assert made.privacy.epsilon == pytest.approx(2, abs=0.01) and made.privacy.limits
     page = (receiver / "sheet" / "index.html").read_text()
     assert "differential privacy, epsilon" in page and "named without taking part" in page
+    assert "claimed</text>" not in page, "there is no audit"
+    audit = write_pack(make_site(receiver / "a", "mechanism", claim=make_claim()), receiver / "pack", now=NOW).audit
+    assert "2.00 claimed</text>" in intake.render(made.model_copy(update={"audit": audit}))
 
 
 def test_a_release_without_an_audit_says_so(receiver: Path) -> None:

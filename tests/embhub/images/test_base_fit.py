@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydicom.datadict import keyword_dict
 
+from embhub.__main__ import main
 from embhub.builtin_bases import GENERATES, NAMES, shipped
 from embhub.errors import UsageError
 from embhub.images import base_fit
@@ -140,3 +141,11 @@ def test_train_refuses_before_torch_is_imported_and_before_anything_is_written(
     assert answers["named"]["exit"] is None
     assert not list((tmp_path / "home").rglob("*ledger*")) and not list((tmp_path / "home").rglob("*budget*"))
     assert not (tmp_path / "a.safetensors").exists()
+
+
+def test_the_list_of_bases_says_what_each_generates(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["base", "list"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [
+        name for name in NAMES if any(line.startswith(name) and GENERATES[name].what in line for line in lines)
+    ] == [*NAMES]

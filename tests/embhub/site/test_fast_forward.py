@@ -138,6 +138,21 @@ def test_withdrawals_seen_before_bind_until_they_are_listed_or_lifted() -> None:
     assert bound() == [], "what a thief invented ends where the registry is pinned anew"
 
 
+def test_an_earlier_timestamp_does_not_replace_a_later_one() -> None:
+    shown, now = keyrings.parse_export(export(1, 5)), datetime.now(UTC)
+
+    def issued(hours: int) -> bytes:
+        stamp = stamped(shown, 5, key=STAMP, issued=now - timedelta(hours=hours))
+        return replace(shown, timestamp=stamp).to_bytes()
+
+    trust_store.add(issued(1), fingerprint=ROOT.fingerprint)
+    kept = trust_store.load(REGISTRY).timestamp
+    assert trust_store.refresh(REGISTRY, issued(30)).timestamp == kept
+    assert trust_store.load(REGISTRY).timestamp == kept
+    newest = trust_store.refresh(REGISTRY, issued(0)).timestamp
+    assert newest is not None and kept is not None and newest.issued > kept.issued
+
+
 def test_a_timestamp_of_2099_is_refused_when_it_comes() -> None:
     trust_store.add(export(1, 5), fingerprint=ROOT.fingerprint)
     with pytest.raises(MalformedKeyringError, match="ahead of the clock"):

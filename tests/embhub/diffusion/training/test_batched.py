@@ -60,6 +60,9 @@ def test_the_pipeline_is_as_it_was(pipe: Any) -> None:
 
 
 def test_who_shares_a_batch() -> None:
-    assert batched.group(6, replace(RECIPE, batch_size=16)) == [range(4), range(4, 6)]
+    assert batched.group(6, replace(RECIPE, batch_size=16)) == [range(3), range(3, 6)]
+    shared = batched.group(12, replace(RECIPE, batch_size=16))
+    assert shared == [range(3), range(3, 6), range(6, 9), range(9, 12)], "two processes have the same to do"
+    assert batched.group(4, replace(RECIPE, batch_size=16)) == [range(4)]
     assert batched.group(2, replace(RECIPE, batch_size=100)) == [range(1), range(1, 2)]
     assert batched.group(3, replace(RECIPE, micro_batch_size=2)) == [range(1), range(1, 2), range(2, 3)]

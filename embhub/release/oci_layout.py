@@ -3,7 +3,7 @@
 The release is a model of CNCF's ModelPack (github.com/modelpack/model-spec 0.0.7): one layer a file, the bytes as they
 are. Its attestations refer to the model by `subject`, as cosign's bundles do. They have the tag by which a registry
 finds referrers that does not list them itself (OCI's referrers tag schema). Nothing in a layout is trusted: what is
-read is a release, unverified.
+read is a release, unverified. A title names a file of a release, or its layer is left out; no title becomes a path.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from pydantic import BaseModel, Field, ValidationError
 from embhub.errors import UsageError
 from embhub.formats import strict_json
 from embhub.formats.strict_json import JsonError
+from embhub.refusals import DigestMismatchError
 from embhub.release import files as release_files
 from embhub.release.files import Release
 from embhub.release.verified import Verified
@@ -35,7 +36,7 @@ _TITLE = "org.opencontainers.image.title"
 _TAG = "org.opencontainers.image.ref.name"
 _PROOF = "text/plain"
 _LARGEST = 256_000  # bytes of a manifest
-_MOST = 200  # manifests
+_MOST = 100  # manifests, and entries of one: a release holds at most 64 attestations and log proofs
 _COPY = "copy one release, and what refers to it, into a new folder"
 
 
@@ -48,8 +49,8 @@ class _Document(BaseModel):
     """A manifest or a list of them, as far as it is looked at."""
 
     artifact_type: str = Field(default="", alias="artifactType")
-    layers: list[_Descriptor] = []
-    manifests: list[_Descriptor] = []
+    layers: list[_Descriptor] = Field([], max_length=_MOST)
+    manifests: list[_Descriptor] = Field([], max_length=_MOST)
     subject: _Descriptor | None = None
 
 
@@ -118,13 +119,25 @@ def _json(document: dict[str, Any]) -> bytes:
     return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode("utf-8")
 
 
+def check_alone(root: Path) -> None:
+    """Refuse a folder in which other weights are beside a layout: nobody would verify them.
+
+    Raises:
+        UsageError: it holds a file of that kind.
+    """
+    if beside := sorted(root.glob("*.safetensors")):
+        raise UsageError(f"{beside[0]} is no part of an OCI layout", "give the layout a folder of its own")
+
+
 def read(root: Path) -> Release:
     """The release in a layout. No file is read beyond its limit.
 
     Raises:
-        UsageError: it holds no release or several, or cannot be read.
+        UsageError: it holds no release or several, or other weights beside it, or cannot be read.
+        DigestMismatchError: a blob is damaged.
         FileTooLargeError: a file exceeds the limit of its kind, or there are too many attestations.
     """
+    check_alone(root)
     found: dict[str, str] = {}
     for layer in _layers(root):
         name = layer.annotations.get(_TITLE, "")
@@ -162,8 +175,10 @@ def _manifests(root: Path) -> dict[str, _Document]:
 
 
 def _read(root: Path, digest: str, *, limit: int) -> bytes:
-    """A blob; whether its bytes are those of its name, the signatures say."""
-    return release_files.read_file(root / BLOBS / digest.removeprefix("sha256:"), limit=limit)
+    data = release_files.read_file(root / BLOBS / digest.removeprefix("sha256:"), limit=limit)
+    if f"sha256:{release_files.digest(data)}" != digest:
+        raise DigestMismatchError(f"the blob {digest} is damaged", "copy the layout again")
+    return data
 
 
 def _parse(data: bytes) -> _Document:

@@ -52,6 +52,7 @@ def export_package(
     verified, release = pulling.open_release(target, registry=registry, on_progress=on_progress)
     tags: list[str] = []
     if to.startswith(OCI):
+        oci_layout.check_alone(folder)
         made, tags = oci_layout.build(release, verified)
     else:
         made = {**release.files, ro_crate.FILE: _json(ro_crate.build(Facts(verified), release.files))}

@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import json
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from embhub.client.pulling.opening import open_path
 from embhub.errors import UsageError
-from embhub.refusals import FileTooLargeError, UnsignedError
+from embhub.refusals import DigestMismatchError, FileTooLargeError, UnsignedError
 from embhub.release import files as release_files
 from embhub.release import oci_layout, verification
 from embhub.release.files import Release
+from tests.support.damage import damaged, odd_json
+from tests.support.quick import examples
 from tests.support.releases import NOW, make_release, make_sheet, make_trust
 
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 INDEX = "application/vnd.oci.image.index.v1+json"
+TITLE = "org.opencontainers.image.title"
 BUNDLE = "application/vnd.dev.sigstore.bundle.v0.3+json"
 
 
@@ -47,6 +53,13 @@ def blob(folder: Path, descriptor: dict[str, Any]) -> Any:
     data = (folder / oci_layout.BLOBS / descriptor["digest"].removeprefix("sha256:")).read_bytes()
     assert descriptor["size"] == len(data) and descriptor["digest"] == f"sha256:{release_files.digest(data)}"
     return json.loads(data) if descriptor["mediaType"].endswith("+json") else data
+
+
+def add(folder: Path, document: dict[str, Any]) -> dict[str, Any]:
+    data = json.dumps(document).encode()
+    digest = release_files.digest(data)
+    (folder / oci_layout.BLOBS / digest).write_bytes(data)
+    return {"mediaType": MANIFEST, "digest": f"sha256:{digest}", "size": len(data)}
 
 
 def top(folder: Path) -> list[dict[str, Any]]:
@@ -83,7 +96,7 @@ def test_attestations_refer_to_the_model_under_the_tag_of_referrers(layout: Path
     assert index["mediaType"] == listed["mediaType"] == INDEX
     referrers = [blob(layout, one) for one in index["manifests"]]
     assert [one["artifactType"] for one in index["manifests"]] == [one["artifactType"] for one in referrers]
-    found = {one["layers"][0]["annotations"]["org.opencontainers.image.title"]: one for one in referrers}
+    found = {one["layers"][0]["annotations"][TITLE]: one for one in referrers}
     assert set(found) == {name for name in release.files if name.startswith("attestations/")}
     for name, one in found.items():
         assert one["subject"] == {name: model[name] for name in ("mediaType", "digest", "size")}
@@ -119,14 +132,16 @@ def test_what_refers_to_something_else_is_no_part_of_it(layout: Path, tmp_path: 
         oci_layout.read(layout)
 
 
-def test_two_files_of_one_name_are_refused(layout: Path) -> None:
+def test_a_title_becomes_no_path_and_two_files_of_one_name_are_refused(layout: Path, release: Release) -> None:
     model, listed = top(layout)
-    index = blob(layout, listed)
-    referrer = blob(layout, index["manifests"][0])
-    referrer["layers"][0]["digest"] = model["digest"]
-    data = json.dumps(referrer).encode()
-    (layout / oci_layout.BLOBS / release_files.digest(data)).write_bytes(data)
-    change_top(layout, [model, listed, {"digest": f"sha256:{release_files.digest(data)}"}])
+    referrer = blob(layout, blob(layout, listed)["manifests"][0])
+    (layer,) = referrer["layers"]
+    for title in ("../../x", "/etc/passwd", "attestations/../README.md", "a/README.md", ""):
+        more = add(layout, referrer | {"layers": [{"digest": model["digest"], "annotations": {TITLE: title}}]})
+        change_top(layout, [model, listed, more])
+        assert oci_layout.read(layout) == release
+    other = add(layout, referrer | {"layers": [layer | {"digest": model["digest"]}]})
+    change_top(layout, [model, listed, other])
     with pytest.raises(UsageError, match="two files attestations/"):
         oci_layout.read(layout)
 
@@ -146,6 +161,38 @@ def test_a_broken_layout_is_refused_in_words(layout: Path, index: str, words: st
         oci_layout.read(layout)
 
 
+def test_weights_beside_a_layout_would_not_be_verified(layout: Path) -> None:
+    (layout / "learned_embeds.safetensors").write_bytes(b"other")
+    with pytest.raises(UsageError, match="no part of an OCI layout"):
+        open_path(layout)
+
+
+@settings(max_examples=examples(100))
+@given(data=st.data())
+def test_a_damaged_file_is_refused_or_changes_nothing(
+    data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Every blob has the digest that names it; an index that says less leaves files out, and none is another."""
+    release, files = made()
+    name = data.draw(st.sampled_from(sorted(files)))
+    kinds = [damaged(files[name])] + [odd_json(files[name])] * (name == "index.json")
+    changed = data.draw(st.one_of(kinds))
+    folder = write({**files, name: changed}, tmp_path_factory.mktemp("layout"))
+    try:
+        found = oci_layout.read(folder)
+    except (UsageError, DigestMismatchError, FileTooLargeError):
+        assert changed != files[name]
+    else:
+        assert found.files.items() <= release.files.items()
+        assert found == release or name == "index.json"
+
+
+@cache
+def made() -> tuple[Release, dict[str, bytes]]:
+    release = make_release()
+    return release, build(release)[0]
+
+
 def test_no_file_is_read_beyond_its_limit(layout: Path) -> None:
     layer = blob(layout, top(layout)[0])["layers"][0]
     path = layout / oci_layout.BLOBS / layer["digest"].removeprefix("sha256:")
@@ -154,15 +201,14 @@ def test_no_file_is_read_beyond_its_limit(layout: Path) -> None:
         oci_layout.read(layout)
 
 
-def test_lists_that_name_each_other_end(layout: Path) -> None:
-    many = [{"digest": f"sha256:{number:064x}"} for number in range(300)]
-    for one in many:
-        (layout / oci_layout.BLOBS / one["digest"].removeprefix("sha256:")).write_text(
-            json.dumps({"manifests": many[:3]})
-        )
-    change_top(layout, many[:2])
-    with pytest.raises(UsageError, match="0 models"):
+def test_manifests_are_counted(layout: Path) -> None:
+    model, listed = top(layout)
+    lists = [[add(layout, {"number": number}) for number in range(start, start + 60)] for start in (0, 60)]
+    change_top(layout, [model, listed, add(layout, {"manifests": lists[0]})])
+    oci_layout.read(layout)
+    change_top(layout, [model, listed, *(add(layout, {"manifests": each}) for each in lists)])
+    with pytest.raises(UsageError, match="more than 100 manifests"):
         oci_layout.read(layout)
-    change_top(layout, many)
-    with pytest.raises(UsageError, match="more than 200"):
+    change_top(layout, [model] * 101)
+    with pytest.raises(UsageError, match="malformed"):
         oci_layout.read(layout)

@@ -131,3 +131,11 @@ def test_a_layout_is_used_as_a_folder_is(folder: Path, capsys: pytest.CaptureFix
     blob = folder / "layout" / oci_layout.BLOBS / json.loads(capsys.readouterr().out)["sha256"]
     blob.write_bytes(blob.read_bytes()[:-1] + b"!")
     assert main(["verify", "layout"]) == 4
+
+
+@pytest.mark.parametrize(("place", "code"), [("release", 2), ("release/README.md", 7)])
+def test_a_layout_has_a_folder_of_its_own(folder: Path, place: str, code: int) -> None:
+    held = sorted((folder / "release").rglob("*"))
+    assert main(["export", "release", "--to", f"oci:{place}", "--overwrite"]) == code
+    assert sorted((folder / "release").rglob("*")) == held
+    assert main(["verify", "release"]) == 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -13,13 +13,8 @@ PROGRAMS = ["diffusers", "a1111", "kohya", "comfyui", "invokeai", "forge"]
 PACKAGES = ["ro-crate", "oci:DIR"]
 BOMS = ["cyclonedx", "spdx", "both"]
 
-if TYPE_CHECKING:
-    _Choice = click.Choice[str]
-else:
-    _Choice = click.Choice  # before click 8.2 it had no parameter
 
-
-class _Destination(_Choice):
+class _Destination(click.Choice):  # type: ignore[type-arg]  # before click 8.2 it had no parameter
     """One of the choices, where `DIR` is any folder."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:

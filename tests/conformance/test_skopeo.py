@@ -65,10 +65,6 @@ def run(*words: str) -> bytes:
     return done.stdout
 
 
-def copy(*words: str) -> None:
-    run("copy", "--preserve-digests", *words)
-
-
 @tools.needs("skopeo")
 def test_a_release_goes_to_a_registry_of_containers_and_back(
     registry: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -81,13 +77,14 @@ def test_a_release_goes_to_a_registry_of_containers_and_back(
     said = capsys.readouterr().out
     _, referrers = said.partition("tags")[2].split("\n")[0].strip().split(", ")
     place = f"docker://{registry}/radboud/prostate-cspca"
-    for tag, words in {"1.0.0": (), referrers: ("--all",)}.items():
-        copy(*words, "--dest-tls-verify=false", f"oci:there:{tag}", f"{place}:{tag}")
+    tags = {"1.0.0": "--preserve-digests", referrers: "--all"}
+    for tag, word in tags.items():
+        run("copy", word, "--dest-tls-verify=false", f"oci:there:{tag}", f"{place}:{tag}")
     shutil.rmtree("there")
     raw = run("inspect", "--raw", "--tls-verify=false", f"{place}:1.0.0")
     assert referrers == f"sha256-{hashlib.sha256(raw).hexdigest()}"
-    for tag, words in {"1.0.0": (), referrers: ("--all",)}.items():
-        copy(*words, "--src-tls-verify=false", f"{place}:{tag}", f"oci:back:{tag}")
+    for tag, word in tags.items():
+        run("copy", word, "--src-tls-verify=false", f"{place}:{tag}", f"oci:back:{tag}")
     assert oci_layout.read(Path("back")).files == release.files
     assert main(["verify", "back"]) == 0
     blob = max((site.folder / "back" / oci_layout.BLOBS).iterdir(), key=lambda path: path.stat().st_size)

@@ -37,6 +37,7 @@ BRINGS = {
     "axe-core": "npm: axe-core, in the folder EMBHUB_NODE_FOLDER",
     "@huggingface/hub": "npm: @huggingface/hub, in the folder EMBHUB_NODE_FOLDER",
     "@sigstore/verify": "npm: @sigstore/verify and @sigstore/bundle, in the folder EMBHUB_NODE_FOLDER",
+    "ro-crate": "npm: ro-crate, in the folder EMBHUB_NODE_FOLDER",
     "model-signing": "PyPI: model-signing and pyOpenSSL, in the environment EMBHUB_MODEL_SIGNING",
     "rocrate-validator": "PyPI: roc-validator, in the environment EMBHUB_ROCRATE_VALIDATOR",
     "HealthDCAT-AP shapes": "PyPI: dh-healthdcat; EMBHUB_HEALTHDCAT_SENSITIVE_SHAPES names its folder of shapes",

@@ -46,7 +46,7 @@ def command() -> None:
     "--reader-study",
     type=options.FILE,
     metavar="FILE",
-    help="Result that `embhub reader-study result` wrote.",
+    help="Result that `embhub research reader-study result` wrote.",
 )
 @click.option(
     "--samples",

@@ -20,6 +20,7 @@ BRINGS = {
     "chromium": "Debian: chromium",
     "dciodvfy": "Debian: dicom3tools",
     "docker-registry": "Debian: docker-registry",
+    "git": "Debian: git",
     "exiftool": "Debian: libimage-exiftool-perl",
     "libfaketime": "Debian: libfaketime",
     "nft": "Debian: nftables",

@@ -79,7 +79,7 @@ def remember(fetched: Fetched) -> None:
 
 
 def _note_folder(fetched: Fetched, folder: Path) -> None:
-    """Where the release was written, so that `embhub status --all` finds it."""
+    """Where the release was written, so that `embhub verify --pulled` finds it."""
     from embhub.site import pulled
 
     verified = fetched.verified

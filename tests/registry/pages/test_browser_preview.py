@@ -162,7 +162,7 @@ def test_it_is_offered_where_the_browser_can_generate(room: Showroom) -> None:
 def test_a_withdrawn_release_has_no_preview(room: Showroom) -> None:
     before = get(room, f"/{WITHDRAWN}?format=json").json()
     assert get(room, before["preview"]).status_code == 200
-    room.registry.run("yank", WITHDRAWN, "--reason", "tried by a test")
+    room.registry.run("curate", "yank", WITHDRAWN, "--reason", "tried by a test")
     answer = get(room, before["preview"])
     assert answer.status_code == 404 and "withdrawn" in answer.text
     assert get(room, f"/{WITHDRAWN}/commit/{before['revision']}?format=json").json()["preview"] is None

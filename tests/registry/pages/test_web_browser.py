@@ -50,7 +50,9 @@ def _evaluate(room: Showroom) -> None:
     for name, key in (("umcu", evaluations.KEY), ("amc", releases.make_key("amc")), ("eur", releases.make_key("eur"))):
         publish(digests[0], namespace=name, key=key, version="1.1.0", found=evaluations.FIGURES | evaluations.HARM)
     publish(digests[1], namespace="radboud", key=releases.make_key("own evaluations"))
-    room.registry.run("evaluation", "remove", CSPCA[1:], "--namespace", "eur", "--reason", "by mistake of its site")
+    room.registry.run(
+        "curate", "evaluation", "remove", CSPCA[1:], "--namespace", "eur", "--reason", "by mistake of its site"
+    )
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from embhub.cli import options, status
+from embhub.cli import options
 from embhub.cli.describing import print_every_check, print_verified, refusals_listed, warn_of_yank
 from embhub.cli.output import print_json
 
@@ -76,4 +76,6 @@ def _report(
         refresh_roots(registry)
     elif registry:
         raise click.UsageError("--registry needs --refresh")
+    from embhub.cli import status
+
     return status.report(target, as_json=as_json)

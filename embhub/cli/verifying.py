@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from embhub.cli import options, status
+from embhub.cli import options
 from embhub.cli.describing import print_every_check, print_verified, refusals_listed, warn_of_yank
 from embhub.cli.output import print_json
 
@@ -26,8 +26,8 @@ from embhub.cli.output import print_json
 def command(target: str | None, pulled: bool, refresh: bool, as_json: bool, **choices: Any) -> int:
     """Verify an embedding with its card, report and signatures.
 
-    A file or a folder written by `pull` needs no network; the registry's last known answers about it apply. Exit code
-    4: not what a trusted publisher signed. Exit code 8: validly signed, but refused by the policy.
+    A file, a folder written by `pull` or an OCI image layout needs no network; the registry's last known answers about
+    it apply. Exit code 4: not what a trusted publisher signed. Exit code 8: validly signed, but refused by the policy.
 
     With --pulled it reports what was yanked or withdrawn, or signed with a stolen key, of all that this site pulled.
     The answer is as new as the advisories kept here, whose age is shown; --refresh fetches the newest. Exit code 8:
@@ -76,4 +76,6 @@ def _report(
         refresh_roots(registry)
     elif registry:
         raise click.UsageError("--registry needs --refresh")
+    from embhub.cli import status
+
     return status.report(target, as_json=as_json)

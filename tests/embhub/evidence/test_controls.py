@@ -10,10 +10,11 @@ import pytest
 
 from embhub.__main__ import main
 from embhub.errors import UsageError
-from embhub.evidence import controls, intake
+from embhub.evidence import controls, intake, pack
 from embhub.evidence.document import Ledger
 from embhub.evidence.intake_document import Control, Intake
 from embhub.privacy.second_opinion import Bounds, compare
+from embhub.release import files as release_files
 from embhub.release.files import Release
 from tests.support.claims import make_claim, make_private_release
 from tests.support.packs import NOW
@@ -35,7 +36,7 @@ def receiver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def listed(folder: Path, release: Release, standard: str = "satre") -> dict[str, Control]:
     """The sheet's controls by name, and its page beside them."""
     release.to_folder(folder / "pulled")
-    made = intake.write_intake(folder / "pulled", folder / "sheet", standards=[standard], now=NOW)
+    made = intake.write_intake(str(folder / "pulled"), folder / "sheet", standards=[standard], now=NOW)
     assert Intake.parse((folder / "sheet" / "intake.json").read_bytes()) == made
     return {one.control: one for one in made.controls[standard]}
 
@@ -54,7 +55,7 @@ def test_each_control_names_its_clause_its_files_who_can_check_and_what_is_missi
     found = listed(receiver, release, standard)
     text = page(receiver, standard)
     assert {file.name: file.sha256 for one in found.values() for file in one.files}.items() <= {
-        name: controls.release_files.digest(data) for name, data in release.files.items()
+        name: release_files.digest(data) for name, data in release.files.items()
     }.items()
     for one in found.values():
         assert one.clause and one.checked_by and one.missing and (one.done is not None or not one.files)
@@ -94,8 +95,8 @@ def test_what_this_site_recorded_is_quoted_and_said_to_be_its_own(
         version="1.6.0", delta=claim.delta, epsilon=claim.epsilon, epsilon_rdp=claim.epsilon_rdp, rdp=2.1789,
         found=Bounds(lower=1.9802, upper=2.0196, eps_error=0.02, delta_error=1e-8),
     )  # fmt: skip
-    monkeypatch.setattr(intake.pack, "ask_ledger", lambda _: Ledger(trainings=2, epsilon=3.5))
-    monkeypatch.setattr(intake.pack, "find_second_opinion", lambda _: opinion)
+    monkeypatch.setattr(pack, "ask_ledger", lambda _: Ledger(trainings=2, epsilon=3.5))
+    monkeypatch.setattr(pack, "find_second_opinion", lambda _: opinion)
     found = listed(receiver, make_private_release(claim))
     assert "in at most 2 trainings, epsilon 3.5 together" in (found[TOTAL].done or "")
     assert "between 1.9802 and 2.0196" in (found[SECOND].done or "")

@@ -152,8 +152,9 @@ def ask_worker(room: Showroom, browser: Any, name: str = OURS, **asked: Any) -> 
 
 @pytest.mark.thorough
 @pytest.mark.parametrize(
-    ("name", "base", "strength"), [(OURS, "builtin", 1), (XRAY, "builtin-xray", 1), (OURS, "builtin", 0.3), (OURS, "builtin", 0)]
-)  # fmt: skip
+    ("name", "base", "strength"),
+    [(OURS, "builtin", 1), (XRAY, "builtin-xray", 1), (OURS, "builtin", 0.3), (OURS, "builtin", 0)],
+)
 def test_the_browser_computes_what_diffusers_does(
     room: Showroom, browser: Any, name: str, base: str, strength: float
 ) -> None:

@@ -22,6 +22,7 @@ MORE = [
     "/radboud",
     COMPARED,
     "/",
+    "/findings",
     "/trust",
     "/?q=nothing-like-it",
     WMH,

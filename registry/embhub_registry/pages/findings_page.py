@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, lru_cache
 from typing import Literal, NamedTuple
 
 from pydantic import Field
@@ -88,12 +88,9 @@ class FindingsPage(Facts):
 def collect(db: Connection, *, account: Account | None, registry: str) -> FindingsPage:
     """What is offered, as this account sees it."""
     counts, capped = search.count_pairs(db, readers=auth.readable(account))
-    placed: dict[str, list[OfferedFinding]] = {name: [] for name in (*_REGIONS, _OTHER)}
+    placed: dict[str, list[tuple[str, str, int]]] = {name: [] for name in (*_REGIONS, _OTHER)}
     for organ, finding, count in counts:
-        narrowed: dict[str, tuple[str, ...]] = {"anatomy": (organ,), "finding": (finding,) if finding else ()}
-        placed[region_of(organ)].append(
-            OfferedFinding(organ=organ, finding=finding, count=count, address=Asked(facets=narrowed).address())
-        )
+        placed[region_of(organ)].append((organ, finding, count))
     regions = (_region(name, offered) for name, offered in placed.items())
     shown = tuple(region for region in regions if region.offered or region.missing)
     return FindingsPage(registry=registry, regions=shown, capped=capped)
@@ -110,13 +107,20 @@ def region_of(organ: str) -> str:
     return next((name for name in reversed(_REGIONS) if name in names), _OTHER)
 
 
-def _region(name: str, offered: Sequence[OfferedFinding]) -> Region:
-    said = [_words(f"{one.organ} {one.finding}") for one in offered]
+def _region(name: str, offered: Sequence[tuple[str, str, int]]) -> Region:
+    said = [_words(organ) | _words(finding) for organ, finding, _ in offered]
     common = _REGIONS[name].common if name in _REGIONS else ()
     missing = tuple(finding for finding in common if not any(_words(finding) <= words for words in said))
-    return Region(name=name, offered=tuple(offered[:MOST]), more=max(0, len(offered) - MOST), missing=missing)
+    shown = tuple(_offered(*one) for one in offered[:MOST])
+    return Region(name=name, offered=shown, more=len(offered) - len(shown), missing=missing)
 
 
-def _words(text: str) -> set[str]:
+def _offered(organ: str, finding: str, count: int) -> OfferedFinding:
+    facets: dict[str, tuple[str, ...]] = {"anatomy": (organ,), "finding": (finding,) if finding else ()}
+    return OfferedFinding(organ=organ, finding=finding, count=count, address=Asked(facets=facets).address())
+
+
+@lru_cache(maxsize=4096)
+def _words(text: str) -> frozenset[str]:
     """Words in one spelling, without the s of a plural."""
-    return {word.rstrip("s") for word in re.findall(r"[a-z]+", plain(text))}
+    return frozenset(word.rstrip("s") for word in re.findall(r"[a-z]+", plain(text)))

@@ -93,7 +93,7 @@ def test_the_slider_goes_from_without_to_with_by_the_keyboard(room: Showroom, br
     slider, drawn = page.get_by_label("Strength"), "document.getElementById('preview-sheet').toDataURL()"
     assert slider.get_attribute("min") == "0" and slider.get_attribute("max") == "1" and slider.input_value() == "1"
     assert "0 is without the embedding" in page.locator(f"#{slider.get_attribute('aria-describedby')}").inner_text()
-    sheets = {}
+    sheets: dict[str, str] = {}
     page.get_by_role("button", name="Generate").click()
     for key, strength in (("", "1"), ("Home", "0"), ("End", "1"), ("ArrowLeft", "0.9")):
         if key:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from embhub_registry.pages.findings_page import PATH, region_of
+from embhub_registry.repositories import yanking
 from tests.support import showroom
 from tests.support.showroom import SECRET_WORDS, Showroom
 
@@ -44,11 +45,13 @@ def test_a_private_finding_is_named_to_its_own_namespace_alone(room: Showroom) -
 
 def test_what_was_taken_back_is_offered_by_nobody(room: Showroom) -> None:
     assert ("brain", "white matter hyperintensity") in offered(room)
-    room.registry.run("yank", WMH, "--reason", "tried by a test")
+    with room.registry.opened() as registry:
+        yanking.yank(registry, None, *WMH.split("/"), reason="tried by a test")
     try:
         assert ("brain", "white matter hyperintensity") not in offered(room)
     finally:
-        room.registry.run("unyank", WMH)
+        with room.registry.opened() as registry:
+            yanking.unyank(registry, None, *WMH.split("/"))
 
 
 def test_each_finding_leads_to_its_embeddings_and_each_gap_to_publishing(room: Showroom) -> None:

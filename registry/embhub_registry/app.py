@@ -22,6 +22,7 @@ from embhub_registry.pages import (
     browser_preview,
     device_page,
     feed,
+    findings_page,
     form_pages,
     login_pages,
     organisation_routes,
@@ -175,6 +176,7 @@ ROUTES = [
     # the pages people look at
     Route("/", web.index),
     Route(feed.PATH, web.atom),
+    Route(findings_page.PATH, web.findings),
     Route("/compare", web.compare),
     Route("/trust", web.trust),
     Route("/trust/root.pem", web.root_key),

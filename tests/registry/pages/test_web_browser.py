@@ -22,6 +22,7 @@ MORE = [
     "/radboud",
     COMPARED,
     "/",
+    "/findings",
     "/trust",
     "/?q=nothing-like-it",
     WMH,
@@ -100,6 +101,15 @@ def test_the_policy_is_enforced_and_lets_the_page_whole(look: Any) -> None:
     )
     assert blocked == "style-src-attr"
     assert len(look.said) == 1 and "violates the following Content Security Policy" in look.said.pop()
+
+
+def test_a_first_visit_sees_in_one_screen_what_this_is(look: Any) -> None:
+    page = look("/")
+    picture = page.get_by_role("img", name="Six synthetic chest X-rays in two rows")
+    assert picture.evaluate("image => image.decode().then(() => image.naturalWidth)") > 0
+    for part in (picture, page.get_by_text("audited for leakage"), page.get_by_role("link", name="Publish one")):
+        box = part.bounding_box()
+        assert box["y"] + box["height"] < 900 and box["x"] + box["width"] <= 1280
 
 
 def test_what_others_found_is_on_the_page_and_whose_word_it_is(look: Any) -> None:

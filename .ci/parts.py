@@ -81,6 +81,7 @@ def environment(tools: Path) -> dict[str, str]:
         "EMBHUB_REQUIRE_TOOLS": "1",
         "EMBHUB_NODE_FOLDER": str(tools / "node"),
         "EMBHUB_MODEL_SIGNING": str(tools / "model-signing"),
+        "EMBHUB_ROCRATE_VALIDATOR": str(tools / "rocrate-validator"),
         "EMBHUB_HEALTHDCAT_SENSITIVE_SHAPES": str(tools / "healthdcat/dh_healthdcat/validate/shapes"),
         "EMBHUB_LITEWITNESS": str(tools / "litewitness"),
         "EMBHUB_TILE_READER": str(tools / "tile-reader"),

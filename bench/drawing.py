@@ -81,8 +81,9 @@ def load_peer(file: Path, device: str = "cpu") -> Any:
 
 
 def compare_data_sets(file: Path, scale: Scale, device: str = "cpu") -> Row:
-    """`embhub dataset` in batches, beside the bare pipeline in the same batches; both load the base. Data sets are
-    written beside `file`."""
+    """A data set in batches, beside the bare pipeline in the same batches; both load the base.
+
+    Data sets are written beside `file`."""
     count, number, place = 2 * scale.drawn, itertools.count(), file.parent
 
     def ours() -> None:

@@ -1,7 +1,8 @@
 """How well the mark in the first noise is found again: `python -m bench.marks --base builtin-xray --n 16 --out FILE`.
 
-Generates images with a key, changes them as programs do, strips all metadata, and looks for the mark as `embhub detect`
-does, among 10 keys. Films (`--films DIR`) and phantoms (`--phantoms N`) have no mark: each hit among them is false.
+Generates images with a key, changes them as programs do, strips all metadata, and looks for the mark as
+`embhub research detect` does, among 10 keys. Films (`--films DIR`) and phantoms (`--phantoms N`) have no mark: each hit
+among them is false.
 """
 
 from __future__ import annotations
@@ -62,7 +63,7 @@ CHANGES: dict[str, Callable[[Image.Image], Image.Image]] = {
 
 
 def look(studio: Studio, image: Image.Image) -> Match | None:
-    """As `embhub detect` looks."""
+    """As `embhub research detect` looks."""
     for group in views(image.convert("RGB"), studio.side):
         found = match(invert(studio.pipe, torch.from_numpy(np.stack(group))).numpy(), KEYS, tries=GROUPS)
         if found is not None:

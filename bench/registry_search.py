@@ -104,6 +104,8 @@ def measure(db: Connection, *, turns: int, seed: int = 2) -> list[Measured]:
     found += [
         _time(what, lambda query: search.count_facets(db, query).total, made, turns) for what, made in counted.items()
     ]
+    pairs = _time("organs with findings", lambda _: len(search.count_pairs(db, readers=())[0]), lambda: PLAIN, turns)
+    found.append(pairs)
     return found
 
 

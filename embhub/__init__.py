@@ -29,10 +29,13 @@ if TYPE_CHECKING:
     from embhub.diffusion.adaptation.compact import train_adapter as adapt
     from embhub.diffusion.adaptation.porting import port as port
     from embhub.diffusion.attacks.auditing import audit as audit
+    from embhub.diffusion.copying.checking import check_copies as copy_check
+    from embhub.diffusion.datasets.making import make_dataset as dataset
     from embhub.diffusion.drawing.generation import generate as generate
     from embhub.diffusion.drawing.generation import load_into as load_into
     from embhub.diffusion.drawing.inpainting import inpaint as inpaint
     from embhub.diffusion.drawing.interpolation import interpolate as interpolate
+    from embhub.diffusion.drawing.tracing.detecting import detect as detect
     from embhub.diffusion.evaluation.evaluating import evaluate as evaluate
     from embhub.diffusion.foreign.importing import import_file as import_file
     from embhub.diffusion.train import train as train
@@ -62,6 +65,9 @@ _PLACES = {
     "Verified": "embhub.release.verification:Verified",
     "adapt": "embhub.diffusion.adaptation.compact:train_adapter",
     "audit": "embhub.diffusion.attacks.auditing:audit",
+    "copy_check": "embhub.diffusion.copying.checking:check_copies",
+    "dataset": "embhub.diffusion.datasets.making:make_dataset",
+    "detect": "embhub.diffusion.drawing.tracing.detecting:detect",
     "evaluate": "embhub.diffusion.evaluation.evaluating:evaluate",
     "generate": "embhub.diffusion.drawing.generation:generate",
     "import_file": "embhub.diffusion.foreign.importing:import_file",
@@ -83,8 +89,8 @@ _PLACES = {
 __all__ = [
     "AdapterRecipe", "Card", "Embedding", "EmbhubError", "Hub", "Preprocessing", "Preview", "PrivacySettings", "Recipe",
     "Release", "Selection", "Verified",
-    "adapt", "audit", "evaluate", "generate", "import_file", "inpaint", "inspect", "interpolate", "load_into", "port",
-    "pull", "push", "search", "show", "sign", "train", "trust_registry", "verify",
+    "adapt", "audit", "copy_check", "dataset", "detect", "evaluate", "generate", "import_file", "inpaint", "inspect",
+    "interpolate", "load_into", "port", "pull", "push", "search", "show", "sign", "train", "trust_registry", "verify",
 ]  # fmt: skip
 
 

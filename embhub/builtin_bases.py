@@ -22,13 +22,14 @@ class Generates:
     """What a base generates, by its card, for people (`what`) and for comparing it with images and captions.
 
     `modalities` and `body_parts` are DICOM's codes of the images that it generates (PS3.3 C.7.3.1.1.1, PS3.16 Annex L);
-    empty where no scanner makes such images. `words` are groups: a caption that holds a word of each group names such
-    images, unless it holds one of `other_words`.
+    empty where no scanner makes such images. `view` is the view of all of them, if they have one. `words` are groups: a
+    caption that holds a word of each group names such images, unless it holds one of `other_words`.
     """
 
     what: str
     modalities: tuple[str, ...] = ()
     body_parts: tuple[str, ...] = ()
+    view: str = ""
     words: tuple[tuple[str, ...], ...] = ()
     other_words: tuple[str, ...] = ()
 
@@ -39,6 +40,7 @@ GENERATES = {
         "frontal chest X-rays of children and adults",
         modalities=("CR", "DX", "RG"),
         body_parts=("CHEST", "THORAX", "LUNG"),
+        view="frontal",
         words=(
             ("x-ray", "xray", "x ray", "radiograph", "radiographs", "radiography", "röntgen", "cxr"),
             ("chest", "thorax", "thoracic", "lung", "lungs", "cxr"),

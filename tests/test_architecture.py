@@ -24,7 +24,7 @@ PURE = [
     *("trust", "privacy", "release/checks", "release/verification", "release/policy", "refusals"),
     *("audits", "cards/evaluation", "cards/samples", "copies"),
     *(f"evidence/{name}" for name in ("concerns", "cover", "coverage", "document", "gathering", "histogram", "page")),
-    *(f"evidence/{name}" for name in ("regulation", "sacro", "sections", "shipping", "written")),
+    *(f"evidence/{name}" for name in ("controls", "regulation", "sacro", "sections", "shipping", "written")),
     *(
         f"formats/{name}"
         for name in ("strict_json", "tensors", "instants", "names", "plain_png", "synthetic_mark", "repetition")

@@ -37,8 +37,8 @@ OTHERS = (
     "embhub.client.wire.account.Account",
     "embhub.client.wire.hub.Receipt",
 )
-EXAMPLES = sorted(set(embhub.__all__) - {"audit", "evaluate", "train", "Card"})
-DRAWING = ("inpaint", "interpolate", "load_into")
+EXAMPLES = sorted(set(embhub.__all__) - {"audit", "copy_check", "evaluate", "train", "Card"})
+DRAWING = ("dataset", "inpaint", "interpolate", "load_into")
 """`generate` draws likewise, and is in `make test`."""
 
 

@@ -31,7 +31,7 @@ from embhub.refusals import (
     ReleaseRefusedError,
     WrongKeyError,
 )
-from embhub.release import lock_file, verification
+from embhub.release import lock_file, oci_layout, verification
 from embhub.release.files import AUDIT, CARD, EMBEDDING, PUBLISH_BUNDLE, Release
 from embhub.release.lock_file import Locked
 from embhub.site import keys
@@ -189,6 +189,10 @@ PARSERS: dict[str, tuple[Callable[[bytes], Any], tuple[type[Exception], ...], by
     "proof": (proofs.parse, (MalformedLogError,), (LOG / "proof.tlog-proof").read_bytes()),
     "leaf": (leaves.parse, (MalformedLogError,), (LOG / "entry.json").read_bytes()),
     "policy": (policies.parse, (MalformedLogError,), POLICY),
+    "OCI layout": (
+        oci_layout._parse, (UsageError,),
+        b'{"artifactType": "a/b", "layers": [{"digest": "sha256:%b", "annotations": {"a": "b"}}]}' % (b"0" * 64),
+    ),
     "backup": (backup_file.parse_manifest, (BadBackupError,), MANIFEST),
 }  # fmt: skip
 

@@ -26,7 +26,7 @@ MOST_RANK, MOST_PLACES = 4, 160
 TARGETS: Final = r".*\.attn2\.to_[kv]"
 """The modules of a U-Net that change, as peft takes them: keys and values of its cross-attention."""
 _NAME = re.compile(r"unet\.((?:[a-z]+(?:_[a-z]+)*\.|\d{1,3}\.){1,12}attn2)\.to_([kv])\.lora_([AB])\.weight")
-_AGAIN = "train it again with `embhub adapt`"
+_AGAIN = "train it again with `embhub research adapt`"
 
 
 class BadAdapterError(ArtifactError):

@@ -21,7 +21,7 @@ TOOL: Final = "embhub port"
 """What `training.tool` says of a port, and of nothing else."""
 MAX_BYTES = 2_000
 FEWEST, MOST = 2, 4096  # images
-_REWRITE = "write the file again with `embhub port`"
+_REWRITE = "write the file again with `embhub research port`"
 
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 

@@ -3,33 +3,57 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
+from embhub.cards import radlex
 from embhub.cards.card_schema import BaseModelRef, Card
-from embhub.cards.vocabulary import CODE_SYSTEMS
+from embhub.cards.vocabulary import CODE_SYSTEMS, check_code
 from embhub.privacy.claim import UnsupportedClaimError
+
+_ANY_SYSTEM = "SNOMED CT 399068003 prostate cancer"
 
 
 def _list(typed: str) -> list[str]:
     return [part.strip() for part in typed.split(",") if part.strip()]
 
 
-def _codes(typed: str) -> list[dict[str, str]]:
-    """`SYSTEM CODE words`, several with semicolons between them; RadLex where no system is named."""
+def _codes(field: str, typed: str) -> list[dict[str, str]]:
+    """`SYSTEM CODE words`, or a word that RadLex has; several with semicolons between them."""
     if typed.strip().lower() in ("none", "[]"):
         return []
-    return [_code(part.strip()) for part in typed.split(";") if part.strip()]
+    return [_code(field, part.strip()) for part in typed.split(";") if part.strip()]
 
 
-def _code(part: str) -> dict[str, str]:
-    system = next((name for name in CODE_SYSTEMS if part.lower().startswith(f"{name.lower()} ")), "RadLex")
-    rest = part[len(system) :] if part.lower().startswith(f"{system.lower()} ") else part
-    code, _, display = rest.strip().partition(" ")
+def _code(field: str, part: str) -> dict[str, str]:
+    named = next((name for name in CODE_SYSTEMS if part.lower().startswith(f"{name.lower()} ")), "")
+    rest, system = part[len(named) :].strip(), named or "RadLex"
+    code, _, display = rest.partition(" ")
+    if system == "RadLex" and not re.fullmatch(CODE_SYSTEMS[system], code):
+        code, display = _look_up(field, rest)
+    check_code(system, code)
+    if not display and system == "RadLex":
+        display = radlex.find_name(code)
+    if not display:
+        raise ValueError(f"say in words what {code} of {system} means, after the code")
     return {"system": system, "code": code, "display": display.strip()}
+
+
+def _look_up(field: str, word: str) -> tuple[str, str]:
+    """Code and name of a concept by its word; raises ValueError with those that are near."""
+    if (term := radlex.find(field, word)) is not None:
+        return term.code, term.name
+    near = "; ".join(f"{one.code} {one.name}" for one in radlex.propose(field, word))
+    raise ValueError(
+        f"no {field} is known here by the word {word[:60]!r}: "
+        + (f"near are {near}; type one of them, or" if near else "type")
+        + f" a code and its words, such as {_ANY_SYSTEM}"
+    )
 
 
 def _labels(typed: str) -> dict[str, str]:
@@ -50,8 +74,8 @@ _FORMS: Mapping[str, tuple[Callable[[str], Any], str]] = MappingProxyType(
     {
         "authors": (_list, "Department of Radiology, Example Hospital"),
         "modality": (_list, "MR"),
-        "anatomy": (_codes, "RadLex RID343 prostate"),
-        "finding": (_codes, "RadLex RID5231 mass; none for healthy"),
+        "anatomy": (partial(_codes, "anatomy"), "prostate; RID1301 lung"),
+        "finding": (partial(_codes, "finding"), f"pneumonia; {_ANY_SYSTEM}; none for healthy"),
         "labels": (_labels, "radiology reports; two radiologists"),
         "deidentification": (_deidentification, "113100, 113101; manual"),
         "n_patients": (_count, "50-100"),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from embhub.artifact import fingerprint
@@ -78,16 +80,23 @@ def _declared(claim: Claim, images: Any) -> dict[str, Any]:
     return told
 
 
-def write_draft(values: Mapping[str, Any], questions: list[str], to_confirm: Sequence[str] = ()) -> bytes:
+def write_draft(
+    values: Mapping[str, Any], questions: list[str], to_confirm: Sequence[str] = (),
+    proposed: Mapping[str, Any] = MappingProxyType({}),
+) -> bytes:  # fmt: skip
     """The draft as YAML: known fields first, then one empty `field:` under its question for a person to answer.
 
-    Last comes the list of the site's answers that are `to_confirm` for this release.
+    What is `proposed` for a field is a comment, for a person to copy. Last comes the list of the site's answers that
+    are `to_confirm` for this release.
     """
     lines = [safe_yaml.dump(dict(values)).decode("utf-8")]
-    open_fields = [question.split(": ", 1) for question in questions]
+    asked = dict(question.split(": ", 1) for question in questions)
+    open_fields = asked | {name: FIELDS[name] for name in proposed if name not in asked}
     if open_fields:
         lines.append("# Still to be said by a person. Fields inside base_model go into the block above.\n")
-    for name, meaning in open_fields:
+    for name, meaning in open_fields.items():
+        if name in proposed:
+            meaning += f"\n# Caption and base say, for you to check: {json.dumps(proposed[name])}"
         lines.append(f"# {name}: {meaning}\n" if "." in name else f"# {meaning}\n{name}:\n")
     if to_confirm:
         lines.append(

@@ -14,7 +14,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from embhub.artifact.derivation import Derivation, parse_derivation
 from embhub.artifact.header import check_token
 from embhub.cards.identifiers import Doi, Orcid, Ror, find_strangers
-from embhub.cards.vocabulary import DEIDENTIFICATION, MODALITIES, check_code, check_licence
+from embhub.cards.vocabulary import DEIDENTIFICATION, LONGEST_LICENCE, MODALITIES, check_code, check_licence
 from embhub.errors import ArtifactError
 from embhub.privacy.claim_or_none import UncheckableClaimError, is_claim, parse_claim, plain
 
@@ -99,7 +99,7 @@ def _check_derivation(value: Any) -> Any:
 Text = Annotated[str, Field(max_length=4000), AfterValidator(_check_text)]
 Line = Annotated[str, Field(max_length=300), AfterValidator(_check_line)]
 Number = Annotated[Line, BeforeValidator(_spell)]
-Licence = Annotated[str, Field(max_length=200), AfterValidator(check_licence)]
+Licence = Annotated[str, Field(max_length=LONGEST_LICENCE), AfterValidator(check_licence)]
 Count = Annotated[int | str, BeforeValidator(_check_count)]
 Cell = Annotated[int | str, BeforeValidator(_check_cell)]
 Cells = Annotated[Mapping[Line, Cell], Field(min_length=1, max_length=50)]

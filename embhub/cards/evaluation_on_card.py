@@ -43,7 +43,7 @@ def card_figures(report: EvaluationReport, embedding: str, *, private: bool) -> 
         raise PrivacyError(
             "the figures may be of images that the embedding was learned from: its privacy claim does not cover them",
             "evaluate with real images of other patients, to learn from and to test on, which name their patients, at"
-            " the site that trained it, from a folder of `embhub dataset`",
+            " the site that trained it, from a folder of `embhub research dataset`",
         )
     controls = [one for one in report.controls if not private or _is_covered_control(report, one.over, embedding)]
     from embhub.cards.personal_data import personal_data  # its patterns take long to compile

@@ -253,7 +253,7 @@ def coarsen(report: EvaluationReport, cohort: Cohort, *, embedding: str) -> Figu
     if arm.embeddings != (embedding,):
         raise ArtifactError(
             "its generated images are not from this embedding alone, or do not say from which",
-            "generate them with `embhub dataset` from the embedding that was pulled",
+            "generate them with `embhub research dataset` from the embedding that was pulled",
         )
     _check_people(report, cohort)
     if sum(_over(one) == OTHER_IMAGES for one in report.controls) > 1:

@@ -18,7 +18,7 @@ from embhub.formats import strict_json
 SCHEMA = "embhub.reader-study/1"
 MAX_BYTES = 100_000
 TASK = "Reader study"
-_HINT = "pass the file that `embhub reader-study result --out` wrote"
+_HINT = "pass the file that `embhub research reader-study result --out` wrote"
 
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Images = Annotated[int, Field(ge=SMALLEST_CELL, le=10**6)]

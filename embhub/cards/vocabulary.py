@@ -92,7 +92,21 @@ cdla-permissive-2.0 wtfpl ecl-2.0 epl-1.0 epl-2.0 etalab-2.0 eupl-1.1 eupl-1.2 a
 lgpl lgpl-2.1 lgpl-3.0 isc lppl-1.3c ms-pl mpl-2.0 odc-by odbl openrail++ osl-3.0 postgresql ofl-1.1 ncsa unlicense
 zlib pddl lgpl-lr
 """
-HUB_LICENCES = frozenset(_HUB_LICENCES.split())
+_OF_ONE_MODEL = frozenset(
+    [
+        "apple-amlr",
+        "apple-ascl",
+        "deepfloyd-if-license",
+        "gemma",
+        "llama2",
+        "llama3",
+        "llama3.1",
+        "llama3.2",
+        "llama3.3",
+    ]
+)
+"""Words of the Hub for the terms of one model or one owner, which SPDX does not list."""
+HUB_LICENCES = _OF_ONE_MODEL.union(_HUB_LICENCES.split())
 _HUB_TO_SPDX: Mapping[str, str] = MappingProxyType(
     {
         "openrail": "LicenseRef-OpenRAIL",
@@ -110,6 +124,7 @@ _HUB_TO_SPDX: Mapping[str, str] = MappingProxyType(
 )
 """Words of the Hub that SPDX does not know: RAIL licences are none of its list, and databases' have a version there."""
 _SPDX_TO_HUB: Mapping[str, str] = MappingProxyType({spdx: word for word, spdx in _HUB_TO_SPDX.items()})
+LONGEST_LICENCE = 200  # letters of an expression
 _WITHOUT_VERSION = frozenset({"cc", "bsd", "gpl", "lgpl", "gfdl"})
 
 
@@ -124,6 +139,8 @@ def check_licence(expression: str) -> str:
     word = expression.strip().lower()
     if word in _HUB_TO_SPDX:
         return _HUB_TO_SPDX[word]
+    if word in _OF_ONE_MODEL:
+        return f"LicenseRef-{word}"
     if word in _WITHOUT_VERSION:
         raise ValueError(f"{word} is a family of licences: write which one, such as BSD-3-Clause or GPL-3.0-only")
     try:
@@ -132,6 +149,16 @@ def check_licence(expression: str) -> str:
         raise ValueError(
             "not an SPDX licence: write CC-BY-4.0, Apache-2.0 or the like, or LicenseRef-Name for any other"
         ) from error
+
+
+def is_licence(word: str) -> bool:
+    """Whether the Hub, or SPDX, knows a licence by this word or expression, in whatever case."""
+    if word.lower() in HUB_LICENCES or word.lower() in ("other", "unknown"):
+        return True
+    try:
+        return len(word) <= LONGEST_LICENCE and bool(check_licence(word))
+    except ValueError:
+        return False
 
 
 def check_code(system: str, code: str) -> None:

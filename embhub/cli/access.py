@@ -1,4 +1,4 @@
-"""`embhub access`: gated repositories, for those who ask for access and for those who answer."""
+"""`embhub curate access`: gated repositories, for those who ask for access and for those who answer."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ def command() -> None:
 
     \b
     Example:
-      embhub access request radboud/prostate-csPCa
-      embhub access list radboud/prostate-csPCa
-      embhub access grant radboud/prostate-csPCa lea
+      embhub curate access request radboud/prostate-csPCa
+      embhub curate access list radboud/prostate-csPCa
+      embhub curate access grant radboud/prostate-csPCa lea
     """
 
 
@@ -45,8 +45,8 @@ def request(repository: str, accept_terms: bool, registry: str | None, as_json: 
 
     \b
     Example:
-      embhub access request radboud/prostate-csPCa
-      embhub access request radboud/prostate-csPCa --accept-terms
+      embhub curate access request radboud/prostate-csPCa
+      embhub curate access request radboud/prostate-csPCa --accept-terms
     """
     from embhub.client.member import access
 
@@ -69,7 +69,7 @@ def list_(repository: str, status: str | None, registry: str | None, as_json: bo
 
     \b
     Example:
-      embhub access list radboud/prostate-csPCa --status pending
+      embhub curate access list radboud/prostate-csPCa --status pending
     """
     from embhub.client.member import access
 
@@ -92,7 +92,7 @@ def grant(repository: str, user: str, registry: str | None, as_json: bool) -> No
 
     \b
     Example:
-      embhub access grant radboud/prostate-csPCa lea
+      embhub curate access grant radboud/prostate-csPCa lea
     """
     from embhub.client.member import access
 
@@ -114,7 +114,7 @@ def reject(repository: str, user: str, reason: str, registry: str | None, as_jso
 
     \b
     Example:
-      embhub access reject radboud/prostate-csPCa lea --reason "no data use agreement yet"
+      embhub curate access reject radboud/prostate-csPCa lea --reason "no data use agreement yet"
     """
     from embhub.client.member import access
 
@@ -136,8 +136,8 @@ def terms(repository: str, registry: str | None, as_json: bool, **choices: Any) 
 
     \b
     Example:
-      embhub access terms radboud/prostate-csPCa
-      embhub access terms radboud/prostate-csPCa --set terms.txt
+      embhub curate access terms radboud/prostate-csPCa
+      embhub curate access terms radboud/prostate-csPCa --set terms.txt
     """
     found = _terms(repository, registry, **choices)
     if as_json:

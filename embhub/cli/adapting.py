@@ -1,4 +1,4 @@
-"""`embhub adapt`: images in, one compact adapter out."""
+"""`embhub research adapt`: images in, one compact adapter out."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from embhub.cli import options
+from embhub.cli import options, sheet
 from embhub.cli.option_groups import option_group
 from embhub.cli.output import note, print_json, print_pairs, progress_bar
 from embhub.errors import UsageError
@@ -61,7 +61,7 @@ def command(
 
     \b
     Example:
-      embhub adapt images --manifest m.csv --base prostate-base --holdout 0.3 --rank 2 \\
+      embhub research adapt images --manifest m.csv --base prostate-base --holdout 0.3 --rank 2 \\
         --token "<cspca>" --caption "axial t2 prostate mri, {}" --out prostate-csPCa-adapter.safetensors
     """
     from embhub.diffusion.preflight.training import check_training
@@ -83,3 +83,4 @@ def command(
     from embhub.client.pulling.overview import in_words
 
     print_json(facts) if as_json else print_pairs(in_words(facts))
+    sheet.name_it(caption, token, out)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from embhub.cards.answers import BY_PEOPLE, example, read, write
 from embhub.cards.card_schema import FIELDS
+from embhub.cards.radlex import Term, terms
 from embhub.errors import UsageError
 from embhub.pages.loopback import LoopbackHandler, LoopbackServer
 
@@ -23,7 +24,8 @@ SHORT = frozenset({"licence", "licence_link", "sequence", "view", "publisher", "
 
 @dataclass(frozen=True)
 class Item:
-    """One field of the form: what stands in it, and why that was not taken, if it was not."""
+    """One field of the form: what stands in it, and why that was not taken, if it was not; `terms` are known words,
+    and `proposed` is what caption and base say."""
 
     name: str
     meaning: str
@@ -31,6 +33,8 @@ class Item:
     typed: str
     refused: str
     is_long: bool
+    terms: tuple[Term, ...]
+    proposed: str
 
 
 class CardServer(LoopbackServer):
@@ -65,8 +69,9 @@ class CardServer(LoopbackServer):
         answers: dict[str, Any] = {}
         with self.writing:
             shown = {item.name: item for item in (*self.open_items(), *self.answered_items())}
-            for name in shown.keys() & form.keys():
-                typed = form[name].replace("\r\n", "\n").strip()
+            typed_in = {name: form[name].replace("\r\n", "\n").strip() for name in shown.keys() & form.keys()}
+            taken = {name: item.proposed for name, item in shown.items() if f"take-{name}" in form}
+            for name, typed in (taken | typed_in).items():
                 if typed == shown[name].typed and not shown[name].refused:
                     continue
                 self.refused.pop(name, None)
@@ -98,7 +103,9 @@ class CardServer(LoopbackServer):
     def _item(self, name: str, meaning: str, said: str) -> Item:
         typed, refused = self.refused.get(name, (said, ""))
         is_long = not example(name) and "." not in name and name not in SHORT
-        return Item(name, meaning, example(name), typed, refused, is_long)
+        value = self.drafted.proposed.get(name)
+        proposed = "" if value is None else write(name, value) or ""
+        return Item(name, meaning, example(name), typed, refused, is_long, terms(name), proposed)
 
     def _values(self) -> dict[str, Any]:
         from embhub.diffusion.outputs import read_answers

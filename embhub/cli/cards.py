@@ -46,7 +46,7 @@ def command() -> None:
     "--reader-study",
     type=options.FILE,
     metavar="FILE",
-    help="Result that `embhub reader-study result` wrote.",
+    help="Result that `embhub research reader-study result` wrote.",
 )
 @click.option(
     "--samples",
@@ -63,11 +63,11 @@ def init(
     """Draft a card for the embedding in FILE.
 
     Computable fields are filled in, and site defaults come from config.yaml (`site:`). Fields that a person must fill
-    in are listed; on a terminal the command asks for them. Legal basis, consent, ethics and pixel review are facts of
-    one release: those of `site:` stay to be confirmed. Run the command again after an audit: answers are kept,
-    computed fields are updated. With --evaluation the card gets the figures of an evaluation, and so does the
-    model-index that the Hub reads. With --reader-study it gets those of a reader study. --samples adds a sheet of
-    generated images to the release.
+    in are listed; on a terminal the command asks for them. Modality, view and body part are proposed from the caption
+    and the base, never from headers. Legal basis, consent, ethics and pixel review are facts of one release: those of
+    `site:` stay to be confirmed. Run the command again after an audit: answers are kept, computed fields are updated.
+    With --evaluation the card gets the figures of an evaluation, and so does the model-index that the Hub reads. With
+    --reader-study it gets those of a reader study. --samples adds a sheet of generated images to the release.
 
     \b
     Example:
@@ -88,8 +88,12 @@ def init(
 
 
 def _say_open(found: Drafted) -> None:
+    from embhub.cards.answers import write
+
     for line in found.questions:
         remark(f"  fill in: {line}")
+    for name, value in found.proposed.items():
+        remark(f"  proposed: {name}: {write(name, value)}, as caption and base say; check it in `embhub card edit`")
     for name in found.unconfirmed:
         remark(f"  confirm: {name}, from `site:` of config.yaml: check that it holds for this release")
 
@@ -102,8 +106,9 @@ def edit(file: Path, port: int, as_json: bool) -> None:
     """Fill in a card in the browser, at the address that is printed.
 
     FILE is a .card.yaml, or an embedding, for which a card is drafted. Nothing is sent to another machine. Open
-    questions stand first, then answers of the site to confirm, then what was answered. Each answer is written into the
-    card when it is saved. The command ends with the button "Save and finish", or with Ctrl-C.
+    questions stand first, then answers of the site to confirm, then what was answered. A word such as thorax is enough
+    for a code of RadLex. Each answer is written into the card when it is saved. The command ends with the button "Save
+    and finish", or with Ctrl-C.
 
     \b
     Example:

@@ -1,4 +1,4 @@
-"""`embhub dataset`: a labelled data set of generated images."""
+"""`embhub research dataset`: a labelled data set of generated images."""
 
 from __future__ import annotations
 
@@ -85,9 +85,9 @@ def command(out: Path, as_json: bool, **choices: Any) -> None:
 
     \b
     Example:
-      embhub dataset --class csPCa="prostate mri with <cspca>" --class normal="prostate mri, normal" \\
+      embhub research dataset --class csPCa="prostate mri with <cspca>" --class normal="prostate mri, normal" \\
         --embedding radboud/prostate-csPCa --per-class 500 --out generated
-      embhub dataset prostate.yaml --out generated
+      embhub research dataset prostate.yaml --out generated
     """
     from embhub.diffusion.preflight.drawing import check_dataset
 

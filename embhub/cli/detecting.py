@@ -1,4 +1,4 @@
-"""`embhub detect`: is an image synthetic, and which embedding generated it?"""
+"""`embhub research detect`: is an image synthetic, and which embedding generated it?"""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ def command(path: Path, metadata_only: bool, as_json: bool, **choices: Any) -> N
 
     \b
     Example:
-      embhub detect samples --release prostate-csPCa.safetensors
-      embhub detect image.png --json
+      embhub research detect samples --release prostate-csPCa.safetensors
+      embhub research detect image.png --json
     """
     from embhub.diffusion.drawing.tracing.detecting import detect
 

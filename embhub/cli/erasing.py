@@ -1,4 +1,4 @@
-"""`embhub erase`: what follows when a patient withdraws consent."""
+"""`embhub curate erase`: what follows when a patient withdraws consent."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ def command(patient: str, as_json: bool, **choices: Any) -> int:
 
     \b
     Example:
-      embhub erase - --dry-run < patient.txt
-      embhub erase - --withdraw --retrain --out erasure < patient.txt
+      embhub curate erase - --dry-run < patient.txt
+      embhub curate erase - --withdraw --retrain --out erasure < patient.txt
     """
     patient = sys.stdin.readline().strip() if patient == "-" else patient
     if choices["check"]:

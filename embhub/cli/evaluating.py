@@ -46,7 +46,7 @@ def _arms(_: click.Context, option: click.Parameter, values: tuple[str, ...]) ->
     multiple=True,
     type=options.FILE,
     metavar="DIR",
-    help="Generated (synthetic) images, as `embhub dataset` writes them; repeat it for embeddings of other seeds.",
+    help="Generated images, as `embhub research dataset` writes them; repeat it for embeddings of other seeds.",
 )
 @click.option(
     "--arm",

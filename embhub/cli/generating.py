@@ -51,7 +51,8 @@ def command(
 
     With --and several prompts are composed into one image. Weights that add up to 1 interpolate between the prompts;
     weights of 1 each show all of them. The options --interpolate-to and --slerp-to generate a series at weights from
-    0 to 1, and series.png shows it on one sheet.
+    0 to 1, and series.png shows it on one sheet. With --series 2 its columns are headed "without" and "with" if only
+    the second prompt shows an embedding.
 
     \b
     Example:

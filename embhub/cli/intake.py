@@ -22,6 +22,13 @@ from embhub.evidence.languages import CODES
     multiple=True,
     help="Also write the first and the last sections in this language, as index.CODE.html; repeatable.",
 )
+@click.option(
+    "--for",
+    "standards",
+    type=click.Choice(["satre", "ehds"]),
+    multiple=True,
+    help="Also list the controls for an export from a research environment (SATRE, EHDS), as satre.html; repeatable.",
+)
 @options.policy
 @options.require
 @options.registry
@@ -33,6 +40,10 @@ def command(target: str, out: Any, as_json: bool, **choices: Any) -> None:
     lists what the receiving site must decide itself. It uses public data only. A folder written by `pull` needs no
     network. Nothing is written if verification fails (exit code 4) or the policy refuses (8).
 
+    With --for, a further sheet lists controls for those who decide whether the file may leave a trusted research
+    environment (satre) or a secure processing environment (ehds). It names file and digest for each control, who can
+    check it, and what nothing shows. It also quotes this site's own ledger and record of the training, if it has them.
+
     The pack of the publishing site is made by `embhub audit FILE --report DIR`.
 
     \b
@@ -40,6 +51,7 @@ def command(target: str, out: Any, as_json: bool, **choices: Any) -> None:
       embhub evidence radboud/prostate-csPCa --out intake
       embhub evidence prostate-csPCa --out intake --policy strict
       embhub evidence prostate-csPCa --out intake --language de --language nl
+      embhub evidence prostate-csPCa --out intake --for satre
     """
     from embhub.evidence.intake import PAGE, write_intake
 
@@ -47,5 +59,6 @@ def command(target: str, out: Any, as_json: bool, **choices: Any) -> None:
         made = write_intake(target, out, **choices)
     facts = {"repository": made.repository, "version": made.version, "signer": made.publisher.namespace}
     facts |= {"audit": made.audit_words, "sha256": made.subject.sha256, "page": str(out / PAGE)}
+    facts |= {key: str(out / f"{key}.html") for key in made.controls}
     print_json({**facts, "warnings": list(made.warnings)}) if as_json else print_pairs(facts)
     remark("open the page in a browser; print it or save it as PDF")

@@ -1,8 +1,9 @@
-"""`embhub join`: use an invitation to a registry."""
+"""`embhub login --invite`: use an invitation to a registry."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,28 +13,26 @@ from embhub.cli.output import print_result, remark
 if TYPE_CHECKING:
     from embhub.client.member.joining import Joined
 
+_ASK = "-"
 
-@click.command("join", short_help="Join a registry by an invitation.")
-@click.argument("invite", metavar="[INVITE]", default="-")
-@click.option("--no-witness", is_flag=True, help="Do not make this site a witness of the registry's log.")
-@options.insecure
-@options.as_json
-def command(invite: str, no_witness: bool, as_json: bool) -> None:
-    """Pin the registry's root key and make your account there, by the INVITE that its operator sent.
 
-    An invitation works once. Without INVITE, or with `-`, it is asked for, which keeps it out of the shell's history.
+def invitation(command: Callable[..., Any]) -> Callable[..., Any]:
+    """`--invite`, and what belongs to it."""
+    invite = click.option(
+        "--invite", metavar="[CODE]", is_flag=False, flag_value=_ASK,
+        help="Join the registry by an invitation. Omit CODE to be prompted, which keeps it out of the shell's history.",
+    )  # fmt: skip
+    witness = click.option(
+        "--no-witness", is_flag=True, help="With --invite: do not make this site a witness of the registry's log."
+    )
+    return invite(witness(command))
 
-    The site becomes a witness of the registry's log, and its log policy names this witness if it names none. Then the
-    policy `strict` works from the first day, for what the log held at the last round of `embhub log watch --cosign`. It
-    shows that your site is always shown one history of the log.
 
-    \b
-    Example:
-      embhub join
-    """
+def join_by(invite: str, *, no_witness: bool, as_json: bool) -> None:
+    """Join, and say what was done and what comes next."""
     from embhub.client.member.joining import join
 
-    done = join(options.ask_secret("Invitation") if invite == "-" else invite, as_witness=not no_witness)
+    done = join(options.ask_secret("Invitation") if invite == _ASK else invite, as_witness=not no_witness)
     facts = {
         "registry": done.registry, "root key": done.root_key, "account": done.account.name,
         "namespaces": done.account.in_words(), "kept in": done.file,

@@ -14,8 +14,12 @@ from embhub.formats.nearest import suggest
 OTHER_TOOLS = {
     "download": "pull", "get": "pull", "upload": "push", "publish": "push", "list": "search", "ls": "search",
     "run": "generate", "sample": "generate", "init": "card init", "version": "--version",
+    "logout": "login --forget", "whoami": "login --show", "join": "login --invite", "lock": "pull --lock",
+    "status": "verify --pulled", "yank": "curate yank", "access": "curate access", "review": "curate review",
+    "erase": "curate erase", "dataset": "research dataset", "detect": "research detect", "port": "research port",
+    "adapt": "research adapt", "lora": "research adapt",
 }  # fmt: skip
-"""Words of other programs, and what they are called here."""
+"""Words of other programs, and of commands that stand in a group, and what they are called here."""
 
 
 class LazyGroup(WholeHelpGroup):
@@ -43,6 +47,6 @@ class LazyGroup(WholeHelpGroup):
         name = str(args[0])
         if name in self._files or name.startswith("-") or ctx.resilient_parsing:
             return super().resolve_command(ctx, args)
-        own = OTHER_TOOLS.get(name)
+        own = None if ctx.parent else OTHER_TOOLS.get(name)
         said = f" Here it is `embhub {own}`." if own is not None else suggest(name, self._files)
         raise click.UsageError(f"No such command {name!r}.{said}", ctx)

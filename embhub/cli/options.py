@@ -47,7 +47,7 @@ manifest = click.option(
     "--manifest",
     type=FILE,
     metavar="CSV",
-    help="Manifest CSV with the columns path,patient_id and optionally label,split.",
+    help="Manifest (CSV or .xlsx) with the columns path,patient_id and optionally label,split.",
 )
 
 

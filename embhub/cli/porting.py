@@ -1,4 +1,4 @@
-"""`embhub port`: an embedding to another base, without an image of a patient."""
+"""`embhub research port`: an embedding to another base, without an image of a patient."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def command(
 
     \b
     Example:
-      embhub port prostate-csPCa.safetensors --to owner/next-base --out prostate-csPCa-next.safetensors
+      embhub research port prostate-csPCa.safetensors --to owner/next-base --out prostate-csPCa-next.safetensors
     """
     from embhub.diffusion.preflight.porting import check_port
 

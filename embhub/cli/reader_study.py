@@ -1,4 +1,4 @@
-"""`embhub reader-study`: readers judge real and generated images, blinded, on this machine."""
+"""`embhub research reader-study`: readers judge real and generated images, blinded, on this machine."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ def command() -> None:
 
     \b
     Example:
-      embhub reader-study prepare --real images --generated samples --dataset "T2 prostate MRI" --out study
-      embhub reader-study serve study
-      embhub reader-study result study --out reader-study.json
+      embhub research reader-study prepare --real images --generated samples --dataset "T2 prostate MRI" --out study
+      embhub research reader-study serve study
+      embhub research reader-study result study --out reader-study.json
     """
 
 
@@ -60,8 +60,8 @@ def prepare(real: Path, generated: Path, out: Path, as_json: bool, **choices: An
 
     \b
     Example:
-      embhub reader-study prepare --real images --generated samples --dataset "T2 prostate MRI" --out study
-      embhub reader-study prepare --real images --generated samples --dataset "T2 MRI" --finding csPCa -n 30 --out study
+      embhub research reader-study prepare --real images --generated samples --dataset "T2 prostate MRI" --out study
+      embhub research reader-study prepare --real images --generated samples --dataset T2 --finding csPCa --out study
     """
     from embhub.reader_study.preparing import prepare as prepare_study
 
@@ -86,7 +86,7 @@ def serve(study: Path, port: int, as_json: bool) -> None:
 
     \b
     Example:
-      embhub reader-study serve study
+      embhub research reader-study serve study
     """
     from embhub.reader_study.server import StudyServer
 
@@ -110,7 +110,7 @@ def result(study: Path, out: Path | None, as_json: bool) -> None:
 
     \b
     Example:
-      embhub reader-study result study --out reader-study.json
+      embhub research reader-study result study --out reader-study.json
     """
     from embhub.reader_study.result import compute, describe
 

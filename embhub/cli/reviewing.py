@@ -1,4 +1,4 @@
-"""`embhub review`: proposed releases, for the approvers of a namespace."""
+"""`embhub curate review`: proposed releases, for the approvers of a namespace."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ def command() -> None:
 
     \b
     Example:
-      embhub review list
-      embhub review show 0123456789abcdef0123456789abcdef01234567
-      embhub review approve 0123456789abcdef0123456789abcdef01234567 --key officer
+      embhub curate review list
+      embhub curate review show 0123456789abcdef0123456789abcdef01234567
+      embhub curate review approve 0123456789abcdef0123456789abcdef01234567 --key officer
     """
 
 
@@ -39,7 +39,7 @@ def list_(registry: str | None, as_json: bool) -> None:
 
     \b
     Example:
-      embhub review list --json
+      embhub curate review list --json
     """
     from embhub.client.member import reviewing
 
@@ -62,7 +62,7 @@ def show(proposal: str, registry: str | None, as_json: bool) -> None:
 
     \b
     Example:
-      embhub review show 0123456789abcdef0123456789abcdef01234567
+      embhub curate review show 0123456789abcdef0123456789abcdef01234567
     """
     from embhub.client.member import reviewing
 
@@ -93,7 +93,7 @@ def approve(
 
     \b
     Example:
-      embhub review approve 0123456789abcdef0123456789abcdef01234567 --key officer
+      embhub curate review approve 0123456789abcdef0123456789abcdef01234567 --key officer
     """
     from embhub.client.member import reviewing
 
@@ -116,7 +116,7 @@ def decline(proposal: str, reason: str, registry: str | None, as_json: bool) -> 
 
     \b
     Example:
-      embhub review decline 0123456789abcdef0123456789abcdef01234567 --reason "the card names the wrong scanner"
+      embhub curate review decline 0123456789abcdef0123456789abcdef01234567 --reason "the card names the wrong scanner"
     """
     from embhub.client.member import reviewing
 
@@ -138,7 +138,7 @@ def embargo(proposal: str, until: str, registry: str | None, as_json: bool) -> N
 
     \b
     Example:
-      embhub review embargo 0123456789abcdef0123456789abcdef01234567 --until 2027-03-01T08:00:00Z
+      embhub curate review embargo 0123456789abcdef0123456789abcdef01234567 --until 2027-03-01T08:00:00Z
     """
     from embhub.client.member import reviewing
 
@@ -160,7 +160,7 @@ def link(proposal: str, purpose: str, days: int, registry: str | None, as_json: 
     \b
     Example:
       embhub login --device --scope publish
-      embhub review link 0123456789abcdef0123456789abcdef01234567 --for "ethics board" --days 7
+      embhub curate review link 0123456789abcdef0123456789abcdef01234567 --for "ethics board" --days 7
     """
     from embhub.client.member import reviewing
 
@@ -177,7 +177,7 @@ def links(proposal: str, registry: str | None, as_json: bool) -> None:
 
     \b
     Example:
-      embhub review links 0123456789abcdef0123456789abcdef01234567
+      embhub curate review links 0123456789abcdef0123456789abcdef01234567
     """
     from embhub.client.member import reviewing
 
@@ -196,7 +196,7 @@ def unlink(proposal: str, link: str, registry: str | None, as_json: bool) -> Non
 
     \b
     Example:
-      embhub review unlink 0123456789abcdef0123456789abcdef01234567 0a1b2c3d4e5f
+      embhub curate review unlink 0123456789abcdef0123456789abcdef01234567 0a1b2c3d4e5f
     """
     from embhub.client.member import reviewing
 

@@ -17,13 +17,13 @@ from typing import Any, TypeVar
 import click
 
 from embhub import destinations
-from embhub.cli import options
+from embhub.cli import options, sheet
 from embhub.cli.output import print_json, remark
 from embhub.errors import PrivacyError, UsageError
 
 HELD_OUT, HELD_OUT_IN_PRIVATE = 0.3, 0.2
 """Share of the patients, as in the tutorial and in docs/how-to/eighty-images.md."""
-PICTURES = "4"
+
 T = TypeVar("T")
 
 
@@ -130,10 +130,10 @@ def ask_training(
     if not privately and (epsilon or n_public or unit):
         raise UsageError("--epsilon, --n-public and --unit need --private", "leave them out, or train with --private")
     called = _ask(name, "--name", "Name of what the images have in common, such as pneumonia")
-    token, file, sheet = f"<{called}>", f"{called}.safetensors", f"{called}-sheet"
+    token, file = f"<{called}>", f"{called}.safetensors"
     check_token(token)
     destinations.check_embedding(file, overwrite=False)
-    destinations.check_folder(Path(sheet))
+    destinations.check_folder(Path(f"{called}-sheet"))
     protecting = []
     if privately:
         _show_base(start, run, f"{called}-base")
@@ -142,15 +142,14 @@ def ask_training(
     training = ["train", start.images, "--holdout", str(HELD_OUT_IN_PRIVATE if privately else HELD_OUT)]
     training += ["--base", start.base, "--token", token, "--caption", f"{start.shows}, {{}}"]
     training += [*(["--steps", str(steps)] if steps else []), *protecting, "--out", file]
-    drawing = ["generate", start.shows, "--interpolate-to", caption, "--series", "2", "-n", PICTURES]
-    return training, [*drawing, "--embedding", file, "--out", sheet]
+    return training, sheet.words(start.shows, caption, file)
 
 
 def _show_base(start: Start, run: Callable[[Sequence[str]], int], folder: str) -> None:
     """Let a person see whether the base generates such images at all: no budget mends a base that does not."""
     if sys.stdin.isatty():
         destinations.check_folder(Path(folder))
-        run(["generate", start.shows, "--base", start.base, "-n", PICTURES, "--out", folder])
+        run(["generate", start.shows, "--base", start.base, "-n", sheet.ROWS, "--out", folder])
         remark(f"Look at {folder}: images of the base alone. If they are of something else, choose another base.")
 
 

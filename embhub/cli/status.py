@@ -1,4 +1,4 @@
-"""`embhub status`: whether anything that this site pulled was withdrawn."""
+"""`embhub verify --pulled`: whether anything that this site pulled was withdrawn."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from embhub.cli import options
 from embhub.cli.output import print_json, remark
 
 if TYPE_CHECKING:
@@ -15,28 +14,13 @@ if TYPE_CHECKING:
 MARKS = {"ok": "green", "withdrawn": "red", "refused": "red", "missing": "blue", "unknown": "yellow"}
 
 
-@click.command("status", short_help="Report whether releases on this machine were withdrawn.")
-@click.argument("target", metavar="[FOLDER|FILE|NS/NAME]", required=False)
-@click.option("--all", "everything", is_flag=True, help="Check everything that this site pulled.")
-@options.as_json
-def command(target: str | None, everything: bool, as_json: bool) -> int:
-    """Report whether a release was yanked or withdrawn, or signed with a stolen key. Needs no network.
-
-    The answer is as new as the advisories kept here, whose age is shown. `embhub trust refresh` fetches the newest.
-    Exit code 8: something must not be used any more. Exit code 4: a folder does not verify.
-
-    \b
-    Example:
-      embhub status prostate-csPCa
-      embhub status --all --json
-    """
+def report(target: str | None, *, as_json: bool) -> int:
+    """Print what is known of everything that this site pulled, or of `target`; returns the exit code."""
     from embhub.client.member.status import look_up
 
-    if (target is None) != everything:
-        raise click.UsageError("give a FOLDER, FILE or NS/NAME, or --all")
-    report = look_up(target)
-    print_json(report.to_json()) if as_json else _print(report)
-    return _exit_code(report)
+    found = look_up(target)
+    print_json(found.to_json()) if as_json else _print(found)
+    return _exit_code(found)
 
 
 def _exit_code(report: Report) -> int:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from embhub.cli import options
+from embhub.cli import options, sheet
 from embhub.cli.interruption import resumable
 from embhub.cli.option_groups import option_group
 from embhub.cli.output import ask_on_terminal, note, print_json, print_pairs, progress_bar
@@ -105,6 +105,7 @@ def command(
             on_progress=on_progress, on_note=note, confirm=ask_on_terminal(),
         )  # fmt: skip
     _print(result, as_json=as_json)
+    sheet.name_it(caption, token, out)
 
 
 def _print(result: TrainResult, *, as_json: bool) -> None:

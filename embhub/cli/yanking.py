@@ -1,4 +1,4 @@
-"""`embhub yank`: withdraw a release of one's own namespace."""
+"""`embhub curate yank`: withdraw a release of one's own namespace."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def command(repository: str, reason: str, scope: str, registry: str | None, as_j
 
     \b
     Example:
-      embhub yank radboud/prostate-csPCa@1.0.0 --reason "the card names the wrong scanner"
-      embhub yank radboud/prostate-csPCa --scope bytes --reason "labels of one centre were swapped"
+      embhub curate yank radboud/prostate-csPCa@1.0.0 --reason "the card names the wrong scanner"
+      embhub curate yank radboud/prostate-csPCa --scope bytes --reason "labels of one centre were swapped"
     """
     from embhub.client.account import accounts
     from embhub.client.statements import withdrawing

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,7 @@ from embhub.artifact import embedding
 from embhub.artifact.embedding import Embedding
 from embhub.audits.explanation import describe_attempt, describe_deciding
 from embhub.audits.report import AuditReport, Bounds
-from embhub.cards import card, confirmation, evaluation_on_card
+from embhub.cards import card, confirmation, evaluation_on_card, proposals
 from embhub.cards import evaluation as evaluation_report
 from embhub.cards import reader_study as reader_studies
 from embhub.cards import samples as sample_record
@@ -42,11 +42,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Drafted:
-    """A card's file, `field: what to say` for each open field, and the site's answers that are to be confirmed."""
+    """A card's file, `field: what to say` for each open field, the site's answers that are to be confirmed, and what
+    caption and base say of open fields."""
 
     path: Path
     questions: list[str]
     unconfirmed: list[str]
+    proposed: Mapping[str, Any] = field(default_factory=dict)
 
 
 def describe_training(result: TrainResult) -> dict[str, Any]:
@@ -229,8 +231,9 @@ def draft_card(
     site = config.load().site
     unconfirmed = confirmation.choose(site, earlier, facts)
     values, questions = card.draft(artifact, defaults={**site, **earlier}, facts=facts)
-    write_atomic(target, card.write_draft(values, questions, unconfirmed))
-    return Drafted(target, questions, unconfirmed)
+    proposed = _propose(artifact, values)
+    write_atomic(target, card.write_draft(values, questions, unconfirmed, proposed))
+    return Drafted(target, questions, unconfirmed, proposed)
 
 
 def open_card(file: Path) -> Drafted:
@@ -245,7 +248,15 @@ def open_card(file: Path) -> Drafted:
         raise ArtifactError(f"{file} is no card", "name a .card.yaml, or an embedding")
     listed = values.pop(confirmation.KEY, None) or []
     unconfirmed = [name for name in listed if name in confirmation.OF_ONE_RELEASE.values()]
-    return Drafted(file, card.find_questions(values), unconfirmed)
+    beside = file.with_name(file.name.removesuffix(at_the_site.CARD) + ".safetensors")
+    proposed = _propose(embedding.read(beside), values) if beside.is_file() else {}
+    return Drafted(file, card.find_questions(values), unconfirmed, proposed)
+
+
+def _propose(artifact: Embedding, known: Mapping[str, Any]) -> dict[str, Any]:
+    """What caption and base say of fields that are open."""
+    caption, base = str(artifact.training.get("caption", "")), bases.GENERATES.get(artifact.base_name)
+    return {name: value for name, value in proposals.propose(caption, base).items() if known.get(name) is None}
 
 
 def answer_card(drafted: Drafted, answers: Mapping[str, Any], confirmed: Collection[str]) -> Drafted:
@@ -257,8 +268,9 @@ def answer_card(drafted: Drafted, answers: Mapping[str, Any], confirmed: Collect
         values[block] = {**values.get(block, {}), inner: value} if inner else value
     known = {name: values[name] for name in FIELDS if name in values}
     questions, unconfirmed = card.find_questions(known), [n for n in drafted.unconfirmed if n not in confirmed]
-    write_atomic(drafted.path, card.write_draft(known, questions, unconfirmed))
-    return Drafted(drafted.path, questions, unconfirmed)
+    proposed = {name: value for name, value in drafted.proposed.items() if name not in known}
+    write_atomic(drafted.path, card.write_draft(known, questions, unconfirmed, proposed))
+    return Drafted(drafted.path, questions, unconfirmed, proposed)
 
 
 def kept_evaluation(card_path: Path) -> bool:

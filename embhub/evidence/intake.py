@@ -11,8 +11,8 @@ from embhub.audits.audit_page import TONES
 from embhub.audits.explanation import plural
 from embhub.client.pulling import pull as pulling
 from embhub.client.trusted import site_policy
-from embhub.errors import ArtifactError
-from embhub.evidence import folders, intake_gathering, sections
+from embhub.errors import ArtifactError, UsageError
+from embhub.evidence import controls, folders, intake_gathering, pack, sections
 from embhub.evidence.cover import VERDICTS
 from embhub.evidence.guarantee import guarantee
 from embhub.evidence.intake_document import Intake, Source
@@ -23,7 +23,7 @@ from embhub.release.files import Release
 from embhub.release.verified import Verified
 
 PAGE, DOCUMENT = "index.html", "intake.json"
-_TRANSLATED = "index.{}.html"
+_TRANSLATED, _CONTROLS = "index.{}.html", "{}.html"
 
 
 def write_intake(
@@ -34,6 +34,7 @@ def write_intake(
     require: str = "",
     registry: str | None = None,
     languages: Sequence[str] = (),
+    standards: Sequence[str] = (),
     now: datetime | None = None,
 ) -> Intake:
     """Verify a release and write the sheet about it; returns what `intake.json` says.
@@ -47,6 +48,8 @@ def write_intake(
         require: as for `pull`.
         registry: as for `pull`; for a repository.
         languages: codes of languages in which the first and the last sections are written too, as `index.CODE.html`.
+        standards: keys of `controls.STANDARDS` whose controls are listed too, as `KEY.html`. These sheets also quote
+            what this site's own records say of the training, where it has any.
         now: time of making, with its zone  [default: the clock].
 
     Raises:
@@ -54,13 +57,23 @@ def write_intake(
         PolicyError: the policy refuses the release.
         RegistryError: the registry refuses or cannot be reached.
         ConfigError: no keyring is trusted, or the folder holds something else or cannot be written.
-        UsageError: there is nothing of that name, or no translation into a language, or no Babel.
+        UsageError: there is nothing of that name, or no translation into a language, or no Babel, or no such standard.
+        LedgerTamperedError: standards are asked for, and this site's privacy ledger was changed.
     """
+    if unknown := set(standards) - set(controls.STANDARDS):
+        raise UsageError(f"no controls are known for {min(unknown)!r}", f"known: {', '.join(controls.STANDARDS)}")
     folder, translations = Path(folder), [load(code) for code in languages]
     folders.check(folder, is_ours=_is_intake, what="intake sheet")
     verified, release, source = _verify(target, policy=policy, require=require, registry=registry)
     intake = intake_gathering.gather(verified, release, source=source, now=now or datetime.now(UTC))
     pages = {_TRANSLATED.format(one.code): render_translation(intake, one).encode() for one in translations}
+    if standards:
+        ledger, second = pack.ask_ledger(release), pack.find_second_opinion(release)
+        facts = controls.Facts(intake, verified, release, ledger, second)
+        listed = {key: controls.list_controls(key, facts) for key in standards}
+        intake = intake.model_copy(update={"controls": listed})
+        private = (ledger or second) is not None
+        pages |= {_CONTROLS.format(key): render_controls(intake, key, private=private).encode() for key in listed}
     folders.write_whole(folder, {PAGE: render(intake).encode(), **pages, DOCUMENT: intake.to_bytes()})
     return intake
 
@@ -104,6 +117,16 @@ def render_translation(intake: Intake, language: Translation) -> str:
     )
 
 
+def render_controls(intake: Intake, key: str, *, private: bool) -> str:
+    """The sheet of a standard's controls: HTML 5, text of the release escaped. `private`: records are quoted."""
+    page = rendering.render(
+        __package__, "controls.html.j2", intake=intake, title=f"{intake.repository} {intake.version}",
+        standard=controls.STANDARDS[key], controls=intake.controls[key], not_advice=controls.NOT_ADVICE,
+        blanks=sections.BLANKS, private=private,
+    )  # fmt: skip
+    return str(page)
+
+
 def _shared(intake: Intake, language: Language) -> dict[str, Any]:
     return {
         "intake": intake, "title": f"{intake.repository} {intake.version}", "say": language.say,
@@ -126,7 +149,8 @@ def _verify(target: str, *, policy: str, require: str, registry: str | None) -> 
 
 
 def _is_intake(folder: Path) -> bool:
-    if not {path.name for path in folder.iterdir()} <= {PAGE, DOCUMENT, *map(_TRANSLATED.format, CODES)}:
+    translated, listed = map(_TRANSLATED.format, CODES), map(_CONTROLS.format, controls.STANDARDS)
+    if not {path.name for path in folder.iterdir()} <= {PAGE, DOCUMENT, *translated, *listed}:
         return False
     try:
         Intake.parse((folder / DOCUMENT).read_bytes())

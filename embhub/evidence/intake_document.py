@@ -40,8 +40,28 @@ class Check(Strict):
     text: str
 
 
+class ControlFile(Strict):
+    """A file of the release that shows what was done for a control."""
+
+    name: str
+    sha256: Digest
+
+
+class Control(Strict):
+    """A control of an environment: `done` is null where nothing here shows it, `missing` says what is not shown."""
+
+    control: str
+    clause: str
+    done: str | None
+    files: tuple[ControlFile, ...]
+    checked_by: str
+    missing: str
+
+
 class Intake(Written):
-    """The whole sheet. `audit` is null where there is no report; `privacy` is the claim, recomputed here."""
+    """The whole sheet. `audit` is null where there is no report; `privacy` is the claim, recomputed here. `controls`
+    are those of each standard that was asked for.
+    """
 
     KIND: ClassVar[str] = "intake sheet"
     COMMAND: ClassVar[str] = "embhub evidence TARGET --out DIR"
@@ -72,3 +92,4 @@ class Intake(Written):
     limits: tuple[str, ...]
     decide: tuple[str, ...]
     form: tuple[FormField, ...]
+    controls: dict[str, tuple[Control, ...]] = Field(default_factory=dict)

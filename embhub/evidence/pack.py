@@ -60,11 +60,11 @@ def write_pack(
     release, fault = _read_release(file)
     if audited.artifact.sha256 != release.embedding.digest:
         raise ArtifactError(f"{found} is about another embedding than {file}", f"embhub audit {file}")
-    ledger = _ask_ledger(release)
+    ledger = ask_ledger(release)
     concerns = list_concerns(release, audited, card_fault=fault, ledger=ledger)
     evidence = gather(
         release, audited, name=file.stem, report_digest=release_files.digest(data), card_fault=fault, now=now,
-        concerns=concerns, ledger=ledger, second_opinion=_find_second_opinion(release),
+        concerns=concerns, ledger=ledger, second_opinion=find_second_opinion(release),
     )  # fmt: skip
     translated = {
         _TRANSLATED.format(language.code): page.render_translation(
@@ -113,14 +113,24 @@ def _is_pack(folder: Path) -> bool:
     return True
 
 
-def _ask_ledger(release: Release) -> document.Ledger | None:
+def ask_ledger(release: Release) -> document.Ledger | None:
+    """What this site's ledger counts for those in the training; None where it knows nothing of it.
+
+    Raises:
+        LedgerTamperedError, ConfigError: the ledger was changed, or cannot be read.
+    """
     claim = release.embedding.privacy
     delta = claim.delta if isinstance(claim, PrivacyClaim) else DEFAULT_DELTA
     spent = spent_on(release.embedding.digest, delta=delta)
     return None if spent is None else document.Ledger(trainings=spent.trainings, epsilon=spent.epsilon)
 
 
-def _find_second_opinion(release: Release) -> SecondOpinion | None:
+def find_second_opinion(release: Release) -> SecondOpinion | None:
+    """What opacus said of the claim, by this site's record of the training; None where there is none.
+
+    Raises:
+        ConfigError: the record is damaged, or others can read it.
+    """
     run = runs.find(release.embedding.digest)
     return None if run is None else run.second_opinion
 

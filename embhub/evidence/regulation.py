@@ -37,7 +37,8 @@ RULES = (
     (
         "AI Act (EU) Article 50(2), as secondary sources describe it",
         "Synthetic images are marked as such in a machine-readable form, and can be detected.",
-        "Images that embhub generates carry IPTC metadata; most also a mark in their noise, which embhub detect finds.",
+        "Images that embhub generates carry IPTC metadata; most also a mark in their noise, found by embhub research"
+        " detect.",
         "Whether the article applies. Metadata can be removed, and a mark is lost when an image is changed too much.",
     ),
     (
@@ -67,7 +68,7 @@ AFTER_RELEASE = (
     "Find the affected releases. This site's record of the training lists the patients, under the digest on this page."
     " Its privacy ledger lists all trainings that a patient was in, under keyed IDs (embhub budget show).",
     "Yank the release: its publisher or the registry's operator marks it as yanked, with a reason (embhub-registry"
-    " yank). Users who look for it are warned. Copies that were already pulled remain.",
+    " curate yank). Users who look for it are warned. Copies that were already pulled remain.",
     "Retrain without the person. Without a privacy claim, a new version can point to the person: the old file stays"
     " public, and the two differ by who objected. Change several patients at once, wait for the next regular version,"
     " train with a claim, or yank without a replacement.",

@@ -17,7 +17,11 @@ SEPARATORS = (",", ";", "\t")
 _OTHERS: Mapping[str, str] = {
     **dict.fromkeys(("patient", "patients", "subject", "subjectid", "subjects", "pid", "patid"), "patient_id"),
     **dict.fromkeys(("patientennr", "patientenid", "patientennummer", "patientnr", "patientnumber"), "patient_id"),
+    **dict.fromkeys(("patienten", "patnr", "patientenkennung", "patientencode", "pseudonym"), "patient_id"),
+    **dict.fromkeys(("proband", "probandennr", "probandenid", "probandennummer"), "patient_id"),
     **dict.fromkeys(("file", "filename", "filepath", "image", "imagepath", "datei", "dateiname", "bild"), "path"),
+    **dict.fromkeys(("pfad", "dateipfad", "bildpfad", "bilddatei", "bildname"), "path"),
+    **dict.fromkeys(("aufteilung", "datenaufteilung"), "split"),
 }
 _SHOWN = 12  # columns or labels that a message lists
 _PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9 _.+-]{0,39}")

@@ -15,6 +15,7 @@ from embhub.errors import EmbhubError, UsageError
 from embhub.images.captions import check_caption
 from embhub.images.columns import check_columns, describe_unused, find_separator, list_columns, list_values, rename
 from embhub.images.problems import Watcher
+from embhub.images.readers import spreadsheet
 from embhub.images.readers.sniffing import kind_of
 from embhub.images.sample import Listing, Sample
 from embhub.images.volumes import NAMES as VOLUMES
@@ -171,13 +172,17 @@ def _hint_at(rows: list[dict[str, str]], column: str) -> str:
 
 
 def read_rows(manifest: Path, columns: Mapping[str, str] | None = None) -> list[dict[str, str]]:
-    """The rows of a table. `columns` are its own names by ours; where given, Windows' western code is read, too."""
-    hint = "name a folder of images, or a CSV file with a first line such as path,patient_id,label"
+    """The rows of a table, CSV or Excel's. `columns` are its own names by ours; where given, cp1252 is read, too."""
+    hint = "name a folder of images, or a CSV or Excel file with a first line such as path,patient_id,label"
     try:
         if manifest.stat().st_size > _MAX_BYTES:
             raise UsageError("the manifest is larger than 50 MB", hint)
-        text, own = _decode(manifest.read_bytes(), other=columns is not None), columns or {}
-        separator = find_separator(text.partition("\n")[0].rstrip("\r"), own.get("path", "path"))
+        data, own = manifest.read_bytes(), columns or {}
+        if spreadsheet.is_workbook(data):
+            text, separator = spreadsheet.to_csv(data, most_rows=MAX_ROWS), ","
+        else:
+            text = _decode(data, other=columns is not None)
+            separator = find_separator(text.partition("\n")[0].rstrip("\r"), own.get("path", "path"))
         reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
         names = rename([name.strip() for name in reader.fieldnames or []], own)
         check_columns(names)

@@ -47,7 +47,7 @@ class Sampling:
         " different images."
     )
     unmarked: bool = option(
-        "Leave out the mark in the first noise, by which `embhub detect` traces images without metadata.",
+        "Leave out the mark in the first noise, by which `embhub research detect` traces images without metadata.",
         default=False,
         flags=("--no-mark",),
     )

@@ -168,7 +168,7 @@ class Selection:
     """Which images are trained on.
 
     Attributes:
-        manifest: CSV file with the columns path, patient_id and maybe label, split.
+        manifest: CSV or Excel file with the columns path, patient_id and maybe label, split.
         where: `COLUMN=VALUE`: rows of the manifest to use.
         holdout: share of the patients to hold out. Rows with split `holdout` are held out, too.
 

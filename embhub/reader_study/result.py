@@ -38,7 +38,7 @@ def compute(folder: Path) -> tuple[ReaderStudyResult, int]:
     if not complete:
         raise UsageError(
             f"no reader has rated all {len(study.cases)} images ({unfinished} began)",
-            "finish the study first: embhub reader-study serve",
+            "finish the study first: embhub research reader-study serve",
         )
     roles = Counter(answers.roles[reader] for reader in complete)
     return _result(study, complete, dict(sorted(roles.items()))), unfinished

@@ -70,7 +70,7 @@ def read_study(folder: Path) -> Study:
     """Read a prepared study.
 
     Args:
-        folder: what `embhub reader-study prepare` wrote.
+        folder: what `embhub research reader-study prepare` wrote.
 
     Raises:
         UsageError: there is no study.
@@ -79,7 +79,9 @@ def read_study(folder: Path) -> Study:
     try:
         data = (folder / FILE).read_bytes()
     except OSError as error:
-        raise UsageError(f"{folder} holds no reader study", "run `embhub reader-study prepare` first") from error
+        raise UsageError(
+            f"{folder} holds no reader study", "run `embhub research reader-study prepare` first"
+        ) from error
     try:
         strict_json.read_object(data, limit=_MAX_BYTES)
         study = Study.model_validate_json(data)

@@ -32,6 +32,7 @@ LIMITS: Mapping[str, int] = MappingProxyType(
     }
 )
 FILES = tuple(LIMITS)
+OCI_LAYOUT = "oci-layout"  # is in a folder that holds a release in another form
 MOST_ATTESTATIONS = 32  # bundles in a release; as many log proofs beside them
 _NAME = r"attestations/[a-z0-9](?:[a-z0-9._-]{0,98}[a-z0-9])?"
 _BUNDLE = re.compile(rf"{_NAME}\.sigstore\.json")

@@ -32,6 +32,7 @@ from embhub.release.file_names import FILES as FILES
 from embhub.release.file_names import LIMITS as LIMITS
 from embhub.release.file_names import MODEL_BUNDLE as MODEL_BUNDLE
 from embhub.release.file_names import MOST_ATTESTATIONS as MOST_ATTESTATIONS
+from embhub.release.file_names import OCI_LAYOUT as OCI_LAYOUT
 from embhub.release.file_names import PUBLISH_BUNDLE as PUBLISH_BUNDLE
 from embhub.release.file_names import SAMPLES as SAMPLES
 from embhub.release.file_names import SOURCE_BUNDLE as SOURCE_BUNDLE
@@ -286,6 +287,11 @@ class Release:
 def _write(files: Mapping[str, bytes], folder: Path) -> None:
     for name, data in files.items():
         write_atomic(folder / name, data)
+
+
+def is_oci_layout(folder: Path) -> bool:
+    """Whether this is a folder that `embhub.release.oci_layout` reads."""
+    return (folder / OCI_LAYOUT).is_file()
 
 
 def read_file(path: Path, *, limit: int) -> bytes:

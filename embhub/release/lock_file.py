@@ -21,7 +21,7 @@ SCHEMA = "embhub.lock/1"
 MAX_BYTES = 1_000_000
 _DIGEST, _COMMIT = re.compile(r"[0-9a-f]{64}"), re.compile(r"[0-9a-f]{40}")
 _FINGERPRINT = re.compile(r"SHA256:[A-Za-z0-9+/]{43}")
-_HINT = "`embhub lock` writes such a file; do not edit it by hand"
+_HINT = "`embhub pull --lock` writes such a file; do not edit it by hand"
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Locked:
             if wanted != came and not (name == "commit" and None in (wanted, came)):
                 raise LockMismatchError(
                     f"{self.repository} is locked to {_LABELS[name]} {wanted}, and this release has {came}",
-                    "nothing was written; if the change is intended, write the lock file anew with `embhub lock`",
+                    "nothing was written; if it is intended, write the lock file anew with `embhub pull --lock`",
                 )
 
 

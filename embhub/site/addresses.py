@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from embhub.errors import ConfigError
 
+_HOST = re.compile(r"[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*(:[0-9]{1,5})?")
 _PATHS = ("file:", "/", "./", "../", "~/")  # how the path of a folder begins
 
 
@@ -31,13 +33,21 @@ def check_registry(address: str) -> str:
     except ValueError as error:
         raise ConfigError("the registry's address cannot be read", hint) from error
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ConfigError(f"not the address of a registry: {address!r}", hint)
+        raise ConfigError(f"not the address of a registry: {address!r}", _meant(address.strip()) or hint)
     if parts.username or parts.password:
         raise ConfigError("the registry's address carries a credential", f"{hint}; store the token with `embhub login`")
     if parts.path.strip("/") or parts.query or parts.fragment:
         raise ConfigError(f"the registry's address has a path or query: {address!r}", hint)
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
     return f"{parts.scheme}://{host}{port}"
+
+
+def _meant(address: str) -> str:
+    """What somebody meant who left out http:// or https://; empty where that is not what is wrong."""
+    if not _HOST.fullmatch(address):
+        return ""
+    host = address.partition(":")[0]
+    return f"did you mean {'http' if host in ('localhost', '127.0.0.1') else 'https'}://{address}?"
 
 
 def _check_folder(address: str) -> str:

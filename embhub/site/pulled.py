@@ -1,4 +1,4 @@
-"""Into which folders this site pulled which release: what `embhub status --all` looks through.
+"""Into which folders this site pulled which release: what `embhub verify --pulled` looks through.
 
 Kept in `state/pulled.json`, which only this user can read: it tells what a hospital looked at, and where it is.
 """
@@ -70,5 +70,5 @@ def _read() -> _Memory:
     except (OSError, ValidationError) as error:
         raise ConfigError(
             f"what this site pulled, and where, cannot be read: {path}",
-            "restore it from a backup; or remove it, and check folders one by one with `embhub status FOLDER`",
+            "restore it from a backup; or remove it, and check folders one by one with `embhub verify --pulled FOLDER`",
         ) from error

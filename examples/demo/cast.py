@@ -120,7 +120,7 @@ class Hospital:
         """
         shown = " ".join(str(w) if " " not in str(w) else f'"{w}"' for w in words)
         _say(f"[{self.name}] $ embhub {shown}")
-        start = _fork if words[0] in _forked else _start
+        start = _fork if _forked.intersection(words[:2]) else _start
         said = start([*map(str, words)], self.folder, self._environment(), visible=expect == 0)
         if said.code != expect:
             raise CommandFailed(f"`embhub {shown}` ended with {said.code}, not {expect}\n{said.out}\n{said.err}")

@@ -85,10 +85,10 @@ def receive_shipped(site: Hospital, *, number: int) -> dict[str, Path]:
 def withdraw(site: Hospital, other: Hospital, words: Words) -> dict[str, Any]:
     """Site A withdraws the bytes of its release; after one refresh site B's copy is refused, without a network."""
     reason = "in this demonstration a patient withdrew consent"
-    site.embhub("yank", f"{NAMESPACE}/{words.repository}", "--scope", "bytes", "--reason", reason)
-    before = other.embhub("status", words.repository, "--json").json
+    site.embhub("curate", "yank", f"{NAMESPACE}/{words.repository}", "--scope", "bytes", "--reason", reason)
+    before = other.embhub("verify", "--pulled", words.repository, "--json").json
     other.embhub("trust", "refresh")
-    after = other.embhub("status", words.repository, "--json", expect=8)
+    after = other.embhub("verify", "--pulled", words.repository, "--json", expect=8)
     refused = other.embhub("verify", words.repository, "--policy", "strict", "--json", expect=8)
     released = json.loads(after.out)["releases"][0]
     return {

@@ -16,13 +16,13 @@ WITNESS = "witness.hospital-b.example"
 def trace(site: Hospital, *, release: str, marked: str, number: int) -> dict[str, Any]:
     """Site B asks where images come from: those of `drawn/with` by their metadata, a few of the release in the folder
     `marked` (for the X-ray base) by the mark in their noise, once their metadata is gone."""
-    told = site.embhub("detect", "drawn/with", "--metadata-only", "--json").json
+    told = site.embhub("research", "detect", "drawn/with", "--metadata-only", "--json").json
     prompt = XRAY.caption.replace("{}", XRAY.token)
     drawn = ["generate", prompt, "--base", XRAY.base, "--embedding", marked, "-n", str(number), "--seed", "100"]
     site.embhub(*drawn, "--out", "drawn/marked")
     stripped = site.folder / "drawn/stripped"
     _strip(site.folder / "drawn/marked", stripped)
-    found = site.embhub("detect", "drawn/stripped", "--json").json
+    found = site.embhub("research", "detect", "drawn/stripped", "--json").json
     return {
         "by_metadata": _count(told, release),
         "of": told["images"],

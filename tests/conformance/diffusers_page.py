@@ -1,12 +1,14 @@
 """Run the Python blocks of docs/how-to/load-with-diffusers.md in a process that knows a registry as the Hub.
 
-`python -m tests.conformance.diffusers_page FOLDER`: in FOLDER lie, under a kind's name, the repository's name and the
-embedding's file. Prints for each kind how far the image is from the one by `embhub.load_into`, as JSON.
+`python -m tests.conformance.diffusers_page FOLDER`: in FOLDER, `told.json` has the repository's name by kind of base,
+and the fingerprint of the registry's root key. Prints for each kind how far the image of the calls for diffusers alone
+is from the one of the three lines with embhub, as JSON.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
 from pathlib import Path
@@ -14,8 +16,7 @@ from typing import Any
 
 import torch
 
-from embhub.artifact import embedding
-from embhub.diffusion.drawing.loading import load_into
+import embhub
 from tests.support import families, pipelines
 
 PAGE = Path(__file__).parents[2] / "docs/how-to/load-with-diffusers.md"
@@ -25,38 +26,42 @@ HEADINGS = {
 }  # fmt: skip
 PROMPT = "prostate mri, <cspca>"
 SIZE = {"num_inference_steps": 1, "output_type": "np", "height": pipelines.RESOLUTION, "width": pipelines.RESOLUTION}
+CALL = re.compile(r"(?m)^image = pipe\((.+)\)\.images\[0\]$")
 
 
-def block(kind: str) -> str:
-    """The Python of a kind's section."""
-    section = PAGE.read_text().partition(f"\n## {HEADINGS[kind]}\n")[2].partition("\n## ")[0]
+def block(section: str) -> str:
+    """The Python of a section of the page."""
     (found,) = re.findall(r"```python\n(.*?)```", section, re.S)
+    assert CALL.search(found), "the section ends with a call"
     return str(found)
 
 
-def difference(kind: str, repository: str, file: Path) -> float:
-    """The largest difference of a pixel between the page's image and ours."""
-    ours = families.build(kind)
-    load_into(ours, embedding.parse(file.read_bytes()))
-    names: dict[str, Any] = {"pipe": families.build(kind)}
-    text = block(kind).replace("radboud/prostate-cspca", repository)
-    call = re.compile(r"(?m)^image = pipe\((.+)\)\.images\[0\]$")
-    assert call.search(text), "the section ends with a call"
-    exec(call.sub(r"prompt = \1", text), names)
-    assert names["prompt"] == PROMPT or kind == "sd3"
-    images = []
-    for pipe, prompt in ((ours, PROMPT), (names["pipe"], names["prompt"])):
-        pipe.set_progress_bar_config(disable=True)
-        images.append(pipe(prompt, generator=torch.Generator().manual_seed(4), **SIZE).images[0])
-    return float(abs(images[0] - images[1]).max())
+def play(text: str, kind: str, repository: str) -> tuple[str, Any]:
+    """The prompt and the image of these lines."""
+    names: dict[str, Any] = {"pipe": families.build(kind), "embhub": embhub}
+    exec(CALL.sub(r"prompt = \1", text.replace("radboud/prostate-cspca", repository)), names)
+    pipe, prompt = names["pipe"], names["prompt"]
+    pipe.set_progress_bar_config(disable=True)
+    return prompt, pipe(prompt, generator=torch.Generator().manual_seed(4), **SIZE).images[0]
+
+
+def difference(kind: str, repository: str) -> float:
+    """The largest difference of a pixel between the image by embhub and the one without."""
+    introduction, *_ = PAGE.read_text().split("\n## ")
+    section = PAGE.read_text().partition(f"\n## {HEADINGS[kind]}\n")[2].partition("\n## ")[0]
+    (said, ours), (prompt, theirs) = (play(block(part), kind, repository) for part in (introduction, section))
+    assert said == PROMPT and (prompt == PROMPT or kind == "sd3")
+    return float(abs(ours - theirs).max())
 
 
 def main() -> None:
-    """Every kind that the folder holds."""
-    told = json.loads((Path(sys.argv[1]) / "kinds.json").read_text())
-    found = {kind: difference(kind, name, Path(sys.argv[1]) / f"{kind}.safetensors") for kind, name in told.items()}
+    """Every kind that the folder names."""
+    os.chdir(sys.argv[1])
+    told = json.loads(Path("told.json").read_text())
+    embhub.trust_registry(os.environ["HF_ENDPOINT"], fingerprint=told["fingerprint"])
+    found = {kind: difference(kind, name) for kind, name in told["kinds"].items()}
     pipe = families.build("sd1")
-    pipe.load_textual_inversion(told["sd1"])
+    pipe.load_textual_inversion(told["kinds"]["sd1"])
     added = sorted(word for word in pipe.tokenizer.get_added_vocab() if not word.startswith("<|"))
     print("FOUND " + json.dumps({"differences": found, "without a token": added}))
 

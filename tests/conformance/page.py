@@ -46,11 +46,15 @@ The last table is of the Hub's client for JavaScript: `tests/conformance/javascr
 
 ## Refused on purpose
 
-There is no LFS and no Xet: every upload is `regular`. There are no pull requests, discussions, collections, buckets,
-datasets and spaces. A repository is created empty, and a branch starts at a commit. Repositories are not moved,
-duplicated or squashed: what is signed names its repository and is looked up by commit. A commit has at most 100 files.
-Lists go newest or largest first; `direction` is refused. They cannot be filtered by `apps`, `inference`,
-`inference_provider` and `num_parameters`.
+There is no git, no LFS and no Xet: every upload is `regular`. There are no pull requests, discussions, collections,
+buckets, likes, datasets and spaces, and no overviews of users and organisations. Each refusal says so in words. A
+repository is created empty, and a branch starts at a commit. Repositories are not moved, duplicated or squashed: what
+is signed names its repository and is looked up by commit. A commit has at most 100 files. Lists go newest or largest
+first; `direction` is refused. They cannot be filtered by `apps`, `inference`, `inference_provider` and
+`num_parameters`.
+
+[Mirrors, and exports behind nginx](../how-to/registry-without-a-server.md#use-it), answer `raw`, `blob` and the
+revision `HEAD` as a registry does. Other web servers over an export do not: it would have to hold each file twice.
 """
 
 

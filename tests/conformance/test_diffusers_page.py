@@ -1,4 +1,4 @@
-"""docs/how-to/load-with-diffusers.md: its lines, unmodified, against a registry, give the images of `load_into`."""
+"""docs/how-to/load-with-diffusers.md: its lines, unmodified, against a registry, give the same image both ways."""
 
 from __future__ import annotations
 
@@ -24,14 +24,17 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.thorough
-def test_the_pages_lines_give_the_images_of_load_into(tmp_path: Path) -> None:
+def test_the_pages_lines_give_the_images_of_its_three_lines_with_embhub(tmp_path: Path) -> None:
     with running_registry(tmp_path) as registry:
         registry.add_key(releases.SITE, namespace="radboud")
         api = HfApi(endpoint=registry.url, token=registry.add_user("alice", namespace="radboud"))
         kinds = {kind: publish(api, kind, tmp_path) for kind in HEADINGS}
-        (tmp_path / "kinds.json").write_text(json.dumps(kinds))
-        environment = {**surroundings(registry.url, tmp_path), "OMP_NUM_THREADS": "1"}
-        words = [sys.executable, "-m", "tests.conformance.diffusers_page", str(tmp_path)]
+        (tmp_path / "played").mkdir()
+        told = {"kinds": kinds, "fingerprint": registry.root_fingerprint}
+        (tmp_path / "played/told.json").write_text(json.dumps(told))
+        site = {"EMBHUB_HOME": str(tmp_path / "home"), "EMBHUB_REGISTRY": registry.url, "OMP_NUM_THREADS": "1"}
+        environment = surroundings(registry.url, tmp_path) | site
+        words = [sys.executable, "-m", "tests.conformance.diffusers_page", str(tmp_path / "played")]
         done = subprocess.run(
             words, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300, check=False
         )
@@ -51,7 +54,6 @@ def publish(api: HfApi, kind: str, folder: Path) -> str:
         base=live_fingerprint.take(families.build(kind)), base_name="tiny", training={"steps": 1}, privacy="none",
         dtype="float32",
     )  # fmt: skip
-    (folder / f"{kind}.safetensors").write_bytes(artifact.data)
     base = {"revision": "1", "family": kind, "licence": "Apache-2.0"}
     release = releases.make_release(artifact=artifact, repository=name, audited=False, base_model=base)
     release.to_folder(folder / kind)

@@ -1,4 +1,4 @@
-"""`embhub access`: a reader accepts the terms and asks, the publisher lists and answers, changed terms ask again."""
+"""`embhub curate access`: a reader accepts terms and asks, the publisher answers, changed terms ask again."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def publisher(registry: RunningRegistry, tmp_path_factory: pytest.TempPathFactor
         new_key(registry, namespace="radboud")
         assert main(["push", str(site.make()), "--gated"]) == 0
         Path("terms.txt").write_text(TERMS + "\n", encoding="utf-8-sig")
-        assert main(["access", "terms", REPOSITORY, "--set", "terms.txt"]) == 0
+        assert main(["curate", "access", "terms", REPOSITORY, "--set", "terms.txt"]) == 0
     return site
 
 
@@ -51,40 +51,43 @@ def test_from_the_refusal_to_the_file(
         lea = open_site(registry, tmp_path / "b", namespace="lumc", user="lea", role="reader").enter(patch)
         lea.trust(registry)
     assert act(lea, "pull", REPOSITORY) == 5
-    assert f"embhub access request {REPOSITORY}" in capsys.readouterr().err
-    assert act(lea, "access", "request", REPOSITORY) == 2, "without a terminal nothing is accepted unsaid"
+    assert f"embhub curate access request {REPOSITORY}" in capsys.readouterr().err
+    assert act(lea, "curate", "access", "request", REPOSITORY) == 2, "without a terminal nothing is accepted unsaid"
     said = capsys.readouterr().err
     assert TERMS in said and "version 1" in said and "--accept-terms" in said
-    assert act(publisher, "access", "list", REPOSITORY, "--json") == 0
+    assert act(publisher, "curate", "access", "list", REPOSITORY, "--json") == 0
     assert json.loads(capsys.readouterr().out) == []
-    assert act(lea, "access", "request", REPOSITORY, "--accept-terms", "--json") == 0
+    assert act(lea, "curate", "access", "request", REPOSITORY, "--accept-terms", "--json") == 0
     printed = capsys.readouterr()
     assert json.loads(printed.out)["status"] == "pending" and TERMS in printed.err
-    assert act(publisher, "access", "list", REPOSITORY, "--status", "pending") == 0
+    assert act(publisher, "curate", "access", "list", REPOSITORY, "--status", "pending") == 0
     assert capsys.readouterr().out.split()[:3] == ["lea", "lumc", "pending"]
-    assert act(publisher, "access", "list", REPOSITORY, "--json") == 0
+    assert act(publisher, "curate", "access", "list", REPOSITORY, "--json") == 0
     (row,) = json.loads(capsys.readouterr().out)
     assert row["terms_version"] == 1 and row["terms_accepted"][:4].isdigit() and len(row["terms_sha256"]) == 64
-    assert act(publisher, "access", "grant", REPOSITORY, "lea") == 0
+    assert act(publisher, "curate", "access", "grant", REPOSITORY, "lea") == 0
     assert act(lea, "pull", REPOSITORY, "--out", str(tmp_path / "first")) == 0
 
     (publisher.folder / "terms.txt").write_text("Research on prostate MRI only.")
-    assert act(publisher, "access", "terms", REPOSITORY, "--set", "terms.txt") == 0
+    assert act(publisher, "curate", "access", "terms", REPOSITORY, "--set", "terms.txt") == 0
     capsys.readouterr()
     assert act(lea, "pull", REPOSITORY, "--out", str(tmp_path / "second")) == 5
     assert "version 2" in capsys.readouterr().err and not (tmp_path / "second").exists()
-    assert act(lea, "access", "request", REPOSITORY, "--accept-terms") == 0
+    assert act(lea, "curate", "access", "request", REPOSITORY, "--accept-terms") == 0
     assert act(lea, "pull", REPOSITORY, "--out", str(tmp_path / "second")) == 0
 
-    assert act(publisher, "access", "reject", REPOSITORY, "lea", "--reason", "the agreement has ended") == 0
+    assert act(publisher, "curate", "access", "reject", REPOSITORY, "lea", "--reason", "the agreement has ended") == 0
     capsys.readouterr()
     assert act(lea, "pull", REPOSITORY, "--out", str(tmp_path / "third")) == 5
     assert "the agreement has ended" in capsys.readouterr().err
-    assert act(lea, "access", "list", REPOSITORY) == 5 and act(lea, "access", "grant", REPOSITORY, "lea") == 5
+    assert (
+        act(lea, "curate", "access", "list", REPOSITORY) == 5
+        and act(lea, "curate", "access", "grant", REPOSITORY, "lea") == 5
+    )
 
-    listed = registry.ask("access", "list", REPOSITORY)["requests"]
+    listed = registry.ask("curate", "access", "list", REPOSITORY)["requests"]
     assert [(r["user"], r["status"], r["terms_version"]) for r in listed] == [("lea", "rejected", 2)]
-    assert registry.ask("access", "grant", REPOSITORY, "lea")["status"] == "accepted"
+    assert registry.ask("curate", "access", "grant", REPOSITORY, "lea")["status"] == "accepted"
     assert act(lea, "pull", REPOSITORY, "--out", str(tmp_path / "fourth")) == 0
 
 
@@ -119,8 +122,8 @@ def test_mistakes_have_words(publisher: Site, capsys: pytest.CaptureFixture[str]
         (("terms", REPOSITORY, "--set", "absent.txt"), "is not there"),
         (("request", "no-repository"), "not a repository"),
     ):
-        assert act(publisher, "access", *words) == 2
+        assert act(publisher, "curate", "access", *words) == 2
         said = capsys.readouterr().err
         assert expected in said and "Traceback" not in said
-    assert act(publisher, "access", "request", "radboud/absent") == 5
+    assert act(publisher, "curate", "access", "request", "radboud/absent") == 5
     assert "has no repository" in capsys.readouterr().err

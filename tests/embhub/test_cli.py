@@ -163,7 +163,7 @@ def test_a_wrong_call_is_code_2(words: list[str], capsys: pytest.CaptureFixture[
 def test_an_adapter_with_an_epsilon_is_refused_and_the_way_to_a_claim_is_named(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    words = ["adapt", "images", "--token", "<a>", "--caption", "mri, {}", "--out", "a.safetensors"]
+    words = ["research", "adapt", "images", "--token", "<a>", "--caption", "mri, {}", "--out", "a.safetensors"]
     for more in (["--epsilon", "8"], ["--epsilon=2", "--n-public", "100"]):
         assert main([*words, *more]) == 2
         said = capsys.readouterr().err

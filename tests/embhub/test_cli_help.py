@@ -37,6 +37,11 @@ def test_every_command_has_one_heading(capsys: pytest.CaptureFixture[str]) -> No
     assert all(f"{heading}:" in text for heading in SECTIONS) and "Other commands" not in text
 
 
+def test_there_are_at_most_thirty_commands() -> None:
+    """docs/adr/0063: more are not read."""
+    assert len(COMMANDS) <= 30
+
+
 VERBS = ["start", "inspect", "train", "audit", "card", "push", "search", "pull", "verify", "show", "generate"]
 VERBS += ["login", "doctor"]
 """What most people need, in the order of the work."""
@@ -79,7 +84,7 @@ def parts(text: str) -> list[tuple[str, str]]:
     return list(zip(found[::2], found[1::2], strict=True))
 
 
-@pytest.mark.parametrize("path", ["train", "card", "card init", "reader-study"])
+@pytest.mark.parametrize("path", ["train", "card", "card init", "research reader-study"])
 def test_help_of_a_command_is_what_its_own_option_shows(path: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*path.split(), "--help"]) == 0
     own = capsys.readouterr().out
@@ -95,6 +100,9 @@ def test_help_of_a_command_is_what_its_own_option_shows(path: str, capsys: pytes
         (["trian"], "'train'"),
         (["card", "chek"], "'check'"),
         (["upload"], "Here it is `embhub push`."),
+        (["whoami"], "Here it is `embhub login --show`."),
+        (["yank"], "Here it is `embhub curate yank`."),
+        (["curate", "status"], "No such command 'status'.\n"),
         (["train", "images"], "'embhub train' has no commands below it."),
     ],
 )

@@ -56,13 +56,15 @@ def test_log_in_ask_who_and_log_out(
     site: Site, registry: RunningRegistry, token: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["login", "--registry", registry.url, "--access-token", token]) == 0
-    said = ask(capsys, "whoami")
+    said = ask(capsys, "login", "--show")
     assert (said["account"], said["namespaces"]) == ("alice", ["radboud"])
     assert said["registry"] == registry.url and said["token_from"] == "embhub login"
-    assert ask(capsys, "logout")["logged_out_of"] == registry.url
+    assert ask(capsys, "login", "--forget")["logged_out_of"] == registry.url
     assert config.token_for(registry.url) is None
-    assert ask(capsys, "logout", "--registry", registry.url, code=7)["error"]["message"].startswith("no access token")
-    assert ask(capsys, "whoami", "--registry", registry.url, code=5)["error"]["exit_code"] == 5
+    assert ask(capsys, "login", "--forget", "--registry", registry.url, code=7)["error"]["message"].startswith(
+        "no access token"
+    )
+    assert ask(capsys, "login", "--show", "--registry", registry.url, code=5)["error"]["exit_code"] == 5
 
 
 def test_logging_out_of_one_keeps_the_other_and_says_what_is_left(
@@ -70,10 +72,12 @@ def test_logging_out_of_one_keeps_the_other_and_says_what_is_left(
 ) -> None:
     for name in ("a", "b"):
         path = config.save_credentials(f"https://{name}.example.org", SECRET)
-    said = ask(capsys, "logout", code=7)["error"]
+    said = ask(capsys, "login", "--forget", code=7)["error"]
     assert "https://a.example.org, https://b.example.org" in said["hint"]
     monkeypatch.setenv("EMBHUB_TOKEN", SECRET)
-    assert ask(capsys, "logout", "--registry", "https://a.example.org")["beware"] == "EMBHUB_TOKEN is still set"
+    assert (
+        ask(capsys, "login", "--forget", "--registry", "https://a.example.org")["beware"] == "EMBHUB_TOKEN is still set"
+    )
     assert config.registries_logged_in() == ("https://b.example.org",)
     assert path.stat().st_mode & 0o777 == 0o600
 
@@ -174,9 +178,9 @@ def test_the_script_completes_in_bash(tmp_path: Path) -> None:
     program.write_text(f'#!/bin/sh\nexec {sys.executable} -m embhub "$@"\n')
     program.chmod(0o755)
     ask_bash = (
-        'eval "$(embhub completion bash)"; COMP_WORDS=(embhub who); COMP_CWORD=1; _embhub_completion embhub;'
+        'eval "$(embhub completion bash)"; COMP_WORDS=(embhub eva); COMP_CWORD=1; _embhub_completion embhub;'
         ' echo "${COMPREPLY[@]}"'
     )
     environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
     done = subprocess.run(["bash", "-c", ask_bash], env=environment, capture_output=True, text=True, check=True)
-    assert done.stdout.split() == ["whoami"]
+    assert done.stdout.split() == ["evaluate"]

@@ -63,7 +63,7 @@ def test_the_drill(
         publications.note_published(first, names[0], "1.0.0", on="hub:radboudumc/drill-one")
     before = {path: path.read_bytes() for path in site.folder.rglob("*") if path.is_file()}
 
-    assert main(["erase", PATIENT, "--dry-run", "--json"]) == 0
+    assert main(["curate", "erase", PATIENT, "--dry-run", "--json"]) == 0
     said = capsys.readouterr()
     plan = json.loads(said.out)
     roles = {file["digest"]: (file["role"], file["published"]) for file in plan["files"]}
@@ -77,7 +77,7 @@ def test_the_drill(
     assert {path: path.read_bytes() for path in site.folder.rglob("*") if path.is_file()} == before
 
     monkeypatch.setattr("sys.stdin", io.StringIO(f"{PATIENT}\n"))
-    assert main(["erase", "-", "--withdraw", "--out", "proofs", "--json"]) == 0
+    assert main(["curate", "erase", "-", "--withdraw", "--out", "proofs", "--json"]) == 0
     done = json.loads(capsys.readouterr().out)
     for name in names:
         (row,) = world.registry.get(f"/embhub/v1/status/{name}").json()["yanked"]
@@ -92,8 +92,8 @@ def test_the_drill(
         assert PATIENT not in text and "keyed-" not in text and "/images/" not in text
 
     for proof in proofs:  # the site can open its proofs, for this patient alone
-        assert main(["erase", PATIENT, "--check", str(proof)]) == 0
-        assert main(["erase", OTHER, "--check", str(proof)]) == 3
+        assert main(["curate", "erase", PATIENT, "--check", str(proof)]) == 0
+        assert main(["curate", "erase", OTHER, "--check", str(proof)]) == 3
 
 
 def test_a_proof_is_no_oracle_and_two_of_them_share_nothing(world: World, site: Site) -> None:
@@ -148,7 +148,7 @@ def test_only_a_claim_for_patients_bounds_what_is_revealed_about_one(world: Worl
 def test_a_reason_that_names_the_patient_is_refused_before_anything_is_sent(world: World, site: Site) -> None:
     trained(320, members=(PATIENT, OTHER))
     name = published(world, "drill-reason", 320)
-    assert main(["erase", PATIENT, "--withdraw", "--reason", f"objection of {PATIENT.lower()}"]) == 2
+    assert main(["curate", "erase", PATIENT, "--withdraw", "--reason", f"objection of {PATIENT.lower()}"]) == 2
     assert world.registry.get(f"/embhub/v1/status/{name}").json()["yanked"] == []
     with pytest.raises(UsageError):
         erasing.find("  ")
@@ -161,7 +161,7 @@ def test_a_withdrawal_that_the_registry_refuses_is_said_and_stops_no_other(
     trained(331, members=(PATIENT,))
     publications.note_published(make_embedding(seed=330).digest, "radboud/never-pushed", "1.0.0")
     name = published(world, "drill-half", 331)
-    assert main(["erase", PATIENT, "--withdraw", "--json"]) == 5
+    assert main(["curate", "erase", PATIENT, "--withdraw", "--json"]) == 5
     done = {row["repository"]: row for row in json.loads(capsys.readouterr().out)["releases"]}
     assert not done["radboud/never-pushed"]["withdrawn"] and done["radboud/never-pushed"]["refused"]
     assert done[name]["withdrawn"]
@@ -170,7 +170,7 @@ def test_a_withdrawal_that_the_registry_refuses_is_said_and_stops_no_other(
 
 def test_a_publisher_yanks_by_command(world: World, site: Site) -> None:
     name = published(world, "by-command", 340)
-    assert main(["yank", f"{name}@1.0.0", "--scope", "bytes", "--reason", "swapped labels"]) == 0
+    assert main(["curate", "yank", f"{name}@1.0.0", "--scope", "bytes", "--reason", "swapped labels"]) == 0
     (row,) = world.registry.get(f"/embhub/v1/status/{name}").json()["yanked"]
     assert (row["scope"], row["by"]) == ("bytes", "publisher")
-    assert main(["yank", f"{name}@9.9.9", "--reason", "x"]) == 5
+    assert main(["curate", "yank", f"{name}@9.9.9", "--reason", "x"]) == 5

@@ -34,7 +34,7 @@ def test_a_gate_is_told_and_opened(registry: RunningRegistry, tmp_path: Path) ->
         nobody.trust(registry)
         with pytest.raises(NotAllowedError, match="for accounts that were let in") as caught:
             pulling.pull(REPOSITORY)
-        assert f"embhub access request {REPOSITORY}" in caught.value.hint
+        assert f"embhub curate access request {REPOSITORY}" in caught.value.hint
         assert not list(nobody.folder.rglob("*.safetensors"))
     with pytest.MonkeyPatch.context() as patch:
         reader = open_site(registry, tmp_path / "c", namespace="lumc", user="lea", role="reader").enter(patch)

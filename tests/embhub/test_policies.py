@@ -47,7 +47,7 @@ def offer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Offer]:
         hub.push(make_leaking_release(), LEAKING)
         oops = make_leaking_release()
         hub.push(resigned(oops, publish={"repository": OOPS}, vouched={"repository": OOPS}), OOPS)
-        registry.run("yank", OOPS, "--reason", "the labels were wrong")
+        registry.run("curate", "yank", OOPS, "--reason", "the labels were wrong")
         claimed = make_claimed(
             PRIVATE, seed=6, claim=make_claim(), audited=False, n_patients="400-500", n_images="400-900",
             max_images_per_patient=2,
@@ -152,7 +152,7 @@ def test_a_folder_remembers_what_was_taken_back_after_it_was_pulled(
     offer: Offer, reader: Site, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["pull", CONFIRMED]) == 0
-    offer.registry.run("yank", CONFIRMED, "--reason", "consent was withdrawn")
+    offer.registry.run("curate", "yank", CONFIRMED, "--reason", "consent was withdrawn")
     try:
         assert main(["verify", "confirmed", *STRICT]) == 0, "nobody asked the registry yet"
         assert main(["pull", CONFIRMED, "--out", "again"]) == 8
@@ -164,7 +164,7 @@ def test_a_folder_remembers_what_was_taken_back_after_it_was_pulled(
         assert "consent was withdrawn" in said.err and "yanked" in said.out
         assert any("consent was withdrawn" in warning for warning in open_path("confirmed").warnings)
     finally:
-        offer.registry.run("unyank", CONFIRMED)
+        offer.registry.run("curate", "unyank", CONFIRMED)
     assert main(["verify", CONFIRMED, *STRICT]) == 0
     assert main(["verify", "confirmed", *STRICT]) == 0, "the registry recommends it again"
 

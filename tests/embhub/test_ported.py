@@ -25,7 +25,7 @@ def test_a_registry_takes_a_claim_with_its_source_alone() -> None:
     assert propose(whole.files, repository=PORT).verified.digest == whole.embedding.digest
     files = {name: data for name, data in whole.files.items() if name != release_files.SOURCE_BUNDLE}
     refused = refusal(files, repository=PORT)
-    assert refused.rule == "source-mismatch" and "embhub port" in refused.hint
+    assert refused.rule == "source-mismatch" and "embhub research port" in refused.hint
 
 
 def test_a_withdrawn_source_withdraws_its_port() -> None:

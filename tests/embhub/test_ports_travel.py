@@ -75,7 +75,7 @@ def test_a_port_goes_from_training_to_a_stock_pipeline_at_another_home(
     complete("first", 40 if private else 20)
     run("push", "first.safetensors", "--yes")  # an audit of so few may find a leak, by chance too
     shutil.rmtree(images)  # a port reads no image of a patient
-    run("port", "first.safetensors", "--to", new, "--images", "4", *SHORT, "--out", "moved.safetensors")
+    run("research", "port", "first.safetensors", "--to", new, "--images", "4", *SHORT, "--out", "moved.safetensors")
     begun = safe_yaml.load(Path("moved.card.yaml").read_bytes())
     assert begun["n_patients"] == (40 if private else 20), "what the source's card says of the images"
     assert "publisher" not in begun and "audit" not in begun

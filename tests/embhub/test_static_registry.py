@@ -38,7 +38,7 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningRegistry]:
         publish(registry, "prostate-cspca", token=alice)
         publish(registry, "prostate-cspca", token=alice, version="1.1.0")
         publish(registry, "breast-mass", token=alice, seed=4)
-        registry.run("yank", YANKED, "--reason", "wrong anatomy on the card")
+        registry.run("curate", "yank", YANKED, "--reason", "wrong anatomy on the card")
         registry.run("export", "--static", registry.folder.parent / "hub")
         words = ("--fingerprint", registry.root_fingerprint, "--name", "mirror.example.org", "--once")
         run_here("--dir", registry.folder.parent / "mirror", "mirror", registry.url, *words)
@@ -95,7 +95,7 @@ def test_the_verbs_of_a_reader_work_without_a_server(
     for words in (["liver"], ["--modality", "CT"], ["--audit", "leak-detected"]):
         assert main(["search", "--registry", address, *words, "--json"]) == 0
         assert json.loads(capsys.readouterr().out) == []
-    assert main(["status", "prostate-cspca"]) == 0
+    assert main(["verify", "--pulled", "prostate-cspca"]) == 0
     assert main(["log", "verify", hub.url, "--from", str(export / "log")]) == 0
     assert main(["trust", "refresh", address]) == 0
     assert main(["push", "--registry", address, "prostate-cspca"]) != 0
@@ -115,7 +115,9 @@ def _yank_is_seen(address: str, export: Path, hub: RunningRegistry) -> None:
     commit = json.loads((export / f"api/models/{YANKED}/index.html").read_text())["sha"]
     pulled = pulling.pull(f"{YANKED}@{commit}", registry=address, out="yanked")
     assert pulled.yanked is not None and pulled.withdrawn
-    assert standing.look_up("yanked").withdrawn, "`embhub status` needs no network, and has the signed advisories"
+    assert standing.look_up("yanked").withdrawn, (
+        "`embhub verify --pulled` needs no network, and has the signed advisories"
+    )
 
 
 def test_what_is_altered_on_the_way_is_refused(export: Path, hub: RunningRegistry, tmp_path: Path) -> None:

@@ -100,7 +100,7 @@ def recover(registry: RunningRegistry) -> None:
     for name in ONLINE:
         for path in (registry.folder / "keys").glob(f"{name}.*"):
             path.unlink()
-    registry.run("recovered")
+    registry.run("backup", "recovered")
     registry.start()
 
 

@@ -64,7 +64,7 @@ def test_one_refresh_reaches_folder_stick_and_mirror(
     shutil.copytree(site.folder / "folder", tmp_path / "renamed" / "copy")
     everywhere = [site.folder / "folder", tmp_path / "stick", tmp_path / "renamed" / "copy"]
     assert all(pulling.verify_path(place, policy="standard").withdrawn == () for place in everywhere)
-    assert main(["status", "--all"]) == 0
+    assert main(["verify", "--pulled"]) == 0
 
     withdraw(world, repository)
     roots.refresh_roots()  # the one refresh; nothing below asks the registry
@@ -81,9 +81,9 @@ def test_one_refresh_reaches_folder_stick_and_mirror(
             capsys.readouterr()
             assert main(["verify", str(place)]) == 0
             assert "do not use" in capsys.readouterr().err
-            assert main(["status", str(place)]) == 8
+            assert main(["verify", "--pulled", str(place)]) == 8
             assert REASON in capsys.readouterr().out
-        assert main(["status", "--all", "--json"]) == 8
+        assert main(["verify", "--pulled", "--json"]) == 8
         found = json.loads(capsys.readouterr().out)
         assert found["withdrawn"] and [row["state"] for row in found["releases"]] == ["withdrawn"]
     finally:
@@ -98,7 +98,7 @@ def test_one_refresh_reaches_folder_stick_and_mirror(
 def test_an_image_leads_to_its_release_and_then_to_the_withdrawal(
     world: World, site: Site, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """`embhub detect` on an image of a release that was pulled: verified first, withdrawn after one refresh."""
+    """`embhub research detect` on an image of a release that was pulled: verified, and withdrawn after one refresh."""
     repository = publish(world, "detected", 216)
     pulling.pull(repository, out=tmp_path / "pulled")
     digest = make_embedding(seed=216).digest
@@ -106,7 +106,7 @@ def test_an_image_leads_to_its_release_and_then_to_the_withdrawal(
 
     def known() -> dict[str, Any]:
         capsys.readouterr()
-        assert main(["detect", str(tmp_path / "image.png"), "--metadata-only", "--json"]) == 0
+        assert main(["research", "detect", str(tmp_path / "image.png"), "--metadata-only", "--json"]) == 0
         (found,) = json.loads(capsys.readouterr().out)["files"][0]["releases"]
         return dict(found)
 
@@ -117,7 +117,7 @@ def test_an_image_leads_to_its_release_and_then_to_the_withdrawal(
     roots.refresh_roots()
     after = known()
     assert after["state"] == "withdrawn" and any(REASON in reason for reason in after["reasons"])
-    assert main(["detect", str(tmp_path / "image.png"), "--metadata-only"]) == 0
+    assert main(["research", "detect", str(tmp_path / "image.png"), "--metadata-only"]) == 0
     assert REASON in capsys.readouterr().out
 
 
@@ -226,8 +226,9 @@ def test_status_of_an_edited_folder_is_no_all_clear(world: World, site: Site, tm
     pulling.pull(publish(world, "edited", 208), out=tmp_path / "here")
     card = tmp_path / "here/README.md"
     card.write_bytes(card.read_bytes() + b"\n")
-    assert main(["status", str(tmp_path / "here")]) == 4
-    assert main(["status"]) == 2 and main(["status", "x/y", "--all"]) == 2
+    assert main(["verify", "--pulled", str(tmp_path / "here")]) == 4
+    assert main(["verify"]) == 2 and main(["verify", "--pulled", "x/y", "--all"]) == 2
+    assert main(["verify", "here", "--refresh"]) == 2 and main(["verify", "--pulled", "--policy", "strict"]) == 2
 
 
 def test_a_stolen_key_shows_in_status(world: World, site: Site, tmp_path: Path) -> None:
@@ -241,7 +242,7 @@ def test_a_stolen_key_shows_in_status(world: World, site: Site, tmp_path: Path) 
     pulling.pull("radboud/robbed", out=tmp_path / "robbed")
     world.registry.run("key", "revoke", thief.fingerprint, "--reason", "stolen")
     roots.refresh_roots()
-    assert main(["status", "--all"]) == 4, "it does not verify any more"
+    assert main(["verify", "--pulled"]) == 4, "it does not verify any more"
     shutil.rmtree(tmp_path / "robbed")
     (row,) = [row for row in status.look_up("radboud/robbed").releases if row.folder is None]
     assert row.state == "withdrawn" and "stolen" in row.reasons[0]

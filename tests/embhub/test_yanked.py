@@ -42,7 +42,7 @@ def test_a_real_registrys_yank_is_the_first_thing_that_is_said(
 ) -> None:
     assert main(["pull", TWIN]) == 0
     assert "warning" not in capsys.readouterr().err
-    world.registry.run("yank", TWIN, "--reason", REASON)
+    world.registry.run("curate", "yank", TWIN, "--reason", REASON)
     try:
         assert main(["pull", TWIN, "--json"]) == 8, "nobody gets by accident what was taken back"
         refusal = json.loads(capsys.readouterr().out)
@@ -58,7 +58,7 @@ def test_a_real_registrys_yank_is_the_first_thing_that_is_said(
             lines = [line for line in said.err.splitlines() if line.startswith(("warning", "written"))]
             assert lines[0].startswith("warning: ") and REASON in lines[0] and "unsigned statement" in lines[0]
     finally:
-        world.registry.run("unyank", TWIN)
+        world.registry.run("curate", "unyank", TWIN)
     assert heard(pulling.pull(TWIN)) == []
 
 

@@ -103,28 +103,31 @@ def _globals(data: bytes) -> set[str]:
 
 def comfyui(path: Path, base: str) -> Rows:
     """load_embed for each tokenizer's key, then set_up_textual_embeddings, which ignores rows of another width."""
+    used = {}
+    for key, width in COMFY_KEYS[base].items():
+        rows = torch.atleast_2d(comfyui_rows(path, key, width))
+        _refuse_unless(rows.shape[1] == width, f"{rows.shape[1]} wide for {key}: ignored")
+        used[key] = rows
+    return used
+
+
+def comfyui_rows(path: Path, key: str, width: int) -> torch.Tensor:
+    """load_embed, of a file that was found, for a tokenizer that asks for this key."""
     data: Any
     if path.name.lower().endswith(".safetensors"):
         data = load_file(path)
     else:
         data = torch.load(path, map_location="cpu", weights_only=True)
-    used = {}
-    for key, width in COMFY_KEYS[base].items():
-        if "string_to_param" in data:
-            rows = next(iter(data["string_to_param"].values()))
-        elif isinstance(data, list):
-            parts = [part for item in data for part in item.values() if part.shape[-1] == width]
-            rows = torch.cat([part.reshape(-1, width) for part in parts])
-        elif key in data:
-            rows = data[key]
-        else:
-            bundles = ([v for k, v in data.items() if _bundled(k, end)] for end in (".string_to_param.*", f".{key}"))
-            found = next((parts for parts in bundles if parts), None)
-            rows = torch.cat(found) if found else next(iter(data.values()))
-        rows = torch.atleast_2d(rows)
-        _refuse_unless(rows.shape[1] == width, f"{rows.shape[1]} wide for {key}: ignored")
-        used[key] = rows
-    return used
+    if "string_to_param" in data:
+        return next(iter(data["string_to_param"].values()))
+    if isinstance(data, list):
+        parts = [part for item in data for part in item.values() if part.shape[-1] == width]
+        return torch.cat([part.reshape(-1, width) for part in parts])
+    if key in data:
+        return data[key]
+    bundles = ([v for k, v in data.items() if _bundled(k, end)] for end in (".string_to_param.*", f".{key}"))
+    found = next((parts for parts in bundles if parts), None)
+    return torch.cat(found) if found else next(iter(data.values()))
 
 
 def _bundled(name: str, end: str) -> bool:

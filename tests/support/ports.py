@@ -1,4 +1,4 @@
-"""Ported embeddings for tests, and releases of them: made by hand, as `embhub port` writes them."""
+"""Ported embeddings for tests, and releases of them: made by hand, as `embhub research port` writes them."""
 
 from __future__ import annotations
 

@@ -86,7 +86,7 @@ def reviewed_registry(folder: Path, *, approvals_needed: int = 1) -> Iterator[Re
         assert pushes.create(registry, NAME, token=made.alice).status == 200
         answer = pushes.commit(registry, NAME, version(0).files, token=made.alice)
         assert answer.status == 200 and "proposal" not in answer.json(), answer.body
-        registry.run("review", "set", "radboud", "--approvals", str(approvals_needed))
+        registry.run("curate", "review", "set", "radboud", "--approvals", str(approvals_needed))
         yield made
 
 
@@ -109,7 +109,7 @@ def version(seed: int, **changes: Any) -> Release:
 def attest(
     proposal: Mapping[str, Any], files: Mapping[str, str], *, user: str, key: SigningKey = OFFICER_KEY, **changes: Any
 ) -> dict[str, Any]:
-    """An approver's own attestation, as `embhub review approve` makes it."""
+    """An approver's own attestation, as `embhub curate review approve` makes it."""
     facts = {
         "registry": releases.ORIGIN, "repository": NAME, "version": "1.1.0", "kind": "signed",
         "approver": approvals.pseudonym(proposal["id"], user), "created": datetime.now(UTC), **changes,

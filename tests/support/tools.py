@@ -19,6 +19,8 @@ BRINGS = {
     "caddy": "Debian: caddy",
     "chromium": "Debian: chromium",
     "dciodvfy": "Debian: dicom3tools",
+    "docker-registry": "Debian: docker-registry",
+    "git": "Debian: git",
     "exiftool": "Debian: libimage-exiftool-perl",
     "libfaketime": "Debian: libfaketime",
     "nft": "Debian: nftables",
@@ -26,6 +28,7 @@ BRINGS = {
     "openssl": "Debian: openssl",
     "postgresql": "Debian: postgresql",
     "prometheus": "Debian: prometheus",
+    "skopeo": "Debian: skopeo",
     "softhsm2-util": "Debian: softhsm2",
     "ssh-agent": "Debian: openssh-client",
     "ssh-keygen": "Debian: openssh-client",
@@ -35,7 +38,9 @@ BRINGS = {
     "axe-core": "npm: axe-core, in the folder EMBHUB_NODE_FOLDER",
     "@huggingface/hub": "npm: @huggingface/hub, in the folder EMBHUB_NODE_FOLDER",
     "@sigstore/verify": "npm: @sigstore/verify and @sigstore/bundle, in the folder EMBHUB_NODE_FOLDER",
+    "ro-crate": "npm: ro-crate, in the folder EMBHUB_NODE_FOLDER",
     "model-signing": "PyPI: model-signing and pyOpenSSL, in the environment EMBHUB_MODEL_SIGNING",
+    "rocrate-validator": "PyPI: roc-validator, in the environment EMBHUB_ROCRATE_VALIDATOR",
     "HealthDCAT-AP shapes": "PyPI: dh-healthdcat; EMBHUB_HEALTHDCAT_SENSITIVE_SHAPES names its folder of shapes",
 }
 """What a test may need, and who brings it. `.ci/tools` installs all of them."""

@@ -117,7 +117,7 @@ class World:
         return root_keys.unsigned_change(stated)
 
     def restore(self, backup: SignedDocument) -> None:
-        """The members of an earlier keyring, with every revocation and removal since, as `restore` lists them.
+        """The members of an earlier keyring, with every revocation and removal since, as `backup restore` lists them.
 
         Withdrawals since are lost.
         """

@@ -221,7 +221,9 @@ def is_about(proof: Path, patient_id: str, *, issuer: str = "") -> bool:
         document = strict_json.read_object(proof.read_bytes()[:100_000], limit=99_999)
         facts = [str(document[name]) for name in ("erasure", "sha256", "commitment")]
     except (OSError, strict_json.JsonError, KeyError) as error:
-        raise UsageError(f"{proof} is not a proof of erasure", "pass a file that `embhub erase` wrote") from error
+        raise UsageError(
+            f"{proof} is not a proof of erasure", "pass a file that `embhub curate erase` wrote"
+        ) from error
     identity, digest, commitment = facts
     return secrets.compare_digest(_commit(identity, key_patient(patient_id, issuer=issuer), digest), commitment)
 

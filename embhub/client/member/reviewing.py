@@ -74,7 +74,7 @@ def fetch(proposal: str, *, registry: str | None = None) -> Draft:
     except (KeyError, TypeError, AttributeError) as error:
         raise RegistryError("the registry's answer is no proposal", "ask its operator which version it runs") from error
     if state != "open":
-        raise UsageError(f"this proposal is {plain(str(state))}", "`embhub review list` shows those that wait")
+        raise UsageError(f"this proposal is {plain(str(state))}", "`embhub curate review list` shows those that wait")
     brings_release = bool(version) or release_files.EMBEDDING in named  # whatever the registry calls it
     files = {}
     for path, digest in named.items():
@@ -204,4 +204,4 @@ def _address(draft: Draft) -> str:
 
 def _check(proposal: str) -> None:
     if len(proposal) != 40 or not set(proposal) <= set("0123456789abcdef"):
-        raise UsageError(f"{proposal[:60]!a} is no proposal", "`embhub review list` shows the ids, of 40 digits")
+        raise UsageError(f"{proposal[:60]!a} is no proposal", "`embhub curate review list` shows the ids, of 40 digits")

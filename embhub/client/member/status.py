@@ -52,7 +52,7 @@ class Source:
 
 @dataclass(frozen=True)
 class Report:
-    """What `embhub status` found. `withdrawn` is whether anything must not be used any more."""
+    """What `embhub verify --pulled` found. `withdrawn` is whether anything must not be used any more."""
 
     releases: tuple[Standing, ...]
     sources: tuple[Source, ...]

@@ -47,7 +47,8 @@ class Known:
 def known_releases(places: Sequence[Path] = (), *, pulled_here: bool = True) -> dict[str, Known]:
     """Releases in `places` (files or folders, one release each, or folders of those), then those that were pulled here.
 
-    What cannot be read is left out. Nothing is fetched: a withdrawal is known as far as `embhub status` knows it.
+    What cannot be read is left out. Nothing is fetched: what is known of withdrawals is what
+    `embhub verify --pulled` knows.
     """
     found: dict[str, Known] = {}
     folders = pulled.all_folders() if pulled_here else {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -31,8 +32,8 @@ def lock(
     """Verify releases and write them to a lock file.
 
     Args:
-        targets: repositories (`NS/NAME`, also `@VERSION` or `@COMMIT`) and folders that `pull` wrote. Without any, the
-            folders directly below the working folder.
+        targets: repositories (`NS/NAME`, also `@VERSION` or `@COMMIT`) and folders that `pull` wrote; one folder may
+            be named twice. Without any, `pulled_here`.
         out: the file to write.
 
     Raises:
@@ -41,14 +42,17 @@ def lock(
         VerificationError, PolicyError, RegistryError: as `pull.verify_path`.
     """
     chosen = site_policy.choose(policy, require)
-    found = list(targets) or sorted(
-        str(path.parent.parent) for path in Path().glob(f"*/{release_files.PUBLISH_BUNDLE}")
-    )
+    found = list(dict.fromkeys(os.path.normpath(one) for one in targets)) or pulled_here()
     if not found:
-        raise UsageError("there is no release to lock here", "name repositories or folders, or pull one first")
-    rows = tuple(_lock_one(target, registry=registry, policy=chosen) for target in found)
+        raise UsageError("there is no release to lock here", "name a release, or pull one first")
+    rows = tuple(dict.fromkeys(_lock_one(target, registry=registry, policy=chosen) for target in found))
     write_atomic(out, lock_file.to_bytes(rows))
     return tuple(sorted(rows, key=lambda row: (row.registry, row.repository)))
+
+
+def pulled_here() -> list[str]:
+    """The folders directly below the working folder that `pull` wrote."""
+    return sorted(str(path.parent.parent) for path in Path().glob(f"*/{release_files.PUBLISH_BUNDLE}"))
 
 
 def read(path: Path) -> tuple[Locked, ...]:
@@ -61,7 +65,7 @@ def read(path: Path) -> tuple[Locked, ...]:
         with path.open("rb") as stream:
             return lock_file.parse(stream.read(lock_file.MAX_BYTES + 1))
     except OSError as error:
-        raise UsageError(f"cannot read {path}: {error.strerror}", "`embhub lock` writes a lock file") from error
+        raise UsageError(f"cannot read {path}: {error.strerror}", "`embhub pull --lock` writes a lock file") from error
 
 
 def pull_locked(

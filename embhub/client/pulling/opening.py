@@ -15,7 +15,6 @@ from embhub.client.trusted import roots, site_policy
 from embhub.formats import instants, names
 from embhub.release import at_the_site, demands, verification
 from embhub.release import files as release_files
-from embhub.release.files import Release
 from embhub.release.verification import Verified
 from embhub.site import keys, seen, signed, trust_store
 from embhub.trust import statement
@@ -34,7 +33,8 @@ def open_path(path: str | Path) -> Opened:
     """Read an embedding's file, or the one in a folder.
 
     Where a publish attestation lies beside the file or in its folder, the release is verified by the keyrings kept here
-    and by this site's own keys. Where there is none, a warning says so: nobody vouches for the file.
+    and by this site's own keys. Where there is none, a warning says so: nobody vouches for the file. An OCI layout has
+    one, or is refused.
 
     Raises:
         UsageError: no such file.
@@ -44,10 +44,10 @@ def open_path(path: str | Path) -> Opened:
     """
     path = Path(path)
     file = path / release_files.EMBEDDING if path.is_dir() else path
-    if not _is_signed(file):
+    if not (release_files.is_oci_layout(path) or _is_signed(file)):
         unsigned = f"{path} is not signed and was not verified"
         return Opened(embedding.read(file), (unsigned,))
-    release = Release.from_folder(path) if path.is_dir() else at_the_site.read(path)
+    release = received.read_release(path)
     now = datetime.now(UTC)
     publish = statement.read_publish(statement.parse(release.publish_bundle.envelope.payload))
     namespace = names.namespace_of(publish.repository)

@@ -18,6 +18,7 @@ from embhub.client.pulling.received import choose_folder as choose_folder
 from embhub.client.pulling.received import keep as keep
 from embhub.client.pulling.received import name_in as name_in
 from embhub.client.pulling.received import note, verify_offline
+from embhub.client.pulling.received import read_release as read_release
 from embhub.client.pulling.received import remember as remember
 from embhub.client.statements import memory, standing
 from embhub.client.trusted import site_policy
@@ -215,6 +216,22 @@ def verify_path(
         ...     print(type(error).__name__)
         ConfigError
     """
+    verified, _ = open_release(
+        target, policy=policy, require=require, registry=registry, token=token, on_progress=on_progress
+    )
+    return verified
+
+
+def open_release(
+    target: str | Path,
+    *,
+    policy: str | Policy = "standard",
+    require: str | Iterable[str] = (),
+    registry: str | None = None,
+    token: str | None = None,
+    on_progress: OnProgress | None = None,
+) -> tuple[Verified, Release]:
+    """As `verify_path`, with the release that was verified."""
     chosen = site_policy.choose(policy, require)
     if str(target).startswith(HUB) and not Path(target).exists():
         from embhub.client.pulling import hub_pulling
@@ -222,13 +239,14 @@ def verify_path(
         check_no_registry(str(target), registry, token)
         fetched = hub_pulling.fetch(str(target), policy=chosen, on_progress=on_progress)
         remember(fetched)
-        return fetched.verified
+        return fetched.verified, fetched.release
     if names_repository(target):
         where = {"registry": registry, "token": token}
         fetched = fetch(str(target), policy=chosen, on_progress=on_progress, fallbacks=True, **where)
         remember(fetched)
-        return fetched.verified
-    return verify_release(read_release(target), target=target, policy=chosen)
+        return fetched.verified, fetched.release
+    release = read_release(target)
+    return verify_release(release, target=target, policy=chosen), release
 
 
 def open_target(target: str, registry: str | None) -> Opened:
@@ -269,20 +287,6 @@ def _name_the_folder(verified: Verified, target: str | Path) -> Verified:
         text = f"{target} is a folder here, signed for {verified.repository}; no repository {target} was asked for"
         finding = Finding("repository", "warning", text)
     return replace(verified, findings=tuple(finding if old.check == "repository" else old for old in verified.findings))
-
-
-def read_release(target: str | Path) -> Release:
-    """The release in a folder as `pull` leaves it, or of a file with card, report and attestations beside it."""
-    path = Path(target)
-    if path.is_dir():
-        return Release.from_folder(path)
-    if not path.exists():
-        near = path.with_name(f"{path.name}.safetensors")
-        hint = f"did you mean {near}?" if near.exists() else "pass a file, a folder, or a repository as namespace/name"
-        raise UsageError(f"{path} is not there", hint)
-    from embhub.release import at_the_site
-
-    return at_the_site.read(path)
 
 
 def names_repository(target: str | Path) -> bool:

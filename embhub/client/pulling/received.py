@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING
 from embhub.client.log import logged, logged_designs, logged_papers
 from embhub.client.statements import memory, reports
 from embhub.client.statements.recalling import recall
+from embhub.errors import UsageError
 from embhub.formats import instants
+from embhub.release import files as release_files
 from embhub.release import policy as policies
 from embhub.release import verification
 from embhub.release.checks import site_totals
@@ -77,7 +79,7 @@ def remember(fetched: Fetched) -> None:
 
 
 def _note_folder(fetched: Fetched, folder: Path) -> None:
-    """Where the release was written, so that `embhub status --all` finds it."""
+    """Where the release was written, so that `embhub verify --pulled` finds it."""
     from embhub.site import pulled
 
     verified = fetched.verified
@@ -98,6 +100,24 @@ def note(verified: Verified, *, listed: bool) -> None:
         yanked=verified.yanked, known=listed, audits=(*verified.others, *verified.audits),
         total=site_totals.stated(site_totals.of_this_site(verified.embedding)),
     )  # fmt: skip
+
+
+def read_release(target: str | Path) -> Release:
+    """The release in a folder or an OCI layout, or of a file with card, report and attestations beside it."""
+    path = Path(target)
+    if release_files.is_oci_layout(path):
+        from embhub.release import oci_layout
+
+        return oci_layout.read(path)
+    if path.is_dir():
+        return Release.from_folder(path)
+    if not path.exists():
+        near = path.with_name(f"{path.name}.safetensors")
+        hint = f"did you mean {near}?" if near.exists() else "pass a file, a folder, or a repository as namespace/name"
+        raise UsageError(f"{path} is not there", hint)
+    from embhub.release import at_the_site
+
+    return at_the_site.read(path)
 
 
 def verify_offline(

@@ -108,7 +108,7 @@ def refused(status: int, *, registry: str, what: str, said: str, anonymous: bool
 
 def gated(*, registry: str, what: str, said: str) -> NotAllowedError:
     """Files that are kept for accounts which asked and were let in."""
-    ask = f"embhub access request {what.partition('@')[0]}"
+    ask = f"embhub curate access request {what.partition('@')[0]}"
     text = f"{registry} keeps the files of {what} for accounts that were let in" + (f": {said}" if said else "")
     return NotAllowedError(text, f"`embhub login`, then `{ask}`; its publisher answers")
 
@@ -127,10 +127,10 @@ def another_commit(what: str, *, asked: str, said: str) -> WrongCommitError:
 
 def no_answer(registry: str, error: Exception) -> UnreachableError:
     """No connection, in the operating system's or the HTTP library's words."""
-    return UnreachableError(
-        f"{registry} cannot be reached: {plain(error) or type(error).__name__}",
-        "is it running, and is --registry or EMBHUB_REGISTRY right?",
-    )
+    hint = "is it running, and is --registry or EMBHUB_REGISTRY right?"
+    if "WRONG_VERSION_NUMBER" in str(error):  # OpenSSL's name for an answer that is not TLS
+        hint = f"no TLS there: is it http://{registry.removeprefix('https://')}?"
+    return UnreachableError(f"{registry} cannot be reached: {plain(error) or type(error).__name__}", hint)
 
 
 def no_registry(registry: str, *, status: int | None = None) -> NotARegistryError:

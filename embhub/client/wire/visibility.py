@@ -63,7 +63,7 @@ def in_words(repository: str, visibility: str, *, waits: bool) -> str:
         case "private":
             who = f"only members of {namespace} and the registry's operator see it"
         case "gated":
-            who = f"its card is shown, its files to accounts that you let in: embhub access list {repository}"
+            who = f"its card is shown, its files to accounts that you let in: embhub curate access list {repository}"
         case _:
             who = "everybody who can read the registry can download it"
     return f"{repository} was created {visibility}: {who}"

@@ -60,9 +60,15 @@ def check_copies(
     Args:
         embedding: the file, or what `train` or `pull` gave.
         samples: a folder of drawn images (or a manifest): exactly these files are checked.
-        members, nonmembers: images trained on and kept back; by default those that `train` remembers on this site.
+        members: images trained on; by default those that `train` remembers on this site.
+        nonmembers: images kept back; by default those that `train` remembers.
         base: the base model; by default the one trained on.
         alpha: chance that any of the samples is suspected though none is a copy.
+        device: `auto`, or a torch device.
+        on_progress: called as the check advances.
+
+    Returns:
+        The report, and for each sample the nearest image trained on.
 
     Raises:
         UsageError: no record of the training and no images named, no samples, too few patients trained on or kept back.

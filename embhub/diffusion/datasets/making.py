@@ -1,4 +1,4 @@
-"""`embhub dataset`: draw every image of a data set, one at a time, so that it can be interrupted anywhere.
+"""`embhub research dataset`: draw every image of a data set, one at a time, so that it can be interrupted anywhere.
 
 An image is written whole or not at all, and comes from its own seed (`painting`): what a call that is interrupted
 leaves is what an uninterrupted one would have written, byte for byte, on the same kind of machine.
@@ -99,33 +99,53 @@ def make_dataset(
 
     Args:
         out: a new folder, or one that the same call began.
-        config: a file in YAML with classes and settings; or instead of it:
-        classes: `LABEL=PROMPT` each; `embeddings` the files, folders or repositories whose tokens they mention.
-        base, per_class, seed, steps, guidance_scale: stand above the file's; `base` defaults to what the
-            embeddings were made for, the last two to the base's own.
+        config: a file in YAML with classes and settings. What is given here takes precedence over it.
+        classes: `LABEL=PROMPT` each.
+        embeddings: the files, folders or repositories whose tokens the prompts mention.
+        base: the base model; by default what the embeddings were made for.
+        per_class: number of images of each class.
+        seed: seed of the whole data set.
+        steps: sampling steps; by default the base's own.
+        guidance_scale: classifier-free guidance; by default the base's own.
         resolution: side of the images in pixels; by default what the embeddings were trained with.
-        negative, negative_embeddings: what no image is to show: a prompt for all classes, and embeddings whose tokens
-            are added to it.
+        negative: what no image is to show: a prompt for all classes.
+        negative_embeddings: embeddings whose tokens are added to `negative`.
         no_card: tokens of unsigned files without a card whose use the caller answers for.
+        terms_read: tokens whose terms the caller has read, where no program can.
+        registry: the registry of repositories that are named; by default the one that is configured.
+        device: `auto`, or a torch device.
         sampling: scheduler, number format, and images computed together: one by default. In batches an image's bytes
             depend by rounding on its neighbours; batches are always the same, also when an interrupted call goes on.
         processes: how many generate images beside each other, each with a base of its own; on several GPUs in turn.
             It is not in the plan: images are the same up to the rounding of a processor with fewer threads each.
-        dicom: whether each image gets a DICOM copy in the folder `dicom`; `burn_in` puts SYNTHETIC into its pixels.
+        dicom: whether each image gets a DICOM copy in the folder `dicom`.
+        burn_in: whether SYNTHETIC is put into the pixels of the copies.
         c2pa: signs a C2PA manifest for the data set.
         parquet: whether the manifest gets a copy in Parquet, `manifest.parquet`; needs pyarrow.
         below_floor: why a label is wanted whose images show it in less than half of the cases, by the card.
         catalogue_facts: a file in YAML with what only people know, for a record by HealthDCAT-AP (`dcat.jsonld`).
-        terms_read: tokens whose terms the caller has read, where no program can.
+        on_progress: called with each image.
+
+    Returns:
+        How many images the data set holds, and what to be warned of.
 
     Raises:
         PrivacyError: a label, a prompt or a name that the description bears looks like a person's.
         UsageError: a malformed request; `UseForbiddenError` where a licence or card forbids it or nobody answered
-        for it; `BelowFloorError` where images do not show their label.
+            for it; `BelowFloorError` where images do not show their label.
         VerificationError: a signed embedding that is not what a trusted publisher signed.
         ArtifactError: an embedding made for another base.
         ConfigError: the folder holds something else, another process is at it, or the disk is full; the same call goes
             on where it ended.
+
+    Example:
+        >>> import embhub
+        >>> made = embhub.dataset(
+        ...     "drawn", classes=["csPCa=prostate mri, <cspca>"], embeddings=["prostate-cspca.safetensors"],
+        ...     no_card=["<cspca>"], per_class=2, steps=2,
+        ... )
+        >>> made.images, dict(made.classes)
+        (2, {'csPCa': 2})
     """
     folder = Path(out)
     if looks_like_patient(folder.resolve().name):

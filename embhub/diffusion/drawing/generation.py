@@ -175,8 +175,8 @@ def generate(
         negative: A negative prompt: what images should not show.
         negative_embeddings: Embeddings of what images should not show. Their tokens go into the negative prompt.
         batch_size: The most images computed together.
-        mark: Whether the first noise is marked, where the base and its sampler allow it, so that `embhub detect` can
-            trace the images without their metadata. The same seed gives another image without a mark.
+        mark: Whether the first noise is marked, where the base and its sampler allow it, so that `embhub research
+            detect` can trace the images without their metadata. The same seed gives another image without a mark.
         device: `auto`, or a torch device.
         on_progress: Called with each batch.
 

@@ -23,7 +23,7 @@ from embhub.progress import OnProgress, Progress
 
 MOST = 101
 _LINE = 14
-"""Height of the line of weights above a sheet, in pixels."""
+"""Height of the line of heads above a sheet, in pixels."""
 
 
 @dataclass(frozen=True)
@@ -34,14 +34,17 @@ class Series:
         weights: Position of each column between start (0) and end (1).
         pictures: `pictures[i][k]` follows from seed `seed + i` at `weights[k]`.
         seed: Seed of the first row.
+        heads: What stands above each column of a sheet: its weight; `without` and `with` where a series has its two
+            ends alone, and only the second shows an embedding.
     """
 
     weights: tuple[float, ...]
     pictures: tuple[tuple[Image.Image, ...], ...]
     seed: int
+    heads: tuple[str, ...]
 
     def sheet(self) -> Image.Image:
-        """Arrange all images in one: a row for each seed, a column for each weight, with the weights above.
+        """Arrange all images in one: a row for each seed, a column for each weight, with the heads above.
 
         Returns:
             The sheet, mode RGB.
@@ -49,8 +52,8 @@ class Series:
         width, height = self.pictures[0][0].size
         sheet = Image.new("RGB", (width * len(self.weights), _LINE + height * len(self.pictures)), "white")
         pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(10)
-        for column, weight in enumerate(self.weights):
-            pen.text((width * (column + 0.5), _LINE / 2), f"{weight:.2f}", "black", font=font, anchor="mm")
+        for column, head in enumerate(self.heads):
+            pen.text((width * (column + 0.5), _LINE / 2), head, "black", font=font, anchor="mm")
             for row, pictures in enumerate(self.pictures):
                 sheet.paste(pictures[column], (width * column, _LINE + height * row))
         return sheet
@@ -180,7 +183,17 @@ def draw_series(
         columns.append(draw(studio.pipe, parts, **drawing, batch_size=batch_size))
         if on_progress:
             on_progress(Progress("generating", len(columns) * n, series * n))
-    return Series(weights, tuple(zip(*columns, strict=True)), seed)
+    return Series(weights, tuple(zip(*columns, strict=True)), seed, _head(studio, start, ends, weights))
+
+
+def _head(
+    studio: Studio, start: str, ends: str | tuple[Embedding, Embedding], weights: Sequence[float]
+) -> tuple[str, ...]:
+    """Words for a pair of which only the second shows embeddings; a turn between two shows one at either end."""
+    words = (*studio.tokens, "{}") if studio.tokens and isinstance(ends, str) and len(weights) == 2 else ()
+    if any(word in ends for word in words) and not any(word in start for word in words):
+        return "without", "with"
+    return tuple(f"{weight:.2f}" for weight in weights)
 
 
 def _between_prompts(studio: Studio, start: str, end: str, weights: Sequence[float]) -> Iterator[tuple[Part, ...]]:

@@ -94,8 +94,8 @@ def evaluate(
     Args:
         real: Manifest or folder with labels, as for `train`, or a folder for each label: the images to train on.
         test: The same for the images to test on. No patient may be in both.
-        synthetic: Generated images with the same labels: a folder of `embhub dataset`, or a folder for each label. A
-            list of folders is one arm of several embeddings, whose variance goes into the intervals.
+        synthetic: Generated images with the same labels: a folder of `embhub research dataset`, or a folder for each
+            label. A list of folders is one arm of several embeddings, whose variance goes into the intervals.
         arms: Further sets of generated images, by name: the controls of `synthetic`, such as plain words.
         regimes: How generated images are used: `mixed`, `pretrained`, `filtered`, see `evaluation.regimes`. The verdict
             is that of the first.

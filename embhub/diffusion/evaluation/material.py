@@ -90,7 +90,7 @@ def read_real(
 def read_drawn(
     place: str | Path, name: str, resolution: int, fit: Fit = "crop", *, on_progress: OnProgress | None = None
 ) -> Drawn:
-    """Drawn images: a folder of `embhub dataset`, any manifest with labels, or a folder for each label.
+    """Drawn images: a folder of `embhub research dataset`, any manifest with labels, or a folder for each label.
 
     Raises:
         UsageError: as `read_real`, or not a folder.

@@ -28,7 +28,7 @@ def class_folders(place: Path) -> list[Path]:
 
 
 def fits(place: Path) -> set[Fit]:
-    """What `embhub dataset` and `embhub generate` wrote down of how images are fitted, where they did."""
+    """What `embhub research dataset` and `embhub generate` wrote down of how images are fitted, where they did."""
     folder = place.parent if place.is_file() else place
     said: list[Any] = []
     for path in (folder / "dataset.json", *(one / "manifest.json" for one in class_folders(folder))):
@@ -48,7 +48,7 @@ def _items(values: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
 
 
 def read(place: Path) -> tuple[tuple[str, ...], bool, bool, tuple[str, ...]]:
-    """Embeddings and bases that `embhub dataset` or `embhub generate` wrote down, as `Drawn` has them."""
+    """Embeddings and bases that `embhub research dataset` or `embhub generate` wrote down, as `Drawn` has them."""
     table = place if place.is_file() else place / MANIFEST
     if table.is_file():
         found, told = _in_table(table)

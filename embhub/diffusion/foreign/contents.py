@@ -1,8 +1,9 @@
 """What other programs put in an embedding's file, brought to one form: matrices of rows, by name where they have one.
 
-Known are AUTOMATIC1111's `string_to_param`, diffusers' `{token: rows}`, kohya's `emb_params` or `clip_l` and `clip_g`,
-the `t5` or `t5xxl` of SD 3 and FLUX, OneTrainer's `bundle_emb.NAME.ENCODER`, which ComfyUI reads as well, a bare
-tensor, and lists of tensors or of dictionaries of them, whose rows follow each other.
+Known are `string_to_param` of AUTOMATIC1111 and of the original Textual Inversion program, diffusers' `{token: rows}`,
+kohya's `emb_params` or `clip_l` and `clip_g`, the `t5` or `t5xxl` of SD 3 and FLUX, OneTrainer's
+`bundle_emb.NAME.ENCODER`, which ComfyUI reads as well, a bare tensor, and lists of tensors or of dictionaries of them,
+whose rows follow each other.
 """
 
 from __future__ import annotations
@@ -42,7 +43,10 @@ def find(content: Any) -> Contents:
         facts: dict[str, Any] = {"source_format": "AUTOMATIC1111"}
         if isinstance(steps := content.get("step"), int) and not isinstance(steps, bool) and steps >= 0:
             facts["source_steps"] = steps
-        return Contents(unnamed=_matrices(content["string_to_param"].values()), facts=facts)
+        rows = content["string_to_param"]
+        if isinstance(held := getattr(rows, "_parameters", None), Mapping):
+            rows, facts["source_format"] = held, "textual inversion"
+        return Contents(unnamed=_matrices(rows.values()), facts=facts)
     if isinstance(content, list | tuple):
         return Contents(unnamed=_join(content), facts={"source_format": "list"})
     if isinstance(content, torch.Tensor):

@@ -39,6 +39,9 @@ _CALLS = {
     "collections OrderedDict",
 }
 """What a pickle of tensors asks for by name, and nothing that makes something large out of something small."""
+_HOLDER = b"ctorch.nn.modules.container\nParameterDict\n"
+_IN_HOLDER = {"torch.nn.modules.container ParameterDict", "__builtin__ set"}
+"""In which the original Textual Inversion program leaves its vectors, and what else such a module asks for."""
 _TYPES = re.compile(r"torch (?:[A-Z][A-Za-z0-9]*Storage|b?float[0-9a-z_]*|u?int[0-9]+|bool|half|double|long)")
 _MAGIC = (
     0x1950A86A20F9469CFC6C  # opens torch's format from before it was a zip archive, whose first of five pickles it is
@@ -107,8 +110,26 @@ def _measure_zip(data: bytes, name: str) -> bytes:
     pickles = [member for member in members if member.endswith("/data.pkl")]
     if len(pickles) != 1 or any(member.endswith("/constants.pkl") for member in members):
         raise ArtifactError(f"{name} is an archive of another kind", "use .pt, .bin or .safetensors")
-    _look_through(io.BytesIO(members[pickles[0]]), name)
-    return pack(members)
+    program = members[pickles[0]]
+    _look_through(io.BytesIO(program), name, names=_IN_HOLDER if _HOLDER in program else ())
+    return pack({**members, pickles[0]: _as_plain(program)})
+
+
+def _as_plain(program: bytes) -> bytes:
+    """A pickle with a plain dictionary in place of `ParameterDict`, whose attributes it gets; no module is built."""
+    if _HOLDER not in program:
+        return program
+    parts, done = [], 0
+    for opcode, argument, place in pickletools.genops(program):
+        if opcode.name == "GLOBAL" and argument in _IN_HOLDER:
+            old, new = len(argument) + 2, b"ccollections\nOrderedDict\n"
+        elif opcode.name == "NEWOBJ":
+            old, new = 1, b"R"
+        else:
+            continue
+        parts += [program[done:place], new]
+        done = (place or 0) + old  # of bytes a place is known
+    return b"".join([*parts, program[done:]])
 
 
 def _measure_bare(data: bytes, name: str) -> bytes:
@@ -120,7 +141,7 @@ def _measure_bare(data: bytes, name: str) -> bytes:
     return data
 
 
-def _look_through(stream: io.BytesIO, name: str, numbers: Container[int] = ()) -> list[Any]:
+def _look_through(stream: io.BytesIO, name: str, numbers: Container[int] = (), names: Container[str] = ()) -> list[Any]:
     """The arguments of one pickle's opcodes; refuses any name but tensors' and any number above LARGEST."""
     words = []
     try:
@@ -129,7 +150,10 @@ def _look_through(stream: io.BytesIO, name: str, numbers: Container[int] = ()) -
             if len(words) > MOST_WORDS:
                 raise ArtifactError(f"{name} is a pickle of more than {MOST_WORDS:,} steps", "it is no embedding")
             asks = opcode.name in ("STACK_GLOBAL", "INST", "EXT1", "EXT2", "EXT4") or (
-                opcode.name == "GLOBAL" and argument not in _CALLS and not _TYPES.fullmatch(str(argument))
+                opcode.name == "GLOBAL"
+                and argument not in _CALLS
+                and argument not in names
+                and not _TYPES.fullmatch(str(argument))
             )
             if asks:
                 raise ArtifactError(

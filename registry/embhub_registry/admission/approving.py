@@ -156,7 +156,7 @@ def _check_proof(seen: Seen, *, signed: bool, proved: bool) -> None:
     if seen.signed:
         raise forbidden(
             f"approvals of {seen.proposal.full_name} have to be signed by the approver's own key",
-            f"`embhub review approve {seen.proposal.id} --key NAME`", rule="signature",
+            f"`embhub curate review approve {seen.proposal.id} --key NAME`", rule="signature",
         )  # fmt: skip
     if not proved:
         raise forbidden(
@@ -314,7 +314,10 @@ def _check_signed(registry: Registry, seen: Seen, account: Account, data: bytes)
     stated = (facts.registry, facts.repository, facts.version, facts.release.sha256, facts.kind, dict(facts.files))
     if stated != expected or facts.approver != attestation.pseudonym(found.id, account.user):
         raise RequestDeniedError(
-            422, "approval", "the attestation is not about this proposal", "approve it with `embhub review approve`"
+            422,
+            "approval",
+            "the attestation is not about this proposal",
+            "approve it with `embhub curate review approve`",
         )
     if not found.created < stamp(instants.read(facts.created) + SLACK) < stamp(now() + 2 * SLACK):
         raise RequestDeniedError(

@@ -1,7 +1,7 @@
-"""Whether a README.md loads in `huggingface_hub.ModelCard`, without huggingface_hub: what `validate-yaml` promises.
+"""Whether a README.md loads in `huggingface_hub.ModelCard`, without huggingface_hub, and whether its licence exists.
 
-Stock clients ask before they upload a card. Facts of the client: `huggingface_hub/repocard.py` and `repocard_data.py`
-of 0.36 to 2.x. Pure.
+That is what `validate-yaml` promises. Stock clients ask before they upload a card. Facts of the client:
+`huggingface_hub/repocard.py` and `repocard_data.py` of 0.36 to 2.x. Pure.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Any
 
 import yaml
 
+from embhub.cards.vocabulary import is_licence
 from embhub.formats import safe_yaml
 
 # Where the clients see the front matter, an older and a newer one; blank lines at its ends are of no matter here.
@@ -26,7 +27,7 @@ _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the same types as the
 
 
 def find_problem(readme: str, *, limit: int) -> str | None:
-    """Why `ModelCard.load` fails with this text, or None where it loads."""
+    """Why `ModelCard.load` fails with this text, or that its licence is none; None where it loads."""
     blocks = dict.fromkeys(match[1] for pattern in _BLOCKS if (match := pattern.match(readme)))
     return next((problem for block in blocks if (problem := _block_problem(block, limit=limit))), None)
 
@@ -57,7 +58,20 @@ def _fields_problem(values: Mapping[Any, Any]) -> str | None:
         return "`tags` is not a list"
     if values.get("eval_results") and not index:
         return "`eval_results` is not read: write a `model-index`"
+    if problem := _licence_problem(values.get("license")):
+        return problem
     return _index_problem(index) if index else None
+
+
+def _licence_problem(stated: Any) -> str | None:
+    words = stated if isinstance(stated, list) else [] if stated is None else [stated]
+    for word in words:
+        if not isinstance(word, str) or not is_licence(word):
+            return (
+                f"`license` names {str(word)[:60]!a}, which is no licence: write an SPDX identifier such as cc-by-4.0,"
+                " or `other` with `license_name` and `license_link`"
+            )
+    return None
 
 
 def _index_problem(index: Any) -> str | None:

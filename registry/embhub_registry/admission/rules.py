@@ -285,7 +285,7 @@ REMEDIES: Mapping[str, str] = {  # for the publisher; the core's hints are for t
     "wrong-registry": "sign for this registry: `embhub sign FILE --registry ADDRESS`, with the address of its keyring",
     "audit-missing": "an audit that was signed goes along: push `audit.json` and its attestation, or sign without them",
     SAMPLES.name: SAMPLES.remedy,
-    "source-mismatch": "publish the source in this registry, `embhub port` it again from its signed file, sign, push",
+    "source-mismatch": "publish the source here, `embhub research port` it again from its signed file, sign, push",
     "audit-mismatch": "`embhub audit FILE` writes the report anew; then sign and push again",
 }
 RULES: tuple[Rule, ...] = (
@@ -321,7 +321,8 @@ RULES: tuple[Rule, ...] = (
          "leave audit.json and its attestation as they are, or ask its auditor", check_audit_kept),
     Rule("withdrawn", "The embedding's numbers were not withdrawn, under whatever header: by a publisher under this"
          " namespace, by the operator under any.",
-         "publish an embedding trained anew; if it was a mistake, the operator can allow the bytes: `digest allow`",
+         "publish an embedding trained anew; if it was a mistake, the operator can allow the bytes:"
+         " `curate digest allow`",
          check_withdrawn),
     Rule("rollback", "The version is higher than every version that was ever published in the repository. The present"
          " one may be signed anew while embedding and card stay. Versions that only a stolen key signed do not count.",

@@ -239,7 +239,7 @@ def _store(registry: Registry, judged: Judged, name: Callable[[Connection], bool
                 written.append(registry.blobs.put(data))
             stored = registry.sequencer.run(in_time)
     except DatabaseUnavailableError:
-        raise  # it may have been stored all the same: what nothing names is `prune`'s
+        raise  # it may have been stored all the same: what nothing names is `storage prune`'s
     except BaseException:
         _forget(registry, written)
         raise

@@ -5,6 +5,7 @@ A command's file imports click and nothing heavy; what it calls is imported insi
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import click
@@ -13,46 +14,46 @@ from embhub_registry import __version__
 from embhub_registry.cli import settings_file
 from embhub_registry.cli.lazy import LazyGroup
 
-COMMANDS = {
-    "init": "initialising",
-    "serve": "serving",
-    "show": "showing",
-    "user": "users",
-    "invite": "invites",
-    "token": "tokens",
-    "publisher": "publishers",
-    "key": "keys",
-    "keyring": "keyring",
-    "yank": "yanking",
-    "unyank": "unyanking",
-    "quarantine": "quarantine",
-    "digest": "digests",
-    "repo": "repositories",
-    "access": "access",
-    "review": "reviewing",
-    "evaluation": "evaluations",
-    "quota": "quotas",
-    "setting": "settings",
-    "prune": "pruning",
-    "trust": "trusting",
-    "log": "log",
-    "audit": "auditing",
-    "check": "checking",
-    "export": "exporting",
-    "mirror": "mirroring",
-    "backup": "backup",
-    "restore": "restore",
-    "recovered": "recovered",
-    "move": "moving",
-    "share": "sharing",
-    "join": "joining",
-    "take-blobs-over": "taking_blobs_over",
-}
+SECTIONS: Mapping[str, Mapping[str, str | click.Command]] = {
+    "Start": {"init": "initialising", "serve": "serving", "show": "showing", "setting": "settings"},
+    "People and keys": {
+        "user": "users", "invite": "invites", "token": "tokens",
+        "key": "keys", "keyring": "keyring", "trust": "trusting",
+    },
+    "Releases": {
+        "repo": "repositories",
+        "curate": LazyGroup(
+            help="Decide which releases need review, who reads gated ones, and what is set aside or yanked.",
+            sections={"Commands": {
+                "review": "reviewing", "access": "access", "quarantine": "quarantine", "yank": "yanking",
+                "unyank": "unyanking", "digest": "digests", "evaluation": "evaluations",
+            }},
+        ),
+        "quota": "quotas",
+    },
+    "Data and servers": {
+        "backup": LazyGroup(
+            help="Make and restore backups, and go on after PostgreSQL's own tools recovered the database.",
+            sections={"Commands": {"make": "backup", "restore": "restore", "recovered": "recovered"}},
+        ),
+        "storage": LazyGroup(
+            help="Choose where data lies and which servers share it, and delete what is past its retention.",
+            sections={"Commands": {
+                "move": "moving", "share": "sharing", "join": "joining", "take-blobs-over": "taking_blobs_over",
+                "prune": "pruning",
+            }},
+        ),
+        "export": "exporting",
+        "mirror": "mirroring",
+    },
+    "Check": {"check": "checking", "audit": "auditing", "log": "log"},
+}  # fmt: skip
+"""What `--help` lists under each heading: a command, and the file that holds it or the group below it."""
 
 
 @click.group(
     cls=LazyGroup,
-    commands_in=COMMANDS,
+    sections=SECTIONS,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 @click.option(
@@ -72,14 +73,14 @@ COMMANDS = {
     "--database",
     envvar="EMBHUB_REGISTRY_DATABASE",
     metavar="URL",
-    help="postgresql://… address of the database  [default: as `init` or `move` noted; a file in --dir]. A password"
-    " comes by this variable, PGPASSWORD or ~/.pgpass.",
+    help="postgresql://… address of the database  [default: as `init` or `storage move` noted; a file in --dir]."
+    " A password comes by this variable, PGPASSWORD or ~/.pgpass.",
 )
 @click.option(
     "--blobs",
     metavar="s3://BUCKET/PREFIX",
     envvar="EMBHUB_REGISTRY_BLOBS",
-    help="Object store for the files of releases, chosen at `init` or `restore`  [default: in --dir].",
+    help="Object store for the files of releases, chosen at `init` or `backup restore`  [default: in --dir].",
 )
 @click.option(
     "--settings",

@@ -1,4 +1,4 @@
-"""`embhub-registry access`: who may read the files of gated repositories."""
+"""`embhub-registry curate access`: who may read the files of gated repositories."""
 
 from __future__ import annotations
 

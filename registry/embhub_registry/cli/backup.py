@@ -1,4 +1,4 @@
-"""`embhub-registry backup`: everything that makes the registry, in one file, while it serves."""
+"""`embhub-registry backup make`: everything that makes the registry, in one file, while it serves."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from embhub_registry.storage.folder import Registry
 
 
-@click.command("backup")
+@click.command("make")
 @click.argument("file", type=options.FILE)
 @click.option("--recipient", "recipients", multiple=True, metavar="PUBLIC-KEY",
               help="Encrypt to this public key: age1… or ssh-ed25519 …; repeatable.")  # fmt: skip
@@ -24,8 +24,8 @@ def command(registry: Registry, *, file: Path, recipients: tuple[str, ...], as_j
     """Write a signed backup of everything to FILE, also while the registry is serving.
 
     FILE contains the digests of all access tokens, and the root key where that is in the registry's folder: encrypt
-    it with --recipient, or protect it like the registry. Write the printed fingerprint down elsewhere: `restore` asks
-    for it.
+    it with --recipient, or protect it like the registry. Write the printed fingerprint down elsewhere: `backup restore`
+    asks for it.
     """
     from embhub_registry.operation.backup import back_up
 
@@ -34,7 +34,7 @@ def command(registry: Registry, *, file: Path, recipients: tuple[str, ...], as_j
     lines = [
         f"wrote       {made['file']}   (mode 0600)",
         f"holds       {made['blobs']:,} blobs, {made['bytes']:,} bytes, keyring version {made['keyring_version']}",
-        f"signed by   {made['signed_by']}   (keep it elsewhere: restore --signed-by asks for it)",
+        f"signed by   {made['signed_by']}   (keep it elsewhere: backup restore --signed-by asks for it)",
         "encrypted   to the public keys given: only their owners can restore it"
         if made["encrypted"]
         else f"protect it  it contains {secrets}, not encrypted",

@@ -1,4 +1,4 @@
-"""`embhub-registry digest`: bytes that were withdrawn under every name."""
+"""`embhub-registry curate digest`: bytes that were withdrawn under every name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`embhub-registry evaluation`: what those who pulled releases published of them."""
+"""`embhub-registry curate evaluation`: what those who pulled releases published of them."""
 
 from __future__ import annotations
 

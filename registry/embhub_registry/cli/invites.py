@@ -92,6 +92,9 @@ def revoke(registry: Registry, *, invite_id: str, as_json: bool) -> None:
 
 
 def _show(made: list[dict[str, Any]], *, as_json: bool) -> None:
-    lines = [f"{row['account']}: {row['role']} in {row['namespace']}\n  embhub join {row['invite']}" for row in made]
+    lines = [
+        f"{row['account']}: {row['role']} in {row['namespace']}\n  embhub login --invite {row['invite']}"
+        for row in made
+    ]
     lines.append(f"each works once, until {made[0]['expires']}; give each to its owner alone")
     show({"invites": made}, *lines, as_json=as_json)

@@ -1,4 +1,4 @@
-"""`embhub-registry join`: the folder of a further server."""
+"""`embhub-registry storage join`: the folder of a further server."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from embhub_registry.cli.output import show
 @options.as_json
 @click.pass_context
 def command(context: click.Context, *, as_json: bool) -> None:
-    """Make --dir the folder of a further server of the registry in --database, which `share` prepared.
+    """Make --dir the folder of a further server of the registry in --database, which `storage share` prepared.
 
     Copy the online keys there yourself: a server without the log's keys serves, and does not sign.
 
     \b
     Example:
-      embhub-registry --dir hub --database postgresql://embhub@db.example.org/embhub join
+      embhub-registry --dir hub --database postgresql://embhub@db.example.org/embhub storage join
     """
     from embhub_registry.operation import sharing
 

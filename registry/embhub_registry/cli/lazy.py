@@ -1,7 +1,7 @@
 """A click group that imports a command's file only when that command (or the list of all) is asked for.
 
-The same lines stand in `embhub.cli.lazy`: the registry may import the core alone, as import-linter sees to, and the
-core knows no click.
+Much of it stands in `embhub.cli` too: the registry may import the core alone, as import-linter sees to, and the core
+knows no click.
 """
 
 from __future__ import annotations
@@ -16,11 +16,21 @@ from embhub.formats.nearest import suggest
 
 
 class LazyGroup(click.Group):
-    """`commands_in` maps a command's name to the file of `embhub_registry.cli` that holds it as `command`."""
+    """`sections` maps headings to names, and a name to the file of `embhub_registry.cli` with `command`, or a group."""
 
-    def __init__(self, *arguments: Any, commands_in: Mapping[str, str], **options: Any) -> None:
+    def __init__(
+        self, *arguments: Any, sections: Mapping[str, Mapping[str, str | click.Command]], **options: Any
+    ) -> None:
         super().__init__(*arguments, **options)
-        self._files = commands_in
+        self._sections = sections
+        self._files = {name: file for section in sections.values() for name, file in section.items()}
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write a list for each heading, with whole sentences."""
+        for heading, section in self._sections.items():
+            found = [(name, self.get_command(ctx, name)) for name in section]
+            with formatter.section(heading):
+                formatter.write_dl([(name, one.get_short_help_str(limit=300)) for name, one in found if one])
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  # click gives it
         """In the order of an operator's work, not of the alphabet."""
@@ -30,7 +40,10 @@ class LazyGroup(click.Group):
         """Import the file of `cmd_name`; None for a name that is no command."""
         if cmd_name not in self._files:
             return None
-        command: click.Command = importlib.import_module(f"embhub_registry.cli.{self._files[cmd_name]}").command
+        file = self._files[cmd_name]
+        if isinstance(file, click.Command):
+            return file
+        command: click.Command = importlib.import_module(f"embhub_registry.cli.{file}").command
         return command
 
     def resolve_command(

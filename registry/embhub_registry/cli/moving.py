@@ -1,4 +1,4 @@
-"""`embhub-registry move`: the database to a server, and back into the folder."""
+"""`embhub-registry storage move`: the database to a server, and back into the folder."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def command(registry: Registry, *, to: str, as_json: bool) -> None:
 
     \b
     Example:
-      embhub-registry --dir hub move --to postgresql://embhub@db.example.org/embhub
+      embhub-registry --dir hub storage move --to postgresql://embhub@db.example.org/embhub
     """
     from embhub_registry.cli import refuse_password_in
     from embhub_registry.operation.moving import move

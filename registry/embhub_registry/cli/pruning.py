@@ -1,4 +1,4 @@
-"""`embhub-registry prune`: delete data past its retention period."""
+"""`embhub-registry storage prune`: delete data past its retention period."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`embhub-registry publisher`: which workloads may publish without a person's access token."""
+"""`embhub-registry repo publisher`: which workloads may publish without a person's access token."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def add(
 
     \b
     Example:
-      embhub-registry --dir hub publisher add radboud/prostate-cspca \\
+      embhub-registry --dir hub repo publisher add radboud/prostate-cspca \\
         --issuer https://token.actions.githubusercontent.com \\
         --claim repository_id=123456 --claim ref=refs/heads/main
     """

@@ -1,4 +1,4 @@
-"""`embhub-registry quarantine`: set a release aside while somebody looks at it."""
+"""`embhub-registry curate quarantine`: set a release aside while somebody looks at it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`embhub-registry recovered`: make a registry safe whose database was recovered to an earlier moment."""
+"""`embhub-registry backup recovered`: make a registry safe whose database was recovered to an earlier moment."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 def command(registry: Registry, *, keep_tokens: bool, keep_keyring: bool, keyring: Path | None, as_json: bool) -> None:
     """Run this once, before `serve`, after PostgreSQL's own tools recovered the database to an earlier moment.
 
-    All access tokens are revoked and the keyring gets a higher version, as `restore` does. An object store that
+    All access tokens are revoked and the keyring gets a higher version, as `backup restore` does. An object store that
     refuses the earlier database is taken over. The audit log continues in this folder.
     """
     from embhub_registry.operation.recovered import settle

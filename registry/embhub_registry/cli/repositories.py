@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from embhub_registry.cli import options
+from embhub_registry.cli import options, publishers
 from embhub_registry.cli.output import show
 from embhub_registry.storage.settings import VISIBILITIES
 
@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 
 @click.group("repo")
 def command() -> None:
-    """List repositories, set who sees them, move main back, delete them permanently, release a deleted name."""
+    """List repositories, set who sees them, move main back, delete them, and let jobs in CI publish in them."""
+
+
+command.add_command(publishers.command)
 
 
 @command.command("list")
@@ -43,7 +46,7 @@ def list_(registry: Registry, *, as_json: bool) -> None:
 @options.as_json
 @options.opened
 def delete(registry: Registry, *, repository: str, reason: str, scope: str | None, as_json: bool) -> None:
-    """Delete REPOSITORY (NAMESPACE/NAME) with all releases. To withdraw a release without deleting it, use `yank`."""
+    """Delete REPOSITORY (NAMESPACE/NAME) with all releases. `curate yank` withdraws a release without deleting it."""
     from embhub_registry.repositories import deletion
 
     result = deletion.delete_as_operator(registry, repository, reason=reason, scope=scope)

@@ -1,4 +1,4 @@
-"""`embhub-registry restore`: restore a backup into a new folder."""
+"""`embhub-registry backup restore`: restore a backup into a new folder."""
 
 from __future__ import annotations
 

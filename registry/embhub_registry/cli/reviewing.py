@@ -1,4 +1,4 @@
-"""`embhub-registry review`: which releases need approval before anybody else sees them."""
+"""`embhub-registry curate review`: which releases need approval before anybody else sees them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`embhub-registry share`: any number of servers over one database and one object store, or one server again."""
+"""`embhub-registry storage share`: many servers over one database and one object store, or one server again."""
 
 from __future__ import annotations
 
@@ -20,12 +20,13 @@ if TYPE_CHECKING:
 def command(registry: Registry, *, off: bool, as_json: bool) -> None:
     """Let any number of servers serve a registry on PostgreSQL and an object store. Stop the server first.
 
-    The lines of the audit log go into the database, where all servers write them in one order. `join` makes the
-    folders of further servers.
+    The lines of the audit log go into the database, where all servers write them in one order. `storage join` makes
+    the folders of further servers.
     """
     from embhub_registry.operation import sharing
 
     done = (sharing.unshare if off else sharing.share)(registry)
-    lines = ["any number of servers may serve it: `join` makes their folders" if done["shared"] else "one server again"]
+    several = "any number of servers may serve it: `storage join` makes their folders"
+    lines = [several if done["shared"] else "one server again"]
     lines += [f"kept        {name}   (its lines are in the database)" for name in done["kept"]]
     show(done, *lines, as_json=as_json)

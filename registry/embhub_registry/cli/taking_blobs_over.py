@@ -1,4 +1,4 @@
-"""`embhub-registry take-blobs-over`: make an object store's place this registry's again, after a copy used it."""
+"""`embhub-registry storage take-blobs-over`: use an object store's place again, after a copy used it."""
 
 from __future__ import annotations
 

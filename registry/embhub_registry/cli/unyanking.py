@@ -1,4 +1,4 @@
-"""`embhub-registry unyank`: undo a yank."""
+"""`embhub-registry curate unyank`: undo a yank."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`embhub-registry yank`: yank a release."""
+"""`embhub-registry curate yank`: yank a release."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ class DatabaseTakenError(DatabaseBusyError):
 
 
 def moved_meanwhile() -> DatabaseTakenError:
-    """What a command gets that opened the database before `move` left it."""
+    """What a command gets that opened the database before `storage move` left it."""
     return DatabaseTakenError("the registry's database was moved meanwhile: nothing was stored", "run this again")
 
 

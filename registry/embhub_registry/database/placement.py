@@ -10,6 +10,8 @@ from embhub.formats.search_words import facet_value, plain
 from embhub_registry.database.connection import Connection
 
 EPSILONS = (1, 3, 10)  # where the bands of a claimed epsilon end
+PAIR = "organ-finding"  # kind of label that holds both
+PAIRED = 8  # organs, and findings, of one release that are counted together
 
 
 def place(db: Connection, repository_id: int, summary: Mapping[str, Any], *, tags: Iterable[str], text: str) -> None:
@@ -23,7 +25,8 @@ def place(db: Connection, repository_id: int, summary: Mapping[str, Any], *, tag
     )
     raise_to_top(db, repository_id)
     tagged = (("tag", tag) for tag in tags)
-    _label(db, repository_id, {("namespace", row["namespace"]), *tagged, *facets_of(release or {})})
+    found = {("namespace", row["namespace"]), *tagged, *facets_of(release or {}), *_pairs_of(release or {})}
+    _label(db, repository_id, found)
     _write(db, repository_id, plain(text))
 
 
@@ -74,6 +77,20 @@ def facets_of(release: Mapping[str, Any]) -> list[tuple[str, str]]:
         found.append(("confirmation", str(release["confirmation"])))
     found.append(("epsilon", _band(release)))
     return [*found, ("privacy", "none" if release["privacy"] == "none" else "claimed")]
+
+
+def _pairs_of(release: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Organ and finding as one value, so that they are counted together; without a finding the organ alone."""
+    if not release:
+        return []
+    organs, findings = ([facet_value(word) for word in release[kind][:PAIRED]] for kind in ("anatomy", "finding"))
+    return [(PAIR, f"{organ}\t{finding}") for organ in organs for finding in findings or [""]]
+
+
+def split_pair(value: str) -> tuple[str, str]:
+    """Organ and finding of a label of kind `PAIR`."""
+    organ, _, finding = value.partition("\t")
+    return organ, finding
 
 
 def _band(release: Mapping[str, Any]) -> str:

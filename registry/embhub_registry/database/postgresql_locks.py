@@ -16,7 +16,7 @@ from embhub_registry.database.connection import Connection, Leadership
 from embhub_registry.database.postgresql_errors import raise_translated, taken
 
 Raw = psycopg.Connection[Any]
-_IS_SHARED = "EXISTS (SELECT 1 FROM setting WHERE name = 'shared' AND value = 'yes')"  # as `share` wrote it
+_IS_SHARED = "EXISTS (SELECT 1 FROM setting WHERE name = 'shared' AND value = 'yes')"  # as `storage share` wrote it
 _KEEPALIVE = (  # the server finds out in 25 s that a machine is gone, not in two hours: until then it holds the lock
     "SET tcp_keepalives_idle = 10; SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 3"
 )

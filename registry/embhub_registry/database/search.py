@@ -6,12 +6,14 @@ condition for each label and for the words; the engine's own planner and indexes
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from embhub.formats.search_words import words_of
 from embhub_registry.database.connection import Connection, Row
+from embhub_registry.database.placement import PAIR, split_pair
 from embhub_registry.database.repositories import _COLUMNS, Repository, _repository
 from embhub_registry.http_errors import malformed
 
@@ -39,6 +41,7 @@ FACETS = (
     "licence",
     "namespace",
 )
+PAIRS = 2000  # pairs of organ and finding, the most frequent, that are told at once
 COUNTED = 300  # of a narrowed list, facets are counted over this many of the newest
 VALUES = 12
 REACH = 20_000  # how many of the newest are looked through for one or two letters, which no index holds
@@ -159,18 +162,35 @@ def count_facets(db: Connection, query: Query) -> Counts:
     total, counts = _frequent(db, most=_FREQUENT if query.readers else VALUES)
     if not query.readers:
         return Counts(total, False, {facet: _ranked(values) for facet, values in counts.items()})
-    own = (
-        "SELECT kind, value, count(*) AS rows FROM repository JOIN label ON repository_id = repository.id"  # noqa: S608  # put together from constants; values are bound
-        f" WHERE namespace IN ({_marks(query.readers)}) AND private = 1 AND released = 1 AND hidden = 0"
-        " GROUP BY kind, value"
-    )
-    for row in db.execute(own, tuple(query.readers)):
+    for row in _own(db, query.readers):
         if row["kind"] == "namespace":
             total += row["rows"]
         if row["kind"] in counts:
             values = counts[row["kind"]]
             values[row["value"]] = values.get(row["value"], 0) + row["rows"]
     return Counts(total, False, {facet: _ranked(values) for facet, values in counts.items()})
+
+
+def count_pairs(db: Connection, *, readers: Sequence[str]) -> tuple[list[tuple[str, str, int]], bool]:
+    """Organ and finding of what `run` would list, and how many have both; and whether rarer ones were left out."""
+    statement = "SELECT value, shown FROM label_count WHERE kind = ? AND shown > 0 ORDER BY shown DESC, value LIMIT ?"
+    found = [(row["value"], int(row["shown"])) for row in db.execute(statement, (PAIR, PAIRS + 1))]
+    counts = Counter(dict(found[:PAIRS]))
+    for row in _own(db, readers) if readers else ():
+        if row["kind"] == PAIR:
+            counts[row["value"]] += row["rows"]
+    ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    return [(*split_pair(value), count) for value, count in ranked], len(found) > PAIRS
+
+
+def _own(db: Connection, readers: Sequence[str]) -> Iterable[Row]:
+    """Labels of the private rows that these namespaces alone see, and how many have each."""
+    statement = (
+        "SELECT kind, value, count(*) AS rows FROM repository JOIN label ON repository_id = repository.id"  # noqa: S608  # put together from constants; values are bound
+        f" WHERE namespace IN ({_marks(readers)}) AND private = 1 AND released = 1 AND hidden = 0"
+        " GROUP BY kind, value"
+    )
+    return db.execute(statement, tuple(readers))
 
 
 def _frequent(db: Connection, *, most: int) -> tuple[int, dict[str, dict[str, int]]]:
@@ -193,8 +213,8 @@ def _count_found(db: Connection, query: Query) -> Counts:
     found = [row["id"] for row in _select(db, wide, "r.id")]
     ids = found[:COUNTED]
     statement = (
-        f"SELECT kind, value, count(*) AS rows FROM label WHERE repository_id IN ({_marks(ids)}) AND kind <> 'tag'"  # noqa: S608  # put together from constants; values are bound
-        " GROUP BY kind, value"
+        "SELECT kind, value, count(*) AS rows FROM label"  # noqa: S608  # put together from constants; values are bound
+        f" WHERE repository_id IN ({_marks(ids)}) AND kind NOT IN ('tag', '{PAIR}') GROUP BY kind, value"
     )
     counts: dict[str, dict[str, int]] = {facet: {} for facet in FACETS}
     for kind, value, rows in db.execute(statement, tuple(ids)):

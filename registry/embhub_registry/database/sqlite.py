@@ -61,7 +61,7 @@ class SqliteDatabase(Database):
     def __init__(self, place: Path | str, *, patience: float = 10.0) -> None:
         self.path = Path(place)
         self.name = str(self.path)
-        self.is_left: Callable[[], bool] = lambda: False  # whether `move` has left this file; its registry says how
+        self.is_left: Callable[[], bool] = lambda: False  # whether `storage move` has left it; its registry says how
         self._patience = patience
         self._local = threading.local()
         self._all: weakref.WeakSet[SqliteConnection] = weakref.WeakSet()  # a thread that ends closes its own

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-from embhub_registry.database.connection import Connection
+from embhub_registry.database.connection import Connection, Row
 
 _HELD = (
     "FROM blob WHERE digest IN"
@@ -24,6 +24,18 @@ _MEASURE = {
 def measure(db: Connection, namespace: str, kind: str) -> int:
     """How much a namespace holds: `bytes` and `objects` (each once, in however many commits), or the others."""
     return int(db.execute(_MEASURE[kind], (namespace,)).fetchone()[0])
+
+
+def of_repositories(db: Connection, namespaces: Sequence[str], *, after: int, limit: int) -> list[Row]:
+    """The repositories of these namespaces by id, and the `bytes` of each: every file once, in however many commits."""
+    marks = ",".join("?" * len(namespaces)) or "NULL"
+    held = "SELECT digest FROM entry WHERE repository_id = r.id"
+    statement = (
+        f"SELECT id, namespace, name, private, modified,"  # noqa: S608  # put together from constants; values are bound
+        f" (SELECT coalesce(sum(size), 0) FROM blob WHERE digest IN ({held})) AS bytes"
+        f" FROM repository AS r WHERE namespace IN ({marks}) AND id > ? ORDER BY id LIMIT ?"
+    )
+    return list(db.execute(statement, (*namespaces, after, limit)))
 
 
 def holds(db: Connection, namespace: str, digest: str) -> bool:

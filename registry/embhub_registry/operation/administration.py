@@ -113,7 +113,9 @@ def rotate_token(registry: Registry, token_id: str, *, grace_hours: float = 0.0)
         if old is None or old["revoked"] or (old["expires"] or "9") <= stamp():
             raise UsageError(f"no token in force has the id {token_id!r}", "`token list` shows ids")
         if old["only_repository"]:
-            raise UsageError(f"{token_id!r} is a workload's token", "it ends by itself; `publisher end` ends its rule")
+            raise UsageError(
+                f"{token_id!r} is a workload's token", "it ends by itself; end its rule: `repo publisher end`"
+            )
         days = None
         if old["expires"]:
             life = datetime.fromisoformat(old["expires"]) - datetime.fromisoformat(old["created"])

@@ -44,7 +44,8 @@ def raise_keyring(registry: Registry, newest: Path | None = None) -> tuple[int, 
         version = registry.trust().keyring.version
         return version, [
             f"the keyring keeps version {version}, and `keyring propose` waits. A later keyring may have removed or"
-            " revoked keys: run `recovered --keyring FILE` with the newest trust export that a mirror or a site has"
+            " revoked keys: run `backup recovered --keyring FILE` with the newest trust export that a mirror or a site"
+            " has"
         ]
     try:
         made = administration.raise_keyring(registry, online=registry.private_keys.make_online())

@@ -2,7 +2,7 @@
 
 The key is the registry's backup key, `backup.pem` among its online keys: made by `init` or at the first backup, in no
 backup, so that a reader of backups cannot sign another. Its fingerprint is what an operator writes down and hands to
-`restore`.
+`backup restore`.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def check(manifest: bytes, sealed: bytes, *, signed_by: str) -> str:
     if (signer := p256.fingerprint(key)) != signed_by:
         raise BadBackupError(
             f"it is signed by {signer}, not by {signed_by}",
-            "nothing was restored; compare with the fingerprint that `backup` printed and you wrote down",
+            "nothing was restored; compare with the fingerprint that `backup make` printed and you wrote down",
         )
     try:
         p256.verify(dsse.pae(_TYPE, manifest), signature=signature, key=key)
@@ -76,5 +76,5 @@ def fingerprint_of(named: str) -> str:
     except (OSError, ValueError, EmbhubError) as error:
         raise UsageError(
             f"{named!r} is neither a fingerprint nor a file with a public key",
-            "give SHA256:… as `backup` printed it, or a copy of keys/backup.pub",
+            "give SHA256:… as `backup make` printed it, or a copy of keys/backup.pub",
         ) from error

@@ -152,8 +152,8 @@ def find_old_reports(registry: Registry) -> list[str]:
                 )
     return [
         f"{name} {version}{told}, and it may tell who was trained on: "
-        f"`embhub-registry yank {name} --version {version} --reason …` takes it out of lists, `repo delete` removes its"
-        " bytes; have its publisher audit it anew"
+        f"`embhub-registry curate yank {name} --version {version} --reason …` takes it out of lists, `repo delete`"
+        " removes its bytes; have its publisher audit it anew"
         for (name, version), told in sorted(lines.items())
     ]
 

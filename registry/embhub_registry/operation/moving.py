@@ -1,4 +1,4 @@
-"""`move`: a registry's database from its folder to a server, and back."""
+"""`storage move`: a registry's database from its folder to a server, and back."""
 
 from __future__ import annotations
 

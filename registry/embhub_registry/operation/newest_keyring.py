@@ -42,7 +42,7 @@ def check_shown(registry: Registry) -> None:
     if registry.setting(_NOT_SHOWN):
         raise UsageError(
             "this registry was restored, and a keyring that came after the backup may have removed or revoked keys",
-            "first `recovered --keyring FILE`, with the newest trust export that a mirror or a site has",
+            "first `backup recovered --keyring FILE`, with the newest trust export that a mirror or a site has",
         )
 
 

@@ -68,7 +68,7 @@ def restore(
     if signed_by is None and not unauthenticated:
         raise UsageError(
             "a backup is only as good as its origin: say who signed it",
-            "pass --signed-by with the fingerprint that `backup` printed, or --unauthenticated for a file that you"
+            "pass --signed-by with the fingerprint that `backup make` printed, or --unauthenticated for a file that you"
             " kept where nobody else could write",
         )
     signer = None if signed_by is None else backup_seal.fingerprint_of(signed_by)
@@ -116,7 +116,7 @@ def _decrypted(file: Path, identity: Path | None, scratch: Path) -> Path:
         if not backup_encryption.is_encrypted(file):
             return file
     except OSError as error:
-        raise UsageError(f"cannot read {file}: {error.strerror}", "give a file that `backup` made") from error
+        raise UsageError(f"cannot read {file}: {error.strerror}", "give a file that `backup make` wrote") from error
     backup_encryption.decrypt(file, identity, scratch / _PLAIN)
     return scratch / _PLAIN
 
@@ -125,7 +125,7 @@ def _unpack(file: Path, scratch: Path, signer: str | None, blobs: BlobStore) -> 
     try:
         stream = file.open("rb")
     except OSError as error:
-        raise UsageError(f"cannot read {file}: {error.strerror}", "give a file that `backup` made") from error
+        raise UsageError(f"cannot read {file}: {error.strerror}", "give a file that `backup make` wrote") from error
     with stream:
         reader = Reader(stream)
         text = reader.read(_named(reader.next(), MANIFEST), limit=1_000_000)

@@ -1,4 +1,4 @@
-"""`share` and `join`: from one server to any number of them over one database and one object store, and back."""
+"""`storage share` and `storage join`: from one server to many over one database and one object store, and back."""
 
 from __future__ import annotations
 
@@ -29,7 +29,8 @@ def share(registry: Registry) -> dict[str, Any]:
     if registry.database.dialect is SQLITE or not isinstance(blobs, S3Blobs):
         raise UsageError(
             "only a registry on PostgreSQL and an object store can have several servers",
-            "see docs/how-to/run-a-registry-at-scale.md: `move` for the database, `restore --blobs` for the objects",
+            "see docs/how-to/run-a-registry-at-scale.md: `storage move` for the database, `backup restore --blobs` for"
+            " the objects",
         )
     if blobs.shares_lock or blobs.location.grace.total_seconds() < SHORTEST_GRACE:
         raise UsageError(
@@ -38,7 +39,9 @@ def share(registry: Registry) -> dict[str, Any]:
         )
     with registry.alone("share"):
         if registry.is_shared:
-            raise UsageError("the registry is shared already", "`share --off` lets one server at a time serve it")
+            raise UsageError(
+                "the registry is shared already", "`storage share --off` lets one server at a time serve it"
+            )
         with registry.database.writing() as db:
             files = audit_places.to_database(registry.audit_log, db)
             secret_box.share(registry, db)
@@ -56,7 +59,9 @@ def unshare(registry: Registry) -> dict[str, Any]:
     """
     with registry.alone("share"):
         if registry.setting(SHARED) != "yes" and registry.audit_log.head().place != DATABASE:
-            raise UsageError("the registry is not shared: nothing was changed", "`share` lets several servers serve it")
+            raise UsageError(
+                "the registry is not shared: nothing was changed", "`storage share` lets several servers serve it"
+            )
         with registry.database.writing() as db:
             audit_places.to_files(registry.audit_log, db)
             audit_holder.claim(registry.folder, db)
@@ -73,7 +78,9 @@ def join(folder: Path, address: str | None) -> dict[str, Any]:
         ConfigError: the folder cannot be written. DatabaseUnavailableError: the database cannot be reached.
     """
     if not address or not is_server(address):
-        raise UsageError("`join` needs the address of the registry's database", "give --database postgresql://…")
+        raise UsageError(
+            "`storage join` needs the address of the registry's database", "give --database postgresql://…"
+        )
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UsageError(f"{folder} is not empty: nothing was changed", "choose a new folder with --dir")
     database = Database(address)
@@ -82,7 +89,7 @@ def join(folder: Path, address: str | None) -> dict[str, Any]:
         if not is_shared:
             raise UsageError(
                 f"{database.name} holds no registry that is shared: nothing was made",
-                "run `share` where it is served now",
+                "run `storage share` where it is served now",
             )
         try:
             (folder / "keys").mkdir(parents=True, mode=0o700)

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from embhub_registry.pages.evaluations_shown import EvaluationShown
+from embhub_registry.pages.findings_page import FindingsPage
 from embhub_registry.pages.list_facts import Confirmation as Confirmation
 from embhub_registry.pages.list_facts import Facts as Facts
 from embhub_registry.pages.list_facts import Item as Item
@@ -340,4 +341,6 @@ class AuditPage(Facts):
     document: str
 
 
-PAGES: tuple[type[Facts], ...] = (ListPage, NamespacePage, EmbeddingPage, ComparisonPage, AuditPage, TrustPage)
+PAGES: tuple[type[Facts], ...] = (
+    ListPage, FindingsPage, NamespacePage, EmbeddingPage, ComparisonPage, AuditPage, TrustPage,
+)  # fmt: skip

@@ -39,6 +39,7 @@ STATIC = {
     "preview_worker.js": "text/javascript",
     "reviewer.js": "text/javascript",
     "mark.svg": "image/svg+xml",
+    "without-and-with.webp": "image/webp",
 }
 CRAWLED_BY_NOBODY = ("/api/", "/embhub/", "/login", "/compare", "/*/resolve/", "/*/raw/", "/*/blob/")
 ROBOTS = "User-agent: *\n" + "".join(f"Disallow: {path}\n" for path in CRAWLED_BY_NOBODY)

@@ -18,6 +18,7 @@ from embhub_registry.pages import (
     comparison,
     evaluations_shown,
     feed,
+    findings_page,
     interval_figure,
     ledger_shown,
     list_page,
@@ -79,6 +80,17 @@ async def atom(request: Request) -> Response:
     found = await run_in_threadpool(collect)
     text = feed.compose(found, url=base_url(request), address=asked.address(path=feed.PATH))
     return Response(text, media_type="application/atom+xml", headers={"Cache-Control": "no-cache"})
+
+
+async def findings(request: Request) -> Response:
+    """`/findings`: what is offered by body region, and what nobody offers yet."""
+    account, registry = account_of(request), registry_of(request)
+
+    def collect() -> findings_page.FindingsPage:
+        db = registry.database.connection()
+        return findings_page.collect(db, account=account, registry=registry.setting("name"))
+
+    return rendering.answer(request, await run_in_threadpool(collect), "findings.html")
 
 
 async def namespace(request: Request) -> Response:

@@ -157,7 +157,7 @@ def digest(code: str) -> bytes:
 
 
 def _new_code() -> str:
-    """A code that `embhub join CODE` does not take for an option."""
+    """A code that `embhub login --invite CODE` does not take for an option."""
     while (code := secrets.token_urlsafe(_BYTES)).startswith("-"):
         continue
     return code

@@ -20,6 +20,7 @@ RESERVED = frozenset(
         "collections",
         "compare",
         "feed.atom",
+        "findings",
         "log",
         "operator",
         "login",

@@ -1,7 +1,8 @@
 """Encryption of what the registry must read back and a stolen database must not give: TOTP secrets.
 
 The key is a file beside the online keys, in no backup: after a restore elsewhere, people set up their logins again.
-Servers that share a registry have copies of one key: `share` makes it and notes its digest; no server makes another.
+Servers that share a registry have copies of one key: `storage share` makes it and notes its digest; no server makes
+another.
 """
 
 from __future__ import annotations

@@ -90,7 +90,7 @@ def require_files(db: Connection, repository: Repository, account: Account | Non
         raise _gated(403, f"{account.user} was refused access to {repository.full_name}{reason}",
                      f"ask the publisher, {repository.namespace}")  # fmt: skip
     raise _gated(403, f"access to {repository.full_name} is restricted and {account.user} was not let in",
-                 f"ask for access: `embhub access request {repository.full_name}`,"
+                 f"ask for access: `embhub curate access request {repository.full_name}`,"
                  f" or POST /{repository.full_name}/ask-access")  # fmt: skip
 
 
@@ -310,7 +310,7 @@ def _check_accepted(repository: Repository, account: Account, due: Terms, accept
 def _terms_due(repository: Repository, account: Account, due: Terms) -> RequestDeniedError:
     return _gated(
         403, f"{account.user} has not accepted the terms of {repository.full_name}, version {due.version}",
-        f"read and accept them: `embhub access request {repository.full_name} --accept-terms`",
+        f"read and accept them: `embhub curate access request {repository.full_name} --accept-terms`",
     )  # fmt: skip
 
 

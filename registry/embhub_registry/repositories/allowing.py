@@ -23,11 +23,15 @@ def allow(registry: Registry, digest: str, *, reason: str) -> dict[str, Any]:
     """
     reason = check_reason(reason)
     if not re.fullmatch("[0-9a-f]{64}", digest):
-        raise UsageError("bytes are named by their SHA-256, 64 lower-case hex digits", "`digest list` shows them")
+        raise UsageError(
+            "bytes are named by their SHA-256, 64 lower-case hex digits", "`curate digest list` shows them"
+        )
     with registry.database.writing() as db:
         lifted = table.lift_bytes(db, digest, now=stamp())
         if not lifted:
-            raise UsageError(f"nothing withdraws the bytes {digest[:12]}…", "`digest list` shows what is withdrawn")
+            raise UsageError(
+                f"nothing withdraws the bytes {digest[:12]}…", "`curate digest list` shows what is withdrawn"
+            )
         yanks.narrow(db, digest)
         holders = {holder[0] for holder in table.holders(db, digest)}
         for repository_id in sorted(holders):

@@ -150,7 +150,9 @@ def remove(registry: Registry, repository: str, namespace: str, *, reason: str) 
     with registry.database.writing() as db:
         mine = [row for row in _of_namespace(db, repository, namespace) if row.removed is None]
         if not mine:
-            raise UsageError(f"{namespace} published no evaluation of {repository}", "`evaluation list` shows them")
+            raise UsageError(
+                f"{namespace} published no evaluation of {repository}", "`curate evaluation list` shows them"
+            )
         for row in mine:
             evaluation_rows.remove(db, row, now=stamp(), reason=text)
     registry.audit_log.write("evaluation-removed", repository=repository, namespace=namespace, reason=text)
@@ -167,7 +169,7 @@ def allow(registry: Registry, repository: str, namespace: str) -> list[dict[str,
         gone = [row for row in _of_namespace(db, repository, namespace) if row.removed is not None]
         if not gone:
             raise UsageError(
-                f"no evaluation of {repository} by {namespace} was removed", "`evaluation list` shows them"
+                f"no evaluation of {repository} by {namespace} was removed", "`curate evaluation list` shows them"
             )
         for row in gone:
             evaluation_rows.forget(db, row)

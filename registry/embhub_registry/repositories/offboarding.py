@@ -69,7 +69,7 @@ def leave(
         found = accounts.find_user(db, user)
         assert found is not None  # noqa: S101  # accounts are never deleted
         if workloads.is_workload(db, found["id"]):
-            raise UsageError(f"{user!r} is a workload's account", "end its rule: `publisher end`")
+            raise UsageError(f"{user!r} is a workload's account", "end its rule: `repo publisher end`")
         alone = rows.last_publisher_of(db, found["id"])
         _hand_over(db, user, alone, hand_over_to, keep=keep)
         ended = people_workloads.end_made_by(db, user)

@@ -1,6 +1,7 @@
 """The part of an nginx configuration with which clients of the Hugging Face Hub read an export.
 
 They need the header `X-Repo-Commit` with each file, and an answer for branches and versions. No plain file has one.
+Nor is a file under `raw` and `blob` too, or the newest commit under `HEAD`: each would have to be written twice.
 """
 
 from __future__ import annotations
@@ -21,6 +22,9 @@ _LINE = re.compile(
 _HEAD = """# Include this in the server block whose root is the folder of the export; reload nginx after each export.
 absolute_redirect off;
 default_type application/octet-stream;
+rewrite "^(/(?!api/)[^/]+/[^/]+)/(?:raw|blob)/(.+)$" $1/resolve/$2;
+rewrite "^(/[^/]+/[^/]+/resolve)/HEAD/(.+)$" $1/main/$2;
+rewrite "^(/api/models/[^/]+/[^/]+/(?:revision|tree|commits))/HEAD$" $1/main;
 location ^~ /api/ { default_type application/json; types { } try_files $uri $uri/INDEX =404; }
 location ^~ /embhub/ { default_type application/json; types { } }
 location ^~ /log/ { default_type application/octet-stream; types { } }

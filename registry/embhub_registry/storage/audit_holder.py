@@ -38,7 +38,7 @@ def check(log: AuditLog, database: Database) -> None:
     raise ConfigError(
         f"the audit log of this registry is in another folder than {log.path.parent}: nothing was changed",
         f"use the folder that was served last, or stop its server and bring its {log.path.stem}*.jsonl and {FILE} here;"
-        " if they are lost, run `recovered`",
+        " if they are lost, run `backup recovered`",
     )
 
 

@@ -37,7 +37,7 @@ class Noted:
     owner: str
 
     def write(self, db: Connection) -> None:
-        """Note it in a registry's database. In a new place it has one server, until `share`."""
+        """Note it in a registry's database. In a new place it has one server, until `storage share`."""
         accounts.write_setting(db, SHARED, "no")
         accounts.write_setting(db, PLACE, self.url)
         accounts.write_setting(db, OWNER, self.owner)
@@ -45,7 +45,7 @@ class Noted:
 
 
 def noted(db: Connection) -> Noted:
-    """What `init` or `restore` noted."""
+    """What `init` or `backup restore` noted."""
     return Noted(accounts.read_setting(db, PLACE) or "", accounts.read_setting(db, OWNER) or "")
 
 
@@ -80,7 +80,7 @@ def compare(db: Connection, url: str | None) -> None:
         told = s3_place.parse(there) if there else "its folder"
         raise ConfigError(
             f"this registry keeps its objects in {told}, not where --blobs says",
-            "leave --blobs out; to move them: `backup`, then `restore` with --blobs into a new folder",
+            "leave --blobs out; to move them: `backup make`, then `backup restore` with --blobs into a new folder",
         )
 
 
@@ -186,8 +186,8 @@ def _tag(blobs: S3Blobs, database: Database) -> str:
         time.sleep(min(_PAUSE, 0.05 * attempt))
     raise ConfigError(
         f"{blobs.location} is used by a copy of this registry, or this database is an older one of it",
-        "stop the other; on the one that is to continue: `embhub-registry take-blobs-over`; "
-        "a copy needs a place of its own: `backup`, then `restore` with --blobs",
+        "stop the other; on the one that is to continue: `embhub-registry storage take-blobs-over`; "
+        "a copy needs a place of its own: `backup make`, then `backup restore` with --blobs",
     )  # fmt: skip
 
 

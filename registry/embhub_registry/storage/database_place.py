@@ -19,7 +19,7 @@ ID = "registry-id"  # a file in the folder, and a setting: that database and fol
 
 
 def noted(folder: Path) -> str | None:
-    """The address that `init` or `move` noted; None where the database is in the folder."""
+    """The address that `init` or `storage move` noted; None where the database is in the folder."""
     try:
         return (folder / NOTED).read_text(encoding="utf-8").strip() or None
     except FileNotFoundError:
@@ -100,18 +100,18 @@ def find(folder: Path, asked: str | None = None) -> Path | str:
             "--database takes the address of a PostgreSQL server", "give one such as postgresql://user@host/embhub"
         )
     if (folder / FILE).exists():
-        hint = f"leave --database out, or `embhub-registry --dir {folder} move --to` that server"
+        hint = f"leave --database out, or `embhub-registry --dir {folder} storage move --to` that server"
         if asked is None:
             hint = (
-                f"`move` was interrupted: rename {FILE} to use the server; if its database says that it was moved,"
-                f" name the file {FILE} again and remove {folder / NOTED}"
+                f"`storage move` was interrupted: rename {FILE} to use the server; if its database says that it was"
+                f" moved, name the file {FILE} again and remove {folder / NOTED}"
             )
         raise ConfigError(f"{folder} has a database of its own, {FILE}, beside the one on a server", hint)
     return address
 
 
 def open_database(folder: Path, asked: str | None = None) -> Database:
-    """The database that `find` finds. A file refuses writers from the moment that `move` has left it.
+    """The database that `find` finds. A file refuses writers from the moment that `storage move` has left it.
 
     Raises:
         ConfigError: as `find`.

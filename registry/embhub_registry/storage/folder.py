@@ -36,7 +36,7 @@ from embhub_registry.storage.uploads import Uploads
 
 LONGEST_URL = 200  # as the keyring's schema has it
 ROOT, ONLINE_KEYS = "root", "online_keys"  # settings: the root's public keys; where the online keys are
-MOVED = "moved"  # a setting of a database that `move` left: when
+MOVED = "moved"  # a setting of a database that `storage move` left: when
 
 
 class Registry:
@@ -55,12 +55,12 @@ class Registry:
 
     @cached_property
     def blobs(self) -> BlobStore:
-        """The store of its objects, where `init` or `restore` noted."""
+        """The store of its objects, where `init` or `backup restore` noted."""
         return blob_places.open_blobs(self.folder, blob_places.noted(self.database.connection()).url)
 
     @property
     def is_shared(self) -> bool:
-        """Whether any number of servers may serve it at once, as `share` decided."""
+        """Whether any number of servers may serve it at once, as `storage share` decided."""
         if self.database.dialect is SQLITE or self.setting(blob_places.SHARED) != "yes":
             return False
         return blob_places.noted(self.database.connection()).url != ""

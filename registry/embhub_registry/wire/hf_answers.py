@@ -10,6 +10,7 @@ from starlette.responses import PlainTextResponse, Response
 
 from embhub_registry.database.access import Access
 from embhub_registry.database.accounts import Account
+from embhub_registry.database.connection import Row
 from embhub_registry.database.repositories import Entry, Repository, Revision
 
 LONGEST_WORD = 150  # of what stands beside a row; a longer one is in its `cardData`
@@ -102,6 +103,15 @@ def sibling(entry: Entry, *, blobs: bool) -> dict[str, Any]:
 
 
 LastChanges = Mapping[str, Revision]  # path -> the commit that last changed it; empty where nobody asked
+
+
+def own_repository(row: Row, held: int) -> dict[str, Any]:
+    """One line of `hf repos ls`: a row of `usage.of_repositories`, beside how many bytes its namespace holds."""
+    return {
+        "_id": row["id"], "id": f"{row['namespace']}/{row['name']}", "type": "model", "updatedAt": row["modified"],
+        "visibility": "private" if row["private"] else "public", "storage": int(row["bytes"]),
+        "storagePercent": 100 * int(row["bytes"]) / held if held else 0,
+    }  # fmt: skip
 
 
 def file(entry: Entry, last: LastChanges) -> dict[str, Any]:

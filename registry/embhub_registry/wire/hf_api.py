@@ -12,17 +12,19 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from embhub.formats import strict_json
-from embhub_registry.database import last_changes, repositories, search, yanks
+from embhub_registry.database import last_changes, repositories, search, usage, yanks
 from embhub_registry.database.repositories import Revision
-from embhub_registry.http_errors import RequestDeniedError, malformed, no_entry, token_needed
+from embhub_registry.http_errors import malformed, no_entry, token_needed
 from embhub_registry.people import auth
 from embhub_registry.repositories import access, repos
 from embhub_registry.repositories.repos import Snapshot
-from embhub_registry.wire import bodies, hf_answers, json_stream, list_parameters, lonely_names, model_list
+from embhub_registry.wire import bodies, hf_answers, json_stream, list_parameters, model_list
 from embhub_registry.wire.request_context import (
     account_of,
     base_url,
     flag,
+    fold_namespace,
+    member_of,
     path_of,
     read_files_at,
     registry_of,
@@ -40,18 +42,6 @@ SORTS = {
     "lastModified": "modified", "createdAt": "created", "downloads": "downloads", "likes": "downloads",
     "trendingScore": "modified", "epsilon": "epsilon", "epsilon-largest": "epsilon-largest",
 }  # fmt: skip
-# Parts of the Hub's addresses that are refused on purpose, and why.
-NOT_OFFERED = {
-    "discussions": "this registry has no discussions and no pull requests",
-    "move": "repositories keep their names: statements are signed for them",
-    "super-squash": "repositories keep their history: releases are looked up by commit",
-    "duplicate": "a repository's statement is signed for its own name: publish under the new one",
-    "lfs-files": "this registry has no LFS: a release is small enough to travel in the commit",
-    "collections": "this registry has no collections",
-    "buckets": "this registry has no buckets: files are published in repositories",
-    "like": "this registry counts no likes",
-    "likers": "this registry counts no likes",
-}
 
 
 async def whoami(request: Request) -> Response:
@@ -114,6 +104,29 @@ async def list_models(request: Request) -> Response:
         headers["Link"] = f'<{base_url(request)}/api/models?{urlencode(pairs)}>; rel="next"'
     rows = model_list.batches(database.connection, query, page, wanted)
     return await json_stream.answer_list(request, rows, headers=headers)
+
+
+async def own_repositories(request: Request) -> Response:
+    """`GET /api/settings/repositories`, and a namespace's own: what `hf repos ls` lists; pages by `Link`."""
+    account = member_of(request, "listing one's own repositories")
+    named = request.path_params.get("namespace")
+    if named is not None:
+        auth.require(account, named := fold_namespace(named), "read-private")
+    namespaces = auth.readable(account) if named is None else (named,)
+    limit, after = _limit(request.query_params.get("limit")), read_cursor(request.query_params.get("cursor"))
+
+    def collect() -> list[dict[str, Any]]:
+        db = registry_of(request).database.connection()
+        rows = usage.of_repositories(db, namespaces, after=after[1] if after else 0, limit=limit + 1)
+        held = {name: usage.measure(db, name, "bytes") for name in {row["namespace"] for row in rows}}
+        return [hf_answers.own_repository(row, held[row["namespace"]]) for row in rows]
+
+    found = await threaded(collect)
+    headers = {}
+    if len(found) > limit:
+        pairs = {"limit": limit, "cursor": make_cursor("", found[limit - 1]["_id"])}
+        headers["Link"] = f'<{base_url(request)}{request.url.path}?{urlencode(pairs)}>; rel="next"'
+    return JSONResponse(found[:limit], headers=headers)
 
 
 async def tree(request: Request) -> Response:
@@ -211,24 +224,6 @@ async def tags_by_type(request: Request) -> Response:
     """`GET /api/models-tags-by-type`: empty; our tags are free words."""
     del request
     return JSONResponse({})
-
-
-async def unknown(request: Request) -> Response:
-    """Any other address under /api: said in JSON, as a client of the Hub expects it."""
-    path = request.url.path
-    if f"{path}/".startswith(("/api/datasets/", "/api/spaces/", "/datasets/", "/spaces/")):
-        raise RequestDeniedError(
-            404, "type", "this registry holds models only", "leave repo_type out", code="RepoNotFound"
-        )
-    lonely_names.refuse(path)
-    for part in path.split("/"):
-        if part in NOT_OFFERED:
-            raise RequestDeniedError(
-                400, "not-offered", NOT_OFFERED[part], "docs/reference/hub-conformance.md lists what there is"
-            )
-    raise RequestDeniedError(
-        404, "address", f"{request.method} {path[:100]!a} is not an address of this registry", "see its reference"
-    )
 
 
 def _expand(request: Request) -> frozenset[str]:

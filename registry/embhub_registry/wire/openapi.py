@@ -21,18 +21,23 @@ _FILE = "/{revision}/{path:path}"
 _FOR_ANYBODY = frozenset(
     [
         "/api/validate-yaml", "/api/models/{namespace}/{name}/paths-info/{revision}", "/api/{rest:path}",
-        "/embhub/v1/join", "/embhub/v1/device/code", "/embhub/v1/device/token", "/oauth/token", "/log/cosignature",
+        "/{namespace}/{name}/info/{path:path}", "/embhub/v1/join", "/embhub/v1/device/code",
+        "/embhub/v1/device/token", "/oauth/token", "/log/cosignature",
     ]
 )  # fmt: skip
 _READ_WITH_A_TOKEN = frozenset(
     [
-        "/api/whoami-v2", "/api/models/{namespace}/{name}/auth-check/write",
+        "/api/whoami-v2", "/api/settings/repositories", "/api/organizations/{namespace}/settings/repositories",
+        "/api/models/{namespace}/{name}/auth-check/write",
         "/api/models/{namespace}/{name}/user-access-request/{status}",
     ]
 )  # fmt: skip
 _NEVER_THERE = frozenset(
-    ["/datasets/{rest:path}", "/spaces/{rest:path}", "/api/{rest:path}", "/{name}/resolve" + _FILE]
-)
+    [
+        "/datasets/{rest:path}", "/spaces/{rest:path}", "/api/{rest:path}", "/{name}/resolve" + _FILE,
+        "/{namespace}/{name}/info/{path:path}",
+    ]
+)  # fmt: skip
 _BODIES = {
     "/api/models/{namespace}/{name}/commit/{revision}": "application/x-ndjson",
     "/log/cosignature": "text/plain",

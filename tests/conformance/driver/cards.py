@@ -31,6 +31,12 @@ def _(stage: Stage) -> Any:
     stage.api.upload_file(repo_id=CARDED, path_in_repo="README.md", path_or_fileobj=b"---\na: [\n---\nx")
 
 
+@call("upload_file of a card whose licence does not exist", raises="ValueError", says="no licence")
+def _(stage: Stage) -> Any:
+    card = TEXT.replace("mit", "cc-by-5.0").encode()
+    stage.api.upload_file(repo_id=CARDED, path_in_repo="README.md", path_or_fileobj=card)
+
+
 @call("ModelCard.validate", gives=None, since=2, why=ELSEWHERE)
 def _(stage: Stage) -> Any:
     ModelCard(TEXT).validate()

@@ -97,6 +97,21 @@ def _(stage: Stage) -> Any:
     return '"first"' in stage.spelled(hf(stage, "models", "info", RELEASED, "--json"))
 
 
+@call("hf repos ls", gives=[True, False], since=1, why=NO_COMMAND)
+def _(stage: Stage) -> Any:
+    return [COMMANDED in hf(stage, "repos", "ls", account=account) for account in ("alice", "lea")]
+
+
+@call("hf repos ls --namespace", gives=True, since=1, why=NO_COMMAND)
+def _(stage: Stage) -> Any:
+    return COMMANDED in hf(stage, "repos", "ls", "--namespace", "radboud")
+
+
+@call("hf repos ls --namespace, of another one", raises="CommandFailed", says="belongs to", since=1, why=NO_COMMAND)
+def _(stage: Stage) -> Any:
+    hf(stage, "repos", "ls", "--namespace", "lumc")
+
+
 @call("hf repos delete", gives=False, since=1, why=NO_COMMAND)
 def _(stage: Stage) -> Any:
     hf(stage, repos(), "delete", COMMANDED, "--yes")

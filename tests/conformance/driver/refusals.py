@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from huggingface_hub import CommitOperationAdd
+from huggingface_hub import CommitOperationAdd, lfs
+from huggingface_hub.lfs import UploadInfo
 
 from .stage import EMBEDDING, RELEASED, Stage, call
 
@@ -121,6 +122,42 @@ def _(stage: Stage) -> Any:
 @call("space_info", raises="RepositoryNotFoundError", status=404, says="models only")
 def _(stage: Stage) -> Any:
     stage.api.space_info("radboud/space")
+
+
+@call("list_datasets", raises="RepositoryNotFoundError", status=404, says="models only")
+def _(stage: Stage) -> Any:
+    return list(stage.api.list_datasets())
+
+
+@call("list_spaces", raises="RepositoryNotFoundError", status=404, says="models only")
+def _(stage: Stage) -> Any:
+    return list(stage.api.list_spaces())
+
+
+@call("list_collections", raises="BadRequestError", status=400, says="no collections")
+def _(stage: Stage) -> Any:
+    return list(stage.api.list_collections())
+
+
+@call("get_user_overview", raises="BadRequestError", status=400, says="no overviews")
+def _(stage: Stage) -> Any:
+    stage.api.get_user_overview("alice")
+
+
+@call("get_organization_overview", raises="BadRequestError", status=400, says="no overviews")
+def _(stage: Stage) -> Any:
+    stage.api.get_organization_overview("radboud")
+
+
+@call("list_organization_members", raises="BadRequestError", status=400, says="no overviews")
+def _(stage: Stage) -> Any:
+    return list(stage.api.list_organization_members("radboud"))
+
+
+@call("lfs.post_lfs_batch_info", raises="HfHubHTTPError", status=404, says="no git and no LFS")
+def _(stage: Stage) -> Any:
+    upload = UploadInfo.from_path(str(stage.release / EMBEDDING))
+    lfs.post_lfs_batch_info([upload], stage.tokens["alice"], "model", RELEASED, endpoint=stage.endpoint)
 
 
 @call("get_repo_discussions", raises="BadRequestError", status=400, says="no discussions")

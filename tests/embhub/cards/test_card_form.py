@@ -53,6 +53,28 @@ def test_a_form_on_a_terminal(file: Path, tmp_path: Path) -> None:
     assert "fill in: limitations" in said and "fill in: description" not in said
 
 
+def test_a_word_is_taken_for_its_code_and_a_proposal_only_with_a_yes(file: Path, tmp_path: Path) -> None:
+    file.write_bytes(make_embedding(training={"caption": "axial prostate mri, {}"}).data)
+    answers = {
+        "Answer them now?": "y",
+        "Caption and base say: MR": "y",
+        "finding:": "pneumona",
+        "near are": "pneumonia",
+    }
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "embhub", "card", "init", str(file)]
+    environment = {**os.environ, "EMBHUB_HOME": str(tmp_path / "home"), "NO_COLOR": "1", "TERM": "dumb"}
+    with subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env=environment) as process:
+        os.close(theirs)
+        said = converse(ours, answers)
+        assert process.wait(30) == 0, said
+    os.close(ours)
+    values = safe_yaml.load(file.with_name("cspca.card.yaml").read_bytes())
+    assert values["modality"] == ["MR"] and values["anatomy"] is None and values["view"] is None
+    assert values["finding"] == [{"system": "RadLex", "code": "RID5350", "display": "pneumonia"}]
+    assert "  RadLex RID5350 pneumonia" in said and "proposed: anatomy: RadLex RID343 prostate" in said
+
+
 def test_what_was_answered_before_the_terminal_was_closed_is_kept(file: Path, tmp_path: Path) -> None:
     ours, theirs = pty.openpty()
     command = [sys.executable, "-m", "embhub", "card", "init", str(file)]

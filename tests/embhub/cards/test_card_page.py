@@ -81,6 +81,33 @@ def test_answers_are_written_and_what_is_none_is_said(server: CardServer, visito
     assert read_answers(card)["modality"] == ["CT"] and read_answers(card)["description"] == "Another one."
 
 
+def test_words_are_offered_as_codes_and_taken_for_them(server: CardServer, visitor: Visitor) -> None:
+    page = visitor.ask("/")[2].decode()
+    assert 'list="anatomy-terms"' in page and '<option value="RadLex RID1243 thorax">chest</option>' in page
+    visitor.ask("/save", {"anatomy": "Thorax", "finding": "pneumona"})
+    assert read_answers(server.drafted.path)["anatomy"] == [
+        {"system": "RadLex", "code": "RID1243", "display": "thorax"}
+    ]
+    page = visitor.ask("/")[2].decode()
+    assert 'value="RadLex RID1243 thorax"' in page and "near are RID5350 pneumonia" in page
+
+
+def test_what_caption_and_base_say_is_taken_where_a_person_ticks_it(file: Path) -> None:
+    file.write_bytes(make_embedding(training={"caption": "axial prostate mri, {}"}).data)
+    with serving(CardServer(open_card(file))) as server:
+        visitor = Visitor(server)
+        visitor.open()
+        page = visitor.ask("/")[2].decode()
+        assert "Caption and base say: MR." in page and 'name="take-view"' in page
+        visitor.ask(
+            "/save", {"modality": "", "view": "coronal", "anatomy": "", "take-modality": "yes", "take-view": "yes"}
+        )
+        values = read_answers(server.drafted.path)
+        assert values["modality"] == ["MR"] and values["view"] == "coronal" and "anatomy" not in values
+        assert "take-modality" not in visitor.ask("/")[2].decode()
+    assert open_card(server.drafted.path).proposed.keys() == {"anatomy"}, "the card again, by its own name"
+
+
 def test_a_browsers_line_ends_are_the_files(server: CardServer, visitor: Visitor) -> None:
     visitor.ask("/save", {"limitations": "One.\r\nTwo.\r\n"})
     assert read_answers(server.drafted.path)["limitations"] == "One.\nTwo."

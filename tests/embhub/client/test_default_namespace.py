@@ -43,8 +43,8 @@ def said(capsys: pytest.CaptureFixture[str], *words: str | Path, code: int = 0) 
 
 
 def test_the_default_is_where_the_account_publishes(anna: Site, capsys: pytest.CaptureFixture[str]) -> None:
-    assert said(capsys, "whoami")["roles"] == {"lumc": "reader", "umcu": "publisher"}
-    assert main(["whoami"]) == 0
+    assert said(capsys, "login", "--show")["roles"] == {"lumc": "reader", "umcu": "publisher"}
+    assert main(["login", "--show"]) == 0
     assert "lumc (reader), umcu (publisher)" in capsys.readouterr().out
     assert said(capsys, "push", anna.make("first"))["repository"] == "umcu/first"
 
@@ -52,7 +52,7 @@ def test_the_default_is_where_the_account_publishes(anna: Site, capsys: pytest.C
 def test_who_publishes_in_several_namespaces_has_to_name_one(
     registry: RunningRegistry, anna: Site, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    user = said(capsys, "whoami")["account"]
+    user = said(capsys, "login", "--show")["account"]
     registry.run("user", "join", user, "--namespace", "umcg", "--role", "publisher")
     assert main(["login", "--registry", registry.url, "--access-token", anna.token]) == 0
     error = said(capsys, "push", anna.make("second", seed=1), code=7)["error"]

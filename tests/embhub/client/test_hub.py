@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from embhub.client.wire import guard
+from embhub.client.wire.errors import UnreachableError
 from embhub.client.wire.hub import Hub
 from embhub.errors import ConfigError, RegistryError, UsageError
 from embhub.progress import Progress
@@ -53,6 +54,12 @@ def test_an_anonymous_client_sends_no_token_of_somebody_else(
 def test_the_token_goes_to_its_registry(liar: hostile.Registry) -> None:
     Hub(liar.url, token=TOKEN).fetch(REPOSITORY)
     assert all(headers["authorization"] == f"Bearer {TOKEN}" for _, _, headers, _ in liar.requests)
+
+
+def test_tls_to_a_plain_server_asks_for_the_right_address(liar: hostile.Registry) -> None:
+    with pytest.raises(UnreachableError) as caught:
+        Hub(liar.url.replace("http://", "https://")).fetch(REPOSITORY)
+    assert f"is it {liar.url}?" in caught.value.hint
 
 
 @pytest.mark.parametrize("token", [None, TOKEN])

@@ -55,7 +55,7 @@ def invite(registry: RunningRegistry) -> str:
 def test_strict_works_on_the_first_day(
     registry: RunningRegistry, home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["join", invite(registry)]) == 0
+    assert main(["login", "--invite", invite(registry)]) == 0
     said = capsys.readouterr()
     key = home / "config/witness.pem"
     assert key.stat().st_mode & 0o777 == 0o600
@@ -71,7 +71,7 @@ def test_strict_works_on_the_first_day(
 def test_what_is_published_later_waits_for_the_next_round(
     registry: RunningRegistry, home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["join", invite(registry)]) == 0
+    assert main(["login", "--invite", invite(registry)]) == 0
     push(registry, LATER, seed=5)
     assert main(["pull", LATER, *STRICT]) == 8
     watch = ["log", "watch", registry.url, "--cosign", str(home / "config/witness.pem")]
@@ -84,7 +84,7 @@ def test_what_is_published_later_waits_for_the_next_round(
 
 def test_another_history_than_the_one_that_was_cosigned_is_a_fork(registry: RunningRegistry, home: Path) -> None:
     """A registry that shows this site another history later cannot have it accepted."""
-    assert main(["join", invite(registry)]) == 0
+    assert main(["login", "--invite", invite(registry)]) == 0
     key, _ = watching.find(registry.url)
     seen = watching.fetch(watching.source_of(registry.url), key)
     with registry.opened() as opened:
@@ -98,7 +98,7 @@ def test_another_history_than_the_one_that_was_cosigned_is_a_fork(registry: Runn
 def test_a_site_need_not_be_a_witness(
     registry: RunningRegistry, home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["join", invite(registry), "--no-witness"]) == 0
+    assert main(["login", "--invite", invite(registry), "--no-witness"]) == 0
     assert not (home / "config/witness.pem").exists() and not (home / "config/log-policy").exists()
     assert main(["pull", FIRST, *STRICT]) == 8
     assert "embhub log watch --cosign" in capsys.readouterr().err
@@ -106,7 +106,7 @@ def test_a_site_need_not_be_a_witness(
 
 def test_witnesses_that_a_site_named_stay_the_ones_it_relies_on(registry: RunningRegistry, home: Path) -> None:
     before = vouching.rely(home).read_text()
-    assert main(["join", invite(registry)]) == 0
+    assert main(["login", "--invite", invite(registry)]) == 0
     assert (home / "config/log-policy").read_text() == before
     assert main(["pull", FIRST, *STRICT]) == 8, "another site's witness has not cosigned"
 
@@ -118,7 +118,7 @@ def test_a_log_that_is_not_read_ends_no_account(
     (home / "config").mkdir(parents=True)
     (home / "config/witness.pem").write_text("no key")
     (home / "config/witness.pem").chmod(0o600)
-    assert main(["join", invite(registry)]) == 7
+    assert main(["login", "--invite", invite(registry)]) == 7
     said = capsys.readouterr()
     assert "radboud-" in said.out and "the account was made" in said.err
-    assert main(["whoami"]) == 0
+    assert main(["login", "--show"]) == 0

@@ -50,7 +50,7 @@ def liar(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[hostile.Re
 def test_what_is_locked_is_pulled_again_after_a_newer_one(
     liar: hostile.Registry, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["lock", REPOSITORY]) == 0
+    assert main(["pull", REPOSITORY, "--lock", str(FILE)]) == 0
     (row,) = lock_file.parse(FILE.read_bytes())
     assert (row.registry, row.version, row.embedding) == (origin_of(REGISTRY), "1.0.0", RELEASE.embedding.digest)
     assert (row.signer, row.root) == (SITE.fingerprint, ROOT.fingerprint)
@@ -115,7 +115,7 @@ def test_another_root_than_the_locked_one(liar: hostile.Registry) -> None:
 
 
 def test_what_cannot_be_asked(liar: hostile.Registry) -> None:
-    for words in (["pull"], ["pull", "--locked", "none.lock"], ["lock"]):
+    for words in (["pull"], ["pull", "--locked", "none.lock"], ["pull", "--lock", "new.lock"]):
         assert main(words) == 2
     with pytest.raises(UsageError, match="on the public Hub, and a lock file") as refused:
         locking.lock(["hub:radboud/prostate"], out=FILE)

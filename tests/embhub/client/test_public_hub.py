@@ -205,7 +205,7 @@ def test_what_the_registry_took_back_set_aside_or_hides_never_reaches_the_hub(st
     stage.publish("newer", 317, version="1.1.0")
     body = {"reason": "consent withdrawn", "scope": "bytes"}
     assert registry.request("POST", f"/embhub/v1/yank/{yanked}", token=token, json_body=body).status == 200
-    registry.run("quarantine", "set", aside, "--reason", "looks like a scan")
+    registry.run("curate", "quarantine", "set", aside, "--reason", "looks like a scan")
     later = (datetime.now(UTC) + timedelta(days=30)).strftime("%Y-%m-%dT%H:%M:%SZ")
     artifact = make_embedding(seed=315)
     embargoed = make_release(repository=secret, version="2.0.0", artifact=artifact)

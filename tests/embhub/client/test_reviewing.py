@@ -35,7 +35,7 @@ def test_from_a_push_to_a_pull_that_demands_an_approval(
     registry: RunningRegistry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     publisher = open_site(registry, tmp_path / "a", namespace="radboud", user="alice").enter(monkeypatch)
-    registry.run("review", "set", "radboud", "--approvals", "1")
+    registry.run("curate", "review", "set", "radboud", "--approvals", "1")
     new_key(registry, namespace="radboud")
     publisher.trust(registry)
     file = publisher.make(description="Lesions.", version="1.0.0")
@@ -43,19 +43,19 @@ def test_from_a_push_to_a_pull_that_demands_an_approval(
     assert done["proposed"].startswith(f"{registry.url}/account/review/") and not done["commit"]
     assert seen.newest(registry.url, NAME) is None, "not accepted by anybody yet"
     proposal = done["proposed"].rpartition("/")[2]
-    assert run(capsys, "review", "list")[0]["id"] == proposal
+    assert run(capsys, "curate", "review", "list")[0]["id"] == proposal
     run(capsys, "pull", NAME, code=4)
 
     officer = open_site(registry, tmp_path / "b", namespace="radboud", user="olga", role="approver").enter(monkeypatch)
     officer.trust(registry)
-    assert run(capsys, "review", "show", proposal)["version"] == "1.0.0"
-    run(capsys, "review", "approve", proposal, "--digest", "0" * 64, code=2)
-    run(capsys, "review", "approve", "nonsense", code=2)
-    digest = run(capsys, "review", "list")[0]["digest"]
-    refused = run(capsys, "review", "approve", proposal, "--digest", digest, code=7)
+    assert run(capsys, "curate", "review", "show", proposal)["version"] == "1.0.0"
+    run(capsys, "curate", "review", "approve", proposal, "--digest", "0" * 64, code=2)
+    run(capsys, "curate", "review", "approve", "nonsense", code=2)
+    digest = run(capsys, "curate", "review", "list")[0]["digest"]
+    refused = run(capsys, "curate", "review", "approve", proposal, "--digest", digest, code=7)
     assert "key" in refused.err
     new_key(registry, namespace="radboud", name="default", role="approve")
-    done = run(capsys, "review", "approve", proposal, "--digest", digest)
+    done = run(capsys, "curate", "review", "approve", proposal, "--digest", digest)
     assert done["commit"] and done["approvals"] == 1
 
     reader = open_site(registry, tmp_path / "c", namespace="lumc", user="lea").enter(monkeypatch)
@@ -80,46 +80,46 @@ def test_declining_and_an_embargo(
     run(capsys, "push", file, "radboud/brain", "--embargo", "2020-01-01T00:00:00Z", code=5)
     done = run(capsys, "push", file, "radboud/brain", "--embargo", "2027-06-01T00:00:00Z")
     proposal = done["proposed"].rpartition("/")[2]
-    assert run(capsys, "review", "list")[0]["not_before"] == "2027-06-01T00:00:00.000Z"
-    moved = run(capsys, "review", "embargo", proposal, "--until", "2027-07-01T00:00:00Z")
+    assert run(capsys, "curate", "review", "list")[0]["not_before"] == "2027-06-01T00:00:00.000Z"
+    moved = run(capsys, "curate", "review", "embargo", proposal, "--until", "2027-07-01T00:00:00Z")
     assert (moved["before"], moved["not_before"]) == ("2027-06-01T00:00:00.000Z", "2027-07-01T00:00:00.000Z")
-    run(capsys, "review", "embargo", proposal, "--until", "yesterday", code=5)
+    run(capsys, "curate", "review", "embargo", proposal, "--until", "yesterday", code=5)
     officer = Site(tmp_path / "e", registry.url, registry.add_user("omar", namespace="radboud", role="approver"))
     officer.enter(monkeypatch).trust(registry)
     with registry.opened() as opened, opened.database.writing() as db:
         db.execute("UPDATE proposal SET version = NULL, title = 'a \x1b[2Jtitle' WHERE id = ?", (proposal,))
     assert reviewing.fetch(proposal).verified is not None, "an embedding is verified, whatever the registry calls it"
-    assert main(["review", "show", proposal]) == 0
+    assert main(["curate", "review", "show", proposal]) == 0
     said = capsys.readouterr().out
     assert "[2Jtitle" in said and "\x1b[2J" not in said
-    done = run(capsys, "review", "decline", proposal, "--reason", "the card names the wrong scanner")
+    done = run(capsys, "curate", "review", "decline", proposal, "--reason", "the card names the wrong scanner")
     assert done["answer"] == "declined"
-    run(capsys, "review", "approve", proposal, "--digest", "0" * 64, code=2)
+    run(capsys, "curate", "review", "approve", proposal, "--digest", "0" * 64, code=2)
 
 
 def test_no_key_is_left_out_in_silence(
     registry: RunningRegistry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    registry.run("review", "set", "radboud", "--approvals", "1")
+    registry.run("curate", "review", "set", "radboud", "--approvals", "1")
     token = registry.add_user("ann", namespace="radboud")
     assert pushes.create(registry, "notes", token=token).status == 200
     made = pushes.commit(registry, "radboud/notes", {"README.md": b"# Notes\n"}, token=token).json()["proposal"]
     officer = Site(tmp_path / "f", registry.url, registry.add_user("otto", namespace="radboud", role="approver"))
     officer.enter(monkeypatch).trust(registry)
-    refused = run(capsys, "review", "approve", made["id"], "--digest", made["digest"], code=2)
+    refused = run(capsys, "curate", "review", "approve", made["id"], "--digest", made["digest"], code=2)
     assert "--without-key" in refused.err
-    words = ("review", "approve", made["id"], "--digest", made["digest"], "--without-key")
+    words = ("curate", "review", "approve", made["id"], "--digest", made["digest"], "--without-key")
     assert "embhub login --device --scope publish" in run(capsys, *words, code=5).err
-    link = ("review", "link", made["id"], "--for", "ethics board", "--days", "7")
+    link = ("curate", "review", "link", made["id"], "--for", "ethics board", "--days", "7")
     assert "embhub login --device --scope publish" in run(capsys, *link, code=5).err
     reviews.made_by_owner(registry, "otto")
     done = run(capsys, *link)
     assert done["link"].startswith(f"{registry.url}/login/reviewer#rev_")
-    (row,) = run(capsys, "review", "links", made["id"])
+    (row,) = run(capsys, "curate", "review", "links", made["id"])
     assert row["id"] == done["id"] and "link" not in row
-    assert main(["review", "links", made["id"]]) == 0
+    assert main(["curate", "review", "links", made["id"]]) == 0
     assert "ethics board" in capsys.readouterr().out
-    assert run(capsys, "review", "unlink", made["id"], row["id"])["answer"] == "ended"
-    assert run(capsys, "review", "links", made["id"]) == []
-    run(capsys, "review", "unlink", made["id"], "../x", code=5)
+    assert run(capsys, "curate", "review", "unlink", made["id"], row["id"])["answer"] == "ended"
+    assert run(capsys, "curate", "review", "links", made["id"]) == []
+    run(capsys, "curate", "review", "unlink", made["id"], "../x", code=5)
     assert run(capsys, *words)["commit"]

@@ -59,7 +59,7 @@ def test_a_pull_of_a_release_with_two_audits_checks_eight(tmp_path: Path, monkey
         release = resigned(make_release(repository="radboud/first", artifact=make_embedding(seed=4)), audit_key=AUDITOR)
         Hub(registry.url, token=token).push(release, "radboud/first")
         invited = registry.ask("invite", "make", "--namespace", "radboud", "--role", "publisher")
-        assert main(["join", invited["invites"][0]["invite"]]) == 0
+        assert main(["login", "--invite", invited["invites"][0]["invite"]]) == 0
         pull = ("pull", "radboud/first", "--registry", registry.url, "--out", tmp_path / "got")
         assert count_checked(*pull) == 8
 

@@ -44,7 +44,7 @@ def info(registry: RunningRegistry, name: str) -> dict[str, object]:
     ("option", "private", "gated", "words"),
     [
         ("--private", True, False, "only members of radboud and the registry's operator"),
-        pytest.param("--gated", False, "manual", "embhub access list radboud/", marks=pytest.mark.thorough),
+        pytest.param("--gated", False, "manual", "embhub curate access list radboud/", marks=pytest.mark.thorough),
         (None, False, False, "public"),
     ],
 )

@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 from embhub.__main__ import main
+from embhub.diffusion.drawing.interpolation import Series
 
 Terminal = Callable[..., None]
 ANSWERS = {"--shows": "frontal chest x-ray", "--base": "builtin-xray", "--name": "haze"}
@@ -75,7 +76,10 @@ def test_a_folder_becomes_a_sheet_and_the_commands_can_be_typed_again(
     told = json.loads(said.out)
     assert told["embedding"] == "haze.safetensors" and Path("haze.safetensors").exists()
     sheet = Image.open(told["sheet"])
-    assert sheet.width == 2 * 32 and sheet.height > 4 * 32, "without and with, four seeds"
+    assert sheet.size == (2 * 32, 14 + 4 * 32), "without and with, four seeds"
+    black = tuple((Image.new("RGB", (32, 32)),) * 2 for _ in range(4))
+    headed = Series((0.0, 1.0), black, 0, ("without", "with")).sheet()
+    assert sheet.crop((0, 0, 64, 14)).tobytes() == headed.crop((0, 0, 64, 14)).tobytes()
     manifest = json.loads(Path("haze-sheet/manifest.json").read_text())
     assert manifest["prompt"] == "frontal chest x-ray" and manifest["weights"] == [0.0, 1.0]
     assert {row["seed"] for row in manifest["pictures"]} == {0, 1, 2, 3}

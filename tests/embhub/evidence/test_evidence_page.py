@@ -85,7 +85,7 @@ def test_the_row_on_marks_of_synthetic_images_says_what_is_there_and_what_is_not
     source, _, made = read(tmp_path, "quick")
     (rule,) = [rule for rule in made.regulation.rules if "Article 50(2)" in rule.source]
     assert "secondary sources" in rule.source and "machine-readable" in rule.asks
-    assert "embhub detect" in rule.here and "Whether the article applies" in rule.missing
+    assert "embhub research detect" in rule.here and "Whether the article applies" in rule.missing
     (section,) = [part for part in source.split("<section") if "Article 50(2)" in part]
     words = html.unescape(re.sub(r"<[^>]+>", " ", section))
     assert all(" ".join(text.split()) in " ".join(words.split()) for text in (rule.asks, rule.here, rule.missing))

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
+import sys
+from datetime import date
 from pathlib import Path
+from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -15,6 +19,8 @@ from embhub.__main__ import main
 from embhub.errors import UsageError
 from embhub.images.columns import KNOWN, parse_columns
 from embhub.images.images import read_images
+from embhub.images.readers import spreadsheet
+from tests.support.quick import examples
 
 COLUMNS = "path=Datei,patient_id=PatientenNr,label=Befund"
 
@@ -86,6 +92,67 @@ def test_what_does_not_fit_the_table(
 def test_another_encoding_alone_is_refused_with_two_ways_out(messy: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["inspect", str(messy), "--manifest", str(messy / "Liste.csv")]) == 2
     assert "save it as CSV UTF-8" in capsys.readouterr().out
+
+
+def workbook(rows: list[list[Any]], **book: Any) -> bytes:
+    """A workbook as Excel saves it; `book` has further sheets."""
+    openpyxl = pytest.importorskip("openpyxl", reason="openpyxl is an extra of dev")
+    made, stream = openpyxl.Workbook(), io.BytesIO()
+    for row in rows:
+        made.active.append(row)
+    for name, others in book.items():
+        sheet = made.create_sheet(name)
+        for row in others:
+            sheet.append(row)
+    made.save(stream)
+    return stream.getvalue()
+
+
+def test_the_first_sheet_of_a_workbook_is_a_manifest(messy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [[f"{number}.png", 7 + number // 2, "Ergüsse" if number % 2 else None] for number in range(6)]
+    table = messy / "Liste.xlsx"
+    table.write_bytes(workbook([["Datei", "PatientenNr", "Befund", None], *rows, [None] * 4], notes=[["path"], ["x"]]))
+    words = ["inspect", str(messy), "--manifest", str(table)]
+    assert main(words) == 2
+    assert "did you mean" in capsys.readouterr().out
+    assert main([*words, "--columns", COLUMNS, "--write-manifest", str(messy / "clean.csv")]) == 2
+    assert "4 of 6 images" in capsys.readouterr().err
+    found = read_images(messy, manifest=messy / "clean.csv")
+    assert [(sample.patient_id, sample.label) for sample in found.samples][1:3] == [("7", "Ergüsse"), ("8", "")]
+    named = messy / "named.xlsx"
+    named.write_bytes(
+        workbook([["path", "patient_id", "taken"], *([f"{n}.png", n / 2, date(2026, 1, 2)] for n in range(4))])
+    )
+    assert [sample.patient_id for sample in read_images(named).samples] == ["0", "0.5", "1", "1.5"]
+
+
+def test_a_workbook_that_cannot_be_read_is_refused_in_words(messy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, data, said in (
+        ("old.xls", b"\xd0\xcf\x11\xe0" + bytes(600), "old format, or has a password"),
+        ("a.xlsx", workbook([["path"], ["0.png"]])[:-200], "damaged, or no Excel workbook"),
+        ("b.xlsx", b"PK\x03\x04" + bytes(60), "damaged, or no Excel workbook"),
+    ):
+        (messy / name).write_bytes(data)
+        with pytest.raises(UsageError, match=said) as refused:
+            read_images(messy, manifest=messy / name)
+        assert "CSV UTF-8" in refused.value.hint
+    monkeypatch.setitem(sys.modules, "openpyxl", None)
+    with pytest.raises(UsageError, match="needs openpyxl") as refused:
+        read_images(messy, manifest=messy / "b.xlsx")
+    assert "[xlsx]" in refused.value.hint
+
+
+@given(st.data())
+@settings(max_examples=examples(100), deadline=None)
+def test_a_damaged_workbook_raises_only_our_error(data: st.DataObject) -> None:
+    sound = workbook([["path", "patient_id"], ["0.png", "a"], ["1.png", 3]])
+    damaged = bytearray(sound)
+    for _ in range(data.draw(st.integers(1, 4))):
+        damaged[data.draw(st.integers(4, len(damaged) - 1))] = data.draw(st.integers(0, 255))
+    try:
+        spreadsheet.to_csv(bytes(damaged), most_rows=10)
+    except UsageError as error:
+        assert error.hint
 
 
 @given(st.dictionaries(st.sampled_from(KNOWN), st.text("abcÄ ", min_size=1, max_size=5), min_size=1))

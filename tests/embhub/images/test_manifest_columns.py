@@ -34,6 +34,7 @@ def table(*heads: str, separator: str = ",") -> str:
     [
         *("patient", "Patient", "PatientID", "patient-id", "Patient_ID", "patientid", "patient id", "patients"),
         *("PATIENT_ID", "patinet_id", "patient_ids", "subject", "subject_id", "SubjectID"),
+        *("PatientenNr", "Patienten-ID", "Pat.-Nr.", "Patienten", "Probanden-Nr.", "Pseudonym"),
     ],
 )
 def test_a_misspelled_patient_column_is_refused(
@@ -48,14 +49,15 @@ def test_a_misspelled_patient_column_is_refused(
 
 
 @pytest.mark.parametrize(
-    ("column", "meant"), [("Label", "label"), ("labels", "label"), ("LABEL", "label"), ("Split", "split")]
+    ("column", "meant"),
+    [("Label", "label"), ("labels", "label"), ("LABEL", "label"), ("Split", "split"), ("Aufteilung", "split")],
 )
 def test_other_misspelled_columns_are_refused(tmp_path: Path, column: str, meant: str) -> None:
     with pytest.raises(UsageError, match=f"did you mean {meant}"):
         list_images(write(tmp_path, table("path", "patient_id", column)), None, None)
 
 
-@pytest.mark.parametrize("column", ["Path", "file", "filename", "image"])
+@pytest.mark.parametrize("column", ["Path", "file", "filename", "image", "Datei", "Pfad", "Bild-Datei"])
 def test_a_misspelled_path_column_is_refused(tmp_path: Path, column: str) -> None:
     with pytest.raises(UsageError, match="did you mean path"):
         list_images(write(tmp_path, table(column, "patient_id")), None, None)

@@ -26,12 +26,12 @@ def result(
     monkeypatch.chdir(tmp_path)
     real, drawn = map(str, sources)
     words = ["--dataset", "noise", "--finding", "spot", "--number", str(NUMBER), "--out", "study", "--json"]
-    assert main(["reader-study", "prepare", "--real", real, "--generated", drawn, *words]) == 0
+    assert main(["research", "reader-study", "prepare", "--real", real, "--generated", drawn, *words]) == 0
     assert json.loads(capsys.readouterr().out)["images_of_each_kind"] == NUMBER
-    assert main(["reader-study", "result", "study"]) == 2
+    assert main(["research", "reader-study", "result", "study"]) == 2
     assert "no reader has rated all 20 images (0 began)" in capsys.readouterr().err
     read_all(tmp_path / "study", read_study(tmp_path / "study"), "a" * 16, "radiologist", fooled=3)
-    assert main(["reader-study", "result", "study", "--out", "reader-study.json"]) == 0
+    assert main(["research", "reader-study", "result", "study", "--out", "reader-study.json"]) == 0
     said = capsys.readouterr()
     assert "0.30 (" in said.out and "1 reader: 1 radiologist" in said.out
     return tmp_path / "reader-study.json"

@@ -169,6 +169,22 @@ def test_what_is_no_address_of_a_registry(address: str) -> None:
     assert "secret" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("address", "meant"),
+    [
+        ("hub.example.org", "did you mean https://hub.example.org?"),
+        ("127.0.0.1:8642", "did you mean http://127.0.0.1:8642?"),
+        ("localhost:8642", "did you mean http://localhost:8642?"),
+        ("two words", "give the address"),
+        ("ftp://a", "give the address"),
+    ],
+)
+def test_who_leaves_out_https_is_asked_whether_it_was_meant(address: str, meant: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        config.check_registry(address)
+    assert meant in caught.value.hint
+
+
 @pytest.mark.parametrize("token", ["two words", "new\nline", "tökén", "x" * 513])
 def test_what_is_no_token(token: str) -> None:
     with pytest.raises(ConfigError) as caught:

@@ -118,6 +118,22 @@ def test_cards_that_do_not(house: House, readme: str) -> None:
     assert validate(house, readme) == 400
 
 
+LICENCES = {
+    "mit": True, "CC-BY-4.0": True, "openrail++": True, "llama3.1": True, "other": True, "unknown": True, "gpl": True,
+    "[mit, apache-2.0]": True, "null": True, "Apache-2.0 OR MIT": True, "LicenseRef-Hospital": True,
+    "cc-by-5.0": False, "free": False, "mit licence": False, "1": False, "true": False, "{a: b}": False, '""': False,
+    "[mit, cc-by-5.0]": False, "[[mit]]": False, "MIT OR " * 50 + "MIT": False,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("licence", "exists"), LICENCES.items(), ids=[licence[:20] for licence in LICENCES])
+def test_a_licence_that_does_not_exist_is_refused(house: House, licence: str, exists: bool) -> None:
+    readme = f"---\nlicense: {licence}\n---\n# x\n"
+    ModelCard(readme)
+    assert accepted(readme) is exists
+    assert validate(house, readme) == (200 if exists else 400)
+
+
 def validate(house: House, readme: str) -> int:
     """Status of the address; a refusal says why."""
     body = {"content": readme, "repoType": "model"}

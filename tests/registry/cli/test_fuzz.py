@@ -84,19 +84,19 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @example(words=["quota", "set", "registry", "--bytes", "²"])
 @example(words=["setting", "set", "rate.token_burst", "1e308"])
 @example(words=["setting", "set", "retention.token_days", "1e300"])
-@example(words=["yank", "registry/x", "--reason", "\udcff"])
+@example(words=["curate", "yank", "registry/x", "--reason", "\udcff"])
 @example(words=["user", "add", "\udcff", "--namespace", "registry", "--role", "reader"])
 @example(words=["audit", "export", "--since", "9" * 30])
-@example(words=["backup", ""])
-@example(words=["backup", "\udcff"])
-@example(words=["restore", "/dev/null"])
+@example(words=["backup", "make", ""])
+@example(words=["backup", "make", "\udcff"])
+@example(words=["backup", "restore", "/dev/null"])
 def test_no_words_end_in_a_traceback(
     words: list[str], folder: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(serving, "serve", listen_only)
     monkeypatch.setattr(audit_following, "follow", partial(follow_to_the_end, audit_following.follow))
     monkeypatch.chdir(tmp_path_factory.getbasetemp())  # a backup to a name that was drawn goes there
-    where = tmp_path_factory.mktemp("new") / "hub" if words[0] in ("init", "restore") else folder
+    where = tmp_path_factory.mktemp("new") / "hub" if words[0] == "init" or "restore" in words[:2] else folder
     done = run_here("--dir", where, *words, check=False)
     assert done.returncode in CODES, (words, done.stderr)
     assert "Traceback" not in done.stderr and "error: unexpected" not in done.stderr, (words, done.stderr)

@@ -174,7 +174,7 @@ class Terminal(io.StringIO):
         return True
 
 
-@pytest.mark.parametrize("words", ["serve", "user add", "invite make", "init", "join", "restore"])
+@pytest.mark.parametrize("words", ["serve", "user add", "invite make", "init", "storage join", "backup restore"])
 def test_help_of_a_command_needs_no_folder(words: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("EMBHUB_REGISTRY_DIR", raising=False)
     assert f"embhub-registry {words}" in run_here(*words.split(), "--help").stdout

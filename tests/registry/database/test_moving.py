@@ -1,4 +1,4 @@
-"""Commands that opened a registry before `move` left its database, and what lies beside the file."""
+"""Commands that opened a registry before `storage move` left its database, and what lies beside the file."""
 
 from __future__ import annotations
 

@@ -437,7 +437,7 @@ def test_moving_there_and_back(filled: RunningRegistry, postgresql: Server) -> N
     address = postgresql.new_schema()
     with filled.opened() as registry:
         before = dict(registry.database.connection().execute("SELECT name, value FROM setting").fetchall())
-    there = filled.ask("move", "--to", address)
+    there = filled.ask("storage", "move", "--to", address)
     assert there["tables"]["label_count"]["rows"] and there["tables"]["entry"]["rows"]
     assert not (filled.folder / "registry.db").exists() and (filled.folder / "registry.db.moved").exists()
     with filled.opened() as registry:
@@ -452,14 +452,14 @@ def test_moving_there_and_back(filled: RunningRegistry, postgresql: Server) -> N
             assert known is not None
             assert repositories.add(db, "radboud", "next", private=False, now=DAY) > known.id
             assert accounts.add_user(db, name="next", namespace="radboud", role="reader", now=DAY) > 1
-    assert filled.run("move", "--to", address, check=False).returncode == 2
+    assert filled.run("storage", "move", "--to", address, check=False).returncode == 2
     filled.start()
     try:
         assert filled.get(f"/{NAME}/resolve/main/{EMBEDDING}").status == 200
-        assert filled.run("move", "--to", "sqlite", check=False).returncode == 7, "while it serves"
+        assert filled.run("storage", "move", "--to", "sqlite", check=False).returncode == 7, "while it serves"
     finally:
         filled.stop()
-    back = filled.ask("move", "--to", "sqlite")
+    back = filled.ask("storage", "move", "--to", "sqlite")
     same = {"repository", "entry", "revision", "blob", "log_entry", "label", "token", "attestation", "tombstone"}
     assert {n for n in same if back["tables"][n] == there["tables"][n]} >= same - {"repository", "label", "token"}
     with filled.opened() as registry:
@@ -478,7 +478,7 @@ def test_a_target_that_is_not_empty_is_refused(filled: RunningRegistry, postgres
     assert name is not None
     with postgresql.connect() as db:
         db.execute(f"CREATE TABLE {name[1]}.other (x INT)")
-    refused = filled.run("move", "--to", address, check=False)
+    refused = filled.run("storage", "move", "--to", address, check=False)
     assert refused.returncode == 2 and "is not empty" in refused.stderr
     with filled.opened() as registry:
         assert registry.database.dialect is SQLITE
@@ -506,7 +506,7 @@ def test_what_arrives_otherwise_than_it_was_sent_changes_nothing(filled: Running
 def test_a_backup_of_a_server_restores_into_a_folder(
     filled: RunningRegistry, postgresql: Server, tmp_path: Path
 ) -> None:
-    filled.run("move", "--to", postgresql.new_schema())
+    filled.run("storage", "move", "--to", postgresql.new_schema())
     with filled.opened() as registry:
         made = backup.back_up(registry, tmp_path / "b.tar")
     restoring.restore(tmp_path / "b.tar", tmp_path / "again", signed_by=made["signed_by"])

@@ -298,9 +298,9 @@ def test_an_order_by_epsilon_follows_the_newest_release_and_its_index(database: 
 
 def test_the_benchmark_measures_every_kind_of_query(filled: Connection) -> None:
     found = registry_search.measure(filled, turns=2)
-    assert len(found) == 18 and all(row.p50 <= row.p95 for row in found)
+    assert len(found) == 19 and all(row.p50 <= row.p95 for row in found)
     table = registry_search.render(found)
-    assert table.count("\n") == 19 and "word and facet" in table
+    assert table.count("\n") == 20 and "word and facet" in table
 
 
 @pytest.mark.parametrize(

@@ -59,7 +59,7 @@ def test_a_step_that_fails_changes_no_row(database: Database, dialect: Dialect) 
 
 @ENGINES
 def test_no_table_is_left_out(database: Database, dialect: Dialect) -> None:
-    """A table needs a row in `every_table`, or neither an upgrade nor `move` would be tried with one."""
+    """A table needs a row in `every_table`, or neither an upgrade nor `storage move` would be tried with one."""
     assert [table for table, rows in rows_of(database.connection()).items() if not rows] == []
 
 

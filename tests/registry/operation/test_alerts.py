@@ -155,7 +155,7 @@ def test_each_alert_is_provoked(
     good, bad = tmp_path / "good.pem", tmp_path / "bad.pem"
     certificate(good, days=90)
     certificate(bad, days=5)
-    running.run("backup", tmp_path / "hub.tar")
+    running.run("backup", "make", tmp_path / "hub.tar")
     running.run("setting", "set", "certificate.file", str(good))
     with prometheus.watching(running.url, tmp_path / "prometheus") as seen:
         seen.wait_for_sample("embhub_releases == 1")
@@ -209,7 +209,7 @@ def test_alerts_of_waiting_and_of_a_missing_key_are_provoked(
     """Lists wait for a table that somebody locks on the server: few of them, then more than there are threads."""
     running, _ = registry
     running.stop()
-    running.run("share")
+    running.run("storage", "share")
     running.start()
     with prometheus.watching(running.url, tmp_path / "prometheus", every="3s") as seen:
         seen.wait_for_sample("embhub_repositories == 0 and embhub_threads_waiting == 0")

@@ -53,7 +53,7 @@ def test_a_restored_registry_is_the_one_that_was_backed_up(tmp_path: Path, monke
         token = served.add_user("anna", namespace="radboud")
         pushes.create(served, "prostate-cspca", token=token)
         assert pushes.commit(served, CSPCA, releases.make_release().files, token=token).status == 200
-        made = served.ask("backup", tmp_path / "hub.tar")
+        made = served.ask("backup", "make", tmp_path / "hub.tar")
         before = served.get("/embhub/v1/trust").body
     assert made["schema"] == "embhub.backup/2" and made["blobs"] == 6 and made["keyring_version"] == 2
     assert stat.S_IMODE((tmp_path / "hub.tar").stat().st_mode) == 0o600
@@ -65,7 +65,7 @@ def test_a_restored_registry_is_the_one_that_was_backed_up(tmp_path: Path, monke
 
     again = RunningRegistry(tmp_path / "again", served.url, served.admin, served.root_fingerprint)
     signer = ("--signed-by", str(made["signed_by"]), "--keep-tokens")
-    assert again.ask("restore", tmp_path / "hub.tar", *signer)["root_fingerprint"] == served.root_fingerprint
+    assert again.ask("backup", "restore", tmp_path / "hub.tar", *signer)["root_fingerprint"] == served.root_fingerprint
     assert stat.S_IMODE(again.folder.stat().st_mode) == 0o700
     assert stat.S_IMODE((again.folder / "keys/root.pem").stat().st_mode) == 0o600
     again.add_key(releases.OTHER_SITE, namespace="lumc")  # the root key signs on

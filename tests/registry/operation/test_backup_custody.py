@@ -247,7 +247,7 @@ def test_a_root_key_with_a_passphrase_cannot_raise_the_keyring_and_the_restore_s
     made = back_up(registry, tmp_path / "x.tar")
     got = restore(tmp_path / "x.tar", tmp_path / "again", signed_by=made["signed_by"])
     assert got["keyring_version"] == made["keyring_version"] and got["tokens_revoked"] == 1
-    assert any("`keyring propose` waits" in line and "recovered --keyring" in line for line in got["told"])
+    assert any("`keyring propose` waits" in line and "backup recovered --keyring" in line for line in got["told"])
 
 
 def test_the_keyring_is_raised_by_a_command_too(registry: Registry, tmp_path: Path) -> None:
@@ -259,10 +259,10 @@ def test_the_keyring_is_raised_by_a_command_too(registry: Registry, tmp_path: Pa
 
 def test_as_a_person_runs_them(registry: Registry, tmp_path: Path, identity: tuple[str, Path]) -> None:
     recipient, key = identity
-    said = run_here("--dir", registry.folder, "backup", tmp_path / "x.age", "--recipient", recipient).stdout
+    said = run_here("--dir", registry.folder, "backup", "make", tmp_path / "x.age", "--recipient", recipient).stdout
     signer = keys.load("backup", folder=registry.folder / "keys").fingerprint
     assert signer in said and "--signed-by" in said
-    again = ("--dir", tmp_path / "again", "restore", tmp_path / "x.age")
+    again = ("--dir", tmp_path / "again", "backup", "restore", tmp_path / "x.age")
     assert run_here(*again, check=False).returncode == 2
     done = run_here(*again, "--signed-by", signer, "--identity", key)
     assert "token new admin" in done.stdout and "revoke them again" in done.stdout and "key raise" not in done.stdout

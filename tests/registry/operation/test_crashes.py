@@ -220,12 +220,14 @@ def test_a_backup_or_a_restore_that_is_killed_has_no_final_name(tmp_path: Path) 
             digest = opened.blobs.put(number.to_bytes(2, "big") * 50_000, durable=False)
             db.execute("INSERT INTO blob VALUES (?, 100000, ?)", (digest, "0" * 40))
     backup, again = tmp_path / "hub.tar", tmp_path / "again"
-    kill_once_it_writes(["--dir", str(served.folder), "backup", str(backup)], tmp_path, ".hub.tar.*/backup")
+    kill_once_it_writes(["--dir", str(served.folder), "backup", "make", str(backup)], tmp_path, ".hub.tar.*/backup")
     assert not backup.exists() and list(tmp_path.glob(".hub.tar.*"))
     with served.opened() as opened:
         back_up(opened, backup)
     kill_once_it_writes(
-        ["--dir", str(again), "restore", "--unauthenticated", str(backup)], tmp_path, ".again.restoring-*/blobs/??/*"
+        ["--dir", str(again), "backup", "restore", "--unauthenticated", str(backup)],
+        tmp_path,
+        ".again.restoring-*/blobs/??/*",
     )
     assert not again.exists() and list(tmp_path.glob(".again.restoring-*"))
     assert restore(backup, again)["blobs"] == 400, "what was left behind is in nobody's way"

@@ -99,7 +99,7 @@ def test_join_of_compose_copies_every_key_but_the_root(tmp_path: Path) -> None:
     second.mkdir(parents=True)
     for name in ("root.pem", "root.pub", "timestamp.pem", "log.pem", "logins.key", "log.signed"):
         (first / name).touch()
-    script = script.replace("$$", "$").replace("embhub-registry join", "true")
+    script = script.replace("$$", "$").replace("embhub-registry storage join", "true")
     for before, after in (("/first", tmp_path / "first"), (DATA, tmp_path / "data")):
         script = script.replace(before, shlex.quote(str(after)))
     subprocess.run([*SEVERAL["services"]["join-2"]["entrypoint"], script], check=True)
@@ -233,7 +233,7 @@ def test_three_pods_behind_one_proxy_lead_to_a_verified_pull(
     front, operator = f"http://127.0.0.1:{servers.free_port()}", tmp_path / "operator"
     place = ("--database", postgresql.new_schema(), "--blobs", f"s3://{bucket}/hub")
     made = servers.run_here("--dir", operator, *place, "init", "--url", front, "--json")
-    servers.run_here("--dir", operator, "share")
+    servers.run_here("--dir", operator, "storage", "share")
     facts = json.loads(made.stdout)
     hub = RunningRegistry(operator, front, admin=facts["token"], root_fingerprint=facts["root_key"])
     hub.add_key(releases.SITE, namespace="radboud")
@@ -265,7 +265,9 @@ def join(folder: Path, keys: Path) -> dict[str, str]:
     folder.mkdir()
     place = container["env"][0]["value"].replace(DATA, str(folder))
     environment = {**servers.environment(), "EMBHUB_REGISTRY_DIR": place}
-    script = container["args"][0].replace("embhub-registry join", f"{sys.executable} -m embhub_registry join")
+    script = container["args"][0].replace(
+        "embhub-registry storage join", f"{sys.executable} -m embhub_registry storage join"
+    )
     script = script.replace("/keys/*", f"{keys}/*").replace(f"{DATA}/", f"{folder}/")
     for _ in range(2):
         subprocess.run([*container["command"], script], env=environment, check=True, capture_output=True, timeout=60)
@@ -283,7 +285,7 @@ def back_up(folder: Path, keys: Path) -> None:
     subprocess.run([*container["command"], script], env=environment, check=True, capture_output=True, timeout=120)
     (made,) = (folder / "backups").iterdir()
     public = keys.parent / "operator/keys/backup.pub"
-    servers.run_here("--dir", folder / "restored", "restore", made, "--signed-by", public)
+    servers.run_here("--dir", folder / "restored", "backup", "restore", made, "--signed-by", public)
 
 
 @contextmanager

@@ -110,7 +110,7 @@ def test_a_server_on_a_full_disk_refuses_in_words_and_recovers(tmp_path: Path, r
                 assert answer.status == 507 and answer.json()["rule"] == "storage" and answer.json()["remedy"]
             assert [m["id"] for m in served.get("/api/models").json()] == [releases.REPOSITORY], "reading goes on"
             assert served.get(f"/{releases.REPOSITORY}/resolve/main/README.md").status == 404
-            for words in (ADD_USER, ("backup", disk / "x.tar")):
+            for words in (ADD_USER, ("backup", "make", disk / "x.tar")):
                 done = served.run(*words, check=False)
                 assert done.returncode == 5 and "full" in done.stderr and "Traceback" not in done.stderr
             before = files_under(disk)

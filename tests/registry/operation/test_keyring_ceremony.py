@@ -39,7 +39,7 @@ def test_no_private_key_is_in_the_folder_or_in_a_backup(ceremony: Ceremony) -> N
     ceremony.add_key(SITE)
     ceremony.install(ceremony.sign(ceremony.propose(), ANNA, BERT))
     assert run_here("--dir", folder, "check").returncode == 0
-    run_here("--dir", folder, "backup", ceremony.folder / "hub.tar")
+    run_here("--dir", folder, "backup", "make", ceremony.folder / "hub.tar")
     secrets = [path for path in folder.rglob("*") if path.is_file() and b"PRIVATE KEY" in path.read_bytes()]
     assert secrets == []
     with tarfile.open(ceremony.folder / "hub.tar") as archive:

@@ -76,10 +76,10 @@ def test_an_honest_restore_brings_no_removed_key_back(lost: Ceremony) -> None:
 def test_nothing_is_proposed_before_the_newest_keyring_is_shown(lost: Ceremony) -> None:
     newest = saved(lost)
     again, done = restored(lost)
-    assert done["keyring_version"] == 1 and any("recovered --keyring" in line for line in done["told"])
+    assert done["keyring_version"] == 1 and any("backup recovered --keyring" in line for line in done["told"])
     with pytest.raises(UsageError, match="was restored"):
         again.propose()
-    said = run_here("--dir", again.folder / "reg", "recovered", "--keyring", newest).stdout
+    said = run_here("--dir", again.folder / "reg", "backup", "recovered", "--keyring", newest).stdout
     assert f"key removed from lumc: {OTHER_SITE.fingerprint}" in said
     assert again.install(again.sign(again.propose(), ANNA, BERT))["keyring_version"] == 1002
 
@@ -101,10 +101,11 @@ def test_a_folder_whose_log_has_a_later_keyring_is_refused(lost: Ceremony, tmp_p
     first = keyrings.TrustExport(URL, ceremonies.proposal_in(lost.folder / "next-1.json").keyring)
     (place / "embhub/v1/trust").write_bytes(first.to_bytes())
     again, _ = restored(lost)
-    refused = run_here("--dir", again.folder / "reg", "recovered", "--keyring", place, check=False)
+    refused = run_here("--dir", again.folder / "reg", "backup", "recovered", "--keyring", place, check=False)
     assert refused.returncode == 2 and "the log holds a later keyring" in refused.stderr
     (place / "embhub/v1/trust").write_bytes(newest.to_bytes())
-    assert "key removed from lumc" in run_here("--dir", again.folder / "reg", "recovered", "--keyring", place).stdout
+    settled = run_here("--dir", again.folder / "reg", "backup", "recovered", "--keyring", place)
+    assert "key removed from lumc" in settled.stdout
 
 
 def test_what_is_no_keyring_of_this_registry_is_refused(lost: Ceremony) -> None:
@@ -123,10 +124,10 @@ def test_a_root_that_is_here_signs_the_removals_too(tmp_path: Path) -> None:
     run_here("--dir", tmp_path / "reg", "init", "--name", "Test", "--url", URL)
     laptop = Ceremony(tmp_path)
     laptop.add_key(OTHER_SITE, namespace="lumc")
-    run_here("--dir", tmp_path / "reg", "backup", tmp_path / "hub.tar")
+    run_here("--dir", tmp_path / "reg", "backup", "make", tmp_path / "hub.tar")
     run_here("--dir", tmp_path / "reg", "key", "remove", OTHER_SITE.fingerprint)
     newest = saved(laptop)
-    words: list[str | Path] = ["restore", tmp_path / "hub.tar", "--unauthenticated"]
+    words: list[str | Path] = ["backup", "restore", tmp_path / "hub.tar", "--unauthenticated"]
     assert "count again by this keyring" in run_here("--dir", tmp_path / "without", *words).stdout
     assert "key removed from lumc" in run_here("--dir", tmp_path / "with", *words, "--keyring", newest).stdout
     again = ceremonies.Ceremony(tmp_path, name="with")

@@ -306,13 +306,13 @@ def test_a_term_that_is_over_stores_no_checkpoint(replicas: Replicas, alice: str
 def test_shared_and_not_shared_again(replicas: Replicas, alice: str) -> None:
     """One server is refused beside those that share, and what needs quiet is, too; the way back keeps every line."""
     replicas.start(0)
-    refused = replicas[1].run("share", "--off", check=False)
+    refused = replicas[1].run("storage", "share", "--off", check=False)
     assert refused.returncode != 0 and "in use" in refused.stderr
     assert replicas[1].run("check", check=False).returncode != 0
     replicas.start(1)
     replicas.stop()
     before = [line for line in replicas[0].run("audit", "export").stdout.splitlines() if line]
-    assert replicas[0].ask("share", "--off")["shared"] is False
+    assert replicas[0].ask("storage", "share", "--off")["shared"] is False
     after = [line for line in replicas[0].run("audit", "export").stdout.splitlines() if line]
     assert after[: len(before)] == before and json.loads(after[-1])["event"] == "not-shared"
     replicas[0].start()
@@ -323,7 +323,7 @@ def test_shared_and_not_shared_again(replicas: Replicas, alice: str) -> None:
     replicas.stop()
     with replicas[0].opened() as opened:
         assert opened.audit_log.problems() == [] and opened.audit_log.path.exists()
-    assert replicas[0].ask("share")["kept"] == ["audit.jsonl.moved"]
+    assert replicas[0].ask("storage", "share")["kept"] == ["audit.jsonl.moved"]
     with replicas[1].opened() as opened:
         assert opened.audit_log.problems() == []
 

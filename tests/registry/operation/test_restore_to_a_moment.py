@@ -176,7 +176,7 @@ def test_the_page_works_with_files_in_s3(
             reader.follow(line)
         first = make_history(reader, alice)
         time.sleep(GRACE + 1)  # no object is removed before
-        running.run("prune", "--apply")  # unless the server was faster
+        running.run("storage", "prune", "--apply")  # unless the server was faster
         lines = commands("Go back")
         copying = next(number for number, line in enumerate(lines) if line.startswith("cp -a --no-clobber"))
         for line in lines[:copying]:

@@ -124,7 +124,7 @@ def cut_lock(postgresql: Server, name: str) -> None:
 
 def test_the_audit_log_goes_on_in_one_folder(replicas: Replicas) -> None:
     """After `share --off` the others lack its files, and a folder that was copied is behind once the copy is served."""
-    replicas[0].ask("share", "--off")
+    replicas[0].ask("storage", "share", "--off")
     with pytest.raises(AssertionError, match="audit log of this registry is in another folder"):
         replicas[1].start()
     with pytest.raises(ConfigError, match="in another folder"), replicas[1].opened():
@@ -137,7 +137,7 @@ def test_the_audit_log_goes_on_in_one_folder(replicas: Replicas) -> None:
         replicas[0].start()
     replicas[1].add_user("bea", namespace="radboud")
     assert replicas[1].ask("audit", "verify")["problems"] == []
-    replicas[1].ask("share")
+    replicas[1].ask("storage", "share")
     for replica in replicas.servers:
         with replica.opened() as opened:
             events = [json.loads(line)["event"] for line in opened.audit_log.lines()]
@@ -146,8 +146,8 @@ def test_the_audit_log_goes_on_in_one_folder(replicas: Replicas) -> None:
 
 
 def test_after_a_recovery_the_audit_log_goes_on_where_it_was_settled(replicas: Replicas, postgresql: Server) -> None:
-    """An earlier database names an id from before; without any folder's files `recovered` says so in the log."""
-    replicas[0].ask("share", "--off")
+    """An earlier database names an id from before; without any folder's files `backup recovered` says so in the log."""
+    replicas[0].ask("storage", "share", "--off")
     schema = replicas.address.rpartition("%3D")[2]
     with postgresql.connect() as db:
         asked = f"SELECT value FROM {schema}.setting WHERE name = 'audit_id'"
@@ -156,7 +156,7 @@ def test_after_a_recovery_the_audit_log_goes_on_where_it_was_settled(replicas: R
         assert before is not None and db.execute(asked).fetchone() != before
         db.execute(f"UPDATE {schema}.setting SET value = %s WHERE name = 'audit_id'", before)
     serve_once(replicas[0])
-    replicas[1].ask("recovered", "--keep-tokens", "--keep-keyring")
+    replicas[1].ask("backup", "recovered", "--keep-tokens", "--keep-keyring")
     with replicas[1].opened() as opened:
         events = [json.loads(line)["event"] for line in opened.audit_log.lines() if line]
     assert events == ["audit-log-cut", "recovered"]

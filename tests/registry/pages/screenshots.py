@@ -1,6 +1,7 @@
 """Pictures of a registry's pages: `python -m tests.registry.pages.screenshots OUT` writes every page in four forms.
 
-With `--docs` it writes the two pictures of docs/how-to/use-the-pages.md into docs/images instead.
+With `--docs` it writes the pictures of docs/how-to/use-the-pages.md into docs/images instead, with the embedding that
+comes with the source, and the picture of the start page: a part of docs/images/see-it.png.
 """
 
 from __future__ import annotations
@@ -12,11 +13,18 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
+
+from embhub_registry import pages
+from examples import see_it
+from examples.demo.cast import Registry
+from examples.demo.story import NAMESPACE, SHIPPED
 from tests.support import showroom
 
 PAGES = {
     "list": "/?q=&modality=MR",
     "everything": "/",
+    "findings": "/findings",
     "nothing": "/?q=nothing-like-it",
     "cspca": "/radboud/prostate-cspca",
     "leak": "/radboud/brain-wmh",
@@ -28,9 +36,11 @@ PAGES = {
     "trust": "/trust",
     "missing": "/radboud/no-such-embedding",
 }
-DOCS = {"registry-list": "/", "registry-embedding": "/lumc/knee-effusion"}
+SHOWN = f"/{NAMESPACE}/{SHIPPED.stem}"
+DOCS = {"registry-list": "/", "registry-embedding": SHOWN, "registry-findings": "/findings"}
 LOADED = "Promise.all([...document.images].map(image => { image.loading = 'eager'; return image.decode(); }))"
 IMAGES = Path(__file__).parents[3] / "docs" / "images"
+START = Path(pages.__file__).parent / "static" / "without-and-with.webp"
 
 
 def main() -> None:
@@ -46,6 +56,7 @@ def main() -> None:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
         try:
             if chosen.docs:
+                see_it.publish(Path(tempfile.mkdtemp(dir=folder)), Registry(room.registry.folder, room.registry.url))
                 _write_docs(browser, room.registry.url)
             else:
                 _write_all(browser, room.registry.url, chosen.out)
@@ -55,11 +66,20 @@ def main() -> None:
 
 
 def _write_docs(browser: Any, url: str) -> None:
-    context = browser.new_context(viewport={"width": 1040, "height": 640}, base_url=url)
+    Image.open(IMAGES / "see-it.png").crop((0, 0, 777, 517)).save(START, quality=75, method=6)  # three columns
+    context = browser.new_context(viewport={"width": 1040, "height": 800}, base_url=url)
     page = context.new_page()
     for name, path in DOCS.items():
         page.goto(path)
         page.screenshot(path=IMAGES / f"{name}.png", scale="css")
+    page.goto(SHOWN)
+    page.get_by_role("link", name="Generate images in your browser").click()
+    page.get_by_label("Images", exact=True).select_option("8")
+    page.get_by_role("button", name="Generate").click()
+    page.get_by_text("8 images in").wait_for(timeout=300_000)
+    form = page.locator("form[data-preview]").bounding_box()
+    clip = {"x": 0, "y": 0, "width": 1040, "height": form["y"] + form["height"] + 16}
+    page.screenshot(path=IMAGES / "registry-preview.png", scale="css", full_page=True, clip=clip)
 
 
 def _write_all(browser: Any, url: str, out: Path) -> None:

@@ -84,6 +84,31 @@ def test_a_sheet_is_generated_and_labelled(room: Showroom, browser: Any) -> None
     assert not said
 
 
+@pytest.mark.thorough
+def test_the_slider_goes_from_without_to_with_by_the_keyboard(room: Showroom, browser: Any) -> None:
+    """The same seed at each strength; a move while images are computed is not lost."""
+    said: list[str] = []
+    page = browsers.new_page(browser, said, base_url=room.registry.url, viewport={"width": 390, "height": 900})
+    page.goto(get(room, f"/{OURS}?format=json").json()["preview"])
+    slider, drawn = page.get_by_label("Strength"), "document.getElementById('preview-sheet').toDataURL()"
+    assert slider.get_attribute("min") == "0" and slider.get_attribute("max") == "1" and slider.input_value() == "1"
+    assert "0 is without the embedding" in page.locator(f"#{slider.get_attribute('aria-describedby')}").inner_text()
+    sheets: dict[str, str] = {}
+    page.get_by_role("button", name="Generate").click()
+    for key, strength in (("", "1"), ("Home", "0"), ("End", "1"), ("ArrowLeft", "0.9")):
+        if key:
+            slider.press(key)
+        page.get_by_text(f"at strength {strength}.").wait_for(timeout=120_000)
+        assert page.locator("#strength-shown").inner_text() == strength
+        before = sheets.setdefault(strength, page.evaluate(drawn))
+        assert page.evaluate(drawn) == before, "the same again"
+    assert len(set(sheets.values())) == 3
+    slider.press("Home")
+    slider.press("ArrowRight")
+    page.get_by_text("at strength 0.1.").wait_for(timeout=120_000)
+    assert browsers.width_of(page) <= 390 and not said
+
+
 def noise(seed: int, count: int) -> list[float]:
     """As the worker's: mulberry32 and the polar method."""
     state = seed
@@ -111,7 +136,7 @@ def ask_worker(room: Showroom, browser: Any, name: str = OURS, **asked: Any) -> 
     page.goto("/" + OURS)
     task = {
         "base": facts["base_address"], "file": facts["file"], "digest": facts["digest"], "prompt": facts["chosen"],
-        "seed": 0, "count": 1,
+        "strength": 1, "seed": 0, "count": 1,
     }  # fmt: skip
     return page.evaluate(
         """task => new Promise(resolve => {
@@ -126,23 +151,32 @@ def ask_worker(room: Showroom, browser: Any, name: str = OURS, **asked: Any) -> 
 
 
 @pytest.mark.thorough
-@pytest.mark.parametrize(("name", "base"), [(OURS, "builtin"), (XRAY, "builtin-xray")])
-def test_the_browser_computes_what_diffusers_does(room: Showroom, browser: Any, name: str, base: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "base", "strength"),
+    [(OURS, "builtin", 1), (XRAY, "builtin-xray", 1), (OURS, "builtin", 0.3), (OURS, "builtin", 0)],
+)
+def test_the_browser_computes_what_diffusers_does(
+    room: Showroom, browser: Any, name: str, base: str, strength: float
+) -> None:
     import torch
 
     from embhub.diffusion.bases.pipelines import load_pipeline
+    from embhub.diffusion.drawing.composition import composed
     from embhub.diffusion.drawing.loading import load_into
+    from embhub.diffusion.drawing.weighted_prompts import Part
 
     facts = builtin_bases.info(base)
-    found = ask_worker(room, browser, name, seed=7)
+    found = ask_worker(room, browser, name, seed=7, strength=strength)
     pipe: Any = load_pipeline(facts.path)
     latents = torch.tensor(noise(7, pipe.unet.config.in_channels * 16 * 16)).reshape(1, -1, 16, 16)
     assert abs(float(latents.mean())) < 0.1 and abs(float(latents.std()) - 1) < 0.1
     pipe.set_progress_bar_config(disable=True)
     load_into(pipe, make_embedding(base))
-    prompt = "prostate mri, <cspca>" if base == "builtin" else "frontal chest x-ray, <cspca>"
+    alone = "prostate mri, " if base == "builtin" else "frontal chest x-ray, "
+    parts = [Part(alone, 1 - strength), Part(f"{alone}<cspca>", strength)]
     steps, guidance = int(facts.recommended["steps"]), facts.recommended["guidance"]
-    image = pipe(prompt, latents=latents, num_inference_steps=steps, guidance_scale=guidance).images[0]
+    with composed(pipe, parts, guidance=guidance) as prompt:
+        image = pipe(prompt, latents=latents, num_inference_steps=steps, guidance_scale=guidance).images[0]
     ours = np.array(found).reshape(facts.resolution, facts.resolution, 4)[..., :3]
     assert np.abs(ours - np.asarray(image, dtype=int)).max() <= 2
 
@@ -162,7 +196,7 @@ def test_it_is_offered_where_the_browser_can_generate(room: Showroom) -> None:
 def test_a_withdrawn_release_has_no_preview(room: Showroom) -> None:
     before = get(room, f"/{WITHDRAWN}?format=json").json()
     assert get(room, before["preview"]).status_code == 200
-    room.registry.run("yank", WITHDRAWN, "--reason", "tried by a test")
+    room.registry.run("curate", "yank", WITHDRAWN, "--reason", "tried by a test")
     answer = get(room, before["preview"])
     assert answer.status_code == 404 and "withdrawn" in answer.text
     assert get(room, f"/{WITHDRAWN}/commit/{before['revision']}?format=json").json()["preview"] is None

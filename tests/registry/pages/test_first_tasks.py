@@ -221,7 +221,7 @@ def test_an_it_lead_invites_twelve_and_sees_them(
     for number, row in enumerate(made):
         Site(site.folder / f"hospital{number:02d}", house.registry.url).enter(monkeypatch)
         monkeypatch.delenv("EMBHUB_TOKEN")
-        run(capsys, "join", row["invite"])
+        run(capsys, "login", "--invite", row["invite"])
     assert "logged in as it-11" in run(capsys, "doctor")
     tab = open_tab("admin")
     tab.goto("/account/members")

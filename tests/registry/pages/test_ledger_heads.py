@@ -86,7 +86,7 @@ def test_a_release_in_quarantine_shows_no_head(publisher: Publisher) -> None:
         assert repository is not None
         revision = repositories.find_ref(db, repository.id, "main")
         digest = repositories.find_entry(db, repository.id, str(revision), EMBEDDING)
-    registry.run("quarantine", "set", "booked/looked-at", "--version", "1.0.0", "--reason", "a question")
+    registry.run("curate", "quarantine", "set", "booked/looked-at", "--version", "1.0.0", "--reason", "a question")
     assert digest is not None and all(shown["number"] != 5 for shown in publisher.heads())
 
 

@@ -61,7 +61,7 @@ def test_it_states_what_the_commands_state(registry: RunningRegistry) -> None:
 
 
 def test_a_backup_and_a_message_that_fails_are_shown(registry: RunningRegistry) -> None:
-    registry.run("backup", registry.folder.parent / "copy.tar.gz")
+    registry.run("backup", "make", registry.folder.parent / "copy.tar.gz")
     with looking_into(registry.folder) as db:
         db.execute("INSERT INTO event (id, kind, namespace, repository, private, created, data)"
                    " VALUES ('e', 'key.changed', 'radboud', '', 0, '2099-01-01T00:00:00.000Z', '{}')")  # fmt: skip

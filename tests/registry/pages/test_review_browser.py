@@ -193,7 +193,7 @@ def test_an_embargo_is_moved_in_its_page_and_ends_by_the_clock(house: Reviewed, 
 @pytest.mark.slow
 def test_an_embargo_where_nobody_has_to_approve_says_what_it_waits_for(house: Reviewed, browser: Any) -> None:
     said: list[str] = []
-    house.registry.run("review", "set", "radboud", "--approvals", "0")
+    house.registry.run("curate", "review", "set", "radboud", "--approvals", "0")
     try:
         made = propose_until(house, reviews.version(52, sheet=releases.make_sheet()), in_days(3))
         alice = open_tab(house, browser, "alice", said=said)
@@ -209,5 +209,5 @@ def test_an_embargo_where_nobody_has_to_approve_says_what_it_waits_for(house: Re
         assert "approved" not in alice.locator(".lead").inner_text()
         check(alice, "embargo-over")
     finally:
-        house.registry.run("review", "set", "radboud", "--approvals", "2")
+        house.registry.run("curate", "review", "set", "radboud", "--approvals", "2")
     assert said == []

@@ -143,7 +143,7 @@ def test_nothing_of_it_is_kept_by_a_cache_and_files_are_saved_not_shown(house: R
 
 
 def test_two_persons_in_pages(house: Reviewed) -> None:
-    house.registry.run("review", "set", NAME, "--approvals", "2")
+    house.registry.run("curate", "review", "set", NAME, "--approvals", "2")
     made = house.propose(reviews.version(next(SEEDS)))
     here, olga, omar = f"{HERE}/{made['id']}", someone(house, "olga"), someone(house, "omar")
     olga.open(here)
@@ -152,7 +152,7 @@ def test_two_persons_in_pages(house: Reviewed) -> None:
     omar.open(here)
     omar.press(here, answer="approve")
     assert "is published" in omar.text()
-    house.registry.run("review", "set", NAME, "--approvals", "0")
+    house.registry.run("curate", "review", "set", NAME, "--approvals", "0")
 
 
 def test_an_admin_alone_sets_the_rule_and_proves_who_they_are(house: Reviewed) -> None:
@@ -174,4 +174,4 @@ def test_an_admin_alone_sets_the_rule_and_proves_who_they_are(house: Reviewed) -
     with looking_into(house.registry.folder) as db:
         db.execute("UPDATE session SET confirmed = '2026-01-01T00:00:00.000Z'")
     assert admin.send(rules, which="radboud", approvals="0").status == 303
-    assert [row["approvals"] for row in house.registry.ask("review", "list")["rules"]] == [1]
+    assert [row["approvals"] for row in house.registry.ask("curate", "review", "list")["rules"]] == [1]

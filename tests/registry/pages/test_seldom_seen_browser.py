@@ -101,7 +101,7 @@ def visit(tab: Any, registry: RunningRegistry) -> Iterator[str]:
 
 def visit_refusals(tab: Any, registry: RunningRegistry) -> Iterator[str]:
     """Withdrawals, too many attempts, and a registry that is closed."""
-    registry.run("yank", NAME, "--reason", REASON)
+    registry.run("curate", "yank", NAME, "--reason", REASON)
     tab.goto("/trust/advisories")
     assert REASON in tab.locator("main").inner_text()
     yield "advisories"

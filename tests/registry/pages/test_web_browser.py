@@ -22,6 +22,7 @@ MORE = [
     "/radboud",
     COMPARED,
     "/",
+    "/findings",
     "/trust",
     "/?q=nothing-like-it",
     WMH,
@@ -50,7 +51,9 @@ def _evaluate(room: Showroom) -> None:
     for name, key in (("umcu", evaluations.KEY), ("amc", releases.make_key("amc")), ("eur", releases.make_key("eur"))):
         publish(digests[0], namespace=name, key=key, version="1.1.0", found=evaluations.FIGURES | evaluations.HARM)
     publish(digests[1], namespace="radboud", key=releases.make_key("own evaluations"))
-    room.registry.run("evaluation", "remove", CSPCA[1:], "--namespace", "eur", "--reason", "by mistake of its site")
+    room.registry.run(
+        "curate", "evaluation", "remove", CSPCA[1:], "--namespace", "eur", "--reason", "by mistake of its site"
+    )
 
 
 @pytest.fixture(scope="module")
@@ -98,6 +101,15 @@ def test_the_policy_is_enforced_and_lets_the_page_whole(look: Any) -> None:
     )
     assert blocked == "style-src-attr"
     assert len(look.said) == 1 and "violates the following Content Security Policy" in look.said.pop()
+
+
+def test_a_first_visit_sees_in_one_screen_what_this_is(look: Any) -> None:
+    page = look("/")
+    picture = page.get_by_role("img", name="Six synthetic chest X-rays in two rows")
+    assert picture.evaluate("image => image.decode().then(() => image.naturalWidth)") > 0
+    for part in (picture, page.get_by_text("audited for leakage"), page.get_by_role("link", name="Publish one")):
+        box = part.bounding_box()
+        assert box["y"] + box["height"] < 900 and box["x"] + box["width"] <= 1280
 
 
 def test_what_others_found_is_on_the_page_and_whose_word_it_is(look: Any) -> None:

@@ -17,6 +17,7 @@ from huggingface_hub import HfApi
 
 from embhub_registry.operation import administration
 from embhub_registry.pages import list_facts, page_facts
+from embhub_registry.pages.findings_page import FindingsPage
 from embhub_registry.pages.page_facts import AuditPage, ComparisonPage, EmbeddingPage, Facts, ListPage, NamespacePage
 from embhub_registry.repositories import yanking
 from tests.support import ports, releases, showroom
@@ -68,6 +69,7 @@ def strings(value: Any) -> Iterator[str]:
     [
         ("/", ListPage),
         ("/?q=mri&modality=MR&audit=leak-detected", ListPage),
+        ("/findings", FindingsPage),
         ("/radboud", NamespacePage),
         (f"/{CSPCA}", EmbeddingPage),
         ("/lumc/knee-effusion", EmbeddingPage),
@@ -199,7 +201,8 @@ def test_a_namespace(room: Showroom) -> None:
 def test_nothing_of_a_private_repository_shows_to_others(room: Showroom) -> None:
     paths = [
         "/", "/?q=unheard", "/?q=nobodys", "/?q=" + quote("unheard-of lesion"), "/?finding=unheard-of+lesion",
-        "/?modality=SM", "/?base=secret-base", "/radboud", "/lumc", f"/compare?with={CSPCA}&with=lumc/knee-effusion",
+        "/?modality=SM", "/?base=secret-base", "/findings", "/radboud", "/lumc",
+        f"/compare?with={CSPCA}&with=lumc/knee-effusion",
     ]  # fmt: skip
     for token in (None, room.lea):
         for path in paths:

@@ -82,13 +82,13 @@ def test_others_may_not_and_see_no_button(registry: RunningRegistry, user: str) 
 
 def test_what_the_operator_withdrew_stays(registry: RunningRegistry) -> None:
     alice = someone(registry, "alice")
-    registry.run("yank", NAME, "--version", "1.0.0", "--reason", "under investigation")
+    registry.run("curate", "yank", NAME, "--version", "1.0.0", "--reason", "under investigation")
     try:
         assert "Recommend again" not in alice.open(HERE)
         fields = {"form_token": alice.form(HERE)["form_token"], "change": "recommend", "version": "1.0.0"}
         assert alice._send("POST", HERE, fields).status == 403 and len(withdrawn(registry)) == 1
     finally:
-        registry.run("unyank", NAME, "--version", "1.0.0")
+        registry.run("curate", "unyank", NAME, "--version", "1.0.0")
 
 
 def test_an_old_proof_a_missing_login_and_a_foreign_form(registry: RunningRegistry) -> None:

@@ -37,7 +37,7 @@ def test_who_yanked_is_named(house: House, who: str, by: str, words: str, warned
     before = house.registry.get(path, headers={"Accept": "text/html"}).body.decode()
     assert "Show the commands anyway" not in before
     if who == "operator":
-        house.registry.run("yank", name, "--reason", "labels of one centre were swapped")
+        house.registry.run("curate", "yank", name, "--reason", "labels of one centre were swapped")
     else:
         token = house.registry.admin if who == "admin" else house.alice
         asked = {"reason": "labels of one centre were swapped"}

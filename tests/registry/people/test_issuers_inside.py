@@ -48,7 +48,7 @@ def allow(registry: RunningRegistry, *hosts: str) -> None:
 
 
 def add(registry: RunningRegistry, provider: Provider, name: str) -> None:
-    registry.ask("publisher", "add", name, "--issuer", provider.url, "--claim", "repository_id=123456")
+    registry.ask("repo", "publisher", "add", name, "--issuer", provider.url, "--claim", "repository_id=123456")
 
 
 def exchange(registry: RunningRegistry, token: str, resource: str) -> tuple[Answer, float]:

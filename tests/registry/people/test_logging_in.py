@@ -411,9 +411,11 @@ def test_names_of_the_audit_log_are_nobodys(registry: RunningRegistry) -> None:
 def test_a_restore_logs_everybody_out(registry: RunningRegistry, person: NewPerson, tmp_path: Path) -> None:
     person("saar")
     link = registry.ask("user", "login-link", "saar")["link"]
-    registry.run("backup", tmp_path / "backup.tar")
+    registry.run("backup", "make", tmp_path / "backup.tar")
     restored = tmp_path / "restored"
-    registry_restore = run_here("--dir", restored, "restore", "--unauthenticated", tmp_path / "backup.tar", check=False)
+    registry_restore = run_here(
+        "--dir", restored, "backup", "restore", "--unauthenticated", tmp_path / "backup.tar", check=False
+    )
     assert restored.exists(), registry_restore.stderr
     with looking_into(restored) as db:
         for table in ("session", "login_link", "login_attempt", "device_request"):
@@ -427,5 +429,5 @@ def test_a_stolen_database_gives_no_codes(registry: RunningRegistry, person: New
     key = next(registry.folder.rglob("logins.key"))
     assert key.stat().st_mode & 0o777 == 0o600
     backup = tmp_path / "backup.tar"
-    registry.run("backup", backup)
+    registry.run("backup", "make", backup)
     assert key.read_bytes() not in backup.read_bytes()

@@ -57,7 +57,7 @@ def registry(tmp_path_factory: pytest.TempPathFactory, provider: Provider) -> It
 def add(registry: RunningRegistry, provider: Provider, name: str, *claims: str) -> dict[str, Any]:
     wanted = claims or ("repository_id=123456", "ref=refs/heads/main")
     words = [word for claim in wanted for word in ("--claim", claim)]
-    return registry.ask("publisher", "add", name, "--issuer", provider.url, *words)
+    return registry.ask("repo", "publisher", "add", name, "--issuer", provider.url, *words)
 
 
 def exchange(registry: RunningRegistry, token: str, *, resource: str = NAME, **fields: str) -> Answer:
@@ -282,11 +282,11 @@ def test_an_ended_publisher_ends_its_tokens(registry: RunningRegistry, provider:
     made = add(registry, provider, "radboud/ended")
     token = token_for(registry, provider, resource="radboud/ended")
     assert pushes.create(registry, "radboud/ended", token=token).status == 200
-    registry.run("publisher", "end", made["id"])
+    registry.run("repo", "publisher", "end", made["id"])
     assert registry.get("/api/whoami-v2", token=token).status == 401
     assert exchange(registry, provider.token(registry.url), resource="radboud/ended").status == 400
-    assert registry.run("publisher", "end", made["id"], check=False).returncode != 0
-    [shown] = [p for p in registry.ask("publisher", "list")["publishers"] if p["id"] == made["id"]]
+    assert registry.run("repo", "publisher", "end", made["id"], check=False).returncode != 0
+    [shown] = [p for p in registry.ask("repo", "publisher", "list")["publishers"] if p["id"] == made["id"]]
     assert shown["ended"]
 
 
@@ -337,11 +337,11 @@ def test_rules_that_nobody_should_make(
     registry: RunningRegistry, provider: Provider, claims: tuple[str, ...], words: str
 ) -> None:
     options = [word for claim in claims for word in ("--claim", claim)]
-    done = registry.run("publisher", "add", NAME, "--issuer", provider.url, *options, check=False)
+    done = registry.run("repo", "publisher", "add", NAME, "--issuer", provider.url, *options, check=False)
     assert done.returncode != 0 and words in done.stderr, done.stderr
     for issuer in ("http://ci.example.org", "ftp://x", "https://", "https://ci.example.org/?x"):
         options = ["--issuer", issuer, "--claim", "repository_id=1"]
-        assert registry.run("publisher", "add", NAME, *options, check=False).returncode != 0, issuer
+        assert registry.run("repo", "publisher", "add", NAME, *options, check=False).returncode != 0, issuer
 
 
 def test_the_page_adds_and_ends_one(registry: RunningRegistry, provider: Provider) -> None:
@@ -363,7 +363,7 @@ def test_the_page_adds_and_ends_one(registry: RunningRegistry, provider: Provide
     form = {"form_token": rob.form("/account/logout")["form_token"]}
     answer = rob._send("POST", "/account/publishers/add", {**fields, **form})
     assert answer.status == 403
-    [row] = [p for p in registry.ask("publisher", "list")["publishers"] if p["repository"] == "radboud/by-page"]
+    [row] = [p for p in registry.ask("repo", "publisher", "list")["publishers"] if p["repository"] == "radboud/by-page"]
     assert rob._send("POST", "/account/publishers/end", {"publisher": row["id"], **form}).status == 404
     alice.open("/account/publishers")
     page = alice.page

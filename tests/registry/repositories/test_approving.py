@@ -37,9 +37,9 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reviewed]:
 
 @pytest.fixture
 def two(house: Reviewed) -> Iterator[None]:
-    house.registry.run("review", "set", NAME, "--approvals", "2")
+    house.registry.run("curate", "review", "set", NAME, "--approvals", "2")
     yield
-    house.registry.run("review", "set", NAME, "--approvals", "0")
+    house.registry.run("curate", "review", "set", NAME, "--approvals", "0")
 
 
 def newest(house: Reviewed) -> dict[str, Any]:
@@ -212,18 +212,18 @@ def test_an_approver_who_lost_the_role_does_not_count(house: Reviewed, two: None
 
 
 def test_a_rule_that_is_loosened_does_not_let_go_what_was_proposed(house: Reviewed) -> None:
-    house.registry.run("review", "set", NAME, "--approvals", "2")
+    house.registry.run("curate", "review", "set", NAME, "--approvals", "2")
     made = house.propose(reviews.version(next(SEEDS)))
-    house.registry.run("review", "set", NAME, "--approvals", "0")
+    house.registry.run("curate", "review", "set", NAME, "--approvals", "0")
     assert house.approve(house.olga, made).json()["commit"] is None
     assert house.approve(house.omar, made).json()["commit"]
 
 
 def test_a_rule_that_is_tightened_holds_for_what_waits(house: Reviewed, two: None) -> None:
-    house.registry.run("review", "set", NAME, "--approvals", "0")
+    house.registry.run("curate", "review", "set", NAME, "--approvals", "0")
     made = house.propose(reviews.version(next(SEEDS)))
     assert made["needed"] == 1
-    house.registry.run("review", "set", NAME, "--approvals", "2")
+    house.registry.run("curate", "review", "set", NAME, "--approvals", "2")
     assert house.approve(house.olga, made).json()["commit"] is None
     assert house.approve(house.omar, made).json()["commit"]
 
@@ -407,14 +407,14 @@ def test_only_an_admin_or_the_operator_changes_the_rule(house: Reviewed) -> None
             with pytest.raises(RequestDeniedError) as refused:
                 reviewing.set_rule(registry, account, "radboud", "", 0)
             assert refused.value.status == 403
-    rows = house.registry.ask("review", "list")["rules"]
+    rows = house.registry.ask("curate", "review", "list")["rules"]
     assert [(row["namespace"], row["name"], row["approvals"]) for row in rows] == [("radboud", "", 1)]
 
 
 def test_a_repository_that_is_deleted_and_made_again_keeps_its_rule(house: Reviewed) -> None:
     pushes.create(house.registry, "Drafts.v1", token=house.alice)
-    house.registry.run("review", "set", "radboud", "--approvals", "0")
-    house.registry.run("review", "set", "radboud/Drafts.v1", "--approvals", "1")
+    house.registry.run("curate", "review", "set", "radboud", "--approvals", "0")
+    house.registry.run("curate", "review", "set", "radboud/Drafts.v1", "--approvals", "1")
     try:
         gone = {"name": "Drafts.v1", "organization": "radboud"}
         assert house.registry.request("DELETE", "/api/repos/delete", token=house.alice, json_body=gone).status == 200
@@ -422,7 +422,7 @@ def test_a_repository_that_is_deleted_and_made_again_keeps_its_rule(house: Revie
         answer = pushes.commit(house.registry, "radboud/drafts_v1", {"README.md": b"# Hello\n"}, token=house.alice)
         assert answer.json()["proposal"]["needed"] == 1
     finally:
-        house.registry.run("review", "set", "radboud", "--approvals", "1")
+        house.registry.run("curate", "review", "set", "radboud", "--approvals", "1")
 
 
 def test_bytes_that_wait_count_towards_the_quota(house: Reviewed) -> None:
@@ -461,7 +461,7 @@ def test_an_embargo_that_ended_without_an_approval_publishes_nothing(house: Revi
 
 
 def test_an_embargo_where_no_approval_is_needed(house: Reviewed) -> None:
-    house.registry.run("review", "set", "radboud", "--approvals", "0")
+    house.registry.run("curate", "review", "set", "radboud", "--approvals", "0")
     before = newest(house)["sha"]
     try:
         made = propose_until(house, reviews.version(next(SEEDS)), datetime.now(UTC) + timedelta(days=3))
@@ -472,7 +472,7 @@ def test_an_embargo_where_no_approval_is_needed(house: Reviewed) -> None:
             approving.publish_due(registry)
         assert newest(house)["sha"] != before
     finally:
-        house.registry.run("review", "set", "radboud", "--approvals", "1")
+        house.registry.run("curate", "review", "set", "radboud", "--approvals", "1")
 
 
 @pytest.mark.parametrize("said", ["2020-01-01T00:00:00Z", "tomorrow", 5, "2999-01-01T00:00:00Z", ""])
@@ -508,7 +508,7 @@ def test_its_publisher_moves_an_embargo_and_an_earlier_end_needs_the_approvals_a
 
 
 def test_an_embargo_that_ends_now_is_published_where_nothing_else_is_missing(house: Reviewed) -> None:
-    house.registry.run("review", "set", "radboud", "--approvals", "0")
+    house.registry.run("curate", "review", "set", "radboud", "--approvals", "0")
     try:
         release = reviews.version(next(SEEDS))
         made = propose_until(house, release, datetime.now(UTC) + timedelta(days=3))
@@ -519,7 +519,7 @@ def test_an_embargo_that_ends_now_is_published_where_nothing_else_is_missing(hou
         ended = house.answer(house.alice, made["id"], answer="embargo", until="now")
         assert ended.status == 409, "it is published"
     finally:
-        house.registry.run("review", "set", "radboud", "--approvals", "1")
+        house.registry.run("curate", "review", "set", "radboud", "--approvals", "1")
 
 
 def test_an_embargo_is_moved_by_its_publisher_alone_and_while_it_lasts(house: Reviewed) -> None:

@@ -68,7 +68,7 @@ def test_everything_by_which_somebody_gets_in_ends_at_once(registry: RunningRegi
     Person(registry).log_in("anna", anna.code(later=1), status=403)
     asked = {"grant_type": "urn:ietf:params:oauth:grant-type:device_code", "device_code": begun["device_code"]}
     assert registry.request("POST", "/embhub/v1/device/token", json_body=asked).status == 400
-    [publisher] = registry.ask("publisher", "list")["publishers"]
+    [publisher] = registry.ask("repo", "publisher", "list")["publishers"]
     assert publisher["ended"] and done["publishers_ended"] == [f"{publisher['id']} (umcu/x)"]
     [(identity, mail, left)] = rows(registry, "SELECT id, mail, left_at FROM user WHERE name = 'anna'")
     assert mail == "" and left
@@ -92,7 +92,7 @@ def test_everything_by_which_somebody_gets_in_ends_at_once(registry: RunningRegi
 def test_repositories_of_the_last_publisher_are_named_and_handed_over(registry: RunningRegistry) -> None:
     token = registry.add_user("cleo", namespace="erasmus")
     registry.add_user("rita", namespace="erasmus", role="reader")
-    registry.run("publisher", "add", "erasmus/ci", "--issuer", "https://ci.example.org", "--claim", "sub=1")
+    registry.run("repo", "publisher", "add", "erasmus/ci", "--issuer", "https://ci.example.org", "--claim", "sub=1")
     for name in ("one", "two"):
         assert pushes.create(registry, f"erasmus/{name}", token=token).status == 200
     refused = registry.run("user", "offboard", "cleo", check=False)
@@ -201,7 +201,7 @@ def test_leaving_a_namespace_ends_the_workloads_that_one_registered_there(regist
         ivo.press("/account/publishers/add", **fields)
     done = registry.ask("user", "leave", "ivo", "--namespace", "away")
     assert len(done["publishers_ended"]) == 1 and "away/x" in done["publishers_ended"][0]
-    state = {p["repository"]: p["ended"] for p in registry.ask("publisher", "list")["publishers"]}
+    state = {p["repository"]: p["ended"] for p in registry.ask("repo", "publisher", "list")["publishers"]}
     assert state["away/x"] and not state["home/x"]
 
 

@@ -94,10 +94,10 @@ def test_a_program_that_a_person_lets_in_approves_for_minutes(
 def test_a_rule_that_asks_for_signatures(house: Reviewed) -> None:
     """The page and a new token are not enough then; what somebody approved without a key before does not count."""
     release = reviews.version(next(SEEDS))
-    house.registry.run("review", "set", "radboud", "--approvals", "2")
+    house.registry.run("curate", "review", "set", "radboud", "--approvals", "2")
     made = house.propose(release)
     assert house.approve(house.olga, made).json()["approvals"] == 1
-    house.registry.run("review", "set", "radboud", "--approvals", "2", "--signed")
+    house.registry.run("curate", "review", "set", "radboud", "--approvals", "2", "--signed")
     try:
         shown = house.ask(house.olga, f"/{made['id']}").json()
         assert (shown["approvals"], shown["signed"]) == ([], True)
@@ -111,17 +111,17 @@ def test_a_rule_that_asks_for_signatures(house: Reviewed) -> None:
         assert house.approve(house.olga, made, attestation=signed).json()["approvals"] == 1
         signed = attested(made, release, "omar", key=SECOND_KEY)
         assert house.approve(house.omar, made, attestation=signed).json()["commit"]
-        (row,) = house.registry.ask("review", "list")["rules"]
+        (row,) = house.registry.ask("curate", "review", "list")["rules"]
         assert (row["approvals"], row["signed"]) == (2, True)
     finally:
-        house.registry.run("review", "set", "radboud", "--approvals", "1")
-    (row,) = house.registry.ask("review", "list")["rules"]
+        house.registry.run("curate", "review", "set", "radboud", "--approvals", "1")
+    (row,) = house.registry.ask("curate", "review", "list")["rules"]
     assert (row["approvals"], row["signed"]) == (1, False)
 
 
 def test_what_the_registry_attested_with_an_earlier_key_has_to_be_approved_again(house: Reviewed) -> None:
     """Verifiers know the registry's present key alone: the published release would lack an approval."""
-    house.registry.run("review", "set", "radboud", "--approvals", "2")
+    house.registry.run("curate", "review", "set", "radboud", "--approvals", "2")
     try:
         made = house.propose(reviews.version(next(SEEDS)))
         assert house.approve(house.olga, made).json()["approvals"] == 1
@@ -132,7 +132,7 @@ def test_what_the_registry_attested_with_an_earlier_key_has_to_be_approved_again
         assert (done["approvals"], done["commit"]) == (1, None)
         assert house.approve(house.olga, made).json()["commit"]
     finally:
-        house.registry.run("review", "set", "radboud", "--approvals", "1")
+        house.registry.run("curate", "review", "set", "radboud", "--approvals", "1")
 
 
 def test_a_session_that_was_confirmed_is_the_shorter_proof() -> None:

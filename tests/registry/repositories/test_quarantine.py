@@ -69,7 +69,7 @@ def push(house: Reviewed, version: str, **changes: object) -> str:
 @pytest.fixture(scope="module")
 def aside(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Quarantined]:
     with reviews.reviewed_registry(tmp_path_factory.mktemp("quarantine")) as house:
-        house.registry.run("review", "set", "radboud", "--approvals", "0")
+        house.registry.run("curate", "review", "set", "radboud", "--approvals", "0")
         commits = push(house, "1.1.0"), push(house, "1.1.1")
         house.registry.request(
             "POST", f"/api/models/{NAME}/tag/1.1.1", token=house.alice, json_body={"tag": "beta"}
@@ -78,7 +78,7 @@ def aside(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Quarantined]:
         marks = (TITLE.encode(), digest.encode(), *(commit.encode() for commit in commits))
         warm = {path: read(house, "anonymous", path) for path in READERS for _ in range(2)}  # caches hold it
         assert all(any(mark in answer.body for mark in marks) for path, answer in warm.items() if "api" in path)
-        done = house.registry.ask("quarantine", "set", NAME, "--version", "1.1.0", "--reason", REASON)
+        done = house.registry.ask("curate", "quarantine", "set", NAME, "--version", "1.1.0", "--reason", REASON)
         assert {row["revision"] for row in done["quarantined"]} == set(commits) and done["also_held_by"] == []
         yield Quarantined(house, commits, digest, marks, warm)
 
@@ -167,17 +167,17 @@ def test_nobody_publishes_the_same_bytes_meanwhile(aside: Quarantined) -> None:
 def test_a_newer_release_follows_and_the_one_before_stays_where_it_is(aside: Quarantined) -> None:
     house = aside.house
     newer = push(house, "1.2.0")
-    lifted = house.registry.ask("quarantine", "lift", NAME, "--version", "1.1.1")
+    lifted = house.registry.ask("curate", "quarantine", "lift", NAME, "--version", "1.1.1")
     assert lifted["main"] == newer and lifted["quarantined"] == []
     shown = read(house, "anonymous", f"/{NAME}/resolve/1.1.1/{EMBEDDING}")
     assert hashlib.sha256(shown.body).hexdigest() == aside.digest
-    assert not house.registry.ask("quarantine", "list")["quarantined"]
+    assert not house.registry.ask("curate", "quarantine", "list")["quarantined"]
 
 
 def test_the_history_passes_over_it(aside: Quarantined) -> None:
     house = aside.house
     middle, newest = push(house, "1.4.0"), push(house, "1.5.0")
-    done = house.registry.ask("quarantine", "set", NAME, "--revision", middle, "--reason", REASON)
+    done = house.registry.ask("curate", "quarantine", "set", NAME, "--revision", middle, "--reason", REASON)
     assert done["main"] == newest, "a release before the newest"
     tree = read(house, "anonymous", f"/api/models/{NAME}/tree/main?recursive=true&expand=true").json()
     assert middle not in {row["lastCommit"]["id"] for row in tree}
@@ -192,33 +192,33 @@ def test_the_history_passes_over_it(aside: Quarantined) -> None:
     assert middle in whole and listed == [commit for commit in whole if commit != middle]
     assert totals == [str(number) for number in range(len(listed), 0, -1)], "nor is it counted"
     assert middle.encode() not in read(house, "anonymous", f"/{NAME}").body
-    house.registry.run("quarantine", "lift", NAME, "--revision", middle)
+    house.registry.run("curate", "quarantine", "lift", NAME, "--revision", middle)
 
 
 def test_main_returns_through_two_at_a_time(aside: Quarantined) -> None:
     house = aside.house
     ask, head = house.registry.ask, read(house, "anonymous", f"/api/models/{NAME}").json()["sha"]
-    ask("quarantine", "set", NAME, "--version", "1.5.0", "--reason", REASON)
-    second = ask("quarantine", "set", NAME, "--reason", REASON)
+    ask("curate", "quarantine", "set", NAME, "--version", "1.5.0", "--reason", REASON)
+    second = ask("curate", "quarantine", "set", NAME, "--reason", REASON)
     assert second["version"] == "1.4.0" and len(second["quarantined"]) == 2
     assert read(house, "anonymous", f"/{NAME}?format=json").json()["version"] == "1.2.0"
-    assert ask("quarantine", "lift", NAME, "--version", "1.5.0")["main"] == head
-    assert ask("quarantine", "lift", NAME, "--version", "1.4.0")["main"] == head
-    again = house.registry.run("quarantine", "lift", NAME, "--version", "1.4.0", check=False)
+    assert ask("curate", "quarantine", "lift", NAME, "--version", "1.5.0")["main"] == head
+    assert ask("curate", "quarantine", "lift", NAME, "--version", "1.4.0")["main"] == head
+    again = house.registry.run("curate", "quarantine", "lift", NAME, "--version", "1.4.0", check=False)
     assert again.returncode != 0 and "not set aside" in again.stderr
 
 
 def test_main_is_not_moved_to_it_and_a_yank_of_it_is_published(aside: Quarantined) -> None:
     house = aside.house
     commit = read(house, "anonymous", f"/api/models/{NAME}/revision/1.2.0").json()["sha"]
-    house.registry.run("quarantine", "set", NAME, "--version", "1.2.0", "--reason", REASON)
+    house.registry.run("curate", "quarantine", "set", NAME, "--version", "1.2.0", "--reason", REASON)
     moved = house.registry.run("repo", "main", NAME, "--to", commit, "--reason", "x", check=False)
     assert moved.returncode != 0 and "set aside" in moved.stderr
     before = read(house, "anonymous", "/embhub/v1/advisories").body
-    house.registry.run("yank", NAME, "--version", "1.2.0", "--reason", "a patient was recognised")
+    house.registry.run("curate", "yank", NAME, "--version", "1.2.0", "--reason", "a patient was recognised")
     assert read(house, "anonymous", "/embhub/v1/advisories").body != before
     assert read(house, "anonymous", f"/{NAME}/resolve/{commit}/{EMBEDDING}").status == 404
-    house.registry.run("quarantine", "lift", NAME, "--version", "1.2.0")
+    house.registry.run("curate", "quarantine", "lift", NAME, "--version", "1.2.0")
     assert read(house, "anonymous", f"/{NAME}/resolve/{commit}/{EMBEDDING}").status == 200
 
 
@@ -227,11 +227,11 @@ def test_a_repository_whose_only_release_is_set_aside_looks_empty(aside: Quarant
     publish(house.registry, "breast-mass", token=house.alice, seed=40)
     name, listed = "radboud/breast-mass", b"breast-mass"
     assert listed in read(house, "anonymous", "/").body
-    house.registry.run("quarantine", "set", name, "--reason", REASON)
+    house.registry.run("curate", "quarantine", "set", name, "--reason", REASON)
     assert b"Nothing published yet" in read(house, "anonymous", f"/{name}").body
     assert listed not in read(house, "anonymous", "/").body
     assert read(house, "anonymous", f"/{name}/resolve/main/{EMBEDDING}").status == 404
-    house.registry.run("quarantine", "lift", name, "--version", "1.0.0")
+    house.registry.run("curate", "quarantine", "lift", name, "--version", "1.0.0")
     assert listed in read(house, "anonymous", "/").body
     assert read(house, "anonymous", f"/{name}/resolve/main/{EMBEDDING}").status == 200
 

@@ -38,16 +38,16 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reviewed]:
 
 @pytest.fixture
 def unruled(house: Reviewed) -> Iterator[None]:
-    house.registry.run("review", "set", "radboud", "--approvals", "0")
+    house.registry.run("curate", "review", "set", "radboud", "--approvals", "0")
     yield
-    house.registry.run("review", "set", "radboud", "--approvals", "1")
+    house.registry.run("curate", "review", "set", "radboud", "--approvals", "1")
 
 
 @pytest.fixture
 def two(house: Reviewed) -> Iterator[None]:
-    house.registry.run("review", "set", "radboud", "--approvals", "2")
+    house.registry.run("curate", "review", "set", "radboud", "--approvals", "2")
     yield
-    house.registry.run("review", "set", "radboud", "--approvals", "1")
+    house.registry.run("curate", "review", "set", "radboud", "--approvals", "1")
 
 
 def newest(house: Reviewed) -> str:
@@ -175,12 +175,12 @@ def test_one_that_fails_is_not_judged_at_every_turn(
 def test_what_is_overtaken_by_a_commit_without_approval_ends(house: Reviewed) -> None:
     """Its files would be kept, and counted, for ever."""
     made = house.propose(reviews.version(next(SEEDS)))
-    house.registry.run("review", "set", "radboud", "--approvals", "0")
+    house.registry.run("curate", "review", "set", "radboud", "--approvals", "0")
     try:
         answer = pushes.commit(house.registry, NAME, reviews.version(next(SEEDS)).files, token=house.paul)
         assert answer.status == 200 and "proposal" not in answer.json()
     finally:
-        house.registry.run("review", "set", "radboud", "--approvals", "1")
+        house.registry.run("curate", "review", "set", "radboud", "--approvals", "1")
     assert state(house, made) == "replaced"
     assert any(row["event"] == "proposal-replaced" and row["proposal"] == made["id"] for row in house.events())
 

@@ -278,7 +278,9 @@ def test_whoever_reviews_sees_of_which_withdrawn_numbers_a_proposal_has_nearly_t
     seed = next(SEEDS)
     before = house.propose(reviews.version(seed))
     assert house.approve(house.olga, before).status == 200
-    house.registry.run("yank", NAME, "--version", f"1.{seed}.0", "--scope", "bytes", "--reason", "found unsafe")
+    house.registry.run(
+        "curate", "yank", NAME, "--version", f"1.{seed}.0", "--scope", "bytes", "--reason", "found unsafe"
+    )
     (rows,) = releases.make_embedding(seed=seed).tensors.values()
     changed = np.nextafter(rows, np.inf, dtype=rows.dtype)
     made = house.propose(

@@ -86,14 +86,14 @@ def test_the_digest_is_of_the_numbers_alone() -> None:
 def test_withdrawn_numbers_are_refused_under_another_header(house: House) -> None:
     rows = rows_of(2)
     assert push(house, "lumc/yk", artifact=built(rows)).status == 200
-    act(house, "yank", "lumc/yk", "--scope", "bytes", "--reason", "found unsafe")
+    act(house, "curate", "yank", "lumc/yk", "--scope", "bytes", "--reason", "found unsafe")
     for repository in ("lumc/yk", "radboud/yk-again"):
         denied = push(house, repository, artifact=built(rows, steps=201), version="1.0.2")
         assert rule_of(denied) == (422, "withdrawn") and "another header" in denied.json()["error"]
     widened = built(rows.astype(np.float32), dtype="float32")
     assert rule_of(push(house, "lumc/yk", artifact=widened, version="1.0.2")) == (422, "withdrawn")
     digest = built(rows).digest
-    assert ask(house, "digest", "allow", digest, "--reason", "found safe")["lifted"] == 1
+    assert ask(house, "curate", "digest", "allow", digest, "--reason", "found safe")["lifted"] == 1
     assert push(house, "lumc/yk", artifact=built(rows, steps=201), version="1.0.2").status == 200
 
 
@@ -101,7 +101,7 @@ def test_what_is_there_already_under_another_header_is_withdrawn_too(house: Hous
     rows = rows_of(3)
     assert push(house, "radboud/first", artifact=built(rows)).status == 200
     assert push(house, "lumc/second", artifact=built(rows, steps=201)).status == 200
-    act(house, "yank", "radboud/first", "--scope", "bytes", "--reason", "found unsafe")
+    act(house, "curate", "yank", "radboud/first", "--scope", "bytes", "--reason", "found unsafe")
     assert marks(house, "lumc/second") == [("operator", "bytes")] and not listed(house, "second")
 
 
@@ -151,7 +151,7 @@ def test_an_erased_file_is_asked_about_beside_others_that_are_marked(house: Hous
     files = [built(rows_of(60)), built(turned(rows_of(60), 0.9999)), built(rows_of(61))]
     for number, file in enumerate(files):
         assert push(house, f"lumc/gone{number}", artifact=file).status == 200
-    act(house, "yank", "lumc/gone2", "--scope", "bytes", "--reason", "found unsafe")
+    act(house, "curate", "yank", "lumc/gone2", "--scope", "bytes", "--reason", "found unsafe")
     for number in (0, 1):
         act(house, "repo", "delete", f"lumc/gone{number}", "--reason", "consent withdrawn")
     said = house.registry.get(f"/embhub/v1/audits/{files[0].digest}").json()["nearly"]
@@ -189,7 +189,7 @@ def test_a_leak_is_shown_with_nearly_the_same_numbers(house: House) -> None:
 def test_numbers_in_quarantine_are_not_taken_under_another_header(house: House) -> None:
     rows = rows_of(9)
     assert push(house, "radboud/aside", artifact=built(rows)).status == 200
-    act(house, "quarantine", "set", "radboud/aside", "--version", "1.0.0", "--reason", "a copy?")
+    act(house, "curate", "quarantine", "set", "radboud/aside", "--version", "1.0.0", "--reason", "a copy?")
     assert rule_of(push(house, "lumc/aside", artifact=built(rows, steps=201))) == (422, "quarantined")
 
 
@@ -197,7 +197,7 @@ def test_the_signed_list_binds_the_numbers(house: House) -> None:
     """A reader who was handed the file under another header finds its withdrawal without a registry."""
     rows = rows_of(10)
     assert push(house, "radboud/signed", artifact=built(rows)).status == 200
-    act(house, "yank", "radboud/signed", "--scope", "bytes", "--reason", "found unsafe")
+    act(house, "curate", "yank", "radboud/signed", "--scope", "bytes", "--reason", "found unsafe")
     washed = built(rows, steps=201)
     names = {"namespace": "lumc", "repository": "lumc/x", "version": "1.0.0", "digest": washed.digest}
     with house.registry.opened() as registry:

@@ -189,7 +189,7 @@ def test_without_a_gate_there_are_no_terms(registry: RunningRegistry, alice: str
 def test_the_page_shows_the_terms_and_the_command_and_no_markup_of_theirs(kept: Kept) -> None:
     assert kept.write("<script>alert(1)</script> & research only", kept.alice).status == 200
     page = kept.registry.get(f"/{kept.name}", headers={"Accept": "text/html"}).body.decode()
-    assert "Terms, version 2" in page and f"embhub access request {kept.name}" in page
+    assert "Terms, version 2" in page and f"embhub curate access request {kept.name}" in page
     assert "&lt;script&gt;alert(1)&lt;/script&gt; &amp; research only" in page and "<script>alert" not in page
     facts = kept.registry.get(f"/{kept.name}?format=json").json()
     assert facts["gated"] is True and facts["terms"]["version"] == 2 and facts["opened"] is False

@@ -95,12 +95,12 @@ def test_who_may_yank(house: House) -> None:
 
 def test_the_operator_yanks_by_command(house: House) -> None:
     release(house, "byhand")
-    done = house.registry.ask("yank", "radboud/byhand", "--reason", "asked by the ethics board")
+    done = house.registry.ask("curate", "yank", "radboud/byhand", "--reason", "asked by the ethics board")
     assert [row["version"] for row in done["yanked"]] == ["1.0.0"] and not listed(house, "byhand")
     rows = {row["repository"]: row for row in house.registry.ask("repo", "list")["repositories"]}
     assert rows["radboud/byhand"]["state"] == "yanked"
-    assert house.registry.ask("unyank", "radboud/byhand")["yanked"] == [] and listed(house, "byhand")
-    refused = house.registry.run("yank", "radboud/nothing", "--reason", "x", check=False)
+    assert house.registry.ask("curate", "unyank", "radboud/byhand")["yanked"] == [] and listed(house, "byhand")
+    refused = house.registry.run("curate", "yank", "radboud/nothing", "--reason", "x", check=False)
     assert refused.returncode != 0 and "not found" in refused.stderr and "Traceback" not in refused.stderr
 
 

@@ -80,7 +80,7 @@ def rule_of(answer: Answer) -> tuple[int, str]:
 
 def test_a_publisher_does_not_lift_the_operators_yank(house: House) -> None:
     assert push(house, "lumc/unsafe", artifact=bytes_of(100)).status == 200
-    act(house, "yank", "lumc/unsafe", "--version", "1.0.0", "--reason", "found unsafe by the steering board")
+    act(house, "curate", "yank", "lumc/unsafe", "--version", "1.0.0", "--reason", "found unsafe by the steering board")
     denied = yank(house, "lumc/unsafe", house.lea, "DELETE", version="1.0.0")
     assert denied.status == 403 and "operator" in denied.json()["error"]
     assert marks(house, "lumc/unsafe") == [("operator", "release")]
@@ -95,7 +95,7 @@ def test_a_publisher_does_not_lift_the_operators_yank(house: House) -> None:
 def test_the_operators_yank_over_a_publishers_is_not_lifted_with_it(house: House) -> None:
     assert push(house, "lumc/both", artifact=bytes_of(101)).status == 200
     assert yank(house, "lumc/both", house.lea, reason="typing error").status == 200
-    act(house, "yank", "lumc/both", "--reason", "the board agrees")
+    act(house, "curate", "yank", "lumc/both", "--reason", "the board agrees")
     assert yank(house, "lumc/both", house.lea, "DELETE").status == 200
     assert marks(house, "lumc/both") == [("operator", "release")]
     assert yank(house, "lumc/both", house.lea, "DELETE").status == 403
@@ -135,7 +135,7 @@ def test_nobody_blocks_another_by_copying_their_bytes(house: House) -> None:
 def test_the_operators_withdrawal_of_bytes_binds_every_name(house: House) -> None:
     assert push(house, "radboud/theirs", artifact=bytes_of(106)).status == 200
     assert push(house, "lumc/theirs-too", artifact=bytes_of(106)).status == 200
-    act(house, "yank", "lumc/theirs-too", "--scope", "bytes", "--reason", "it memorised a patient")
+    act(house, "curate", "yank", "lumc/theirs-too", "--scope", "bytes", "--reason", "it memorised a patient")
     assert marks(house, "radboud/theirs") == [("operator", "bytes")]
     assert not listed(house, "theirs") and not listed(house, "theirs-too")
     assert rule_of(push(house, "radboud/new-name", artifact=bytes_of(106))) == (422, "withdrawn")
@@ -145,7 +145,7 @@ def test_the_operators_withdrawal_of_bytes_binds_every_name(house: House) -> Non
 
 def test_an_audit_may_still_be_added_to_what_is_withdrawn(house: House) -> None:
     assert push(house, "radboud/audited-late", artifact=bytes_of(107)).status == 200
-    act(house, "yank", "radboud/audited-late", "--scope", "bytes", "--reason", "x")
+    act(house, "curate", "yank", "radboud/audited-late", "--scope", "bytes", "--reason", "x")
     release = releases.make_release(repository="radboud/audited-late", artifact=bytes_of(107))
     audit = releases.resigned(release, audit_key=releases.AUDITOR).files
     files = {path: audit[path] for path in ("audit.json", audit_bundle_of("nki"))}
@@ -162,17 +162,17 @@ def test_erased_bytes_are_not_admitted_again_until_the_operator_allows_them(hous
         assert rule_of(denied) == (422, "withdrawn") and "consent withdrawn" in denied.json()["error"]
     act(house, "repo", "free", "lumc/erased")
     assert rule_of(push(house, "lumc/erased", artifact=bytes_of(108))) == (422, "withdrawn")
-    assert digest in act(house, "digest", "list").output
-    assert ask(house, "digest", "allow", digest, "--reason", "the wrong file was deleted")["lifted"] == 1
+    assert digest in act(house, "curate", "digest", "list").output
+    assert ask(house, "curate", "digest", "allow", digest, "--reason", "the wrong file was deleted")["lifted"] == 1
     assert push(house, "lumc/erased-again", artifact=bytes_of(108)).status == 200
     with pytest.raises(UsageError, match="nothing withdraws"):
-        act(house, "digest", "allow", digest, "--reason", "x")
+        act(house, "curate", "digest", "allow", digest, "--reason", "x")
 
 
 def test_allowed_bytes_leave_a_yank_of_the_release(house: House) -> None:
     assert push(house, "lumc/half", artifact=bytes_of(109)).status == 200
-    act(house, "yank", "lumc/half", "--scope", "bytes", "--reason", "x")
-    act(house, "digest", "allow", bytes_of(109).digest, "--reason", "only the card was wrong")
+    act(house, "curate", "yank", "lumc/half", "--scope", "bytes", "--reason", "x")
+    act(house, "curate", "digest", "allow", bytes_of(109).digest, "--reason", "only the card was wrong")
     assert marks(house, "lumc/half") == [("operator", "release")]
     assert push(house, "lumc/half", artifact=bytes_of(109), version="1.0.1").status == 200
 

@@ -30,7 +30,7 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningRegistry]:
         registry.run("repo", "visibility", "radboud/secret", "private")
         registry.run("repo", "visibility", "radboud/gated", "gated")
         evaluations.publish(registry, releases.make_embedding(seed=0).digest, version="1.1.0")
-        registry.run("yank", YANKED, "--reason", "wrong anatomy on the card")
+        registry.run("curate", "yank", YANKED, "--reason", "wrong anatomy on the card")
         yield registry
     finally:
         registry.stop()

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 import httpx
@@ -138,7 +139,7 @@ def test_what_is_nearly_withdrawn_is_marked_at_a_mirror_too(
         made = releases.make_release(artifact=artifact, repository=f"radboud/{name}", name=name)
         pushes.create(hub, name, token=anna)
         assert pushes.commit(hub, f"radboud/{name}", made.files, token=anna).status == 200
-    hub.run("yank", "radboud/drawn-back", "--scope", "bytes", "--reason", "found unsafe")
+    hub.run("curate", "yank", "radboud/drawn-back", "--scope", "bytes", "--reason", "found unsafe")
     mirror = mirror_of(hub.url)
     for _ in range(2):
         assert mirror.refresh().problems == ()
@@ -154,12 +155,12 @@ def test_what_is_in_quarantine_is_dropped_and_comes_back(
     mirror = mirror_of(hub.url)
     mirror.refresh()
     assert any("/aside/resolve/" in path for path in contents(mirror.site))
-    hub.run("quarantine", "set", "radboud/aside", "--reason", "a copy is suspected")
+    hub.run("curate", "quarantine", "set", "radboud/aside", "--reason", "a copy is suspected")
     done = mirror.refresh()
     held = contents(mirror.site)
     assert done.dropped == 1 and not any("/aside/resolve/" in path for path in held)
     assert b"suspected" not in b"".join(held.values())
-    hub.run("quarantine", "lift", "radboud/aside", "--version", "1.0.0")
+    hub.run("curate", "quarantine", "lift", "radboud/aside", "--version", "1.0.0")
     assert mirror.refresh().taken == 1 and any("/aside/resolve/" in path for path in contents(mirror.site))
 
 
@@ -176,7 +177,7 @@ def test_what_was_withdrawn_is_dropped_within_one_refresh(
         "yanked", "erased", "hidden",
     }  # fmt: skip
     before = len(list((mirror.folder / "blobs").rglob("*")))
-    hub.run("yank", "radboud/yanked", "--reason", "consent was withdrawn")
+    hub.run("curate", "yank", "radboud/yanked", "--reason", "consent was withdrawn")
     hub.run("repo", "delete", "radboud/erased", "--reason", "consent was withdrawn")
     hub.run("repo", "visibility", "radboud/hidden", "private")
     done = mirror.refresh()
@@ -209,6 +210,14 @@ def test_a_mirror_answers_clients_of_the_hub_and_changes_nothing_for_them(
         assert asyncio.run(_get(mirror, path)).status_code == 404, path
     moving = asyncio.run(_get(mirror, f"/{BREAST}/resolve/main/{EMBEDDING}", "HEAD"))
     assert moving.status_code == 307 and moving.headers["x-repo-commit"] in moving.headers["location"]
+    for way, revision in product(("resolve", "raw", "blob"), ("main", "HEAD", moving.headers["x-repo-commit"])):
+        found = asyncio.run(_get(mirror, f"/{BREAST}/{way}/{revision}/{EMBEDDING}"))
+        assert found.headers["x-repo-commit"] == moving.headers["x-repo-commit"]
+        assert found.headers.get("location", moving.headers["location"]) == moving.headers["location"]
+        assert found.status_code == (200 if revision in moving.headers["location"] else 307), (way, revision)
+    for kind in ("revision", "tree", "commits"):
+        newest, main = (asyncio.run(_get(mirror, f"/api/models/{BREAST}/{kind}/{ref}")) for ref in ("HEAD", "main"))
+        assert newest.status_code == 200 and newest.content == main.content
     assert len(asyncio.run(_get(mirror, "/api/models?search=breast-mass")).json()) == 1
     assert asyncio.run(_get(mirror, "/api/models/none/such")).headers["x-error-code"] == "RepoNotFound"
 
@@ -349,7 +358,7 @@ def test_a_forked_log_ends_the_following_with_evidence_and_what_is_held_stays_se
         assert contents(mirror.site) == before
         answer = asyncio.run(_get(mirror, "/readyz"))
         assert answer.status_code == 503 and answer.json()["forked"]
-        hub.run("yank", "radboud/prostate-cspca", "--version", "1.0.0", "--reason", "while the log is forked")
+        hub.run("curate", "yank", "radboud/prostate-cspca", "--version", "1.0.0", "--reason", "while the log is forked")
         with pytest.raises(ForkedLogError):
             mirror.refresh()
         left = {
@@ -358,7 +367,7 @@ def test_a_forked_log_ends_the_following_with_evidence_and_what_is_held_stays_se
         assert set(before) - left and any("1.1.0" in path for path in contents(mirror.site))
         assert not any("prostate-cspca/revision/1.0.0" in path for path in contents(mirror.site))
         mirror_ends(mirror, middle.url)
-        hub.run("unyank", "radboud/prostate-cspca", "--version", "1.0.0")
+        hub.run("curate", "unyank", "radboud/prostate-cspca", "--version", "1.0.0")
 
 
 def mirror_ends(mirror: Mirror, url: str) -> None:
@@ -373,7 +382,7 @@ def test_an_older_state_and_withdrawals_that_vanish_are_refused(
 ) -> None:
     old = hub.get("/log/checkpoint").body
     publish(hub, "newer", token=hub.add_user("nils", namespace="radboud"), seed=31)
-    hub.run("yank", "radboud/newer", "--reason", "for the list")
+    hub.run("curate", "yank", "radboud/newer", "--reason", "for the list")
     trusted = hub.get("/embhub/v1/trust").body
     with hostile.stand_between(hub.url) as middle:
         mirror = mirror_of(middle.url)
@@ -386,13 +395,13 @@ def test_an_older_state_and_withdrawals_that_vanish_are_refused(
         middle.lies = {"/embhub/v1/trust": hostile.edited(lambda body: without)}
         with pytest.raises(RollbackError):
             mirror.refresh()
-        hub.run("yank", BREAST, "--reason", "a later list")
+        hub.run("curate", "yank", BREAST, "--reason", "a later list")
         middle.lies = {"/embhub/v1/trust": hostile.edited(lambda body: body)}
         mirror.refresh()
         middle.lies = {"/embhub/v1/trust": hostile.edited(lambda body: trusted)}
         with pytest.raises(RollbackError):
             mirror.refresh()
-        hub.run("unyank", BREAST)
+        hub.run("curate", "unyank", BREAST)
         assert not (mirror.folder / "FORKED.txt").exists()
         assert {path for path in before if "prostate-cspca/resolve" in path} <= set(contents(mirror.site))
 

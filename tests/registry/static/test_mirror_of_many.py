@@ -162,7 +162,7 @@ def test_releases_of_a_removed_key_are_dropped_in_one_refresh_however_many(
     remove(hub, key, "removed")
     token = hub.add_user("una", namespace=KEPT)
     publish(hub, "later", token=token, seed=9, namespace=KEPT, key=releases.make_key(KEPT))
-    hub.run("yank", f"{KEPT}/many-1", "--reason", "wrong anatomy on the card")
+    hub.run("curate", "yank", f"{KEPT}/many-1", "--reason", "wrong anatomy on the card")
     done = mirror.refresh()
     assert (done.taken, done.dropped) == (1, 4) and sum("removed/" in text for text in done.problems) == 3
     assert held(mirror, "removed") == set() and held(mirror, KEPT) == {
@@ -171,5 +171,5 @@ def test_releases_of_a_removed_key_are_dropped_in_one_refresh_however_many(
     again = mirror.refresh()
     assert (again.taken, again.dropped) == (0, 0)
     assert not any("removed/" in text for text in again.problems), "what was refused is not judged again"
-    hub.run("unyank", f"{KEPT}/many-1")
+    hub.run("curate", "unyank", f"{KEPT}/many-1")
     hub.run("repo", "delete", f"{KEPT}/later", "--reason", "of this test alone")

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+from itertools import product
 from pathlib import Path
 
+import httpx
 import huggingface_hub
 import pytest
 
@@ -54,7 +56,14 @@ def test_with_nginx_stock_clients_download_and_ours_pull(
             YANKED, endpoint=url, token=False, cache_dir=tmp_path / "c", local_dir=tmp_path / "whole"
         )
         assert (Path(whole) / EMBEDDING).is_file()
-        assert huggingface_hub.HfApi(endpoint=url, token=False).model_info(releases.REPOSITORY).sha == sha
+        api = huggingface_hub.HfApi(endpoint=url, token=False)
+        for revision in (None, "HEAD"):
+            assert api.model_info(releases.REPOSITORY, revision=revision).sha == sha
+        assert api.list_repo_files(releases.REPOSITORY, revision="HEAD") == api.list_repo_files(releases.REPOSITORY)
+        for way, revision in product(("resolve", "raw", "blob"), ("HEAD", "main", "1.1.0", sha)):
+            found = httpx.get(f"{url}/{releases.REPOSITORY}/{way}/{revision}/{EMBEDDING}", follow_redirects=True)
+            assert (found.status_code, found.headers["x-repo-commit"]) == (200, sha), (way, revision)
+            assert hashlib.sha256(found.content).hexdigest() == digest
         roots.add_root(str(export), fingerprint=hub.root_fingerprint)
         assert pulling.pull(releases.REPOSITORY, registry=url, require="logged").log_index is not None
         assert [row.repository for row in pulling.search("prostate", registry=url)] == [releases.REPOSITORY]

@@ -95,7 +95,7 @@ def test_a_slow_upstream_does_not_keep_a_withdrawn_file_served(
         slow = {"/api/models": late(30, over), "/log/checkpoint": late(30, over)}
 
         def withdraw() -> None:
-            hub.run("yank", "radboud/erased", "--scope", "bytes", "--reason", "consent was withdrawn")
+            hub.run("curate", "yank", "radboud/erased", "--scope", "bytes", "--reason", "consent was withdrawn")
 
         if not under_way:
             withdraw()
@@ -133,7 +133,7 @@ def test_a_round_that_began_before_a_withdrawal_does_not_serve_it_again(
         round_ = threading.Thread(target=mirror.refresh)
         round_.start()
         assert until(lambda: any("status/radboud/kept" in path for _, path, *_ in middle.requests[-1:]), 20)
-        hub.run("yank", "radboud/erased", "--scope", "bytes", "--reason", "consent was withdrawn")
+        hub.run("curate", "yank", "radboud/erased", "--scope", "bytes", "--reason", "consent was withdrawn")
         mirror.withdraw()
         assert not any("erased/resolve" in path for path in contents(mirror.site))
         over.set()

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import re
+import subprocess
 import time
 from collections.abc import MutableMapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,6 +25,7 @@ from embhub_registry.wire import list_parameters, request_ids
 from tests.registry.conftest import House
 from tests.support import releases
 from tests.support.servers import Answer
+from tests.support.tools import needs
 
 NAME = "radboud/Edges-v1.0_x"
 OTHER_CASES = ["radboud/edges-v1.0_x", "RADBOUD/EDGES-V1.0_X"]
@@ -115,6 +119,46 @@ def test_stock_clients_say_so(api: HfApi) -> None:
 def test_other_addresses_are_no_repository(house: House, path: str) -> None:
     answer = house.registry.request("PATCH", path, token=house.alice)
     assert (answer.status, answer.header("x-error-code")) == (404, None)
+
+
+@needs("git")
+@pytest.mark.parametrize("name", [NAME, "radboud/absent"])
+def test_git_is_told_that_there_is_none(house: House, api: HfApi, tmp_path: Path, name: str) -> None:
+    address = f"{house.registry.url}/{name}"
+    quiet = {**os.environ, "GIT_TERMINAL_PROMPT": "0", "NO_PROXY": "127.0.0.1", "HOME": str(tmp_path)}
+    done = subprocess.run(
+        ["git", "clone", address], cwd=tmp_path, env=quiet, capture_output=True, text=True, check=False
+    )
+    assert done.returncode and "no git and no LFS" in done.stderr and "embhub pull" in done.stderr
+    for method, path in (("POST", "lfs/objects/batch"), ("GET", "lfs/locks")):
+        answer = house.registry.request(method, f"/{name}.git/info/{path}", token=house.alice)
+        assert answer.status == 404 and "no LFS" in answer.json()["message"]
+        assert "no LFS" in str(answer.header("x-error-message"))
+
+
+def test_ones_own_repositories_are_listed_page_after_page(house: House, api: HfApi) -> None:
+    def listed(address: str, token: str | None) -> dict[str, dict[str, Any]]:
+        found = dict[str, dict[str, Any]]()
+        while address:
+            answer = house.registry.get(address, token=token)
+            assert answer.status == 200 and len(answer.json()) <= 1000
+            found |= {row["id"]: row for row in answer.json()}
+            address = str(answer.header("link") or "").partition(">")[0].removeprefix(f"<{house.registry.url}")
+        return found
+
+    own, one = "/api/settings/repositories", "/api/organizations/{}/settings/repositories"
+    api.create_repo("radboud/own-secret", private=True)
+    found = listed(own, house.alice)
+    assert {NAME, "radboud/own-secret"} <= found.keys() and {name.partition("/")[0] for name in found} == {"radboud"}
+    public, secret = found[NAME], found["radboud/own-secret"]
+    assert (public["visibility"], secret["visibility"], public["type"]) == ("public", "private", "model")
+    files = api.model_info(NAME, files_metadata=True).siblings or []
+    assert public["storage"] >= sum(file.size or 0 for file in files) > 0 == secret["storage"]
+    assert sum(row["storagePercent"] for row in found.values()) > 99
+    assert listed(f"{own}?limit=1", house.alice) == found == listed(one.format("Radboud"), house.alice)
+    assert not listed(own, house.lea).keys() & found.keys()
+    assert house.registry.get(own).status == 401
+    assert house.registry.get(one.format("radboud"), token=house.lea).status == 403
 
 
 @pytest.mark.parametrize("alike", OTHER_CASES)

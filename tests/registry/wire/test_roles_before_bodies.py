@@ -18,6 +18,7 @@ FREE = {  # whose body anybody, or any account, may send
     "/{namespace}/{name}/ask-access": "every account may ask",
     "/embhub/v1/evaluations/{digest}": "who only reads may publish what they found: the signature counts",
     "/api/{rest:path}": "it reads no body",
+    "/{namespace}/{name}/info/{path:path}": "it reads no body",
     "/embhub/v1/join": "who is invited has no account yet: the code counts",
     "/embhub/v1/device/code": "a program that asks for a login has no account yet",
     "/embhub/v1/device/token": "as before: its device code counts",

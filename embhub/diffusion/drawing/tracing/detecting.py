@@ -1,4 +1,4 @@
-"""`embhub detect`: is an image synthetic, and which embedding is behind it? Three layers, the cheap ones first.
+"""`embhub research detect`: is an image synthetic, and of which embedding? Three layers, the cheap ones first.
 
 Metadata is read from the file. A C2PA manifest is verified, and says who signed it (`manifests`). The mark in the first
 noise needs the base, and takes about a second of computation an image. What is not signed proves nothing: metadata can
@@ -117,10 +117,19 @@ def detect(
         device: `auto`, or a torch device.
         on_progress: called with each image.
 
+    Returns:
+        What was found of each image.
+
     Raises:
         UsageError: no such file or folder, no image in it, or no certificates.
         ConfigError: what this site pulled or trusts cannot be read.
         VerificationError: a keyring that is kept here was edited.
+
+    Example:
+        >>> import embhub
+        >>> found = embhub.detect("images", mark=False)
+        >>> len(found.files), found.files[0].verdict
+        (6, 'not known')
     """
     root = Path(path)
     files = _list(root)

@@ -1,4 +1,4 @@
-"""The layer C2PA of `embhub detect`: manifests in images, and those of data sets, in sentences that claim no more."""
+"""The layer C2PA of `embhub research detect`: manifests in images and of data sets, in sentences that claim no more."""
 
 from __future__ import annotations
 

@@ -84,41 +84,47 @@ async function open(base) {
   return { settings, text, denoiser, decoder, table };
 }
 
-// What the denoiser reads for an empty prompt and for a prompt with vectors at its end: two rows of the batch.
-async function encode(opened, before, vectors) {
-  const { length, width, start, end } = opened.settings;
+// What the denoiser reads, and the weight of each prediction: without a prompt, with the prompt alone, and with the
+// vectors at its end. As in `embhub generate --interpolate-to`, the strength mixes the predictions of the two prompts.
+async function encode(opened, before, vectors, strength) {
+  const { length, width, start, end, guidance } = opened.settings;
   const count = vectors.length / width;
   if (before.length + count + 2 > length) throw new Error("prompt and vectors are longer than the base reads");
-  const rows = new Float32Array(2 * length * width);
+  const prompts = [
+    { weight: 1 - guidance, ids: [], more: [] },
+    { weight: guidance * (1 - strength), ids: before, more: [] },
+    { weight: guidance * strength, ids: before, more: vectors },
+  ].filter(({ weight }) => weight !== 0);
+  const rows = new Float32Array(prompts.length * length * width);
   const put = (place, id) => rows.set(opened.table.subarray(id * width, (id + 1) * width), place * width);
-  for (const first of [0, length]) {
+  prompts.forEach(({ ids, more }, number) => {
+    const first = number * length;
     put(first, start);
     for (let i = 1; i < length; i += 1) put(first + i, end);
-  }
-  before.forEach((id, i) => put(length + 1 + i, id));
-  rows.set(vectors, (length + 1 + before.length) * width);
-  const made = await opened.text.run({ rows: new ort.Tensor("float32", rows, [2, length, width]) });
-  return Object.values(made)[0];
+    ids.forEach((id, i) => put(first + 1 + i, id));
+    rows.set(more, (first + 1 + ids.length) * width);
+  });
+  const made = await opened.text.run({ rows: new ort.Tensor("float32", rows, [prompts.length, length, width]) });
+  return { read: Object.values(made)[0], weights: prompts.map(({ weight }) => weight) };
 }
 
 // One image from its first noise: classifier-free guidance, and a multistep sampler as sums.
-async function sample(opened, text, latents, onStep) {
+async function sample(opened, { read, weights }, latents, onStep) {
   const { settings } = opened;
   const size = latents.length;
   let x = latents, before = new Float32Array(size);
   for (const [number, step] of settings.steps.entries()) {
-    const both = new Float32Array(2 * size);
-    both.set(x);
-    both.set(x, size);
+    const copies = new Float32Array(weights.length * size);
+    weights.forEach((_, row) => copies.set(x, row * size));
     const given = {
-      latents: new ort.Tensor("float32", both, [2, ...settings.latents]),
-      time: new ort.Tensor("float32", new Float32Array(2).fill(step.time), [2]),
-      text,
+      latents: new ort.Tensor("float32", copies, [weights.length, ...settings.latents]),
+      time: new ort.Tensor("float32", new Float32Array(weights.length).fill(step.time), [weights.length]),
+      text: read,
     };
     const predicted = Object.values(await opened.denoiser.run(given))[0].data;
     const next = new Float32Array(size), clean = new Float32Array(size);
     for (let i = 0; i < size; i += 1) {
-      const v = predicted[i] + settings.guidance * (predicted[size + i] - predicted[i]);
+      const v = weights.reduce((sum, weight, row) => sum + weight * predicted[row * size + i], 0);
       clean[i] = step.clean_x * x[i] + step.clean_v * v;
       next[i] = step.x * x[i] + step.v * v + step.before * before[i];
     }
@@ -154,13 +160,13 @@ async function check(buffer, digest) {
 
 const bases = new Map();
 
-async function generate({ base, file, digest, prompt, seed, count }) {
+async function generate({ base, file, digest, prompt, strength, seed, count }) {
   const data = await load(file);
   await check(data, digest);
   if (!bases.has(base)) bases.set(base, open(base));
   const opened = await bases.get(base);
   const { settings } = opened;
-  const text = await encode(opened, settings.prompts[prompt].before, readVectors(data, settings.width));
+  const text = await encode(opened, settings.prompts[prompt].before, readVectors(data, settings.width), strength);
   const area = settings.latents.reduce((a, b) => a * b, 1);
   for (let i = 0; i < count; i += 1) {
     const done = (step, steps) => self.postMessage({ done: i * steps + step, of: count * steps });

@@ -22,8 +22,9 @@ from embhub_registry.database.search import FACETS
 from embhub_registry.static.mirror.following import Mirror
 
 LATE = 5  # intervals after the last refresh, after which the mirror is not ready
-_RESOLVE = re.compile(r"/([^/]+/[^/]+)/resolve/([^/]+)/(.+)")
+_RESOLVE = re.compile(r"/((?!api/)[^/]+/[^/]+)/(?:resolve|raw|blob)/([^/]+)/(.+)")
 _MODEL = re.compile(r"/api/models/([^/]+/[^/]+)(?:/.*)?")
+_HEAD = re.compile(r"(/api/models/[^/]+/[^/]+/(?:revision|tree|commits))/HEAD")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _TYPES = {".md": "text/markdown; charset=utf-8", ".json": "application/json", ".png": "image/png"}
 SAFE = {
@@ -90,7 +91,7 @@ def _answer(site: Path, path: str) -> Response:
             return _absent(site, path)
         target = f"/{asked[1]}/resolve/{commit}/{quote(asked[3])}"
         return RedirectResponse(target, status_code=307, headers={**SAFE, "X-Repo-Commit": commit})
-    file = find_file(site, path)
+    file = find_file(site, f"{asked[1]}/resolve/{asked[2]}/{asked[3]}" if asked else _HEAD.sub(r"\1/main", path))
     if file is None or "/." in path:  # `STAGING`, and the like
         return _absent(site, path)
     if asked:
@@ -103,7 +104,7 @@ def _answer(site: Path, path: str) -> Response:
 
 
 def _named(site: Path, repository: str, name: str) -> str | None:
-    file = find_file(site, f"api/models/{repository}/revision/{name}")
+    file = find_file(site, f"api/models/{repository}/revision/{'main' if name == 'HEAD' else name}")
     return None if file is None else str(json.loads(file.read_bytes())["sha"])
 
 

@@ -12,6 +12,7 @@ from PIL import Image
 
 from embhub.__main__ import main
 from embhub.cli import root
+from embhub.cli.reference import walk
 from tests.support import pipelines
 
 
@@ -114,15 +115,16 @@ def test_replace_stands_wherever_an_embedding_meets_its_base() -> None:
     def options(command: click.Command) -> set[str]:
         return {name for parameter in command.params for name in parameter.opts}
 
-    context, lacking = click.Context(root), []
-    for name in root.list_commands(context):
-        command = root.get_command(context, name)
-        assert command is not None
-        # `inspect` asks for the resolution of a base, which no part changes; `search` filters by its name; `detect`
-        # looks for images of bases as they are; `start` asks five questions, and leaves a base's parts to `train`.
+    lacking = []
+    for path, command in walk(root):
+        name = path[-1]
+        # `base` is about the parts; `inspect` asks for a base's resolution, which no part changes; `search` filters
+        # by its name; `detect` looks for images of bases as they are; `start` asks five questions, and leaves a base's
+        # parts to `train`.
         if (
             "--base" in options(command)
             and "--replace" not in options(command)
+            and path[1] != "base"
             and name not in ("inspect", "search", "detect", "start")
         ):
             lacking.append(name)

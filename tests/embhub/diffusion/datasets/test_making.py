@@ -212,7 +212,18 @@ def test_a_label_that_names_a_person(make: Make, tmp_path: Path, label: str) -> 
 
 
 def test_the_command(base: Path, file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    words = ["dataset", "--class", "sick=mri, <a>", "--embedding", str(file), "--base", str(base), "--steps", "2"]
+    words = [
+        "research",
+        "dataset",
+        "--class",
+        "sick=mri, <a>",
+        "--embedding",
+        str(file),
+        "--base",
+        str(base),
+        "--steps",
+        "2",
+    ]
     words += ["--per-class", "2", "--device", "cpu", "--out", str(tmp_path / "drawn")]
     assert main([*words, "--json"]) == 0
     said = json.loads(capsys.readouterr().out)

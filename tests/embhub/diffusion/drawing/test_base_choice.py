@@ -87,7 +87,7 @@ def test_generate_inpaint_and_dataset(
     assert (before != after)[8:24, 8:24].any(), "this base has latents of eight channels: it inpaints all the same"
     assert np.array_equal(before[40:], after[40:]) and np.array_equal(before[:, 40:], after[:, 40:])
     classes = ["--class", "a=chest x-ray, <finding>", "--per-class", "1", "--allow-no-card", "<finding>"]
-    assert main(["dataset", *classes, *said, "--out", str(tmp_path / "set")]) == 0, capsys.readouterr().err
+    assert main(["research", "dataset", *classes, *said, "--out", str(tmp_path / "set")]) == 0, capsys.readouterr().err
     assert json.loads((tmp_path / "set" / "dataset.json").read_text())["base"]["name"] == "builtin-xray"
 
 

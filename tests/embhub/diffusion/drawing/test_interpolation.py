@@ -62,6 +62,22 @@ def test_a_series_between_siblings_has_the_plain_pictures_at_its_ends(base: Path
     assert not np.array_equal(drawn[0], drawn[1]) and not np.array_equal(drawn[1], drawn[2])
 
 
+@pytest.mark.parametrize(
+    ("start", "end", "series", "heads"),
+    [
+        ("mri", "mri {}", 2, ("without", "with")),
+        ("mri", "mri <a>", 3, ("0.00", "0.50", "1.00")),
+        ("mri <a>", "ct <a>", 2, ("0.00", "1.00")),
+        ("mri <a>", "mri", 2, ("0.00", "1.00")),
+    ],
+)
+def test_a_pair_of_which_the_second_alone_shows_an_embedding_is_headed_in_words(
+    base: Path, start: str, end: str, series: int, heads: tuple[str, ...]
+) -> None:
+    settings: dict[str, Any] = {"base": base, "n": 1, "steps": 1, "guidance_scale": 2.0, "device": "cpu"}
+    assert interpolate(start, end, embeddings=[embed(base, "<a>", START)], series=series, **settings).heads == heads
+
+
 def test_strangers_are_refused_by_their_cosine() -> None:
     one, stranger = embed(None, "<a>", START), embed(None, "<b>", np.random.default_rng(9).normal(size=START.shape))
     with pytest.raises(NotSiblingsError, match=r"mean cosine of -?0\.[0-4]"):

@@ -1,4 +1,4 @@
-"""`--c2pa` of `generate`, `inpaint` and `dataset`, from the command line to what `embhub detect` says."""
+"""`--c2pa` of `generate`, `inpaint` and `dataset`, from the command line to what `embhub research detect` says."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def assertion(manifest: dict[str, Any]) -> dict[str, Any]:
 
 def detected(path: str, capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
     capsys.readouterr()
-    run("detect", path, "--metadata-only", "--json")
+    run("research", "detect", path, "--metadata-only", "--json")
     files: list[dict[str, Any]] = json.loads(capsys.readouterr().out)["files"]
     return files
 
@@ -118,7 +118,7 @@ def test_inpaint_says_nothing_of_the_patient_s_image(folder: Path, capsys: pytes
 
 @pytest.mark.thorough
 def test_a_data_set_has_one_manifest(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    words = ["dataset", "--class", "sick=mri, <a>", "--class", "well=mri", "--embedding", "a.safetensors",
+    words = ["research", "dataset", "--class", "sick=mri, <a>", "--class", "well=mri", "--embedding", "a.safetensors",
              "--per-class", "2", "--allow-no-card", "<a>", *DRAWING, "--out", "made"]  # fmt: skip
     run(*words, "--c2pa", "default")
     (sidecar,) = folder.glob("made/*.c2pa")

@@ -99,7 +99,9 @@ def test_from_a_pulled_release_to_its_page(
     refused = run(*words[:-4], "--report", "again", "--publish-to", NAME, "--yes", code=6)
     assert "1 differ, and the difference would show them" in refused and Path("again/evaluation.json").is_file()
 
-    removed = registry.ask("evaluation", "remove", NAME, "--namespace", "umcu", "--reason", "on request of its site")
+    removed = registry.ask(
+        "curate", "evaluation", "remove", NAME, "--namespace", "umcu", "--reason", "on request of its site"
+    )
     assert removed["evaluations"][0]["bundle"] is None
     verified, _ = run("verify", NAME)
     assert verified["evaluations"] == [] and any("on request of its site" in f["text"] for f in verified["findings"])

@@ -58,6 +58,40 @@ def test_programs_that_ask_for_more_than_tensors_are_refused_before_they_run(kin
         pickles.load(wrap(HOSTILE[kind]), "x.pt")
 
 
+def original(content: torch.Tensor = ROWS) -> bytes:
+    """As the original Textual Inversion program saves: a module that holds the vectors."""
+    held = torch.nn.ParameterDict({"*": torch.nn.Parameter(content)})
+    return saved({"string_to_token": {"*": torch.tensor(265)}, "string_to_param": held})
+
+
+def test_the_original_programs_module_is_read_and_never_built(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = original()
+
+    def built(*_: Any) -> None:
+        raise AssertionError("a module was built")
+
+    for method in ("__init__", "__setstate__"):
+        monkeypatch.setattr(torch.nn.ParameterDict, method, built, raising=False)
+    found = find(pickles.load(data, "x.pt"))
+    assert torch.equal(found.unnamed[0], ROWS) and len(found.unnamed) == 1
+    assert found.facts == {"source_format": "textual inversion"}
+
+
+def test_such_a_module_opens_the_way_to_no_other_name() -> None:
+    members = pickles.unpack(original())
+    (name,) = [member for member in members if member.endswith("data.pkl")]
+    for program in (
+        members[name].replace(b"c__builtin__\nset\n", b"c__builtin__\neval\n"),
+        members[name][:-1] + b"0cos\nsystem\n.",
+        members[name].replace(b"ctorch.nn.modules.container\n", b"ctorch.nn.modules.linear\n"),
+    ):
+        assert program != members[name]
+        with pytest.raises(ArtifactError, match="more than tensors"):
+            pickles.load(pickles.pack({**members, name: program}), "x.pt")
+    with pytest.raises(ArtifactError, match="more than tensors"):
+        pickles.load(archive(b"\x80\x02c__builtin__\nset\n]\x85R."), "x.pt")
+
+
 def test_the_bombs_are_real() -> None:
     """torch's own restricted reader would have run them: here with sizes that do no harm."""
     small = BYTEARRAY.replace((10**11).to_bytes(5, "little"), (10**6).to_bytes(5, "little"))
@@ -113,6 +147,7 @@ def read(data: bytes) -> None:
 
 SAMPLES = [
     saved({"string_to_param": {"*": torch.nn.Parameter(ROWS)}, "step": 3, "name": "x"}),
+    original(ROWS[:, :8]),
     saved({"<x>": ROWS[:, :8]}),
     saved({"<x>": ROWS[:, :8]}, _use_new_zipfile_serialization=False),
     saved([ROWS[:, :4], {"a": ROWS[:, :4]}]),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import re
@@ -20,7 +21,7 @@ from hypothesis import given, settings
 from spdx_python_model import v3_0_1 as model
 
 from embhub.cards import card
-from embhub.evidence.boms import cyclonedx, hub_results, spdx
+from embhub.evidence.boms import cyclonedx, hub_results, ro_crate, spdx
 from embhub.evidence.boms.facts import Facts
 from embhub.release import verification
 from embhub.release.files import Release
@@ -220,3 +221,22 @@ def test_a_source_is_an_address_that_others_reach() -> None:
     assert "source" not in hub_results.build(Facts(seen))[0]
     public = replace(seen, signer=replace(seen.signer, registry="https://hub.example.org"))
     assert hub_results.build(Facts(public))[0]["source"]["url"] == f"https://hub.example.org/{seen.repository}"
+
+
+def test_a_crate_describes_each_file_of_the_release() -> None:
+    release = make_release()
+    graph = ro_crate.build(with_card(**NAMED), release.files)["@graph"]
+    by_id = {entity["@id"]: entity for entity in graph}
+    assert len(by_id) == len(graph), "each is described once"
+    root = by_id["./"]
+    assert [part["@id"] for part in root["hasPart"]] == list(release.files)
+    for name, data in release.files.items():
+        assert by_id[name]["sha256"] == hashlib.sha256(data).hexdigest() and by_id[name]["contentSize"] == str(
+            len(data)
+        )
+    assert root["datePublished"] == plain().verified.created and root["identifier"].endswith(NAMED["doi"])
+    for name, kind in {"license": "CreativeWork", "publisher": "Organization"}.items():
+        assert by_id[root[name]["@id"]]["@type"] == kind
+    assert [by_id[one["@id"]]["name"] for one in root["author"]] == ["Jane Smith"]
+    assert root["creditText"] == "Jane Smith; Department of Radiology"
+    assert "author" not in ro_crate.build(plain(), release.files)["@graph"][1]

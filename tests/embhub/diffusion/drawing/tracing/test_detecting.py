@@ -1,4 +1,4 @@
-"""`embhub detect`, from the command line: by metadata, by the mark, and clear answers to what is broken or forged."""
+"""`embhub research detect`, by command: metadata, the mark, and clear answers to what is broken or forged."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def png(seed: int = 0, side: int = 64) -> bytes:
 
 
 def report(capsys: pytest.CaptureFixture[str], *words: str | Path, code: int = 0) -> dict[str, Any]:
-    assert main(["detect", *map(str, words), "--json"]) == code
+    assert main(["research", "detect", *map(str, words), "--json"]) == code
     found: dict[str, Any] = json.loads(capsys.readouterr().out)
     return found
 
@@ -95,12 +95,12 @@ def test_nothing_to_look_at_is_a_usage_error(
     monkeypatch.chdir(tmp_path)
     if "--release" in words:
         (tmp_path / "a.png").write_bytes(png())
-    assert main(["detect", *words]) == 2
+    assert main(["research", "detect", *words]) == 2
 
 
 def test_a_person_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "a\nb.png").write_bytes(mark_png(png(), embeddings=[artifact.read(SHIPPED).digest]))
-    assert main(["detect", str(tmp_path), "--release", str(SHIPPED), "--metadata-only"]) == 0
+    assert main(["research", "detect", str(tmp_path), "--release", str(SHIPPED), "--metadata-only"]) == 0
     said = capsys.readouterr().out
     assert "a?b.png" in said and "anybody can write or remove this" in said and "<bacterial>" in said
     assert "1 of 1 images are synthetic" in said

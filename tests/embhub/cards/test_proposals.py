@@ -1,0 +1,110 @@
+"""Modality, view and body part are proposed from caption and base, and no patient changes anything in a draft."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from embhub.artifact import embedding
+from embhub.artifact.embedding import Embedding
+from embhub.builtin_bases import GENERATES
+from embhub.cards.answers import read, write
+from embhub.cards.proposals import propose
+from embhub.diffusion.outputs import draft_card, open_card, read_answers
+from embhub.site import runs
+from tests.support import medical
+from tests.support.claims import make_claim
+from tests.support.quick import examples
+
+FILM = "frontal chest x-ray, {}"
+THORAX = [{"system": "RadLex", "code": "RID1243", "display": "thorax"}]
+PROSTATE = [{"system": "RadLex", "code": "RID343", "display": "prostate"}]
+COUNTS = ("n_patients", "n_images", "max_images_per_patient")
+
+
+@pytest.mark.parametrize(
+    ("caption", "base", "said"),
+    [
+        (FILM, "builtin-xray", {"modality": ["CR", "DX"], "view": "frontal", "anatomy": THORAX}),
+        ("an image of {}", "builtin-xray", {"modality": ["CR", "DX", "RG"], "view": "frontal", "anatomy": THORAX}),
+        ("axial T2w prostate MRI, {}", "builtin", {"modality": ["MR"], "view": "axial", "anatomy": PROSTATE}),
+        ("frontal and lateral x-ray of a thorax, {}", "", {"modality": ["CR", "DX"], "anatomy": THORAX}),
+        ("PET-CT, {}", "owner/name", {"modality": ["PT", "CT"]}),
+        ("an octopus in a mirror, {}", "builtin", {}),
+    ],
+)
+def test_the_caption_says_it_else_the_base(caption: str, base: str, said: dict[str, Any]) -> None:
+    found = propose(caption, GENERATES.get(base))
+    assert found == said
+    for name, value in found.items():
+        assert read(name, write(name, value) or "") == value
+
+
+KINDS = [("CR", "CHEST", "PA"), ("DX", "CHEST", ""), ("CT", "HEAD", "AXIAL"), ("MR", "PROSTATE", ""), ("OT", "", "")]
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A site with an image of each kind."""
+    folder = tmp_path_factory.mktemp("site")
+    for number, (modality, part, view) in enumerate(KINDS):
+        said = {"Modality": modality, "BodyPartExamined": part, "ViewPosition": view, "PatientID": f"P{number}"}
+        (folder / f"{number}.dcm").write_bytes(medical.to_bytes(medical.dataset(np.zeros((8, 8), "uint16"), **said)))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("EMBHUB_HOME", str(folder / "home"))
+        yield folder
+
+
+@cache
+def trained(caption: str, base: str, private: bool) -> Embedding:
+    return embedding.build(
+        {"emb_params": np.full((2, 128), 0.5)}, token="<a>", base=None, base_name=base,
+        training={"caption": caption}, privacy=make_claim() if private else "none",
+    )  # fmt: skip
+
+
+def drafted(site: Path, artifact: Embedding, members: list[tuple[int, int]]) -> tuple[bytes, dict[str, Any], Any]:
+    """A card's bytes and fields, and what is asked and proposed, for a training on these: kinds, and patients."""
+    file = site / "a.safetensors"
+    file.write_bytes(artifact.data)
+    samples = tuple(runs.Sample(path=str(site / f"{kind}.dcm"), patient_id=f"P{who}") for kind, who in members)
+    facts = {"base": artifact.base_name, "caption": str(artifact.training["caption"]), "token": "<a>", "vectors": 2}
+    runs.save(runs.Run(embedding_digest=artifact.digest, members=samples, **facts))
+    found = draft_card(file, force=True)
+    fields = {name: value for name, value in read_answers(found.path).items() if name not in COUNTS}
+    return found.path.read_bytes(), fields, (found.questions, found.proposed, open_card(found.path).proposed)
+
+
+IMAGES = st.tuples(st.integers(0, len(KINDS) - 1), st.integers(0, 3))
+
+
+@given(
+    caption=st.sampled_from([FILM, "an image of {}", "axial prostate mri, {}"]),
+    base=st.sampled_from(sorted(GENERATES)), private=st.booleans(),
+    members=st.lists(IMAGES, min_size=1, max_size=4), one=st.lists(IMAGES, min_size=1, max_size=2),
+)  # fmt: skip
+@settings(max_examples=examples(60), deadline=None)
+def test_no_patient_changes_anything_in_a_draft(
+    site: Path, caption: str, base: str, members: list[tuple[int, int]], one: list[tuple[int, int]], private: bool
+) -> None:
+    """What a draft proposes is published by whoever agrees; only a plain training's counts are of its patients."""
+    artifact = trained(caption, base, private)
+    (whole, fields, asked), (more, fields_of_more, asked_of_more) = (
+        drafted(site, artifact, who) for who in (members, [*members, *((kind, 9) for kind, _ in one)])
+    )
+    assert (fields, asked) == (fields_of_more, asked_of_more)
+    assert whole == more or not private
+    assert "modality" not in fields, "a person has not agreed yet"
+
+
+def test_a_draft_says_beside_an_open_field_what_may_be_copied(site: Path) -> None:
+    written, _, _ = drafted(site, trained(FILM, "builtin-xray", False), [(2, 0)])
+    for name, said in (("modality", '["CR", "DX"]'), ("view", '"frontal"')):
+        assert f"# Caption and base say, for you to check: {said}\n{name}:\n" in written.decode()

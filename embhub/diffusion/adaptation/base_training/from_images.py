@@ -90,10 +90,12 @@ def train_base(
         Where the base lies and what it learned from.
 
     Raises:
-        UsageError: too few images, or a folder that holds something else.
+        UsageError: an empty `head` or `source`, too few images, or a folder that holds something else.
         ConfigError: the folder cannot be written.
     """
     folder, where = Path(out), str(choose_device(device))
+    if not (head.strip() and source.strip()):
+        raise UsageError("--head or --source is empty", "say what the images are, and their name and licence")
     destinations.check_folder(folder)
     states = folder / _STATES
     if states.exists() is not resume:

@@ -129,7 +129,7 @@ def compare(context: click.Context, first: str, second: str, as_json: bool) -> N
 @click.option(
     "--hours", type=click.FloatRange(0, min_open=True), default=2.0, show_default=True, help="Hours of computing."
 )
-@click.option("--resume", is_flag=True, help="Go on with the training in --out for --hours more.")
+@click.option("--resume", is_flag=True, help="Continue the training in --out for --hours more.")
 @options.seed
 @options.device
 @options.as_json
@@ -138,7 +138,7 @@ def train(images: Path, as_json: bool, **choices: Any) -> None:
 
     For modalities that no base at hand can generate. Stock diffusers loads what comes out. The weights hold traces of
     the images and no privacy claim covers them: never use images that may not be published. States are kept in
-    --out, so that an interrupted training goes on with --resume.
+    --out, so that an interrupted training continues with --resume.
 
     \b
     Example:

@@ -194,6 +194,12 @@ def test_a_researchers_way_without_a_mouse_or_javascript(look: Any) -> None:
     assert page.get_by_text("Intended use", exact=True).is_visible(), "what is folded opens without JavaScript"
 
 
+def test_a_release_is_four_screens_of_a_telephone(look: Any) -> None:
+    """What each of three readers needs is open; claim text, figures, card, files and history are folded."""
+    page = look(CSPCA, width=390)
+    assert page.evaluate("document.documentElement.scrollHeight") <= 4 * 900
+
+
 def test_a_snippet_is_copied(look: Any) -> None:
     page = look(CSPCA, permissions=["clipboard-read", "clipboard-write"])
     page.get_by_role("button", name="Copy").first.click()

@@ -242,8 +242,15 @@ def table(rows: Sequence[Row], prints: Mapping[str, str]) -> str:
 
 
 def present_table(rows: Sequence[Row]) -> str:
-    """The tables of rows that were measured on the bases' present weights."""
-    return table(rows, _fingerprints(rows))
+    """The tables of rows measured on the bases' present weights; of a base without any, of those measured last.
+
+    Each table names the weights.
+    """
+    shown = _fingerprints(rows)
+    for name in shown:
+        measured = [row["fingerprint"] for row in rows if row["base"] == name]
+        shown[name] = shown[name] if shown[name] in measured else measured[-1]
+    return table(rows, shown)
 
 
 def _one_table(name: str, rows: Sequence[Row]) -> str:

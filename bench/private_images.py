@@ -165,6 +165,11 @@ def present(rows: Sequence[Row]) -> list[Row]:
     return [row for row in rows if row["fingerprint"] == now]
 
 
+def on_page(rows: Sequence[Row]) -> list[Row]:
+    """Rows of the present weights; where there are none yet, of those measured last, which the page then names."""
+    return present(rows) or [row for row in rows if row["fingerprint"] == rows[-1]["fingerprint"]]
+
+
 def table(rows: Sequence[Row]) -> str:
     """A row for each method and epsilon: means over seeds, with the least and the largest."""
     if not rows:
@@ -206,7 +211,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             print(row, flush=True)
 
         run(gather(asked.data, asked.device), asked.seeds, list(results.rows), keep, asked.method)
-    shown = table(present(results.rows))
+    shown = table(on_page(results.rows))
     print(shown)
     if asked.write:
         PAGE.write_text(marked.put(PAGE.read_text(encoding="utf-8"), shown), encoding="utf-8")

@@ -2,8 +2,9 @@
 
 Hospital A has films with bacterial pneumonia of the part `site`; each embedding is trained on 100 of them, or privately
 on those of 100 patients. Hospital B has few films, of other patients: pneumonia of the parts `base` and `judge` (a base
-learns from normal films alone), normal ones of `judge`. Films of `test` test. What sets the noise is of no patient of
-hospital B and no test patient: normal films that told the base when to stop, and films of hospital A.
+learns from normal films alone; patients who told it when to stop are left out), normal ones of `judge`. Films of `test`
+test. What sets the noise is of no patient of hospital B and no test patient: normal films that said when the base's
+training stops, and films of hospital A.
 Everything drawn is kept in a folder, a file for each arm and seed, since drawing takes far longer than teaching.
 """
 
@@ -17,10 +18,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from bases.workshop import films, sampling, xray
+from bases.workshop import sampling, xray
 from bases.workshop.counting import tensor
+from bases.workshop.public_images import SETS, is_held_out, read_rows, rows_of
 from bases.workshop.xray_judge import colour
 from embhub.builtin_bases import BaseInfo, info
+from embhub.diffusion.adaptation.base_training import poses
 from embhub.diffusion.bases.pipelines import load_pipeline
 from embhub.diffusion.dp import private_training, settings
 from embhub.diffusion.evaluation.cells import Labelled
@@ -56,14 +59,28 @@ def real(data: Path) -> Real:
     Raises:
         UsageError: the data is not there.
     """
-    pool = [xray.read(data, part, (FINDING,)) for part in ("base", "judge")] + [xray.read(data, "judge", (NORMAL,))]
+    pool = [
+        _unseen(xray.read(data, "base", (FINDING,))),
+        *(xray.read(data, "judge", (kind,)) for kind in (FINDING, NORMAL)),
+    ]
     return Real(_join(*pool), _join(xray.read(data, "test", (NORMAL, FINDING))), _to_tune(data))
 
 
+def _unseen(films: xray.Films) -> xray.Films:
+    """Without patients whose films said when the base's training stops."""
+    places = [place for place, patient in enumerate(films.patients) if not is_held_out(patient)]
+    return xray.Films(films.images[places], films.labels[places], tuple(films.patients[place] for place in places))
+
+
 def _to_tune(data: Path) -> Labelled:
-    """Normal films that told the base when to stop, and as many of hospital A, from which embeddings may learn too."""
-    normal = films.held_out(data)
-    grey = ((films.plain(normal.images)[:, 0] + 1) * 127.5).round().byte().numpy()
+    """Normal films that said when the base's training stops, and as many of hospital A.
+
+    Embeddings may learn from those of hospital A, too.
+    """
+    children, held_out = SETS[BASE].sources[0], rows_of(data, SETS[BASE], ("held-out",))
+    rows = [(source, row) for source, row in held_out if source is children and row["label"] == NORMAL]
+    normal = read_rows(data, SETS[BASE], rows)
+    grey = ((poses.plain(normal.images)[:, 0] + 1) * 127.5).round().byte().numpy()
     sick = xray.hospital(data, FINDING, len(grey))
     return _join(xray.Films(grey, np.zeros(len(grey), np.int64), normal.patients), sick)
 

@@ -71,7 +71,7 @@ STUDIES = (
           few_patients.RESULTS, few_patients.present_table),
     Study("What does a classifier learn from private images alone?", "private_images",
           "docs/explanation/private-images.md", private_images.RESULTS,
-          lambda kept: private_images.table(private_images.present(kept))),
+          lambda kept: private_images.table(private_images.on_page(kept))),
     Study("Do drawn X-rays help in four regimes?", "regimes", "docs/explanation/four-regimes.md",
           regimes.RESULTS, regimes.table),
     Study("How much of direct inversion does a port reach?", "porting", "docs/how-to/port-an-embedding.md",

@@ -37,7 +37,7 @@ class Generates:
 GENERATES = {
     "builtin": Generates("phantoms, drawn by a program (chest films, prostate slices, stained tissue); no patients"),
     "builtin-xray": Generates(
-        "frontal chest X-rays of children",
+        "frontal chest X-rays of children and adults",
         modalities=("CR", "DX", "RG"),
         body_parts=("CHEST", "THORAX", "LUNG"),
         view="frontal",

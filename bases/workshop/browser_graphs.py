@@ -184,7 +184,9 @@ def _settings(base: BaseInfo, pipe: Any) -> dict[str, Any]:
 def _prompts(base: BaseInfo) -> list[str]:
     """What embeddings of the base stand in: the beginnings that its prompts have."""
     known = [f"{prefix}, " for prefixes in PREFIXES.values() for prefix in prefixes]
-    return [f"{start}{{}}" for start in known if any(text.startswith(start) for text in base.prompts.values())]
+    starts = [start for start in known if any(text.startswith(start) for text in base.prompts.values())]
+    starts += [text.removesuffix("normal") for text in base.prompts.values() if text.endswith(", normal")]
+    return [f"{start}{{}}" for start in dict.fromkeys(starts)]
 
 
 def _prompt(pipe: Any, text: str) -> dict[str, Any]:

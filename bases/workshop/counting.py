@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from bases.workshop.latent_pictures import rebuilt
+from embhub.diffusion.adaptation.base_training.latent_pictures import rebuilt
 from embhub.diffusion.evaluation import classifier
 from embhub.diffusion.families.pipeline import Pipeline
 

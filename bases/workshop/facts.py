@@ -17,7 +17,39 @@ _PHANTOM_PROMPTS = {
     "histology, normal": "histology, normal",
     "histology, dark spot": "histology, dark large sharp spot in middle left",
 }
-_XRAY_PROMPTS = {"normal": "frontal chest x-ray, normal"}
+_KERMANY = (
+    "Kermany, Zhang, Goldbaum 2018, Labeled Optical Coherence Tomography (OCT) and Chest X-Ray Images for "
+    "Classification, Mendeley Data V2, doi:10.17632/rscbjbr9sj.2, CC BY 4.0"
+)
+_NIH = (
+    "chest X-rays provided by the NIH Clinical Center, https://nihcc.app.box.com/v/ChestXray-NIHCC (Wang, Peng, Lu, "
+    "Lu, Bagheri, Summers, ChestX-ray8, CVPR 2017)"
+)
+_BUSI = (
+    "breast ultrasound images of Al-Dhabyani, Gomaa, Khaled, Fahmy 2020, Dataset of breast ultrasound images, Data in "
+    "Brief 28:104863"
+)
+_LGG = (
+    "FLAIR slices of TCGA-LGG (Pedano et al. 2016, doi:10.7937/K9/TCIA.2016.L4LTD3TK, CC BY 3.0; slices by Buda, Saha, "
+    "Mazurowski 2019, for non-commercial use)"
+)
+_KVASIR = "crops of colonoscopy images of Kvasir-SEG (Jha et al. 2020), for research and education"
+_LC25000 = "tiles of LC25000 (Borkowski et al. 2019, arXiv 1912.12142)"
+
+
+def _of_public(name: str, licence: str, source: str, prompts: dict[str, str], left_out: list[str]) -> dict[str, Any]:
+    return {
+        "name": name,
+        "family": "sd",
+        "licence": licence,
+        "attribution": f"Trained on {source}; images were resized.",
+        "prompts": prompts,
+        "left_out": left_out,
+        "resolution": 128,
+        "recommended": {"guidance": 1.5, "steps": 20},
+        "figures": {},
+    }
+
 
 _FACTS: dict[str, dict[str, Any]] = {
     "builtin": {
@@ -31,21 +63,31 @@ _FACTS: dict[str, dict[str, Any]] = {
         "recommended": {"guidance": 2.5, "steps": 20},
         "figures": {},
     },
-    "builtin-xray": {
-        "name": "builtin-xray",
-        "family": "sd",
-        "licence": "CC-BY-4.0",
-        "attribution": (
-            "Trained on chest X-rays of Kermany, Zhang, Goldbaum 2018, Labeled Optical Coherence Tomography (OCT) "
-            "and Chest X-Ray Images for Classification, Mendeley Data V2, doi:10.17632/rscbjbr9sj.2, CC BY 4.0; "
-            "images were resized."
-        ),
-        "prompts": _XRAY_PROMPTS,
-        "left_out": ["bacterial pneumonia", "viral pneumonia"],
-        "resolution": 128,
-        "recommended": {"guidance": 1.5, "steps": 20},
-        "figures": {},
-    },
+    "builtin-xray": _of_public(
+        "builtin-xray",
+        "CC-BY-4.0",
+        f"chest X-rays of {_KERMANY}, and {_NIH}",
+        {"normal": "frontal chest x-ray, child, normal", "normal, adult": "frontal chest x-ray, adult, normal"},
+        ["bacterial pneumonia", "viral pneumonia"],
+    ),
+    "builtin-ultrasound": _of_public(
+        "builtin-ultrasound",
+        "CC-BY-4.0",
+        _BUSI,
+        {"normal": "breast ultrasound, normal"},
+        ["benign mass", "malignant mass"],
+    ),
+    "brain-mri": _of_public(
+        "brain-mri",
+        "CC-BY-NC-SA-4.0",
+        _LGG,
+        {"normal": "axial flair mri of the brain, normal"},
+        ["glioma"],
+    ),
+    "colonoscopy": _of_public("colonoscopy", "other", _KVASIR, {"normal": "colonoscopy, normal"}, ["polyp"]),
+    "histology": _of_public(
+        "histology", "other", _LC25000, {"normal": "colon histology, normal"}, ["colon adenocarcinoma"]
+    ),
 }
 
 

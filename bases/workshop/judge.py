@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
 from bases.workshop.counting import tensor
-from bases.workshop.latent_pictures import rebuilt
 from embhub.builtin_bases import resolve
+from embhub.diffusion.adaptation.base_training.latent_pictures import rebuilt
 
 Images = NDArray[np.uint8]
 Marks = NDArray[np.bool_]

@@ -22,10 +22,11 @@ from diffusers.models.attention_processor import AttnProcessor2_0
 from safetensors.torch import save_file
 from transformers import CLIPTokenizer
 
-from bases.workshop import denoising, phantom_material
-from bases.workshop.latent_pictures import encode
-from bases.workshop.rendered import Batch, Batches
-from bases.workshop.text_encoder import CaptionEncoder, make_encoder
+from bases.workshop import phantom_material
+from bases.workshop.rendered import Batch, Batches, CountedBatches
+from embhub.diffusion.adaptation.base_training import denoising
+from embhub.diffusion.adaptation.base_training.latent_pictures import encode
+from embhub.diffusion.adaptation.base_training.text_encoder import CaptionEncoder, make_encoder
 
 _WARM_UP, _FLAT = 300, 4000
 _MEASURE_EVERY_S, _COMPILED = 60.0, 10
@@ -97,7 +98,7 @@ class Learner:
         save_file(values, folder / f"denoiser-{self.name}.safetensors")
 
 
-def run(learners: list[Learner], batches: Batches, encoder: CaptionEncoder, plan: Plan, out: Path) -> Learner:
+def run(learners: list[Learner], batches: CountedBatches, encoder: CaptionEncoder, plan: Plan, out: Path) -> Learner:
     """Train until the plan's minutes are over; the learner that is left, its best average written to `out`."""
     out.mkdir(parents=True, exist_ok=True)
     began = measured = time.monotonic()

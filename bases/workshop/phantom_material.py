@@ -11,9 +11,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from bases.workshop.captions import Caption
-from bases.workshop.latent_pictures import FACTOR
-from bases.workshop.material import HeldOut, Material, Pool
+from bases.workshop.facts import facts
+from embhub.diffusion.adaptation.base_training.captions import Caption
+from embhub.diffusion.adaptation.base_training.latent_pictures import FACTOR
+from embhub.diffusion.adaptation.base_training.material import HeldOut, Material, Pool
 from embhub.phantoms import findings, varied
 from embhub.phantoms.findings import MODALITIES, PLACES, PREFIXES, SIDES, Finding
 
@@ -43,7 +44,9 @@ def of_phantoms(_data: Path | None = None, seed: int = 0, pool_size: int = _POOL
         return _pool(varied.draw_many(pool_size, _seed(seed, number)))
 
     held = varied.draw_many(_HELD_OUT, _seed(seed, 10**6))
-    return Material("builtin", draw, pool, _held_out(held), _texts(seed), _TIMES, 3, _POOL_STEPS, _WIDTHS)
+    return Material(
+        "builtin", draw, pool, _held_out(held), _texts(seed), facts("builtin"), _TIMES, 3, _POOL_STEPS, _WIDTHS
+    )
 
 
 def _seed(seed: int, number: int) -> int:

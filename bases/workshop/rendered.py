@@ -7,7 +7,7 @@ import queue
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -17,8 +17,8 @@ from torch import Tensor
 from transformers import CLIPTokenizer
 
 from bases.workshop import phantom_material
-from bases.workshop.latent_pictures import encode
-from bases.workshop.text_encoder import CaptionEncoder, make_encoder
+from embhub.diffusion.adaptation.base_training.latent_pictures import encode
+from embhub.diffusion.adaptation.base_training.text_encoder import CaptionEncoder, make_encoder
 from embhub.phantoms import varied
 
 MERGED, PART, CHUNK, FIRST = 0.3, 256, 32, 1024
@@ -103,6 +103,14 @@ def work(seed: int, worker: int, folder: Path, device: str, parts: Any) -> None:
                 break
             except queue.Full:
                 rendered.grow()
+
+
+class CountedBatches(Protocol):
+    """Batches, and how many images each worker or pool had rendered."""
+
+    rendered: dict[int, int]
+
+    def __iter__(self) -> Iterator[Batch]: ...
 
 
 class Batches:

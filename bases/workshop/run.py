@@ -11,17 +11,20 @@ import argparse
 import math
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import torch
 
-from bases.workshop import running, workbench
-from bases.workshop.material import Material, of_films
 from bases.workshop.phantom_material import of_phantoms
+from bases.workshop.public_images import SETS, material
 from bases.workshop.xray import default_data
+from embhub.diffusion.adaptation.base_training import running, workbench
+from embhub.diffusion.adaptation.base_training.material import Material
 from embhub.errors import EmbhubError
 
-MATERIALS: dict[str, Callable[[Path, int], Material]] = {"builtin-xray": of_films, "builtin": of_phantoms}
+MATERIALS: dict[str, Callable[[Path, int], Material]] = {name: partial(material, name) for name in SETS}
+MATERIALS["builtin"] = of_phantoms
 STAGES = ("autoencoder", "denoiser", "decoder", "export")
 
 

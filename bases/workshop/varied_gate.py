@@ -12,16 +12,16 @@ from itertools import product
 import numpy as np
 
 from bases.workshop import varied_judges
-from bases.workshop.copies import compared
 from bases.workshop.counting import Figures, Keep, Pictures, Report, decibels, tensor
 from bases.workshop.gating import inverted, nearest_words, settings, share
 from bases.workshop.judge import Judge
-from bases.workshop.likeness import power_ratios
 from bases.workshop.readers import reader_for
 from bases.workshop.rendered import first_seen
 from bases.workshop.sampling import sample
 from embhub.builtin_bases import BaseInfo
+from embhub.diffusion.adaptation.base_training.likeness import power_ratios
 from embhub.diffusion.bases.pipelines import load_pipeline
+from embhub.diffusion.copying.base_copies import compared
 from embhub.diffusion.evaluation import fidelity
 from embhub.diffusion.families.pipeline import Pipeline
 from embhub.diffusion.training import inversion

@@ -1,8 +1,9 @@
 """Real frontal chest X-rays: who is in which part, and the films of a part, of a hospital, of another hospital.
 
 Images: Kermany, Zhang, Goldbaum 2018, Mendeley Data V2, doi:10.17632/rscbjbr9sj.2, CC BY 4.0, resized. Parts are by
-patient, as `xray_split.csv` beside this file lists them. The base learns from normal films of `base` and `site`
-(`films`), films with pneumonia of `site` play a hospital, `judge` trains classifiers that judge, `test` measures.
+patient, as `xray_split.csv` beside this file lists them. The base learns from normal films of `base` and `site`, as
+`public_images` says; films with pneumonia of `site` play a hospital, `judge` trains classifiers that judge, `test`
+measures.
 """
 
 from __future__ import annotations

@@ -11,12 +11,14 @@ from pathlib import Path
 
 import torch
 
-from bases.workshop import films, xray
-from bases.workshop.copies import compared
+from bases.workshop import xray
 from bases.workshop.counting import Figures, Keep, Pictures, Report, tensor
+from bases.workshop.public_images import SETS, read_rows, rows_seen
 from bases.workshop.sampling import sample
 from bases.workshop.xray_judge import colour
 from embhub.builtin_bases import BaseInfo
+from embhub.diffusion.adaptation.base_training import poses
+from embhub.diffusion.copying.base_copies import compared
 from embhub.diffusion.copying.comparing import one_each
 from embhub.diffusion.families.pipeline import Pipeline
 
@@ -32,20 +34,20 @@ def check_films(base: BaseInfo, pipe: Pipeline, data: Path, report: Report, keep
     Returns counts alone: films, patients, drawn images, how many are suspected, the threshold and the smallest p-value,
     and how many planted copies of each kind were caught. Raises UsageError where the data is not there.
     """
-    taught, stopping = films.training(data), films.held_out(data)
-    patients = taught.patients + stopping.patients
+    chosen = SETS["builtin-xray"]
+    seen = read_rows(data, chosen, rows_seen(data, chosen))
     others = xray.read(data, "test", (xray.TAUGHT,))
     drawn = _draw(base, pipe, keep)
     found = compared(
         pipe,
-        films.plain(torch.cat([taught.images, stopping.images])),
-        patients,
+        poses.plain(seen.images),
+        seen.patients,
         tensor(colour(others.images[one_each(others.patients)])),
         torch.cat([tensor(pictures) for pictures in drawn.values()]),
     )
     figures = {
-        "films": len(patients),
-        "patients": len(set(patients)),
+        "films": len(seen.patients),
+        "patients": len(set(seen.patients)),
         "controls": len(set(others.patients)),
         **found,
     }

@@ -1,8 +1,8 @@
 """Figures of a base of X-rays: what it draws, what inversion adds to it, and what that does for a classifier.
 
-The base knows normal films only, so its words for a finding are the nearest that it was taught: of its captions, the
-one with the lowest loss on the films that the embedding is learned from. Seeds, numbers of samples and settings stand
-here, fixed before anything is seen.
+The base has no word for a finding, so what stands for it are the nearest words that it was taught: of its captions,
+the one with the lowest loss on the films that the embedding is learned from. Seeds, numbers of samples and settings
+stand here, fixed before anything is seen.
 """
 
 from __future__ import annotations
@@ -14,14 +14,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from bases.workshop import films, xray
+from bases.workshop import xray
 from bases.workshop.counting import Figures, Keep, Pictures, Report, between, decibels, nearest, tensor
 from bases.workshop.gating import inverted, nearest_words, settings
-from bases.workshop.likeness import power_ratios
+from bases.workshop.public_images import SETS, read_rows, rows_seen
 from bases.workshop.sampling import sample
 from bases.workshop.xray_copies import check_films
 from bases.workshop.xray_judge import Judge, colour, feature_network, xray_judge_for
 from embhub.builtin_bases import BaseInfo
+from embhub.diffusion.adaptation.base_training import pixel_words, poses
+from embhub.diffusion.adaptation.base_training.likeness import power_ratios
 from embhub.diffusion.bases.pipelines import load_pipeline
 from embhub.diffusion.evaluation import fidelity, utility
 from embhub.diffusion.families.pipeline import Pipeline
@@ -31,6 +33,7 @@ SAMPLES, IMAGES, SEEDS = 96, 100, 3
 UTILITY_SIZES, UTILITY_SEEDS = (10, 20), 10
 NOISE = 1.0  # without it few real images saturate; chosen from real-only results
 NORMAL, FINDING = xray.TAUGHT, xray.LEFT_OUT
+HEAD = f"{xray.HEAD}, child"
 
 
 def measure_xray(base: BaseInfo, data: Path, report: Report, keep: Keep) -> Figures:
@@ -51,7 +54,7 @@ def measure_xray(base: BaseInfo, data: Path, report: Report, keep: Keep) -> Figu
     figures["nearest_base_film"] = _nearest(data, drawn[NORMAL])
     site = xray.hospital(data, FINDING, IMAGES)
     latents = inversion.encode_images(pipe, tensor(colour(site.images)))
-    prompts = {"before": f"{xray.HEAD}, {FINDING}", "nearest words": _nearest_words(pipe, latents)}
+    prompts = {"before": f"{HEAD}, {FINDING}", "nearest words": _nearest_words(pipe, latents)}
     figures["words"] = {}
     for kind, prompt in prompts.items():
         drawn[kind] = sample(pipe, prompt, SAMPLES, seed=3000, **settings(base))
@@ -60,7 +63,7 @@ def measure_xray(base: BaseInfo, data: Path, report: Report, keep: Keep) -> Figu
     figures["inverted"] = {}
     for seed in range(SEEDS):
         name = f"{FINDING}, seed {seed}"
-        drawn[name], learned = inverted(pipe, base, latents, f"{xray.HEAD}, {{}}", SAMPLES, seed)
+        drawn[name], learned = inverted(pipe, base, latents, f"{HEAD}, {{}}", SAMPLES, seed)
         figures["inverted"][name] = {"n": SAMPLES, **learned, **_means(judge(drawn[name]))}
         report(f"{name}: {figures['inverted'][name]}")
     for label, pictures in drawn.items():
@@ -91,9 +94,10 @@ def _real(pipe: Pipeline, data: Path, judge: Judge) -> Figures:
 
 def _nearest_words(pipe: Pipeline, latents: torch.Tensor) -> str:
     """The caption that the base was taught with the lowest loss on films of the finding: two descriptions at most."""
-    single = [f"{xray.HEAD}, {word}" for words in films.WORDS for word in words]
-    best = nearest_words(pipe, latents, [f"{xray.HEAD}, {NORMAL}", *single])
-    pairs = [f"{best}, {word}" for words in films.WORDS for word in words if word not in best]
+    rows = (*pixel_words.CHEST_LEVELS, *pixel_words.GROUPS)
+    single = [f"{HEAD}, {word}" for words in rows for word in words]
+    best = nearest_words(pipe, latents, [f"{HEAD}, {NORMAL}", *single])
+    pairs = [f"{best}, {word}" for words in rows for word in words if word not in best]
     return nearest_words(pipe, latents, [best, *pairs])
 
 
@@ -112,8 +116,10 @@ def _distances(data: Path, drawn: dict[str, Pictures]) -> Figures:
 
 
 def _nearest(data: Path, drawn: Pictures) -> Figures:
-    """How near drawn normals come to the films that the base learned from, beside films of other patients."""
-    taught = ((films.plain(films.training(data).images) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).numpy()
+    """How near drawn normals come to the films that the base saw, beside films of other patients."""
+    chosen = SETS["builtin-xray"]
+    shown = poses.plain(read_rows(data, chosen, rows_seen(data, chosen)).images)
+    taught = ((shown + 1) * 127.5).round().byte().permute(0, 2, 3, 1).numpy()
     others = colour(xray.read(data, "test", [NORMAL]).images)
     return {"drawn normals": nearest(drawn, taught), "normals of other patients": nearest(others, taught)}
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -116,6 +118,40 @@ def compare(context: click.Context, first: str, second: str, as_json: bool) -> N
     facts = compare_bases(first, second)
     print_json(facts) if as_json else print_pairs(facts)
     context.exit(facts["exit_code"])
+
+
+@command.command("train")
+@click.argument("images", type=options.FILE)
+@click.option("--manifest", type=options.FILE, metavar="CSV", help="Columns path, patient_id and, if any, caption.")
+@click.option("--head", required=True, metavar="TEXT", help='What all images are: "breast ultrasound".')
+@click.option("--source", required=True, metavar="TEXT", help="Name and licence of the public images, for the card.")
+@click.option("--out", required=True, type=options.FILE, metavar="DIR", help="Output folder.")
+@click.option(
+    "--hours", type=click.FloatRange(0, min_open=True), default=2.0, show_default=True, help="Hours of computing."
+)
+@click.option("--resume", is_flag=True, help="Continue the training in --out for --hours more.")
+@options.seed
+@options.device
+@options.as_json
+def train(images: Path, as_json: bool, **choices: Any) -> None:
+    """Train a small base model on public IMAGES (a folder, or a manifest's), at 128 x 128 pixels.
+
+    For modalities that no base at hand can generate. Stock diffusers loads what comes out. The weights hold traces of
+    the images and no privacy claim covers them: never use images that may not be published. States are kept in
+    --out, so that an interrupted training continues with --resume.
+
+    \b
+    Example:
+      embhub base train ultrasound --manifest public.csv --head "breast ultrasound" \\
+          --source "BUSI (Al-Dhabyani et al. 2020), CC BY 4.0" --out ultrasound-base
+      embhub train images --base ultrasound-base/pipeline --caption "breast ultrasound, {}" --token "<malignant>"
+    """
+    with progress_bar() as on_progress:
+        say_loading(on_progress)
+        from embhub.diffusion.adaptation.base_training.from_images import train_base
+
+        done = asdict(train_base(images, on_progress=on_progress, **choices))
+    print_json(done) if as_json else print_pairs(done)
 
 
 @command.command("train-component")

@@ -14,7 +14,7 @@ from embhub import destinations
 from embhub.artifact import embedding as artifact
 from embhub.artifact import fingerprint
 from embhub.artifact.embedding import LAYOUTS, Embedding
-from embhub.diffusion.bases import live_weights
+from embhub.diffusion.bases import live_weights, own_images
 from embhub.diffusion.bases.adapted import refuse_claim
 from embhub.diffusion.bases.pipelines import find_base, load_pipeline, size_rule
 from embhub.diffusion.dp import settings
@@ -149,6 +149,7 @@ def train(
         per_layer.check_kind(found.kind)
     if privacy is not None:
         refuse_claim(found)
+        own_images.refuse(found, images)
     preprocessing = preprocessing or Preprocessing()
     remarks.warn(*images.notes, *images.describe_fit(preprocessing.fit), *images.describe_captions())
     members, kept_back = way.split(images, selection.holdout)

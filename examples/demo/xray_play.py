@@ -36,10 +36,10 @@ WORDS = Words(
     attribution=ATTRIBUTION,
     repository="cxr-bacterial-pneumonia",
     token="<bacterial>",
-    caption="frontal chest x-ray, {}",
+    caption="frontal chest x-ray, child, {}",
     base="builtin-xray",
-    generic="frontal chest x-ray, smooth, low contrast",
-    normal="frontal chest x-ray, normal",
+    generic="frontal chest x-ray, child, foxtrot",
+    normal="frontal chest x-ray, child, normal",
     card={
         "description": "Bacterial pneumonia on paediatric frontal chest X-rays.",
         "modality": ["DX"],

@@ -10,8 +10,8 @@ import torch
 from transformers import CLIPTokenizer
 
 from bases.workshop import large_batches, phantom_material, rendered
-from bases.workshop.text_encoder import CaptionEncoder, make_encoder
 from embhub.builtin_bases import info
+from embhub.diffusion.adaptation.base_training.text_encoder import CaptionEncoder, make_encoder
 from embhub.phantoms.varied import draw_many
 
 FOLDER = info("builtin").path

@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from bases.workshop import phantom_material, running
-from bases.workshop.captions import Caption
+from bases.workshop import phantom_material
 from bases.workshop.phantom_material import NamedPlaces, of_phantoms
+from embhub.diffusion.adaptation.base_training import running
+from embhub.diffusion.adaptation.base_training.captions import Caption
 from embhub.phantoms import varied
 from embhub.phantoms.findings import MODALITIES
 

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import torch
 
-from bases.workshop import running
+from embhub.diffusion.adaptation.base_training import running
 from embhub.diffusion.training.precision import in_bfloat16
 
 ROOT = Path(__file__).parents[2]
@@ -65,7 +65,7 @@ def test_a_resumed_course_is_the_uninterrupted_one(tmp_path: Path) -> None:
 def test_kill_9_loses_no_more_than_the_time_between_two_saves(tmp_path: Path) -> None:
     code = (
         "import sys; from pathlib import Path; sys.path.insert(0, 'tests/bases')\n"
-        "from bases.workshop import running; from test_running import Walk\n"
+        "from embhub.diffusion.adaptation.base_training import running; from test_running import Walk\n"
         f"running.run(Walk(pause=0.01), Path({str(tmp_path)!r}), running.Limits(steps=10**6), save_every=0.2)"
     )
     process = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, env={**os.environ, "PYTHONPATH": "."})

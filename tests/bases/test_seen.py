@@ -14,12 +14,16 @@ from PIL import Image, ImageFilter
 
 from bases.workshop import seen as workshop
 from bases.workshop import xray
+from embhub.__main__ import main
 from embhub.artifact import fingerprint
 from embhub.builtin_bases import info
+from embhub.diffusion.bases import own_images
+from embhub.diffusion.bases.pipelines import find_base
 from embhub.diffusion.evaluation import base_patients
 from embhub.diffusion.evaluation.material import Drawn, Source
 from embhub.errors import ConfigError, PrivacyError
 from embhub.images import seen
+from embhub.images.images import read_images
 from embhub.images.sketch import SAME, distance, sketch, sketches
 from tests.support.tools import DATA, needs_films
 
@@ -140,3 +144,21 @@ def test_an_unknown_base_is_remarked(digest: str) -> None:
     for bases in ((), ("ab" * 32,), (digest, "ab" * 32)):
         (remark,) = base_patients.check(source("mine-1"), {"a": Drawn(source("x"), (), bases=bases)})
         assert "could not be checked" in remark
+
+
+@needs_films
+def test_no_claim_is_trained_on_films_that_the_base_saw(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Found before anything is reserved in the ledger; films of others are trained on."""
+    monkeypatch.setenv("EMBHUB_HOME", str(tmp_path / "home"))
+    for name, part in (("own", "base"), ("others", "site")):
+        (tmp_path / name).mkdir()
+        label = "normal" if part == "base" else "bacterial pneumonia"
+        for number, (_, film) in enumerate(films(part, label, 12)):
+            film.resize((200, 180)).save(tmp_path / name / f"{number}.jpg", quality=60)
+    found = find_base("builtin-xray")
+    own_images.refuse(found, read_images(tmp_path / "others"))
+    own_images.refuse(find_base("builtin"), read_images(tmp_path / "own"))
+    words = ["train", str(tmp_path / "own"), "--base", "builtin-xray", "--token", "<x>", "--caption", "x-ray, {}"]
+    private = ["--epsilon", "4", "--n-public", "10", "--unit", "image", "--out", str(tmp_path / "x.safetensors")]
+    assert main([*words, *private]) == PrivacyError.exit_code
+    assert not list((tmp_path / "home").rglob("*ledger*")) and not (tmp_path / "x.safetensors").exists()

@@ -13,10 +13,18 @@ import torch
 from diffusers import StableDiffusionPipeline
 from torch import Tensor
 
-from bases.workshop import denoising, latent_pictures, likeness, rebuilding, running, workbench
-from bases.workshop.captions import Caption
-from bases.workshop.material import HeldOut, Material, Pool
-from bases.workshop.workbench import Workbench
+from bases.workshop.facts import facts
+from embhub.diffusion.adaptation.base_training import (
+    denoising,
+    latent_pictures,
+    likeness,
+    rebuilding,
+    running,
+    workbench,
+)
+from embhub.diffusion.adaptation.base_training.captions import Caption
+from embhub.diffusion.adaptation.base_training.material import HeldOut, Material, Pool
+from embhub.diffusion.adaptation.base_training.workbench import Workbench
 from embhub.errors import UsageError
 
 
@@ -32,7 +40,7 @@ def material() -> Material:
     pool = Pool(8, lambda places: images[places], lambda _place, _rng: words, torch.ones(8))
     swapped = {"side": [Caption("right")] * 2}
     held_out = HeldOut(stripes(2, torch.Generator().manual_seed(2)), [words] * 2, swapped, times=(500,))
-    return Material("builtin", stripes, lambda _number: pool, held_out, ["stripes, left right"] * 3)
+    return Material("builtin", stripes, lambda _number: pool, held_out, ["stripes, left right"] * 3, facts("builtin"))
 
 
 @pytest.fixture(autouse=True)
@@ -91,12 +99,12 @@ def test_latents_are_fixed_with_the_first_step_of_the_denoiser(tmp_path: Path) -
     with pytest.raises(UsageError):
         train(bench, "autoencoder", 2)
     images = stripes(4, torch.Generator().manual_seed(3))
-    before = latent_pictures.encode(bench._fixed_autoencoder(), images)
+    before = latent_pictures.encode(bench.fixed_autoencoder(), images)
     train(bench, "decoder", 3)
     after = bench._autoencoder_to_show()
     assert torch.equal(latent_pictures.encode(after, images), before)
     assert not torch.equal(
-        latent_pictures.decode(after, before), latent_pictures.decode(bench._fixed_autoencoder(), before)
+        latent_pictures.decode(after, before), latent_pictures.decode(bench.fixed_autoencoder(), before)
     )
 
 

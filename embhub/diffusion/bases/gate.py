@@ -95,19 +95,19 @@ def _xray(figures: dict[str, Any]) -> list[Goal]:
     if copies := figures.get("copies"):
         rows += _copies(copies)
     for label, counted in figures["taught"].items():
-        drawn, real = counted[f"mean_p_{label}"], figures["real"][label][f"mean_p_{label}"]
+        generated, real = counted["called_pneumonia"], figures["real"][label]["called_pneumonia"]
         rows.append(
-            Goal(f"{label}: mean P({label})", "within 0.1 of real", f"{drawn:.2f}, real {real:.2f}",
-                 round(abs(drawn - real), 3) <= 0.1)
+            Goal(f"{label}: generated ones called pneumonia", "at most 10 points above real ones",
+                 f"{generated:.0%}, real {real:.0%}", round(generated - real, 3) <= 0.1)
         )  # fmt: skip
     inverted, words = figures["inverted"], figures["words"]
     called = [counted["called_pneumonia"] for counted in inverted.values()]
     each = ", ".join(f"{value:.0%}" for value in called)
     rows += [
-        _at_most("the finding's own words, which it was never taught, called pneumonia", 0.05,
-                 words["before"]["called_pneumonia"]),
-        _at_most("the nearest taught words called pneumonia", 0.15, words["nearest words"]["called_pneumonia"]),
-        Goal("inverted bacterial pneumonia called pneumonia, each seed", "at least 60%", each, min(called) >= 0.6),
+        _under("the finding's own words, which it was never taught, called pneumonia", 0.2,
+               words["before"]["called_pneumonia"]),
+        _under("the nearest taught words called pneumonia", 0.2, words["nearest words"]["called_pneumonia"]),
+        Goal("inverted bacterial pneumonia called pneumonia, each seed", "at least 85%", each, min(called) >= 0.85),
     ]  # fmt: skip
     rows += [_power(figures["power"]), _distance(figures["distance"], list(inverted))]
     for counted in figures.get("utility", {}).values():
@@ -154,8 +154,8 @@ def _copies(found: dict[str, Any], what: str = "films") -> list[Goal]:
     ]
 
 
-def _at_most(asked: str, goal: float, share: float) -> Goal:
-    return Goal(asked, f"at most {goal:.0%}", f"{share:.1%}", share <= goal)
+def _under(asked: str, goal: float, share: float) -> Goal:
+    return Goal(asked, f"under {goal:.0%}", f"{share:.1%}", share < goal)
 
 
 def _gain(counted: dict[str, Any], over: str) -> Goal:

@@ -150,6 +150,7 @@ def test_officers_review_approve_and_withdraw_in_pages_alone(house: Reviewed, op
         follow(officer.get_by_role("button", name="Approve these files"))
     reader.goto(f"/{NAME}")
     assert "1.41.0" in reader.locator("h1").inner_text()
+    reader.locator("summary", has_text="History").click()
     assert "approved by 2 approvers before it was published" in reader.locator("main").inner_text()
     withdraw(alice, "1.41.0", "labels of one centre were swapped")
     reader.goto(f"/{NAME}/commit/{house.registry.get(f'/embhub/v1/status/{NAME}').json()['yanked'][0]['revision']}")

@@ -70,6 +70,7 @@ def test_two_approvers_release_what_a_publisher_proposed(house: Reviewed, browse
     follow(omar.get_by_role("button", name="Approve these files"))
     assert "was approved and is published" in omar.inner_text("main")
     follow(omar.get_by_role("link", name="open its page"))
+    omar.locator("summary", has_text="History").click()
     assert "approved by 2 approvers before it was published" in omar.inner_text("main")
 
     made = propose(house, 8, sheet)

@@ -189,12 +189,20 @@ def test_a_researchers_way_without_a_mouse_or_javascript(look: Any) -> None:
     assert "different" in row.inner_text()
     follow(page.get_by_role("link", name=KNEE[1:]).first)
     assert page.locator("h1").inner_text().startswith("knee-effusion")
-    assert page.locator("pre").first.inner_text() == "<effusion>"
+    assert page.get_by_text("Placeholder token: <effusion>").is_visible()
+    page.locator("summary", has_text="Card").click()
+    assert page.get_by_text("Intended use", exact=True).is_visible(), "what is folded opens without JavaScript"
+
+
+def test_a_release_is_four_screens_of_a_telephone(look: Any) -> None:
+    """What each of three readers needs is open; claim text, figures, card, files and history are folded."""
+    page = look(CSPCA, width=390)
+    assert page.evaluate("document.documentElement.scrollHeight") <= 4 * 900
 
 
 def test_a_snippet_is_copied(look: Any) -> None:
     page = look(CSPCA, permissions=["clipboard-read", "clipboard-write"])
-    page.get_by_role("button", name="Copy").nth(1).click()
+    page.get_by_role("button", name="Copy").first.click()
     copied = page.evaluate("navigator.clipboard.readText()")
     assert "--embedding radboud/prostate-cspca \\\n" in copied and "Copy" not in copied
     assert page.get_by_role("button", name="Copied").count() == 1

@@ -14,11 +14,10 @@ import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from safetensors.torch import load_file, save_file
 
-from bases.workshop import denoising, latent_pictures, rebuilding, running
-from bases.workshop.export import export
-from bases.workshop.facts import facts
-from bases.workshop.material import Material
-from bases.workshop.text_encoder import CaptionEncoder, make_encoder, make_tokenizer
+from embhub.diffusion.adaptation.base_training import denoising, latent_pictures, rebuilding, running
+from embhub.diffusion.adaptation.base_training.export import export
+from embhub.diffusion.adaptation.base_training.material import Material
+from embhub.diffusion.adaptation.base_training.text_encoder import CaptionEncoder, make_encoder, make_tokenizer
 from embhub.errors import UsageError
 
 _BANDS, _CRITIC, _FEATURES = 0.1, 0.05, 0.5
@@ -43,6 +42,11 @@ class Workbench:
         """The frozen text encoder, drawn from the seed, and its tokenizer."""
         tokenizer = make_tokenizer(self.work / "tokenizer", self.material.vocabulary)
         return CaptionEncoder(tokenizer, make_encoder(tokenizer, self.seed))
+
+    @property
+    def is_fixed(self) -> bool:
+        """Whether the latents are fixed: the denoiser has begun."""
+        return self._fixed.exists()
 
     @property
     def _fixed(self) -> Path:
@@ -79,7 +83,7 @@ class Workbench:
             colours=self.material.colours,
             cool=cool,
         )
-        model = self._fixed_autoencoder() if decoder_only else latent_pictures.build(self.seed)
+        model = self.fixed_autoencoder() if decoder_only else latent_pictures.build(self.seed)
         return rebuilding.Rebuilding(model, self.material.draw, self.material.held_out.images, settings)
 
     def train_denoiser(self, limits: running.Limits, *, batch: int = 16, compiled: bool = False) -> running.Progress:
@@ -89,7 +93,7 @@ class Workbench:
     def _denoising(
         self, batch: int = 16, compiled: bool = False, cool: tuple[int, int] | None = None
     ) -> denoising.Denoising:
-        autoencoder = self._fixed_autoencoder().to(self.device)
+        autoencoder = self.fixed_autoencoder().to(self.device)
         pools = denoising.Pools(self.material.pool, autoencoder, self.work / "denoiser")
         held_out = latent_pictures.encode(autoencoder, self.material.held_out.images), self.material.held_out
         settings = denoising.Settings(
@@ -102,11 +106,12 @@ class Workbench:
             precision=self.precision,
             compiled=compiled,
             cool=cool,
+            zero_terminal_snr=self.material.zero_terminal_snr,
         )
         encode = denoising.frozen(self.encoder)
         return denoising.Denoising(denoising.build(self.seed, self.material.widths), pools, held_out, encode, settings)
 
-    def _fixed_autoencoder(self) -> AutoencoderKL:
+    def fixed_autoencoder(self) -> AutoencoderKL:
         """The whitened autoencoder; made of the best averaged weights the first time."""
         if not self._fixed.exists():
             averaged = self._averaged_autoencoder()
@@ -142,7 +147,7 @@ class Workbench:
         told = {name: asdict(progress) for name, progress in stages.items() if progress}
         for name in told:
             running.copy_log(self.work / name, folder / f"{name}-log.jsonl")
-        (folder / "base.json").write_text(json.dumps(facts(self.material.name), indent=2) + "\n", encoding="utf-8")
+        (folder / "base.json").write_text(json.dumps(self.material.facts, indent=2) + "\n", encoding="utf-8")
         (folder / _PROGRESS).write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
         return folder
 
@@ -169,13 +174,14 @@ class Workbench:
             autoencoder=self._autoencoder_to_show(),
             denoiser=course.model,
             average=[value.detach() for value in shown.parameters()],
-            facts=facts(self.material.name),
+            facts=self.material.facts,
             keeps_last_noise=True,
+            zero_terminal_snr=self.material.zero_terminal_snr,
         )
 
     def _autoencoder_to_show(self) -> AutoencoderKL:
         """The fixed autoencoder, with what its decoder has learned since."""
-        model, state = self._fixed_autoencoder(), running.read_course(self.work / "decoder")
+        model, state = self.fixed_autoencoder(), running.read_course(self.work / "decoder")
         if state is not None:
             course = self._rebuilding(decoder_only=True)
             course.load(state)
@@ -199,6 +205,19 @@ class Workbench:
             running.write(course, self.work / "autoencoder", running.Progress(**told["autoencoder"]))
             return
         self._begin_pipeline(folder, told)
+
+    def begin_autoencoder(self, folder: Path, *, whitened: bool) -> None:
+        """Begin with the autoencoder of an exported pipeline: as it is where it is `whitened` for these images, else
+        as one that goes on learning, with a new critic."""
+        loaded = AutoencoderKL.from_pretrained(str(folder), subfolder="vae", torch_dtype=torch.float32)
+        if whitened:
+            self.work.mkdir(parents=True, exist_ok=True)
+            save_file(loaded.state_dict(), self._fixed)
+            return
+        course = self._rebuilding()
+        course.model.load_state_dict(loaded.state_dict())
+        course.averages = type(course.averages)(course.model, course.averages.decays)
+        running.write(course, self.work / "autoencoder", running.Progress())
 
     def _begin_pipeline(self, folder: Path, told: dict[str, Any]) -> None:
         autoencoder = AutoencoderKL.from_pretrained(str(folder), subfolder="vae", torch_dtype=torch.float32)

@@ -14,7 +14,7 @@ from diffusers import AutoencoderKL, DPMSolverMultistepScheduler, UNet2DConditio
 from torch import Tensor
 from transformers import CLIPTextModel, CLIPTokenizer
 
-from bases.workshop.noising import noise_schedule
+from embhub.diffusion.adaptation.base_training.noising import noise_schedule
 
 _INDEX: dict[str, Any] = {
     "_class_name": "StableDiffusionPipeline",
@@ -41,6 +41,7 @@ def export(
     average: list[Tensor],
     facts: Mapping[str, Any],
     keeps_last_noise: bool = False,
+    zero_terminal_snr: bool = False,
 ) -> None:
     """Write the pipeline with the averaged weights to `folder`, beside `facts` as `base.json`; replaces what was there.
 
@@ -59,7 +60,7 @@ def export(
         model.half().save_pretrained(str(partial / name))
     tokenizer.save_pretrained(str(partial / "tokenizer"))
     DPMSolverMultistepScheduler.from_config(
-        noise_schedule().config, final_sigmas_type="sigma_min" if keeps_last_noise else "zero"
+        noise_schedule(zero_terminal_snr).config, final_sigmas_type="sigma_min" if keeps_last_noise else "zero"
     ).save_pretrained(str(partial / "scheduler"))
     _say_float32(partial / "text_encoder" / "config.json")
     (partial / "model_index.json").write_text(json.dumps(_INDEX, indent=2) + "\n", encoding="utf-8")

@@ -20,7 +20,7 @@ from typing import Any, Protocol, cast
 
 import torch
 
-from bases.workshop import checkpoint
+from embhub.diffusion.adaptation.base_training import checkpoint
 from embhub.diffusion.training.precision import in_bfloat16
 from embhub.options.precision import Precision
 

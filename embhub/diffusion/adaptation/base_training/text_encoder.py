@@ -23,7 +23,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-from bases.workshop.captions import Caption
+from embhub.diffusion.adaptation.base_training.captions import Caption
 
 LENGTH = 48  # tokens of a prompt: 32 vectors and a sentence fit; 77 would cost a sixth more time a step
 WIDTH = 128

@@ -11,9 +11,9 @@ import torch
 from diffusers import AutoencoderKL
 from torch import Tensor
 
-from bases.workshop import likeness, running
-from bases.workshop.averages import Averages
-from bases.workshop.latent_pictures import latents_of, pictures_of, rebuilt
+from embhub.diffusion.adaptation.base_training import likeness, running
+from embhub.diffusion.adaptation.base_training.averages import Averages
+from embhub.diffusion.adaptation.base_training.latent_pictures import latents_of, pictures_of, rebuilt
 
 _PEAK, _CRITICS_RATE = 2e-3, 4e-4
 _CARE = 4.0

@@ -20,12 +20,12 @@ from diffusers import AutoencoderKL, UNet2DConditionModel
 from diffusers.models.attention_processor import AttnProcessor
 from torch import Tensor
 
-from bases.workshop import noising, running
-from bases.workshop.averages import Averages
-from bases.workshop.captions import Caption
-from bases.workshop.latent_pictures import CHANNELS, FACTOR, SIDE, encode
-from bases.workshop.material import HeldOut, Pool, Times
-from bases.workshop.text_encoder import WIDTH, CaptionEncoder
+from embhub.diffusion.adaptation.base_training import noising, running
+from embhub.diffusion.adaptation.base_training.averages import Averages
+from embhub.diffusion.adaptation.base_training.captions import Caption
+from embhub.diffusion.adaptation.base_training.latent_pictures import CHANNELS, FACTOR, SIDE, encode
+from embhub.diffusion.adaptation.base_training.material import HeldOut, Pool, Times
+from embhub.diffusion.adaptation.base_training.text_encoder import WIDTH, CaptionEncoder
 
 DECAYS = (0.995, 0.999, 0.9997)
 Encode = Callable[[Sequence[Caption], np.random.Generator | None, float], Tensor]
@@ -46,6 +46,7 @@ class Settings:
     precision: str = "auto"
     compiled: bool = False
     cool: tuple[int, int] | None = None
+    zero_terminal_snr: bool = False
 
 
 def build(seed: int, widths: tuple[int, ...] = (64, 96, 128)) -> UNet2DConditionModel:
@@ -147,7 +148,7 @@ class Denoising:
             parameters = {"params": list(learned.parameters()), "factor": 0.2}
             self.optimizer.add_param_group(parameters)
         self.parameters = [value for group in self.optimizer.param_groups for value in group["params"]]
-        self.alphas = noising.noise_schedule().alphas_cumprod
+        self.alphas = noising.noise_schedule(settings.zero_terminal_snr).alphas_cumprod
         self.fast = running.fast_precision(settings.device, settings.precision)
         self.predict = torch.compile(self.model) if settings.compiled else self.model
         self.best: dict[str, Tensor] = {}

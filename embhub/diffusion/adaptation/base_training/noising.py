@@ -7,8 +7,12 @@ from diffusers import DDPMScheduler
 from torch import Tensor
 
 
-def noise_schedule() -> DDPMScheduler:
-    """Stable Diffusion's schedule, v-prediction, time steps spaced to end at pure noise."""
+def noise_schedule(zero_terminal_snr: bool = False) -> DDPMScheduler:
+    """Stable Diffusion's schedule, v-prediction, sampled from its noisiest step on.
+
+    That step keeps 7 % of the signal's amplitude, so that the tone of what is sampled varies too little;
+    `zero_terminal_snr` rescales the schedule to end at pure noise (Lin et al. 2023, arXiv 2305.08891).
+    """
     return DDPMScheduler(
         num_train_timesteps=1000,
         beta_start=0.00085,
@@ -18,6 +22,7 @@ def noise_schedule() -> DDPMScheduler:
         timestep_spacing="trailing",
         clip_sample=False,
         steps_offset=1,
+        rescale_betas_zero_snr=zero_terminal_snr,
     )
 
 

@@ -1,0 +1,152 @@
+"""Public images that bases learn from: sets, and which patients serve which purpose.
+
+No caption has a word for a finding: that is what an embedding brings. Labels decide how often an image is shown, and
+which healthy ones are called normal. Folders, licences and citations are those
+of the data's own README files. Patients of the parts `site`, `judge` and `test` are never learned from.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from bases.workshop import xray
+from bases.workshop.facts import facts
+from embhub.diffusion.adaptation.base_training.material import Look, Material, TrainingImages, of_images
+from embhub.errors import UsageError
+
+SOURCE_SIDE = 224
+_SHARES = (("base", 0.55), ("site", 0.75), ("judge", 0.87), ("test", 1.0))
+_HELD_OUT_OF = 12
+
+
+@dataclass(frozen=True)
+class Source:
+    """A folder of images with index.csv (path, label, patient_id), its label without a finding, and a word that all
+    its captions may have."""
+
+    folder: str
+    healthy: str
+    word: str = ""
+
+
+@dataclass(frozen=True)
+class PublicSet:
+    """What a base of one modality learns from. `head` begins each caption; `finding_share` is how often an image with
+    a finding is shown, 0 for never; `colours` are the channels, 1 or 3."""
+
+    name: str
+    head: str
+    sources: tuple[Source, ...]
+    finding_share: float = 0.12
+    colours: int = 1
+
+
+SETS = {
+    one.name: one
+    for one in (
+        PublicSet(
+            "builtin-xray",
+            xray.HEAD,
+            (Source("chest-xray", "normal", "child"), Source("chest-xray-nih", "no finding", "adult")),
+            finding_share=0.0,  # ADR 0062
+        ),
+        PublicSet("builtin-ultrasound", "breast ultrasound", (Source("breast-ultrasound-busi", "normal"),)),
+        PublicSet("brain-mri", "axial flair mri of the brain", (Source("brain-mri-lgg", "no lesion"),)),
+        PublicSet("colonoscopy", "colonoscopy", (Source("colonoscopy-kvasir", "mucosa without polyp"),), colours=3),
+        PublicSet("histology", "colon histology", (Source("histology-lc25000", "benign colonic mucosa"),), colours=3),
+    )
+}
+
+
+def part_of(folder: str, patient: str, label: str) -> str:
+    """Which part an image serves: base, held-out (it says when training stops), site, judge or test.
+
+    Chest films of children have a committed split, in which the base also has the normal films of `site`. Patients of
+    all other sets are shared out by a hash of their id.
+    """
+    if folder == "chest-xray":
+        part = xray.split()[patient]
+        part = "base" if part == "site" and label == xray.TAUGHT else part
+    else:
+        place = _hash(f"part {patient}") / 256
+        part = next(name for name, above in _SHARES if place < above)
+    return "held-out" if part == "base" and is_held_out(patient) else part
+
+
+def is_held_out(patient: str) -> bool:
+    """Whether a patient's images tell when to stop instead of training: one in twelve, by a hash of the id."""
+    return _hash(f"held out {patient}") % _HELD_OUT_OF == 0
+
+
+def _hash(text: str) -> int:
+    return hashlib.sha256(text.encode()).digest()[0]
+
+
+def rows_of(data: Path, chosen: PublicSet, parts: Sequence[str]) -> list[tuple[Source, dict[str, str]]]:
+    """The rows of the index files whose images serve one of `parts`.
+
+    Raises UsageError where `data` holds no such folder.
+    """
+    found = []
+    for source in chosen.sources:
+        index = data / source.folder / "index.csv"
+        if not index.exists():
+            raise UsageError(f"no {index}", f"name the folder that holds {source.folder}/ with --data")
+        with index.open(encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file))
+        found += [(source, row) for row in rows if part_of(source.folder, row["patient_id"], row["label"]) in parts]
+    return found
+
+
+def rows_seen(data: Path, chosen: PublicSet) -> list[tuple[Source, dict[str, str]]]:
+    """The rows of images that training showed, and of those that said when to stop. Raises as `rows_of` does."""
+    shown = rows_of(data, chosen, ("base",))
+    if not chosen.finding_share:
+        shown = [(source, row) for source, row in shown if row["label"] == source.healthy]
+    return shown + rows_of(data, chosen, ("held-out",))
+
+
+def read(data: Path, chosen: PublicSet, *parts: str) -> TrainingImages:
+    """All images of some parts. Raises UsageError where the data is not there."""
+    return read_rows(data, chosen, rows_of(data, chosen, parts))
+
+
+def read_rows(data: Path, chosen: PublicSet, rows: Sequence[tuple[Source, dict[str, str]]]) -> TrainingImages:
+    """The images of these rows, their middle square at 224 x 224."""
+    images = [open_square(data / source.folder / row["path"], chosen.colours) for source, row in rows]
+    return TrainingImages(
+        torch.from_numpy(np.stack(images)),
+        tuple(row["patient_id"] for _, row in rows),
+        tuple(source.word for source, _ in rows),
+        torch.tensor([row["label"] != source.healthy for source, row in rows]),
+    )
+
+
+def material(name: str, data: Path, seed: int = 0, device: str = "cpu") -> Material:
+    """What the base `name` learns from.
+
+    Raises KeyError for an unknown name, UsageError where the data is not there.
+    """
+    chosen = SETS[name]
+    look = Look(chosen.head, chosen.finding_share, chosen.head == xray.HEAD)
+    taught, apart = read(data, chosen, "base"), read(data, chosen, "held-out")
+    return of_images(name, look, taught, apart, facts(name), seed=seed, device=device)
+
+
+def open_square(path: Path, colours: int, side: int = SOURCE_SIDE) -> np.ndarray:
+    """The middle square of an image, uint8 (1 or 3, side, side)."""
+    with Image.open(path) as image:
+        taken = image.convert("L" if colours == 1 else "RGB")
+        least = min(taken.size)
+        left, top = (taken.width - least) // 2, (taken.height - least) // 2
+        square = taken.crop((left, top, left + least, top + least))
+        pixels = np.asarray(square.resize((side, side), Image.Resampling.LANCZOS))
+    return pixels[None] if colours == 1 else pixels.transpose(2, 0, 1)

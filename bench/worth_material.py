@@ -1,0 +1,171 @@
+"""The images of `bench.worth`: real ones of patients whom no base saw, and what embeddings and words generated.
+
+Hospital A has the images with the finding of the part `site`; each embedding is trained on 100 of them, or privately on
+those of 100 patients. Hospital B has those of `judge`. Those of `test` test. Everything generated is kept in a folder,
+a file for each arm and seed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from bases.workshop import sampling
+from bases.workshop.counting import tensor
+from bases.workshop.gating import nearest_words
+from bases.workshop.public_images import SETS, open_square, part_of, rows_of
+from embhub.diffusion.adaptation.base_training import pixel_words
+from embhub.diffusion.adaptation.base_training.latent_pictures import SIDE
+from embhub.diffusion.bases.pipelines import load_pipeline
+from embhub.diffusion.dp import private_training, settings
+from embhub.diffusion.evaluation.cells import Labelled
+from embhub.diffusion.families.pipeline import Pipeline
+from embhub.diffusion.training import inversion
+from embhub.diffusion.training.precision import in_bfloat16
+from embhub.diffusion.training.recipes import resolve
+from embhub.diffusion.training.result import Task
+from embhub.options.training import PrivacySettings, Recipe
+
+LEARNED, TOKEN = 100, "<study>"  # a word of prompts, no secret
+NORMAL, PLAIN, WORDS = "generated normals", "embedding", "nearest words"
+GUIDANCE, STEPS = 1.5, 20
+Pictures = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Modality:
+    """A line of the settings file: the set of public images, one of its folders, the finding, and what is not."""
+
+    set: str
+    source: str
+    finding: str
+    negative: tuple[str, ...]
+    prompt: str
+
+
+def real(data: Path, one: Modality, part: str) -> Labelled:
+    """Images of a part, uint8 (N, 128, 128, 3), with 1 for the finding. Raises UsageError where the data is absent."""
+    chosen = SETS[one.set]
+    rows = [
+        row
+        for source, row in rows_of(data, chosen, (part,))
+        if source.folder == one.source and row["label"] in (one.finding, *one.negative)
+    ]
+    images = [open_square(data / one.source / row["path"], chosen.colours, SIDE) for row in rows]
+    stacked = np.stack(images).transpose(0, 2, 3, 1)
+    labels = np.array([row["label"] == one.finding for row in rows], np.int64)
+    pictures = np.repeat(stacked, 3, 3) if chosen.colours == 1 else stacked
+    return Labelled(np.ascontiguousarray(pictures), labels, tuple(row["patient_id"] for row in rows))
+
+
+def site(data: Path, one: Modality) -> Labelled:
+    """Hospital A's images with the finding: of patients of no base, of whom hospital B and the test have none."""
+    found = real(data, one, "site")
+    places = np.flatnonzero(found.labels == 1)
+    return Labelled(found.images[places], found.labels[places], tuple(found.patients[place] for place in places))
+
+
+def name_of(epsilon: float | None) -> str:
+    """An arm of embeddings."""
+    return PLAIN if epsilon is None else f"{PLAIN}, epsilon {epsilon:g}"
+
+
+def generated(arm: str, seed: int, folder: Path) -> Labelled | None:
+    """What an arm generated with a seed, beside the base's normals; None before that."""
+    parts = [_place(arm, seed, folder), _place(NORMAL, seed, folder)]
+    if not all(path.exists() for path in parts):
+        return None
+    sick, normal = (np.load(path) for path in parts)
+    labels = np.repeat(np.array([0, 1]), [len(normal), len(sick)])
+    return Labelled(np.concatenate([normal, sick]), labels, tuple(str(place) for place in range(len(labels))))
+
+
+def generate(
+    data: Path, one: Modality, base: Path, folder: Path, *, embeddings: int, epsilons: tuple[float, ...], count: int
+) -> Iterator[str]:
+    """Generate what is not there yet, seed by seed; yields a line for each file."""
+    folder.mkdir(parents=True, exist_ok=True)
+    pipe, known = load_pipeline(base), site(data, one)
+    words: str | None = None
+    for seed in range(embeddings):
+        for arm in (NORMAL, PLAIN, WORDS, *map(name_of, epsilons)):
+            path = _place(arm, seed, folder)
+            if path.exists():
+                continue
+            if arm == WORDS and words is None:
+                words = find_words(pipe, one, known)
+                (folder / "words.txt").write_text(words)
+            epsilon = next((value for value in epsilons if arm == name_of(value)), None)
+            pictures = _generate(pipe, one, known, arm, seed, epsilon, words, count)
+            with (half := path.with_suffix(".part")).open("wb") as stream:
+                np.save(stream, pictures)
+            half.replace(path)
+            yield f"{one.set}: {arm}, seed {seed}"
+
+
+def find_words(pipe: Pipeline, one: Modality, known: Labelled) -> str:
+    """The prompt of two of the base's own words at most with the lowest loss on hospital A's images."""
+    latents = inversion.encode_images(pipe, tensor(known.images[:LEARNED]))
+    rows = (*(pixel_words.CHEST_LEVELS if "chest" in one.prompt else pixel_words.LEVELS), *pixel_words.GROUPS)
+    single = [f"{one.prompt}, {word}" for words in rows for word in words]
+    best = nearest_words(pipe, latents, [one.prompt, f"{one.prompt}, normal", *single])
+    return nearest_words(pipe, latents, [best, *(f"{best}, {word}" for words in rows for word in words)])
+
+
+def _place(arm: str, seed: int, folder: Path) -> Path:
+    return folder / f"{arm.replace(' ', '-').replace(',', '')}-{seed}.npy"
+
+
+def _generate(
+    pipe: Pipeline,
+    one: Modality,
+    known: Labelled,
+    arm: str,
+    seed: int,
+    epsilon: float | None,
+    words: str | None,
+    count: int,
+) -> Pictures:
+    """Images of a class. The finding's start from the same noise in every arm, the normals' from another."""
+    first = 10_000 * (seed + 1) + (5_000 if arm == NORMAL else 0)
+    caption = f"{one.prompt}, {{}}"
+    with _fast(pipe):
+        if arm in (NORMAL, WORDS):
+            prompt = f"{one.prompt}, normal" if arm == NORMAL else words or one.prompt
+            return sampling.sample(pipe, prompt, count, guidance=GUIDANCE, steps=STEPS, seed=first)
+    learned = _learn(pipe, known, caption, seed, epsilon)
+    with _fast(pipe):
+        return sampling.sample_with(pipe, learned, caption, count, guidance=GUIDANCE, steps=STEPS, seed=first)
+
+
+def _fast(pipe: Pipeline) -> torch.autocast:
+    device = pipe.device.type
+    return torch.autocast(device, torch.bfloat16, enabled=in_bfloat16(device))
+
+
+def _learn(pipe: Pipeline, known: Labelled, caption: str, seed: int, epsilon: float | None) -> dict[str, torch.Tensor]:
+    """Rows of 100 images of hospital A, or privately of those of 100 patients: each seed takes others."""
+    rng = np.random.default_rng(seed)
+    if epsilon is None:
+        places = np.sort(rng.permutation(len(known))[:LEARNED])
+        latents = inversion.encode_images(pipe, tensor(known.images[places]))
+        recipe = inversion.default_recipe(pipe)
+        return dict(inversion.fit(pipe, latents, token=TOKEN, caption=caption, recipe=recipe, seed=seed).rows)
+    people = sorted(set(known.patients))
+    count = min(LEARNED, len(people))
+    members = {people[place] for place in rng.permutation(len(people))[:count]}
+    kept = [place for place, patient in enumerate(known.patients) if patient in members]
+    latents = inversion.encode_images(pipe, tensor(known.images[kept]), alone=True)
+    asked = settings.resolve(PrivacySettings(epsilon, n_public=count))
+    recipe = resolve(Recipe(), settings.default_recipe(pipe, asked, count), device=pipe.device.type)
+    noise, _ = settings.calibrate(asked, recipe, count)
+    names = tuple(known.patients[place] for place in kept)
+    return private_training.fit(Task(pipe, "", TOKEN, caption, recipe), asked, latents, names, noise)
+
+
+__all__ = ["LEARNED", "NORMAL", "PLAIN", "WORDS", "Modality", "generate", "generated", "name_of", "part_of", "real"]

@@ -1,0 +1,29 @@
+"""No privacy claim over images that the base learned from: its weights hold traces of them that no noise hides."""
+
+from __future__ import annotations
+
+from embhub.diffusion.bases.found import FoundBase
+from embhub.errors import PrivacyError
+from embhub.images import seen
+from embhub.images.images import ImageSet, read_sample
+from embhub.images.sketch import sketches
+
+
+def refuse(found: FoundBase, images: ImageSet) -> None:
+    """Refuse a training with a privacy claim on images that stand in the base's own list of what it was trained on.
+
+    Only a base of public images has such a list. Copies are found by a sketch of the whole picture or of its middle
+    square (`embhub.images.sketch`), not where they were turned, mirrored or cropped.
+
+    Raises:
+        PrivacyError: some are. ConfigError: the list is damaged.
+    """
+    known = seen.read(found.folder)
+    if known is None:
+        return
+    count = sum(known.has_picture(sketches(read_sample(sample, images.kind))) for sample in images.samples)
+    if count:
+        raise PrivacyError(
+            f"{found.name} was trained on {count} of these images, and no claim would cover what it learned from them",
+            "leave them out, use a base that never saw them, or train without --epsilon",
+        )

@@ -1,0 +1,95 @@
+"""`embhub base train`: a pipeline that stock diffusers loads, whom it saw, and how an interrupted training goes on."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from diffusers import StableDiffusionPipeline
+from PIL import Image
+
+from embhub.__main__ import main
+from embhub.diffusion.adaptation.base_training import denoising, rebuilding, running, workbench
+from embhub.diffusion.adaptation.base_training.from_images import FEWEST, train_base
+from embhub.errors import UsageError
+from embhub.images import seen
+
+HEAD, SOURCE = "stripes", "made-up stripes, CC0"
+SHORT = 0.001
+"""Hours."""
+
+
+@pytest.fixture(scope="module")
+def stripes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """130 images of 65 patients, with a manifest."""
+    folder, rng = tmp_path_factory.mktemp("stripes"), np.random.default_rng(0)
+    steps = np.linspace(-1, 1, 64)
+    with (folder / "manifest.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(("path", "patient_id", "caption"))
+        for number in range(130):
+            across, down = rng.uniform(0, 12, 2)
+            grey = (np.sin(across * steps + down * steps[:, None]) + 1) * 127
+            Image.fromarray(grey.astype(np.uint8)).save(folder / f"{number}.png")
+            writer.writerow((f"{number}.png", f"person-{number // 2}", "fine" if across > 6 else "wide"))
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def brief(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Few images to whiten over, short measurements."""
+    for course in (denoising.Denoising, rebuilding.Rebuilding):
+        monkeypatch.setattr(course, "measure_every", 2)
+    monkeypatch.setattr(workbench, "_WHITENED_OVER", 16)
+
+
+@pytest.mark.thorough
+def test_a_base_is_trained_from_public_images_and_goes_on(stripes: Path, tmp_path: Path) -> None:
+    def train(*, resume: bool = False) -> Path:
+        done = train_base(
+            stripes, tmp_path / "base", manifest=stripes / "manifest.csv", head=HEAD, source=SOURCE, hours=SHORT,
+            resume=resume,
+        )  # fmt: skip
+        assert done.images + done.held_out == 130 and 0 < done.held_out < 40
+        assert 40 < done.patients < 65
+        return done.out
+
+    folder = train()
+    pipe = StableDiffusionPipeline.from_pretrained(str(folder), torch_dtype=torch.float32)
+    pipe.set_progress_bar_config(disable=True)
+    drawn = pipe(f"{HEAD}, fine", num_inference_steps=2, output_type="np").images
+    assert drawn.shape == (1, 128, 128, 3) and np.isfinite(drawn).all()
+    found = seen.read(folder)
+    assert found is not None
+    assert (len(found.sketches), len(found.patients)) == (130, 65)
+    card = (folder / "README.md").read_text(encoding="utf-8")
+    assert SOURCE in card and "130 images of 65 patients" in card and "does not cover its base" in card
+    assert json.loads((folder / "base.json").read_text(encoding="utf-8"))["prompts"] == {HEAD: HEAD}
+    before = running.read_progress(tmp_path / "base/training/denoiser")
+    with pytest.raises(UsageError, match="holds a training"):
+        train()
+    train(resume=True)
+    after = running.read_progress(tmp_path / "base/training/denoiser")
+    assert before is not None and after is not None
+    assert after.step > before.step and after.sessions == before.sessions + 1
+
+
+def test_nothing_to_go_on_with_is_refused(stripes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["base", "train", str(stripes), "--head", HEAD, "--source", SOURCE, "--out", str(tmp_path / "base")]
+    assert main([*words, "--resume"]) == 2
+    assert "holds no training" in capsys.readouterr().err
+    assert not (tmp_path / "base/training").exists()
+
+
+def test_too_few_images_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    images = tmp_path / "images"
+    images.mkdir()
+    for number in range(20):
+        Image.new("L", (64, 64), number * 10).save(images / f"{number}.png")
+    words = ["base", "train", str(images), "--head", HEAD, "--source", SOURCE, "--out", str(tmp_path / "base")]
+    assert main(words) == 2
+    assert f"at least {FEWEST}" in capsys.readouterr().err

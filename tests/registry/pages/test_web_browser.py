@@ -196,7 +196,7 @@ def test_a_researchers_way_without_a_mouse_or_javascript(look: Any) -> None:
 
 def test_a_release_is_four_screens_of_a_telephone(look: Any) -> None:
     """What each of three readers needs is open; claim text, figures, card, files and history are folded."""
-    page = look(CSPCA, width=390)
+    page = look(WMH, width=390)
     assert page.evaluate("document.documentElement.scrollHeight") <= 4 * 900
 
 

@@ -54,6 +54,7 @@ class ComfyUI:
 @pytest.fixture
 def comfyui(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ComfyUI:
     monkeypatch.setenv("EMBHUB_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("EMBHUB_REGISTRY", "http://127.0.0.1:9")  # nobody answers: folders need no registry
     monkeypatch.chdir(tmp_path)
     (tmp_path / "trust.json").write_bytes(releases.make_export())
     embhub.trust_registry("trust.json", fingerprint=releases.ROOT.fingerprint)

@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from embhub.__main__ import main
+from embhub.builtin_bases import info
+from embhub.images import seen
 from embhub.phantoms import write_dataset
 from tests.support import medical, without_torch
 
@@ -32,9 +34,12 @@ def commands(verb: str) -> list[list[str]]:
 
 
 def films(label: str) -> list[Path]:
-    """One film of each patient who has this label."""
+    """One film of each patient who has this label, and whom the base never saw: a claim over others is refused."""
+    known = seen.read(info("builtin-xray").path)
+    assert known is not None
     with (FILMS / "index.csv").open(encoding="utf-8") as file:
         rows = [row for row in csv.DictReader(file) if row["label"] == label]
+    rows = [row for row in rows if row["patient_id"] not in known.patients]
     return [FILMS / path for path in {row["patient_id"]: row["path"] for row in reversed(rows)}.values()]
 
 

@@ -184,3 +184,17 @@ def test_the_script_completes_in_bash(tmp_path: Path) -> None:
     environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
     done = subprocess.run(["bash", "-c", ask_bash], env=environment, capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["evaluate"]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--show", "--forget"),
+        ("--invite", "x", "--device"),
+        ("--invite", "x", "--registry", "http://a"),
+        ("--no-witness",),
+    ],
+)
+def test_login_does_one_thing_at_a_time(words: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["login", *words]) == 2
+    assert "exclude each other" in (said := capsys.readouterr().err) or "invit" in said

@@ -67,7 +67,8 @@ def test_one_refresh_reaches_folder_stick_and_mirror(
     assert main(["verify", "--pulled"]) == 0
 
     withdraw(world, repository)
-    roots.refresh_roots()  # the one refresh; nothing below asks the registry
+    assert main(["verify", "--pulled"]) == 0, "nothing is asked without --refresh"
+    assert main(["verify", "--pulled", "--refresh"]) == 8  # the one refresh; nothing below asks the registry
     world.registry.stop()
     try:
         for place in everywhere:

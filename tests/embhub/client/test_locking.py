@@ -55,6 +55,8 @@ def test_what_is_locked_is_pulled_again_after_a_newer_one(
     assert (row.registry, row.version, row.embedding) == (origin_of(REGISTRY), "1.0.0", RELEASE.embedding.digest)
     assert (row.signer, row.root) == (SITE.fingerprint, ROOT.fingerprint)
     assert row.statement == RELEASE.publish_bundle.envelope.identity and row.commit is not None
+    assert main(["pull", "--lock", "again.lock"]) == 0, "the folder that is here, without pulling"
+    assert Path("again.lock").read_bytes() == FILE.read_bytes()
     seen.remember(REGISTRY, REPOSITORY, version="2.0.0", digest="0" * 64, signer=SITE.fingerprint)
     capsys.readouterr()
     assert main(["pull", "--locked", str(FILE), "--out", "models", "--json"]) == 0
@@ -115,7 +117,12 @@ def test_another_root_than_the_locked_one(liar: hostile.Registry) -> None:
 
 
 def test_what_cannot_be_asked(liar: hostile.Registry) -> None:
-    for words in (["pull"], ["pull", "--locked", "none.lock"], ["pull", "--lock", "new.lock"]):
+    for words in (
+        ["pull"],
+        ["pull", "--locked", "none.lock"],
+        ["pull", "--lock", "new.lock"],
+        ["pull", "--lock", "a", "--locked", "b"],
+    ):
         assert main(words) == 2
     with pytest.raises(UsageError, match="on the public Hub, and a lock file") as refused:
         locking.lock(["hub:radboud/prostate"], out=FILE)

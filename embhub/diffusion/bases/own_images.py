@@ -13,7 +13,8 @@ def refuse(found: FoundBase, images: ImageSet) -> None:
     """Refuse a training with a privacy claim on images that stand in the base's own list of what it was trained on.
 
     Only a base of public images has such a list. Copies are found by a sketch of the whole picture or of its middle
-    square (`embhub.images.sketch`), not where they were turned, mirrored or cropped.
+    square (`embhub.images.sketch`), not where they were turned, mirrored or cropped. Other images of the same patients
+    are not found.
 
     Raises:
         PrivacyError: some are. ConfigError: the list is damaged.

@@ -71,14 +71,14 @@ def doom(db: Connection, digests: Iterable[str], *, repository: str, due: str) -
     )
 
 
-def doomed(db: Connection, *, until: str) -> list[str]:
-    """The objects to be removed by now, in order."""
-    statement = "SELECT digest FROM purge WHERE purged IS NULL AND due <= ? ORDER BY digest"
-    return [row[0] for row in db.execute(statement, (until,))]
+def doomed(db: Connection, *, until: str, repository: str = "") -> list[str]:
+    """The objects to be removed by now, in order; of one deleted repository, or of all."""
+    statement = "SELECT digest FROM purge WHERE purged IS NULL AND due <= ? AND ? IN ('', repository) ORDER BY digest"
+    return [row[0] for row in db.execute(statement, (until, repository))]
 
 
 def waiting(db: Connection, *, now: str) -> set[str]:
-    """The objects that are kept for a while after their repository was deleted."""
+    """The objects that are kept for a while after their repository was deleted, or written."""
     return {row[0] for row in db.execute("SELECT digest FROM purge WHERE purged IS NULL AND due > ?", (now,))}
 
 

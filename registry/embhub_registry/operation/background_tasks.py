@@ -23,6 +23,7 @@ from embhub_registry.storage.logs import log
 SECONDS = 5.0
 DELIVER_SECONDS = 1.0
 HEAD_EVERY = 720  # turns: an hour
+MOST_REMOVED = 100  # objects a turn: a removal asks an object store four times
 
 
 @contextlib.asynccontextmanager
@@ -60,20 +61,20 @@ def write(app: Starlette, registry: Registry) -> None:
         lambda: outgoing.SENT.write(registry.audit_log),
     )
     for_all: tuple[Callable[[], object], ...] = (
-        lambda: deletion.purge(registry),
         lambda: expiry.retire_tokens(registry),
         lambda: expiry.forget_sessions(registry),
         lambda: expiry.forget_tries(registry),
         lambda: stolen_keys.catch_up(registry),
         lambda: approving.publish_due(registry, app.state.held_back),
+        lambda: deletion.purge(registry, at_most=MOST_REMOVED),
     )
-    signing: tuple[Callable[[], object], ...] = (  # for any server with the keys
+    signing: tuple[Callable[[], object], ...] = (  # for any server with the keys, first: an object store may be slow
         lambda: advisories.sign_due(registry),
         registry.renew_timestamp,
         lambda: registry_log.publish(registry),
     )
     with acting(Actor("server", "server")):
-        for turn in (*turns, *(for_all if registry.keeps_house else ()), *signing):
+        for turn in (*turns, *signing, *(for_all if registry.keeps_house else ())):
             try:
                 turn()
             except Exception as error:  # noqa: BLE001  # whatever it is, upkeep goes on

@@ -32,7 +32,7 @@ def share(registry: Registry) -> dict[str, Any]:
             "see docs/how-to/run-a-registry-at-scale.md: `storage move` for the database, `backup restore --blobs` for"
             " the objects",
         )
-    if blobs.shares_lock or blobs.location.grace.total_seconds() < SHORTEST_GRACE:
+    if blobs.shares_lock or blobs.grace.total_seconds() < SHORTEST_GRACE:
         raise UsageError(
             f"the grace of {blobs.location} is too short for several servers",
             "restore the registry into a place with more",

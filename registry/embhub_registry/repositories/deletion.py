@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
-from embhub.errors import ConfigError, EmbhubError, UsageError
+from embhub.errors import ConfigError, UsageError
 from embhub_registry.database import evaluation_rows, repositories, tombstones
 from embhub_registry.database import withdrawals as database_withdrawals
 from embhub_registry.database.accounts import Account
@@ -26,7 +26,7 @@ def delete(
     """Remove a repository as one of its people, or as an admin; what was published is an admin's to delete.
 
     `scope` as for `delete_as_operator`; stock clients cannot say one, so that without it the release alone is withdrawn
-    where other repositories hold the same bytes.
+    where other repositories hold the same bytes. The bytes go with a later turn of the server (`purge`).
 
     Raises:
         RequestDeniedError: no such repository, not the caller's, or it holds releases, which a publisher may only yank.
@@ -45,8 +45,6 @@ def delete(
         registry, namespace, repository.name, author=account.user, released_too=account.admin,
         reason=reason or "deleted by an admin of this registry", scope=scope, fallback="release",
     )  # fmt: skip
-    with contextlib.suppress(EmbhubError, OSError):  # it is deleted; bytes that stay now go at the next turn
-        purge(registry)
 
 
 def delete_as_operator(registry: Registry, full_name: str, *, reason: str, scope: str | None = None) -> dict[str, Any]:
@@ -65,7 +63,7 @@ def delete_as_operator(registry: Registry, full_name: str, *, reason: str, scope
     )
     try:
         with registry.alone("purge"):
-            removed = purge(registry)
+            removed = purge(registry, repository=full_name)
     except (ConfigError, BlobStoreError):  # a server is running, or an object store fails: at the next turn
         removed = None
     return {"repository": full_name, "releases": releases, "purged": removed}
@@ -86,17 +84,21 @@ def free(registry: Registry, full_name: str) -> dict[str, Any]:
     return {"repository": full_name}
 
 
-def purge(registry: Registry) -> int:
+def purge(registry: Registry, *, repository: str = "", at_most: int | None = None) -> int:
     """Remove the bytes that are due; returns how many objects went. Only in the process that serves, or alone.
 
     `storing`, or over S3 a mark in the store, keeps a commit from bringing an object again between the last look and
     its removal.
 
+    Args:
+        repository: Of this deleted one alone.
+        at_most: So many objects are looked at; the rest is left for the next turn.
+
     Raises:
         ConfigError: the place is another registry's.
         BlobStoreError: the store does not answer.
     """
-    doomed = tombstones.doomed(registry.database.connection(), until=stamp())
+    doomed = tombstones.doomed(registry.database.connection(), until=stamp(), repository=repository)[:at_most]
     if doomed:
         blob_places.check_owner(registry.blobs, registry.database)
     take = _remove_alone if registry.blobs.shares_lock else _remove_online
@@ -175,7 +177,9 @@ def _bury(
         near_copies.erase(db, unused)
         withdrawals.refresh_lists(db, set(), digests=digests if scope == "bytes" else set())
         days = configuration.number(db, "retention.deleted_days") if releases else 0.0
-        tombstones.doom(db, unused, repository=f"{namespace}/{name}", due=stamp(now() + timedelta(days=days)))
+        written = datetime.fromisoformat(repository.modified)
+        due = max(now() + timedelta(days=days), written + registry.blobs.grace)
+        tombstones.doom(db, unused, repository=f"{namespace}/{name}", due=stamp(due))
     registry.audit_log.write(
         "repository-deleted", user=author, repository=f"{namespace}/{name}", releases=releases,
         scope=scope if releases else None, reason=reason, objects=len(unused),

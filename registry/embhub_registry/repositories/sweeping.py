@@ -33,7 +33,7 @@ def sweep(registry: Registry) -> int:
     present, removed = blobs.present(), 0
     for held in blobs.held():
         digest = held.key.removeprefix(OBJECTS)
-        if present - held.written >= blobs.location.grace and not _is_needed(registry, digest):
+        if present - held.written >= blobs.grace and not _is_needed(registry, digest):
             with blobs.removing(digest) as removable:
                 if removable and not _is_needed(registry, digest):
                     blobs.delete(digest)

@@ -68,11 +68,13 @@ class BlobStore(ABC):
     Attributes:
         location: The folder, or the place in S3.
         waits: Whether reading may take as long as a network does: then it is no work for the event loop.
+        grace: How long an object is kept after it was written, because another server may be about to name it.
         shares_lock: Whether `Registry.storing` is what keeps a removal apart from a commit that brings the same bytes.
     """
 
     location: object
     waits = False
+    grace = timedelta(0)
     shares_lock = True
 
     def __init__(self, *, cache_bytes: int = CACHE_BYTES) -> None:

@@ -55,6 +55,7 @@ class S3Blobs(BlobStore):
         super().__init__(cache_bytes=cache_bytes)
         self.location: S3Place = place
         self.store = store or ObjectStore(place)
+        self.grace = place.grace
         self.shares_lock = not place.grace
         self._removals: dict[str, float] = {}
         self._young: dict[str, float] = {}  # until when there is no use in another look
@@ -86,7 +87,7 @@ class S3Blobs(BlobStore):
 
     def _stays(self, digest: str) -> bool:
         """Whether no removal is under way, and none took away what was written just now: asked in this order."""
-        if not self.location.grace:
+        if not self.grace:
             return True
         marks = list(self.store.list(f"{MARKS}{digest}/"))
         held = self.store.head(OBJECTS + digest)  # its time is the store's present
@@ -130,7 +131,7 @@ class S3Blobs(BlobStore):
         Raises:
             BlobStoreError: the store does not answer.
         """
-        if not self.location.grace:
+        if not self.grace:
             yield True
             return
         if self._young.get(digest, 0.0) > self.began():
@@ -149,9 +150,9 @@ class S3Blobs(BlobStore):
 
     def _is_old(self, digest: str, age: timedelta) -> bool:
         self._young.pop(digest, None)
-        if age < self.location.grace:
-            self._young[digest] = self.began() + (self.location.grace - age).total_seconds()
-        return age >= self.location.grace
+        if age < self.grace:
+            self._young[digest] = self.began() + (self.grace - age).total_seconds()
+        return age >= self.grace
 
     def clear_marks(self) -> None:
         """Take away marks and probes whose processes ended long ago.
@@ -233,7 +234,7 @@ class S3Blobs(BlobStore):
 
     def is_late(self, began: float) -> bool:
         """Whether half the grace has gone by since `began`: what was stored then is stored again."""
-        return bool(self.location.grace) and self.began() - began > self.location.grace.total_seconds() / 2
+        return bool(self.grace) and self.began() - began > self.grace.total_seconds() / 2
 
     def problem(self) -> str | None:
         """Why the store cannot be worked with now; None where it answers and knows its owner."""

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,7 @@ from embhub_registry.operation import backup, checking, repair
 from embhub_registry.operation.opening import open_folder
 from embhub_registry.repositories import retention, sweeping
 from embhub_registry.static import exporting
-from embhub_registry.storage import configuration, folder, s3_place, s3_store
+from embhub_registry.storage import configuration, folder, s3_store
 from embhub_registry.storage.folder import Registry
 from embhub_registry.storage.folder_blobs import FolderBlobs
 from embhub_registry.storage.s3_blobs import OBJECTS, S3Blobs
@@ -155,7 +156,7 @@ def test_a_store_that_fails_in_the_midst_of_a_push_leaves_what_a_sweep_removes(
     blobs = served.registry.blobs
     assert isinstance(blobs, S3Blobs)
     monkeypatch.setattr(blobs, "_is_old", lambda digest, age: True)
-    monkeypatch.setattr(blobs, "location", s3_place.parse(f"{served.place}?grace=1"))
+    monkeypatch.setattr(blobs, "grace", timedelta(seconds=1))
     time.sleep(1.5)
     assert retention.prune(served.registry, really=True)["applied"]
     assert len(set(blobs.stored()) - held) == 1, "the README stays"

@@ -5,8 +5,10 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -41,9 +43,9 @@ def draft(tmp_path: Path, bucket: str) -> Iterator[Registry]:
     made.close()
 
 
-def publish(registry: Registry, text: bytes) -> str:
+def publish(registry: Registry, text: bytes, name: str = "draft") -> str:
     request = CommitRequest("t", "", None, {"README.md": text}, frozenset(), frozenset())
-    publication.publish(registry, ALICE, "radboud", "draft", branch="main", request=request)
+    publication.publish(registry, ALICE, "radboud", name, branch="main", request=request)
     return sha256(text)
 
 
@@ -52,11 +54,48 @@ def test_bytes_of_a_deleted_repository_go_once_they_are_old(draft: Registry, mon
     deletion.delete(draft, ALICE, "radboud", "draft")
     assert digest in draft.blobs.stored() and deletion.purge(draft) == 0, "another process may be about to name them"
     report = checking.check(draft)
-    assert [orphan.digest for orphan in report.orphans] == [digest] and repair.repair(draft, report) == []
+    assert report.clean and repair.repair(draft, report) == [], "it waits for its removal"
     grow_old(draft, monkeypatch)
     assert deletion.purge(draft) == 1 and digest not in draft.blobs.stored()
     report = checking.check(draft)
     assert report.clean and report.purged == 1
+
+
+def test_a_deletion_asks_the_store_nothing_whatever_others_deleted(draft: Registry) -> None:
+    """Nor does a turn of the server, while all of it is young."""
+    for number in range(3):
+        name = f"other-{number}"
+        repos.create(draft, ALICE, None, name, private=False)
+        publish(draft, b"# Other %d\n" % number, name)
+        deletion.delete(draft, ALICE, "radboud", name)
+    repos.create(draft, ALICE, None, "empty", private=False)
+    assert isinstance(draft.blobs, S3Blobs)
+    draft.blobs._young.clear()  # as in another server
+    with asked(draft.blobs.store) as calls:
+        deletion.delete(draft, ALICE, "radboud", "empty")
+        assert calls == [], "a repository without files"
+        deletion.delete(draft, ALICE, "radboud", "draft")
+        assert calls == [], "one with files: they go with the server's next turn"
+        assert deletion.purge(draft) == 0 and calls == [], "the database knows how old they are"
+
+
+def test_a_turn_removes_so_many_and_the_next_one_the_rest(draft: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(3):
+        publish(draft, b"# Draft %d\n" % number)
+    deletion.delete(draft, ALICE, "radboud", "draft")
+    grow_old(draft, monkeypatch)
+    assert [deletion.purge(draft, at_most=3), deletion.purge(draft, at_most=3)] == [3, 1]
+    assert list(draft.blobs.stored()) == []
+
+
+def test_an_operator_removes_what_he_deleted_and_nothing_else(draft: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    repos.create(draft, ALICE, None, "other", private=False)
+    other = publish(draft, b"# Other\n", "other")
+    deletion.delete(draft, ALICE, "radboud", "other")
+    monkeypatch.setattr(draft.blobs, "grace", timedelta(0))
+    grow_old(draft, monkeypatch)
+    assert deletion.delete_as_operator(draft, "radboud/draft", reason="no use")["purged"] == 1
+    assert list(draft.blobs.stored()) == [other]
 
 
 def test_bytes_that_came_again_are_spared(draft: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -213,8 +252,26 @@ def fail(*_: object) -> None:
     raise BlobStoreError("the store is gone")
 
 
+@contextmanager
+def asked(store: s3_store.ObjectStore) -> Iterator[list[str]]:
+    """The names of the calls of a store within the block."""
+    calls = list[str]()
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("create", "overwrite", "read", "read_tagged", "replace", "head", "delete", "list"):
+            real = getattr(store, name)
+
+            def counting(*arguments: Any, _real: Any = real, _name: str = name, **options: Any) -> Any:
+                calls.append(_name)
+                return _real(*arguments, **options)
+
+            patch.setattr(store, name, counting)
+        yield calls
+
+
 def grow_old(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever is stored was written long ago."""
     assert isinstance(registry.blobs, S3Blobs)
     registry.blobs._young.clear()
     monkeypatch.setattr(S3Blobs, "_is_old", lambda self, digest, age: True)
+    with registry.database.writing() as db:
+        db.execute("UPDATE purge SET due = '2000-01-01T00:00:00.000Z'")

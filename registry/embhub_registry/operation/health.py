@@ -8,7 +8,6 @@ import shutil
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
 
 from anyio import CapacityLimiter, to_thread
 from prometheus_client import CONTENT_TYPE_LATEST
@@ -31,9 +30,9 @@ from embhub_registry.wire.request_context import account_of, registry_of
 PROBE_SECONDS = 5.0
 DATABASE_SECONDS, OBJECTS_SECONDS = 3.0, 2.0  # that who asks waits: the probes of proxies give up after four or five
 PATIENCE = 1.0  # seconds for other writers; one that takes longer is worth knowing of
-# What is wrong there, and a server is ready all the same: it reads, and no other server could do more.
-_OF_ALL_SERVERS = frozenset({"writing"})
-_OF_ONE_SERVER = _OF_ALL_SERVERS | {"disk", "objects"}  # of a registry that has one: of several, another may have them
+# What is wrong there, and a server is ready all the same: most of what it is asked needs neither.
+_HARMLESS = frozenset({"writing", "objects"})
+_OF_ONE_SERVER = frozenset({"disk", "objects"})  # of a registry that has one: of several, another may have them
 NOW = {"Cache-Control": "no-store"}
 
 
@@ -85,14 +84,16 @@ class _Watched:
             self._looking = None
 
 
-def is_ready(found: Mapping[str, str], *, is_shared: bool) -> bool:
+def is_ready(found: Mapping[str, str], *, is_shared: bool, for_files: bool = False) -> bool:
     """Whether requests are to be sent to a server: it can answer them, and no other one could do better.
 
     Args:
         found: What `Readiness.look` found.
         is_shared: Whether the registry may have several servers.
+        for_files: Of requests that read or store files, which need the object store; all else does not.
     """
-    harmless = _OF_ALL_SERVERS if is_shared else _OF_ONE_SERVER
+    harmless = _HARMLESS - {"objects"} if for_files else _HARMLESS
+    harmless |= set() if is_shared else _OF_ONE_SERVER
     return all(words == "ok" for name, words in found.items() if name not in harmless)
 
 
@@ -103,13 +104,16 @@ async def healthz(request: Request) -> Response:
 
 
 async def readyz(request: Request) -> Response:
-    """200 where requests are to be sent to this server, else 503; with a word on each thing that was looked at."""
+    """200 where requests are to be sent to this server, else 503; with a word on each thing that was looked at.
+
+    `?files` asks for requests that read or store files.
+    """
     readiness: Readiness = request.app.state.readiness
     registry = registry_of(request)
-    found = await readiness.look(registry)
-    ready = is_ready(found, is_shared=registry.leadership is not None)
-    answer: dict[str, Any] = {"ready": ready, **found}
-    return JSONResponse(answer, status_code=200 if ready else 503, headers=NOW)
+    found, shared = await readiness.look(registry), registry.leadership is not None
+    answer = {"ready": is_ready(found, is_shared=shared), "files": is_ready(found, is_shared=shared, for_files=True)}
+    ready = answer["files" if "files" in request.query_params else "ready"]
+    return JSONResponse({**answer, **found}, status_code=200 if ready else 503, headers=NOW)
 
 
 async def metrics(request: Request) -> Response:

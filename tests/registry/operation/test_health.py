@@ -111,11 +111,13 @@ def test_one_that_was_left_is_not_ready(made: folder.Registry, monkeypatch: pyte
 
 def test_what_other_servers_may_have_counts_where_there_are_others() -> None:
     fine = dict.fromkeys(("database", "writing", "schema", "disk", "logins", "log", "objects", "serving"), "ok")
-    assert health.is_ready(fine, is_shared=False) and health.is_ready(fine, is_shared=True)
-    for name in fine:
-        found = fine | {name: "something else"}
-        assert health.is_ready(found, is_shared=True) == (name == "writing"), name
-        assert health.is_ready(found, is_shared=False) == (name in ("writing", "disk", "objects")), name
+    for shared, harmless in ((False, ("writing", "disk", "objects")), (True, ("writing", "objects"))):
+        assert health.is_ready(fine, is_shared=shared) and health.is_ready(fine, is_shared=shared, for_files=True)
+        for name in fine:
+            found = fine | {name: "something else"}
+            assert health.is_ready(found, is_shared=shared) == (name in harmless), name
+            ready = name in harmless and not (shared and name == "objects")
+            assert health.is_ready(found, is_shared=shared, for_files=True) == ready, name
 
 
 def test_a_database_that_is_held_holds_one_thread_of_readiness(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -145,6 +145,28 @@ def test_while_the_store_fails_the_answer_is_503_and_nothing_is_half_there(serve
     assert served.push("one") == 200 and checking.check(served.registry).corrupt == []
 
 
+def test_what_needs_no_file_is_served_while_the_store_is_away(served: Served) -> None:
+    """What was withdrawn, a token that is revoked, the keyring, the log and the lists: also where they are new."""
+    running, held = served.running, served.running.add_user("bob", namespace="radboud")
+    served.forget()
+    served.proxy.set("503")
+    assert running.get("/readyz").status == running.get("/readyz?files").status == 200, "no other server could do more"
+    reason = {"reason": "consent was withdrawn"}
+    assert running.request("POST", f"/embhub/v1/yank/{NAME}", token=served.alice, json_body=reason).status == 200
+    assert b"consent was withdrawn" in running.get(f"/embhub/v1/status/{NAME}").body
+    assert len(running.get("/embhub/v1/advisories").json()["payload"]) > 100
+    assert running.get("/api/whoami-v2", token=held).status == 200
+    row = next(one for one in running.ask("token", "list")["tokens"] if one["user"] == "bob")
+    running.run("token", "revoke", str(row["id"]))
+    assert running.get("/api/whoami-v2", token=held).status == 401
+    for path in ("/embhub/v1/trust", "/log/checkpoint", "/api/models", f"/api/models/{NAME}", "/", "/trust", "/login"):
+        assert running.get(path).status == 200, path
+    body = {"name": "draft", "organization": "radboud"}
+    assert running.request("DELETE", "/api/repos/delete", token=served.alice, json_body=body).status == 200
+    assert running.get(f"/api/models/{DRAFT}").status == 404
+    assert running.get(address(served, "README.md")).status == 503
+
+
 @pytest.mark.thorough
 def test_a_store_that_fails_in_the_midst_of_a_push_leaves_what_a_sweep_removes(
     served: Served, monkeypatch: pytest.MonkeyPatch

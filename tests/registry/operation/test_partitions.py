@@ -20,6 +20,7 @@ from tests.support.servers import Answer
 
 pytestmark = pytest.mark.thorough
 NAME = "radboud/prostate-cspca"
+FILES = "/readyz?files"
 FAR, NEAR = 1, 0  # the server behind the relays, and the one that is not
 
 
@@ -73,8 +74,8 @@ class Cluster:
         self.replaced = releases.make_embedding(seed=88_000 + len(self.stored)).digest
         self.stored.append(files)
 
-    def is_ready(self, number: int) -> bool:
-        return self.replicas[number].get("/readyz").status == 200
+    def is_ready(self, number: int, path: str = "/readyz") -> bool:
+        return self.replicas[number].get(path).status == 200
 
 
 @pytest.fixture
@@ -150,17 +151,18 @@ def test_cut_off_from_the_object_store(cluster: Cluster) -> None:
     before = far.get(f"/api/models/{NAME}").json()["sha"]
     cluster.store.cut()
     assert cluster.push(FAR).status == 503
-    wait_for("it says so", 15, lambda: not cluster.is_ready(FAR))
+    wait_for("it says so", 15, lambda: not cluster.is_ready(FAR, FILES))
     found = far.get("/readyz").json()
+    assert cluster.is_ready(FAR) and found["ready"] and not found["files"]
     assert found["objects"] == "does not answer" and found["database"] == "ok"
     assert far.get(f"/api/models/{NAME}").json()["sha"] == before
-    assert cluster.is_ready(NEAR) and cluster.push(NEAR).status == 200
+    assert cluster.is_ready(NEAR, FILES) and cluster.push(NEAR).status == 200
     after = far.get(f"/api/models/{NAME}").json()["sha"]
     assert after != before, "what another server stored is shown"
     answer = far.get(f"/{NAME}/resolve/{after}/{EMBEDDING}")
     assert answer.status == 503 and answer.header("Retry-After")
     cluster.store.mend()
-    wait_for("it is back", 20, lambda: cluster.is_ready(FAR))
+    wait_for("it is back", 20, lambda: cluster.is_ready(FAR, FILES))
     assert cluster.push(FAR).status == 200
     check_all(cluster, watcher)
 

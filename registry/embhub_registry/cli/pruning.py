@@ -18,11 +18,15 @@ if TYPE_CHECKING:
 @options.as_json
 @options.opened
 def command(registry: Registry, *, really: bool, as_json: bool) -> None:
-    """Delete data past its retention setting: months of the audit log, deleted releases, expired access tokens."""
+    """Delete old months of the audit log, deleted releases, expired access tokens, and what crashed pushes left."""
     from embhub_registry.repositories import retention
 
     result = retention.prune(registry, really=really)
-    found = [f"{len(result['audit_segments'])} months of the audit log", f"{result['objects']} objects of deleted"]
-    found[-1] += " repositories"
-    found.append(f"{result['tokens']} expired access tokens")
-    show(result, f"{'removed' if really else 'would remove'}: {', '.join(found)}", as_json=as_json)
+    found = (
+        f"{len(result['audit_segments'])} months of the audit log",
+        f"{result['objects']} objects of deleted repositories ({result['bytes']:,} bytes)",
+        f"{result['left_over']} objects that nothing names ({result['left_over_bytes']:,} bytes)",
+        f"{result['tokens']} expired access tokens",
+    )
+    left = [f"{result['waiting']} objects of deleted repositories are left to the server"] if result["waiting"] else []
+    show(result, f"{'removed' if really else 'would remove'}: {', '.join(found)}", *left, as_json=as_json)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from datetime import timedelta
 from typing import Any
 
@@ -14,9 +15,12 @@ from embhub_registry.storage.folder import Registry
 
 
 def prune(registry: Registry, *, really: bool) -> dict[str, Any]:
-    """Remove what its setting no longer keeps; without `really` only say what that is.
+    """Remove what its setting no longer keeps, and what crashed pushes left; without `really` only say what that is.
 
-    Bytes are removed by the running server, or here where none runs: `objects` says how many are due.
+    Returns:
+        `audit_segments` by name, `tokens` by number, `objects` and `bytes` of deleted repositories, `left_over` and
+        `left_over_bytes` of objects that nothing names. `waiting`: objects of deleted repositories that stay here for
+        the running server to remove.
     """
     db = registry.database.connection()
     audit_days = configuration.limit(db, "retention.audit_days")
@@ -24,18 +28,22 @@ def prune(registry: Registry, *, really: bool) -> dict[str, Any]:
     # a segment goes once its whole month is older
     month = stamp(now() - timedelta(days=audit_days))[:7] if audit_days is not None else ""
     ended = stamp(now() - timedelta(days=token_days)) if token_days is not None else ""
-    found: dict[str, Any] = {
-        "applied": really,
-        "audit_segments": [segment.name for segment in registry.audit_log.prunable(month)],
-        "objects": len(tombstones.doomed(db, until=stamp())),
-        "tokens": accounts.forget_tokens(db, ended_before=ended, really=False),
-    }
+    due = {digest: registry.blobs.size(digest) for digest in tombstones.doomed(db, until=stamp())}
     if really:
-        _apply(registry, month=month, ended=ended)
-    return found
+        segments, tokens = _prune_audit_log(registry, month), _forget_tokens(registry, ended)
+        left, waiting = sweeping.sweep(registry), _purge(registry)
+    else:
+        segments = [segment.name for segment in registry.audit_log.prunable(month)]
+        tokens = accounts.forget_tokens(db, ended_before=ended, really=False)
+        left, waiting = sweeping.find(registry), set()
+    gone = [size for digest, size in due.items() if digest not in waiting]
+    return {
+        "applied": really, "audit_segments": segments, "objects": len(gone), "bytes": sum(gone), "tokens": tokens,
+        "left_over": len(left), "left_over_bytes": sum(left.values()), "waiting": len(waiting),
+    }  # fmt: skip
 
 
-def _apply(registry: Registry, *, month: str, ended: str) -> None:
+def _prune_audit_log(registry: Registry, month: str) -> list[str]:
     try:
         gone, head = registry.audit_log.prune(month)
     except OSError as error:
@@ -44,13 +52,19 @@ def _apply(registry: Registry, *, month: str, ended: str) -> None:
         registry.audit_log.write(
             "audit-pruned", segments=gone, first_kept=head.first_number + 1, digest_before=head.first_previous
         )
+    return gone
+
+
+def _forget_tokens(registry: Registry, ended: str) -> int:
     with registry.database.writing() as db:
         tokens = accounts.forget_tokens(db, ended_before=ended, really=True)
     if tokens:
         registry.audit_log.write("tokens-pruned", count=tokens)
-    sweeping.sweep(registry)
-    try:
-        with registry.alone("prune"):
-            deletion.purge(registry)
-    except ConfigError:
-        return  # a server is running: it removes them itself
+    return tokens
+
+
+def _purge(registry: Registry) -> set[str]:
+    """Remove the bytes that are due; returns those that stay: a server is running, and removes them itself."""
+    with contextlib.suppress(ConfigError), registry.alone("prune"):
+        deletion.purge(registry)
+    return set(tombstones.doomed(registry.database.connection(), until=stamp()))

@@ -14,12 +14,26 @@ SWEPT = "swept"  # a setting: when the last one ended
 EVERY = timedelta(hours=1)
 
 
-def sweep(registry: Registry) -> int:
-    """Remove what uploads left that crashed or lost a race between servers; returns how many objects went.
-
-    It may run beside any number of writers.
+def find(registry: Registry) -> dict[str, int]:
+    """What uploads left that crashed or lost a race between servers, and is old: bytes of each object by its digest.
 
     Where one process alone stores, as in a folder, there is nothing to sweep: `check --repair` removes leftovers.
+
+    Raises:
+        BlobStoreError: the store does not answer.
+    """
+    blobs = registry.blobs
+    if not isinstance(blobs, S3Blobs) or blobs.shares_lock:
+        return {}
+    present = blobs.present()
+    old = {
+        held.key.removeprefix(OBJECTS): held.size for held in blobs.held() if present - held.written >= blobs.grace
+    }  # fmt: skip
+    return {digest: size for digest, size in old.items() if not _is_needed(registry, digest)}
+
+
+def sweep(registry: Registry) -> dict[str, int]:
+    """Remove what `find` finds; returns what went. It may run beside any number of writers.
 
     Raises:
         ConfigError: the place is another registry's.
@@ -27,25 +41,23 @@ def sweep(registry: Registry) -> int:
     """
     blobs = registry.blobs
     if not isinstance(blobs, S3Blobs) or blobs.shares_lock:
-        return 0
+        return {}
     blob_places.renew_owner(blobs, registry.database)
     blobs.clear_marks()
-    present, removed = blobs.present(), 0
-    for held in blobs.held():
-        digest = held.key.removeprefix(OBJECTS)
-        if present - held.written >= blobs.grace and not _is_needed(registry, digest):
-            with blobs.removing(digest) as removable:
-                if removable and not _is_needed(registry, digest):
-                    blobs.delete(digest)
-                    removed += 1
+    removed = {}
+    for digest, size in find(registry).items():
+        with blobs.removing(digest) as removable:
+            if removable and not _is_needed(registry, digest):
+                blobs.delete(digest)
+                removed[digest] = size
     with registry.database.writing() as writing:
         accounts.write_setting(writing, SWEPT, stamp())
     if removed:
-        registry.audit_log.write("swept", objects=removed)
+        registry.audit_log.write("swept", objects=len(removed))
     return removed
 
 
-def sweep_if_due(registry: Registry) -> int:
+def sweep_if_due(registry: Registry) -> dict[str, int]:
     """The same where the last one was an hour ago, whichever process did it; a new registry's first comes after one.
 
     Where none is due, the owner's token is renewed, so that a copy is noticed within the hour.
@@ -55,7 +67,7 @@ def sweep_if_due(registry: Registry) -> int:
         BlobStoreError: the store does not answer.
     """
     if not isinstance(registry.blobs, S3Blobs) or registry.blobs.shares_lock:
-        return 0
+        return {}
     last = registry.setting(SWEPT)
     if last and last <= stamp(now() - EVERY):
         return sweep(registry)
@@ -63,7 +75,7 @@ def sweep_if_due(registry: Registry) -> int:
     if not last:
         with registry.database.writing() as db:
             accounts.write_setting(db, SWEPT, stamp())
-    return 0
+    return {}
 
 
 def _is_needed(registry: Registry, digest: str) -> bool:

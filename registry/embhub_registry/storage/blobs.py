@@ -84,6 +84,10 @@ class BlobStore(ABC):
         self._guard = threading.Lock()
 
     @abstractmethod
+    def size(self, digest: str) -> int:
+        """How many bytes an object has; 0 where it is not there."""
+
+    @abstractmethod
     def put(self, data: bytes, *, durable: bool = True) -> str:
         """Store `data`; returns its SHA-256 in hex. Storing the same bytes twice is one object.
 

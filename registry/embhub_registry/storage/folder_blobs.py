@@ -142,6 +142,13 @@ class FolderBlobs(BlobStore):
         """Where an object lies: two levels keep folders small."""
         return self.folder / digest[:2] / digest
 
+    def size(self, digest: str) -> int:
+        """How many bytes an object has; 0 where it is not there."""
+        try:
+            return self.path(digest).stat().st_size
+        except OSError:
+            return 0
+
     def place(self, digest: str) -> str:
         """The file of an object."""
         return str(self.path(digest))

@@ -194,6 +194,15 @@ class S3Blobs(BlobStore):
             return f"blob {digest} cannot be read: it is not in {self.location}"
         return None if len(data) == size else f"blob {digest} has {len(data)} bytes, the database says {size}"
 
+    def size(self, digest: str) -> int:
+        """How many bytes an object has; 0 where it is not there.
+
+        Raises:
+            BlobStoreError: the store does not answer.
+        """
+        held = self.store.head(OBJECTS + digest)
+        return 0 if held is None else held.size
+
     def stored(self) -> Iterator[str]:
         """The digests of all objects below the prefix."""
         for held in self.held():

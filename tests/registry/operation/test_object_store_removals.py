@@ -18,7 +18,7 @@ from embhub_registry.database import accounts, repositories, tombstones
 from embhub_registry.database.clock import now, stamp
 from embhub_registry.operation import administration, checking, repair
 from embhub_registry.operation.opening import open_folder
-from embhub_registry.repositories import deletion, repos, stolen_keys, sweeping
+from embhub_registry.repositories import deletion, repos, retention, stolen_keys, sweeping
 from embhub_registry.repositories.commits import CommitRequest
 from embhub_registry.storage import blob_places, folder, s3_blobs, s3_probe, s3_store
 from embhub_registry.storage.blobs import BlobStoreError, sha256
@@ -26,6 +26,7 @@ from embhub_registry.storage.folder import Registry
 from embhub_registry.storage.s3_blobs import MARKS, PROBES, S3Blobs
 from tests.support import postgres
 from tests.support.object_stores import RunningStore, faulty_proxy, open_place
+from tests.support.servers import run_here
 
 ALICE = accounts.Account(1, "alice", "radboud", "publisher", "", b"", None, None)
 
@@ -103,7 +104,7 @@ def test_bytes_that_came_again_are_spared(draft: Registry, monkeypatch: pytest.M
     repos.create(draft, ALICE, None, "draft", private=False)
     digest = publish(draft, b"# First\n")
     grow_old(draft, monkeypatch)
-    assert deletion.purge(draft) == 0 and sweeping.sweep(draft) == 0
+    assert deletion.purge(draft) == 0 and sweeping.sweep(draft) == {}
     assert digest in draft.blobs.stored() and checking.check(draft).clean
 
 
@@ -119,6 +120,31 @@ def test_what_is_no_object_is_named_and_repaired(draft: Registry, monkeypatch: p
     grow_old(draft, monkeypatch)
     assert repair.repair(draft, checking.check(draft)) == [f"blob {left}: the database does not know it"]
     assert set(blobs.stored()) == before and checking.check(draft).clean
+
+
+def test_prune_says_what_goes_and_what_went(draft: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a deleted repository, and of a push that crashed: objects and bytes, in words, and in JSON."""
+    deletion.delete(draft, ALICE, "radboud", "draft")
+    draft.blobs.put(b"left by a push that crashed")
+    assert "0 objects that nothing names (0 bytes)" in said(draft), "it is young: somebody may be about to name it"
+    grow_old(draft, monkeypatch)
+    monkeypatch.setattr(S3Blobs, "present", lambda self: datetime.now(UTC) + timedelta(days=1))
+    counted = "1 objects of deleted repositories (8 bytes), 1 objects that nothing names (27 bytes)"
+    assert f"would remove: 0 months of the audit log, {counted}, 0 expired" in said(draft)
+    assert len(set(draft.blobs.stored())) == 2
+    assert f"removed: 0 months of the audit log, {counted}, 0 expired" in said(draft, "--apply")
+    assert list(draft.blobs.stored()) == []
+    assert f"removed: 0 months of the audit log, {counted}" not in said(draft, "--apply")
+
+
+def test_prune_says_what_it_leaves_to_the_server(draft: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    deletion.delete(draft, ALICE, "radboud", "draft")
+    grow_old(draft, monkeypatch)
+    assert "left to the server" not in said(draft)
+    with draft.alone("serve"):
+        result = retention.prune(open_folder(draft.folder), really=True)
+    assert (result["objects"], result["bytes"], result["waiting"]) == (0, 0, 1)
+    assert "removed: 0 months" in said(draft, "--apply") and list(draft.blobs.stored()) == []
 
 
 def test_a_removal_that_failed_is_tried_again(draft: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -221,13 +247,13 @@ def test_an_hour_goes_by_between_two_sweeps(draft: Registry, monkeypatch: pytest
     left = draft.blobs.put(b"left over")
     grow_old(draft, monkeypatch)
     monkeypatch.setattr(S3Blobs, "present", lambda self: datetime.now(UTC) + timedelta(days=1))
-    assert sweeping.sweep_if_due(draft) == 0 and sweeping.sweep_if_due(draft) == 0, "from its start on"
+    assert sweeping.sweep_if_due(draft) == sweeping.sweep_if_due(draft) == {}, "from its start on"
     assert draft.setting(blob_places.TOKENS), "the token is renewed all the same"
     with draft.database.writing() as db:
         accounts.write_setting(db, sweeping.SWEPT, stamp(now() - timedelta(minutes=61)))
-    assert sweeping.sweep_if_due(draft) == 1 and left not in draft.blobs.stored()
+    assert sweeping.sweep_if_due(draft) == {left: 9} and left not in draft.blobs.stored()
     draft.blobs.put(b"left over")
-    assert sweeping.sweep_if_due(draft) == 0
+    assert sweeping.sweep_if_due(draft) == {}
 
 
 def test_a_damaged_transfer_is_not_taken_for_a_loss(draft: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -250,6 +276,10 @@ def test_a_delete_waits_for_no_push_over_s3(draft: Registry) -> None:
 
 def fail(*_: object) -> None:
     raise BlobStoreError("the store is gone")
+
+
+def said(registry: Registry, *words: str) -> str:
+    return run_here("--dir", registry.folder, "storage", "prune", *words).stdout
 
 
 @contextmanager

@@ -23,6 +23,7 @@ BRINGS = {
     "git": "Debian: git",
     "exiftool": "Debian: libimage-exiftool-perl",
     "libfaketime": "Debian: libfaketime",
+    "logrotate": "Debian: logrotate",
     "nft": "Debian: nftables",
     "nginx": "Debian: nginx-light",
     "openssl": "Debian: openssl",

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
+from logging.handlers import WatchedFileHandler
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -22,11 +23,24 @@ _TOKEN = re.compile(r"(hf_emb|\bhf)_[A-Za-z0-9_-]{16,}")
 _CREDENTIAL = re.compile(r"(?i)\b(authorization\W{1,6}(?:bearer|basic))\s+[^\s\"'\\]+")
 
 
+class _File(WatchedFileHandler):
+    """A file of lines that is begun anew where it was renamed, as logrotate does."""
+
+    terminator = ""
+
+    def write(self, lines: str) -> None:
+        """Append lines."""
+        self.handle(logging.makeLogRecord({"msg": lines}))
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """As `write` below: nothing is said of it elsewhere."""
+
+
 @dataclass
 class _Output:
     """Where lines go: a file, or standard error. `quiet` leaves out what is neither warning nor error."""
 
-    file: TextIO | None = None
+    file: _File | TextIO | None = None
     quiet: bool = False
 
 
@@ -41,7 +55,7 @@ def direct(file: Path | None) -> None:
         ConfigError: the file cannot be written.
     """
     try:
-        _OUTPUT.file = None if file is None else file.open("a", buffering=1, encoding="utf-8")
+        _OUTPUT.file = None if file is None else _File(file, encoding="utf-8")
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "this is no path"
         raise ConfigError(f"cannot write the log {str(file)!a}: {reason}", "choose another --log FILE") from error

@@ -317,6 +317,7 @@ def _checked(host: str, port: int, *, allowed: Sequence[str], resolver: Resolver
 
 def _is_inside(host: str) -> bool:
     """Whether it is inside by its own words. Other names are looked up when they are asked, not when they are typed."""
+    host = host.partition("%")[0].rstrip(".")  # without a network interface, and without the dot of the root
     try:
         found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
     except (OSError, UnicodeError):

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from embhub_registry.http_errors import RequestDeniedError
 from embhub_registry.operation.deliveries import post
-from embhub_registry.storage.outgoing import SendingError, ask, check_url, connected, is_public
+from embhub_registry.storage.outgoing import INSIDE, SendingError, ask, check_url, connected, is_public
 from tests.support.receivers import Receiver, receiver
 
 LOCAL = ("127.0.0.1",)
@@ -60,13 +60,23 @@ def test_an_address_in_disguise_counts_as_itself(address: ipaddress.IPv4Address)
         "https://user:password@example.org/", "https://example.org/#x", "https://example.org:99999/", "https://[::1",
         "https://example.org/\r\nX: y", "https://example.org/ x", "https://exämple.org/", "javascript:alert(1)",
         "https://example.org\\@evil.example/", "https://example.org:0/", "https://example.org/" + "x" * 600,
-        "https://127.0.0.1:9400", "https://[::ffff:127.0.0.1]", "https://169.254.169.254", "https://0/",
-        "https://localhost/", "https://2130706433", "https://127.1", "https://x.localhost/",
     ],
 )  # fmt: skip
 def test_addresses_that_nobody_may_type(url: str) -> None:
     with pytest.raises(RequestDeniedError):
         check_url(url, what="a webhook", allowed=())
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "127.0.0.1:9400", "[::ffff:127.0.0.1]", "169.254.169.254", "0", "localhost", "2130706433", "127.1",
+        "x.localhost", "10.0.0.1", "LocalHost.", "x.localhost.", "127.0.0.1.", "[fe80::1%25eth0]",
+    ],
+)  # fmt: skip
+def test_an_address_inside_is_refused_at_once_with_the_words_of_the_delivery(host: str) -> None:
+    with pytest.raises(RequestDeniedError, match=INSIDE):
+        check_url(f"https://{host}/", what="a webhook", allowed=())
 
 
 def test_an_issuer_has_no_query_and_a_webhook_may() -> None:

@@ -20,8 +20,10 @@ from psycopg.rows import tuple_row
 from embhub.durable import sync
 from embhub.errors import RegistryError, UsageError
 from embhub_registry.database import placement, schema
+from embhub_registry.database.clock import stamp
 from embhub_registry.database.connection import Connection, Database, StorageFullError
 from embhub_registry.database.dialects import to_postgresql
+from embhub_registry.database.postgresql_connection import LEFT
 from embhub_registry.database.postgresql_errors import raise_translated
 from embhub_registry.database.sqlite import SqliteConnection, SqliteDatabase
 
@@ -92,10 +94,11 @@ def to_server(source: SqliteDatabase, target: Database) -> dict[str, Content]:
     The caller keeps others from writing to the file.
 
     Raises:
-        UsageError: the schema is not empty.
+        UsageError: the schema is not empty, or an earlier move left it.
         RegistryError: what arrived is not what was sent. In both cases nothing was changed.
     """
     here = source.connection()
+    _refuse_left(target)
     with target.writing() as there:
         present = there.execute(
             "SELECT tablename FROM pg_tables WHERE schemaname = current_schema() LIMIT 1"
@@ -112,6 +115,17 @@ def to_server(source: SqliteDatabase, target: Database) -> dict[str, Content]:
             return _fill_server(here, raw)
         except psycopg.Error as error:
             raise_translated(error)
+
+
+def _refuse_left(target: Database) -> None:
+    there = target.connection()
+    if there.execute(LEFT).fetchone()[0] is None:
+        return
+    name, moved = there.execute("SELECT quote_ident(current_schema()), moved FROM moved_away").fetchone()
+    raise UsageError(
+        f"{target.name} was left by `storage move` on {moved[:10]}: nothing was changed",
+        f"what is in it is not used any more: `DROP SCHEMA {name} CASCADE; CREATE SCHEMA {name};`, then run this again",
+    )
 
 
 def _fill_server(here: SqliteConnection, raw: psycopg.Connection[Any]) -> dict[str, Content]:
@@ -237,6 +251,7 @@ def stay_idle(db: Connection) -> None:
 def mark_left(db: Connection) -> None:
     """Keep every later transaction out of this schema, also of commands that opened it before (`postgresql` looks)."""
     db.execute("CREATE TABLE moved_away (moved TEXT)")
+    db.execute("INSERT INTO moved_away (moved) VALUES (?)", (stamp(),))
 
 
 def keep_log(source: SqliteDatabase) -> bool:

@@ -16,7 +16,7 @@ from embhub_registry.database.postgresql_errors import is_outdated, raise_transl
 from embhub_registry.database.postgresql_limits import REST_SECONDS, Reconnector
 
 Raw = psycopg.Connection[Any]
-_LEFT = "SELECT to_regclass(quote_ident(current_schema()) || '.moved_away')"  # what `moving.mark_left` made
+LEFT = "SELECT to_regclass(quote_ident(current_schema()) || '.moved_away')"  # what `moving.mark_left` made
 
 
 class PostgresqlConnection:
@@ -89,7 +89,7 @@ class PostgresqlConnection:
         """
         text = (
             f"BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL lock_timeout = {max(1, round(patience * 1000))};"
-            f" SELECT pg_catalog.pg_advisory_xact_lock({key}); {_LEFT}, {guard}"
+            f" SELECT pg_catalog.pg_advisory_xact_lock({key}); {LEFT}, {guard}"
         )
         try:
             cursor = self._tried(lambda raw: raw.execute(text, prepare=False))

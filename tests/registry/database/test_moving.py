@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 import threading
 import time
@@ -11,7 +12,9 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from embhub.errors import UsageError
 from embhub_registry.database import Database, DatabaseBusyError, accounts, moving, reading_copy, schema
+from embhub_registry.database.clock import stamp
 from embhub_registry.database.postgresql import PostgresqlDatabase
 from embhub_registry.database.sqlite import SqliteDatabase
 from embhub_registry.operation import administration
@@ -152,6 +155,23 @@ def test_the_log_of_an_earlier_file_is_not_replayed_over_the_new_one(opened: Ope
     here = opened()
     assert users(here) == names and here.database.problems() == []
     reading.execute("ROLLBACK")
+
+
+def test_a_schema_that_an_earlier_move_left_says_how_to_go_on(opened: Open, postgresql: Server) -> None:
+    address = postgresql.new_schema()
+    operation.move(opened(), address)
+    operation.move(opened(), "sqlite")
+    with pytest.raises(UsageError) as refused:
+        operation.move(opened(), address)
+    assert f"was left by `storage move` on {stamp()[:10]}: nothing was changed" in refused.value.message
+    commands = re.fullmatch(
+        "what is in it is not used any more: `(DROP SCHEMA .*;)`, then run this again", refused.value.hint
+    )
+    assert commands is not None, refused.value.hint
+    with postgresql.connect() as db:
+        db.execute(commands[1])
+    assert operation.move(opened(), address)["rows"] > 0
+    assert isinstance(opened().database, PostgresqlDatabase)
 
 
 def test_a_row_of_every_table_goes_to_a_server_and_back(tmp_path: Path, postgresql: Server) -> None:

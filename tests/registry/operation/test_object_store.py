@@ -145,11 +145,12 @@ def test_while_the_store_fails_the_answer_is_503_and_nothing_is_half_there(serve
     assert served.push("one") == 200 and checking.check(served.registry).corrupt == []
 
 
-def test_what_needs_no_file_is_served_while_the_store_is_away(served: Served) -> None:
+@pytest.mark.parametrize("fault", quick(["503"], thorough=["slow"]))
+def test_what_needs_no_file_is_served_while_the_store_is_away(served: Served, fault: Fault) -> None:
     """What was withdrawn, a token that is revoked, the keyring, the log and the lists: also where they are new."""
     running, held = served.running, served.running.add_user("bob", namespace="radboud")
     served.forget()
-    served.proxy.set("503")
+    served.proxy.set(fault)
     assert running.get("/readyz").status == running.get("/readyz?files").status == 200, "no other server could do more"
     reason = {"reason": "consent was withdrawn"}
     assert running.request("POST", f"/embhub/v1/yank/{NAME}", token=served.alice, json_body=reason).status == 200

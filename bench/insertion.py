@@ -44,7 +44,7 @@ from bench.findings import (
 )
 from embhub.artifact import embedding
 from embhub.diffusion.drawing.generation import Prompt, Studio, prepare
-from embhub.diffusion.drawing.inpainting import arrange, redraw
+from embhub.diffusion.drawing.redrawing import arrange, redraw_scenes
 from embhub.diffusion.evaluation import classifier
 from embhub.diffusion.training.precision import in_bfloat16, precision
 from embhub.images import masks
@@ -93,7 +93,7 @@ class Trial:
             scenes = [arrange(Image.fromarray(one), place) for one, place in zip(self.images, self.places, strict=True)]
             prompt: Prompt = finding if arm == "inserted" else healthy
             with precision(drawing.pipe, mixed=in_bfloat16("cpu")):
-                pictures = list(redraw(drawing, scenes, prompt, seed=seed, strength=strength))
+                pictures = list(redraw_scenes(drawing, scenes, prompt, seed=seed, strength=strength))
             return np.stack([np.asarray(picture) for picture in pictures])
 
 

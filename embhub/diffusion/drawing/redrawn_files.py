@@ -80,6 +80,7 @@ def redraw_to_folder(
     check_resolution(base, resolution)
     listing = _list(Path(str(redrawing.source)))
     opened, against = ask.open(), ask.open_negatives()
+    ask.check_words(opened, base)
     fit = common_fit([(item.embedding.token, item.embedding.training) for item in opened], redrawing.fit)
     if redrawing.mask is not None and not redrawing.mask.exists():
         raise UsageError(f"there is no mask {redrawing.mask}", "name an image, or a folder with one for each")

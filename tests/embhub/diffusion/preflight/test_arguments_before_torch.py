@@ -68,6 +68,7 @@ WRONG = {
     "redraw: DICOM": (*REDRAW, "good", "--dicom"),
     "redraw: mark": (*REDRAW, "good", "--no-mark"),
     "redraw: embedding": (*REDRAW, "good", "--embedding", "no.safetensors"),
+    "redraw: word": ("generate", "mri <a>", "--from", "good", "--out", "o"),
     "redraw: base": (*REDRAW, "good", "--base", "no"),
     "dataset: no class": ("research", "dataset", "--out", "o"),
     "dataset: no file": ("research", "dataset", "nowhere.yaml", "--out", "o"),

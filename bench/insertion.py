@@ -138,8 +138,9 @@ def films(
     part: str = "test",
     pushed: bool = False,
 ) -> Trial:
-    """Normal films of patients whom neither base nor embedding nor judge has, and the lungs as places, or whole films
-    at a strength. `pushed` films are moved away from the healthy prompt as well as towards the finding."""
+    """Normal films of patients whom neither embedding nor judge has, and the lungs as places, or whole films at a
+    strength. The base has not learned those of the part `test`. `pushed` films are moved away from the healthy prompt
+    as well as towards the finding."""
     shown = xray.read(data, part, ("normal",))
     learned = set(xray.read(data, "site", (xray.LEFT_OUT,)).patients)
     chosen = [number for number, patient in enumerate(shown.patients) if patient not in learned]

@@ -5,7 +5,7 @@ It is asked of the images as they were (*untouched*), the same with the finding 
 with the same place inpainted after the prompt of healthy images (*redrawn healthy*), so that traces of inpainting are
 not counted as findings. Phantoms on `builtin`, real chest X-rays on `builtin-xray`. Places, seeds and settings stand
 here; strength and guidance were chosen by looking at pictures of other seeds (`--look DIR`), before anything was
-judged. Pictures are drawn in bfloat16.
+judged. Whole films are redrawn at several strengths, and all of them are told. Pictures are drawn in bfloat16.
 
 Each set is kept in bench/results/insertion.json as it ends, and is not drawn again.
 """
@@ -44,7 +44,7 @@ from bench.findings import (
 )
 from embhub.artifact import embedding
 from embhub.diffusion.drawing.generation import Prompt, Studio, prepare
-from embhub.diffusion.drawing.inpainting import arrange, redraw
+from embhub.diffusion.drawing.redrawing import arrange, redraw_scenes
 from embhub.diffusion.evaluation import classifier
 from embhub.diffusion.training.precision import in_bfloat16, precision
 from embhub.images import masks
@@ -65,6 +65,9 @@ FILMS = 110
 INSERTED = ("cxr-effusion", "bright ring", "prostate-cspca")
 LUNGS = {"both lungs": [(16, 24, 40, 76), (72, 24, 40, 76)], "one lung": [(16, 24, 40, 76)]}
 """Boxes x, y, width, height in films of 128 x 128."""
+WHOLE = (0.7, 0.8, 0.9)
+"""Strengths at which whole films are redrawn."""
+CAPTION = f"{xray.HEAD}, child"
 GOAL = 0.95
 Row = dict[str, Any]
 Verdicts = dict[str, Judge]
@@ -72,18 +75,19 @@ Verdicts = dict[str, Judge]
 
 @dataclass(frozen=True)
 class Trial:
-    """Images without a finding, a place in each, two prompts, and who judges."""
+    """Images without a finding, a place in each (None for all of it), two prompts, and who judges."""
 
     name: str
     base: str
     images: Pictures
-    places: Sequence[masks.Mask]
+    places: Sequence[masks.Mask | None]
     ready: Callable[[], AbstractContextManager[tuple[Studio, Prompt, str]]]
     judges: Callable[[], Verdicts]
     positives: Callable[[], Pictures]
     seed: int = SEED
+    strength: float = STRENGTH
 
-    def draw(self, arm: str, seed: int, *, strength: float = STRENGTH) -> Pictures:
+    def draw(self, arm: str, seed: int, *, strength: float | None = None) -> Pictures:
         """The images of an arm."""
         if arm == "untouched":
             return self.images
@@ -93,7 +97,7 @@ class Trial:
             scenes = [arrange(Image.fromarray(one), place) for one, place in zip(self.images, self.places, strict=True)]
             prompt: Prompt = finding if arm == "inserted" else healthy
             with precision(drawing.pipe, mixed=in_bfloat16("cpu")):
-                pictures = list(redraw(drawing, scenes, prompt, seed=seed, strength=strength))
+                pictures = list(redraw_scenes(drawing, scenes, prompt, seed=seed, strength=strength or self.strength))
             return np.stack([np.asarray(picture) for picture in pictures])
 
 
@@ -126,29 +130,41 @@ def phantoms(subject: Subject, count: int = COUNT, seed: int = SEED, guidance: f
     )  # fmt: skip
 
 
-def films(data: Path, place: str, *, count: int | None = None, part: str = "test", pushed: bool = False) -> Trial:
-    """Normal films of patients whom neither base nor embedding nor judge has, and the lungs as places. `pushed` films
-    are moved away from the healthy prompt as well as towards the finding."""
+def films(
+    data: Path,
+    place: str | float,
+    *,
+    count: int | None = None,
+    part: str = "test",
+    pushed: bool = False,
+) -> Trial:
+    """Normal films of patients whom neither embedding nor judge has, and the lungs as places, or whole films at a
+    strength. The base has not learned those of the part `test`. `pushed` films are moved away from the healthy prompt
+    as well as towards the finding."""
     shown = xray.read(data, part, ("normal",))
     learned = set(xray.read(data, "site", (xray.LEFT_OUT,)).patients)
     chosen = [number for number, patient in enumerate(shown.patients) if patient not in learned]
     images = colour(shown.images[chosen][LOOK if pushed else 0 :][:count])
-    marked = np.any([masks.from_box(box, (xray.SIDE, xray.SIDE)) for box in LUNGS[place]], axis=0)
+    strength, called, marked = STRENGTH, str(place), None
+    if isinstance(place, float):
+        strength, called = place, f"whole film, strength {place:g}"
+    else:
+        marked = np.any([masks.from_box(box, (xray.SIDE, xray.SIDE)) for box in LUNGS[place]], axis=0)
 
     @contextmanager
     def ready() -> Iterator[tuple[Studio, Prompt, str]]:
         drawing = xray_studio()
-        finding, healthy = f"{xray.HEAD}, {drawing.tokens[0]}", f"{xray.HEAD}, normal"
+        finding, healthy = f"{CAPTION}, {drawing.tokens[0]}", f"{CAPTION}, normal"
         # A studio insists that its token is mentioned; the healthy prompt must not.
         free = replace(drawing, tokens=(), guidance=FILM_GUIDANCE)
         yield free, [(finding, 2.0), (healthy, -1.0)] if pushed else finding, healthy
 
     return Trial(
-        f"bacterial pneumonia, {place}{', pushed' if pushed else ''}",
+        f"bacterial pneumonia, {called}{', pushed' if pushed else ''}",
         "builtin-xray", images, [marked] * len(images), ready,
         lambda: {"against healthy": xray_judge(data)},
         lambda: colour(xray.read(data, "test", (xray.LEFT_OUT,)).images),
-        SEED + 1000 if pushed else SEED,
+        SEED + 1000 if pushed else SEED, strength,
     )  # fmt: skip
 
 
@@ -173,7 +189,8 @@ def gather(data: Path, count: int = COUNT, seed: int = SEED, part: str = "test")
     """All trials, those that tell most first; of films all that the part has, unless fewer are looked at."""
     there = (data / "chest-xray").exists()
     most = None if part == "test" else count
-    shown = [films(data, place, count=most, part=part) for place in LUNGS] if there else []
+    places: list[str | float] = [*LUNGS, *WHOLE]
+    shown = [films(data, place, count=most, part=part) for place in places] if there else []
     if there:
         shown.append(films(data, "both lungs", count=most or FILMS, part="site", pushed=part == "test"))
     drawn = [phantoms(subject, count, seed) for subject in map(SUBJECTS.__getitem__, INSERTED)]
@@ -182,12 +199,12 @@ def gather(data: Path, count: int = COUNT, seed: int = SEED, part: str = "test")
 
 
 def look(folder: Path, data: Path) -> None:
-    """Pictures of other seeds and patients, before anything is judged: for each trial a row untouched, inserted at two
-    strengths, and redrawn healthy. Pictures of real films are for this machine alone."""
+    """Pictures of other seeds and patients, before anything is judged: for each trial a row untouched, inserted at .8
+    and at its own strength, and redrawn healthy. Pictures of real films are for this machine alone."""
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     for trial in gather(data, LOOK, LOOK_SEED, "site"):
         lines = [trial.images]
-        for arm, strength in (("inserted", 0.8), ("inserted", 1.0), ("redrawn healthy", 1.0)):
+        for arm, strength in (("inserted", 0.8), ("inserted", None), ("redrawn healthy", None)):
             lines.append(trial.draw(arm, LOOK_SEED, strength=strength))
         sheet = np.concatenate([np.concatenate(list(line), axis=1) for line in lines])
         picture = Image.fromarray(sheet).resize((sheet.shape[1] * 2, sheet.shape[0] * 2), Image.Resampling.NEAREST)

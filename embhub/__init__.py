@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from embhub.diffusion.datasets.making import make_dataset as dataset
     from embhub.diffusion.drawing.generation import generate as generate
     from embhub.diffusion.drawing.generation import load_into as load_into
-    from embhub.diffusion.drawing.inpainting import inpaint as inpaint
     from embhub.diffusion.drawing.interpolation import interpolate as interpolate
+    from embhub.diffusion.drawing.redrawing import redraw as redraw
     from embhub.diffusion.drawing.tracing.detecting import detect as detect
     from embhub.diffusion.evaluation.evaluating import evaluate as evaluate
     from embhub.diffusion.foreign.importing import import_file as import_file
@@ -71,13 +71,13 @@ _PLACES = {
     "evaluate": "embhub.diffusion.evaluation.evaluating:evaluate",
     "generate": "embhub.diffusion.drawing.generation:generate",
     "import_file": "embhub.diffusion.foreign.importing:import_file",
-    "inpaint": "embhub.diffusion.drawing.inpainting:inpaint",
     "inspect": "embhub.images.inspection:inspect",
     "interpolate": "embhub.diffusion.drawing.interpolation:interpolate",
     "load_into": "embhub.diffusion.drawing.generation:load_into",
     "port": "embhub.diffusion.adaptation.porting:port",
     "pull": "embhub.client.pulling.pull:pull",
     "push": "embhub.client.publishing.push:push",
+    "redraw": "embhub.diffusion.drawing.redrawing:redraw",
     "search": "embhub.client.pulling.pull:search",
     "show": "embhub.client.pulling.overview:show",
     "sign": "embhub.client.publishing.push:sign",
@@ -89,8 +89,9 @@ _PLACES = {
 __all__ = [
     "AdapterRecipe", "Card", "Embedding", "EmbhubError", "Hub", "Preprocessing", "Preview", "PrivacySettings", "Recipe",
     "Release", "Selection", "Verified",
-    "adapt", "audit", "copy_check", "dataset", "detect", "evaluate", "generate", "import_file", "inpaint", "inspect",
-    "interpolate", "load_into", "port", "pull", "push", "search", "show", "sign", "train", "trust_registry", "verify",
+    "adapt", "audit", "copy_check", "dataset", "detect", "evaluate", "generate", "import_file", "inspect",
+    "interpolate", "load_into", "port", "pull", "push", "redraw", "search", "show", "sign", "train", "trust_registry",
+    "verify",
 ]  # fmt: skip
 
 

@@ -38,7 +38,7 @@ OTHERS = (
     "embhub.client.wire.hub.Receipt",
 )
 EXAMPLES = sorted(set(embhub.__all__) - {"audit", "copy_check", "evaluate", "train", "Card"})
-DRAWING = ("dataset", "inpaint", "interpolate", "load_into")
+DRAWING = ("dataset", "interpolate", "load_into", "redraw")
 """`generate` draws likewise, and is in `make test`."""
 
 

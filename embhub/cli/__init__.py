@@ -35,7 +35,6 @@ COMMANDS = {
     "log": "log",
     "evidence": "intake",
     "generate": "generating",
-    "inpaint": "inpainting",
     "evaluate": "evaluating",
     "research": "research",
     "base": "bases",
@@ -56,7 +55,7 @@ SECTIONS = {
     "Train and audit": ["start", "inspect", "train", "import", "export", "audit", "copy-check", "budget"],
     "Publish": ["card", "key", "sign", "push", "curate", "login"],
     "Find and verify": ["trust", "search", "show", "pull", "verify", "log", "evidence"],
-    "Generate": ["generate", "inpaint", "evaluate", "research", "base"],
+    "Generate": ["generate", "evaluate", "research", "base"],
     "This machine": ["config", "doctor", "completion", "help"],
 }
 

@@ -83,11 +83,11 @@ def c2pa(what: str) -> Callable[[F], F]:
     return lambda command: key(chain(command))
 
 
-def number(what: str, *, default: int) -> Callable[[F], F]:
+def number(what: str, *, default: int | None) -> Callable[[F], F]:
     """`-n`: how many of `what` to generate."""
     return click.option(
-        "-n", "--number", "n", type=click.IntRange(1, 100_000), metavar="N", default=default, show_default=True,
-        help=what,
+        "-n", "--number", "n", type=click.IntRange(1, 100_000), metavar="N", default=default,
+        show_default=default is not None, help=what,
     )  # fmt: skip
 
 

@@ -40,7 +40,7 @@ def walk(group: click.Group, path: tuple[str, ...] = ("embhub",)) -> Iterator[tu
 
 
 def _section(path: tuple[str, ...], command: click.Command) -> str:
-    context = click.Context(command, info_name=" ".join(path))
+    context = click.Context(command, info_name=" ".join(path), **command.context_settings)
     usage = " ".join([*path, *command.collect_usage_pieces(context)])
     text, _, example = inspect.cleandoc(command.help or "").replace("\b\n", "").partition("Example:\n")
     parts = [f"{'#' * (1 + len(path))} {' '.join(path)}\n", f"    {usage}\n", text.strip() + "\n"]

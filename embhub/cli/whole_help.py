@@ -66,7 +66,7 @@ class SectionedCommand(click.Command):
         rows = {
             parameter.name: row
             for parameter in self.get_params(ctx)
-            if (row := parameter.get_help_record(ctx)) is not None
+            if isinstance(parameter, click.Option) and (row := parameter.get_help_record(ctx)) is not None
         }
         for heading, names in {**self.sections, "Other options": tuple(rows)}.items():
             if found := [rows.pop(name) for name in names if name in rows]:

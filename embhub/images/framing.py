@@ -1,4 +1,4 @@
-"""Where an image lies in the square that a base sees: the one rule for training, audits, inpainting and evaluation."""
+"""Where an image lies in the square that a base sees: the one rule for training, audits, redrawing and evaluation."""
 
 from __future__ import annotations
 

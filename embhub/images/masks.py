@@ -13,25 +13,9 @@ from scipy.ndimage import distance_transform_edt
 from embhub.errors import UsageError
 from embhub.images.framing import Area
 from embhub.images.pixels import read_pixels
+from embhub.options.redrawing import Box
 
 Mask = NDArray[np.bool_]
-Box = tuple[int, int, int, int]
-
-
-def parse_box(text: str) -> Box:
-    """`x,y,width,height` in whole pixels, x and y from the upper left corner.
-
-    Raises:
-        UsageError: not four whole numbers, or a side below 1.
-    """
-    hint = "write x,y,width,height in pixels from the upper left corner, such as 12,30,16,16"
-    try:
-        x, y, width, height = (int(word) for word in text.split(","))
-    except ValueError as error:
-        raise UsageError(f"{text[:60]!r} is no box", hint) from error
-    if width < 1 or height < 1:
-        raise UsageError(f"the box {text[:60]} is empty", hint)
-    return x, y, width, height
 
 
 def from_box(box: Box, size: tuple[int, int], where: str = "the image") -> Mask:
@@ -83,7 +67,7 @@ def check_mask(mask: Mask, size: tuple[int, int], where: str = "the mask") -> No
     if mask.all():
         raise UsageError(
             f"{where} covers the whole image: nothing would be left of it",
-            "mark a part of it, or draw a new image with embhub generate",
+            "mark a part of it, or leave out the place: the whole image is redrawn then",
         )
 
 

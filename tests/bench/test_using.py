@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,7 @@ def test_insertion_runs_each_set_once(tmp_path: Path) -> None:
 def test_a_place_is_where_the_finding_of_that_patient_would_be() -> None:
     trial = insertion.phantoms(findings.SUBJECTS["cxr-effusion"], count=6)
     for image, place in zip(trial.images, trial.places, strict=True):
+        assert place is not None
         rows, columns = np.nonzero(place)
         assert rows.min() > 50, "an effusion lies low"
         assert columns.max() < 72 or columns.min() > 56, "and on one side"
@@ -69,9 +71,11 @@ def test_an_arm_that_was_not_drawn_is_the_image_itself() -> None:
     trial = insertion.phantoms(findings.SUBJECTS["bright ring"], count=2)
     assert trial.draw("untouched", 0) is trial.images
     inserted = trial.draw("inserted", 0)
-    kept = np.stack(list(trial.places)) == 0
+    kept = np.stack([place for place in trial.places if place is not None]) == 0
     assert inserted.shape == trial.images.shape and (inserted != trial.images).any()
     assert (inserted == trial.images).all(-1)[kept].mean() > 0.5
+    whole = replace(trial, places=[None, None]).draw("inserted", 0)
+    assert (whole == trial.images).all(-1)[kept].mean() < 0.5
 
 
 def test_compositions_run_each_part_once(tmp_path: Path) -> None:

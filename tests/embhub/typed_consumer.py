@@ -55,7 +55,7 @@ def use(reference: str, pipe: object) -> list[Image.Image]:
     token = assert_type(embhub.load_into(pipe, got), str)
     drawn = assert_type(embhub.generate(f"prostate mri, {token}", embeddings=[again], n=2), list[Image.Image])
     series = embhub.interpolate("prostate mri", f"prostate mri, {token}", embeddings=[got])
-    painted = embhub.inpaint(drawn[0], f"prostate mri, {token}", box=(0, 0, 16, 16), embeddings=[got])
+    painted = embhub.redraw(drawn[0], f"prostate mri, {token}", box=(0, 0, 16, 16), embeddings=[got])
     print(series, embhub.evaluate("real", "test", "synthetic"))
     assert_type(embhub.dataset("drawn", config="set.yaml").images, int)
     print(embhub.copy_check("cspca.safetensors", "drawn").report, embhub.detect("drawn").files)

@@ -1,4 +1,4 @@
-"""Generating images with embeddings: plugging in, prompts, interpolation, inpainting. Start with `generation`.
+"""Generating images with embeddings: plugging in, prompts, interpolation, redrawing. Start with `generation`.
 
 May import `families`, `bases`, `training` and the core.
 """

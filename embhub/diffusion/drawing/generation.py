@@ -259,7 +259,7 @@ def draw_seeds(
     if family := find(pipe):
         batch_size = min(batch_size, pictures_at_once(side or family.resolution(pipe)))
     if "Inpaint" in type(pipe).__name__:
-        raise UsageError("this base only redraws a part of an image", "use embhub inpaint, or another base")
+        raise UsageError("this base only redraws images", "use embhub generate --from, or another base")
     parts = as_parts(prompt)
     check_negative(pipe, negative, guidance=guidance_scale)
     check_lengths(pipe, (*parts, *([Part(negative)] if negative else [])))

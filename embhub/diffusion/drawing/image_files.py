@@ -71,6 +71,11 @@ class Ask:
         """The embeddings, verified where they are signed; raises as `embhub.client.pulling.opening.open_path`."""
         return [open_target(target, self.registry) for target in self.embeddings]
 
+    def check_words(self, opened: Sequence[Opened], base: str | Path | None) -> None:
+        """Refuse, before a base is loaded, a `<word>` that no embedding supplies. Raises UsageError."""
+        if base in (None, *builtin_bases.NAMES):  # any other may have such tokens of its own
+            check_words((part.prompt for part in self.parts), [item.embedding.token for item in opened])
+
     def open_negatives(self) -> list[Opened]:
         """The embeddings of what is not to be drawn, likewise."""
         return [open_target(target, self.registry) for target in self.negative_embeddings]
@@ -117,8 +122,7 @@ def generate_to_folder(
     if series is not None:
         raise UsageError("a series to where?", "pass --interpolate-to PROMPT or --slerp-to FILE")
     opened, against = ask.open(), ask.open_negatives()
-    if choices.get("base") in (None, *builtin_bases.NAMES):  # any other may have such tokens of its own
-        check_words((part.prompt for part in parts), [item.embedding.token for item in opened])
+    ask.check_words(opened, choices.get("base"))
     choices = {**choices, "negative": ask.negative, "negative_embeddings": [item.embedding for item in against]}
     say_loading(on_progress)
     from embhub.diffusion.drawing.composition import check_mixing

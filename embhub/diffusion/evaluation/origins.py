@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from embhub.builtin_bases import NAMES
-from embhub.diffusion.drawing.inpainted_files import SCHEMA as REDRAWN
+from embhub.diffusion.drawing.redrawn_files import SCHEMA as REDRAWN
 from embhub.images.columns import find_separator
 from embhub.images.manifest import NAME as MANIFEST
 from embhub.options.preprocessing import FITS, Fit
@@ -95,7 +95,7 @@ def _each_base(place: Path) -> Iterator[str]:
 
 
 def _in_list(path: Path) -> tuple[set[str], bool] | None:
-    """The digests that a `manifest.json` names, and whether it is one of `embhub inpaint`; None where it says none."""
+    """The digests that a `manifest.json` names, and whether it is of redrawn images; None where it says none."""
     try:
         values = json.loads(_text(path) or "")
     except (ValueError, RecursionError):

@@ -88,7 +88,7 @@ def check_trainable(pipe: Pipeline) -> None:
         raise BadBaseError(
             f"this base's U-Net reads {reads} channels, and its autoencoder makes {makes}: it was made to inpaint or to"
             " be told of another image",
-            "train on the text-to-image base that it comes from; `embhub inpaint` loads the embedding into this one",
+            "train on the text-to-image base that it comes from; `generate --from` loads the embedding into this one",
         )
 
 

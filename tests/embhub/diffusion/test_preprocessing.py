@@ -19,7 +19,7 @@ from embhub.diffusion import outputs
 from embhub.diffusion.attacks import auditing
 from embhub.diffusion.datasets.making import make_dataset
 from embhub.diffusion.drawing.generation import generate
-from embhub.diffusion.drawing.inpainting import inpaint
+from embhub.diffusion.drawing.redrawing import redraw
 from embhub.diffusion.evaluation.material import choose_fit, read_real
 from embhub.diffusion.train import TrainResult
 from embhub.diffusion.training import inversion
@@ -136,17 +136,17 @@ def test_embeddings_of_different_resolutions_want_a_choice(images: Path, base: P
 
 
 @pytest.mark.thorough
-def test_inpaint_follows_the_embedding(images: Path, base: Path) -> None:
+def test_redrawing_follows_the_embedding(images: Path, base: Path) -> None:
     padded = learn(images, base, fit="pad").embedding
     image, box = Image.open(images / "0.png"), (4, 50, 10, 10)
     drawing: dict[str, Any] = {"box": box, "base": base, "steps": 2, "device": "cpu", "border": 0}
-    new = np.asarray(inpaint(image, "film, {}", embeddings=[padded], **drawing)[0])
+    new = np.asarray(redraw(image, "film, {}", embeddings=[padded], **drawing)[0])
     changed = new != np.asarray(image)
     assert changed[50:60, 4:14].mean() > 0.5 and not changed[:50].any()
     cropped = without_fit(padded, fit="crop")
     with pytest.raises(UsageError, match="central square"):
-        inpaint(image, "film, {}", embeddings=[cropped], **drawing)
-    assert inpaint(image, "film, {}", embeddings=[cropped], fit="stretch", **drawing)[0].size == SIZE
+        redraw(image, "film, {}", embeddings=[cropped], **drawing)
+    assert redraw(image, "film, {}", embeddings=[cropped], fit="stretch", **drawing)[0].size == SIZE
 
 
 def test_ways_that_differ_want_a_choice() -> None:

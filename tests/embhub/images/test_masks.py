@@ -12,23 +12,24 @@ from PIL import Image
 
 from embhub.errors import UsageError
 from embhub.images import masks
+from embhub.options.redrawing import Box, parse_box
 
 
 def test_a_box_is_a_mask() -> None:
-    mask = masks.from_box(masks.parse_box("3, 1,2,4"), (8, 6))
+    mask = masks.from_box(parse_box("3, 1,2,4"), (8, 6))
     assert mask.shape == (6, 8) and mask.sum() == 8 and mask[1:5, 3:5].all()
 
 
 @pytest.mark.parametrize("text", ["", "1,2,3", "1,2,3,4,5", "1,2,3,x", "1.5,2,3,4", "1,2,0,4", "1,2,3,-4"])
 def test_a_box_that_is_none(text: str) -> None:
     with pytest.raises(UsageError, match="box"):
-        masks.parse_box(text)
+        parse_box(text)
 
 
 @given(st.text(max_size=20))
 def test_any_text_is_a_box_or_a_clear_error(text: str) -> None:
     try:
-        box = masks.parse_box(text)
+        box = parse_box(text)
     except UsageError as error:
         assert error.hint
     else:
@@ -36,7 +37,7 @@ def test_any_text_is_a_box_or_a_clear_error(text: str) -> None:
 
 
 @pytest.mark.parametrize("box", [(-1, 0, 2, 2), (0, -1, 2, 2), (7, 0, 2, 2), (0, 5, 2, 2), (0, 0, 9, 2)])
-def test_a_box_that_reaches_out_of_the_image(box: masks.Box) -> None:
+def test_a_box_that_reaches_out_of_the_image(box: Box) -> None:
     with pytest.raises(UsageError, match="8 x 6 pixels"):
         masks.from_box(box, (8, 6))
 

@@ -71,7 +71,7 @@ def test_a_base_that_is_not_here() -> None:
 
 
 @pytest.mark.thorough
-def test_generate_inpaint_and_dataset(
+def test_generate_redraw_and_dataset(
     file: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = file("builtin-xray")
@@ -81,10 +81,10 @@ def test_generate_inpaint_and_dataset(
     assert manifest["base"] == "builtin-xray"
     image = tmp_path / "drawn" / "0000.png"
     out = ["--box", "8,8,16,16", "--out", str(tmp_path / "redrawn")]
-    assert main(["inpaint", str(image), "chest x-ray, <finding>", *said, *out]) == 0
+    assert main(["generate", "chest x-ray, <finding>", "--from", str(image), *said, *out]) == 0
     assert json.loads((tmp_path / "redrawn" / "manifest.json").read_text())["base"] == "builtin-xray"
     before, after = (np.asarray(Image.open(path).convert("RGB")) for path in (image, tmp_path / "redrawn" / "0000.png"))
-    assert (before != after)[8:24, 8:24].any(), "this base has latents of eight channels: it inpaints all the same"
+    assert (before != after)[8:24, 8:24].any(), "this base has latents of eight channels: it redraws all the same"
     assert np.array_equal(before[40:], after[40:]) and np.array_equal(before[:, 40:], after[:, 40:])
     classes = ["--class", "a=chest x-ray, <finding>", "--per-class", "1", "--allow-no-card", "<finding>"]
     assert main(["research", "dataset", *classes, *said, "--out", str(tmp_path / "set")]) == 0, capsys.readouterr().err

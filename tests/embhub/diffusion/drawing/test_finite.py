@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from embhub.diffusion.drawing.generation import draw
-from embhub.diffusion.drawing.inpainting import inpaint
+from embhub.diffusion.drawing.redrawing import redraw
 from embhub.errors import UsageError
 from tests.support import families, pipelines
 
@@ -48,13 +48,13 @@ def test_one_image_of_several_is_enough() -> None:
         draw(pipe, "mri", n=2, seed=0, steps=2, guidance_scale=2.0)
 
 
-def test_inpainting_is_refused(tmp_path: Path) -> None:
+def test_redrawing_is_refused(tmp_path: Path) -> None:
     pipe = pipelines.build()
     spoil(pipe.vae.decoder)
     pipe.save_pretrained(tmp_path / "base")
     image = Image.new("RGB", (32, 32), "gray")
     with pytest.raises(UsageError, match=MESSAGE):
-        list(inpaint(image, "mri a", base=tmp_path / "base", box=(8, 8, 12, 9), steps=2, device="cpu"))
+        list(redraw(image, "mri a", base=tmp_path / "base", box=(8, 8, 12, 9), steps=2, device="cpu"))
 
 
 def test_a_black_image_is_an_image() -> None:

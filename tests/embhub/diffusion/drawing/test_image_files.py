@@ -1,4 +1,4 @@
-"""`embhub generate` and `embhub inpaint`, from the command line to the files they leave."""
+"""`embhub generate`, of new images and of redrawn ones, from the command line to the files they leave."""
 
 from __future__ import annotations
 
@@ -48,9 +48,8 @@ def draw(*words: str | Path, code: int = 0) -> dict[str, Any]:
     return manifest()
 
 
-def redraw(*words: str | Path, code: int = 0) -> dict[str, Any]:
-    run("inpaint", *words, "--base", "base", *DRAWING, code=code)
-    return manifest()
+def redraw(source: str | Path, *words: str | Path, code: int = 0) -> dict[str, Any]:
+    return draw(*words, "--from", source, code=code)
 
 
 def manifest() -> dict[str, Any]:
@@ -157,12 +156,25 @@ def test_a_finding_is_put_into_each_image_of_a_folder() -> None:
         assert len(changed) > 60
 
 
+def test_whole_images_are_redrawn_once_each() -> None:
+    for number in range(2):
+        scan(Path("images") / f"{number}.png", seed=number, size=(40, 32))
+    facts = redraw("images", "mri <a>", "--embedding", "a.safetensors", "--batch-size", "1", "--scheduler", "euler")
+    assert (facts["place"], facts["strength"], facts["n"], facts["fit"]) == ("whole image", 0.7, 1, "crop")
+    assert facts["scheduler"] == "euler" and facts["mark"]["scheme"] is None
+    for item in facts["pictures"]:
+        new = Image.open(Path("out") / item["file"])
+        old = np.asarray(Image.open(f"images/{item['image'] - 1}.png"))[:, 4:36]
+        assert new.mode == "L" and new.size == (32, 32) and (np.asarray(new) != old).mean() > 0.8
+
+
 def test_nothing_tells_whose_image_it_was(capfd: pytest.CaptureFixture[str]) -> None:
     """Neither names of files and folders nor what is written in them reaches an output, a message or the terminal."""
     source = scan(Path(NAME) / f"{NAME}.png")
     where = mask(Path("masks") / f"{NAME}.png", (4, 8, 10, 10))
     redraw(source, "mri a", "--mask", where)
     redraw(Path(NAME), "mri a", "--mask", "masks", "-n", "2")
+    redraw(Path(NAME), "mri a", "-n", "3")
     written = b"".join(path.read_bytes() for path in Path("out").iterdir())
     assert NAME.encode() not in written and b"Jansen" not in written
     assert all(NAME not in path.name and path.stat().st_mode & 0o077 == 0 for path in Path("out").iterdir())
@@ -187,7 +199,6 @@ def test_rows_of_a_manifest_are_named_by_their_line() -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["one.png", "a"], "--mask"),
         (["one.png", "a", "--box", "1,1,4,4", "--mask", "masks"], "a mask or a box"),
         (["one.png", "a", "--box", "1,1,4"], "is no box"),
         (["one.png", "a", "--box", "30,1,9,4"], "32 x 32 pixels"),

@@ -110,7 +110,7 @@ def test_manifests_record_it(tiny: Path, tmp_path: Path, home: Path) -> None:  #
     assert [(item["token"], item.get("negative")) for item in said["embeddings"]] == [("<bad>", True)]
     Image.new("L", (32, 32)).save(tmp_path / "film.png")
     place = ["--box", "8,8,12,12", "--out", str(tmp_path / "inserted")]
-    assert main(["inpaint", str(tmp_path / "film.png"), "mri", *words, *place]) == 0
+    assert main(["generate", "mri", "--from", str(tmp_path / "film.png"), *words, *place]) == 0
     assert json.loads((tmp_path / "inserted/manifest.json").read_text())["negative"] == "grid, <bad>"
 
 

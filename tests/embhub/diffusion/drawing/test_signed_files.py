@@ -1,4 +1,4 @@
-"""`--c2pa` of `generate`, `inpaint` and `dataset`, from the command line to what `embhub research detect` says."""
+"""`--c2pa` of `generate` and `dataset`, from the command line to what `embhub research detect` says."""
 
 from __future__ import annotations
 
@@ -98,10 +98,11 @@ def test_series(folder: Path) -> None:
         assert assertion(said(folder / "out" / name))["interpolate_to"] == "x-ray"
 
 
-def test_inpaint_says_nothing_of_the_patient_s_image(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_redrawing_says_nothing_of_the_patient_s_image(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pixels = np.random.default_rng(0).integers(0, 255, (32, 32), dtype=np.uint8)
     Image.fromarray(pixels).save(folder / "Jansen_Pieter.png")
-    run("inpaint", "Jansen_Pieter.png", "mri", "--box", "4,4,8,8", *DRAWING, "--out", "out", "--c2pa", "default")
+    place = ("--from", "Jansen_Pieter.png", "--box", "4,4,8,8")
+    run("generate", "mri", *place, *DRAWING, "--out", "out", "--c2pa", "default")
     image = folder / "out/0000.png"
     assert image.stat().st_mode & 0o777 == 0o600
     manifest = said(image)

@@ -250,7 +250,7 @@ def test_images_are_of_an_embedding_only_where_every_folder_says_which_drew_it(s
     assert learned_from(whole, test) is False
     half = read_drawn(classes(tmp_path / "half", sick=listed, normal=None), "arm x", 16)
     assert half.embeddings == (DIGEST,) and learned_from(half, test) is None
-    redrawn = {"schema": "embhub.inpainted/1", **listed}
+    redrawn = {"schema": "embhub.redrawn/1", **listed}
     parts = read_drawn(classes(tmp_path / "parts", sick=listed, normal=redrawn), "arm x", 16)
     assert learned_from(parts, test) is None and parts.redrawn and not half.redrawn
 

@@ -1,4 +1,4 @@
-"""Composition and inpainting beyond Stable Diffusion 1 and 2: pooled texts and transformers are mixed as well."""
+"""Composition and redrawing beyond Stable Diffusion 1 and 2: pooled texts and transformers are mixed as well."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from embhub.artifact import fingerprint
 from embhub.artifact.embedding import LAYOUTS, Embedding
 from embhub.diffusion.bases.pipelines import load_pipeline
 from embhub.diffusion.drawing.generation import draw, generate, prepare
-from embhub.diffusion.drawing.inpainting import arrange, inpaint, redraw
 from embhub.diffusion.drawing.interpolation import interpolate
+from embhub.diffusion.drawing.redrawing import arrange, redraw, redraw_scenes
 from embhub.diffusion.drawing.weighted_prompts import Part
 from embhub.diffusion.families import detect, encoders
 from embhub.errors import UsageError
@@ -58,14 +58,14 @@ def test_a_place_is_redrawn(folder: Path) -> None:
     if folder.name in ("sd3", "sd35"):
         scene = arrange(image, from_box((8, 8, 12, 12), image.size))
         for attempt in (
-            lambda: inpaint(image, "mri a", **choices),
-            lambda: list(redraw(prepare(base=folder, steps=2, device="cpu"), [scene], "mri a")),
+            lambda: redraw(image, "mri a", **choices),
+            lambda: list(redraw_scenes(prepare(base=folder, steps=2, device="cpu"), [scene], "mri a")),
         ):
             with pytest.raises(UsageError, match="StableDiffusion3Pipeline cannot redraw") as refusal:
                 attempt()
             assert "Stable Diffusion 1, 2 or XL" in refusal.value.hint
         return
-    new, old = pixels(inpaint(image, [Part("mri a", 0.5), Part("b", 0.5)], **choices))[0], pixels([image])[0]
+    new, old = pixels(redraw(image, [Part("mri a", 0.5), Part("b", 0.5)], **choices))[0], pixels([image])[0]
     changed = (new != old).any(-1)
     assert changed[8:20, 8:20].mean() > 0.9 and changed.sum() == changed[8:20, 8:20].sum()
 

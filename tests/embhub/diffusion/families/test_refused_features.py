@@ -21,8 +21,8 @@ from embhub.diffusion.adaptation.compact import train_adapter
 from embhub.diffusion.adaptation.porting import port
 from embhub.diffusion.bases.found import FoundBase
 from embhub.diffusion.drawing.generation import generate
-from embhub.diffusion.drawing.inpainting import inpaint
 from embhub.diffusion.drawing.interpolation import interpolate
+from embhub.diffusion.drawing.redrawing import redraw
 from embhub.diffusion.families import detect, of_class
 from embhub.diffusion.training.per_layer import check_size
 from embhub.errors import UsageError
@@ -53,9 +53,9 @@ COMMANDS: dict[str, tuple[tuple[str, ...], str, str]] = {
         "takes no negative prompt",
         "leave out --negative",
     ),
-    "inpaint": (
-        ("inpaint", "image.png", "mri a", "--box", "8,8,12,12", "--out", "out"),
-        "cannot redraw a part of an image here",
+    "--from": (
+        ("generate", "mri a", "--from", "image.png", "--out", "out"),
+        "cannot redraw an image here",
         "use a Stable Diffusion 1, 2 or XL base",
     ),
     "--per-layer": (
@@ -113,7 +113,7 @@ def test_python_calls_say_so(place: Path, kind: str) -> None:
         training={"caption": "mri, {}"},
     )  # fmt: skip
     calls: list[Callable[[], Any]] = [
-        lambda: inpaint(image(), "mri a", box=(8, 8, 12, 12), base=base),
+        lambda: redraw(image(), "mri a", base=base),
         lambda: train(place / "images", token="<a>", caption="mri, {}", base=base, per_layer=True),
         lambda: train_adapter(place / "images", token="<a>", caption="mri, {}", base=base),
         lambda: port(source, to=base, recipe=Recipe(per_layer=True)),

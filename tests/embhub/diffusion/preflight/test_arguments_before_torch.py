@@ -13,6 +13,7 @@ from tests.support.releases import make_embedding
 
 TRAIN = ("--token", "<cspca>", "--caption", "mri, {}", "--base", "builtin", "--out", "x.safetensors")
 EVALUATE = ("evaluate", "--report", "r", "--real")
+REDRAW = ("generate", "mri", "--out", "o", "--from")
 ADAPT = ("--component", "unet", "--caption", "x-ray, {}", "--out")
 
 WRONG = {
@@ -52,12 +53,23 @@ WRONG = {
     "generate: base": ("generate", "mri", "--base", "nowhere", "--out", "o"),
     "generate: out": ("generate", "mri", "--out", "there.safetensors"),
     "generate: series": ("generate", "mri", "--series", "3", "--out", "o"),
-    "inpaint: no image": ("inpaint", "nowhere", "mri", "--box", "1,1,2,2", "--out", "o"),
-    "inpaint: no place": ("inpaint", "good", "mri", "--out", "o"),
-    "inpaint: box": ("inpaint", "good", "mri", "--box", "1,1,2", "--out", "o"),
-    "inpaint: mask": ("inpaint", "good", "mri", "--mask", "nowhere.png", "--out", "o"),
-    "inpaint: embedding": ("inpaint", "good", "mri", "--box", "1,1,2,2", "--embedding", "no.safetensors", "--out", "o"),
-    "inpaint: base": ("inpaint", "good", "mri", "--box", "1,1,2,2", "--base", "no", "--out", "o"),
+    "redraw: no image": (*REDRAW, "nowhere"),
+    "redraw: box": (*REDRAW, "good", "--box", "1,1,2"),
+    "redraw: mask": (*REDRAW, "good", "--mask", "nowhere.png"),
+    "redraw: two places": (*REDRAW, "good", "--mask", "good/0.png", "--box", "1,1,2,2"),
+    "redraw: grow, and no place": (*REDRAW, "good", "--grow", "2"),
+    "redraw: border, and no place": (*REDRAW, "good", "--border", "2"),
+    "redraw: mask of nothing": ("generate", "mri", "--mask", "good/0.png", "--out", "o"),
+    "redraw: strength of nothing": ("generate", "mri", "--strength", "0.5", "--out", "o"),
+    "redraw: strength": (*REDRAW, "good", "--strength", "0"),
+    "redraw: series": (*REDRAW, "good", "--series", "2"),
+    "redraw: interpolation": (*REDRAW, "good", "--interpolate-to", "x-ray"),
+    "redraw: turned": (*REDRAW, "good", "--slerp-to", "there.safetensors"),
+    "redraw: DICOM": (*REDRAW, "good", "--dicom"),
+    "redraw: mark": (*REDRAW, "good", "--no-mark"),
+    "redraw: embedding": (*REDRAW, "good", "--embedding", "no.safetensors"),
+    "redraw: word": ("generate", "mri <a>", "--from", "good", "--out", "o"),
+    "redraw: base": (*REDRAW, "good", "--base", "no"),
     "dataset: no class": ("research", "dataset", "--out", "o"),
     "dataset: no file": ("research", "dataset", "nowhere.yaml", "--out", "o"),
     "dataset: embedding": ("research", "dataset", "--class", "a=mri <a>", "--embedding", "no.safetensors", "--out=o"),
@@ -94,7 +106,8 @@ LONG = {
     "audit": ("audit", "there.safetensors", "--members", "good", "--nonmembers", "other"),
     "copy-check": ("copy-check", "there.safetensors", "--members", "good", "--nonmembers", "other", "--samples", "gen"),
     "generate": ("generate", "mri", "--out", "o"),
-    "inpaint": ("inpaint", "good", "mri", "--box", "1,1,2,2", "--out", "o"),
+    "redraw": (*REDRAW, "good"),
+    "redraw a place": (*REDRAW, "good", "--box", "1,1,2,2"),
     "dataset": ("research", "dataset", "--class", "a=mri <cspca>", "--embedding", "there.safetensors", "--out", "o"),
     "evaluate": (*EVALUATE, "labelled", "--test", "labelled", "--synthetic", "labelled"),
     "import": ("import", "there.safetensors", "--base-family", "sd1", "--token", "<a>", "--out", "i.safetensors"),

@@ -1,4 +1,4 @@
-"""Inpainting: what is not marked stays, bit for bit; what is marked is what the stock pipeline draws."""
+"""Redrawing: what is not marked stays, bit for bit; what is marked, or all of it, is what the stock pipeline draws."""
 
 from __future__ import annotations
 
@@ -8,15 +8,16 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from diffusers import StableDiffusionInpaintPipeline, UNet2DConditionModel
+from diffusers import StableDiffusionImg2ImgPipeline, StableDiffusionInpaintPipeline, UNet2DConditionModel
 from PIL import Image
 
 from embhub.artifact import embedding as artifact
 from embhub.artifact import fingerprint
 from embhub.artifact.embedding import Embedding
 from embhub.diffusion.bases.pipelines import load_pipeline
+from embhub.diffusion.drawing import redrawing
 from embhub.diffusion.drawing.generation import generate
-from embhub.diffusion.drawing.inpainting import arrange, inpaint
+from embhub.diffusion.drawing.redrawing import arrange
 from embhub.errors import UsageError
 from embhub.images import masks
 from tests.support import pipelines
@@ -50,7 +51,7 @@ def picture(size: tuple[int, int] = (32, 32), mode: str = "L") -> Image.Image:
 
 def redraw(base: Path, image: Image.Image, prompt: Any = "mri a", **choices: Any) -> list[Array]:
     settings = {"steps": 3, "guidance_scale": 2.0, "device": "cpu", "box": BOX, **choices}
-    return [np.asarray(one) for one in inpaint(image, prompt, base=base, **settings)]
+    return [np.asarray(one) for one in redrawing.redraw(image, prompt, base=base, **settings)]
 
 
 @pytest.mark.parametrize(("size", "mode"), quick([((40, 33), "RGB")], thorough=[((32, 32), "L"), ((90, 120), "L")]))
@@ -78,6 +79,30 @@ def test_the_place_shows_what_the_stock_pipeline_draws(base: Path) -> None:
     mask = masks.from_box(BOX, (32, 32))
     found = redraw(base, image, seed=6, border=0)[0]
     assert np.array_equal(found[mask], np.asarray(expected)[mask])
+
+
+@pytest.mark.parametrize(("strength", "share"), [(None, 0.7), (0.4, 0.4)])
+def test_a_whole_image_is_what_the_stock_pipeline_makes_of_an_image(
+    strength: float | None, share: float, tmp_path: Path
+) -> None:
+    base, image = pipelines.write(tmp_path / "tiny"), picture(mode="RGB")
+    pipe = load_pipeline(base, device="cpu")
+    stock = StableDiffusionImg2ImgPipeline(**pipe.components, requires_safety_checker=False)
+    stock.set_progress_bar_config(disable=True)
+    expected = stock(
+        "mri a", image=image, strength=share, num_inference_steps=10, guidance_scale=2.0,
+        generator=torch.Generator().manual_seed(6),
+    ).images[0]  # fmt: skip
+    found = redraw(base, image, seed=6, steps=10, box=None, strength=strength)[0]
+    assert np.array_equal(found, np.asarray(expected))
+
+
+def test_a_whole_image_is_all_that_the_base_sees(base: Path) -> None:
+    image = picture((40, 33))
+    whole = redraw(base, image, box=None, fit="pad")[0]
+    assert whole.shape == (33, 40) and (whole != np.asarray(image)).mean() > 0.8
+    central = redraw(base, image, box=None)[0]
+    assert central.shape == (33, 33) and (central != np.asarray(image)[:, 3:36]).mean() > 0.8
 
 
 @pytest.mark.thorough
@@ -126,7 +151,6 @@ def test_an_embedding_is_put_into_the_place(base: Path) -> None:
 @pytest.mark.parametrize(
     ("choices", "message"),
     [
-        ({"box": None}, "a mask or a box"),
         ({"mask": np.ones((32, 32), bool)}, "a mask or a box"),
         ({"box": (30, 0, 9, 9)}, "not inside the image"),
         ({"box": None, "mask": np.zeros((32, 32), bool)}, "marks nothing"),
@@ -162,7 +186,7 @@ def test_an_image_far_too_small(tmp_path: Path) -> None:
 
 
 def test_a_base_that_only_inpaints_draws_no_image(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="embhub inpaint"):
+    with pytest.raises(UsageError, match="embhub generate --from"):
         generate("mri", base=nine_channels(tmp_path / "nine"), steps=1)
 
 
@@ -177,10 +201,10 @@ def test_a_denoiser_of_other_channels(tmp_path: Path) -> None:
 @pytest.mark.parametrize("mask", [np.ones((32, 32, 3), bool), np.ones(32, bool)])
 def test_a_mask_of_another_form(base: Path, mask: Any) -> None:
     with pytest.raises(UsageError, match="dimensions"):
-        inpaint(Image.new("L", (32, 32)), "mri", mask=mask, base=base, steps=1)
+        redrawing.redraw(Image.new("L", (32, 32)), "mri", mask=mask, base=base, steps=1)
 
 
 def test_a_box_of_broken_pixels(base: Path) -> None:
     box: Any = (1.5, 2, 10, 10)
     with pytest.raises(UsageError, match="whole pixels"):
-        inpaint(Image.new("L", (32, 32)), "mri", box=box, base=base, steps=1)
+        redrawing.redraw(Image.new("L", (32, 32)), "mri", box=box, base=base, steps=1)

@@ -1,8 +1,9 @@
-"""Putting a finding into a place of an image: the marked part is drawn anew, the rest stays as it is.
+"""Redrawing an image after a prompt: a place in it, or the whole of it.
 
 The denoiser sees the whole image, brought to the resolution of its base, and draws what is marked so that it fits. What
 comes back is laid over the original at its own size: drawn pixels where the mask is, a border that fades out, and every
-pixel beyond that border as it was, bit for bit.
+pixel beyond that border as it was, bit for bit. A whole image (SDEdit, Meng et al. 2022, arXiv 2108.01073) is a mask
+of everything.
 """
 
 from __future__ import annotations
@@ -30,12 +31,13 @@ from embhub.diffusion.families.pipeline import Pipeline
 from embhub.errors import UsageError
 from embhub.images import masks
 from embhub.images.framing import Framing, frame, is_too_small
-from embhub.images.masks import Box, Mask, check_mask, fade, from_box, to_cells
+from embhub.images.masks import Mask, check_mask, fade, from_box, to_cells
 from embhub.options.preprocessing import Fit, common_fit
+from embhub.options.redrawing import Box, choose_strength
 from embhub.progress import OnProgress, Progress
 
 _REDRAWING = ("sd", "sdxl")
-"""Families whose stock pipelines for inpainting are used here."""
+"""Families whose stock pipelines for inpainting are used here, for whole images as well."""
 _BORDER = 32
 """The border is as wide as the image's smaller side divided by this, unless it is said."""
 
@@ -63,16 +65,22 @@ class Scene:
 
 
 def arrange(
-    image: Image.Image, mask: Mask, *, growth: int = 0, border: float | None = None, fit: Fit = "crop",
+    image: Image.Image, mask: Mask | None, *, growth: int = 0, border: float | None = None, fit: Fit = "crop",
     where: str = "the mask",
 ) -> Scene:  # fmt: skip
     """A scene, once image and mask are known to fit; the mask is grown by `growth` pixels (shrunk, below 0).
+
+    Without a mask it is all that the denoiser sees: the whole image, or with `crop` its central square alone.
 
     Raises:
         UsageError: another mode or size; a mask that marks nothing, everything, or what the denoiser does not see.
     """
     if image.mode not in ("L", "RGB"):
         raise UsageError(f"an image of mode {image.mode} cannot be redrawn", "save it as 8-bit grey or RGB")
+    if mask is None:
+        left, top, across, down = frame(image.size, 1, fit).seen
+        seen = image.crop((left, top, left + across, top + down))
+        return Scene(seen, np.ones((down, across), bool), 0, fit)
     check_mask(mask, image.size, where)
     if growth:
         mask = masks.grow(mask, growth)
@@ -91,7 +99,7 @@ def arrange(
     return scene
 
 
-def inpaint(
+def redraw(
     image: Image.Image,
     prompt: Prompt,
     *,
@@ -102,7 +110,7 @@ def inpaint(
     seed: int = 0,
     steps: int | None = None,
     guidance_scale: float | None = None,
-    strength: float = 1.0,
+    strength: float | None = None,
     grow: int = 0,
     border: float | None = None,
     fit: Fit | None = None,
@@ -114,26 +122,29 @@ def inpaint(
     device: str = "auto",
     on_progress: OnProgress | None = None,
 ) -> list[Image.Image]:
-    """Redraw a part of an image.
+    """Redraw an image after a prompt: a place in it (inpainting), or the whole of it (image-to-image).
 
-    The denoiser sees the whole image in the base's resolution. A U-Net with 4 input channels gets the unmarked part
-    with fresh noise at every step (Lugmayr et al. 2022, arXiv 2201.09865, without resampling); one with 9 was trained
-    to inpaint. Beyond the border, every pixel stays as it was, bit for bit.
+    The denoiser sees the whole image in the base's resolution, and begins with it and as much noise as `strength`
+    says. A U-Net with 4 input channels is shown the unmarked part, noised, at every step (Lugmayr et al. 2022, arXiv
+    2201.09865, without resampling); one with 9 was trained to inpaint. Beyond the border of a place, every pixel
+    stays as it was, bit for bit.
 
     Args:
         image: Mode L or RGB.
         prompt: As for `generate`.
-        mask: The part to redraw, bool (height, width). Give either this or `box`.
+        mask: The part to redraw, bool (height, width). Without this and `box`, the whole image.
         box: The part to redraw: x, y, width, height in pixels.
         embeddings: As for `generate`.
         n: Number of images.
         seed: Image i follows from `seed + i` alone.
         steps: As for `generate`.
         guidance_scale: As for `generate`.
-        strength: Share of the noise schedule, 0 to 1. At 1 the old part has no influence; near 0 little changes.
+        strength: Share of the noise schedule, above 0, up to 1. At 1 the old part has no influence; near 0 little
+            changes. By default 1 in a place, .7 for a whole image.
         grow: Widen the marked part by this many pixels.
         border: Width in pixels over which new fades into old. By default 1/32 of the shorter side.
         fit: How the image is fitted into the square that the base sees. By default as the embeddings were trained.
+            With `crop` a place must lie in the central square, and of a whole image that square comes back.
         resolution: As for `generate`.
         negative: As for `generate`.
         negative_embeddings: As for `generate`.
@@ -146,31 +157,31 @@ def inpaint(
         `n` images of the size and mode of `image`.
 
     Raises:
-        UsageError: Both a mask and a box, or neither; a mask that does not fit; a base that cannot inpaint; or as
-            `generate`.
+        UsageError: Both a mask and a box; a mask that does not fit; a base that cannot redraw; or as `generate`.
         ArtifactError: An embedding made for another base, or placeholder tokens that collide.
 
     Example:
         >>> import embhub
         >>> from PIL import Image
         >>> image = Image.open("images/images/00000.png")
-        >>> redrawn = embhub.inpaint(
+        >>> redrawn = embhub.redraw(
         ...     image, "prostate mri, {}", box=(20, 20, 24, 24), embeddings=["prostate-cspca.safetensors"], steps=2
         ... )
         >>> redrawn[0].size == image.size, redrawn[0].getpixel((0, 0)) == image.getpixel((0, 0))
         (True, True)
     """
-    if (mask is None) == (box is None):
-        raise UsageError("a place is needed: a mask or a box", "give one of the two")
-    marked = from_box(box, image.size) if box is not None else np.asarray(mask, bool)
+    if mask is not None and box is not None:
+        raise UsageError("a place is a mask or a box, not both", "give one, or neither to redraw the whole image")
+    marked = from_box(box, image.size) if box is not None else None if mask is None else np.asarray(mask, bool)
     opened = [open_embedding(embedding) for embedding in embeddings]
     how = common_fit([(item.token, item.training) for item in opened], fit)
     scene = arrange(image, marked, growth=grow, border=border, fit=how)
     studio = prepare(
         opened, base=base, steps=steps, guidance_scale=guidance_scale, resolution=resolution, negative=negative,
-        negative_embeddings=negative_embeddings, device=device, check=check_kind,
+        negative_embeddings=negative_embeddings, device=device, mark=False, check=check_kind,
     )  # fmt: skip
-    pictures = redraw(studio, [scene] * n, prompt, seed=seed, strength=strength, batch_size=batch_size)
+    share = choose_strength(strength, in_a_place=marked is not None)
+    pictures = redraw_scenes(studio, [scene] * n, prompt, seed=seed, strength=share, batch_size=batch_size)
     drawn = []
     for picture in pictures:
         drawn.append(picture)
@@ -179,7 +190,7 @@ def inpaint(
     return drawn
 
 
-def redraw(
+def redraw_scenes(
     studio: Studio,
     scenes: Iterable[Scene],
     prompt: Prompt,
@@ -191,7 +202,7 @@ def redraw(
     """Every scene with its marked part drawn anew; picture i comes from scene i and `seed + i` alone.
 
     Raises:
-        UsageError: as `inpaint`, when the first picture is asked for.
+        UsageError: as `redraw`, when the first picture is asked for.
     """
     check_settings(1, studio.steps, batch_size)
     if not 0 < strength <= 1 or int(studio.steps * strength) < 1:
@@ -223,7 +234,7 @@ def redraw(
 
 
 def check_kind(kind: str) -> None:
-    """Refuse a class of pipelines that redraws no part of an image here, before such a base is loaded.
+    """Refuse a class of pipelines that redraws no image here, before such a base is loaded.
 
     Raises:
         UsageError: it is none of Stable Diffusion 1, 2 and XL; a class that no adapter knows is left to the loader.
@@ -233,7 +244,7 @@ def check_kind(kind: str) -> None:
 
 
 def _refusal(kind: str) -> UsageError:
-    return UsageError(f"a {kind} cannot redraw a part of an image here", "use a Stable Diffusion 1, 2 or XL base")
+    return UsageError(f"a {kind} cannot redraw an image here", "use a Stable Diffusion 1, 2 or XL base")
 
 
 def _inpainter(pipe: Pipeline) -> Any:
@@ -244,7 +255,7 @@ def _inpainter(pipe: Pipeline) -> Any:
     channels = int(pipe.unet.config.in_channels)
     if channels not in (int(pipe.vae.config.latent_channels), 9):
         raise UsageError(
-            f"a U-Net of {channels} input channels cannot redraw a part of an image",
+            f"a U-Net of {channels} input channels cannot redraw an image",
             "use a base whose U-Net takes latents alone, or one of 9 channels that was trained to inpaint",
         )
     if "Inpaint" in type(pipe).__name__:

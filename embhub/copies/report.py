@@ -9,12 +9,9 @@ import hashlib
 from collections.abc import Mapping
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-
-from embhub.errors import ArtifactError
+from pydantic import BaseModel, ConfigDict, Field
 
 SCHEMA = "embhub.copy-check/3"
-MAX_BYTES = 20_000_000
 PLANTED, FEWEST_CAUGHT = 20, 18
 """Copies of each kind that are planted, and how many of them must be caught before silence means anything."""
 
@@ -176,24 +173,6 @@ class Report(_Part):
     def to_bytes(self) -> bytes:
         """The file."""
         return self.model_dump_json(by_alias=True, indent=1).encode() + b"\n"
-
-
-def parse(data: bytes) -> Report:
-    """Read a report.
-
-    Raises:
-        ArtifactError: not one, or one whose verdict does not follow from its figures.
-    """
-    if len(data) > MAX_BYTES:
-        raise ArtifactError("the copy check's report is too large", "run embhub copy-check again")
-    try:
-        report = Report.model_validate_json(data)
-    except ValidationError as error:
-        raise ArtifactError("the copy check's report is damaged", "run embhub copy-check again") from error
-    follows = all(s.suspected == any(n.p <= report.threshold for n in s.measures.values()) for s in report.samples)
-    if not follows or report.verdict != decide(report.suspected, report.planted):
-        raise ArtifactError("the copy check's verdict does not follow from its figures", "run embhub copy-check again")
-    return report
 
 
 def decide(suspected: tuple[Sample, ...], planted: tuple[Planted, ...]) -> Verdict:

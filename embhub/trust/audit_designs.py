@@ -173,11 +173,6 @@ def read_result(stated: Statement) -> AuditResult:
     return statement.read_as(stated, RESULT, AuditResult)
 
 
-def read_notice(stated: Statement) -> AuditNotice:
-    """The facts of a notice. Raises as `read_design`."""
-    return statement.read_as(stated, NOTICE, AuditNotice)
-
-
 def write_result(result: Bundle) -> bytes:
     """The file of a result that may be carried to a machine with a network."""
     return _write(result=result)

@@ -34,7 +34,7 @@ from embhub.release.checks.attested import LEAK
 from embhub.release.checks.claims import check_claim
 from embhub.release.files import Release
 from embhub.release.signing import assemble, check_persons, sign_anew
-from embhub.site import config, keys, seen, trust_store
+from embhub.site import config, keys, seen, signing_keys, trust_store
 from embhub.site.keys import PassphraseRequiredError
 from embhub.site.signed import NotedKey
 from embhub.trust import dsse, statement
@@ -381,11 +381,11 @@ def load_key(name: str | None, ask: AskPassphrase | None) -> NotedKey:
     """
     name = name or config.load().key
     try:
-        return NotedKey(keys.open_key(name))
+        return NotedKey(signing_keys.open_key(name))
     except PassphraseRequiredError:
         if ask is None:
             raise
-        return NotedKey(keys.open_key(name, passphrase=ask(name)))
+        return NotedKey(signing_keys.open_key(name, passphrase=ask(name)))
 
 
 def check_signed(

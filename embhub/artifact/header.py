@@ -15,7 +15,7 @@ from embhub.artifact import adapter, fingerprint
 from embhub.artifact.derivation import Derivation, check_tool, read_derivation
 from embhub.errors import ArtifactError
 from embhub.formats import strict_json
-from embhub.options.preprocessing import FITS
+from embhub.options.fits import FITS
 from embhub.privacy.claim_or_none import NONE, read_claim, write_claim
 
 if TYPE_CHECKING:

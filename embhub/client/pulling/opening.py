@@ -10,7 +10,7 @@ from embhub.artifact import embedding
 from embhub.artifact.embedding import Embedding
 from embhub.client.log import logged
 from embhub.client.pulling import received
-from embhub.client.statements.recalling import recall
+from embhub.client.statements.memory import recall
 from embhub.client.trusted import site_policy, vouching
 from embhub.formats import instants, names
 from embhub.release import at_the_site, demands, verification

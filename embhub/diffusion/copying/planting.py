@@ -18,7 +18,7 @@ from PIL import Image, ImageFilter
 from torch import Tensor
 from torch.nn import functional as F
 
-from embhub.copies.report import PLANTED
+from embhub.copies.planted import PLANTED
 from embhub.diffusion.copying.augmentation import augment
 from embhub.diffusion.families import autoencoding
 from embhub.diffusion.families.pipeline import Pipeline

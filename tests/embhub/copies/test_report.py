@@ -6,7 +6,8 @@ import html
 from typing import Any
 
 from embhub.copies import page
-from embhub.copies.report import NOT_LOOKED_FOR, Group, Nearness, Planted, Report, Sample, decide
+from embhub.copies.planted import NOT_LOOKED_FOR
+from embhub.copies.report import Group, Nearness, Planted, Report, Sample, decide
 
 KINDS = ("exact", "mirrored")
 

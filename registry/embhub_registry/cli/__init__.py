@@ -25,8 +25,9 @@ SECTIONS: Mapping[str, Mapping[str, str | click.Command]] = {
         "curate": LazyGroup(
             help="Decide which releases need review, who reads gated ones, and what is set aside or yanked.",
             sections={"Commands": {
-                "review": "reviewing", "access": "access", "quarantine": "quarantine", "yank": "yanking:yank",
-                "unyank": "yanking:unyank", "digest": "yanking:digest", "evaluation": "evaluations",
+                "review": "curating:review", "access": "curating:access", "quarantine": "quarantine",
+                "yank": "yanking:yank", "unyank": "yanking:unyank", "digest": "yanking:digest",
+                "evaluation": "curating:evaluation",
             }},
         ),
         "quota": "quotas",

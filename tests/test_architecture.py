@@ -170,6 +170,46 @@ def test_admission_is_pure(stem: str) -> None:
     assert not imported(ROOT / f"registry/embhub_registry/{stem}.py") & (WORLD | {"sqlite3", "starlette"})
 
 
+def module(path: Path) -> str:
+    """A file's dotted name."""
+    parts = path.relative_to(ROOT / "registry" if path in REGISTRY else ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def loaded_by(path: Path) -> set[str]:
+    """What a file imports, wherever it stands, but for types alone: modules, and names in them."""
+    typing = [n for n in nodes(path) if isinstance(n, ast.If) and "TYPE_CHECKING" in ast.unparse(n.test)]
+    skipped = {id(part) for block in typing for child in block.body for part in ast.walk(child)}
+    found = set[str]()
+    for node in nodes(path):
+        if isinstance(node, ast.Import) and id(node) not in skipped:
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and id(node) not in skipped:
+            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return found
+
+
+@pytest.mark.parametrize(
+    ("entry", "most"),
+    [
+        ("embhub.release.verification", 116),
+        ("embhub.client.pulling.pull", 201),
+        ("embhub.client.publishing.push", 178),
+        ("embhub.evidence.pack", 143),
+        ("embhub_registry.wire.hf_changes", 233),
+    ],
+)
+def test_what_has_to_be_read_to_vouch_for_a_call_does_not_grow(entry: str, most: int) -> None:
+    """Modules that an entry reaches by imports; lower the number when you move what it does not need."""
+    files = {module(path): path for path in SOURCES}
+    reached, left = set[str](), {entry}
+    while left:
+        name = left.pop()
+        reached.add(name)
+        left |= (loaded_by(files[name]) & files.keys()) - reached
+    assert len(reached) <= most
+
+
 def test_files_are_short_and_say_what_they_are() -> None:
     for path in SOURCES:
         text, module = path.read_text(), nodes(path)[0]

@@ -11,7 +11,6 @@ import pytest
 
 from embhub.artifact import embedding
 from embhub.audits.report import AuditReport
-from embhub.audits.statistics import largest_tpr
 from embhub.errors import UsageError
 from embhub.evidence.gathering import describe_privacy
 from embhub.evidence.guarantee import guarantee, per_hundred
@@ -22,6 +21,7 @@ from embhub.privacy import wording
 from embhub.privacy.claim import PrivacyClaim
 from embhub.privacy.composition import Composition
 from embhub.privacy.fields import ALWAYS_UNPROTECTED, MAX_DELTA, Unprotected
+from embhub.privacy.rdp import largest_tpr
 from tests.support.claims import make_claim
 
 ROOT = Path(__file__).parents[1]
@@ -194,7 +194,7 @@ def test_claims_and_pack_speak_of_one_person_with_the_codes_figures(claim: Priva
     answer = " ".join(part.text for part in guarantee(told))
     page = f"{words} {answer} {tabulate_limits(told)}"
     assert not FALSE.search(page)
-    most = largest_tpr(claim.epsilon, 0.01, delta=claim.delta)
+    most = largest_tpr(claim.epsilon, fpr=0.01, delta=claim.delta)
     for text in (words, answer):
         assert UNBOUNDED in text
         assert (TRUE in text) is (claim.unit == "patient")
@@ -202,7 +202,7 @@ def test_claims_and_pack_speak_of_one_person_with_the_codes_figures(claim: Priva
         assert stated and 100 * most <= float(stated[1]) <= 100 * most + 0.1001
     assert f"Delta = {claim.delta:g}" in words and f"at most 1 in {round(1 / claim.delta):,}, for each" in words
     for limit in told.limits:
-        assert limit.named_with_at_most == largest_tpr(claim.epsilon, limit.named_without, delta=claim.delta)
+        assert limit.named_with_at_most == largest_tpr(claim.epsilon, fpr=limit.named_without, delta=claim.delta)
 
 
 def test_every_private_claim_names_the_decision_to_release() -> None:
@@ -213,7 +213,7 @@ def test_every_private_claim_names_the_decision_to_release() -> None:
 def test_the_page_for_officers_says_it_and_asks_for_no_attack_on_a_private_file() -> None:
     page = said((ROOT / "docs/privacy-for-dpos.md").read_text())
     assert f"{TRUE} 2.8 % if she did (ε = 1)" in page and "give away by themselves is not bounded" in page
-    assert per_hundred(largest_tpr(1.0, 0.01, delta=MAX_DELTA)) == "2.8"
+    assert per_hundred(largest_tpr(1.0, fpr=0.01, delta=MAX_DELTA)) == "2.8"
     assert "at most 1 in 100,000 for each patient" in page
     assert "do not ask for an attack on its patients" in page and "audit the *recipe* on other data" in page
     first = page.split("## What to ask")[1].split("2. ")[0]
@@ -226,7 +226,7 @@ def test_the_guide_gives_the_codes_figures() -> None:
         r"names her with at most ([\d.]+) % if she did at epsilon 1, ([\d.]+) % at 2, ([\d.]+) % at 4", page
     )
     assert stated and UNBOUNDED in page
-    computed = [per_hundred(largest_tpr(epsilon, 0.01, delta=MAX_DELTA)) for epsilon in (1.0, 2.0, 4.0)]
+    computed = [per_hundred(largest_tpr(epsilon, fpr=0.01, delta=MAX_DELTA)) for epsilon in (1.0, 2.0, 4.0)]
     assert list(stated.groups()) == computed
 
 
@@ -234,7 +234,7 @@ def test_the_command_line_says_it() -> None:
     with pytest.raises(UsageError) as caught:
         choose_privacy(None, n_public=50)
     assert caught.value.hint and f"{TRUE} 7.4 % if she did" in caught.value.hint
-    assert per_hundred(largest_tpr(2.0, 0.01, delta=MAX_DELTA)) == "7.4"
+    assert per_hundred(largest_tpr(2.0, fpr=0.01, delta=MAX_DELTA)) == "7.4"
 
 
 def test_delta_in_words_is_never_rarer_than_delta() -> None:

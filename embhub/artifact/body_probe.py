@@ -8,16 +8,15 @@ large ones.
 from __future__ import annotations
 
 import hashlib
-import math
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Protocol
+
+from embhub.artifact.base_identity import BODY_ROWS, BODY_TENSORS
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-TENSORS = 24
-ROWS = 2
 Groups = dict[str, list[float]]
 
 
@@ -34,22 +33,9 @@ class Rows(Protocol):
 
 
 def take(weights: Rows, *, but: Callable[[str], object] = lambda _: False) -> Groups:
-    """Figures of the matrices and of the kernels, each list of at most TENSORS x ROWS; an empty group is left out."""
+    """Figures of the matrices and of the kernels, at most BODY_TENSORS x BODY_ROWS each; an empty group is left out."""
     groups = {"matrices": {k: s for k, s in weights.matrices.items() if not but(k)}, "kernels": weights.kernels}
     return {name: _probe(weights, shapes) for name, shapes in groups.items() if shapes}
-
-
-def distance(expected: Mapping[str, Sequence[float]], actual: Mapping[str, Sequence[float]]) -> float:
-    """Largest relative distance over the groups; infinite where they do not compare."""
-    if {name: len(part) for name, part in expected.items()} != {name: len(part) for name, part in actual.items()}:
-        return float("inf")
-    return max((_relative(expected[name], actual[name]) for name in expected), default=0.0)
-
-
-def is_sound(value: Any, is_list: Callable[[Any, int], bool]) -> bool:
-    """Whether a value has the form that `take` gives; `is_list` checks a list of at most so many numbers."""
-    known = isinstance(value, dict) and set(value) <= {"matrices", "kernels"} and bool(value)
-    return known and all(is_list(part, TENSORS * ROWS) for part in value.values())
 
 
 def pick_row(index: int, rows: int) -> int:
@@ -68,11 +54,11 @@ def fixed_signs(width: int) -> NDArray[np.float64]:
 
 def _probe(weights: Rows, shapes: Mapping[str, tuple[int, int]]) -> list[float]:
     keys = sorted(shapes)
-    chosen = sorted({keys[index * len(keys) // TENSORS] for index in range(TENSORS)})
+    chosen = sorted({keys[index * len(keys) // BODY_TENSORS] for index in range(BODY_TENSORS)})
     return [
         _figure(weights.read_row(key, row))
         for key in chosen
-        for row in sorted({pick_row(index, shapes[key][0]) for index in range(ROWS)})
+        for row in sorted({pick_row(index, shapes[key][0]) for index in range(BODY_ROWS)})
     ]
 
 
@@ -81,8 +67,3 @@ def _figure(row: NDArray[np.float64]) -> float:
 
     length = float(np.linalg.norm(row))
     return float(f"{float(row @ fixed_signs(len(row))) / length:.4g}") if length else 0.0
-
-
-def _relative(left: Sequence[float], right: Sequence[float]) -> float:
-    scale, gap = math.hypot(*left), math.dist(left, right)
-    return gap / scale if scale else (0.0 if gap == 0 else float("inf"))

@@ -10,28 +10,28 @@ A fine-tune that moves the probed weights by less than that reads as exact.
 from __future__ import annotations
 
 import hashlib
-import math
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
-
-import rfc8785
+from typing import Any
 
 from embhub.artifact import body_probe
+from embhub.artifact.base_identity import DEEP_ROWS as DEEP_ROWS
+from embhub.artifact.base_identity import DENOISER_ROWS as DENOISER_ROWS
+from embhub.artifact.base_identity import DENOISER_TENSORS as DENOISER_TENSORS
+from embhub.artifact.base_identity import SCHEMA as SCHEMA
+from embhub.artifact.base_identity import TABLE_ROWS as TABLE_ROWS
+from embhub.artifact.base_identity import TOLERANCE as TOLERANCE
+from embhub.artifact.base_identity import UNRELATED as UNRELATED
+from embhub.artifact.base_identity import BadFingerprintError as BadFingerprintError
+from embhub.artifact.base_identity import Match as Match
+from embhub.artifact.base_identity import check as check
+from embhub.artifact.base_identity import compare as compare
+from embhub.artifact.base_identity import digest as digest
 from embhub.artifact.tokenizer_files import hash_vocabulary
 from embhub.errors import ArtifactError
 from embhub.formats import strict_json
 from embhub.formats.slices import SliceReader, find_weights
 
-SCHEMA = "embhub.base/1"
-TOLERANCE = 5e-3
-UNRELATED = 0.7  # independent weights are about 1.4 apart; no fine-tune goes half as far
-TABLE_ROWS = 64
-DEEP_ROWS = 16
-DENOISER_TENSORS = 8
-DENOISER_ROWS = 4
 AUTOENCODERS = ("vae", "movq")
 
 _TABLES = ("token_embedding.weight", "word_embeddings.weight", "shared.weight", "embed_tokens.weight")
@@ -45,18 +45,6 @@ _MAX_CONFIG = 1_000_000
 
 class BadBaseError(ArtifactError):
     """The base is not a diffusers pipeline that can be fingerprinted, trained on, or drawn at a size that is known."""
-
-
-class BadFingerprintError(ArtifactError):
-    """A fingerprint that `take` did not write."""
-
-
-@dataclass(frozen=True)
-class Match:
-    """How a base fits what an embedding was trained on; only "different" must not be loaded."""
-
-    level: Literal["exact", "fine-tuned", "different"]
-    reason: str
 
 
 def take(folder: Path) -> dict[str, Any]:
@@ -84,119 +72,6 @@ def take(folder: Path) -> dict[str, Any]:
         with SliceReader(find_weights(autoencoder)) as weights:
             taken["autoencoder"] = body_probe.take(weights)
     return taken
-
-
-def digest(fingerprint: Mapping[str, Any]) -> str:
-    """SHA-256 (hex) of the fingerprint's canonical JSON (RFC 8785)."""
-    check(fingerprint)
-    return hashlib.sha256(rfc8785.dumps(dict(fingerprint))).hexdigest()
-
-
-def compare(expected: Mapping[str, Any], actual: Mapping[str, Any]) -> Match:
-    """Does the base `actual` fit an embedding trained on `expected`?
-
-    Raises:
-        BadFingerprintError: either was not written by `take`.
-    """
-    check(expected)
-    check(actual)
-    if expected["prediction_type"] != actual["prediction_type"]:
-        reason = f"prediction type {actual['prediction_type']} instead of {expected['prediction_type']}"
-        return Match("different", f"the base has the {reason}")
-    for name, encoder in expected["encoders"].items():
-        if problem := _compare_tokens(name, encoder, actual["encoders"].get(name)):
-            return Match("different", problem)
-    if expected["denoiser"]["tensors"] != actual["denoiser"]["tensors"]:
-        return Match("different", "the denoiser has another architecture")
-    pairs = [(encoder["deep"], actual["encoders"][name]["deep"]) for name, encoder in expected["encoders"].items()]
-    moved = max((_distance(left, right) for left, right in pairs), default=0.0)
-    drift = _distance(expected["denoiser"]["probe"], actual["denoiser"]["probe"])
-    if max(moved, drift) > UNRELATED:
-        part = "text encoder" if moved > UNRELATED else "denoiser"
-        return Match("different", f"the weights of the {part} are unrelated")
-    bodies = [
-        body_probe.distance(encoder["body"], actual["encoders"][name]["body"])
-        for name, encoder in expected["encoders"].items()
-    ]
-    drift = max(drift, body_probe.distance(expected["denoiser"]["body"], actual["denoiser"]["body"]))
-    moved, decoding = max([moved, *bodies]), _decoding(expected, actual)
-    if max(moved, drift, decoding) <= TOLERANCE:
-        return Match("exact", "the same weights")
-    also = f", {decoding:.1%} (autoencoder)" if decoding > TOLERANCE else ""
-    return Match(
-        "fine-tuned", f"same token space, weights moved by {moved:.1%} (text encoder), {drift:.1%} (denoiser){also}"
-    )
-
-
-def check(fingerprint: Mapping[str, Any]) -> None:
-    """Raise BadFingerprintError unless the value has the form that `take` writes."""
-    try:
-        sound = (
-            set(fingerprint) - {"autoencoder"} == {"schema", "prediction_type", "encoders", "denoiser"}
-            and ("autoencoder" not in fingerprint or body_probe.is_sound(fingerprint["autoencoder"], _is_probe))
-            and fingerprint["schema"] == SCHEMA
-            and _is_word(fingerprint["prediction_type"])
-            and len(fingerprint["encoders"]) <= 4
-            and all(_is_word(name) and _is_encoder(item) for name, item in fingerprint["encoders"].items())
-            and set(fingerprint["denoiser"]) == {"tensors", "probe", "body"}
-            and body_probe.is_sound(fingerprint["denoiser"]["body"], _is_probe)
-            and _is_word(fingerprint["denoiser"]["tensors"])
-            and _is_probe(fingerprint["denoiser"]["probe"], DENOISER_TENSORS * DENOISER_ROWS)
-        )
-    except (TypeError, AttributeError, KeyError):
-        sound = False
-    if not sound:
-        raise BadFingerprintError("the base's fingerprint is malformed", "take it again from the base model's folder")
-
-
-def _is_encoder(value: Mapping[str, Any]) -> bool:
-    return (
-        set(value) == {"kind", "dim", "vocabulary", "table", "deep", "body"}
-        and _is_word(value["kind"])
-        and type(value["dim"]) is int
-        and _is_word(value["vocabulary"])
-        and _is_probe(value["table"], TABLE_ROWS)
-        and _is_probe(value["deep"], DEEP_ROWS)
-        and body_probe.is_sound(value["body"], _is_probe)
-    )
-
-
-def _is_word(value: Any) -> bool:
-    return isinstance(value, str) and re.fullmatch(r"[A-Za-z0-9._-]{1,80}", value) is not None
-
-
-def _is_probe(value: Any, most: int) -> bool:
-    return isinstance(value, list) and 1 <= len(value) <= most and all(_is_number(item) for item in value)
-
-
-def _is_number(value: Any) -> bool:
-    return type(value) in (int, float) and math.isfinite(value)
-
-
-def _compare_tokens(name: str, expected: Mapping[str, Any], actual: Mapping[str, Any] | None) -> str:
-    if actual is None:
-        return f"the base has no {name}"
-    if expected["dim"] != actual["dim"]:
-        return f"{name} is {actual['dim']} wide instead of {expected['dim']}"
-    if expected["vocabulary"] != actual["vocabulary"]:
-        return f"{name} has another vocabulary"
-    if (moved := _distance(expected["table"], actual["table"])) > TOLERANCE:
-        return f"{name} has another token table (off by {moved:.1%})"
-    return ""
-
-
-def _decoding(expected: Mapping[str, Any], actual: Mapping[str, Any]) -> float:
-    """Distance of the autoencoders' figures: 0 where one of the two was loaded without an autoencoder."""
-    key = "autoencoder"
-    return body_probe.distance(expected[key], actual[key]) if key in expected and key in actual else 0.0
-
-
-def _distance(left: Sequence[float], right: Sequence[float]) -> float:
-    """Relative Euclidean distance; infinite between lists of different length."""
-    if len(left) != len(right):
-        return float("inf")
-    scale, gap = math.hypot(*left), math.dist(left, right)
-    return gap / scale if scale else (0.0 if gap == 0 else float("inf"))
 
 
 def _reads_images(folder: Path) -> bool:

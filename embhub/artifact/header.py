@@ -11,11 +11,11 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from embhub.artifact import adapter, fingerprint
+from embhub.artifact import adapter, base_identity
 from embhub.artifact.derivation import Derivation, check_tool, read_derivation
 from embhub.errors import ArtifactError
 from embhub.formats import strict_json
-from embhub.options.preprocessing import FITS
+from embhub.options.fits import FITS
 from embhub.privacy.claim_or_none import NONE, read_claim, write_claim
 
 if TYPE_CHECKING:
@@ -201,7 +201,7 @@ def check(metadata: Mapping[str, str]) -> None:
     if claim != NONE and not isinstance(facts.get("loss", ""), str):
         raise BadHeaderError("the header states a loss beside a privacy claim, which does not cover it", _REWRITE)
     if "embhub.base" in metadata:
-        fingerprint.check(read_object("base", metadata["embhub.base"]))
+        base_identity.check(read_object("base", metadata["embhub.base"]))
     weights = metadata.get("embhub.base_weights")
     if weights is not None and ("embhub.base" not in metadata or not _SHA256.fullmatch(weights)):
         raise BadHeaderError("the header's embhub.base_weights is no SHA-256 beside the base's fingerprint", _REWRITE)

@@ -69,48 +69,6 @@ def auc_interval(area: float, n_members: int, n_nonmembers: int, *, confidence: 
     return Interval(low, high)
 
 
-def bootstrap_interval(
-    members: ArrayLike,
-    nonmembers: ArrayLike,
-    *,
-    member_clusters: Sequence[Hashable],
-    nonmember_clusters: Sequence[Hashable],
-    seed: int,
-    rounds: int = 1000,
-    confidence: float = CONFIDENCE,
-) -> Interval:
-    """Percentile interval of the AUC that resamples whole clusters (patients), seeded.
-
-    It needs to know which scores belong together, so only the site can compute it. A cluster may hold scores of both
-    classes (a patient inside one shadow's training set and outside another's). A round in which a class comes out
-    empty is left out.
-    """
-    import numpy as np
-
-    inside, outside = np.array(_scores(members)), np.array(_scores(nonmembers))
-    codes = {cluster: index for index, cluster in enumerate(dict.fromkeys([*member_clusters, *nonmember_clusters]))}
-    of_inside = np.array([codes[cluster] for cluster in member_clusters])
-    of_outside = np.array([codes[cluster] for cluster in nonmember_clusters])
-    order = np.argsort(outside, kind="stable")
-    outside, of_outside = outside[order], of_outside[order]
-    first = np.searchsorted(outside, inside, side="left")
-    last = np.searchsorted(outside, inside, side="right")
-    generator = np.random.Generator(np.random.PCG64(seed))
-    areas = []
-    for _ in range(rounds):
-        drawn = np.bincount(generator.integers(0, len(codes), len(codes)), minlength=len(codes)).astype(np.float64)
-        weight_in, weight_out = drawn[of_inside], drawn[of_outside]
-        total = weight_in.sum() * weight_out.sum()
-        if total > 0:
-            below = np.concatenate([[0.0], np.cumsum(weight_out)])
-            areas.append(float((weight_in * (below[first] + below[last])).sum() / (2 * total)))
-    if not areas:
-        return Interval(0.0, 1.0)
-    tail = (1 - confidence) / 2
-    low, high = np.quantile(areas, [tail, 1 - tail])
-    return Interval(float(low), float(high))
-
-
 def p_value(members: ArrayLike, nonmembers: ArrayLike) -> float:
     """One-sided Mann-Whitney p-value of "members do not score higher than non-members".
 
@@ -151,11 +109,6 @@ def proportion_interval(successes: int, trials: int, *, confidence: float = CONF
     """Two-sided Clopper-Pearson interval."""
     alpha = (1 - confidence) / 2
     return Interval(proportion_low(successes, trials, alpha=alpha), proportion_high(successes, trials, alpha=alpha))
-
-
-def carries(fpr: float, n_nonmembers: int) -> bool:
-    """Whether so many non-members can carry a true-positive rate at this false-positive rate: 1 % from 100 up."""
-    return n_nonmembers * fpr > 1 - 1e-9
 
 
 def hits_at(members: ArrayLike, nonmembers: ArrayLike, fpr: float) -> int:
@@ -212,14 +165,6 @@ def largest_epsilon(n_members: int, n_nonmembers: int, *, delta: float = DELTA, 
     audit of Steinke, Nasr and Jagielski (2023), arXiv 2305.08846.
     """
     return epsilon_bound([1.0] * n_members, [0.0] * n_nonmembers, delta=delta, alpha=alpha).lower_bound
-
-
-def largest_tpr(epsilon: float, fpr: float, *, delta: float = DELTA) -> float:
-    """The largest true-positive rate at this false-positive rate that (epsilon, delta) allows any attack.
-
-    Kairouz, Oh and Viswanath (2015), arXiv 1311.0776: both directions of the guarantee.
-    """
-    return max(0.0, min(math.exp(epsilon) * fpr + delta, 1 - math.exp(-epsilon) * (1 - delta - fpr), 1.0))
 
 
 def average_by_unit(scores: ArrayLike, units: Sequence[Hashable]) -> tuple[list[Hashable], Floats]:

@@ -1,4 +1,4 @@
-"""The card's front door: read one, draft one, render it as README.md and back."""
+"""The card's front door: read one, render it as README.md and back. `card_draft` begins one."""
 
 from __future__ import annotations
 
@@ -9,9 +9,6 @@ from typing import Any
 from pydantic import ValidationError
 
 from embhub.cards import confirmation
-from embhub.cards.card_draft import draft as draft
-from embhub.cards.card_draft import find_questions as find_questions
-from embhub.cards.card_draft import write_draft as write_draft
 from embhub.cards.card_schema import FIELDS
 from embhub.cards.card_schema import Card as Card
 from embhub.cards.readme import read_front_matter

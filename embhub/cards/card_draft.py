@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from embhub.artifact import fingerprint
+from embhub.artifact import base_identity
 from embhub.artifact.embedding import Embedding
 from embhub.cards import confirmation
 from embhub.cards.card_schema import FIELDS, REQUIRED, SCHEMA, BaseModelRef
@@ -34,7 +34,7 @@ def draft(
         The fields known so far, in the card's order, and `field: what to say` for each that a person must still answer.
     """
     base: dict[str, Any] = {"id": embedding.base_name}
-    base["fingerprint"] = fingerprint.digest(embedding.base) if embedding.base is not None else "unknown"
+    base["fingerprint"] = base_identity.digest(embedding.base) if embedding.base is not None else "unknown"
     computed: dict[str, Any] = {
         "schema": SCHEMA,
         "token": embedding.token,

@@ -7,22 +7,25 @@ counts decide before anything is measured: the most real images with the most dr
 from __future__ import annotations
 
 import json
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from embhub.cards.outcomes import HARMED as HARMED
+from embhub.cards.outcomes import HELPED as HELPED
+from embhub.cards.outcomes import NOTHING as NOTHING
+from embhub.cards.outcomes import REAL_ALONE as REAL_ALONE
+from embhub.cards.outcomes import STOPPED_EARLY as STOPPED_EARLY
+from embhub.cards.outcomes import Outcome as Outcome
 from embhub.errors import ArtifactError
 from embhub.formats import strict_json
-from embhub.options.preprocessing import Fit
+from embhub.options.fits import Fit
 from embhub.options.regimes import Regime
 
 SCHEMA = "embhub.evaluation/1"
 MAX_BYTES = 2_000_000
 _HINT = "pass the evaluation.json of a report"
 
-Outcome = Literal["helped", "did harm", "made no difference that this comparison can show"]
-HELPED, HARMED, NOTHING = get_args(Outcome)
-REAL_ALONE, STOPPED_EARLY = "real images alone", "real images alone, stopped early"
 CEILING = "real images of the finding in place of generated ones"
 """The arm of `--ceiling`: the images behind the embedding, beside the generated normals. No embedding does more."""
 NORMALS = "real images and generated normals"

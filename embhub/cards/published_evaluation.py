@@ -13,21 +13,16 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from embhub.cards.evaluation import (
-    HARMED,
-    HELPED,
-    REAL_ALONE,
-    Difference,
-    EvaluationReport,
-    Figure,
-    Outcome,
-)
+from embhub.cards.outcomes import HARMED, HELPED, REAL_ALONE, Outcome
 from embhub.errors import ArtifactError, PrivacyError
 from embhub.options.regimes import REGIMES
+
+if TYPE_CHECKING:
+    from embhub.cards.evaluation import Difference, EvaluationReport, Figure
 
 LEAST = 20
 """Patients of each class under test, and patients in training, under which nothing is published."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from embhub.cards.card_schema import Card, Samples
-from embhub.copies.report import FEWEST_CAUGHT, KINDS, NOT_LOOKED_FOR, PLANTED
+from embhub.copies.planted import FEWEST_CAUGHT, KINDS, NOT_LOOKED_FOR, PLANTED
 from embhub.errors import ArtifactError, PrivacyError
 from embhub.formats import strict_json
 from embhub.privacy.claim_or_none import is_claim

@@ -63,10 +63,10 @@ def add_external(uri: str, name: str, as_json: bool) -> None:
       embhub key add-external agent:SHA256:LUGDOKy/eaA3lWuLsoomU+OemFz+hi/0blJufdk8F4g
       embhub key add-external 'pkcs11:token=hsm;object=signing?module-path=/usr/lib/softhsm/libsofthsm2.so' hsm
     """
-    from embhub.site import keys
+    from embhub.site import signing_keys
 
     pin = options.ask_secret("PIN of the token") if uri.startswith("pkcs11:") else None
-    key = keys.add_external(name, uri, pin=pin)
+    key = signing_keys.add_external(name, uri, pin=pin)
     print_result({"key": name, "fingerprint": key.fingerprint, "held by": uri.partition(":")[0]}, as_json=as_json)
 
 

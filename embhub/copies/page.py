@@ -6,7 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from embhub.copies.report import FEWEST_CAUGHT, MEASURES, PLANTED, Report, Sample, Verdict
+from embhub.copies.planted import FEWEST_CAUGHT, PLANTED
+from embhub.copies.report import MEASURES, Report, Sample, Verdict
 from embhub.pages import rendering
 
 TITLES: Mapping[Verdict, str] = {

@@ -9,15 +9,11 @@ import hashlib
 from collections.abc import Mapping
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
-from embhub.errors import ArtifactError
+from embhub.copies.planted import FEWEST_CAUGHT, NOT_LOOKED_FOR, PLANTED
 
 SCHEMA = "embhub.copy-check/3"
-MAX_BYTES = 20_000_000
-PLANTED, FEWEST_CAUGHT = 20, 18
-"""Copies of each kind that are planted, and how many of them must be caught before silence means anything."""
-
 Verdict = Literal["copies-suspected", "no-copies-found", "insufficient-evidence"]
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
@@ -29,44 +25,6 @@ MEASURES: Mapping[str, str] = {
     "details": "how few details of an image recur in a training image in the same arrangement, wherever they lie,"
     " rotated, scaled, mirrored or inverted. Details that many training images have do not count",
 }
-KINDS: tuple[str, ...] = (
-    "exact",
-    "mirrored",
-    "upside down",
-    "inverted",
-    "noise of 5%",
-    "blurred",
-    "gamma 1.4",
-    "contrast of 60%",
-    "JPEG, quality 50",
-    "turned by 8 degrees",
-    "turned by 8 degrees and zoomed by 13%",
-    "turned by 15 degrees",
-    "turned by 25 degrees",
-    "turned by 90 degrees",
-    "zoomed by 12%",
-    "zoomed by 33 to 40%",
-    "shifted by 4/64 down and across",
-    "shifted by 9/64 down and across",
-    "a quarter of it, enlarged",
-    "stretched by 1.15 x 0.9",
-    "bent by up to 6%",
-    "half of it beside another image",
-    "its middle quarter in another image",
-    "a fifth of it in another image",
-    "blended 50/50 with another copy",
-    "blended 70/30 with another image",
-    "turned, shifted, scaled and re-lit as the base's films",
-    "through the autoencoder",
-)
-"""The kinds of copies that are planted; the last one where the base has an autoencoder."""
-NOT_LOOKED_FOR: tuple[str, ...] = (
-    "less than a fifth of an image in another one",
-    "a part that was moved to another place of another image",
-    "an image blended so that it is the weaker half",
-    "an image without detail, such as one of 16 x 16 pixels",
-)
-"""Copies that the check was measured to miss on real X-rays, or that nobody tried: no verdict speaks of them."""
 
 
 class _Part(BaseModel):
@@ -176,24 +134,6 @@ class Report(_Part):
     def to_bytes(self) -> bytes:
         """The file."""
         return self.model_dump_json(by_alias=True, indent=1).encode() + b"\n"
-
-
-def parse(data: bytes) -> Report:
-    """Read a report.
-
-    Raises:
-        ArtifactError: not one, or one whose verdict does not follow from its figures.
-    """
-    if len(data) > MAX_BYTES:
-        raise ArtifactError("the copy check's report is too large", "run embhub copy-check again")
-    try:
-        report = Report.model_validate_json(data)
-    except ValidationError as error:
-        raise ArtifactError("the copy check's report is damaged", "run embhub copy-check again") from error
-    follows = all(s.suspected == any(n.p <= report.threshold for n in s.measures.values()) for s in report.samples)
-    if not follows or report.verdict != decide(report.suspected, report.planted):
-        raise ArtifactError("the copy check's verdict does not follow from its figures", "run embhub copy-check again")
-    return report
 
 
 def decide(suspected: tuple[Sample, ...], planted: tuple[Planted, ...]) -> Verdict:

@@ -14,7 +14,7 @@ from embhub.artifact import embedding
 from embhub.artifact.embedding import Embedding
 from embhub.audits.explanation import describe_attempt, describe_deciding
 from embhub.audits.report import AuditReport, Bounds
-from embhub.cards import card, confirmation, evaluation_on_card, proposals
+from embhub.cards import card_draft, confirmation, evaluation_on_card, proposals
 from embhub.cards import evaluation as evaluation_report
 from embhub.cards import reader_study as reader_studies
 from embhub.cards import samples as sample_record
@@ -230,9 +230,9 @@ def draft_card(
     facts |= _evaluation_facts(artifact, earlier, evaluation, reader_study) | _samples_facts(artifact, file, samples)
     site = config.load().site
     unconfirmed = confirmation.choose(site, earlier, facts)
-    values, questions = card.draft(artifact, defaults={**site, **earlier}, facts=facts)
+    values, questions = card_draft.draft(artifact, defaults={**site, **earlier}, facts=facts)
     proposed = _propose(artifact, values)
-    write_atomic(target, card.write_draft(values, questions, unconfirmed, proposed))
+    write_atomic(target, card_draft.write_draft(values, questions, unconfirmed, proposed))
     return Drafted(target, questions, unconfirmed, proposed)
 
 
@@ -250,7 +250,7 @@ def open_card(file: Path) -> Drafted:
     unconfirmed = [name for name in listed if name in confirmation.OF_ONE_RELEASE.values()]
     beside = file.with_name(file.name.removesuffix(at_the_site.CARD) + ".safetensors")
     proposed = _propose(embedding.read(beside), values) if beside.is_file() else {}
-    return Drafted(file, card.find_questions(values), unconfirmed, proposed)
+    return Drafted(file, card_draft.find_questions(values), unconfirmed, proposed)
 
 
 def _propose(artifact: Embedding, known: Mapping[str, Any]) -> dict[str, Any]:
@@ -267,9 +267,9 @@ def answer_card(drafted: Drafted, answers: Mapping[str, Any], confirmed: Collect
         block, _, inner = name.partition(".")
         values[block] = {**values.get(block, {}), inner: value} if inner else value
     known = {name: values[name] for name in FIELDS if name in values}
-    questions, unconfirmed = card.find_questions(known), [n for n in drafted.unconfirmed if n not in confirmed]
+    questions, unconfirmed = card_draft.find_questions(known), [n for n in drafted.unconfirmed if n not in confirmed]
     proposed = {name: value for name, value in drafted.proposed.items() if name not in known}
-    write_atomic(drafted.path, card.write_draft(known, questions, unconfirmed, proposed))
+    write_atomic(drafted.path, card_draft.write_draft(known, questions, unconfirmed, proposed))
     return Drafted(drafted.path, questions, unconfirmed, proposed)
 
 

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any
 
 from embhub.errors import UsageError
 from embhub.options.fields import check_ranges, option
+from embhub.options.fits import FITS as FITS
+from embhub.options.fits import Fit as Fit
 
-Fit = Literal["crop", "pad", "stretch"]
-
-FITS: tuple[Fit, ...] = get_args(Fit)
 LOWEST, HIGHEST = 16, 4096
 """Pixels of a side, whatever the base; `embhub.diffusion.bases.sizes` has the limits of each."""
 

@@ -12,10 +12,9 @@ from collections.abc import Callable
 from embhub.errors import PrivacyError
 from embhub.privacy import epsilon as epsilons
 from embhub.privacy import rdp
+from embhub.privacy.choices import LARGEST_SIGMA, SMALLEST_SIGMA
 from embhub.privacy.loss_distribution import Mechanism
 
-SMALLEST_SIGMA = 0.05
-LARGEST_SIGMA = 10_000.0
 _UNITS = 10_000  # sigma is found in steps of 1 / _UNITS
 
 

@@ -9,3 +9,6 @@ Mechanism = Literal["dp-sgd", "dp-agg", "votes"]
 
 CANDIDATES: Final = (4, 256)
 """The fewest and the most candidates that a round of votes has."""
+SMALLEST_SIGMA: Final = 0.05
+LARGEST_SIGMA: Final = 10_000.0
+"""Between which noise multipliers a training chooses, and a claim may state one."""

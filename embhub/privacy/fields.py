@@ -11,8 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from embhub.privacy import epsilon as epsilons
 from embhub.privacy import rdp as curves
-from embhub.privacy.calibration import LARGEST_SIGMA, SMALLEST_SIGMA
-from embhub.privacy.choices import Mechanism, Unit
+from embhub.privacy.choices import LARGEST_SIGMA, SMALLEST_SIGMA, Mechanism, Unit
 from embhub.privacy.composition import Composition, Positive, StatedCurve
 from embhub.privacy.loss_distribution import Mechanism as Parameters
 from embhub.privacy.rdp import Curve

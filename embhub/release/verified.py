@@ -171,11 +171,6 @@ class Verified:
         by = f" by {auditors}" if auditors else ", self-declared"
         return f"{self.report.verdict}, {self.audit_status}{by}{'; ' + worse if worse else ''}"
 
-    @property
-    def own_audit(self) -> Attested | None:
-        """The release's own audit in the form in which other audits are remembered, or None where there is none."""
-        return self._of_report.audit if self._of_report else None
-
     def _concerns(self, audit: Attested) -> bool:
         """An auditor's word, or this publisher's own; not that of somebody who published the same bytes as theirs."""
         return not audit.own or audit.namespace == self.signer.namespace

@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from embhub.durable import write_atomic
-from embhub.errors import ConfigError, UsageError
+from embhub.errors import ConfigError
 from embhub.formats import strict_json
-from embhub.site import pkcs11_keys, ssh_agent
-from embhub.site.pkcs11_keys import TokenKey
-from embhub.site.ssh_agent import AgentKey
 from embhub.trust import p256
 
 SCHEMA = "embhub.external-key/1"
 SUFFIX = ".external.json"
 MAX_BYTES = 8_192
-ExternalKey = AgentKey | TokenKey
 
 
 @dataclass(frozen=True)
@@ -44,29 +37,6 @@ def is_uri(text: str) -> bool:
     return text.startswith(("agent:", "pkcs11:"))
 
 
-def open_uri(uri: str, *, name: str, pin: Callable[[], str]) -> ExternalKey:
-    """The key that a URI names, ready to sign, though nothing of it is kept here; `pin` is asked for a token's.
-
-    Raises:
-        UsageError: neither kind of URI.
-        ConfigError: the key is not there, or the PIN is wrong.
-    """
-    return _find(uri, name=name, pin=pin() if uri.startswith("pkcs11:") else None)
-
-
-def add(path: Path, uri: str, *, pin: str | None) -> ExternalKey:
-    """Find the key of `agent:SHA256:…` or `pkcs11:…`, and keep where it is under `path`.
-
-    Raises:
-        UsageError: neither kind of URI.
-        ConfigError: the key is not there, the PIN is wrong, or the file cannot be written.
-    """
-    key = _find(uri, name=path.name.removesuffix(SUFFIX), pin=pin)
-    document = {"schema": SCHEMA, "uri": uri, "public_key_pem": key.public_pem}
-    write_atomic(path, json.dumps(document, indent=1).encode() + b"\n", mode=0o600)
-    return key
-
-
 def read(path: Path) -> Record | None:
     """The record of a key, None where there is no such file.
 
@@ -86,27 +56,3 @@ def read(path: Path) -> Record | None:
     except OSError as error:
         raise ConfigError(f"cannot read {path}: {error.strerror}") from error
     return Record(members["uri"], members["public_key_pem"])
-
-
-def open_record(record: Record, *, name: str, pin: str | None) -> ExternalKey:
-    """The key that a record names, ready to sign.
-
-    Raises:
-        ConfigError: it is not there, the PIN is wrong, or another key is in its place.
-    """
-    key = _find(record.uri, name=name, pin=pin)
-    if key.fingerprint != p256.fingerprint(record.public):
-        raise ConfigError(f"another key is at {record.uri} than the key {name}", "add it under a name of its own")
-    return key
-
-
-def _find(uri: str, *, name: str, pin: str | None) -> ExternalKey:
-    kind, _, rest = uri.partition(":")
-    if kind == "agent":
-        return ssh_agent.find(rest, name=name)
-    if kind == "pkcs11":
-        pkcs11_keys.parse(uri)
-        return pkcs11_keys.find(uri, pin=pin or "", name=name)
-    raise UsageError(
-        "the key's URI begins neither with agent: nor with pkcs11:", "such as agent:SHA256:…, see ssh-add -l"
-    )

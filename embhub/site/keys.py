@@ -17,7 +17,6 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from embhub.durable import write_atomic
 from embhub.errors import ConfigError, UsageError
 from embhub.site import config, external_keys
-from embhub.site.external_keys import ExternalKey
 from embhub.trust import p256
 from embhub.trust.p256 import fingerprint
 
@@ -25,12 +24,10 @@ __all__ = [
     "KeyInfo",
     "PassphraseRequiredError",
     "SigningKey",
-    "add_external",
     "fingerprint",
     "generate",
     "list_keys",
     "load",
-    "open_key",
     "public_pem",
 ]
 
@@ -89,8 +86,8 @@ def generate(name: str = "default", *, passphrase: str | None = None, folder: Pa
         ConfigError: a key of this name exists (it is never overwritten), or the folder cannot be written.
         UsageError: not a name for a key, or an empty passphrase.
     """
-    path = _path(name, folder)
-    if _external(path) is not None:
+    path = path_of(name, folder)
+    if record_of(path) is not None:
         raise ConfigError(f"a key {name} exists already", "choose another name; keys are never overwritten")
     if passphrase == "":
         raise UsageError("the passphrase is empty", "give one, or none at all for a key without encryption")
@@ -106,41 +103,6 @@ def generate(name: str = "default", *, passphrase: str | None = None, folder: Pa
     return key
 
 
-def add_external(name: str, uri: str, *, pin: str | None = None, folder: Path | None = None) -> ExternalKey:
-    """Give a name to a key that an OpenSSH agent (`agent:SHA256:…`) or a PKCS #11 token (`pkcs11:…`) holds.
-
-    Raises:
-        PassphraseRequiredError: it needs a PIN, and none was given.
-        ConfigError: a key of this name exists, or the one of `uri` is not there.
-        UsageError: not a name for a key, or not such a URI.
-    """
-    path = _path(name, folder)
-    place = path.with_name(f"{name}{external_keys.SUFFIX}")
-    if path.exists() or place.exists():
-        raise ConfigError(f"a key {name} exists already", "choose another name; keys are never overwritten")
-    if uri.startswith("pkcs11:") and not pin:
-        raise PassphraseRequiredError(f"the key {name} is in a token", "give its PIN")
-    return external_keys.add(place, uri, pin=pin)
-
-
-def open_key(
-    name: str = "default", *, passphrase: str | None = None, folder: Path | None = None
-) -> SigningKey | ExternalKey:
-    """A key to sign with: from disk, or held elsewhere. The passphrase of a token is its PIN.
-
-    Raises:
-        PassphraseRequiredError: it is encrypted, or in a token, and the passphrase is missing or wrong.
-        ConfigError: as `load`; or the agent or token is not there, or holds another key.
-        UsageError: not a name for a key.
-    """
-    record = _external(_path(name, folder))
-    if record is None:
-        return load(name, passphrase=passphrase, folder=folder)
-    if record.needs_pin and not passphrase:
-        raise PassphraseRequiredError(f"the key {name} is in a token", "give its PIN")
-    return external_keys.open_record(record, name=name, pin=passphrase)
-
-
 def load(name: str = "default", *, passphrase: str | None = None, folder: Path | None = None) -> SigningKey:
     """A key from disk.
 
@@ -149,7 +111,7 @@ def load(name: str = "default", *, passphrase: str | None = None, folder: Path |
         ConfigError: there is no such key, others can read it, it is not a P-256 key, or `NAME.pub` is another key's.
         UsageError: not a name for a key.
     """
-    path = _path(name, folder)
+    path = path_of(name, folder)
     key = _decode(_read(path), name=name, passphrase=passphrase)
     public = path.with_suffix(".pub")
     if public.exists() and p256.fingerprint(p256.read_public(public.read_bytes()[:MAX_BYTES])) != key.fingerprint:
@@ -175,10 +137,11 @@ def public_pem(name: str = "default", *, folder: Path | None = None) -> str:
         ConfigError: there is no such key, or an encrypted one lost its `.pub` file.
         UsageError: not a name for a key.
     """
-    return p256.public_pem(_public(_path(name, folder)))
+    return p256.public_pem(_public(path_of(name, folder)))
 
 
-def _external(path: Path) -> external_keys.Record | None:
+def record_of(path: Path) -> external_keys.Record | None:
+    """What is kept of a key that is held elsewhere; None where its PEM file is at `path`. Raises ConfigError."""
     return None if path.exists() else external_keys.read(path.with_name(path.stem + external_keys.SUFFIX))
 
 
@@ -190,13 +153,13 @@ def _places_of_external(home: Path) -> list[Path]:
 
 
 def _describe(path: Path) -> KeyInfo:
-    if (record := _external(path)) is not None:
+    if (record := record_of(path)) is not None:
         return KeyInfo(path.stem, p256.fingerprint(record.public), record.needs_pin, path)
     return KeyInfo(path.stem, p256.fingerprint(_public(path)), _encrypted(_read(path)), path)
 
 
 def _public(path: Path) -> p256.PublicKey:
-    if (record := _external(path)) is not None:
+    if (record := record_of(path)) is not None:
         return record.public
     data = _read(path)
     if not _encrypted(data):
@@ -263,7 +226,8 @@ def _create(path: Path, data: bytes) -> None:
         raise ConfigError(f"cannot write the key {path}: {error.strerror}", "free some space") from error
 
 
-def _path(name: str, folder: Path | None) -> Path:
+def path_of(name: str, folder: Path | None = None) -> Path:
+    """Where the key of this name is, or would be; UsageError where it is not a name for a key."""
     if not _NAME.fullmatch(name) or ".." in name:
         raise UsageError(f"{name[:60]!r} is not a name for a key", "use lower-case letters, digits, '-', '_', '.'")
     return _folder(folder) / f"{name}.pem"

@@ -28,6 +28,7 @@ NOTICE = "https://embhub.org/attestation/audit-notice/v1"
 RESULT = "https://embhub.org/attestation/audit-result/v1"
 SCHEMA = "embhub.audit-registration/1"
 MOST = 64  # audits of one file that can be registered; a reader looks for as many notices
+LIST_BYTES = 2 * MOST * bundle.MAX_BYTES  # of a registry's answer that lists them all
 MAX_BYTES = 4 * bundle.MAX_BYTES
 _ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551  # of P-256 (FIPS 186-5)
 _WORD = r"^[a-z][a-z0-9-]{0,63}$"
@@ -171,11 +172,6 @@ def read_design(stated: Statement) -> AuditDesign:
 def read_result(stated: Statement) -> AuditResult:
     """The facts of a result. Raises as `read_design`."""
     return statement.read_as(stated, RESULT, AuditResult)
-
-
-def read_notice(stated: Statement) -> AuditNotice:
-    """The facts of a notice. Raises as `read_design`."""
-    return statement.read_as(stated, NOTICE, AuditNotice)
 
 
 def write_result(result: Bundle) -> bytes:

@@ -23,7 +23,6 @@ from embhub.trust.origin import origin_fault
 TYPE = "https://in-toto.io/Statement/v1"
 PUBLISH = "https://embhub.org/attestation/publish/v1"
 AUDIT = "https://embhub.org/attestation/mia-audit/v1"
-WITHDRAW = "https://embhub.org/attestation/withdraw/v1"
 SUBJECT_NAME = "learned_embeds.safetensors"
 NUMBERS = "embhubNumbers"  # of an in-toto digest set: `embhub.artifact.numbers`
 MAX_BYTES = 48_000

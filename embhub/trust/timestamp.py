@@ -16,7 +16,6 @@ from embhub.trust import dsse, p256
 from embhub.trust.keyring_document import TIMESTAMP_TYPE as TIMESTAMP_TYPE
 from embhub.trust.root_keys import SignedModel, read_model
 
-TIMESTAMP_SCHEMA = "embhub.timestamp/1"
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 

@@ -202,7 +202,7 @@ def test_a_pin_speaks_for_its_namespaces_alone(tmp_path: Path, monkeypatch: pyte
 
 
 def test_pins_that_contradict_one_another_are_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from embhub.client.trusted import trust_changes
+    from embhub.client.trusted import vouching
 
     Site(tmp_path).enter(monkeypatch)
     theirs = make_keyring(registry="https://other.example.org", members=[member("radboud", [(STRANGER, "publish")])])
@@ -210,7 +210,7 @@ def test_pins_that_contradict_one_another_are_said(tmp_path: Path, monkeypatch: 
         trust_store.add(make_export(), fingerprint=ROOT.fingerprint),
         trust_store.add(make_export(theirs), fingerprint=ROOT.fingerprint),
     ]
-    (line,) = trust_changes.conflicts(both)
+    (line,) = vouching.conflicts(both)
     assert "different keys for radboud" in line
     limited = trust_store.add(make_export(theirs), fingerprint=ROOT.fingerprint, namespaces=["lumc"])
-    assert trust_changes.conflicts([both[0], limited]) == []
+    assert vouching.conflicts([both[0], limited]) == []

@@ -134,9 +134,9 @@ def prepare(folder: Path) -> None:
     (folder / "good/list.csv").write_text("path,patient_id,label\n0.png,p1,a\n1.png,p2,b\n2.png,p3,a\n")
     (folder / "there.safetensors").write_bytes(make_embedding().data)
     (folder / "damaged.safetensors").write_bytes(b"\x08\x00\x00\x00\x00\x00\x00\x00{}      ")
-    from embhub.cards import card
+    from embhub.cards import card_draft
 
-    (folder / "a.card.yaml").write_bytes(card.write_draft(make_card(make_embedding()), []))
+    (folder / "a.card.yaml").write_bytes(card_draft.write_draft(make_card(make_embedding()), []))
     (folder / "broken.yaml").write_text("a: [\n")
     (folder / "volumes.yaml").write_text("schema: embhub.volumes/1\nvolumes: [{path: nothing}]\n")
     (folder / "export.json").write_bytes(make_export())

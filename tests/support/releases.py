@@ -17,7 +17,7 @@ from PIL import Image
 from embhub.artifact import embedding
 from embhub.artifact.embedding import Embedding
 from embhub.audits.report import SUITES, AuditReport, build
-from embhub.cards import card
+from embhub.cards import card, card_draft
 from embhub.formats import synthetic_mark
 from embhub.privacy.claim import Claim
 from embhub.release import files as release_files
@@ -175,7 +175,7 @@ def make_card(artifact: Embedding, *, report: AuditReport | None = None, **chang
     }
     if report is not None:
         answers["audit"] = {"verdict": report.verdict, "suite": report.suite, "power": power(report)}
-    known, questions = card.draft(artifact, defaults={}, facts={**answers, **changes})
+    known, questions = card_draft.draft(artifact, defaults={}, facts={**answers, **changes})
     assert not questions, questions
     return known
 

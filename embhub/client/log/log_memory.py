@@ -167,11 +167,6 @@ def relate(
     return None
 
 
-def all_seen() -> dict[str, str]:
-    """Every log's verifier key with the checkpoint that is remembered. Raises ConfigError."""
-    return _read(READER)
-
-
 def _known(log: VerifierKey) -> dict[str, SignedCheckpoint | None]:
     return {book: recall(log, book=book) for book in BOOKS}
 

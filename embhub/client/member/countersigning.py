@@ -11,7 +11,7 @@ from embhub.audits.report import AuditReport
 from embhub.client.account import accounts
 from embhub.client.publishing.push import AskPassphrase, load_key
 from embhub.client.pulling import pull as pulling
-from embhub.client.trusted import roots
+from embhub.client.trusted import vouching
 from embhub.durable import write_atomic
 from embhub.errors import ConfigError, UsageError
 from embhub.ledger.published_audits import charge_audit
@@ -205,7 +205,7 @@ def _find_auditor(verified: Verified, name: str) -> tuple[Trust, KnownKey]:
     """The site's key `name` in the keyring that vouches for the release; ConfigError where it may not countersign."""
     own = keys.fingerprint(p256.read_public(keys.public_pem(name)))
     registry, publisher = verified.signer.registry, verified.signer.namespace
-    trust = next(kept for kept in roots.trusted_offline() if kept.registry == registry)
+    trust = next(kept for kept in vouching.trusted_offline() if kept.registry == registry)
     key = trust.lookup(own)
     if key is None:
         raise ConfigError(

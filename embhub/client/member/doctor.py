@@ -19,7 +19,7 @@ from urllib.parse import urlsplit, urlunsplit
 from embhub import builtin_bases
 from embhub.client.account import accounts
 from embhub.client.log import logged
-from embhub.client.trusted import site_policy, trust_changes
+from embhub.client.trusted import site_policy, vouching
 from embhub.client.wire import connecting, guard, http_client
 from embhub.client.wire.deadline import within
 from embhub.client.wire.errors import AnswerTooSlowError
@@ -196,7 +196,7 @@ def _check_root(address: str, export: bytes, *, pinned: str) -> Iterator[Check]:
             "registry", "note", f"{address} has another root, which the pinned one signed", "embhub trust refresh"
         )
     else:
-        for said in trust_changes.say_root(address, opened, pinned=pinned):
+        for said in vouching.say_root(address, opened, pinned=pinned):
             yield Check("registry", said.outcome, said.text, "embhub trust refresh")
     found = freshness.judge(opened, datetime.now(UTC))
     yield Check("registry", "warning" if found.expected and found.state != "fresh" else "ok", f"keyring {found.text}")

@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 from embhub.client.account import accounts
 from embhub.client.publishing.push import AskPassphrase, load_key
-from embhub.client.trusted import roots
+from embhub.client.trusted import vouching
 from embhub.client.wire.hub import Hub
 from embhub.errors import RegistryError, UsageError
 from embhub.formats.plain_text import plain
@@ -194,7 +194,7 @@ def _attest(draft: Draft, key: str | None, ask: AskPassphrase | None) -> dict[st
 
 def _verify(hub: Hub, files: Mapping[str, bytes], repository: str) -> Verified:
     release = Release.from_files({path: data for path, data in files.items() if release_files.limit_of(path)})
-    trusts, _ = roots.trusted_by(hub.registry)
+    trusts, _ = vouching.trusted_by(hub.registry)
     return verification.verify(release, trust=trusts, now=datetime.now(UTC), repository=repository)
 
 

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from embhub.client.pulling import pull as pulling
 from embhub.client.statements import reports
-from embhub.client.trusted import roots
+from embhub.client.trusted import vouching
 from embhub.errors import EmbhubError, UsageError
 from embhub.formats import instants, names
 from embhub.refusals import ReleaseRefusedError
@@ -79,7 +79,7 @@ def look_up(target: str | Path | None = None) -> Report:
         UsageError: there is nothing of that name.
         ConfigError: no registry is trusted, or what this site remembers cannot be read.
     """
-    trusts = roots.trusted_offline()
+    trusts = vouching.trusted_offline()
     if target is None:
         rows = _everything(trusts)
     elif Path(target).exists():

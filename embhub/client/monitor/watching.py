@@ -15,7 +15,7 @@ from embhub.client.log.log_reader import LogSource
 from embhub.client.log.log_tiles import TileProofs
 from embhub.client.log.paced_log import Answering, PacedLog
 from embhub.client.monitor.witness import Witness
-from embhub.client.trusted import mirrors, roots
+from embhub.client.trusted import mirrors, vouching
 from embhub.errors import RegistryError, UsageError, VerificationError
 from embhub.log import checkpoints
 from embhub.log.building import TreeBuilder
@@ -108,7 +108,7 @@ def renew(registry: str) -> tuple[str, ...]:
     Raises:
         VerificationError: it is older than the one kept here, or signed by another key. ConfigError: a pin is damaged.
     """
-    _, said = roots.trusted_by(registry)
+    _, said = vouching.trusted_by(registry)
     return tuple(one.text for one in said if one.outcome == "warning")
 
 

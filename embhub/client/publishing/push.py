@@ -12,7 +12,7 @@ from embhub import destinations
 from embhub.artifact import embedding
 from embhub.artifact.embedding import Embedding
 from embhub.client.account import accounts, origins
-from embhub.client.trusted import roots
+from embhub.client.trusted import vouching
 from embhub.client.wire import visibility
 from embhub.errors import ConfigError, PrivacyError, UsageError
 from embhub.formats import instants, names
@@ -34,7 +34,7 @@ from embhub.release.checks.attested import LEAK
 from embhub.release.checks.claims import check_claim
 from embhub.release.files import Release
 from embhub.release.signing import assemble, check_persons, sign_anew
-from embhub.site import config, keys, seen, trust_store
+from embhub.site import config, keys, seen, signing_keys, trust_store
 from embhub.site.keys import PassphraseRequiredError
 from embhub.site.signed import NotedKey
 from embhub.trust import dsse, statement
@@ -258,7 +258,7 @@ def push(
     if receipt.proposed:  # not accepted by anybody yet: an older release is still the newest
         note_sent(release.embedding, done.repository, done.version)
         return replace(done, url=receipt.url, proposed=receipt.proposed, created=receipt.created)
-    seen.remember(roots.name_of(hub.registry), publish.repository, version=publish.version, digest=receipt.digest)
+    seen.remember(vouching.name_of(hub.registry), publish.repository, version=publish.version, digest=receipt.digest)
     note_sent(release.embedding, done.repository, done.version)
     return replace(done, url=receipt.url, commit=receipt.commit, visibility=receipt.visibility, created=receipt.created)
 
@@ -289,7 +289,7 @@ def ask_ledger(release: Release, publish: Publish, confirm: Confirm | None) -> N
     if not books_are_kept():
         return
     registry = accounts.only_registry()
-    before = seen.newest(roots.name_of(registry), publish.repository) if registry else None
+    before = seen.newest(vouching.name_of(registry), publish.repository) if registry else None
     also = [digest for digest in (publish.replaces, before.digest if before else None) if digest]
     ported = release.embedding.derived_from
     digest = release.embedding.digest if ported is None else ported.source
@@ -367,7 +367,7 @@ def _signed_here_for_another(release: Release, repository: str) -> bool:
 def _find_predecessor(artifact: Embedding, repository: str) -> str | None:
     """Digest of the newest release of `repository` that this site knows, unless it is the same embedding."""
     registry = accounts.only_registry()
-    before = seen.newest(roots.name_of(registry), repository) if registry else None
+    before = seen.newest(vouching.name_of(registry), repository) if registry else None
     return None if before is None or before.digest == artifact.digest else before.digest
 
 
@@ -381,11 +381,11 @@ def load_key(name: str | None, ask: AskPassphrase | None) -> NotedKey:
     """
     name = name or config.load().key
     try:
-        return NotedKey(keys.open_key(name))
+        return NotedKey(signing_keys.open_key(name))
     except PassphraseRequiredError:
         if ask is None:
             raise
-        return NotedKey(keys.open_key(name, passphrase=ask(name)))
+        return NotedKey(signing_keys.open_key(name, passphrase=ask(name)))
 
 
 def check_signed(
@@ -415,7 +415,7 @@ def _verify(release: Release, repository: str | None) -> Publish:
     """
     publish, now = statement.read_publish(release.publish_bundle.statement), datetime.now(UTC)
     namespace = names.namespace_of(publish.repository)
-    own = roots.vouch_for_own_keys(namespace, instants.write(now), origin=publish.registry)
+    own = vouching.vouch_for_own_keys(namespace, instants.write(now), origin=publish.registry)
     try:
         sources = [own, *trust_store.load_all()] if release.embedding.derived_from else None
         verification.verify(release, trust=own, repository=repository, now=now, source_trust=sources)

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from embhub.artifact import fingerprint
+from embhub.artifact import base_identity
 from embhub.artifact.embedding import Embedding
 from embhub.client.pulling import overview
 from embhub.client.pulling import pull as pulling
@@ -96,7 +96,7 @@ def _known(
     embedding: Embedding, facts: dict[str, Any], state: State, *, reasons: tuple[str, ...] = (), repository: str = "",
     site: str = "",
 ) -> Known:  # fmt: skip
-    base = fingerprint.digest(embedding.base) if embedding.base else None
+    base = base_identity.digest(embedding.base) if embedding.base else None
     return Known(
         embedding.digest, embedding.token, embedding.base_name, base, repository, site, facts["privacy"],
         str(facts["audit"]), state, reasons,

@@ -10,8 +10,8 @@ from embhub.artifact import embedding
 from embhub.artifact.embedding import Embedding
 from embhub.client.log import logged
 from embhub.client.pulling import received
-from embhub.client.statements.recalling import recall
-from embhub.client.trusted import roots, site_policy
+from embhub.client.statements.memory import recall
+from embhub.client.trusted import site_policy, vouching
 from embhub.formats import instants, names
 from embhub.release import at_the_site, demands, verification
 from embhub.release import files as release_files
@@ -51,7 +51,7 @@ def open_path(path: str | Path) -> Opened:
     now = datetime.now(UTC)
     publish = statement.read_publish(statement.parse(release.publish_bundle.envelope.payload))
     namespace = names.namespace_of(publish.repository)
-    own = roots.vouch_for_own_keys(namespace, instants.write(now), origin=publish.registry)
+    own = vouching.vouch_for_own_keys(namespace, instants.write(now), origin=publish.registry)
     trusts = [*trust_store.load_all(), *([own] if own.keyring.members[0].keys else [])]
     verified = verification.verify(release, trust=trusts, now=now, seen=seen.accepted())
     is_own = verified.signer.fingerprint in {key.fingerprint for key in keys.list_keys()}

@@ -122,14 +122,14 @@ def fetch(
     from embhub.client.log.http_log import HttpLog
     from embhub.client.log.paced_log import PacedLog
     from embhub.client.statements import evaluations_heard
-    from embhub.client.trusted import roots
+    from embhub.client.trusted import vouching
     from embhub.client.wire import guard
     from embhub.site import config
 
     repository, _, revision = reference.partition("@")
     names.check_repository(repository)
     hub = accounts.connect(registry, token=token)
-    trusts, remarks = roots.trusted_by(hub.registry)
+    trusts, remarks = vouching.trusted_by(hub.registry)
     try:
         committed, commit = hub.fetch(repository, revision or None, on_progress=on_progress)
     except RegistryError as error:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from embhub.client.log import logged, logged_designs, logged_papers
 from embhub.client.statements import memory, reports
-from embhub.client.statements.recalling import recall
+from embhub.client.statements.memory import recall
 from embhub.errors import UsageError
 from embhub.formats import instants
 from embhub.release import files as release_files

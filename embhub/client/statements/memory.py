@@ -55,6 +55,16 @@ def remember(verified: Verified, release: Release, *, commit: str | None) -> Non
     seen.remember_auditors(verified.signer.registry, [key for key in known if key[1] not in unexpected])
 
 
+def recall(verified: Verified) -> Verified:
+    """A release from this disk with what this site heard of it when a registry was asked last; no network is asked."""
+    registry, repository, version = verified.signer.registry, verified.repository, verified.version
+    yanked = reports.yank(registry, repository, version)
+    told = verified.told(yanked=yanked, others=(), remembered=reports.audits(verified.digest), asked=False)
+    first = [yanked.as_finding(f"{registry}, when it was asked last,")] if yanked else []
+    told = replace(told, findings=(*first, *told.findings))
+    return say_signer(say_claim(told))
+
+
 def say_ledger(verified: Verified, release: Release) -> Verified:
     """Add whether the publisher's privacy ledger goes on from where this site saw it.
 

@@ -9,20 +9,19 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from embhub.client.trusted import mirrors, site_policy, trust_changes
-from embhub.errors import ConfigError, RegistryError, UsageError
+from embhub.client.trusted import mirrors, site_policy, trust_changes, vouching
+from embhub.client.trusted.vouching import vouch_for_own_keys as vouch_for_own_keys
+from embhub.errors import ConfigError, UsageError
 from embhub.formats import names
-from embhub.refusals import Finding
 from embhub.release import policy as policies
-from embhub.site import config, keys, trust_store
+from embhub.site import config, trust_store
 from embhub.trust import freshness, keyring_review
 from embhub.trust import keyring as keyrings
-from embhub.trust.keyring import Keyring, Member, MemberKey, Trust
+from embhub.trust.keyring import Trust
 
 Confirm = Callable[[str, str], bool]
 _FINGERPRINT = re.compile(r"SHA256:[A-Za-z0-9+/]{43}")
 _LARGEST = keyrings.EXPORT_BYTES
-_NEVER = "9999-12-31T23:59:59Z"
 
 
 def add_root(
@@ -122,7 +121,7 @@ def refresh_roots(registry: str | None = None, *, agree: trust_changes.Agree | N
     addresses = [registry] if registry else list(trust_store.addresses())
     if not addresses:
         raise ConfigError("no registry is trusted yet", "embhub trust add URL")
-    return [_settled(address, _refresh(address), agree) for address in addresses]
+    return [_settled(address, vouching.refresh(address), agree) for address in addresses]
 
 
 def _settled(address: str, opened: Trust, agree: trust_changes.Agree | None) -> dict[str, Any]:
@@ -130,73 +129,6 @@ def _settled(address: str, opened: Trust, agree: trust_changes.Agree | None) -> 
     if site_policy.of_the_file()[0] == policies.STRICT.name:
         trust_changes.refuse_unconfirmed(address, changes)
     return _facts(address, opened) | {"changes": list(changes.lines), "confirmed": changes.agreed}
-
-
-def trusted_by(registry: str) -> tuple[list[Trust], list[Finding]]:
-    """The keyrings to judge a release from `registry` by, its own fetched anew; and a finding where it was not.
-
-    An address that is not pinned may be a copy of a registry that is: then every pinned keyring may vouch for the
-    release, and a newer one that the copy holds is taken.
-
-    Raises:
-        ConfigError: nothing is pinned.
-        VerificationError: the registry offers an older keyring, or one signed by another key.
-    """
-    address = config.check_registry(registry)
-    pinned = {root.registry: root.root_fingerprint for root in trust_store.list_roots()}
-    if address in pinned:
-        try:
-            opened = _refresh(address)
-            said = trust_changes.say_root(address, opened, pinned=pinned[address])
-            return [opened], [*said, *_contradictions()]
-        except RegistryError as error:  # it serves files and no keyring just now: the one kept here still decides
-            text = f"{address} gave no keyring just now, the one kept here was used: {error.message}"
-            return [trust_store.load(address)], [Finding("keyring", "warning", text)]
-    trusted_offline(hint=f"embhub trust add {address}")
-    finding = mirrors.renew(address)
-    return trusted_offline(), [finding]
-
-
-def _contradictions() -> list[Finding]:
-    """What pinned registries say differently about one namespace."""
-    if len(trust_store.addresses()) < 2:
-        return []
-    return [Finding(trust_changes.CHECK, "warning", line) for line in trust_changes.conflicts(trust_store.load_all())]
-
-
-def name_of(address: str) -> str:
-    """How the registry at `address` calls itself in its keyring, if it is pinned; else the address.
-
-    Raises:
-        ConfigError, VerificationError: a pin is damaged.
-    """
-    return trust_store.load(address).registry if address in trust_store.addresses() else address
-
-
-def trusted_offline(*, hint: str = "embhub trust add URL") -> list[Trust]:
-    """Every pinned keyring as it is kept here; ConfigError where there is none."""
-    return trust_store.load_some(hint=hint)
-
-
-def vouch_for_own_keys(namespace: str, now: str, *, origin: str) -> Trust:
-    """A keyring made up here, by which this site's own keys may publish under `namespace`; for its own releases.
-
-    It stands for the registry of this `origin`, for which the release was signed.
-    """
-    held = tuple(
-        MemberKey(fingerprint=key.fingerprint, public_key_pem=keys.public_pem(key.name), role="publish", added=now)
-        for key in keys.list_keys()
-    )
-    member = Member(namespace=namespace, name=None, keys=held)
-    address = f"https://[{origin}]" if ":" in origin else f"https://{origin}"
-    made_up = Keyring(registry=address, version=1, issued=now, expires=_NEVER, members=(member,))
-    return Trust("this site", "", made_up)
-
-
-def _refresh(address: str) -> Trust:
-    from embhub.client.wire.hub import Hub
-
-    return trust_store.refresh(address, Hub(address, token=config.token_for(address)).trust_export())
 
 
 def _namespaces(text: str | None) -> tuple[str, ...] | None:

@@ -1,19 +1,16 @@
-"""What a person is asked before new keys count as confirmed, and what is said of pins that contradict one another."""
+"""What a person is asked before new keys count as confirmed."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import combinations
 
 from embhub.errors import PolicyError
-from embhub.refusals import Finding
 from embhub.site import seen, trust_store
 from embhub.trust import differences
-from embhub.trust.keyring import Keyring, Trust
+from embhub.trust.keyring import Trust
 
 Agree = Callable[[str, Sequence[str]], bool]
-CHECK = "pins"
 
 
 @dataclass(frozen=True)
@@ -61,43 +58,3 @@ def refuse_unconfirmed(address: str, changes: Changes) -> None:
             "ask the members concerned by another way, then `embhub trust refresh --yes`; until then the policy strict"
             " refuses what new keys sign",
         )
-
-
-def say_root(address: str, opened: Trust, *, pinned: str) -> Iterator[Finding]:
-    """Whether the pin moved from the root `pinned` to another one just now, or will have to."""
-    if opened.passed:
-        text = (
-            f"the root of {address} changed from {opened.passed[0]} to {opened.root_fingerprint}, in a statement that"
-            " the old root signed; the pin moved with it"
-        )
-        yield Finding("root", "warning", text)
-    elif opened.root_fingerprint != pinned:
-        text = (
-            f"{address} still shows the keyring of the root {pinned}, which {opened.root_fingerprint} replaced; what is"
-            " known here was used"
-        )
-        yield Finding("root", "warning", text)
-
-
-def conflicts(trusts: Sequence[Trust]) -> list[str]:
-    """Namespaces for which two pinned registries name different keys, or revoke differently: one line each."""
-    lines = []
-    for one, other in combinations(trusts, 2):
-        first, second = _members(one), _members(other)
-        for namespace in sorted(first.keys() & second.keys()):
-            if first[namespace] != second[namespace]:
-                lines.append(
-                    f"{one.registry} and {other.registry} name different keys for {namespace}: each counts for releases"
-                    " that were signed for that registry. To leave one out: `embhub trust add URL --namespaces …`"
-                )
-    return lines
-
-
-def _members(trust: Trust) -> dict[str, set[str]]:
-    ring: Keyring = trust.keyring
-    revoked = {row.fingerprint: row.reason for row in ring.revoked}
-    return {
-        member.namespace: {f"{key.fingerprint} {revoked.get(key.fingerprint, '')}" for key in member.keys}
-        for member in ring.members
-        if trust.namespaces is None or member.namespace in trust.namespaces
-    }

@@ -31,9 +31,10 @@ from embhub.formats import names, strict_json
 from embhub.formats.plain_text import plain
 from embhub.progress import OnProgress, Progress
 from embhub.release import files as release_files
-from embhub.release.checks import attested, registered_audits, yanks
+from embhub.release.checks import attested, yanks
 from embhub.release.files import Release
 from embhub.site import config, transport
+from embhub.trust import audit_designs
 
 PAUSES = (1.0, 2.0, 4.0)  # seconds before a file is asked for again
 _TRANSIENT = {429, 500, 502, 503, 504}
@@ -428,7 +429,7 @@ class Hub:
         Raises:
             RegistryError: As every method.
         """
-        return self.question(f"designs/{digest}", what=f"designs of {digest[:12]}", limit=registered_audits.MAX_BYTES)
+        return self.question(f"designs/{digest}", what=f"designs of {digest[:12]}", limit=audit_designs.LIST_BYTES)
 
     @_in_time
     def attest(self, digest: str, bundle: bytes) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from embhub.artifact.fingerprint import digest, take
 from embhub.builtin_bases import info
-from embhub.copies.report import FEWEST_CAUGHT, PLANTED
+from embhub.copies.planted import FEWEST_CAUGHT, PLANTED
 
 
 @dataclass(frozen=True)

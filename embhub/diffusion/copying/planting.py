@@ -18,8 +18,7 @@ from PIL import Image, ImageFilter
 from torch import Tensor
 from torch.nn import functional as F
 
-from embhub.copies.report import PLANTED
-from embhub.diffusion.copying.augmentation import augment
+from embhub.copies.planted import PLANTED
 from embhub.diffusion.families import autoencoding
 from embhub.diffusion.families.pipeline import Pipeline
 
@@ -178,3 +177,21 @@ def _through(autoencoder: Any, images: Tensor) -> Tensor:
 def _as_file(images: Tensor) -> Tensor:
     """Rounded to 8 bits, as a PNG would be."""
     return ((images.clamp(-1, 1) + 1) * 127.5).round() / 127.5 - 1
+
+
+def augment(images: Tensor, generator: torch.Generator) -> Tensor:
+    """Images (N, 1, H, W) in [-1, 1], each turned by up to 5 degrees, shifted, scaled and re-lit a little at random.
+
+    The built-in X-ray base was trained on films changed so.
+    """
+    count = len(images)
+
+    def within(most: float) -> Tensor:
+        return (torch.rand(count, generator=generator) * 2 - 1) * most
+
+    angle, size = within(5 * torch.pi / 180), 1 + within(0.08)
+    cos, sin = torch.cos(angle) * size, torch.sin(angle) * size
+    rows = [torch.stack([cos, -sin, within(0.06)], 1), torch.stack([sin, cos, within(0.06)], 1)]
+    grid = F.affine_grid(torch.stack(rows, 1), list(images.shape), align_corners=False)
+    moved = F.grid_sample(images, grid, padding_mode="border", align_corners=False)
+    return (moved * (1 + within(0.1)).view(-1, 1, 1, 1) + within(0.1).view(-1, 1, 1, 1)).clamp(-1, 1)

@@ -88,6 +88,16 @@ def in_precision(condition: Condition, dtype: torch.dtype) -> Condition:
     return {name: part.to(dtype) if part.is_floating_point() else part for name, part in condition.items()}
 
 
+def transformer_resolution(pipe: Pipeline) -> int:
+    """Side of the images of a pipeline whose transformer states the side of its latents."""
+    return int(pipe.transformer.config.sample_size) * int(pipe.vae_scale_factor)
+
+
+def autoencoder_resolution(pipe: Pipeline) -> int:
+    """Likewise where the transformer reads any size: the autoencoder states the one that it was made for."""
+    return int(pipe.vae.config.sample_size)
+
+
 def encoders(pipe: Pipeline) -> list[Encoder]:
     """The text encoders of a pipeline that have a tokenizer, in the pipeline's order."""
     found = []

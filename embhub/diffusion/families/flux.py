@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from embhub.diffusion.families import autoencoding
-from embhub.diffusion.families.family import Condition, Family, in_precision
+from embhub.diffusion.families.family import Condition, Family, autoencoder_resolution, in_precision
 from embhub.diffusion.families.pipeline import Pipeline
 
 _GUIDANCE = 1.0
@@ -39,11 +39,6 @@ def _predict(pipe: Pipeline, latents: Tensor, times: Tensor, condition: Conditio
     return unpacked
 
 
-def _resolution(pipe: Pipeline) -> int:
-    """The transformer reads any size; the autoencoder states the one it was made for, which is FLUX's own."""
-    return int(pipe.vae.config.sample_size)
-
-
 FLUX = Family(
     name="flux",
     pipelines=("FluxPipeline", "FluxImg2ImgPipeline", "FluxInpaintPipeline"),
@@ -52,7 +47,7 @@ FLUX = Family(
     latents=autoencoding.encode,
     condition=_condition,
     predict=_predict,
-    resolution=_resolution,
+    resolution=autoencoder_resolution,
     denoiser="transformer",
     half_on_gpu=True,
     longest={"text_encoder_2": 512},

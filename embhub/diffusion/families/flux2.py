@@ -8,7 +8,7 @@ from torch import Tensor
 
 from embhub.diffusion.families import autoencoding
 from embhub.diffusion.families.chat import template_tokens
-from embhub.diffusion.families.family import Condition, Family, in_precision
+from embhub.diffusion.families.family import Condition, Family, autoencoder_resolution, in_precision
 from embhub.diffusion.families.pipeline import Pipeline
 
 
@@ -31,11 +31,6 @@ def _predict(pipe: Pipeline, latents: Tensor, times: Tensor, condition: Conditio
     return predicted.transpose(1, 2).reshape(latents.shape)
 
 
-def _resolution(pipe: Pipeline) -> int:
-    """The transformer reads any size; the autoencoder states the one it was made for."""
-    return int(pipe.vae.config.sample_size)
-
-
 FLUX2 = Family(
     name="flux2-klein",
     pipelines=("Flux2KleinPipeline",),
@@ -44,7 +39,7 @@ FLUX2 = Family(
     latents=autoencoding.encode,
     condition=_condition,
     predict=_predict,
-    resolution=_resolution,
+    resolution=autoencoder_resolution,
     denoiser="transformer",
     half_on_gpu=True,
     longest={"text_encoder": 512},

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from embhub.diffusion.families import autoencoding
-from embhub.diffusion.families.family import Condition, Family, in_precision
+from embhub.diffusion.families.family import Condition, Family, in_precision, transformer_resolution
 from embhub.diffusion.families.pipeline import Pipeline
 
 
@@ -30,11 +30,6 @@ def _predict(pipe: Pipeline, latents: Tensor, times: Tensor, condition: Conditio
         added_cond_kwargs={"resolution": None, "aspect_ratio": None},
     ).sample
     return predicted[:, : latents.shape[1]]  # the other half is the variance
-
-
-def transformer_resolution(pipe: Pipeline) -> int:
-    """Side of the images of a pipeline whose transformer states the side of its latents."""
-    return int(pipe.transformer.config.sample_size) * int(pipe.vae_scale_factor)
 
 
 PIXART = Family(

@@ -11,9 +11,8 @@ from typing import Any
 from torch import Tensor
 
 from embhub.diffusion.families import autoencoding
-from embhub.diffusion.families.family import Condition, Family, in_precision
+from embhub.diffusion.families.family import Condition, Family, in_precision, transformer_resolution
 from embhub.diffusion.families.pipeline import Pipeline
-from embhub.diffusion.families.pixart import transformer_resolution
 
 
 def _condition(pipe: Pipeline, prompts: Sequence[str]) -> Condition:

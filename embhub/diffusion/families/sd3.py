@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from embhub.diffusion.families import autoencoding
-from embhub.diffusion.families.family import Condition, Family, in_precision
+from embhub.diffusion.families.family import Condition, Family, in_precision, transformer_resolution
 from embhub.diffusion.families.pipeline import Pipeline
 
 
@@ -30,10 +30,6 @@ def _predict(pipe: Pipeline, latents: Tensor, times: Tensor, condition: Conditio
     return predicted
 
 
-def _resolution(pipe: Pipeline) -> int:
-    return int(pipe.transformer.config.sample_size) * int(pipe.vae_scale_factor)
-
-
 SD3 = Family(
     name="sd3",
     pipelines=(
@@ -46,7 +42,7 @@ SD3 = Family(
     latents=autoencoding.encode,
     condition=_condition,
     predict=_predict,
-    resolution=_resolution,
+    resolution=transformer_resolution,
     denoiser="transformer",
     half_on_gpu=True,
     longest={"text_encoder_3": 256},

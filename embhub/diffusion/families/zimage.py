@@ -11,7 +11,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from embhub.diffusion.families import autoencoding
 from embhub.diffusion.families.chat import template_tokens
-from embhub.diffusion.families.family import Condition, Family, in_precision
+from embhub.diffusion.families.family import Condition, Family, autoencoder_resolution, in_precision
 from embhub.diffusion.families.pipeline import Pipeline
 
 
@@ -35,11 +35,6 @@ def _predict(pipe: Pipeline, latents: Tensor, times: Tensor, condition: Conditio
     return -torch.stack(predicted).squeeze(2)  # it predicts the way from noise to image
 
 
-def _resolution(pipe: Pipeline) -> int:
-    """The transformer reads any size; the autoencoder states the one it was made for."""
-    return int(pipe.vae.config.sample_size)
-
-
 ZIMAGE = Family(
     name="zimage",
     pipelines=("ZImagePipeline", "ZImageImg2ImgPipeline"),
@@ -48,7 +43,7 @@ ZIMAGE = Family(
     latents=autoencoding.encode,
     condition=_condition,
     predict=_predict,
-    resolution=_resolution,
+    resolution=autoencoder_resolution,
     denoiser="transformer",
     half_on_gpu=True,
     longest={"text_encoder": 512},

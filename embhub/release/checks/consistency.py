@@ -10,7 +10,7 @@ from typing import Any
 
 import rfc8785
 
-from embhub.artifact import fingerprint
+from embhub.artifact import base_identity
 from embhub.artifact.embedding import Embedding
 from embhub.audits.attack_figures import FIVES
 from embhub.audits.report import AuditReport
@@ -29,7 +29,7 @@ _HINT = "the publisher has to correct it and sign a new version; do not use this
 
 def base_digest(embedding: Embedding) -> str | None:
     """Digest of the base model's fingerprint in the file's header, None where the header has none."""
-    return None if embedding.base is None else fingerprint.digest(embedding.base)
+    return None if embedding.base is None else base_identity.digest(embedding.base)
 
 
 def headline(report: AuditReport) -> dict[str, Any]:

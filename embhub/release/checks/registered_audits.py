@@ -21,7 +21,6 @@ from embhub.trust import audit_designs, bundle, p256
 from embhub.trust.bundle import Bundle
 from embhub.trust.keyring import KnownKey, Trust
 
-MAX_BYTES = 2 * audit_designs.MOST * bundle.MAX_BYTES
 RESULTS = "audit-result"
 LEAK = "leak-detected"
 
@@ -63,7 +62,7 @@ def parse_answer(data: bytes, *, digest: str) -> tuple[Shown, ...]:
     Raises:
         ValueError: not such an answer, or one about other bytes. ReleaseRefusedError: a bundle is malformed.
     """
-    document = strict_json.read_object(data, limit=MAX_BYTES)
+    document = strict_json.read_object(data, limit=audit_designs.LIST_BYTES)
     rows = document.get("designs")
     if document.get("embedding") != digest or not isinstance(rows, list) or len(rows) > 4 * audit_designs.MOST:
         raise ValueError("it is no list of designs of this embedding")

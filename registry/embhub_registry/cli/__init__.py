@@ -1,4 +1,4 @@
-"""The operator's command line: one file a command or group, bodies of at most ten statements, no business logic.
+"""The operator's command line: a file for commands of one subject, bodies of at most ten statements, no business logic.
 
 A command's file imports click and nothing heavy; what it calls is imported inside its function: `--help` is quick.
 """
@@ -18,15 +18,16 @@ SECTIONS: Mapping[str, Mapping[str, str | click.Command]] = {
     "Start": {"init": "initialising", "serve": "serving", "show": "showing", "setting": "settings"},
     "People and keys": {
         "user": "users", "invite": "invites", "token": "tokens",
-        "key": "keys", "keyring": "keyring", "trust": "trusting",
+        "key": "keys", "keyring": "keyring", "trust": "keyring:trust",
     },
     "Releases": {
         "repo": "repositories",
         "curate": LazyGroup(
             help="Decide which releases need review, who reads gated ones, and what is set aside or yanked.",
             sections={"Commands": {
-                "review": "reviewing", "access": "access", "quarantine": "quarantine", "yank": "yanking",
-                "unyank": "unyanking", "digest": "digests", "evaluation": "evaluations",
+                "review": "curating:review", "access": "curating:access", "quarantine": "quarantine",
+                "yank": "yanking:yank", "unyank": "yanking:unyank", "digest": "yanking:digest",
+                "evaluation": "curating:evaluation",
             }},
         ),
         "quota": "quotas",
@@ -34,13 +35,15 @@ SECTIONS: Mapping[str, Mapping[str, str | click.Command]] = {
     "Data and servers": {
         "backup": LazyGroup(
             help="Make and restore backups, and go on after PostgreSQL's own tools recovered the database.",
-            sections={"Commands": {"make": "backup", "restore": "restore", "recovered": "recovered"}},
+            sections={"Commands": {
+                "make": "backup:make", "restore": "backup:restore", "recovered": "backup:recovered",
+            }},
         ),
         "storage": LazyGroup(
             help="Choose where data lies and which servers share it, and delete what is past its retention.",
             sections={"Commands": {
-                "move": "moving", "share": "sharing", "join": "joining", "take-blobs-over": "taking_blobs_over",
-                "prune": "pruning",
+                "move": "storage:move", "share": "storage:share", "join": "storage:join",
+                "take-blobs-over": "storage:take_blobs_over", "prune": "pruning",
             }},
         ),
         "export": "exporting",
@@ -48,7 +51,7 @@ SECTIONS: Mapping[str, Mapping[str, str | click.Command]] = {
     },
     "Check": {"check": "checking", "audit": "auditing", "log": "log"},
 }  # fmt: skip
-"""What `--help` lists under each heading: a command, and the file that holds it or the group below it."""
+"""What `--help` lists under each heading: a command, and where it is (`LazyGroup`), or the group below it."""
 
 
 @click.group(

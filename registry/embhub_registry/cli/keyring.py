@@ -1,4 +1,4 @@
-"""`embhub-registry keyring`: keyrings whose root keys are elsewhere."""
+"""`embhub-registry keyring` for root keys that are elsewhere; `trust` for what sites pin."""
 
 from __future__ import annotations
 
@@ -116,3 +116,16 @@ def _told(made: dict[str, list[str]]) -> list[str]:
 
 def _missing(made: dict[str, list[str]]) -> list[str]:
     return [f"missing     {line}" for line in made["missing"]] or ["complete    `keyring install` takes it"]
+
+
+@click.group("trust")
+def trust() -> None:
+    """Export the root key and keyring that sites pin."""
+
+
+@trust.command("export")
+@click.option("--json", is_flag=True, expose_value=False, help="No effect: the output is always JSON.")
+@options.opened
+def export(registry: Registry) -> None:
+    """Print the public root key and the signed keyring, for `embhub trust add`."""
+    click.echo(registry.trust_export().decode(), nl=False)

@@ -16,7 +16,10 @@ from embhub.formats.nearest import suggest
 
 
 class LazyGroup(click.Group):
-    """`sections` maps headings to names, and a name to the file of `embhub_registry.cli` with `command`, or a group."""
+    """`sections` maps headings to names, and a name to a group, or to `FILE` or `FILE:COMMAND` among the files here.
+
+    A file without a name after it holds `command`.
+    """
 
     def __init__(
         self, *arguments: Any, sections: Mapping[str, Mapping[str, str | click.Command]], **options: Any
@@ -43,7 +46,10 @@ class LazyGroup(click.Group):
         file = self._files[cmd_name]
         if isinstance(file, click.Command):
             return file
-        command: click.Command = importlib.import_module(f"embhub_registry.cli.{file}").command
+        module, _, attribute = file.partition(":")
+        command: click.Command = getattr(
+            importlib.import_module(f"embhub_registry.cli.{module}"), attribute or "command"
+        )
         return command
 
     def resolve_command(

@@ -12,8 +12,8 @@ from embhub.durable import write_atomic
 from embhub.errors import ConfigError, EmbhubError, UsageError
 from embhub.formats import instants
 from embhub.refusals import RollbackError
-from embhub.site import external_keys, keys, signed_keyrings
-from embhub.site.external_keys import ExternalKey
+from embhub.site import external_keys, keys, signed_keyrings, signing_keys
+from embhub.site.signing_keys import ExternalKey
 from embhub.trust import keyring as keyrings
 from embhub.trust import keyring_review, p256, proposal, root_keys
 from embhub.trust.keyring import Keyring, RootChange, RootKeys
@@ -193,7 +193,7 @@ def sign(file: Path, place: Path | str, *, reviewed: Review, passphrase: Passphr
 
 def _open_key(place: str, passphrase: Passphrase) -> keys.SigningKey | ExternalKey:
     if external_keys.is_uri(place):
-        return external_keys.open_uri(place, name="the root key", pin=passphrase)
+        return signing_keys.open_uri(place, name="the root key", pin=passphrase)
     path = Path(place)
     if path.suffix != ".pem":
         raise UsageError(
@@ -202,9 +202,9 @@ def _open_key(place: str, passphrase: Passphrase) -> keys.SigningKey | ExternalK
         )
     folder = path.absolute().parent
     try:
-        return keys.open_key(path.stem, folder=folder)
+        return signing_keys.open_key(path.stem, folder=folder)
     except keys.PassphraseRequiredError:
-        return keys.open_key(path.stem, folder=folder, passphrase=passphrase())
+        return signing_keys.open_key(path.stem, folder=folder, passphrase=passphrase())
 
 
 def install(registry: Registry, files: Sequence[Path]) -> dict[str, Any]:

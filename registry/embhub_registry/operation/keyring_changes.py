@@ -18,8 +18,6 @@ from embhub_registry.repositories import audit_standing
 from embhub_registry.storage import log_entries
 from embhub_registry.storage.folder import Registry, dates, seal
 
-PROPOSE = "pending: `keyring propose FILE`, sign FILE where the root keys are, then `keyring install FILE`"
-
 
 @dataclass(frozen=True)
 class Next:

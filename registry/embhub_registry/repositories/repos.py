@@ -42,7 +42,6 @@ from embhub_registry.storage.folder import Registry
 MAIN = "main"
 HEAD = "HEAD"  # what git, and the Hub's JavaScript client, call the default branch
 MAX_REFS = 1000  # branches and tags of a repository: a list of them is one answer
-WRITERS = ("publisher",)
 Reader = Account | Literal["operator"] | None
 OPERATOR: Reader = "operator"  # reads what nobody is served: for the program's own use
 

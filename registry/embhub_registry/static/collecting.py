@@ -28,8 +28,6 @@ from embhub_registry.static.layout import Shelf
 from embhub_registry.storage import configuration, registry_log
 from embhub_registry.storage.folder import Registry
 
-INCLUDED = ("gated", "private", "closed")
-
 
 @dataclass(frozen=True)
 class Collected:
@@ -47,8 +45,8 @@ def collect(registry: Registry, *, include: Collection[str] = ()) -> Collected:
     """Everything that an export holds, as it is now.
 
     Args:
-        include: what is exported beside public repositories, of `INCLUDED`. `closed`: those of a registry that shows
-            nobody anything without an access token.
+        include: what is exported beside public repositories: `gated`, `private`, `closed` ones. The last are those of
+            a registry that shows nobody anything without an access token.
 
     Raises:
         UsageError: the registry is closed, and `include` does not say so.

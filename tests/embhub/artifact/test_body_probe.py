@@ -13,7 +13,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from embhub.artifact import body_probe, fingerprint
+from embhub.artifact import base_identity, fingerprint
 from embhub.artifact.fingerprint import BadFingerprintError
 from embhub.diffusion.bases import live_fingerprint as live_base
 from embhub.diffusion.bases.pipelines import load_pipeline
@@ -135,6 +135,6 @@ def test_figures_of_another_form_are_refused(base: Path, body: Any) -> None:
 
 
 def test_figures_of_other_lengths_never_agree() -> None:
-    assert body_probe.distance({"matrices": [1.0]}, {"matrices": [1.0, 2.0]}) == float("inf")
-    assert body_probe.distance({"matrices": [1.0]}, {"kernels": [1.0]}) == float("inf")
-    assert body_probe.distance({"kernels": [0.0]}, {"kernels": [0.1]}) == float("inf")
+    assert base_identity.body_distance({"matrices": [1.0]}, {"matrices": [1.0, 2.0]}) == float("inf")
+    assert base_identity.body_distance({"matrices": [1.0]}, {"kernels": [1.0]}) == float("inf")
+    assert base_identity.body_distance({"kernels": [0.0]}, {"kernels": [0.1]}) == float("inf")

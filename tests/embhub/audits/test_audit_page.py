@@ -13,7 +13,7 @@ import pytest
 from embhub.audits import roc_figure
 from embhub.audits.audit_page import Crumb, render
 from embhub.audits.report import Attempt, AuditReport, Design, Group, build
-from embhub.audits.statistics import largest_tpr
+from embhub.privacy.rdp import largest_tpr
 from tests.support.made_up_scores import make_scores
 
 
@@ -159,6 +159,6 @@ def test_logarithmic_axis_starts_at_one_false_alarm() -> None:
 
 
 def test_epsilon_in_words_follows_both_directions_of_the_guarantee() -> None:
-    assert largest_tpr(0, 0.01, delta=0) == pytest.approx(0.01)
-    assert largest_tpr(1, 0.01, delta=0) == pytest.approx(0.02718, abs=1e-4)
-    assert largest_tpr(8, 0.01, delta=1e-5) == pytest.approx(1 - np.exp(-8) * (1 - 1e-5 - 0.01))
+    assert largest_tpr(0, fpr=0.01, delta=0) == pytest.approx(0.01)
+    assert largest_tpr(1, fpr=0.01, delta=0) == pytest.approx(0.02718, abs=1e-4)
+    assert largest_tpr(8, fpr=0.01, delta=1e-5) == pytest.approx(1 - np.exp(-8) * (1 - 1e-5 - 0.01))

@@ -122,14 +122,6 @@ def test_zero_of_a_hundred_still_allows_more_than_three_percent() -> None:
     assert statistics.proportion_interval(0, 100).high == pytest.approx(0.036, abs=1e-3)
 
 
-def test_rates_are_refused_below_the_size_that_carries_them() -> None:
-    assert statistics.carries(0.01, 100)
-    assert not statistics.carries(0.01, 99)
-    assert statistics.carries(0.001, 1000)
-    assert not statistics.carries(0.001, 999)
-    assert statistics.carries(0.1, 10)
-
-
 def test_hits_keep_to_the_false_positive_rate() -> None:
     nonmembers = [float(value) for value in range(100)]
     assert statistics.hits_at([98.5, 97.5, 99.5], nonmembers, 0.01) == 2  # one accusation allowed: 99 itself
@@ -141,37 +133,6 @@ def test_area_under_the_roc_is_the_auc(members: list[float], nonmembers: list[fl
     alarms, hits = statistics.roc(members, nonmembers)
     assert (alarms[0], hits[0], alarms[-1], hits[-1]) == (0, 0, 1, 1)
     assert float(np.trapezoid(hits, alarms)) == pytest.approx(statistics.auc(members, nonmembers))
-
-
-def test_cluster_bootstrap_is_wider_when_scores_repeat_within_patients() -> None:
-    generator = np.random.default_rng(0)
-    members, nonmembers = generator.normal(0.5, 1, 20), generator.normal(0, 1, 20)
-    single = statistics.bootstrap_interval(
-        members, nonmembers, member_clusters=range(20), nonmember_clusters=range(20, 40), seed=1
-    )
-    repeated, other = np.repeat(members, 5), np.repeat(nonmembers, 5)
-    clusters = [index // 5 for index in range(100)]
-    kept = statistics.bootstrap_interval(
-        repeated, other, member_clusters=clusters, nonmember_clusters=[100 + code for code in clusters], seed=1
-    )
-    split = statistics.bootstrap_interval(
-        repeated, other, member_clusters=range(100), nonmember_clusters=range(100, 200), seed=1
-    )
-    width = kept.high - kept.low
-    assert width == pytest.approx(single.high - single.low, abs=0.02)
-    assert width > 1.6 * (split.high - split.low)
-    assert single.low < statistics.auc(members, nonmembers) < single.high
-
-
-def test_bootstrap_is_seeded() -> None:
-    def run(seed: int) -> statistics.Interval:
-        members, nonmembers = np.sin(np.arange(20)), np.sin(np.arange(20, 40))
-        return statistics.bootstrap_interval(
-            members, nonmembers, member_clusters=range(20), nonmember_clusters=range(20, 40), seed=seed
-        )
-
-    assert run(7) == run(7)
-    assert run(7) != run(8)
 
 
 @settings(max_examples=examples(30))

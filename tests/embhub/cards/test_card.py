@@ -10,7 +10,7 @@ import yaml
 from hypothesis import given, settings
 
 from embhub.artifact import embedding, fingerprint
-from embhub.cards import card
+from embhub.cards import card, card_draft
 from embhub.cards.card import BadCardError
 from embhub.cards.card_schema import FIELDS, REQUIRED
 from tests.support import cards
@@ -170,7 +170,7 @@ def _embedding(base: dict[str, Any] | None = BASE) -> embedding.Embedding:
 
 
 def test_a_draft_holds_what_can_be_computed_and_asks_for_the_rest() -> None:
-    values, questions = card.draft(
+    values, questions = card_draft.draft(
         _embedding(),
         defaults={"publisher": "Hospital A", "licence": "CC-BY-4.0", "n_images": 1},
         facts={"n_images": 30, "base_model": {"family": "sd1", "licence": "MIT"}},
@@ -187,22 +187,22 @@ def test_a_draft_holds_what_can_be_computed_and_asks_for_the_rest() -> None:
 
 def test_what_the_file_says_wins_over_what_anybody_says() -> None:
     lie = {"token": "<other>", "privacy": "differential", "base_model": {"fingerprint": "f" * 64}}
-    values, _ = card.draft(_embedding(), defaults=lie, facts=lie)
+    values, _ = card_draft.draft(_embedding(), defaults=lie, facts=lie)
     assert (values["token"], values["privacy"]) == ("<cspca>", "none")
     assert values["base_model"]["fingerprint"] == fingerprint.digest(BASE)
 
 
 def test_an_unknown_base_is_said_to_be_unknown() -> None:
-    values, _ = card.draft(_embedding(None), defaults={}, facts={})
+    values, _ = card_draft.draft(_embedding(None), defaults={}, facts={})
     assert values["base_model"]["fingerprint"] == "unknown"
 
 
 def test_a_written_draft_asks_until_it_is_answered() -> None:
     answers = cards.complete()
-    values, questions = card.draft(
+    values, questions = card_draft.draft(
         _embedding(), defaults={}, facts={"base_model": {"family": "sd1", "revision": "1", "licence": "MIT"}}
     )
-    written = card.write_draft(values, questions)
+    written = card_draft.write_draft(values, questions)
     with pytest.raises(BadCardError) as caught:
         card.parse_yaml(written)
     assert {problem.split(" ")[0] for problem in caught.value.problems} == {

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from embhub.__main__ import main
-from embhub.cards import card
+from embhub.cards import card_draft
 from embhub.cards.card import BadCardError, parse_yaml
 from embhub.formats import safe_yaml
 from tests.support.releases import make_card, make_embedding
@@ -48,7 +48,7 @@ def test_a_draft_lists_the_sites_answers_to_confirm(file: Path, capsys: pytest.C
 
 
 def test_a_card_with_open_confirmations_is_not_complete(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    whole = card.write_draft(make_card(make_embedding()), [])
+    whole = card_draft.write_draft(make_card(make_embedding()), [])
     target = file.with_name("cspca.card.yaml")
     target.write_bytes(whole + b"confirm: [legal_basis, deidentification.pixel_review]\n")
     assert main(["card", "check", str(target)]) == 3
@@ -85,7 +85,7 @@ def test_a_site_without_such_answers_has_nothing_to_confirm(file: Path, tmp_path
 
 @pytest.mark.parametrize("listed", ["legal_basis", "{a: b}", "[1]", "[[]]", "true"])
 def test_a_malformed_list_is_refused(listed: str) -> None:
-    data = card.write_draft(make_card(make_embedding()), []) + f"confirm: {listed}\n".encode()
+    data = card_draft.write_draft(make_card(make_embedding()), []) + f"confirm: {listed}\n".encode()
     with pytest.raises(BadCardError, match="confirm: must be a list"):
         parse_yaml(data)
 

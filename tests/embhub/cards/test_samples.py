@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from embhub.cards import card, samples
 from embhub.cards.card_schema import Samples
 from embhub.cards.personal_data import personal_data_in_card
-from embhub.copies.report import KINDS, NOT_LOOKED_FOR
+from embhub.copies.planted import KINDS, NOT_LOOKED_FOR
 from embhub.errors import ArtifactError, EmbhubError, PrivacyError
 from embhub.formats import safe_yaml
 from tests.support import cards, claims

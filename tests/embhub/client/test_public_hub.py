@@ -291,9 +291,9 @@ def test_a_place_that_is_none(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def _own_key() -> Any:
-    from embhub.site import keys
+    from embhub.site import signing_keys
 
-    return keys.open_key("default")
+    return signing_keys.open_key("default")
 
 
 def redirect(place: str) -> hostile.Answer:

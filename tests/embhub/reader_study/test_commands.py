@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from embhub.__main__ import main
-from embhub.cards import card
+from embhub.cards import card_draft
 from embhub.cards.reader_study import TASK, parse_result
 from embhub.formats import safe_yaml
 from embhub.reader_study.study import read_study
@@ -45,7 +45,7 @@ def test_figures_of_a_study_stand_on_the_card_beside_those_of_an_evaluation(resu
     result.write_text(found.to_json())
     other = {"task": "Image classification", "dataset": "squares", "metric": "AUC", "value": 0.8}
     values = make_card(file)
-    target.write_bytes(card.write_draft({**values, "evaluation": [other]}, []))
+    target.write_bytes(card_draft.write_draft({**values, "evaluation": [other]}, []))
     for _ in range(2):  # the second time replaces the first
         assert main(["card", "init", str(path), "--reader-study", str(result)]) == 0
         rows = safe_yaml.load(target.read_bytes())["evaluation"]

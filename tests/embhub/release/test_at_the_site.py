@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from embhub.cards import card
+from embhub.cards import card_draft
 from embhub.errors import ArtifactError, UsageError
 from embhub.refusals import CardMismatchError, DigestMismatchError, UnsignedError
 from embhub.release import at_the_site, signing, verification
@@ -33,7 +33,7 @@ def site(tmp_path: Path) -> Path:
     report = make_report(artifact)
     path.write_bytes(artifact.data)
     (tmp_path / "cspca.audit.json").write_bytes(report.to_bytes())
-    (tmp_path / "cspca.card.yaml").write_bytes(card.write_draft(make_card(artifact, report=report), []))
+    (tmp_path / "cspca.card.yaml").write_bytes(card_draft.write_draft(make_card(artifact, report=report), []))
     return path
 
 
@@ -78,7 +78,7 @@ def test_stale_audit_attestation_is_removed(site: Path) -> None:
     sign(site)
     artifact = make_embedding()
     (site.parent / "cspca.audit.json").unlink()
-    (site.parent / "cspca.card.yaml").write_bytes(card.write_draft(make_card(artifact), []))
+    (site.parent / "cspca.card.yaml").write_bytes(card_draft.write_draft(make_card(artifact), []))
     sign(site)
     assert not (site.parent / "cspca.audit.sigstore.json").exists()
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from embhub.cards import card
+from embhub.cards import card_draft
 from embhub.errors import ArtifactError, PrivacyError, UsageError
 from embhub.release import files as release_files
 from embhub.release import signing, verification
@@ -118,7 +118,7 @@ def test_files_of_other_names(tmp_path: Path) -> None:
     artifact = make_embedding()
     report = make_report(artifact)
     (tmp_path / "a.safetensors").write_bytes(artifact.data)
-    (tmp_path / "card").write_bytes(card.write_draft(make_card(artifact, report=report), []))
+    (tmp_path / "card").write_bytes(card_draft.write_draft(make_card(artifact, report=report), []))
     (tmp_path / "report").write_bytes(report.to_bytes())
     release = signing.assemble(
         tmp_path / "a.safetensors",
@@ -139,7 +139,7 @@ def test_missing_files(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="there is no card") as caught:
         signing.assemble(path, registry=ORIGIN, repository=REPOSITORY, key=SITE, now=NOW)
     assert "embhub card init" in caught.value.hint
-    (tmp_path / "a.card.yaml").write_bytes(card.write_draft(make_card(artifact), []))
+    (tmp_path / "a.card.yaml").write_bytes(card_draft.write_draft(make_card(artifact), []))
     assert signing.assemble(path, registry=ORIGIN, repository=REPOSITORY, key=SITE, now=NOW).audit is None
     with pytest.raises(UsageError, match="cannot read"):
         signing.assemble(

@@ -256,4 +256,4 @@ def test_verification_imports_nothing_heavy() -> None:
 
 
 def test_predicates_are_absolute_uris() -> None:
-    assert all(kind.startswith("https://") for kind in (statement.PUBLISH, statement.AUDIT, statement.WITHDRAW))
+    assert all(kind.startswith("https://") for kind in (statement.PUBLISH, statement.AUDIT))

@@ -19,7 +19,7 @@ from embhub.__main__ import main
 from embhub.client.publishing import push as publishing
 from embhub.client.pulling import opening
 from embhub.errors import ConfigError, UsageError
-from embhub.site import config, keys, pkcs11_keys, ssh_agent
+from embhub.site import config, keys, pkcs11_keys, signing_keys, ssh_agent
 from embhub.site.keys import PassphraseRequiredError
 from embhub.trust import p256
 from embhub_registry.cli import root as registry_command
@@ -76,12 +76,12 @@ def test_a_key_of_an_agent_signs_a_release(site: Site, agent: str, capsys: pytes
 
 def test_what_the_agent_does_not_have(site: Site, agent: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ConfigError, match="the agent has no P-256 key") as error:
-        keys.add_external("a", "agent:SHA256:x")
+        signing_keys.add_external("a", "agent:SHA256:x")
     assert agent in error.value.hint
     for address in ("", "/nonexistent/agent", "/" + "too-long" * 20):
         monkeypatch.setenv("SSH_AUTH_SOCK", address)
         with pytest.raises(ConfigError):
-            keys.add_external("a", f"agent:{agent}")
+            signing_keys.add_external("a", f"agent:{agent}")
     assert keys.list_keys() == []
     assert main(["key", "add-external", "file:x"]) == 2
 
@@ -136,10 +136,10 @@ def token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 def test_a_key_in_a_token_signs_a_release(site: Site, token: str) -> None:
     with pytest.raises(PassphraseRequiredError, match="PIN"):
-        keys.add_external("hsm", token)
+        signing_keys.add_external("hsm", token)
     with pytest.raises(ConfigError, match="PIN does not open"):
-        keys.add_external("hsm", token, pin="0000")
-    key = keys.add_external("hsm", token, pin=PIN)
+        signing_keys.add_external("hsm", token, pin="0000")
+    key = signing_keys.add_external("hsm", token, pin=PIN)
     p256.verify(b"message", signature=key.sign(b"message"), key=p256.read_public(key.public_pem))
     path = site.make()
     asked: list[str] = []
@@ -154,7 +154,7 @@ def test_a_key_in_a_token_signs_a_release(site: Site, token: str) -> None:
     kept = b"".join(file.read_bytes() for file in (site.folder / "home").rglob("*") if file.is_file())
     assert PIN.encode() not in kept and PIN not in repr(key), "the PIN is kept nowhere"
     with pytest.raises(ConfigError, match="cannot be used"):
-        keys.add_external("other", token.replace("signing", "nothing"), pin=PIN)
+        signing_keys.add_external("other", token.replace("signing", "nothing"), pin=PIN)
 
 
 def propose(folder: Path, public_pem: str) -> Path:
@@ -173,7 +173,7 @@ def propose(folder: Path, public_pem: str) -> Path:
 
 
 def test_a_root_key_in_an_agent_signs_a_keyring(site: Site, agent: str, tmp_path: Path) -> None:
-    keys.add_external("root-anna", f"agent:{agent}")
+    signing_keys.add_external("root-anna", f"agent:{agent}")
     file = propose(tmp_path, keys.public_pem("root-anna"))
     unsigned = file.read_bytes()
     here = config.paths().config / "keys/root-anna.pem"  # a name of `embhub key add-external`; there is no such file
@@ -195,7 +195,7 @@ def test_a_root_key_in_an_agent_signs_a_keyring(site: Site, agent: str, tmp_path
 
 
 def test_a_root_key_in_a_token_signs_a_keyring(site: Site, token: str, tmp_path: Path) -> None:
-    key = keys.add_external("root-bert", token, pin=PIN)
+    key = signing_keys.add_external("root-bert", token, pin=PIN)
     file = propose(tmp_path, key.public_pem)
     reviewed = keyring_ceremony.confirm(keyring_ceremony.review(file), "none")
     with pytest.raises(ConfigError, match="PIN does not open"):

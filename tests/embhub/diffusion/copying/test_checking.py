@@ -19,6 +19,7 @@ from embhub.__main__ import main
 from embhub.artifact import embedding as artifact
 from embhub.artifact import fingerprint
 from embhub.copies import report as reports
+from embhub.copies.planted import KINDS
 from embhub.diffusion.copying import planting
 from embhub.diffusion.copying.checking import Checked, check_copies
 from embhub.errors import PrivacyError, UsageError
@@ -152,7 +153,7 @@ def test_strangers_are_not_suspected_more_than_promised(check: Callable[..., Che
     """Phantoms that nobody learned from: p-values spread evenly, and the family's threshold holds."""
     report = check("strangers").report
     assert not report.suspected and report.verdict == "no-copies-found"
-    assert len(report.planted) == len(reports.KINDS) and not report.missed
+    assert len(report.planted) == len(KINDS) and not report.missed
     for name in reports.MEASURES:
         p = np.array([sample.measures[name].p for sample in report.samples])
         for level in (0.05, 0.2, 0.5):
@@ -177,7 +178,7 @@ def test_digests_are_of_exactly_the_files_that_may_be_published(check: Callable[
 def test_what_is_planted_is_what_a_card_names() -> None:
     images = torch.rand(2, 3, 32, 32) * 2 - 1
     made = planting.plant(object(), images, images.flip(0))  # type: ignore[arg-type]
-    assert tuple(made) == reports.KINDS[:-1], "an object has no autoencoder"
+    assert tuple(made) == KINDS[:-1], "an object has no autoencoder"
     assert all(copies.shape == images.shape for copies in made.values())
 
 

@@ -19,7 +19,7 @@ from embhub.__main__ import main
 from embhub.artifact import embedding as artifact
 from embhub.artifact import fingerprint
 from embhub.copies import tail
-from embhub.copies.report import KINDS
+from embhub.copies.planted import KINDS
 from embhub.diffusion.bases.pipelines import load_pipeline
 from embhub.diffusion.copying.comparing import Found, compare, one_each
 from embhub.diffusion.copying.matching import Gallery

@@ -17,7 +17,7 @@ from PIL import Image, PngImagePlugin
 from embhub.__main__ import main
 from embhub.artifact import embedding as artifact
 from embhub.artifact import fingerprint
-from embhub.cards import card
+from embhub.cards import card, card_draft
 from embhub.cards.card import parse_yaml
 from embhub.copies.report import Report
 from embhub.diffusion.bases.adapted import MARK
@@ -47,7 +47,7 @@ def write(base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Write:
         path.write_bytes(made.data)
         said = {"token": "<a>", "vectors": [{"encoder": "text_encoder", "count": 2, "dim": pipelines.WIDTH}]}
         values = card.parse(cards.complete(**said)).to_dict()
-        at_the_site.beside(path, at_the_site.CARD).write_bytes(card.write_draft(values, []))
+        at_the_site.beside(path, at_the_site.CARD).write_bytes(card_draft.write_draft(values, []))
         return path
 
     return make

@@ -11,7 +11,7 @@ import pytest
 
 from embhub.artifact import embedding as artifact
 from embhub.artifact import fingerprint
-from embhub.cards import card
+from embhub.cards import card, card_draft
 from embhub.diffusion.datasets.making import Made, make_dataset
 from embhub.release import at_the_site
 from tests.support import cards, pipelines
@@ -29,7 +29,7 @@ def write_embedding(path: Path, base: Path, token: str = "<a>", **answers: Any) 
     if answers.pop("card", True):
         said = {"token": token, "vectors": [{"encoder": "text_encoder", "count": 2, "dim": pipelines.WIDTH}]}
         values = card.parse(cards.complete(**said, **answers)).to_dict()
-        at_the_site.beside(path, at_the_site.CARD).write_bytes(card.write_draft(values, []))
+        at_the_site.beside(path, at_the_site.CARD).write_bytes(card_draft.write_draft(values, []))
     return path
 
 

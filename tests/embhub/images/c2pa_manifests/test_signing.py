@@ -23,7 +23,7 @@ from embhub.formats import synthetic_mark
 from embhub.images.c2pa_manifests import certificate, signing, statement
 from embhub.images.c2pa_manifests.reading import ManifestReader
 from embhub.images.c2pa_manifests.signing import ManifestSigner
-from embhub.site import keys
+from embhub.site import keys, signing_keys
 from tests.embhub.images.c2pa_manifests.conftest import BASE, EMBEDDING, SAID, Signed, plain_png, signer_of
 from tests.support import tools
 from tests.support.releases import SITE, STRANGER, make_sheet, make_trust
@@ -125,7 +125,7 @@ def test_a_key_in_an_agent_and_an_agent_that_is_gone(
         subprocess.run(["ssh-keygen", "-q", "-t", "ecdsa", "-N", "", "-f", str(file)], check=True)
         subprocess.run(["ssh-add", "-q", str(file)], check=True)
         listed = subprocess.run(["ssh-add", "-l"], check=True, capture_output=True, text=True).stdout
-        keys.add_external("agent", f"agent:{listed.split()[1]}")
+        signing_keys.add_external("agent", f"agent:{listed.split()[1]}")
         opened = signing.open_signer("agent")
         assert opened is not None
         assert read(opened.sign_image(plain_png(), SAID))["validation_state"] == "Valid"

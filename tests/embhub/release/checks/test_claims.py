@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from embhub.artifact import embedding
-from embhub.cards import card
+from embhub.cards import card, card_draft
 from embhub.client.publishing import push as publishing
 from embhub.client.pulling.overview import describe, in_words
 from embhub.durable import write_atomic
@@ -224,10 +224,10 @@ def test_show_has_the_claim_as_an_object_and_in_words() -> None:
 def test_card_init_copies_the_claim_and_declares_the_numbers() -> None:
     described = GOOD.card
     assert (described.n_patients, described.n_images, described.max_images_per_patient) == (100, "100-500", 4)
-    values, _ = card.draft(GOOD.embedding, defaults={}, facts={"n_patients": 123, "privacy": "none"})
+    values, _ = card_draft.draft(GOOD.embedding, defaults={}, facts={"n_patients": 123, "privacy": "none"})
     assert values["privacy"] == CLAIM.to_dict() and values["n_patients"] == 100
     images = make_embedding(privacy=make_claim(unit="image", max_images_per_unit=1))
-    values, _ = card.draft(images, defaults={}, facts={"n_images": 123})
+    values, _ = card_draft.draft(images, defaults={}, facts={"n_images": 123})
     assert values["n_images"] == 100
 
 
@@ -236,7 +236,7 @@ def test_no_drafted_number_follows_from_the_exact_count(most: int, drafted: str)
     """One patient more or less would else be seen wherever the count passes a round number."""
     artifact = make_embedding(privacy=make_claim(max_images_per_unit=most))
     for exact in (101, 200, 201, 500, 501, 4000):
-        values, _ = card.draft(artifact, defaults={}, facts={"n_images": exact})
+        values, _ = card_draft.draft(artifact, defaults={}, facts={"n_images": exact})
         assert values["n_images"] == drafted
 
 

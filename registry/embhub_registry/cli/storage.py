@@ -1,0 +1,98 @@
+"""`embhub-registry storage`: where the database is, which servers share it, and whose the object store is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from embhub_registry.cli import options
+from embhub_registry.cli.output import show
+
+if TYPE_CHECKING:
+    from embhub_registry.storage.folder import Registry
+
+
+@click.command("move")
+@click.option("--to", required=True, metavar="URL", envvar="EMBHUB_REGISTRY_MOVE_TO",
+              help="postgresql://… of an empty database or schema, or `sqlite` for a file in --dir.")  # fmt: skip
+@options.as_json
+@options.opened
+def move(registry: Registry, *, to: str, as_json: bool) -> None:
+    """Move the database of a stopped registry to a PostgreSQL server, or back into --dir.
+
+    Every row is copied in one transaction, and every table compared before it counts. The place is noted in --dir,
+    without a password. Blobs, keys and the audit log stay in --dir.
+
+    \b
+    Example:
+      embhub-registry --dir hub storage move --to postgresql://embhub@db.example.org/embhub
+    """
+    from embhub_registry.cli import refuse_password_in
+    from embhub_registry.operation import moving
+
+    refuse_password_in("to", to)
+    done = moving.move(registry, to)
+    lines = [
+        f"moved       {done['rows']:,} rows of {len(done['tables'])} tables, each compared with what was read",
+        f"from        {done['from']}   (not used any more)",
+        f"to          {done['to']}",
+    ]
+    if done["kept"]:
+        lines.append(f"kept        {' and '.join(done['kept'])}   (remove once `check` is clean; keep them together)")
+    show(done, *lines, as_json=as_json)
+
+
+@click.command("share")
+@click.option("--off", is_flag=True, help="One server at a time again; the audit log goes back into files.")
+@options.as_json
+@options.opened
+def share(registry: Registry, *, off: bool, as_json: bool) -> None:
+    """Let any number of servers serve a registry on PostgreSQL and an object store. Stop the server first.
+
+    The lines of the audit log go into the database, where all servers write them in one order. `storage join` makes
+    the folders of further servers.
+    """
+    from embhub_registry.operation import sharing
+
+    done = (sharing.unshare if off else sharing.share)(registry)
+    several = "any number of servers may serve it: `storage join` makes their folders"
+    lines = [several if done["shared"] else "one server again"]
+    lines += [f"kept        {name}   (its lines are in the database)" for name in done["kept"]]
+    show(done, *lines, as_json=as_json)
+
+
+@click.command("join")
+@options.as_json
+@click.pass_context
+def join(context: click.Context, *, as_json: bool) -> None:
+    """Make --dir the folder of a further server of the registry in --database, which `storage share` prepared.
+
+    Copy the online keys there yourself: a server without the log's keys serves, and does not sign.
+
+    \b
+    Example:
+      embhub-registry --dir hub --database postgresql://embhub@db.example.org/embhub storage join
+    """
+    from embhub_registry.operation import sharing
+
+    done = sharing.join(options.data_folder(context), context.meta["database"])
+    lines = [f"joined      {done['name']}", f"database    {done['database']}"]
+    show(done, *lines, f"keys        copy the online keys to {done['keys']}", as_json=as_json)
+
+
+@click.command("take-blobs-over")
+@options.as_json
+@options.opened
+def take_blobs_over(registry: Registry, *, as_json: bool) -> None:
+    """Use the object store's place here again, after a copy of this registry used it.
+
+    Stop the copy first: from now on it is refused. Objects that this database does not know are removed by its next
+    sweep, once they are older than the grace.
+    """
+    from embhub_registry.storage import blob_places
+
+    blob_places.take_over(registry.blobs, registry.database)
+    registry.audit_log.write("blobs-taken-over", place=str(registry.blobs.location))
+    done = {"place": str(registry.blobs.location)}
+    show(done, f"taken over  {done['place']}", as_json=as_json)

@@ -31,8 +31,8 @@ from numpy.typing import NDArray
 from bases.workshop import sampling, xray
 from bases.workshop.xray_judge import colour
 from bench import marked
-from bench import regimes_material as material
-from bench.regimes_material import CAPTION, FINDING, NORMAL
+from bench import private_images_material as material
+from bench.private_images_material import CAPTION, FINDING, NORMAL
 from bench.results_file import ResultsFile, Row
 from embhub.artifact import fingerprint
 from embhub.builtin_bases import BaseInfo, info

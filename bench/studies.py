@@ -18,14 +18,13 @@ from bench import (
     components_page,
     compositions,
     few_patients,
-    first_seed,
     insertion,
     norms,
     porting,
     privacy,
     private_images,
-    regimes,
     second_seed,
+    worth,
 )
 
 ROOT = Path(__file__).parents[1]
@@ -50,8 +49,8 @@ class Study:
 
 
 STUDIES = (
-    Study("Do drawn images help a classifier?", "first_seed", "docs/explanation/does-it-help.md",
-          first_seed.RESULTS, lambda kept: first_seed.table(kept["tasks"])),
+    Study("What are generated images worth, in real patients?", "worth", "docs/explanation/worth-in-patients.md",
+          worth.RESULTS, lambda kept: worth.table(kept["modalities"])),
     Study("A compact model, or one that was adapted?", "second_seed", "docs/explanation/compact-or-adapted.md",
           second_seed.RESULTS, second_seed.table),
     Study("Which component to adapt?", "components", "docs/explanation/which-component.md",
@@ -72,8 +71,6 @@ STUDIES = (
     Study("What does a classifier learn from private images alone?", "private_images",
           "docs/explanation/private-images.md", private_images.RESULTS,
           lambda kept: private_images.table(private_images.on_page(kept))),
-    Study("Do drawn X-rays help in four regimes?", "regimes", "docs/explanation/four-regimes.md",
-          regimes.RESULTS, regimes.table),
     Study("How much of direct inversion does a port reach?", "porting", "docs/how-to/port-an-embedding.md",
           porting.RESULTS, porting.table),
 )  # fmt: skip

@@ -18,16 +18,19 @@ from typing import Any
 
 import torch
 
+from bases.workshop.generated import WORDS, generated, recognised
 from bases.workshop.xray import default_data
 from bench import machine, marked
 from bench import worth_material as material
 from embhub.builtin_bases import resolve
 from embhub.cards.evaluation import CEILING, NORMALS, REAL_ALONE, Difference, Worth
+from embhub.diffusion.bases.pipelines import choose_device
 from embhub.diffusion.evaluation import fitting, outcome
 from embhub.diffusion.evaluation.cells import Cell, Labelled, of_class
 from embhub.diffusion.evaluation.networks import find
 from embhub.diffusion.evaluation.regimes import join
 from embhub.durable import write_atomic
+from embhub.errors import UsageError
 
 SETTINGS = Path(__file__).parent / "worth.json"
 RESULTS = Path(__file__).parent / "results" / "worth.json"
@@ -44,60 +47,86 @@ def modalities(path: Path = SETTINGS) -> list[material.Modality]:
     return [material.Modality(**{**line, "negative": tuple(line["negative"])}) for line in lines]
 
 
-def judge(data: Path, one: material.Modality, work: Path, embeddings: int, epsilons: Sequence[float]) -> Row:
-    """Every figure of one modality: each arm against the same controls."""
+def judge(data: Path, one: material.Modality, work: Path, epsilons: Sequence[float]) -> Row:
+    """Every figure of one modality, from the seeds that are there: each arm against the same controls."""
     pool, test, site = material.real(data, one, "judge"), material.real(data, one, "test"), material.site(data, one)
-    counts = [2 * number for number in PER_CLASS if 2 * number <= pool.most]
+    choices = fitting.Choices(find("pretrained"), SIDE, mirror=False, device=str(choose_device()), real_share=0.5)
+    names = (WORDS, *map(material.name_of, (None, *epsilons)))
+    sets = {name: made for name in names if len(made := generated(name, work)) > 1}
     found: Row = {
-        "modality": one.set, "finding": one.finding, "test_images": len(test),
-        "test_patients": len(set(test.patients)), "arms": [],
+        "modality": one.source, "finding": one.finding, "test_images": len(test),
+        "test_patients": len(set(test.patients)), "learned_from": min(material.LEARNED, len(site)),
+        **recognised(pool, test, sets, choices), "arms": [],
     }  # fmt: skip
-    words = _all(material.WORDS, work, embeddings)
-    for epsilon in (None, *epsilons):
-        arm = material.name_of(epsilon)
-        mine = _all(arm, work, embeddings)
-        if mine is None or words is None:
-            continue
-        ceiling = join(of_class(site, 1), of_class(mine[0], 0))
-        amount = mine[0].most
-        cells = [Cell(count) for count in counts] + [Cell(0, arm, amount)]
-        for count in counts:
-            cells += [Cell(count, arm, amount), Cell(count, arm, amount, "normals")]
-            cells += [Cell(count, material.WORDS, amount), Cell(count, CEILING, ceiling.most)]
-        arms = {arm: mine, material.WORDS: words, CEILING: [ceiling]}
-        choices = fitting.Choices(find("pretrained"), SIDE, mirror=False, real_share=0.5)
-        taught = fitting.teach(cells, pool, arms, test, choices=choices, seeds=REPEATS * embeddings)
-        sets = {arm: len(mine), material.WORDS: len(words)}
-        worth = outcome.worth(test, taught, pool, sets)
-        found["arms"].append(
-            {
-                "arm": arm,
-                "worth": worth.model_dump(mode="json") if worth else None,
-                "differences": [one.model_dump(mode="json") for one in outcome.differences(test, taught, sets)],
-            }
-        )
+    for arm in (name for name in sets if name != WORDS):
+        found["arms"].append({"arm": arm, **_gains(arm, sets, pool, test, site, choices)})
     return found
 
 
-def _all(arm: str, work: Path, embeddings: int) -> list[Labelled] | None:
-    parts = [material.generated(arm, seed, work) for seed in range(embeddings)]
-    there = [part for part in parts if part is not None]
-    return there if len(there) == embeddings else None
+def _gains(
+    arm: str,
+    sets: Mapping[str, list[Labelled]],
+    pool: Labelled,
+    test: Labelled,
+    site: Labelled,
+    choices: fitting.Choices,
+) -> Row:
+    """What the images of one arm are worth alone, and what they add to real ones, over each control."""
+    mine, words = sets[arm], sets[WORDS]
+    ceiling = join(of_class(site, 1), of_class(mine[0], 0))
+    counts = [2 * number for number in PER_CLASS if 2 * number <= pool.most]
+    cells = [Cell(count) for count in counts] + [Cell(0, arm, mine[0].most)]
+    for count in counts:
+        cells += [Cell(count, arm, mine[0].most), Cell(count, arm, mine[0].most, "normals")]
+        cells += [Cell(count, WORDS, words[0].most), Cell(count, CEILING, ceiling.most)]
+    arms = {arm: mine, WORDS: words, CEILING: [ceiling]}
+    taught = fitting.teach(cells, pool, arms, test, choices=choices, seeds=REPEATS * len(mine))
+    each = {arm: len(mine), WORDS: len(words)}
+    worth = outcome.worth(test, taught, pool, each)
+    if worth is None:
+        raise UsageError(f"{arm}: hospital B has no images, so nothing can be said of worth")
+    return {
+        "embeddings": len(mine),
+        "worth": worth.model_dump(mode="json"),
+        "differences": [row.model_dump(mode="json") for row in outcome.differences(test, taught, each)],
+    }
 
 
 def table(results: Sequence[Mapping[str, Any]]) -> str:
-    """A row for each modality, arm and number of real images."""
-    heads = ("modality", "images of", "alone worth, real patients a class", "real a class", "over real alone",
-             "over generated normals", "over nearest words", "ceiling over real alone")  # fmt: skip
+    """What is recognised, a row for each modality and arm; what it is worth, a row for each number of real images."""
+    return "\n\n".join([_recognised_table(results), _worth_table(results)])
+
+
+def _recognised_table(results: Sequence[Mapping[str, Any]]) -> str:
+    heads = ("modality", "finding", "judge's AUC", "images", "called the finding", "KID")
+    lines = ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
+    for one in results:
+        rows = one["recognised"]
+        for name in dict.fromkeys(row["images"] for row in rows):
+            mine = [row for row in rows if row["images"] == name]
+            called, kid = (", ".join(texts) for texts in zip(*map(_shown, mine), strict=True))
+            lines.append(f"| {one['modality']} | {one['finding']} | {one['judge_auc']} | {name} | {called} | {kid} |")
+    return "\n".join(lines)
+
+
+def _shown(row: Mapping[str, Any]) -> tuple[str, str]:
+    return f"{row['share']:.0%}", f"{row['kid']:.2f}"
+
+
+def _worth_table(results: Sequence[Mapping[str, Any]]) -> str:
+    heads = ("modality", "images of", "embeddings", "generated a class", "alone worth, real patients a class",
+             "real a class", "over real alone", "over generated normals", "over nearest words",
+             "ceiling over real alone")  # fmt: skip
     lines = ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
     for one in results:
         for arm in one["arms"]:
             rows = [Difference.model_validate(row) for row in arm["differences"]]
-            worth = Worth.model_validate(arm["worth"]).words if arm["worth"] else ""
+            worth = Worth.model_validate(arm["worth"])
             for count in sorted({row.real for row in rows if row.real}):
-                gains = [_gain(rows, arm["arm"], count, over) for over in (REAL_ALONE, NORMALS, material.WORDS)]
-                cells = [one["modality"], arm["arm"], worth, str(count // 2), *gains]
-                lines.append("| " + " | ".join([*cells, _gain(rows, CEILING, count, REAL_ALONE)]) + " |")
+                gains = [_gain(rows, arm["arm"], count, over) for over in (REAL_ALONE, NORMALS, WORDS)]
+                about = [one["modality"], arm["arm"], str(arm["embeddings"]), str(worth.drawn // 2), worth.words]
+                cells = [*about, str(count // 2), *gains, _gain(rows, CEILING, count, REAL_ALONE)]
+                lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
@@ -120,7 +149,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--generated", type=int, default=GENERATED, help="images of a class that each generates")
     parser.add_argument("--epsilon", type=float, nargs="*", default=(), help="private arms, such as 8 4 2 1")
     parser.add_argument("--results", type=Path, default=RESULTS)
+    parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--judge", action="store_true", help="generate nothing")
+    parser.add_argument("--no-judging", action="store_true", help="generate alone")
     parser.add_argument("--write", action="store_true", help="write the table into docs, from --results, and stop")
     asked = parser.parse_args(argv)
     if asked.write:
@@ -128,7 +159,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         page = marked.put(PAGE.read_text(encoding="utf-8"), table(results["modalities"]))
         PAGE.write_text(page, encoding="utf-8")
         return
-    torch.set_num_threads(1)
+    torch.set_num_threads(asked.threads)
     bases = dict(line.split("=", 1) for line in asked.base)
     found = []
     for one in modalities():
@@ -142,10 +173,12 @@ def main(argv: Sequence[str] | None = None) -> None:
                 count=asked.generated,
             ):  # fmt: skip
                 print(line, flush=True)
-        found.append(judge(asked.data, one, work, asked.embeddings, asked.epsilon))
+        if asked.no_judging:
+            continue
+        found.append(judge(asked.data, one, work, asked.epsilon))
     protocol = {
-        "day": date.today().isoformat(), "processor": machine.describe()["processor"], "embeddings": asked.embeddings,
-        "seeds": REPEATS * asked.embeddings, "generated_of_each_class": asked.generated, "real_share": 0.5,
+        "day": date.today().isoformat(), "processor": machine.describe()["processor"], "device": str(choose_device()),
+        "classifiers_an_embedding": REPEATS, "generated_of_each_class": asked.generated, "real_share": 0.5,
     }  # fmt: skip
     write_atomic(asked.results, json.dumps({"protocol": protocol, "modalities": found}, indent=1).encode() + b"\n")
     print(table(found))

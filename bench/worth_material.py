@@ -10,15 +10,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from bases.workshop import sampling
-from bases.workshop.counting import tensor
+from bases.workshop.counting import Pictures, tensor
 from bases.workshop.gating import nearest_words
-from bases.workshop.public_images import SETS, open_square, part_of, rows_of
+from bases.workshop.generated import NORMAL, PLAIN, WORDS, place_of
+from bases.workshop.public_images import SETS, open_square, rows_of
 from embhub.diffusion.adaptation.base_training import pixel_words
 from embhub.diffusion.adaptation.base_training.latent_pictures import SIDE
 from embhub.diffusion.bases.pipelines import load_pipeline
@@ -32,9 +33,7 @@ from embhub.diffusion.training.result import Task
 from embhub.options.training import PrivacySettings, Recipe
 
 LEARNED, TOKEN = 100, "<study>"  # a word of prompts, no secret
-NORMAL, PLAIN, WORDS = "generated normals", "embedding", "nearest words"
-GUIDANCE, STEPS = 1.5, 20
-Pictures = NDArray[np.uint8]
+SAMPLING: dict[str, Any] = {"guidance": 1.5, "steps": 20, "at_once": 100}
 
 
 @dataclass(frozen=True)
@@ -75,16 +74,6 @@ def name_of(epsilon: float | None) -> str:
     return PLAIN if epsilon is None else f"{PLAIN}, epsilon {epsilon:g}"
 
 
-def generated(arm: str, seed: int, folder: Path) -> Labelled | None:
-    """What an arm generated with a seed, beside the base's normals; None before that."""
-    parts = [_place(arm, seed, folder), _place(NORMAL, seed, folder)]
-    if not all(path.exists() for path in parts):
-        return None
-    sick, normal = (np.load(path) for path in parts)
-    labels = np.repeat(np.array([0, 1]), [len(normal), len(sick)])
-    return Labelled(np.concatenate([normal, sick]), labels, tuple(str(place) for place in range(len(labels))))
-
-
 def generate(
     data: Path, one: Modality, base: Path, folder: Path, *, embeddings: int, epsilons: tuple[float, ...], count: int
 ) -> Iterator[str]:
@@ -94,7 +83,7 @@ def generate(
     words: str | None = None
     for seed in range(embeddings):
         for arm in (NORMAL, PLAIN, WORDS, *map(name_of, epsilons)):
-            path = _place(arm, seed, folder)
+            path = place_of(arm, seed, folder)
             if path.exists():
                 continue
             if arm == WORDS and words is None:
@@ -117,10 +106,6 @@ def find_words(pipe: Pipeline, one: Modality, known: Labelled) -> str:
     return nearest_words(pipe, latents, [best, *(f"{best}, {word}" for words in rows for word in words)])
 
 
-def _place(arm: str, seed: int, folder: Path) -> Path:
-    return folder / f"{arm.replace(' ', '-').replace(',', '')}-{seed}.npy"
-
-
 def _generate(
     pipe: Pipeline,
     one: Modality,
@@ -137,10 +122,10 @@ def _generate(
     with _fast(pipe):
         if arm in (NORMAL, WORDS):
             prompt = f"{one.prompt}, normal" if arm == NORMAL else words or one.prompt
-            return sampling.sample(pipe, prompt, count, guidance=GUIDANCE, steps=STEPS, seed=first)
+            return sampling.sample(pipe, prompt, count, seed=first, **SAMPLING)
     learned = _learn(pipe, known, caption, seed, epsilon)
     with _fast(pipe):
-        return sampling.sample_with(pipe, learned, caption, count, guidance=GUIDANCE, steps=STEPS, seed=first)
+        return sampling.sample_with(pipe, learned, caption, count, seed=first, **SAMPLING)
 
 
 def _fast(pipe: Pipeline) -> torch.autocast:
@@ -166,6 +151,3 @@ def _learn(pipe: Pipeline, known: Labelled, caption: str, seed: int, epsilon: fl
     noise, _ = settings.calibrate(asked, recipe, count)
     names = tuple(known.patients[place] for place in kept)
     return private_training.fit(Task(pipe, "", TOKEN, caption, recipe), asked, latents, names, noise)
-
-
-__all__ = ["LEARNED", "NORMAL", "PLAIN", "WORDS", "Modality", "generate", "generated", "name_of", "part_of", "real"]

@@ -32,7 +32,8 @@ _TRIED = {
 - Planted copies that were not caught: nothing was tried. Quarters of a film, enlarged, and blends of two films are
   found less often than the goal asks.
 - Gain of a classifier: with the weights before 2026-11-27, images mixed in, alone, before real ones, and filtered by a
-  judge, with 20, 50 and 200 real images a class (`docs/explanation/four-regimes.md`). None gained over real images.""",
+  judge, with 20, 50 and 200 real images a class. None gained over real images. By a published
+  network: `docs/explanation/worth-in-patients.md`.""",
 }
 _LIMITS = """\
 - {side} x {side} pixels, 48 tokens of prompt, words of its captions only. What it was not taught it does not know.

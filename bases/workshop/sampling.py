@@ -16,12 +16,19 @@ _AT_ONCE = 16
 
 
 def sample(
-    pipe: Pipeline, prompt: str, count: int, *, guidance: float, steps: int = 20, seed: int = 0
+    pipe: Pipeline,
+    prompt: str,
+    count: int,
+    *,
+    guidance: float,
+    steps: int = 20,
+    seed: int = 0,
+    at_once: int = _AT_ONCE,
 ) -> NDArray[np.uint8]:
-    """`count` pictures (N, H, W, 3) of `prompt`."""
+    """`count` pictures (N, H, W, 3) of `prompt`. Seed and `at_once` decide the noise that they begin with."""
     parts = []
-    for first in range(0, count, _AT_ONCE):
-        number = min(_AT_ONCE, count - first)
+    for first in range(0, count, at_once):
+        number = min(at_once, count - first)
         drawn = pipe(
             [prompt] * number,
             num_inference_steps=steps,
@@ -42,10 +49,11 @@ def sample_with(
     guidance: float,
     steps: int = 20,
     seed: int = 0,
+    at_once: int = _AT_ONCE,
 ) -> NDArray[np.uint8]:
     """`count` pictures of `caption` with learned `rows` in place of `{}`."""
     token = "<measured>"  # noqa: S105  # a word of prompts, no secret
     inserted = insert(pipe, token, rows)
     with inserted.active():
         prompt = inserted.expand(caption.replace("{}", token))
-        return sample(pipe, prompt, count, guidance=guidance, steps=steps, seed=seed)
+        return sample(pipe, prompt, count, guidance=guidance, steps=steps, seed=seed, at_once=at_once)

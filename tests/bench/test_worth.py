@@ -1,0 +1,68 @@
+"""The study of worth: seeds that are there, shares and gains from them, and the tables of the page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bases.workshop.generated import NORMAL, PLAIN, WORDS, generated
+from bench import worth
+from bench import worth_material as material
+from embhub.diffusion.evaluation import pretrained
+from embhub.diffusion.evaluation.cells import Labelled
+from tests.support.tools import DATA, needs_films
+
+
+def write(folder: Path, arm: str, seed: int, grey: int) -> None:
+    noise = np.random.default_rng([seed, grey]).integers(0, 60, (6, 128, 128, 3))
+    folder.mkdir(exist_ok=True)
+    np.save(folder / f"{arm.replace(' ', '-')}-{seed}.npy", (noise + grey).astype(np.uint8))
+
+
+def patients(grey: dict[int, int], count: int, first: int) -> Labelled:
+    rng = np.random.default_rng(first)
+    labels = np.repeat(np.array(list(grey)), count)
+    images = np.stack([rng.integers(0, 60, (128, 128, 3)) + grey[int(label)] for label in labels]).astype(np.uint8)
+    return Labelled(images, labels.astype(np.int64), tuple(f"p{first + place}" for place in range(len(labels))))
+
+
+def test_seeds_count_once_both_classes_are_there(tmp_path: Path) -> None:
+    write(tmp_path, PLAIN, 0, 150)
+    assert generated(PLAIN, tmp_path) == []
+    write(tmp_path, NORMAL, 0, 20)
+    write(tmp_path, PLAIN, 2, 150)  # the one between is missing
+    (made,) = generated(PLAIN, tmp_path)
+    assert made.labels.tolist() == [0] * 6 + [1] * 6
+    assert made.images[0].mean() < made.images[-1].mean()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not pretrained.is_installed(), reason="the published network is not installed")
+def test_images_that_show_the_finding_are_called_so_and_worth_something(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parts = {"judge": patients({0: 20, 1: 150}, 12, 0), "test": patients({0: 20, 1: 150}, 12, 100)}
+    monkeypatch.setattr(material, "real", lambda data, one, part: parts[part])
+    monkeypatch.setattr(material, "site", lambda data, one: patients({1: 150}, 6, 200))
+    for seed in range(2):
+        for arm, grey in ((NORMAL, 20), (PLAIN, 150), (WORDS, 22)):
+            write(tmp_path, arm, seed, grey)
+    found = worth.judge(tmp_path, material.Modality("x", "x", "a finding", ("none",), "x"), tmp_path, (8.0,))
+    shares = {(row["images"], row["seed"]): row["share"] for row in found["recognised"]}
+    assert shares["real, with the finding", 0] == shares[PLAIN, 1] == 1
+    assert shares["real, without", 0] == shares[WORDS, 0] == shares[NORMAL, 1] == 0
+    assert found["judge_auc"] == 1
+    assert [arm["arm"] for arm in found["arms"]] == [PLAIN]  # nothing was generated at epsilon 8
+    assert found["arms"][0]["worth"]["value"] > 4
+    text = worth.table([found])
+    assert "| x | a finding | 1.0 | embedding | 100%, 100% |" in text
+    assert text.count("| x | embedding |") == 2  # 5 and 10 real images a class
+
+
+@needs_films
+def test_no_patient_serves_two_parts() -> None:
+    for one in worth.modalities():
+        people = [set(material.real(DATA, one, part).patients) for part in ("site", "judge", "test")]
+        assert not people[0] & people[1] and not people[0] & people[2] and not people[1] & people[2]

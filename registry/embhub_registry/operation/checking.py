@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 
 from embhub.audits.report import AuditReport
@@ -11,13 +12,15 @@ from embhub.release.files import AUDIT
 from embhub.site.keys import PassphraseRequiredError
 from embhub.trust import p256
 from embhub_registry.database import repositories, root_rows, tombstones
-from embhub_registry.database.clock import stamp
+from embhub_registry.database.clock import now, stamp
 from embhub_registry.repositories import repos
 from embhub_registry.storage import blob_places, registry_log
 from embhub_registry.storage.blobs import BlobStoreError, MissingBlobError, Stray
 from embhub_registry.storage.folder import Registry
 
 _LARGEST_KEY = 10_000
+REMOVED_WITHIN = timedelta(minutes=5)
+"""After an object of a deleted repository is due: a server removes it within seconds, a hundred objects a turn."""
 UNFINISHED = "*.partial"  # what a copy of the database or a backup is called until it is whole
 
 
@@ -98,7 +101,7 @@ def _check_blobs(registry: Registry, report: Report) -> None:
             report.corrupt.append(problem)
         elif not row["uses"]:
             report.orphans.append(Orphan(f"blob {digest}: no revision holds it", digest=digest))
-    gone, kept = tombstones.purged(db), tombstones.waiting(db, now=stamp())
+    gone, kept = tombstones.purged(db), tombstones.waiting(db, now=stamp(now() - REMOVED_WITHIN))
     report.purged = len(gone)
     for digest in blobs.stored():
         if digest in known or digest in kept:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from embhub_registry.admission.publication import describe_blob
 from embhub_registry.database import accounts, repositories
 from embhub_registry.database.repositories import Revision
 from embhub_registry.operation import administration, checking, repair
-from embhub_registry.repositories import repos
+from embhub_registry.repositories import deletion, repos
 from embhub_registry.repositories.commits import CommitRequest
 from embhub_registry.storage import folder
 from embhub_registry.storage.folder import Registry
@@ -218,3 +219,14 @@ def test_a_report_that_cannot_be_read_is_listed_too(registry: Registry, report: 
     store(registry, report, version="1.0.0")
     found = checking.check(registry)
     assert found.clean and len(found.warnings) == 1
+
+
+@needs_folder
+def test_bytes_of_a_deleted_repository_are_orphans_once_a_server_should_have_removed_them(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deletion.delete(registry, accounts.Account(1, "alice", "radboud", "publisher", "", b"", None, None), "radboud", "r")
+    assert len(list(registry.blobs.stored())) == 1 and checking.check(registry).clean
+    monkeypatch.setattr(checking, "REMOVED_WITHIN", -timedelta(seconds=1))
+    (orphan,) = checking.check(registry).orphaned
+    assert "the database does not know it" in orphan

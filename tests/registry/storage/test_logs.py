@@ -109,7 +109,7 @@ def test_logrotate_takes_the_snippet_of_the_page_and_loses_no_line(file: Path, t
     found = re.search(r"^(/var/log/embhub-registry/server.log \{\n.*?^\})$", PAGE.read_text(), re.M | re.S)
     assert found is not None, "the page has the snippet"
     owner = f"su {file.owner()} {file.group()}"
-    snippet = found[1].replace("/var/log/embhub-registry/server.log", str(file))
+    snippet = found[1].replace("/var/log/embhub-registry/server.log", f'"{file}"')
     assert snippet.count("su embhub-registry embhub-registry") == 1
     rules = tmp_path / "rules"
     rules.write_text(snippet.replace("su embhub-registry embhub-registry", owner) + "\n")

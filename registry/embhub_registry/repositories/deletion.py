@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import random
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -92,13 +93,16 @@ def purge(registry: Registry, *, repository: str = "", at_most: int | None = Non
 
     Args:
         repository: Of this deleted one alone.
-        at_most: So many objects are looked at; the rest is left for the next turn.
+        at_most: So many objects are looked at, chosen at random: some that have to stay must not keep others from
+            their turn.
 
     Raises:
         ConfigError: the place is another registry's.
         BlobStoreError: the store does not answer.
     """
-    doomed = tombstones.doomed(registry.database.connection(), until=stamp(), repository=repository)[:at_most]
+    doomed = tombstones.doomed(registry.database.connection(), until=stamp(), repository=repository)
+    if at_most is not None and len(doomed) > at_most:
+        doomed = random.sample(doomed, at_most)
     if doomed:
         blob_places.check_owner(registry.blobs, registry.database)
     take = _remove_alone if registry.blobs.shares_lock else _remove_online

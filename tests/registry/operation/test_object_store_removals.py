@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -87,6 +88,20 @@ def test_a_turn_removes_so_many_and_the_next_one_the_rest(draft: Registry, monke
     grow_old(draft, monkeypatch)
     assert [deletion.purge(draft, at_most=3), deletion.purge(draft, at_most=3)] == [3, 1]
     assert list(draft.blobs.stored()) == []
+
+
+def test_what_has_to_stay_keeps_nothing_else_from_its_turn(draft: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    deletion.delete(draft, ALICE, "radboud", "draft")
+    grow_old(draft, monkeypatch)
+    stuck, removing = min(draft.blobs.stored()), draft.blobs.removing
+
+    def too_young(digest: str) -> contextlib.AbstractContextManager[bool]:
+        return contextlib.nullcontext(False) if digest == stuck else removing(digest)
+
+    monkeypatch.setattr(draft.blobs, "removing", too_young)
+    for _ in range(100):
+        deletion.purge(draft, at_most=1)
+    assert list(draft.blobs.stored()) == [stuck]
 
 
 def test_an_operator_removes_what_he_deleted_and_nothing_else(draft: Registry, monkeypatch: pytest.MonkeyPatch) -> None:

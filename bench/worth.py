@@ -163,8 +163,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     bases = dict(line.split("=", 1) for line in asked.base)
     found = []
     for one in modalities():
-        base = Path(bases[one.set]) if one.set in bases else resolve(one.set) if one.set.startswith("builtin") else None
-        if base is None or (asked.only and one.set not in asked.only):
+        if asked.only and one.set not in asked.only:
+            continue
+        base = Path(bases[one.set]) if one.set in bases else resolve(one.set)
+        if base is None:
             continue
         work = asked.work / one.set
         if not asked.judge:

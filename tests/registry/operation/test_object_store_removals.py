@@ -91,6 +91,8 @@ def test_a_turn_removes_so_many_and_the_next_one_the_rest(draft: Registry, monke
 
 
 def test_what_has_to_stay_keeps_nothing_else_from_its_turn(draft: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(3):
+        publish(draft, b"# Draft %d\n" % number)
     deletion.delete(draft, ALICE, "radboud", "draft")
     grow_old(draft, monkeypatch)
     stuck, removing = min(draft.blobs.stored()), draft.blobs.removing
@@ -99,7 +101,7 @@ def test_what_has_to_stay_keeps_nothing_else_from_its_turn(draft: Registry, monk
         return contextlib.nullcontext(False) if digest == stuck else removing(digest)
 
     monkeypatch.setattr(draft.blobs, "removing", too_young)
-    for _ in range(100):
+    for _ in range(200):
         deletion.purge(draft, at_most=1)
     assert list(draft.blobs.stored()) == [stuck]
 

@@ -91,7 +91,7 @@ bench-install: $(DEVELOP)
 
 bench-privacy: $(DEVELOP)
 	@$(BIN)/python -m bench.privacy --part step --part utility
-	@$(BIN)/python -m bench.audits --measure && $(BIN)/python -m bench.audit_designs
+	@$(BIN)/python -m bench.audits --measure
 
 # Three at once keep two processors busier: with two, 734 CPU seconds took 621.
 PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder

@@ -53,7 +53,6 @@ ARMS = (
     Arm("adapter, rank 2", "adapter"),
     Arm(f"embedding, epsilon {EPSILON:g}", "embedding", private=True),
 )
-"""The results also keep two rows of private adapters, by the code of commit 0db39a92; the page does not."""
 
 
 def measure(arm: Arm, seed: int, look: Judge, *, generated: int = GENERATED, recipe: Any = None) -> Row:
@@ -85,11 +84,11 @@ def _train(arm: Arm, seed: int, folder: Path, recipe: Any) -> Any:
         rows.append(f"{number:03}.png,p{number},{'holdout' if number % 2 else 'train'}")
     (folder / "manifest.csv").write_text("\n".join(rows))
     learn: Any = train if arm.kind == "embedding" else train_adapter
+    private = {"privacy": PrivacySettings(EPSILON, n_public=PATIENTS)} if arm.private else {}
     result = learn(
         folder, token=TOKEN, caption=CAPTION, base="builtin", out=folder / "made.safetensors",
         selection=Selection(manifest=folder / "manifest.csv"), seed=None if arm.private else seed,
-        privacy=PrivacySettings(EPSILON, n_public=PATIENTS) if arm.private else None,
-        **({"recipe": recipe} if recipe else {}),
+        **private, **({"recipe": recipe} if recipe else {}),
     )  # fmt: skip
     return result.embedding if arm.kind == "embedding" else result.adapter
 

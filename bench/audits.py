@@ -1,8 +1,7 @@
 """`python -m bench.audits --measure`: what attacks find where the truth is known.
 
 Embeddings of `builtin` that leak much or a little, and people whom nobody learned from; how often each attack says
-"leak" at 2.5 % (`bench.leaks`). Every trial goes into a JSON file as it ends, and is not run again. What an audit
-costs is measured by `bench.audit_designs`.
+"leak" at 2.5 % (`bench.leaks`). Every trial goes into a JSON file as it ends, and is not run again.
 """
 
 from __future__ import annotations

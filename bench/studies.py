@@ -19,11 +19,8 @@ from bench import (
     compositions,
     few_patients,
     insertion,
-    norms,
-    porting,
     privacy,
     private_images,
-    second_seed,
     worth,
 )
 
@@ -51,16 +48,12 @@ class Study:
 STUDIES = (
     Study("What are generated images worth, in real patients?", "worth", "docs/explanation/worth-in-patients.md",
           worth.RESULTS, lambda kept: worth.table(kept["modalities"])),
-    Study("A compact model, or one that was adapted?", "second_seed", "docs/explanation/compact-or-adapted.md",
-          second_seed.RESULTS, second_seed.table),
     Study("Which component to adapt?", "components", "docs/explanation/which-component.md",
           components.RESULTS, components_page.compose),
     Study("Does a finding put at a place show?", "insertion", "docs/explanation/using-embeddings.md",
           insertion.RESULTS, insertion.table),
     Study("Do findings come with their weight, and together?", "compositions", "docs/explanation/using-embeddings.md",
           compositions.RESULTS, compositions.table),
-    Study("Free norms, directions, rows for each layer?", "norms", "docs/explanation/norms-and-layers.md",
-          norms.RESULTS, norms.table),
     Study("What does privacy cost?", "privacy", "docs/explanation/private-training.md", privacy.RESULTS, privacy.table),
     Study("What do audits find where the truth is known?", "audits", "docs/explanation/audits.md",
           audits.RESULTS, audits.table),
@@ -71,8 +64,6 @@ STUDIES = (
     Study("What does a classifier learn from private images alone?", "private_images",
           "docs/explanation/private-images.md", private_images.RESULTS,
           lambda kept: private_images.table(private_images.on_page(kept))),
-    Study("How much of direct inversion does a port reach?", "porting", "docs/how-to/port-an-embedding.md",
-          porting.RESULTS, porting.table),
 )  # fmt: skip
 
 

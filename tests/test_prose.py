@@ -51,8 +51,6 @@ RELATIVE_SUBJECT = re.compile(r"^(?:Who|Whoever|Whose) ")
 GENERATED = {
     "docs/reference/admission-rules.md",
     "docs/reference/hub-conformance.md",
-    "docs/explanation/compact-or-adapted.md",
-    "docs/explanation/norms-and-layers.md",
     "docs/explanation/training-defaults.md",
 }
 

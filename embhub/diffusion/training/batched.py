@@ -1,7 +1,7 @@
 """Several trainings by one recipe in the same batches: the same rows as one after the other, for less time.
 
 Each keeps its own images, random numbers and optimizer; only the passes through text encoder and denoiser are shared,
-each training has a prompt of its own. A larger batch costs less an image (bench/audit_designs.py says how much).
+each training has a prompt of its own. A larger batch costs less an image.
 """
 
 from __future__ import annotations

@@ -51,7 +51,7 @@ def yank(
             "yanked", user=author, repository=repository.full_name, what=which, scope=scope, reason=reason
         )
     advisories.publish_if_possible(registry)
-    return _standing(registry.database.connection(), repository)
+    return standing(registry.database.connection(), repository)
 
 
 def unyank(
@@ -83,7 +83,7 @@ def unyank(
     author = account.user if account else yanks.OPERATOR
     registry.audit_log.write("unyanked", user=author, repository=repository.full_name, what=which)
     advisories.publish_if_possible(registry)
-    return _standing(registry.database.connection(), repository)
+    return standing(registry.database.connection(), repository)
 
 
 def status(registry: Registry, account: Account | None, namespace: str, name: str) -> dict[str, Any]:
@@ -97,7 +97,7 @@ def status(registry: Registry, account: Account | None, namespace: str, name: st
     db = registry.database.connection()
     found = repos.find(db, namespace, name)
     if found is not None and auth.may_read(account, namespace, private=found.private):
-        return _standing(db, found)
+        return standing(db, found)
     buried = tombstones.find(db, namespace, name)
     if found is None and buried is not None and auth.may_read(account, namespace, private=buried.private):
         stone = {"reason": buried.reason, "date": buried.created, "releases": list(buried.releases)}
@@ -151,7 +151,8 @@ def _which(db: Connection, repository: Repository, version: str | None, revision
     return "version", version
 
 
-def _standing(db: Connection, repository: Repository) -> dict[str, Any]:
+def standing(db: Connection, repository: Repository) -> dict[str, Any]:
+    """What `status` says of a repository that is there."""
     rows = [asdict(row) for row in yanks.of(db, repository.id)]
     aside = [{"revision": row.revision, "date": row.date} for row in quarantine.of(db, repository.id)]
     return {"repository": repository.full_name, "yanked": rows, "quarantined": aside, "tombstone": None}

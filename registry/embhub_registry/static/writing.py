@@ -165,13 +165,13 @@ def _remove_others(kept: set[str], folder: Path) -> int:
     shutil.rmtree(folder / STAGING)
     removed = 0
     for top, _, files in os.walk(folder, topdown=False):
-        here = Path(top)
-        for name in files:
-            if (here / name).relative_to(folder).as_posix() not in kept:
-                (here / name).unlink()
-                removed += 1
-        if here != folder and not any(here.iterdir()):
-            here.rmdir()
+        below = os.path.relpath(top, folder)
+        others = [name for name in files if (name if below == "." else f"{below}/{name}") not in kept]
+        for name in others:
+            (Path(top) / name).unlink()
+        removed += len(others)
+        if below != "." and len(others) == len(files) and not os.listdir(top):  # noqa: PTH208  # no paths are made
+            Path(top).rmdir()
     return removed
 
 

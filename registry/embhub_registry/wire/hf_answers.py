@@ -15,14 +15,14 @@ from embhub_registry.database.repositories import Entry, Repository, Revision
 
 LONGEST_WORD = 150  # of what stands beside a row; a longer one is in its `cardData`
 
-# What the Hub's clients may ask for by `expand`; `embhub` is ours.
+# What the Hub's clients may ask for by `expand`; `embhub` and `standing` are ours.
 EXPANDABLE = frozenset(
     [
         "author", "baseModels", "cardData", "childrenModelCount", "config", "createdAt", "disabled", "downloads",
         "downloadsAllTime", "embhub", "evalResults", "gated", "gguf", "inference", "inferenceProviderMapping",
         "lastModified", "library_name", "likes", "mask_token", "model-index", "pipeline_tag", "private",
-        "resourceGroup", "safetensors", "securityRepoStatus", "sha", "siblings", "spaces", "tags", "transformersInfo",
-        "trendingScore", "usedStorage", "widgetData", "xetEnabled",
+        "resourceGroup", "safetensors", "securityRepoStatus", "sha", "siblings", "spaces", "standing", "tags",
+        "transformersInfo", "trendingScore", "usedStorage", "widgetData", "xetEnabled",
     ]
 )  # fmt: skip
 

@@ -14,7 +14,7 @@ from typing import Any
 from embhub_registry.database import Connection, repositories, search
 from embhub_registry.database.repositories import Repository
 from embhub_registry.database.search import Page, Query
-from embhub_registry.repositories import repos
+from embhub_registry.repositories import repos, yanking
 from embhub_registry.wire import hf_answers
 
 MAX_READ = 8_000_000  # bytes of stored descriptions that one page is made from
@@ -65,6 +65,8 @@ def _row(db: Connection, repository: Repository, wanted: Wanted) -> dict[str, An
     entries = repositories.entries(db, repository.id, head) if wanted.files and head else None
     tags = repositories.tags_of(db, repository.id)
     row = hf_answers.model(repository, tags, sha=head, entries=entries, card=wanted.card)
+    if "standing" in wanted.expand:
+        row["standing"] = yanking.standing(db, repository)
     if not wanted.card:
         return hf_answers.expanded(row, wanted.expand)
     row["cardData"], shortened = shorten(row["cardData"])

@@ -16,7 +16,7 @@ import pytest
 
 from embhub.errors import RegistryError
 from embhub.refusals import RollbackError
-from embhub_registry.static.mirror import following, running, web
+from embhub_registry.static.mirror import following, running, turns, web
 from embhub_registry.static.mirror.following import Mirror
 from tests.support import hostile, releases
 from tests.support.hostile import Handler
@@ -122,9 +122,10 @@ def _listed(mirror: Mirror) -> bytes:
 
 
 def test_a_round_that_began_before_a_withdrawal_does_not_serve_it_again(
-    hub: RunningRegistry, mirror_of: Callable[[str], Mirror]
+    hub: RunningRegistry, mirror_of: Callable[[str], Mirror], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It holds what it read in memory, and the list came meanwhile."""
+    monkeypatch.setattr(turns, "TRUSTED_FOR", 0.0)  # every round asks for every repository
     over = threading.Event()
     with hostile.stand_between(hub.url) as middle:
         mirror = mirror_of(middle.url)

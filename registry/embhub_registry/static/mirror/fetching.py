@@ -29,6 +29,7 @@ from embhub.trust.keyring import Trust
 MOST_REPOSITORIES = 1_000  # of a namespace
 MOST_COMMITS = 100  # of a repository, the newest
 _GONE = (401, 403, 404, 410)  # deleted, or for some accounts alone: a mirror shows it to nobody
+_MARKED = ("private", "gated", "disabled", "sha", "lastModified", "standing")  # of a row of the list
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
@@ -58,16 +59,23 @@ class Upstream:
     log: LogSource
     include: Collection[str] = ()
 
-    def repositories(self) -> Iterator[str]:
-        """Names of the repositories that everybody may read, of the namespaces that the keyring names."""
+    def repositories(self) -> Iterator[tuple[str, str]]:
+        """Repositories that everybody may read, of the namespaces that the keyring names.
+
+        Of each the name, and a mark that is another one once commits, readers, yanks or quarantine changed; "" where
+        the list does not say, as a static export's.
+        """
         for member in self.trust.keyring.members:
-            asked = f"author={member.namespace}&limit={MOST_REPOSITORIES}&expand=private&expand=gated"
+            asked = "&".join(
+                [f"author={member.namespace}&limit={MOST_REPOSITORIES}", *(f"expand={name}" for name in _MARKED)]
+            )
             rows = self.hub.call(f"/api/models?{asked}", what=f"the list of {member.namespace}")
             for row in rows if isinstance(rows, list) else ():
                 name = str(row.get("id")) if isinstance(row, dict) else ""
                 own = name.startswith(f"{member.namespace}/") and names.repository_fault(name) is None
                 if own and self._may_show(row):
-                    yield name
+                    marked = isinstance(row.get("standing"), dict)
+                    yield name, json.dumps([row.get(said) for said in _MARKED], sort_keys=True) if marked else ""
 
     def commits(self, repository: str) -> tuple[str, list[str]]:
         """The commit of `main`, and the newest commits, oldest first.

@@ -6,7 +6,7 @@ import secrets
 import threading
 import time
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -37,6 +37,7 @@ from embhub_registry.static.mirror.log_copy import LogCopy
 from embhub_registry.static.mirror.log_entries import LogEntries
 from embhub_registry.static.mirror.serving_files import Audits
 from embhub_registry.static.mirror.state import State
+from embhub_registry.static.mirror.turns import Turns
 from embhub_registry.static.mirror.withdrawing import row_of, take_out
 from embhub_registry.storage.blobs import MissingBlobError
 
@@ -79,8 +80,7 @@ class Mirror:
     include: Collection[str] = ()
     _problems: list[str] = field(default_factory=list)
     _counts: Counter[str] = field(default_factory=Counter)
-    _seen: dict[str, float] = field(default_factory=dict)  # when repositories and digests were looked at last
-    _until: float = 0.0
+    _turns: Turns = field(default_factory=Turns)
     _trust: Trust | None = None
     _asking: threading.Lock = field(default_factory=threading.Lock)  # held while keyring and withdrawals are renewed
     _serving: threading.RLock = field(default_factory=threading.RLock)  # held while the served files are exchanged
@@ -125,7 +125,8 @@ class Mirror:
                 self._counts["dropped"] += dropped
                 Holdings(self.folder).sweep()
             self.state.refuse_if_forked()
-            done = self._round()
+            with self._turns.of_one_round():
+                done = self._round()
         except ForkedLogError as error:
             with self._serving:
                 self.state.note_fork(error)
@@ -175,11 +176,11 @@ class Mirror:
         signed = copy.follow(PacedLog(upstream_log))
         upstream = Upstream(Hub(self.url, token=self.token), trust, LogEntries(copy.source, signed), self.include)
         holdings = Holdings(self.folder)
-        holdings.forget_lost()
-        self._until = began + LONGEST_ROUND / 2
-        self._follow_repositories(upstream, holdings, _judged_by(trust))
-        self._until = began + LONGEST_ROUND
-        audits = self._audits(upstream, holdings)
+        lost = holdings.forget_lost()
+        self._turns.until = began + LONGEST_ROUND / 2
+        self._follow_repositories(upstream, holdings, _judged_by(trust), lost)
+        self._turns.until = began + LONGEST_ROUND
+        audits = self._audits(upstream, holdings, f"{_judged_by(trust)} {signed.size}")
         cosigned = self._cosign(copy, signed)
         with self._serving:
             self._counts["dropped"] += take_out(holdings, self._trust)  # a newer list may have come meanwhile
@@ -190,28 +191,20 @@ class Mirror:
         releases = sum(len(held.releases) for held in holdings.repositories.values())
         checkpoint = f"{cosigned.size}:{cosigned.root.hex()}"
         counts, problems = self._counts, tuple(self._problems)
-        return Round(checkpoint, releases, counts["taken"], counts["dropped"], problems, counts["late"])
+        return Round(
+            checkpoint, releases, counts["taken"], counts["dropped"], problems, counts["late"] + self._turns.late
+        )
 
-    def _is_over(self) -> bool:
-        return time.monotonic() > self._until
-
-    def _in_turn(self, found: Iterable[str]) -> Iterator[str]:
-        """Those that were looked at longest ago first, one at least; what the round does not come to is counted."""
-        for number, one in enumerate(sorted(found, key=lambda one: self._seen.get(one, 0.0))):
-            if number and self._is_over():
-                self._counts["late"] += 1
-            else:
-                self._seen[one] = time.monotonic()
-                yield one
-
-    def _audits(self, upstream: Upstream, holdings: Holdings) -> Audits:
-        """What others found of each embedding; what is served of it, where the round is over."""
-        held = holdings.digests()
-        asked = {
-            digest: upstream.about(digest, holdings.with_bytes(digest), holdings.numbers_of(digest))
-            for digest in self._in_turn(held)
-        }
-        return {**serving_files.audits_in(self.site, [digest for digest in held if digest not in asked]), **asked}
+    def _audits(self, upstream: Upstream, holdings: Holdings, logged: str) -> Audits:
+        """What others found of each embedding; what is served of it, where nothing was logged or the round is over."""
+        found = holdings.embeddings()
+        marks = {digest: f"{logged} {' '.join(sorted(shown))}" for digest, (_, shown) in found.items()}
+        asked = {}
+        for digest in self._turns.of(one for one in found if not self._turns.is_unchanged(one, marks[one])):
+            numbers, shown = found[digest]
+            asked[digest] = upstream.about(digest, shown, numbers)
+            self._turns.finish(digest, marks[digest])
+        return {**serving_files.audits_in(self.site, [digest for digest in found if digest not in asked]), **asked}
 
     def _exchange(self, holdings: Holdings, copy: LogCopy, audits: Audits) -> None:
         """Serve what is held now, and note it."""
@@ -235,16 +228,25 @@ class Mirror:
         key, _ = watching.find(self.url)
         return LogCopy(self.folder / "log", key)
 
-    def _follow_repositories(self, upstream: Upstream, holdings: Holdings, judged: str) -> None:
-        found = sorted({*upstream.repositories(), *holdings.repositories})
+    def _follow_repositories(self, upstream: Upstream, holdings: Holdings, judged: str, lost: Collection[str]) -> None:
+        """Look at each repository, but for those of which list, keyring and withdrawals say that nothing changed."""
+        listed = {name: f"{mark} {judged}" if mark else "" for name, mark in upstream.repositories()}
+        held_whole = holdings.repositories.keys() - lost
+        found = sorted(
+            name for name in {*listed, *holdings.repositories}
+            if name not in held_whole or not self._turns.is_unchanged(name, listed.get(name) or "-")
+        )  # fmt: skip
         _SHUFFLER.shuffle(found)  # no round looks first at what failed in the last one
-        for name in self._in_turn(found):
+        for name in self._turns.of(found):
             held = holdings.repositories.setdefault(name, HeldRepository())
+            before = self._counts["unfinished"]
             try:
                 self._follow(upstream, holdings, name, held, judged)
             except NotFoundError:
                 self._counts["dropped"] += len(held.releases)
                 del holdings.repositories[name]
+            if self._counts["unfinished"] == before:
+                self._turns.finish(name, listed.get(name, ""))
         if unsaid := self._counts["problems"] - len(self._problems):
             self._problems.append(f"{unsaid:,} more, for such reasons")
         if left := self._counts["left"]:
@@ -279,13 +281,15 @@ class Mirror:
         known = held.releases.get(commit)
         if known is not None and known.judged == judged:
             return known
-        if self._is_over() and self._counts["read"]:  # one in each round at least, or a slow registry is never followed
+        if self._turns.are_over and self._counts["read"]:  # one in each round at least: a slow registry is followed
             self._counts["late"] += 1
+            self._counts["unfinished"] += 1
             return known
         self._counts["read"] += 1
         kind = "again" if commit in held.refused else "new"
         if known is None and self._counts[kind] >= MOST_REFUSED:
             self._counts["left"] += 1
+            self._counts["unfinished"] += 1
             return None
         try:
             release = (holdings.release(known) if known is not None else None) or upstream.release(name, commit)
@@ -299,6 +303,7 @@ class Mirror:
             self._say(f"{name}@{commit[:12]}: {error.message}")
             return None
         except RegistryError as error:
+            self._counts["unfinished"] += 1
             if known is None and not isinstance(error, NotLoggedError):
                 held.refused.setdefault(commit, _NOT_READ)
                 self._counts[kind] += 1

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -64,34 +65,33 @@ class Holdings:
         except MissingBlobError:
             return None
 
-    def forget_lost(self) -> None:
-        """Forget each release of which the store lost a file. It is fetched again, which puts the file back."""
-        stored = set(self.blobs.stored())
-        for held in self.repositories.values():
+    def forget_lost(self) -> frozenset[str]:
+        """Forget each release of which the store lost a file, to be fetched again; the repositories of these."""
+        stored, lost = set(self.blobs.stored()), set[str]()
+        for name, held in self.repositories.items():
             whole = {
                 commit: release
                 for commit, release in held.releases.items()
                 if all(entry.digest in stored for entry in release.files)
             }
+            if len(whole) < len(held.releases):
+                lost.add(name)
             held.releases = whole
+        return frozenset(lost)
 
     def digests(self) -> list[str]:
         """The embeddings that are held, by their SHA-256."""
         found = {release.digest for held in self.repositories.values() for release in held.releases.values()}
         return sorted(found)
 
-    def with_bytes(self, digest: str) -> frozenset[str]:
-        """The repositories of which a release with this embedding is held, or one with its numbers."""
-        numbers = self.numbers_of(digest)
-        return frozenset(
-            name for name, held in self.repositories.items()
-            if any(release.numbers == numbers for release in held.releases.values())
-        )  # fmt: skip
-
-    def numbers_of(self, digest: str) -> str:
-        """The digest of the numbers of an embedding that is held."""
-        every = (release for held in self.repositories.values() for release in held.releases.values())
-        return next(release.numbers for release in every if release.digest == digest)
+    def embeddings(self) -> dict[str, tuple[str, frozenset[str]]]:
+        """Of each embedding that is held the digest of its numbers, and the repositories that hold these numbers."""
+        numbers, names = dict[str, str](), defaultdict[str, set[str]](set)
+        for name, held in self.repositories.items():
+            for release in held.releases.values():
+                numbers[release.digest] = release.numbers
+                names[release.numbers].add(name)
+        return {digest: (numbers[digest], frozenset(names[numbers[digest]])) for digest in sorted(numbers)}
 
     def save(self) -> None:
         """Note what is held.
@@ -99,8 +99,7 @@ class Holdings:
         Raises:
             ConfigError: the folder cannot be written.
         """
-        said = {name: asdict(held) for name, held in sorted(self.repositories.items())}
-        write_atomic(self._path, json.dumps(said, sort_keys=True).encode(), mode=0o600)
+        write_atomic(self._path, json.dumps(self.repositories, sort_keys=True, default=vars).encode(), mode=0o600)
 
     def sweep(self) -> None:
         """Remove every file that nothing holds any more; not while a round stores some that it will hold."""

@@ -85,6 +85,15 @@ def pending(database: Database, steps: Sequence[Step] | None = None) -> list[Ste
     return [step for step in known if step.number not in applied]
 
 
+def plan(lacking: Sequence[Step], database: Database) -> str:
+    """What it means to apply steps, for the operator: `schema 3 → 5: rolls, …`."""
+    before, after = max(_applied(database.connection()), default=0), lacking[-1].number
+    stopping = [step.name for step in lacking if not step.is_rolling]
+    if stopping:
+        return f"schema {before} → {after}: stops all servers: stop the others first ({', '.join(stopping)})"
+    return f"schema {before} → {after}: rolls: servers of the release before may go on meanwhile"
+
+
 def fence(dialect: Dialect) -> str:
     """SQL that is true while this program knows every step, or may go on beside those that it does not know."""
     known = ", ".join(f"'{name}'" for name in sorted({step.name for step in known_steps(dialect)}))

@@ -12,6 +12,28 @@ from embhub_registry.storage import audit_holder, blob_places, database_place
 from embhub_registry.storage.folder import MOVED, Registry
 
 
+def look_into(folder: Path, *, online_keys: Path | None = None, database: str | None = None) -> Registry:
+    """A registry for reading alone, whatever its schema: nothing is brought up to date, and nothing compared.
+
+    Args:
+        folder: Where it is.
+        online_keys: The folder of the keys that a server needs, if not the one that `init` noted.
+        database: The address of its database's server, if not the one that `init` noted.
+
+    Raises:
+        ConfigError: no registry there.
+    """
+    place = database_place.find(folder, database)
+    if isinstance(place, Path) and not place.is_file():
+        raise absent(folder)
+    return Registry(folder, online_keys=online_keys, database=database)
+
+
+def absent(folder: Path) -> ConfigError:
+    """There is no registry in the folder."""
+    return ConfigError(f"{folder} holds no registry", f"make one with `embhub-registry --dir {folder} init`")
+
+
 def open_folder(
     folder: Path, *, online_keys: Path | None = None, database: str | None = None, blobs: str | None = None,
     is_recovered: bool = False,
@@ -32,14 +54,13 @@ def open_folder(
             or its objects or its audit log are elsewhere, or folder and database are of different registries.
         DatabaseUnavailableError: its database's server cannot be reached.
     """
-    absent = ConfigError(f"{folder} holds no registry", f"make one with `embhub-registry --dir {folder} init`")
     place = database_place.find(folder, database)
     if isinstance(place, Path) and not place.is_file():
-        raise absent
+        raise absent(folder)
     registry = Registry(folder, online_keys=online_keys, database=database)
     try:
         if not isinstance(place, Path) and schema.is_empty(registry.database):
-            raise absent
+            raise absent(folder)
         has_id = database_place.check_id(folder, registry.database.connection())
         if not has_id and not isinstance(place, Path):
             registry.audit_log.check_belongs()

@@ -7,15 +7,12 @@ import stat
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from embhub.log import mldsa
-from embhub.trust.keyring import Keyring
-from embhub.trust.origin import origin_of
+from embhub_registry.operation import server_keys
 from embhub_registry.operation.findings import Finding, Subject, failed, ok, warning
 from embhub_registry.operation.registry_facts import NEARLY_FULL
 from embhub_registry.people import secret_box
 from embhub_registry.storage import configuration
-from embhub_registry.storage.folder import Registry
-from embhub_registry.storage.registry_keys import FOLDER, PURPOSES
+from embhub_registry.storage.registry_keys import FOLDER
 
 FEW_INODES, NO_INODES = 0.05, 0.01  # parts of all that are free
 
@@ -78,7 +75,7 @@ def online_keys(subject: Subject) -> Iterator[Finding]:
     registry = subject.registry
     place = registry.private_keys.online
     lacking, others = [], []
-    for name, named, held in _pairs(registry, registry.trust().keyring):
+    for name, named, held in server_keys.compare(registry.private_keys, registry.trust().keyring):
         if held is None:
             lacking.append(name)
         elif held != named:
@@ -96,18 +93,3 @@ def online_keys(subject: Subject) -> Iterator[Finding]:
             yield failed("keys", seen, bring)
     if not others and not lacking:
         yield ok("keys", f"those that the keyring names are in {place}")
-
-
-def _pairs(registry: Registry, keyring: Keyring) -> Iterator[tuple[str, str, str | None]]:
-    """Each online key: its file, what the keyring names, and what is on this machine, as text that can be compared."""
-    keys, origin = registry.private_keys, origin_of(registry.setting("url"))
-    for purpose in PURPOSES:
-        if (named := (keyring.online or {}).get(purpose)) is not None:
-            held = keys.online_key(purpose)
-            yield f"{purpose}.pem", named.fingerprint, held.fingerprint if held else None
-    if keyring.log is not None:
-        key = keys.log_key(origin)
-        yield "log.pem", keyring.log.vkey, str(key.public) if key else None
-        if keyring.log.mldsa is not None and mldsa.is_offered():
-            second = keys.log_mldsa_key(origin)
-            yield "log-mldsa.pem", keyring.log.mldsa, str(second.public) if second else None

@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from embhub.errors import EmbhubError
+from embhub_registry.database import DatabaseError
 from embhub_registry.database.clock import now
 from embhub_registry.operation import doctor_machine, doctor_public, doctor_registry, opening
 from embhub_registry.operation.findings import Finding, Subject, failed, warning
@@ -61,9 +62,9 @@ def _look(registry: Registry, clock: Callable[[], datetime]) -> Iterable[Finding
     try:
         found = doctor_registry.schema_of(registry)
         keys = registry.private_keys
-    except EmbhubError as error:
-        said = ": ".join(filter(None, (error.message, getattr(error, "detail", ""))))
-        yield failed("database", " ".join(said.split()), error.hint or "start the database's server")
+    except (EmbhubError, DatabaseError) as error:
+        said = ": ".join(filter(None, (str(error), getattr(error, "detail", ""))))
+        yield failed("database", " ".join(said.split()), getattr(error, "hint", "") or "see `embhub-registry check`")
         found, keys = None, None
     online = keys.online if keys is not None else registry.folder / "keys"
     yield from _guarded("folders", partial(doctor_machine.folders, registry.folder, online))
@@ -81,7 +82,7 @@ def _look(registry: Registry, clock: Callable[[], datetime]) -> Iterable[Finding
 def _guarded(name: str, check: Callable[[], Iterable[Finding]]) -> list[Finding]:
     try:
         return list(check())
-    except (EmbhubError, OSError) as error:
+    except (EmbhubError, DatabaseError, OSError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         hint = error.hint if isinstance(error, EmbhubError) else ""
         return [warning(name, f"cannot be looked at: {reason}", hint or "run this as the registry's own user")]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import stat
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -55,7 +56,7 @@ def folders(folder: Path, online: Path) -> Iterator[Finding]:
     for path in (*places, *secrets):
         if (other := path.stat().st_uid) != owner:
             seen = f"{path} belongs to user {other}, the folder to {owner}"
-            problems.append(failed("folders", seen, f"chown {owner} {path}"))
+            problems.append(failed("folders", seen, f"chown {owner} {shlex.quote(str(path))}"))
     yield from problems or [ok("folders", f"only user {owner} can read the folder and {len(secrets)} keys")]
 
 
@@ -63,7 +64,9 @@ def _problems(paths: Iterable[Path], mode: int) -> Iterator[Finding]:
     for path in paths:
         found = stat.S_IMODE(path.stat().st_mode)
         if found & 0o077:
-            yield failed("folders", f"others can read {path} (mode {found:04o})", f"chmod {mode:04o} {path}")
+            yield failed(
+                "folders", f"others can read {path} (mode {found:04o})", f"chmod {mode:04o} {shlex.quote(str(path))}"
+            )
 
 
 def _is_secret(path: Path) -> bool:

@@ -260,7 +260,7 @@ def join(folder: Path, keys: Path) -> dict[str, str]:
         "embhub-registry storage join", f"{sys.executable} -m embhub_registry storage join"
     )
     script = script.replace("--keys-from /keys", f"--keys-from {shlex.quote(str(keys))}")
-    script = script.replace(f"{DATA}/", f"{folder}/")
+    script = script.replace(f"{DATA}/hub", shlex.quote(str(folder / "hub")))
     for _ in range(2):
         subprocess.run([*container["command"], script], env=environment, check=True, capture_output=True, timeout=60)
     return environment

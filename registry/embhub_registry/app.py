@@ -62,6 +62,7 @@ from embhub_registry.wire import (
     request_log,
     review_api,
     security_txt,
+    seen_api,
     terms_api,
     token_exchange,
 )
@@ -93,6 +94,7 @@ ROUTES = [
     Route(security_txt.PATH, security_txt.security_txt),
     Route(openapi.PATH, openapi.openapi),
     Route("/embhub/v1/trust", trust),
+    Route(seen_api.PATH, seen_api.seen),
     Route(advisories_api.PATH, advisories_api.signed),
     Route(advisories_api.ATOM, advisories_api.atom),
     Route(invites_api.PATH, invites_api.join, methods=["POST"]),

@@ -17,10 +17,13 @@ def _mount(*words: str | Path) -> bool:
 
 
 @contextmanager
-def small_disk(folder: Path, *, kilobytes: int) -> Iterator[Path]:
-    """A filesystem of its own of this size at `folder`; where this user may not mount, the test is skipped."""
+def small_disk(folder: Path, *, kilobytes: int, inodes: int = 0) -> Iterator[Path]:
+    """A filesystem of its own of this size at `folder`, and with so many inodes if that is not 0.
+
+    Where this user may not mount, the test is skipped.
+    """
     folder.mkdir()
-    if not _mount("-t", "tmpfs", "-o", f"size={kilobytes}k,mode=0700", "tmpfs", folder):
+    if not _mount("-t", "tmpfs", "-o", f"size={kilobytes}k,mode=0700,nr_inodes={inodes}", "tmpfs", folder):
         pytest.skip("this user may not mount a tmpfs: the test with RLIMIT_FSIZE stands in")
     try:
         yield folder

@@ -8,7 +8,7 @@ import socket
 import ssl
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -45,16 +45,23 @@ class Proxy:
 
 
 @contextmanager
-def proxy_before(url: str, folder: Path, *, snippet: str = "", file_cache: bool = False) -> Iterator[Proxy]:
+def proxy_before(
+    url: str, folder: Path, *, snippet: str = "", file_cache: bool = False, port: int = 0, days: float = 1.0,
+    changed: Mapping[str, str] | None = None,
+) -> Iterator[Proxy]:  # fmt: skip
     """Run it, with a certificate of its own, until the block ends.
 
-    Its server includes `snippet`, a file of ours; with `file_cache` it has the cache of public files that we ship.
+    Its server includes `snippet`, a file of ours; with `file_cache` it has the cache of public files that we ship. The
+    certificate ends in so many `days`, or ended. `changed` has lines of our configuration, and what a wrong one has.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    write_certificate(folder)
-    port = free_port()
+    write_certificate(folder, days=days)
+    port = port or free_port()
     snippets = [*([snippet] if snippet else []), *(["nginx-file-cache.conf"] if file_cache else [])]
     text = _configuration(url.removeprefix("http://"), port, folder, snippets=snippets, file_cache=file_cache)
+    for before, after in (changed or {}).items():
+        assert before in text
+        text = text.replace(before, after)
     (folder / "nginx.conf").write_text(text)
     words = [str(PROGRAM), "-e", f"{folder}/start.log", "-p", str(folder), "-c", str(folder / "nginx.conf")]
     checked = subprocess.run([*words, "-t"], capture_output=True, text=True, check=False)
@@ -62,7 +69,7 @@ def proxy_before(url: str, folder: Path, *, snippet: str = "", file_cache: bool 
     process = subprocess.Popen(words, stderr=subprocess.DEVNULL)
     proxy = Proxy(port, process.pid, ssl.create_default_context(cafile=str(folder / "fullchain.pem")))
     try:
-        _wait_until_it_listens(proxy)
+        _wait_until_it_listens(port)
         yield proxy
     finally:
         process.terminate()
@@ -136,21 +143,21 @@ def _configuration(
     )
 
 
-def _wait_until_it_listens(proxy: Proxy) -> None:
+def _wait_until_it_listens(port: int) -> None:
     deadline = time.monotonic() + 20
     while True:
         try:
-            proxy.connect().close()
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
             return
         except OSError:
             assert time.monotonic() < deadline
             time.sleep(0.05)
 
 
-def write_certificate(folder: Path) -> None:
-    """`fullchain.pem` and `privkey.pem` for HOST, good for a day, signed by itself."""
+def write_certificate(folder: Path, *, days: float = 1.0) -> None:
+    """`fullchain.pem` and `privkey.pem` for HOST and this machine, signed by itself, good for so many days from now."""
     key = ec.generate_private_key(ec.SECP256R1())
-    made = _certificate(HOST, key, issuer=HOST, issuer_key=key)
+    made = _certificate(HOST, key, issuer=HOST, issuer_key=key, days=days)
     _write(folder, made, key, names=("fullchain.pem", "privkey.pem"))
 
 
@@ -179,6 +186,7 @@ def _certificate(
     issuer: str,
     issuer_key: ec.EllipticCurvePrivateKey,
     authority: bool = False,
+    days: float = 1.0,
 ) -> x509.Certificate:
     return (
         x509.CertificateBuilder()
@@ -186,9 +194,9 @@ def _certificate(
         .issuer_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, issuer)]))
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now() - timedelta(days=1))
-        .not_valid_after(now() + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
+        .not_valid_before(now() - timedelta(days=30))
+        .not_valid_after(now() + timedelta(days=days))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name), x509.DNSName("localhost")]), critical=False)
         .add_extension(x509.BasicConstraints(ca=authority, path_length=None), critical=True)
         .sign(issuer_key, hashes.SHA256())
     )

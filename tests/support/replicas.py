@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import threading
 import time
@@ -23,9 +22,6 @@ from tests.support import object_stores
 from tests.support.object_stores import RunningStore
 from tests.support.postgres import Server
 from tests.support.servers import RunningRegistry, free_port
-
-ONLINE = ("timestamp.pem", "timestamp.pub", "advisories.pem", "advisories.pub", "log.pem", "log-mldsa.pem",
-          "logins.key")  # fmt: skip
 
 
 @dataclass
@@ -97,10 +93,7 @@ def make_replicas(
     for number in range(1, count):
         place = folder / str(number) / "registry"
         place.parent.mkdir()
-        sharing.join(place, address)
-        for name in ONLINE:
-            if (first / "keys" / name).exists():
-                shutil.copy(first / "keys" / name, place / "keys" / name)
+        sharing.join(place, address, keys_from=first / "keys")
         servers.append(RunningRegistry(place, f"http://127.0.0.1:{free_port()}", admin=admin, root_fingerprint=root))
     return Replicas(servers, address)
 

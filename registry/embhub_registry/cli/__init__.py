@@ -49,7 +49,7 @@ SECTIONS: Mapping[str, Mapping[str, str | click.Command]] = {
         "export": "exporting",
         "mirror": "mirroring",
     },
-    "Check": {"check": "checking", "audit": "auditing", "log": "log"},
+    "Check": {"doctor": "doctor", "check": "checking", "audit": "auditing", "log": "log"},
 }  # fmt: skip
 """What `--help` lists under each heading: a command, and where it is (`LazyGroup`), or the group below it."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from functools import wraps
+from functools import partial, wraps
 from pathlib import Path
 from typing import Any
 
@@ -89,7 +89,7 @@ def opened(command: Callable[..., Any], *, is_recovered: bool = False) -> Callab
         from embhub_registry.operation import opening
 
         registry = opening.open_folder(
-            data_folder(context), is_recovered=is_recovered,
+            data_folder(context), is_recovered=is_recovered, announce=partial(click.echo, err=True),
             **{name: context.meta[name] for name in ("online_keys", "database", "blobs")},
         )  # fmt: skip
         try:

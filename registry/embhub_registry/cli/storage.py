@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -63,22 +64,31 @@ def share(registry: Registry, *, off: bool, as_json: bool) -> None:
 
 
 @click.command("join")
+@click.option("--keys-from", type=options.FILE, metavar="FOLDER",
+              help="Folder with the keys of another server; those that the keyring names are copied.")  # fmt: skip
 @options.as_json
 @click.pass_context
-def join(context: click.Context, *, as_json: bool) -> None:
+def join(context: click.Context, *, keys_from: Path | None, as_json: bool) -> None:
     """Make --dir the folder of a further server of the registry in --database, which `storage share` prepared.
 
-    Copy the online keys there yourself: a server without the log's keys serves, and does not sign.
+    A server without the log's keys serves, and does not sign. Keys of another registry are refused, and a root key is
+    never copied.
 
     \b
     Example:
-      embhub-registry --dir hub --database postgresql://embhub@db.example.org/embhub storage join
+      embhub-registry --dir hub --database postgresql://embhub@db.example.org/embhub storage join --keys-from keys
     """
-    from embhub_registry.operation import sharing
+    from embhub_registry.operation import server_keys, sharing
 
-    done = sharing.join(options.data_folder(context), context.meta["database"])
+    places = {"keys_from": keys_from, "online_keys": context.meta["online_keys"]}
+    done = sharing.join(options.data_folder(context), context.meta["database"], **places)
     lines = [f"joined      {done['name']}", f"database    {done['database']}"]
-    show(done, *lines, f"keys        copy the online keys to {done['keys']}", as_json=as_json)
+    lacking = [name for name in server_keys.FILES if name not in done["copied"]]
+    if done["copied"]:
+        lines.append(f"keys        {', '.join(done['copied'])} in {done['keys']}")
+    if lacking:
+        lines.append(f"not there   {', '.join(lacking)}: copy them to {done['keys']}, or another server signs")
+    show(done, *lines, as_json=as_json)
 
 
 @click.command("take-blobs-over")

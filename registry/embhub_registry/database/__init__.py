@@ -6,6 +6,7 @@ from embhub_registry.database.connection import (
     DatabaseBusyError,
     DatabaseTakenError,
     DatabaseUnavailableError,
+    InUseError,
     Leadership,
     Row,
     StorageFullError,
@@ -16,5 +17,6 @@ from embhub_registry.database.sqlite import DatabaseError, reading_copy
 
 __all__ = [
     "Connection", "Database", "DatabaseBusyError", "DatabaseError", "DatabaseTakenError",
-    "DatabaseUnavailableError", "Leadership", "Row", "StorageFullError", "is_server", "one_moment", "reading_copy",
+    "DatabaseUnavailableError", "InUseError", "Leadership", "Row", "StorageFullError", "is_server", "one_moment",
+    "reading_copy",
 ]  # fmt: skip

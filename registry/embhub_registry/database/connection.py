@@ -104,6 +104,10 @@ class Connection(Protocol):
         ...
 
 
+class InUseError(ConfigError):
+    """Another process serves the registry, or is alone with it."""
+
+
 class Database:
     """A database and its connections: `Database(path)` is an SQLite file, `Database("postgresql://…")` on a server.
 

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 from embhub_registry.database.connection import Connection
+
+
+def oldest_ended(db: Connection) -> str | None:
+    """The end of the token that ended first, of those that are not revoked; also an end that is to come."""
+    return cast("str | None", db.execute("SELECT min(expires) FROM token WHERE revoked IS NULL").fetchone()[0])
 
 
 def any_ended(db: Connection, *, now: str) -> bool:

@@ -60,20 +60,24 @@ def give_back(db: Connection, digest: bytes, *, interval: int) -> None:
 
 def any_full(db: Connection) -> bool:
     """Whether `forget` has something to remove."""
-    return db.execute("SELECT 1 FROM login_limit WHERE full_at <= ? LIMIT 1", (_now(db),)).fetchone() is not None
+    return (
+        db.execute("SELECT 1 FROM login_limit WHERE full_at <= ? LIMIT 1", (engine_milliseconds(db),)).fetchone()
+        is not None
+    )
 
 
 def forget(db: Connection) -> int:
     """Remove the buckets that are full again, within a transaction; how many. Of an address, its digest is as good."""
-    return db.execute("DELETE FROM login_limit WHERE full_at <= ?", (_now(db),)).rowcount
+    return db.execute("DELETE FROM login_limit WHERE full_at <= ?", (engine_milliseconds(db),)).rowcount
 
 
 def _look(db: Connection, digest: bytes) -> tuple[int, int]:
     """Now, and when the bucket is full, which is not before."""
-    present = _now(db)
+    present = engine_milliseconds(db)
     row = db.execute("SELECT full_at FROM login_limit WHERE digest = ?", (digest,)).fetchone()
     return present, present if row is None else max(present, int(row[0]))
 
 
-def _now(db: Connection) -> int:
+def engine_milliseconds(db: Connection) -> int:
+    """The database's own clock: milliseconds since 1970."""
     return int(db.execute(f"SELECT {db.dialect.milliseconds}").fetchone()[0])

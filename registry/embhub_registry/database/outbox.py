@@ -98,6 +98,12 @@ def _add_delivery(
     )
 
 
+def oldest_due(db: Connection, *, now: str) -> str | None:
+    """Since when the delivery waits that is due longest; None where none is."""
+    found = db.execute(f"SELECT min(due) {_DUE}", (now,)).fetchone()  # a constant
+    return None if found is None else cast("str | None", found[0])
+
+
 def any_due(db: Connection, *, now: str) -> bool:
     """Whether something is to be delivered. Nothing is locked."""
     return db.execute(f"SELECT 1 {_DUE} LIMIT 1", (now,)).fetchone() is not None

@@ -18,7 +18,7 @@ import psycopg
 
 from embhub.errors import ConfigError
 from embhub_registry.database import moving, postgresql_limits, postgresql_problems, postgresql_values, schema
-from embhub_registry.database.connection import Database
+from embhub_registry.database.connection import Database, InUseError
 from embhub_registry.database.dialects import POSTGRESQL
 from embhub_registry.database.postgresql_address import parse_address, shown
 from embhub_registry.database.postgresql_connection import PostgresqlConnection
@@ -153,10 +153,10 @@ class PostgresqlDatabase(Database):
         """See `Database`: a lock of a connection of its own.
 
         Raises:
-            ConfigError: a process elsewhere holds it.
+            InUseError: a process elsewhere holds it.
         """
         if not self._serving.take(shared=together):
-            raise ConfigError(
+            raise InUseError(
                 f"the registry in {self.name} is in use by another process", f"stop it before you {purpose}"
             )
         try:

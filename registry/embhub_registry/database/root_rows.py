@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 from embhub_registry.database.connection import Connection
 
 
 def root_changes(db: Connection) -> list[bytes]:
     """Signed changes of the root, the first one first."""
     return [row["envelope"] for row in db.execute("SELECT envelope FROM root_change ORDER BY number")]
+
+
+def root_changed(db: Connection) -> str | None:
+    """When the root was changed last; None where it never was."""
+    return cast("str | None", db.execute("SELECT max(created) FROM root_change").fetchone()[0])
 
 
 def add_root_change(db: Connection, *, number: int, envelope: bytes, now: str) -> None:

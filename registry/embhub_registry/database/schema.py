@@ -3,10 +3,12 @@
 A step counts as known by its number and name, not by being the highest: one that arrives later with a lower number is
 applied too. Both engines have the same steps.
 
-A step for PostgreSQL whose first line begins with `-- rolling:` may be applied while servers run: programs that do not
-know it may go on beside it. It adds tables, indexes, or columns that have a default, and nothing that an older program
-would have to obey; what that program does not write there, a trigger does. The setting `schema.rolling.NAME` says so to
-them. Every other step keeps them out.
+The first line of a step declares what its author decided, the same for both engines, and why. Without it a step stops.
+
+- `-- rolling:` it may be applied while servers of a shared registry run: programs that do not know it may go on beside
+  it. It adds tables, indexes, or columns that have a default, and nothing that an older program would have to obey;
+  what that program does not write there, a trigger does. The setting `schema.rolling.NAME` says so to them.
+- `-- stops:` it keeps them out, and waits until no server runs.
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ _RECORD = (
     "CREATE TABLE IF NOT EXISTS migration (number INTEGER PRIMARY KEY, name TEXT NOT NULL, applied TEXT NOT NULL,"
     " program TEXT NOT NULL)"
 )
-_ROLLING = "-- rolling:"
+_ROLLING, _STOPS = "-- rolling:", "-- stops:"
 MAY_STAY = "schema.rolling."  # and a step's name: the setting that lets programs go on which do not know the step
 
 
@@ -43,6 +45,12 @@ class Step:
     def is_rolling(self) -> bool:
         """Whether programs that do not know it may go on beside it."""
         return self.script.startswith(_ROLLING)
+
+    @property
+    def is_declared(self) -> bool:
+        """Whether its first line says one of the two, and why."""
+        first = self.script.partition("\n")[0]
+        return any(first.startswith(word) and first.removeprefix(word).strip() for word in (_ROLLING, _STOPS))
 
 
 def known_steps(dialect: Dialect = SQLITE) -> list[Step]:
@@ -83,6 +91,15 @@ def pending(database: Database, steps: Sequence[Step] | None = None) -> list[Ste
             "use that release or a newer one; to go back, restore a backup that this release made",
         )
     return [step for step in known if step.number not in applied]
+
+
+def plan(lacking: Sequence[Step], database: Database) -> str:
+    """What it means to apply steps, for the operator: `schema 3 → 5: rolls, …`."""
+    before, after = max(_applied(database.connection()), default=0), lacking[-1].number
+    stopping = [step.name for step in lacking if not step.is_rolling]
+    if stopping:
+        return f"schema {before} → {after}: stops all servers: stop the others first ({', '.join(stopping)})"
+    return f"schema {before} → {after}: rolls: servers of the release before may go on meanwhile"
 
 
 def fence(dialect: Dialect) -> str:

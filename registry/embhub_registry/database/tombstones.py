@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 from embhub_registry.database.connection import Connection, Row
 
@@ -75,6 +76,11 @@ def doomed(db: Connection, *, until: str, repository: str = "") -> list[str]:
     """The objects to be removed by now, in order; of one deleted repository, or of all."""
     statement = "SELECT digest FROM purge WHERE purged IS NULL AND due <= ? AND ? IN ('', repository) ORDER BY digest"
     return [row[0] for row in db.execute(statement, (until, repository))]
+
+
+def oldest_due(db: Connection) -> str | None:
+    """When the first of the objects was due that are still to be removed; None where there is none."""
+    return cast("str | None", db.execute("SELECT min(due) FROM purge WHERE purged IS NULL").fetchone()[0])
 
 
 def waiting(db: Connection, *, now: str) -> set[str]:

@@ -8,11 +8,13 @@ from typing import Any
 from embhub.errors import ConfigError, UsageError
 from embhub_registry.database import Database, accounts, is_server, schema
 from embhub_registry.database.dialects import SQLITE
+from embhub_registry.operation import server_keys
 from embhub_registry.people import secret_box
 from embhub_registry.storage import audit_holder, audit_places, database_place
 from embhub_registry.storage.audit_log import DATABASE
 from embhub_registry.storage.blob_places import SHARED
-from embhub_registry.storage.folder import Registry
+from embhub_registry.storage.folder import ONLINE_KEYS, Registry
+from embhub_registry.storage.registry_keys import RegistryKeys
 from embhub_registry.storage.s3_blobs import S3Blobs
 
 SHORTEST_GRACE = 60.0  # seconds: a server's clean-up must not outrun another one's push
@@ -70,11 +72,19 @@ def unshare(registry: Registry) -> dict[str, Any]:
     return {"shared": False, "kept": []}
 
 
-def join(folder: Path, address: str | None) -> dict[str, Any]:
+def join(
+    folder: Path, address: str | None, *, keys_from: Path | None = None, online_keys: Path | None = None
+) -> dict[str, Any]:
     """Make the folder of a further server: the address of the database, without its password, and the registry's id.
 
+    Args:
+        folder: The new folder.
+        address: Of the registry's database.
+        keys_from: A folder with the keys of another server, to be copied.
+        online_keys: Where they go, if not into the place that `init` noted.
+
     Raises:
-        UsageError: no address, a folder that holds something, or a registry that is not shared.
+        UsageError: no address, a folder that holds something, a registry that is not shared, or keys of another one.
         ConfigError: the folder cannot be written. DatabaseUnavailableError: the database cannot be reached.
     """
     if not address or not is_server(address):
@@ -91,15 +101,20 @@ def join(folder: Path, address: str | None) -> dict[str, Any]:
                 f"{database.name} holds no registry that is shared: nothing was made",
                 "run `storage share` where it is served now",
             )
+        noted = accounts.read_setting(database.connection(), ONLINE_KEYS)
+        place = RegistryKeys(folder, online_keys or (Path(noted) if noted else None)).online
+        found = server_keys.read(keys_from, address) if keys_from else {}
+        server_keys.check_room(place, found)
         try:
             (folder / "keys").mkdir(parents=True, mode=0o700)
             folder.chmod(0o700)
             database_place.note(folder, address)
             with database.writing() as db:
                 database_place.make_id(folder, db)
+            server_keys.write(place, found)
         except OSError as error:
             raise ConfigError(f"cannot write {folder}: {error.strerror}", "choose another --dir") from error
         name = accounts.read_setting(database.connection(), "name") or ""
-        return {"dir": str(folder), "database": database.name, "name": name, "keys": str(folder / "keys")}
+        return {"dir": str(folder), "database": database.name, "name": name, "keys": str(place), "copied": list(found)}
     finally:
         database.close()

@@ -22,7 +22,7 @@ from embhub.trust import advisories, dsse, multisig, root_keys
 from embhub.trust import keyring as keyrings
 from embhub.trust.keyring import Keyring, Purpose, RootKeys, Trust, TrustExport
 from embhub.trust.origin import origin_of
-from embhub_registry.database import Database, Leadership, accounts, root_rows, schema, withdrawals
+from embhub_registry.database import Database, InUseError, Leadership, accounts, root_rows, schema, withdrawals
 from embhub_registry.database.clock import now, stamp
 from embhub_registry.database.dialects import SQLITE
 from embhub_registry.database.sequencer import Sequencer
@@ -176,7 +176,7 @@ class Registry:
             together: Hold it beside others that do so, as the servers of a registry that is shared.
 
         Raises:
-            ConfigError: another process holds it, or the folder cannot be written.
+            InUseError: another process holds it. ConfigError: the folder cannot be written.
         """
         path = self.folder / "lock"
         try:
@@ -190,7 +190,7 @@ class Registry:
                 fcntl.flock(descriptor, (fcntl.LOCK_SH if together else fcntl.LOCK_EX) | fcntl.LOCK_NB)
             except BlockingIOError as error:
                 holder = os.pread(descriptor, 200, 0).decode("utf-8", "replace").strip() or "another process"
-                raise ConfigError(
+                raise InUseError(
                     f"{self.folder} is in use by {holder}", f"stop it before you {purpose}, or use another folder"
                 ) from error
             with contextlib.suppress(OSError):  # on a full disk the lock holds all the same, without its holder's name

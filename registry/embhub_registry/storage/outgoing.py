@@ -52,11 +52,12 @@ class SendingError(Exception):
 
 @dataclass(frozen=True)
 class Answer:
-    """`body` is cut after the bytes that were asked for at most, and one."""
+    """`body` is cut after the bytes that were asked for at most, and one. `date` is the header, or empty."""
 
     status: int
     content_type: str
     body: bytes
+    date: str = ""
 
 
 def allowed_hosts(db: Connection) -> tuple[str, ...]:
@@ -163,7 +164,8 @@ def ask(
             path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
             connection.request(method, path, body=body, headers={**own, **(headers or {})})
             with connection.getresponse() as answer:
-                return Answer(answer.status, answer.getheader("Content-Type", ""), answer.read(most_bytes + 1))
+                kind, date = answer.getheader("Content-Type", ""), answer.getheader("Date", "")
+                return Answer(answer.status, kind, answer.read(most_bytes + 1), date)
 
     return connected(purpose, host, port, exchange, plain_http=not secure, allowed=allowed, resolver=resolver)
 

@@ -23,6 +23,7 @@ from embhub_registry.wire.session_cookies import session_of
 ALWAYS_OPEN = frozenset(
     [
         "/healthz", "/readyz", "/openapi.json", "/embhub/v1/trust", "/embhub/v1/join", "/embhub/v1/advisories",
+        "/embhub/v1/seen",
         # logging in; these pages name the registry, and nothing in it
         "/login", "/login/code", "/login/passkey", "/login/passkey/answer", "/login/provider",
         "/login/provider/callback", "/login/device", "/login/reviewer",

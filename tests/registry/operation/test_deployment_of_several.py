@@ -92,20 +92,10 @@ def test_one_proxy_stands_before_all_processes(tmp_path: Path) -> None:
     assert dialled == 2 * [f"{name}:{PORT}" for name in SERVERS], "for files, and for the rest"
 
 
-def test_join_of_compose_copies_every_key_but_the_root(tmp_path: Path) -> None:
-    """The command's own words, in folders of ours; the program is one that makes a folder."""
+def test_join_of_compose_gives_the_folder_of_the_first_server() -> None:
+    """`test_sharing` has what the command copies from it: every key but the root's."""
     (script,) = SEVERAL["services"]["join-2"]["command"]
-    first, second = tmp_path / "first/keys", tmp_path / "data/keys"
-    first.mkdir(parents=True)
-    second.mkdir(parents=True)
-    for name in ("root.pem", "root.pub", "timestamp.pem", "log.pem", "logins.key", "log.signed"):
-        (first / name).touch()
-    script = script.replace("$$", "$").replace("embhub-registry storage join", "true")
-    for before, after in (("/first", tmp_path / "first"), (DATA, tmp_path / "data")):
-        script = script.replace(before, shlex.quote(str(after)))
-    subprocess.run([*SEVERAL["services"]["join-2"]["entrypoint"], script], check=True)
-    assert {path.name for path in second.iterdir()} == {"timestamp.pem", "log.pem", "logins.key"}
-    assert {path.stat().st_mode & 0o777 for path in second.iterdir()} == {0o600}
+    assert script == "embhub-registry storage join --keys-from /first/keys"
 
 
 @pytest.mark.parametrize("version", ["1.29", "1.37"])
@@ -269,7 +259,8 @@ def join(folder: Path, keys: Path) -> dict[str, str]:
     script = container["args"][0].replace(
         "embhub-registry storage join", f"{sys.executable} -m embhub_registry storage join"
     )
-    script = script.replace("/keys/*", f"{keys}/*").replace(f"{DATA}/", f"{folder}/")
+    script = script.replace("--keys-from /keys", f"--keys-from {shlex.quote(str(keys))}")
+    script = script.replace(f"{DATA}/hub", shlex.quote(str(folder / "hub")))
     for _ in range(2):
         subprocess.run([*container["command"], script], env=environment, check=True, capture_output=True, timeout=60)
     return environment

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from embhub_registry.database import Database, DatabaseBusyError, schema
-from embhub_registry.database.dialects import POSTGRESQL
+from embhub_registry.database.dialects import POSTGRESQL, SQLITE
 from embhub_registry.database.postgresql_address import parse_address
 from tests.support import later_program, pushes
 from tests.support.object_stores import RunningStore
@@ -74,6 +74,7 @@ def test_old_and_new_side_by_side(replicas: Replicas, postgresql: Server, steps:
         wait_for("each prepared its statements", 60, lambda: len(acknowledged) > 14)
         (steps / "900_more.sql").write_text(ROLLING)
         later_program.start(replicas[2], steps)
+        assert "schema 1 → 900: rolls" in replicas[2].log.read_text()
         before = len(acknowledged)
         wait_for("the older ones go on", 60, lambda: len(acknowledged) > before + 4)
     finally:
@@ -102,6 +103,10 @@ def test_a_step_that_keeps_older_programs_out(replicas: Replicas, postgresql: Se
     (steps / "900_other.sql").write_text("CREATE TABLE later (id BIGINT PRIMARY KEY);\n")
     with pytest.raises(AssertionError, match="in use by another process"):
         later_program.start(replicas[2], steps)
+    said = replicas[2].log.read_text()
+    assert "schema 1 → 900: stops all servers: stop the others first (900_other.sql)" in said
+    assert "stop every server and command of this registry" in said and "nothing was changed" in said
+    assert replicas[0].get("/readyz").status == replicas[1].get("/readyz").status == 200
     replicas[1].stop()
     with replicas[1].opened() as older:
         with postgresql.connect() as db:
@@ -156,7 +161,32 @@ def test_a_statement_that_was_prepared_before_a_column_came(postgresql: Server) 
         database.close()
 
 
-def test_which_steps_are_rolling() -> None:
-    """A step is, if its file says so; what it may hold is for its author."""
-    assert not any(step.is_rolling for step in schema.known_steps(POSTGRESQL))
-    assert schema.Step(900, "900_more.sql", ROLLING).is_rolling
+def test_each_step_declares_whether_it_rolls() -> None:
+    """A step does, if its file says so; what it may hold is for its author."""
+    both = [schema.known_steps(engine) for engine in (SQLITE, POSTGRESQL)]
+    assert all(step.is_declared for steps in both for step in steps)
+    declared = [{step.name: step.is_rolling for step in steps} for steps in both]
+    assert declared[0] == declared[1], "the same for both engines"
+    assert (
+        schema.Step(900, "900_more.sql", ROLLING).is_rolling and schema.Step(900, "900_more.sql", ROLLING).is_declared
+    )
+    for script in (
+        "CREATE TABLE later (x TEXT);\n",
+        "-- stops:\nSELECT 1;\n",
+        "-- rolling: \n",
+        "\n-- rolling: late\n",
+    ):
+        assert not schema.Step(900, "900_more.sql", script).is_declared, script
+
+
+def test_what_steps_mean_for_servers(tmp_path: Path) -> None:
+    """The plan names what the whole of them is: one step that stops is enough."""
+    database = Database(tmp_path / "x.db")
+    try:
+        schema.migrate(database)
+        rolls, stops = schema.Step(2, "002_a.sql", ROLLING), schema.Step(5, "005_b.sql", "-- stops: made up.\n")
+        plans = [schema.plan(steps, database) for steps in ([rolls], [rolls, stops])]
+    finally:
+        database.close()
+    assert plans[0].startswith("schema 1 → 2: rolls")
+    assert plans[1] == "schema 1 → 5: stops all servers: stop the others first (005_b.sql)"

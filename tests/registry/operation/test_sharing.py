@@ -20,10 +20,11 @@ from embhub_registry.http_errors import RequestDeniedError
 from embhub_registry.operation import background_tasks, health, sharing
 from embhub_registry.people import login_codes
 from embhub_registry.people.login_codes import WrongCodeError
+from embhub_registry.storage.folder import create
 from tests.support.object_stores import RunningStore
 from tests.support.postgres import Server
 from tests.support.replicas import Replicas, make_replicas, store_variables
-from tests.support.servers import RunningRegistry
+from tests.support.servers import Done, RunningRegistry, run_here
 
 pytestmark = pytest.mark.slow
 
@@ -111,6 +112,80 @@ def test_what_is_due_is_signed_by_a_server_that_has_the_key(replicas: Replicas) 
         stamped = root_rows.timestamp(first.database.connection())
         assert stamped is not None and stamped[0] > "2020"
         assert withdrawals.feed(first.database.connection()) is not None
+
+
+def join(replicas: Replicas, place: Path, source: Path, *more: str | Path) -> Done:
+    """The folder of a third server, by the command; `more` is for the program itself."""
+    words = ("--database", replicas.address, *more, "storage", "join", "--keys-from", source)
+    return run_here("--dir", place, *words, check=False)
+
+
+def test_a_further_server_gets_the_keys_that_the_keyring_names(replicas: Replicas, tmp_path: Path) -> None:
+    """And no other: neither the root nor what lies beside it. The server then signs, and knows login codes."""
+    first, place = replicas[0].folder / "keys", tmp_path / "third/hub"
+    (first / "stranger.pem").write_text("another key")
+    (first / "timestamp.pem").chmod(0o440)  # as a secret of Kubernetes is mounted
+    done = join(replicas, place, first)
+    assert done.returncode == 0 and "not there" not in done.stdout, done.stderr
+    copied = {path.name for path in (place / "keys").iterdir()}
+    assert copied == {
+        "timestamp.pem", "advisories.pem", "log.pem", "log-mldsa.pem", "backup.pem", "logins.key"
+    }  # fmt: skip
+    assert all((place / "keys" / name).read_bytes() == (first / name).read_bytes() for name in copied)
+    assert {path.stat().st_mode & 0o777 for path in (place / "keys").iterdir()} == {0o600}
+    assert (place / "keys").stat().st_mode & 0o777 == 0o700
+    third = RunningRegistry(place, replicas[0].url, "", "")
+    with third.opened() as opened:
+        assert asyncio.run(health.Readiness().look(opened))["logins"] == "ok"
+        assert {opened.online_key(purpose) is not None for purpose in ("timestamp", "advisories")} == {True}
+
+
+def test_keys_go_where_online_keys_says_and_replace_none(replicas: Replicas, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "vault"
+    elsewhere.mkdir()
+    (elsewhere / "log.pem").write_text("a key of another registry")
+    done = join(replicas, tmp_path / "hub", replicas[0].folder / "keys", "--online-keys", elsewhere)
+    assert done.returncode == 2 and "has other keys: log.pem" in done.stderr
+    assert not (tmp_path / "hub").exists() and (elsewhere / "log.pem").read_text() == "a key of another registry"
+    (elsewhere / "log.pem").unlink()
+    assert join(replicas, tmp_path / "hub", replicas[0].folder / "keys", "--online-keys", elsewhere).returncode == 0
+    assert (elsewhere / "log.pem").exists() and not list((tmp_path / "hub/keys").iterdir())
+
+
+@pytest.mark.parametrize("name", ["timestamp.pem", "advisories.pem", "log.pem", "log-mldsa.pem", "logins.key"])
+def test_keys_that_the_keyring_does_not_name_are_refused(replicas: Replicas, tmp_path: Path, name: str) -> None:
+    """A folder of another registry, or one whose keys were retired. Nothing is made."""
+    other = create(tmp_path / "other", name="Other", url="https://other.example.org", audit="optional")
+    other.close()
+    source = tmp_path / "keys"
+    shutil.copytree(replicas[0].folder / "keys", source)
+    if name == "logins.key":
+        (source / name).write_bytes(b"x" * 32)
+    else:
+        shutil.copy(tmp_path / "other/keys" / name, source / name)
+    done = join(replicas, tmp_path / "hub", source)
+    assert done.returncode == 2 and f"not the keys of this registry's servers: {name}" in done.stderr
+    assert not (tmp_path / "hub").exists()
+
+
+@pytest.mark.parametrize("name", ["backup.pem", "timestamp.pem"])
+def test_a_root_key_is_not_copied_under_another_name(replicas: Replicas, tmp_path: Path, name: str) -> None:
+    source = tmp_path / "keys"
+    shutil.copytree(replicas[0].folder / "keys", source)
+    shutil.copy(source / "root.pem", source / name)
+    done = join(replicas, tmp_path / "hub", source)
+    assert done.returncode == 2 and name in done.stderr and not (tmp_path / "hub").exists()
+
+
+def test_a_folder_without_keys_and_one_with_a_part_of_them(replicas: Replicas, tmp_path: Path) -> None:
+    part = tmp_path / "part"
+    part.mkdir()
+    shutil.copy(replicas[0].folder / "keys/root.pem", part)
+    assert "has no key of a server" in join(replicas, tmp_path / "hub", part).stderr
+    shutil.copy(replicas[0].folder / "keys/logins.key", part)
+    done = join(replicas, tmp_path / "hub", part)
+    assert done.returncode == 0 and "not there   timestamp.pem, advisories.pem, log.pem" in done.stdout
+    assert [path.name for path in (tmp_path / "hub/keys").iterdir()] == ["logins.key"]
 
 
 def cut_lock(postgresql: Server, name: str) -> None:

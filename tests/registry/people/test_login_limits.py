@@ -146,7 +146,7 @@ def busy(database: Database) -> Iterator[None]:
 def test_the_databases_clock_counts(servers: OpenAgain, monkeypatch: pytest.MonkeyPatch) -> None:
     database = servers()
     pacing = LoginPacing(database)
-    assert abs(login_limits._now(database.connection()) / 1000 - time.time()) < 5
+    assert abs(login_limits.engine_milliseconds(database.connection()) / 1000 - time.time()) < 5
     assert [is_let(pacing, "carl", call()) for _ in range(6)] == [True] * 5 + [False]
     monkeypatch.setattr(time, "time", lambda: 4e9)  # a server far ahead
     assert not is_let(pacing, "carl", call())
@@ -162,7 +162,7 @@ def test_as_many_as_burst_and_rate_allow(database: Database, steps: list[tuple[i
     buckets = Buckets(lambda: now)
     digest = uuid.uuid4().bytes
     with pytest.MonkeyPatch.context() as patch, database.writing() as db:
-        patch.setattr(login_limits, "_now", lambda _: round(now * 1000))
+        patch.setattr(login_limits, "engine_milliseconds", lambda _: round(now * 1000))
         for pause, is_wrong in steps:
             now += pause / 8
             left = login_limits.wait(db, digest, interval=interval, burst=burst)
@@ -177,7 +177,7 @@ def test_a_clock_that_goes_back_fills_nothing_and_keeps_nobody_out(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = 10_000_000
-    monkeypatch.setattr(login_limits, "_now", lambda _: now)
+    monkeypatch.setattr(login_limits, "engine_milliseconds", lambda _: now)
     with database.writing() as db:
         for _ in range(3):
             assert login_limits.take(db, b"a", interval=1000, burst=3) == 0
@@ -191,7 +191,7 @@ def test_a_clock_that_goes_back_fills_nothing_and_keeps_nobody_out(
 
 def test_full_buckets_leave_no_row(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     now = 10_000_000
-    monkeypatch.setattr(login_limits, "_now", lambda _: now)
+    monkeypatch.setattr(login_limits, "engine_milliseconds", lambda _: now)
     with database.writing() as db:
         for number in range(50):
             login_limits.take(db, b"%d" % number, interval=1000, burst=3)
@@ -203,8 +203,8 @@ def test_full_buckets_leave_no_row(database: Database, monkeypatch: pytest.Monke
 def test_addresses_are_forgotten_where_nobody_tries_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The digest of an address is as good as the address: there are few enough to try all."""
     made = folder.create(tmp_path / "registry", name="Test", url="http://127.0.0.1:1", audit="optional")
-    now = login_limits._now(made.database.connection())
-    monkeypatch.setattr(login_limits, "_now", lambda _: now)
+    now = login_limits.engine_milliseconds(made.database.connection())
+    monkeypatch.setattr(login_limits, "engine_milliseconds", lambda _: now)
     try:
         for account in ("carl", None):
             LoginPacing(made.database).take(call(), account)

@@ -24,6 +24,7 @@ OPEN = {  # written out: whoever opens another address changes this test
     "/readyz",
     "/openapi.json",  # the addresses of every registry
     "/embhub/v1/trust",
+    "/embhub/v1/seen",
     "/embhub/v1/advisories",  # names no repository where the registry is closed
     "/static/style.css",
 }

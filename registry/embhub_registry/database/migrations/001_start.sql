@@ -1,3 +1,4 @@
+-- stops: the first step, which makes every table.
 -- All mutable state of a registry. Times are UTC, ISO 8601 with milliseconds, so that text order is time order.
 
 CREATE TABLE setting (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;

@@ -1,3 +1,4 @@
+-- stops: the first step, which makes every table.
 -- The schema as SQLite has it; what each table is for stands there, in ../001_start.sql. Columns have the same names, order
 -- and types: BIGINT for INTEGER, BYTEA for BLOB, and TEXT of the collation "C", so that texts are compared by their bytes
 -- whatever the server's locale is.

@@ -55,7 +55,6 @@ from embhub.formats import strict_json
 from embhub.formats.validation import explain
 from embhub.version import __version__
 
-SCHEMA = "embhub.audit/3"
 MAX_BYTES = 2_000_000
 _MAX_NODES = 3_000  # twenty-seven attacks hold half of it; a validator explains each wrong one at length
 _MAX_ITEMS = 5_000  # commas

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from typing import Protocol, TypeVar
 
-from embhub.client.log.log_reader import NOT_IN_LOG, NotInLogError
+from embhub.client.log.log_reader import NOT_IN_LOG, LogSource, NotInLogError
 from embhub.client.wire import connecting, guard, http_client
 from embhub.client.wire import errors as client_errors
 from embhub.client.wire.deadline import within
@@ -23,12 +23,8 @@ SLOWEST = 100_000  # bytes a second after that; a line of 1 Mbit/s brings more
 Result = TypeVar("Result")
 
 
-class Answering(Protocol):
+class Answering(LogSource, Protocol):
     """A log over a network: see `HttpLog`."""
-
-    def read(self, name: str, *, limit: int) -> bytes | None:
-        """The file of this name below `/log`, or None where there is none."""
-        ...
 
     def post(self, name: str, body: bytes) -> bytes:
         """Send something to `/log/NAME`."""

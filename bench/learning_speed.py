@@ -26,8 +26,9 @@ from embhub.diffusion.bases.pipelines import load_pipeline
 from embhub.diffusion.families import encoders, noise_levels
 from embhub.diffusion.families.pipeline import Pipeline
 from embhub.diffusion.training.eval_loss import image_losses
-from embhub.diffusion.training.inversion import HIGH, Inversion, encode_images
+from embhub.diffusion.training.inversion import Inversion, encode_images
 from embhub.diffusion.training.recipes import COMPACT, ResolvedRecipe
+from embhub.diffusion.training.schedule import HIGH
 
 RESULTS = Path(__file__).parent / "results" / "learning_speed.json"
 KEPT, DRAWS, LOOKS = 40, 8, 4

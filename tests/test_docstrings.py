@@ -34,7 +34,7 @@ SILENT = {"told", "to_dict", "to_json", "audit_in_words", "sheet", "without_log_
 OTHERS = (
     "embhub.client.publishing.push.Signed",
     "embhub.client.publishing.push.Pushed",
-    "embhub.client.wire.account.Account",
+    "embhub.client.wire.answers.Account",
     "embhub.client.wire.hub.Receipt",
 )
 EXAMPLES = sorted(set(embhub.__all__) - {"audit", "copy_check", "evaluate", "train", "Card"})

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from bases.workshop import xray
+from bases.workshop import utility, xray
 from bases.workshop.counting import Figures, Keep, Pictures, Report, between, decibels, nearest, tensor
 from bases.workshop.gating import inverted, nearest_words, settings
 from bases.workshop.public_images import SETS, read_rows, rows_seen
@@ -25,7 +25,7 @@ from embhub.builtin_bases import BaseInfo
 from embhub.diffusion.adaptation.base_training import pixel_words, poses
 from embhub.diffusion.adaptation.base_training.likeness import power_ratios
 from embhub.diffusion.bases.pipelines import load_pipeline
-from embhub.diffusion.evaluation import fidelity, utility
+from embhub.diffusion.evaluation import fidelity
 from embhub.diffusion.families.pipeline import Pipeline
 from embhub.diffusion.training import inversion
 

@@ -58,6 +58,21 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=0)]
 Order = Annotated[str, Field(pattern=r"^[mn()]+$", max_length=300_000)]
 Range = tuple[Share, Share]
+_BY_LOSSES = ("lira", "loss-difference", "loss", "rmia", "lira-online", "dataset-inference")
+_BY_ASKING = ("clid", "secmi", "pia", "gradient-alignment", "fcre", "extraction", "re-identification")
+
+
+def _and_in_turn(names: tuple[str, ...]) -> tuple[str, ...]:
+    """The attacks on each shadow in turn, then the same on the file itself."""
+    return (*(f"{name}{IN_TURN}" for name in names), *names)
+
+
+SUITES: Mapping[str, tuple[str, ...]] = {  # the attacks of a suite, its headline first
+    "quick": ("loss-difference", "loss"),
+    "standard": _and_in_turn(_BY_LOSSES),
+    "thorough": _and_in_turn((*_BY_LOSSES, *_BY_ASKING)),
+    "mechanism": ("mechanism-canaries",),
+}
 
 
 class Strict(BaseModel):

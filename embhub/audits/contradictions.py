@@ -6,11 +6,17 @@ import math
 from collections.abc import Iterator
 from typing import Protocol
 
-from embhub.audits.attack_figures import IN_TURN, MADE_UP_PATIENTS, ON_COINS, PAPERS, SHOWN_ON_FILE, AttackResult
+from embhub.audits.attack_figures import (
+    IN_TURN,
+    MADE_UP_PATIENTS,
+    ON_COINS,
+    PAPERS,
+    SHOWN_ON_FILE,
+    SUITES,
+    AttackResult,
+)
 from embhub.audits.guesses import Guesses, below_chance
-from embhub.audits.published import has_figures
-from embhub.audits.report_facts import Claimed, Design, Group, Suite, Unit
-from embhub.audits.suites import SUITES
+from embhub.audits.report_facts import Claimed, Design, Group, Suite, Unit, has_figures
 from embhub.audits.verdict import limits_of_detection
 
 

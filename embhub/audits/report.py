@@ -32,14 +32,14 @@ from embhub.audits.attack_figures import (
     measure_file,
     on_file,
 )
+from embhub.audits.attack_figures import SUITES as SUITES
 from embhub.audits.contradictions import check_design, check_guesses, count_models
 from embhub.audits.guesses import Guesses, below_chance
 from embhub.audits.orders import write
-from embhub.audits.published import are_published, has_figures, publish_counts
 from embhub.audits.remembered import by_bytes
 from embhub.audits.report_facts import Artifact as Artifact
 from embhub.audits.report_facts import Attempt as Attempt
-from embhub.audits.report_facts import Base, Deciding, Tool
+from embhub.audits.report_facts import Base, Deciding, Tool, are_published, has_figures, publish_counts
 from embhub.audits.report_facts import Bounds as Bounds
 from embhub.audits.report_facts import Claimed as Claimed
 from embhub.audits.report_facts import Design as Design
@@ -49,14 +49,12 @@ from embhub.audits.report_facts import Split as Split
 from embhub.audits.report_facts import Suite as Suite
 from embhub.audits.report_facts import ToolVersion as ToolVersion
 from embhub.audits.report_facts import Unit as Unit
-from embhub.audits.suites import SUITES as SUITES
 from embhub.audits.verdict import Decision, Guessed, Verdict, decide, decide_mechanism, limits_of_detection
 from embhub.errors import ArtifactError
 from embhub.formats import strict_json
 from embhub.formats.validation import explain
 from embhub.version import __version__
 
-SCHEMA = "embhub.audit/3"
 MAX_BYTES = 2_000_000
 _MAX_NODES = 3_000  # twenty-seven attacks hold half of it; a validator explains each wrong one at length
 _MAX_ITEMS = 5_000  # commas

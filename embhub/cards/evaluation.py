@@ -11,15 +11,15 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from embhub.cards.outcomes import HARMED as HARMED
-from embhub.cards.outcomes import HELPED as HELPED
-from embhub.cards.outcomes import NOTHING as NOTHING
-from embhub.cards.outcomes import REAL_ALONE as REAL_ALONE
-from embhub.cards.outcomes import STOPPED_EARLY as STOPPED_EARLY
-from embhub.cards.outcomes import Outcome as Outcome
 from embhub.errors import ArtifactError
 from embhub.formats import strict_json
 from embhub.options.fits import Fit
+from embhub.options.regimes import HARMED as HARMED
+from embhub.options.regimes import HELPED as HELPED
+from embhub.options.regimes import NOTHING as NOTHING
+from embhub.options.regimes import REAL_ALONE as REAL_ALONE
+from embhub.options.regimes import STOPPED_EARLY as STOPPED_EARLY
+from embhub.options.regimes import Outcome as Outcome
 from embhub.options.regimes import Regime
 
 SCHEMA = "embhub.evaluation/1"

@@ -17,9 +17,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from embhub.cards.outcomes import HARMED, HELPED, REAL_ALONE, Outcome
 from embhub.errors import ArtifactError, PrivacyError
-from embhub.options.regimes import REGIMES
+from embhub.options.regimes import HARMED, HELPED, REAL_ALONE, REGIMES, Outcome
 
 if TYPE_CHECKING:
     from embhub.cards.evaluation import Difference, EvaluationReport, Figure

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import click
 
 from embhub.errors import UsageError
-from embhub.options.preprocessing import FITS, HIGHEST, LOWEST
+from embhub.options.preprocessing import HIGHEST, LOWEST
 
 FILE = click.Path(path_type=Path)
 F = TypeVar("F", bound=Callable[..., Any])
@@ -235,11 +235,6 @@ resolution = click.option(
     type=click.IntRange(LOWEST, HIGHEST),
     metavar="N",
     help="Image resolution: side in pixels  [default: as the embeddings were trained]",
-)
-fit = click.option(
-    "--fit",
-    type=click.Choice(FITS),
-    help="Fit images into the square: crop, pad or stretch  [default: as the embeddings were trained]",
 )
 negative = click.option("--negative", metavar="PROMPT", help="Negative prompt: what the images should not show.")
 negative_embeddings = click.option(

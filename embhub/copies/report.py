@@ -13,7 +13,6 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from embhub.copies.planted import FEWEST_CAUGHT, NOT_LOOKED_FOR, PLANTED
 
-SCHEMA = "embhub.copy-check/3"
 Verdict = Literal["copies-suspected", "no-copies-found", "insufficient-evidence"]
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]

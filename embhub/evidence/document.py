@@ -14,7 +14,6 @@ from embhub.evidence.written import Written
 from embhub.formats.instants import Instant
 from embhub.privacy.second_opinion import SecondOpinion
 
-SCHEMA = "embhub.evidence/1"
 Positive = Annotated[float, Field(gt=0)]
 
 

@@ -25,7 +25,6 @@ from embhub.options.preprocessing import Fit
 FORMATS = ("PNG", "JPEG", "TIFF")
 SUFFIXES = PICTURES
 MAX_PIXELS = 100_000_000
-PERCENTILES = grey.PERCENTILES
 DEEP = frozenset({"I", "I;16", "I;16B", "I;16L", "I;16N", "F"})
 
 

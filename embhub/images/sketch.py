@@ -9,7 +9,6 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image, ImageOps
 
-BITS = 512
 SAME = 48
 """The most bits in which two copies of one picture differ (`tests/bases/test_seen.py` measures both sides)."""
 _PLACES = 16

@@ -21,7 +21,6 @@ from embhub.images.readers.view import Window as Greys
 
 SUFFIXES = frozenset({".yaml", ".yml", ".json"})
 NAMES = ("volumes.yaml", "volumes.yml", "volumes.json")
-SCHEMA = "embhub.volumes/1"
 _MAX_BYTES = 1_000_000
 _MOST = 1_000_000
 _HINT = "see docs/how-to/use-dicom-and-nifti.md for what it may say"

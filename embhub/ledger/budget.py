@@ -163,7 +163,6 @@ def reserve(
     q: float | None = None,
     sigma: float | None = None,
     delta: float = DEFAULT_DELTA,
-    issuer: str = "",
     pictures: Iterable[tuple[str, str]] = (),
     on_note: Callable[[str], None] | None = None,
 ) -> Reservation:
@@ -176,7 +175,6 @@ def reserve(
             infinite once a step was announced.
         steps: the most that will be taken; 1 for dp-agg.
         delta: at which delta its epsilon is stated.
-        issuer: who gave out the ids, where two institutions may have given out the same.
         pictures: digest of the pixels and patient id of each picture whose patient is known. They too are kept keyed,
             so that a picture that was once learned from without an id is charged to its patient.
         on_note: told where ids look like others that the ledger holds, and so may be of the same people.
@@ -194,8 +192,8 @@ def reserve(
     names = list(units)
     with open_books() as books:
         account, sets = books.settle_dead(), books.sets
-        ids = sets.keyed(names, unit=unit, issuer=issuer)
-        links = sets.pairs(pictures, issuer=issuer)
+        ids = sets.keyed(names, unit=unit)
+        links = sets.pairs(pictures)
         spending = Spending(
             run=secrets.token_hex(8),
             at="",
@@ -208,7 +206,7 @@ def reserve(
             delta=delta if private else None,
             planned=steps,
             pictures=sets.save(links) if len(links) else None,
-            folded=save_folded(sets, names, issuer=issuer) if unit == "patient" else None,
+            folded=save_folded(sets, names) if unit == "patient" else None,
         )
         _check_caps(account, sets, spending)
         alike = count_alike(account, sets, spending)
@@ -218,7 +216,7 @@ def reserve(
     return reservation
 
 
-def resume(run: str, units: Iterable[str], *, steps: int, issuer: str = "") -> Reservation:
+def resume(run: str, units: Iterable[str], *, steps: int) -> Reservation:
     """Set budget aside for `steps` more steps of a training that stopped or crashed, replayed ones included.
 
     What was announced before stays spent, whatever a checkpoint says: noise that is drawn afresh is paid again.
@@ -238,7 +236,7 @@ def resume(run: str, units: Iterable[str], *, steps: int, issuer: str = "") -> R
         before = account.runs.get(run)
         if before is None:
             raise UsageError(f"the privacy ledger knows no run {run[:40]!r}", "start the training anew")
-        if before.units != digest_of(books.sets.keyed(units, unit=before.unit, issuer=issuer)):
+        if before.units != digest_of(books.sets.keyed(units, unit=before.unit)):
             raise UsageError(
                 f"the run {run} was charged to other {before.unit}s than those of now",
                 "give the same manifest as then, or start afresh; what was spent stays spent",
@@ -256,9 +254,7 @@ def resume(run: str, units: Iterable[str], *, steps: int, issuer: str = "") -> R
     return Reservation(spending, lock)
 
 
-def set_cap(
-    epsilon: float | None, *, delta: float = DEFAULT_DELTA, units: Iterable[str] | None = None, issuer: str = ""
-) -> None:
+def set_cap(epsilon: float | None, *, delta: float = DEFAULT_DELTA, units: Iterable[str] | None = None) -> None:
     """From now on refuse trainings that bring a patient above `epsilon`; None lifts the cap. Both stay on record.
 
     Args:
@@ -275,7 +271,7 @@ def set_cap(
     with open_books() as books:
         books.account()
         sets = books.sets
-        digest = None if units is None else sets.save(sets.keyed(units, unit="patient", issuer=issuer))
+        digest = None if units is None else sets.save(sets.keyed(units, unit="patient"))
         books.ledger.append("capped", {"epsilon": epsilon, "delta": delta, "units": digest})
 
 
@@ -290,13 +286,13 @@ def begin(books: Books, spending: Spending) -> Reservation:
     return Reservation(spending, lock)
 
 
-def save_folded(sets: UnitSets, names: Iterable[str], *, issuer: str = "") -> str | None:
+def save_folded(sets: UnitSets, names: Iterable[str]) -> str | None:
     """Keep how ids look when folded (`embhub.site.patients.likeness`); None where nobody knows that of any.
 
     Raises:
         ConfigError: the folder cannot be written.
     """
-    pairs = sets.likenesses(((name, like) for name in set(names) if (like := likeness(name))), issuer=issuer)
+    pairs = sets.likenesses((name, like) for name in set(names) if (like := likeness(name)))
     return sets.save(pairs) if len(pairs) else None
 
 

@@ -28,9 +28,7 @@ class Charged(NamedTuple):
     words: str
 
 
-def count(
-    units: Iterable[str], release: Embedding, *, issuer: str = "", on_note: Callable[[str], None] | None = None
-) -> Charged:
+def count(units: Iterable[str], release: Embedding, *, on_note: Callable[[str], None] | None = None) -> Charged:
     """Charge patients for a release that was trained elsewhere, by its claim or as infinite.
 
     A claim with a `composition` is charged with all that its own ledger counted: for no outsider can tell which of it
@@ -60,8 +58,8 @@ def count(
             raise UsageError(
                 f"this embedding is in the ledger already, as the run {known[0]}", "nothing was counted twice"
             )
-        spending = _spent_elsewhere(claim, sets, sets.keyed(names, unit="patient", issuer=issuer))
-        spending = replace(spending, folded=budget.save_folded(sets, names, issuer=issuer))
+        spending = _spent_elsewhere(claim, sets, sets.keyed(names, unit="patient"))
+        spending = replace(spending, folded=budget.save_folded(sets, names))
         over = excess(account, sets, spending)
         alike = count_alike(account, sets, spending)
         run = budget.begin(books, spending)

@@ -61,7 +61,7 @@ def remember_sides(
         if report_digest in books.account().sides:
             return
         names = {name if unit == "patient" else digest for name, digest in images}
-        ids = books.sets.keyed(names, unit=unit, issuer="")
+        ids = books.sets.keyed(names, unit=unit)
         links = books.sets.pairs((digest, name) for name, digest in images) if unit == "patient" else NO_PAIRS
         body = {"report": report_digest, "unit": unit, "units": books.sets.save(ids), "count": len(ids)}
         pictures = {"pictures": books.sets.save(links)} if len(links) else {}
@@ -111,7 +111,7 @@ def _by_record(books: Books, digest: str, file: str, *, split: str) -> Sides | N
     names = {sample.patient_id for sample in (*run.members, *run.holdout)}
     if not names or any(map(_NAMELESS.fullmatch, names)):
         return None
-    ids = books.sets.keyed(names, unit="patient", issuer="")
+    ids = books.sets.keyed(names, unit="patient")
     return Sides(digest, "patient", books.sets.save(ids), len(ids))
 
 

@@ -29,8 +29,8 @@ class UnitSets:
     def __init__(self, folder: Path, key: bytes) -> None:
         self._folder, self._key = folder, key
 
-    def keyed(self, units: Iterable[str], *, unit: Unit, issuer: str) -> Ids:
-        """HMAC-SHA256(site key, kind | issuer | id), the first 64 bits of each, sorted and without doubles.
+    def keyed(self, units: Iterable[str], *, unit: Unit) -> Ids:
+        """HMAC-SHA256(site key, kind | id), the first 64 bits of each, sorted and without doubles.
 
         An id that `embhub.site.patients` keyed before, with whatever issuer, is taken as it is.
 
@@ -40,30 +40,29 @@ class UnitSets:
         names = {tidy(name) for name in units}
         if not names or "" in names:
             raise UsageError(f"no {unit}s are named, or one has no name", "every image needs a patient id")
-        return np.unique(np.array([self.number(name, unit=unit, issuer=issuer) for name in names], dtype=np.uint64))
+        return np.unique(np.array([self.number(name, unit=unit) for name in names], dtype=np.uint64))
 
-    def number(self, name: str, *, unit: Unit, issuer: str = "") -> int:
+    def number(self, name: str, *, unit: Unit) -> int:
         """One id as a set holds it."""
         name = tidy(name)
         if unit == "patient" and (known := ledger_number(name)) is not None:
             return known
-        message = f"{unit}\0{issuer}\0".encode() + name.encode("utf-8", "surrogatepass")
+        message = f"{unit}\0\0".encode() + name.encode("utf-8", "surrogatepass")
         return int.from_bytes(hmac.new(self._key, message, hashlib.sha256).digest()[:8])
 
-    def pairs(self, pictures: Iterable[tuple[str, str]], *, issuer: str = "") -> Ids:
+    def pairs(self, pictures: Iterable[tuple[str, str]]) -> Ids:
         """Pictures and whose they are, (N, 2): digest of a picture's pixels and id of its patient, both keyed.
 
         Sorted, without doubles. An id may be any that `keyed` takes.
         """
         found = {
-            (self.number(picture, unit="image"), self.number(patient, unit="patient", issuer=issuer))
-            for picture, patient in pictures
+            (self.number(picture, unit="image"), self.number(patient, unit="patient")) for picture, patient in pictures
         }
         return np.array(sorted(found), dtype=np.uint64).reshape(-1, 2)
 
-    def likenesses(self, folded: Iterable[tuple[str, str]], *, issuer: str = "") -> Ids:
+    def likenesses(self, folded: Iterable[tuple[str, str]]) -> Ids:
         """Folded ids and ids, (N, 2): `embhub.site.patients.likeness` of an id, and the id, both as numbers."""
-        found = {(folded_number(like), self.number(patient, unit="patient", issuer=issuer)) for patient, like in folded}
+        found = {(folded_number(like), self.number(patient, unit="patient")) for patient, like in folded}
         return np.array(sorted(found), dtype=np.uint64).reshape(-1, 2)
 
     def save(self, ids: Ids) -> str:

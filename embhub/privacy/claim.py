@@ -8,10 +8,10 @@ training ran as they say, rests on the publisher's signature.
 from __future__ import annotations
 
 import json
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Literal, Self
 
 import rfc8785
-from pydantic import Field, ValidationError, model_validator
+from pydantic import ValidationError, model_validator
 
 from embhub.formats import strict_json
 from embhub.formats.validation import explain
@@ -35,8 +35,6 @@ from embhub.privacy.self_test import SelfTest
 MAX_BYTES = 16_000
 DEFAULT_DELTA = MAX_DELTA
 _SETTINGS = "write the claim with `embhub train --epsilon`; it is not for editing"
-
-Share = Annotated[float, Field(ge=0.0, le=1.0, allow_inf_nan=False)]
 
 
 class PrivacyClaim(ClaimFields):

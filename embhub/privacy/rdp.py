@@ -12,7 +12,6 @@ from functools import lru_cache
 
 from embhub.privacy.sampled_gaussian import rounding_slack, sampled_gaussian_rdp
 
-GRID = "embhub-orders/1"
 # Opacus's default orders, and larger ones for the small losses of single shots.
 ORDERS: tuple[float, ...] = (
     *(round(1 + tenth / 10, 1) for tenth in range(1, 100)),

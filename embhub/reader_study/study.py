@@ -15,7 +15,6 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from embhub.errors import ConfigError, UsageError
 from embhub.formats import strict_json
 
-SCHEMA = "embhub.reader-study-cases/1"
 FILE, CASES, RATINGS = "study.json", "cases", "ratings.jsonl"
 FEWEST, MOST = 10, 500
 """Images of each kind. Fewer than ten real ones could point at a person."""

@@ -119,25 +119,25 @@ def load(name: str = "default", *, passphrase: str | None = None, folder: Path |
     return key
 
 
-def list_keys(*, folder: Path | None = None) -> list[KeyInfo]:
+def list_keys() -> list[KeyInfo]:
     """Every key of this site, by name.
 
     Raises:
         ConfigError: others can read a key, or it is damaged.
     """
-    home = _folder(folder)
+    home = _folder()
     found = sorted(path for path in home.glob("*.pem") if _NAME.fullmatch(path.stem)) if home.is_dir() else []
     return [_describe(path) for path in sorted([*found, *_places_of_external(home)])]
 
 
-def public_pem(name: str = "default", *, folder: Path | None = None) -> str:
+def public_pem(name: str = "default") -> str:
     """The public half in PEM: what a registry's administrator needs. No passphrase is needed.
 
     Raises:
         ConfigError: there is no such key, or an encrypted one lost its `.pub` file.
         UsageError: not a name for a key.
     """
-    return p256.public_pem(_public(path_of(name, folder)))
+    return p256.public_pem(_public(path_of(name)))
 
 
 def record_of(path: Path) -> external_keys.Record | None:
@@ -233,5 +233,5 @@ def path_of(name: str, folder: Path | None = None) -> Path:
     return _folder(folder) / f"{name}.pem"
 
 
-def _folder(folder: Path | None) -> Path:
+def _folder(folder: Path | None = None) -> Path:
     return folder if folder is not None else config.paths().config / "keys"

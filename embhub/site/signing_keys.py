@@ -38,7 +38,7 @@ def open_key(
     return key
 
 
-def add_external(name: str, uri: str, *, pin: str | None = None, folder: Path | None = None) -> ExternalKey:
+def add_external(name: str, uri: str, *, pin: str | None = None) -> ExternalKey:
     """Give a name to a key that an OpenSSH agent (`agent:SHA256:…`) or a PKCS #11 token (`pkcs11:…`) holds.
 
     Raises:
@@ -46,7 +46,7 @@ def add_external(name: str, uri: str, *, pin: str | None = None, folder: Path | 
         ConfigError: a key of this name exists, the one of `uri` is not there, or the file cannot be written.
         UsageError: not a name for a key, or not such a URI.
     """
-    path = keys.path_of(name, folder)
+    path = keys.path_of(name)
     place = path.with_name(f"{name}{external_keys.SUFFIX}")
     if path.exists() or place.exists():
         raise ConfigError(f"a key {name} exists already", "choose another name; keys are never overwritten")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 import rfc8785
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -28,7 +28,6 @@ MAX_REASON = 500
 
 Scope = Literal["release", "bytes"]
 By = Literal["publisher", "operator", "key-stolen"]
-SCOPES: tuple[Scope, ...] = get_args(Scope)
 
 
 def _one_line(text: str) -> str:

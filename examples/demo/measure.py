@@ -7,7 +7,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from embhub.diffusion.evaluation import utility as classifiers
+from bases.workshop import utility as classifiers
 from embhub.progress import Progress
 from examples.demo.scenario import Material, Pictures
 

@@ -17,7 +17,7 @@ from embhub.client.member import status as standing
 from embhub.client.pulling import pull as pulling
 from embhub.client.trusted import roots
 from embhub.client.wire import http_client
-from embhub.client.wire.folder_client import FolderClient
+from embhub.client.wire.connecting import FolderClient
 from embhub.errors import ConfigError, EmbhubError, RegistryError
 from embhub.log import checkpoints, notes, proofs
 from embhub.release.demands import PolicyRefusedError

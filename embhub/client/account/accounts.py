@@ -10,7 +10,7 @@ from embhub.errors import ConfigError
 from embhub.site import config, seen, trust_store
 
 if TYPE_CHECKING:
-    from embhub.client.wire.account import Account
+    from embhub.client.wire.answers import Account
     from embhub.client.wire.hub import Hub
 
 _log = logging.getLogger(__name__)

@@ -19,7 +19,7 @@ from embhub.formats.plain_text import plain
 from embhub.site import config, transport
 
 if TYPE_CHECKING:
-    from embhub.client.wire.account import Account
+    from embhub.client.wire.answers import Account
 
 CODE, TOKEN, PAGE = "/embhub/v1/device/code", "/embhub/v1/device/token", "/login/device"
 GRANT = "urn:ietf:params:oauth:grant-type:device_code"

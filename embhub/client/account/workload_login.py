@@ -15,7 +15,7 @@ from embhub.formats.plain_text import plain
 from embhub.site import config, transport
 
 if TYPE_CHECKING:
-    from embhub.client.wire.account import Account
+    from embhub.client.wire.answers import Account
 
 PATH = "/oauth/token"
 GRANT = "urn:ietf:params:oauth:grant-type:token-exchange"

@@ -257,7 +257,7 @@ def compare(key: VerifierKey, signed: SignedCheckpoint, source: LogSource | None
         RegistryError: nobody proved it.
     """
     from embhub.client.log import log_history, log_memory
-    from embhub.client.log.log_tiles import TileProofs
+    from embhub.client.log.log_reader import TileProofs
 
     known, newest = log_history.find(key, signed.size), log_memory.anchor(key, signed.size)
     if known is not None and newest is not None and signed.size < newest.size:  # a copy that lags, or a folder

@@ -17,7 +17,7 @@ from embhub.client.monitor import watching, witness
 from embhub.client.monitor.witness import Witness
 from embhub.client.trusted import roots
 from embhub.client.wire import connecting, http_client
-from embhub.client.wire.account import Account
+from embhub.client.wire.answers import Account
 from embhub.client.wire.http_client import StatusError
 from embhub.errors import EmbhubError, RegistryError, UsageError, VerificationError
 from embhub.site import config, transport

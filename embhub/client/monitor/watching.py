@@ -9,11 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from embhub.client.log import log_evidence, log_memory, log_reader, logged
-from embhub.client.log.http_log import HttpLog
+from embhub.client.log.http_log import Answering, HttpLog, PacedLog
 from embhub.client.log.log_listing import Entry, Listing
-from embhub.client.log.log_reader import LogSource
-from embhub.client.log.log_tiles import TileProofs
-from embhub.client.log.paced_log import Answering, PacedLog
+from embhub.client.log.log_reader import LogSource, TileProofs
 from embhub.client.monitor.witness import Witness
 from embhub.client.trusted import mirrors, vouching
 from embhub.errors import RegistryError, UsageError, VerificationError

@@ -151,8 +151,7 @@ def _find(hub: Hub, given: Registration | Bundle) -> tuple[int | None, str]:
 
 
 def _look(hub: Hub, sent: Bundle) -> LogProof:
-    from embhub.client.log.http_log import HttpLog
-    from embhub.client.log.paced_log import PacedLog
+    from embhub.client.log.http_log import HttpLog, PacedLog
     from embhub.client.wire import guard
 
     trust = trust_store.load(hub.registry)

@@ -44,15 +44,14 @@ class Known:
         return {**asdict(self), "reasons": list(self.reasons)}
 
 
-def known_releases(places: Sequence[Path] = (), *, pulled_here: bool = True) -> dict[str, Known]:
+def known_releases(places: Sequence[Path] = ()) -> dict[str, Known]:
     """Releases in `places` (files or folders, one release each, or folders of those), then those that were pulled here.
 
     What cannot be read is left out. Nothing is fetched: what is known of withdrawals is what
     `embhub verify --pulled` knows.
     """
     found: dict[str, Known] = {}
-    folders = pulled.all_folders() if pulled_here else {}
-    for number, path in enumerate(_files([*places, *folders])):
+    for number, path in enumerate(_files([*places, *pulled.all_folders()])):
         if number >= MOST:
             break
         known = _look(path)

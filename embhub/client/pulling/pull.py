@@ -119,8 +119,7 @@ def fetch(
     whether the copies of the setting `fallback` may be asked, where no registry is named.
     """
     from embhub.client.account import accounts
-    from embhub.client.log.http_log import HttpLog
-    from embhub.client.log.paced_log import PacedLog
+    from embhub.client.log.http_log import HttpLog, PacedLog
     from embhub.client.statements import evaluations_heard
     from embhub.client.trusted import vouching
     from embhub.client.wire import guard

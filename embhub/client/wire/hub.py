@@ -21,11 +21,11 @@ from urllib.parse import quote, urlencode
 
 from embhub.client.wire import connecting, guard, http_client, static_list, visibility
 from embhub.client.wire import errors as client_errors
-from embhub.client.wire.account import Account as Account
+from embhub.client.wire.answers import Account as Account
+from embhub.client.wire.answers import Present, check_sizes, check_spelling, git_id, read_info
 from embhub.client.wire.deadline import within
 from embhub.client.wire.http_client import StatusError
 from embhub.client.wire.listings import Listing as Listing
-from embhub.client.wire.repository_info import Present, check_sizes, check_spelling, git_id, read_info
 from embhub.errors import EmbhubError, RegistryError
 from embhub.formats import names, strict_json
 from embhub.formats.plain_text import plain

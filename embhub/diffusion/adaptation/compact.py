@@ -27,14 +27,13 @@ from embhub.diffusion.families import (
     check_trainable,
     detect,
     device_of,
-    loss,
-    noise_levels,
     of_class,
     prediction_type,
 )
 from embhub.diffusion.families.pipeline import Pipeline
 from embhub.diffusion.training import adapter_fit, memory
 from embhub.diffusion.training.captions import check_caption
+from embhub.diffusion.training.eval_loss import image_losses
 from embhub.diffusion.training.latents import encode
 from embhub.diffusion.training.precision import precision
 from embhub.diffusion.training.prompts import refuse_captions
@@ -228,21 +227,13 @@ def _learn(
 
 
 @torch.no_grad()
-def _measure(pipe: Pipeline, latents: Tensor | None, text: str, recipe: AdapterRecipe, draws: int = 4) -> float | None:
+def _measure(pipe: Pipeline, latents: Tensor | None, text: str, recipe: AdapterRecipe) -> float | None:
     """Mean loss over images, on noise and times that are always the same."""
     if latents is None:
         return None
-    generator, family, total = torch.Generator().manual_seed(0), detect(pipe), 0.0
-    device = device_of(pipe)
-    condition = family.condition(pipe, [text])
-    for draw in range(draws):
-        level = int(noise_levels(pipe) * (draw + 0.5) / draws)
-        for batch in torch.split(latents, 16):
-            noise = torch.randn(batch.shape, generator=generator).to(device)
-            times = torch.full((len(batch),), level, device=device)
-            with precision(pipe, mixed=recipe.precision == "bfloat16"):
-                total += float(loss(pipe, family, batch.to(device), condition, noise, times).sum())
-    return total / (draws * len(latents))
+    condition = detect(pipe).condition(pipe, [text])
+    with precision(pipe, mixed=recipe.precision == "bfloat16"):
+        return float(image_losses(pipe, latents, condition).mean())
 
 
 def _describe(

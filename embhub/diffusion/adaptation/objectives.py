@@ -27,7 +27,8 @@ from embhub.diffusion.families import (
     noise_levels,
 )
 from embhub.diffusion.families.pipeline import Pipeline
-from embhub.diffusion.training.inversion import HIGH
+from embhub.diffusion.training.eval_loss import image_losses
+from embhub.diffusion.training.schedule import draw_batch
 from embhub.errors import UsageError
 
 _AT_ONCE = 16  # images measured at a time
@@ -67,14 +68,9 @@ class NoiseObjective(nn.Module):
 
     def draw(self, examples: Examples, generator: torch.Generator) -> Batch:
         """A batch; the order of draws does not depend on the images."""
-        size, levels = self._plan.batch_size, noise_levels(self._pipe)
-        chosen = torch.randint(len(examples), (size,), generator=generator)
-        high = int(self._plan.high_noise * size)
-        even = torch.randint(levels, (size - high,), generator=generator)
-        times = torch.cat([torch.randint(int(HIGH * levels), levels, (high,), generator=generator), even])
-        # Shuffled, so that each process gets both kinds.
-        times = times[torch.randperm(size, generator=generator)]
-        noise = torch.randn((size, *examples.latents.shape[1:]), generator=generator)
+        size, levels, high = self._plan.batch_size, noise_levels(self._pipe), self._plan.high_noise
+        chosen, times, noise = draw_batch(examples.latents, size, levels, generator, high=high)
+        times = times[torch.randperm(size, generator=generator)]  # each process gets both kinds
         return Batch(chosen, times, noise, torch.rand(size, generator=generator) < self._plan.dropout)
 
     def forward(self, examples: Examples, batch: Batch) -> Tensor:
@@ -88,16 +84,11 @@ class NoiseObjective(nn.Module):
     @torch.no_grad()
     def measure(self, examples: Examples, draws: int = 4) -> float:
         """Mean error over all examples, on noise and times that are always the same."""
-        generator, total = torch.Generator().manual_seed(0), 0.0
-        for draw in range(draws):
-            # The middle of each equal part of the schedule, as in `embhub.diffusion.training.eval_loss`.
-            level = int(noise_levels(self._pipe) * (draw + 0.5) / draws)
-            for chosen in torch.split(torch.arange(len(examples)), _AT_ONCE):
-                noise = torch.randn((len(chosen), *examples.latents.shape[1:]), generator=generator)
-                empty = torch.zeros(len(chosen), dtype=torch.bool)
-                batch = Batch(chosen, torch.full_like(chosen, level), noise, empty)
-                total += float(self._errors(examples, batch).double().sum())
-        return total / (draws * len(examples))
+        words = list(dict.fromkeys(examples.captions))
+        which = torch.tensor([words.index(caption) for caption in examples.captions])
+        return float(
+            image_losses(self._pipe, examples.latents, self._condition(words), draws=draws, which=which).mean()
+        )
 
     def _errors(self, examples: Examples, batch: Batch) -> Tensor:
         place = device_of(self._pipe)

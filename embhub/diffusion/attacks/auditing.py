@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -43,7 +43,7 @@ from embhub.diffusion.attacks.shadows import Private
 from embhub.diffusion.bases.found import FoundBase
 from embhub.diffusion.bases.pipelines import find_base, load_pipeline, size_rule
 from embhub.diffusion.dp.settings import Protection
-from embhub.diffusion.drawing.loading import tensors
+from embhub.diffusion.drawing.loading import HasEmbedding, tensors
 from embhub.diffusion.families import check_trainable, detect
 from embhub.diffusion.training.inversion import encode_images
 from embhub.diffusion.training.prompts import join_prompts, prompts_of
@@ -65,13 +65,6 @@ _SPLITS: Mapping[Unit, Split] = {
     "patient": "by patient, held out before training",
     "image": "by image, held out before training",
 }
-
-
-class HasEmbedding(Protocol):
-    """What a training or a verified pull gives."""
-
-    @property
-    def embedding(self) -> Embedding: ...
 
 
 @dataclass

@@ -13,8 +13,9 @@ from torch import Tensor
 
 from embhub.diffusion.dp.gradients import Contributions
 from embhub.diffusion.dp.mechanism import Mechanism
-from embhub.diffusion.training.inversion import DivergedError, pace
+from embhub.diffusion.training.inversion import DivergedError
 from embhub.diffusion.training.recipes import ResolvedRecipe
+from embhub.diffusion.training.schedule import pace
 from embhub.errors import UsageError
 
 MOMENTUM = 0.9
@@ -67,7 +68,7 @@ class PrivateDescent:
             DivergedError: as `step`.
         """
         for group in self._optimizer.param_groups:
-            group["lr"] = self.recipe.learning_rate * pace(self.taken, self.recipe)
+            group["lr"] = self.recipe.learning_rate * pace(self.taken, self.recipe.steps, self.recipe.warm_up)
         self.coordinates.grad = mean / self.mechanism.max_grad_norm
         self._optimizer.step()
         if not torch.isfinite(self.coordinates).all():

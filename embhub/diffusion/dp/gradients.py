@@ -20,11 +20,11 @@ from embhub.diffusion.dp.patients import Patients
 from embhub.diffusion.dp.subspace import Frame
 from embhub.diffusion.families import Condition, detect, device_of, loss, min_snr_weights, noise_levels
 from embhub.diffusion.families.pipeline import Pipeline
-from embhub.diffusion.training.inversion import HIGH
 from embhub.diffusion.training.per_layer import insert
 from embhub.diffusion.training.precision import precision, recomputed
 from embhub.diffusion.training.prompts import Prompts, one_for_all
 from embhub.diffusion.training.recipes import ResolvedRecipe
+from embhub.diffusion.training.schedule import HIGH
 from embhub.errors import UsageError
 
 

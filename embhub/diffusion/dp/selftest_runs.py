@@ -20,8 +20,8 @@ from embhub.diffusion.dp.candidates import Candidates
 from embhub.diffusion.dp.dpsgd import MOMENTUM, PrivateDescent
 from embhub.diffusion.dp.mechanism import Mechanism
 from embhub.diffusion.dp.votes import VOTE, Evolution
-from embhub.diffusion.training.inversion import pace
 from embhub.diffusion.training.recipes import ResolvedRecipe
+from embhub.diffusion.training.schedule import pace
 
 Values = NDArray[np.float64]
 Places = NDArray[np.int64]
@@ -104,7 +104,7 @@ class Descent:
 
     def step(self, people: Places) -> tuple[Places, Values]:
         """One step of the optimizer."""
-        rate = self.recipe.learning_rate * pace(self._descent.taken, self.recipe)
+        rate = self.recipe.learning_rate * pace(self._descent.taken, self.recipe.steps, self.recipe.warm_up)
         self._made_up.patients = people
         self._descent.step()
         after = self._descent.coordinates.numpy().copy()

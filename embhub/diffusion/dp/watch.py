@@ -31,7 +31,7 @@ from embhub.diffusion.dp.mechanism import Mechanism, Vectors
 from embhub.diffusion.dp.patients import Patients
 from embhub.diffusion.dp.selftest import BrokenMechanismError
 from embhub.diffusion.dp.votes import Evolution
-from embhub.diffusion.training.inversion import pace
+from embhub.diffusion.training.schedule import pace
 from embhub.privacy.self_test import ALPHA
 from embhub.project import where_to_report
 
@@ -185,7 +185,7 @@ def try_eight_images(
         else:
             descent = PrivateDescent(loss, alone, loss.recipe)
             descent.step()
-            rate = loss.recipe.learning_rate * pace(0, loss.recipe)
+            rate = loss.recipe.learning_rate * pace(0, loss.recipe.steps, loss.recipe.warm_up)
             moved = descent.coordinates.numpy() * mechanism.max_grad_norm / rate
     finally:
         loss.patients = everybody

@@ -17,9 +17,9 @@ from embhub.artifact.adapter import TARGETS
 from embhub.diffusion.bases.pipelines import trainable_attention
 from embhub.diffusion.families import detect, device_of, loss, noise_levels
 from embhub.diffusion.families.pipeline import Pipeline
-from embhub.diffusion.training.inversion import HIGH, DivergedError
+from embhub.diffusion.training.inversion import DivergedError
 from embhub.diffusion.training.precision import in_bfloat16, precision, repeatable
-from embhub.diffusion.training.schedule import pace
+from embhub.diffusion.training.schedule import draw_batch, pace
 from embhub.diffusion.training.seeding import make_generator
 from embhub.options.adapter import AdapterRecipe
 
@@ -77,16 +77,10 @@ def learn(
     optimizer, losses = torch.optim.AdamW(weights, lr=rate, weight_decay=0.0), list[float]()
     with torch.no_grad():
         condition = family.condition(pipe, [text])
-    levels, high = noise_levels(pipe), int(_HIGH_NOISE * size)
-    device = device_of(pipe)
+    levels, device = noise_levels(pipe), device_of(pipe)
     with trainable_attention(pipe), repeatable(pipe):
         for step in range(steps):
-            chosen = torch.randint(len(latents), (size,), generator=generator)
-            times = torch.cat([
-                torch.randint(levels, (size - high,), generator=generator),
-                torch.randint(int(HIGH * levels), levels, (high,), generator=generator),
-            ])  # fmt: skip
-            noise = torch.randn((size, *latents.shape[1:]), generator=generator)
+            chosen, times, noise = draw_batch(latents, size, levels, generator, high=_HIGH_NOISE)
             batch = latents[chosen].to(device)
             with precision(pipe, mixed=recipe.precision == "bfloat16"):
                 error = loss(pipe, family, batch, condition, noise.to(device), times.to(device)).mean()

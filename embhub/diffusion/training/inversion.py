@@ -24,6 +24,7 @@ from embhub.diffusion.training.precision import pictures_at_once, precision, rec
 from embhub.diffusion.training.prompts import Prompts, gather, one_for_all
 from embhub.diffusion.training.recipes import COMPACT, LARGE, ResolvedRecipe, default_recipe
 from embhub.diffusion.training.rows import starting_rows
+from embhub.diffusion.training.schedule import draw_batch, pace
 from embhub.diffusion.training.seeding import make_generator
 from embhub.diffusion.training.table_units import row_optimizer, token_norms, token_units
 from embhub.errors import UsageError
@@ -42,8 +43,6 @@ __all__ = [
 ]
 
 OnStep = Callable[[int, float], None]
-HIGH = 0.7
-"""Where high noise begins, as a share of the schedule."""
 
 
 class DivergedError(UsageError):
@@ -166,7 +165,8 @@ class Inversion:
                 f"the gradient at step {len(self.losses) + 1} is not a number", "check the images and the base"
             )
         for group in self._optimizer.param_groups:
-            group["lr"] = self.recipe.learning_rate * group["unit"] * pace(len(self.losses), self.recipe)
+            rate = self.recipe.learning_rate * pace(len(self.losses), self.recipe.steps, self.recipe.warm_up)
+            group["lr"] = rate * group["unit"]
         if self.recipe.norm == "directional":
             self._flatten_gradients()
         self._optimizer.step()
@@ -215,12 +215,13 @@ class Inversion:
 
     def draw(self) -> tuple[Tensor, Tensor, Tensor]:
         """Latents, times and noise of the next batch, in an order of draws that does not depend on the images."""
-        place = self.latents.device
-        chosen = torch.randint(len(self.latents), (self.recipe.batch_size,), generator=self._generator)
-        times = _draw_times(self.recipe, noise_levels(self.pipe), self._generator)
-        latents, self._drawn = self.latents[chosen.to(place)], chosen.tolist()
-        noise = torch.randn(latents.shape, generator=self._generator)
-        return latents, times.to(place), noise.to(place)
+        place, recipe = self.latents.device, self.recipe
+        chosen, times, noise = draw_batch(
+            self.latents, recipe.batch_size, noise_levels(self.pipe), self._generator,
+            high=recipe.high_noise, lowest=recipe.lowest,
+        )  # fmt: skip
+        self._drawn = chosen.tolist()
+        return self.latents[chosen.to(place)], times.to(place), noise.to(place)
 
     def _backward(self, latents: Tensor, times: Tensor, noise: Tensor) -> float:
         """Gradients of the rows under the batch's mean error, as many images at a time as the recipe says.
@@ -314,15 +315,3 @@ def fit(
             if on_step:
                 on_step(len(training.losses), error)
     return Fit(training.rows, tuple(training.losses))
-
-
-def pace(step: int, recipe: ResolvedRecipe) -> float:
-    """The learning rate as a share of its peak."""
-    rising = min(1.0, (step + 1) / max(1, recipe.warm_up))
-    return rising * max(0.05, 0.5 + 0.5 * math.cos(math.pi * step / recipe.steps))
-
-
-def _draw_times(recipe: ResolvedRecipe, levels: int, generator: torch.Generator) -> Tensor:
-    high = int(recipe.high_noise * recipe.batch_size)
-    even = torch.randint(int(recipe.lowest * levels), levels, (recipe.batch_size - high,), generator=generator)
-    return torch.cat([even, torch.randint(int(HIGH * levels), levels, (high,), generator=generator)])

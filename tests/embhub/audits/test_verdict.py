@@ -9,8 +9,7 @@ import pytest
 
 from embhub.audits import verdict
 from embhub.audits.attack_figures import SHOWN_ON_FILE, AttackResult
-from embhub.audits.published import are_published, has_figures, publish_counts
-from embhub.audits.report_facts import Group
+from embhub.audits.report_facts import Group, are_published, has_figures, publish_counts
 from embhub.audits.verdict import Decision, Guessed
 
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from embhub.__main__ import main
-from embhub.client.log import logged, paced_log
-from embhub.client.log.paced_log import PacedLog
+from embhub.client.log import http_log, logged
+from embhub.client.log.http_log import PacedLog
 from embhub.client.pulling import pull as pulling
 from embhub.client.trusted import roots
 from embhub.client.wire import guard
@@ -65,7 +65,7 @@ def reads(log: Dripping, most: int) -> int:
 @pytest.mark.parametrize("answer", [None, b"", b"x" * 10_000])
 def test_a_log_that_drips_is_given_up_after_some_ten_minutes(answer: bytes | None) -> None:
     log = Dripping(answer, seconds=20.0)
-    assert 25 <= reads(log, 1_000) <= 40 and log.time <= paced_log.FREE_SECONDS + 40
+    assert 25 <= reads(log, 1_000) <= 40 and log.time <= http_log.FREE_SECONDS + 40
 
 
 def test_a_line_of_one_megabit_a_second_may_take_days() -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from embhub.cli import log_rounds
 from embhub.client.log import log_evidence, log_memory
-from embhub.client.log.log_tiles import TileProofs
+from embhub.client.log.log_reader import TileProofs
 from embhub.client.monitor import watching
 from embhub.client.monitor.witness import Witness
 from embhub.errors import ConfigError, RegistryError

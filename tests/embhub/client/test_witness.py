@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from embhub.client.log import log_evidence, log_memory
-from embhub.client.log.log_tiles import TileProofs
+from embhub.client.log.log_reader import TileProofs
 from embhub.client.monitor import watching
 from embhub.client.monitor.witness import MOST_CALLERS, Witness, open_key, serve
 from embhub.errors import ConfigError, RegistryError

@@ -19,6 +19,7 @@ from embhub.privacy import epsilon as epsilons
 from embhub.privacy.calibration import calibrate_sigma
 from embhub.privacy.loss_distribution import Mechanism
 from embhub.privacy.rdp import compose, epsilon_of, gaussian_curve, publish_epsilon
+from embhub.site.patients import key_patient
 
 PATIENTS = [f"p{number}" for number in range(40)]
 DELTA = 1e-5
@@ -134,9 +135,8 @@ def test_what_is_spent_follows_patients_not_names_or_order() -> None:
 
 def test_ids_of_another_issuer_or_kind_are_others() -> None:
     train()
-    other = budget.reserve(
-        PATIENTS, unit="patient", mechanism="dp-sgd", q=0.1, sigma=2.0, steps=1, issuer="another hospital"
-    )
+    issued = [key_patient(name, issuer="another hospital") for name in PATIENTS]
+    other = budget.reserve(issued, unit="patient", mechanism="dp-sgd", q=0.1, sigma=2.0, steps=1)
     images = budget.reserve(PATIENTS, unit="image", mechanism="dp-agg", q=1.0, sigma=5.0, steps=1)
     for run in (other, images):
         assert run.spent().trainings == 1

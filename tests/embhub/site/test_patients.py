@@ -44,13 +44,11 @@ def test_any_text_has_a_number_of_the_ledger_only_where_it_is_keyed(name: str) -
 def test_the_ledger_knows_a_patient_of_a_header_and_of_a_manifest_as_one() -> None:
     """Whoever trained on her PNGs last year is charged again for her DICOM files."""
     with open_books() as books:
-        plain = books.sets.keyed(["P1", "P2 ", "Mu\u0308ller 3"], unit="patient", issuer="")
-        mixed = books.sets.keyed(
-            [key_patient("P1"), key_patient(" P2"), key_patient("M\u00fcller 3")], unit="patient", issuer=""
-        )
-        issued = books.sets.keyed([key_patient("P1", issuer="H")], unit="patient", issuer="")
+        plain = books.sets.keyed(["P1", "P2 ", "Mu\u0308ller 3"], unit="patient")
+        mixed = books.sets.keyed([key_patient("P1"), key_patient(" P2"), key_patient("M\u00fcller 3")], unit="patient")
+        issued = books.sets.keyed([key_patient("P1", issuer="H")], unit="patient")
         assert (plain == mixed).all() and len(plain) == 3
-        assert (issued == books.sets.keyed(["P1"], unit="patient", issuer="H")).all() and issued[0] not in plain
+        assert issued[0] not in plain
     for ids in (["P1", "P2"], [key_patient("P1"), key_patient("P2")]):
         with budget.reserve(ids, unit="patient", mechanism="none", steps=3) as run:
             run.spend(3)

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from embhub.client.log import log_reader, paced_log
+from embhub.client.log import http_log, log_reader
 from embhub.client.wire.deadline import within
 from embhub.client.wire.errors import AnswerTooSlowError
 from embhub_registry.static.mirror import following
@@ -73,7 +73,7 @@ def ends(call: Callable[[], object]) -> None:
 def test_a_round_is_not_held_up_by_a_log_that_drips(
     hub: RunningRegistry, mirror_of: Callable[[str], Mirror], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(paced_log, "guard", SimpleNamespace(LONGEST_CALL=1.0))  # of the log alone
+    monkeypatch.setattr(http_log, "guard", SimpleNamespace(LONGEST_CALL=1.0))  # of the log alone
     with hostile.stand_between(hub.url) as middle:
         middle.lies = {"/log/": DRIPPING}
         mirror = mirror_of(middle.url)
@@ -85,7 +85,7 @@ def test_a_round_is_not_held_up_by_a_log_that_drips(
 def test_a_round_is_not_held_up_by_a_log_that_drips_when_it_is_sent_a_cosignature(
     hub: RunningRegistry, mirror_of: Callable[[str], Mirror], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(paced_log, "guard", SimpleNamespace(LONGEST_CALL=5.0))
+    monkeypatch.setattr(http_log, "guard", SimpleNamespace(LONGEST_CALL=5.0))
     with hostile.stand_between(hub.url) as middle:
         middle.lies = {"/log/cosignature": DRIPPING}
         mirror = mirror_of(middle.url)

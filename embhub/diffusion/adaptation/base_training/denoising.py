@@ -125,8 +125,7 @@ class Pools:
 
 
 class Denoising:
-    """A denoiser learning from `pools`, measured on `held_out`. `learned` are further parameters, those of a text
-    encoder that `encode` runs with gradients."""
+    """A denoiser learning from `pools`, measured on `held_out`."""
 
     measure_every = 500
 
@@ -137,16 +136,12 @@ class Denoising:
         held_out: tuple[Tensor, HeldOut],
         encode: Encode,
         settings: Settings,
-        learned: torch.nn.Module | None = None,
     ) -> None:
-        self.settings, self.pools, self.encode, self.learned = settings, pools, encode, learned
+        self.settings, self.pools, self.encode = settings, pools, encode
         self.model = model.to(settings.device)
         self.latents, self.held_out = held_out
         self.averages = Averages(self.model, DECAYS)
         self.optimizer = make_optimizer(self.model, settings.peak)
-        if learned is not None:
-            parameters = {"params": list(learned.parameters()), "factor": 0.2}
-            self.optimizer.add_param_group(parameters)
         self.parameters = [value for group in self.optimizer.param_groups for value in group["params"]]
         self.alphas = noising.noise_schedule(settings.zero_terminal_snr).alphas_cumprod
         self.fast = running.fast_precision(settings.device, settings.precision)
@@ -156,13 +151,12 @@ class Denoising:
 
     def state(self) -> dict[str, Any]:
         """Everything that the next step depends on; the pools are known by number."""
-        state = {
+        return {
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "averages": self.averages.state(),
             "best": self.best,
         }
-        return state if self.learned is None else {**state, "learned": self.learned.state_dict()}
 
     def load(self, state: Mapping[str, Any]) -> None:
         """Go on from `state`."""
@@ -170,8 +164,6 @@ class Denoising:
         self.optimizer.load_state_dict(state["optimizer"])
         self.averages.load(state["averages"])
         self.best = dict(state["best"])
-        if self.learned is not None:
-            self.learned.load_state_dict(state["learned"])
 
     def advance(self, number: int) -> dict[str, float]:
         """One batch of one pool."""
@@ -254,10 +246,3 @@ def draw_times(count: int, spans: Times, generator: torch.Generator) -> Tensor:
 def frozen(encoder: CaptionEncoder) -> Encode:
     """A caption encoder that is not trained."""
     return lambda captions, rng, merged: encoder(captions, rng, merged)
-
-
-def trained(encoder: CaptionEncoder) -> Encode:
-    """A caption encoder that runs with gradients."""
-    with_gradients: Any = type(encoder).__call__.__wrapped__  # type: ignore[attr-defined]
-    encoder.encoder.requires_grad_(True)
-    return lambda captions, rng, merged: with_gradients(encoder, captions, rng, merged)

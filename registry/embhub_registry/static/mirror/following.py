@@ -13,8 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from embhub.client.log.http_log import HttpLog
-from embhub.client.log.paced_log import PacedLog
+from embhub.client.log.http_log import HttpLog, PacedLog
 from embhub.client.monitor import watching, witness
 from embhub.client.monitor.witness import Witness
 from embhub.client.wire.errors import NotFoundError

@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from embhub.client.log import log_memory, log_reader
-from embhub.client.log.log_reader import FolderLog, LogSource
-from embhub.client.log.log_tiles import TileProofs
+from embhub.client.log.log_reader import FolderLog, LogSource, TileProofs
 from embhub.client.monitor import watching
 from embhub.durable import write_atomic
 from embhub.errors import RegistryError

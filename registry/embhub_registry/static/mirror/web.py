@@ -16,7 +16,7 @@ from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, R
 from starlette.routing import Route
 
 from embhub.client.wire import static_list
-from embhub.client.wire.folder_client import find_file
+from embhub.client.wire.connecting import find_file
 from embhub.formats import instants
 from embhub_registry.database.search import FACETS
 from embhub_registry.static.mirror.following import Mirror

@@ -21,10 +21,11 @@ from embhub.diffusion.dp.mechanism import Mechanism, Vectors
 from embhub.diffusion.dp.patients import Patients, group
 from embhub.diffusion.dp.selftest_runs import MadeUp, draw_directions
 from embhub.diffusion.dp.subspace import lay
-from embhub.diffusion.training.inversion import DivergedError, pace
+from embhub.diffusion.training.inversion import DivergedError
 from embhub.diffusion.training.prompts import Prompts
 from embhub.diffusion.training.recipes import ResolvedRecipe
 from embhub.diffusion.training.rows import Rows
+from embhub.diffusion.training.schedule import pace
 from embhub.errors import UsageError
 from tests.support import pipelines
 
@@ -212,7 +213,7 @@ def test_a_step_with_a_broken_image_is_the_step_of_the_others(pipe: Any) -> None
         loss._generator.manual_seed(8)
         descent.step()
     others = np.concatenate(parts)[[0, 2, 3, 4]].sum(0) / OPEN.max_grad_norm
-    moved = -descent.coordinates.numpy() / pace(0, loss.recipe)
+    moved = -descent.coordinates.numpy() / pace(0, loss.recipe.steps, loss.recipe.warm_up)
     assert np.allclose(moved, others / OPEN.denominator, rtol=1e-9) and moved.any()
 
 

@@ -21,6 +21,7 @@ from embhub.diffusion.training.inversion import (
     fit,
     mean_loss,
 )
+from embhub.diffusion.training.schedule import draw_times
 from embhub.errors import UsageError
 from tests.support import pipelines
 from tests.support.quick import quick
@@ -196,12 +197,27 @@ def test_the_recipe_follows_the_size_of_the_base(pipe: Any) -> None:
     assert default_recipe(pipe) == LARGE
 
 
+def draw_many(size: int, *, high: float, lowest: float = 0.0, count: int = 300) -> torch.Tensor:
+    """Times (count, size) of batches, each from a seed of its own."""
+    seeds = (torch.Generator().manual_seed(seed) for seed in range(count))
+    return torch.stack([draw_times(size, 1000, seed, high=high, lowest=lowest) for seed in seeds])
+
+
 def test_times_are_biased_to_noise() -> None:
-    recipe = replace(COMPACT, batch_size=10, high_noise=0.4, lowest=0.1)
-    times = torch.stack([inversion._draw_times(recipe, 1000, torch.Generator().manual_seed(s)) for s in range(300)])
+    times = draw_many(10, high=0.4, lowest=0.1)
     assert times.shape == (300, 10) and times.min() >= 100 and times.max() <= 999
     assert times[:, 6:].min() >= 700
     assert abs(float(times[:, :6].float().mean()) - 550) < 20
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 16])
+def test_the_share_of_high_noise_holds_for_any_batch_size(size: int) -> None:
+    """As the header states it: a batch that the share gives no whole image of has one by chance."""
+    count = 6000 // size
+    noisy = float((draw_many(size, high=0.4, count=count) >= 700).float().mean())
+    assert noisy == pytest.approx(0.4 + 0.6 * 0.3, abs=4 * 0.5 / 6000**0.5)
+    edges = draw_many(size, high=1.0, count=20), draw_many(size, high=0.0, count=20)
+    assert edges[0].min() >= 700 and edges[1].shape == (20, size)
 
 
 @pytest.mark.thorough

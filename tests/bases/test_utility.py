@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from embhub.diffusion.evaluation import utility
-from embhub.diffusion.evaluation.utility import NORMALS, REAL, SYNTHETIC, TAUGHT, Utility
+from bases.workshop import utility
+from bases.workshop.utility import NORMALS, REAL, SYNTHETIC, TAUGHT, Utility
 from embhub.errors import UsageError
 from embhub.progress import Progress
 

@@ -32,7 +32,7 @@ from embhub_registry.repositories import advisories, audit_designs, audit_standi
 from embhub_registry.repositories import withdrawals as standing
 from embhub_registry.repositories.proposal import Proposal
 from embhub_registry.storage import log_entries, quotas, registry_log
-from embhub_registry.storage.blobs import git_oid
+from embhub_registry.storage.blobs import git_oid, sha256
 from embhub_registry.storage.folder import Registry
 
 First = Callable[[Connection], bool]
@@ -225,6 +225,8 @@ def store(registry: Registry, judged: Judged, name: Callable[[Connection], bool]
 
 
 def _store(registry: Registry, judged: Judged, name: Callable[[Connection], bool]) -> bool:
+    if registry.blobs.is_transactional:
+        return registry.sequencer.run(lambda db: name(db) and _bring(registry, judged))
     written: list[str] = []
     began = registry.blobs.began()
 
@@ -246,6 +248,13 @@ def _store(registry: Registry, judged: Judged, name: Callable[[Connection], bool
     if not stored:
         _forget(registry, written)
     return stored
+
+
+def _bring(registry: Registry, judged: Judged) -> bool:
+    """Store the files in this very transaction, which named them: what is refused, or lost, leaves nothing."""
+    for data in sorted(judged.change.added.values(), key=sha256):
+        registry.blobs.put(data)
+    return True
 
 
 def _forget(registry: Registry, written: list[str]) -> None:

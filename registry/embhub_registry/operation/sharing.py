@@ -12,6 +12,7 @@ from embhub_registry.people import secret_box
 from embhub_registry.storage import audit_holder, audit_places, database_place
 from embhub_registry.storage.audit_log import DATABASE
 from embhub_registry.storage.blob_places import SHARED
+from embhub_registry.storage.database_blobs import DatabaseBlobs
 from embhub_registry.storage.folder import Registry
 from embhub_registry.storage.s3_blobs import S3Blobs
 
@@ -26,13 +27,13 @@ def share(registry: Registry) -> dict[str, Any]:
         ConfigError: a server uses it, or its audit log is not whole. Nothing was changed.
     """
     blobs = registry.blobs
-    if registry.database.dialect is SQLITE or not isinstance(blobs, S3Blobs):
+    if registry.database.dialect is SQLITE or not isinstance(blobs, S3Blobs | DatabaseBlobs):
         raise UsageError(
             "only a registry on PostgreSQL and an object store can have several servers",
             "see docs/how-to/run-a-registry-at-scale.md: `storage move` for the database, `backup restore --blobs` for"
             " the objects",
         )
-    if blobs.shares_lock or blobs.grace.total_seconds() < SHORTEST_GRACE:
+    if isinstance(blobs, S3Blobs) and (blobs.shares_lock or blobs.grace.total_seconds() < SHORTEST_GRACE):
         raise UsageError(
             f"the grace of {blobs.location} is too short for several servers",
             "restore the registry into a place with more",

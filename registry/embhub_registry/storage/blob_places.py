@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING
 
 from embhub.errors import ConfigError
 from embhub_registry.database import Connection, Database, accounts
+from embhub_registry.database.dialects import SQLITE
 from embhub_registry.storage import s3_place
 from embhub_registry.storage.blobs import BlobStore, BlobStoreError
+from embhub_registry.storage.database_blobs import DatabaseBlobs
 from embhub_registry.storage.folder_blobs import FolderBlobs
 
 if TYPE_CHECKING:
@@ -25,6 +27,7 @@ PLACE, OWNER = "blobs", "blobs_owner"  # settings: the address of an object stor
 TOKENS = "blobs_tokens"  # a setting: what the mark may hold, which a copy does not know for long
 SHARED = "shared"  # a setting: "yes" where any number of servers may serve at once
 IN_FOLDER = "blobs"
+IN_DATABASE = "database"  # in place of an address
 _LOOKS, _RENEWALS, _PAUSE = 10, 20, 0.1
 """Each that fails means that another server of this registry renewed the token in between. The pause is in seconds."""
 
@@ -54,7 +57,7 @@ def chosen(url: str | None) -> str:
     return url or ""
 
 
-def open_blobs(folder: Path, url: str) -> BlobStore:
+def open_blobs(folder: Path, url: str, database: Database | None = None) -> BlobStore:
     """The store of a registry; asks nobody.
 
     Raises:
@@ -62,6 +65,10 @@ def open_blobs(folder: Path, url: str) -> BlobStore:
     """
     if not url:
         return FolderBlobs(folder / IN_FOLDER)
+    if url == IN_DATABASE:
+        if database is None or database.dialect is SQLITE:
+            raise ConfigError("files can be kept in a PostgreSQL database alone", "leave --blobs out")
+        return DatabaseBlobs(database)
     from embhub_registry.storage.s3_blobs import S3Blobs  # a registry in a folder needs none of it
 
     return S3Blobs(s3_place.parse(url))
@@ -76,6 +83,10 @@ def compare(db: Connection, url: str | None) -> None:
     if not url:
         return
     there = noted(db).url
+    if there == url == IN_DATABASE:
+        return
+    if there == IN_DATABASE or url == IN_DATABASE:
+        raise ConfigError("this registry keeps its files elsewhere than --blobs says", "leave --blobs out")
     if not there or str(s3_place.parse(url)) != str(s3_place.parse(there)):
         told = s3_place.parse(there) if there else "its folder"
         raise ConfigError(
@@ -85,16 +96,16 @@ def compare(db: Connection, url: str | None) -> None:
 
 
 @contextmanager
-def made(folder: Path, url: str | None) -> Iterator[Noted]:
+def made(folder: Path, url: str | None, database: Database | None = None) -> Iterator[Noted]:
     """A new place for objects, tried and claimed; given up again where the block fails.
 
     Raises:
         ConfigError: the object store cannot hold a registry, or the place is another's.
     """
     address = chosen(url)
-    blobs = open_blobs(folder, address)
-    if isinstance(blobs, FolderBlobs):
-        yield Noted("", "")
+    blobs = open_blobs(folder, address, database)
+    if isinstance(blobs, FolderBlobs | DatabaseBlobs):
+        yield Noted(address, "")
         return
     from embhub_registry.storage import s3_probe
     from embhub_registry.storage.s3_blobs import S3Blobs

@@ -69,6 +69,7 @@ class BlobStore(ABC):
         location: The folder, or the place in S3.
         waits: Whether reading may take as long as a network does: then it is no work for the event loop.
         grace: How long an object is kept after it was written, because another server may be about to name it.
+        is_transactional: Whether `put` and `delete` belong to this thread's transaction, where it has one.
         shares_lock: Whether `Registry.storing` is what keeps a removal apart from a commit that brings the same bytes.
     """
 
@@ -76,6 +77,7 @@ class BlobStore(ABC):
     waits = False
     grace = timedelta(0)
     shares_lock = True
+    is_transactional = False
 
     def __init__(self, *, cache_bytes: int = CACHE_BYTES) -> None:
         self._cache: OrderedDict[str, bytes] = OrderedDict()

@@ -56,7 +56,7 @@ class Registry:
     @cached_property
     def blobs(self) -> BlobStore:
         """The store of its objects, where `init` or `backup restore` noted."""
-        return blob_places.open_blobs(self.folder, blob_places.noted(self.database.connection()).url)
+        return blob_places.open_blobs(self.folder, blob_places.noted(self.database.connection()).url, self.database)
 
     @property
     def is_shared(self) -> bool:
@@ -250,7 +250,7 @@ def create(
     try:
         if database is not None:
             database_place.note(folder, database)
-        with blob_places.made(folder, blobs) as place:
+        with blob_places.made(folder, blobs, registry.database) as place:
             places = RegistryKeys(folder, online_keys)
             own: keys.SigningKey | None = None
             if root is None:

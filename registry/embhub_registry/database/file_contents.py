@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from embhub.errors import RegistryError
 from embhub_registry.database.connection import Connection
 
 _BATCH = 1000
@@ -58,3 +59,14 @@ def digests(db: Connection) -> Iterator[str]:
         if len(rows) < _BATCH:
             return
         last = str(rows[-1][0])
+
+
+def compare(db: Connection) -> None:
+    """Let the server compute the digest of everything that is stored.
+
+    Raises:
+        RegistryError: something has another one.
+    """
+    statement = "SELECT digest FROM file_content WHERE encode(sha256(content), 'hex') <> digest LIMIT 1"
+    if row := db.execute(statement).fetchone():
+        raise RegistryError(f"the file {row[0]} did not arrive as it was sent", "nothing was changed; run `check`")

@@ -77,6 +77,11 @@ def doomed(db: Connection, *, until: str, repository: str = "") -> list[str]:
     return [row[0] for row in db.execute(statement, (until, repository))]
 
 
+def kept(db: Connection) -> set[str]:
+    """The objects that were not removed yet, whether that is due or not."""
+    return {row[0] for row in db.execute("SELECT digest FROM purge WHERE purged IS NULL")}
+
+
 def waiting(db: Connection, *, now: str) -> set[str]:
     """The objects that are kept for a while after their repository was deleted, or written."""
     return {row[0] for row in db.execute("SELECT digest FROM purge WHERE purged IS NULL AND due > ?", (now,))}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
 
 from embhub_registry.database import Database, file_contents
 from embhub_registry.storage.blobs import (
@@ -67,11 +66,6 @@ class DatabaseBlobs(BlobStore):
             file_contents.remove(writing, digest)
         self._forget(digest)
 
-    def removing(self, digest: str) -> AbstractContextManager[bool]:
-        """Always True: the database keeps writers off."""
-        del digest
-        return contextlib.nullcontext(True)
-
     def verify(self, digest: str, size: int) -> str | None:
         """What is wrong with a stored object; None when it is whole."""
         try:
@@ -89,11 +83,6 @@ class DatabaseBlobs(BlobStore):
     def strays(self) -> Iterator[Stray]:
         """None: a table holds nothing else."""
         return iter(())
-
-    def discard(self, stray: Stray) -> bool:
-        """Nothing here is no object."""
-        del stray
-        return False
 
     def place(self, digest: str) -> str:
         """The row of an object."""

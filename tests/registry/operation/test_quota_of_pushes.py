@@ -26,14 +26,11 @@ CLIENTS = 10
 SIZE = 100_000
 
 
-@pytest.fixture(params=["s3", "database"])
-def registry(tmp_path: Path, bucket: str, postgresql: Server, request: pytest.FixtureRequest) -> Iterator[Registry]:
-    """A registry in S3, with an hour's grace as shipped, or in PostgreSQL; and a repository for each client."""
-    places = {"s3": (None, f"s3://{bucket}/hub"), "database": (postgresql.new_schema(), "database")}
-    database, blobs = places[request.param]
-    made = folder.create(
-        tmp_path / "hub", name="T", url=releases.REGISTRY, audit="optional", database=database, blobs=blobs
-    )
+@pytest.fixture(params=["sqlite", "postgresql"])
+def registry(tmp_path: Path, postgresql: Server, request: pytest.FixtureRequest) -> Iterator[Registry]:
+    """A registry, and a repository for each client."""
+    database = postgresql.new_schema() if request.param == "postgresql" else None
+    made = folder.create(tmp_path / "hub", name="T", url=releases.REGISTRY, audit="optional", database=database)
     administration.add_user(made, "alice", namespace="radboud", role="publisher")
     key = tmp_path / "site.pem"
     key.write_text(releases.SITE.public_pem)

@@ -17,7 +17,12 @@ def write_over(blobs: BlobStore, digest: str, data: bytes) -> None:
     if isinstance(blobs, FolderBlobs):
         blobs.path(digest).write_bytes(data)
     else:
-        run(blobs, "UPDATE file_content SET content = ?2 WHERE digest = ?1", digest, data)
+        run(
+            blobs,
+            "INSERT INTO file_content (digest, content) VALUES (?, ?)"
+            " ON CONFLICT (digest) DO UPDATE SET content = excluded.content",
+            digest, data,
+        )  # fmt: skip
 
 
 def lose(blobs: BlobStore, digest: str) -> None:

@@ -84,8 +84,8 @@ def recovered(
 ) -> None:
     """Run this once, before `serve`, after PostgreSQL's own tools recovered the database to an earlier moment.
 
-    All access tokens are revoked and the keyring gets a higher version, as `backup restore` does. The audit log continues
-    in this folder.
+    All access tokens are revoked and the keyring gets a higher version, as `backup restore` does. The audit log
+    continues in this folder.
     """
     from embhub_registry.operation.recovered import settle
 

@@ -52,7 +52,7 @@ class _Files:
     def write(self, db: Connection, target: FolderBlobs) -> None:
         """The same into a folder, durable; what an earlier attempt left there is removed."""
         shutil.rmtree(target.folder, ignore_errors=True)
-        target.folder.mkdir()
+        target.folder.mkdir(exist_ok=True)
         for _, data in self.read(db):
             target.put(data, durable=False)
         for path in [*target.folder.rglob("*"), target.folder]:

@@ -24,7 +24,7 @@ def share(registry: Registry) -> dict[str, Any]:
     if registry.database.dialect is SQLITE:
         raise UsageError(
             "only a registry on PostgreSQL can have several servers",
-            "`storage move` moves rows and files there",
+            "`storage move` takes rows and files there",
         )
     with registry.alone("share"):
         if registry.is_shared:

@@ -15,6 +15,7 @@ from starlette.applications import Starlette
 from embhub.errors import ConfigError
 from embhub.release.files import EMBEDDING
 from embhub_registry import app
+from embhub_registry.database import accounts
 from embhub_registry.operation import administration, backup, checking
 from embhub_registry.operation import moving as operation
 from embhub_registry.operation.opening import open_folder
@@ -77,12 +78,16 @@ def test_it_is_pushed_pulled_checked_backed_up_and_restored(served: Served, tmp_
     got = hf_hub_download(NAME, EMBEDDING, endpoint=served.running.url, cache_dir=tmp_path / "hub", token=False)
     assert Path(got).read_bytes() == FILES[EMBEDDING]
     assert checking.check(served.registry).clean
+    with served.registry.database.writing() as db:  # as of one that had its files in an object store, and servers
+        accounts.write_setting(db, "blobs", "s3://embhub/hub")
+        accounts.write_setting(db, "shared", "yes")
     made = backup.back_up(served.registry, tmp_path / "x.tar")
     assert made["blobs"] == len(set(FILES.values()))
     assert restore(tmp_path / "x.tar", tmp_path / "again")["told"] == []
     for place in (postgresql.new_schema(), "sqlite"):
         again = open_folder(tmp_path / "again")
-        assert checking.check(again).clean and set(again.blobs.stored()) == set(served.registry.blobs.stored())
+        assert not again.is_shared and checking.check(again).clean
+        assert set(again.blobs.stored()) == set(served.registry.blobs.stored())
         assert operation.move(again, place)["files"] == made["blobs"]
         again.close()
 

@@ -31,11 +31,11 @@ help:
 	@echo "make test       the quick tests: one of each rule, and each way from end to end"
 	@echo "make test-thorough  the others: crashes, fuzzing, every foreign client and kind of base"
 	@echo "make test-exhaustive  the tests that take minutes each, before a release"
-	@echo "make test-engines  the registry's tests, stock clients and kills over PostgreSQL and an object store"
+	@echo "make test-engines  the registry's tests, stock clients and kills over PostgreSQL"
 	@echo "make test-anywhere  one case of each test as root or as a user, on Python 3.11 to 3.13, on a machine unlike yours"
 	@echo "make test-numerical  trainings once more: without bfloat16 instructions, and with two threads"
 	@echo "make fuzz       fuzz one parser: make fuzz TARGET=log-proof MINUTES=60 (see tests/fuzz/log_parsers.py)"
-	@echo "make soak       three servers while processes, database and object store fail: make soak MINUTES=60 [SEED=7]"
+	@echo "make soak       three servers while processes and database fail: make soak MINUTES=60 [SEED=7]"
 	@echo "make mutants    change the files that decide in one place each; a test has to notice: make mutants FILE=path SAMPLE=20 SEED=7"
 	@echo "make check      ruff, mypy, import-linter, docs"
 	@echo "make lock       renew the lock files with hashes, for development and for a registry"
@@ -110,7 +110,7 @@ translations: $(DEVELOP)
 	@for file in $(CATALOGUES)/*.po; do $(BIN)/pybabel -q update --no-fuzzy-matching --ignore-obsolete --ignore-pot-creation-date \
 	  --no-wrap -i $(VENV)/page-one.pot -l $$(basename $$file .po) -o $$file || exit 1; done
 
-# The registry's tests over PostgreSQL and an object store, with stock clients and kills; which, bench/registry_engines.py says.
+# The registry's tests over PostgreSQL, with stock clients and kills; which, bench/registry_engines.py says.
 test-engines: $(DEVELOP)
 	@$(BIN)/python -m bench.registry_engines --engine postgresql --first-cases
 
@@ -171,7 +171,7 @@ lock: $(DEVELOP)
 	@without=$$(mktemp) && printf "%s; python_version < '3'\n" torch embhub embhub-bases embhub-registry > $$without && \
 	$(LOCK) --override $$without --extra diffusion --extra judge --extra dicom --extra nifti --extra cluster --extra dev \
 		-o .ci/dev.lock && \
-	$(LOCK) --override $$without --extra postgresql --extra s3 --extra tracing \
+	$(LOCK) --override $$without --extra postgresql --extra tracing \
 		-o registry/deploy/requirements.lock && rm $$without
 
 docs: $(VENV)/.docs

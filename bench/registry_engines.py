@@ -34,8 +34,8 @@ PAGE = ROOT / "docs/how-to/run-a-registry-at-scale.md"
 ENGINES: Mapping[str, tuple[str, Mapping[str, str]]] = {
     "sqlite": ("SQLite and a folder", {}),
     "postgresql": (
-        "PostgreSQL and S3",
-        {"EMBHUB_TEST_DATABASE": "postgresql", "EMBHUB_TEST_BLOBS": "s3"},
+        "PostgreSQL",
+        {"EMBHUB_TEST_DATABASE": "postgresql"},
     ),
 }
 PARTS: Mapping[str, Sequence[str]] = {

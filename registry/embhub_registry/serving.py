@@ -23,7 +23,7 @@ from embhub_registry import app
 from embhub_registry.database import DatabaseBusyError, DatabaseUnavailableError, StorageFullError
 from embhub_registry.operation import tracing
 from embhub_registry.people.rate_limits import RateLimiter
-from embhub_registry.storage import blob_places, logs
+from embhub_registry.storage import logs
 from embhub_registry.storage.folder import Registry
 from embhub_registry.wire.connection_limiter import LimitingSocket
 from embhub_registry.wire.request_limits import MAX_HEAD_BYTES
@@ -91,10 +91,8 @@ def serve(
     """Serve until SIGTERM or SIGINT; not ready for `drain` seconds, then requests under way get `grace` to finish.
 
     Raises:
-        ConfigError: the address cannot be listened on, the object store cannot be worked with, or traces are asked for
-            and cannot be made.
+        ConfigError: the address cannot be listened on, or traces are asked for and cannot be made.
     """
-    blob_places.check_at_start(registry.blobs, registry.database)
     application = app.build(registry)
     traces = tracing.start(application, accept_parent=accept_traceparent)
     listening = listen(host, port, is_exempt=_exempted(application))

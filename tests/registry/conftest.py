@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from embhub_registry.storage import blob_places, database_place
-from tests.support import object_stores, postgres, releases, tools
-from tests.support.object_stores import RunningStore
+from embhub_registry.storage import database_place
+from tests.support import postgres, releases, tools
 from tests.support.servers import RunningRegistry, start_registry
 
 
@@ -59,33 +57,3 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
         )
     finally:
         registry.stop()
-
-
-@pytest.fixture(scope="session")
-def object_store() -> Iterator[RunningStore]:
-    """moto's server, started when the first test needs it."""
-    with object_stores.running_store() as store:
-        yield store
-
-
-@pytest.fixture
-def bucket(object_store: RunningStore, monkeypatch: pytest.MonkeyPatch) -> str:
-    """A fresh bucket, and the AWS variables that lead to it."""
-    for name, value in object_stores.variables(object_store.url).items():
-        monkeypatch.setenv(name, value)
-    return object_store.make_bucket()
-
-
-@pytest.fixture(scope="session", autouse=object_stores.CHOSEN)
-def every_registry_in_s3(request: pytest.FixtureRequest) -> Iterator[None]:
-    """With EMBHUB_TEST_BLOBS=s3 each registry that a test makes keeps its objects below a prefix of its own in S3.
-
-    These tests expect bytes to go at once, as from a folder: no grace, which is right where one process stores.
-    """
-    store: RunningStore = request.getfixturevalue("object_store")
-    name = store.make_bucket()
-    with pytest.MonkeyPatch.context() as patch:
-        for variable, value in object_stores.variables(store.url).items():
-            patch.setenv(variable, value)
-        patch.setattr(blob_places, "chosen", lambda url: url or f"s3://{name}/{uuid.uuid4().hex}?grace=0")
-        yield

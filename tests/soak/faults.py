@@ -1,4 +1,4 @@
-"""What goes wrong in the run: processes killed and suspended, the database restarted, connections cut, S3 failing."""
+"""What goes wrong in the run: processes killed and suspended, the database restarted, connections cut."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from tests.support.object_stores import FaultyProxy
 from tests.support.postgres import Server
 from tests.support.replicas import Replicas, suspend
 
@@ -20,7 +19,6 @@ class Faults:
 
     replicas: Replicas
     database: Server
-    store: FaultyProxy
     choose: random.Random
     done: Counter[str] = field(default_factory=Counter)
 
@@ -28,7 +26,7 @@ class Faults:
         """Until the run ends; then everything runs again."""
         kinds = [
             self.kill, self.kill, self.kill, self.suspend, self.end_gracefully, self.kill_the_one_that_signs,
-            self.cut_connections, self.restart_database, self.crash_database, self.fail_store,
+            self.cut_connections, self.restart_database, self.crash_database,
         ]  # fmt: skip
         while not ended():
             kind = self.choose.choice(kinds)
@@ -87,9 +85,3 @@ class Faults:
         self.database.stop(signal.SIGQUIT)
         time.sleep(self.choose.uniform(0, 2.0))
         self.database.start()
-
-    def fail_store(self) -> None:
-        """The object store answers 503, breaks off, or does what was asked and does not say so."""
-        self.store.set(self.choose.choice(["500", "503", "half", "short", "reset", "lost"]))
-        time.sleep(self.choose.uniform(0.2, 2.0))
-        self.store.set("")

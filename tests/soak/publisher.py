@@ -186,7 +186,9 @@ class Publisher:
             return
         body = {"name": NOTES, "organization": self.namespace, "type": "model"}
         if self.settle(NOTES, self.ask("DELETE", "/api/repos/delete", json_body=body), None):
-            self.history.commits = {c: name for c, name in self.history.commits.items() if name != self.notes}
+            for commit, name in list(self.history.commits.items()):  # others add theirs meanwhile
+                if name == self.notes:
+                    del self.history.commits[commit]
             self.history.count("deletion")
 
     @property

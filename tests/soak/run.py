@@ -1,4 +1,4 @@
-"""`make soak`: sites push, yank, delete and read at three servers while processes, database and object store fail.
+"""`make soak`: sites push, yank, delete and read at three servers while processes and database fail.
 
 Every site knows what was acknowledged to it, reads it back from any server meanwhile, and at the end the whole is
 checked: repositories, the log, the audit log, every blob.
@@ -22,9 +22,8 @@ from embhub_registry.database import repositories
 from embhub_registry.operation import checking
 from tests.soak.faults import Faults
 from tests.soak.publisher import COMMON, History, Publisher
-from tests.support import object_stores, postgres, pushes, releases
-from tests.support.object_stores import RunningStore
-from tests.support.replicas import LogWatcher, Replicas, make_replicas, store_variables
+from tests.support import postgres, pushes, releases
+from tests.support.replicas import LogWatcher, Replicas, make_replicas
 
 SITES = 4
 
@@ -38,15 +37,10 @@ def run(folder: Path, *, seconds: float, seed: int, least: Mapping[str, int] | N
         seed: Of what sites and faults choose. When things happen is the machine's to say, so a run is not repeated.
         least: What has to be done; on a busy machine the run goes on for it, up to four times as long.
     """
-    with (
-        postgres.running_server() as database,
-        object_stores.running_store() as store,
-        object_stores.faulty_proxy(store.url) as proxy,
-        store_variables(RunningStore(proxy.url, store.pid)),
-    ):
-        replicas = make_replicas(folder, database, store)
+    with postgres.running_server() as database:
+        replicas = make_replicas(folder, database)
         try:
-            faults = Faults(replicas, database, proxy, random.Random(f"{seed} faults"))
+            faults = Faults(replicas, database, random.Random(f"{seed} faults"))
             return _run(replicas, faults, seconds, seed, least or {})
         finally:
             if database.process is None:
@@ -88,7 +82,7 @@ def _run(replicas: Replicas, faults: Faults, seconds: float, seed: int, least: M
 def _errors(log: Path) -> list[str]:
     """What a server said went wrong, but for what the faults explain."""
     lines = log.read_text().splitlines()
-    expected = ("cannot be reached", "object store", "upkeep failed", "log sequencing failed")
+    expected = ("cannot be reached", "upkeep failed", "log sequencing failed")
     return [
         line[:1500]
         for line in lines

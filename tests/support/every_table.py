@@ -190,10 +190,13 @@ def columns_of(db: Connection, table: str) -> list[str]:
 
 
 def tables_of(db: Connection) -> Iterator[str]:
-    """Every table that holds rows of its own: not the index of words, and not what notes the schema's steps."""
+    """Every table that holds rows of its own: not the index of words, nor what notes the schema's steps.
+
+    Nor the bytes of files, which PostgreSQL has in a table, and SQLite's registries in a folder.
+    """
     wanted = (
         "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%' AND name NOT LIKE 'search%'"
         if db.dialect is SQLITE
         else "SELECT tablename FROM pg_tables WHERE schemaname = current_schema()"
     )
-    yield from sorted(row[0] for row in db.execute(wanted).fetchall() if row[0] != "migration")
+    yield from sorted(row[0] for row in db.execute(wanted).fetchall() if row[0] not in ("migration", "file_content"))

@@ -1,4 +1,4 @@
-"""Several servers over one PostgreSQL database and one object store, each with a folder of its own, as on machines."""
+"""Several servers over one PostgreSQL database, each with a folder of its own, as on machines."""
 
 from __future__ import annotations
 
@@ -6,20 +6,15 @@ import os
 import signal
 import threading
 import time
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import pytest
-
 from embhub.log import checkpoints, merkle, notes, tiles
 from embhub.log.tiles import TileReader
 from embhub_registry.operation import administration, sharing
 from embhub_registry.storage.folder import create
-from tests.support import object_stores
-from tests.support.object_stores import RunningStore
 from tests.support.postgres import Server
 from tests.support.servers import RunningRegistry, free_port
 
@@ -68,21 +63,16 @@ class Replicas:
             return str(row[0]) if row else ""
 
 
-def make_replicas(
-    folder: Path, postgresql: Server, store: RunningStore, *, count: int = 3, front: str | None = None
-) -> Replicas:
+def make_replicas(folder: Path, postgresql: Server, *, count: int = 3, front: str | None = None) -> Replicas:
     """A registry that is shared, and the folders of its servers; none is started.
 
-    The AWS variables lead to the store. `front` is the registry's address, if it is another than its first server's.
+    `front` is the registry's address, if it is another than its first server's.
     """
-    address, bucket = postgresql.new_schema(), store.make_bucket()
+    address = postgresql.new_schema()
     url = f"http://127.0.0.1:{free_port()}"
     first = folder / "0" / "registry"
     first.parent.mkdir(parents=True)
-    made = create(
-        first, name="Shared hub", url=front or url, audit="optional", database=address,
-        blobs=f"s3://{bucket}/{uuid.uuid4().hex}?grace=600",
-    )  # fmt: skip
+    made = create(first, name="Shared hub", url=front or url, audit="optional", database=address)
     try:
         admin = str(administration.add_user(made, "admin", namespace="registry", role="admin")["token"])
         sharing.share(made)
@@ -96,15 +86,6 @@ def make_replicas(
         sharing.join(place, address, keys_from=first / "keys")
         servers.append(RunningRegistry(place, f"http://127.0.0.1:{free_port()}", admin=admin, root_fingerprint=root))
     return Replicas(servers, address)
-
-
-@contextmanager
-def store_variables(store: RunningStore) -> Iterator[None]:
-    """The AWS variables that lead to a store."""
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in object_stores.variables(store.url).items():
-            patch.setenv(name, value)
-        yield
 
 
 @dataclass

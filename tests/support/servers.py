@@ -213,13 +213,11 @@ def free_port() -> int:
     raise AssertionError("unreachable: the ports begin anew")
 
 
-def init_registry(
-    tmp_path: Path, *, audit: str = "optional", name: str = "Test hub", blobs: str | None = None
-) -> RunningRegistry:
+def init_registry(tmp_path: Path, *, audit: str = "optional", name: str = "Test hub") -> RunningRegistry:
     """A registry on disk that is not served yet; its address is the one that `start` will listen on."""
     folder = tmp_path / "registry"
     url = f"http://127.0.0.1:{free_port()}"
-    made = create(folder, name=name, url=url, audit=audit, blobs=blobs)
+    made = create(folder, name=name, url=url, audit=audit)
     try:
         admin = administration.add_user(made, "admin", namespace="registry", role="admin")["token"]
         return RunningRegistry(folder, url, admin=str(admin), root_fingerprint=made.setting("root_fingerprint"))

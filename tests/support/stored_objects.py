@@ -1,10 +1,15 @@
-"""Damage done to a registry's stored objects, wherever they are: in its folder, or in an object store."""
+"""Damage done to a registry's stored objects, wherever they are: in its folder, or in PostgreSQL."""
 
 from __future__ import annotations
 
+import pytest
+
 from embhub_registry.storage.blobs import BlobStore
+from embhub_registry.storage.database_blobs import DatabaseBlobs
 from embhub_registry.storage.folder_blobs import FolderBlobs
-from embhub_registry.storage.s3_blobs import OBJECTS, S3Blobs
+from tests.support import postgres
+
+needs_folder = pytest.mark.skipif(postgres.CHOSEN, reason="it is about the files of a folder")
 
 
 def write_over(blobs: BlobStore, digest: str, data: bytes) -> None:
@@ -12,8 +17,12 @@ def write_over(blobs: BlobStore, digest: str, data: bytes) -> None:
     if isinstance(blobs, FolderBlobs):
         blobs.path(digest).write_bytes(data)
     else:
-        assert isinstance(blobs, S3Blobs)
-        blobs.store.overwrite(OBJECTS + digest, data)
+        run(
+            blobs,
+            "INSERT INTO file_content (digest, content) VALUES (?, ?)"
+            " ON CONFLICT (digest) DO UPDATE SET content = excluded.content",
+            digest, data,
+        )  # fmt: skip
 
 
 def lose(blobs: BlobStore, digest: str) -> None:
@@ -21,5 +30,10 @@ def lose(blobs: BlobStore, digest: str) -> None:
     if isinstance(blobs, FolderBlobs):
         blobs.path(digest).unlink()
     else:
-        assert isinstance(blobs, S3Blobs)
-        blobs.store.delete(OBJECTS + digest)
+        run(blobs, "DELETE FROM file_content WHERE digest = ?1", digest)
+
+
+def run(blobs: BlobStore, statement: str, *values: str | bytes) -> None:
+    """A statement in the database of a registry on PostgreSQL."""
+    assert isinstance(blobs, DatabaseBlobs)
+    blobs._database.connection().execute(statement, values)

@@ -15,7 +15,6 @@ from embhub_registry.admission.rules import Admitted
 from embhub_registry.database import (
     Connection,
     DatabaseBusyError,
-    DatabaseUnavailableError,
     forgeable,
     number_rows,
     placement,
@@ -32,7 +31,7 @@ from embhub_registry.repositories import advisories, audit_designs, audit_standi
 from embhub_registry.repositories import withdrawals as standing
 from embhub_registry.repositories.proposal import Proposal
 from embhub_registry.storage import log_entries, quotas, registry_log
-from embhub_registry.storage.blobs import git_oid
+from embhub_registry.storage.blobs import git_oid, sha256
 from embhub_registry.storage.folder import Registry
 
 First = Callable[[Connection], bool]
@@ -202,44 +201,19 @@ def _make_visible(registry: Registry, db: Connection, judged: Judged, revision: 
 
 
 def store(registry: Registry, judged: Judged, name: Callable[[Connection], bool]) -> bool:
-    """Make the new files durable, then let `name` name them in one transaction; False where it names none.
+    """Store the new files, and let `name` name them in one transaction; False where it names none.
 
-    Files are counted before they are kept: what a quota refuses, or lost the race for its branch, is not stored.
+    In PostgreSQL they are stored in that very transaction: what a quota refuses, or loses a race, was never there. In a
+    folder they are durable before, and removed again.
     """
-    change, version = judged.change, judged.admitted.version
-    repository, db = change.repository, registry.database.connection()
-    files = {row.digest: row.size for row in (describe_blob(*item) for item in change.added.items())}
-    release = f"{repository.id} {version}" if version and version not in judged.proposal.versions else ""
-
-    def check(coming: Mapping[str, int], releases: int) -> None:
-        if files:
-            quotas.check_coming(db, repository.namespace, "bytes", quotas.not_held(db, repository.namespace, coming))
-        if release:
-            quotas.check_coming(db, repository.namespace, "releases", releases)
-
-    with registry.uploads.turn(repository.id):
-        if repositories.find_ref(db, repository.id, change.branch) != change.head.id:
-            return False
-        with registry.uploads.counted(repository.namespace, files, release, check):
-            return _store(registry, judged, name)
-
-
-def _store(registry: Registry, judged: Judged, name: Callable[[Connection], bool]) -> bool:
+    if registry.blobs.is_transactional:
+        return registry.sequencer.run(lambda db: name(db) and _bring(registry, judged))
     written: list[str] = []
-    began = registry.blobs.began()
-
-    def in_time(db: Connection) -> bool:
-        if registry.blobs.is_late(began):
-            return False  # a collector may have taken what was stored that long ago: stored again
-        return name(db)
-
     try:
         with registry.storing.together():
             for data in judged.change.added.values():
                 written.append(registry.blobs.put(data))
-            stored = registry.sequencer.run(in_time)
-    except DatabaseUnavailableError:
-        raise  # it may have been stored all the same: what nothing names is `storage prune`'s
+            stored = registry.sequencer.run(name)
     except BaseException:
         _forget(registry, written)
         raise
@@ -248,10 +222,15 @@ def _store(registry: Registry, judged: Judged, name: Callable[[Connection], bool
     return stored
 
 
+def _bring(registry: Registry, judged: Judged) -> bool:
+    """Store the files within the transaction that named them, by digest: see `database.file_contents`."""
+    for data in sorted(judged.change.added.values(), key=sha256):
+        registry.blobs.put(data)
+    return True
+
+
 def _forget(registry: Registry, written: list[str]) -> None:
     """Remove blobs that no commit names. Alone: another commit may bring the same bytes, and not be stored yet."""
-    if not registry.blobs.shares_lock:
-        return  # what nothing names is swept once it is old
     with contextlib.suppress(DatabaseBusyError), registry.storing:
         for digest in written:
             if not repositories.blob_is_known(registry.database.connection(), digest):

@@ -43,7 +43,7 @@ SECTIONS: Mapping[str, Mapping[str, str | click.Command]] = {
             help="Choose where data lies and which servers share it, and delete what is past its retention.",
             sections={"Commands": {
                 "move": "storage:move", "share": "storage:share", "join": "storage:join",
-                "take-blobs-over": "storage:take_blobs_over", "prune": "pruning",
+                "prune": "pruning",
             }},
         ),
         "export": "exporting",
@@ -80,12 +80,6 @@ SECTIONS: Mapping[str, Mapping[str, str | click.Command]] = {
     " A password comes by this variable, PGPASSWORD or ~/.pgpass.",
 )
 @click.option(
-    "--blobs",
-    metavar="s3://BUCKET/PREFIX",
-    envvar="EMBHUB_REGISTRY_BLOBS",
-    help="Object store for the files of releases, chosen at `init` or `backup restore`  [default: in --dir].",
-)
-@click.option(
     "--settings",
     type=click.Path(path_type=Path),
     envvar="EMBHUB_REGISTRY_SETTINGS",
@@ -98,9 +92,7 @@ SECTIONS: Mapping[str, Mapping[str, str | click.Command]] = {
 @click.option("--debug", is_flag=True, expose_value=False, help="Show the traceback of an error.")
 @click.version_option(__version__, prog_name="embhub-registry")
 @click.pass_context
-def root(
-    context: click.Context, directory: Path | None, online_keys: Path | None, database: str | None, blobs: str | None
-) -> None:
+def root(context: click.Context, directory: Path | None, online_keys: Path | None, database: str | None) -> None:
     """Run a registry of signed image embeddings.
 
     \b
@@ -111,8 +103,7 @@ def root(
       embhub-registry --dir hub serve
     """
     context.obj = directory
-    context.meta["online_keys"] = online_keys
-    context.meta["database"], context.meta["blobs"] = database, blobs
+    context.meta["online_keys"], context.meta["database"] = online_keys, database
     if database:
         refuse_password_in("database", database)
 

@@ -61,7 +61,7 @@ def restore(context: click.Context, /, *, file: Path, as_json: bool, **choices: 
     """
     from embhub_registry.operation import restoring
 
-    made = restoring.restore(file, options.data_folder(context), blobs=context.meta["blobs"], **choices)
+    made = restoring.restore(file, options.data_folder(context), **choices)
     lines = [
         f"restored    {made['dir']}: {made['name']}, {made['url']}",
         f"as of       {made['made']}: {made['blobs']:,} blobs, {made['revisions']:,} revisions, all read back",
@@ -84,8 +84,8 @@ def recovered(
 ) -> None:
     """Run this once, before `serve`, after PostgreSQL's own tools recovered the database to an earlier moment.
 
-    All access tokens are revoked and the keyring gets a higher version, as `backup restore` does. An object store that
-    refuses the earlier database is taken over. The audit log continues in this folder.
+    All access tokens are revoked and the keyring gets a higher version, as `backup restore` does. The audit log
+    continues in this folder.
     """
     from embhub_registry.operation.recovered import settle
 

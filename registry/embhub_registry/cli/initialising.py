@@ -42,7 +42,7 @@ def command(context: click.Context, /, *, as_json: bool, **choices: Any) -> None
     """
     from embhub_registry.operation import initialising
 
-    chosen = {name: context.meta[name] for name in ("online_keys", "database", "blobs")} | choices
+    chosen = {name: context.meta[name] for name in ("online_keys", "database")} | choices
     made = initialising.initialise(options.data_folder(context), **chosen)
     lines = [f"made        {made['dir']}", f"root key    {made['root_key']}", *_root_lines(made)]
     lines += ["closed      reading needs an access token; new repositories are private"] if made["closed"] else []

@@ -90,7 +90,7 @@ def opened(command: Callable[..., Any], *, is_recovered: bool = False) -> Callab
 
         registry = opening.open_folder(
             data_folder(context), is_recovered=is_recovered, announce=partial(click.echo, err=True),
-            **{name: context.meta[name] for name in ("online_keys", "database", "blobs")},
+            **{name: context.meta[name] for name in ("online_keys", "database")},
         )  # fmt: skip
         try:
             return command(registry, *args, **arguments)

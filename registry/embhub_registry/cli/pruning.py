@@ -18,14 +18,13 @@ if TYPE_CHECKING:
 @options.as_json
 @options.opened
 def command(registry: Registry, *, really: bool, as_json: bool) -> None:
-    """Delete old months of the audit log, deleted releases, expired access tokens, and what crashed pushes left."""
+    """Delete old months of the audit log, deleted releases and expired access tokens."""
     from embhub_registry.repositories import retention
 
     result = retention.prune(registry, really=really)
     found = (
         f"{len(result['audit_segments'])} months of the audit log",
         f"{result['objects']} objects of deleted repositories ({result['bytes']:,} bytes)",
-        f"{result['left_over']} objects that nothing names ({result['left_over_bytes']:,} bytes)",
         f"{result['tokens']} expired access tokens",
     )
     left = [f"{result['waiting']} objects of deleted repositories are left to the server"] if result["waiting"] else []

@@ -16,7 +16,7 @@ import click
 from embhub.errors import ConfigError
 
 SETTINGS: Mapping[str, str] = {
-    "dir": "directory", "online_keys": "online_keys", "database": "database", "blobs": "blobs",
+    "dir": "directory", "online_keys": "online_keys", "database": "database",
 }  # fmt: skip
 """Name in the file -> the group's parameter."""
 SERVE: Mapping[str, str] = {

@@ -1,4 +1,4 @@
-"""`embhub-registry storage`: where the database is, which servers share it, and whose the object store is."""
+"""`embhub-registry storage`: where the database is, and which servers share it."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 @options.as_json
 @options.opened
 def move(registry: Registry, *, to: str, as_json: bool) -> None:
-    """Move the database of a stopped registry to a PostgreSQL server, or back into --dir.
+    """Move the database and the files of a stopped registry to a PostgreSQL server, or back into --dir.
 
-    Every row is copied in one transaction, and every table compared before it counts. The place is noted in --dir,
-    without a password. Blobs, keys and the audit log stay in --dir.
+    Rows and files are copied in one transaction, and compared before it counts. The place is noted in --dir, without
+    a password. Keys and the audit log stay in --dir.
 
     \b
     Example:
@@ -36,6 +36,7 @@ def move(registry: Registry, *, to: str, as_json: bool) -> None:
     done = moving.move(registry, to)
     lines = [
         f"moved       {done['rows']:,} rows of {len(done['tables'])} tables, each compared with what was read",
+        f"            {done['files']:,} files, {done['file_bytes']:,} bytes, each compared with its digest",
         f"from        {done['from']}   (not used any more)",
         f"to          {done['to']}",
     ]
@@ -49,7 +50,7 @@ def move(registry: Registry, *, to: str, as_json: bool) -> None:
 @options.as_json
 @options.opened
 def share(registry: Registry, *, off: bool, as_json: bool) -> None:
-    """Let any number of servers serve a registry on PostgreSQL and an object store. Stop the server first.
+    """Let any number of servers serve a registry on PostgreSQL. Stop the server first.
 
     The lines of the audit log go into the database, where all servers write them in one order. `storage join` makes
     the folders of further servers.
@@ -89,20 +90,3 @@ def join(context: click.Context, *, keys_from: Path | None, as_json: bool) -> No
     if lacking:
         lines.append(f"not there   {', '.join(lacking)}: copy them to {done['keys']}, or another server signs")
     show(done, *lines, as_json=as_json)
-
-
-@click.command("take-blobs-over")
-@options.as_json
-@options.opened
-def take_blobs_over(registry: Registry, *, as_json: bool) -> None:
-    """Use the object store's place here again, after a copy of this registry used it.
-
-    Stop the copy first: from now on it is refused. Objects that this database does not know are removed by its next
-    sweep, once they are older than the grace.
-    """
-    from embhub_registry.storage import blob_places
-
-    blob_places.take_over(registry.blobs, registry.database)
-    registry.audit_log.write("blobs-taken-over", place=str(registry.blobs.location))
-    done = {"place": str(registry.blobs.location)}
-    show(done, f"taken over  {done['place']}", as_json=as_json)

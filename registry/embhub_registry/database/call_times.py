@@ -1,4 +1,4 @@
-"""How long calls of a database or an object store took, and how many failed: plain counters, read by `/metrics`."""
+"""How long calls of a database took, and how many failed: plain counters, read by `/metrics`."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class CallTimes:
     """Calls by operation, failures by reason; both are constants of the code, never what somebody sent.
 
     Args:
-        subject: What is called, in names of spans: `database`, `object store`.
+        subject: What is called, in names of spans: `database`.
     """
 
     @staticmethod

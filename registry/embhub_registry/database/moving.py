@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +19,7 @@ from psycopg.rows import tuple_row
 
 from embhub.durable import sync
 from embhub.errors import RegistryError, UsageError
-from embhub_registry.database import placement, schema
+from embhub_registry.database import file_contents, placement, schema
 from embhub_registry.database.clock import stamp
 from embhub_registry.database.connection import Connection, Database, StorageFullError
 from embhub_registry.database.dialects import to_postgresql
@@ -88,10 +88,10 @@ def _encode(value: object) -> bytes:
     raise TypeError(type(value).__name__)
 
 
-def to_server(source: SqliteDatabase, target: Database) -> dict[str, Content]:
+def to_server(source: SqliteDatabase, target: Database, files: Iterable[tuple[str, bytes]] = ()) -> dict[str, Content]:
     """Everything of a file to an empty schema of a server, in one transaction; returns what each table holds.
 
-    The caller keeps others from writing to the file.
+    The caller keeps others from writing to the file. `files` are those of the registry's folder, by digest.
 
     Raises:
         UsageError: the schema is not empty, or an earlier move left it.
@@ -112,7 +112,11 @@ def to_server(source: SqliteDatabase, target: Database) -> dict[str, Content]:
         schema.build(there)
         raw: psycopg.Connection[Any] = getattr(there, "raw")()  # noqa: B009  # the interface has no word for it
         try:
-            return _fill_server(here, raw)
+            done = _fill_server(here, raw)
+            for digest, data in files:
+                file_contents.put(there, digest, data)
+            file_contents.compare(there)
+            return done
         except psycopg.Error as error:
             raise_translated(error)
 

@@ -50,11 +50,13 @@ class PostgresqlConnection:
         """Whether it is connected to the server."""
         return self._raw is not None and not self._raw.closed
 
-    def execute(self, statement: str, parameters: Sequence[Any] | Mapping[str, Any] = (), /) -> psycopg.Cursor[Any]:
-        """See `connection.Connection`."""
+    def execute(
+        self, statement: str, parameters: Sequence[Any] | Mapping[str, Any] = (), /, *, binary: bool = False
+    ) -> psycopg.Cursor[Any]:
+        """See `connection.Connection`; with `binary` values come as the server has them, and not as text."""
         if self._trace is not None:
             self._trace(statement)
-        return self._tried(lambda raw: raw.execute(to_postgresql(statement), parameters or None))
+        return self._tried(lambda raw: raw.execute(to_postgresql(statement), parameters or None, binary=binary))
 
     def executemany(self, statement: str, parameters: Iterable[Any], /) -> psycopg.Cursor[Any]:
         """See `connection.Connection`."""

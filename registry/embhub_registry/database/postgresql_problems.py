@@ -7,6 +7,10 @@ import psycopg
 from embhub_registry.database.connection import Connection
 
 _HERE = "relnamespace = CAST(current_schema() AS regnamespace)"
+_TABLES = (
+    "SELECT tablename FROM pg_tables WHERE schemaname = current_schema() AND tablename <> 'file_content' ORDER BY 1"
+)
+"""All but the bytes of files, each of which `check` compares with its digest."""
 _INVALID_INDEXES = (
     f"SELECT relname FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid WHERE NOT indisvalid AND {_HERE}"  # noqa: S608  # constants
 )
@@ -19,7 +23,7 @@ def find(db: Connection) -> list[str]:
     """Indexes and constraints that the server holds for invalid, and rows that cannot be read."""
     found = [f"index {row[0]} is invalid: REINDEX it" for row in db.execute(_INVALID_INDEXES)]
     found += [f"constraint {row[0]} was never checked: VALIDATE it" for row in db.execute(_UNCHECKED)]
-    for (table,) in db.execute("SELECT tablename FROM pg_tables WHERE schemaname = current_schema() ORDER BY 1"):
+    for (table,) in db.execute(_TABLES):
         try:
             db.execute(f'SELECT count(CAST(read.* AS TEXT)) FROM "{table}" AS read')  # noqa: S608  # the catalogue's own name
         except psycopg.Error as error:

@@ -83,6 +83,11 @@ def oldest_due(db: Connection) -> str | None:
     return cast("str | None", db.execute("SELECT min(due) FROM purge WHERE purged IS NULL").fetchone()[0])
 
 
+def kept(db: Connection) -> set[str]:
+    """The objects that were not removed yet, whether that is due or not."""
+    return {row[0] for row in db.execute("SELECT digest FROM purge WHERE purged IS NULL")}
+
+
 def waiting(db: Connection, *, now: str) -> set[str]:
     """The objects that are kept for a while after their repository was deleted, or written."""
     return {row[0] for row in db.execute("SELECT digest FROM purge WHERE purged IS NULL AND due > ?", (now,))}

@@ -38,12 +38,6 @@ def of_repositories(db: Connection, namespaces: Sequence[str], *, after: int, li
     return list(db.execute(statement, (*namespaces, after, limit)))
 
 
-def holds(db: Connection, namespace: str, digest: str) -> bool:
-    """Whether a blob counts for a namespace already."""
-    found = db.execute(f"SELECT 1 {_HELD} AND digest = ?2", (namespace, digest))  # as above
-    return found.fetchone() is not None
-
-
 def own_limits(db: Connection, namespace: str) -> dict[str, int | None]:
     """The limits that somebody set for this namespace."""
     row = db.execute(

@@ -14,7 +14,7 @@ from embhub.errors import EmbhubError
 from embhub_registry.admission import approving
 from embhub_registry.operation import deliveries, expiry
 from embhub_registry.operation.log_sequencing import LogSequencing
-from embhub_registry.repositories import advisories, deletion, stolen_keys, sweeping
+from embhub_registry.repositories import advisories, deletion, stolen_keys
 from embhub_registry.storage import log_witnesses, outgoing, registry_log
 from embhub_registry.storage.actors import Actor, acting
 from embhub_registry.storage.folder import Registry
@@ -23,7 +23,7 @@ from embhub_registry.storage.logs import log
 SECONDS = 5.0
 DELIVER_SECONDS = 1.0
 HEAD_EVERY = 720  # turns: an hour
-MOST_REMOVED = 100  # objects a turn: a removal asks an object store four times
+MOST_REMOVED = 100  # objects a turn: each is a transaction, in which no push is stored
 
 
 @contextlib.asynccontextmanager
@@ -68,7 +68,7 @@ def write(app: Starlette, registry: Registry) -> None:
         lambda: approving.publish_due(registry, app.state.held_back),
         lambda: deletion.purge(registry, at_most=MOST_REMOVED),
     )
-    signing: tuple[Callable[[], object], ...] = (  # for any server with the keys, first: an object store may be slow
+    signing: tuple[Callable[[], object], ...] = (  # for any server with the keys
         lambda: advisories.sign_due(registry),
         registry.renew_timestamp,
         lambda: registry_log.publish(registry),
@@ -106,17 +106,6 @@ async def _now_and_then(app: Starlette, registry: Registry) -> None:
         await run_in_threadpool(write, app, registry)
         if turn % HEAD_EVERY == 0:
             await run_in_threadpool(log_head, registry)
-            await run_in_threadpool(_sweep, registry)
-
-
-def _sweep(registry: Registry) -> None:
-    if not registry.keeps_house:
-        return
-    try:
-        with acting(Actor("server", "server")):
-            sweeping.sweep_if_due(registry)
-    except Exception as error:  # noqa: BLE001  # the next turn tries again
-        _failed(error)
 
 
 async def _ask_witnesses(registry: Registry) -> None:

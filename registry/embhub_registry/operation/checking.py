@@ -7,15 +7,15 @@ from datetime import timedelta
 from typing import Any
 
 from embhub.audits.report import AuditReport
-from embhub.errors import ArtifactError, ConfigError, EmbhubError
+from embhub.errors import ArtifactError, EmbhubError
 from embhub.release.files import AUDIT
 from embhub.site.keys import PassphraseRequiredError
 from embhub.trust import p256
-from embhub_registry.database import repositories, root_rows, tombstones
+from embhub_registry.database import DatabaseBusyError, DatabaseUnavailableError, repositories, root_rows, tombstones
 from embhub_registry.database.clock import now, stamp
 from embhub_registry.repositories import repos
-from embhub_registry.storage import blob_places, registry_log
-from embhub_registry.storage.blobs import BlobStoreError, MissingBlobError, Stray
+from embhub_registry.storage import registry_log
+from embhub_registry.storage.blobs import MissingBlobError, Stray
 from embhub_registry.storage.folder import Registry
 
 _LARGEST_KEY = 10_000
@@ -26,7 +26,7 @@ UNFINISHED = "*.partial"  # what a copy of the database or a backup is called un
 
 @dataclass(frozen=True)
 class Orphan:
-    """Something that nothing refers to: a `stray` file or key, or a blob by `digest`."""
+    """Something that nothing refers to: a `stray` file, or a blob by `digest`."""
 
     text: str
     stray: Stray | None = None
@@ -73,11 +73,6 @@ def check(registry: Registry) -> Report:
     report.corrupt += registry.database.problems()
     if report.corrupt:
         return report  # what a damaged database says of the rest is worth nothing
-    try:
-        blob_places.check_owner(registry.blobs, registry.database)
-    except ConfigError as error:
-        report.corrupt.append(f"objects: {error.message}")
-        return report
     _check_blobs(registry, report)
     _check_revisions(registry, report)
     report.warnings += find_old_reports(registry)
@@ -165,7 +160,7 @@ def _why_refused(registry: Registry, digest: str) -> str:
     """Why a stored report is none of today's; empty where it is one, or where other checks name the damage."""
     try:
         AuditReport.parse(registry.blobs.get(digest))
-    except BlobStoreError:
+    except (DatabaseBusyError, DatabaseUnavailableError):
         raise  # it says nothing of the report
     except ArtifactError:
         return "is not of today's format"

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 
 from anyio import CapacityLimiter, to_thread
@@ -28,11 +28,11 @@ from embhub_registry.storage.log_publishing import AnotherLogError
 from embhub_registry.wire.request_context import account_of, registry_of
 
 PROBE_SECONDS = 5.0
-DATABASE_SECONDS, OBJECTS_SECONDS = 3.0, 2.0  # that who asks waits: the probes of proxies give up after four or five
+SECONDS = 3.0  # that who asks waits: the probes of proxies give up after four or five
 PATIENCE = 1.0  # seconds for other writers; one that takes longer is worth knowing of
-# What is wrong there, and a server is ready all the same: most of what it is asked needs neither.
-_HARMLESS = frozenset({"writing", "objects"})
-_OF_ONE_SERVER = frozenset({"disk", "objects"})  # of a registry that has one: of several, another may have them
+# What is wrong there, and a server is ready all the same: most of what it is asked needs no writing.
+_HARMLESS = frozenset({"writing"})
+_OF_ONE_SERVER = frozenset({"disk"})  # of a registry that has one: of several, another may have room
 NOW = {"Cache-Control": "no-store"}
 
 
@@ -41,59 +41,45 @@ class Readiness:
 
     def __init__(self) -> None:
         self.draining = False
-        self._database, self._objects = _Watched(_look), _Watched(_look_at_objects)
+        self._found: tuple[float, dict[str, str]] | None = None
+        self._looking: asyncio.Task[dict[str, str]] | None = None
 
     async def look(self, registry: Registry) -> dict[str, str]:
         """A word on each thing that must be right: `ok`, or what is not. It writes to the database.
 
-        It ends within `DATABASE_SECONDS`: what hangs is told as what does not answer.
+        It ends within `SECONDS`: what hangs is told as what does not answer.
         """
-        found, objects = await asyncio.gather(
-            self._database.result(registry, DATABASE_SECONDS, {"database": HANGS}),
-            self._objects.result(registry, OBJECTS_SECONDS, {"objects": HANGS}),
-        )
-        return found | objects | {"serving": "shutting down" if self.draining else "ok"}
+        return await self._look(registry) | {"serving": "shutting down" if self.draining else "ok"}
 
-
-class _Watched:
-    """One thing that a thread looks at. Who asks meanwhile waits for what that one finds, and holds no thread."""
-
-    def __init__(self, look: Callable[[Registry], dict[str, str]]) -> None:
-        self._look = look
-        self._found: tuple[float, dict[str, str]] | None = None
-        self._looking: asyncio.Task[dict[str, str]] | None = None
-
-    async def result(self, registry: Registry, seconds: float, otherwise: dict[str, str]) -> dict[str, str]:
-        """What was found in the last seconds, or is found now; `otherwise` where that takes longer than `seconds`."""
+    async def _look(self, registry: Registry) -> dict[str, str]:
+        """What a thread found in the last seconds, or finds now; who asks meanwhile waits, and holds no thread."""
         if self._found is not None and time.monotonic() - self._found[0] <= PROBE_SECONDS:
             return self._found[1]
         if self._looking is None:
             self._looking = asyncio.create_task(self._run(registry))
         try:
-            return await asyncio.wait_for(asyncio.shield(self._looking), seconds)
+            return await asyncio.wait_for(asyncio.shield(self._looking), SECONDS)
         except TimeoutError:
-            return otherwise
+            return {"database": HANGS}
 
     async def _run(self, registry: Registry) -> dict[str, str]:
         try:
             # Not of the threads that answer requests: where all of those wait, this one says so.
-            found = await to_thread.run_sync(self._look, registry, limiter=CapacityLimiter(1), abandon_on_cancel=True)
+            found = await to_thread.run_sync(_look, registry, limiter=CapacityLimiter(1), abandon_on_cancel=True)
             self._found = (time.monotonic(), found)
             return found
         finally:
             self._looking = None
 
 
-def is_ready(found: Mapping[str, str], *, is_shared: bool, for_files: bool = False) -> bool:
+def is_ready(found: Mapping[str, str], *, is_shared: bool) -> bool:
     """Whether requests are to be sent to a server: it can answer them, and no other one could do better.
 
     Args:
         found: What `Readiness.look` found.
         is_shared: Whether the registry may have several servers.
-        for_files: Of requests that read or store files, which need the object store; all else does not.
     """
-    harmless = _HARMLESS - {"objects"} if for_files else _HARMLESS
-    harmless |= set() if is_shared else _OF_ONE_SERVER
+    harmless = _HARMLESS if is_shared else _HARMLESS | _OF_ONE_SERVER
     return all(words == "ok" for name, words in found.items() if name not in harmless)
 
 
@@ -104,16 +90,12 @@ async def healthz(request: Request) -> Response:
 
 
 async def readyz(request: Request) -> Response:
-    """200 where requests are to be sent to this server, else 503; with a word on each thing that was looked at.
-
-    `?files` asks for requests that read or store files.
-    """
+    """200 where requests are to be sent to this server, else 503; with a word on each thing that was looked at."""
     readiness: Readiness = request.app.state.readiness
     registry = registry_of(request)
-    found, shared = await readiness.look(registry), registry.leadership is not None
-    answer = {"ready": is_ready(found, is_shared=shared), "files": is_ready(found, is_shared=shared, for_files=True)}
-    ready = answer["files" if "files" in request.query_params else "ready"]
-    return JSONResponse({**answer, **found}, status_code=200 if ready else 503, headers=NOW)
+    found = await readiness.look(registry)
+    ready = is_ready(found, is_shared=registry.leadership is not None)
+    return JSONResponse({"ready": ready, **found}, status_code=200 if ready else 503, headers=NOW)
 
 
 async def metrics(request: Request) -> Response:
@@ -155,13 +137,6 @@ def _look(registry: Registry) -> dict[str, str]:
     if registry.leadership is not None:
         found["log"] = _log(registry)
     return found
-
-
-def _look_at_objects(registry: Registry) -> dict[str, str]:
-    try:
-        return {"objects": registry.blobs.problem() or "ok"} if registry.blobs.waits else {}
-    except (EmbhubError, OSError):  # it could not be opened
-        return {"objects": HANGS}
 
 
 def _writing(registry: Registry) -> str:

@@ -15,7 +15,6 @@ from embhub_registry.storage import folder
 def initialise(
     place: Path, *, name: str, url: str, audit: str, closed: bool = False, root_keys: Sequence[Path] = (),
     threshold: int | None = None, online_keys: Path | None = None, database: str | None = None,
-    blobs: str | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """Make a registry and its admin. With `root_keys`, public halves, no private key is in its folder.
 
@@ -28,7 +27,7 @@ def initialise(
     root = keyring_ceremony.read_root(root_keys, threshold) if root_keys else None
     registry = folder.create(
         place, name=check_display(name), url=url, audit=audit, closed=closed, root=root,
-        online_keys=online_keys, database=database, blobs=blobs,
+        online_keys=online_keys, database=database,
     )  # fmt: skip
     try:
         added = administration.add_user(registry, "admin", namespace="registry", role="admin")

@@ -153,8 +153,6 @@ class _Snapshot(Collector):
             "embhub_database_connections", "Open connections of this process", value=database.open_connections()
         )
         yield from _calls("embhub_database", "the database", database.calls, errors=_DATABASE_ERRORS)
-        if (store := self._facts.object_store(self._registry, self._checks)) is not None:
-            yield from _calls("embhub_object_store", "the object store", store, errors=("5xx",))
         facts: dict[str, GaugeMetricFamily] = {}
         for name, labels, value in self._facts.read(self._registry, self._checks):
             family = facts.setdefault(name, GaugeMetricFamily(name, FACTS[name], labels=tuple(labels)))

@@ -9,7 +9,7 @@ from pathlib import Path
 from embhub.errors import ConfigError, EmbhubError
 from embhub_registry.database import InUseError, schema
 from embhub_registry.repositories import stolen_keys
-from embhub_registry.storage import audit_holder, blob_places, database_place
+from embhub_registry.storage import audit_holder, database_place
 from embhub_registry.storage.folder import MOVED, Registry
 
 
@@ -36,7 +36,7 @@ def absent(folder: Path) -> ConfigError:
 
 
 def open_folder(
-    folder: Path, *, online_keys: Path | None = None, database: str | None = None, blobs: str | None = None,
+    folder: Path, *, online_keys: Path | None = None, database: str | None = None,
     is_recovered: bool = False, announce: Callable[[str], object] | None = None,
 ) -> Registry:  # fmt: skip
     """Open a registry that `create` made, bringing its schema up to date, which a running server prevents.
@@ -47,13 +47,12 @@ def open_folder(
         folder: Where it is.
         online_keys: The folder of the keys that a server needs, if not the one that `init` noted.
         database: The address of its database's server, if not the one that `init` noted.
-        blobs: The address of its objects, to be compared with the one that `init` noted.
         is_recovered: Whether the files of the audit log may be in another folder, or lost.
         announce: Is given a line on the steps before the first is applied: whether servers may go on meanwhile.
 
     Raises:
         ConfigError: no registry there, one of a newer release, or one that another process holds and is to be migrated;
-            or its objects or its audit log are elsewhere, or folder and database are of different registries.
+            or its audit log is elsewhere, or folder and database are of different registries.
         DatabaseUnavailableError: its database's server cannot be reached.
     """
     place = database_place.find(folder, database)
@@ -78,7 +77,6 @@ def open_folder(
             _migrate(registry, lacking, announce)
         if not has_id:
             database_place.make_id_if_possible(folder, registry.database)
-        blob_places.compare(registry.database.connection(), blobs)
         with contextlib.suppress(EmbhubError):  # a keyring that cannot be read is for `check` to name
             stolen_keys.catch_up(registry)
     except BaseException:

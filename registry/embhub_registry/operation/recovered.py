@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from embhub_registry.operation import after_restore
-from embhub_registry.storage import audit_holder, blob_places
+from embhub_registry.storage import audit_holder
 from embhub_registry.storage.folder import Registry
 
 
 def settle(
     registry: Registry, *, keep_tokens: bool = False, keep_keyring: bool = False, keyring: Path | None = None
 ) -> dict[str, Any]:
-    """Take the place of the objects over, revoke access tokens, end sessions, raise the keyring; once, before `serve`.
+    """Revoke access tokens, end sessions, raise the keyring; once, before `serve`.
 
     The audit log goes on in this folder, whichever had its files.
 
@@ -29,8 +29,6 @@ def settle(
     with registry.alone("settle it after a recovery"):
         with registry.database.writing() as db:
             audit_holder.claim(registry.folder, db)
-        if registry.blobs.waits:
-            blob_places.take_over(registry.blobs, registry.database)
         revoked = 0 if keep_tokens else after_restore.revoke_tokens(registry)
         version, told = registry.trust().keyring.version, list[str]()
         if not keep_keyring:

@@ -17,10 +17,8 @@ from cryptography import x509
 from embhub.errors import EmbhubError
 from embhub.trust import timestamp as stamping
 from embhub_registry.database import DatabaseUnavailableError, accounts, log_rows, usage
-from embhub_registry.database.call_times import CallTimes
 from embhub_registry.storage import configuration, quotas
 from embhub_registry.storage.folder import Registry
-from embhub_registry.storage.s3_blobs import S3Blobs
 
 BACKED_UP = "backup.finished"  # a row among the settings: when the last backup was complete
 SLOW_SECONDS = 60.0  # for which what takes many reads is kept
@@ -74,12 +72,6 @@ class Facts:
         except DatabaseUnavailableError:
             return
         yield from found
-
-    def object_store(self, registry: Registry, checks: Mapping[str, str]) -> CallTimes | None:
-        """Calls of the object store; None where objects are in a folder, or nobody can know."""
-        if "objects" not in checks or "blobs" not in vars(registry):
-            return None
-        return registry.blobs.store.calls if isinstance(registry.blobs, S3Blobs) else None
 
     def _totals(self, registry: Registry) -> Iterator[Sample]:
         db = registry.database.connection()

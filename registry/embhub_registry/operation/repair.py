@@ -5,7 +5,6 @@ from __future__ import annotations
 from embhub.errors import ConfigError
 from embhub_registry.database import blob_rows
 from embhub_registry.operation.checking import Orphan, Report
-from embhub_registry.storage.blobs import Stray
 from embhub_registry.storage.folder import Registry
 from embhub_registry.storage.folder_blobs import discard_file
 
@@ -29,7 +28,7 @@ def _remove(registry: Registry, orphan: Orphan) -> bool:
         if orphan.digest is not None:
             if not _remove_object(registry, orphan.digest):
                 return False
-        elif orphan.stray is None or not _discard(registry, orphan.stray):
+        elif orphan.stray is None or not discard_file(orphan.stray):
             return False
     except OSError as error:
         raise ConfigError(
@@ -41,19 +40,11 @@ def _remove(registry: Registry, orphan: Orphan) -> bool:
 
 
 def _remove_object(registry: Registry, digest: str) -> bool:
-    with registry.blobs.removing(digest) as removable:
-        if not removable:
+    with registry.database.writing() as db:
+        if not blob_rows.forget_unused(db, digest):
             return False
-        with registry.database.writing() as db:
-            if not blob_rows.forget_unused(db, digest):
-                return False
-        registry.blobs.delete(digest)
+    registry.blobs.delete(digest)  # after its row: stopped in between, it is an orphan of the next report
     return True
-
-
-def _discard(registry: Registry, stray: Stray) -> bool:
-    """What lies in the registry's folder is a file, wherever its objects are."""
-    return discard_file(stray) if stray.path is not None else registry.blobs.discard(stray)
 
 
 def _place(registry: Registry, orphan: Orphan) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 
 from embhub.durable import sync
 from embhub.errors import ConfigError, EmbhubError, UsageError
-from embhub_registry.database import Database, DatabaseError, StorageFullError
+from embhub_registry.database import Database, DatabaseError, StorageFullError, accounts
 from embhub_registry.operation import after_restore, backup_encryption, backup_seal, checking
 from embhub_registry.operation.backup_file import (
     DATABASE,
@@ -30,9 +30,8 @@ from embhub_registry.operation.backup_file import (
 )
 from embhub_registry.operation.newest_keyring import NewestKeyringError
 from embhub_registry.operation.opening import open_folder
-from embhub_registry.storage import blob_places, registry_log
-from embhub_registry.storage.blobs import BlobStore, BlobStoreError
-from embhub_registry.storage.folder import Registry
+from embhub_registry.storage import registry_log
+from embhub_registry.storage.folder import BLOBS, SHARED, Registry
 from embhub_registry.storage.folder_blobs import FolderBlobs
 
 _PLAIN = ".decrypted"
@@ -41,7 +40,7 @@ _DIGEST = re.compile("[0-9a-f]{64}")
 
 def restore(
     file: Path, folder: Path, *, signed_by: str | None = None, unauthenticated: bool = False,
-    identity: Path | None = None, keep_tokens: bool = False, keep_keyring: bool = False, blobs: str | None = None,
+    identity: Path | None = None, keep_tokens: bool = False, keep_keyring: bool = False,
     keyring: Path | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """Make `folder` the registry that `file` is a backup of; root key, keyring, name and address included.
@@ -53,7 +52,6 @@ def restore(
         unauthenticated: take it whoever made it.
         identity: file with the key that decrypts it.
         keep_tokens: access tokens stay in force; otherwise all are revoked.
-        blobs: address of the object store that will hold the objects; by default they are in the folder.
         keep_keyring: the keyring keeps its version; otherwise it is raised, so that sites that saw a newer one take it.
         keyring: the newest keyring that anybody saw, as `newest_keyring.take` reads it.
 
@@ -62,7 +60,6 @@ def restore(
         NewestKeyringError: `keyring` is none of this registry.
         BadBackupError: the file is not signed by that key, damaged, cut off, hostile, or does not pass `check`.
         ConfigError: the place cannot be written, or the backup is of a newer release.
-        BlobStoreError: the object store failed meanwhile.
         StorageFullError: no room. In every case nothing is left under the final name.
     """
     if signed_by is None and not unauthenticated:
@@ -81,23 +78,13 @@ def restore(
         raise ConfigError(f"cannot write in {folder.parent}: {error.strerror}", "choose another folder") from error
     try:
         plain = _decrypted(file, identity, scratch)
-        with blob_places.made(scratch, blobs) as place:
-            manifest = _unpack(plain, scratch, signer, blob_places.open_blobs(scratch, place.url))
-            (scratch / _PLAIN).unlink(missing_ok=True)
-            report, done = _check(
-                scratch,
-                manifest,
-                place,
-                partial(
-                    _settle,
-                    keep_tokens=keep_tokens,
-                    keep_keyring=keep_keyring,
-                    keyring=keyring,
-                ),
-            )
-            for path in [*scratch.rglob("*"), scratch]:
-                sync(path)
-            scratch.rename(folder)
+        manifest = _unpack(plain, scratch, signer, FolderBlobs(scratch / BLOBS))
+        (scratch / _PLAIN).unlink(missing_ok=True)
+        settle = partial(_settle, keep_tokens=keep_tokens, keep_keyring=keep_keyring, keyring=keyring)
+        report, done = _check(scratch, manifest, settle)
+        for path in [*scratch.rglob("*"), scratch]:
+            sync(path)
+        scratch.rename(folder)
         sync(folder.parent)
     except BadBackupError as error:
         raise BadBackupError(f"{file} is not restored: {error.message}", error.hint) from error
@@ -121,7 +108,7 @@ def _decrypted(file: Path, identity: Path | None, scratch: Path) -> Path:
     return scratch / _PLAIN
 
 
-def _unpack(file: Path, scratch: Path, signer: str | None, blobs: BlobStore) -> Manifest:
+def _unpack(file: Path, scratch: Path, signer: str | None, blobs: FolderBlobs) -> Manifest:
     try:
         stream = file.open("rb")
     except OSError as error:
@@ -147,9 +134,8 @@ def _authentic(reader: Reader, text: bytes, signer: str | None) -> Manifest:
     return manifest
 
 
-def _unpack_objects(reader: Reader, manifest: Manifest, blobs: BlobStore) -> None:
-    if isinstance(blobs, FolderBlobs):
-        blobs.folder.mkdir()
+def _unpack_objects(reader: Reader, manifest: Manifest, blobs: FolderBlobs) -> None:
+    blobs.folder.mkdir()
     before, count, total, named = "", 0, 0, hashlib.sha256()
     while (member := reader.next()) is not None:
         digest = member.name.rpartition("/")[2]
@@ -181,12 +167,12 @@ def _write(reader: Reader, member: Member, path: Path) -> str:
 
 
 def _check(
-    scratch: Path, manifest: Manifest, place: blob_places.Noted, settle: Callable[[Registry], dict[str, Any]]
+    scratch: Path, manifest: Manifest, settle: Callable[[Registry], dict[str, Any]]
 ) -> tuple[checking.Report, dict[str, Any]]:
     """Open it as its server would, its schema brought up to date, and read everything back."""
     registry = None
     try:
-        _note(scratch, place)
+        _note(scratch)
         registry = open_folder(scratch)
         registry_log.repair(registry)
         report = checking.check(registry)
@@ -199,7 +185,7 @@ def _check(
         registry.audit_log.write(
             "restored", made=manifest.made, tokens_revoked=done["tokens_revoked"], keyring=done["keyring_version"]
         )
-    except (BadBackupError, BlobStoreError, NewestKeyringError):
+    except (BadBackupError, NewestKeyringError):
         raise
     except EmbhubError as error:
         raise BadBackupError(f"what it holds is no registry: {error.message}", error.hint) from error
@@ -212,12 +198,12 @@ def _check(
     return report, done
 
 
-def _note(scratch: Path, place: blob_places.Noted) -> None:
-    """Where the objects are now: the backup's own database says where they were."""
+def _note(scratch: Path) -> None:
+    """It has one server now: the backup's own database says how many it had."""
     database = Database(scratch / DATABASE)
     try:
         with database.writing() as db:
-            place.write(db)
+            accounts.write_setting(db, SHARED, "no")
     finally:
         database.close()
 

@@ -1,4 +1,4 @@
-"""`storage share` and `storage join`: from one server to many over one database and one object store, and back."""
+"""`storage share` and `storage join`: from one server to many over one database, and back."""
 
 from __future__ import annotations
 
@@ -12,32 +12,21 @@ from embhub_registry.operation import server_keys
 from embhub_registry.people import secret_box
 from embhub_registry.storage import audit_holder, audit_places, database_place
 from embhub_registry.storage.audit_log import DATABASE
-from embhub_registry.storage.blob_places import SHARED
-from embhub_registry.storage.folder import ONLINE_KEYS, Registry
+from embhub_registry.storage.folder import ONLINE_KEYS, SHARED, Registry
 from embhub_registry.storage.registry_keys import RegistryKeys
-from embhub_registry.storage.s3_blobs import S3Blobs
-
-SHORTEST_GRACE = 60.0  # seconds: a server's clean-up must not outrun another one's push
 
 
 def share(registry: Registry) -> dict[str, Any]:
     """Let any number of servers serve the registry. The audit log's lines go into the database, in one transaction.
 
     Raises:
-        UsageError: its database or its objects are where one process alone may be, or it is shared already.
+        UsageError: its database is where one process alone may be, or it is shared already.
         ConfigError: a server uses it, or its audit log is not whole. Nothing was changed.
     """
-    blobs = registry.blobs
-    if registry.database.dialect is SQLITE or not isinstance(blobs, S3Blobs):
+    if registry.database.dialect is SQLITE:
         raise UsageError(
-            "only a registry on PostgreSQL and an object store can have several servers",
-            "see docs/how-to/run-a-registry-at-scale.md: `storage move` for the database, `backup restore --blobs` for"
-            " the objects",
-        )
-    if blobs.shares_lock or blobs.grace.total_seconds() < SHORTEST_GRACE:
-        raise UsageError(
-            f"the grace of {blobs.location} is too short for several servers",
-            "restore the registry into a place with more",
+            "only a registry on PostgreSQL can have several servers",
+            "`storage move` takes rows and files there",
         )
     with registry.alone("share"):
         if registry.is_shared:

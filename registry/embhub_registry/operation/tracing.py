@@ -1,4 +1,4 @@
-"""OpenTelemetry traces: a span for each request, and below it one for each transaction and call of the object store.
+"""OpenTelemetry traces: a span for each request, and below it one for each transaction.
 
 Off unless OTEL_EXPORTER_OTLP_ENDPOINT (or …_TRACES_ENDPOINT) is set; the other variables of OpenTelemetry count too. A
 span holds the method, the route's template, the status, the rule of a refusal and the id of the request. It never holds

@@ -12,7 +12,7 @@ from embhub.errors import EmbhubError
 from embhub_registry.database import DatabaseBusyError, DatabaseUnavailableError, StorageFullError
 from embhub_registry.http_errors import BAD_CREDENTIALS, DISABLED, RequestDeniedError
 from embhub_registry.pages import closed_page, web
-from embhub_registry.storage.blobs import BlobStoreError, DamagedBlobError, MissingBlobError
+from embhub_registry.storage.blobs import DamagedBlobError, MissingBlobError
 from embhub_registry.storage.logs import log
 from embhub_registry.wire.session_cookies import is_form
 
@@ -30,12 +30,6 @@ async def refused(request: Request, error: Exception) -> Response:
         case DatabaseUnavailableError():
             log("error", "the database cannot be reached", reason=error.detail)
             denied = RequestDeniedError(503, "database", error.message, error.hint)
-            denied.headers = {"Retry-After": "5"}
-        case BlobStoreError():
-            log("error", "object store", reason=error.message)
-            denied = RequestDeniedError(
-                503, "storage", "the registry's object store does not answer", "try again in a moment"
-            )
             denied.headers = {"Retry-After": "5"}
         case EmbhubError():
             denied = RequestDeniedError(422, "refused", error.message, error.hint)

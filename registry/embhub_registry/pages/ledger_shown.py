@@ -16,10 +16,16 @@ from embhub.trust import bundle, logged, statement
 from embhub.trust.bundle import Bundle
 from embhub.trust.keyring import Trust
 from embhub.trust.statement import LedgerHeads
-from embhub_registry.database import Connection, ledger_rows, log_rows
+from embhub_registry.database import (
+    Connection,
+    DatabaseBusyError,
+    DatabaseUnavailableError,
+    ledger_rows,
+    log_rows,
+)
 from embhub_registry.database.ledger_rows import PublicRelease
 from embhub_registry.pages.list_facts import LedgerHead
-from embhub_registry.storage.blobs import BlobStore, BlobStoreError, MissingBlobError
+from embhub_registry.storage.blobs import BlobStore, MissingBlobError
 
 MOST = 20  # releases
 KEPT = 512  # attestations; each is one file of a few kilobytes, and never changes
@@ -63,9 +69,9 @@ def _read(blobs: BlobStore, digest: str) -> tuple[Bundle, LedgerHeads | None] | 
     """The attestation and what it shows; None where the file was lost, or is of no form that is read today."""
     try:
         return _parse(blobs.get(digest))
-    except (MissingBlobError, EmbhubError) as error:
-        if isinstance(error, BlobStoreError):
-            raise
+    except (DatabaseBusyError, DatabaseUnavailableError):
+        raise
+    except (MissingBlobError, EmbhubError):
         return None
 
 

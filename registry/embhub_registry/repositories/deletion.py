@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import random
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from embhub.errors import ConfigError, UsageError
@@ -16,8 +15,7 @@ from embhub_registry.http_errors import forbidden, no_repository
 from embhub_registry.people import auth
 from embhub_registry.repositories import advisories, near_copies, repos, withdrawals
 from embhub_registry.repositories.yanking import check_reason
-from embhub_registry.storage import blob_places, configuration
-from embhub_registry.storage.blobs import BlobStoreError
+from embhub_registry.storage import configuration
 from embhub_registry.storage.folder import Registry
 
 
@@ -65,7 +63,7 @@ def delete_as_operator(registry: Registry, full_name: str, *, reason: str, scope
     try:
         with registry.alone("purge"):
             removed = purge(registry, repository=full_name)
-    except (ConfigError, BlobStoreError):  # a server is running, or an object store fails: at the next turn
+    except ConfigError:  # a server is running: at its next turn
         removed = None
     return {"repository": full_name, "releases": releases, "purged": removed}
 
@@ -88,52 +86,28 @@ def free(registry: Registry, full_name: str) -> dict[str, Any]:
 def purge(registry: Registry, *, repository: str = "", at_most: int | None = None) -> int:
     """Remove the bytes that are due; returns how many objects went. Only in the process that serves, or alone.
 
-    `storing`, or over S3 a mark in the store, keeps a commit from bringing an object again between the last look and
+    `storing`, or in PostgreSQL the row of an object, keeps a commit from bringing it again between the last look and
     its removal.
 
     Args:
         repository: Of this deleted one alone.
         at_most: So many objects are looked at, chosen at random: some that have to stay must not keep others from
             their turn.
-
-    Raises:
-        ConfigError: the place is another registry's.
-        BlobStoreError: the store does not answer.
     """
     doomed = tombstones.doomed(registry.database.connection(), until=stamp(), repository=repository)
     if at_most is not None and len(doomed) > at_most:
         doomed = random.sample(doomed, at_most)
-    if doomed:
-        blob_places.check_owner(registry.blobs, registry.database)
-    take = _remove_alone if registry.blobs.shares_lock else _remove_online
-    removed = sum(take(registry, digest) for digest in doomed)
+    removed = sum(_remove(registry, digest) for digest in doomed)
     if removed:
         registry.audit_log.write("purged", objects=removed)
     return removed
 
 
-def _remove_alone(registry: Registry, digest: str) -> bool:
+def _remove(registry: Registry, digest: str) -> bool:
     with registry.storing, registry.database.writing() as db:
         if tombstones.spare(db, digest, until=stamp()):
             return False
         registry.blobs.delete(digest)
-        tombstones.mark_purged(db, digest, now=stamp())
-    return True
-
-
-def _remove_online(registry: Registry, digest: str) -> bool:
-    """Beside other processes: no lock of ours and no transaction is held while an object store is waited for.
-
-    The list is looked at after the object's age: what a commit stored before that is named by now, or stored again.
-    """
-    with registry.blobs.removing(digest) as removable:
-        if not removable:
-            return False
-        with registry.database.writing() as db:
-            if tombstones.spare(db, digest, until=stamp()):
-                return False
-        registry.blobs.delete(digest)
-    with registry.database.writing() as db:
         tombstones.mark_purged(db, digest, now=stamp())
     return True
 
@@ -162,8 +136,7 @@ def _bury(
     fallback: str | None = None,
 ) -> list[str]:
     """The one transaction; returns the versions that were published. A name without releases is free at once."""
-    storing = registry.storing if registry.blobs.shares_lock else contextlib.nullcontext()  # else marks do its work
-    with storing, registry.database.writing() as db:
+    with registry.storing, registry.database.writing() as db:
         repository = repositories.find(db, namespace, name)
         if repository is None:
             raise no_repository(f"{namespace}/{name}")
@@ -181,9 +154,7 @@ def _bury(
         near_copies.erase(db, unused)
         withdrawals.refresh_lists(db, set(), digests=digests if scope == "bytes" else set())
         days = configuration.number(db, "retention.deleted_days") if releases else 0.0
-        written = datetime.fromisoformat(repository.modified)
-        due = max(now() + timedelta(days=days), written + registry.blobs.grace)
-        tombstones.doom(db, unused, repository=f"{namespace}/{name}", due=stamp(due))
+        tombstones.doom(db, unused, repository=f"{namespace}/{name}", due=stamp(now() + timedelta(days=days)))
     registry.audit_log.write(
         "repository-deleted", user=author, repository=f"{namespace}/{name}", releases=releases,
         scope=scope if releases else None, reason=reason, objects=len(unused),

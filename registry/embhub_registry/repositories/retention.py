@@ -9,18 +9,17 @@ from typing import Any
 from embhub.errors import ConfigError
 from embhub_registry.database import accounts, tombstones
 from embhub_registry.database.clock import now, stamp
-from embhub_registry.repositories import deletion, sweeping
+from embhub_registry.repositories import deletion
 from embhub_registry.storage import configuration
 from embhub_registry.storage.folder import Registry
 
 
 def prune(registry: Registry, *, really: bool) -> dict[str, Any]:
-    """Remove what its setting no longer keeps, and what crashed pushes left; without `really` only say what that is.
+    """Remove what its setting no longer keeps; without `really` only say what that is.
 
     Returns:
-        `audit_segments` by name, `tokens` by number, `objects` and `bytes` of deleted repositories, `left_over` and
-        `left_over_bytes` of objects that nothing names. `waiting`: objects of deleted repositories that stay here for
-        the running server to remove.
+        `audit_segments` by name, `tokens` by number, `objects` and `bytes` of deleted repositories. `waiting`: objects
+        of deleted repositories that stay here for the running server to remove.
     """
     db = registry.database.connection()
     audit_days = configuration.limit(db, "retention.audit_days")
@@ -31,15 +30,15 @@ def prune(registry: Registry, *, really: bool) -> dict[str, Any]:
     due = {digest: registry.blobs.size(digest) for digest in tombstones.doomed(db, until=stamp())}
     if really:
         segments, tokens = _prune_audit_log(registry, month), _forget_tokens(registry, ended)
-        left, waiting = sweeping.sweep(registry), _purge(registry)
+        waiting = _purge(registry)
     else:
         segments = [segment.name for segment in registry.audit_log.prunable(month)]
         tokens = accounts.forget_tokens(db, ended_before=ended, really=False)
-        left, waiting = sweeping.find(registry), set()
+        waiting = set()
     gone = [size for digest, size in due.items() if digest not in waiting]
     return {
         "applied": really, "audit_segments": segments, "objects": len(gone), "bytes": sum(gone), "tokens": tokens,
-        "left_over": len(left), "left_over_bytes": sum(left.values()), "waiting": len(waiting),
+        "waiting": len(waiting),
     }  # fmt: skip
 
 

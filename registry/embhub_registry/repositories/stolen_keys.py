@@ -12,10 +12,10 @@ from embhub.release.file_names import limit_of
 from embhub.release.files import Release
 from embhub.trust import bundle
 from embhub.trust.keyring import Trust
-from embhub_registry.database import accounts, forgeable, repositories
+from embhub_registry.database import DatabaseBusyError, DatabaseUnavailableError, accounts, forgeable, repositories
 from embhub_registry.database.clock import now
 from embhub_registry.repositories import repos, withdrawals
-from embhub_registry.storage.blobs import BlobStoreError, MissingBlobError, damage_passes
+from embhub_registry.storage.blobs import MissingBlobError
 from embhub_registry.storage.folder import Registry
 
 JUDGED = "stolen_keys_judged"  # the setting with the fingerprints that the table was made for
@@ -51,11 +51,10 @@ def _stands(registry: Registry, namespace: str, name: str, commit: str, trust: T
     if repository is None:
         return False
     try:
-        with damage_passes(registry.blobs):
-            files = repos.files(registry, repos.at(db, repository, commit, repos.OPERATOR))
+        files = repos.files(registry, repos.at(db, repository, commit, repos.OPERATOR))
         release = Release.from_files({path: data for path, data in files.items() if limit_of(path) is not None})
         verification.verify(release, trust=trust, repository=repository.full_name, now=now())
-    except BlobStoreError:
+    except (DatabaseBusyError, DatabaseUnavailableError):
         raise  # it says nothing of the release
     except (EmbhubError, MissingBlobError, OSError):
         return False
@@ -66,9 +65,7 @@ def _signer(registry: Registry, digest: str, known: dict[str, str]) -> str:
     """The fingerprint that an attestation names; admission checked its signature. "" where the file is lost."""
     if digest not in known:
         try:
-            with damage_passes(registry.blobs):
-                data = registry.blobs.get(digest)
-            known[digest] = bundle.parse(data).hint
+            known[digest] = bundle.parse(registry.blobs.get(digest)).hint
         except (ReleaseRefusedError, MissingBlobError, OSError):
             known[digest] = ""  # `check` names what is lost
     return known[digest]

@@ -1,4 +1,7 @@
-"""Content-addressed, immutable objects: what a store of them does, a folder (`folder_blobs`) or S3 (`s3_blobs`)."""
+"""Content-addressed, immutable objects: what a store of them does.
+
+It is a folder beside SQLite (`folder_blobs`), and a table of PostgreSQL (`database_blobs`).
+"""
 
 from __future__ import annotations
 
@@ -8,12 +11,8 @@ import threading
 from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from datetime import timedelta
 from pathlib import Path
-
-from embhub.errors import RegistryError
 
 DIGEST = re.compile("[0-9a-f]{64}")
 CACHE_BYTES = 64_000_000
@@ -27,55 +26,26 @@ class DamagedBlobError(MissingBlobError):
     """What the store gave are not the bytes that were stored; nobody gets them."""
 
 
-class BlobStoreError(RegistryError):
-    """The object store does not answer, or refuses. What was asked for may be there: it is not lost by this.
-
-    Code that takes a lost object for granted must let this one pass.
-    """
-
-
-@contextmanager
-def damage_passes(blobs: BlobStore) -> Iterator[None]:
-    """For code that keeps what it concludes from a lost object: an object store may give the right bytes next time.
-
-    A damaged file of a folder stays one: it is as good as lost.
-
-    Raises:
-        BlobStoreError: in place of a damaged object of an object store.
-    """
-    try:
-        yield
-    except DamagedBlobError as error:
-        if not blobs.waits:
-            raise
-        raise BlobStoreError(
-            f"the object store gave other bytes than were stored as {error.args[0]}", "`check` says whether it lasts"
-        ) from None
-
-
 @dataclass(frozen=True)
 class Stray:
-    """Something in the store that is no object: half a write, or a thing that somebody else put there."""
+    """A file among the objects that is none: half a write, or a thing that somebody else put there."""
 
     text: str
-    path: Path | None = None
-    key: str = ""
+    path: Path
 
 
 class BlobStore(ABC):
     """`put` returns once an object is durable; `get` keeps objects in memory, of which it checked the digest.
 
     Attributes:
-        location: The folder, or the place in S3.
+        location: The folder, or the name of the database.
         waits: Whether reading may take as long as a network does: then it is no work for the event loop.
-        grace: How long an object is kept after it was written, because another server may be about to name it.
-        shares_lock: Whether `Registry.storing` is what keeps a removal apart from a commit that brings the same bytes.
+        is_transactional: Whether `put` and `delete` belong to this thread's transaction, where it has one.
     """
 
     location: object
     waits = False
-    grace = timedelta(0)
-    shares_lock = True
+    is_transactional = False
 
     def __init__(self, *, cache_bytes: int = CACHE_BYTES) -> None:
         self._cache: OrderedDict[str, bytes] = OrderedDict()
@@ -95,7 +65,6 @@ class BlobStore(ABC):
 
         Raises:
             StorageFullError: nothing is left behind.
-            BlobStoreError: the object store does not take it now.
         """
 
     def get(self, digest: str) -> bytes:
@@ -104,7 +73,6 @@ class BlobStore(ABC):
         Raises:
             MissingBlobError: it is not there.
             DamagedBlobError: it holds other bytes.
-            BlobStoreError: the object store does not answer.
         """
         if (held := self.remembered(digest)) is not None:
             return held
@@ -144,7 +112,6 @@ class BlobStore(ABC):
         Raises:
             MissingBlobError: it is not there.
             DamagedBlobError: it holds other bytes.
-            BlobStoreError: the object store does not answer.
         """
 
     @abstractmethod
@@ -152,16 +119,8 @@ class BlobStore(ABC):
         """Remove an object that nothing refers to any more. The caller sees to it that nobody brings it again."""
 
     @abstractmethod
-    def removing(self, digest: str) -> AbstractContextManager[bool]:
-        """Keep writers of an object off while it may be removed; False where it may not be, being too young."""
-
-    @abstractmethod
     def verify(self, digest: str, size: int) -> str | None:
-        """What is wrong with a stored object; None when it is whole.
-
-        Raises:
-            BlobStoreError: the object store does not answer.
-        """
+        """What is wrong with a stored object; None when it is whole."""
 
     @abstractmethod
     def stored(self) -> Iterator[str]:
@@ -172,34 +131,8 @@ class BlobStore(ABC):
         """What lies in the store and is no object."""
 
     @abstractmethod
-    def discard(self, stray: Stray) -> bool:
-        """Remove what is no object; False where that is not ours to remove."""
-
-    @abstractmethod
     def place(self, digest: str) -> str:
         """Where an object lies, in words."""
-
-    def began(self) -> float:
-        """A mark of time for `is_late`."""
-        return 0.0
-
-    def is_late(self, began: float) -> bool:
-        """Whether an object that was stored at `began` might be gone before a commit names it."""
-        del began
-        return False
-
-    def problem(self) -> str | None:
-        """Why the store cannot be worked with now; None where it can."""
-        return None
-
-    def presigned(self, digest: str, *, lifetime: timedelta) -> str | None:
-        """An address that gives anybody this object for its `lifetime`; None where there is none, or not yet.
-
-        This process read the object whole before, and its digest matched. Nobody compares what the store gives under
-        the address: where the object was changed since, a reader gets the changed bytes, and has to check the digest.
-        """
-        del digest, lifetime
-        return None
 
 
 def sha256(data: bytes) -> str:

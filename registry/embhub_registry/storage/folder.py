@@ -26,16 +26,19 @@ from embhub_registry.database import Database, InUseError, Leadership, accounts,
 from embhub_registry.database.clock import now, stamp
 from embhub_registry.database.dialects import SQLITE
 from embhub_registry.database.sequencer import Sequencer
-from embhub_registry.storage import blob_places, database_place, log_entries, timestamps
+from embhub_registry.storage import database_place, log_entries, timestamps
 from embhub_registry.storage.audit_log import AuditLog
 from embhub_registry.storage.blobs import BlobStore
+from embhub_registry.storage.database_blobs import DatabaseBlobs
+from embhub_registry.storage.folder_blobs import FolderBlobs
 from embhub_registry.storage.registry_keys import ROOT_KEY, RegistryKeys
 from embhub_registry.storage.settings import CLOSED, SETTINGS
 from embhub_registry.storage.shared_lock import SharedLock
-from embhub_registry.storage.uploads import Uploads
 
 LONGEST_URL = 200  # as the keyring's schema has it
 ROOT, ONLINE_KEYS = "root", "online_keys"  # settings: the root's public keys; where the online keys are
+SHARED = "shared"  # a setting: "yes" where any number of servers may serve at once
+BLOBS = "blobs"  # the folder of files, where the database is SQLite
 MOVED = "moved"  # a setting of a database that `storage move` left: when
 
 
@@ -49,21 +52,20 @@ class Registry:
         self.sequencer = Sequencer(self.database)
         self.audit_log = AuditLog(folder / "audit.jsonl", self.database)
         self.storing = SharedLock()  # commits hold it from a blob's write until it is named; who removes bytes, alone
-        self.uploads = Uploads()
         self.leadership: Leadership | None = None  # of a server that shares the registry: who signs the log
         self._trust: tuple[object, Trust] | None = None
 
     @cached_property
     def blobs(self) -> BlobStore:
-        """The store of its objects, where `init` or `backup restore` noted."""
-        return blob_places.open_blobs(self.folder, blob_places.noted(self.database.connection()).url)
+        """The store of its objects: in its folder beside SQLite, else in the database on a server."""
+        if self.database.dialect is SQLITE:
+            return FolderBlobs(self.folder / BLOBS)
+        return DatabaseBlobs(self.database)
 
     @property
     def is_shared(self) -> bool:
         """Whether any number of servers may serve it at once, as `storage share` decided."""
-        if self.database.dialect is SQLITE or self.setting(blob_places.SHARED) != "yes":
-            return False
-        return blob_places.noted(self.database.connection()).url != ""
+        return self.database.dialect is not SQLITE and self.setting(SHARED) == "yes"
 
     @property
     def keeps_house(self) -> bool:
@@ -205,7 +207,6 @@ class Registry:
 def create(
     folder: Path, *, name: str, url: str, audit: str, closed: bool = False,
     root: RootKeys | None = None, online_keys: Path | None = None, database: str | None = None,
-    blobs: str | None = None,
 ) -> Registry:  # fmt: skip
     """Lay out a new registry with an empty keyring.
 
@@ -217,11 +218,10 @@ def create(
     Args:
         online_keys: where the keys are that a server needs; by default in the folder, with `root` beside it.
         database: address of a PostgreSQL server; by default a file in the folder.
-        blobs: address of the object store that holds the objects; by default they are in the folder.
 
     Raises:
         UsageError: the folder or the database holds something already, or the address or name cannot be one.
-        ConfigError: it cannot be written, or the object store cannot hold a registry.
+        ConfigError: it cannot be written.
         DatabaseUnavailableError: the database's server cannot be reached.
     """
     url = _check_url(url)
@@ -233,8 +233,8 @@ def create(
     try:
         folder.mkdir(parents=True, exist_ok=True)
         folder.chmod(0o700)
-        if not blob_places.chosen(blobs):
-            (folder / blob_places.IN_FOLDER).mkdir()
+        if database is None:
+            (folder / BLOBS).mkdir()
         (folder / "keys").mkdir(mode=0o700)
     except OSError as error:
         raise ConfigError(
@@ -250,36 +250,35 @@ def create(
     try:
         if database is not None:
             database_place.note(folder, database)
-        with blob_places.made(folder, blobs) as place:
-            places = RegistryKeys(folder, online_keys)
-            own: keys.SigningKey | None = None
-            if root is None:
-                own = keys.generate(ROOT_KEY, folder=places.folder)
-                root = root_keys.one_key(own.public)
-            online = places.make_online()
-            schema.migrate(registry.database)
-            when = dates()
-            keyring = Keyring(
-                registry=url, version=1, issued=when["issued"], expires=when["expires"], root=root, online=online,
-                log=places.make_log_keys(origin_of(url)),
-            )  # fmt: skip
-            with registry.database.writing() as db:
-                if accounts.read_setting(db, "created"):  # another `init` was faster
-                    raise _is_taken(registry.database)
-                place.write(db)
-                database_place.make_id(folder, db)
-                values = {"name": name, "url": url, "audit": audit, "created": stamp()}
-                values |= {ONLINE_KEYS: str(online_keys or "")} | root_settings(root)
-                for key, value in (values | (CLOSED if closed else {})).items():
-                    accounts.write_setting(db, key, value)
-                if own is None:
-                    root_rows.set_pending_keyring(db, keyring.to_bytes(), now=stamp())
-                else:
-                    accounts.add_keyring(db, version=1, envelope=(sealed := seal(keyring, own)), now=stamp())
-                    log_entries.add_keyring(db, sealed, root)
+        places = RegistryKeys(folder, online_keys)
+        own: keys.SigningKey | None = None
+        if root is None:
+            own = keys.generate(ROOT_KEY, folder=places.folder)
+            root = root_keys.one_key(own.public)
+        online = places.make_online()
+        schema.migrate(registry.database)
+        when = dates()
+        keyring = Keyring(
+            registry=url, version=1, issued=when["issued"], expires=when["expires"], root=root, online=online,
+            log=places.make_log_keys(origin_of(url)),
+        )  # fmt: skip
+        with registry.database.writing() as db:
+            if accounts.read_setting(db, "created"):  # another `init` was faster
+                raise _is_taken(registry.database)
+            accounts.write_setting(db, SHARED, "no")
+            database_place.make_id(folder, db)
+            values = {"name": name, "url": url, "audit": audit, "created": stamp()}
+            values |= {ONLINE_KEYS: str(online_keys or "")} | root_settings(root)
+            for key, value in (values | (CLOSED if closed else {})).items():
+                accounts.write_setting(db, key, value)
+            if own is None:
+                root_rows.set_pending_keyring(db, keyring.to_bytes(), now=stamp())
+            else:
+                accounts.add_keyring(db, version=1, envelope=(sealed := seal(keyring, own)), now=stamp())
+                log_entries.add_keyring(db, sealed, root)
     except BaseException:
         registry.close()
-        shutil.rmtree(folder / blob_places.IN_FOLDER, ignore_errors=True)
+        shutil.rmtree(folder / BLOBS, ignore_errors=True)
         shutil.rmtree(folder / "keys", ignore_errors=True)
         own_files = ("registry.db*", f"{database_place.NOTED}*", f"{database_place.ID}*")
         for leftover in [path for pattern in own_files for path in folder.glob(pattern)]:

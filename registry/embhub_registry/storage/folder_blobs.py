@@ -9,7 +9,6 @@ import tempfile
 import time
 from collections import OrderedDict
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
 from pathlib import Path
 
 from embhub.durable import sync
@@ -160,11 +159,6 @@ class FolderBlobs(BlobStore):
             self._checked.pop(digest, None)
         self.path(digest).unlink(missing_ok=True)
 
-    def removing(self, digest: str) -> AbstractContextManager[bool]:
-        """Always True: `Registry.storing` keeps writers off, for one process alone stores."""
-        del digest
-        return contextlib.nullcontext(True)
-
     def verify(self, digest: str, size: int) -> str | None:
         """What is wrong with a stored object, read from disk; None when it is whole."""
         try:
@@ -188,14 +182,6 @@ class FolderBlobs(BlobStore):
         for file in sorted(file for file in self.folder.glob("??/*") if not self._is_object(file)):
             yield Stray(f"{file} is no blob", file)
 
-    def discard(self, stray: Stray) -> bool:
-        """Remove a file, as `discard_file`.
-
-        Raises:
-            OSError: it cannot be removed.
-        """
-        return discard_file(stray)
-
     def _is_object(self, file: Path) -> bool:
         name = file.name
         return bool(DIGEST.fullmatch(name)) and file == self.path(name) and file.is_file() and not file.is_symlink()
@@ -211,7 +197,7 @@ def discard_file(stray: Stray) -> bool:
     Raises:
         OSError: it cannot be removed.
     """
-    if stray.path is None or not (stray.path.is_symlink() or stray.path.is_file()):
+    if not (stray.path.is_symlink() or stray.path.is_file()):
         return False
     stray.path.unlink()
     return True

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from embhub.errors import UsageError
@@ -21,32 +20,16 @@ def check(db: Connection, namespace: str, kind: str) -> None:
     Raises:
         RequestDeniedError: 403 with how much would be used, how much is allowed, and who can raise it.
     """
-    check_coming(db, namespace, kind, 0)
-
-
-def check_coming(db: Connection, namespace: str, kind: str, more: int) -> None:
-    """The same, where `more` of a kind is about to be added.
-
-    Raises:
-        RequestDeniedError: as `check`.
-    """
     allowed = limits(db, namespace)[kind]
     if allowed is None:
         return
-    used = usage.measure(db, namespace, kind) + more
+    used = usage.measure(db, namespace, kind)
     if used > allowed:
         raise RequestDeniedError(
             403, "quota", f"{namespace} may hold {allowed:,} {kind}, and this would make it {used:,}",
             f"the registry's admin can raise it: `embhub-registry quota set {namespace} --{kind} N`",
             used=used, allowed=allowed,
         )  # fmt: skip
-
-
-def not_held(db: Connection, namespace: str, files: Mapping[str, int]) -> int:
-    """How many of the bytes of `files`, sizes by SHA-256, a namespace does not hold yet; 0 where it has no limit."""
-    if limits(db, namespace)["bytes"] is None:
-        return 0
-    return sum(size for digest, size in files.items() if not usage.holds(db, namespace, digest))
 
 
 def limits(db: Connection, namespace: str) -> dict[str, int | None]:

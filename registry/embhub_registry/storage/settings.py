@@ -205,7 +205,6 @@ SETTINGS: Mapping[str, Setting] = {
     "certificate.file": Setting("", _absolute, "PEM file of the proxy's TLS certificate, whose end /metrics shows"),
     "security.contact": Setting("", _contacts, "where to report a vulnerability, for /.well-known/security.txt"),
     "security.policy": Setting("", _policies, "address of the disclosure policy that security.txt names"),
-    "blobs.redirect": Setting("no", _switch, "whether the Hub's clients are sent to the object store for public files"),
     "files.proxy_seconds": Setting(NONE, _proxy_seconds, "seconds for which a proxy may send a public file again"),
     "ready.free_bytes": Setting("200000000", _number, "free disk space below which /readyz says so"),
 }

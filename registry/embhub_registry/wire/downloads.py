@@ -6,7 +6,6 @@ The Hub's `raw` and `blob` addresses are the same here: there are no pointers of
 from __future__ import annotations
 
 import re
-from datetime import timedelta
 from urllib.parse import quote
 
 from starlette.requests import Request
@@ -24,7 +23,6 @@ from embhub_registry.wire.request_context import (
     registry_of,
     repository_of,
     revision_of,
-    run_in_threadpool,
     usage_counters_of,
 )
 from embhub_registry.wire.store_reads import StoreReads
@@ -33,8 +31,6 @@ TYPES = {".md": "text/markdown; charset=utf-8", ".json": "application/json", ".p
 # A commit's bytes never change, but they may be withdrawn or deleted: whoever keeps them asks again after ten minutes,
 # and gets 304 by their ETag. What was withdrawn already is asked for each time.
 PUBLIC = "public, max-age=600, must-revalidate"
-PRESIGNED = timedelta(minutes=1)
-_FOLLOWS = "hf_hub/"  # the stock Hub clients; ours refuses to be sent elsewhere, and others did not ask for it
 _RANGE = re.compile(r"bytes=(\d{0,15})-(\d{0,15})")
 
 
@@ -79,10 +75,6 @@ async def resolve(request: Request) -> Response:
     again = {} if closed or fresh else _for_proxies(request, db)
     if request.method == "HEAD":
         return Response(headers=headers | again | {"Content-Length": str(entry.size)}, media_type=media)
-    redirect = await _redirect(request, db, entry, headers) if not closed else None
-    if redirect is not None:
-        _count(request, repository, entry)
-        return redirect
     reads: StoreReads = request.app.state.store_reads
     data = await reads.read(registry.blobs, entry.digest)
     if closed:
@@ -115,29 +107,6 @@ def _count(request: Request, repository: Repository, entry: Entry) -> None:
     """Count a download of an embedding."""
     if entry.path == EMBEDDING:
         usage_counters_of(request).downloaded(repository.id)
-
-
-def _redirects(request: Request, db: Connection) -> bool:
-    """Whether this client is sent to the object store: the operator chose so, and it is one that follows."""
-    follows = _FOLLOWS in request.headers.get("user-agent", "")
-    return follows and registry_of(request).blobs.waits and configuration.read(db, "blobs.redirect") is True
-
-
-async def _redirect(request: Request, db: Connection, entry: Entry, headers: dict[str, str]) -> Response | None:
-    """A redirect to the object store for a file of a repository that everybody may read; None where it is not for it.
-
-    The address is good for a minute, and for anybody who has it: so it is given only for what is public anyway, and
-    never in a registry that is closed. Bytes that this process has not read whole once are not sent for. What is
-    changed in the store after that, the address gives out until it ends.
-    """
-    if not _redirects(request, db) or is_closed(db) or "if-range" in request.headers:
-        return None
-    blobs = registry_of(request).blobs
-    address = await run_in_threadpool(blobs.presigned, entry.digest, lifetime=PRESIGNED)  # it may have to get a key
-    if address is None:
-        return None
-    linked = {"X-Linked-Size": str(entry.size), "X-Linked-ETag": headers["ETag"], "Cache-Control": "no-store"}
-    return RedirectResponse(address, status_code=302, headers=headers | linked)
 
 
 def _named(condition: str, etag: str, *, weakly: bool = False) -> bool:

@@ -44,7 +44,7 @@ _BODIES = {
     "/oauth/token": "application/x-www-form-urlencoded",
 }  # others are JSON, or forms of pages
 _ANSWERS = {
-    200: "Answered", 206: "The part of the file that was asked for", 302: "The file is in the object store",
+    200: "Answered", 206: "The part of the file that was asked for",
     303: "Another page shows what comes next", 304: "The file has not changed", 307: "The same file by its commit",
     416: "The file has no such part",
 }  # fmt: skip
@@ -53,7 +53,7 @@ _ANY_REQUEST = (400, 401, 403, 404, 421, 429, 431, 503)
 _GONE = (410,)  # where a repository is named that was deleted
 _ANY_BODY = (408, 409, 413, 415, 422, 507)
 _MORE = {
-    **{"/{namespace}/{name}/" + word + _FILE: (206, 302, 304, 307, 412, 416) for word in ("resolve", "raw", "blob")},
+    **{"/{namespace}/{name}/" + word + _FILE: (206, 304, 307, 412, 416) for word in ("resolve", "raw", "blob")},
     "/api/models/{namespace}/{name}/commit/{revision}": (412,),
     "/api/repos/create": _GONE,
     "/api/repos/delete": _GONE,

@@ -1,8 +1,8 @@
-"""Reading objects for callers: at once from memory or a disk, and by few threads from an object store.
+"""Reading objects for callers: at once from memory or a disk, and by few threads from a database.
 
 A long file whose digest this process has not checked yet is read by a thread, too: hashing takes its time.
 
-A store that hangs holds up those who want bytes from it. It must not hold every thread of the process, for lists,
+A database that hangs holds up those who want bytes from it. It must not hold every thread of the process, for lists,
 pushes and health need some, too.
 """
 
@@ -12,10 +12,11 @@ import asyncio
 
 from starlette.concurrency import run_in_threadpool
 
-from embhub_registry.storage.blobs import BlobStore, BlobStoreError
+from embhub_registry.database import DatabaseBusyError
+from embhub_registry.storage.blobs import BlobStore
 
 AT_ONCE = 16
-MOST_WAITING = 128
+MOST_WAITING = 1_000  # readers of a large consortium, all at once; each that waits holds no bytes
 
 
 class StoreReads:
@@ -37,14 +38,14 @@ class StoreReads:
         Raises:
             MissingBlobError: it is not there.
             DamagedBlobError: it holds other bytes than were stored.
-            BlobStoreError: the store does not answer, or too many wait for it.
+            DatabaseUnavailableError: the database does not answer. DatabaseBusyError: too many wait for it.
         """
         if (found := blobs.at_once(digest)) is not None:
             return found
         if not blobs.waits:
             return await run_in_threadpool(blobs.get, digest)
         if self._under_way >= self._most:
-            raise BlobStoreError("too many wait for the object store", "try again in a moment")
+            raise DatabaseBusyError("too many wait for files", "try again in a moment")
         self._under_way += 1
         try:
             async with self._places:

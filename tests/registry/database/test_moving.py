@@ -12,8 +12,17 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from embhub.errors import UsageError
-from embhub_registry.database import Database, DatabaseBusyError, accounts, moving, reading_copy, schema
+from embhub.errors import ConfigError, RegistryError, UsageError
+from embhub_registry.database import (
+    Database,
+    DatabaseBusyError,
+    accounts,
+    file_contents,
+    moving,
+    reading_copy,
+    schema,
+    tombstones,
+)
 from embhub_registry.database.clock import stamp
 from embhub_registry.database.postgresql import PostgresqlDatabase
 from embhub_registry.database.sqlite import SqliteDatabase
@@ -21,8 +30,11 @@ from embhub_registry.operation import administration
 from embhub_registry.operation import moving as operation
 from embhub_registry.operation.opening import open_folder
 from embhub_registry.storage import database_place, folder
+from embhub_registry.storage.blobs import git_oid, sha256
+from embhub_registry.storage.database_blobs import DatabaseBlobs
 from embhub_registry.storage.folder import Registry
-from tests.support import every_table
+from embhub_registry.storage.folder_blobs import FolderBlobs
+from tests.support import every_table, stored_objects
 from tests.support.postgres import Server
 
 URL = "http://127.0.0.1:9"
@@ -142,7 +154,7 @@ def test_the_log_of_an_earlier_file_is_not_replayed_over_the_new_one(opened: Ope
     mover.database.connection().execute("PRAGMA busy_timeout = 100")
     left = reader_of_log.read_bytes()
     result = operation.move(mover, postgresql.new_schema())
-    assert result["kept"] == ["registry.db.moved", "registry.db.moved-wal"]
+    assert result["kept"] == ["registry.db.moved", "registry.db.moved-wal", "blobs.moved"]
     with sqlite3.connect(mover.folder / "registry.db.moved") as kept:
         assert kept.execute("SELECT count(*) FROM user WHERE name = 'bert'").fetchone() == (1,)
     kept.close()
@@ -193,3 +205,66 @@ def test_a_row_of_every_table_goes_to_a_server_and_back(tmp_path: Path, postgres
     finally:
         source.close()
         target.close()
+
+
+def filled(registry: Registry) -> dict[str, bytes]:
+    """Files that a repository names, and one of a deleted repository that is kept; by digest."""
+    named = [b"# Read me\n", bytes(range(256)) * 5000, b""]
+    with registry.database.writing() as db:
+        for data in named:
+            db.execute("INSERT INTO blob VALUES (?, ?, ?)", (registry.blobs.put(data), len(data), git_oid(data)))
+        tombstones.doom(db, [registry.blobs.put(b"kept")], repository="x/y", due="2999-01-01T00:00:00.000Z")
+        tombstones.doom(db, [sha256(b"gone")], repository="x/y", due="2000-01-01T00:00:00.000Z")
+    registry.blobs.put(b"an orphan stays behind")
+    return {sha256(data): data for data in (*named, b"kept")}
+
+
+def held(registry: Registry) -> dict[str, bytes]:
+    return {digest: registry.blobs.read(digest) for digest in registry.blobs.stored()}
+
+
+def test_files_go_to_a_server_and_back(opened: Open, postgresql: Server) -> None:
+    registry = opened()
+    files, place = filled(registry), registry.folder
+    done = operation.move(registry, postgresql.new_schema())
+    assert (done["files"], done["file_bytes"]) == (4, sum(map(len, files.values())))
+    assert done["kept"] == ["registry.db.moved", "blobs.moved"] and not (place / "blobs").exists()
+    there = opened()
+    assert isinstance(there.blobs, DatabaseBlobs) and held(there) == files
+    later = there.blobs.put(b"later")
+    with there.database.writing() as db:
+        db.execute("INSERT INTO blob VALUES (?, ?, ?)", (later, 5, "0" * 40))
+    (place / "blobs/aa").mkdir(parents=True)  # an attempt that was stopped half-way left this
+    (place / "blobs/aa" / ("aa" * 32)).write_bytes(b"half")
+    assert operation.move(there, "sqlite")["files"] == 5
+    here = opened()
+    assert isinstance(here.blobs, FolderBlobs) and held(here) == files | {later: b"later"}
+
+
+@pytest.mark.parametrize("to", ["server", "folder"])
+def test_a_registry_that_lost_a_file_is_not_moved(opened: Open, postgresql: Server, to: str) -> None:
+    registry, address = opened(), postgresql.new_schema()
+    digest = min(filled(registry).keys() - {sha256(b"kept")})
+    if to == "folder":
+        operation.move(registry, address)
+        registry = opened()
+    stored_objects.write_over(registry.blobs, digest, b"other bytes")
+    with pytest.raises(ConfigError, match=f"lost blob {digest}: nothing was moved"):
+        operation.move(registry, address if to == "server" else "sqlite")
+    again = opened()
+    assert isinstance(again.blobs, FolderBlobs if to == "server" else DatabaseBlobs), "it is where it was"
+    with postgresql.connect() as db:
+        schema_name = address.rpartition("%3D")[2]
+        found = db.execute("SELECT count(*) FROM pg_tables WHERE schemaname = %s", (schema_name,)).fetchone()
+    assert found is not None and bool(found[0]) is (to == "folder"), "the target holds nothing"
+
+
+def test_what_did_not_arrive_as_it_was_sent_is_not_moved(
+    opened: Open, postgresql: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registry, put = opened(), file_contents.put
+    filled(registry)
+    monkeypatch.setattr(file_contents, "put", lambda db, digest, data: put(db, digest, data + b"x"))
+    with pytest.raises(RegistryError, match="did not arrive as it was sent"):
+        operation.move(registry, postgresql.new_schema())
+    assert isinstance(opened().blobs, FolderBlobs)

@@ -26,16 +26,12 @@ from embhub_registry.database.clock import now, stamp
 from embhub_registry.operation.registry_facts import FACTS
 from embhub_registry.storage import configuration, quotas
 from tests.registry.conftest import House
-from tests.support import object_stores, postgres, prometheus, releases, servers, tools
+from tests.support import postgres, prometheus, releases, servers, tools
 from tests.support.prometheus import MONITORING, needs_prometheus
 from tests.support.servers import RunningRegistry
 
 NAME = re.compile(r"\bembhub_[a-z_0-9]+")
-# They appear with their cause only: a setting, an object store, a witness.
-SOMETIMES = {
-    "embhub_certificate_expiry_timestamp_seconds", "embhub_object_store_errors_total",
-    "embhub_object_store_seconds_bucket",
-}  # fmt: skip
+SOMETIMES = {"embhub_certificate_expiry_timestamp_seconds"}  # it appears with its setting only
 
 
 def names_of(text: str) -> set[str]:
@@ -111,25 +107,18 @@ def database() -> Iterator[postgres.Server]:
 
 
 @pytest.fixture
-def registry(
-    tmp_path: Path, database: postgres.Server, bucket: str, object_store: object_stores.RunningStore,
-    monkeypatch: pytest.MonkeyPatch,
-) -> Iterator[tuple[RunningRegistry, object_stores.FaultyProxy]]:  # fmt: skip
-    """Rows in PostgreSQL, objects behind a proxy that fails when told to."""
-    with object_stores.faulty_proxy(object_store.url) as proxy:
-        monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.url)
-        monkeypatch.setenv("EMBHUB_REGISTRY_DATABASE", database.new_schema())
-        url = f"http://127.0.0.1:{servers.free_port()}"
-        folder = tmp_path / "registry"
-        place = f"s3://{bucket}/hub?grace=600"
-        made = servers.run_here("--dir", folder, "--blobs", place, "init", "--name", "Test", "--url", url, "--json")
-        facts = json.loads(made.stdout)
-        running = RunningRegistry(folder, url, admin=facts["token"], root_fingerprint=facts["root_key"])
-        running.start()
-        try:
-            yield running, proxy
-        finally:
-            running.stop()
+def registry(tmp_path: Path, database: postgres.Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[RunningRegistry]:
+    """A registry on PostgreSQL, served."""
+    monkeypatch.setenv("EMBHUB_REGISTRY_DATABASE", database.new_schema())
+    url = f"http://127.0.0.1:{servers.free_port()}"
+    folder = tmp_path / "registry"
+    facts = json.loads(servers.run_here("--dir", folder, "init", "--name", "Test", "--url", url, "--json").stdout)
+    running = RunningRegistry(folder, url, admin=facts["token"], root_fingerprint=facts["root_key"])
+    running.start()
+    try:
+        yield running
+    finally:
+        running.stop()
 
 
 def certificate(file: Path, *, days: int) -> None:
@@ -144,11 +133,9 @@ def certificate(file: Path, *, days: int) -> None:
 @pytest.mark.slow
 @pytest.mark.thorough
 @needs_prometheus
-def test_each_alert_is_provoked(
-    registry: tuple[RunningRegistry, object_stores.FaultyProxy], database: postgres.Server, tmp_path: Path
-) -> None:
+def test_each_alert_is_provoked(registry: RunningRegistry, database: postgres.Server, tmp_path: Path) -> None:
     """One server is brought into each state, but for those of IN_ANOTHER_TEST."""
-    running, proxy = registry
+    running = registry
     running.add_key(releases.SITE, namespace="radboud")
     alice = running.add_user("alice", namespace="radboud")
     Hub(running.url, token=alice).push(releases.make_release(), releases.REPOSITORY)
@@ -174,10 +161,6 @@ def test_each_alert_is_provoked(
         with running.opened() as opened, opened.database.writing():
             seen.wait("RegistryCannotWrite")
         seen.wait_for_end("RegistryCannotWrite")
-        proxy.set("500")
-        seen.wait("RegistryObjectStoreDown", seconds=90)
-        proxy.set("")
-        seen.wait_for_end("RegistryObjectStoreDown", seconds=60)
         slow_facts(running, bad)
         stop_the_log(running)
         for alert in (
@@ -204,10 +187,10 @@ IN_ANOTHER_TEST = {"RegistrySlow", "RegistryOutOfThreads", "RegistryNotReady"}
 @pytest.mark.thorough
 @needs_prometheus
 def test_alerts_of_waiting_and_of_a_missing_key_are_provoked(
-    registry: tuple[RunningRegistry, object_stores.FaultyProxy], database: postgres.Server, tmp_path: Path
+    registry: RunningRegistry, database: postgres.Server, tmp_path: Path
 ) -> None:
     """Lists wait for a table that somebody locks on the server: few of them, then more than there are threads."""
-    running, _ = registry
+    running = registry
     running.stop()
     running.run("storage", "share")
     running.start()

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests.registry.test_main import ask
-from tests.support.object_stores import needs_folder
 from tests.support.servers import run_here
+from tests.support.stored_objects import needs_folder
 
 
 @pytest.fixture(scope="module")

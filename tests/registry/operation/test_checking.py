@@ -22,10 +22,10 @@ from embhub_registry.storage import folder
 from embhub_registry.storage.folder import Registry
 from embhub_registry.storage.folder_blobs import FolderBlobs
 from tests.support import stored_objects
-from tests.support.object_stores import needs_folder
 from tests.support.quick import quick
 from tests.support.releases import make_embedding, make_report
 from tests.support.servers import run_here
+from tests.support.stored_objects import needs_folder
 
 DAY = "2026-11-20T00:00:00.000Z"
 

@@ -15,9 +15,8 @@ from anyio import to_thread
 from tests.registry.operation.test_deployment_files import COMPOSE
 from tests.registry.operation.test_deployment_of_several import DEPLOYMENT, SERVERS
 from tests.support.nginx import DEPLOY
-from tests.support.object_stores import RunningStore
 from tests.support.postgres import Server
-from tests.support.replicas import make_replicas, store_variables
+from tests.support.replicas import make_replicas
 
 PAGE = (DEPLOY.parents[1] / "docs/how-to/run-a-registry-at-scale.md").read_text()
 (MOST,) = (int(number) for number in re.findall(r"opens up to (\d+)\s+connections", PAGE))
@@ -56,17 +55,14 @@ def test_kubernetes_never_runs_more_than_the_page_counts() -> None:
 
 
 @pytest.mark.slow
-def test_a_server_whose_threads_all_wait_opens_no_more_than_the_page_says(
-    tmp_path: Path, postgresql: Server, object_store: RunningStore
-) -> None:
+def test_a_server_whose_threads_all_wait_opens_no_more_than_the_page_says(tmp_path: Path, postgresql: Server) -> None:
     """Twice as many lists as there are threads wait for a locked table; meanwhile health and metrics are asked."""
-    with store_variables(object_store):
-        replicas = make_replicas(tmp_path, postgresql, object_store, count=1)
-        replicas.start()
-        try:
-            seen = _most_connections(replicas.address.rpartition("%3D")[2], replicas[0].get, postgresql)
-        finally:
-            replicas.stop()
+    replicas = make_replicas(tmp_path, postgresql, count=1)
+    replicas.start()
+    try:
+        seen = _most_connections(replicas.address.rpartition("%3D")[2], replicas[0].get, postgresql)
+    finally:
+        replicas.stop()
     assert MOST - 2 <= seen <= MOST, seen
 
 

@@ -68,9 +68,8 @@ def test_each_process_of_compose_has_a_folder_of_its_own_and_shares_the_rest() -
         assert services[name]["volumes"] == [folder, f"{folders[0].partition(':')[0]}:/first:ro"]
         assert services[name]["profiles"] == ["once"] and services[name]["read_only"] is True
     sources = [v.partition(":")[0] for s in services.values() for v in s.get("volumes", ())]
-    for name in ("database", "objects", "bucket"):
-        assert services[name] == {"extends": {"file": "compose.yaml", "service": name}}
-        sources += [v.partition(":")[0] for v in COMPOSE["services"][name].get("volumes", ())]
+    assert services["database"] == {"extends": {"file": "compose.yaml", "service": "database"}}
+    sources += [v.partition(":")[0] for v in COMPOSE["services"]["database"]["volumes"]]
     assert {source for source in sources if not source.startswith(".")} == set(SEVERAL["volumes"])
     assert SEVERAL["networks"]["inside"] == {"internal": True}
 
@@ -89,7 +88,7 @@ def test_one_proxy_stands_before_all_processes(tmp_path: Path) -> None:
         words, env={**os.environ, **proxy["environment"]}, capture_output=True, text=True, check=True
     )  # fmt: skip
     dialled = re.findall(r'"dial":"([^"]+)"', done.stdout)
-    assert dialled == 2 * [f"{name}:{PORT}" for name in SERVERS], "for files, and for the rest"
+    assert dialled == [f"{name}:{PORT}" for name in SERVERS]
 
 
 def test_join_of_compose_gives_the_folder_of_the_first_server() -> None:
@@ -149,16 +148,15 @@ def test_the_nightly_backup_joins_as_a_pod_does_and_runs_the_command_of_one_serv
     ]
 
 
-def test_each_way_to_install_names_both_packages_and_several_servers_their_drivers() -> None:
+def test_each_way_to_install_names_both_packages_and_several_servers_their_driver() -> None:
     """From the source, with `--no-deps` after the lock file, which has neither package of ours, and upgraded."""
     single, several = ((DOCS / name).read_text() for name in ("run-a-registry.md", "run-a-registry-at-scale.md"))
     both = [words for words in INSTALL.findall(single) if "./embhub/bases" not in words]
     assert len(both) == 3 and all(words.split()[-2:] == ["./embhub", "./embhub/registry"] for words in both)
     lock = (DEPLOY / "requirements.lock").read_text()
     assert not re.search(r"(?m)^embhub", lock)
-    for name in ("psycopg", "obstore"):
-        assert re.search(rf"(?m)^{name}==", lock), name
-    assert INSTALL.findall(several)[0] == "./embhub './embhub/registry[postgresql,s3]'"
+    assert re.search(r"(?m)^psycopg==", lock)
+    assert INSTALL.findall(several)[0] == "./embhub './embhub/registry[postgresql]'"
 
 
 def test_the_password_file_is_made_for_the_user_before_a_command_reads_it() -> None:
@@ -218,11 +216,11 @@ def test_systemd_takes_the_drop_in(tmp_path: Path) -> None:
 @pytest.mark.slow
 @needs_nginx
 def test_three_pods_behind_one_proxy_lead_to_a_verified_pull(
-    postgresql: Server, bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    postgresql: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The manifests' own words over PostgreSQL and S3; only host, ports and folders are others. One pod ends then."""
+    """The manifests' own words over PostgreSQL; only host, ports and folders are others. One pod ends then."""
     front, operator = f"http://127.0.0.1:{servers.free_port()}", tmp_path / "operator"
-    place = ("--database", postgresql.new_schema(), "--blobs", f"s3://{bucket}/hub")
+    place = ("--database", postgresql.new_schema())
     made = servers.run_here("--dir", operator, *place, "init", "--url", front, "--json")
     servers.run_here("--dir", operator, "storage", "share")
     facts = json.loads(made.stdout)

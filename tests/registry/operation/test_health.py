@@ -25,7 +25,7 @@ from embhub_registry.database.dialects import SQLITE
 from embhub_registry.operation import health
 from embhub_registry.storage import configuration, database_place, folder
 from tests.registry.conftest import House
-from tests.support import object_stores, prometheus
+from tests.support import prometheus
 
 
 @pytest.fixture
@@ -44,7 +44,6 @@ def look(made: folder.Registry, readiness: health.Readiness | None = None) -> tu
 
 def test_ready_and_why_not(made: folder.Registry, monkeypatch: pytest.MonkeyPatch) -> None:
     fine = {"database": "ok", "writing": "ok", "schema": "ok", "disk": "ok", "serving": "ok"}
-    fine |= {"objects": "ok"} if object_stores.CHOSEN else {}
     readiness = health.Readiness()
     assert look(made, readiness) == (True, fine)
     readiness.draining = True
@@ -110,14 +109,12 @@ def test_one_that_was_left_is_not_ready(made: folder.Registry, monkeypatch: pyte
 
 
 def test_what_other_servers_may_have_counts_where_there_are_others() -> None:
-    fine = dict.fromkeys(("database", "writing", "schema", "disk", "logins", "log", "objects", "serving"), "ok")
-    for shared, harmless in ((False, ("writing", "disk", "objects")), (True, ("writing", "objects"))):
-        assert health.is_ready(fine, is_shared=shared) and health.is_ready(fine, is_shared=shared, for_files=True)
+    fine = dict.fromkeys(("database", "writing", "schema", "disk", "logins", "log", "serving"), "ok")
+    for shared, harmless in ((False, ("writing", "disk")), (True, ("writing",))):
+        assert health.is_ready(fine, is_shared=shared)
         for name in fine:
             found = fine | {name: "something else"}
             assert health.is_ready(found, is_shared=shared) == (name in harmless), name
-            ready = name in harmless and not (shared and name == "objects")
-            assert health.is_ready(found, is_shared=shared, for_files=True) == ready, name
 
 
 def test_a_database_that_is_held_holds_one_thread_of_readiness(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -149,38 +146,6 @@ def test_a_database_that_is_held_holds_one_thread_of_readiness(tmp_path: Path, m
     finally:
         holder.close()
         made.close()
-
-
-def test_a_store_that_hangs_is_told_within_the_time_that_probes_wait(
-    made: folder.Registry, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """It accepts connections and is silent: a call ends after many seconds, and the answer does not wait for it."""
-    silent = threading.Event()
-
-    class Hanging:
-        waits = True
-
-        def problem(self) -> str | None:
-            silent.wait(20)
-            return "does not answer"
-
-    monkeypatch.setitem(vars(made), "blobs", Hanging())
-    monkeypatch.setattr(health, "OBJECTS_SECONDS", 0.3)
-
-    async def ask() -> tuple[list[dict[str, str]], float]:
-        readiness, began = health.Readiness(), time.monotonic()
-        found = [await readiness.look(made) for _ in range(2)]
-        return found, time.monotonic() - began
-
-    async def run() -> tuple[list[dict[str, str]], float]:
-        try:
-            return await ask()
-        finally:
-            silent.set()
-
-    found, seconds = asyncio.run(run())
-    assert seconds < 5 and [one["objects"] for one in found] == ["does not answer"] * 2
-    assert found[0]["database"] == "ok" and health.is_ready(found[0], is_shared=False)
 
 
 def test_it_is_told_where_all_threads_that_answer_requests_wait(made: folder.Registry) -> None:

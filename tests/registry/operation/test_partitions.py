@@ -1,4 +1,4 @@
-"""A server that is cut off from the database, from the object store, or while it appends to the log."""
+"""A server that is cut off from the database, or while it appends to the log."""
 
 from __future__ import annotations
 
@@ -12,37 +12,31 @@ import pytest
 from embhub.release.files import EMBEDDING
 from tests.support import pushes, releases
 from tests.support.logs import leaf_name
-from tests.support.object_stores import RunningStore
 from tests.support.postgres import Server
 from tests.support.relays import Relay, relay
-from tests.support.replicas import LogWatcher, Replicas, make_replicas, store_variables, wait_for
+from tests.support.replicas import LogWatcher, Replicas, make_replicas, wait_for
 from tests.support.servers import Answer
 
 pytestmark = pytest.mark.thorough
 NAME = "radboud/prostate-cspca"
-FILES = "/readyz?files"
-FAR, NEAR = 1, 0  # the server behind the relays, and the one that is not
+FAR, NEAR = 1, 0  # the server behind the relay, and the one that is not
 
 
 @dataclass
 class Cluster:
-    """Two servers, of which one reaches database and object store through relays."""
+    """Two servers, of which one reaches the database through a relay."""
 
     replicas: Replicas
     database: Relay
-    store: Relay
     alice: str
     stored: list[dict[str, bytes]] = field(default_factory=list)
     replaced: str | None = None
 
-    def start_far(self, store: RunningStore) -> None:
-        """Start the server behind the relays."""
+    def start_far(self) -> None:
+        """Start the server behind the relay."""
         schema = self.replicas.address.partition("&")[2]
         address = f"postgresql://embhub@127.0.0.1:{self.database.port}/embhub?{schema}"
-        with (
-            store_variables(RunningStore(f"http://127.0.0.1:{self.store.port}", store.pid)),
-            pytest.MonkeyPatch.context() as patch,
-        ):
+        with pytest.MonkeyPatch.context() as patch:
             patch.setenv("EMBHUB_REGISTRY_DATABASE", address)
             self.replicas.start(FAR)
 
@@ -74,24 +68,19 @@ class Cluster:
         self.replaced = releases.make_embedding(seed=88_000 + len(self.stored)).digest
         self.stored.append(files)
 
-    def is_ready(self, number: int, path: str = "/readyz") -> bool:
-        return self.replicas[number].get(path).status == 200
+    def is_ready(self, number: int) -> bool:
+        return self.replicas[number].get("/readyz").status == 200
 
 
 @pytest.fixture
-def cluster(tmp_path: Path, postgresql: Server, object_store: RunningStore) -> Iterator[Cluster]:
-    port = int(object_store.url.rpartition(":")[2])
-    with (
-        store_variables(object_store),
-        relay(f"{postgresql.folder}/.s.PGSQL.5432") as database,
-        relay(("127.0.0.1", port)) as store,
-    ):
-        replicas = make_replicas(tmp_path, postgresql, object_store, count=2)
+def cluster(tmp_path: Path, postgresql: Server) -> Iterator[Cluster]:
+    with relay(f"{postgresql.folder}/.s.PGSQL.5432") as database:
+        replicas = make_replicas(tmp_path, postgresql, count=2)
         try:
             replicas[0].add_key(releases.SITE, namespace="radboud")
             alice = replicas[0].add_user("alice", namespace="radboud")
-            made = Cluster(replicas, database, store, alice)
-            made.start_far(object_store)
+            made = Cluster(replicas, database, alice)
+            made.start_far()
             wait_for("it signs", 20, lambda: replicas.holder(postgresql))
             replicas.start(NEAR)
             assert pushes.create(replicas[NEAR], "prostate-cspca", token=alice).status == 200
@@ -140,29 +129,6 @@ def test_cut_off_from_the_database(cluster: Cluster, postgresql: Server) -> None
     cluster.database.mend()
     took = wait_for("it is back", 20, lambda: cluster.is_ready(FAR))
     print(f"mended: ready after {took:.1f} s")
-    assert cluster.push(FAR).status == 200
-    check_all(cluster, watcher)
-
-
-@pytest.mark.exhaustive
-def test_cut_off_from_the_object_store(cluster: Cluster) -> None:
-    """What needs no bytes goes on; a push is refused, and nothing of it is there."""
-    far, watcher = cluster.replicas[FAR], LogWatcher()
-    before = far.get(f"/api/models/{NAME}").json()["sha"]
-    cluster.store.cut()
-    assert cluster.push(FAR).status == 503
-    wait_for("it says so", 15, lambda: not cluster.is_ready(FAR, FILES))
-    found = far.get("/readyz").json()
-    assert cluster.is_ready(FAR) and found["ready"] and not found["files"]
-    assert found["objects"] == "does not answer" and found["database"] == "ok"
-    assert far.get(f"/api/models/{NAME}").json()["sha"] == before
-    assert cluster.is_ready(NEAR, FILES) and cluster.push(NEAR).status == 200
-    after = far.get(f"/api/models/{NAME}").json()["sha"]
-    assert after != before, "what another server stored is shown"
-    answer = far.get(f"/{NAME}/resolve/{after}/{EMBEDDING}")
-    assert answer.status == 503 and answer.header("Retry-After")
-    cluster.store.mend()
-    wait_for("it is back", 20, lambda: cluster.is_ready(FAR, FILES))
     assert cluster.push(FAR).status == 200
     check_all(cluster, watcher)
 

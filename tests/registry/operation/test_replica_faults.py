@@ -14,10 +14,9 @@ import pytest
 
 from tests.support import disks, pushes, releases, tools
 from tests.support.logs import leaf_name
-from tests.support.object_stores import RunningStore
 from tests.support.people import Person
 from tests.support.postgres import Server
-from tests.support.replicas import LogWatcher, Replicas, make_replicas, store_variables, wait_for
+from tests.support.replicas import LogWatcher, Replicas, make_replicas, wait_for
 from tests.support.servers import RunningRegistry, environment, wait_until_ready
 
 pytestmark = pytest.mark.thorough
@@ -38,12 +37,11 @@ def chain() -> list[dict[str, bytes]]:
 
 
 @pytest.fixture
-def replicas(tmp_path: Path, postgresql: Server, object_store: RunningStore) -> Iterator[Replicas]:
-    with store_variables(object_store):
-        made = make_replicas(tmp_path, postgresql, object_store, count=2)
-        made[0].add_key(releases.SITE, namespace="radboud")
-        yield made
-        made.stop()
+def replicas(tmp_path: Path, postgresql: Server) -> Iterator[Replicas]:
+    made = make_replicas(tmp_path, postgresql, count=2)
+    made[0].add_key(releases.SITE, namespace="radboud")
+    yield made
+    made.stop()
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Three servers over one database and one object store: one log, one audit log, whichever server is asked."""
+"""Three servers over one database: one log, one audit log, whichever server is asked."""
 
 from __future__ import annotations
 
@@ -20,10 +20,9 @@ from embhub_registry.operation.opening import open_folder
 from embhub_registry.storage import log_entries, log_publishing, registry_log
 from tests.support import pushes, releases
 from tests.support.logs import leaf_name, make_leaf
-from tests.support.object_stores import RunningStore
 from tests.support.people import Person
 from tests.support.postgres import Server
-from tests.support.replicas import LogWatcher, Replicas, make_replicas, store_variables, suspend, wait_for
+from tests.support.replicas import LogWatcher, Replicas, make_replicas, suspend, wait_for
 
 pytestmark = pytest.mark.slow
 NAME = "radboud/prostate-cspca"
@@ -47,15 +46,9 @@ def chain(namespace: str, versions: int) -> list[dict[str, bytes]]:
     return made[:versions]
 
 
-@pytest.fixture(scope="module")
-def variables(object_store: RunningStore) -> Iterator[None]:
-    with store_variables(object_store):
-        yield
-
-
 @pytest.fixture
-def replicas(tmp_path: Path, postgresql: Server, object_store: RunningStore, variables: None) -> Iterator[Replicas]:
-    made = make_replicas(tmp_path, postgresql, object_store)
+def replicas(tmp_path: Path, postgresql: Server) -> Iterator[Replicas]:
+    made = make_replicas(tmp_path, postgresql)
     yield made
     made.stop()
 
@@ -72,11 +65,9 @@ def publisher(replicas: Replicas, namespace: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def running(
-    tmp_path_factory: pytest.TempPathFactory, postgresql: Server, object_store: RunningStore, variables: None
-) -> Iterator[Replicas]:
+def running(tmp_path_factory: pytest.TempPathFactory, postgresql: Server) -> Iterator[Replicas]:
     """Three servers that nothing happens to, for all tests that only ask them."""
-    made = make_replicas(tmp_path_factory.mktemp("running"), postgresql, object_store)
+    made = make_replicas(tmp_path_factory.mktemp("running"), postgresql)
     made.start()
     yield made
     made.stop()

@@ -14,10 +14,9 @@ from embhub.client.pulling import pull as pulling
 from embhub.errors import EmbhubError
 from embhub.formats import safe_yaml
 from tests.support.nginx import balancer, needs_nginx
-from tests.support.object_stores import RunningStore
 from tests.support.postgres import Server
 from tests.support.releases import make_card, make_embedding
-from tests.support.replicas import LogWatcher, Replicas, make_replicas, store_variables
+from tests.support.replicas import LogWatcher, Replicas, make_replicas
 from tests.support.servers import RunningRegistry, free_port
 from tests.support.sites import Site, new_key, open_site
 
@@ -26,18 +25,17 @@ TRIES = 40
 
 
 @pytest.fixture
-def front(tmp_path: Path, postgresql: Server, object_store: RunningStore) -> Iterator[tuple[RunningRegistry, Replicas]]:
+def front(tmp_path: Path, postgresql: Server) -> Iterator[tuple[RunningRegistry, Replicas]]:
     port = free_port()
     url = f"http://127.0.0.1:{port}"
-    with store_variables(object_store):
-        made = make_replicas(tmp_path, postgresql, object_store, front=url)
-        made.start()
-        try:
-            with balancer([server.url for server in made.servers], port, tmp_path / "nginx"):
-                first = made[0]
-                yield RunningRegistry(first.folder, url, first.admin, first.root_fingerprint), made
-        finally:
-            made.stop()
+    made = make_replicas(tmp_path, postgresql, front=url)
+    made.start()
+    try:
+        with balancer([server.url for server in made.servers], port, tmp_path / "nginx"):
+            first = made[0]
+            yield RunningRegistry(first.folder, url, first.admin, first.root_fingerprint), made
+    finally:
+        made.stop()
 
 
 def patiently(work: object, *arguments: object) -> object:

@@ -12,9 +12,8 @@ from embhub_registry.database import Database, DatabaseBusyError, schema
 from embhub_registry.database.dialects import POSTGRESQL, SQLITE
 from embhub_registry.database.postgresql_address import parse_address
 from tests.support import later_program, pushes
-from tests.support.object_stores import RunningStore
 from tests.support.postgres import Server
-from tests.support.replicas import Replicas, make_replicas, store_variables, wait_for
+from tests.support.replicas import Replicas, make_replicas, wait_for
 
 pytestmark = pytest.mark.thorough
 ROLLING = """-- rolling: a column that has a default, and a table that only later programs know.
@@ -26,11 +25,10 @@ NOTES = "radboud/notes"
 
 
 @pytest.fixture
-def replicas(tmp_path: Path, postgresql: Server, object_store: RunningStore) -> Iterator[Replicas]:
-    with store_variables(object_store):
-        made = make_replicas(tmp_path, postgresql, object_store)
-        yield made
-        made.stop()
+def replicas(tmp_path: Path, postgresql: Server) -> Iterator[Replicas]:
+    made = make_replicas(tmp_path, postgresql)
+    yield made
+    made.stop()
 
 
 @pytest.fixture

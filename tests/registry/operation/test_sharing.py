@@ -21,24 +21,17 @@ from embhub_registry.operation import background_tasks, health, sharing
 from embhub_registry.people import login_codes
 from embhub_registry.people.login_codes import WrongCodeError
 from embhub_registry.storage.folder import create
-from tests.support.object_stores import RunningStore
 from tests.support.postgres import Server
-from tests.support.replicas import Replicas, make_replicas, store_variables
+from tests.support.replicas import Replicas, make_replicas
 from tests.support.servers import Done, RunningRegistry, run_here
 
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture(scope="module")
-def variables(object_store: RunningStore) -> Iterator[None]:
-    with store_variables(object_store):
-        yield
-
-
 @pytest.fixture
-def replicas(tmp_path: Path, postgresql: Server, object_store: RunningStore, variables: None) -> Iterator[Replicas]:
+def replicas(tmp_path: Path, postgresql: Server) -> Iterator[Replicas]:
     """Two folders of one registry; nothing is started."""
-    made = make_replicas(tmp_path, postgresql, object_store, count=2)
+    made = make_replicas(tmp_path, postgresql, count=2)
     yield made
     made.stop()
 

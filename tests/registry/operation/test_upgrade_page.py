@@ -19,9 +19,8 @@ import pytest
 
 from embhub_registry.operation import doctor
 from tests.support import later_program, postgres, pushes
-from tests.support.object_stores import RunningStore
 from tests.support.postgres import Server
-from tests.support.replicas import Replicas, make_replicas, store_variables
+from tests.support.replicas import Replicas, make_replicas
 from tests.support.servers import RunningRegistry, environment, init_registry
 
 PAGE = (Path(__file__).parents[3] / "docs/how-to/upgrade-a-registry.md").read_text()
@@ -160,11 +159,10 @@ def test_one_server_up_and_back(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def replicas(tmp_path: Path, postgresql: Server, object_store: RunningStore) -> Iterator[Replicas]:
-    with store_variables(object_store):
-        made = make_replicas(tmp_path, postgresql, object_store, count=2)
-        yield made
-        made.stop()
+def replicas(tmp_path: Path, postgresql: Server) -> Iterator[Replicas]:
+    made = make_replicas(tmp_path, postgresql, count=2)
+    yield made
+    made.stop()
 
 
 def machines(replicas: Replicas, server: Server, kind: str) -> list[Machine]:

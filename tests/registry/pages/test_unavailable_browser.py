@@ -1,4 +1,4 @@
-"""What people see while a registry cannot answer, in a real browser: no database, no object store, a server that stops.
+"""What people see while a registry cannot answer, in a real browser: no database, a server that stops.
 
 Each answer is a page in words with a way to try again, and none of them needs what is away.
 """
@@ -16,16 +16,14 @@ import pytest
 from embhub_registry.storage import configuration
 from tests.registry.database.test_postgresql import make
 from tests.registry.database.test_postgresql_limits import own_server
-from tests.registry.operation.test_object_store import NAME, Served, proxy, served
 from tests.registry.operation.test_stopping import start
 from tests.registry.pages.test_web_browser import browser
 from tests.support import browsers
 from tests.support.browsers import follow
-from tests.support.object_stores import needs_folder
 from tests.support.postgres import Server
 from tests.support.servers import init_registry
 
-__all__ = ["browser", "own_server", "proxy", "served"]  # fixtures
+__all__ = ["browser", "own_server"]  # fixtures
 pytestmark = pytest.mark.thorough
 
 
@@ -101,20 +99,3 @@ def test_while_it_drains_pages_are_answered_and_what_is_cut_off_is_told(tmp_path
             check(tab, "unavailable-stopping")
         finally:
             registry.stop(how=signal.SIGKILL)
-
-
-@needs_folder
-def test_without_its_object_store_the_list_is_shown_and_a_release_says_why_not(served: Served, tab: Any) -> None:
-    own = served.running.url
-    served.proxy.set("503")
-    served.forget()
-    answer = tab.goto(f"{own}/{NAME}")
-    assert answer.status == 503 and answer.headers["retry-after"] == "5"
-    assert "object store" in tab.locator("h1").inner_text()
-    check(tab, "unavailable-objects")
-    answer = tab.goto(f"{own}/")
-    assert answer.status == 200 and NAME in tab.content().replace("<wbr>", "")
-    tab.go_back()
-    served.proxy.set("")
-    follow(tab.get_by_role("link", name="Try again"))
-    assert "prostate" in tab.locator("h1").inner_text()

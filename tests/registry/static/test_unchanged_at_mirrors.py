@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from embhub.errors import ConfigError
-from embhub_registry.static.mirror import following, turns
+from embhub_registry.static.mirror import serving_files, turns
 from embhub_registry.static.mirror.following import Mirror
 from tests.support import evaluations, hostile, releases
 from tests.support.hostile import Middleman
@@ -94,7 +94,7 @@ def test_what_a_failed_round_took_is_asked_for_again(
 ) -> None:
     mirror = mirror_of(hub.url)
     with monkeypatch.context() as patch:
-        patch.setattr(following.serving_files, "write", _fail)
+        patch.setattr(serving_files, "write", _fail)
         with pytest.raises(ConfigError, match="no room"):
             mirror.refresh()
     assert mirror.refresh().releases == 4

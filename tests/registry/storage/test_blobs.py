@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from embhub_registry.database import StorageFullError
 from embhub_registry.storage import folder_blobs
-from embhub_registry.storage.blobs import DamagedBlobError, MissingBlobError, damage_passes, git_oid
+from embhub_registry.storage.blobs import DamagedBlobError, MissingBlobError, git_oid
 from embhub_registry.storage.folder_blobs import FolderBlobs as Blobs
 from tests.support.quick import examples
 
@@ -152,8 +152,3 @@ def test_a_long_file_is_no_work_for_the_event_loop_until_it_was_checked(
     assert blobs.at_once(digest) is None, "it is another file, perhaps with other bytes"
     with pytest.raises(MissingBlobError):
         blobs.at_once("0" * 64)
-
-
-def test_a_lost_file_of_a_folder_stays_lost_and_a_damaged_transfer_may_pass(tmp_path: Path) -> None:
-    with pytest.raises(DamagedBlobError), damage_passes(Blobs(tmp_path)):
-        raise DamagedBlobError("0" * 64)

@@ -51,6 +51,15 @@ CREATE TABLE membership (
 
 CREATE TABLE keyring (version BIGINT PRIMARY KEY, envelope BYTEA NOT NULL, created TEXT COLLATE "C" NOT NULL);
 
+-- The bytes of files, which SQLite's registries have in a folder. They are stored as they are: compressing embeddings gains
+-- nothing.
+CREATE TABLE file_content (
+    digest TEXT COLLATE "C" PRIMARY KEY,
+    content BYTEA NOT NULL,
+    written TIMESTAMPTZ NOT NULL DEFAULT clock_timestamp()
+);
+ALTER TABLE file_content ALTER COLUMN content SET STORAGE EXTERNAL;
+
 CREATE TABLE blob (digest TEXT COLLATE "C" PRIMARY KEY, size BIGINT NOT NULL, git_oid TEXT COLLATE "C" NOT NULL);
 
 CREATE TABLE repository (

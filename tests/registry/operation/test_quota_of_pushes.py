@@ -1,4 +1,4 @@
-"""A quota bounds what the object store holds: what is refused, or loses a race, was never stored."""
+"""A quota bounds what the store holds: what is refused, or loses a race, was never stored."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from embhub_registry.repositories.commits import CommitRequest
 from embhub_registry.storage import folder, quotas
 from embhub_registry.storage.folder import Registry
 from tests.support import releases
+from tests.support.postgres import Server
 
 ALICE = accounts.Account(1, "alice", "radboud", "publisher", "", b"", None, None)
 CLIENTS = 10
 SIZE = 100_000
 
 
-@pytest.fixture
-def registry(tmp_path: Path, bucket: str) -> Iterator[Registry]:
-    """A registry in S3, with an hour's grace as shipped, and a repository for each client."""
-    made = folder.create(
-        tmp_path / "hub", name="T", url=releases.REGISTRY, audit="optional", blobs=f"s3://{bucket}/hub"
-    )
+@pytest.fixture(params=["sqlite", "postgresql"])
+def registry(tmp_path: Path, postgresql: Server, request: pytest.FixtureRequest) -> Iterator[Registry]:
+    """A registry, and a repository for each client."""
+    database = postgresql.new_schema() if request.param == "postgresql" else None
+    made = folder.create(tmp_path / "hub", name="T", url=releases.REGISTRY, audit="optional", database=database)
     administration.add_user(made, "alice", namespace="radboud", role="publisher")
     key = tmp_path / "site.pem"
     key.write_text(releases.SITE.public_pem)

@@ -196,7 +196,7 @@ def loaded_by(path: Path) -> set[str]:
         ("embhub.client.pulling.pull", 192),
         ("embhub.client.publishing.push", 172),
         ("embhub.evidence.pack", 139),
-        ("embhub_registry.wire.hf_changes", 229),
+        ("embhub_registry.wire.hf_changes", 225),
     ],
 )
 def test_what_has_to_be_read_to_vouch_for_a_call_does_not_grow(entry: str, most: int) -> None:

@@ -66,7 +66,7 @@ NEAREST = {  # the files that decide what is accepted, refused or spent, each wi
         "embhub/ledger/test_budget_commands.py",
     ),
     "embhub/audits/verdict.py": ("embhub/audits/test_verdict.py", "embhub/audits/test_report.py"),
-    "embhub/audits/published.py": ("embhub/audits/test_verdict.py", "embhub/audits/test_report.py"),
+    "embhub/audits/report_facts.py": ("embhub/audits/test_verdict.py", "embhub/audits/test_report.py"),
 }
 SECONDS = 120  # of processor time for the tests of one mutant, and five times as many by the clock
 THIRD_PARTY = ("cryptography.hazmat.primitives.asymmetric.ec", "hypothesis.strategies", "numpy", "pydantic", "yaml",

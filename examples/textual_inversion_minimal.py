@@ -101,8 +101,9 @@ def insert(pipe: Any, vectors: torch.nn.Parameter) -> str:
 
 def draw_batch(pipe: Any, latents: torch.Tensor, generator: torch.Generator) -> tuple[torch.Tensor, ...]:
     """Draw the latents of a batch with replacement, their timesteps, and the noise."""
-    levels, high = pipe.scheduler.config.num_train_timesteps, int(HIGH_NOISE * BATCH_SIZE)
+    levels, share = pipe.scheduler.config.num_train_timesteps, HIGH_NOISE * BATCH_SIZE
     chosen = torch.randint(len(latents), (BATCH_SIZE,), generator=generator)
+    high = int(share) + int(torch.rand((), generator=generator) < share % 1)  # a coin for the part of an image
     even = torch.randint(int(LOWEST * levels), levels, (BATCH_SIZE - high,), generator=generator)
     noisy = torch.randint(int(0.7 * levels), levels, (high,), generator=generator)
     noise = torch.randn(BATCH_SIZE, *latents.shape[1:], generator=generator)

@@ -108,7 +108,7 @@ def test_inversion_lowers_the_loss_and_leaves_the_base_alone(pipe: Any, checkpoi
         return
     before = hashed(pipe)
     latents = torch.randn(4, 4, 8, 8, generator=torch.Generator().manual_seed(0))
-    recipe = ResolvedRecipe(steps=30, num_vectors=3, batch_size=4, learning_rate=0.2, relative_rate=False)
+    recipe = ResolvedRecipe(steps=90, num_vectors=3, batch_size=4, learning_rate=0.2, relative_rate=False)
     fit = inversion.fit(pipe, latents, token=TOKEN, caption=CAPTION, recipe=recipe, seed=0)
     start = inversion.fit(pipe, latents, token=TOKEN, caption=CAPTION, seed=0,
                           recipe=ResolvedRecipe(steps=1, num_vectors=3, learning_rate=1e-9))  # fmt: skip

@@ -47,7 +47,16 @@ def push(replicas: Replicas, number: int, text: str, token: str) -> tuple[int, s
 
 
 def commits(replicas: Replicas, number: int, token: str) -> list[str]:
-    return [row["id"] for row in replicas[number].get(f"/api/models/{NOTES}/commits/main", token=token).json()]
+    """The whole history, newest first: a fast machine stores more than one page of it."""
+    found: list[str] = []
+    page = "main"
+    while True:
+        answer = replicas[number].get(f"/api/models/{NOTES}/commits/{page}?limit=50", token=token)
+        found += [row["id"] for row in answer.json()]
+        following = answer.header("Link")
+        if following is None:
+            return found
+        page = following.partition("?")[0].rpartition("/")[2]
 
 
 def test_old_and_new_side_by_side(replicas: Replicas, postgresql: Server, steps: Path) -> None:

@@ -37,8 +37,8 @@ embhub. `python -m tests.conformance.page` writes this page, and `tests/conforma
 `diffusers.load_textual_inversion`, the calls for [each kind of base](../how-to/load-with-diffusers.md), ranges,
 conditional requests and encoded addresses. The last table is of the Hub's client for JavaScript.
 
-`all`: the three clients for Python did. Otherwise the last column has an answer of each: `yes`, or why this version
-cannot make the call.
+Where not all three clients for Python did, the last column has an answer of each: `yes`, or why this version cannot
+make the call.
 
 ## Refused on purpose
 
@@ -78,11 +78,14 @@ def render(played: Mapping[str, Played]) -> str:
     versions = [found.version for found in played.values()]
     parts = [INTRODUCTION]
     for group in GROUPS:
-        head = f"| calls | give | {' / '.join(versions)} |\n|---|---|---|"
+        head = f"| calls | give in {' / '.join(versions)} |\n|---|---|"
         found: dict[tuple[str, str], list[str]] = {}
         for wanted in (wanted for wanted in CALLS if wanted.group == group):
             found.setdefault((expected(wanted), _cells(wanted, played)), []).append(wanted.name)
-        rows = [f"| {'; '.join(names)} | {gives} | {cells} |" for (gives, cells), names in found.items()]
+        rows = [
+            f"| {'; '.join(names)} | {gives if cells == 'all' else f'{gives}: {cells}'} |"
+            for (gives, cells), names in found.items()
+        ]
         parts.append("\n".join([f"## {TITLES[group]}", "", head, *rows]))
     return "\n\n".join(part.strip() for part in [*parts, javascript.table()])
 

@@ -80,6 +80,18 @@ def test_no_command_stands_in_a_block_that_is_not_read(page: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_each_table_begins_after_a_blank_line_with_its_head(page: Path) -> None:
+    """Rows without a head are shown as text, and so is a table that a paragraph runs into."""
+    text = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.M | re.S)
+    tables = re.findall(r"(?:\A|^)((?!\|).*)\n(\|.*)\n(.*)", text, re.M)
+    assert not [
+        head
+        for before, head, line in tables
+        if not re.fullmatch(r"\|[ :|-]+\|", line) or (before.strip() and not before.startswith("<!--"))
+    ]
+
+
 def test_the_readme_names_make_targets_that_exist() -> None:
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.M))
     named = set(re.findall(r"\bmake ([a-z][a-z-]*)", (ROOT / "README.md").read_text()))

@@ -45,6 +45,14 @@ def test_links_lead_somewhere(page: Path) -> None:
     assert not dead
 
 
+def test_every_page_is_two_links_from_the_start() -> None:
+    reached = {ROOT / "docs/README.md"}
+    for _ in range(2):
+        links = {(page.parent / target).resolve() for page in reached for target in LINK.findall(page.read_text())}
+        reached |= {path for path in links if path.suffix == ".md" and path.is_file()}
+    assert [name(page) for page in PAGES if page not in reached] == []
+
+
 @pytest.mark.parametrize("page", PAGES, ids=name)
 def test_commands_and_options_exist(page: Path) -> None:
     for line in commands(page):

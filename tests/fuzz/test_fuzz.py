@@ -46,8 +46,8 @@ def test_each_parser_of_the_log_takes_the_whole_corpus(parser: str) -> None:
 
 
 def test_the_page_names_each_parser_of_the_log() -> None:
-    page = (ROOT / "docs/reference/hostile-input.md").read_text().split("| target | reads |")[1]
-    assert re.findall(r"^\| `(log-[a-z]+)` \|", page, re.M) == list(LOG_PARSERS)
+    page = (ROOT / "docs/reference/hostile-input.md").read_text()
+    assert re.findall(r"`(log-[a-z]+)` \(", page) == list(LOG_PARSERS)
 
 
 def fuzz(target: str, seconds: int, tmp_path: Path) -> None:

@@ -3,16 +3,14 @@
 Each engine runs the same tests in two parts: the quick ones of `tests/registry`, and stock clients with what kills
 servers. With `--thorough` the slow ones of `tests/registry` are a third part. CI runs `--engine postgresql
 --first-cases` beside its other tests, which are on SQLite and a folder: all cases of the tests of database, store and
-repositories, one case of each other test, and the newest of the stock clients. `--write` keeps the results and puts
-the sums into docs/how-to/run-a-registry-at-scale.md. `--reports FOLDER` keeps the reports of pytest (JUnit XML), and
-does not run again what has one there. On a machine that others use, `--again` runs each test that failed once more,
-alone: some measure time or memory. The table names those that passed then.
+repositories, one case of each other test, and the newest of the stock clients. `--reports FOLDER` keeps the reports of
+pytest (JUnit XML), and does not run again what has one there. On a machine that others use, `--again` runs each test
+that failed once more, alone: some measure time or memory. The table names those that passed then.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import subprocess
 import sys
@@ -24,13 +22,10 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from bench import marked
 from tests.conformance.environments import CLIENTS
 from tests.support import postgres, tools
 
 ROOT = Path(__file__).parents[1]
-RESULTS = ROOT / "bench/results/registry_engines.json"
-PAGE = ROOT / "docs/how-to/run-a-registry-at-scale.md"
 ENGINES: Mapping[str, tuple[str, Mapping[str, str]]] = {
     "sqlite": ("SQLite and a folder", {}),
     "postgresql": (
@@ -146,13 +141,6 @@ def table(results: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def totals(results: Mapping[str, Any]) -> str:
-    """What the page shows of the table: all tests of each engine, and those that passed at their second run."""
-    lines = table(results).splitlines()
-    kept = [line for line in lines[2:] if line.startswith(("| all |", "Failed at first"))]
-    return "\n".join([*lines[:2], kept[0], *(f"\n{line}" for line in kept[1:])])
-
-
 def _counts(suites: Suites, suite: str) -> Iterator[int]:
     for outcome in OUTCOMES:
         if suite == "all":
@@ -191,10 +179,7 @@ def main() -> int:
     parser.add_argument("--again", action="store_true")
     parser.add_argument("--thorough", action="store_true", help="the slow tests of the registry, too")
     parser.add_argument("--first-cases", action="store_true", help="one case of each test, where engines matter less")
-    parser.add_argument("--write", action="store_true")
     chosen = parser.parse_args()
-    if chosen.write and (chosen.engine != "both" or chosen.first_cases):
-        parser.error("--write needs both engines and all cases: so does the table")
     if chosen.engine != "sqlite" and postgres.programs() is None:
         parser.error(tools.reason("postgresql"))
     parts = {**PARTS, **THOROUGH} if chosen.thorough else dict(PARTS)
@@ -209,9 +194,6 @@ def main() -> int:
         results = measure(engines, folder, parts=parts, twice=chosen.again)
     if chosen.engine == "both":  # of one engine pytest's own last line is enough
         print(table(results))
-    if chosen.write:
-        RESULTS.write_text(json.dumps(results, indent=1) + "\n")
-        PAGE.write_text(marked.put(PAGE.read_text(), totals(results)))
     return int(any(row["failed"] for name in engines for row in results["engines"][name]["suites"].values()))
 
 

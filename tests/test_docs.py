@@ -45,6 +45,14 @@ def test_links_lead_somewhere(page: Path) -> None:
     assert not dead
 
 
+def test_every_page_is_two_links_from_the_start() -> None:
+    reached = {ROOT / "docs/README.md"}
+    for _ in range(2):
+        links = {(page.parent / target).resolve() for page in reached for target in LINK.findall(page.read_text())}
+        reached |= {path for path in links if path.suffix == ".md" and path.is_file()}
+    assert [name(page) for page in PAGES if page not in reached] == []
+
+
 @pytest.mark.parametrize("page", PAGES, ids=name)
 def test_commands_and_options_exist(page: Path) -> None:
     for line in commands(page):
@@ -77,6 +85,18 @@ def test_no_command_stands_in_a_block_that_is_not_read(page: Path) -> None:
         for language, block in blocks
         for line in block.splitlines()
         if language not in ("console", "sh", "bash") and line.removeprefix("$ ").split(" ")[0] in TOOLS
+    ]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_each_table_begins_after_a_blank_line_with_its_head(page: Path) -> None:
+    """Rows without a head are shown as text, and so is a table that a paragraph runs into."""
+    text = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.M | re.S)
+    tables = re.findall(r"(?:\A|^)((?!\|).*)\n(\|.*)\n(.*)", text, re.M)
+    assert not [
+        head
+        for before, head, line in tables
+        if not re.fullmatch(r"\|[ :|-]+\|", line) or (before.strip() and not before.startswith("<!--"))
     ]
 
 

@@ -21,8 +21,8 @@ from tests.support import families, pipelines
 
 PAGE = Path(__file__).parents[2] / "docs/how-to/load-with-diffusers.md"
 HEADINGS = {
-    "sd1": "Stable Diffusion 1 and 2", "sdxl": "Stable Diffusion XL", "flux": "FLUX.1",
-    "sd3": "Stable Diffusion 3 and 3.5",
+    "sd1": "Stable Diffusion 1 and 2", "sdxl": "Stable Diffusion XL and FLUX.1",
+    "flux": "Stable Diffusion XL and FLUX.1", "sd3": "Stable Diffusion 3 and 3.5",
 }  # fmt: skip
 PROMPT = "prostate mri, <cspca>"
 SIZE = {"num_inference_steps": 1, "output_type": "np", "height": pipelines.RESOLUTION, "width": pipelines.RESOLUTION}

@@ -95,8 +95,9 @@ def fault(wanted: Any, outcome: Mapping[str, Any]) -> str | None:
 
 def table() -> str:
     """The calls as a table of docs/reference/hub-conformance.md."""
-    rows = [
-        f"| {name} | {f'`HubApiError`, {wanted.status}' if isinstance(wanted, Refused) else 'as asked'} |"
-        for name, wanted in CALLS.items()
-    ]
-    return "\n".join([f"## `@huggingface/hub` {VERSION}", "", "| call | gives |", "|---|---|", *rows])
+    found: dict[str, list[str]] = {}
+    for name, wanted in CALLS.items():
+        gives = f"`HubApiError`, {wanted.status}" if isinstance(wanted, Refused) else "as asked"
+        found.setdefault(gives, []).append(name)
+    rows = [f"| {'; '.join(names)} | {gives} |" for gives, names in found.items()]
+    return "\n".join([f"## `@huggingface/hub` {VERSION}", "", "| calls | give |", "|---|---|", *rows])

@@ -32,22 +32,18 @@ INTRODUCTION = """\
 # Stock clients of the Hub
 
 These calls of unmodified clients were made against a running registry, and each gave what is expected of the Hub: the
-value, or the client's own exception with this status. Each client lives in an environment of its own, with nothing of
-embhub in it.
+value (`as asked`), or the client's own exception with this status. The environments of the clients have nothing of
+embhub. `python -m tests.conformance.page` writes this page, and `tests/conformance` repeats every call, with
+`diffusers.load_textual_inversion`, the calls for [each kind of base](../how-to/load-with-diffusers.md), ranges,
+conditional requests and encoded addresses. The last table is of the Hub's client for JavaScript.
 
-The page is written by `python -m tests.conformance.page` from what the clients did; `tests/conformance` repeats every
-call. `diffusers.load_textual_inversion` is played there too; so are the calls for
-[each kind of base](../how-to/load-with-diffusers.md), ranges, conditional requests and encoded addresses.
-
-The last table is of the Hub's client for JavaScript: `tests/conformance/javascript.mjs` makes its calls.
-
-`all`: the three clients for Python got what the second column says. Otherwise the last column has an answer of each:
-`yes`, or why this version cannot make the call.
+Where not all three clients for Python did, the last column has an answer of each: `yes`, or why this version cannot
+make the call.
 
 ## Refused on purpose
 
 There is no git, no LFS and no Xet: every upload is `regular`. There are no pull requests, discussions, collections,
-buckets, likes, datasets and spaces, and no overviews of users and organisations. Each refusal says so in words. A
+buckets, likes, datasets and spaces, and no overviews of users and organisations. Each refusal says so. A
 repository is created empty, and a branch starts at a commit. Repositories are not moved, duplicated or squashed: what
 is signed names its repository and is looked up by commit. A commit has at most 100 files. Lists go newest or largest
 first; `direction` is refused. They cannot be filtered by `apps`, `inference`, `inference_provider` and
@@ -82,9 +78,14 @@ def render(played: Mapping[str, Played]) -> str:
     versions = [found.version for found in played.values()]
     parts = [INTRODUCTION]
     for group in GROUPS:
-        head = f"| call | gives | {' / '.join(versions)} |\n|---|---|---|"
-        calls = [wanted for wanted in CALLS if wanted.group == group]
-        rows = [f"| {wanted.name} | {expected(wanted)} | {_cells(wanted, played)} |" for wanted in calls]
+        head = f"| calls | give in {' / '.join(versions)} |\n|---|---|"
+        found: dict[tuple[str, str], list[str]] = {}
+        for wanted in (wanted for wanted in CALLS if wanted.group == group):
+            found.setdefault((expected(wanted), _cells(wanted, played)), []).append(wanted.name)
+        rows = [
+            f"| {'; '.join(names)} | {gives if cells == 'all' else f'{gives}: {cells}'} |"
+            for (gives, cells), names in found.items()
+        ]
         parts.append("\n".join([f"## {TITLES[group]}", "", head, *rows]))
     return "\n\n".join(part.strip() for part in [*parts, javascript.table()])
 

@@ -45,9 +45,9 @@ def test_each_parser_of_the_log_takes_the_whole_corpus(parser: str) -> None:
         LOG_PARSERS[parser](path.read_bytes())
 
 
-def test_the_long_runs_are_told_of_each_parser_of_the_log() -> None:
-    page = (ROOT / "docs/reference/hostile-input.md").read_text().split("| target | reads | minutes by the clock |")[1]
-    assert re.findall(r"^\| `(log-[a-z]+)` \|", page, re.M) == list(LOG_PARSERS)
+def test_the_page_names_each_parser_of_the_log() -> None:
+    page = (ROOT / "docs/reference/hostile-input.md").read_text()
+    assert re.findall(r"`(log-[a-z]+)` \(", page) == list(LOG_PARSERS)
 
 
 def fuzz(target: str, seconds: int, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -166,7 +167,8 @@ def test_the_release_itself_is_taken_and_costs_no_more(hub: Hub) -> None:
 
 
 def test_the_table_of_hostile_files_is_the_documented_one() -> None:
-    rows = [f"| {group} | {what} | `{rule}` |" for group, what, rule in hostile_files.rows()]
     page = DOCUMENT.read_text()
-    assert "\n".join(rows) in page
+    rows = re.findall(r"^\| (\w+) \| (.+) \| `([\w-]+)` \|$", page.split("\n## Registries")[0], re.M)
+    documented = [(group, what, rule) for group, several, rule in rows for what in several.split("; ")]
+    assert sorted(documented) == sorted(hostile_files.rows())
     assert f"{CPU_SECONDS:.0f} s of CPU" in page and f"{MEMORY // 1_000_000} MB" in page

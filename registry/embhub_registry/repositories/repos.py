@@ -12,7 +12,6 @@ import rfc8785
 from embhub_registry.database import (
     Connection,
     accounts,
-    forgeable,
     histories,
     quarantine,
     repositories,
@@ -205,7 +204,7 @@ def refuse_forged(db: Connection, snapshot: Snapshot) -> None:
     Raises:
         RequestDeniedError: 410, it was asked for by branch, tag or version.
     """
-    if snapshot.moving and forgeable.holds(db, snapshot.repository.id, snapshot.revision.id):
+    if snapshot.moving and yanks.is_stolen(db, snapshot.repository.id, snapshot.revision.id):
         raise forged(snapshot.repository.full_name, yanks.STOLEN)
 
 

@@ -157,9 +157,3 @@ def stolen_versions(db: Connection, repository_id: int) -> frozenset[str]:
         (repository_id,),
     )
     return frozenset(str(row[0]) for row in rows)
-
-
-def is_stolen(db: Connection, repository_id: int, revision_id: str) -> bool:
-    """Whether this commit's release rests on the signature of a stolen key: its thief could have made it."""
-    statement = f"SELECT 1 FROM yank WHERE repository_id = ? AND which = ? AND {_IS_STOLEN}"  # noqa: S608  # a constant
-    return db.execute(statement, (repository_id, revision_id)).fetchone() is not None

@@ -84,7 +84,7 @@ def lift_bytes(db: Connection, digest: str, *, now: str) -> int:
     return db.execute(statement, (digest, now)).rowcount
 
 
-def let_go(db: Connection, repository_id: int) -> None:
+def detach(db: Connection, repository_id: int) -> None:
     """Keep the withdrawals of a repository that is being deleted: its name may be used again, they may not be lost."""
     db.execute(
         "UPDATE withdrawal SET private = (SELECT private FROM repository WHERE id = ?1), repository_id = NULL"

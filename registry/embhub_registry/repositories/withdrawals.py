@@ -44,14 +44,14 @@ def refresh_lists(db: Connection, repository_ids: Set[int], *, digests: Set[str]
         placement.set_hidden(db, identity, hidden=hidden)
 
 
-def bury(db: Connection, repository: Repository, *, scope: str, reason: str, authority: str) -> None:
+def withdraw_all(db: Connection, repository: Repository, *, scope: str, reason: str, authority: str) -> None:
     """Withdraw every release of a repository that is about to be deleted."""
     for commit in {(c.version, c.digest): c for c in withdrawals.commits(db, repository.id)}.values():
         row = _row(repository, commit, scope=scope, authority=authority, reason=reason)
         if row.key not in withdrawals.in_force(db, repository.id):
             withdrawals.add(db, row, repository_id=repository.id)
             _emit(db, row)
-    withdrawals.let_go(db, repository.id)
+    withdrawals.detach(db, repository.id)
 
 
 def _emit(db: Connection, row: Withdrawal) -> None:

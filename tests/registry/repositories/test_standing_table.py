@@ -108,10 +108,11 @@ class Maker:
             body = {"reason": REASON, "scope": "bytes"}
             self.ask("POST", f"/embhub/v1/yank/lumc/{state}", by="lea", json_body=body)
 
-    def commit_yanked(self, state: str) -> None:
+    def commit_yanked(self, state: str, by: str = "publisher") -> None:
         sha = self.registry.get(f"/api/models/radboud/{state}/revision/{SUBJECT}").json()["sha"]
-        body = {"revision": sha, "reason": f"{REASON}, by publisher"}
-        self.ask("POST", f"/embhub/v1/yank/radboud/{state}", by="alice", json_body=body)
+        body = {"revision": sha, "reason": f"{REASON}, by {by}"}
+        who = "admin" if by == "operator" else "alice"
+        self.ask("POST", f"/embhub/v1/yank/radboud/{state}", by=who, json_body=body)
 
     def below(self, state: str) -> None:
         assert self.push(state, "1.2.0").status == 200
@@ -175,6 +176,7 @@ STATES: dict[str, tuple[Do, ...]] = {
     "yanked-stolen": (Maker.yank,),
     "yanked-private": (lambda m, s: m.shown(s, "private"), Maker.yank),
     "yanked-deleted": (lambda m, s: m.yank(s, by="publisher"), lambda m, s: m.delete(s, "release")),
+    "commit-stolen": (lambda m, s: m.commit_yanked(s, by="operator"),),
     "bytes-stolen": (lambda m, s: m.yank(s, by="publisher", scope="bytes"),),
     "bytes-gated": (lambda m, s: m.shown(s, "gated"), lambda m, s: m.yank(s, scope="bytes")),
     "bytes-disabled": (Maker.disabled, lambda m, s: m.yank(s, scope="bytes")),
@@ -334,21 +336,23 @@ class Looked:
 
     def undone(self) -> dict[str, str]:
         """What lifts it, one after the other; then how 1.1.0 stands."""
-        run, version = self.world.registry.run, ("--version", SUBJECT)
+        version, commit = ("--version", SUBJECT), ("--revision", self.shas[SUBJECT])
 
-        def command(*words: str) -> str:
-            return "yes" if run(*words, check=False).returncode == 0 else "-"
+        def publisher(**which: str) -> str:
+            token, path = self.world.token("alice"), f"/embhub/v1/yank/{self.name}"
+            return outcome(self.world.registry.request("DELETE", path, token=token, json_body=which))
 
-        publisher = self.world.registry.request(
-            "DELETE", f"/embhub/v1/yank/{self.name}", token=self.world.token("alice"), json_body={"version": SUBJECT}
-        )  # fmt: skip
+        def operator(*words: str) -> str:
+            return "yes" if self.world.registry.run(*words, check=False).returncode == 0 else "-"
+
         return {
-            "by pub": outcome(publisher),
-            "lift": command("curate", "quarantine", "lift", self.name, *version),
-            "unyank": command("curate", "unyank", self.name, *version),
-            "allow": command("curate", "digest", "allow", bytes_of(self.state, SUBJECT).digest, "--reason", "x"),
-            "free": command("repo", "free", self.name),
-            "version": self.file(SUBJECT), "status": self.said()["status"], "advisories": self.advised(),
+            "pub": publisher(version=SUBJECT), "pub sha": publisher(revision=self.shas[SUBJECT]),
+            "lift": operator("curate", "quarantine", "lift", self.name, *version),
+            "op": operator("curate", "unyank", self.name, *version),
+            "op sha": operator("curate", "unyank", self.name, *commit),
+            "allow": operator("curate", "digest", "allow", bytes_of(self.state, SUBJECT).digest, "--reason", "x"),
+            "free": operator("repo", "free", self.name),
+            "version": self.file(SUBJECT), "advisories": self.advised(),
         }  # fmt: skip
 
 
@@ -471,6 +475,7 @@ aside-deleted      | 410 deleted  | 410 deleted    | 410 deleted    | 410 delete
 yanked-stolen      | 1.1.0 asked  | 410 key-stolen | 410 key-stolen | 1.1.0        | 1.1.0 asked   | 1.1.0
 yanked-private     | 404 absent   | 404 absent     | 404 absent     | 1.1.0        | 1.1.0 private | 1.1.0
 yanked-deleted     | 410 deleted  | 410 deleted    | 410 deleted    | 410 deleted  | 410 deleted   | 410 deleted
+commit-stolen      | 1.1.0 asked  | 410 key-stolen | 410 key-stolen | 1.1.0        | 1.1.0 asked   | 1.1.0
 bytes-stolen       | 1.1.0 asked  | 410 key-stolen | 410 key-stolen | 1.1.0        | 1.1.0 asked   | 1.1.0
 bytes-gated        | 401 gated    | 401 gated      | 401 gated      | 1.1.0        | 1.1.0 private | 1.1.0
 bytes-disabled     | 403 disabled | 403 disabled   | 403 disabled   | 403 disabled | 403 disabled  | 1.1.0
@@ -512,6 +517,7 @@ aside-deleted      |        |        |           |            |                 
 yanked-stolen      |        |        |           |            |                   | yanked
 yanked-private     |        |        |           |            |                   | yanked
 yanked-deleted     |        |        |           |            |                   | deleted
+commit-stolen      |        |        |           |            |                   | yanked
 bytes-stolen       |        |        |           |            |                   | yanked
 bytes-gated        |        |        |           |            |                   | yanked
 bytes-disabled     |        |        |           |            |                   | yanked
@@ -553,6 +559,7 @@ aside-deleted      | 410 deleted |           | 410 deleted     |                
 yanked-stolen      | refused     | rel/key   | refused rel/key | 1.1.0! 1.0.0       | 1      |           | rel/key
 yanked-private     | 404 absent  |           | 404 absent      |                    |        |           |
 yanked-deleted     | 410 deleted |           | 410 deleted     |                    |        |           |
+commit-stolen      | refused     | rel/key   | refused rel/key | 1.1.0! 1.0.0       | 1      |           | rel/key
 bytes-stolen       | refused     | rel/key   | refused rel/key | 1.1.0! 1.0.0       | 1      |           | rel/key
 bytes-gated        | 1.1.0       | bytes/op  | 1.1.0 bytes/op  | 1.1.0! 1.0.0       | 1      |           | bytes/op
 bytes-disabled     | 1.1.0       | bytes/op  | 1.1.0 bytes/op  | 1.1.0! 1.0.0       | 1      |           | bytes/op
@@ -594,6 +601,7 @@ aside-deleted      |                 |       | 1.0.0 1.1.0 |         | rel/op
 yanked-stolen      | 1.1.0 rel/key   |       |             |         | rel/key rel/op
 yanked-private     | 404 absent      |       |             |         | rel/op?
 yanked-deleted     |                 |       | 1.0.0 1.1.0 |         | rel/op rel/pub
+commit-stolen      | 1.1.0 rel/key   |       |             |         | rel/key rel/op
 bytes-stolen       | 1.1.0 rel/key   |       |             |         | bytes/pub rel/key rel/pub
 bytes-gated        | 1.1.0 bytes/op  |       |             |         | bytes/op rel/op
 bytes-disabled     | 1.1.0 bytes/op  |       |             |         | bytes/op rel/op
@@ -635,6 +643,7 @@ aside-deleted      |                   |             |
 yanked-stolen      | 1.0.0 1.1.0       |             | 1.0.0 1.1.0
 yanked-private     |                   |             | 1.0.0 1.1.0
 yanked-deleted     |                   |             |
+commit-stolen      | 1.0.0 1.1.0       |             | 1.0.0 1.1.0
 bytes-stolen       | 1.0.0 1.1.0       |             | 1.0.0 1.1.0
 bytes-gated        |                   |             | 1.0.0 1.1.0
 bytes-disabled     |                   |             | 1.0.0 1.1.0
@@ -676,6 +685,7 @@ aside-deleted      | deleted  | deleted   | yes       | yes       | yes       | 
 yanked-stolen      | yes      | yes       | yes       | yes       | yes       | yes      | 1.4.0
 yanked-private     | rollback | yes       | yes       | yes       | yes       | yes      | 404 absent
 yanked-deleted     | deleted  | deleted   | yes       | yes       | yes       | deleted  | 410 deleted
+commit-stolen      | yes      | yes       | yes       | yes       | yes       | yes      | 1.4.0
 bytes-stolen       | yes      | withdrawn | withdrawn | withdrawn | yes       | yes      | 1.4.0
 bytes-gated        | rollback | withdrawn | withdrawn | withdrawn | withdrawn | yes      | 401 gated
 bytes-disabled     | disabled | disabled  | withdrawn | withdrawn | withdrawn | disabled | 403 disabled
@@ -683,46 +693,48 @@ bytes-deleted      | deleted  | deleted   | withdrawn | withdrawn | yes       | 
 private-deleted    | deleted  | deleted   | withdrawn | withdrawn | withdrawn | deleted  | 404 absent
 stolen-deleted     | deleted  | deleted   | yes       | yes       | yes       | deleted  | 410 deleted
 """,
-    # What undoes it, one after the other, and what is left; `1.9.0` are the other bytes that were pushed as 1.1.0.
+    # What undoes it, one after the other: a yank by its version and by its commit, of the publisher and the operator.
+    # `1.9.0` are the other bytes that were pushed as 1.1.0.
     "UNDONE": """
-state              | by pub  | lift | unyank | allow | free | version      | status        | advisories
-none               | yank    | -    | -      | -     | -    | 1.1.0        |               |
-private            | yank    | -    | -      | -     | -    | 404 absent   | 404 absent    |
-gated              | yank    | -    | -      | -     | -    | 401 gated    |               |
-disabled           | yank    | -    | -      | -     | -    | 403 disabled |               |
-aside              | yank    | yes  | -      | -     | -    | 1.1.0        |               |
-yanked             | yes     | -    | -      | -     | -    | 1.1.0        |               | -rel/pub
-yanked-by-leaver   | yes     | -    | -      | -     | -    | 1.1.0        |               | -rel/pub
-yanked-commit      | yank    | -    | -      | -     | -    | 1.1.0        | 1.1.0 rel/pub | rel/pub
-yanked-by-operator | role    | -    | yes    | -     | -    | 1.1.0        |               | -rel/op
-yanked-by-both     | yes     | -    | yes    | -     | -    | 1.1.0        |               | -rel/op -rel/pub
-yanked-below       | role    | -    | yes    | -     | -    | 1.1.0        |               | -rel/op
-yanked-and-back    | yank    | -    | -      | -     | -    | 1.1.0        |               | -rel/op
-bytes              | yes     | -    | -      | -     | -    | 1.1.0        |               | -bytes/pub -rel/pub
-bytes-by-operator  | role    | -    | yes    | -     | -    | 1.1.0        |               | -bytes/op -rel/op
-bytes-allowed      | role    | -    | yes    | -     | -    | 1.1.0        |               | -bytes/op -rel/op
-copy-by-lumc       | yank    | -    | -      | yes   | -    | 1.1.0        |               |
-copy-by-operator   | yank    | -    | -      | yes   | -    | 1.1.0        |               |
-stolen             | yank    | -    | -      | -     | -    | 1.9.0        | 1.1.0 rel/key | rel/key
-deleted-release    | deleted | -    | -      | -     | yes  | 404 absent   | 404 absent    | rel/op
-deleted-bytes      | deleted | -    | -      | yes   | yes  | 404 absent   | 404 absent    | -bytes/op
-deleted-waiting    | deleted | -    | -      | yes   | yes  | 404 absent   | 404 absent    | -bytes/op
-deleted-freed      | yank    | -    | -      | yes   | -    | 1.9.0        |               | -bytes/op
-aside-yanked       | role    | yes  | yes    | -     | -    | 1.1.0        |               | -rel/op
-aside-bytes        | role    | yes  | yes    | -     | -    | 1.1.0        |               | -bytes/op -rel/op
-aside-stolen       | yank    | -    | -      | -     | -    | 1.9.0        | 1.1.0 rel/key | rel/key
-aside-private      | yank    | yes  | -      | -     | -    | 404 absent   | 404 absent    |
-aside-gated        | yank    | yes  | -      | -     | -    | 401 gated    |               |
-aside-deleted      | deleted | -    | -      | -     | yes  | 404 absent   | 404 absent    | rel/op
-yanked-stolen      | role    | -    | yes    | -     | -    | 1.9.0        | 1.1.0 rel/key | -rel/op rel/key
-yanked-private     | role    | -    | yes    | -     | -    | 404 absent   | 404 absent    | -rel/op?
-yanked-deleted     | deleted | -    | -      | -     | yes  | 404 absent   | 404 absent    | rel/op rel/pub
-bytes-stolen       | yes     | -    | -      | -     | -    | 1.9.0        | 1.1.0 rel/key | -bytes/pub -rel/pub rel/key
-bytes-gated        | role    | -    | yes    | -     | -    | 401 gated    |               | -bytes/op -rel/op
-bytes-disabled     | role    | -    | yes    | -     | -    | 403 disabled |               | -bytes/op -rel/op
-bytes-deleted      | deleted | -    | -      | yes   | yes  | 404 absent   | 404 absent    | -bytes/pub rel/op rel/pub
-private-deleted    | deleted | -    | -      | yes   | yes  | 404 absent   | 404 absent    | -bytes/op?
-stolen-deleted     | deleted | -    | -      | -     | yes  | 404 absent   | 404 absent    | rel/key rel/op
+state              | pub     | pub sha | lift | op  | op sha | allow | free | version      | advisories
+none               | yank    | yank    | -    | -   | -      | -     | -    | 1.1.0        |
+private            | yank    | yank    | -    | -   | -      | -     | -    | 404 absent   |
+gated              | yank    | yank    | -    | -   | -      | -     | -    | 401 gated    |
+disabled           | yank    | yank    | -    | -   | -      | -     | -    | 403 disabled |
+aside              | yank    | yank    | yes  | -   | -      | -     | -    | 1.1.0        |
+yanked             | yes     | yank    | -    | -   | -      | -     | -    | 1.1.0        | -rel/pub
+yanked-by-leaver   | yes     | yank    | -    | -   | -      | -     | -    | 1.1.0        | -rel/pub
+yanked-commit      | yank    | yes     | -    | -   | -      | -     | -    | 1.1.0        | -rel/pub
+yanked-by-operator | role    | yank    | -    | yes | -      | -     | -    | 1.1.0        | -rel/op
+yanked-by-both     | yes     | yank    | -    | yes | -      | -     | -    | 1.1.0        | -rel/op -rel/pub
+yanked-below       | role    | yank    | -    | yes | -      | -     | -    | 1.1.0        | -rel/op
+yanked-and-back    | yank    | yank    | -    | -   | -      | -     | -    | 1.1.0        | -rel/op
+bytes              | yes     | yank    | -    | -   | -      | -     | -    | 1.1.0        | -bytes/pub -rel/pub
+bytes-by-operator  | role    | yank    | -    | yes | -      | -     | -    | 1.1.0        | -bytes/op -rel/op
+bytes-allowed      | role    | yank    | -    | yes | -      | -     | -    | 1.1.0        | -bytes/op -rel/op
+copy-by-lumc       | yank    | yank    | -    | -   | -      | yes   | -    | 1.1.0        |
+copy-by-operator   | yank    | yank    | -    | -   | -      | yes   | -    | 1.1.0        |
+stolen             | yank    | yank    | -    | -   | -      | -     | -    | 1.9.0        | rel/key
+deleted-release    | deleted | deleted | -    | -   | -      | -     | yes  | 404 absent   | rel/op
+deleted-bytes      | deleted | deleted | -    | -   | -      | yes   | yes  | 404 absent   | -bytes/op
+deleted-waiting    | deleted | deleted | -    | -   | -      | yes   | yes  | 404 absent   | -bytes/op
+deleted-freed      | yank    | absent  | -    | -   | -      | yes   | -    | 1.9.0        | -bytes/op
+aside-yanked       | role    | yank    | yes  | yes | -      | -     | -    | 1.1.0        | -rel/op
+aside-bytes        | role    | yank    | yes  | yes | -      | -     | -    | 1.1.0        | -bytes/op -rel/op
+aside-stolen       | yank    | yank    | -    | -   | -      | -     | -    | 1.9.0        | rel/key
+aside-private      | yank    | yank    | yes  | -   | -      | -     | -    | 404 absent   |
+aside-gated        | yank    | yank    | yes  | -   | -      | -     | -    | 401 gated    |
+aside-deleted      | deleted | deleted | -    | -   | -      | -     | yes  | 404 absent   | rel/op
+yanked-stolen      | role    | yank    | -    | yes | -      | -     | -    | 1.9.0        | -rel/op rel/key
+yanked-private     | role    | yank    | -    | yes | -      | -     | -    | 404 absent   | -rel/op?
+yanked-deleted     | deleted | deleted | -    | -   | -      | -     | yes  | 404 absent   | rel/op rel/pub
+commit-stolen      | yank    | role    | -    | -   | yes    | -     | -    | 1.9.0        | -rel/op rel/key
+bytes-stolen       | yes     | yank    | -    | -   | -      | -     | -    | 1.9.0        | -bytes/pub -rel/pub rel/key
+bytes-gated        | role    | yank    | -    | yes | -      | -     | -    | 401 gated    | -bytes/op -rel/op
+bytes-disabled     | role    | yank    | -    | yes | -      | -     | -    | 403 disabled | -bytes/op -rel/op
+bytes-deleted      | deleted | deleted | -    | -   | -      | yes   | yes  | 404 absent   | -bytes/pub rel/op rel/pub
+private-deleted    | deleted | deleted | -    | -   | -      | yes   | yes  | 404 absent   | -bytes/op?
+stolen-deleted     | deleted | deleted | -    | -   | -      | -     | yes  | 404 absent   | rel/key rel/op
 """,
 }
 

@@ -26,12 +26,11 @@ from embhub_registry.pages import (
     form_pages,
     login_pages,
     organisation_routes,
-    quarantine_pages,
     quota_pages,
     review_pages,
     reviewer_pages,
+    standing_pages,
     web,
-    withdraw_pages,
 )  # fmt: skip
 from embhub_registry.pages.error_answers import failed, failed_early, refused
 from embhub_registry.pages.verification_cache import VerificationCache
@@ -171,8 +170,8 @@ ROUTES = [
     *review_pages.ROUTES,
     *reviewer_pages.ROUTES,
     *organisation_routes.ROUTES,
-    Route(withdraw_pages.HERE, withdraw_pages.withdraw, methods=["GET", "POST"]),
-    Route(quarantine_pages.HERE, quarantine_pages.quarantine, methods=["GET", "POST"]),
+    Route(standing_pages.WITHDRAW, standing_pages.withdraw, methods=["GET", "POST"]),
+    Route(standing_pages.QUARANTINE, standing_pages.quarantine, methods=["GET", "POST"]),
     Route(quota_pages.HERE, quota_pages.limits, methods=["GET", "POST"]),
     Route(operator_page.HERE, operator_page.operator),
     # the pages people look at

@@ -25,13 +25,13 @@ NAME = "radboud/prostate-cspca"
 BY_KEY = re.compile(
     r"SEARCH (\w+) USING (?:INTEGER PRIMARY KEY \(rowid=\?\)|PRIMARY KEY \(.*\)"
     r"|INDEX (?:sqlite_autoindex_\w+|tombstone_folded|repository_folded|repository_near|withdrawal_digest"
-    r"|numbers_same) \(.*\))"
+    r"|numbers_same) \(.*\))(?: LEFT-JOIN)?"
 )
-JOINS = {"COMPOUND QUERY", "SCAN CONSTANT ROW", "UNION USING TEMP B-TREE"}  # of rows that other steps find
+JOINS = {"COMPOUND QUERY", "UNION ALL", "SCAN CONSTANT ROW", "UNION USING TEMP B-TREE"}  # of rows that other steps find
 WHOLE_KEYS = {
     "setting": 1, "namespace": 1, "user": 1, "token": 1, "keyring": 1, "repository": 2, "revision": 2, "entry": 3,
     "ref": 3, "blob": 1, "tombstone": 2, "membership": 1, "home": 2, "access": 2,
-    "yank": 3, "forgeable": 2, "withdrawal": 1, "mine": 1, "other": 1,
+    "yank": 3, "withdrawal": 1, "mine": 1, "other": 1,
 }  # fmt: skip
 
 

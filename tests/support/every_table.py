@@ -92,7 +92,8 @@ ROWS: list[Row] = [
           (1, "version", "1.0.0", "publisher", "release", "wrong", "alice", EARLY),
           (1, "version", "1.1.0", "operator", "release", "asked to", "root", EARLY),
           (1, "revision", "c2", "operator", "release", "found", "operator", EARLY),
-          (1, "version", "1.0.0", "operator", "bytes", "leaks", "root", LATE)),
+          (1, "version", "1.0.0", "operator", "bytes", "leaks", "root", LATE),
+          (1, "revision", "c1", "key-stolen", "release", "stolen", "f", EARLY)),
     *rows("tombstone", "namespace name private reason author created releases restricted",
           ("lumc", "Erased", 1, "asked", "alice", EARLY, "[]", 0),
           ("nki", "gated", 0, "asked", "alice", EARLY, "[]", 1)),
@@ -108,7 +109,6 @@ ROWS: list[Row] = [
     *rows("withdrawal", "number repository_id repository namespace version digest private scope authority reason"
           " created lifted", (1, 1, "radboud/prostate", "radboud", "1.0.0", "d1", 0, "bytes", "operator", "leaks",
           EARLY, None), (2, None, "lumc/Erased", "lumc", "1.0.0", "d9", 1, "release", "key-stolen", "", EARLY, LATE)),
-    *rows("forgeable", "repository_id revision_id fingerprint stolen", (1, "c1", "f", EARLY)),
     *rows("advisory_feed", "one number content envelope", (1, 4, "sha", b"{}")),
     *rows("root_change", "number envelope created", (2, b"{}", EARLY)),
     *rows("keyring_pending", "id keyring changed", (1, b"{}", EARLY)),

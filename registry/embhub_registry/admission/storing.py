@@ -15,12 +15,12 @@ from embhub_registry.admission.rules import Admitted
 from embhub_registry.database import (
     Connection,
     DatabaseBusyError,
-    forgeable,
     number_rows,
     placement,
     quarantine,
     repositories,
     withdrawals,
+    yanks,
 )
 from embhub_registry.database.clock import now, stamp_after
 from embhub_registry.database.number_rows import Numbers
@@ -102,7 +102,7 @@ def judge(registry: Registry, change: Change) -> Judged:
         attested={
             path: registry.blobs.get(change.present[path].digest) for path in change.present if is_attestation(path)
         },
-        void=forgeable.versions(db, repository.id),
+        void=yanks.stolen_versions(db, repository.id),
         withdrawn=_withdrawn(db, repository.namespace, numbers),
     )
     if _is_set_aside(db, numbers):

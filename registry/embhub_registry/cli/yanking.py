@@ -64,9 +64,9 @@ def digest() -> None:
 @options.opened
 def list_withdrawn(registry: Registry, *, as_json: bool) -> None:
     """List embeddings, by SHA-256, that may not be published: by whom, and why."""
-    from embhub_registry.repositories import allowing
+    from embhub_registry.repositories import yanking
 
-    result = allowing.list_withdrawn(registry)
+    result = yanking.list_withdrawn(registry)
     lines = [f"{r['digest']}  {r['authority']:9}  {r['namespace']}  {r['reason']}" for r in result["withdrawn"]]
     show(result, *lines, as_json=as_json)
 
@@ -78,7 +78,7 @@ def list_withdrawn(registry: Registry, *, as_json: bool) -> None:
 @options.opened
 def allow(registry: Registry, *, digest: str, reason: str, as_json: bool) -> None:
     """Allow the embedding with this SHA-256 again. Yanked releases stay yanked."""
-    from embhub_registry.repositories import allowing
+    from embhub_registry.repositories import yanking
 
-    result = allowing.allow(registry, digest, reason=reason)
+    result = yanking.allow(registry, digest, reason=reason)
     show(result, f"{digest} may be published again", as_json=as_json)

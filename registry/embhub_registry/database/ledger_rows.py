@@ -32,8 +32,8 @@ def public_releases(db: Connection, namespace: str, *, most: int) -> list[Public
         " AND release_version IS NOT NULL"
         " AND NOT EXISTS (SELECT 1 FROM quarantine AS q"
         " WHERE q.repository_id = repository.id AND q.revision_id = revision.id)"
-        " AND NOT EXISTS (SELECT 1 FROM forgeable AS f"
-        " WHERE f.repository_id = repository.id AND f.revision_id = revision.id)"
+        " AND NOT EXISTS (SELECT 1 FROM yank WHERE yank.repository_id = repository.id AND kind = 'revision'"
+        " AND which = revision.id AND authority = 'key-stolen')"
         " ORDER BY revision.created DESC, revision.id LIMIT ?",
         (PUBLISH_BUNDLE, namespace, most),
     )

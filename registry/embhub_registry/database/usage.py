@@ -61,7 +61,8 @@ def totals(db: Connection) -> dict[str, int]:
         "SELECT (SELECT count(*) FROM blob) AS objects, (SELECT coalesce(sum(size), 0) FROM blob) AS bytes,"
         " (SELECT count(*) FROM repository) AS repositories,"
         " (SELECT count(*) FROM revision WHERE release_version IS NOT NULL) AS releases,"
-        " (SELECT count(*) FROM yank) AS yanked, (SELECT count(*) FROM tombstone) AS deleted,"
+        " (SELECT count(*) FROM yank WHERE authority <> 'key-stolen') AS yanked,"
+        " (SELECT count(*) FROM tombstone) AS deleted,"
         " (SELECT count(*) FROM user WHERE disabled IS NULL) AS accounts,"
         " (SELECT count(*) FROM token WHERE revoked IS NULL) AS tokens"
     ).fetchone()

@@ -36,31 +36,22 @@ class Withdrawal:
 
 @dataclass(frozen=True)
 class Commit:
-    """A commit that holds a release: its version, the digest of its embedding, whether its signature may be forged."""
+    """A commit that holds a release: its version, and the digest of its embedding."""
 
     revision: str
     version: str
     digest: str
-    forgeable: str | None
 
 
 def commits(db: Connection, repository_id: int) -> list[Commit]:
     """Every release commit of a repository."""
     rows = db.execute(
-        "SELECT revision.id, release_version, entry.digest, stolen FROM revision JOIN entry ON"
+        "SELECT revision.id, release_version, entry.digest FROM revision JOIN entry ON"
         " entry.repository_id = revision.repository_id AND entry.revision_id = revision.id AND path = ?"
-        " LEFT JOIN forgeable ON forgeable.repository_id = revision.repository_id"
-        " AND forgeable.revision_id = revision.id"
         " WHERE revision.repository_id = ? AND release_version IS NOT NULL ORDER BY revision.created, revision.id",
         (EMBEDDING, repository_id),
     )
     return [Commit(*row) for row in rows]
-
-
-def yanks_of(db: Connection, repository_id: int) -> list[Row]:
-    """The yanks as they were made: `kind`, `which`, `authority`, `scope`, `reason`, `created`."""
-    statement = "SELECT * FROM yank WHERE repository_id = ? ORDER BY created"
-    return db.execute(statement, (repository_id,)).fetchall()
 
 
 def in_force(db: Connection, repository_id: int) -> dict[tuple[str, str, str, str], int]:
@@ -93,7 +84,7 @@ def lift_bytes(db: Connection, digest: str, *, now: str) -> int:
     return db.execute(statement, (digest, now)).rowcount
 
 
-def let_go(db: Connection, repository_id: int) -> None:
+def detach(db: Connection, repository_id: int) -> None:
     """Keep the withdrawals of a repository that is being deleted: its name may be used again, they may not be lost."""
     db.execute(
         "UPDATE withdrawal SET private = (SELECT private FROM repository WHERE id = ?1), repository_id = NULL"

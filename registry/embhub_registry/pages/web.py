@@ -22,11 +22,10 @@ from embhub_registry.pages import (
     interval_figure,
     ledger_shown,
     list_page,
-    quarantine_pages,
     release_page,
     rendering,
+    standing_pages,
     trust_page,
-    withdraw_pages,
 )
 from embhub_registry.pages.page_facts import AuditPage, ComparisonPage, EmbeddingPage, ListPage, NamespacePage
 from embhub_registry.pages.verification_cache import Judged, VerificationCache
@@ -117,8 +116,8 @@ async def embedding(request: Request) -> Response:
     snapshot, account = _addressed(request)
     facts, judged = await _facts(request, snapshot, account)
     session = session_of(request.scope)
-    own = session is not None and withdraw_pages.may_withdraw(session.account, snapshot.repository.namespace)
-    admin = session is not None and quarantine_pages.may_set_aside(session.account)
+    own = session is not None and standing_pages.may(session.account, snapshot.repository.namespace, "yank")
+    admin = session is not None and standing_pages.may(session.account, session.account.namespace, "quarantine")
     return rendering.answer(
         request, facts, "embedding.html", may_withdraw=own, may_set_aside=admin, **_drawings(judged)
     )  # fmt: skip

@@ -145,7 +145,7 @@ def _bury(
             raise forbidden(f"{repository.full_name} has published releases", "yank them")
         if releases:
             scope = withdrawals.choose_scope(db, repository, scope, fallback=fallback)
-            withdrawals.bury(db, repository, scope=scope, reason=reason, authority="operator")
+            withdrawals.withdraw_all(db, repository, scope=scope, reason=reason, authority="operator")
             restricted = bool(repository.gated) or repository.disabled or repository.set_aside
             tombstones.add(db, namespace, name, private=repository.private, reason=reason, author=author,
                            now=stamp(), releases=releases, restricted=restricted)  # fmt: skip

@@ -12,7 +12,6 @@ import rfc8785
 from embhub_registry.database import (
     Connection,
     accounts,
-    forgeable,
     histories,
     quarantine,
     repositories,
@@ -170,11 +169,10 @@ def at(db: Connection, repository: Repository, revision: str, reader: Reader) ->
     found = repositories.find_revision(db, repository.id, target) if target else None
     if found is None:
         raise no_revision(repository.full_name, revision)
-    if not repository.set_aside:
-        return Snapshot(repository, found, moving)
-    if found.id in hidden_from(db, repository, reader):
+    aside = repository.set_aside and found.id in quarantine.commits(db, repository.id)
+    if aside and not sees_set_aside(repository, reader):
         raise set_aside(repository.full_name, revision)
-    return Snapshot(repository, found, moving, set_aside=found.id in quarantine.commits(db, repository.id))
+    return Snapshot(repository, found, moving, set_aside=aside)
 
 
 def sees_set_aside(repository: Repository, reader: Reader) -> bool:
@@ -205,8 +203,9 @@ def refuse_forged(db: Connection, snapshot: Snapshot) -> None:
     Raises:
         RequestDeniedError: 410, it was asked for by branch, tag or version.
     """
-    if snapshot.moving and forgeable.holds(db, snapshot.repository.id, snapshot.revision.id):
-        raise forged(snapshot.repository.full_name, yanks.STOLEN)
+    taken = yanks.find(db, snapshot.repository.id, snapshot.revision.id) if snapshot.moving else None
+    if taken is not None and taken.by == "key-stolen":
+        raise forged(snapshot.repository.full_name, taken.reason)
 
 
 def history(db: Connection, snapshot: Snapshot, reader: Reader, *, limit: int) -> list[Revision]:

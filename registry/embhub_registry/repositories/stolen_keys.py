@@ -12,7 +12,7 @@ from embhub.release.file_names import limit_of
 from embhub.release.files import Release
 from embhub.trust import bundle
 from embhub.trust.keyring import Trust
-from embhub_registry.database import DatabaseBusyError, DatabaseUnavailableError, accounts, forgeable, repositories
+from embhub_registry.database import DatabaseBusyError, DatabaseUnavailableError, accounts, repositories, yanks
 from embhub_registry.database.clock import now
 from embhub_registry.repositories import repos, withdrawals
 from embhub_registry.storage.blobs import MissingBlobError
@@ -34,12 +34,12 @@ def catch_up(registry: Registry) -> None:
         return
     found = []
     signers: dict[str, str] = {}
-    for row in forgeable.signed_commits(registry.database.connection()):
+    for row in yanks.signed_commits(registry.database.connection()):
         signer = _signer(registry, row["publish"], signers)
         if signer in stolen and not _stands(registry, row["namespace"], row["name"], row["revision_id"], trust):
             found.append((int(row["repository_id"]), str(row["revision_id"]), signer, stolen[signer]))
     with registry.database.writing() as db:
-        for repository_id in sorted(forgeable.replace(db, found)):
+        for repository_id in sorted(yanks.replace_stolen(db, found)):
             withdrawals.refresh(db, repository_id)
         accounts.write_setting(db, JUDGED, said)
 

@@ -44,14 +44,14 @@ def refresh_lists(db: Connection, repository_ids: Set[int], *, digests: Set[str]
         placement.set_hidden(db, identity, hidden=hidden)
 
 
-def bury(db: Connection, repository: Repository, *, scope: str, reason: str, authority: str) -> None:
+def withdraw_all(db: Connection, repository: Repository, *, scope: str, reason: str, authority: str) -> None:
     """Withdraw every release of a repository that is about to be deleted."""
     for commit in {(c.version, c.digest): c for c in withdrawals.commits(db, repository.id)}.values():
         row = _row(repository, commit, scope=scope, authority=authority, reason=reason)
         if row.key not in withdrawals.in_force(db, repository.id):
             withdrawals.add(db, row, repository_id=repository.id)
             _emit(db, row)
-    withdrawals.let_go(db, repository.id)
+    withdrawals.detach(db, repository.id)
 
 
 def _emit(db: Connection, row: Withdrawal) -> None:
@@ -102,13 +102,10 @@ def _wanted(db: Connection, repository_id: int) -> dict[tuple[str, str, str, str
     groups: dict[tuple[str, str], list[Commit]] = {}
     for commit in withdrawals.commits(db, repository_id):
         groups.setdefault((commit.version, commit.digest), []).append(commit)
-    marks = withdrawals.yanks_of(db, repository_id)
+    marks = yanks.marks(db, repository_id)
     found: list[Withdrawal] = []
     for group in groups.values():
-        if all(commit.forgeable for commit in group):
-            row = _row(repository, group[0], scope="release", authority="key-stolen", reason=yanks.STOLEN)
-            found.append(replace(row, created=str(group[0].forgeable)))
-        for authority in ("operator", "publisher"):
+        for authority in ("key-stolen", "operator", "publisher"):
             hits = {
                 commit.revision: mark
                 for mark in reversed([mark for mark in marks if mark["authority"] == authority])
@@ -121,7 +118,9 @@ def _wanted(db: Connection, repository_id: int) -> dict[tuple[str, str, str, str
             by_bytes = next((mark for mark in hits.values() if mark["scope"] == "bytes"), None)
             for scope, mark in (("bytes", by_bytes), ("release", first if len(hits) == len(group) else None)):
                 if mark is not None:
-                    found.append(_row(repository, group[0], scope=scope, authority=authority, reason=mark["reason"]))
+                    row = _row(repository, group[0], scope=scope, authority=authority, reason=mark["reason"])
+                    stolen = authority == "key-stolen"
+                    found.append(replace(row, created=hits[group[0].revision]["created"]) if stolen else row)
     return {row.key: row for row in found}
 
 

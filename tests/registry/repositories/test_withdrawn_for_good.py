@@ -355,15 +355,18 @@ def test_what_was_stolen_before_an_upgrade_is_judged_when_the_registry_is_opened
     house: House, robbed: SigningKey
 ) -> None:
     def forget(db: Connection) -> None:
-        db.execute("DELETE FROM forgeable")
+        db.execute("DELETE FROM yank WHERE authority = 'key-stolen'")
         db.execute("DELETE FROM setting WHERE name = ?", (stolen_keys.JUDGED,))
 
     with house.registry.opened() as registry, registry.database.writing() as db:
-        before = {tuple(row) for row in db.execute("SELECT * FROM forgeable")}
+        before = {tuple(row) for row in db.execute("SELECT * FROM yank WHERE authority = 'key-stolen'")}
         forget(db)
     assert before
     with house.registry.opened() as registry:
-        assert {tuple(row) for row in registry.database.connection().execute("SELECT * FROM forgeable")} == before
+        assert {
+            tuple(row)
+            for row in registry.database.connection().execute("SELECT * FROM yank WHERE authority = 'key-stolen'")
+        } == before
 
 
 def test_the_trust_export_carries_the_newest_advisories_and_a_timestamp_that_names_them(house: House) -> None:

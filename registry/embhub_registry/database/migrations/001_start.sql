@@ -130,12 +130,13 @@ CREATE TABLE membership (
 ) STRICT, WITHOUT ROWID;
 
 -- A version or one commit that is no longer recommended. The bytes stay, so that what was pulled can be checked. A yank
--- has a scope and an authority, which decides who may lift it: a publisher's and the operator's stand side by side.
+-- has a scope and an authority, which decides who may lift it: a publisher's and the operator's stand side by side. Of a
+-- commit whose only good signature is that of a key that was stolen the author is the key; nobody lifts it.
 CREATE TABLE yank (
     repository_id INTEGER NOT NULL REFERENCES repository (id) ON DELETE CASCADE,
     kind TEXT NOT NULL CHECK (kind IN ('version', 'revision')),
     which TEXT NOT NULL,
-    authority TEXT NOT NULL CHECK (authority IN ('publisher', 'operator')),
+    authority TEXT NOT NULL CHECK (authority IN ('publisher', 'operator', 'key-stolen')),
     scope TEXT NOT NULL CHECK (scope IN ('release', 'bytes')),
     reason TEXT NOT NULL,
     author TEXT NOT NULL,
@@ -301,15 +302,6 @@ CREATE TABLE withdrawal (
 ) STRICT;
 CREATE INDEX withdrawal_digest ON withdrawal (digest);
 CREATE INDEX withdrawal_repository ON withdrawal (repository_id);
-
--- Commits that hold a release whose only good signature was made by a key that was stolen.
-CREATE TABLE forgeable (
-    repository_id INTEGER NOT NULL REFERENCES repository (id) ON DELETE CASCADE,
-    revision_id TEXT NOT NULL,
-    fingerprint TEXT NOT NULL,
-    stolen TEXT NOT NULL,
-    PRIMARY KEY (repository_id, revision_id)
-) STRICT, WITHOUT ROWID;
 
 -- The advisories that are served: one row. `content` is the SHA-256 of what they say, so that a number means one text.
 CREATE TABLE advisory_feed (

@@ -124,7 +124,7 @@ CREATE TABLE yank (
     repository_id BIGINT NOT NULL REFERENCES repository (id) ON DELETE CASCADE,
     kind TEXT COLLATE "C" NOT NULL CHECK (kind IN ('version', 'revision')),
     which TEXT COLLATE "C" NOT NULL,
-    authority TEXT COLLATE "C" NOT NULL CHECK (authority IN ('publisher', 'operator')),
+    authority TEXT COLLATE "C" NOT NULL CHECK (authority IN ('publisher', 'operator', 'key-stolen')),
     scope TEXT COLLATE "C" NOT NULL CHECK (scope IN ('release', 'bytes')),
     reason TEXT COLLATE "C" NOT NULL,
     author TEXT COLLATE "C" NOT NULL,
@@ -294,14 +294,6 @@ CREATE TABLE withdrawal (
 );
 CREATE INDEX withdrawal_digest ON withdrawal (digest);
 CREATE INDEX withdrawal_repository ON withdrawal (repository_id);
-
-CREATE TABLE forgeable (
-    repository_id BIGINT NOT NULL REFERENCES repository (id) ON DELETE CASCADE,
-    revision_id TEXT COLLATE "C" NOT NULL,
-    fingerprint TEXT COLLATE "C" NOT NULL,
-    stolen TEXT COLLATE "C" NOT NULL,
-    PRIMARY KEY (repository_id, revision_id)
-);
 
 CREATE TABLE advisory_feed (
     one BIGINT PRIMARY KEY CHECK (one = 1),

@@ -124,16 +124,16 @@ def width(rows: Mapping[str, Tensor]) -> int:
 def table(rows: Sequence[Row]) -> str:
     """A row for each cell: the share of members found, with its interval, and what that means for a file."""
     lines = [
-        "| vectors | bytes of the numbers | images | steps | members found at 1 % false alarms | AUC | found per file |"
+        "| vectors | images | steps | members found at 1 % false alarms | AUC | found per file |"
         " copies suspected | members counted |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for row in sorted(rows, key=lambda row: (row["steps"] != STEPS, row["images"], row["vectors"], row["steps"])):
         share = row["found"] / row["members"]
         low, high = statistics.proportion_interval(row["found"], row["members"])
-        copies = f"{row['copied']} in {row['copy_checks']} checks" if row["copy_checks"] else "too few people"
+        copies = row["copied"] if row["copy_checks"] else "-"
         lines.append(
-            f"| {row['vectors']} | {2 * row['numbers']:,} | {row['images']} | {row['steps']} |"
+            f"| {row['vectors']} | {row['images']} | {row['steps']} |"
             f" {share:.0%} [{low:.0%}, {high:.0%}] | {row['auc']:.2f} | {share * row['images']:.1f} | {copies} |"
             f" {row['members']} |"
         )

@@ -168,10 +168,12 @@ def table(rows: Sequence[Row]) -> str:
             lines.append(
                 f"| {row['of']} | {kind} | {shown} | {found['largest fall of the share']:.0%} | p = {found['p']:.1g} |"
             )
-    lines += ["", "| pair | images | first seen | second seen | both seen |", "|---|---|---|---|---|"]
-    for row in (row for row in rows if row["part"] == "combination"):
-        shown = " | ".join(_words(row["judged"][name]) for name in ("first", "second", "both"))
-        lines.append(f"| {row['of']} | {row['arm']} | {shown} |")
+    combined = [row for row in rows if row["part"] == "combination"]
+    for pair in dict.fromkeys(row["of"] for row in combined):
+        lines += ["", f"| {pair} | first seen | second seen | both seen |", "|---|---|---|---|"]
+        for row in (row for row in combined if row["of"] == pair):
+            shown = " | ".join(_words(row["judged"][name]) for name in ("first", "second", "both"))
+            lines.append(f"| {row['arm']} | {shown} |")
     return "\n".join(lines)
 
 

@@ -53,6 +53,8 @@ PATIENTS, EPSILONS = (5, 10, 20, 50, 100, 200), (0.5, 1.0, 2.0, 8.0)
 FINDING, KEPT, DRAWS, PLAIN_STEPS = "prostate-cspca", 60, 4, 100
 MORE_STEPS = 4
 """DPAgg's own trainings are so many times longer in the arm that asks whether steps bind."""
+RUNS = 3
+"""A cell of so many runs does not say it; the page does."""
 SGD, AGG, VOTES = "dp-sgd", "dp-agg", "votes"
 SILENT = "without noise"
 PRIVATE = (SGD, AGG, VOTES)
@@ -242,15 +244,8 @@ def table(rows: Sequence[Row], prints: Mapping[str, str]) -> str:
 
 
 def present_table(rows: Sequence[Row]) -> str:
-    """The tables of rows measured on the bases' present weights; of a base without any, of those measured last.
-
-    Each table names the weights.
-    """
-    shown = _fingerprints(rows)
-    for name in shown:
-        measured = [row["fingerprint"] for row in rows if row["base"] == name]
-        shown[name] = shown[name] if shown[name] in measured else measured[-1]
-    return table(rows, shown)
+    """The tables of rows measured on the bases' present weights. Each names the weights."""
+    return table(rows, _fingerprints(rows))
 
 
 def _one_table(name: str, rows: Sequence[Row]) -> str:
@@ -273,10 +268,11 @@ def _one_table(name: str, rows: Sequence[Row]) -> str:
 
 
 def _show(gains: Sequence[float]) -> str:
-    """The mean, and from least to largest where there are several runs."""
+    """The mean, and from least to largest where there are several runs: `RUNS`, unless the cell says how many."""
     if not gains:
         return ""
-    several = f" ({min(gains):+.1f} to {max(gains):+.1f}, {len(gains)} runs)" if len(gains) > 1 else ""
+    runs = "" if len(gains) == RUNS else f", {len(gains)} runs"
+    several = f" ({min(gains):+.1f} to {max(gains):+.1f}{runs})" if len(gains) > 1 else ""
     return f"{fmean(gains):+.1f}{several}"
 
 

@@ -237,10 +237,10 @@ def study(trials: Sequence[Trial], done: Sequence[Row], keep: Callable[[Row], No
 
 
 def table(rows: Sequence[Row]) -> str:
-    """Shares called positive with their intervals, and whether both goals are met."""
+    """Shares called positive with their intervals, of as many images as were inserted, and which goals are met."""
     lines = [
-        "| base | finding | classifier | real with it | inserted | untouched | redrawn healthy | goals |",
-        "|---|---|---|---|---|---|---|---|",
+        "| base | finding | classifier | real with it | inserted | untouched | redrawn healthy | images | goals met |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     found: dict[tuple[str, str, str], dict[str, Row]] = {}
     for row in rows:
@@ -248,19 +248,17 @@ def table(rows: Sequence[Row]) -> str:
             found.setdefault((row["base"], row["finding"], kind), {})[row["set"]] = called
     for (base, finding, kind), sets in found.items():
         shown = [_words(sets.get(name)) for name in ("real", "inserted", "untouched", "redrawn healthy")]
-        goals = ""
+        count, goals = "", ""
         if {"inserted", "untouched"} <= set(sets):
             met = (sets["inserted"]["share"] >= GOAL, 1 - sets["untouched"]["share"] >= GOAL)
-            goals = ", ".join(
-                f"{name} {'met' if reached else 'missed'}"
-                for name, reached in zip(("inserted", "untouched"), met, strict=True)
-            )
-        lines.append(f"| {base} | {finding} | {kind} | {' | '.join(shown)} | {goals} |")
+            goals = {(True, True): "both", (True, False): "inserted", (False, True): "untouched"}.get(met, "none")
+            count = str(sets["inserted"]["of"])
+        lines.append(f"| {base} | {finding} | {kind} | {' | '.join(shown)} | {count} | {goals} |")
     return "\n".join(lines)
 
 
 def _words(called: Row | None) -> str:
-    return f"{called['share']:.1%} [{called['low']:.1%}, {called['high']:.1%}] of {called['of']}" if called else "-"
+    return f"{called['share']:.1%} [{called['low']:.1%}, {called['high']:.1%}]" if called else "-"
 
 
 def main() -> None:

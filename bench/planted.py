@@ -68,7 +68,7 @@ def measure(pipe: Any, vectors: int) -> Row:
 def table(rows: Sequence[Row]) -> str:
     """A line for the planted and one for the others of each number of vectors."""
     lines = [
-        "| vectors | patients | each image seen | members found at 1 % false alarms | AUC | copies suspected |"
+        "| vectors | patients | times seen | members found at 1 % false alarms | AUC | copies suspected |"
         " members counted |",
         "|---|---|---|---|---|---|---|",
     ]
@@ -78,8 +78,8 @@ def table(rows: Sequence[Row]) -> str:
             found = row[name]
             low, high = statistics.proportion_interval(found["found"], found["members"])
             lines.append(
-                f"| {row['vectors']} | {name} | {seen:.0f} times | {found['found'] / found['members']:.0%}"
-                f" [{low:.0%}, {high:.0%}] | {found['auc']:.2f} | {found['copied']} in {row['copy_checks']} checks |"
+                f"| {row['vectors']} | {name} | {seen:.0f} | {found['found'] / found['members']:.0%}"
+                f" [{low:.0%}, {high:.0%}] | {found['auc']:.2f} | {found['copied']} |"
                 f" {found['members']} |"
             )
     return "\n".join(lines) + "\n"

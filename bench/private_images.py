@@ -3,8 +3,7 @@
 DPImageBench (Gong, Li, Lin and Wang 2025, arXiv 2503.14681) compares ways of making images with differential privacy.
 Its rules: a classifier learns from generated images only, its weights are chosen on generated images that were held
 back, and the sensitive test images are looked at once, at the end. Textual inversion is not among its methods. Here it
-stands, in small, at its two epsilons. A compact adapter by DP-SGD was measured by the code of commit 0db39a92, and has
-left the product since.
+stands, in small, at its two epsilons.
 
 The sensitive images are X-rays of one finding, of 100 patients, who are the unit of privacy. Normal images come from
 the base's own words, for every row the same. Rows without privacy say what could be reached: no embedding but the
@@ -47,7 +46,7 @@ PAGE = Path(__file__).parents[1] / "docs/explanation/private-images.md"
 EPSILONS, GENERATED, HELD, STEPS, SIDE = (1.0, 10.0), 100, 5, 300, 64
 """DPImageBench's epsilons; generated images of a class, of which each fifth chooses the weights; the classifier's steps
 and pixels."""
-ADAPTER, WORDS, PLAIN, REAL = "adapter, dp-sgd", "nearest words", "embedding", "real X-rays"
+WORDS, PLAIN, REAL = "nearest words", "embedding", "real X-rays"
 PRIVATE: Mapping[str, Mechanism] = {"dp-sgd": "dp-sgd", "dp-agg": "dp-agg", "votes": "votes"}
 """The mechanism of each private method."""
 CONTROLS = (WORDS, PLAIN, REAL)
@@ -165,18 +164,13 @@ def present(rows: Sequence[Row]) -> list[Row]:
     return [row for row in rows if row["fingerprint"] == now]
 
 
-def on_page(rows: Sequence[Row]) -> list[Row]:
-    """Rows of the present weights; where there are none yet, of those measured last, which the page then names."""
-    return present(rows) or [row for row in rows if row["fingerprint"] == rows[-1]["fingerprint"]]
-
-
 def table(rows: Sequence[Row]) -> str:
     """A row for each method and epsilon: means over seeds, with the least and the largest."""
     if not rows:
         return "Not measured yet."
     lines = ["| images of the finding from | epsilon | AUC | balanced accuracy | KID | density | coverage | runs |"]
     lines.append("|---|---|---|---|---|---|---|---|")
-    order = [*((method, None) for method in CONTROLS), *((m, e) for e in EPSILONS for m in (*PRIVATE, ADAPTER))]
+    order = [*((method, None) for method in CONTROLS), *((m, e) for e in EPSILONS for m in PRIVATE)]
     for method, epsilon in order:
         these = [row for row in rows if (row["method"], row["epsilon"]) == (method, epsilon)]
         if these:
@@ -211,7 +205,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             print(row, flush=True)
 
         run(gather(asked.data, asked.device), asked.seeds, list(results.rows), keep, asked.method)
-    shown = table(on_page(results.rows))
+    shown = table(present(results.rows))
     print(shown)
     if asked.write:
         PAGE.write_text(marked.put(PAGE.read_text(encoding="utf-8"), shown), encoding="utf-8")

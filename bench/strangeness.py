@@ -1,5 +1,5 @@
-"""How strange images are to the shipped bases: `python -m bench.strangeness [FOLDER-OF-REAL-FILMS]` prints the table in
-docs/explanation/training.md, from which the bound of the warning was chosen."""
+"""How strange images are to the shipped bases: `python -m bench.strangeness [FOLDER-OF-REAL-FILMS]` prints medians; see
+docs/explanation/training.md on the bound of the warning."""
 
 from __future__ import annotations
 

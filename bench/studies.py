@@ -37,12 +37,16 @@ class Study:
     results: Path
     table: Callable[[Any], str]
 
+    def shown(self) -> str:
+        """The table of the results kept. Those of weights that are gone are not kept."""
+        if not self.results.exists():
+            return "Not measured yet."
+        return self.table(json.loads(self.results.read_text(encoding="utf-8"))).strip()
+
     def render(self) -> str:
         """A heading, where it comes from, and the table; without results, the command that makes them."""
         head = f"## {self.question}\n\nMeasured by `python -m bench.{self.module}`; read it in {self.page}.\n\n"
-        if not self.results.exists():
-            return f"{head}Not measured yet.\n"
-        return f"{head}{self.table(json.loads(self.results.read_text(encoding='utf-8'))).strip()}\n"
+        return f"{head}{self.shown()}\n"
 
 
 STUDIES = (
@@ -63,7 +67,7 @@ STUDIES = (
           few_patients.RESULTS, few_patients.present_table),
     Study("What does a classifier learn from private images alone?", "private_images",
           "docs/explanation/private-images.md", private_images.RESULTS,
-          lambda kept: private_images.table(private_images.on_page(kept))),
+          lambda kept: private_images.table(private_images.present(kept))),
 )  # fmt: skip
 
 

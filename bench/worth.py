@@ -93,20 +93,23 @@ def _gains(
 
 
 def table(results: Sequence[Mapping[str, Any]]) -> str:
-    """What is recognised, a row for each modality and arm; what it is worth, a row for each number of real images."""
-    return "\n\n".join([_recognised_table(results), _worth_table(results)])
+    """What is recognised and worth alone, by modality and arm; gains, a row for each number of real images."""
+    return "\n\n".join([_recognised_table(results), _worth_table(results), _gains_table(results)])
 
 
 def _recognised_table(results: Sequence[Mapping[str, Any]]) -> str:
-    heads = ("modality", "finding", "judge's AUC", "images", "called the finding", "KID")
-    lines = ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
+    lines = _head("modality", "judge's AUC", "images", "called the finding", "KID")
     for one in results:
         rows = one["recognised"]
         for name in dict.fromkeys(row["images"] for row in rows):
             mine = [row for row in rows if row["images"] == name]
             called, kid = (", ".join(texts) for texts in zip(*map(_shown, mine), strict=True))
-            lines.append(f"| {one['modality']} | {one['finding']} | {one['judge_auc']} | {name} | {called} | {kid} |")
+            lines.append(f"| {one['modality']} | {one['judge_auc']} | {name} | {called} | {kid} |")
     return "\n".join(lines)
+
+
+def _head(*names: str) -> list[str]:
+    return ["| " + " | ".join(names) + " |", "|" + "---|" * len(names)]
 
 
 def _shown(row: Mapping[str, Any]) -> tuple[str, str]:
@@ -114,19 +117,25 @@ def _shown(row: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def _worth_table(results: Sequence[Mapping[str, Any]]) -> str:
-    heads = ("modality", "images of", "embeddings", "generated a class", "alone worth, real patients a class",
-             "real a class", "over real alone", "over generated normals", "over nearest words",
-             "ceiling over real alone")  # fmt: skip
-    lines = ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
+    lines = _head("modality", "images of", "embeddings", "generated a class", "alone worth, real patients a class")
+    for one in results:
+        for arm in one["arms"]:
+            worth = Worth.model_validate(arm["worth"])
+            about = [one["modality"], arm["arm"], str(arm["embeddings"]), str(worth.drawn // 2), worth.words]
+            lines.append("| " + " | ".join(about) + " |")
+    return "\n".join(lines)
+
+
+def _gains_table(results: Sequence[Mapping[str, Any]]) -> str:
+    lines = _head("modality", "images of", "real a class", "over real alone", "over generated normals",
+                  "over nearest words", "ceiling over real alone")  # fmt: skip
     for one in results:
         for arm in one["arms"]:
             rows = [Difference.model_validate(row) for row in arm["differences"]]
-            worth = Worth.model_validate(arm["worth"])
             for count in sorted({row.real for row in rows if row.real}):
                 gains = [_gain(rows, arm["arm"], count, over) for over in (REAL_ALONE, NORMALS, WORDS)]
-                about = [one["modality"], arm["arm"], str(arm["embeddings"]), str(worth.drawn // 2), worth.words]
-                cells = [*about, str(count // 2), *gains, _gain(rows, CEILING, count, REAL_ALONE)]
-                lines.append("| " + " | ".join(cells) + " |")
+                cells = [one["modality"], arm["arm"], str(count // 2), *gains]
+                lines.append("| " + " | ".join([*cells, _gain(rows, CEILING, count, REAL_ALONE)]) + " |")
     return "\n".join(lines)
 
 
@@ -134,7 +143,7 @@ def _gain(rows: Sequence[Difference], arm: str, count: int, over: str) -> str:
     for row in rows:
         if (row.arm, row.real, row.over, row.regime) == (arm, count, over, "mixed"):
             shown = f"{row.gain:+.3f} [{row.interval[0]:+.3f}, {row.interval[1]:+.3f}]"
-            return f"{shown} undecided" if row.undecided else shown
+            return f"{shown}?" if row.undecided else shown
     return ""
 
 

@@ -56,7 +56,7 @@ SETS = {
             "builtin-xray",
             xray.HEAD,
             (Source("chest-xray", "normal", "child"), Source("chest-xray-nih", "no finding", "adult")),
-            finding_share=0.0,  # ADR 0062
+            finding_share=0.0,  # ADR 0004
         ),
         PublicSet("builtin-ultrasound", "breast ultrasound", (Source("breast-ultrasound-busi", "normal"),)),
         PublicSet("brain-mri", "axial flair mri of the brain", (Source("brain-mri-lgg", "no lesion"),)),

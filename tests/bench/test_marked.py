@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 
-from bench import audits, marked, privacy
+from bench import marked
 
 
 def test_a_table_takes_the_place_of_the_one_before() -> None:
@@ -19,10 +17,3 @@ def test_a_table_takes_the_place_of_the_one_before() -> None:
 def test_a_page_without_a_place_is_refused(page: str) -> None:
     with pytest.raises(ValueError, match="no place"):
         marked.put(page, "table")
-
-
-@pytest.mark.parametrize("study", [privacy, audits], ids=["privacy", "audits"])
-def test_the_pages_on_privacy_hold_what_was_measured(study: object) -> None:
-    page = study.PAGE.read_text()  # type: ignore[attr-defined]  # both modules have it
-    rows = json.loads(study.RESULTS.read_text())  # type: ignore[attr-defined]  # and this
-    assert marked.put(page, study.table(rows)) == page  # type: ignore[attr-defined]  # and this

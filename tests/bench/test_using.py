@@ -52,7 +52,7 @@ def test_insertion_runs_each_set_once(tmp_path: Path) -> None:
     assert {row["finding"] for row in rows} == {"prostate-cspca", "bright ring, guidance 3"}
     insertion.study(trials, list(rows), lambda row: pytest.fail(f"measured again: {row}"))
     lines = insertion.table(rows).splitlines()
-    assert len(lines) == 2 + 2 * 2 and all("of 2" in line for line in lines[2:])
+    assert len(lines) == 2 + 2 * 2 and all("| 2 |" in line for line in lines[2:])
     assert (tmp_path / "prostate-cspca.safetensors").is_file()
     findings.keep_rows(None)
 

@@ -57,8 +57,8 @@ def test_images_that_show_the_finding_are_called_so_and_worth_something(
     assert [arm["arm"] for arm in found["arms"]] == [PLAIN]  # nothing was generated at epsilon 8
     assert found["arms"][0]["worth"]["value"] > 4
     text = worth.table([found])
-    assert "| x | a finding | 1.0 | embedding | 100%, 100% |" in text
-    assert text.count("| x | embedding |") == 2  # 5 and 10 real images a class
+    assert "| x | 1.0 | embedding | 100%, 100% |" in text
+    assert text.count("| x | embedding |") == 3  # what it is worth alone, and with 5 and 10 real images a class
 
 
 @needs_films

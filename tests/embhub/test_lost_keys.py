@@ -12,6 +12,7 @@ from embhub.__main__ import main
 from embhub.client.publishing import push as publishing
 from embhub.client.pulling import pull as pulling
 from embhub.client.trusted import roots
+from embhub.client.wire.errors import NotFoundError
 from embhub.client.wire.hub import Hub
 from embhub.errors import RegistryError, UsageError
 from embhub.refusals import RevokedKeyError, RollbackError, WrongRootError
@@ -76,8 +77,11 @@ def test_a_stolen_key_from_end_to_end(
     assert main(["verify", "prostate-cspca"]) == 0, (
         "what was pulled is judged by the keyring at hand, until it is renewed"
     )
-    with pytest.raises(RevokedKeyError, match="stolen"):
+    commit = registry.get(f"/api/models/{REPOSITORY}").json()["sha"]
+    with pytest.raises(NotFoundError, match="key-stolen"):
         pulling.pull(REPOSITORY)
+    with pytest.raises(RevokedKeyError, match="stolen"):
+        pulling.pull(f"{REPOSITORY}@{commit}")
     capsys.readouterr()
     assert main(["verify", "prostate-cspca", "--json"]) == 4, "the pull that was refused renewed the keyring"
     document = json.loads(capsys.readouterr().out)

@@ -65,6 +65,10 @@ def from_status(
     `anonymous`: it was sent without an access token.
     """
     match code:
+        case "RevisionNotFound" if status == 410 and said:
+            return NotFoundError(
+                f"{registry} does not serve {what}: {said}", f"embhub pull {what.partition('@')[0]}@VERSION"
+            )
         case "RevisionNotFound":
             return NotFoundError(f"{registry} has no such revision: {what}", "leave @revision out for the newest")
         case "GatedRepo":

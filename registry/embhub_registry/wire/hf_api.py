@@ -53,13 +53,18 @@ async def whoami(request: Request) -> Response:
 
 
 async def model_info(request: Request) -> Response:
-    """`GET /api/models/{id}[/revision/{revision}]`."""
+    """`GET /api/models/{id}[/revision/{revision}]`; 410 as for `tree` where a revision is named.
+
+    huggingface_hub asks here which commit a branch means, and then for the files of that commit.
+    """
     repository, _ = repository_of(request)
     blobs, expand = flag(request, "blobs"), _expand(request)
 
     def collect() -> tuple[dict[str, Any], str]:
         db = registry_of(request).database.connection()
         snapshot, entries = read_files_at(request, repository)
+        if "revision" in request.path_params:
+            repos.refuse_forged(db, snapshot)
         sha = snapshot.revision.id
         tags = repositories.tags_of(db, repository.id)
         answer = hf_answers.model(repository, tags, sha=sha, entries=entries, blobs=blobs)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import RevisionNotFoundError
 from starlette.routing import Route
 
 from embhub.release.files import EMBEDDING
@@ -73,6 +76,7 @@ def test_it_is_not_served_or_it_is_marked(robbed: Robbed, route: Route) -> None:
 def test_the_files_are_named_by_the_exact_commit_alone(robbed: Robbed) -> None:
     for revision in robbed.moving:
         for method, path, body in (
+            ("GET", f"/api/models/{ROBBED}/revision/{revision}", None),
             ("GET", f"/api/models/{ROBBED}/tree/{revision}", None),
             ("POST", f"/api/models/{ROBBED}/paths-info/{revision}", {"paths": [EMBEDDING]}),
             ("GET", f"/{ROBBED}/resolve/{revision}/{EMBEDDING}", None),
@@ -83,3 +87,13 @@ def test_the_files_are_named_by_the_exact_commit_alone(robbed: Robbed) -> None:
         "POST", f"/api/models/{ROBBED}/paths-info/{robbed.commit}", json_body={"paths": [EMBEDDING]}
     )
     assert exact.status == 200 and exact.json()[0]["path"] == EMBEDDING
+
+
+@pytest.mark.parametrize("revision", [None, "main", "1.0.0"])
+def test_huggingface_hub_downloads_no_snapshot_of_it(robbed: Robbed, tmp_path: Path, revision: str | None) -> None:
+    """It asks which commit a name means, and then for files of that commit: so the first answer has to refuse."""
+    with pytest.raises(RevisionNotFoundError, match="stolen"):
+        snapshot_download(ROBBED, revision=revision, endpoint=robbed.registry.url, cache_dir=tmp_path)
+    assert not any(path.is_file() for path in tmp_path.rglob("*.safetensors"))
+    found = snapshot_download(ROBBED, revision=robbed.commit, endpoint=robbed.registry.url, cache_dir=tmp_path)
+    assert (Path(found) / EMBEDDING).is_file(), "who names the exact commit, to look at it, gets it"

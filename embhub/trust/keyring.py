@@ -59,7 +59,7 @@ EXPORT_BYTES = 5 * MAX_BYTES
 class KnownKey:
     """A key of a keyring: whose it is and what it may do. `added` is the time of its first role.
 
-    What a revoked key signed counts as `checks/revocations` says, whatever its roles.
+    What a revoked key signed counts as `embhub.trust.kinds` says, whatever its roles.
     """
 
     namespace: str

@@ -8,7 +8,7 @@ it signed nothing. A registry takes nothing new that a revoked key signed.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
@@ -101,6 +101,7 @@ class Kind:
         purpose: of the registry's own key that signs it, where one may.
         revoked: what it is worth once its key was revoked.
         every_keyring: whether the gravest revocation in several keyrings of one registry counts, not that in the first.
+        one_form: whether a signature has to be in one of its two forms: the log would hold two entries of it otherwise.
         bytes: the most bytes of a bundle.
         listed: the registry's list of them, if it has one.
         words: refusals that this kind says in words of its own.
@@ -112,6 +113,7 @@ class Kind:
     own: tuple[Role, ...] = ()
     purpose: str | None = None
     every_keyring: bool = False
+    one_form: bool = False
     bytes: int = BUNDLE_BYTES
     listed: Listed | None = None
     words: Mapping[str, _Refusal] = field(default_factory=dict)
@@ -153,13 +155,12 @@ AUDIT = Kind(
 )  # fmt: skip
 DESIGN = Kind(
     "https://embhub.org/attestation/audit-design/v1", Revoked.KEPT, anywhere=("audit",), own=("publish",),
+    one_form=True,
     listed=Listed("designs", 4 * MOST_DESIGNS, 2 * MOST_DESIGNS * BUNDLE_BYTES, member="design"),
     words={"namespace": _DESIGNED, "role": _DESIGNED},
 )  # fmt: skip
-NOTICE = Kind("https://embhub.org/attestation/audit-notice/v1", Revoked.KEPT, DESIGN.anywhere, DESIGN.own)
-RESULT = Kind(
-    "https://embhub.org/attestation/audit-result/v1", Revoked.KEPT, DESIGN.anywhere, DESIGN.own, words=DESIGN.words
-)
+NOTICE = replace(DESIGN, type="https://embhub.org/attestation/audit-notice/v1", listed=None)
+RESULT = replace(DESIGN, type="https://embhub.org/attestation/audit-result/v1", listed=None)
 APPROVAL = Kind(
     "https://embhub.org/attestation/approval/v1", Revoked.DATED, own=("approve",), purpose="advisories",
     words={

@@ -19,9 +19,8 @@ from embhub.durable import write_atomic
 from embhub.errors import ConfigError, UsageError
 from embhub.formats import names
 from embhub.release import evaluations
-from embhub.release.checks import evaluated
 from embhub.site import config, evaluated_patients, keys, trust_store
-from embhub.trust import bundle, p256
+from embhub.trust import bundle, kinds, p256
 from embhub.trust.origin import origin_of
 from embhub.version import __version__
 
@@ -184,7 +183,7 @@ def publish(draft: Draft, *, ask_passphrase: AskPassphrase | None = None) -> Pub
 def _find_signer(verified: Verified, name: str) -> KnownKey:
     fingerprint = p256.fingerprint(p256.read_public(keys.public_pem(name)))
     found = trust_store.load(verified.signer.registry).lookup(fingerprint)
-    if found is None or evaluated.ROLE not in found.roles:
+    if found is None or kinds.EVALUATION.role_of(found.roles, own=False) is None:
         raise ConfigError(
             f"the keyring of {verified.signer.registry} gives the key {name!r} ({fingerprint}) no role to evaluate",
             f"ask for it: `embhub key request NAMESPACE --key {name} --role evaluate`; then `embhub trust refresh`",

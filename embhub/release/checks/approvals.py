@@ -10,26 +10,25 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from embhub.formats import instants
 from embhub.refusals import (
     Finding,
     ReleaseRefusedError,
     UnknownSignerError,
-    WrongNamespaceError,
     WrongRegistryError,
     WrongRepositoryError,
     WrongRoleError,
 )
 from embhub.release import files as release_files
-from embhub.trust import bundle, p256
+from embhub.release.checks import signers
+from embhub.trust import bundle, dsse, kinds
 
 if TYPE_CHECKING:
     from embhub.release.approvals import Kind
     from embhub.release.checks.signers import Signer
     from embhub.release.files import Release
+    from embhub.trust import p256
     from embhub.trust.bundle import Bundle
     from embhub.trust.keyring import KnownKey, Trust
-    from embhub.trust.keyring_document import Revocation
     from embhub.trust.statement import Publish
 
 CHECK = "approval"
@@ -92,29 +91,14 @@ def find(
 
 
 def approver_key(given: Bundle, keyring: Trust, *, namespace: str, created: str | None = None) -> KnownKey:
-    """The key of an approver of `namespace` that a bundle names; its signature is for the caller to check.
-
-    With `created`, a key that was replaced or lost after that is good: nobody else had it, as `revocations` says.
+    """The key of an approver of `namespace` that signed, and is in use, or was when it signed at `created`.
 
     Raises:
-        UnknownSignerError, WrongNamespaceError, WrongRoleError: it is no such key, or it is out of use.
+        ReleaseRefusedError: as `signers.find` and `signers.check_in_use`.
     """
-    key = keyring.lookup(given.hint)
-    if key is None:
-        raise UnknownSignerError(f"the keyring does not know the key {given.hint}", _HINT)
-    if key.namespace != namespace:
-        raise WrongNamespaceError(f"a key of {key.namespace} approved a release of {namespace}", _HINT)
-    if "approve" not in key.roles:
-        raise WrongRoleError(f"the key {key.fingerprint} has no role to approve", _HINT)
-    if key.revocation is not None and not _was_in_use(key.revocation, created):
-        raise WrongRoleError(f"the key {key.fingerprint} is out of use: {key.revocation.reason}", _HINT)
+    _, key, _ = signers.find(given, kinds.APPROVAL, trusts=(keyring,), registry=None, of=namespace)
+    signers.check_in_use(kinds.APPROVAL, key, created=created)
     return key
-
-
-def _was_in_use(revocation: Revocation, created: str | None) -> bool:
-    if created is None or revocation.reason == "stolen":
-        return False
-    return instants.read(created) <= instants.read(revocation.date)
 
 
 def _read(release: Release, name: str, publish: Publish, *, keyring: Trust, publisher: Signer) -> Approved:
@@ -126,10 +110,8 @@ def _read(release: Release, name: str, publish: Publish, *, keyring: Trust, publ
         key = approver_key(given, keyring, namespace=publisher.namespace, created=facts.created)
         if key.fingerprint == publisher.fingerprint:
             raise WrongRoleError("the key that signed the release approved it", _HINT)
-        public = key.public_key
     else:
-        public = _registry_key(given, keyring)
-    p256.verify(given.envelope.pae, signature=given.envelope.signature, key=public)
+        dsse.verify(given.envelope, public_key=_registry_key(given, keyring))
     if facts.registry != publish.registry:
         raise WrongRegistryError(f"it was made for the registry {facts.registry}", _HINT)
     if (facts.repository, facts.version) != (publish.repository, publish.version):
@@ -144,7 +126,7 @@ def _read(release: Release, name: str, publish: Publish, *, keyring: Trust, publ
 
 
 def _registry_key(given: Bundle, keyring: Trust) -> p256.PublicKey:
-    named = (keyring.keyring.online or {}).get("advisories")
+    named = (keyring.keyring.online or {}).get(kinds.APPROVAL.purpose or "")
     if named is None or named.fingerprint != given.hint:
         raise UnknownSignerError(f"the key {given.hint} is not the registry's", _HINT)
     return named.public

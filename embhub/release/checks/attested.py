@@ -16,8 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from embhub.formats import instants, names, strict_json
 from embhub.formats.plain_text import plain
 from embhub.refusals import AuditMismatchError, Finding, ReleaseRefusedError
-from embhub.release.checks import revocations, signers
-from embhub.release.checks.signers import Signer
+from embhub.release.checks import signers
 from embhub.trust import bundle, dsse, statement
 from embhub.trust.bundle import Bundle
 from embhub.trust.keyring import Trust
@@ -89,17 +88,15 @@ def _check(attestation: Bundle, *, digest: str, trusts: Sequence[Trust], numbers
     washed = verdict == LEAK and numbers is not None and signed.numbers == numbers
     if signed.digest != digest and not washed:
         raise ReleaseRefusedError("an audit attestation is about another embedding", "fetch it again")
-    publisher = Signer(names.namespace_of(facts.repository), None, "", "publish", "")
-    known = [trust for trust in trusts if trust.lookup(attestation.hint)] or list(trusts)
-    keyring = next((trust for trust in known if trust.origin == facts.registry), known[0])
+    publisher = names.namespace_of(facts.repository)
     signer = signers.find_auditor(
-        attestation, registry=facts.registry, keyring=keyring, publisher=publisher, findings=[]
-    )
+        attestation, registry=facts.registry, trusts=trusts, publisher=publisher, findings=[]
+    )  # fmt: skip
     if signer.revoked_as is not None:
-        revocations.check_auditor(signer, created=facts.created)
+        signers.check_auditors_key(signer, created=facts.created)
     return Attested(
         namespace=signer.namespace, own=not signer.is_independent_of(publisher), repository=facts.repository,
-        version=facts.version, verdict=verdict, created=facts.created, registry=keyring.registry,
+        version=facts.version, verdict=verdict, created=facts.created, registry=signer.registry,
     )  # fmt: skip
 
 

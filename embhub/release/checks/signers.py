@@ -8,9 +8,9 @@ good, with a word on back-dating.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from embhub.formats import names
 from embhub.refusals import Finding, Outcome, ReleaseRefusedError, RevokedKeyError, UnknownSignerError
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from embhub.trust.bundle import Bundle
     from embhub.trust.kinds import Kind
 
+_Said = TypeVar("_Said")
 PUBLISHER, AUDITOR = "revocation", "auditor-revocation"  # names of the findings
 _ROLE_NAMES = {"publish": "publishing key", "audit": "auditor's key"}
 _SIGN_ANEW = "the publisher signs the release anew with another key (`embhub sign --key NAME`), and pushes it again"
@@ -143,6 +144,14 @@ def check_in_use(kind: Kind, key: KnownKey, *, created: str | None) -> None:
     revoked = key.revocation
     if revoked is not None and not kind.revoked.counts(revoked.reason, revoked.date, created):
         raise kind.refusal("revoked", fingerprint=key.fingerprint, reason=revoked.reason)
+
+
+def last_words(
+    statements: Sequence[_Said], *, of: Callable[[_Said], Hashable], order: Callable[[_Said], Any]
+) -> list[_Said]:  # fmt: skip
+    """Of each signer, as `of` names them, the last statement by `order`; the others' order stays."""
+    last = {of(one): at for at, one in sorted(enumerate(statements), key=lambda row: order(row[1]))}
+    return [statements[at] for at in sorted(last.values())]
 
 
 def public_key_of(signer: Signer, keyring: Trust) -> p256.PublicKey:

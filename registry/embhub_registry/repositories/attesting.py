@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
+from itertools import islice
 from typing import Any
 
 from embhub.refusals import ReleaseRefusedError
 from embhub.release.checks import attested
 from embhub.release.files import EMBEDDING
-from embhub.trust import bundle
+from embhub.trust import bundle, kinds
 from embhub_registry.database import Connection, attestations
 from embhub_registry.database.accounts import Account
 from embhub_registry.database.attestations import Attestation
@@ -31,13 +33,18 @@ def answer(registry: Registry, account: Account | None, digest: str) -> dict[str
     )
     return {
         "embedding": digest,
-        "audits": [
-            {"namespace": row.namespace, "own": row.own, "repository": row.repository, "version": row.version,
-             "verdict": row.verdict, "date": row.created, **attested.to_row(row.bundle)}
-            for row in rows[: attested.MOST]
-        ],
+        "audits": to_json(rows),
         "nearly": list(near_copies.say(db, digest, repository="", keyring=registry.trust().keyring)),
     }  # fmt: skip
+
+
+def to_json(rows: Iterable[Attestation]) -> list[dict[str, Any]]:
+    """Rows of the answer, as many as a reader takes."""
+    return [
+        {"namespace": row.namespace, "own": row.own, "repository": row.repository, "version": row.version,
+         "verdict": row.verdict, "date": row.created, "bundle": json.loads(row.bundle)}
+        for row in islice(rows, kinds.AUDIT.listed.most)
+    ]  # fmt: skip
 
 
 def attest(registry: Registry, account: Account, digest: str, document: dict[str, Any]) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from embhub_registry.people import auth
 from embhub_registry.storage import log_entries, registry_log
 from embhub_registry.storage.folder import Registry
 
-MOST_SHOWN = 4 * audit_designs.MOST
+MOST_SHOWN = kinds.DESIGN.listed.most
 MOST_OPEN = 200
 RESULT_WITHIN = timedelta(days=14)  # from then on a page says that a design has no result
 

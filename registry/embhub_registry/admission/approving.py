@@ -22,7 +22,7 @@ from embhub_registry.database.accounts import Account
 from embhub_registry.database.clock import now, stamp
 from embhub_registry.database.proposals import Approval, Proposal
 from embhub_registry.database.repositories import Revision
-from embhub_registry.http_errors import RequestDeniedError, forbidden
+from embhub_registry.http_errors import RequestDeniedError, forbidden, statement_refusals
 from embhub_registry.repositories import access, reviewing
 from embhub_registry.repositories.reviewing import Seen
 from embhub_registry.storage.folder import Registry
@@ -301,12 +301,10 @@ def _check_signed(registry: Registry, seen: Seen, account: Account, data: bytes)
     found, trusted = seen.proposal, registry.trust()
     if found.version is None:
         raise RequestDeniedError(422, "approval", "this proposal is no release", "approve it without a signature")
-    try:
+    with statement_refusals():
         given = bundle.parse(data)
         facts = approvals.read_facts(given.statement)
         approvals.approver_key(given, trusted, namespace=found.namespace)
-    except ReleaseRefusedError as error:
-        raise RequestDeniedError(422, error.rule, error.message, error.hint) from error
     held = {entry.path: entry.digest for entry in seen.files}
     expected = (trusted.origin, found.full_name, found.version, found.digest, "signed", approvals.covered(held))
     stated = (facts.registry, facts.repository, facts.version, facts.release.sha256, facts.kind, dict(facts.files))

@@ -16,17 +16,16 @@ from embhub.formats import instants
 from embhub.refusals import ReleaseRefusedError
 from embhub.release.checks import evaluated
 from embhub.release.checks.evaluated import Evaluated
-from embhub.release.files import EMBEDDING
 from embhub.trust import bundle, kinds
 from embhub.trust.keyring import Trust
-from embhub_registry.database import Connection, attestations, evaluation_rows
+from embhub_registry.database import Connection, evaluation_rows
 from embhub_registry.database.accounts import Account
 from embhub_registry.database.clock import now, stamp
 from embhub_registry.database.evaluation_rows import EvaluationRow
 from embhub_registry.database.repositories import Repository
-from embhub_registry.http_errors import RequestDeniedError
+from embhub_registry.http_errors import RequestDeniedError, key_out_of_use, statement_refusals
 from embhub_registry.people import auth
-from embhub_registry.repositories import access, repos
+from embhub_registry.repositories import access, attesting, repos
 from embhub_registry.storage import log_entries, registry_log
 from embhub_registry.storage.folder import Registry
 
@@ -103,17 +102,14 @@ def take(registry: Registry, account: Account, digest: str, document: dict[str, 
     if len(data) > MAX_BYTES:
         raise RequestDeniedError(413, "too-large", f"an evaluation has at most {MAX_BYTES:,} bytes",
                                  "publish it with `embhub evaluate --publish-to`")  # fmt: skip
-    try:
+    with statement_refusals():
         found = evaluated.read(data, digest=digest, trusts=[trusted])
-    except ReleaseRefusedError as error:
-        raise RequestDeniedError(422, error.rule, error.message, error.hint) from error
     if trusted.keyring.revocation_of(found.fingerprint) is not None:
-        raise RequestDeniedError(422, "revoked-key", f"the key {found.fingerprint} is out of use",
-                                 "sign with another key")  # fmt: skip
+        raise key_out_of_use(found.fingerprint)
     auth.require(account, found.namespace, "evaluate")
     if abs(instants.read(found.created) - now()) > SLACK:
         raise RequestDeniedError(422, "date", f"the evaluation is dated {found.created}", "set your machine's clock")
-    _check_release(registry, account, found, digest)
+    attesting.require_release(registry, account, found, digest, then="evaluate it")
     row = EvaluationRow(
         digest=digest, namespace=found.namespace, repository=found.repository, version=found.version,
         created=found.created, fingerprint=found.fingerprint, bundle=bundle.to_json(bundle.parse(data).envelope),
@@ -191,18 +187,6 @@ def listed(registry: Registry, repository: str) -> list[dict[str, Any]]:
 def _of_namespace(db: Connection, repository: str, namespace: str) -> list[EvaluationRow]:
     rows = evaluation_rows.of_repository(db, repository, most=MOST * 100)
     return [row for row in rows if row.namespace == namespace]
-
-
-def _check_release(registry: Registry, account: Account, found: Evaluated, digest: str) -> None:
-    db = registry.database.connection()
-    namespace, _, name = found.repository.partition("/")
-    repository = repos.locate(db, account, namespace, name)
-    access.require_files(db, repository, account)
-    released = attestations.released(db, repository.id, path=EMBEDDING)
-    aside = repos.hides_bytes(db, repository, digest, account)
-    if aside or found.repository != repository.full_name or (found.version, digest) not in released:
-        raise RequestDeniedError(404, "revision", f"{found.repository} has no release {found.version} with these bytes",
-                                 "pull the release, then evaluate it")  # fmt: skip
 
 
 def _put(db: Connection, row: EvaluationRow) -> list[EvaluationRow]:

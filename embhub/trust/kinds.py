@@ -1,8 +1,9 @@
 """The kinds of statement: who may sign each, how large it is, and what it is worth once its key was revoked. Pure.
 
-A new kind is a row here, a model of its facts, and what a reader concludes from them. What holds for every kind: a
-statement counts at the registry that it names, by a key that the registry's keyring holds; a key that was removed from
-it signed nothing. A registry takes nothing new that a revoked key signed.
+A new kind is a row here, a model of its facts, and what a reader concludes from them. What holds for every kind: only a
+key counts that the registry's keyring holds, so that a removed key signed nothing. A statement counts at the registry
+that it names; of a registered audit, the registry alone compares that. A registry takes nothing new that a revoked key
+signed. Of its lists, what a stolen key signed counts for nothing (audits) or is left out (evaluations).
 """
 
 from __future__ import annotations

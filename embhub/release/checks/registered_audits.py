@@ -14,6 +14,7 @@ from typing import Any
 from embhub.log import leaves
 from embhub.log.errors import MalformedLogError
 from embhub.refusals import BadSignatureError, Finding, ReleaseRefusedError
+from embhub.release.checks import signers
 from embhub.release.checks.preregistered import CHECK, LEAKS
 from embhub.trust import audit_designs, bundle, kinds, p256
 from embhub.trust.bundle import Bundle
@@ -97,7 +98,7 @@ def find_among(
             places.setdefault(identity, index)
         number = looked_for.get(identity)
         key = None if number is None else _signer(entry(), keyring, digest, number)
-        if number is not None and key is not None and _may_sign(key, publisher):
+        if number is not None and key is not None and kinds.NOTICE.role_of(key.roles, own=key.namespace == publisher):
             notices.append(_Notice(index, number, key))
     found = []
     for one in notices:
@@ -113,11 +114,10 @@ def leaks(shown: Iterable[Shown], *, digest: str, keyring: Trust, publisher: str
     """
     found = []
     for one in shown:
-        key = None if one.result is None else keyring.lookup(one.result.hint)
-        if one.result is None or key is None or not _may_sign(key, publisher):
+        if one.result is None:
             continue
         try:
-            audit_designs.check_signature(one.result, key.public_key)
+            _, key, _ = signers.find(one.result, kinds.RESULT, trusts=(keyring,), registry=None, of=publisher)
             stated = audit_designs.read_result(one.result.statement)
         except ReleaseRefusedError:
             continue
@@ -170,10 +170,6 @@ def judge(
             )
             findings.append(Finding(LEAKS if leak else RESULTS, "warning" if leak else "note", text))
     return findings
-
-
-def _may_sign(key: KnownKey, publisher: str) -> bool:
-    return kinds.DESIGN.role_of(key.roles, own=key.namespace == publisher) is not None
 
 
 def _cosigned(one: Registered, vouched: int | None) -> Registered:

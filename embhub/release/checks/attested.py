@@ -16,6 +16,7 @@ from embhub.formats import instants, names, strict_json
 from embhub.formats.plain_text import plain
 from embhub.refusals import AuditMismatchError, Finding, ReleaseRefusedError
 from embhub.release.checks import signers
+from embhub.release.checks.signers import Signer
 from embhub.trust import bundle, dsse, kinds, statement
 from embhub.trust.bundle import Bundle
 from embhub.trust.keyring import Trust
@@ -91,9 +92,14 @@ def _check(attestation: Bundle, *, digest: str, trusts: Sequence[Trust], numbers
     )  # fmt: skip
     if signer.revoked_as is not None:
         signers.check_auditors_key(signer, created=facts.created)
+    return stated(facts, signer, publisher)
+
+
+def stated(facts: MiaAudit, signer: Signer, publisher: str) -> Attested:
+    """What an audit's statement says, by whom. Raises AuditMismatchError, as `verdict_of`."""
     return Attested(
         namespace=signer.namespace, own=not signer.is_independent_of(publisher), repository=facts.repository,
-        version=facts.version, verdict=verdict, created=facts.created, registry=signer.registry,
+        version=facts.version, verdict=verdict_of(facts), created=facts.created, registry=signer.registry,
     )  # fmt: skip
 
 

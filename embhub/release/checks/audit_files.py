@@ -64,7 +64,7 @@ def check(
         of_report = facts.report.sha256 == digest
         if report is not None and digest is not None and (of_report or path == release_files.AUDIT_BUNDLE):
             consistency.check_attestation(facts, publish=publish, report=report, report_digest=digest)
-        item = AuditFile(path, signer, _attested(facts, signer, publisher), of_report, envelope)
+        item = AuditFile(path, signer, attested.stated(facts, signer, publisher.namespace), of_report, envelope)
         if signer.revoked_as is not None and signer != publisher:  # the publisher's own is judged once, by the caller
             try:
                 said.append(signers.check_auditors_key(signer, created=facts.created))
@@ -128,10 +128,3 @@ def _check_release(facts: MiaAudit, publish: Publish) -> None:
             f"the release is {publish.repository} {publish.version}",
             _HINT,
         )
-
-
-def _attested(facts: MiaAudit, signer: Signer, publisher: Signer) -> Attested:
-    return Attested(
-        namespace=signer.namespace, own=not signer.is_independent_of(publisher.namespace), repository=facts.repository,
-        version=facts.version, verdict=attested.verdict_of(facts), created=facts.created, registry=signer.registry,
-    )  # fmt: skip

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, get_args
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import utils
 
-from embhub.refusals import ReleaseRefusedError
+from embhub.refusals import BadSignatureError, ReleaseRefusedError, UnknownSignerError
 from embhub.release import files as release_files
 from embhub.release import signing, verification
 from embhub.release.checks import approvals as approved
 from embhub.release.checks import attested, evaluated, registered_audits, signers
 from embhub.release.checks.signers import Signer
 from embhub.release.files import Release
-from embhub.trust import advisories, kept_advisories, kinds, root_keys, statement
+from embhub.trust import advisories, audit_designs, bundle, kept_advisories, kinds, root_keys, statement
 from embhub.trust.keyring import REASONS, Reason, Role, Trust, as_sequence
-from embhub.trust.kinds import KINDS, Kind, Revoked
+from embhub.trust.kinds import KINDS, Kind, Listed, Revoked
 from tests.support import designs, releases
 from tests.support.evaluations import signed as evaluation
 from tests.support.releases import AUDITOR, NOW, ORIGIN, OTHER_SITE, REPOSITORY, SITE, make_key
@@ -173,6 +175,13 @@ def test_what_a_key_signed_that_was_removed_counts_for_nothing(name: str) -> Non
     assert not any(rule.counts("left", AFTER, "2026-11-20T10:30:00Z") for rule in Revoked)
 
 
+def test_a_publishers_removed_key_is_known_as_such_by_whichever_keyring_removed_it() -> None:
+    removed, earlier = trust((SITE, "left", AFTER)), trust()
+    for keyrings in ([removed], [removed, earlier], [earlier, removed]):
+        with pytest.raises(UnknownSignerError, match=f"was removed from the keyring of .* on {AFTER}"):
+            verification.verify(GOOD, trust=keyrings, now=NOW)
+
+
 @pytest.mark.parametrize("name", ["publish", "mia-audit", "evaluation"])
 def test_which_of_several_keyrings_of_one_registry_is_heard(name: str) -> None:
     kind, key, read = READERS[name]
@@ -187,6 +196,33 @@ def test_what_the_registrys_own_key_signed_counts_as_long_as_the_keyring_names_i
 ) -> None:
     assert kinds.ADVISORIES.revoked is Revoked.NAMED and kinds.APPROVAL.purpose == kinds.ADVISORIES.purpose
     assert holds(read, trust()) and not holds(read, trust(online=NEWER))
+
+
+def test_the_moment_of_a_revocation_is_still_before_it() -> None:
+    assert Revoked.DATED.counts("lost", AFTER, AFTER) and Revoked.VOUCHED.counts("superseded", AFTER, AFTER)
+
+
+def test_how_large_statements_and_lists_of_them_are() -> None:
+    """Written down again: what a limit takes today is refused by readers whose limit is lower."""
+    usual = {kind.bytes for kind in KINDS if kind not in (kinds.EVALUATION, kinds.ADVISORIES)}
+    assert (usual, kinds.EVALUATION.bytes, kinds.ADVISORIES.bytes) == ({64_000}, 12_000, 1_500_000)
+    assert bundle.MAX_BYTES == 64_000 and audit_designs.MOST == 64 and kinds.ADVISORIES.bytes == advisories.MAX_BYTES
+    assert [kind.listed for kind in kinds.LISTED.values()] == [
+        Listed("audits", 50, 2_000_000), Listed("designs", 256, 8_192_000, "design"),
+        Listed("evaluations", 50, 1_000_000, removable=True),
+    ]  # fmt: skip
+    assert [kind.listed.removable for kind in kinds.LISTED.values()] == [False, False, True]
+
+
+def test_a_registered_audits_signature_has_one_form() -> None:
+    assert {kind for kind in KINDS if kind.one_form} == {kinds.DESIGN, kinds.NOTICE, kinds.RESULT}
+    envelope = AUDITED.result.envelope
+    first, second = utils.decode_dss_signature(envelope.signature)
+    other = utils.encode_dss_signature(first, releases.ORDER_OF_P256 - second)
+    high = bundle.Bundle(replace(envelope, signature=other), AUDITED.result.hint)
+    signers.find(AUDITED.result, kinds.RESULT, trusts=[trust()], registry=None, of="radboud")
+    with pytest.raises(BadSignatureError):
+        signers.find(high, kinds.RESULT, trusts=[trust()], registry=None, of="radboud")
 
 
 @pytest.mark.parametrize("rule", Revoked)

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from embhub.trust.kinds import Kind
 
 TYPE = "https://in-toto.io/Statement/v1"
-PUBLISH, AUDIT = kinds.PUBLISH.type, kinds.AUDIT.type
 SUBJECT_NAME = "learned_embeds.safetensors"
 NUMBERS = "embhubNumbers"  # of an in-toto digest set: `embhub.artifact.numbers`
 MAX_BYTES = 48_000

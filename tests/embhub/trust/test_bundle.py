@@ -41,7 +41,7 @@ FACTS = {
     "recipe": {},
     "created": "2026-11-20T10:22:33Z",
 }
-PAYLOAD = Statement(ARTIFACT, statement.PUBLISH, FACTS).to_bytes()
+PAYLOAD = Statement(ARTIFACT, kinds.PUBLISH.type, FACTS).to_bytes()
 ENVELOPE = dsse.sign(PAYLOAD, key=SITE)
 GOOD = json.loads(bundle.to_json(ENVELOPE))
 TEXT = json.dumps(GOOD)
@@ -201,7 +201,7 @@ REFUSED: dict[str, tuple[str, type[ReleaseRefusedError]]] = {
     "text behind the statement": (signed(PAYLOAD + b"{}"), MalformedStatementError),
     "payload that is not JSON": (signed(b"hello"), MalformedStatementError),
     "predicate is no object": (signed(stated(predicate=[])), MalformedStatementError),
-    "predicate of another kind": (signed(stated(predicateType=statement.AUDIT)), WrongPredicateError),
+    "predicate of another kind": (signed(stated(predicateType=kinds.AUDIT.type)), WrongPredicateError),
     "another subject": (
         signed(stated(subject=[{"name": "a", "digest": {"sha256": "0" * 64}}])),
         DigestMismatchError,

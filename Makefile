@@ -151,7 +151,7 @@ soak: MINUTES = 60
 soak: $(DEVELOP)
 	@OMP_NUM_THREADS=1 $(BIN)/python -m tests.soak.run --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
 
-# Mutation testing of twelve files, all or FILE. What was tried stays in mutants-out/; tests/mutants/run.py says more.
+# Mutation testing of fourteen files, all or FILE. What was tried stays in mutants-out/; tests/mutants/run.py says more.
 mutants: $(DEVELOP)
 	@OMP_NUM_THREADS=1 $(BIN)/python -m tests.mutants.run $(FILE) $(if $(SAMPLE),--sample $(SAMPLE)) $(if $(SEED),--seed $(SEED))
 

@@ -37,7 +37,6 @@ from embhub.release.checks import (
     further_attestations,
     model_signature,
     preregistered,
-    revocations,
     samples,
     signers,
     versions,
@@ -122,7 +121,7 @@ def verify(
         findings.extend(preregistered.check(release, report, keyring=keyring, publisher=signer))
         auditor = next((item.signer for item in audits if item.countersigns), None)
         if signer.revoked_as is not None:
-            finding = revocations.check_publisher(
+            finding = signers.check_publishers_key(
                 signer, created=publish.created, auditor=auditor, countersigned_suffices=policy.countersigned_suffices
             )
             findings.append(finding)

@@ -147,7 +147,7 @@ class Verified:
     @property
     def independent(self) -> bool:
         """Whether an auditor of another namespace countersigned."""
-        return self.auditor is not None and self.auditor.is_independent_of(self.signer)
+        return self.auditor is not None and self.auditor.is_independent_of(self.signer.namespace)
 
     @property
     def audit_status(self) -> Literal["countersigned", "consistent"] | None:

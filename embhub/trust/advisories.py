@@ -16,13 +16,12 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from embhub.formats import instants, names, strict_json
 from embhub.refusals import MalformedAdvisoriesError
-from embhub.trust import dsse, p256
+from embhub.trust import dsse, kinds, p256
 
-ADVISORIES_TYPE = "application/vnd.embhub.advisories+json"
+ADVISORIES_TYPE, MAX_BYTES = kinds.ADVISORIES.type, kinds.ADVISORIES.bytes  # a trust export and a pin hold them
 SCHEMA = "embhub.advisories/1"
 OSV_VERSION = "1.7.0"
 ECOSYSTEM = "embhub"
-MAX_BYTES = 1_500_000  # of the envelope, which a trust export and a pin have to hold
 MAX_NODES = 200_000
 MAX_REASON = 500
 

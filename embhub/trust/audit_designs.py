@@ -19,16 +19,12 @@ from pydantic import Field
 
 from embhub.formats import instants, strict_json
 from embhub.refusals import BadSignatureError, MalformedStatementError
-from embhub.trust import bundle, dsse, p256, statement
+from embhub.trust import bundle, dsse, kinds, p256, statement
 from embhub.trust.bundle import Bundle
 from embhub.trust.statement import Digest, Origin, Predicate, Sha256, Statement
 
-DESIGN = "https://embhub.org/attestation/audit-design/v1"
-NOTICE = "https://embhub.org/attestation/audit-notice/v1"
-RESULT = "https://embhub.org/attestation/audit-result/v1"
 SCHEMA = "embhub.audit-registration/1"
-MOST = 64  # audits of one file that can be registered; a reader looks for as many notices
-LIST_BYTES = 2 * MOST * bundle.MAX_BYTES  # of a registry's answer that lists them all
+MOST = kinds.MOST_DESIGNS
 MAX_BYTES = 4 * bundle.MAX_BYTES
 _ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551  # of P-256 (FIPS 186-5)
 _WORD = r"^[a-z][a-z0-9-]{0,63}$"
@@ -102,7 +98,7 @@ def build_design(
         "registry": registry, "number": number, "suite": suite, "shadows": shadows, "bounds": dict(bounds),
         "commitment": commitment, "tool": tool, "created": instants.write(created),
     }  # fmt: skip
-    return statement.checked(Statement(digest, DESIGN, facts), AuditDesign)
+    return statement.build(kinds.DESIGN, AuditDesign, digest, facts)
 
 
 def build_result(
@@ -113,7 +109,7 @@ def build_result(
         "registry": registry, "design": {"sha256": design}, "report": {"sha256": report_digest}, "verdict": verdict,
         "created": instants.write(created),
     }  # fmt: skip
-    return statement.checked(Statement(digest, RESULT, facts), AuditResult)
+    return statement.build(kinds.RESULT, AuditResult, digest, facts)
 
 
 def register(design: Statement, *, key: dsse.Signer) -> Registration:
@@ -130,7 +126,7 @@ def sign_result(result: Statement, *, key: dsse.Signer) -> Bundle:
 
 def build_notice(digest: str, number: int) -> Statement:
     """The one notice of this audit: the same bytes whoever writes it."""
-    return statement.checked(Statement(digest, NOTICE, {"number": number}), AuditNotice)
+    return statement.build(kinds.NOTICE, AuditNotice, digest, {"number": number})
 
 
 @lru_cache(maxsize=4)
@@ -166,12 +162,12 @@ def is_low(signature: bytes) -> bool:
 
 def read_design(stated: Statement) -> AuditDesign:
     """The facts of a design. Raises WrongPredicateError, MalformedStatementError."""
-    return statement.read_as(stated, DESIGN, AuditDesign)
+    return statement.read_as(stated, kinds.DESIGN, AuditDesign)
 
 
 def read_result(stated: Statement) -> AuditResult:
     """The facts of a result. Raises as `read_design`."""
-    return statement.read_as(stated, RESULT, AuditResult)
+    return statement.read_as(stated, kinds.RESULT, AuditResult)
 
 
 def write_result(result: Bundle) -> bytes:

@@ -7,21 +7,25 @@ What is written here is what cosign, @sigstore/verify, securesystemslib, sigstor
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from embhub.formats import strict_json
 from embhub.formats.strict_json import JsonError
 from embhub.refusals import MalformedBundleError
-from embhub.trust import dsse
+from embhub.trust import dsse, kinds
 from embhub.trust.statement import Statement
 from embhub.trust.statement import parse as parse_statement
 
+if TYPE_CHECKING:
+    from embhub.trust.kinds import Kind
+
 MEDIA_TYPE = "application/vnd.dev.sigstore.bundle.v0.3+json"
 MEDIA_TYPES = (MEDIA_TYPE, "application/vnd.dev.sigstore.bundle+json;version=0.3")  # the specification's older spelling
-MAX_BYTES = 64_000
+
+MAX_BYTES = kinds.BUNDLE_BYTES
 
 
 @dataclass(frozen=True)
@@ -38,6 +42,27 @@ class Bundle:
     def statement(self) -> Statement:
         """What the envelope holds, whoever signed it. Raises MalformedStatementError."""
         return parse_statement(self.envelope.payload)
+
+
+def rows(data: bytes, kind: Kind, *, digest: str) -> Sequence[Mapping[str, Any]]:
+    """The rows of a registry's list of statements of this kind about an embedding, each with its bundle, unread.
+
+    Raises:
+        ValueError: not such a list, or one about other bytes.
+    """
+    listed, document = kind.listed, strict_json.read_object(data, limit=kind.listed.bytes)
+    found = document.get(listed.name)
+    if document.get("embedding") != digest or not isinstance(found, list) or len(found) > listed.most:
+        raise ValueError(f"it is no list of {listed.name} of this embedding")
+    for row in found:
+        if not isinstance(row, Mapping) or not (listed.removable or isinstance(row.get(listed.member), Mapping)):
+            raise ValueError(f"a row has no {listed.member}")
+    return found
+
+
+def held_in(row: Mapping[str, Any], member: str = "bundle") -> Bundle:
+    """The bundle in such a row. Raises as `parse`."""
+    return parse(json.dumps(row[member]).encode())
 
 
 def to_json(envelope: dsse.Envelope) -> bytes:

@@ -16,7 +16,7 @@ import rfc8785
 
 from embhub.formats import strict_json
 from embhub.refusals import RollbackError, WrongRootError
-from embhub.trust import dsse, multisig, p256, root_keys
+from embhub.trust import dsse, kinds, multisig, p256, root_keys
 from embhub.trust.keyring_document import (
     KEYRING_SCHEMA,
     KEYRING_TYPE,
@@ -51,7 +51,7 @@ __all__ = [
 ]  # fmt: skip
 
 EXPORT_SCHEMA = "embhub.trust/2"
-ADVISORIES_TYPE = "application/vnd.embhub.advisories+json"
+ADVISORIES_TYPE = kinds.ADVISORIES.type
 EXPORT_BYTES = 5 * MAX_BYTES
 
 
@@ -59,7 +59,7 @@ EXPORT_BYTES = 5 * MAX_BYTES
 class KnownKey:
     """A key of a keyring: whose it is and what it may do. `added` is the time of its first role.
 
-    What a revoked key signed counts as `checks/revocations` says, whatever its roles.
+    What a revoked key signed counts as `embhub.trust.kinds` says, whatever its roles.
     """
 
     namespace: str

@@ -99,7 +99,7 @@ class Member(SignedModel):
 
 
 class Revocation(SignedModel):
-    """A key that signs no more: since when, and why. What it signed before counts as `checks/revocations` says.
+    """A key that signs no more: since when, and why. What it signed before counts as `embhub.trust.kinds` says.
 
     `left`: the key was removed, and belongs to no member any more. Nothing that it signed counts.
     """

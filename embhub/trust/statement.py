@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import rfc8785
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
@@ -17,12 +17,13 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from embhub.errors import ArtifactError
 from embhub.formats import instants, names, strict_json
 from embhub.refusals import MalformedStatementError, WrongPredicateError
-from embhub.trust import dsse
+from embhub.trust import dsse, kinds
 from embhub.trust.origin import origin_fault
 
+if TYPE_CHECKING:
+    from embhub.trust.kinds import Kind
+
 TYPE = "https://in-toto.io/Statement/v1"
-PUBLISH = "https://embhub.org/attestation/publish/v1"
-AUDIT = "https://embhub.org/attestation/mia-audit/v1"
 SUBJECT_NAME = "learned_embeds.safetensors"
 NUMBERS = "embhubNumbers"  # of an in-toto digest set: `embhub.artifact.numbers`
 MAX_BYTES = 48_000
@@ -165,7 +166,7 @@ def build_publish(
     }
     if ledger is not None:
         facts["ledger"] = ledger.model_dump(mode="json")
-    return checked(Statement(digest, PUBLISH, facts, numbers=numbers), Publish)
+    return build(kinds.PUBLISH, Publish, digest, facts, numbers=numbers)
 
 
 def build_audit(
@@ -192,7 +193,7 @@ def build_audit(
         "headline": dict(headline),
         "created": instants.write(created),
     }
-    return checked(Statement(digest, AUDIT, facts, numbers=numbers), MiaAudit)
+    return build(kinds.AUDIT, MiaAudit, digest, facts, numbers=numbers)
 
 
 def sign(statement: Statement, *, key: dsse.Signer) -> dsse.Envelope:
@@ -241,7 +242,7 @@ def read_publish(statement: Statement) -> Publish:
         WrongPredicateError: a statement of another kind.
         MalformedStatementError: a member is missing or not of its form.
     """
-    return read_as(statement, PUBLISH, Publish)
+    return read_as(statement, kinds.PUBLISH, Publish)
 
 
 def read_audit(statement: Statement) -> MiaAudit:
@@ -251,16 +252,16 @@ def read_audit(statement: Statement) -> MiaAudit:
         WrongPredicateError: a statement of another kind.
         MalformedStatementError: a member is missing or not of its form.
     """
-    return read_as(statement, AUDIT, MiaAudit)
+    return read_as(statement, kinds.AUDIT, MiaAudit)
 
 
 _Model = TypeVar("_Model", bound=Predicate)
 
 
-def read_as(statement: Statement, kind: str, model: type[_Model]) -> _Model:
-    """The facts of a statement of type `kind`. Raises as `read_publish`."""
-    if statement.predicate_type != kind:
-        raise WrongPredicateError(f"a statement of type {kind} is needed here, this one is another", _HINT)
+def read_as(statement: Statement, kind: Kind, model: type[_Model]) -> _Model:
+    """The facts of a statement of this kind. Raises as `read_publish`."""
+    if statement.predicate_type != kind.type:
+        raise WrongPredicateError(f"a statement of type {kind.type} is needed here, this one is another", _HINT)
     try:
         return model.model_validate(dict(statement.predicate))
     except ValidationError as error:
@@ -269,10 +270,17 @@ def read_as(statement: Statement, kind: str, model: type[_Model]) -> _Model:
         raise malformed(f"predicate.{where}: {first['msg']}") from error
 
 
-def checked(statement: Statement, model: type[Predicate]) -> Statement:
-    """The statement, once it was read as every reader will. Raises MalformedStatementError."""
-    read_as(parse(statement.to_bytes()), statement.predicate_type, model)
-    return statement
+def build(
+    kind: Kind, model: type[Predicate], digest: str, facts: Mapping[str, Any], *, numbers: str | None = None
+) -> Statement:  # fmt: skip
+    """A statement about the embedding with this SHA-256, read once as every reader will.
+
+    Raises:
+        MalformedStatementError: a fact that no reader would accept.
+    """
+    made = Statement(digest, kind.type, facts, numbers=numbers)
+    read_as(parse(made.to_bytes()), kind, model)
+    return made
 
 
 def _reference(digest: str | None) -> dict[str, str] | None:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from embhub.errors import RegistryError
+from embhub.refusals import ReleaseRefusedError
 
 # Stock clients read any other 401 on a repository as "the repository does not exist".
 BAD_CREDENTIALS = "Invalid credentials in Authorization header"
@@ -110,3 +114,17 @@ def forbidden(message: str, hint: str, *, rule: str = "role") -> RequestDeniedEr
 def malformed(message: str, hint: str = "send what docs/reference/registry-api.md describes") -> RequestDeniedError:
     """A request that cannot be read."""
     return RequestDeniedError(400, "request", message, hint)
+
+
+@contextmanager
+def statement_refusals() -> Iterator[None]:
+    """Answer a signed statement that its readers refuse with 422, in the words that they give."""
+    try:
+        yield
+    except ReleaseRefusedError as error:
+        raise RequestDeniedError(422, error.rule, error.message, error.hint) from error
+
+
+def key_out_of_use(fingerprint: str) -> RequestDeniedError:
+    """Nothing new is taken that a revoked key signed, whatever its kind."""
+    return RequestDeniedError(422, "revoked-key", f"the key {fingerprint} is out of use", "sign with another key")

@@ -16,12 +16,12 @@ import pytest
 
 from embhub.release import files as release_files
 from embhub.site.keys import SigningKey
-from embhub.trust import p256, statement
+from embhub.trust import kinds, p256
 from tests.support import tools
 from tests.support.releases import SITE, STRANGER, make_release
 
 RELEASE = make_release()
-BUNDLES = {release_files.PUBLISH_BUNDLE: statement.PUBLISH, release_files.AUDIT_BUNDLE: statement.AUDIT}
+BUNDLES = {release_files.PUBLISH_BUNDLE: kinds.PUBLISH.type, release_files.AUDIT_BUNDLE: kinds.AUDIT.type}
 NODE_FOLDER = os.environ.get("EMBHUB_NODE_FOLDER", "")
 
 

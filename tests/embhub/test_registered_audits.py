@@ -188,8 +188,9 @@ def test_a_bad_audit_cannot_be_dropped_even_with_the_registrys_help(
         assert len(at_registry.answer(opened, digest)["designs"]) == 2
     with hostile.stand_between(registry.url) as middle:
         middle.lies["/embhub/v1/designs/"] = hostile.edited(_only_good)
-        monkeypatch.setattr(hub.Hub, "designs", lambda _, digest: hub.Hub(middle.url).question(
-            f"designs/{digest}", what="designs", limit=1_000_000))  # fmt: skip
+        monkeypatch.setattr(hub.Hub, "statements", lambda self, listed, digest: (
+            hub.Hub(middle.url) if listed == "designs" else self
+        ).question(f"{listed}/{digest}", what=listed, limit=1_000_000))  # fmt: skip
         with pytest.raises(PolicyRefusedError, match="nobody shows its design"):
             pulling.pull(pushed.repository, out=tmp_path / "lied", require="preregistered")
         assert any("/designs/" in path for _, path, _, _ in middle.requests)

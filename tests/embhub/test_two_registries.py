@@ -17,7 +17,7 @@ from embhub.release import signing, verification
 from embhub.release.checks import attested
 from embhub.release.files import Release
 from embhub.site import keys
-from embhub.trust import statement
+from embhub.trust import kinds, statement
 from tests.support import releases
 from tests.support.hostile import serve
 from tests.support.proposals import refusal
@@ -96,7 +96,7 @@ def test_a_statement_names_a_host_and_nothing_else(name: str) -> None:
 def test_a_statement_that_names_no_registry_is_malformed() -> None:
     facts = dict(FOR_A.publish_bundle.statement.predicate)
     del facts["registry"]
-    signed = statement.Statement(FOR_A.embedding.digest, statement.PUBLISH, facts)
+    signed = statement.Statement(FOR_A.embedding.digest, kinds.PUBLISH.type, facts)
     with pytest.raises(ReleaseRefusedError, match="registry"):
         statement.read_publish(signed)
 

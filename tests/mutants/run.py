@@ -40,6 +40,15 @@ NEAREST = {  # the files that decide what is accepted, refused or spent, each wi
         "embhub/release/checks/test_audit_files.py",
         "embhub/release/checks/test_claims.py",
     ),
+    "embhub/release/checks/signers.py": (
+        "embhub/trust/test_kinds.py",
+        "embhub/release/checks/test_revocations.py",
+        "embhub/release/checks/test_audit_files.py",
+        "embhub/release/test_verification.py",
+        "embhub/test_two_registries.py",
+        "embhub/release/test_findings.py",
+        "embhub/client/test_logged_designs.py",
+    ),
     "embhub/release/demands.py": ("embhub/release/test_demands.py", "embhub/release/test_policy.py"),
     "embhub/release/policy.py": (
         "embhub/release/test_demands.py",
@@ -55,6 +64,13 @@ NEAREST = {  # the files that decide what is accepted, refused or spent, each wi
     "registry/embhub_registry/admission/release_order.py": (
         "registry/admission/test_release_order.py",
         "registry/admission/test_rules.py",
+    ),
+    "embhub/trust/kinds.py": (
+        "embhub/trust/test_kinds.py",
+        "embhub/trust/test_bundle.py",
+        "embhub/test_two_registries.py",
+        "embhub/release/test_verification.py",
+        "embhub/release/test_findings.py",
     ),
     "embhub/trust/keyring.py": ("embhub/trust/test_keyring.py", "embhub/trust/test_freshness.py"),
     "embhub/trust/advisories.py": ("embhub/trust/test_advisories.py",),
@@ -76,7 +92,7 @@ THIRD_PARTY = ("cryptography.hazmat.primitives.asymmetric.ec", "hypothesis.strat
 def main() -> int:
     """Try the mutants of some files, or a sample of them; 1 where the list of survivors is not what was found."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("files", nargs="*", default=[], help="of the twelve; all where none is named")
+    parser.add_argument("files", nargs="*", default=[], help="of the fourteen; all where none is named")
     parser.add_argument("--sample", type=int, help="how many mutants of each file; all by default")
     parser.add_argument("--seed", type=int, default=0, help="of the sample")
     asked = parser.parse_args()

@@ -9,9 +9,9 @@ from typing import Any
 
 from embhub.cards.evaluation import REAL_ALONE, STOPPED_EARLY, EvaluationReport
 from embhub.cards.published_evaluation import Cohort, Figures, Images, parse
-from embhub.release import evaluations
+from embhub.release.checks import evaluated
 from embhub.site.keys import SigningKey
-from embhub.trust import bundle
+from embhub.trust import bundle, kinds, statement
 from embhub.trust.statement import Statement
 from tests.support import releases
 from tests.support.servers import RunningRegistry
@@ -45,12 +45,12 @@ def signed(
     **more: Any,
 ) -> dict[str, Any]:  # fmt: skip
     """A signed evaluation as it is sent; `found` and `more` are not checked here."""
-    made = evaluations.build(
+    made = evaluated.build(
         digest, figures(), registry=registry, repository=repository, version=version, tool="embhub 0.1.0",
         created=created or datetime.now(UTC),
     )  # fmt: skip
-    stated = Statement(digest, evaluations.TYPE, {**made.predicate, "figures": dict(found), **more})
-    document: dict[str, Any] = json.loads(bundle.to_json(evaluations.sign(stated, key=key)))
+    stated = Statement(digest, kinds.EVALUATION.type, {**made.predicate, "figures": dict(found), **more})
+    document: dict[str, Any] = json.loads(bundle.to_json(statement.sign(stated, key=key)))
     return document
 
 

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import utils
 
 from embhub.formats import plain_png, synthetic_mark
 from embhub.release.files import AUDIT, AUDIT_BUNDLE, CARD, EMBEDDING, LIMITS, PUBLISH_BUNDLE, SAMPLES, Release
-from embhub.trust import bundle, dsse, statement
+from embhub.trust import bundle, dsse, kinds
 from tests.support import releases
 from tests.support.releases import AUDITOR, OTHER_SITE, SITE, STRANGER, WITHDRAWER
 
@@ -235,7 +235,7 @@ CASES: tuple[Case, ...] = (
     Case(_E, "a second subject", lambda r: signed(
         r, stated(r, subject=[*json.loads(payload(r))["subject"], _SUBJECT])), "statement-malformed"),
     Case(_E, "another subject", lambda r: signed(r, stated(r, subject=[_SUBJECT])), "digest-mismatch"),
-    Case(_E, "predicate swapped", lambda r: signed(r, stated(r, predicateType=statement.AUDIT)), "predicate-type"),
+    Case(_E, "predicate swapped", lambda r: signed(r, stated(r, predicateType=kinds.AUDIT.type)), "predicate-type"),
     Case(_E, "the audit's bundle as the publish bundle", lambda r: {PUBLISH_BUNDLE: r.files[AUDIT_BUNDLE]},
          "predicate-type"),
     Case(_E, "another repository's statement",

@@ -26,7 +26,7 @@ from embhub.release.checks import model_signature
 from embhub.release.checks.consistency import base_digest, power
 from embhub.release.files import Release
 from embhub.site.keys import SigningKey
-from embhub.trust import bundle, root_keys, statement
+from embhub.trust import bundle, kinds, root_keys, statement
 from embhub.trust import keyring as keyrings
 from embhub.trust.keyring import Keyring, Trust
 from embhub.trust.origin import origin_of
@@ -264,7 +264,7 @@ def resigned(
     facts = dict(statement.parse(release.publish_bundle.envelope.payload).predicate)
     facts["card"] = {"sha256": digests[release_files.CARD]}
     facts["audit"] = {"sha256": digests[release_files.AUDIT]} if release_files.AUDIT in digests else None
-    signed = statement.Statement(subject, statement.PUBLISH, {**facts, **(publish or {})})
+    signed = statement.Statement(subject, kinds.PUBLISH.type, {**facts, **(publish or {})})
     files[release_files.PUBLISH_BUNDLE] = bundle.to_json(statement.sign(signed, key=key))
     if release_files.MODEL_BUNDLE in files:
         held = {name: files[name] for name in files if not name.startswith("attestations/")}
@@ -272,10 +272,10 @@ def resigned(
     if release.audit_bundle is not None and release_files.AUDIT in files:
         facts = dict(statement.parse(release.audit_bundle.envelope.payload).predicate)
         facts["report"] = {"sha256": digests[release_files.AUDIT]}
-        own = statement.Statement(subject, statement.AUDIT, facts)
+        own = statement.Statement(subject, kinds.AUDIT.type, facts)
         files[release_files.AUDIT_BUNDLE] = bundle.to_json(statement.sign(own, key=key))
         place = AUDITOR_BUNDLE if audit_key is AUDITOR else release_files.AUDIT_BUNDLE
-        signed = statement.Statement(subject, statement.AUDIT, {**facts, **(vouched or {})})
+        signed = statement.Statement(subject, kinds.AUDIT.type, {**facts, **(vouched or {})})
         files[place] = bundle.to_json(statement.sign(signed, key=audit_key or key))
     return Release.from_files(files)
 

@@ -10,10 +10,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from embhub.release import approvals
+from embhub.release.checks import approvals
 from embhub.release.files import Release
 from embhub.site.keys import SigningKey
-from embhub.trust import bundle
+from embhub.trust import bundle, statement
 from embhub_registry.database.clock import now, stamp
 from tests.support import pushes, releases
 from tests.support.servers import Answer, RunningRegistry, running_registry
@@ -92,9 +92,9 @@ def reviewed_registry(folder: Path, *, approvals_needed: int = 1) -> Iterator[Re
 
 def made_by_owner(registry: RunningRegistry, user: str, *, ago: timedelta = timedelta()) -> None:
     """Let an account's tokens be such as its person made, who proved who they are that long ago."""
-    statement = "UPDATE token SET proved = ? WHERE user_id = (SELECT id FROM user WHERE name = ?)"
+    update = "UPDATE token SET proved = ? WHERE user_id = (SELECT id FROM user WHERE name = ?)"
     with registry.opened() as opened, opened.database.writing() as db:
-        db.execute(statement, (stamp(now() - ago), user))
+        db.execute(update, (stamp(now() - ago), user))
 
 
 def version(seed: int, **changes: Any) -> Release:
@@ -115,5 +115,5 @@ def attest(
         "approver": approvals.pseudonym(proposal["id"], user), "created": datetime.now(UTC), **changes,
     }  # fmt: skip
     stated = approvals.build(files, **facts)
-    document: dict[str, Any] = json.loads(bundle.to_json(approvals.sign(stated, key=key)))
+    document: dict[str, Any] = json.loads(bundle.to_json(statement.sign(stated, key=key)))
     return document

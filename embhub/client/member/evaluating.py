@@ -18,10 +18,9 @@ from embhub.client.pulling import pull as pulling
 from embhub.durable import write_atomic
 from embhub.errors import ConfigError, UsageError
 from embhub.formats import names
-from embhub.release import evaluations
 from embhub.release.checks import evaluated
 from embhub.site import config, evaluated_patients, keys, trust_store
-from embhub.trust import bundle, p256
+from embhub.trust import bundle, kinds, p256, statement
 from embhub.trust.origin import origin_of
 from embhub.version import __version__
 
@@ -138,7 +137,7 @@ def prepare(target: Target, report: EvaluationReport, cohort: Cohort) -> Draft:
     verified = target.verified
     figures = coarsen(report, cohort, embedding=verified.digest)
     evaluated_patients.check(cohort)
-    stated = evaluations.build(
+    stated = evaluated.build(
         verified.digest, figures, registry=origin_of(verified.signer.registry), repository=verified.repository,
         version=verified.version, tool=f"embhub {__version__}", created=datetime.now(UTC),
     )  # fmt: skip
@@ -165,14 +164,12 @@ def publish(draft: Draft, *, ask_passphrase: AskPassphrase | None = None) -> Pub
         RegistryError: the registry refuses or cannot be reached.
     """
     target, verified = draft.target, draft.target.verified
-    data = bundle.to_json(evaluations.sign(draft.statement, key=load_key(target.key, ask_passphrase)))
+    data = bundle.to_json(statement.sign(draft.statement, key=load_key(target.key, ask_passphrase)))
     evaluated_patients.remember(
         draft.cohort, registry=verified.signer.registry, repository=verified.repository, digest=verified.digest
     )
-    said = target.hub.call(
-        f"/embhub/v1/evaluations/{verified.digest}", what=f"evaluations of {verified.repository}", method="POST",
-        send=json.loads(data),
-    )  # fmt: skip
+    what = f"evaluations of {verified.repository}"
+    said = target.hub.submit("evaluations", verified.digest, json.loads(data), what=what)
     replaced = said.get("replaced") if isinstance(said, dict) else None
     return Published(
         repository=verified.repository, version=verified.version, embedding=verified.digest,
@@ -184,7 +181,7 @@ def publish(draft: Draft, *, ask_passphrase: AskPassphrase | None = None) -> Pub
 def _find_signer(verified: Verified, name: str) -> KnownKey:
     fingerprint = p256.fingerprint(p256.read_public(keys.public_pem(name)))
     found = trust_store.load(verified.signer.registry).lookup(fingerprint)
-    if found is None or evaluated.ROLE not in found.roles:
+    if found is None or kinds.EVALUATION.role_of(found.roles, own=False) is None:
         raise ConfigError(
             f"the keyring of {verified.signer.registry} gives the key {name!r} ({fingerprint}) no role to evaluate",
             f"ask for it: `embhub key request NAMESPACE --key {name} --role evaluate`; then `embhub trust refresh`",

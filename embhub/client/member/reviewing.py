@@ -18,11 +18,12 @@ from embhub.client.trusted import vouching
 from embhub.client.wire.hub import Hub
 from embhub.errors import RegistryError, UsageError
 from embhub.formats.plain_text import plain
-from embhub.release import approvals, verification
 from embhub.release import files as release_files
+from embhub.release import verification
+from embhub.release.checks import approvals
 from embhub.release.files import Release
 from embhub.release.verification import Verified
-from embhub.trust import bundle
+from embhub.trust import bundle, statement
 from embhub.trust.origin import origin_of
 
 PATH = "/embhub/v1/review"
@@ -188,7 +189,7 @@ def _attest(draft: Draft, key: str | None, ask: AskPassphrase | None) -> dict[st
         registry=origin_of(verified.signer.registry), repository=verified.repository, version=verified.version,
         kind="signed", approver=approvals.pseudonym(str(draft.facts["id"]), user), created=datetime.now(UTC),
     )  # fmt: skip
-    document: dict[str, Any] = json.loads(bundle.to_json(approvals.sign(stated, key=signer)))
+    document: dict[str, Any] = json.loads(bundle.to_json(statement.sign(stated, key=signer)))
     return document
 
 

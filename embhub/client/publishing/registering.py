@@ -124,8 +124,7 @@ def submit(file: Path, *, registry: str | None = None, token: str | None = None)
     hub = accounts.connect(registry, token=token)
     main = given.design if isinstance(given, Registration) else given
     digest = main.statement.digest
-    what = f"the audit of {digest[:12]}"
-    hub.call(f"/embhub/v1/designs/{digest}", what=what, method="POST", send=json.loads(data))
+    hub.submit("designs", digest, json.loads(data), what=f"the audit of {digest[:12]}")
     what = "design" if isinstance(given, Registration) else "result"
     index, log = _find(hub, given)
     return Submitted(what, digest, index, log)

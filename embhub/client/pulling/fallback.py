@@ -11,6 +11,7 @@ import logging
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from embhub.client.log import logged_designs
@@ -116,7 +117,8 @@ def fetch(
         _log.warning("fallback: %s", text)
         if not isinstance(copy, public_hub.PublicHub):
             trusts = [trust_store.load(first.registry)]
-            verified = logged_designs.check(verified, release, trusts=trusts, source=None, ask=copy.designs)
+            designs = partial(copy.statements, "designs")
+            verified = logged_designs.check(verified, release, trusts=trusts, source=None, ask=designs)
         verified = _heard(copy, verified, commit, first)
         verified = replace(verified, findings=(*verified.findings, Finding(CHECK, "warning", text), *said))
         return Fetched(demands.hold(verified, policy), release, commit, listed=False, committed=release, is_copy=True)

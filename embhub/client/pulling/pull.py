@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -120,7 +121,6 @@ def fetch(
     """
     from embhub.client.account import accounts
     from embhub.client.log.http_log import HttpLog, PacedLog
-    from embhub.client.statements import evaluations_heard
     from embhub.client.trusted import vouching
     from embhub.client.wire import guard
     from embhub.site import config
@@ -155,9 +155,10 @@ def fetch(
     papers = logged_papers.check(entry.verified, release, trusts=trusts, source=source, now=now)
     kept = papers.proofs if entry.proof is None else {**papers.proofs, logged.PROOF: entry.proof}
     release = release.with_files({**release.files, **kept}) if kept else release
-    looked = logged_designs.check(papers.verified, release, trusts=trusts, source=source, ask=hub.designs, now=now)
+    designs = partial(hub.statements, "designs")
+    looked = logged_designs.check(papers.verified, release, trusts=trusts, source=source, ask=designs, now=now)
     told, listed = standing.ask(hub, looked, commit, trusts)
-    told = evaluations_heard.ask(hub, told, trusts)
+    told = standing.ask_evaluations(hub, told, trusts)
     verified = memory.say_signer(replace(told, findings=(*told.findings, *remarks)))
     verified = memory.say_ledger(verified, release)
     try:

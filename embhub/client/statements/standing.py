@@ -1,9 +1,10 @@
-"""What a registry says of a release when it is asked: whether it was taken back, and who else audited its bytes."""
+"""What a registry says of a release when it is asked: was it taken back, who else audited or evaluated its bytes."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from embhub.client.statements import memory, reports
 from embhub.errors import RegistryError
@@ -16,50 +17,88 @@ from embhub.release.verification import Verified
 if TYPE_CHECKING:
     from embhub.client.wire.hub import Hub
     from embhub.release.checks.attested import Attested
-    from embhub.release.checks.yanks import Yank
     from embhub.trust.keyring import Trust
 
+_Read = TypeVar("_Read")
 
-def ask(hub: Hub, verified: Verified, commit: str, trusts: list[Trust]) -> tuple[Verified, bool]:
+
+def ask(hub: Hub, verified: Verified, commit: str, trusts: Sequence[Trust]) -> tuple[Verified, bool]:
     """The release with what its registry says of it: was it taken back, who else audited these bytes.
 
     A host that is no embhub registry says nothing. Also whether there is a list of what was taken back.
     """
     from embhub.release.checks import yanks
 
-    unanswered, remarks, repository = set(), [], verified.repository
-    yanked: Yank | None = None
-    listed = False
-    try:
-        if (said := hub.status(repository)) is not None:
-            yanked = next((yank for yank in yanks.parse(said, repository=repository) if yank.revision == commit), None)
-            listed = True
-    except (RegistryError, ValueError) as error:
-        unanswered.add(policies.YANKS)
-        remarks.append(_unheard(hub, yanks.CHECK, "this release is yanked", error))
+    digest, repository = verified.digest, verified.repository
+    unanswered, remarks = set[str](), list[Finding]()
     others: tuple[Attested, ...] = ()
-    try:
-        if (said := hub.audits(verified.digest)) is not None:
-            checked = {item.envelope: item.audit for item in verified.audit_files if not item.left_out}
-            others, refused = attested.parse(
-                said, digest=verified.digest, trusts=trusts, numbers=verified.embedding.numbers, checked=checked
-            )
-            remarks += [Finding(attested.CHECK, "warning", text) for text in attested.nearly(said)]
-            if refused:
-                text = f"{hub.registry} showed audits of these bytes that do not verify: {refused}, left out"
-                remarks.append(Finding(attested.CHECK, "warning", text))
-    except (RegistryError, ValueError) as error:
+    yanked = _hear(
+        hub, yanks.CHECK, "this release is yanked", lambda: hub.status(repository),
+        lambda said: [yank for yank in yanks.parse(said, repository=repository) if yank.revision == commit],
+    )  # fmt: skip
+    if isinstance(yanked, Finding):
+        unanswered.add(policies.YANKS)
+        remarks.append(yanked)
+    first = yanked[0] if isinstance(yanked, list) and yanked else None
+    checked = {item.envelope: item.audit for item in verified.audit_files if not item.left_out}
+    numbers = verified.embedding.numbers
+    audits = _hear(
+        hub, attested.CHECK, "others audited these bytes", lambda: hub.statements("audits", digest),
+        lambda said: (
+            *attested.parse(said, digest=digest, trusts=trusts, numbers=numbers, checked=checked), said,
+        ),
+    )  # fmt: skip
+    if audits is not None and not isinstance(audits, Finding):
+        others, refused, said = audits
+        nearly = _hear(hub, attested.CHECK, "others audited these bytes", lambda: said, attested.nearly)
+        if isinstance(nearly, tuple):
+            remarks += [Finding(attested.CHECK, "warning", text) for text in nearly]
+            remarks += _say_refused(attested.CHECK, hub.registry, "audits", refused)
+        else:
+            audits = nearly
+    if isinstance(audits, Finding):
         unanswered.add(policies.AUDITS)
-        remarks.append(_unheard(hub, attested.CHECK, "others audited these bytes", error))
+        remarks.append(audits)
     told = verified.told(
-        yanked=yanked, others=others, remembered=reports.audits(verified.digest), unanswered=unanswered
-    )
-    first = [yanked.as_finding(hub.registry)] if yanked else []
-    return memory.say_claim(replace(told, findings=(*first, *told.findings, *remarks))), listed
+        yanked=first, others=others, remembered=reports.audits(digest), unanswered=unanswered
+    )  # fmt: skip
+    found = [first.as_finding(hub.registry)] if first else []
+    told = memory.say_claim(replace(told, findings=(*found, *told.findings, *remarks)))
+    return told, isinstance(yanked, list)
 
 
-def _unheard(hub: Hub, check: str, what: str, error: RegistryError | ValueError) -> Finding:
-    if isinstance(error, RegistryError):
+def ask_evaluations(hub: Hub, verified: Verified, trusts: Sequence[Trust]) -> Verified:
+    """The release with what others found of its bytes: each a note, whatever it says.
+
+    A registry that does not answer, or answers nonsense, changes nothing but the findings.
+    """
+    from embhub.release.checks import evaluated
+
+    heard = _hear(
+        hub, evaluated.CHECK, "others evaluated these bytes", lambda: hub.statements("evaluations", verified.digest),
+        lambda said: evaluated.parse(said, digest=verified.digest, trusts=trusts),
+    )  # fmt: skip
+    if heard is None or isinstance(heard, Finding):
+        return replace(verified, findings=(*verified.findings, *([heard] if heard else [])))
+    found, removed, refused = heard
+    said = [*evaluated.say(found, removed), *_say_refused(evaluated.CHECK, "the registry", "evaluations", refused)]
+    return replace(verified, findings=(*verified.findings, *said), evaluations=found)
+
+
+def _hear(
+    hub: Hub, check: str, what: str, question: Callable[[], bytes | None], read: Callable[[bytes], _Read]
+) -> _Read | Finding | None:
+    """What a registry answers; None where it has no such address, and a finding where it gave no answer that counts."""
+    try:
+        said = question()
+        return None if said is None else read(said)
+    except RegistryError as error:
         return Finding(check, "note", f"not known whether {what}: {error.message}")
-    text = f"{hub.registry} returned an invalid answer when asked whether {what}; ignored"
-    return Finding(check, "warning", f"{text}: {plain(error)}")
+    except ValueError as error:
+        text = f"{hub.registry} returned an invalid answer when asked whether {what}; ignored: {plain(error)}"
+        return Finding(check, "warning", text)
+
+
+def _say_refused(check: str, who: str, what: str, number: int) -> list[Finding]:
+    text = f"{who} showed {what} of these bytes that do not verify: {number}, left out"
+    return [Finding(check, "warning", text)] if number else []

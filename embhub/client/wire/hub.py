@@ -31,10 +31,10 @@ from embhub.formats import names, strict_json
 from embhub.formats.plain_text import plain
 from embhub.progress import OnProgress, Progress
 from embhub.release import files as release_files
-from embhub.release.checks import attested, yanks
+from embhub.release.checks import yanks
 from embhub.release.files import Release
 from embhub.site import config, transport
-from embhub.trust import audit_designs
+from embhub.trust import kinds
 
 PAUSES = (1.0, 2.0, 4.0)  # seconds before a file is asked for again
 _TRANSIENT = {429, 500, 502, 503, 504}
@@ -403,47 +403,38 @@ class Hub:
         names.check_repository(repository)
         return self.question(f"status/{repository}", what=repository, limit=yanks.MAX_BYTES)
 
-    def audits(self, digest: str) -> bytes | None:
-        """Fetch the audits of an embedding (`GET /embhub/v1/audits/{digest}`).
+    def statements(self, listed: str, digest: str) -> bytes | None:
+        """Fetch the signed statements of one kind about an embedding (`GET /embhub/v1/{listed}/{digest}`).
 
         Args:
+            listed: `audits`, `designs` of registered audits, or `evaluations`.
             digest: SHA-256 of the embedding in hex.
 
         Returns:
-            JSON, unverified, for `embhub.release.checks.attested`; None where the host keeps no such list.
+            JSON, unverified, for `embhub.trust.bundle.rows`; None where the host keeps no such list.
 
         Raises:
             RegistryError: As every method.
         """
-        return self.question(f"audits/{digest}", what=f"audits of {digest[:12]}", limit=attested.MAX_BYTES)
+        limit = kinds.LISTED[listed].listed.bytes
+        return self.question(f"{listed}/{digest}", what=f"{listed} of {digest[:12]}", limit=limit)
 
-    def designs(self, digest: str) -> bytes | None:
-        """Fetch the registered audits of an embedding (`GET /embhub/v1/designs/{digest}`).
+    def submit(self, listed: str, digest: str, statement: Mapping[str, Any], *, what: str) -> Any:
+        """Send a signed statement about an embedding to its list (`POST /embhub/v1/{listed}/{digest}`).
 
         Args:
+            listed: As for `statements`.
             digest: SHA-256 of the embedding in hex.
+            statement: What the list takes: a Sigstore bundle, or a design with its notice.
+            what: What it is about, for messages.
 
         Returns:
-            JSON, unverified, for `embhub.release.checks.registered_audits`; None where the host keeps no such list.
+            The answer's JSON, unverified.
 
         Raises:
             RegistryError: As every method.
         """
-        return self.question(f"designs/{digest}", what=f"designs of {digest[:12]}", limit=audit_designs.LIST_BYTES)
-
-    @_in_time
-    def attest(self, digest: str, bundle: bytes) -> None:
-        """Send an auditor's attestation of an embedding. It is listed beside the release's own.
-
-        Args:
-            digest: SHA-256 of the embedding in hex.
-            bundle: The attestation, a Sigstore bundle in JSON.
-
-        Raises:
-            RegistryError: As every method.
-        """
-        with self._translated(f"audits of {digest[:12]}"):
-            self._client.read(f"/embhub/v1/audits/{digest}", limit=attested.MAX_BYTES, method="POST", body=bundle)
+        return self.call(f"/embhub/v1/{listed}/{digest}", what=what, method="POST", send=statement)
 
     def question(self, path: str, *, what: str, limit: int) -> bytes | None:
         """Ask for a short answer under `/embhub/v1` that no other host than an embhub registry has.

@@ -1,43 +1,128 @@
-"""Who approved a release before it was published, by the attestations beside it. Pure.
+"""Approvals of a release before it is published: an in-toto statement on every file, by digest, and who counts. Pure.
 
-An approval that does not fit counts for nothing, and says so; it makes no release unusable. The demands `approved` and
-`approved-by-key` ask for one.
+`signed` is signed by the approver's own key. `registry` is the registry's word that somebody whom it had logged in
+approved in its page: whoever runs the registry could write it. The two are never shown as one. An approval that does
+not fit counts for nothing, and says so; it makes no release unusable. The demands `approved` and `approved-by-key` ask
+for one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import hashlib
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import rfc8785
+from pydantic import Field
 
 from embhub.formats import instants
 from embhub.refusals import (
     Finding,
     ReleaseRefusedError,
     UnknownSignerError,
-    WrongNamespaceError,
     WrongRegistryError,
     WrongRepositoryError,
     WrongRoleError,
 )
 from embhub.release import files as release_files
-from embhub.trust import bundle, p256
+from embhub.release.checks import signers
+from embhub.trust import bundle, dsse, kinds, statement
+from embhub.trust.statement import Digest, Origin, Predicate, Repository, Sha256, Statement, Version
 
 if TYPE_CHECKING:
-    from embhub.release.approvals import Kind
     from embhub.release.checks.signers import Signer
     from embhub.release.files import Release
+    from embhub.trust import p256
     from embhub.trust.bundle import Bundle
     from embhub.trust.keyring import KnownKey, Trust
-    from embhub.trust.keyring_document import Revocation
     from embhub.trust.statement import Publish
 
+Kind = Literal["signed", "registry"]
 CHECK = "approval"
 _HINT = "ask the release's publisher who approved it"
 _COVERED = (
     release_files.EMBEDDING, release_files.CARD, release_files.AUDIT, release_files.SAMPLES,
     release_files.PUBLISH_BUNDLE,
 )  # fmt: skip
+
+
+class Approval(Predicate):
+    """`approval/v1`: these files may be published under this name and version.
+
+    `release` covers `files`, the SHA-256 of each file by name. `approver` is a pseudonym that differs between two
+    approvers of one release; it is no account's name, because a signed file cannot be changed when somebody leaves.
+    """
+
+    registry: Origin
+    repository: Repository
+    version: Version
+    release: Sha256
+    files: Annotated[dict[str, Digest], Field(min_length=1, max_length=100)]
+    kind: Kind
+    approver: Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
+    created: instants.Instant
+
+
+def digest_of(files: Mapping[str, str]) -> str:
+    """The digest that is approved: SHA-256 of the canonical JSON of every file's SHA-256 by name.
+
+    Approvals and log proofs are left out, because they come after it.
+    """
+    return hashlib.sha256(rfc8785.dumps({"files": covered(files)})).hexdigest()
+
+
+def covered(files: Mapping[str, str]) -> dict[str, str]:
+    """What an approval covers of these files: all but approvals and log proofs."""
+    later = (release_files.is_approval, release_files.is_log_proof)
+    return {name: files[name] for name in sorted(files) if not any(is_later(name) for is_later in later)}
+
+
+def build(
+    files: Mapping[str, str],
+    *,
+    registry: str,
+    repository: str,
+    version: str,
+    kind: Kind,
+    approver: str,
+    created: datetime,
+) -> Statement:
+    """The statement by which somebody approves a release; `files` are SHA-256 by name, the embedding among them.
+
+    Raises:
+        MalformedStatementError: an origin, name, version or digest that no reader would accept.
+    """
+    predicate = {
+        "registry": registry,
+        "repository": repository,
+        "version": version,
+        "release": {"sha256": digest_of(files)},
+        "files": covered(files),
+        "kind": kind,
+        "approver": approver,
+        "created": instants.write(created),
+    }
+    return statement.build(kinds.APPROVAL, Approval, files[release_files.EMBEDDING], predicate)
+
+
+def read_facts(stated: Statement) -> Approval:
+    """The facts of an approval.
+
+    Raises:
+        WrongPredicateError: a statement of another kind.
+        MalformedStatementError: a member is missing or not of its form, or the digest is not that of the files.
+    """
+    found = statement.read_as(stated, kinds.APPROVAL, Approval)
+    if digest_of(found.files) != found.release.sha256 or found.files.get(release_files.EMBEDDING) != stated.digest:
+        raise statement.malformed("the digest is not that of the files")
+    return found
+
+
+def pseudonym(proposal: str, approver: str) -> str:
+    """What an approval calls an approver: the same within one proposal, and unrelated to that of another."""
+    return hashlib.sha256(f"{proposal}\n{approver}".encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True)
@@ -92,44 +177,25 @@ def find(
 
 
 def approver_key(given: Bundle, keyring: Trust, *, namespace: str, created: str | None = None) -> KnownKey:
-    """The key of an approver of `namespace` that a bundle names; its signature is for the caller to check.
-
-    With `created`, a key that was replaced or lost after that is good: nobody else had it, as `revocations` says.
+    """The key of an approver of `namespace` that signed, and is in use, or was when it signed at `created`.
 
     Raises:
-        UnknownSignerError, WrongNamespaceError, WrongRoleError: it is no such key, or it is out of use.
+        ReleaseRefusedError: as `signers.find` and `signers.check_in_use`.
     """
-    key = keyring.lookup(given.hint)
-    if key is None:
-        raise UnknownSignerError(f"the keyring does not know the key {given.hint}", _HINT)
-    if key.namespace != namespace:
-        raise WrongNamespaceError(f"a key of {key.namespace} approved a release of {namespace}", _HINT)
-    if "approve" not in key.roles:
-        raise WrongRoleError(f"the key {key.fingerprint} has no role to approve", _HINT)
-    if key.revocation is not None and not _was_in_use(key.revocation, created):
-        raise WrongRoleError(f"the key {key.fingerprint} is out of use: {key.revocation.reason}", _HINT)
+    _, key, _ = signers.find(given, kinds.APPROVAL, trusts=(keyring,), registry=None, of=namespace)
+    signers.check_in_use(kinds.APPROVAL, key, created=created)
     return key
 
 
-def _was_in_use(revocation: Revocation, created: str | None) -> bool:
-    if created is None or revocation.reason == "stolen":
-        return False
-    return instants.read(created) <= instants.read(revocation.date)
-
-
 def _read(release: Release, name: str, publish: Publish, *, keyring: Trust, publisher: Signer) -> Approved:
-    from embhub.release import approvals
-
     given = bundle.parse(release.files[name])
-    facts = approvals.read(given.statement)
+    facts = read_facts(given.statement)
     if facts.kind == "signed":
         key = approver_key(given, keyring, namespace=publisher.namespace, created=facts.created)
         if key.fingerprint == publisher.fingerprint:
             raise WrongRoleError("the key that signed the release approved it", _HINT)
-        public = key.public_key
     else:
-        public = _registry_key(given, keyring)
-    p256.verify(given.envelope.pae, signature=given.envelope.signature, key=public)
+        dsse.verify(given.envelope, public_key=_registry_key(given, keyring))
     if facts.registry != publish.registry:
         raise WrongRegistryError(f"it was made for the registry {facts.registry}", _HINT)
     if (facts.repository, facts.version) != (publish.repository, publish.version):
@@ -144,7 +210,7 @@ def _read(release: Release, name: str, publish: Publish, *, keyring: Trust, publ
 
 
 def _registry_key(given: Bundle, keyring: Trust) -> p256.PublicKey:
-    named = (keyring.keyring.online or {}).get("advisories")
+    named = (keyring.keyring.online or {}).get(kinds.APPROVAL.purpose or "")
     if named is None or named.fingerprint != given.hint:
         raise UnknownSignerError(f"the key {given.hint} is not the registry's", _HINT)
     return named.public

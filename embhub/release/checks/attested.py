@@ -6,25 +6,22 @@ It can hide one. So what a site has seen is remembered, and said where it is not
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from embhub.formats import instants, names, strict_json
 from embhub.formats.plain_text import plain
 from embhub.refusals import AuditMismatchError, Finding, ReleaseRefusedError
-from embhub.release.checks import revocations, signers
+from embhub.release.checks import signers
 from embhub.release.checks.signers import Signer
-from embhub.trust import bundle, dsse, statement
+from embhub.trust import bundle, dsse, kinds, statement
 from embhub.trust.bundle import Bundle
 from embhub.trust.keyring import Trust
 from embhub.trust.statement import MiaAudit
 
-MAX_BYTES = 2_000_000
-MOST = 50
 CHECK = "attested"
 LEAK = "leak-detected"
 VERDICTS = (LEAK, "insufficient-evidence", "bounded-by-claim", "no-leak-detected")  # the worst first
@@ -89,17 +86,20 @@ def _check(attestation: Bundle, *, digest: str, trusts: Sequence[Trust], numbers
     washed = verdict == LEAK and numbers is not None and signed.numbers == numbers
     if signed.digest != digest and not washed:
         raise ReleaseRefusedError("an audit attestation is about another embedding", "fetch it again")
-    publisher = Signer(names.namespace_of(facts.repository), None, "", "publish", "")
-    known = [trust for trust in trusts if trust.lookup(attestation.hint)] or list(trusts)
-    keyring = next((trust for trust in known if trust.origin == facts.registry), known[0])
+    publisher = names.namespace_of(facts.repository)
     signer = signers.find_auditor(
-        attestation, registry=facts.registry, keyring=keyring, publisher=publisher, findings=[]
-    )
+        attestation, registry=facts.registry, trusts=trusts, publisher=publisher, findings=[]
+    )  # fmt: skip
     if signer.revoked_as is not None:
-        revocations.check_auditor(signer, created=facts.created)
+        signers.check_auditors_key(signer, created=facts.created)
+    return stated(facts, signer, publisher)
+
+
+def stated(facts: MiaAudit, signer: Signer, publisher: str) -> Attested:
+    """What an audit's statement says, by whom. Raises AuditMismatchError, as `verdict_of`."""
     return Attested(
         namespace=signer.namespace, own=not signer.is_independent_of(publisher), repository=facts.repository,
-        version=facts.version, verdict=verdict, created=facts.created, registry=keyring.registry,
+        version=facts.version, verdict=verdict_of(facts), created=facts.created, registry=signer.registry,
     )  # fmt: skip
 
 
@@ -124,16 +124,10 @@ def parse(
     Raises:
         ValueError: not such an answer, or one about other bytes.
     """
-    document = strict_json.read_object(data, limit=MAX_BYTES)
-    rows = document.get("audits")
-    if document.get("embedding") != digest or not isinstance(rows, list) or len(rows) > MOST:
-        raise ValueError("it is no list of audits of this embedding")
     found, refused = [], 0
-    for row in rows:
-        if not isinstance(row, Mapping) or not isinstance(row.get("bundle"), Mapping):
-            raise ValueError("a row has no bundle")
+    for row in bundle.rows(data, kinds.AUDIT, digest=digest):
         try:
-            attestation = bundle.parse(json.dumps(row["bundle"]).encode())
+            attestation = bundle.held_in(row)
             known = (checked or {}).get(attestation.envelope)
             found.append(known or _check(attestation, digest=digest, trusts=trusts, numbers=numbers))
         except ReleaseRefusedError:
@@ -147,20 +141,20 @@ def nearly(data: bytes) -> tuple[str, ...]:
     Raises:
         ValueError: not such an answer.
     """
-    said = strict_json.read_object(data, limit=MAX_BYTES).get("nearly", [])
-    if not isinstance(said, list) or len(said) > MOST or not all(isinstance(text, str) for text in said):
+    listed = kinds.AUDIT.listed
+    said = strict_json.read_object(data, limit=listed.bytes).get("nearly", [])
+    if not isinstance(said, list) or len(said) > listed.most or not all(isinstance(text, str) for text in said):
         raise ValueError("it is no list of audits of this embedding")
     return tuple(plain(text[:400]) for text in said)
 
 
 def newest(audits: Iterable[Attested]) -> tuple[Attested, ...]:
     """The newest word of each auditor, the worst verdict first."""
-    kept: dict[str, Attested] = {}
-    for audit in sorted(audits, key=_severity):
-        before = kept.get(audit.namespace)
-        if before is None or audit.supersedes(before):
-            kept[audit.namespace] = audit
-    return tuple(sorted(kept.values(), key=_severity))
+    last = signers.last_words(
+        list(audits), of=lambda audit: audit.namespace,
+        order=lambda audit: (instants.read(audit.created), -severity(audit.verdict)),
+    )  # fmt: skip
+    return tuple(sorted(last, key=lambda audit: (severity(audit.verdict), audit.namespace)))
 
 
 def find_lost(remembered: Iterable[Attested], shown: Sequence[Attested], *, asked: bool) -> tuple[Lost, ...]:
@@ -175,16 +169,12 @@ def find_lost(remembered: Iterable[Attested], shown: Sequence[Attested], *, aske
     )
 
 
-def _severity(audit: Attested) -> tuple[int, str]:
-    return VERDICTS.index(audit.verdict) if audit.verdict in VERDICTS else 1, audit.namespace
+def severity(verdict: str) -> int:
+    """The lower, the worse; of a verdict that a later version gives, nearly the worst."""
+    return VERDICTS.index(verdict) if verdict in VERDICTS else 1
 
 
 def say(others: Iterable[Attested], lost: Iterable[Lost]) -> list[Finding]:
     """Others' audits of the same bytes, and what is gone, each as a finding."""
     found = [Finding(CHECK, "warning" if a.verdict == LEAK else "note", plain(a.in_words())) for a in others]
     return found + [Finding(CHECK, "warning", plain(item.in_words())) for item in lost]
-
-
-def to_row(data: bytes) -> dict[str, Any]:
-    """An attestation's file as a row of the answer that `parse` reads."""
-    return {"bundle": json.loads(data)}

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from embhub.audits.report import AuditReport
 from embhub.refusals import AuditMismatchError, Finding, MissingAuditError, RevokedKeyError, WrongNamespaceError
 from embhub.release import files as release_files
-from embhub.release.checks import artifact, attested, consistency, revocations, signers
+from embhub.release.checks import artifact, attested, consistency, signers
 from embhub.release.checks.attested import Attested
 from embhub.release.checks.signers import Signer
 from embhub.release.files import Release
@@ -64,10 +64,10 @@ def check(
         of_report = facts.report.sha256 == digest
         if report is not None and digest is not None and (of_report or path == release_files.AUDIT_BUNDLE):
             consistency.check_attestation(facts, publish=publish, report=report, report_digest=digest)
-        item = AuditFile(path, signer, _attested(facts, signer, publisher), of_report, envelope)
+        item = AuditFile(path, signer, attested.stated(facts, signer, publisher.namespace), of_report, envelope)
         if signer.revoked_as is not None and signer != publisher:  # the publisher's own is judged once, by the caller
             try:
-                said.append(revocations.check_auditor(signer, created=facts.created))
+                said.append(signers.check_auditors_key(signer, created=facts.created))
             except RevokedKeyError as refusal:
                 if item.audit.own:
                     raise
@@ -91,7 +91,7 @@ def _left_out(item: AuditFile, refusal: RevokedKeyError) -> Finding:
         f"{refusal.message}. Its attestation ({item.path}), which says {item.audit.verdict}, is left out and vouches"
         f" for nothing; {refusal.hint}"
     )
-    return Finding(revocations.AUDITOR, "warning", text)
+    return Finding(signers.AUDITOR, "warning", text)
 
 
 def _read(
@@ -105,15 +105,15 @@ def _read(
     artifact.check_numbers(signed, release.embedding)
     facts = statement.read_audit(signed)
     signer = signers.find_auditor(
-        attestation, registry=facts.registry, keyring=keyring, publisher=publisher, findings=findings
+        attestation, registry=facts.registry, trusts=(keyring,), publisher=publisher.namespace, findings=findings
     )
     if path == release_files.AUDIT_BUNDLE:
-        if signer.is_independent_of(publisher):
+        if signer.is_independent_of(publisher.namespace):
             raise WrongNamespaceError(
                 f"{path} is the publisher's own, and {signer.namespace} signed it",
                 f"an auditor's attestation stands in {release_files.audit_bundle_of(signer.namespace)}",
             )
-    elif not signer.is_independent_of(publisher) or signer.namespace != release_files.auditor_in(path):
+    elif not signer.is_independent_of(publisher.namespace) or signer.namespace != release_files.auditor_in(path):
         raise WrongNamespaceError(
             f"{path} is signed by {signer.namespace}'s key, which is not that auditor's",
             "an independent auditor's attestation stands under the auditor's own namespace",
@@ -128,10 +128,3 @@ def _check_release(facts: MiaAudit, publish: Publish) -> None:
             f"the release is {publish.repository} {publish.version}",
             _HINT,
         )
-
-
-def _attested(facts: MiaAudit, signer: Signer, publisher: Signer) -> Attested:
-    return Attested(
-        namespace=signer.namespace, own=not signer.is_independent_of(publisher), repository=facts.repository,
-        version=facts.version, verdict=attested.verdict_of(facts), created=facts.created, registry=signer.registry,
-    )  # fmt: skip

@@ -16,7 +16,7 @@ from embhub.errors import ArtifactError, PrivacyError
 from embhub.privacy.claim_or_none import is_claim, parse_claim
 from embhub.refusals import Finding, ReleaseRefusedError, SourceMismatchError
 from embhub.release import files as release_files
-from embhub.release.checks import revocations, signers, withdrawals
+from embhub.release.checks import signers, withdrawals
 from embhub.release.files import Release
 from embhub.trust import statement
 
@@ -107,7 +107,7 @@ def check(
         text = f"the source's signature counts for nothing here: {error.message}"
         return (), [*findings, Finding(CHECK, "warning", text)]
     if signer.revoked_as is not None:
-        finding = revocations.check_publisher(
+        finding = signers.check_publishers_key(
             signer, created=source.created, auditor=None, countersigned_suffices=False
         )
         findings.append(Finding(CHECK, finding.outcome, finding.text))

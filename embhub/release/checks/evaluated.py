@@ -1,37 +1,47 @@
-"""What those who pulled a release found of it: signed claims, looked up by the embedding's digest. Pure.
+"""What those who pulled a release found of it: in-toto statements with rounded figures, each signed by one site. Pure.
 
-A registry hands them out and cannot invent one. Their figures are checked by nobody but the site that signed.
+A registry hands them out and cannot invent one. Each is the claim of whoever signed it: nobody but that site can check
+the figures, which are of its own patients.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
+from datetime import datetime
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from embhub.cards import published_evaluation
 from embhub.cards.published_evaluation import Figures
-from embhub.formats import instants, names, strict_json
+from embhub.errors import ArtifactError
+from embhub.formats import instants, names
 from embhub.formats.plain_text import plain
-from embhub.refusals import (
-    Finding,
-    ReleaseRefusedError,
-    RevokedKeyError,
-    UnknownSignerError,
-    WrongRegistryError,
-    WrongRoleError,
-)
-from embhub.release import evaluations
-from embhub.trust import bundle, p256
+from embhub.refusals import Finding, ReleaseRefusedError
+from embhub.release.checks import signers
+from embhub.trust import bundle, kinds, statement
 from embhub.trust.bundle import Bundle
-from embhub.trust.keyring import KnownKey, Trust
+from embhub.trust.keyring import Trust
+from embhub.trust.statement import Origin, Predicate, Repository, Statement, Version
 
-ROLE = "evaluate"
 CHECK = "evaluation"
-MOST = 50
-MAX_BYTES = 1_000_000
-_HINT = "ask the registry's operator"
+
+
+class Evaluation(Predicate):
+    """`evaluation/v1`: what the signer's own evaluation of the subject found.
+
+    Unknown members are refused, other than in the statements beside it: nothing may leave a site, or stay at a
+    registry, that these rules say nothing of.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, defer_build=True)
+
+    registry: Origin
+    repository: Repository
+    version: Version
+    figures: dict[str, Any]
+    tool: Annotated[str, Field(pattern=r"^embhub [0-9A-Za-z.+-]{1,40}$")]
+    created: instants.Instant
 
 
 class Evaluated(BaseModel):
@@ -75,47 +85,75 @@ class Removed(BaseModel):
         )
 
 
+def build(
+    digest: str,
+    figures: Figures,
+    *,
+    registry: str,
+    repository: str,
+    version: str,
+    tool: str,
+    created: datetime,
+) -> Statement:
+    """The statement by which a site publishes what it found of the embedding with this SHA-256.
+
+    Raises:
+        MalformedStatementError: an origin, name or version that no reader would accept.
+    """
+    predicate = {
+        "registry": registry,
+        "repository": repository,
+        "version": version,
+        "figures": figures.to_json(),
+        "tool": tool,
+        "created": instants.write(created),
+    }
+    return statement.build(kinds.EVALUATION, Evaluation, digest, predicate)
+
+
+def read_facts(payload: bytes) -> tuple[str, Evaluation, Figures]:
+    """The SHA-256 of the embedding, the facts of its evaluation, and its figures.
+
+    The bytes are those of RFC 8785, the one spelling of a statement: another could carry what these rules forbid, in
+    members beside the predicate, in digits that no parser keeps, or in white space.
+
+    Raises:
+        WrongPredicateError: a statement of another kind.
+        MalformedStatementError: a member is missing, unknown or not of its form, the figures break a rule, or it is
+            spelled in another way.
+    """
+    stated = statement.parse(payload)
+    facts = statement.read_as(stated, kinds.EVALUATION, Evaluation)
+    try:
+        figures = published_evaluation.parse(facts.figures)
+        spelled = Statement(stated.digest, kinds.EVALUATION.type, stated.predicate).to_bytes()
+    except ArtifactError as error:
+        raise statement.malformed(error.message) from error
+    if spelled != payload:
+        raise statement.malformed("an evaluation has one spelling (RFC 8785), and no other members")
+    return stated.digest, facts, figures
+
+
 def read(data: bytes, *, digest: str, trusts: Sequence[Trust]) -> Evaluated:
     """One evaluation of the embedding with this SHA-256, its signature checked.
-
-    What a key signed before it was replaced or lost stays good; what a stolen key signed does not.
 
     Raises:
         ReleaseRefusedError: malformed, about other bytes, or by a key that may not sign it.
     """
-    signed = bundle.parse(data)
-    subject, facts, figures = evaluations.read(signed.envelope.payload)
+    return _check(bundle.parse(data), digest=digest, trusts=trusts)
+
+
+def _check(signed: Bundle, *, digest: str, trusts: Sequence[Trust]) -> Evaluated:
+    subject, facts, figures = read_facts(signed.envelope.payload)
     if subject != digest:
         raise ReleaseRefusedError("an evaluation is about another embedding", "fetch it again")
-    trust, key = find_signer(signed, registry=facts.registry, trusts=trusts)
-    if key.revocation is not None and (
-        key.revocation.reason == "stolen" or instants.read(facts.created) > instants.read(key.revocation.date)
-    ):
-        raise RevokedKeyError(f"the key {key.fingerprint} is out of use: {key.revocation.reason}", _HINT)
+    trust, key, _ = signers.find(signed, kinds.EVALUATION, trusts=trusts, registry=facts.registry)
+    signers.check_in_use(kinds.EVALUATION, key, created=facts.created)
     return Evaluated(
         namespace=key.namespace, institution=key.name or key.namespace,
         own=key.namespace == names.namespace_of(facts.repository), repository=facts.repository, version=facts.version,
         created=facts.created, registry=trust.registry, fingerprint=key.fingerprint, figures=figures,
     )  # fmt: skip
-
-
-def find_signer(signed: Bundle, *, registry: str, trusts: Sequence[Trust]) -> tuple[Trust, KnownKey]:
-    """The member's key that signed an evaluation for the registry of this origin, and the keyring that knows it.
-
-    Raises:
-        UnknownSignerError, WrongRegistryError, WrongRoleError: no such key, another registry's, or without the role.
-        BadSignatureError: it did not sign this.
-    """
-    known = [(trust, key) for trust in trusts if (key := trust.lookup(signed.hint)) is not None]
-    if not known:
-        raise UnknownSignerError(f"no keyring here knows the key {signed.hint}", _HINT)
-    found = next(((trust, key) for trust, key in known if trust.origin == registry), None)
-    if found is None:
-        raise WrongRegistryError(f"the evaluation was signed for the registry {registry}", _HINT)
-    if ROLE not in found[1].roles:
-        raise WrongRoleError(f"the key {signed.hint} of {found[1].namespace} has no role to evaluate", _HINT)
-    p256.verify(signed.envelope.pae, signature=signed.envelope.signature, key=found[1].public_key)
-    return found
 
 
 def parse(
@@ -126,39 +164,23 @@ def parse(
     Raises:
         ValueError: not such an answer, or one about other bytes.
     """
-    document = strict_json.read_object(data, limit=MAX_BYTES)
-    rows = document.get("evaluations")
-    if document.get("embedding") != digest or not isinstance(rows, list) or len(rows) > MOST:
-        raise ValueError("it is no list of evaluations of this embedding")
-    found: dict[tuple[str, str], Evaluated] = {}
+    found: list[Evaluated] = []
     removed, refused = [], 0
-    for row in rows:
-        if not isinstance(row, Mapping):
-            raise ValueError("a row is no object")
+    for row in bundle.rows(data, kinds.EVALUATION, digest=digest):
         if row.get("bundle") is None:
             removed.append(Removed.model_validate(dict(row)))
             continue
         try:
-            one = read(json.dumps(row["bundle"]).encode(), digest=digest, trusts=trusts)
+            found.append(_check(bundle.held_in(row), digest=digest, trusts=trusts))
         except ReleaseRefusedError:
             refused += 1
-            continue
-        before = found.get((one.namespace, one.repository))
-        if before is None or instants.read(one.created) > instants.read(before.created):
-            found[one.namespace, one.repository] = one
-    return tuple(found.values()), tuple(removed), refused
+    last = signers.last_words(
+        found, of=lambda one: (one.namespace, one.repository), order=lambda one: instants.read(one.created)
+    )  # fmt: skip
+    return tuple(last), tuple(removed), refused
 
 
-def say(found: Iterable[Evaluated], removed: Iterable[Removed], refused: int) -> list[Finding]:
-    """A note on each, whatever it found; a warning where some do not verify."""
+def say(found: Iterable[Evaluated], removed: Iterable[Removed]) -> list[Finding]:
+    """A note on each, whatever it found."""
     texts = [*(one.in_words() for one in found), *(one.in_words() for one in removed)]
-    said = [Finding(CHECK, "note", plain(text)) for text in texts]
-    if refused:
-        text = f"the registry showed evaluations of these bytes that do not verify: {refused}, left out"
-        said.append(Finding(CHECK, "warning", text))
-    return said
-
-
-def to_row(data: bytes) -> dict[str, Any]:
-    """An evaluation's file as a row of the answer that `parse` reads."""
-    return {"bundle": json.loads(data)}
+    return [Finding(CHECK, "note", plain(text)) for text in texts]

@@ -15,7 +15,7 @@ from embhub.formats.plain_text import plain
 from embhub.refusals import CriticalAttestationError, Finding, MalformedBundleError, WrongPredicateError
 from embhub.release import files as release_files
 from embhub.release.files import Release
-from embhub.trust import bundle, statement
+from embhub.trust import bundle, kinds
 
 CHECK = "attestation"
 MODEL_SIGNATURE = "https://model_signing/signature/v1.0"
@@ -27,6 +27,14 @@ _KNOWN = (
     release_files.AUDIT_DESIGN,
     release_files.AUDIT_RESULT,
 )
+_PLACES = {  # where statements of the types that this version knows stand
+    kinds.PUBLISH.type: release_files.PUBLISH_BUNDLE,
+    kinds.AUDIT.type: f"{release_files.AUDIT_BUNDLE} or {release_files.audit_bundle_of('NAMESPACE')}",
+    MODEL_SIGNATURE: release_files.MODEL_BUNDLE,
+    kinds.DESIGN.type: release_files.AUDIT_DESIGN,
+    kinds.RESULT.type: release_files.AUDIT_RESULT,
+    kinds.APPROVAL.type: release_files.approval_bundle(1),
+}
 _FAMILY = "application/vnd.dev.sigstore.bundle"
 
 
@@ -51,7 +59,7 @@ def _is_checked_elsewhere(name: str) -> bool:
 
 def _check(name: str, data: bytes) -> Finding:
     kind, critical = _read(name, data)
-    if place := _places().get(kind):
+    if place := _PLACES.get(kind):
         raise WrongPredicateError(
             f"{name} is a statement of type {kind}, which stands in {place}", "fetch the release again"
         )
@@ -62,21 +70,6 @@ def _check(name: str, data: bytes) -> Finding:
             "a newer embhub may know it: update, and verify again",
         )
     return Finding(CHECK, "note", f"{name}: {what}, not checked by this version")
-
-
-def _places() -> dict[str, str]:
-    """Where statements of the types that this version knows stand."""
-    from embhub.release import approvals
-    from embhub.trust import audit_designs
-
-    return {
-        statement.PUBLISH: release_files.PUBLISH_BUNDLE,
-        statement.AUDIT: f"{release_files.AUDIT_BUNDLE} or {release_files.audit_bundle_of('NAMESPACE')}",
-        MODEL_SIGNATURE: release_files.MODEL_BUNDLE,
-        audit_designs.DESIGN: release_files.AUDIT_DESIGN,
-        audit_designs.RESULT: release_files.AUDIT_RESULT,
-        approvals.TYPE: release_files.approval_bundle(1),
-    }
 
 
 def _read(name: str, data: bytes) -> tuple[str, bool]:

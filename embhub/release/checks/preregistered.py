@@ -8,18 +8,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from embhub.refusals import AuditMismatchError, Finding, WrongNamespaceError
+from embhub.refusals import AuditMismatchError, Finding
 from embhub.release import files as release_files
 from embhub.release.checks import signers
 from embhub.release.checks.signers import Signer
 from embhub.release.files import Release
-from embhub.trust import bundle
+from embhub.trust import bundle, kinds
 
 if TYPE_CHECKING:
     from embhub.audits.report import AuditReport
     from embhub.trust.audit_designs import AuditDesign, AuditResult
     from embhub.trust.bundle import Bundle
-    from embhub.trust.keyring import KnownKey, Trust
+    from embhub.trust.keyring import Trust
 
 CHECK = "audit-design"
 LEAKS = "audit-leak"  # what the demand `no-leak` looks at
@@ -46,39 +46,14 @@ def check(release: Release, report: AuditReport | None, *, keyring: Trust, publi
     from embhub.trust import audit_designs  # its models, where an audit was registered
 
     design, result = found
-    for attestation in found:
-        check_signer(attestation, keyring=keyring, publisher=publisher)
+    for attestation, kind in zip(found, (kinds.DESIGN, kinds.RESULT), strict=True):
+        signers.find(attestation, kind, trusts=(keyring,), registry=None, of=publisher.namespace)
     stated = audit_designs.read_design(design.statement)
     ended = audit_designs.read_result(result.statement)
     digest = release_files.digest(release.files[release_files.AUDIT])
     if fault := _fault(release, report, digest, found, stated, ended):
         raise AuditMismatchError(f"the registered audit is another one: {fault}", _HINT)
     yield Finding(CHECK, "warning", "unknown: the audit's design is here, and the log was not asked about it")
-
-
-def check_signer(attestation: Bundle, *, keyring: Trust, publisher: Signer) -> KnownKey:
-    """The key of the publisher, or of an auditor, that signed this.
-
-    Raises:
-        UnknownSignerError, BadSignatureError: no key of the keyring did.
-        WrongNamespaceError: a key of somebody else.
-    """
-    from embhub.trust import audit_designs
-
-    key = keyring.lookup(attestation.hint)
-    if key is None:
-        raise signers.unknown(attestation, (keyring,))
-    audit_designs.check_signature(attestation, key.public_key)
-    if not may_register(key, publisher.namespace):
-        raise WrongNamespaceError(
-            f"the audit for {publisher.namespace} was registered by {key.namespace}, which has no auditor's key", _HINT
-        )
-    return key
-
-
-def may_register(key: KnownKey, publisher: str) -> bool:
-    """Whether the registered audits of this key count for releases of `publisher`."""
-    return "audit" in key.roles or (key.namespace == publisher and "publish" in key.roles)
 
 
 def _fault(

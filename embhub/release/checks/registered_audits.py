@@ -6,18 +6,17 @@ design: so one notice cannot stand for two designs, and a design that a registry
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from embhub.formats import strict_json
 from embhub.log import leaves
 from embhub.log.errors import MalformedLogError
 from embhub.refusals import BadSignatureError, Finding, ReleaseRefusedError
-from embhub.release.checks.preregistered import CHECK, LEAKS, may_register
-from embhub.trust import audit_designs, bundle, p256
+from embhub.release.checks import signers
+from embhub.release.checks.preregistered import CHECK, LEAKS
+from embhub.trust import audit_designs, bundle, kinds, p256
 from embhub.trust.bundle import Bundle
 from embhub.trust.keyring import KnownKey, Trust
 
@@ -62,11 +61,7 @@ def parse_answer(data: bytes, *, digest: str) -> tuple[Shown, ...]:
     Raises:
         ValueError: not such an answer, or one about other bytes. ReleaseRefusedError: a bundle is malformed.
     """
-    document = strict_json.read_object(data, limit=audit_designs.LIST_BYTES)
-    rows = document.get("designs")
-    if document.get("embedding") != digest or not isinstance(rows, list) or len(rows) > 4 * audit_designs.MOST:
-        raise ValueError("it is no list of designs of this embedding")
-    return tuple(_shown(row) for row in rows)
+    return tuple(_shown(row) for row in bundle.rows(data, kinds.DESIGN, digest=digest))
 
 
 def find(
@@ -103,7 +98,7 @@ def find_among(
             places.setdefault(identity, index)
         number = looked_for.get(identity)
         key = None if number is None else _signer(entry(), keyring, digest, number)
-        if number is not None and key is not None and may_register(key, publisher):
+        if number is not None and key is not None and kinds.NOTICE.role_of(key.roles, own=key.namespace == publisher):
             notices.append(_Notice(index, number, key))
     found = []
     for one in notices:
@@ -119,11 +114,10 @@ def leaks(shown: Iterable[Shown], *, digest: str, keyring: Trust, publisher: str
     """
     found = []
     for one in shown:
-        key = None if one.result is None else keyring.lookup(one.result.hint)
-        if one.result is None or key is None or not may_register(key, publisher):
+        if one.result is None:
             continue
         try:
-            audit_designs.check_signature(one.result, key.public_key)
+            _, key, _ = signers.find(one.result, kinds.RESULT, trusts=(keyring,), registry=None, of=publisher)
             stated = audit_designs.read_result(one.result.statement)
         except ReleaseRefusedError:
             continue
@@ -252,12 +246,6 @@ def _without(row: Registered, why: str) -> Registered:
     return Registered(row.number, row.namespace, row.notice, row.design, why=why)
 
 
-def _shown(row: Any) -> Shown:
-    if not isinstance(row, dict) or not isinstance(row.get("design"), dict):
-        raise ValueError("a row has no design")
-    result = row.get("result")
-    return Shown(_bundle(row["design"]), None if result is None else _bundle(result))
-
-
-def _bundle(document: Any) -> Bundle:
-    return bundle.parse(json.dumps(document).encode())
+def _shown(row: Mapping[str, Any]) -> Shown:
+    design = bundle.held_in(row, "design")
+    return Shown(design, None if row.get("result") is None else bundle.held_in(row, "result"))

@@ -1,18 +1,33 @@
-"""Whose key signed an attestation, and whether it may: looked up in a keyring by the bundle's hint. Pure."""
+"""Whose key signed a statement, whether it may, and what that is worth where the key was revoked since. Pure.
+
+Which roles may sign a kind of statement, and which rule holds once a key was revoked, is declared in
+`embhub.trust.kinds`. A statement carries the date that its signer wrote, and a thief writes any date. So what a stolen
+key signed counts for nothing; a key that was lost or replaced has no enemy behind it, and what it signed before stays
+good, with a word on back-dating.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from typing import Literal
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from embhub.formats import names
-from embhub.refusals import Finding, UnknownSignerError, WrongNamespaceError, WrongRegistryError, WrongRoleError
-from embhub.trust import dsse, p256
-from embhub.trust.bundle import Bundle
-from embhub.trust.keyring import REASONS, KnownKey, Reason, Trust
+from embhub.refusals import Finding, Outcome, ReleaseRefusedError, RevokedKeyError, UnknownSignerError
+from embhub.trust import dsse, kinds, p256
+from embhub.trust.keyring import REASONS, KnownKey, Reason, Role, Trust
 
+if TYPE_CHECKING:
+    from embhub.trust.bundle import Bundle
+    from embhub.trust.kinds import Kind
+
+_Said = TypeVar("_Said")
+PUBLISHER, AUDITOR = "revocation", "auditor-revocation"  # names of the findings
 _ROLE_NAMES = {"publish": "publishing key", "audit": "auditor's key"}
+_SIGN_ANEW = "the publisher signs the release anew with another key (`embhub sign --key NAME`), and pushes it again"
+_BACK_DATING = (
+    "no transparency log dates signatures, so a back-dated signature cannot be distinguished from an honest one"
+)
 
 
 @dataclass(frozen=True)
@@ -25,14 +40,63 @@ class Signer:
     namespace: str
     name: str | None
     fingerprint: str
-    role: Literal["publish", "audit"]
+    role: Role
     registry: str
     revoked_on: str | None = None
     revoked_as: Reason | None = None
 
-    def is_independent_of(self, publisher: Signer) -> bool:
-        """Whether this is an auditor of another namespace."""
-        return self.role == "audit" and self.namespace != publisher.namespace
+    def is_independent_of(self, publisher: str) -> bool:
+        """Whether this is an auditor of another namespace than `publisher`."""
+        return self.role == "audit" and self.namespace != publisher
+
+
+def find(
+    attestation: Bundle, kind: Kind, *, trusts: Sequence[Trust], registry: str | None, of: str = ""
+) -> tuple[Trust, KnownKey, Role]:
+    """The key that signed a statement of this kind, the keyring that knows it, and the role by which it may sign.
+
+    What other registries say of the key does not count: none speaks for, or silences, another's member.
+
+    Args:
+        attestation: the statement as it came; nothing in it is trusted.
+        kind: what it has to be.
+        trusts: every keyring at hand.
+        registry: the origin that the statement names; None where the caller compares it.
+        of: the namespace of the release that the statement is about.
+
+    Raises:
+        UnknownSignerError: no keyring knows the key, or one of the registry removed it.
+        BadSignatureError: it did not sign this.
+        WrongRegistryError: it was signed for another registry than those whose keyrings know the key.
+        WrongNamespaceError, WrongRoleError: it may not sign this.
+    """
+    who = ascii(attestation.hint)[1:-1][:80]
+    for trust in trusts if "removed" in kind.words else ():
+        if trust.origin == registry and attestation.hint in trust.keyring.removed():
+            revocation = trust.keyring.revocation_of(attestation.hint)
+            when = f" on {revocation.date}" if revocation else ""
+            raise kind.refusal("removed", who=who, where=trust.registry, when=when)
+    found = [(trust, key) for trust in trusts if (key := trust.lookup(attestation.hint))]
+    if not trusts:
+        text = f"it claims to be signed with {who}, and no registry is trusted here"
+        raise UnknownSignerError(text, "embhub trust add REGISTRY")
+    if not found:
+        raise kind.refusal("unknown", who=who, where=", ".join(trust.registry for trust in trusts))
+    _check_signature(attestation, kind, found[0][1])  # one fingerprint is one key, whichever keyring lists it
+    origins = ", ".join(sorted({trust.origin for trust, _ in found}))
+    found = [row for row in found if registry in (None, row[0].origin)]
+    if not found:
+        raise kind.refusal("registry", registry=registry, origins=origins)
+    found = found if kind.every_keyring else found[:1]
+    able = [
+        (trust, key, role)
+        for trust, key in found
+        if (role := kind.role_of(key.roles, own=key.namespace == of)) is not None
+    ]
+    if not able:
+        own = [key for _, key in found if key.namespace == of]
+        raise _wrong_key(kind, "namespace" if kind.own and not own else "role", (own or [found[0][1]])[0], of=of)
+    return max(able, key=lambda row: _gravity(row[1]))  # the first, unless a later keyring revokes the key
 
 
 def find_publisher(
@@ -40,83 +104,27 @@ def find_publisher(
 ) -> tuple[Trust, Signer]:
     """Who signed a publish attestation, and by whose keyring: that of the `registry` which the statement names.
 
-    What other registries say of the key does not count: none speaks for, or silences, another's member.
-
     Raises:
-        UnknownSignerError: no keyring knows the key, or one of the registry removed it.
-        WrongRegistryError: it was signed for another registry than those whose keyrings know the key.
-        WrongNamespaceError, WrongRoleError: it may not publish in the repository's namespace.
-        BadSignatureError: it did not sign this.
+        ReleaseRefusedError: as `find`.
     """
     namespace = names.namespace_of(repository)
-    for trust in trusts:
-        if trust.origin == registry and attestation.hint in trust.keyring.removed():
-            raise _removed(attestation, trust)
-    found = [(trust, key) for trust in trusts if (key := trust.lookup(attestation.hint))]
-    if not found:
-        raise unknown(attestation, trusts)
-    _check_signature(attestation, found[0][1])  # one fingerprint is one key, whichever keyring lists it
-    check_origin(registry, trusts=[trust for trust, _ in found])
-    found = [(trust, key) for trust, key in found if trust.origin == registry]
-    own = [(trust, key) for trust, key in found if key.namespace == namespace]
-    if not own:
-        raise WrongNamespaceError(
-            f"a key of {found[0][1].namespace} signed a release of {namespace}",
-            f"only a publishing key of {namespace} may sign it: inform the registry's operator",
-        )
-    able = [(trust, key) for trust, key in own if "publish" in key.roles]
-    if not able:
-        raise _wrong_role(own[0][1], "publish")
-    trust, key = max(able, key=_gravity)  # the first, unless another keyring of the same registry revokes the key
+    trust, key, role = find(attestation, kinds.PUBLISH, trusts=trusts, registry=registry, of=namespace)
     text = f"{namespace}'s publishing key {key.fingerprint}, role publish, by the keyring of {trust.registry}"
     findings.append(Finding("signer", "ok", f"signed by {text} (version {trust.keyring.version})"))
     findings.append(Finding("signature", "ok", "the signature (ECDSA P-256, SHA-256) covers the statement"))
-    return trust, _signer(key, "publish")
-
-
-def check_origin(registry: str, *, trusts: Sequence[Trust]) -> None:
-    """Whether a statement that names the origin `registry` counts by one of these keyrings.
-
-    Raises:
-        WrongRegistryError: it was made for another registry.
-    """
-    origins = sorted({trust.origin for trust in trusts})
-    if registry not in origins:
-        raise WrongRegistryError(
-            f"it was signed for the registry {registry}, and the keyring that knows the signer is that of"
-            f" {', '.join(origins)}",
-            f"a release counts at the registry that it was signed for: trust {registry}, or ask the publisher to sign"
-            " for this one too",
-        )
+    return trust, _signer(key, role)
 
 
 def find_auditor(
-    attestation: Bundle, *, registry: str, keyring: Trust, publisher: Signer, findings: list[Finding]
+    attestation: Bundle, *, registry: str, trusts: Sequence[Trust], publisher: str, findings: list[Finding]
 ) -> Signer:
-    """Who signed an audit attestation for `registry`: the publisher, or an auditor of the same keyring.
+    """Who signed an audit attestation for `registry`: the publisher, a namespace, or an auditor of the same keyring.
 
     Raises:
-        UnknownSignerError: the keyring does not know the key.
-        WrongRegistryError: it was signed for another registry.
-        WrongNamespaceError, WrongRoleError: it is neither the publisher's nor an auditor's.
-        BadSignatureError: it did not sign this.
+        ReleaseRefusedError: as `find`.
     """
-    key = keyring.lookup(attestation.hint)
-    if key is None:
-        raise unknown(attestation, (keyring,))
-    _check_signature(attestation, key)
-    check_origin(registry, trusts=(keyring,))
-    if "audit" in key.roles:
-        auditor = _signer(key, "audit")
-    elif key.namespace != publisher.namespace:
-        raise WrongNamespaceError(
-            f"the audit for {publisher.namespace} is signed by {key.namespace}'s key, which has no auditor role",
-            "the publisher's own key or an auditor's has to sign it",
-        )
-    elif "publish" in key.roles:
-        auditor = _signer(key, "publish")
-    else:
-        raise _wrong_role(key, "audit")
+    _, key, role = find(attestation, kinds.AUDIT, trusts=trusts, registry=registry, of=publisher)
+    auditor = _signer(key, role)
     who = f"{auditor.namespace}'s {_ROLE_NAMES[auditor.role]} {key.fingerprint}"
     if auditor.is_independent_of(publisher):
         text = f"countersigned by {who}, independent of the publisher: it vouches for the report"
@@ -125,6 +133,25 @@ def find_auditor(
         text = f"the site's own audit, signed by {who}; not independently countersigned"
         findings.append(Finding("auditor", "note", text))
     return auditor
+
+
+def check_in_use(kind: Kind, key: KnownKey, *, created: str | None) -> None:
+    """Whether a statement counts that this key signed at `created`, by its own word; None: it is made now.
+
+    Raises:
+        ReleaseRefusedError: the key was revoked, and the kind's rule does not let it count.
+    """
+    revoked = key.revocation
+    if revoked is not None and not kind.revoked.counts(revoked.reason, revoked.date, created):
+        raise kind.refusal("revoked", fingerprint=key.fingerprint, reason=revoked.reason)
+
+
+def last_words(
+    statements: Sequence[_Said], *, of: Callable[[_Said], Hashable], order: Callable[[_Said], Any]
+) -> list[_Said]:  # fmt: skip
+    """Of each signer, as `of` names them, the last statement by `order`; the others' order stays."""
+    last = {of(one): at for at, one in sorted(enumerate(statements), key=lambda row: order(row[1]))}
+    return [statements[at] for at in sorted(last.values())]
 
 
 def public_key_of(signer: Signer, keyring: Trust) -> p256.PublicKey:
@@ -144,51 +171,91 @@ def check_publisher(signer: Signer, publisher: str) -> Iterator[Finding]:
         yield Finding("publisher", "note", text)
 
 
-def _signer(key: KnownKey, role: Literal["publish", "audit"]) -> Signer:
-    signer = Signer(key.namespace, key.name, key.fingerprint, role, key.registry)
-    if key.revocation is None:
-        return signer
-    return replace(signer, revoked_on=key.revocation.date, revoked_as=key.revocation.reason)
+def check_publishers_key(
+    signer: Signer, *, created: str, auditor: Signer | None, countersigned_suffices: bool
+) -> Finding:  # fmt: skip
+    """What the publisher's revoked key means for a release that says it was signed at `created`.
+
+    A stolen key's release may be used only where an independent auditor vouches for the same embedding under the same
+    name and version, and the policy is content with that.
+
+    Raises:
+        RevokedKeyError: it may not be used.
+    """
+    who, rule = f"{signer.namespace}'s publishing key {signer.fingerprint}", kinds.PUBLISH.revoked
+    if rule.counts(signer.revoked_as, signer.revoked_on, created):
+        return _stays_good(PUBLISHER, signer, who, created)
+    vouched = auditor is not None and auditor.is_independent_of(signer.namespace) and countersigned_suffices
+    if auditor is not None and vouched and rule is kinds.Revoked.VOUCHED and signer.revoked_as == "stolen":
+        text = (
+            f"{who} was reported stolen on {signer.revoked_on}. {auditor.namespace} countersigned: that vouches for "
+            "the embedding, its name, version and audit report, not for the card. Ask the publisher to sign anew"
+        )
+        return Finding(PUBLISHER, "warning", text)
+    raise RevokedKeyError(_fault(signer, who, created), _SIGN_ANEW)
 
 
-def _check_signature(attestation: Bundle, key: KnownKey) -> None:
+def check_auditors_key(auditor: Signer, *, created: str) -> Finding:
+    """What the auditor's revoked key means for an attestation that says it was made at `created`.
+
+    Raises:
+        RevokedKeyError: it vouches for nothing.
+    """
+    who = f"{auditor.namespace}'s key {auditor.fingerprint}, which signed the audit attestation,"
+    if kinds.AUDIT.revoked.counts(auditor.revoked_as, auditor.revoked_on, created):
+        return _stays_good(AUDITOR, auditor, who, created)
+    raise RevokedKeyError(
+        _fault(auditor, who, created), "the auditor must sign its attestation anew with another key"
+    )  # fmt: skip
+
+
+def _signer(key: KnownKey, role: Role) -> Signer:
+    revoked = key.revocation
+    on, reason = (revoked.date, revoked.reason) if revoked else (None, None)
+    return Signer(key.namespace, key.name, key.fingerprint, role, key.registry, revoked_on=on, revoked_as=reason)
+
+
+def _check_signature(attestation: Bundle, kind: Kind, key: KnownKey) -> None:
     """Before anybody is named: until here the key is only what the file claims, and anybody can write a claim.
 
     Raises:
-        BadSignatureError: the key did not sign this.
+        BadSignatureError: the key did not sign this, or a registered audit's is not in its one form.
     """
-    dsse.verify(attestation.envelope, public_key=key.public_key)
+    if not kind.one_form:
+        dsse.verify(attestation.envelope, public_key=key.public_key)
+        return
+    from embhub.trust import audit_designs  # its models, where an audit was registered
+
+    audit_designs.check_signature(attestation, key.public_key)
 
 
-def _gravity(found: tuple[Trust, KnownKey]) -> int:
-    revocation = found[1].revocation
-    return -1 if revocation is None else REASONS.index(revocation.reason)
+def _gravity(key: KnownKey) -> int:
+    return -1 if key.revocation is None else REASONS.index(key.revocation.reason)
 
 
-def unknown(attestation: Bundle, trusts: Sequence[Trust]) -> UnknownSignerError:
-    """The refusal of a key that no keyring knows."""
-    who = ascii(attestation.hint)[1:-1][:80]
-    if not trusts:
-        return UnknownSignerError(
-            f"it claims to be signed with {who}, and no registry is trusted here", "embhub trust add REGISTRY"
+def _wrong_key(kind: Kind, what: str, key: KnownKey, *, of: str) -> ReleaseRefusedError:
+    facts = {"namespace": key.namespace, "of": of, "fingerprint": key.fingerprint}
+    return kind.refusal(what, **facts, held=", ".join(sorted(key.roles)), needed=(*kind.anywhere, *kind.own)[0])
+
+
+def _fault(signer: Signer, who: str, created: str) -> str:
+    if signer.revoked_as == "stolen":
+        return (
+            f"{who} was reported stolen on {signer.revoked_on}: its thief can sign anything, under any date, "
+            "so what it signed is not to be trusted"
         )
-    where = ", ".join(trust.registry for trust in trusts)
-    hint = "the key may be new (`embhub trust refresh`), withdrawn, or a stranger's: ask the registry's operator"
-    return UnknownSignerError(f"it claims to be signed with {who}, which no keyring knows ({where})", hint)
+    return f"{who} {_what(signer)} on {signer.revoked_on}, and signed this on {created}, by its own word"
 
 
-def _removed(attestation: Bundle, trust: Trust) -> UnknownSignerError:
-    revocation = trust.keyring.revocation_of(attestation.hint)
-    when = f" on {revocation.date}" if revocation else ""
-    return UnknownSignerError(
-        f"it claims to be signed with {attestation.hint}, which was removed from the keyring of {trust.registry}{when}",
-        "nothing that a removed key signed counts: ask the publisher to sign anew with another key",
+def _stays_good(check: str, signer: Signer, who: str, created: str) -> Finding:
+    outcome: Outcome = "note" if signer.revoked_as == "superseded" else "warning"
+    return Finding(
+        check,
+        outcome,
+        f"{who} {_what(signer)} on {signer.revoked_on}; what it signed before stays good. "
+        f"This was signed on {created}, by its own word: {_BACK_DATING}",
     )
 
 
-def _wrong_role(key: KnownKey, needed: str) -> WrongRoleError:
-    held = ", ".join(sorted(key.roles))
-    return WrongRoleError(
-        f"{key.namespace}'s key {key.fingerprint} has the role {held}, and {needed} is needed",
-        "the publisher has to sign with the right key, or the operator to give it the role",
-    )
+def _what(signer: Signer) -> str:
+    return "was replaced" if signer.revoked_as == "superseded" else "was lost"

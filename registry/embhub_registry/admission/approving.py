@@ -12,10 +12,9 @@ from datetime import timedelta
 from embhub.errors import EmbhubError
 from embhub.formats import instants
 from embhub.refusals import ReleaseRefusedError
-from embhub.release import approvals as attestation
 from embhub.release import files as release_files
-from embhub.release.checks import approvals as checks
-from embhub.trust import bundle, p256
+from embhub.release.checks import approvals
+from embhub.trust import bundle, statement
 from embhub_registry.admission.publication import ATTEMPTS, busy, head_of
 from embhub_registry.admission.storing import Change, judge, store_revision
 from embhub_registry.database import Connection, proposals, repositories, workloads
@@ -23,7 +22,7 @@ from embhub_registry.database.accounts import Account
 from embhub_registry.database.clock import now, stamp
 from embhub_registry.database.proposals import Approval, Proposal
 from embhub_registry.database.repositories import Revision
-from embhub_registry.http_errors import RequestDeniedError, forbidden
+from embhub_registry.http_errors import RequestDeniedError, forbidden, statement_refusals
 from embhub_registry.repositories import access, reviewing
 from embhub_registry.repositories.reviewing import Seen
 from embhub_registry.storage.folder import Registry
@@ -131,9 +130,9 @@ def _counting(registry: Registry, seen: Seen) -> list[Approval]:
         if given.kind != "signed":
             return not seen.signed and named is not None and named.fingerprint == given.fingerprint
         signed = bundle.parse(given.bundle)
-        dated, namespace = attestation.read(signed.statement).created, seen.proposal.namespace
+        dated, namespace = approvals.read_facts(signed.statement).created, seen.proposal.namespace
         try:
-            checks.approver_key(signed, registry.trust(), namespace=namespace, created=dated)
+            approvals.approver_key(signed, registry.trust(), namespace=namespace, created=dated)
         except ReleaseRefusedError:
             return False
         return True
@@ -284,12 +283,12 @@ def _approval(registry: Registry, seen: Seen, account: Account, signed: bytes | 
     key = registry.online_key("advisories")
     if key is None or found.version is None:
         return Approval(account.user_id, account.user, found.digest, stamp(), "registry", "", None)
-    stated = attestation.build(
+    stated = approvals.build(
         {entry.path: entry.digest for entry in seen.files}, registry=registry.trust().origin,
         repository=found.full_name, version=found.version, kind="registry",
-        approver=attestation.pseudonym(found.id, account.user), created=now(),
+        approver=approvals.pseudonym(found.id, account.user), created=now(),
     )  # fmt: skip
-    data = bundle.to_json(attestation.sign(stated, key=key))
+    data = bundle.to_json(statement.sign(stated, key=key))
     return Approval(account.user_id, account.user, found.digest, stamp(), "registry", key.fingerprint, data)
 
 
@@ -302,17 +301,14 @@ def _check_signed(registry: Registry, seen: Seen, account: Account, data: bytes)
     found, trusted = seen.proposal, registry.trust()
     if found.version is None:
         raise RequestDeniedError(422, "approval", "this proposal is no release", "approve it without a signature")
-    try:
+    with statement_refusals():
         given = bundle.parse(data)
-        facts = attestation.read(given.statement)
-        key = checks.approver_key(given, trusted, namespace=found.namespace)
-        p256.verify(given.envelope.pae, signature=given.envelope.signature, key=key.public_key)
-    except ReleaseRefusedError as error:
-        raise RequestDeniedError(422, error.rule, error.message, error.hint) from error
+        facts = approvals.read_facts(given.statement)
+        approvals.approver_key(given, trusted, namespace=found.namespace)
     held = {entry.path: entry.digest for entry in seen.files}
-    expected = (trusted.origin, found.full_name, found.version, found.digest, "signed", attestation.covered(held))
+    expected = (trusted.origin, found.full_name, found.version, found.digest, "signed", approvals.covered(held))
     stated = (facts.registry, facts.repository, facts.version, facts.release.sha256, facts.kind, dict(facts.files))
-    if stated != expected or facts.approver != attestation.pseudonym(found.id, account.user):
+    if stated != expected or facts.approver != approvals.pseudonym(found.id, account.user):
         raise RequestDeniedError(
             422,
             "approval",

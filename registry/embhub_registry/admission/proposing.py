@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 
-from embhub.release import approvals
+from embhub.release.checks import approvals
 from embhub_registry.admission.storing import Judged, store
 from embhub_registry.database import Connection, proposals, repositories
 from embhub_registry.database.accounts import Account

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from collections.abc import Iterable
+from itertools import islice
+from typing import TYPE_CHECKING, Any
 
-from embhub.refusals import ReleaseRefusedError
 from embhub.release.checks import attested
 from embhub.release.files import EMBEDDING
-from embhub.trust import bundle
+from embhub.trust import bundle, kinds
 from embhub_registry.database import Connection, attestations
 from embhub_registry.database.accounts import Account
 from embhub_registry.database.attestations import Attestation
-from embhub_registry.http_errors import RequestDeniedError, forbidden
+from embhub_registry.http_errors import RequestDeniedError, forbidden, key_out_of_use, statement_refusals
 from embhub_registry.people import auth
 from embhub_registry.repositories import access, audit_standing, near_copies, repos
 from embhub_registry.storage import log_entries, registry_log
 from embhub_registry.storage.folder import Registry
+
+if TYPE_CHECKING:
+    from embhub.release.checks.attested import Attested
+    from embhub.release.checks.evaluated import Evaluated
 
 
 def answer(registry: Registry, account: Account | None, digest: str) -> dict[str, Any]:
@@ -31,13 +36,18 @@ def answer(registry: Registry, account: Account | None, digest: str) -> dict[str
     )
     return {
         "embedding": digest,
-        "audits": [
-            {"namespace": row.namespace, "own": row.own, "repository": row.repository, "version": row.version,
-             "verdict": row.verdict, "date": row.created, **attested.to_row(row.bundle)}
-            for row in rows[: attested.MOST]
-        ],
+        "audits": to_json(rows),
         "nearly": list(near_copies.say(db, digest, repository="", keyring=registry.trust().keyring)),
     }  # fmt: skip
+
+
+def to_json(rows: Iterable[Attestation]) -> list[dict[str, Any]]:
+    """Rows of the answer, as many as a reader takes."""
+    return [
+        {"namespace": row.namespace, "own": row.own, "repository": row.repository, "version": row.version,
+         "verdict": row.verdict, "date": row.created, "bundle": json.loads(row.bundle)}
+        for row in islice(rows, kinds.AUDIT.listed.most)
+    ]  # fmt: skip
 
 
 def attest(registry: Registry, account: Account, digest: str, document: dict[str, Any]) -> dict[str, Any]:
@@ -52,24 +62,14 @@ def attest(registry: Registry, account: Account, digest: str, document: dict[str
             caller may read has these bytes under that name and version.
     """
     data, trusted = json.dumps(document).encode(), registry.trust()
-    try:
-        found = attested.read(data, digest=digest, trusts=[trusted])
-    except ReleaseRefusedError as error:
-        raise RequestDeniedError(422, error.rule, error.message, error.hint) from error
-    signed = bundle.parse(data)
+    with statement_refusals():
+        found, signed = attested.read(data, digest=digest, trusts=[trusted]), bundle.parse(data)
     if trusted.keyring.revocation_of(signed.hint) is not None:
-        raise RequestDeniedError(422, "revoked-key", f"the key {signed.hint} is out of use", "sign with another key")
+        raise key_out_of_use(signed.hint)
     if found.own or account.role_in(found.namespace) != "auditor":
         raise forbidden(f"{account.user} is no auditor of {found.namespace}", "an auditor sends their own attestation")
     auth.require(account, found.namespace, "attest")  # the token's scope
-    db = registry.database.connection()
-    namespace, _, name = found.repository.partition("/")
-    repository = repos.locate(db, account, namespace, name)
-    access.require_files(db, repository, account)
-    aside = repos.hides_bytes(db, repository, digest, account)
-    if aside or (found.version, digest) not in attestations.released(db, repository.id, path=EMBEDDING):
-        raise RequestDeniedError(404, "revision", f"{found.repository} has no release {found.version} with these bytes",
-                     "pull the release, then attest it")  # fmt: skip
+    require_release(registry, account, found, digest, then="attest it")
     attestation = Attestation(
         digest=digest, namespace=found.namespace, repository=found.repository, version=found.version, own=False,
         verdict=found.verdict, created=found.created, fingerprint=signed.hint, bundle=bundle.to_json(signed.envelope),
@@ -87,3 +87,17 @@ def attest(registry: Registry, account: Account, digest: str, document: dict[str
         embedding=digest,
     )  # fmt: skip
     return answer(registry, account, digest)
+
+
+def require_release(
+    registry: Registry, account: Account, found: Attested | Evaluated, digest: str, *, then: str
+) -> None:
+    """Raises RequestDeniedError: the account may read no release with these bytes under this name and version (404)."""
+    db = registry.database.connection()
+    repository = repos.locate(db, account, *found.repository.split("/"))
+    access.require_files(db, repository, account)
+    aside = repos.hides_bytes(db, repository, digest, account)
+    released = attestations.released(db, repository.id, path=EMBEDDING)
+    if aside or found.repository != repository.full_name or (found.version, digest) not in released:
+        raise RequestDeniedError(404, "revision", f"{found.repository} has no release {found.version} with these bytes",
+                     f"pull the release, then {then}")  # fmt: skip

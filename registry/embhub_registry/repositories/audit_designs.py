@@ -10,10 +10,8 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from embhub.refusals import ReleaseRefusedError
 from embhub.release import files as release_files
-from embhub.release.checks.preregistered import may_register
-from embhub.trust import audit_designs, bundle, logged
+from embhub.trust import audit_designs, bundle, kinds, logged
 from embhub.trust.audit_designs import Registration
 from embhub.trust.bundle import Bundle
 from embhub.trust.keyring import Keyring, KnownKey
@@ -21,12 +19,12 @@ from embhub_registry.database import Connection, design_rows, log_rows
 from embhub_registry.database.accounts import Account
 from embhub_registry.database.clock import stamp
 from embhub_registry.database.design_rows import DesignRow
-from embhub_registry.http_errors import RequestDeniedError
+from embhub_registry.http_errors import RequestDeniedError, key_out_of_use, statement_refusals
 from embhub_registry.people import auth
 from embhub_registry.storage import log_entries, registry_log
 from embhub_registry.storage.folder import Registry
 
-MOST_SHOWN = 4 * audit_designs.MOST
+MOST_SHOWN = kinds.DESIGN.listed.most
 MOST_OPEN = 200
 RESULT_WITHIN = timedelta(days=14)  # from then on a page says that a design has no result
 
@@ -44,7 +42,7 @@ def take(registry: Registry, account: Account, digest: str, document: Mapping[st
         RequestDeniedError: 422 for what does not verify, 403 for another's, 404 for a result without a design, 409
             where there is another result, or a notice without its design; 429 for too many without a result.
     """
-    try:
+    with statement_refusals():
         given = audit_designs.from_document(document)
         stated = given.design.statement if isinstance(given, Registration) else given.statement
         if stated.digest != digest:
@@ -53,8 +51,6 @@ def take(registry: Registry, account: Account, digest: str, document: Mapping[st
             _take_design(registry, account, given)
         else:
             _take_result(registry, account, given)
-    except ReleaseRefusedError as error:
-        raise RequestDeniedError(422, error.rule, error.message, error.hint) from error
     registry_log.publish_if_possible(registry)
     return answer(registry, digest)
 
@@ -120,11 +116,11 @@ def _take_result(registry: Registry, account: Account, result: Bundle) -> None:
 def _signer(registry: Registry, account: Account, signed: Bundle) -> KnownKey:
     """The member's key that signed, where the account may speak for that member."""
     key = registry.trust().lookup(signed.hint)
-    if key is None or not may_register(key, key.namespace):
+    if key is None or kinds.DESIGN.role_of(key.roles, own=True) is None:
         raise RequestDeniedError(422, "signer", f"the keyring knows no key {signed.hint} for audits",
                                  "sign with a publishing or an auditor's key")  # fmt: skip
     if key.revocation is not None:
-        raise RequestDeniedError(422, "revoked-key", f"the key {signed.hint} is out of use", "sign with another key")
+        raise key_out_of_use(signed.hint)
     audit_designs.check_signature(signed, key.public_key)
     auth.require(account, key.namespace, "attest")
     return key

@@ -10,7 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from embhub.release.checks.attested import LEAK, VERDICTS
+from embhub.release.checks import signers
+from embhub.release.checks.attested import LEAK, severity
 from embhub.release.files import EMBEDDING, auditor_in
 from embhub.release.verification import Verified
 from embhub.trust.keyring import Keyring
@@ -52,7 +53,7 @@ def judge(rows: Iterable[Attestation], *, digest: str, repository: str, keyring:
         if row.fingerprint in good and (not row.own or row.namespace == publisher)
         and (not row.private or row.repository == repository)
     ]  # fmt: skip
-    audits = tuple(sorted(newest(counted, digest), key=lambda row: (_severity(row), row.namespace == publisher)))
+    audits = tuple(sorted(newest(counted, digest), key=lambda row: (severity(row.verdict), row.namespace == publisher)))
     independent = [row for row in audits if row.namespace != publisher]
     leaking = [row for row in audits if row.verdict == LEAK]
     deciding = leaking or independent or list(audits)
@@ -123,15 +124,11 @@ def newest(rows: Iterable[Attestation], digest: str) -> list[Attestation]:
 
     About the same numbers in another file than that with this SHA-256, those that found a leak.
     """
-    newest: dict[tuple[str, bool], Attestation] = {}
-    for row in sorted(rows, key=lambda row: (row.created, -_severity(row))):
-        newest[row.namespace, row.own] = row
-    found = (row for row in newest.values() if row.digest == digest or row.verdict == LEAK)
-    return sorted(found, key=lambda row: (_severity(row), row.namespace, row.own))
-
-
-def _severity(row: Attestation) -> int:
-    return VERDICTS.index(row.verdict) if row.verdict in VERDICTS else 1
+    last = signers.last_words(
+        list(rows), of=lambda row: (row.namespace, row.own), order=lambda row: (row.created, -severity(row.verdict))
+    )
+    found = (row for row in last if row.digest == digest or row.verdict == LEAK)
+    return sorted(found, key=lambda row: (severity(row.verdict), row.namespace, row.own))
 
 
 def names_of(audits: Sequence[Attestation], keyring: Keyring) -> dict[str, str]:

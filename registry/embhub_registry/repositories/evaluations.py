@@ -14,24 +14,23 @@ from typing import Any
 from embhub.errors import UsageError
 from embhub.formats import instants
 from embhub.refusals import ReleaseRefusedError
-from embhub.release import evaluations
 from embhub.release.checks import evaluated
 from embhub.release.checks.evaluated import Evaluated
-from embhub.release.files import EMBEDDING
-from embhub.trust import bundle
+from embhub.trust import bundle, kinds
 from embhub.trust.keyring import Trust
-from embhub_registry.database import Connection, attestations, evaluation_rows
+from embhub_registry.database import Connection, evaluation_rows
 from embhub_registry.database.accounts import Account
 from embhub_registry.database.clock import now, stamp
 from embhub_registry.database.evaluation_rows import EvaluationRow
 from embhub_registry.database.repositories import Repository
-from embhub_registry.http_errors import RequestDeniedError
+from embhub_registry.http_errors import RequestDeniedError, key_out_of_use, statement_refusals
 from embhub_registry.people import auth
-from embhub_registry.repositories import access, repos
+from embhub_registry.repositories import access, attesting, repos
 from embhub_registry.storage import log_entries, registry_log
 from embhub_registry.storage.folder import Registry
 
-MAX_BYTES = evaluations.MAX_BYTES
+MAX_BYTES = kinds.EVALUATION.bytes
+MOST = kinds.EVALUATION.listed.most
 MOST_REPLACED = 10
 MOST_NAMES = 3
 """Repositories under which one namespace may evaluate the same bytes: it cannot take the room of all others."""
@@ -42,11 +41,7 @@ LONGEST_REASON = 500
 def answer(registry: Registry, account: Account | None, digest: str) -> dict[str, Any]:
     """What was found of these bytes by whoever evaluated them, for who may read the release that each was pulled as."""
     db, trust = registry.database.connection(), registry.trust()
-    rows = [
-        row
-        for row in evaluation_rows.of(db, digest, most=evaluated.MOST)
-        if access.may_read_statement(db, account, row)
-    ]
+    rows = [row for row in evaluation_rows.of(db, digest, most=MOST) if access.may_read_statement(db, account, row)]
     return {"embedding": digest, "evaluations": to_json(rows, trust)}
 
 
@@ -61,7 +56,7 @@ def to_json(rows: Iterable[EvaluationRow], trust: Trust) -> list[dict[str, Any]]
         if row.bundle is None:
             said.append({**facts, "removed": row.removed, "reason": row.reason, "bundle": None})
         elif row.fingerprint not in stolen:
-            said.append({**facts, **evaluated.to_row(row.bundle)})
+            said.append({**facts, "bundle": json.loads(row.bundle)})
     return said
 
 
@@ -81,8 +76,8 @@ def shown(
             return not repos.hides_bytes(db, repository, row.digest, reader)
         return access.may_read_statement(db, None, row)
 
-    others = evaluation_rows.of_repository(db, name, most=evaluated.MOST)
-    rows = [*evaluation_rows.of(db, digest, most=evaluated.MOST), *(row for row in others if row.digest != digest)]
+    others = evaluation_rows.of_repository(db, name, most=MOST)
+    rows = [*evaluation_rows.of(db, digest, most=MOST), *(row for row in others if row.digest != digest)]
     found: list[tuple[EvaluationRow, Evaluated | None]] = []
     for row in filter(visible, rows):
         if row.bundle is None:
@@ -107,17 +102,14 @@ def take(registry: Registry, account: Account, digest: str, document: dict[str, 
     if len(data) > MAX_BYTES:
         raise RequestDeniedError(413, "too-large", f"an evaluation has at most {MAX_BYTES:,} bytes",
                                  "publish it with `embhub evaluate --publish-to`")  # fmt: skip
-    try:
+    with statement_refusals():
         found = evaluated.read(data, digest=digest, trusts=[trusted])
-    except ReleaseRefusedError as error:
-        raise RequestDeniedError(422, error.rule, error.message, error.hint) from error
     if trusted.keyring.revocation_of(found.fingerprint) is not None:
-        raise RequestDeniedError(422, "revoked-key", f"the key {found.fingerprint} is out of use",
-                                 "sign with another key")  # fmt: skip
+        raise key_out_of_use(found.fingerprint)
     auth.require(account, found.namespace, "evaluate")
     if abs(instants.read(found.created) - now()) > SLACK:
         raise RequestDeniedError(422, "date", f"the evaluation is dated {found.created}", "set your machine's clock")
-    _check_release(registry, account, found, digest)
+    attesting.require_release(registry, account, found, digest, then="evaluate it")
     row = EvaluationRow(
         digest=digest, namespace=found.namespace, repository=found.repository, version=found.version,
         created=found.created, fingerprint=found.fingerprint, bundle=bundle.to_json(bundle.parse(data).envelope),
@@ -189,32 +181,20 @@ def lines(rows: Iterable[dict[str, Any]]) -> list[str]:
 def listed(registry: Registry, repository: str) -> list[dict[str, Any]]:
     """Every evaluation of a repository, removed ones among them."""
     db = registry.database.connection()
-    return to_json(evaluation_rows.of_repository(db, repository, most=evaluated.MOST), registry.trust())
+    return to_json(evaluation_rows.of_repository(db, repository, most=MOST), registry.trust())
 
 
 def _of_namespace(db: Connection, repository: str, namespace: str) -> list[EvaluationRow]:
-    rows = evaluation_rows.of_repository(db, repository, most=evaluated.MOST * 100)
+    rows = evaluation_rows.of_repository(db, repository, most=MOST * 100)
     return [row for row in rows if row.namespace == namespace]
-
-
-def _check_release(registry: Registry, account: Account, found: Evaluated, digest: str) -> None:
-    db = registry.database.connection()
-    namespace, _, name = found.repository.partition("/")
-    repository = repos.locate(db, account, namespace, name)
-    access.require_files(db, repository, account)
-    released = attestations.released(db, repository.id, path=EMBEDDING)
-    aside = repos.hides_bytes(db, repository, digest, account)
-    if aside or found.repository != repository.full_name or (found.version, digest) not in released:
-        raise RequestDeniedError(404, "revision", f"{found.repository} has no release {found.version} with these bytes",
-                                 "pull the release, then evaluate it")  # fmt: skip
 
 
 def _put(db: Connection, row: EvaluationRow) -> list[EvaluationRow]:
     """Store a row; the one that it replaced, if any."""
     before = evaluation_rows.find(db, row.digest, namespace=row.namespace, repository=row.repository)
     if before is None:
-        if evaluation_rows.count(db, row.digest) >= evaluated.MOST:
-            raise RequestDeniedError(403, "quota", f"there are {evaluated.MOST} evaluations of this release already",
+        if evaluation_rows.count(db, row.digest) >= MOST:
+            raise RequestDeniedError(403, "quota", f"there are {MOST} evaluations of this release already",
                                      "no more are taken")  # fmt: skip
         if evaluation_rows.count(db, row.digest, namespace=row.namespace) >= MOST_NAMES:
             raise RequestDeniedError(403, "quota", f"{row.namespace} evaluated these bytes under {MOST_NAMES} names",

@@ -16,8 +16,9 @@ from embhub.artifact import numbers
 from embhub.errors import ArtifactError
 from embhub.formats import tensors as container
 from embhub.formats.tensors import TALL
-from embhub.release.checks.attested import LEAK, MOST
+from embhub.release.checks.attested import LEAK
 from embhub.release.files import EMBEDDING
+from embhub.trust import kinds
 from embhub.trust.keyring import Keyring
 from embhub_registry.database import Connection, number_rows, withdrawals
 from embhub_registry.database.number_rows import Numbers
@@ -86,7 +87,7 @@ def say_of(db: Connection, mine: Numbers | None, *, repository: str, keyring: Ke
                 open_to_all = access.may_read_statement(db, None, audit)
                 where = f"{audit.repository} {audit.version}" if open_to_all else HIDDEN
                 found[f"{what} {where}, {LEAK} by {audit.namespace}"] = None
-    return tuple(found)[:MOST]
+    return tuple(found)[: kinds.AUDIT.listed.most]
 
 
 def erase(db: Connection, files: Sequence[str]) -> None:

@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass
 
 from embhub.errors import ConfigError, UsageError
 from embhub.log import checkpoints, notes
-from embhub.release.checks import attested, evaluated
 from embhub.release.files import EMBEDDING
+from embhub.trust import kinds
 from embhub_registry.database import (
     Connection,
     attestations,
@@ -20,8 +20,18 @@ from embhub_registry.database import (
     repositories,
     yanks,
 )
+from embhub_registry.database.attestations import Attestation
+from embhub_registry.database.evaluation_rows import EvaluationRow
 from embhub_registry.database.repositories import Repository
-from embhub_registry.repositories import advisories, audit_designs, audit_standing, evaluations, near_copies, repos
+from embhub_registry.repositories import (
+    advisories,
+    attesting,
+    audit_designs,
+    audit_standing,
+    evaluations,
+    near_copies,
+    repos,
+)
 from embhub_registry.static import items, layout, nginx_part
 from embhub_registry.static.items import Item
 from embhub_registry.static.layout import Shelf
@@ -61,7 +71,7 @@ def collect(registry: Registry, *, include: Collection[str] = ()) -> Collected:
         )
     with one_moment(db):
         shelves = list(_shelves(db, include))
-        audits = [*_audits(registry, shelves), *_designs(registry, shelves), *_evaluations(registry, shelves)]
+        said = list(_statements(registry, shelves))
     listed, left = layout.of_list(shelves)
     log, checkpoint, signers = _log(registry)
     signed = advisories.current_envelope(registry)
@@ -70,7 +80,7 @@ def collect(registry: Registry, *, include: Collection[str] = ()) -> Collected:
     feed = json.dumps(envelope.to_json(), separators=(",", ":")).encode() if envelope is not None else None
     found = [
         *(item for shelf in shelves for item in layout.of_repository(shelf, registry.blobs.get)),
-        *audits, *log, *layout.of_trust(trust.to_bytes(), feed), listed, nginx_part.write(shelves),
+        *said, *log, *layout.of_trust(trust.to_bytes(), feed), listed, nginx_part.write(shelves),
         layout.readme(),
     ]  # fmt: skip
     kept = items.without_clashes(item for item in found if items.is_path(item.path))
@@ -114,48 +124,31 @@ def _shelf(db: Connection, repository: Repository) -> Shelf:
     )  # fmt: skip
 
 
-def _audits(registry: Registry, shelves: Iterable[Shelf]) -> Iterator[Item]:
-    """Who audited the exported bytes, as far as the release that each audit came with is exported."""
-    shelves, db, keyring = list(shelves), registry.database.connection(), registry.trust().keyring
+def _statements(registry: Registry, shelves: Iterable[Shelf]) -> Iterator[Item]:
+    """What is said of the exported bytes: audits, registered audits and evaluations.
+
+    Audits and evaluations as far as the release that each came with is exported.
+    """
+    db, trust, shelves = registry.database.connection(), registry.trust(), list(shelves)
     shown = {shelf.repository.full_name: shelf.repository.id for shelf in shelves}
     entries = (entry for shelf in shelves for held in shelf.commits.values() for entry in held)
-    for digest in sorted({entry.digest for entry in entries if entry.path == EMBEDDING}):
-        rows = audit_standing.newest(
-            (row for row in attestations.of(db, digest)
-             if row.repository in shown and not quarantine.has_bytes(db, digest, repository_id=shown[row.repository])),
-            digest,
-        )  # fmt: skip
-        yield layout.of_audits(
-            digest,
-            [
-                {"namespace": row.namespace, "own": row.own, "repository": row.repository, "version": row.version,
-                 "verdict": row.verdict, "date": row.created, **attested.to_row(row.bundle)}
-                for row in rows[: attested.MOST]
-            ],
-            near_copies.say(db, digest, repository="", keyring=keyring),
-        )  # fmt: skip
+    digests = sorted({entry.digest for entry in entries if entry.path == EMBEDDING})
 
+    def is_shown(row: Attestation | EvaluationRow, digest: str) -> bool:
+        id = shown.get(row.repository)
+        return id is not None and not quarantine.has_bytes(db, digest, repository_id=id)
 
-def _designs(registry: Registry, shelves: Iterable[Shelf]) -> Iterator[Item]:
-    """The registered audits of the exported bytes."""
-    entries = (entry for shelf in shelves for held in shelf.commits.values() for entry in held)
-    for digest in sorted({entry.digest for entry in entries if entry.path == EMBEDDING}):
-        if rows := audit_designs.answer(registry, digest)["designs"]:
-            yield layout.of_designs(digest, rows)
-
-
-def _evaluations(registry: Registry, shelves: Iterable[Shelf]) -> Iterator[Item]:
-    """What was found of the exported bytes, as far as the release that was evaluated is exported."""
-    shelves = list(shelves)
-    shown, db = {shelf.repository.full_name: shelf.repository.id for shelf in shelves}, registry.database.connection()
-    entries = (entry for shelf in shelves for held in shelf.commits.values() for entry in held)
-    for digest in sorted({entry.digest for entry in entries if entry.path == EMBEDDING}):
-        rows = [
-            row for row in evaluation_rows.of(db, digest, most=evaluated.MOST)
-            if row.repository in shown and not quarantine.has_bytes(db, digest, repository_id=shown[row.repository])
-        ]  # fmt: skip
-        if said := evaluations.to_json(rows, registry.trust()):
-            yield layout.of_evaluations(digest, said)
+    for digest in digests:
+        rows = audit_standing.newest((row for row in attestations.of(db, digest) if is_shown(row, digest)), digest)
+        nearly = near_copies.say(db, digest, repository="", keyring=trust.keyring)
+        yield layout.of_statements(kinds.AUDIT, digest, attesting.to_json(rows), nearly=list(nearly))
+    for digest in digests:
+        if said := audit_designs.answer(registry, digest)["designs"]:
+            yield layout.of_statements(kinds.DESIGN, digest, said)
+    for digest in digests:
+        held = evaluation_rows.of(db, digest, most=kinds.EVALUATION.listed.most)
+        if said := evaluations.to_json((row for row in held if is_shown(row, digest)), trust):
+            yield layout.of_statements(kinds.EVALUATION, digest, said)
 
 
 def _log(registry: Registry) -> tuple[list[Item], str, tuple[str, ...]]:

@@ -15,6 +15,7 @@ from typing import Any
 from embhub.client.wire import static_list
 from embhub.log import tiles
 from embhub.log.tiles import Tile
+from embhub.trust.kinds import Kind
 from embhub_registry.database.repositories import Entry, Repository
 from embhub_registry.static import items
 from embhub_registry.static.items import Item
@@ -80,24 +81,10 @@ def of_repository(shelf: Shelf, read: ReadBlob) -> Iterator[Item]:
     yield items.of_json(f"embhub/v1/status/{name}", status, stage=items.STANDING)
 
 
-def of_audits(digest: str, rows: Sequence[Mapping[str, Any]], nearly: Sequence[str] = ()) -> Item:
-    """Who audited these bytes, and of which withdrawn or leaking embeddings they nearly are the numbers."""
-    said = {"embedding": digest, "audits": list(rows), "nearly": list(nearly)}
-    return items.of_json(f"embhub/v1/audits/{digest}", said, stage=items.STANDING)
-
-
-def of_designs(digest: str, rows: Sequence[Mapping[str, Any]]) -> Item:
-    """Which audits of these bytes were registered: a reader of the log misses those that nobody shows."""
-    return items.of_json(
-        f"embhub/v1/designs/{digest}", {"embedding": digest, "designs": list(rows)}, stage=items.STANDING
-    )
-
-
-def of_evaluations(digest: str, rows: Sequence[Mapping[str, Any]]) -> Item:
-    """What those who pulled found of these bytes."""
-    return items.of_json(
-        f"embhub/v1/evaluations/{digest}", {"embedding": digest, "evaluations": list(rows)}, stage=items.STANDING
-    )
+def of_statements(kind: Kind, digest: str, rows: Sequence[Mapping[str, Any]], **more: Any) -> Item:
+    """A list of signed statements about these bytes, as the registry answers; `more` stands beside the rows."""
+    said = {"embedding": digest, kind.listed.name: list(rows), **more}
+    return items.of_json(f"embhub/v1/{kind.listed.name}/{digest}", said, stage=items.STANDING)
 
 
 def of_list(shelves: Iterable[Shelf]) -> tuple[Item, int]:

@@ -1,21 +1,29 @@
-"""Our own addresses under /embhub/v1: what became of a release, and taking one back."""
+"""Our own addresses under /embhub/v1: what became of a release, what is said of its bytes, and taking one back."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
 
+from embhub.trust import kinds
+from embhub.trust.kinds import Kind
+from embhub_registry.database.accounts import Account
 from embhub_registry.http_errors import malformed
 from embhub_registry.people import auth
 from embhub_registry.repositories import attesting, audit_designs, evaluations, yanking
+from embhub_registry.storage.folder import Registry
 from embhub_registry.wire import bodies
 from embhub_registry.wire.request_context import account_of, address_of, member_of, permitted, registry_of
 from embhub_registry.wire.request_context import run_in_threadpool as threaded
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
+_Answer = Callable[[Registry, Account | None, str], dict[str, Any]]
+_Take = Callable[[Registry, Account, str, dict[str, Any]], dict[str, Any]]
 FRESH = {"Cache-Control": "no-cache"}
 
 
@@ -26,49 +34,42 @@ async def status(request: Request) -> Response:
     return JSONResponse(found, headers=FRESH)
 
 
-async def audits(request: Request) -> Response:
-    """`GET /embhub/v1/audits/{digest}`: who audited these bytes, under whatever name, with the signatures.
+def _statements(
+    kind: Kind, says: str, answer: _Answer, take: _Take, *, doing: str, scope: str = "attest", limit: int = bodies.SMALL
+) -> Route:
+    """A list of signed statements about an embedding, by its SHA-256; `POST` with a statement adds one."""
 
-    `POST` with an attestation's bundle adds one, of an auditor whose report the release has no room for.
-    """
-    account, digest = account_of(request), request.path_params["digest"]
-    if not _DIGEST.fullmatch(digest):
-        raise malformed("an embedding is named by its SHA-256 in lower-case hex")
-    if request.method == "POST":
-        member = auth.require_somewhere(member_of(request, "attesting an audit"), "attest")
-        document = await bodies.read_json(request)
-        return JSONResponse(await threaded(attesting.attest, registry_of(request), member, digest, document))
-    return JSONResponse(await threaded(attesting.answer, registry_of(request), account, digest), headers=FRESH)
+    async def handle(request: Request) -> Response:
+        # registered audits are for whoever knows the file
+        account, digest = account_of(request) if kind is not kinds.DESIGN else None, request.path_params["digest"]
+        if not _DIGEST.fullmatch(digest):
+            raise malformed("an embedding is named by its SHA-256 in lower-case hex")
+        if request.method == "POST":
+            member = auth.require_somewhere(member_of(request, doing), scope)
+            document = await bodies.read_json(request, limit=limit)
+            return JSONResponse(await threaded(take, registry_of(request), member, digest, document))
+        return JSONResponse(await threaded(answer, registry_of(request), account, digest), headers=FRESH)
 
-
-async def designs(request: Request) -> Response:
-    """`GET /embhub/v1/designs/{digest}`: which audits of these bytes were registered, with the signatures.
-
-    `POST` with a design and its notice registers one, before it runs; with a result, ends it.
-    """
-    digest = request.path_params["digest"]
-    if not _DIGEST.fullmatch(digest):
-        raise malformed("an embedding is named by its SHA-256 in lower-case hex")
-    if request.method == "POST":
-        member = auth.require_somewhere(member_of(request, "registering an audit"), "attest")
-        document = await bodies.read_json(request)
-        return JSONResponse(await threaded(audit_designs.take, registry_of(request), member, digest, document))
-    return JSONResponse(await threaded(audit_designs.answer, registry_of(request), digest), headers=FRESH)
+    path = f"/embhub/v1/{kind.listed.name}/{{digest}}"
+    handle.__doc__ = f"`GET {path}`: {says}, with the signatures."
+    return Route(path, handle, methods=["GET", "POST"])
 
 
-async def evaluated(request: Request) -> Response:
-    """`GET /embhub/v1/evaluations/{digest}`: what those who pulled found of these bytes, with the signatures.
-
-    `POST` with an evaluation's bundle publishes one, in the place of that namespace's earlier one.
-    """
-    account, digest = account_of(request), request.path_params["digest"]
-    if not _DIGEST.fullmatch(digest):
-        raise malformed("an embedding is named by its SHA-256 in lower-case hex")
-    if request.method == "POST":
-        member = auth.require_somewhere(member_of(request, "publishing an evaluation"), "evaluate")
-        document = await bodies.read_json(request, limit=evaluations.MAX_BYTES)
-        return JSONResponse(await threaded(evaluations.take, registry_of(request), member, digest, document))
-    return JSONResponse(await threaded(evaluations.answer, registry_of(request), account, digest), headers=FRESH)
+STATEMENTS = [
+    _statements(
+        kinds.AUDIT, "who audited these bytes, under whatever name", attesting.answer, attesting.attest,
+        doing="attesting an audit",
+    ),
+    _statements(
+        kinds.DESIGN, "which audits of these bytes were registered",
+        lambda registry, _, digest: audit_designs.answer(registry, digest), audit_designs.take,
+        doing="registering an audit",
+    ),
+    _statements(
+        kinds.EVALUATION, "what those who pulled found of these bytes", evaluations.answer, evaluations.take,
+        doing="publishing an evaluation", scope="evaluate", limit=kinds.EVALUATION.bytes,
+    ),
+]  # fmt: skip
 
 
 async def yank(request: Request) -> Response:

@@ -241,6 +241,7 @@ def test_a_report_of_ones_own_stands_beside_the_one_that_was_signed_along(
     assert registry.get(f"/{repository}?format=json").json()["verdict"] == "leak-detected"
     body = json.loads(attestation(release, repository, key=keys.load()))
     other = json.loads(attestation(release, repository, key=keys.load(), version="9.9.9"))
+    shouted = json.loads(attestation(release, repository.replace("/beside", "/Beside"), key=keys.load()))
     address = f"/embhub/v1/audits/{artifact.digest}"
     tokens = {
         "stranger": registry.add_user("sam", namespace="lumc"), "colleague": registry.add_user("cy", namespace="nki"),
@@ -253,7 +254,7 @@ def test_a_report_of_ones_own_stands_beside_the_one_that_was_signed_along(
         tokens["reading token"] = str(administration.new_token(opened, "nora", scope="read")["token"])
     for token in (publisher.token, *tokens.values()):
         assert registry.request("POST", address, token=token, json_body=body).status == 403
-    for document, status in ((other, 404), ({}, 422), ({**body, "x": 1}, 422)):
+    for document, status in ((other, 404), (shouted, 404), ({}, 422), ({**body, "x": 1}, 422)):
         answer = registry.request("POST", address, token=auditor.token, json_body=document)
         assert answer.status == status, answer.body
     elsewhere = f"/embhub/v1/audits/{'0' * 64}"

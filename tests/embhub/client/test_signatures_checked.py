@@ -72,7 +72,7 @@ def test_an_audit_of_the_release_counts_in_the_list_as_it_was_checked() -> None:
     ]
     known = {one: attested.read(bundle.to_json(one), digest=digest, trusts=[trust]) for one in envelopes}
     assert len(known) == 2
-    rows = [attested.to_row(bundle.to_json(envelope)) for envelope in known]
+    rows = [{"bundle": json.loads(bundle.to_json(envelope))} for envelope in known]
     answer = json.dumps({"embedding": digest, "audits": rows}).encode()
     assert attested.parse(answer, digest=digest, trusts=[], checked=known) == (attested.newest(known.values()), 0)
 
@@ -84,5 +84,5 @@ def test_another_signature_under_the_same_statement_is_checked() -> None:
     envelope = bundle.parse(data).envelope
     known = {envelope: attested.read(data, digest=digest, trusts=[trust])}
     broken = replace(envelope, signature=envelope.signature[:-1] + bytes([envelope.signature[-1] ^ 1]))
-    answer = json.dumps({"embedding": digest, "audits": [attested.to_row(bundle.to_json(broken))]}).encode()
+    answer = json.dumps({"embedding": digest, "audits": [{"bundle": json.loads(bundle.to_json(broken))}]}).encode()
     assert attested.parse(answer, digest=digest, trusts=[trust], checked=known) == ((), 1)

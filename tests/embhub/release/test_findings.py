@@ -16,8 +16,9 @@ from embhub.refusals import (
     RollbackError,
     UnknownSignerError,
 )
-from embhub.release import approvals, demands, policy, verification
+from embhub.release import demands, policy, verification
 from embhub.release import files as release_files
+from embhub.release.checks import approvals
 from embhub.release.demands import PolicyRefusedError
 from embhub.release.files import Release
 from embhub.release.policy import Policy
@@ -126,7 +127,7 @@ def approval(release: Release = GOOD, *, key: SigningKey = APPROVER, **changes: 
         "registry": ORIGIN, "repository": REPOSITORY, "version": "1.0.0", "kind": "signed", "approver": "0" * 16,
         "created": NOW, **changes,
     }  # fmt: skip
-    signed = approvals.sign(approvals.build(digests, **facts), key=key)
+    signed = statement.sign(approvals.build(digests, **facts), key=key)
     return {release_files.approval_bundle(1): bundle.to_json(signed)}
 
 

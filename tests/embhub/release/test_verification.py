@@ -21,7 +21,7 @@ from embhub.release.files import Release
 from embhub.release.signing import attest_audit
 from embhub.release.verification import STANDARD, STRICT, Verified
 from embhub.site.seen import Accepted, Sighting
-from embhub.trust import statement
+from embhub.trust import kinds
 from embhub.trust.keyring import Trust
 from tests.support.judging import GOOD, OTHER, TRUST, UNAUDITED, judge
 from tests.support.releases import (
@@ -256,4 +256,4 @@ def test_verification_imports_nothing_heavy() -> None:
 
 
 def test_predicates_are_absolute_uris() -> None:
-    assert all(kind.startswith("https://") for kind in (statement.PUBLISH, statement.AUDIT))
+    assert all(kind.startswith("https://") for kind in (kinds.PUBLISH.type, kinds.AUDIT.type))

@@ -33,7 +33,7 @@ from embhub.errors import EmbhubError
 from embhub.formats import instants
 from embhub.refusals import Finding
 from embhub.release import verification
-from embhub.release.checks import revocations, withdrawals
+from embhub.release.checks import signers, withdrawals
 from embhub.site import pin_names, trust_store
 from embhub.site.keys import SigningKey
 from embhub.trust import freshness, kept_advisories, keyring_document, keyring_review, root_keys
@@ -335,7 +335,7 @@ FAULTS: Mapping[str, Sequence[tuple[object, str, Callable[..., Any]]]] = {
     "an older list is taken": [(kept_advisories, "check_succession", lambda *_, **__: None)],
     "what was withdrawn ends with the key that listed it": [(kept_advisories, "carried", lambda *_, **__: None)],
     "a replaced root still speaks at another address": [(pin_names, "in_force", lambda pin, among: pin)],
-    "a stolen key's release passes": [(revocations, "check_publisher", lambda *_, **__: SAID)],
+    "a stolen key's release passes": [(signers, "check_publishers_key", lambda *_, **__: SAID)],
     "nobody asks what was withdrawn": [(withdrawals, "find", lambda *_, **__: ((), ()))],
     "nobody asks whether the root signed": [(root_keys.RootKeys, "check", lambda *_, **__: None)],
 }  # fmt: skip

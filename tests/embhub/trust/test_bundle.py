@@ -24,7 +24,7 @@ from embhub.refusals import (
     UnknownSignerError,
     WrongPredicateError,
 )
-from embhub.trust import bundle, dsse, statement
+from embhub.trust import bundle, dsse, kinds, statement
 from embhub.trust.statement import Statement
 from tests.support.releases import ORDER_OF_P256, SITE, STRANGER
 
@@ -41,7 +41,7 @@ FACTS = {
     "recipe": {},
     "created": "2026-11-20T10:22:33Z",
 }
-PAYLOAD = Statement(ARTIFACT, statement.PUBLISH, FACTS).to_bytes()
+PAYLOAD = Statement(ARTIFACT, kinds.PUBLISH.type, FACTS).to_bytes()
 ENVELOPE = dsse.sign(PAYLOAD, key=SITE)
 GOOD = json.loads(bundle.to_json(ENVELOPE))
 TEXT = json.dumps(GOOD)
@@ -201,7 +201,7 @@ REFUSED: dict[str, tuple[str, type[ReleaseRefusedError]]] = {
     "text behind the statement": (signed(PAYLOAD + b"{}"), MalformedStatementError),
     "payload that is not JSON": (signed(b"hello"), MalformedStatementError),
     "predicate is no object": (signed(stated(predicate=[])), MalformedStatementError),
-    "predicate of another kind": (signed(stated(predicateType=statement.AUDIT)), WrongPredicateError),
+    "predicate of another kind": (signed(stated(predicateType=kinds.AUDIT.type)), WrongPredicateError),
     "another subject": (
         signed(stated(subject=[{"name": "a", "digest": {"sha256": "0" * 64}}])),
         DigestMismatchError,
@@ -254,3 +254,49 @@ def test_any_cut_or_changed_byte_is_refused_or_means_the_same(data: st.DataObjec
     except VerificationError:
         return
     assert parsed.envelope.identity == ENVELOPE.identity
+
+
+# ── a registry's lists ─────────────────────────────────────────────────────────────────────────────────────────────
+
+LISTS = list(kinds.LISTED.values())
+
+
+def listed(kind: kinds.Kind, rows: object, *, digest: str = ARTIFACT) -> bytes:
+    return json.dumps({"embedding": digest, kind.listed.name: rows}).encode()
+
+
+@pytest.mark.parametrize("kind", LISTS, ids=lambda kind: kind.listed.name)
+def test_which_lists_of_statements_are_read(kind: kinds.Kind) -> None:
+    row, most = {kind.listed.member: GOOD}, kind.listed.most
+    assert bundle.rows(listed(kind, [row] * 2), kind, digest=ARTIFACT) == [row] * 2
+    assert bundle.held_in(row, kind.listed.member).envelope == ENVELOPE
+    assert len(bundle.rows(listed(kind, [{kind.listed.member: {}}] * most), kind, digest=ARTIFACT)) == most
+    bad: list[Any] = [[{kind.listed.member: {}}] * (most + 1), {"0": row}, None, [row, 5], [row, [row]], ["bundle"]]
+    if not kind.listed.removable:
+        bad += [[row, {}], [{kind.listed.member: None}], [{kind.listed.member: TEXT}]]
+    for data in (*(listed(kind, rows) for rows in bad), listed(kind, [row], digest="0" * 64), b"[]", b"", b"{"):
+        with pytest.raises(ValueError, match=r"\w"):
+            bundle.rows(data, kind, digest=ARTIFACT)
+    long = listed(kind, [{kind.listed.member: {}, "x": "x" * kind.listed.bytes}])
+    with pytest.raises(ValueError, match="bytes"):
+        bundle.rows(long, kind, digest=ARTIFACT)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=9),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["bundle", "design", "x"]), inner),
+    max_leaves=9,
+)
+
+
+@given(JSON, st.sampled_from(LISTS))
+def test_any_list_is_read_or_refused(rows: Any, kind: kinds.Kind) -> None:
+    try:
+        found = bundle.rows(listed(kind, rows), kind, digest=ARTIFACT)
+    except ValueError:
+        return
+    assert found == rows and all(isinstance(row, dict) for row in found)
+    for row in found:
+        if row.get(kind.listed.member) is not None:
+            with pytest.raises(MalformedBundleError):
+                bundle.held_in(row, kind.listed.member)

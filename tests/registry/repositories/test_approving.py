@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from embhub.release import approvals, verification
 from embhub.release import files as release_files
+from embhub.release import verification
+from embhub.release.checks import approvals
 from embhub.release.demands import PolicyRefusedError
 from embhub.release.files import EMBEDDING, Release
 from embhub.release.policy import STANDARD, parse

@@ -212,7 +212,7 @@ def test_a_newer_one_replaces_the_older_and_says_so(registry: Registry) -> None:
 
 
 def test_there_is_room_for_a_bounded_number(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(evaluated, "MOST", 1)
+    monkeypatch.setattr(evaluations, "MOST", 1)
     send(registry, signed(DIGEST))
     with pytest.raises(RequestDeniedError) as full:
         send(registry, signed(DIGEST, key=OWN_KEY), who=account(registry, "alice", "radboud", "publisher"))

@@ -14,6 +14,7 @@ from embhub.formats.names import repository_fault
 from embhub.log import tiles
 from embhub.log.errors import MalformedLogError
 from embhub.log.tiles import Tile
+from embhub.trust import kinds
 from embhub_registry.database.repositories import Entry, Repository
 from embhub_registry.people import names
 from embhub_registry.repositories import proposal
@@ -43,7 +44,7 @@ def fixed() -> Iterator[Item]:
     yield nginx_part.write([])
     yield items.of_bytes("README.txt", layout.README, stage=items.LISTS)
     yield from layout.of_trust(b"{}", b"{}")
-    yield from (make(DIGEST, []) for make in (layout.of_audits, layout.of_designs, layout.of_evaluations))
+    yield from (layout.of_statements(kind, DIGEST, []) for kind in kinds.LISTED.values())
     yield from layout.of_log(b"", 70_000, lambda _tile: b"")
 
 

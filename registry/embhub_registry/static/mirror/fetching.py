@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from embhub.client.log import logged
 from embhub.client.log.log_reader import LogSource
-from embhub.client.statements import evaluations_heard
 from embhub.client.wire.errors import NotFoundError
 from embhub.client.wire.http_client import StatusError
 from embhub.client.wire.hub import Hub
 from embhub.errors import RegistryError
-from embhub.formats import names, strict_json
+from embhub.formats import names
 from embhub.formats.plain_text import plain
 from embhub.log.errors import LogError
 from embhub.refusals import ReleaseRefusedError
@@ -24,7 +23,9 @@ from embhub.release import verification
 from embhub.release.checks import attested, evaluated, registered_audits, yanks
 from embhub.release.files import EMBEDDING, Release
 from embhub.release.verification import Verified
+from embhub.trust import bundle, kinds
 from embhub.trust.keyring import Trust
+from embhub.trust.kinds import Kind
 
 MOST_REPOSITORIES = 1_000  # of a namespace
 MOST_COMMITS = 100  # of a repository, the newest
@@ -147,33 +148,33 @@ class Upstream:
 
         And its unsigned word of which withdrawn or leaking embeddings these are nearly the numbers.
         """
-        data = self.hub.audits(digest)
+        data = self.hub.statements("audits", digest)
         if data is None:
             return [], ()
         try:
             nearly = attested.nearly(data)
-            rows = strict_json.read_object(data, limit=attested.MAX_BYTES)["audits"]
-            return [row for row in rows[: attested.MOST] if self._is_good(row, digest, shown, numbers)], nearly
-        except (ValueError, KeyError, TypeError):
+        except ValueError:
             return [], ()
+        return self._rows(data, kinds.AUDIT, digest, lambda row: self._is_good(row, digest, shown, numbers)), nearly
 
-    def designs(self, digest: str) -> list[Mapping[str, Any]]:
+    def designs(self, digest: str) -> Rows:
         """The registered audits of these bytes as the registry shows them; readers check them against the log."""
-        data = self.hub.designs(digest)
+        data = self.hub.statements("designs", digest)
         try:
             registered_audits.parse_answer(data or b"", digest=digest)
-            rows: list[Mapping[str, Any]] = strict_json.loads(data or b"")["designs"]
         except (ValueError, ReleaseRefusedError):
             return []
-        return rows
+        return bundle.rows(data or b"", kinds.DESIGN, digest=digest)
 
-    def evaluations(self, digest: str, shown: Collection[str]) -> list[Mapping[str, Any]]:
+    def evaluations(self, digest: str, shown: Collection[str]) -> Rows:
         """What others found of these bytes, as far as it verifies; and what the registry says was removed."""
-        data = evaluations_heard.fetch(self.hub, digest)
+        data = self.hub.statements("evaluations", digest)
+        return self._rows(data or b"", kinds.EVALUATION, digest, lambda row: self._holds(row, digest, shown))
+
+    def _rows(self, data: bytes, kind: Kind, digest: str, holds: Callable[[Mapping[str, Any]], bool]) -> Rows:
         try:
-            rows = strict_json.read_object(data or b"", limit=evaluated.MAX_BYTES)["evaluations"]
-            return [row for row in rows[: evaluated.MOST] if self._holds(row, digest, shown)]
-        except (ValueError, KeyError, TypeError):
+            return [row for row in bundle.rows(data, kind, digest=digest) if holds(row)]
+        except (ValueError, TypeError):
             return []
 
     def _holds(self, row: Mapping[str, Any], digest: str, shown: Collection[str]) -> bool:

@@ -14,9 +14,11 @@ from embhub.log import merkle
 from embhub.log.checkpoints import SignedCheckpoint
 from embhub.log.errors import MalformedLogError
 from embhub.log.tiles import Tile, TileReader
+from embhub.trust import kinds
 from embhub_registry.database.placement import facets_of
 from embhub_registry.database.repositories import Repository
 from embhub_registry.static import items, layout, nginx_part, writing
+from embhub_registry.static.items import Item
 from embhub_registry.static.layout import Shelf
 from embhub_registry.static.mirror.fetching import Statements
 from embhub_registry.static.mirror.holdings import HeldRepository, Holdings
@@ -35,9 +37,7 @@ def write(
     listed, _ = layout.of_list(shelves)
     found = [
         *(item for shelf in shelves for item in layout.of_repository(shelf, holdings.blobs.get)),
-        *(layout.of_audits(digest, said.audits, said.nearly) for digest, said in audits.items()),
-        *(layout.of_designs(digest, said.designs) for digest, said in audits.items() if said.designs),
-        *(layout.of_evaluations(digest, said.evaluations) for digest, said in audits.items() if said.evaluations),
+        *_of_statements(audits),
         *layout.of_log(checkpoint.to_bytes(), checkpoint.size, read, held=_tiles_in(site, checkpoint, read)),
         *layout.of_trust(trust, _advisories(trust)), listed, nginx_part.write(shelves),
         layout.readme(),
@@ -45,6 +45,17 @@ def write(
     kept = items.without_clashes(item for item in found if items.is_path(item.path))
     said = f"{checkpoint.size}:{checkpoint.root.hex()}"
     writing.put([*kept, items.manifest(kept, registry=registry, checkpoint=said)], site)
+
+
+def _of_statements(audits: Audits) -> Iterator[Item]:
+    for digest, said in audits.items():
+        yield layout.of_statements(kinds.AUDIT, digest, said.audits, nearly=list(said.nearly))
+    for digest, said in audits.items():
+        if said.designs:
+            yield layout.of_statements(kinds.DESIGN, digest, said.designs)
+    for digest, said in audits.items():
+        if said.evaluations:
+            yield layout.of_statements(kinds.EVALUATION, digest, said.evaluations)
 
 
 def audits_in(site: Path, digests: Iterable[str]) -> Audits:

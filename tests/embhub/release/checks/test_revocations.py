@@ -91,6 +91,7 @@ def test_what_a_lost_or_replaced_key_signed_before_stays_good_and_back_dating_is
     how, text = said(verified)
     assert how == outcome
     assert "stays good" in text and "no transparency log dates" in text and "back-dated" in text
+    assert f"was {reason} on".replace("superseded", "replaced") in text
     document = json.loads(json.dumps(verified.to_json()))
     assert document["signer"]["revoked_as"] == reason and document["signer"]["revoked_on"] == AFTER
     assert "revocation" in [finding["check"] for finding in document["findings"]]

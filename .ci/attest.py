@@ -22,7 +22,7 @@ import rfc8785
 
 from embhub import project
 from embhub.errors import EmbhubError, UsageError, VerificationError
-from embhub.site import keys
+from embhub.site.signing import keys
 from embhub.trust import dsse, p256
 
 ROOT = Path(__file__).parents[1]

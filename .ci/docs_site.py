@@ -20,7 +20,7 @@ from mkdocs.structure.pages import Page
 ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "registry")]
 
-from embhub.cli import reference  # noqa: E402  # of this tree
+from embhub.cli.this_machine import reference  # noqa: E402  # of this tree
 from embhub_registry.cli import root as registry_cli  # noqa: E402
 
 SECTIONS = {

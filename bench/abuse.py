@@ -28,7 +28,8 @@ from statistics import median
 from bench import machine
 from bench.load import running
 from embhub.client.wire.hub import Hub
-from embhub_registry.database import accounts, repositories
+from embhub_registry.database.people import accounts
+from embhub_registry.database.releases import repositories
 from embhub_registry.storage.folder import Registry
 from tests.support.nginx import HOST, Proxy, proxy_before
 from tests.support.releases import REPOSITORY, SITE, make_release

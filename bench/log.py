@@ -27,9 +27,11 @@ from embhub.log import merkle, proofs
 from embhub.release import verification
 from embhub.trust import logged as entries
 from embhub.trust.keyring import LogKey
-from embhub_registry.database import Connection, log_rows
-from embhub_registry.storage import folder, log_entries, registry_log
+from embhub_registry.database import Connection
+from embhub_registry.database.logs import log_rows
+from embhub_registry.storage import folder, log_entries
 from embhub_registry.storage.folder import Registry
+from embhub_registry.storage.log import registry_log
 from tests.support import logs, releases
 
 TURNS, WAITING, CLIENTS, ALONE = 7, 2_000, 8, 300

@@ -20,9 +20,11 @@ from statistics import median, quantiles
 from typing import Any
 
 from bench import machine
-from embhub_registry.database import Connection, Database, accounts, repositories, schema, search
+from embhub_registry.database import Connection, Database, schema
 from embhub_registry.database.dialects import SQLITE
-from embhub_registry.database.search import Query
+from embhub_registry.database.people import accounts
+from embhub_registry.database.releases import repositories, search
+from embhub_registry.database.releases.search import Query
 from tests.support import postgres
 
 CARDS = 20_000

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from embhub.diffusion.foreign.importing import import_file as import_file
     from embhub.diffusion.train import train as train
     from embhub.errors import EmbhubError as EmbhubError
-    from embhub.images.inspection import inspect as inspect
+    from embhub.images.inspections.inspection import inspect as inspect
     from embhub.options.adapter import AdapterRecipe as AdapterRecipe
     from embhub.options.preprocessing import Preprocessing as Preprocessing
     from embhub.options.training import Preview as Preview
@@ -71,7 +71,7 @@ _PLACES = {
     "evaluate": "embhub.diffusion.evaluation.evaluating:evaluate",
     "generate": "embhub.diffusion.drawing.generation:generate",
     "import_file": "embhub.diffusion.foreign.importing:import_file",
-    "inspect": "embhub.images.inspection:inspect",
+    "inspect": "embhub.images.inspections.inspection:inspect",
     "interpolate": "embhub.diffusion.drawing.interpolation:interpolate",
     "load_into": "embhub.diffusion.drawing.generation:load_into",
     "port": "embhub.diffusion.adaptation.porting:port",

@@ -90,7 +90,7 @@ def test_one_file_speaks_http_one_to_a_provider_one_writes_to_the_hub_and_two_lo
     assert importing(SOURCES, CLIENTS) == {
         "embhub/client/wire/http_client.py": {"httpx2"},
         "embhub/client/publishing/hub_sending.py": {"huggingface_hub", "httpx"},  # names its errors
-        "registry/embhub_registry/people/provider.py": {"httpx2"},  # names its errors; Authlib speaks
+        "registry/embhub_registry/people/login/provider.py": {"httpx2"},  # names its errors; Authlib speaks
         "embhub/diffusion/bases/pipelines.py": {"huggingface_hub"},
         "embhub/diffusion/bases/found.py": {"huggingface_hub"},
     }
@@ -106,7 +106,7 @@ def test_the_server_has_one_way_out() -> None:
     }
     assert found == {"registry/embhub_registry/storage/outgoing.py": {"HTTPConnection", "AF_INET"}}
     assert importing(REGISTRY, {"http", "smtplib"}) == {
-        "registry/embhub_registry/operation/mailing.py": {"smtplib"},  # over a socket that it is given
+        "registry/embhub_registry/operation/background/mailing.py": {"smtplib"},  # over a socket that it is given
         "registry/embhub_registry/storage/outgoing.py": {"http"},
     }
 
@@ -196,7 +196,7 @@ def loaded_by(path: Path) -> set[str]:
         ("embhub.client.pulling.pull", 189),
         ("embhub.client.publishing.push", 171),
         ("embhub.evidence.pack", 139),
-        ("embhub_registry.wire.hf_changes", 224),
+        ("embhub_registry.wire.hub_api.hf_changes", 224),
     ],
 )
 def test_what_has_to_be_read_to_vouch_for_a_call_does_not_grow(entry: str, most: int) -> None:

@@ -24,7 +24,7 @@ from embhub import errors, refusals
 from embhub.artifact import embedding, fingerprint
 from embhub.client.wire import errors as client_errors
 from embhub.phantoms import write_dataset
-from embhub.site import keys
+from embhub.site.signing import keys
 from tests.support.quick import others_thorough
 from tests.support.sites import Site
 

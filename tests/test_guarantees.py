@@ -12,8 +12,8 @@ import pytest
 
 from embhub.cli import root as embhub_cli
 from embhub.evidence.document import Evidence
-from embhub.evidence.guarantee import per_hundred
-from embhub.evidence.regulation import AS_OF
+from embhub.evidence.sections.guarantee import per_hundred
+from embhub.evidence.sections.regulation import AS_OF
 from embhub.privacy import rdp, wording
 from embhub_registry.cli import root as registry_cli
 

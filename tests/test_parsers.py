@@ -34,20 +34,21 @@ from embhub.refusals import (
 from embhub.release import lock_file, oci_layout, verification
 from embhub.release.files import AUDIT, CARD, EMBEDDING, PUBLISH_BUNDLE, Release
 from embhub.release.lock_file import Locked
-from embhub.site import keys
+from embhub.site.signing import keys
 from embhub.trust import bundle, dsse, key_request, p256, proposal, statement
 from embhub.trust import keyring as keyrings
 from embhub_registry.admission import listing
 from embhub_registry.admission import rules as admission
 from embhub_registry.database.dialects import SQLITE
 from embhub_registry.http_errors import RequestDeniedError
-from embhub_registry.operation import backup_file
-from embhub_registry.operation.backup_file import BadBackupError
+from embhub_registry.operation.backups import backup_file
+from embhub_registry.operation.backups.backup_file import BadBackupError
 from embhub_registry.people import auth
 from embhub_registry.people import names as served_names
 from embhub_registry.repositories import commits
 from embhub_registry.repositories.proposal import Proposal
-from embhub_registry.wire import bodies, downloads, hf_api
+from embhub_registry.wire.hub_api import downloads, hf_api
+from embhub_registry.wire.limits import bodies
 from tests.support import claims, evaluations, releases
 from tests.support.damage import damaged, odd_json
 from tests.support.quick import examples

@@ -13,8 +13,8 @@ from embhub.artifact import embedding
 from embhub.audits.report import AuditReport
 from embhub.errors import UsageError
 from embhub.evidence.gathering import describe_privacy
-from embhub.evidence.guarantee import guarantee, per_hundred
-from embhub.evidence.sections import tabulate_limits
+from embhub.evidence.sections.guarantee import guarantee, per_hundred
+from embhub.evidence.sections.sections import tabulate_limits
 from embhub.options.training import choose_privacy
 from embhub.privacy import epsilon as epsilons
 from embhub.privacy import wording

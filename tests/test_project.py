@@ -28,7 +28,7 @@ from embhub.diffusion.dp import selftest
 from embhub.diffusion.dp.mechanism import Mechanism, Vectors
 from embhub.diffusion.training.recipes import ResolvedRecipe
 from embhub.errors import VerificationError
-from embhub.site import keys
+from embhub.site.signing import keys
 from embhub.version import __version__
 
 ROOT = Path(__file__).parents[1]

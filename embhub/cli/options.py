@@ -96,7 +96,7 @@ as_json = click.option("--json", "as_json", is_flag=True, help="Print the result
 
 def _allow_plain_http(context: click.Context, _option: click.Parameter, value: bool) -> None:
     if value:
-        from embhub.site import transport
+        from embhub.site.pins import transport
 
         context.with_resource(transport.plain_http_allowed())
 

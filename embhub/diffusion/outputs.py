@@ -33,7 +33,8 @@ from embhub.release import at_the_site
 from embhub.release import files as release_files
 from embhub.release.checks import consistency
 from embhub.release.files import Release
-from embhub.site import config, runs
+from embhub.site import config
+from embhub.site.memory import runs
 from embhub.version import __version__
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ from embhub.images.images import ImageSet, read_sample, recall
 from embhub.options.preprocessing import Preprocessing
 from embhub.options.training import PrivacySettings, Recipe, Selection
 from embhub.progress import OnProgress
-from embhub.site import runs
-from embhub.site.patients import key_patient, tidy
+from embhub.site.memory import runs
+from embhub.site.memory.patients import key_patient, tidy
 
 
 def retrain_without(

@@ -30,15 +30,15 @@ from embhub.diffusion.training.remarks import Remarks, Say
 from embhub.diffusion.training.result import Task
 from embhub.durable import write_atomic
 from embhub.errors import UsageError
-from embhub.images import synthetic
-from embhub.images.base_fit import settle
+from embhub.images.checks import synthetic
+from embhub.images.checks.base_fit import settle
 from embhub.images.holdout import split
 from embhub.images.images import ImageSet, read_images, record
 from embhub.ledger.publications import Confirm
 from embhub.options.preprocessing import Preprocessing
 from embhub.options.training import Preview, PrivacySettings, Recipe, Selection
 from embhub.progress import OnProgress, Progress
-from embhub.site import runs
+from embhub.site.memory import runs
 
 __all__ = ["TrainResult", "check_caption", "describe", "split", "train"]
 
@@ -49,7 +49,7 @@ class TrainResult:
 
     Attributes:
         embedding: The embedding.
-        run: The private record, which `embhub.site.runs` keeps at this site.
+        run: The private record, which `embhub.site.memory.runs` keeps at this site.
         losses: Training loss of every step.
         heldout_before: Mean loss on held-out images with the prompt's words alone; None without held-out images.
         heldout_after: The same with the embedding.

@@ -10,10 +10,10 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from embhub.evidence import document
-from embhub.evidence.coverage import list_coverage
 from embhub.evidence.gathering import NO_CLAIM
 from embhub.evidence.intake_document import Control, ControlFile, Intake
-from embhub.evidence.shipping import list_shipment
+from embhub.evidence.sections.coverage import list_coverage
+from embhub.evidence.sections.shipping import list_shipment
 from embhub.privacy.claim import PrivacyClaim
 from embhub.privacy.second_opinion import SecondOpinion
 from embhub.release import files as release_files

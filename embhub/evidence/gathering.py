@@ -11,12 +11,13 @@ from embhub.audits.explanation import explain
 from embhub.audits.report import AuditReport
 from embhub.cards.card_schema import Card
 from embhub.cards.vocabulary import DEIDENTIFICATION
-from embhub.evidence import document, regulation
-from embhub.evidence.concerns import Concern, refute
-from embhub.evidence.coverage import list_coverage
+from embhub.evidence import document
 from embhub.evidence.document import Evidence, Limit, Rebuilt
-from embhub.evidence.form import list_fields
-from embhub.evidence.shipping import list_shipment
+from embhub.evidence.sections import regulation
+from embhub.evidence.sections.concerns import Concern, refute
+from embhub.evidence.sections.coverage import list_coverage
+from embhub.evidence.sections.form import list_fields
+from embhub.evidence.sections.shipping import list_shipment
 from embhub.formats import instants
 from embhub.privacy import rdp
 from embhub.privacy.claim import Claim, PrivacyClaim

@@ -10,11 +10,12 @@ from pathlib import Path
 from embhub.artifact import embedding
 from embhub.audits.report import AuditReport
 from embhub.errors import ArtifactError, PrivacyError, UsageError
-from embhub.evidence import document, folders, page, sacro
-from embhub.evidence.concerns import list_concerns
+from embhub.evidence import document, folders, page
 from embhub.evidence.document import Evidence
 from embhub.evidence.gathering import gather
 from embhub.evidence.languages import CODES, load
+from embhub.evidence.sections import sacro
+from embhub.evidence.sections.concerns import list_concerns
 from embhub.ledger.spent import spent_on
 from embhub.privacy.claim import DEFAULT_DELTA, PrivacyClaim
 from embhub.privacy.second_opinion import SecondOpinion
@@ -22,7 +23,7 @@ from embhub.refusals import ReleaseRefusedError
 from embhub.release import at_the_site
 from embhub.release import files as release_files
 from embhub.release.files import Release
-from embhub.site import runs
+from embhub.site.memory import runs
 
 PAGE, DOCUMENT, SACRO = "index.html", "evidence.json", "sacro"
 _TRANSLATED = "index.{}.html"

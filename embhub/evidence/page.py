@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from embhub.audits.audit_page import TONES
 from embhub.audits.explanation import explain
 from embhub.audits.report import AuditReport
-from embhub.evidence import cover, form, sections
-from embhub.evidence.concerns import Concern
 from embhub.evidence.document import Evidence
 from embhub.evidence.languages import Translation
+from embhub.evidence.sections import cover, form, sections
+from embhub.evidence.sections.concerns import Concern
 from embhub.pages import rendering
 from embhub.pages.messages import ENGLISH
 

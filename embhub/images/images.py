@@ -15,18 +15,19 @@ from PIL import Image
 
 from embhub.cards.personal_data import looks_like_patient
 from embhub.errors import EmbhubError, PrivacyError, UsageError
-from embhub.images import framing, pixels, synthetic
-from embhub.images.base_fit import Shown, shown_by
-from embhub.images.header_review import check_headers, warn_of_few
-from embhub.images.listing import list_images
-from embhub.images.problems import REFUSE, Watcher
+from embhub.images import framing, pixels
+from embhub.images.checks import synthetic
+from embhub.images.checks.base_fit import Shown, shown_by
+from embhub.images.checks.header_review import check_headers, warn_of_few
+from embhub.images.manifests.listing import list_images
+from embhub.images.manifests.problems import REFUSE, Watcher
+from embhub.images.manifests.sample import Listing, Sample
+from embhub.images.manifests.volumes import Statement
 from embhub.images.readers.encoding import Encoding
 from embhub.images.readers.view import parse
-from embhub.images.sample import Listing, Sample
-from embhub.images.volumes import Statement
 from embhub.options.preprocessing import Fit
 from embhub.progress import OnProgress, Progress
-from embhub.site import runs
+from embhub.site.memory import runs
 
 Pixels: TypeAlias = NDArray[np.float32]
 """Images (N, 3, H, W) in [-1, 1]."""
@@ -169,7 +170,7 @@ def read_images(
     Raises:
         UsageError: nothing there, not an image, a malformed manifest, a row without patient.
         PrivacyError: names that look like patients, one picture under two patients, a patient on both sides of a split,
-            DICOM headers that name patients or pictures that show names (`embhub.images.header_review`).
+            DICOM headers that name patients or pictures that show names (`embhub.images.checks.header_review`).
     """
     listing = list_images(Path(source), Path(manifest) if manifest else None, where, watcher=watcher, columns=columns)
     watcher.listing(listing)

@@ -14,8 +14,8 @@ from embhub.errors import PrivacyError, UsageError
 from embhub.images import pixels
 from embhub.images.images import ImageSet, Pixels, read_images, read_sample, recall
 from embhub.options.preprocessing import Fit
-from embhub.site import runs
-from embhub.site.patients import key_patient
+from embhub.site.memory import runs
+from embhub.site.memory.patients import key_patient
 
 PLACE = re.compile(r"image \d+")
 """What `ImageSet.unit` calls an image whose source names no patients."""

@@ -65,7 +65,7 @@ def begin_audit(file_digest: str, *, suite: str, shadows: int, sides: str, cohor
         file_digest: SHA-256 (hex) of the embedding.
         suite: name of the suite.
         shadows: shadow embeddings that are attacked, 0 for suites without any.
-        sides: HMAC-SHA256 (hex) over both sides, as `embhub.site.secret.commit` gives.
+        sides: HMAC-SHA256 (hex) over both sides, as `embhub.site.memory.secret.commit` gives.
         cohort: the same over the patients of both sides together and the recipe; empty where there are none.
 
     Raises:

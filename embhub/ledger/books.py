@@ -17,7 +17,7 @@ from embhub.ledger.chain import Ledger
 from embhub.ledger.spending import Account, opening, replay
 from embhub.ledger.unit_sets import UnitSets
 from embhub.site import config
-from embhub.site.secret import derive_key
+from embhub.site.memory.secret import derive_key
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,7 @@ from embhub.ledger.spent import Spent, spent_by
 from embhub.ledger.unit_sets import Unit, UnitSets, digest_of
 from embhub.privacy.claim import DEFAULT_DELTA, Mechanism
 from embhub.privacy.composition import MOST_TRAININGS, Composition
-from embhub.site.patients import likeness
+from embhub.site.memory.patients import likeness
 
 
 class BudgetExceededError(PrivacyError):
@@ -287,7 +287,7 @@ def begin(books: Books, spending: Spending) -> Reservation:
 
 
 def save_folded(sets: UnitSets, names: Iterable[str]) -> str | None:
-    """Keep how ids look when folded (`embhub.site.patients.likeness`); None where nobody knows that of any.
+    """Keep how ids look when folded (`embhub.site.memory.patients.likeness`); None where nobody knows that of any.
 
     Raises:
         ConfigError: the folder cannot be written.

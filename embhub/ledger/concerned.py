@@ -8,7 +8,7 @@ from embhub.ledger.books import books_are_kept, open_books
 from embhub.ledger.linking import all_links, reached
 from embhub.ledger.spending import WITHOUT
 from embhub.ledger.unit_sets import Unit
-from embhub.site.patients import folded_number, key_patient, ledger_number, likeness
+from embhub.site.memory.patients import folded_number, key_patient, ledger_number, likeness
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from embhub.errors import PrivacyError
 from embhub.ledger.books import Books, books_are_kept, open_books
 from embhub.ledger.linking import reached
 from embhub.ledger.spending import WITHOUT, Account, Published, Spending
-from embhub.site import runs
+from embhub.site.memory import runs
 
 Confirm = Callable[[str], bool]
 FEW = 9

@@ -24,7 +24,7 @@ from embhub.ledger.spending import AUDIT, Account, Sides, Spending, check_digest
 from embhub.ledger.unit_sets import NO_PAIRS, UNITS, Unit
 from embhub.release import files as release_files
 from embhub.release.files import Release
-from embhub.site import runs
+from embhub.site.memory import runs
 
 _NAMELESS = re.compile(r"image \d+")  # what a record of a training calls an image whose source names no patients
 _UNKNOWN = (

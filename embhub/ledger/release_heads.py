@@ -16,7 +16,7 @@ import rfc8785
 from embhub.ledger.books import Books, books_are_kept, open_books
 from embhub.ledger.chain import Entry
 from embhub.ledger.spending import HEAD
-from embhub.site.secret import derive_key
+from embhub.site.memory.secret import derive_key
 from embhub.trust.statement import MOST_HEADS, LedgerHeads
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from embhub.durable import write_atomic
 from embhub.errors import UsageError
 from embhub.ledger.chain import LedgerTamperedError
-from embhub.site.patients import folded_number, ledger_number, tidy
+from embhub.site.memory.patients import folded_number, ledger_number, tidy
 
 Unit = Literal["patient", "image"]
 UNITS: tuple[Unit, ...] = ("patient", "image")
@@ -32,7 +32,7 @@ class UnitSets:
     def keyed(self, units: Iterable[str], *, unit: Unit) -> Ids:
         """HMAC-SHA256(site key, kind | id), the first 64 bits of each, sorted and without doubles.
 
-        An id that `embhub.site.patients` keyed before, with whatever issuer, is taken as it is.
+        An id that `embhub.site.memory.patients` keyed before, with whatever issuer, is taken as it is.
 
         Raises:
             UsageError: there are none, or one is empty.
@@ -61,7 +61,7 @@ class UnitSets:
         return np.array(sorted(found), dtype=np.uint64).reshape(-1, 2)
 
     def likenesses(self, folded: Iterable[tuple[str, str]]) -> Ids:
-        """Folded ids and ids, (N, 2): `embhub.site.patients.likeness` of an id, and the id, both as numbers."""
+        """Folded ids and ids, (N, 2): `embhub.site.memory.patients.likeness` of an id, and the id, both as numbers."""
         found = {(folded_number(like), self.number(patient, unit="patient")) for patient, like in folded}
         return np.array(sorted(found), dtype=np.uint64).reshape(-1, 2)
 

@@ -9,9 +9,10 @@ from pathlib import Path
 from PIL import Image
 
 from embhub.errors import ConfigError, PrivacyError, UsageError
-from embhub.images import framing, synthetic
+from embhub.images import framing
+from embhub.images.checks import synthetic
 from embhub.images.images import ImageSet, read_images, read_sample
-from embhub.images.sample import Sample
+from embhub.images.manifests.sample import Sample
 from embhub.options.preprocessing import Fit
 from embhub.progress import OnProgress, Progress
 from embhub.reader_study.study import CASES, FEWEST, MOST, Case, Kind, Study, case_file, new_name, write_study

@@ -55,7 +55,7 @@ from embhub.trust.statement import Publish
 
 if TYPE_CHECKING:
     from embhub.release.checks.approvals import Approved
-    from embhub.site.seen import Sighting
+    from embhub.site.memory.seen import Sighting
 
 _CLOCK_SKEW = timedelta(hours=1)
 

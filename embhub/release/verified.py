@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from embhub.release.checks.signers import Signer
     from embhub.release.checks.yanks import Yank
     from embhub.release.policy import Policy
-    from embhub.site.seen import SignerChange
+    from embhub.site.memory.seen import SignerChange
     from embhub.trust.advisories import Advisory
     from embhub.trust.freshness import State
 

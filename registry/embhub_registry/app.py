@@ -14,15 +14,15 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from embhub.errors import EmbhubError
 from embhub_registry.database import DatabaseBusyError
-from embhub_registry.operation import background_tasks, health, operator_page
-from embhub_registry.operation.metrics import Metrics
-from embhub_registry.pages import (
+from embhub_registry.operation import operator_page
+from embhub_registry.operation.background import background_tasks
+from embhub_registry.operation.observability import health
+from embhub_registry.operation.observability.metrics import Metrics
+from embhub_registry.pages import web  # fmt: skip
+from embhub_registry.pages.account import (
     access_pages,
     account_pages,
-    browser_preview,
     device_page,
-    feed,
-    findings_page,
     form_pages,
     login_pages,
     organisation_routes,
@@ -30,50 +30,45 @@ from embhub_registry.pages import (
     review_pages,
     reviewer_pages,
     standing_pages,
-    web,
-)  # fmt: skip
+)
 from embhub_registry.pages.error_answers import failed, failed_early, refused
-from embhub_registry.pages.verification_cache import VerificationCache
-from embhub_registry.people import provider
-from embhub_registry.people.failed_logins import FailedLogins
-from embhub_registry.people.login_pacing import LoginPacing
+from embhub_registry.pages.lists import feed, findings_page
+from embhub_registry.pages.release import browser_preview
+from embhub_registry.pages.release.verification_cache import VerificationCache
+from embhub_registry.people.login import provider
+from embhub_registry.people.login.failed_logins import FailedLogins
+from embhub_registry.people.login.login_pacing import LoginPacing
 from embhub_registry.people.rate_limits import RateLimiter, host_of
-from embhub_registry.storage.actors import ANONYMOUS, Actor, acting
-from embhub_registry.storage.batched_events import BatchedEvents
-from embhub_registry.storage.blobs import MissingBlobError
+from embhub_registry.storage.audit.actors import ANONYMOUS, Actor, acting
+from embhub_registry.storage.audit.batched_events import BatchedEvents
 from embhub_registry.storage.folder import Registry
 from embhub_registry.storage.logs import within
+from embhub_registry.storage.stores.blobs import MissingBlobError
 from embhub_registry.storage.usage_counters import UsageCounters
-from embhub_registry.wire import (
+from embhub_registry.wire import request_ids, request_log
+from embhub_registry.wire.closed_reading import ClosedReadingMiddleware
+from embhub_registry.wire.forms import ConfirmationNeededError
+from embhub_registry.wire.host_header import AllowedHosts, HostMiddleware
+from embhub_registry.wire.hub_api import downloads, hf_access, hf_api, hf_changes, lonely_names, not_offered
+from embhub_registry.wire.hub_api.segmented_paths import SegmentedPathsMiddleware
+from embhub_registry.wire.limits.commit_limiter import CommitLimiter
+from embhub_registry.wire.limits.crowding import Crowd, CrowdMiddleware
+from embhub_registry.wire.limits.request_limits import RequestLimitsMiddleware
+from embhub_registry.wire.rate_limiting import RateLimitMiddleware
+from embhub_registry.wire.registry_api import (
     advisories_api,
     device_api,
-    downloads,
     embhub_api,
-    hf_access,
-    hf_api,
-    hf_changes,
     invites_api,
     log_api,
-    lonely_names,
-    not_offered,
     openapi,
-    request_ids,
-    request_log,
     review_api,
     security_txt,
     seen_api,
     terms_api,
     token_exchange,
 )
-from embhub_registry.wire.closed_reading import ClosedReadingMiddleware
-from embhub_registry.wire.commit_limiter import CommitLimiter
-from embhub_registry.wire.crowding import Crowd, CrowdMiddleware
-from embhub_registry.wire.forms import ConfirmationNeededError
-from embhub_registry.wire.host_header import AllowedHosts, HostMiddleware
-from embhub_registry.wire.rate_limiting import RateLimitMiddleware
 from embhub_registry.wire.request_context import registry_of, run_in_threadpool
-from embhub_registry.wire.request_limits import RequestLimitsMiddleware
-from embhub_registry.wire.segmented_paths import SegmentedPathsMiddleware
 from embhub_registry.wire.store_reads import StoreReads
 
 REPO = "/api/models/{namespace}/{name}"

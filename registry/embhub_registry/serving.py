@@ -21,13 +21,13 @@ from starlette.types import ASGIApp
 from embhub.errors import ConfigError
 from embhub_registry import app
 from embhub_registry.database import DatabaseBusyError, DatabaseUnavailableError, StorageFullError
-from embhub_registry.operation import tracing
+from embhub_registry.operation.observability import tracing
 from embhub_registry.people.rate_limits import RateLimiter
 from embhub_registry.storage import logs
 from embhub_registry.storage.folder import Registry
-from embhub_registry.wire.connection_limiter import LimitingSocket
-from embhub_registry.wire.request_limits import MAX_HEAD_BYTES
-from embhub_registry.wire.slow_heads import TimingLoop, announced
+from embhub_registry.wire.limits.connection_limiter import LimitingSocket
+from embhub_registry.wire.limits.request_limits import MAX_HEAD_BYTES
+from embhub_registry.wire.limits.slow_heads import TimingLoop, announced
 
 MAX_CONNECTIONS = 500  # beyond them requests get a 503 (`wire.crowding`), but for probes and metrics
 LAST_CONNECTIONS = 64  # beyond those uvicorn answers in the registry's place, in a word

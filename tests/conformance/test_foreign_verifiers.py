@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from embhub.release import files as release_files
-from embhub.site.keys import SigningKey
+from embhub.site.signing.keys import SigningKey
 from embhub.trust import kinds, p256
 from tests.support import tools
 from tests.support.releases import SITE, STRANGER, make_release

@@ -20,10 +20,11 @@ from embhub.client.wire.http_client import RegistryClient, StatusError
 from embhub.log import checkpoints, merkle, notes, policies, witnessing
 from embhub.log.checkpoints import Checkpoint, Cosignature
 from embhub.log.tiles import TileReader
-from embhub_registry.database import log_rows
-from embhub_registry.operation import log_keeping
-from embhub_registry.storage import folder, log_entries, log_witnesses, registry_log
+from embhub_registry.database.logs import log_rows
+from embhub_registry.operation.background import log_keeping
+from embhub_registry.storage import folder, log_entries
 from embhub_registry.storage.folder import Registry
+from embhub_registry.storage.log import log_witnesses, registry_log
 from tests.support import logs, tools
 from tests.support.servers import free_port
 

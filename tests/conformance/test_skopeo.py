@@ -15,7 +15,7 @@ import pytest
 
 from embhub.__main__ import main
 from embhub.release import oci_layout
-from embhub.site import trust_store
+from embhub.site.pins import trust_store
 from tests.support import tools
 from tests.support.releases import ROOT, make_export, make_release, make_sheet
 from tests.support.servers import free_port

@@ -20,10 +20,12 @@ import pytest
 
 from embhub.log import checkpoints, merkle, notes
 from embhub.log.notes import VerifierKey
-from embhub_registry.database import Connection, log_rows
-from embhub_registry.operation import log_keeping
-from embhub_registry.storage import log_entries, log_witnesses, registry_log
+from embhub_registry.database import Connection
+from embhub_registry.database.logs import log_rows
+from embhub_registry.operation.background import log_keeping
+from embhub_registry.storage import log_entries
 from embhub_registry.storage.folder import Registry
+from embhub_registry.storage.log import log_witnesses, registry_log
 from tests.support import logs, tools
 from tests.support.servers import RunningRegistry, init_registry
 from tests.support.statics import plain_server

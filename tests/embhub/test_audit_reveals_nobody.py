@@ -30,7 +30,9 @@ from embhub.diffusion.training.inversion import encode_images
 from embhub.formats import safe_yaml
 from embhub.images.images import recall
 from embhub.phantoms import write_dataset
-from embhub.site import config, keys, runs
+from embhub.site import config
+from embhub.site.memory import runs
+from embhub.site.signing import keys
 from tests.support import pipelines, traffic
 from tests.support.releases import (
     make_card,

@@ -16,7 +16,7 @@ from embhub.release import files as release_files
 from embhub.release import signing
 from embhub.release.demands import PolicyRefusedError
 from embhub.release.files import Release
-from embhub.site.keys import SigningKey
+from embhub.site.signing.keys import SigningKey
 from tests.support import hostile
 from tests.support.hostile import Middleman
 from tests.support.quick import quick

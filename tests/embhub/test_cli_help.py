@@ -10,7 +10,7 @@ import pytest
 
 from embhub.__main__ import main
 from embhub.cli import COMMANDS, FIRST, SECTIONS, root
-from embhub.cli.reference import walk
+from embhub.cli.this_machine.reference import walk
 from embhub.cli.whole_help import WholeHelpGroup
 
 GROUPS = [(" ".join(path), group) for path, group in walk(root) if isinstance(group, click.Group)]

@@ -14,7 +14,7 @@ import pytest
 from embhub.__main__ import main
 from embhub.cli import root
 from embhub.cli.output import print_json, print_rows
-from embhub.cli.reference import walk
+from embhub.cli.this_machine.reference import walk
 from embhub.formats import safe_yaml
 from tests.support.releases import ROOT, make_card, make_embedding, make_export, make_release
 

@@ -14,7 +14,8 @@ import pytest
 
 from embhub.__main__ import main
 from embhub.client.member import doctor
-from embhub.site import config, keys
+from embhub.site import config
+from embhub.site.signing import keys
 from tests.support.servers import RunningRegistry, running_registry
 from tests.support.sites import Site
 

@@ -11,7 +11,7 @@ import pytest
 
 from embhub import errors, refusals
 from embhub.cli import root
-from embhub.cli.reference import render, walk
+from embhub.cli.this_machine.reference import render, walk
 
 ROOT = Path(__file__).parents[2]
 ERRORS = (ROOT / "docs/reference/errors.md").read_text()

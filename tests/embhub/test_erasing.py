@@ -16,7 +16,7 @@ from embhub.client.wire.hub import Hub
 from embhub.errors import UsageError
 from embhub.ledger import budget, concerned, publications
 from embhub.ledger.unit_sets import Unit
-from embhub.site import runs, secret
+from embhub.site.memory import runs, secret
 from tests.support.between import World
 from tests.support.releases import make_embedding, make_release
 from tests.support.sites import Site

@@ -13,7 +13,8 @@ from PIL import Image
 
 from embhub.__main__ import main
 from embhub.formats import safe_yaml
-from embhub.site import keys, secret
+from embhub.site.memory import secret
+from embhub.site.signing import keys
 from tests.support.servers import RunningRegistry, start_registry
 from tests.support.sites import Site, open_site
 

@@ -18,7 +18,7 @@ from embhub.client.wire.hub import Hub
 from embhub.errors import PolicyError
 from embhub.release.demands import PolicyRefusedError
 from embhub.release.verified import Verified
-from embhub.site import trust_store
+from embhub.site.pins import trust_store
 from embhub_registry.operation import administration
 from tests.support import hostile
 from tests.support.hostile import Middleman, edited

@@ -14,7 +14,7 @@ from PIL import Image
 
 from embhub.__main__ import main
 from embhub.errors import EmbhubError
-from embhub.images.early_check import check_source
+from embhub.images.inspections.early_check import check_source
 from tests.support.fuzzed_commands import CODES
 from tests.support.quick import examples, quick
 

@@ -13,8 +13,8 @@ from embhub.client.trusted import roots
 from embhub.client.wire.hub import Hub
 from embhub.refusals import RollbackError, UnknownSignerError
 from embhub.release.demands import PolicyRefusedError
-from embhub.site import trust_store
-from embhub_registry.operation import keyring_changes
+from embhub.site.pins import trust_store
+from embhub_registry.operation.keyrings import keyring_changes
 from tests.support.releases import REPOSITORY, SITE, make_release
 from tests.support.servers import RunningRegistry, running_registry
 from tests.support.sites import Site

@@ -20,7 +20,8 @@ from embhub.ledger.published_audits import charge_audit, remember_sides
 from embhub.ledger.spending import Spending
 from embhub.release import at_the_site
 from embhub.release import files as release_files
-from embhub.site import config, runs
+from embhub.site import config
+from embhub.site.memory import runs
 from tests.support.claims import make_claim, make_private_release
 from tests.support.packs import make_site
 from tests.support.ports import make_port
@@ -34,7 +35,7 @@ MEMBERS, KEPT_BACK = [name for name, _ in INSIDE], [name for name, _ in OUTSIDE]
 @pytest.fixture
 def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Site:
     found = Site(tmp_path / "site", "http://127.0.0.1:9").enter(monkeypatch)
-    from embhub.site import keys
+    from embhub.site.signing import keys
 
     keys.generate("default")
     return found

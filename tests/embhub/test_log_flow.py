@@ -13,7 +13,8 @@ from types import SimpleNamespace
 import pytest
 from click.testing import CliRunner, Result
 
-from embhub.cli import log_rounds, root
+from embhub.cli import root
+from embhub.cli.find_and_verify import log_rounds
 from embhub.client.log import log_memory, log_reader, logged
 from embhub.client.log.http_log import HttpLog
 from embhub.client.monitor import watching, witness
@@ -22,8 +23,8 @@ from embhub.client.pulling import pull as pulling
 from embhub.client.trusted import roots
 from embhub.errors import EmbhubError
 from embhub.log import checkpoints, merkle, notes, proofs
-from embhub_registry.database import log_rows
-from embhub_registry.storage import log_witnesses
+from embhub_registry.database.logs import log_rows
+from embhub_registry.storage.log import log_witnesses
 from tests.support import hostile, logs, pushes, releases
 from tests.support.servers import RunningRegistry, start_registry
 

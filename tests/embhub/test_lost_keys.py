@@ -19,7 +19,9 @@ from embhub.refusals import RevokedKeyError, RollbackError, WrongRootError
 from embhub.release import files as release_files
 from embhub.release import signing
 from embhub.release.files import Release
-from embhub.site import keys, seen, trust_store
+from embhub.site.memory import seen
+from embhub.site.pins import trust_store
+from embhub.site.signing import keys
 from tests.support import vouching
 from tests.support.quick import quick
 from tests.support.releases import (

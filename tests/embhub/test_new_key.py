@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from embhub.__main__ import main
-from embhub.site import keys
+from embhub.site.signing import keys
 from tests.support.sites import Site
 
 

@@ -20,7 +20,7 @@ from embhub.formats import safe_yaml
 from embhub.phantoms import write_dataset
 from embhub.privacy.claim import PrivacyClaim
 from embhub.release import files as release_files
-from embhub.site import keys
+from embhub.site.signing import keys
 from tests.embhub.test_flow import answer
 from tests.support import pipelines
 from tests.support.servers import RunningRegistry, running_registry

@@ -25,7 +25,8 @@ from embhub.refusals import (
 )
 from embhub.release import files as release_files
 from embhub.release.verification import Verified
-from embhub.site import config, seen
+from embhub.site import config
+from embhub.site.memory import seen
 from tests.support import hostile
 from tests.support.releases import (
     OTHER_SITE,

@@ -19,7 +19,7 @@ from embhub.refusals import CardMismatchError, ClaimMismatchError, DigestMismatc
 from embhub.release import at_the_site
 from embhub.release import files as release_files
 from embhub.release.files import Release
-from embhub.site import keys
+from embhub.site.signing import keys
 from tests.support.releases import make_embedding, make_release, resigned
 from tests.support.sites import Site
 

@@ -25,7 +25,7 @@ from embhub.release import at_the_site, registered
 from embhub.release import files as release_files
 from embhub.release.demands import PolicyRefusedError
 from embhub.release.verified import Verified
-from embhub.site import secret
+from embhub.site.memory import secret
 from embhub_registry.http_errors import RequestDeniedError
 from embhub_registry.people import auth
 from embhub_registry.repositories import audit_designs as at_registry

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from embhub.cli import sheet
-from embhub.cli.generating import command
+from embhub.cli.generate import sheet
+from embhub.cli.generate.generating import command
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import embhub
-from embhub.site import trust_store
+from embhub.site.pins import trust_store
 from tests.support.claims import make_claim, make_private_release
 from tests.support.releases import ROOT, make_export, make_release
 from tests.support.sites import Site
@@ -17,7 +17,7 @@ from tests.support.sites import Site
 HEAVY = {
     "torch", "diffusers", "transformers", "scipy", "httpx", "httpx2", "jinja2", "tqdm", "PIL", "matplotlib",
     "huggingface_hub", "starlette", "uvicorn", "embhub.client.wire.hub", "embhub.cards.personal_data",
-    "embhub.site.ssh_agent", "embhub.site.pkcs11_keys", "embhub.cards.evaluation",
+    "embhub.site.signing.ssh_agent", "embhub.site.signing.pkcs11_keys", "embhub.cards.evaluation",
     "embhub.cards.published_evaluation", "embhub.log.notes", "embhub.log.proofs", "embhub.trust.audit_designs",
     "embhub.trust.timestamp", "embhub.trust.advisories", "embhub.formats.plain_png",
     "embhub.client.statements.heard_document", "cryptography.hazmat.primitives.serialization",

@@ -21,7 +21,8 @@ from embhub.client.wire.connecting import FolderClient
 from embhub.errors import ConfigError, EmbhubError, RegistryError
 from embhub.log import checkpoints, notes, proofs
 from embhub.release.demands import PolicyRefusedError
-from embhub.site import config, trust_store
+from embhub.site import config
+from embhub.site.pins import trust_store
 from tests.support import logs, releases
 from tests.support.nginx import needs_nginx
 from tests.support.servers import RunningRegistry, run_here, start_registry

@@ -16,7 +16,8 @@ from embhub.client.pulling import pull as pulling
 from embhub.client.trusted import roots
 from embhub.formats import instants
 from embhub.refusals import RevokedKeyError, RollbackError
-from embhub.site import keys, trust_store
+from embhub.site.pins import trust_store
+from embhub.site.signing import keys
 from embhub.trust import keyring as keyrings
 from embhub.trust import timestamp as stamping
 from embhub.trust.advisories import Advisories

@@ -35,7 +35,7 @@ from embhub.refusals import (
 from embhub.release import files as release_files
 from embhub.release import verification
 from embhub.release.files import Release
-from embhub.site.keys import SigningKey
+from embhub.site.signing.keys import SigningKey
 from embhub.trust import bundle, dsse
 from tests.support.claims import altered, make_claim, make_private_release, with_header_claim
 from tests.support.judging import GOOD, OTHER, TRUST, UNAUDITED, judge

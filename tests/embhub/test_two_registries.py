@@ -16,7 +16,7 @@ from embhub.release import files as release_files
 from embhub.release import signing, verification
 from embhub.release.checks import attested
 from embhub.release.files import Release
-from embhub.site import keys
+from embhub.site.signing import keys
 from embhub.trust import kinds, statement
 from tests.support import releases
 from tests.support.hostile import serve

@@ -23,8 +23,10 @@ from embhub.images.inspections import near_duplicates as likeness
 from embhub.images.pixels import digest, read_pixels
 from embhub.options.audit import AuditOptions
 from embhub.phantoms import write_dataset
-from embhub.site import config, keys, runs
-from embhub.site import secret as site_secret
+from embhub.site import config
+from embhub.site.memory import runs
+from embhub.site.memory import secret as site_secret
+from embhub.site.signing import keys
 from tests.support import pipelines, traffic
 from tests.support.releases import make_card
 from tests.support.servers import RunningRegistry, running_registry

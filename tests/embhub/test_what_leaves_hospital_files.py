@@ -11,8 +11,9 @@ from embhub.__main__ import main
 from embhub.artifact import embedding
 from embhub.audits.report import AuditReport
 from embhub.formats import safe_yaml
-from embhub.site import keys, runs
-from embhub.site.patients import is_keyed
+from embhub.site.memory import runs
+from embhub.site.memory.patients import is_keyed
+from embhub.site.signing import keys
 from tests.support import pipelines, planted, traffic
 from tests.support.quick import quick
 from tests.support.releases import make_card

@@ -250,7 +250,7 @@ def test_a_stolen_key_shows_in_status(world: World, site: Site, tmp_path: Path) 
 
 
 def test_advisories_are_what_the_keyring_says(world: World, site: Site) -> None:
-    from embhub.site import trust_store
+    from embhub.site.pins import trust_store
 
     trust = trust_store.load(world.registry.url)
     key = trust.keyring.online_key("advisories")

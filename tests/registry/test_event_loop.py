@@ -12,8 +12,8 @@ import pytest
 
 from embhub.release.files import EMBEDDING
 from embhub_registry import app
-from embhub_registry.database import repositories
-from embhub_registry.database.sqlite import SqliteDatabase
+from embhub_registry.database.engines.sqlite import SqliteDatabase
+from embhub_registry.database.releases import repositories
 from embhub_registry.operation.opening import open_folder
 from embhub_registry.storage.folder import Registry
 from tests.support import postgres, pushes, releases

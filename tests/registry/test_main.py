@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from embhub.errors import UsageError
-from embhub.site import keys
+from embhub.site.signing import keys
 from embhub.trust import keyring as keyrings
 from tests.support import releases
 from tests.support.databases import count_rows

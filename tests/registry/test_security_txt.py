@@ -8,7 +8,7 @@ import pytest
 
 from embhub.errors import UsageError
 from embhub_registry.storage import configuration
-from embhub_registry.wire import security_txt
+from embhub_registry.wire.registry_api import security_txt
 from tests.registry.conftest import House
 
 CONTACTS = "https://hub.example.org/report mailto:security@example.org"

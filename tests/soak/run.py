@@ -18,8 +18,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from embhub_registry.database import repositories
-from embhub_registry.operation import checking
+from embhub_registry.database.releases import repositories
+from embhub_registry.operation.backups import checking
 from tests.soak.faults import Faults
 from tests.soak.publisher import COMMON, History, Publisher
 from tests.support import postgres, pushes, releases

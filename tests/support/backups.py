@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from embhub_registry.operation import restoring
+from embhub_registry.operation.backups import restoring
 
 
 def restore(file: Path, folder: Path, **choices: Any) -> dict[str, Any]:

@@ -8,11 +8,12 @@ from typing import Any
 
 from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, NoEncryption, PrivateFormat
 
-from embhub.site.keys import SigningKey
+from embhub.site.signing.keys import SigningKey
 from embhub.trust import keyring as keyrings
 from embhub.trust import proposal
 from embhub.trust.proposal import Proposal
-from embhub_registry.operation import administration, initialising, keyring_ceremony
+from embhub_registry.operation import administration, initialising
+from embhub_registry.operation.keyrings import keyring_ceremony
 from embhub_registry.operation.opening import open_folder
 from embhub_registry.storage.folder import Registry
 from tests.support.releases import make_key

@@ -12,7 +12,7 @@ from embhub.cards import card
 from embhub.release import files as release_files
 from embhub.release import signing
 from embhub.release.files import Release
-from embhub.site.keys import SigningKey
+from embhub.site.signing.keys import SigningKey
 from embhub.trust import audit_designs, bundle, logged
 from embhub.trust.audit_designs import Registration
 from embhub.trust.bundle import Bundle

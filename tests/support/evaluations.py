@@ -10,7 +10,7 @@ from typing import Any
 from embhub.cards.evaluation import REAL_ALONE, STOPPED_EARLY, EvaluationReport
 from embhub.cards.published_evaluation import Cohort, Figures, Images, parse
 from embhub.release.checks import evaluated
-from embhub.site.keys import SigningKey
+from embhub.site.signing.keys import SigningKey
 from embhub.trust import bundle, kinds, statement
 from embhub.trust.statement import Statement
 from tests.support import releases

@@ -6,8 +6,9 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from embhub_registry.database import Connection, placement
+from embhub_registry.database import Connection
 from embhub_registry.database.dialects import SQLITE
+from embhub_registry.database.releases import placement
 
 EARLY, LATE = "2026-01-02T03:04:05.678Z", "2026-02-03T04:05:06.789Z"
 WORDS = {1: "prostate lasion pi-rads 5", 3: "chest opacity", 4: "a former one", 5: "held"}

@@ -12,7 +12,7 @@ from embhub.release import files as release_files
 from embhub.release import signing
 from embhub.release.checks.consistency import base_digest
 from embhub.release.files import Release
-from embhub.site.keys import SigningKey
+from embhub.site.signing.keys import SigningKey
 from tests.support.releases import BASE, NOW, ORIGIN, REPOSITORY, SITE, make_card, make_embedding, make_release
 
 NEXT: dict[str, Any] = {**BASE, "prediction_type": "v_prediction"}

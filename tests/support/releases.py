@@ -25,7 +25,7 @@ from embhub.release import signing
 from embhub.release.checks import model_signature
 from embhub.release.checks.consistency import base_digest, power
 from embhub.release.files import Release
-from embhub.site.keys import SigningKey
+from embhub.site.signing.keys import SigningKey
 from embhub.trust import bundle, kinds, root_keys, statement
 from embhub.trust import keyring as keyrings
 from embhub.trust.keyring import Keyring, Trust

@@ -13,7 +13,8 @@ from pathlib import Path
 
 from embhub.log import checkpoints, merkle, notes, tiles
 from embhub.log.tiles import TileReader
-from embhub_registry.operation import administration, sharing
+from embhub_registry.operation import administration
+from embhub_registry.operation.facts import sharing
 from embhub_registry.storage.folder import create
 from tests.support.postgres import Server
 from tests.support.servers import RunningRegistry, free_port

@@ -12,7 +12,7 @@ from typing import Any
 
 from embhub.release.checks import approvals
 from embhub.release.files import Release
-from embhub.site.keys import SigningKey
+from embhub.site.signing.keys import SigningKey
 from embhub.trust import bundle, statement
 from embhub_registry.database.clock import now, stamp
 from tests.support import pushes, releases

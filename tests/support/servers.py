@@ -21,10 +21,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from embhub.site.keys import SigningKey
+from embhub.site.signing.keys import SigningKey
 from embhub.trust.keyring import Role
 from embhub_registry.__main__ import main
-from embhub_registry.operation import administration, keyring_changes
+from embhub_registry.operation import administration
+from embhub_registry.operation.keyrings import keyring_changes
 from embhub_registry.operation.opening import open_folder
 from embhub_registry.storage.folder import Registry, create
 from tests.support import prestarted

@@ -20,7 +20,7 @@ from embhub.release import files as release_files
 from embhub.release import signing
 from embhub.release.checks.consistency import base_digest
 from embhub.release.files import Release
-from embhub.site.keys import SigningKey
+from embhub.site.signing.keys import SigningKey
 from embhub.trust.statement import LedgerHeads
 from tests.support import releases
 from tests.support.servers import RunningRegistry, start_registry

@@ -10,7 +10,7 @@ import pytest
 
 from embhub.client.trusted import roots
 from embhub.formats import safe_yaml
-from embhub.site import keys
+from embhub.site.signing import keys
 from embhub.trust.keyring import Role
 from tests.support.releases import make_card, make_embedding, make_report
 from tests.support.servers import RunningRegistry

@@ -16,7 +16,7 @@ from typing import Any
 
 import uvicorn
 
-from embhub.site.keys import SigningKey
+from embhub.site.signing.keys import SigningKey
 from embhub_registry.static import items
 from embhub_registry.static.mirror.following import Mirror
 from embhub_registry.static.mirror.web import build

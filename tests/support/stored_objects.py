@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from embhub_registry.storage.blobs import BlobStore
-from embhub_registry.storage.database_blobs import DatabaseBlobs
-from embhub_registry.storage.folder_blobs import FolderBlobs
+from embhub_registry.storage.stores.blobs import BlobStore
+from embhub_registry.storage.stores.database_blobs import DatabaseBlobs
+from embhub_registry.storage.stores.folder_blobs import FolderBlobs
 from tests.support import postgres
 
 needs_folder = pytest.mark.skipif(postgres.CHOSEN, reason="it is about the files of a folder")

@@ -19,8 +19,8 @@ import pytest
 
 from embhub.formats import instants
 from embhub.release.files import Release
-from embhub.site import signed_keyrings
-from embhub.site.keys import SigningKey
+from embhub.site.pins import signed_keyrings
+from embhub.site.signing.keys import SigningKey
 from embhub.trust import advisories, dsse, keyring_review, proposal, root_keys
 from embhub.trust import keyring as keyrings
 from embhub.trust import timestamp as stamping

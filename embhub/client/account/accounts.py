@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from embhub.errors import ConfigError
-from embhub.site import config, seen, trust_store
+from embhub.site import config
+from embhub.site.memory import seen
+from embhub.site.pins import trust_store
 
 if TYPE_CHECKING:
     from embhub.client.wire.answers import Account

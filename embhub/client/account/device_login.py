@@ -16,7 +16,8 @@ from embhub.client.wire import connecting, http_client
 from embhub.client.wire.http_client import StatusError
 from embhub.errors import ConfigError, RegistryError
 from embhub.formats.plain_text import plain
-from embhub.site import config, transport
+from embhub.site import config
+from embhub.site.pins import transport
 
 if TYPE_CHECKING:
     from embhub.client.wire.answers import Account

@@ -5,7 +5,8 @@ from __future__ import annotations
 from embhub.client.account import accounts
 from embhub.errors import UsageError
 from embhub.refusals import WrongRegistryError
-from embhub.site import config, trust_store
+from embhub.site import config
+from embhub.site.pins import trust_store
 from embhub.trust.origin import origin_of
 
 

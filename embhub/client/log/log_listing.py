@@ -9,7 +9,7 @@ from embhub.errors import ConfigError
 from embhub.log import leaves, merkle
 from embhub.log.errors import MalformedLogError
 from embhub.log.leaves import Leaf
-from embhub.site import signed
+from embhub.site.signing import signed
 from embhub.trust import logged, p256
 from embhub.trust.keyring import Trust
 

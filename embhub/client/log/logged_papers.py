@@ -16,7 +16,7 @@ from embhub.client.log.logged import NotComparedError
 from embhub.errors import RegistryError
 from embhub.log.errors import LogError, NotIncludedError
 from embhub.refusals import Finding
-from embhub.site import trust_store
+from embhub.site.pins import trust_store
 
 if TYPE_CHECKING:
     from embhub.client.log.log_reader import LogSource

@@ -20,7 +20,8 @@ from embhub.release import verification
 from embhub.release.checks import consistency
 from embhub.release.files import Release
 from embhub.release.signing import attest_audit
-from embhub.site import config, keys
+from embhub.site import config
+from embhub.site.signing import keys
 from embhub.trust import p256
 
 if TYPE_CHECKING:

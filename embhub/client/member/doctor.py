@@ -26,7 +26,9 @@ from embhub.client.wire.errors import AnswerTooSlowError
 from embhub.client.wire.http_client import RegistryClient
 from embhub.client.wire.hub import Hub
 from embhub.errors import ConfigError, EmbhubError, VerificationError
-from embhub.site import config, keys, trust_store
+from embhub.site import config
+from embhub.site.pins import trust_store
+from embhub.site.signing import keys
 from embhub.trust import freshness
 from embhub.trust import keyring as keyrings
 from embhub.version import __version__

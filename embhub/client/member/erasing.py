@@ -21,8 +21,9 @@ from embhub.durable import write_atomic
 from embhub.errors import ConfigError, EmbhubError, UsageError
 from embhub.formats import instants, strict_json
 from embhub.ledger import concerned
-from embhub.site import config, runs, secret
-from embhub.site.patients import key_patient, tidy
+from embhub.site import config
+from embhub.site.memory import runs, secret
+from embhub.site.memory.patients import key_patient, tidy
 
 SCHEMA = "embhub.erasure/1"
 REASON = "withdrawn by its publisher"

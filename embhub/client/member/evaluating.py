@@ -19,7 +19,10 @@ from embhub.durable import write_atomic
 from embhub.errors import ConfigError, UsageError
 from embhub.formats import names
 from embhub.release.checks import evaluated
-from embhub.site import config, evaluated_patients, keys, trust_store
+from embhub.site import config
+from embhub.site.memory import evaluated_patients
+from embhub.site.pins import trust_store
+from embhub.site.signing import keys
 from embhub.trust import bundle, kinds, p256, statement
 from embhub.trust.origin import origin_of
 from embhub.version import __version__

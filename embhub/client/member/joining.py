@@ -20,7 +20,8 @@ from embhub.client.wire import connecting, http_client
 from embhub.client.wire.answers import Account
 from embhub.client.wire.http_client import StatusError
 from embhub.errors import EmbhubError, RegistryError, UsageError, VerificationError
-from embhub.site import config, transport
+from embhub.site import config
+from embhub.site.pins import transport
 
 PATH = "/embhub/v1/join"
 WITNESS_KEY = "witness.pem"

@@ -16,7 +16,7 @@ from embhub.formats import instants, names
 from embhub.refusals import ReleaseRefusedError
 from embhub.release.checks.yanks import WHO
 from embhub.release.files import EMBEDDING
-from embhub.site import pulled, seen
+from embhub.site.memory import pulled, seen
 from embhub.trust import kept_advisories
 from embhub.trust.keyring import Trust
 

@@ -21,8 +21,10 @@ from embhub.log.checkpoints import SignedCheckpoint
 from embhub.log.errors import ForkedLogError, MalformedLogError
 from embhub.log.notes import VerifierKey
 from embhub.refusals import Finding
-from embhub.site import config, signed, trust_store
+from embhub.site import config
 from embhub.site.addresses import folder_of
+from embhub.site.pins import trust_store
+from embhub.site.signing import signed
 from embhub.trust import differences
 from embhub.trust.keyring import Keyring, Trust
 

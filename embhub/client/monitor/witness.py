@@ -20,7 +20,7 @@ from embhub.log import checkpoints, notes, witnessing
 from embhub.log.checkpoints import SignedCheckpoint
 from embhub.log.errors import ForkedLogError, LogError, MalformedLogError
 from embhub.log.notes import NoteSigner, SignatureLine, VerifierKey
-from embhub.site import note_keys
+from embhub.site.signing import note_keys
 
 Answer = tuple[int, str, bytes]
 PLAIN = "text/plain; charset=utf-8"

@@ -20,7 +20,7 @@ from embhub.progress import OnProgress, Progress
 from embhub.project import how_to_install
 from embhub.release import files as release_files
 from embhub.release.files import Release
-from embhub.site import transport
+from embhub.site.pins import transport
 from embhub.trust import statement
 from embhub.version import __version__
 

@@ -34,9 +34,12 @@ from embhub.release.checks.attested import LEAK
 from embhub.release.checks.claims import check_claim
 from embhub.release.files import Release
 from embhub.release.signing import assemble, check_persons, sign_anew
-from embhub.site import config, keys, seen, signing_keys, trust_store
-from embhub.site.keys import PassphraseRequiredError
-from embhub.site.signed import NotedKey
+from embhub.site import config
+from embhub.site.memory import seen
+from embhub.site.pins import trust_store
+from embhub.site.signing import keys, signing_keys
+from embhub.site.signing.keys import PassphraseRequiredError
+from embhub.site.signing.signed import NotedKey
 from embhub.trust import dsse, statement
 from embhub.trust.statement import Publish
 

@@ -23,7 +23,8 @@ from embhub.log.proofs import LogProof
 from embhub.release import files as release_files
 from embhub.release import registered
 from embhub.release.files import Release
-from embhub.site import config, trust_store
+from embhub.site import config
+from embhub.site.pins import trust_store
 from embhub.trust import audit_designs, p256
 from embhub.trust import logged as entries
 from embhub.trust.audit_designs import Registration

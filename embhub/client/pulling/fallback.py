@@ -34,7 +34,8 @@ from embhub.refusals import Finding, ReleaseRefusedError
 from embhub.release import demands
 from embhub.release import policy as policies
 from embhub.release.checks import yanks
-from embhub.site import config, trust_store
+from embhub.site import config
+from embhub.site.pins import trust_store
 
 if TYPE_CHECKING:
     from embhub.release.policy import Policy

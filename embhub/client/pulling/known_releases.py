@@ -13,7 +13,7 @@ from embhub.client.pulling import overview
 from embhub.client.pulling import pull as pulling
 from embhub.errors import EmbhubError
 from embhub.release.files import EMBEDDING
-from embhub.site import pulled
+from embhub.site.memory import pulled
 
 State = Literal["ok", "withdrawn", "not verified"]
 MOST = 1_000

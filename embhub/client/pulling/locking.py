@@ -21,7 +21,8 @@ from embhub.release.files import Release
 from embhub.release.lock_file import Locked
 from embhub.release.policy import Policy
 from embhub.release.verification import Verified
-from embhub.site import seen, trust_store
+from embhub.site.memory import seen
+from embhub.site.pins import trust_store
 from embhub.trust.keyring import Trust
 
 

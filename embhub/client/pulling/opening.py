@@ -16,7 +16,9 @@ from embhub.formats import instants, names
 from embhub.release import at_the_site, demands, verification
 from embhub.release import files as release_files
 from embhub.release.verification import Verified
-from embhub.site import keys, seen, signed, trust_store
+from embhub.site.memory import seen
+from embhub.site.pins import trust_store
+from embhub.site.signing import keys, signed
 from embhub.trust import statement
 
 

@@ -33,7 +33,7 @@ from embhub.release.demands import PolicyRefusedError
 from embhub.release.files import Release
 from embhub.release.policy import Policy
 from embhub.release.verification import Verified
-from embhub.site import seen
+from embhub.site.memory import seen
 
 if TYPE_CHECKING:
     from embhub.client.pulling.opening import Opened

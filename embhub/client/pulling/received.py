@@ -23,7 +23,8 @@ from embhub.release.checks import site_totals
 from embhub.release.files import Release
 from embhub.release.policy import Policy
 from embhub.release.verification import Verified
-from embhub.site import seen, trust_store
+from embhub.site.memory import seen
+from embhub.site.pins import trust_store
 
 if TYPE_CHECKING:
     from embhub.trust.keyring import Trust
@@ -80,7 +81,7 @@ def remember(fetched: Fetched) -> None:
 
 def _note_folder(fetched: Fetched, folder: Path) -> None:
     """Where the release was written, so that `embhub verify --pulled` finds it."""
-    from embhub.site import pulled
+    from embhub.site.memory import pulled
 
     verified = fetched.verified
     pulled.remember(

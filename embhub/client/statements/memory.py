@@ -13,8 +13,8 @@ from embhub.refusals import Finding
 from embhub.release.checks import claims, ledger_heads, site_totals
 from embhub.release.files import Release
 from embhub.release.verification import Verified
-from embhub.site import ledger_heads as seen_heads
-from embhub.site import seen
+from embhub.site.memory import ledger_heads as seen_heads
+from embhub.site.memory import seen
 from embhub.trust import statement
 
 if TYPE_CHECKING:

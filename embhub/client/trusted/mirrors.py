@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from embhub.errors import ConfigError, RegistryError
 from embhub.refusals import Finding, ReleaseRefusedError
-from embhub.site import config, trust_store
+from embhub.site import config
+from embhub.site.pins import trust_store
 from embhub.trust import kept_advisories
 from embhub.trust import keyring as keyrings
 from embhub.trust.keyring import Trust

@@ -14,7 +14,8 @@ from embhub.client.trusted.vouching import vouch_for_own_keys as vouch_for_own_k
 from embhub.errors import ConfigError, UsageError
 from embhub.formats import names
 from embhub.release import policy as policies
-from embhub.site import config, trust_store
+from embhub.site import config
+from embhub.site.pins import trust_store
 from embhub.trust import freshness, keyring_review
 from embhub.trust import keyring as keyrings
 from embhub.trust.keyring import Trust

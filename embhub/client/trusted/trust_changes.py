@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from embhub.errors import PolicyError
-from embhub.site import seen, trust_store
+from embhub.site.memory import seen
+from embhub.site.pins import trust_store
 from embhub.trust import differences
 from embhub.trust.keyring import Trust
 

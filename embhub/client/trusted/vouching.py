@@ -8,7 +8,9 @@ from itertools import combinations
 from embhub.client.trusted import mirrors
 from embhub.errors import RegistryError
 from embhub.refusals import Finding
-from embhub.site import config, keys, trust_store
+from embhub.site import config
+from embhub.site.pins import trust_store
+from embhub.site.signing import keys
 from embhub.trust.keyring import Keyring, Member, MemberKey, Trust
 
 CHECK = "pins"

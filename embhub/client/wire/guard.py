@@ -19,7 +19,7 @@ from embhub.client.wire.errors import (
     CompressedAnswerError,
     RedirectedElsewhereError,
 )
-from embhub.site import transport
+from embhub.site.pins import transport
 
 _FILE = re.compile(r"/(?!api/)[^/]+/[^/]+/resolve/", re.ASCII)
 

@@ -33,7 +33,8 @@ from embhub.progress import OnProgress, Progress
 from embhub.release import files as release_files
 from embhub.release.checks import yanks
 from embhub.release.files import Release
-from embhub.site import config, transport
+from embhub.site import config
+from embhub.site.pins import transport
 from embhub.trust import kinds
 
 PAUSES = (1.0, 2.0, 4.0)  # seconds before a file is asked for again

@@ -41,7 +41,7 @@ from embhub.diffusion.training.remarks import Remarks, Say
 from embhub.diffusion.training.seeding import draw_seed
 from embhub.durable import write_atomic
 from embhub.errors import UsageError
-from embhub.images.base_fit import settle
+from embhub.images.checks.base_fit import settle
 from embhub.images.holdout import split
 from embhub.images.images import ImageSet, read_images, record
 from embhub.ledger import budget
@@ -50,7 +50,7 @@ from embhub.options.preprocessing import Preprocessing
 from embhub.options.training import Selection
 from embhub.privacy.claim import Unit
 from embhub.progress import OnProgress, Progress, announce
-from embhub.site import runs
+from embhub.site.memory import runs
 
 _LAYOUTS = ("sd", "sdxl")
 
@@ -61,7 +61,7 @@ class Adapted:
 
     Attributes:
         adapter: The adapter.
-        run: The private record, which `embhub.site.runs` keeps at this site.
+        run: The private record, which `embhub.site.memory.runs` keeps at this site.
         losses: Training loss of every step.
         heldout_before: Mean loss on held-out images without the adapter; None without held-out images.
         heldout_after: The same with the adapter.

@@ -43,7 +43,7 @@ from embhub.progress import OnProgress, Progress, announce
 from embhub.release import at_the_site
 from embhub.release import files as release_files
 from embhub.release.files import Release
-from embhub.site import runs
+from embhub.site.memory import runs
 
 Source = str | Path | Embedding | Release | HasEmbedding
 

@@ -56,8 +56,8 @@ from embhub.options.preprocessing import recorded
 from embhub.privacy.claim import PrivacyClaim
 from embhub.progress import OnProgress, Progress, announce
 from embhub.release import files as release_files
-from embhub.site import runs
-from embhub.site import secret as site_secret
+from embhub.site.memory import runs
+from embhub.site.memory import secret as site_secret
 
 _HEADLINE = "lira-shadows"
 _EXPOSING = "loss-difference"  # ranks the most exposed where no shadows were trained

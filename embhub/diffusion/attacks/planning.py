@@ -18,8 +18,8 @@ from embhub.ledger.books import open_books
 from embhub.options.audit import AuditOptions
 from embhub.options.precision import Precision
 from embhub.privacy.claim import PrivacyClaim
-from embhub.site import runs
-from embhub.site import secret as site_secret
+from embhub.site.memory import runs
+from embhub.site.memory import secret as site_secret
 
 WITH_SHADOWS = ("standard", "thorough")
 

@@ -11,7 +11,7 @@ from embhub.diffusion.training.recipes import ResolvedRecipe, recorded_recipe
 from embhub.errors import UsageError
 from embhub.options.adapter import AdapterRecipe
 from embhub.options.precision import Precision
-from embhub.site.runs import Run
+from embhub.site.memory.runs import Run
 
 
 def plan_shadows(setting: Setting, run: Run, precision: Precision | None) -> Setting:

@@ -22,11 +22,11 @@ from embhub.diffusion.drawing.loading import HasEmbedding
 from embhub.errors import UsageError
 from embhub.images import pixels
 from embhub.images.framing import is_too_small
-from embhub.images.listing import list_images
+from embhub.images.manifests.listing import list_images
 from embhub.images.member_split import Comparison, Source, choose_sides, compare
 from embhub.options.preprocessing import Fit, recorded
 from embhub.progress import OnProgress, announce
-from embhub.site import runs
+from embhub.site.memory import runs
 from embhub.version import __version__
 
 ALPHA = 0.05

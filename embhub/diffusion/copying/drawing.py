@@ -17,7 +17,7 @@ from embhub.durable import write_atomic
 from embhub.errors import UsageError
 from embhub.formats.synthetic_mark import mark_png
 from embhub.progress import OnProgress, announce
-from embhub.site import runs
+from embhub.site.memory import runs
 
 _NUMBERED = re.compile(r"[0-9]{4,}\.png|\.[0-9]{4,}\.png\..+")  # or what is left of one after a kill
 

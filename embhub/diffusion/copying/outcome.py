@@ -20,7 +20,7 @@ from embhub.durable import write_atomic
 from embhub.images.member_split import choose_sides
 from embhub.progress import OnProgress
 from embhub.release import at_the_site
-from embhub.site import runs
+from embhub.site.memory import runs
 
 SAMPLES = ".samples"
 DRAWN = 8

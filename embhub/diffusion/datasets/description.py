@@ -20,7 +20,7 @@ from embhub.diffusion.datasets.sources import Origin
 from embhub.diffusion.drawing.noise_mark import INDEXES
 from embhub.durable import write_atomic
 from embhub.images.c2pa_manifests.tables import SIDECAR
-from embhub.images.manifest import NAME as MANIFEST
+from embhub.images.manifests.manifest import NAME as MANIFEST
 
 CROISSANT, SHEET = "croissant.json", "README.md"
 FILES = (MANIFEST, CROISSANT, SHEET, PLAN)

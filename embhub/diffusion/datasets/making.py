@@ -36,7 +36,7 @@ from embhub.durable import write_atomic
 from embhub.errors import ConfigError, PrivacyError, UsageError
 from embhub.images.c2pa_manifests.signing import ManifestSigner
 from embhub.images.dicom_output import Series
-from embhub.images.manifest import NAME as TABLE
+from embhub.images.manifests.manifest import NAME as TABLE
 from embhub.options.sampling import Sampling
 from embhub.progress import OnProgress, Progress, announce
 

@@ -14,7 +14,7 @@ from embhub.durable import write_atomic
 from embhub.images.c2pa_manifests.signing import ManifestSigner
 from embhub.images.c2pa_manifests.statement import Statement, describe_embedding
 from embhub.images.c2pa_manifests.tables import SIDECAR
-from embhub.images.manifest import NAME as TABLE
+from embhub.images.manifests.manifest import NAME as TABLE
 
 
 def sign(

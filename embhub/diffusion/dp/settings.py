@@ -25,7 +25,7 @@ from embhub.options.training import PrivacySettings, Recipe
 from embhub.privacy.calibration import calibrate_sigma
 from embhub.privacy.claim import DEFAULT_DELTA, Mechanism, Unit, is_round, largest_delta
 from embhub.privacy.wording import odds
-from embhub.site.secret import derive_key
+from embhub.site.memory.secret import derive_key
 
 FEWEST = 10
 """Patients: with fewer the noise drowns whatever they have in common."""

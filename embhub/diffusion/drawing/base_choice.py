@@ -9,7 +9,7 @@ from embhub.artifact.embedding import Embedding
 from embhub.builtin_bases import NAMES, resolve
 from embhub.diffusion.bases.replacements import HUB_ID, parse_base
 from embhub.errors import UsageError
-from embhub.site import runs
+from embhub.site.memory import runs
 
 DEFAULT = NAMES[0]
 """The base of a prompt without any embedding."""

@@ -29,9 +29,9 @@ from embhub.errors import UsageError
 from embhub.formats.synthetic_mark import COMPOSITE
 from embhub.images import masks
 from embhub.images.c2pa_manifests.signing import ManifestSigner
-from embhub.images.listing import list_images
+from embhub.images.manifests.listing import list_images
+from embhub.images.manifests.sample import Listing, Sample
 from embhub.images.pixels import DEEP, SUFFIXES, read_pixels
-from embhub.images.sample import Listing, Sample
 from embhub.options.preprocessing import Fit, common_fit
 from embhub.options.redrawing import Redrawing, refuse_others
 from embhub.options.sampling import BATCH, Sampling

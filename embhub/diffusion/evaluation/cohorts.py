@@ -6,7 +6,7 @@ import hashlib
 
 from embhub.cards.published_evaluation import Cohort, Group, Images
 from embhub.diffusion.evaluation.material import Source
-from embhub.site.patients import key_patient
+from embhub.site.memory.patients import key_patient
 
 
 def gather(real: Source, test: Source, positive: str) -> Cohort | None:

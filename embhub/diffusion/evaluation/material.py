@@ -13,17 +13,18 @@ from embhub.cards.personal_data import looks_like_patient, personal_data
 from embhub.diffusion.evaluation import origins
 from embhub.diffusion.evaluation.cells import Labelled
 from embhub.errors import PrivacyError, UsageError
-from embhub.images import pixels, synthetic
+from embhub.images import pixels
+from embhub.images.checks import synthetic
 from embhub.images.framing import is_too_small
 from embhub.images.images import ImageSet, read_images, read_sample, recall
-from embhub.images.manifest import NAME as MANIFEST
+from embhub.images.manifests.manifest import NAME as MANIFEST
+from embhub.images.manifests.sample import Sample
 from embhub.images.member_split import PLACE
-from embhub.images.sample import Sample
 from embhub.images.sketch import sketches
 from embhub.options.preprocessing import Fit
 from embhub.progress import OnProgress
-from embhub.site import runs
-from embhub.site.patients import key_patient
+from embhub.site.memory import runs
+from embhub.site.memory.patients import key_patient
 
 NEGATIVES = frozenset({"normal", "healthy", "negative", "control", "benign", "none", "no finding", "0"})
 """Labels that are taken for negatives where nothing is said."""

@@ -12,8 +12,8 @@ from typing import Any
 
 from embhub.builtin_bases import NAMES
 from embhub.diffusion.drawing.redrawn_files import SCHEMA as REDRAWN
-from embhub.images.columns import find_separator
-from embhub.images.manifest import NAME as MANIFEST
+from embhub.images.manifests.columns import find_separator
+from embhub.images.manifests.manifest import NAME as MANIFEST
 from embhub.options.preprocessing import FITS, Fit
 
 _DIGEST = re.compile(r"\b[0-9a-f]{64}\b")

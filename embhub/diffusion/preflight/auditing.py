@@ -10,12 +10,12 @@ from embhub.artifact import embedding
 from embhub.artifact.claimed import check_derived, read_claim
 from embhub.artifact.embedding import Embedding
 from embhub.diffusion.bases.naming import check_base
-from embhub.images.early_check import check_source
+from embhub.images.inspections.early_check import check_source
 from embhub.images.member_split import choose_sides
 from embhub.options.audit import AuditOptions
 from embhub.privacy.claim import PrivacyClaim
 from embhub.release import at_the_site
-from embhub.site import runs
+from embhub.site.memory import runs
 
 
 def check_audit(file: Path, chosen: AuditOptions, *, base: str | Path | None, device: str) -> None:

@@ -14,7 +14,7 @@ from embhub.diffusion.datasets import asking as dataset_asking
 from embhub.diffusion.datasets import parquet_copy
 from embhub.diffusion.evaluation import asking as evaluation_asking
 from embhub.formats.names import repository_fault
-from embhub.images.early_check import check_labelled
+from embhub.images.inspections.early_check import check_labelled
 
 
 def check_dataset(

@@ -12,9 +12,9 @@ from embhub.diffusion.bases.naming import check_base
 from embhub.diffusion.bases.sizes import check_resolution
 from embhub.diffusion.training.captions import check_caption, check_words
 from embhub.errors import UsageError
-from embhub.images.base_fit import choose_base, say_chosen, shown_by
-from embhub.images.early_check import check_source
-from embhub.images.listing import list_images
+from embhub.images.checks.base_fit import choose_base, say_chosen, shown_by
+from embhub.images.inspections.early_check import check_source
+from embhub.images.manifests.listing import list_images
 from embhub.options.preprocessing import Preprocessing
 from embhub.options.training import Preview, Recipe, Selection
 

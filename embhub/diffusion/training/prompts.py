@@ -15,7 +15,7 @@ from torch import Tensor
 from embhub.diffusion.families import Condition
 from embhub.errors import UsageError
 from embhub.images.images import ImageSet
-from embhub.images.sample import Sample
+from embhub.images.manifests.sample import Sample
 
 
 @dataclass(frozen=True)

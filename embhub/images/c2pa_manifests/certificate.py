@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from embhub.errors import ConfigError, UsageError
-from embhub.site.signed import Key
+from embhub.site.signing.signed import Key
 from embhub.trust import p256
 
 MAX_BYTES = 100_000

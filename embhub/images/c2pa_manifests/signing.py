@@ -19,7 +19,7 @@ from embhub.errors import ConfigError, EmbhubError, UsageError
 from embhub.images.c2pa_manifests import certificate, library
 from embhub.images.c2pa_manifests.statement import Statement
 from embhub.site import config
-from embhub.site.signed import Key
+from embhub.site.signing.signed import Key
 
 _SIGNATURE_HALF = 32
 

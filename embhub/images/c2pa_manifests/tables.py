@@ -10,7 +10,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from embhub.images.c2pa_manifests.reading import MAX_BYTES, Manifest, ManifestReader
-from embhub.images.manifest import NAME as TABLE
+from embhub.images.manifests.manifest import NAME as TABLE
 
 SIDECAR = "manifest.c2pa"
 _DIGEST = re.compile(r"[0-9a-f]{64}")

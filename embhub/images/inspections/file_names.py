@@ -7,10 +7,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from embhub.images.inspections.report import Inspection
-from embhub.images.manifest import find, read_rows, walk
-from embhub.images.problems import Watcher
+from embhub.images.manifests.manifest import find, read_rows, walk
+from embhub.images.manifests.problems import Watcher
+from embhub.images.manifests.volumes import is_volumes_file
 from embhub.images.readers.sniffing import kind_of
-from embhub.images.volumes import is_volumes_file
 
 _NUMBERS = r"(\d+(?:, \d+)*)"
 

@@ -8,7 +8,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 from embhub.images.inspections.report import Ignored
-from embhub.images.manifest import NAME
+from embhub.images.manifests.manifest import NAME
 from embhub.images.readers.sniffing import kind_of
 
 _SUFFIXES = {

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Literal
 
 from embhub.cards.personal_data import looks_like_patient, personal_data
 from embhub.errors import EmbhubError
+from embhub.images.checks.header_review import count_identifiers, tag_of
 from embhub.images.framing import is_too_small
-from embhub.images.header_review import count_identifiers, tag_of
 from embhub.images.inspections.report import (
     Counts,
     Deep,
@@ -29,11 +29,11 @@ from embhub.images.inspections.report import (
     TextField,
 )
 from embhub.images.inspections.survey import Survey
+from embhub.images.manifests.sample import Sample
 from embhub.images.readers.encoding import Encoding
-from embhub.images.sample import Sample
 from embhub.options.preprocessing import Fit
 from embhub.progress import OnProgress
-from embhub.site.patients import is_keyed, key_patient, tidy
+from embhub.site.memory.patients import is_keyed, key_patient, tidy
 
 if TYPE_CHECKING:
     from embhub.images.readers.dicom_header import Header

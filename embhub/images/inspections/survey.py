@@ -13,9 +13,9 @@ from embhub.images.images import find_names
 from embhub.images.inspections.metadata import text_fields
 from embhub.images.inspections.near_duplicates import Likenesses
 from embhub.images.inspections.pixel_formats import describe
-from embhub.images.problems import Watcher
+from embhub.images.manifests.problems import Watcher
+from embhub.images.manifests.sample import Listing, Sample
 from embhub.images.readers.encoding import Encoding
-from embhub.images.sample import Listing, Sample
 
 if TYPE_CHECKING:
     from embhub.images.readers.dicom_header import Header

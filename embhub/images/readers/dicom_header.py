@@ -20,7 +20,7 @@ from embhub.images.readers import identifiers
 from embhub.images.readers.dicom_file import read_header
 from embhub.images.readers.quiet import quiet
 from embhub.images.readers.view import Plane
-from embhub.site.patients import key_patient
+from embhub.site.memory.patients import key_patient
 
 CHOICES = (
     "Modality",

@@ -12,7 +12,7 @@ from embhub.trust.keyring import Trust
 from embhub.trust.statement import Publish
 
 if TYPE_CHECKING:
-    from embhub.site.seen import Accepted, Sighting
+    from embhub.site.memory.seen import Accepted, Sighting
 
 CHECK = "version"
 _FIRST_OF_A_COMMIT = re.compile(r"[0-9a-f]{7,39}")

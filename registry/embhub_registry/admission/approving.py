@@ -17,11 +17,14 @@ from embhub.release.checks import approvals
 from embhub.trust import bundle, statement
 from embhub_registry.admission.publication import ATTEMPTS, busy, head_of
 from embhub_registry.admission.storing import Change, judge, store_revision
-from embhub_registry.database import Connection, proposals, repositories, workloads
-from embhub_registry.database.accounts import Account
+from embhub_registry.database import Connection
 from embhub_registry.database.clock import now, stamp
-from embhub_registry.database.proposals import Approval, Proposal
-from embhub_registry.database.repositories import Revision
+from embhub_registry.database.people import workloads
+from embhub_registry.database.people.accounts import Account
+from embhub_registry.database.releases import repositories
+from embhub_registry.database.releases.repositories import Revision
+from embhub_registry.database.statements import proposals
+from embhub_registry.database.statements.proposals import Approval, Proposal
 from embhub_registry.http_errors import RequestDeniedError, forbidden, statement_refusals
 from embhub_registry.repositories import access, reviewing
 from embhub_registry.repositories.reviewing import Seen

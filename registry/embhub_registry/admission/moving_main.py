@@ -9,8 +9,9 @@ from embhub.release.file_names import limit_of
 from embhub.release.files import Release
 from embhub_registry.admission.listing import describe
 from embhub_registry.admission.rules import Admitted
-from embhub_registry.database import repositories, yanks
 from embhub_registry.database.clock import now
+from embhub_registry.database.releases import repositories
+from embhub_registry.database.standing import yanks
 from embhub_registry.http_errors import RequestDeniedError, no_repository, no_revision
 from embhub_registry.people.names import is_commit
 from embhub_registry.repositories import advisories, audit_standing, deletion, repos, withdrawals

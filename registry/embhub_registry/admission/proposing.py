@@ -6,10 +6,12 @@ import secrets
 
 from embhub.release.checks import approvals
 from embhub_registry.admission.storing import Judged, store
-from embhub_registry.database import Connection, proposals, repositories
-from embhub_registry.database.accounts import Account
+from embhub_registry.database import Connection
 from embhub_registry.database.clock import stamp
-from embhub_registry.database.proposals import Proposal
+from embhub_registry.database.people.accounts import Account
+from embhub_registry.database.releases import repositories
+from embhub_registry.database.statements import proposals
+from embhub_registry.database.statements.proposals import Proposal
 from embhub_registry.repositories import reviewing
 from embhub_registry.storage import quotas
 from embhub_registry.storage.folder import Registry

@@ -16,10 +16,12 @@ from embhub.release.files import (
 )
 from embhub_registry.admission import proposing
 from embhub_registry.admission.storing import Change, Judged, describe_blob, judge, store_revision
-from embhub_registry.database import Connection, proposals, repositories
-from embhub_registry.database.accounts import Account
-from embhub_registry.database.proposals import Proposal as Proposed
-from embhub_registry.database.repositories import Entry, Repository, Revision
+from embhub_registry.database import Connection
+from embhub_registry.database.people.accounts import Account
+from embhub_registry.database.releases import repositories
+from embhub_registry.database.releases.repositories import Entry, Repository, Revision
+from embhub_registry.database.statements import proposals
+from embhub_registry.database.statements.proposals import Proposal as Proposed
 from embhub_registry.http_errors import RequestDeniedError, forbidden
 from embhub_registry.people import auth
 from embhub_registry.repositories import access, commits, repos, reviewing

@@ -19,12 +19,14 @@ from embhub.release.verification import Verified
 from embhub_registry.admission.listing import Described, describe
 from embhub_registry.admission.publication import ATTEMPTS, busy
 from embhub_registry.admission.rules import Admitted
-from embhub_registry.database import Connection, histories, quarantine, repositories, withdrawals, yanks
-from embhub_registry.database.accounts import Account
+from embhub_registry.database import Connection
 from embhub_registry.database.clock import now, stamp
-from embhub_registry.database.quarantine import Displaced
-from embhub_registry.database.repositories import Repository, Revision
-from embhub_registry.database.withdrawals import Commit
+from embhub_registry.database.people.accounts import Account
+from embhub_registry.database.releases import histories, repositories
+from embhub_registry.database.releases.repositories import Repository, Revision
+from embhub_registry.database.standing import quarantine, withdrawals, yanks
+from embhub_registry.database.standing.quarantine import Displaced
+from embhub_registry.database.standing.withdrawals import Commit
 from embhub_registry.http_errors import RequestDeniedError, no_repository
 from embhub_registry.people import auth, notifications
 from embhub_registry.repositories import audit_standing, repos

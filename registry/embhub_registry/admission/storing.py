@@ -12,27 +12,21 @@ from embhub.release.files import is_attestation
 from embhub_registry.admission import rules as admission
 from embhub_registry.admission.listing import Described, describe
 from embhub_registry.admission.rules import Admitted
-from embhub_registry.database import (
-    Connection,
-    DatabaseBusyError,
-    number_rows,
-    placement,
-    quarantine,
-    repositories,
-    withdrawals,
-    yanks,
-)
+from embhub_registry.database import Connection, DatabaseBusyError
 from embhub_registry.database.clock import now, stamp_after
-from embhub_registry.database.number_rows import Numbers
-from embhub_registry.database.repositories import Entry, Repository, Revision
+from embhub_registry.database.releases import number_rows, placement, repositories
+from embhub_registry.database.releases.number_rows import Numbers
+from embhub_registry.database.releases.repositories import Entry, Repository, Revision
+from embhub_registry.database.standing import quarantine, withdrawals, yanks
 from embhub_registry.http_errors import RequestDeniedError
 from embhub_registry.people import notifications
 from embhub_registry.repositories import advisories, audit_designs, audit_standing, near_copies, repos
 from embhub_registry.repositories import withdrawals as standing
 from embhub_registry.repositories.proposal import Proposal
-from embhub_registry.storage import log_entries, quotas, registry_log
-from embhub_registry.storage.blobs import git_oid, sha256
+from embhub_registry.storage import log_entries, quotas
 from embhub_registry.storage.folder import Registry
+from embhub_registry.storage.log import registry_log
+from embhub_registry.storage.stores.blobs import git_oid, sha256
 
 First = Callable[[Connection], bool]
 Then = Callable[[Connection, Revision], None]

@@ -11,45 +11,45 @@ from pathlib import Path
 import click
 
 from embhub_registry import __version__
-from embhub_registry.cli import settings_file
 from embhub_registry.cli.lazy import LazyGroup
+from embhub_registry.cli.start import settings_file
 
 SECTIONS: Mapping[str, Mapping[str, str | click.Command]] = {
-    "Start": {"init": "initialising", "serve": "serving", "show": "showing", "setting": "settings"},
+    "Start": {"init": "start.initialising", "serve": "start.serving", "show": "start.showing", "setting": "start.settings"},
     "People and keys": {
-        "user": "users", "invite": "invites", "token": "tokens",
-        "key": "keys", "keyring": "keyring", "trust": "keyring:trust",
+        "user": "people_and_keys.users", "invite": "people_and_keys.invites", "token": "people_and_keys.tokens",
+        "key": "people_and_keys.keys", "keyring": "people_and_keys.keyring", "trust": "people_and_keys.keyring:trust",
     },
     "Releases": {
-        "repo": "repositories",
+        "repo": "releases.repositories",
         "curate": LazyGroup(
             help="Decide which releases need review, who reads gated ones, and what is set aside or yanked.",
             sections={"Commands": {
-                "review": "curating:review", "access": "curating:access", "quarantine": "quarantine",
-                "yank": "yanking:yank", "unyank": "yanking:unyank", "digest": "yanking:digest",
-                "evaluation": "curating:evaluation",
+                "review": "releases.curating:review", "access": "releases.curating:access", "quarantine": "releases.quarantine",
+                "yank": "releases.yanking:yank", "unyank": "releases.yanking:unyank", "digest": "releases.yanking:digest",
+                "evaluation": "releases.curating:evaluation",
             }},
         ),
-        "quota": "quotas",
+        "quota": "releases.quotas",
     },
     "Data and servers": {
         "backup": LazyGroup(
             help="Make and restore backups, and go on after PostgreSQL's own tools recovered the database.",
             sections={"Commands": {
-                "make": "backup:make", "restore": "backup:restore", "recovered": "backup:recovered",
+                "make": "data_and_servers.backup:make", "restore": "data_and_servers.backup:restore", "recovered": "data_and_servers.backup:recovered",
             }},
         ),
         "storage": LazyGroup(
             help="Choose where data lies and which servers share it, and delete what is past its retention.",
             sections={"Commands": {
-                "move": "storage:move", "share": "storage:share", "join": "storage:join",
-                "prune": "pruning",
+                "move": "data_and_servers.storage:move", "share": "data_and_servers.storage:share", "join": "data_and_servers.storage:join",
+                "prune": "data_and_servers.pruning",
             }},
         ),
-        "export": "exporting",
-        "mirror": "mirroring",
+        "export": "data_and_servers.exporting",
+        "mirror": "data_and_servers.mirroring",
     },
-    "Check": {"doctor": "doctor", "check": "checking", "audit": "auditing", "log": "log"},
+    "Check": {"doctor": "check.doctor", "check": "check.checking", "audit": "check.auditing", "log": "check.log"},
 }  # fmt: skip
 """What `--help` lists under each heading: a command, and where it is (`LazyGroup`), or the group below it."""
 

@@ -13,7 +13,7 @@ from embhub_registry.database.connection import (
     is_server,
     one_moment,
 )
-from embhub_registry.database.sqlite import DatabaseError, reading_copy
+from embhub_registry.database.engines.sqlite import DatabaseError, reading_copy
 
 __all__ = [
     "Connection", "Database", "DatabaseBusyError", "DatabaseError", "DatabaseTakenError",

@@ -14,14 +14,15 @@ from embhub.formats import instants
 from embhub.trust import keyring as keyrings
 from embhub.trust import p256
 from embhub.trust.origin import origin_of
-from embhub_registry.database import accounts, offboarding
 from embhub_registry.database.clock import now, stamp
-from embhub_registry.operation import key_requests, keyring_changes
+from embhub_registry.database.people import accounts
+from embhub_registry.database.standing import offboarding
+from embhub_registry.operation.keyrings import key_requests, keyring_changes
 from embhub_registry.people import access_tokens, auth
 from embhub_registry.people.names import check_display, check_namespace, check_user
 from embhub_registry.repositories import advisories, stolen_keys
-from embhub_registry.storage import registry_log
 from embhub_registry.storage.folder import Registry
+from embhub_registry.storage.log import registry_log
 
 RAISED_BY = 1000  # versions of a keyring: more changes than are made between a backup and its restore
 TOKEN_DAYS = 90  # lifetime of an access token unless another is asked for; None is without an end

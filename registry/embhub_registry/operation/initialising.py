@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from embhub.errors import UsageError
-from embhub_registry.operation import administration, keyring_ceremony
+from embhub_registry.operation import administration
+from embhub_registry.operation.keyrings import keyring_ceremony
 from embhub_registry.people.names import check_display
 from embhub_registry.storage import folder
 

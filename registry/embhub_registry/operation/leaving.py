@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from embhub.errors import UsageError
-from embhub_registry.operation import administration, keyring_changes
+from embhub_registry.operation import administration
+from embhub_registry.operation.keyrings import keyring_changes
 from embhub_registry.repositories import offboarding
 from embhub_registry.storage.folder import Registry
 

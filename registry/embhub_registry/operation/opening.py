@@ -9,7 +9,8 @@ from pathlib import Path
 from embhub.errors import ConfigError, EmbhubError
 from embhub_registry.database import InUseError, schema
 from embhub_registry.repositories import stolen_keys
-from embhub_registry.storage import audit_holder, database_place
+from embhub_registry.storage import database_place
+from embhub_registry.storage.audit import audit_holder
 from embhub_registry.storage.folder import MOVED, Registry
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from starlette.requests import Request
 from starlette.responses import Response
 
-from embhub_registry.operation import operator_facts
-from embhub_registry.operation.health import Readiness, is_ready
-from embhub_registry.pages import form_pages
+from embhub_registry.operation.facts import operator_facts
+from embhub_registry.operation.observability.health import Readiness, is_ready
+from embhub_registry.pages.account import form_pages
 from embhub_registry.people import auth
 from embhub_registry.storage import quotas
 from embhub_registry.wire import forms
@@ -25,6 +25,6 @@ async def operator(request: Request) -> Response:
     checks = await readiness.look(registry)
     facts = await threaded(operator_facts.collect, registry)
     return form_pages.answer(
-        request, "operator.html", account=account, checks=checks, facts=facts, kinds=quotas.KINDS,
+        request, "lists/operator.html", account=account, checks=checks, facts=facts, kinds=quotas.KINDS,
         ready=is_ready(checks, is_shared=registry.leadership is not None),
     )  # fmt: skip

@@ -7,8 +7,8 @@ from dataclasses import asdict
 from typing import Any
 
 from embhub.errors import UsageError
-from embhub_registry.database import workloads as rows
-from embhub_registry.people import workloads
+from embhub_registry.database.people import workloads as rows
+from embhub_registry.people.login import workloads
 from embhub_registry.repositories.access_by_operator import OPERATOR
 from embhub_registry.storage.folder import Registry
 

@@ -12,8 +12,8 @@ from embhub.errors import EmbhubError
 from embhub_registry.database import DatabaseBusyError, DatabaseUnavailableError, StorageFullError
 from embhub_registry.http_errors import BAD_CREDENTIALS, DISABLED, RequestDeniedError
 from embhub_registry.pages import closed_page, web
-from embhub_registry.storage.blobs import DamagedBlobError, MissingBlobError
 from embhub_registry.storage.logs import log
+from embhub_registry.storage.stores.blobs import DamagedBlobError, MissingBlobError
 from embhub_registry.wire.session_cookies import is_form
 
 

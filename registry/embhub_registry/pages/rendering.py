@@ -20,7 +20,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from embhub_registry.database.clock import now
-from embhub_registry.pages import evaluations_shown
+from embhub_registry.pages.release import evaluations_shown
 from embhub_registry.pages.wordings import AUDITS, FACETS, audit_badge, many
 from embhub_registry.wire.forms import token_for
 from embhub_registry.wire.request_context import base_url, registry_of

@@ -9,26 +9,22 @@ from starlette.responses import Response
 
 from embhub.errors import EmbhubError
 from embhub.release.files import AUDIT, EMBEDDING
-from embhub_registry.database import accounts, repositories
+from embhub_registry.database.people import accounts
+from embhub_registry.database.releases import repositories
 from embhub_registry.http_errors import RequestDeniedError, malformed
-from embhub_registry.pages import (
-    advisories_page,
+from embhub_registry.pages import closed_page, rendering
+from embhub_registry.pages.account import standing_pages
+from embhub_registry.pages.lists import advisories_page, feed, findings_page, list_page, trust_page
+from embhub_registry.pages.release import (
     browser_preview,
-    closed_page,
     comparison,
     evaluations_shown,
-    feed,
-    findings_page,
     interval_figure,
     ledger_shown,
-    list_page,
     release_page,
-    rendering,
-    standing_pages,
-    trust_page,
 )
-from embhub_registry.pages.page_facts import AuditPage, ComparisonPage, EmbeddingPage, ListPage, NamespacePage
-from embhub_registry.pages.verification_cache import Judged, VerificationCache
+from embhub_registry.pages.release.page_facts import AuditPage, ComparisonPage, EmbeddingPage, ListPage, NamespacePage
+from embhub_registry.pages.release.verification_cache import Judged, VerificationCache
 from embhub_registry.repositories import access, repos
 from embhub_registry.repositories import advisories as standing_advisories
 from embhub_registry.repositories.repos import Snapshot
@@ -61,7 +57,7 @@ async def index(request: Request) -> Response:
 
     feed_address = replace(asked, after=None, sort=list_page.NEWEST).address(path=feed.PATH)
     return rendering.answer(
-        request, await run_in_threadpool(collect), "index.html", asked=asked, feed_address=feed_address
+        request, await run_in_threadpool(collect), "lists/index.html", asked=asked, feed_address=feed_address
     )
 
 
@@ -89,7 +85,7 @@ async def findings(request: Request) -> Response:
         db = registry.database.connection()
         return findings_page.collect(db, account=account, registry=registry.setting("name"))
 
-    return rendering.answer(request, await run_in_threadpool(collect), "findings.html")
+    return rendering.answer(request, await run_in_threadpool(collect), "lists/findings.html")
 
 
 async def namespace(request: Request) -> Response:
@@ -108,7 +104,7 @@ async def namespace(request: Request) -> Response:
         )  # fmt: skip
         return page.model_copy(update={"ledger_heads": ledger_shown.collect(db, registry.blobs, trust, name)})
 
-    return rendering.answer(request, await run_in_threadpool(collect), "namespace.html")
+    return rendering.answer(request, await run_in_threadpool(collect), "lists/namespace.html")
 
 
 async def embedding(request: Request) -> Response:
@@ -119,7 +115,7 @@ async def embedding(request: Request) -> Response:
     own = session is not None and standing_pages.may(session.account, snapshot.repository.namespace, "yank")
     admin = session is not None and standing_pages.may(session.account, session.account.namespace, "quarantine")
     return rendering.answer(
-        request, facts, "embedding.html", may_withdraw=own, may_set_aside=admin, **_drawings(judged)
+        request, facts, "release/embedding.html", may_withdraw=own, may_set_aside=admin, **_drawings(judged)
     )  # fmt: skip
 
 
@@ -151,7 +147,7 @@ async def preview(request: Request) -> Response:
     access.require_files(registry_of(request).database.connection(), snapshot.repository, account)
     judged = await _judge(request, snapshot)
     facts = await run_in_threadpool(browser_preview.collect, request, snapshot, judged.shown if judged else None)
-    return rendering.answer(request, facts, "preview.html")
+    return rendering.answer(request, facts, "release/preview.html")
 
 
 async def compare(request: Request) -> Response:
@@ -167,9 +163,9 @@ async def compare(request: Request) -> Response:
         empty = ComparisonPage(
             registry=name, asked=tuple(asked), ids=None, revisions=None, rows=(), same=0, different=0
         )
-        return rendering.answer(request, empty, "compare.html")
+        return rendering.answer(request, empty, "release/compare.html")
     left, right = [(await _facts(request, *_named(request, name)))[0] for name in asked]
-    return rendering.answer(request, comparison.compare(left, right), "compare.html")
+    return rendering.answer(request, comparison.compare(left, right), "release/compare.html")
 
 
 async def trust(request: Request) -> Response:
@@ -179,7 +175,7 @@ async def trust(request: Request) -> Response:
     def collect() -> trust_page.TrustPage:
         return trust_page.collect(registry.trust(), registry=registry.setting("name"), url=base_url(request))
 
-    return rendering.answer(request, await run_in_threadpool(collect), "trust.html")
+    return rendering.answer(request, await run_in_threadpool(collect), "lists/trust.html")
 
 
 async def advisories(request: Request) -> Response:
@@ -189,7 +185,7 @@ async def advisories(request: Request) -> Response:
     def collect() -> advisories_page.AdvisoriesPage:
         return advisories_page.collect(standing_advisories.unsigned(registry), registry=registry.setting("name"))
 
-    return rendering.answer(request, await run_in_threadpool(collect), "advisories.html")
+    return rendering.answer(request, await run_in_threadpool(collect), "lists/advisories.html")
 
 
 async def root_key(request: Request) -> Response:

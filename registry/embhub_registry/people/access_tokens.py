@@ -6,9 +6,10 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from embhub.errors import UsageError
-from embhub_registry.database import Connection, Row, accounts
-from embhub_registry.database.accounts import Account
+from embhub_registry.database import Connection, Row
 from embhub_registry.database.clock import now, stamp
+from embhub_registry.database.people import accounts
+from embhub_registry.database.people.accounts import Account
 from embhub_registry.http_errors import RequestDeniedError, malformed
 from embhub_registry.people import auth
 from embhub_registry.people.roles import SCOPES, widest_scope

@@ -7,9 +7,10 @@ import hmac
 import secrets
 from dataclasses import dataclass, replace
 
-from embhub_registry.database import Connection, accounts
-from embhub_registry.database import sessions as session_rows
+from embhub_registry.database import Connection
 from embhub_registry.database.clock import stamp
+from embhub_registry.database.people import accounts
+from embhub_registry.database.people import sessions as session_rows
 from embhub_registry.http_errors import bad_token, forbidden, token_needed
 from embhub_registry.people.roles import ACTIONS, LIMITED_ACTIONS, SCOPES
 

@@ -16,8 +16,9 @@ from datetime import timedelta
 from typing import Any
 
 from embhub.errors import UsageError
-from embhub_registry.database import accounts, invites, offboarding
 from embhub_registry.database.clock import now, stamp
+from embhub_registry.database.people import accounts, invites
+from embhub_registry.database.standing import offboarding
 from embhub_registry.http_errors import RequestDeniedError
 from embhub_registry.people import access_tokens
 from embhub_registry.people.names import check_namespace, check_user

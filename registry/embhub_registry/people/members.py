@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from embhub.errors import UsageError
-from embhub_registry.database import Connection, Row, accounts, sessions
+from embhub_registry.database import Connection, Row
 from embhub_registry.database.clock import stamp
-from embhub_registry.people import workloads
+from embhub_registry.database.people import accounts, sessions
+from embhub_registry.people.login import workloads
 from embhub_registry.people.names import check_namespace
 from embhub_registry.storage.folder import Registry
 

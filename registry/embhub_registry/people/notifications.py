@@ -12,10 +12,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from embhub.errors import UsageError
-from embhub_registry.database import Connection, accounts, outbox, repositories
-from embhub_registry.database.accounts import Account
+from embhub_registry.database import Connection
 from embhub_registry.database.clock import stamp
-from embhub_registry.database.outbox import Event
+from embhub_registry.database.logs import outbox
+from embhub_registry.database.logs.outbox import Event
+from embhub_registry.database.people import accounts
+from embhub_registry.database.people.accounts import Account
+from embhub_registry.database.releases import repositories
 from embhub_registry.http_errors import malformed
 from embhub_registry.people import auth
 from embhub_registry.storage import configuration

@@ -17,7 +17,7 @@ from functools import lru_cache
 
 from starlette.types import Scope
 
-from embhub_registry.database.accounts import Account
+from embhub_registry.database.people.accounts import Account
 from embhub_registry.http_errors import RequestDeniedError
 from embhub_registry.storage import configuration
 from embhub_registry.storage.folder import Registry

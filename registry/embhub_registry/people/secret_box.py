@@ -15,7 +15,8 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from embhub.durable import locked, write_atomic
-from embhub_registry.database import Connection, accounts
+from embhub_registry.database import Connection
+from embhub_registry.database.people import accounts
 from embhub_registry.http_errors import RequestDeniedError
 from embhub_registry.storage.folder import Registry
 

@@ -7,9 +7,10 @@ import secrets
 from typing import Any
 from urllib.parse import urlsplit
 
-from embhub_registry.database import accounts, outbox
-from embhub_registry.database.accounts import Account
 from embhub_registry.database.clock import stamp
+from embhub_registry.database.logs import outbox
+from embhub_registry.database.people import accounts
+from embhub_registry.database.people.accounts import Account
 from embhub_registry.http_errors import RequestDeniedError, malformed
 from embhub_registry.people import notifications, secret_box
 from embhub_registry.storage import outgoing

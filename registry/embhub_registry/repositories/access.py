@@ -10,12 +10,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from embhub_registry.database import Connection, access, accounts, proposals, repositories, terms
-from embhub_registry.database.access import Access
-from embhub_registry.database.accounts import Account
+from embhub_registry.database import Connection
 from embhub_registry.database.clock import stamp
-from embhub_registry.database.repositories import Repository
-from embhub_registry.database.terms import Terms
+from embhub_registry.database.people import accounts, terms
+from embhub_registry.database.people.accounts import Account
+from embhub_registry.database.people.terms import Terms
+from embhub_registry.database.releases import access, repositories
+from embhub_registry.database.releases.access import Access
+from embhub_registry.database.releases.repositories import Repository
+from embhub_registry.database.statements import proposals
 from embhub_registry.http_errors import RequestDeniedError, disabled, forbidden, malformed, token_needed
 from embhub_registry.people import auth, notifications
 from embhub_registry.repositories import audit_standing, repos

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from embhub_registry.database.access import STATUSES
-from embhub_registry.database.accounts import Account
+from embhub_registry.database.people.accounts import Account
+from embhub_registry.database.releases.access import STATUSES
 from embhub_registry.repositories import access
 from embhub_registry.repositories.access import Settings
 from embhub_registry.repositories.deletion import split

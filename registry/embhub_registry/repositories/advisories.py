@@ -18,12 +18,14 @@ from embhub.formats import instants
 from embhub.trust import advisories, dsse, freshness
 from embhub.trust.advisories import Advisories, Advisory
 from embhub.trust.origin import origin_of
-from embhub_registry.database import Connection, withdrawals
+from embhub_registry.database import Connection
 from embhub_registry.database.clock import now
-from embhub_registry.database.withdrawals import Withdrawal
+from embhub_registry.database.standing import withdrawals
+from embhub_registry.database.standing.withdrawals import Withdrawal
 from embhub_registry.http_errors import RequestDeniedError
-from embhub_registry.storage import configuration, log_entries, registry_log
+from embhub_registry.storage import configuration, log_entries
 from embhub_registry.storage.folder import Registry
+from embhub_registry.storage.log import registry_log
 
 UNSAID = "withdrawn; the reason is shown to readers of the repository"
 BRIEF = "withdrawn; the registry's page has the reason"

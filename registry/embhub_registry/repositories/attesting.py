@@ -10,14 +10,16 @@ from typing import TYPE_CHECKING, Any
 from embhub.release.checks import attested
 from embhub.release.files import EMBEDDING
 from embhub.trust import bundle, kinds
-from embhub_registry.database import Connection, attestations
-from embhub_registry.database.accounts import Account
-from embhub_registry.database.attestations import Attestation
+from embhub_registry.database import Connection
+from embhub_registry.database.people.accounts import Account
+from embhub_registry.database.statements import attestations
+from embhub_registry.database.statements.attestations import Attestation
 from embhub_registry.http_errors import RequestDeniedError, forbidden, key_out_of_use, statement_refusals
 from embhub_registry.people import auth
 from embhub_registry.repositories import access, audit_standing, near_copies, repos
-from embhub_registry.storage import log_entries, registry_log
+from embhub_registry.storage import log_entries
 from embhub_registry.storage.folder import Registry
+from embhub_registry.storage.log import registry_log
 
 if TYPE_CHECKING:
     from embhub.release.checks.attested import Attested

@@ -15,14 +15,17 @@ from embhub.trust import audit_designs, bundle, kinds, logged
 from embhub.trust.audit_designs import Registration
 from embhub.trust.bundle import Bundle
 from embhub.trust.keyring import Keyring, KnownKey
-from embhub_registry.database import Connection, design_rows, log_rows
-from embhub_registry.database.accounts import Account
+from embhub_registry.database import Connection
 from embhub_registry.database.clock import stamp
-from embhub_registry.database.design_rows import DesignRow
+from embhub_registry.database.logs import log_rows
+from embhub_registry.database.people.accounts import Account
+from embhub_registry.database.statements import design_rows
+from embhub_registry.database.statements.design_rows import DesignRow
 from embhub_registry.http_errors import RequestDeniedError, key_out_of_use, statement_refusals
 from embhub_registry.people import auth
-from embhub_registry.storage import log_entries, registry_log
+from embhub_registry.storage import log_entries
 from embhub_registry.storage.folder import Registry
+from embhub_registry.storage.log import registry_log
 
 MOST_SHOWN = kinds.DESIGN.listed.most
 MOST_OPEN = 200

@@ -15,8 +15,10 @@ from embhub.release.checks.attested import LEAK, severity
 from embhub.release.files import EMBEDDING, auditor_in
 from embhub.release.verification import Verified
 from embhub.trust.keyring import Keyring
-from embhub_registry.database import Connection, attestations, placement, repositories
-from embhub_registry.database.attestations import Attestation
+from embhub_registry.database import Connection
+from embhub_registry.database.releases import placement, repositories
+from embhub_registry.database.statements import attestations
+from embhub_registry.database.statements.attestations import Attestation
 from embhub_registry.repositories import repos
 from embhub_registry.repositories.proposal import Proposal
 

@@ -7,10 +7,12 @@ from datetime import timedelta
 from typing import Any
 
 from embhub.errors import ConfigError, UsageError
-from embhub_registry.database import evaluation_rows, repositories, tombstones
-from embhub_registry.database import withdrawals as database_withdrawals
-from embhub_registry.database.accounts import Account
 from embhub_registry.database.clock import now, stamp
+from embhub_registry.database.people.accounts import Account
+from embhub_registry.database.releases import repositories
+from embhub_registry.database.standing import tombstones
+from embhub_registry.database.standing import withdrawals as database_withdrawals
+from embhub_registry.database.statements import evaluation_rows
 from embhub_registry.http_errors import forbidden, no_repository
 from embhub_registry.people import auth
 from embhub_registry.repositories import advisories, near_copies, repos, withdrawals

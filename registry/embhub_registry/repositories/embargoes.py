@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from embhub_registry.database import proposals
-from embhub_registry.database.accounts import Account
 from embhub_registry.database.clock import stamp
-from embhub_registry.database.proposals import Proposal
+from embhub_registry.database.people.accounts import Account
+from embhub_registry.database.statements import proposals
+from embhub_registry.database.statements.proposals import Proposal
 from embhub_registry.http_errors import RequestDeniedError, forbidden
 from embhub_registry.people import auth
 from embhub_registry.repositories import reviewing

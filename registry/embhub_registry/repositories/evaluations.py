@@ -18,16 +18,18 @@ from embhub.release.checks import evaluated
 from embhub.release.checks.evaluated import Evaluated
 from embhub.trust import bundle, kinds
 from embhub.trust.keyring import Trust
-from embhub_registry.database import Connection, evaluation_rows
-from embhub_registry.database.accounts import Account
+from embhub_registry.database import Connection
 from embhub_registry.database.clock import now, stamp
-from embhub_registry.database.evaluation_rows import EvaluationRow
-from embhub_registry.database.repositories import Repository
+from embhub_registry.database.people.accounts import Account
+from embhub_registry.database.releases.repositories import Repository
+from embhub_registry.database.statements import evaluation_rows
+from embhub_registry.database.statements.evaluation_rows import EvaluationRow
 from embhub_registry.http_errors import RequestDeniedError, key_out_of_use, statement_refusals
 from embhub_registry.people import auth
 from embhub_registry.repositories import access, attesting, repos
-from embhub_registry.storage import log_entries, registry_log
+from embhub_registry.storage import log_entries
 from embhub_registry.storage.folder import Registry
+from embhub_registry.storage.log import registry_log
 
 MAX_BYTES = kinds.EVALUATION.bytes
 MOST = kinds.EVALUATION.listed.most

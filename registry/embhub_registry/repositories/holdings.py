@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from embhub_registry.database import repositories, tombstones, yanks
+from embhub_registry.database.releases import repositories
+from embhub_registry.database.standing import tombstones, yanks
 from embhub_registry.repositories import repos
 from embhub_registry.storage.folder import Registry
 

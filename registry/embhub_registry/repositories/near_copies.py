@@ -20,8 +20,10 @@ from embhub.release.checks.attested import LEAK
 from embhub.release.files import EMBEDDING
 from embhub.trust import kinds
 from embhub.trust.keyring import Keyring
-from embhub_registry.database import Connection, number_rows, withdrawals
-from embhub_registry.database.number_rows import Numbers
+from embhub_registry.database import Connection
+from embhub_registry.database.releases import number_rows
+from embhub_registry.database.releases.number_rows import Numbers
+from embhub_registry.database.standing import withdrawals
 from embhub_registry.repositories import access, audit_standing
 
 if TYPE_CHECKING:

@@ -6,10 +6,11 @@ import secrets
 from typing import Any
 
 from embhub.errors import UsageError
-from embhub_registry.database import Connection, accounts, workloads
-from embhub_registry.database import offboarding as rows
+from embhub_registry.database import Connection
 from embhub_registry.database.clock import stamp
-from embhub_registry.people import workloads as people_workloads
+from embhub_registry.database.people import accounts, workloads
+from embhub_registry.database.standing import offboarding as rows
+from embhub_registry.people.login import workloads as people_workloads
 from embhub_registry.storage.folder import Registry
 
 REASON = "the account has left"

@@ -9,19 +9,14 @@ from typing import Literal
 
 import rfc8785
 
-from embhub_registry.database import (
-    Connection,
-    accounts,
-    histories,
-    quarantine,
-    repositories,
-    tombstones,
-    yanks,
-)
-from embhub_registry.database.accounts import Account
+from embhub_registry.database import Connection
 from embhub_registry.database.clock import stamp
 from embhub_registry.database.connection import Row
-from embhub_registry.database.repositories import Entry, Repository, Revision
+from embhub_registry.database.people import accounts
+from embhub_registry.database.people.accounts import Account
+from embhub_registry.database.releases import histories, repositories
+from embhub_registry.database.releases.repositories import Entry, Repository, Revision
+from embhub_registry.database.standing import quarantine, tombstones, yanks
 from embhub_registry.http_errors import (
     RequestDeniedError,
     deleted,

@@ -7,8 +7,9 @@ from datetime import timedelta
 from typing import Any
 
 from embhub.errors import ConfigError
-from embhub_registry.database import accounts, tombstones
 from embhub_registry.database.clock import now, stamp
+from embhub_registry.database.people import accounts
+from embhub_registry.database.standing import tombstones
 from embhub_registry.repositories import deletion
 from embhub_registry.storage import configuration
 from embhub_registry.storage.folder import Registry

@@ -13,14 +13,18 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from embhub.release.files import EMBEDDING
-from embhub_registry.database import Connection, proposals, quarantine, repositories, withdrawals
-from embhub_registry.database import reviewer_links as rows
-from embhub_registry.database.accounts import Account
+from embhub_registry.database import Connection
 from embhub_registry.database.clock import now, stamp
-from embhub_registry.database.proposals import Proposal
-from embhub_registry.database.reviewer_links import ReviewerLink
+from embhub_registry.database.people import reviewer_links as rows
+from embhub_registry.database.people.accounts import Account
+from embhub_registry.database.people.reviewer_links import ReviewerLink
+from embhub_registry.database.releases import repositories
+from embhub_registry.database.standing import quarantine, withdrawals
+from embhub_registry.database.statements import proposals
+from embhub_registry.database.statements.proposals import Proposal
 from embhub_registry.http_errors import RequestDeniedError, forbidden, malformed
-from embhub_registry.people import auth, secret_box, sessions
+from embhub_registry.people import auth, secret_box
+from embhub_registry.people.login import sessions
 from embhub_registry.repositories import reviewing
 from embhub_registry.repositories.reviewing import Seen
 from embhub_registry.storage.folder import Registry

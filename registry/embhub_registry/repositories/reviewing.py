@@ -9,11 +9,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from embhub_registry.database import Connection, accounts, proposals, repositories, tombstones, workloads
-from embhub_registry.database.accounts import Account
+from embhub_registry.database import Connection
 from embhub_registry.database.clock import stamp
-from embhub_registry.database.proposals import Approval, Proposal
-from embhub_registry.database.repositories import Entry
+from embhub_registry.database.people import accounts, workloads
+from embhub_registry.database.people.accounts import Account
+from embhub_registry.database.releases import repositories
+from embhub_registry.database.releases.repositories import Entry
+from embhub_registry.database.standing import tombstones
+from embhub_registry.database.statements import proposals
+from embhub_registry.database.statements.proposals import Approval, Proposal
 from embhub_registry.http_errors import RequestDeniedError, forbidden, malformed, no_entry, no_repository, token_needed
 from embhub_registry.people import auth, notifications
 from embhub_registry.repositories import repos

@@ -12,11 +12,14 @@ from embhub.release.file_names import limit_of
 from embhub.release.files import Release
 from embhub.trust import bundle
 from embhub.trust.keyring import Trust
-from embhub_registry.database import DatabaseBusyError, DatabaseUnavailableError, accounts, repositories, yanks
+from embhub_registry.database import DatabaseBusyError, DatabaseUnavailableError
 from embhub_registry.database.clock import now
+from embhub_registry.database.people import accounts
+from embhub_registry.database.releases import repositories
+from embhub_registry.database.standing import yanks
 from embhub_registry.repositories import repos, withdrawals
-from embhub_registry.storage.blobs import MissingBlobError
 from embhub_registry.storage.folder import Registry
+from embhub_registry.storage.stores.blobs import MissingBlobError
 
 JUDGED = "stolen_keys_judged"  # the setting with the fingerprints that the table was made for
 

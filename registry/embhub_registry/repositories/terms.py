@@ -9,10 +9,10 @@ import hashlib
 import unicodedata
 from typing import Any
 
-from embhub_registry.database import terms as rows
-from embhub_registry.database.accounts import Account
 from embhub_registry.database.clock import stamp
-from embhub_registry.database.terms import Terms
+from embhub_registry.database.people import terms as rows
+from embhub_registry.database.people.accounts import Account
+from embhub_registry.database.people.terms import Terms
 from embhub_registry.http_errors import RequestDeniedError, malformed
 from embhub_registry.people import auth
 from embhub_registry.repositories import repos

@@ -10,10 +10,12 @@ from collections.abc import Set
 from dataclasses import replace
 
 from embhub.formats import instants
-from embhub_registry.database import Connection, placement, repositories, withdrawals, yanks
+from embhub_registry.database import Connection
 from embhub_registry.database.clock import now, stamp
-from embhub_registry.database.repositories import Repository
-from embhub_registry.database.withdrawals import Commit, Withdrawal
+from embhub_registry.database.releases import placement, repositories
+from embhub_registry.database.releases.repositories import Repository
+from embhub_registry.database.standing import withdrawals, yanks
+from embhub_registry.database.standing.withdrawals import Commit, Withdrawal
 from embhub_registry.http_errors import RequestDeniedError, malformed
 from embhub_registry.people import notifications
 from embhub_registry.repositories import repos

@@ -7,12 +7,14 @@ from dataclasses import asdict
 from typing import Any
 
 from embhub.errors import UsageError
-from embhub_registry.database import Connection, quarantine, repositories, tombstones, yanks
-from embhub_registry.database import withdrawals as withdrawal_rows
-from embhub_registry.database.accounts import Account
+from embhub_registry.database import Connection
 from embhub_registry.database.clock import stamp
-from embhub_registry.database.repositories import Repository
-from embhub_registry.database.yanks import Authority
+from embhub_registry.database.people.accounts import Account
+from embhub_registry.database.releases import repositories
+from embhub_registry.database.releases.repositories import Repository
+from embhub_registry.database.standing import quarantine, tombstones, yanks
+from embhub_registry.database.standing import withdrawals as withdrawal_rows
+from embhub_registry.database.standing.yanks import Authority
 from embhub_registry.http_errors import RequestDeniedError, forbidden, malformed, no_repository
 from embhub_registry.people import auth, notifications
 from embhub_registry.people.names import is_commit

@@ -10,19 +10,13 @@ from embhub.errors import ConfigError, UsageError
 from embhub.log import checkpoints, notes
 from embhub.release.files import EMBEDDING
 from embhub.trust import kinds
-from embhub_registry.database import (
-    Connection,
-    attestations,
-    evaluation_rows,
-    one_moment,
-    placement,
-    quarantine,
-    repositories,
-    yanks,
-)
-from embhub_registry.database.attestations import Attestation
-from embhub_registry.database.evaluation_rows import EvaluationRow
-from embhub_registry.database.repositories import Repository
+from embhub_registry.database import Connection, one_moment
+from embhub_registry.database.releases import placement, repositories
+from embhub_registry.database.releases.repositories import Repository
+from embhub_registry.database.standing import quarantine, yanks
+from embhub_registry.database.statements import attestations, evaluation_rows
+from embhub_registry.database.statements.attestations import Attestation
+from embhub_registry.database.statements.evaluation_rows import EvaluationRow
 from embhub_registry.repositories import (
     advisories,
     attesting,
@@ -35,8 +29,9 @@ from embhub_registry.repositories import (
 from embhub_registry.static import items, layout, nginx_part
 from embhub_registry.static.items import Item
 from embhub_registry.static.layout import Shelf
-from embhub_registry.storage import configuration, registry_log
+from embhub_registry.storage import configuration
 from embhub_registry.storage.folder import Registry
+from embhub_registry.storage.log import registry_log
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from embhub.errors import EmbhubError
 from embhub.formats import strict_json
-from embhub.site import trust_store
+from embhub.site.pins import trust_store
 from embhub.trust import advisories, dsse, freshness, kept_advisories
 from embhub.trust import keyring as keyrings
 from embhub.trust.advisories import Advisories

@@ -16,10 +16,10 @@ from embhub.client.wire import static_list
 from embhub.log import tiles
 from embhub.log.tiles import Tile
 from embhub.trust.kinds import Kind
-from embhub_registry.database.repositories import Entry, Repository
+from embhub_registry.database.releases.repositories import Entry, Repository
 from embhub_registry.static import items
 from embhub_registry.static.items import Item
-from embhub_registry.wire import hf_answers, model_list
+from embhub_registry.wire.hub_api import hf_answers, model_list
 
 INDEX = "index.html"
 README_PATH, TRUST, ADVISORIES = "README.txt", "embhub/v1/trust", "embhub/v1/advisories"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from embhub_registry.database import Connection, accounts
+from embhub_registry.database import Connection
+from embhub_registry.database.people import accounts
 from embhub_registry.storage.folder import Registry
 from embhub_registry.storage.settings import SETTINGS, Value, parse
 

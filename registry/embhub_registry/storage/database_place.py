@@ -9,9 +9,10 @@ from pathlib import Path
 
 from embhub.durable import sync
 from embhub.errors import ConfigError, EmbhubError
-from embhub_registry.database import Connection, Database, accounts, is_server
-from embhub_registry.database.postgresql_address import shown
-from embhub_registry.database.sqlite import SqliteDatabase
+from embhub_registry.database import Connection, Database, is_server
+from embhub_registry.database.engines.postgresql_address import shown
+from embhub_registry.database.engines.sqlite import SqliteDatabase
+from embhub_registry.database.people import accounts
 
 FILE = "registry.db"
 NOTED = "database"

@@ -17,23 +17,27 @@ from pathlib import Path
 
 from embhub.errors import ConfigError, UsageError
 from embhub.formats import instants
-from embhub.site import config, keys
+from embhub.site import config
+from embhub.site.signing import keys
 from embhub.trust import advisories, dsse, multisig, root_keys
 from embhub.trust import keyring as keyrings
 from embhub.trust.keyring import Keyring, Purpose, RootKeys, Trust, TrustExport
 from embhub.trust.origin import origin_of
-from embhub_registry.database import Database, InUseError, Leadership, accounts, root_rows, schema, withdrawals
+from embhub_registry.database import Database, InUseError, Leadership, schema
 from embhub_registry.database.clock import now, stamp
 from embhub_registry.database.dialects import SQLITE
-from embhub_registry.database.sequencer import Sequencer
+from embhub_registry.database.logs import root_rows
+from embhub_registry.database.logs.sequencer import Sequencer
+from embhub_registry.database.people import accounts
+from embhub_registry.database.standing import withdrawals
 from embhub_registry.storage import database_place, log_entries, timestamps
-from embhub_registry.storage.audit_log import AuditLog
-from embhub_registry.storage.blobs import BlobStore
-from embhub_registry.storage.database_blobs import DatabaseBlobs
-from embhub_registry.storage.folder_blobs import FolderBlobs
+from embhub_registry.storage.audit.audit_log import AuditLog
 from embhub_registry.storage.registry_keys import ROOT_KEY, RegistryKeys
 from embhub_registry.storage.settings import CLOSED, SETTINGS
 from embhub_registry.storage.shared_lock import SharedLock
+from embhub_registry.storage.stores.blobs import BlobStore
+from embhub_registry.storage.stores.database_blobs import DatabaseBlobs
+from embhub_registry.storage.stores.folder_blobs import FolderBlobs
 
 LONGEST_URL = 200  # as the keyring's schema has it
 ROOT, ONLINE_KEYS = "root", "online_keys"  # settings: the root's public keys; where the online keys are

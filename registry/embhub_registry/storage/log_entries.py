@@ -14,7 +14,8 @@ from embhub.release import file_names
 from embhub.trust import bundle, dsse, logged, multisig, p256
 from embhub.trust.keyring import KEYRING_TYPE, Keyring
 from embhub.trust.root_keys import RootKeys
-from embhub_registry.database import Connection, log_rows
+from embhub_registry.database import Connection
+from embhub_registry.database.logs import log_rows
 
 
 def add(db: Connection, leaf: Leaf) -> int:

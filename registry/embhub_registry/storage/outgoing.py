@@ -25,7 +25,7 @@ from embhub_registry import __version__
 from embhub_registry.database import Connection
 from embhub_registry.http_errors import malformed
 from embhub_registry.storage import configuration
-from embhub_registry.storage.batched_events import BatchedEvents
+from embhub_registry.storage.audit.batched_events import BatchedEvents
 
 SECONDS = 5.0  # for everything: the look-up, the connection, the request and its answer
 AT_ONCE = 2  # to one host

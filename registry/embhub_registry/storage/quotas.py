@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from embhub.errors import UsageError
-from embhub_registry.database import Connection, accounts, usage
+from embhub_registry.database import Connection
+from embhub_registry.database.people import accounts
+from embhub_registry.database.releases import usage
 from embhub_registry.http_errors import RequestDeniedError
 from embhub_registry.storage import configuration
 from embhub_registry.storage.folder import Registry

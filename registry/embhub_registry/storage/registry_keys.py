@@ -11,8 +11,8 @@ from pathlib import Path
 from embhub.errors import ConfigError
 from embhub.log import mldsa, notes
 from embhub.log.notes import NoteSigner
-from embhub.site import keys, note_keys
-from embhub.site.keys import PassphraseRequiredError, SigningKey
+from embhub.site.signing import keys, note_keys
+from embhub.site.signing.keys import PassphraseRequiredError, SigningKey
 from embhub.trust.keyring import LogKey, NamedKey, Purpose
 from embhub.trust.root_keys import named
 

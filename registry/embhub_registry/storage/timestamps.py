@@ -17,8 +17,9 @@ from embhub.trust import timestamp as stamping
 from embhub.trust.keyring import TrustExport
 from embhub.trust.origin import origin_of
 from embhub.trust.timestamp import CurrentAdvisories, CurrentKeyring, Timestamp
-from embhub_registry.database import Connection, root_rows
+from embhub_registry.database import Connection
 from embhub_registry.database.clock import now
+from embhub_registry.database.logs import root_rows
 
 RENEWED_EVERY = timedelta(days=1)
 

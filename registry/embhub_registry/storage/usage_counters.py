@@ -7,16 +7,10 @@ import time
 from collections import Counter
 from datetime import UTC, datetime
 
-from embhub_registry.database import (
-    Database,
-    DatabaseBusyError,
-    DatabaseUnavailableError,
-    StorageFullError,
-    accounts,
-    repositories,
-    sessions,
-)
+from embhub_registry.database import Database, DatabaseBusyError, DatabaseUnavailableError, StorageFullError
 from embhub_registry.database.clock import stamp
+from embhub_registry.database.people import accounts, sessions
+from embhub_registry.database.releases import repositories
 
 
 class UsageCounters:

@@ -13,12 +13,13 @@ from dataclasses import dataclass, replace
 
 from starlette.requests import Request
 
-from embhub_registry.database.accounts import Account
-from embhub_registry.database.sessions import Session
+from embhub_registry.database.people.accounts import Account
+from embhub_registry.database.people.sessions import Session
 from embhub_registry.http_errors import RequestDeniedError
-from embhub_registry.people import sessions
 from embhub_registry.people.access_tokens import offered_scopes
-from embhub_registry.wire import bodies, session_cookies
+from embhub_registry.people.login import sessions
+from embhub_registry.wire import session_cookies
+from embhub_registry.wire.limits import bodies
 
 TOKEN = "form_token"  # noqa: S105  # the name of a field
 

@@ -15,11 +15,11 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.types import Scope, Send
 
-from embhub_registry.database.accounts import Account
+from embhub_registry.database.people.accounts import Account
 from embhub_registry.http_errors import RequestDeniedError
 from embhub_registry.people import auth
 from embhub_registry.people.rate_limits import RateLimiter
-from embhub_registry.storage.actors import name_present
+from embhub_registry.storage.audit.actors import name_present
 from embhub_registry.storage.folder import Registry
 from embhub_registry.storage.usage_counters import UsageCounters
 from embhub_registry.wire.refusing_middleware import RefusingMiddleware

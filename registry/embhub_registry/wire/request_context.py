@@ -10,18 +10,18 @@ from starlette.requests import Request
 
 from embhub.errors import ConfigError
 from embhub.site.config import check_registry
-from embhub_registry.database import repositories
-from embhub_registry.database.accounts import Account
-from embhub_registry.database.repositories import Entry, Repository
+from embhub_registry.database.people.accounts import Account
+from embhub_registry.database.releases import repositories
+from embhub_registry.database.releases.repositories import Entry, Repository
 from embhub_registry.http_errors import RequestDeniedError, token_needed
 from embhub_registry.people import auth
-from embhub_registry.people.failed_logins import FailedLogins
+from embhub_registry.people.login.failed_logins import FailedLogins
 from embhub_registry.repositories import access, repos
 from embhub_registry.repositories.repos import Snapshot
 from embhub_registry.storage.folder import Registry
 from embhub_registry.storage.usage_counters import UsageCounters
-from embhub_registry.wire.commit_limiter import CommitLimiter
 from embhub_registry.wire.host_header import AllowedHosts
+from embhub_registry.wire.limits.commit_limiter import CommitLimiter
 from embhub_registry.wire.rate_limiting import caller_of
 
 __all__ = [

@@ -10,10 +10,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Scope
 
-from embhub_registry.database.sessions import Session
+from embhub_registry.database.people.sessions import Session
 from embhub_registry.http_errors import RequestDeniedError
-from embhub_registry.people import sessions
-from embhub_registry.people.sessions import NewSession
+from embhub_registry.people.login import sessions
+from embhub_registry.people.login.sessions import NewSession
 from embhub_registry.storage.folder import Registry
 from embhub_registry.wire.host_header import host_of, is_loopback
 

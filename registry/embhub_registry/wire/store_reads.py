@@ -13,7 +13,7 @@ import asyncio
 from starlette.concurrency import run_in_threadpool
 
 from embhub_registry.database import DatabaseBusyError
-from embhub_registry.storage.blobs import BlobStore
+from embhub_registry.storage.stores.blobs import BlobStore
 
 AT_ONCE = 16
 MOST_WAITING = 1_000  # readers of a large consortium, all at once; each that waits holds no bytes

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 from embhub.__main__ import main
 from embhub.cards.answers import BY_PEOPLE, read, write
-from embhub.cli.card_page import CardServer
+from embhub.cli.publish.card_page import CardServer
 from embhub.diffusion.outputs import open_card, read_answers
 from tests.support import browsers
 from tests.support.releases import make_embedding

@@ -18,7 +18,7 @@ from embhub.builtin_bases import GENERATES
 from embhub.cards.answers import read, write
 from embhub.cards.proposals import propose
 from embhub.diffusion.outputs import draft_card, open_card, read_answers
-from embhub.site import runs
+from embhub.site.memory import runs
 from tests.support import medical
 from tests.support.claims import make_claim
 from tests.support.quick import examples

@@ -20,7 +20,7 @@ from embhub.client.wire.hub import Hub
 from embhub.errors import ConfigError, RegistryError, UsageError, VerificationError
 from embhub.release import files as release_files
 from embhub.release.files import Release
-from embhub.site import keys
+from embhub.site.signing import keys
 from embhub.trust import statement
 from embhub.trust.keyring import Role
 from tests.embhub.release.checks.test_mechanism_reports import release_with, report_of

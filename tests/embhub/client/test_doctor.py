@@ -10,7 +10,7 @@ from embhub.client.member import doctor
 from embhub.client.pulling import pull as pulling
 from embhub.client.trusted import roots
 from embhub.errors import VerificationError
-from embhub.site import trust_store
+from embhub.site.pins import trust_store
 from tests.embhub.site.test_replaced_roots import FIRST, NAME, ORIGIN, THIEF, by_the_old_root, moved, pin
 from tests.support import hostile, vouching
 from tests.support.releases import REPOSITORY, ROOT, make_export, make_release

@@ -15,7 +15,7 @@ from embhub.client.trusted import roots
 from embhub.errors import UsageError
 from embhub.refusals import LockMismatchError, WrongVersionError
 from embhub.release import lock_file
-from embhub.site import seen
+from embhub.site.memory import seen
 from embhub.trust.origin import origin_of
 from tests.support import hostile
 from tests.support.quick import quick

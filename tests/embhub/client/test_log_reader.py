@@ -16,7 +16,7 @@ from embhub.log import checkpoints, leaves, merkle, tiles
 from embhub.log.building import TreeBuilder
 from embhub.log.checkpoints import Checkpoint
 from embhub.log.errors import MalformedLogError
-from embhub.site import signed
+from embhub.site.signing import signed
 from embhub.trust import dsse
 from embhub.trust import logged as entries_of
 from embhub.trust.keyring import Trust

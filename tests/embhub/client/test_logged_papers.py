@@ -17,7 +17,8 @@ from embhub.release import files as release_files
 from embhub.release.demands import PolicyRefusedError
 from embhub.release.files import Release
 from embhub.release.policy import STANDARD, Demand
-from embhub.site import config, trust_store
+from embhub.site import config
+from embhub.site.pins import trust_store
 from embhub.trust import bundle, logged
 from embhub.trust.keyring import Trust, parse_export
 from tests.support import logs, releases

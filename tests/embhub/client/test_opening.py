@@ -14,7 +14,9 @@ from embhub.refusals import DigestMismatchError, RollbackError, UnknownSignerErr
 from embhub.release import at_the_site
 from embhub.release import files as release_files
 from embhub.release.demands import PolicyRefusedError
-from embhub.site import config, keys, trust_store
+from embhub.site import config
+from embhub.site.pins import trust_store
+from embhub.site.signing import keys
 from embhub.trust import bundle
 from embhub.trust.keyring import parse_export
 from embhub.trust.logged import leaf_of, leaves_of
@@ -77,7 +79,7 @@ def test_a_stranger_is_refused(pulled: Path) -> None:
 
 
 def test_a_version_older_than_one_accepted_is_refused(pulled: Path) -> None:
-    from embhub.site import seen
+    from embhub.site.memory import seen
 
     seen.remember(REGISTRY, "radboud/prostate-cspca", version="2.0.0", digest="0" * 64)
     with pytest.raises(RollbackError):

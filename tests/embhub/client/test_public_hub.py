@@ -291,7 +291,7 @@ def test_a_place_that_is_none(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def _own_key() -> Any:
-    from embhub.site import signing_keys
+    from embhub.site.signing import signing_keys
 
     return signing_keys.open_key("default")
 

@@ -19,8 +19,9 @@ from embhub.progress import Progress
 from embhub.refusals import CardMismatchError, DigestMismatchError, WrongRepositoryError
 from embhub.release import at_the_site
 from embhub.release import files as release_files
-from embhub.site import keys, seen
-from embhub.site.keys import PassphraseRequiredError
+from embhub.site.memory import seen
+from embhub.site.signing import keys
+from embhub.site.signing.keys import PassphraseRequiredError
 from tests.support.releases import (
     edited_card,
     make_card,

@@ -18,7 +18,7 @@ from embhub.formats import names
 from embhub.refusals import AnotherReleaseError, RollbackError, WrongVersionError
 from embhub.release import files as release_files
 from embhub.release.demands import PolicyRefusedError
-from embhub.site import seen
+from embhub.site.memory import seen
 from tests.support import hostile, hostile_files
 from tests.support.releases import (
     AUDITOR,

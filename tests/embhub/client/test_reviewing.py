@@ -11,7 +11,7 @@ import pytest
 
 from embhub.__main__ import main
 from embhub.client.member import reviewing
-from embhub.site import seen
+from embhub.site.memory import seen
 from tests.support import pushes, reviews
 from tests.support.servers import RunningRegistry, running_registry
 from tests.support.sites import Site, new_key, open_site

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from embhub.cli import log_rounds
+from embhub.cli.find_and_verify import log_rounds
 from embhub.client.log import log_evidence, log_memory
 from embhub.client.log.log_reader import TileProofs
 from embhub.client.monitor import watching
@@ -18,8 +18,9 @@ from embhub.client.monitor.witness import Witness
 from embhub.errors import ConfigError, RegistryError
 from embhub.log import checkpoints, leaves, merkle, notes, tiles
 from embhub.log.errors import ForkedLogError, MalformedLogError
-from embhub.site import config, signed
-from embhub.site.keys import SigningKey
+from embhub.site import config
+from embhub.site.signing import signed
+from embhub.site.signing.keys import SigningKey
 from embhub.trust import dsse
 from embhub.trust import logged as entries
 from tests.support import logs, releases

@@ -23,8 +23,8 @@ from embhub.diffusion.training.prompts import Prompts, join_prompts, one_for_all
 from embhub.diffusion.training.recipes import ResolvedRecipe
 from embhub.errors import PrivacyError, UsageError
 from embhub.images.images import read_images
-from embhub.images.sample import Sample
-from embhub.site import runs
+from embhub.images.manifests.sample import Sample
+from embhub.site.memory import runs
 from tests.support import kandinsky, pipelines
 from tests.support.training import train
 

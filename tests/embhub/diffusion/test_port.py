@@ -28,7 +28,7 @@ from embhub.errors import PrivacyError, UsageError
 from embhub.options.training import Recipe, Selection
 from embhub.release import files as release_files
 from embhub.release.files import Release
-from embhub.site import runs
+from embhub.site.memory import runs
 from tests.support.claims import make_claim
 from tests.support.pipelines import write
 

@@ -50,7 +50,7 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
 @pytest.fixture
 def ran(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     """The commands that would run, of which only `inspect` does."""
-    from embhub.cli import starting
+    from embhub.cli.train_and_audit import starting
 
     real, words = starting._run, []
 

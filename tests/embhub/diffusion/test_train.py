@@ -17,10 +17,11 @@ from embhub.diffusion.train import TrainResult, split
 from embhub.diffusion.training import inversion
 from embhub.errors import ArtifactError, ConfigError, PrivacyError, UsageError
 from embhub.images.images import ImageSet, read_images
-from embhub.images.sample import Sample
+from embhub.images.manifests.sample import Sample
 from embhub.phantoms import write_dataset
 from embhub.progress import Progress
-from embhub.site import config, runs
+from embhub.site import config
+from embhub.site.memory import runs
 from tests.support import pipelines
 from tests.support.quick import quick
 from tests.support.training import train

@@ -10,9 +10,10 @@ import pytest
 
 from embhub.__main__ import main
 from embhub.errors import UsageError
-from embhub.evidence import controls, intake, pack
+from embhub.evidence import controls, pack
 from embhub.evidence.document import Ledger
 from embhub.evidence.intake_document import Control, Intake
+from embhub.evidence.intake_sheet import intake
 from embhub.privacy.second_opinion import Bounds, compare
 from embhub.release import files as release_files
 from embhub.release.files import Release

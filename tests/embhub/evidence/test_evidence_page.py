@@ -13,12 +13,13 @@ import pytest
 
 from embhub.artifact import embedding
 from embhub.audits.report import SUITES, Suite, build
-from embhub.evidence import histogram, page
-from embhub.evidence.coverage import list_coverage
+from embhub.evidence import page
 from embhub.evidence.document import Evidence, Ledger
 from embhub.evidence.gathering import describe_privacy
-from embhub.evidence.guarantee import guarantee, per_hundred
 from embhub.evidence.pack import read_report, write_pack
+from embhub.evidence.sections import histogram
+from embhub.evidence.sections.coverage import list_coverage
+from embhub.evidence.sections.guarantee import guarantee, per_hundred
 from embhub.formats import safe_yaml
 from embhub.ledger import budget
 from embhub.privacy import epsilon as figures

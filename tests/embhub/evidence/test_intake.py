@@ -11,8 +11,8 @@ import pytest
 
 from embhub.__main__ import main
 from embhub.errors import ConfigError, PolicyError, UsageError, VerificationError
-from embhub.evidence import intake
 from embhub.evidence.intake_document import Intake
+from embhub.evidence.intake_sheet import intake
 from embhub.evidence.languages import CODES, load
 from embhub.evidence.pack import write_pack
 from embhub.release import files as release_files

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from embhub.cards import card
 from embhub.evidence.gathering import CARRIED, describe_privacy, say
-from embhub.evidence.shipping import list_shipment
+from embhub.evidence.sections.shipping import list_shipment
 from embhub.release import files as release_files
 from embhub.release.files import Release
 from tests.support.adapters import make_adapter

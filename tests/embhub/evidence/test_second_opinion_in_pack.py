@@ -14,7 +14,7 @@ from embhub.evidence.document import Evidence
 from embhub.evidence.pack import write_pack
 from embhub.privacy.claim import PrivacyClaim
 from embhub.privacy.second_opinion import Bounds, SecondOpinion, compare
-from embhub.site import runs
+from embhub.site.memory import runs
 from tests.support.claims import make_claim
 from tests.support.packs import NOW, make_site
 

@@ -16,11 +16,11 @@ from embhub.__main__ import main
 from embhub.audits.report import Suite
 from embhub.errors import UsageError
 from embhub.evidence import languages, page
-from embhub.evidence.concerns import Concern, list_concerns
 from embhub.evidence.document import Evidence, Ledger
 from embhub.evidence.gathering import describe_privacy
-from embhub.evidence.guarantee import guarantee
 from embhub.evidence.pack import read_report, write_pack
+from embhub.evidence.sections.concerns import Concern, list_concerns
+from embhub.evidence.sections.guarantee import guarantee
 from embhub.pages.messages import ENGLISH, Day, Figure, Language, Message, message
 from embhub.release import at_the_site
 from tests.support.browsers import broken_rules, chromium, new_page, width_of

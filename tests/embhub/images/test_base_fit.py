@@ -14,9 +14,9 @@ from pydicom.datadict import keyword_dict
 from embhub.__main__ import main
 from embhub.builtin_bases import GENERATES, NAMES, shipped
 from embhub.errors import UsageError
-from embhub.images import base_fit
-from embhub.images.base_fit import Shown, choose_base
-from embhub.images.inspection import inspect
+from embhub.images.checks import base_fit
+from embhub.images.checks.base_fit import Shown, choose_base
+from embhub.images.inspections.inspection import inspect
 from tests.support import medical, without_torch
 from tests.support.quick import examples
 

@@ -17,8 +17,8 @@ from PIL import Image
 
 from embhub.__main__ import main
 from embhub.errors import UsageError
-from embhub.images.columns import KNOWN, parse_columns
 from embhub.images.images import read_images
+from embhub.images.manifests.columns import KNOWN, parse_columns
 from embhub.images.readers import spreadsheet
 from tests.support.quick import examples
 

@@ -10,9 +10,9 @@ import pydicom
 import pytest
 from PIL import Image
 
+from embhub.images.checks.synthetic import declared
 from embhub.images.dicom_output import Series, burn, encode
 from embhub.images.pixels import read_pixels
-from embhub.images.synthetic import declared
 from tests.support import tools
 
 EMBEDDING, BASE = "ab" * 32, "cd" * 32

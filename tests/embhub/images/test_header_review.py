@@ -16,7 +16,7 @@ from embhub.__main__ import main
 from embhub.errors import PrivacyError, UsageError
 from embhub.formats import safe_yaml
 from embhub.images.images import ImageSet, read_images
-from embhub.images.inspection import inspect
+from embhub.images.inspections.inspection import inspect
 from tests.support import medical
 
 NAMED = {"PatientName": "QUILLFEATHER^THEODORA", "PatientIdentityRemoved": None}

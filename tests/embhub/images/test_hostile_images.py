@@ -13,7 +13,7 @@ from PIL import Image, PngImagePlugin, TiffImagePlugin
 from embhub.__main__ import main
 from embhub.errors import UsageError
 from embhub.images.images import read_images
-from embhub.images.inspection import inspect
+from embhub.images.inspections.inspection import inspect
 from embhub.images.inspections.near_duplicates import Likenesses
 from tests.support import rights
 

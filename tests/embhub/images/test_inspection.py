@@ -17,7 +17,7 @@ from embhub.__main__ import main
 from embhub.errors import EmbhubError, UsageError
 from embhub.images import pixels
 from embhub.images.images import read_images
-from embhub.images.inspection import inspect, resolution
+from embhub.images.inspections.inspection import inspect, resolution
 from embhub.images.inspections.report import Inspection
 from embhub.phantoms import write_dataset
 from tests.support import rights

@@ -11,9 +11,9 @@ from PIL import Image
 
 from embhub.__main__ import main
 from embhub.errors import UsageError
-from embhub.images.columns import KNOWN, check_columns
 from embhub.images.images import read_images
-from embhub.images.listing import list_images
+from embhub.images.manifests.columns import KNOWN, check_columns
+from embhub.images.manifests.listing import list_images
 
 
 def write(folder: Path, text: str, *, encoding: str = "utf-8") -> Path:

@@ -6,7 +6,7 @@ import pytest
 
 from embhub.errors import UsageError
 from embhub.images.member_split import choose_sides
-from embhub.site.runs import Run
+from embhub.site.memory.runs import Run
 
 RUN = Run(embedding_digest="0" * 64, base="builtin", caption="mri, {}", token="<x>", vectors=1, members=())
 

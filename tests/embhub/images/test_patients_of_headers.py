@@ -14,10 +14,10 @@ from embhub.diffusion.dp import settings
 from embhub.diffusion.dp.settings import Protection
 from embhub.errors import PrivacyError
 from embhub.images.images import read_images
-from embhub.images.inspection import inspect
+from embhub.images.inspections.inspection import inspect
 from embhub.images.member_split import compare
-from embhub.site import runs
-from embhub.site.patients import key_patient
+from embhub.site.memory import runs
+from embhub.site.memory.patients import key_patient
 from tests.support import medical
 
 

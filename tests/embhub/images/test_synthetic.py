@@ -12,9 +12,9 @@ from PIL import Image
 from embhub.diffusion.train import train
 from embhub.errors import PrivacyError
 from embhub.formats.synthetic_mark import mark_png
+from embhub.images.checks.synthetic import is_remark
 from embhub.images.images import read_images
-from embhub.images.inspection import inspect
-from embhub.images.synthetic import is_remark
+from embhub.images.inspections.inspection import inspect
 from embhub.options.training import PrivacySettings
 
 

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from embhub.errors import EmbhubError, PrivacyError, UsageError
 from embhub.formats import safe_yaml
-from embhub.images import slices
 from embhub.images.images import ImageSet, read_images, read_sample, recall, record
-from embhub.images.volumes import Slices, parse
-from embhub.site.patients import key_patient
+from embhub.images.manifests import slices
+from embhub.images.manifests.volumes import Slices, parse
+from embhub.site.memory.patients import key_patient
 from tests.support import medical
 from tests.support.quick import quick
 

@@ -12,9 +12,9 @@ import pytest
 
 from embhub.errors import PrivacyError, UsageError
 from embhub.images.images import read_images, read_sample
+from embhub.images.manifests.sample import Sample
 from embhub.images.readers.encoding import Encoding
 from embhub.images.readers.view import View
-from embhub.images.sample import Sample
 from tests.support import medical
 
 VOXELS = np.random.default_rng(3).integers(0, 1000, (12, 16, 10)).astype(np.int16)  # right, front, up

@@ -19,7 +19,7 @@ from embhub.privacy import epsilon as epsilons
 from embhub.privacy.calibration import calibrate_sigma
 from embhub.privacy.loss_distribution import Mechanism
 from embhub.privacy.rdp import compose, epsilon_of, gaussian_curve, publish_epsilon
-from embhub.site.patients import key_patient
+from embhub.site.memory.patients import key_patient
 
 PATIENTS = [f"p{number}" for number in range(40)]
 DELTA = 1e-5

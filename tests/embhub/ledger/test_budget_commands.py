@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from embhub.cli import root
-from embhub.cli.budgeting import command
+from embhub.cli.train_and_audit.budgeting import command
 from embhub.errors import PrivacyError, UsageError
 from embhub.ledger import budget
 from tests.support.claims import make_claim, make_private_release, site_total

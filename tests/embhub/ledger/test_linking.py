@@ -16,7 +16,7 @@ from embhub.privacy import epsilon as epsilons
 from embhub.privacy.choices import Unit
 from embhub.privacy.loss_distribution import Mechanism
 from embhub.privacy.rdp import compose, epsilon_of, gaussian_curve, group_curve, publish_epsilon
-from embhub.site.patients import key_patient, likeness
+from embhub.site.memory.patients import key_patient, likeness
 from tests.support.quick import examples
 
 DELTA = 1e-5

@@ -23,7 +23,7 @@ from embhub.release.files import Release
 from embhub.release.policy import STANDARD, Demand
 from embhub.release.signing import sign
 from embhub.site import config
-from embhub.site import ledger_heads as seen_heads
+from embhub.site.memory import ledger_heads as seen_heads
 from embhub.trust import statement
 from embhub.trust.statement import MOST_HEADS, LedgerHeads
 from tests.support import releases

@@ -12,9 +12,9 @@ import pytest
 from click.testing import CliRunner
 
 import embhub
-from embhub.cli.bases import train_component as component_command
+from embhub.cli.generate.bases import train_component as component_command
 from embhub.cli.option_groups import option_group
-from embhub.cli.training import command
+from embhub.cli.train_and_audit.training import command
 from embhub.diffusion.adaptation.component_training import train_component
 from embhub.diffusion.adaptation.plan import Plan
 from embhub.diffusion.dp.settings import Protection

@@ -14,7 +14,7 @@ from embhub.release.checks.yanks import Yank
 from embhub.release.demands import PolicyRefusedError
 from embhub.release.policy import STANDARD
 from embhub.release.verification import Verified
-from embhub.site.seen import SignerChange
+from embhub.site.memory.seen import SignerChange
 from embhub.trust import advisories
 from tests.support.judging import GOOD, judge
 from tests.support.releases import AUDITOR, REPOSITORY, resigned

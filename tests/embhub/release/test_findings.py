@@ -23,8 +23,8 @@ from embhub.release.demands import PolicyRefusedError
 from embhub.release.files import Release
 from embhub.release.policy import Policy
 from embhub.release.verification import Verified
-from embhub.site.keys import SigningKey
-from embhub.site.seen import Accepted, Sighting
+from embhub.site.memory.seen import Accepted, Sighting
+from embhub.site.signing.keys import SigningKey
 from embhub.trust import bundle, statement
 from embhub.trust import keyring as keyrings
 from embhub.trust.keyring import Trust

@@ -20,7 +20,7 @@ from embhub.release.demands import PolicyRefusedError
 from embhub.release.files import Release
 from embhub.release.signing import attest_audit
 from embhub.release.verification import STANDARD, STRICT, Verified
-from embhub.site.seen import Accepted, Sighting
+from embhub.site.memory.seen import Accepted, Sighting
 from embhub.trust import kinds
 from embhub.trust.keyring import Trust
 from tests.support.judging import GOOD, OTHER, TRUST, UNAUDITED, judge

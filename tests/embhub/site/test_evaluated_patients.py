@@ -9,7 +9,8 @@ import pytest
 
 from embhub.cards.published_evaluation import Cohort, Group, Images
 from embhub.errors import ConfigError, PrivacyError
-from embhub.site import config, evaluated_patients
+from embhub.site import config
+from embhub.site.memory import evaluated_patients
 from tests.support.evaluations import cohort
 
 WHERE = {"registry": "https://hub.example.org", "repository": "radboud/prostate-cspca", "digest": "a" * 64}

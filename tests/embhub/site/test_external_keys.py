@@ -19,11 +19,13 @@ from embhub.__main__ import main
 from embhub.client.publishing import push as publishing
 from embhub.client.pulling import opening
 from embhub.errors import ConfigError, UsageError
-from embhub.site import config, keys, pkcs11_keys, signing_keys, ssh_agent
-from embhub.site.keys import PassphraseRequiredError
+from embhub.site import config
+from embhub.site.signing import keys, pkcs11_keys, signing_keys, ssh_agent
+from embhub.site.signing.keys import PassphraseRequiredError
 from embhub.trust import p256
 from embhub_registry.cli import root as registry_command
-from embhub_registry.operation import initialising, keyring_ceremony
+from embhub_registry.operation import initialising
+from embhub_registry.operation.keyrings import keyring_ceremony
 from embhub_registry.operation.opening import open_folder
 from tests.support import tools
 from tests.support.sites import Site

@@ -18,8 +18,9 @@ from embhub.log import checkpoints, merkle, notes
 from embhub.log.checkpoints import Checkpoint
 from embhub.log.errors import MalformedLogError
 from embhub.refusals import MalformedAdvisoriesError, MalformedKeyringError, RollbackError
-from embhub.site import note_keys, trust_store
-from embhub.site.keys import SigningKey
+from embhub.site.pins import trust_store
+from embhub.site.signing import note_keys
+from embhub.site.signing.keys import SigningKey
 from embhub.trust import advisories, dsse, kept_advisories, root_keys
 from embhub.trust import keyring as keyrings
 from embhub.trust import timestamp as stamping

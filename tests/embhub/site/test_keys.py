@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 from embhub.errors import ConfigError, UsageError
 from embhub.refusals import WrongKeyError
-from embhub.site import keys
+from embhub.site.signing import keys
 from embhub.trust import p256
 from tests.support import rights, tools
 

@@ -11,7 +11,8 @@ from embhub.client.trusted import trust_changes
 from embhub.errors import ConfigError
 from embhub.refusals import MalformedKeyringError, RollbackError, UnknownSignerError
 from embhub.release import verification
-from embhub.site import seen, trust_store
+from embhub.site.memory import seen
+from embhub.site.pins import trust_store
 from embhub.trust.keyring import Keyring
 from tests.support.releases import (
     NOW,

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from embhub.ledger import budget
 from embhub.ledger.books import open_books
-from embhub.site.patients import is_keyed, key_patient, ledger_number
+from embhub.site.memory.patients import is_keyed, key_patient, ledger_number
 
 
 @pytest.fixture(autouse=True)

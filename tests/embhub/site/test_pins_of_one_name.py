@@ -10,8 +10,9 @@ from embhub.client.pulling import pull as pulling
 from embhub.client.trusted import roots
 from embhub.errors import ConfigError
 from embhub.refusals import UnknownSignerError, WrongRootError
-from embhub.site import seen, trust_store
-from embhub.site.keys import SigningKey
+from embhub.site.memory import seen
+from embhub.site.pins import trust_store
+from embhub.site.signing.keys import SigningKey
 from embhub.trust import keyring as keyrings
 from embhub.trust import root_keys
 from embhub.trust.keyring import Keyring

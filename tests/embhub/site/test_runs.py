@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from embhub.errors import ConfigError
-from embhub.site import runs
-from embhub.site.runs import Run, Sample
+from embhub.site.memory import runs
+from embhub.site.memory.runs import Run, Sample
 
 RUN = Run(
     embedding_digest="a" * 64,

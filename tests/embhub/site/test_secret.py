@@ -15,7 +15,7 @@ import rfc8785
 
 from embhub.errors import ConfigError
 from embhub.site import config
-from embhub.site.secret import commit
+from embhub.site.memory.secret import commit
 
 FACTS: dict[str, Any] = {"members": [["P1", "ab"]], "seed": 3}
 

@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from embhub.errors import ConfigError
-from embhub.site import seen
-from embhub.site.seen import Accepted
+from embhub.site.memory import seen
+from embhub.site.memory.seen import Accepted
 
 HUB, NAME = "https://hub.example.org", "radboud/prostate-cspca"
 ONE, TWO = "SHA256:one", "SHA256:two"

@@ -34,8 +34,8 @@ from embhub.formats import instants
 from embhub.refusals import Finding
 from embhub.release import verification
 from embhub.release.checks import signers, withdrawals
-from embhub.site import pin_names, trust_store
-from embhub.site.keys import SigningKey
+from embhub.site.pins import pin_names, trust_store
+from embhub.site.signing.keys import SigningKey
 from embhub.trust import freshness, kept_advisories, keyring_document, keyring_review, root_keys
 from embhub.trust import keyring as keyrings
 from embhub.trust.keyring import TrustExport

@@ -10,7 +10,7 @@ import pytest
 
 from embhub.errors import ConfigError
 from embhub.refusals import BadSignatureError, MalformedKeyringError, ReleaseRefusedError, RollbackError, WrongRootError
-from embhub.site import trust_store
+from embhub.site.pins import trust_store
 from embhub.trust import keyring as keyrings
 from tests.support.releases import FAR, OTHER_SITE, REGISTRY, ROOT, STRANGER, make_export, make_keyring, member
 

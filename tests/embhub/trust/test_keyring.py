@@ -18,7 +18,7 @@ from embhub.refusals import (
     RollbackError,
     WrongRootError,
 )
-from embhub.site.keys import SigningKey
+from embhub.site.signing.keys import SigningKey
 from embhub.trust import dsse
 from embhub.trust import keyring as keyrings
 from tests.support.releases import (

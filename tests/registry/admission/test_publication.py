@@ -14,19 +14,22 @@ import pytest
 from embhub.release import files as release_files
 from embhub.release import signing
 from embhub.release.files import AUDIT, AUDIT_BUNDLE, CARD, EMBEDDING, PUBLISH_BUNDLE, Release, audit_bundle_of
-from embhub.site.keys import SigningKey
+from embhub.site.signing.keys import SigningKey
 from embhub.trust.keyring import Role
 from embhub_registry.admission import publication
-from embhub_registry.database import StorageFullError, accounts, histories
-from embhub_registry.database.accounts import Account
-from embhub_registry.database.repositories import Revision
+from embhub_registry.database import StorageFullError
+from embhub_registry.database.people import accounts
+from embhub_registry.database.people.accounts import Account
+from embhub_registry.database.releases import histories
+from embhub_registry.database.releases.repositories import Revision
 from embhub_registry.http_errors import RequestDeniedError
-from embhub_registry.operation import administration, checking
+from embhub_registry.operation import administration
+from embhub_registry.operation.backups import checking
 from embhub_registry.repositories import commits, repos
 from embhub_registry.repositories.commits import CommitRequest
 from embhub_registry.storage import folder
-from embhub_registry.storage.blobs import BlobStore
 from embhub_registry.storage.folder import Registry
+from embhub_registry.storage.stores.blobs import BlobStore
 from tests.support import releases
 
 NAME = "prostate-cspca"

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from embhub.release.files import AUDIT, AUDIT_BUNDLE, PUBLISH_BUNDLE, digest
-from embhub.site.keys import SigningKey
+from embhub.site.signing.keys import SigningKey
 from embhub.trust.keyring import Trust
 from embhub_registry.admission.release_order import check_audit_kept, check_keys, check_replaces, check_withdrawn
 from tests.support import releases

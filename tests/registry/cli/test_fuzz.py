@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from embhub_registry import serving
 from embhub_registry.cli import root
-from embhub_registry.operation import audit_following
 from embhub_registry.operation.administration import add_user
+from embhub_registry.operation.observability import audit_following
 from embhub_registry.storage.folder import create
 from tests.support.quick import examples
 from tests.support.servers import run_here

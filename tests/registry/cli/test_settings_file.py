@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from embhub.errors import ConfigError
 from embhub_registry.cli import root
-from embhub_registry.cli.settings_file import SERVE, SETTINGS, has_password, read
+from embhub_registry.cli.start.settings_file import SERVE, SETTINGS, has_password, read
 from embhub_registry.storage.folder import create
 from tests.support.servers import run_here
 

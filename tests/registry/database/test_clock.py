@@ -10,12 +10,16 @@ import pytest
 
 from embhub.release import files as release_files
 from embhub.release import signing
-from embhub.site.keys import SigningKey
+from embhub.site.signing.keys import SigningKey
 from embhub.trust.keyring import Role
 from embhub_registry.admission import publication, storing
-from embhub_registry.database import accounts, clock, histories, repositories
+from embhub_registry.database import clock
+from embhub_registry.database.people import accounts
+from embhub_registry.database.releases import histories, repositories
 from embhub_registry.http_errors import RequestDeniedError
-from embhub_registry.operation import administration, checking, expiry
+from embhub_registry.operation import administration
+from embhub_registry.operation.background import expiry
+from embhub_registry.operation.backups import checking
 from embhub_registry.people import access_tokens, auth
 from embhub_registry.repositories import repos
 from embhub_registry.repositories.commits import CommitRequest

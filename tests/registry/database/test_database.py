@@ -14,18 +14,12 @@ from typing import Any
 
 import pytest
 
-from embhub_registry.database import (
-    Database,
-    DatabaseBusyError,
-    StorageFullError,
-    accounts,
-    repositories,
-    schema,
-    search,
-    tombstones,
-)
-from embhub_registry.database.repositories import Entry, Revision
-from embhub_registry.database.sqlite import HEAP_BYTES, translated
+from embhub_registry.database import Database, DatabaseBusyError, StorageFullError, schema
+from embhub_registry.database.engines.sqlite import HEAP_BYTES, translated
+from embhub_registry.database.people import accounts
+from embhub_registry.database.releases import repositories, search
+from embhub_registry.database.releases.repositories import Entry, Revision
+from embhub_registry.database.standing import tombstones
 from tests.support import postgres
 from tests.support.databases import new_database
 

@@ -8,8 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from embhub_registry.database import Connection, accounts, last_changes, repositories, schema
-from embhub_registry.database.repositories import Entry, Revision
+from embhub_registry.database import Connection, schema
+from embhub_registry.database.people import accounts
+from embhub_registry.database.releases import last_changes, repositories
+from embhub_registry.database.releases.repositories import Entry, Revision
 from tests.support.databases import new_database
 from tests.support.quick import examples
 

@@ -13,27 +13,22 @@ import psycopg
 import pytest
 
 from embhub.errors import ConfigError, RegistryError, UsageError
-from embhub_registry.database import (
-    Database,
-    DatabaseBusyError,
-    accounts,
-    file_contents,
-    moving,
-    reading_copy,
-    schema,
-    tombstones,
-)
+from embhub_registry.database import Database, DatabaseBusyError, reading_copy, schema
 from embhub_registry.database.clock import stamp
-from embhub_registry.database.postgresql import PostgresqlDatabase
-from embhub_registry.database.sqlite import SqliteDatabase
+from embhub_registry.database.engines import moving
+from embhub_registry.database.engines.postgresql import PostgresqlDatabase
+from embhub_registry.database.engines.sqlite import SqliteDatabase
+from embhub_registry.database.people import accounts
+from embhub_registry.database.releases import file_contents
+from embhub_registry.database.standing import tombstones
 from embhub_registry.operation import administration
-from embhub_registry.operation import moving as operation
+from embhub_registry.operation.backups import moving as operation
 from embhub_registry.operation.opening import open_folder
 from embhub_registry.storage import database_place, folder
-from embhub_registry.storage.blobs import git_oid, sha256
-from embhub_registry.storage.database_blobs import DatabaseBlobs
 from embhub_registry.storage.folder import Registry
-from embhub_registry.storage.folder_blobs import FolderBlobs
+from embhub_registry.storage.stores.blobs import git_oid, sha256
+from embhub_registry.storage.stores.database_blobs import DatabaseBlobs
+from embhub_registry.storage.stores.folder_blobs import FolderBlobs
 from tests.support import every_table, stored_objects
 from tests.support.postgres import Server
 

@@ -21,26 +21,21 @@ from hypothesis import strategies as st
 
 from embhub.errors import ConfigError, RegistryError, UsageError
 from embhub.release.files import EMBEDDING
-from embhub.site import keys
+from embhub.site.signing import keys
 from embhub.trust import root_keys
 from embhub_registry import app as application
-from embhub_registry.database import (
-    Database,
-    DatabaseBusyError,
-    DatabaseUnavailableError,
-    StorageFullError,
-    accounts,
-    moving,
-    repositories,
-    schema,
-    search,
-    tombstones,
-)
+from embhub_registry.database import Database, DatabaseBusyError, DatabaseUnavailableError, StorageFullError, schema
 from embhub_registry.database.dialects import POSTGRESQL, SQLITE, to_postgresql
-from embhub_registry.database.postgresql_address import has_password, parse_address, shown
-from embhub_registry.database.postgresql_errors import raise_translated
-from embhub_registry.operation import background_tasks, backup, checking, health, restoring
-from embhub_registry.operation import moving as operation
+from embhub_registry.database.engines import moving
+from embhub_registry.database.engines.postgresql_address import has_password, parse_address, shown
+from embhub_registry.database.engines.postgresql_errors import raise_translated
+from embhub_registry.database.people import accounts
+from embhub_registry.database.releases import repositories, search
+from embhub_registry.database.standing import tombstones
+from embhub_registry.operation.background import background_tasks
+from embhub_registry.operation.backups import backup, checking, restoring
+from embhub_registry.operation.backups import moving as operation
+from embhub_registry.operation.observability import health
 from embhub_registry.operation.opening import open_folder
 from embhub_registry.storage import database_place, folder
 from embhub_registry.storage.folder import Registry

@@ -13,8 +13,9 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from embhub_registry.database import Database, DatabaseUnavailableError, accounts, schema
-from embhub_registry.database.postgresql import PostgresqlDatabase
+from embhub_registry.database import Database, DatabaseUnavailableError, schema
+from embhub_registry.database.engines.postgresql import PostgresqlDatabase
+from embhub_registry.database.people import accounts
 from embhub_registry.storage import folder
 from tests.support import postgres, tools
 from tests.support.postgres import Server

@@ -14,20 +14,13 @@ from hypothesis import strategies as st
 
 from bench import registry_search
 from embhub.formats.search_words import plain
-from embhub_registry.database import (
-    Connection,
-    Database,
-    accounts,
-    dialects,
-    placement,
-    repositories,
-    schema,
-    search,
-)
-from embhub_registry.database.repositories import Revision
-from embhub_registry.database.search import FACETS, Query
+from embhub_registry.database import Connection, Database, dialects, schema
+from embhub_registry.database.people import accounts
+from embhub_registry.database.releases import placement, repositories, search
+from embhub_registry.database.releases.repositories import Revision
+from embhub_registry.database.releases.search import FACETS, Query
 from embhub_registry.http_errors import RequestDeniedError
-from embhub_registry.wire import hf_api
+from embhub_registry.wire.hub_api import hf_api
 from tests.support.databases import new_database
 from tests.support.quick import examples
 

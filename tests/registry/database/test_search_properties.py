@@ -13,8 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from embhub.formats.search_words import plain
-from embhub_registry.database import Connection, Database, accounts, placement, repositories, schema, search
-from embhub_registry.database.search import FACETS, Query
+from embhub_registry.database import Connection, Database, schema
+from embhub_registry.database.people import accounts
+from embhub_registry.database.releases import placement, repositories, search
+from embhub_registry.database.releases.search import FACETS, Query
 from tests.support.databases import new_database
 
 DAY = "2026-11-20T10:00:00.000Z"

@@ -21,9 +21,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from prometheus_client.parser import text_string_to_metric_families
 
 from embhub.client.wire.hub import Hub
-from embhub_registry.database import log_rows
 from embhub_registry.database.clock import now, stamp
-from embhub_registry.operation.registry_facts import FACTS
+from embhub_registry.database.logs import log_rows
+from embhub_registry.operation.facts.registry_facts import FACTS
 from embhub_registry.storage import configuration, quotas
 from tests.registry.conftest import House
 from tests.support import postgres, prometheus, releases, servers, tools

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from embhub.errors import ConfigError, UsageError
 from embhub_registry.database import clock
-from embhub_registry.operation import audit_export, audit_following, syslog
+from embhub_registry.operation.observability import audit_export, audit_following, syslog
 from embhub_registry.storage.folder import Registry, create
 from tests.support.quick import quick
 from tests.support.servers import environment, run_here

@@ -16,9 +16,12 @@ import embhub
 from embhub.errors import ConfigError, UsageError
 from embhub.trust.keyring import parse_export
 from embhub_registry.admission import publication
-from embhub_registry.database import accounts, clock, repositories
-from embhub_registry.operation import administration, backup, checking
-from embhub_registry.operation.backup import back_up
+from embhub_registry.database import clock
+from embhub_registry.database.people import accounts
+from embhub_registry.database.releases import repositories
+from embhub_registry.operation import administration
+from embhub_registry.operation.backups import backup, checking
+from embhub_registry.operation.backups.backup import back_up
 from embhub_registry.operation.opening import open_folder
 from embhub_registry.repositories import repos
 from embhub_registry.repositories.commits import CommitRequest

@@ -15,12 +15,12 @@ import pyrage
 import pytest
 
 from embhub.errors import UsageError
-from embhub.site import keys
+from embhub.site.signing import keys
 from embhub_registry.operation import administration
-from embhub_registry.operation.backup import back_up
-from embhub_registry.operation.backup_file import BadBackupError
+from embhub_registry.operation.backups.backup import back_up
+from embhub_registry.operation.backups.backup_file import BadBackupError
+from embhub_registry.operation.backups.restoring import restore
 from embhub_registry.operation.opening import open_folder
-from embhub_registry.operation.restoring import restore
 from embhub_registry.people import auth
 from embhub_registry.storage.folder import Registry, create
 from tests.registry.test_main import ask

@@ -15,12 +15,13 @@ import pytest
 from embhub.errors import ConfigError, UsageError
 from embhub.log import checkpoints
 from embhub.refusals import RollbackError
-from embhub.site.keys import SigningKey
+from embhub.site.signing.keys import SigningKey
 from embhub.trust import keyring as keyrings
 from embhub.trust import keyring_review, proposal, root_keys
 from embhub.trust import logged as entries
 from embhub.trust.multisig import SignedDocument
-from embhub_registry.operation import administration, keyring_ceremony, keyrings_in_log
+from embhub_registry.operation import administration
+from embhub_registry.operation.keyrings import keyring_ceremony, keyrings_in_log
 from embhub_registry.storage.folder import Registry
 from tests.support import ceremonies, logs
 from tests.support.ceremonies import ANNA, BERT, CARL, Ceremony, begin, private

@@ -10,17 +10,19 @@ from pathlib import Path
 import pytest
 
 from embhub.release.files import AUDIT
-from embhub.site import keys
+from embhub.site.signing import keys
 from embhub_registry.admission import publication
 from embhub_registry.admission.publication import describe_blob
-from embhub_registry.database import accounts, repositories
-from embhub_registry.database.repositories import Revision
-from embhub_registry.operation import administration, checking, repair
+from embhub_registry.database.people import accounts
+from embhub_registry.database.releases import repositories
+from embhub_registry.database.releases.repositories import Revision
+from embhub_registry.operation import administration
+from embhub_registry.operation.backups import checking, repair
 from embhub_registry.repositories import deletion, repos
 from embhub_registry.repositories.commits import CommitRequest
 from embhub_registry.storage import folder
 from embhub_registry.storage.folder import Registry
-from embhub_registry.storage.folder_blobs import FolderBlobs
+from embhub_registry.storage.stores.folder_blobs import FolderBlobs
 from tests.support import stored_objects
 from tests.support.quick import quick
 from tests.support.releases import make_embedding, make_report

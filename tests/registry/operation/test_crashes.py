@@ -16,9 +16,9 @@ from pathlib import Path
 
 import pytest
 
-from embhub_registry.database import repositories
-from embhub_registry.operation import checking, repair
-from embhub_registry.operation.backup import back_up
+from embhub_registry.database.releases import repositories
+from embhub_registry.operation.backups import checking, repair
+from embhub_registry.operation.backups.backup import back_up
 from tests.support import postgres, pushes, releases
 from tests.support.backups import restore
 from tests.support.servers import Answer, RunningRegistry, environment, init_registry

@@ -16,10 +16,10 @@ from typing import Any
 import pytest
 from standardwebhooks import Webhook, WebhookVerificationError
 
-from embhub_registry.database import outbox
 from embhub_registry.database.clock import now
+from embhub_registry.database.logs import outbox
 from embhub_registry.http_errors import RequestDeniedError
-from embhub_registry.operation import deliveries
+from embhub_registry.operation.background import deliveries
 from embhub_registry.people import auth, notifications, webhooks
 from embhub_registry.storage import outgoing
 from embhub_registry.storage.folder import Registry

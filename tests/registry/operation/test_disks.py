@@ -13,9 +13,10 @@ import pytest
 
 from embhub.errors import ConfigError
 from embhub_registry.admission import publication
-from embhub_registry.database import Connection, Database, DatabaseBusyError, StorageFullError, accounts
-from embhub_registry.operation import checking
-from embhub_registry.operation.backup import back_up
+from embhub_registry.database import Connection, Database, DatabaseBusyError, StorageFullError
+from embhub_registry.database.people import accounts
+from embhub_registry.operation.backups import checking
+from embhub_registry.operation.backups.backup import back_up
 from embhub_registry.repositories import repos
 from embhub_registry.repositories.commits import CommitRequest
 from embhub_registry.storage import database_place

@@ -12,12 +12,16 @@ from pathlib import Path
 
 import pytest
 
-from embhub.site import keys
-from embhub_registry.database import accounts, outbox, schema
+from embhub.site.signing import keys
+from embhub_registry.database import schema
 from embhub_registry.database.clock import now, stamp
-from embhub_registry.operation import administration, doctor, findings
-from embhub_registry.operation.findings import Finding
-from embhub_registry.operation.registry_facts import BACKED_UP
+from embhub_registry.database.logs import outbox
+from embhub_registry.database.people import accounts
+from embhub_registry.operation import administration
+from embhub_registry.operation.doctor_checks import doctor
+from embhub_registry.operation.facts import findings
+from embhub_registry.operation.facts.findings import Finding
+from embhub_registry.operation.facts.registry_facts import BACKED_UP
 from embhub_registry.storage.folder import create
 from tests.support import disks, postgres
 from tests.support.nginx import needs_nginx, proxy_before

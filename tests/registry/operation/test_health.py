@@ -22,7 +22,7 @@ from embhub_registry.database import (
     schema,
 )
 from embhub_registry.database.dialects import SQLITE
-from embhub_registry.operation import health
+from embhub_registry.operation.observability import health
 from embhub_registry.storage import configuration, database_place, folder
 from tests.registry.conftest import House
 from tests.support import prometheus

@@ -13,9 +13,11 @@ from embhub.errors import EmbhubError, UsageError
 from embhub.refusals import BadSignatureError, MalformedKeyringError, RollbackError, WrongRootError
 from embhub.trust import dsse, proposal, root_keys, timestamp
 from embhub.trust import keyring as keyrings
-from embhub_registry.operation import administration, checking, initialising, keyring_ceremony
-from embhub_registry.operation.backup import back_up
-from embhub_registry.operation.restoring import restore
+from embhub_registry.operation import administration, initialising
+from embhub_registry.operation.backups import checking
+from embhub_registry.operation.backups.backup import back_up
+from embhub_registry.operation.backups.restoring import restore
+from embhub_registry.operation.keyrings import keyring_ceremony
 from tests.support import ceremonies
 from tests.support.ceremonies import ANNA, BERT, CARL, NEW, URL, Ceremony, begin, private, public
 from tests.support.releases import AUDITOR, OTHER_SITE, SITE, STRANGER

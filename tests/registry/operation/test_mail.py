@@ -20,11 +20,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from embhub.errors import UsageError
-from embhub_registry.database import outbox
 from embhub_registry.database.clock import now
-from embhub_registry.database.outbox import Event
-from embhub_registry.operation import deliveries, mailing
-from embhub_registry.operation.mailing import Server
+from embhub_registry.database.logs import outbox
+from embhub_registry.database.logs.outbox import Event
+from embhub_registry.operation.background import deliveries, mailing
+from embhub_registry.operation.background.mailing import Server
 from embhub_registry.people import auth, notifications
 from embhub_registry.storage.folder import Registry
 from embhub_registry.storage.outgoing import SendingError

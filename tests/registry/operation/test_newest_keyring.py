@@ -12,12 +12,12 @@ import pytest
 
 from embhub.errors import UsageError
 from embhub.refusals import RollbackError
-from embhub.site import trust_store
+from embhub.site.pins import trust_store
 from embhub.trust import keyring as keyrings
 from embhub_registry.operation import administration
-from embhub_registry.operation.backup import back_up
-from embhub_registry.operation.newest_keyring import NewestKeyringError
-from embhub_registry.operation.restoring import restore
+from embhub_registry.operation.backups.backup import back_up
+from embhub_registry.operation.backups.restoring import restore
+from embhub_registry.operation.keyrings.newest_keyring import NewestKeyringError
 from tests.support import ceremonies
 from tests.support.ceremonies import ANNA, BERT, CARL, URL, Ceremony, begin
 from tests.support.releases import OTHER_SITE, SITE, STRANGER

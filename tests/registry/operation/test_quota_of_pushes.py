@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from embhub_registry.admission import publication
-from embhub_registry.database import accounts, repositories
+from embhub_registry.database.people import accounts
+from embhub_registry.database.releases import repositories
 from embhub_registry.http_errors import RequestDeniedError
 from embhub_registry.operation import administration
 from embhub_registry.repositories import repos

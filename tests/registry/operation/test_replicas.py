@@ -15,9 +15,10 @@ from pathlib import Path
 import pytest
 
 from embhub.release.files import EMBEDDING
-from embhub_registry.operation import health
+from embhub_registry.operation.observability import health
 from embhub_registry.operation.opening import open_folder
-from embhub_registry.storage import log_entries, log_publishing, registry_log
+from embhub_registry.storage import log_entries
+from embhub_registry.storage.log import log_publishing, registry_log
 from tests.support import pushes, releases
 from tests.support.logs import leaf_name, make_leaf
 from tests.support.people import Person

@@ -17,9 +17,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from embhub.errors import UsageError
-from embhub_registry.database import accounts
-from embhub_registry.operation.backup import back_up
-from embhub_registry.operation.backup_file import BadBackupError, Reader, object_name
+from embhub_registry.database.people import accounts
+from embhub_registry.operation.backups.backup import back_up
+from embhub_registry.operation.backups.backup_file import BadBackupError, Reader, object_name
 from embhub_registry.storage import folder
 from tests.support.backups import restore
 

@@ -10,7 +10,7 @@ import pytest
 
 from embhub_registry.database import Database, DatabaseBusyError, schema
 from embhub_registry.database.dialects import POSTGRESQL, SQLITE
-from embhub_registry.database.postgresql_address import parse_address
+from embhub_registry.database.engines.postgresql_address import parse_address
 from tests.support import later_program, pushes
 from tests.support.postgres import Server
 from tests.support.replicas import Replicas, make_replicas, wait_for

@@ -15,11 +15,16 @@ import pytest
 
 from embhub.errors import ConfigError
 from embhub_registry import app
-from embhub_registry.database import DatabaseBusyError, accounts, audit_head, root_rows, withdrawals
+from embhub_registry.database import DatabaseBusyError
+from embhub_registry.database.logs import audit_head, root_rows
+from embhub_registry.database.people import accounts
+from embhub_registry.database.standing import withdrawals
 from embhub_registry.http_errors import RequestDeniedError
-from embhub_registry.operation import background_tasks, health, sharing
-from embhub_registry.people import login_codes
-from embhub_registry.people.login_codes import WrongCodeError
+from embhub_registry.operation.background import background_tasks
+from embhub_registry.operation.facts import sharing
+from embhub_registry.operation.observability import health
+from embhub_registry.people.login import login_codes
+from embhub_registry.people.login.login_codes import WrongCodeError
 from embhub_registry.storage.folder import create
 from tests.support.postgres import Server
 from tests.support.replicas import Replicas, make_replicas

@@ -17,7 +17,7 @@ import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from embhub.client.wire.hub import Hub
-from embhub_registry.operation import tracing
+from embhub_registry.operation.observability import tracing
 from tests.support import releases, servers
 from tests.support.servers import RunningRegistry
 

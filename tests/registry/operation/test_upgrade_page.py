@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from embhub_registry.operation import doctor
+from embhub_registry.operation.doctor_checks import doctor
 from tests.support import later_program, postgres, pushes
 from tests.support.postgres import Server
 from tests.support.replicas import Replicas, make_replicas

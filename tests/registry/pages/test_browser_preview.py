@@ -15,7 +15,7 @@ from embhub import builtin_bases
 from embhub.artifact import embedding as artifact
 from embhub.artifact import fingerprint
 from embhub.artifact.embedding import Embedding
-from embhub_registry.pages import browser_preview
+from embhub_registry.pages.release import browser_preview
 from tests.support import browsers, releases, showroom
 from tests.support.showroom import Showroom
 

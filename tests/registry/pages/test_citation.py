@@ -13,7 +13,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from embhub_registry.pages import citation
+from embhub_registry.pages.release import citation
 from tests.support import releases
 
 CARD = releases.make_release().card

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 import pytest
 
-from embhub.cli import reference
+from embhub.cli.this_machine import reference
 from embhub_registry.app import ROUTES
 from embhub_registry.cli import root
 from embhub_registry.people.roles import ACTIONS, ROLES

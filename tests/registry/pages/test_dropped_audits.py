@@ -7,9 +7,9 @@ import re
 from datetime import timedelta
 
 from embhub.trust import bundle
-from embhub_registry.database import design_rows
 from embhub_registry.database.clock import now, stamp
-from embhub_registry.database.design_rows import DesignRow
+from embhub_registry.database.statements import design_rows
+from embhub_registry.database.statements.design_rows import DesignRow
 from embhub_registry.repositories.audit_designs import RESULT_WITHIN
 from tests.registry.conftest import House
 from tests.support import designs, pushes, releases

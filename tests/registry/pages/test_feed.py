@@ -7,8 +7,8 @@ from xml.etree import ElementTree
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from embhub_registry.pages import feed
-from embhub_registry.pages.list_facts import ListPage
+from embhub_registry.pages.lists import feed
+from embhub_registry.pages.lists.list_facts import ListPage
 
 ATOM = "{http://www.w3.org/2005/Atom}"
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from embhub_registry.pages.findings_page import PATH, region_of
+from embhub_registry.pages.lists.findings_page import PATH, region_of
 from embhub_registry.repositories import yanking
 from tests.support import showroom
 from tests.support.showroom import SECRET_WORDS, Showroom

@@ -12,7 +12,8 @@ from huggingface_hub import HfApi
 
 from embhub.release.files import EMBEDDING, PUBLISH_BUNDLE
 from embhub.trust import bundle, logged
-from embhub_registry.database import log_rows, repositories
+from embhub_registry.database.logs import log_rows
+from embhub_registry.database.releases import repositories
 from tests.registry.conftest import House
 from tests.support import pushes, releases, showroom
 

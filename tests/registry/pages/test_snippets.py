@@ -29,9 +29,9 @@ from embhub.diffusion.foreign.programs import PROGRAMS
 from embhub.release import files as release_files
 from embhub.release import signing
 from embhub.release.files import Release
-from embhub_registry.pages import snippets
-from embhub_registry.pages.page_facts import Use
-from embhub_registry.pages.snippets import Loading, Place
+from embhub_registry.pages.release import snippets
+from embhub_registry.pages.release.page_facts import Use
+from embhub_registry.pages.release.snippets import Loading, Place
 from tests.conformance.environments import surroundings
 from tests.support import families, releases
 from tests.support.quick import others_thorough

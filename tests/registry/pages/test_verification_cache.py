@@ -13,8 +13,8 @@ from embhub.release import verification
 from embhub_registry.admission import publication
 from embhub_registry.database.clock import now
 from embhub_registry.operation import administration
-from embhub_registry.pages import verification_cache as judging
-from embhub_registry.pages.verification_cache import VerificationCache
+from embhub_registry.pages.release import verification_cache as judging
+from embhub_registry.pages.release.verification_cache import VerificationCache
 from embhub_registry.repositories import repos
 from embhub_registry.repositories.repos import Snapshot
 from embhub_registry.storage import folder

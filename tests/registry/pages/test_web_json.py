@@ -16,9 +16,17 @@ import yaml
 from huggingface_hub import HfApi
 
 from embhub_registry.operation import administration
-from embhub_registry.pages import list_facts, page_facts
-from embhub_registry.pages.findings_page import FindingsPage
-from embhub_registry.pages.page_facts import AuditPage, ComparisonPage, EmbeddingPage, Facts, ListPage, NamespacePage
+from embhub_registry.pages.lists import list_facts
+from embhub_registry.pages.lists.findings_page import FindingsPage
+from embhub_registry.pages.release import page_facts
+from embhub_registry.pages.release.page_facts import (
+    AuditPage,
+    ComparisonPage,
+    EmbeddingPage,
+    Facts,
+    ListPage,
+    NamespacePage,
+)
 from embhub_registry.repositories import yanking
 from tests.support import ports, releases, showroom
 from tests.support.showroom import SECRET, SECRET_WORDS, Showroom

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from embhub_registry.database import Database, schema
-from embhub_registry.people.failed_logins import MOST, FailedLogins
-from embhub_registry.storage.audit_log import AuditLog
+from embhub_registry.people.login.failed_logins import MOST, FailedLogins
+from embhub_registry.storage.audit.audit_log import AuditLog
 
 
 def new_audit_log(folder: Path) -> AuditLog:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from embhub_registry.database import accounts, workloads
+from embhub_registry.database.people import accounts, workloads
 from tests.support.people import Person
 from tests.support.receivers import Receiver, receiver
 from tests.support.servers import Answer, RunningRegistry, running_registry

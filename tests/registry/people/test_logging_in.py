@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from embhub_registry.people import auth, sessions
+from embhub_registry.people import auth
+from embhub_registry.people.login import sessions
 from embhub_registry.storage import configuration
 from tests.support import pushes, releases
 from tests.support.databases import looking_into

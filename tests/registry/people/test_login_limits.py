@@ -15,11 +15,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as some
 from starlette.types import Scope
 
-from embhub_registry.database import Database, DatabaseBusyError, login_limits, schema
+from embhub_registry.database import Database, DatabaseBusyError, schema
+from embhub_registry.database.people import login_limits
 from embhub_registry.http_errors import RequestDeniedError
-from embhub_registry.operation import expiry
-from embhub_registry.people import login_pacing
-from embhub_registry.people.login_pacing import FOR_ADDRESS, LoginPacing
+from embhub_registry.operation.background import expiry
+from embhub_registry.people.login import login_pacing
+from embhub_registry.people.login.login_pacing import FOR_ADDRESS, LoginPacing
 from embhub_registry.people.rate_limits import Buckets, Rate
 from embhub_registry.storage import folder
 from tests.support.quick import examples

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from embhub_registry.database import logins
-from embhub_registry.people import sessions
-from embhub_registry.storage.actors import Actor, acting
+from embhub_registry.database.people import logins
+from embhub_registry.people.login import sessions
+from embhub_registry.storage.audit.actors import Actor, acting
 from tests.support.servers import init_registry
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from embhub.errors import UsageError
-from embhub_registry.database.accounts import Account
 from embhub_registry.database.clock import now, stamp
+from embhub_registry.database.people.accounts import Account
 from embhub_registry.http_errors import RequestDeniedError
 from embhub_registry.operation import administration
 from embhub_registry.people import auth, members

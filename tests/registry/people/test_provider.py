@@ -22,8 +22,8 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 import pytest
 
 from embhub_registry.http_errors import RequestDeniedError
-from embhub_registry.pages import login_pages
-from embhub_registry.people import provider_metadata
+from embhub_registry.pages.account import login_pages
+from embhub_registry.people.login import provider_metadata
 from embhub_registry.storage import configuration
 from tests.support import wicked_provider
 from tests.support.databases import looking_into

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as some
 from starlette.types import Scope
 
-from embhub_registry.database.accounts import Account
+from embhub_registry.database.people.accounts import Account
 from embhub_registry.http_errors import RequestDeniedError
 from embhub_registry.operation import administration
 from embhub_registry.people.rate_limits import MOST_BUCKETS, SETTINGS_SECONDS, Buckets, Rate, RateLimiter, is_local

@@ -19,7 +19,7 @@ from embhub.__main__ import main as embhub
 from embhub.client.account import workload_login
 from embhub.errors import RegistryError
 from embhub.release.files import EMBEDDING
-from embhub_registry.people import workloads
+from embhub_registry.people.login import workloads
 from tests.support import pushes, releases
 from tests.support.databases import looking_into
 from tests.support.people import Person
@@ -248,7 +248,7 @@ def test_a_key_that_is_rotated_counts_after_half_a_minute_at_most(
     registry: RunningRegistry, provider: Provider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In this process, so that its clock can be moved."""
-    from embhub_registry.people import provider_metadata
+    from embhub_registry.people.login import provider_metadata
 
     clock = [1000.0]
     monkeypatch.setattr(provider_metadata, "CACHE", provider_metadata.ProviderCache(lambda: clock[0]))

@@ -11,8 +11,8 @@ import pytest
 
 from embhub.trust import advisories as documents
 from embhub.trust.advisories import Advisory
-from embhub_registry.database import withdrawals
-from embhub_registry.database.withdrawals import Withdrawal
+from embhub_registry.database.standing import withdrawals
+from embhub_registry.database.standing.withdrawals import Withdrawal
 from embhub_registry.http_errors import RequestDeniedError
 from embhub_registry.repositories import advisories
 from embhub_registry.storage import folder

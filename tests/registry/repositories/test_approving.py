@@ -18,9 +18,9 @@ from embhub.release.demands import PolicyRefusedError
 from embhub.release.files import EMBEDDING, Release
 from embhub.release.policy import STANDARD, parse
 from embhub_registry.admission import approving
-from embhub_registry.database import accounts, workloads
 from embhub_registry.database.clock import stamp
-from embhub_registry.database.outbox import Event
+from embhub_registry.database.logs.outbox import Event
+from embhub_registry.database.people import accounts, workloads
 from embhub_registry.http_errors import RequestDeniedError
 from embhub_registry.people import auth, members, notifications
 from embhub_registry.repositories import reviewing

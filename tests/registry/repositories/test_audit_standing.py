@@ -12,12 +12,13 @@ from hypothesis import strategies as st
 
 from embhub.formats import names
 from embhub.release.checks.attested import VERDICTS
-from embhub.site.keys import SigningKey
+from embhub.site.signing.keys import SigningKey
 from embhub.trust.keyring import Role
 from embhub_registry.admission import publication, quarantining
-from embhub_registry.database import accounts, repositories
-from embhub_registry.database.accounts import Account
-from embhub_registry.database.attestations import Attestation
+from embhub_registry.database.people import accounts
+from embhub_registry.database.people.accounts import Account
+from embhub_registry.database.releases import repositories
+from embhub_registry.database.statements.attestations import Attestation
 from embhub_registry.operation import administration
 from embhub_registry.pages import wordings
 from embhub_registry.repositories import access, attesting, audit_standing, deletion, repos

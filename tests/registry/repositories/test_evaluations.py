@@ -13,13 +13,14 @@ import rfc8785
 
 from embhub.errors import UsageError
 from embhub.release.checks import evaluated
-from embhub.site.keys import SigningKey
+from embhub.site.signing.keys import SigningKey
 from embhub.trust import bundle, dsse
 from embhub.trust.keyring import Role
 from embhub_registry.admission import publication, quarantining
-from embhub_registry.database import accounts, repositories
-from embhub_registry.database.accounts import Account
 from embhub_registry.database.clock import now
+from embhub_registry.database.people import accounts
+from embhub_registry.database.people.accounts import Account
+from embhub_registry.database.releases import repositories
 from embhub_registry.http_errors import RequestDeniedError
 from embhub_registry.operation import administration
 from embhub_registry.people import auth

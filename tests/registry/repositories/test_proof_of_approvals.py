@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from embhub.release.files import Release
-from embhub_registry.database import accounts
-from embhub_registry.people import access_tokens, auth, sessions
+from embhub_registry.database.people import accounts
+from embhub_registry.people import access_tokens, auth
+from embhub_registry.people.login import sessions
 from tests.support import reviews
 from tests.support.people import Person
 from tests.support.reviews import OFFICER_KEY, SECOND_KEY, Reviewed

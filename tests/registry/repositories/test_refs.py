@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from embhub_registry.database import accounts
-from embhub_registry.database.accounts import Account
+from embhub_registry.database.people import accounts
+from embhub_registry.database.people.accounts import Account
 from embhub_registry.http_errors import RequestDeniedError
 from embhub_registry.repositories import repos
 from embhub_registry.storage import folder

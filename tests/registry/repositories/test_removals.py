@@ -9,14 +9,16 @@ from pathlib import Path
 import pytest
 
 from embhub_registry.admission import publication
-from embhub_registry.database import accounts, repositories
-from embhub_registry.operation import administration, checking, repair
+from embhub_registry.database.people import accounts
+from embhub_registry.database.releases import repositories
+from embhub_registry.operation import administration
+from embhub_registry.operation.backups import checking, repair
 from embhub_registry.operation.opening import open_folder
 from embhub_registry.repositories import deletion, repos, retention
 from embhub_registry.repositories.commits import CommitRequest
 from embhub_registry.storage import folder
-from embhub_registry.storage.blobs import BlobStore, sha256
 from embhub_registry.storage.folder import Registry
+from embhub_registry.storage.stores.blobs import BlobStore, sha256
 from tests.support.postgres import Server
 from tests.support.servers import run_here
 

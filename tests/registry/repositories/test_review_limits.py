@@ -13,11 +13,11 @@ import pytest
 from embhub.errors import UsageError
 from embhub.release.files import EMBEDDING, Release, approval_bundle
 from embhub.release.verification import verify
-from embhub.site.keys import SigningKey
+from embhub.site.signing.keys import SigningKey
 from embhub_registry.admission import approving, storing
 from embhub_registry.admission.storing import Change, Judged
-from embhub_registry.database import accounts, workloads
 from embhub_registry.database.clock import stamp
+from embhub_registry.database.people import accounts, workloads
 from embhub_registry.http_errors import RequestDeniedError
 from embhub_registry.people import auth, members
 from embhub_registry.storage.folder import Registry

@@ -12,10 +12,11 @@ import pytest
 
 from embhub.formats import instants
 from embhub.release.files import CARD, EMBEDDING
-from embhub_registry.database import reviewer_links as rows
-from embhub_registry.database import sessions, withdrawals
 from embhub_registry.database.clock import now, stamp
-from embhub_registry.database.withdrawals import Withdrawal
+from embhub_registry.database.people import reviewer_links as rows
+from embhub_registry.database.people import sessions
+from embhub_registry.database.standing import withdrawals
+from embhub_registry.database.standing.withdrawals import Withdrawal
 from embhub_registry.people import members
 from embhub_registry.wire.session_cookies import REVIEWER
 from tests.support import pushes, releases, reviews

@@ -10,13 +10,13 @@ import pytest
 
 from embhub.release import files as release_files
 from embhub.release import signing
-from embhub.site.keys import SigningKey
+from embhub.site.signing.keys import SigningKey
 from embhub.trust import audit_designs, kinds
 from embhub.trust.keyring import Reason, Role
 from embhub_registry.admission import publication
-from embhub_registry.database import accounts
-from embhub_registry.database.accounts import Account
 from embhub_registry.database.clock import now
+from embhub_registry.database.people import accounts
+from embhub_registry.database.people.accounts import Account
 from embhub_registry.http_errors import RequestDeniedError
 from embhub_registry.operation import administration
 from embhub_registry.people import auth

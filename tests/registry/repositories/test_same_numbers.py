@@ -18,7 +18,7 @@ from embhub.release import signing, verification
 from embhub.release.files import PUBLISH_BUNDLE
 from embhub.trust import bundle, statement
 from embhub.trust.advisories import Advisories
-from embhub_registry.database import number_rows
+from embhub_registry.database.releases import number_rows
 from embhub_registry.repositories import advisories, near_copies
 from tests.registry.conftest import House
 from tests.registry.repositories import test_withdrawn_for_good as earlier

@@ -20,8 +20,8 @@ import pytest
 
 from embhub.release.files import EMBEDDING
 from embhub.trust.advisories import Advisories
-from embhub_registry.database import ledger_rows
 from embhub_registry.database.clock import stamp
+from embhub_registry.database.statements import ledger_rows
 from embhub_registry.repositories import advisories
 from embhub_registry.static.mirror import running
 from tests.support import pushes, releases

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from embhub.release.files import EMBEDDING
-from embhub_registry.operation import checking
+from embhub_registry.operation.backups import checking
 from embhub_registry.repositories import deletion
 from embhub_registry.storage import configuration
 from tests.registry.conftest import House

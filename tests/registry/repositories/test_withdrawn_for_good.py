@@ -11,7 +11,7 @@ from click.testing import CliRunner, Result
 
 from embhub.errors import EmbhubError, UsageError
 from embhub.release.files import EMBEDDING, audit_bundle_of
-from embhub.site.keys import SigningKey
+from embhub.site.signing.keys import SigningKey
 from embhub.trust import kept_advisories, p256
 from embhub.trust import keyring as keyrings
 from embhub.trust.advisories import Advisories, Advisory

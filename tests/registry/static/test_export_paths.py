@@ -15,7 +15,7 @@ from embhub.log import tiles
 from embhub.log.errors import MalformedLogError
 from embhub.log.tiles import Tile
 from embhub.trust import kinds
-from embhub_registry.database.repositories import Entry, Repository
+from embhub_registry.database.releases.repositories import Entry, Repository
 from embhub_registry.people import names
 from embhub_registry.repositories import proposal
 from embhub_registry.static import export_paths, items, layout, nginx_part

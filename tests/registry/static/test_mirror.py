@@ -18,7 +18,7 @@ import huggingface_hub
 import numpy as np
 import pytest
 
-from embhub.cli import log_rounds
+from embhub.cli.find_and_verify import log_rounds
 from embhub.client.pulling import pull as pulling
 from embhub.client.trusted import roots
 from embhub.errors import EmbhubError, RegistryError

@@ -14,8 +14,8 @@ import pytest
 
 from embhub.release.files import EMBEDDING
 from embhub_registry.operation import administration
-from embhub_registry.storage import actors
-from embhub_registry.storage.batched_events import MOST, BatchedEvents
+from embhub_registry.storage.audit import actors
+from embhub_registry.storage.audit.batched_events import MOST, BatchedEvents
 from embhub_registry.storage.folder import Registry, create
 from tests.support import postgres, pushes, releases
 from tests.support.servers import RunningRegistry, running_registry

@@ -10,8 +10,8 @@ import pytest
 
 from embhub.errors import ConfigError
 from embhub_registry.database import Database, schema
-from embhub_registry.storage import audit_holder, audit_log
-from embhub_registry.storage.audit_log import AuditLog
+from embhub_registry.storage.audit import audit_holder, audit_log
+from embhub_registry.storage.audit.audit_log import AuditLog
 from tests.support.postgres import Server
 
 

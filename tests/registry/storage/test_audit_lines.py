@@ -11,11 +11,14 @@ from pathlib import Path
 import pytest
 
 from embhub.errors import ConfigError, UsageError
-from embhub_registry.database import audit_head, audit_lines
 from embhub_registry.database.dialects import SQLITE
-from embhub_registry.operation import audit_export, backup, restoring, sharing
+from embhub_registry.database.logs import audit_head, audit_lines
+from embhub_registry.operation.backups import backup, restoring
+from embhub_registry.operation.facts import sharing
+from embhub_registry.operation.observability import audit_export
 from embhub_registry.operation.opening import open_folder
-from embhub_registry.storage import audit_log, audit_places, folder
+from embhub_registry.storage import folder
+from embhub_registry.storage.audit import audit_log, audit_places
 from embhub_registry.storage.folder import Registry
 from tests.support import postgres
 from tests.support.quick import quick

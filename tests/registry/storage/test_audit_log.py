@@ -12,10 +12,11 @@ from pathlib import Path
 import pytest
 
 from embhub.errors import ConfigError, UsageError
-from embhub_registry.database import audit_head
-from embhub_registry.operation import audit_export
+from embhub_registry.database.logs import audit_head
+from embhub_registry.operation.observability import audit_export
 from embhub_registry.operation.opening import open_folder
-from embhub_registry.storage import audit_log, database_place, folder
+from embhub_registry.storage import database_place, folder
+from embhub_registry.storage.audit import audit_log
 from embhub_registry.storage.folder import Registry
 
 TOKEN = "hf_emb_" + "Zx9-_q" * 7

@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from embhub_registry.database import StorageFullError
-from embhub_registry.storage import folder_blobs
-from embhub_registry.storage.blobs import DamagedBlobError, MissingBlobError, git_oid
-from embhub_registry.storage.folder_blobs import FolderBlobs as Blobs
+from embhub_registry.storage.stores import folder_blobs
+from embhub_registry.storage.stores.blobs import DamagedBlobError, MissingBlobError, git_oid
+from embhub_registry.storage.stores.folder_blobs import FolderBlobs as Blobs
 from tests.support.quick import examples
 
 

@@ -8,9 +8,10 @@ from contextlib import contextmanager
 
 import pytest
 
-from embhub_registry.database import Connection, Database, file_contents, repositories, schema
-from embhub_registry.storage.blobs import DamagedBlobError, MissingBlobError, sha256
-from embhub_registry.storage.database_blobs import DatabaseBlobs
+from embhub_registry.database import Connection, Database, schema
+from embhub_registry.database.releases import file_contents, repositories
+from embhub_registry.storage.stores.blobs import DamagedBlobError, MissingBlobError, sha256
+from embhub_registry.storage.stores.database_blobs import DatabaseBlobs
 from tests.support.postgres import Server
 
 HELLO = b"hello" * 1000

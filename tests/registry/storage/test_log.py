@@ -17,12 +17,13 @@ from embhub.errors import ConfigError, UsageError
 from embhub.log import checkpoints, merkle, notes, proofs, tiles
 from embhub.log.building import TreeBuilder
 from embhub.log.notes import VerifierKey
-from embhub_registry.database import log_rows
-from embhub_registry.operation import log_keeping
+from embhub_registry.database.logs import log_rows
+from embhub_registry.operation.background import log_keeping
 from embhub_registry.operation.opening import open_folder
-from embhub_registry.storage import folder, log_entries, log_publishing, log_witnesses, registry_log
+from embhub_registry.storage import folder, log_entries
 from embhub_registry.storage.folder import Registry
-from embhub_registry.storage.log_files import LogFiles
+from embhub_registry.storage.log import log_publishing, log_witnesses, registry_log
+from embhub_registry.storage.log.log_files import LogFiles
 from tests.support import logs, postgres
 
 

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from embhub_registry.http_errors import RequestDeniedError
-from embhub_registry.operation.deliveries import post
+from embhub_registry.operation.background.deliveries import post
 from embhub_registry.storage.outgoing import INSIDE, SendingError, ask, check_url, connected, is_public
 from tests.support.receivers import Receiver, receiver
 

@@ -10,14 +10,16 @@ import pytest
 
 from embhub.errors import UsageError
 from embhub_registry.admission import publication
-from embhub_registry.database.accounts import Account
 from embhub_registry.database.clock import now, stamp
+from embhub_registry.database.people.accounts import Account
 from embhub_registry.http_errors import RequestDeniedError
-from embhub_registry.operation import administration, checking
+from embhub_registry.operation import administration
+from embhub_registry.operation.backups import checking
 from embhub_registry.people import auth
 from embhub_registry.repositories import repos, retention
 from embhub_registry.repositories.commits import CommitRequest
-from embhub_registry.storage import audit_log, configuration, folder, quotas
+from embhub_registry.storage import configuration, folder, quotas
+from embhub_registry.storage.audit import audit_log
 from embhub_registry.storage.folder import Registry
 from embhub_registry.storage.settings import SETTINGS
 from tests.support import releases

@@ -13,11 +13,13 @@ from pathlib import Path
 import pytest
 
 from embhub.log import merkle
-from embhub_registry.database import Connection, Database, DatabaseBusyError, StorageFullError, log_rows
-from embhub_registry.database.sequencer import Sequencer
+from embhub_registry.database import Connection, Database, DatabaseBusyError, StorageFullError
+from embhub_registry.database.logs import log_rows
+from embhub_registry.database.logs.sequencer import Sequencer
 from embhub_registry.operation.opening import open_folder
-from embhub_registry.storage import database_place, folder, log_entries, registry_log
+from embhub_registry.storage import database_place, folder, log_entries
 from embhub_registry.storage.folder import Registry
+from embhub_registry.storage.log import registry_log
 from tests.support import logs, postgres
 from tests.support.quick import quick
 

@@ -20,8 +20,8 @@ from embhub.formats import strict_json
 from embhub_registry.http_errors import RequestDeniedError, malformed
 from embhub_registry.repositories import commits
 from embhub_registry.storage import configuration
-from embhub_registry.wire import bodies
-from embhub_registry.wire.commit_limiter import MOST, MOST_OF_ONE, CommitLimiter
+from embhub_registry.wire.limits import bodies
+from embhub_registry.wire.limits.commit_limiter import MOST, MOST_OF_ONE, CommitLimiter
 from tests.registry.conftest import House
 from tests.support.quick import examples
 from tests.support.servers import Answer, running_registry

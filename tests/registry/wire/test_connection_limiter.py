@@ -27,7 +27,7 @@ from embhub_registry.database import DatabaseBusyError, DatabaseUnavailableError
 from embhub_registry.operation.opening import open_folder
 from embhub_registry.people.rate_limits import RateLimiter, site_of
 from embhub_registry.storage import configuration
-from embhub_registry.wire.connection_limiter import MOST_OF_ONE, LimitingSocket
+from embhub_registry.wire.limits.connection_limiter import MOST_OF_ONE, LimitingSocket
 from tests.support.servers import init_registry
 from tests.support.threads import serving as running
 
@@ -194,7 +194,7 @@ CROWDED = """
 import asyncio, os, resource, sys
 from embhub_registry.serving import listen
 from embhub_registry.storage import logs
-from embhub_registry.wire.slow_heads import TimingLoop
+from embhub_registry.wire.limits.slow_heads import TimingLoop
 
 class Echo(asyncio.Protocol):
     def connection_made(self, transport):

@@ -10,11 +10,11 @@ import pytest
 
 from embhub.release.files import EMBEDDING
 from embhub_registry import app
-from embhub_registry.database import repositories
+from embhub_registry.database.releases import repositories
 from embhub_registry.operation.opening import open_folder
-from embhub_registry.storage import folder_blobs
-from embhub_registry.storage.blobs import sha256
 from embhub_registry.storage.folder import Registry
+from embhub_registry.storage.stores import folder_blobs
+from embhub_registry.storage.stores.blobs import sha256
 from tests.support import pushes, releases, stored_objects
 from tests.support.servers import RunningRegistry, init_registry
 from tests.support.threads import serving

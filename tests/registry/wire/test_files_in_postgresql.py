@@ -15,12 +15,13 @@ from starlette.applications import Starlette
 from embhub.errors import ConfigError
 from embhub.release.files import EMBEDDING
 from embhub_registry import app
-from embhub_registry.database import accounts
-from embhub_registry.operation import administration, backup, checking
-from embhub_registry.operation import moving as operation
+from embhub_registry.database.people import accounts
+from embhub_registry.operation import administration
+from embhub_registry.operation.backups import backup, checking
+from embhub_registry.operation.backups import moving as operation
 from embhub_registry.operation.opening import open_folder
-from embhub_registry.storage.database_blobs import DatabaseBlobs
 from embhub_registry.storage.folder import Registry, create
+from embhub_registry.storage.stores.database_blobs import DatabaseBlobs
 from embhub_registry.wire.store_reads import StoreReads
 from tests.support import pushes, releases, stored_objects
 from tests.support.backups import restore

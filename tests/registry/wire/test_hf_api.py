@@ -13,7 +13,7 @@ import pytest
 from embhub.release.files import EMBEDDING
 from embhub_registry.http_errors import RequestDeniedError
 from embhub_registry.operation import administration
-from embhub_registry.wire import hf_api
+from embhub_registry.wire.hub_api import hf_api
 from tests.registry.conftest import House
 from tests.support import releases
 from tests.support.servers import Answer
@@ -296,7 +296,7 @@ def test_only_an_admin_deletes_what_was_published(house: House) -> None:
     gone = house.registry.get("/api/models/radboud/release")
     assert gone.status == 410 and gone.header("X-Error-Code") == "RepoNotFound"
     with house.registry.opened() as opened:
-        from embhub_registry.operation import checking
+        from embhub_registry.operation.backups import checking
 
         assert checking.check(opened).clean
 

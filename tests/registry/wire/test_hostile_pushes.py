@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from embhub.release.files import Release
-from embhub.site.keys import SigningKey
+from embhub.site.signing.keys import SigningKey
 from embhub.trust.keyring import Role
 from tests.support import databases, hostile_files, releases
 from tests.support.hostile_files import CASES, Case

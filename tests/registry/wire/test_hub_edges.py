@@ -21,7 +21,8 @@ from embhub.client.wire.hub import Hub
 from embhub.errors import RegistryError
 from embhub.release.files import AUDIT_BUNDLE, PUBLISH_BUNDLE, Release
 from embhub_registry import app
-from embhub_registry.wire import list_parameters, request_ids
+from embhub_registry.wire import request_ids
+from embhub_registry.wire.hub_api import list_parameters
 from tests.registry.conftest import House
 from tests.support import releases
 from tests.support.servers import Answer

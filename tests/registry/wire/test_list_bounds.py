@@ -14,10 +14,11 @@ from huggingface_hub import HfApi
 from hypothesis import given
 from hypothesis import strategies as some
 
-from embhub_registry.database import accounts, repositories, search
+from embhub_registry.database.people import accounts
+from embhub_registry.database.releases import repositories, search
 from embhub_registry.storage import folder
 from embhub_registry.storage.folder import Registry
-from embhub_registry.wire import hf_api, json_stream, model_list
+from embhub_registry.wire.hub_api import hf_api, json_stream, model_list
 from tests.support.servers import RunningRegistry, start_registry
 
 LARGE = {"license": "mit", "notes": "n" * 190_000, "language": ["en"]}

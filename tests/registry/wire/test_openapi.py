@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from openapi_spec_validator import OpenAPIV31SpecValidator, validate
 
 from embhub_registry.app import ROUTES
-from embhub_registry.wire import openapi
+from embhub_registry.wire.registry_api import openapi
 from tests.registry.conftest import House
 from tests.support import pushes, releases
 from tests.support.people import Person

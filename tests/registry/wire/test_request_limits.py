@@ -23,7 +23,7 @@ from starlette.types import Message
 from embhub_registry import app
 from embhub_registry import serving as registry_serving
 from embhub_registry.operation.opening import open_folder
-from embhub_registry.wire import bodies, request_limits, slow_heads
+from embhub_registry.wire.limits import bodies, request_limits, slow_heads
 from tests.support.servers import init_registry
 from tests.support.threads import serving
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from embhub_registry import app
-from embhub_registry.wire.commit_limiter import MOST, MOST_OF_ONE
+from embhub_registry.wire.limits.commit_limiter import MOST, MOST_OF_ONE
 from tests.registry.conftest import House
 
 FREE = {  # whose body anybody, or any account, may send

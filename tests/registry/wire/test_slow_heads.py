@@ -23,8 +23,8 @@ from starlette.routing import Route
 from embhub_registry import app
 from embhub_registry.operation.opening import open_folder
 from embhub_registry.storage import logs
-from embhub_registry.wire import slow_heads
-from embhub_registry.wire.slow_heads import TimedConnection
+from embhub_registry.wire.limits import slow_heads
+from embhub_registry.wire.limits.slow_heads import TimedConnection
 from tests.support.servers import init_registry
 from tests.support.threads import serving
 

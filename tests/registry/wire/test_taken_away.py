@@ -15,8 +15,9 @@ from starlette.applications import Starlette
 
 from embhub.release.files import EMBEDDING
 from embhub_registry import app
-from embhub_registry.database import accounts, repositories
-from embhub_registry.operation import background_tasks
+from embhub_registry.database.people import accounts
+from embhub_registry.database.releases import repositories
+from embhub_registry.operation.background import background_tasks
 from embhub_registry.operation.opening import open_folder
 from embhub_registry.people import rate_limits as pace
 from embhub_registry.repositories import access, deletion

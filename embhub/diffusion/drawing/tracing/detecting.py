@@ -17,7 +17,7 @@ from embhub.client.pulling.known_releases import Known, known_releases
 from embhub.diffusion.drawing.tracing.manifests import ManifestLayer
 from embhub.errors import EmbhubError, UsageError
 from embhub.formats.synthetic_mark import SYNTHETIC_TYPES, Declared
-from embhub.images import synthetic
+from embhub.images.checks import synthetic
 from embhub.images.readers.sniffing import kind_of
 from embhub.progress import OnProgress, Progress, announce, say_loading
 

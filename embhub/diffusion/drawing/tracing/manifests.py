@@ -15,7 +15,7 @@ from embhub.images.c2pa_manifests import certificate
 from embhub.images.c2pa_manifests.reading import Manifest, ManifestReader
 from embhub.images.c2pa_manifests.tables import SIDECAR, Tables
 from embhub.project import how_to_install
-from embhub.site import trust_store
+from embhub.site.pins import trust_store
 
 _OWN = "this-site"
 _NOTHING = "it says nothing about the image"

@@ -23,7 +23,8 @@ from embhub.errors import ConfigError, EmbhubError, RegistryError
 from embhub.log.checkpoints import SignedCheckpoint
 from embhub.log.errors import ForkedLogError
 from embhub.refusals import ReleaseRefusedError, RollbackError
-from embhub.site import config, trust_store
+from embhub.site import config
+from embhub.site.pins import trust_store
 from embhub.trust import kept_advisories
 from embhub.trust.keyring import Trust, TrustExport, parse_export
 from embhub_registry.admission import listing
@@ -38,7 +39,7 @@ from embhub_registry.static.mirror.serving_files import Audits
 from embhub_registry.static.mirror.state import State
 from embhub_registry.static.mirror.turns import Turns
 from embhub_registry.static.mirror.withdrawing import row_of, take_out
-from embhub_registry.storage.blobs import MissingBlobError
+from embhub_registry.storage.stores.blobs import MissingBlobError
 
 TRUST = "trust.json"
 MOST_REFUSED = 50  # releases in one round, after which no more are fetched in it; as many that failed before

@@ -12,9 +12,9 @@ from typing import Any
 from embhub.durable import write_atomic
 from embhub.errors import ConfigError
 from embhub.release.files import Release
-from embhub_registry.database.repositories import Entry
-from embhub_registry.storage.blobs import MissingBlobError, git_oid
-from embhub_registry.storage.folder_blobs import FolderBlobs
+from embhub_registry.database.releases.repositories import Entry
+from embhub_registry.storage.stores.blobs import MissingBlobError, git_oid
+from embhub_registry.storage.stores.folder_blobs import FolderBlobs
 
 FILE = "held.json"
 

@@ -15,8 +15,8 @@ from embhub.log.checkpoints import SignedCheckpoint
 from embhub.log.errors import MalformedLogError
 from embhub.log.tiles import Tile, TileReader
 from embhub.trust import kinds
-from embhub_registry.database.placement import facets_of
-from embhub_registry.database.repositories import Repository
+from embhub_registry.database.releases.placement import facets_of
+from embhub_registry.database.releases.repositories import Repository
 from embhub_registry.static import items, layout, nginx_part, writing
 from embhub_registry.static.items import Item
 from embhub_registry.static.layout import Shelf

@@ -18,7 +18,7 @@ from starlette.routing import Route
 from embhub.client.wire import static_list
 from embhub.client.wire.connecting import find_file
 from embhub.formats import instants
-from embhub_registry.database.search import FACETS
+from embhub_registry.database.releases.search import FACETS
 from embhub_registry.static.mirror.following import Mirror
 
 LATE = 5  # intervals after the last refresh, after which the mirror is not ready

@@ -26,8 +26,10 @@ from embhub.ledger import audit_attempts, budget
 from embhub.options.audit import AuditOptions
 from embhub.phantoms import write_dataset
 from embhub.progress import Progress
-from embhub.site import config, keys, runs
-from embhub.site import secret as site_secret
+from embhub.site import config
+from embhub.site.memory import runs
+from embhub.site.memory import secret as site_secret
+from embhub.site.signing import keys
 from embhub.trust import audit_designs
 from embhub.trust.audit_designs import Registration
 from tests.support import pipelines

@@ -12,7 +12,7 @@ from PIL import Image
 
 from embhub.__main__ import main
 from embhub.cli import root
-from embhub.cli.reference import walk
+from embhub.cli.this_machine.reference import walk
 from tests.support import pipelines
 
 

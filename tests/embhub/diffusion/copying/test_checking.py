@@ -23,7 +23,7 @@ from embhub.copies.planted import KINDS
 from embhub.diffusion.copying import planting
 from embhub.diffusion.copying.checking import Checked, check_copies
 from embhub.errors import PrivacyError, UsageError
-from embhub.site import runs
+from embhub.site.memory import runs
 
 WIDTH = 128  # of the built-in base's rows
 

@@ -23,7 +23,7 @@ from embhub.diffusion.datasets.making import in_words
 from embhub.diffusion.datasets.painting import Studio
 from embhub.diffusion.drawing.generation import generate
 from embhub.errors import ConfigError, PrivacyError, UsageError
-from embhub.images import synthetic
+from embhub.images.checks import synthetic
 from embhub.images.images import read_images
 from embhub.options.sampling import Sampling
 from embhub.progress import Progress

@@ -11,7 +11,7 @@ from embhub.diffusion.datasets.sources import UseForbiddenError
 from embhub.errors import PrivacyError, UsageError
 from embhub.refusals import DigestMismatchError
 from embhub.release import files as release_files
-from embhub.site import trust_store
+from embhub.site.pins import trust_store
 from tests.embhub.diffusion.datasets.conftest import Make, write_embedding
 from tests.support.releases import ROOT, make_embedding, make_export, make_release
 

@@ -37,7 +37,7 @@ from embhub.diffusion.training.checkpoints import TrainingInterruptedError
 from embhub.diffusion.training.result import Task
 from embhub.errors import ConfigError, EmbhubError, PrivacyError, UsageError
 from embhub.images.images import ImageSet, read_images
-from embhub.images.sample import Sample
+from embhub.images.manifests.sample import Sample
 from embhub.ledger import budget
 from embhub.ledger.balance import balance
 from embhub.ledger.books import open_books
@@ -50,7 +50,8 @@ from embhub.privacy import loss_distribution, self_test
 from embhub.privacy.claim import Build, PrivacyClaim
 from embhub.privacy.composition import Composition
 from embhub.progress import Progress
-from embhub.site import builds, config, runs
+from embhub.site import builds, config
+from embhub.site.memory import runs
 from tests.support import pipelines
 from tests.support.training import train
 

@@ -21,7 +21,8 @@ from embhub.privacy.claim import PrivacyClaim, build_claim
 from embhub.privacy.loss_distribution import Mechanism
 from embhub.privacy.rdp import ORDERS
 from embhub.privacy.second_opinion import ClaimBelowBoundError
-from embhub.site import config, runs
+from embhub.site import config
+from embhub.site.memory import runs
 from tests.support.claims import make_claim
 from tests.support.quick import examples
 

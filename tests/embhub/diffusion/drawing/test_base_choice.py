@@ -18,7 +18,7 @@ from embhub.builtin_bases import NAMES, info
 from embhub.diffusion.drawing.base_choice import choose_base
 from embhub.diffusion.drawing.loading import how_to_load
 from embhub.errors import UsageError
-from embhub.site import runs
+from embhub.site.memory import runs
 
 pytestmark = pytest.mark.usefixtures("home")
 

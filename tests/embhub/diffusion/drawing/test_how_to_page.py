@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 import pytest
 
-from embhub.cli.generating import command as generate
+from embhub.cli.generate.generating import command as generate
 
 PAGE = (Path(__file__).parents[4] / "docs/how-to/draw-with-embeddings.md").read_text()
 ELSEWHERE = {"--base", "--replace", "--device", "--registry", "--insecure", "--out", "--json", "--help"}

@@ -17,7 +17,7 @@ from embhub.artifact import fingerprint
 from embhub.diffusion.drawing.generation import generate
 from embhub.formats import synthetic_mark
 from embhub.formats.synthetic_mark import Declared
-from embhub.images import synthetic
+from embhub.images.checks import synthetic
 from tests.support import pipelines
 
 USAGE, ARTIFACT = 2, 3

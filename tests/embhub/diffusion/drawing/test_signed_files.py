@@ -17,7 +17,7 @@ from embhub.__main__ import main
 from embhub.artifact import embedding as artifact
 from embhub.artifact import fingerprint
 from embhub.formats import synthetic_mark
-from embhub.site import keys
+from embhub.site.signing import keys
 from tests.support import pipelines
 
 DRAWING = ("--base", "base", "--steps", "2", "--guidance-scale", "2", "--device", "cpu")

@@ -23,7 +23,7 @@ from embhub.diffusion.evaluation import classifier, curve_png, evaluating, fitti
 from embhub.diffusion.evaluation.cells import Cell, Labelled
 from embhub.errors import EmbhubError, UsageError
 from embhub.progress import Progress
-from embhub.site import runs
+from embhub.site.memory import runs
 from tests.support.sites import Site
 
 SIDE = 24

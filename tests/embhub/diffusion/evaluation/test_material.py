@@ -23,8 +23,8 @@ from embhub.diffusion.evaluation.material import (
 )
 from embhub.errors import EmbhubError, PrivacyError, UsageError
 from embhub.images import pixels
-from embhub.site import runs
-from embhub.site.patients import key_patient
+from embhub.site.memory import runs
+from embhub.site.memory.patients import key_patient
 from tests.support.sites import Site
 
 DIGEST = "ab" * 32

@@ -21,7 +21,7 @@ from embhub.diffusion.drawing.loading import Source, load_into
 from embhub.diffusion.families import detect, told_size
 from embhub.formats import safe_yaml
 from embhub.phantoms import write_dataset
-from embhub.site import keys
+from embhub.site.signing import keys
 from tests.embhub.test_flow import ANSWERS
 from tests.support import families
 from tests.support.servers import RunningRegistry, start_registry

@@ -21,7 +21,7 @@ from embhub.errors import ConfigError, UsageError
 from embhub.images.images import read_images
 from embhub.phantoms import write_dataset
 from embhub.progress import Progress
-from embhub.site import runs
+from embhub.site.memory import runs
 from tests.support import pipelines
 from tests.support.quick import quick
 from tests.support.training import train

@@ -13,7 +13,7 @@ from embhub.client.pulling.pull import read_release
 from embhub.evidence.boms import ro_crate
 from embhub.release import oci_layout
 from embhub.release.files import Release
-from embhub.site import trust_store
+from embhub.site.pins import trust_store
 from tests.support.releases import ROOT, make_export, make_release
 from tests.support.sites import Site
 

@@ -14,7 +14,7 @@ from embhub.formats.synthetic_mark import mark_png
 from embhub.images.c2pa_manifests import certificate
 from embhub.images.c2pa_manifests.signing import ManifestSigner
 from embhub.images.c2pa_manifests.statement import Statement
-from embhub.site.keys import SigningKey
+from embhub.site.signing.keys import SigningKey
 from tests.support.releases import SITE
 
 EMBEDDING, BASE = "ab" * 32, "cd" * 32

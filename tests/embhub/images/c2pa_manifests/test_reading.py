@@ -17,7 +17,7 @@ from embhub.images.c2pa_manifests import certificate, reading
 from embhub.images.c2pa_manifests.reading import Manifest, ManifestReader
 from embhub.images.c2pa_manifests.signing import ManifestSigner
 from embhub.images.c2pa_manifests.tables import SIDECAR, Tables
-from embhub.images.manifest import NAME as TABLE
+from embhub.images.manifests.manifest import NAME as TABLE
 from embhub.trust import p256
 from embhub.trust.keyring import Trust
 from tests.embhub.images.c2pa_manifests.conftest import BASE, EMBEDDING, SAID, Signed, plain_png, signer_of

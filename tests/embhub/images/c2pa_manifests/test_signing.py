@@ -23,7 +23,7 @@ from embhub.formats import synthetic_mark
 from embhub.images.c2pa_manifests import certificate, signing, statement
 from embhub.images.c2pa_manifests.reading import ManifestReader
 from embhub.images.c2pa_manifests.signing import ManifestSigner
-from embhub.site import keys, signing_keys
+from embhub.site.signing import keys, signing_keys
 from tests.embhub.images.c2pa_manifests.conftest import BASE, EMBEDDING, SAID, Signed, plain_png, signer_of
 from tests.support import tools
 from tests.support.releases import SITE, STRANGER, make_sheet, make_trust

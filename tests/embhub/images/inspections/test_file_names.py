@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from embhub.__main__ import main
-from embhub.images.inspection import inspect
 from embhub.images.inspections.file_names import find_rows, name_files
+from embhub.images.inspections.inspection import inspect
 
 
 class Terminal(io.StringIO):

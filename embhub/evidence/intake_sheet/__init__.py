@@ -1,0 +1,1 @@
+"""The intake sheet about somebody else's release."""

@@ -1,0 +1,1 @@
+"""What the pack says, section by section."""

@@ -1,0 +1,1 @@
+"""What an image's header says against learning from it."""

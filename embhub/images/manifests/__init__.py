@@ -1,0 +1,1 @@
+"""Which images, whose, and what they show: folders, manifests, volumes files."""

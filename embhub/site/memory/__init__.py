@@ -1,0 +1,1 @@
+"""What a site remembers: runs, releases, heads, patients under its key."""

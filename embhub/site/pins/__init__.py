@@ -1,0 +1,1 @@
+"""Pinned registries and their keyrings."""

@@ -1,0 +1,1 @@
+"""Commands under "People and keys"."""

@@ -1,0 +1,1 @@
+"""Rows of repositories: commits, files, who may read them, search, counts."""

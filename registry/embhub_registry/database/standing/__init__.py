@@ -1,0 +1,1 @@
+"""Rows that take something back: yanks, withdrawals, quarantine, tombstones, stolen keys."""

@@ -1,0 +1,1 @@
+"""What a server does by itself: deliveries, mail, signing the log, expiry."""

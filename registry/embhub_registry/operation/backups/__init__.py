@@ -1,0 +1,1 @@
+"""Backups, restoring, checking, and moving a registry."""

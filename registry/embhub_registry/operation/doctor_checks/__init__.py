@@ -1,0 +1,1 @@
+"""What `embhub-registry doctor` looks at."""

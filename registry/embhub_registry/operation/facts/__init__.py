@@ -1,0 +1,1 @@
+"""What pages and commands for the operator say of a registry."""

@@ -1,0 +1,1 @@
+"""The keyring: ceremonies of root keys, changes, publication in the log."""

@@ -1,0 +1,1 @@
+"""What an operator's tools read: health, metrics, traces, syslog, exports of the audit log."""

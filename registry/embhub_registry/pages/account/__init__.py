@@ -1,0 +1,1 @@
+"""Pages of people who logged in: account, organisation, reviews, quarantine, withdrawals."""

@@ -1,0 +1,1 @@
+"""Pages that list: releases, advisories, findings, trust, the feed."""

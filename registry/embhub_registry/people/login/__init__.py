@@ -1,0 +1,1 @@
+"""How people and programs log in: providers, passkeys, codes, devices, sessions."""

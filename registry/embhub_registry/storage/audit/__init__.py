@@ -1,0 +1,1 @@
+"""The audit log: its lines, its files, its places."""

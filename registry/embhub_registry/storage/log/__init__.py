@@ -1,0 +1,1 @@
+"""The transparency log: its files, signing and witnesses."""

@@ -1,0 +1,1 @@
+"""The Hub's API, as huggingface_hub calls it."""

@@ -1,0 +1,1 @@
+"""Limits on requests: sizes, rates, connections, slow clients."""

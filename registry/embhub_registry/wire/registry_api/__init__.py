@@ -1,0 +1,1 @@
+"""The registry's own API under `/embhub/v1`."""

@@ -1,0 +1,93 @@
+"""Our own addresses under /embhub/v1: what became of a release, what is said of its bytes, and taking one back."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from embhub.trust import kinds
+from embhub.trust.kinds import Kind
+from embhub_registry.database.people.accounts import Account
+from embhub_registry.http_errors import malformed
+from embhub_registry.people import auth
+from embhub_registry.repositories import attesting, audit_designs, evaluations, yanking
+from embhub_registry.storage.folder import Registry
+from embhub_registry.wire.limits import bodies
+from embhub_registry.wire.request_context import account_of, address_of, member_of, permitted, registry_of
+from embhub_registry.wire.request_context import run_in_threadpool as threaded
+
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+_Answer = Callable[[Registry, Account | None, str], dict[str, Any]]
+_Take = Callable[[Registry, Account, str, dict[str, Any]], dict[str, Any]]
+FRESH = {"Cache-Control": "no-cache"}
+
+
+async def status(request: Request) -> Response:
+    """`GET /embhub/v1/status/{id}`: what was yanked or deleted, with the reason; for who may see the repository."""
+    account = account_of(request)
+    found = await threaded(yanking.status, registry_of(request), account, *address_of(request))
+    return JSONResponse(found, headers=FRESH)
+
+
+def _statements(
+    kind: Kind, says: str, answer: _Answer, take: _Take, *, doing: str, scope: str = "attest", limit: int = bodies.SMALL
+) -> Route:
+    """A list of signed statements about an embedding, by its SHA-256; `POST` with a statement adds one."""
+
+    async def handle(request: Request) -> Response:
+        # registered audits are for whoever knows the file
+        account, digest = account_of(request) if kind is not kinds.DESIGN else None, request.path_params["digest"]
+        if not _DIGEST.fullmatch(digest):
+            raise malformed("an embedding is named by its SHA-256 in lower-case hex")
+        if request.method == "POST":
+            member = auth.require_somewhere(member_of(request, doing), scope)
+            document = await bodies.read_json(request, limit=limit)
+            return JSONResponse(await threaded(take, registry_of(request), member, digest, document))
+        return JSONResponse(await threaded(answer, registry_of(request), account, digest), headers=FRESH)
+
+    path = f"/embhub/v1/{kind.listed.name}/{{digest}}"
+    handle.__doc__ = f"`GET {path}`: {says}, with the signatures."
+    return Route(path, handle, methods=["GET", "POST"])
+
+
+STATEMENTS = [
+    _statements(
+        kinds.AUDIT, "who audited these bytes, under whatever name", attesting.answer, attesting.attest,
+        doing="attesting an audit",
+    ),
+    _statements(
+        kinds.DESIGN, "which audits of these bytes were registered",
+        lambda registry, _, digest: audit_designs.answer(registry, digest), audit_designs.take,
+        doing="registering an audit",
+    ),
+    _statements(
+        kinds.EVALUATION, "what those who pulled found of these bytes", evaluations.answer, evaluations.take,
+        doing="publishing an evaluation", scope="evaluate", limit=kinds.EVALUATION.bytes,
+    ),
+]  # fmt: skip
+
+
+async def yank(request: Request) -> Response:
+    """`POST /embhub/v1/yank/{id}` with `reason`, `scope` and `version` or `revision`; `DELETE` lifts the yank."""
+    account, registry = permitted(request, "yank", "yanking a release"), registry_of(request)
+    namespace, name = address_of(request)
+    body = await bodies.read_json(request)
+    which = {name: _text(body, name) for name in ("version", "revision")}
+    if request.method == "DELETE":
+        found = await threaded(yanking.unyank, registry, account, namespace, name, **which)
+    else:
+        reason, scope = _text(body, "reason") or "", _text(body, "scope") or "release"
+        found = await threaded(yanking.yank, registry, account, namespace, name, reason=reason, scope=scope, **which)
+    return JSONResponse(found, headers=FRESH)
+
+
+def _text(body: dict[str, Any], name: str) -> str | None:
+    value = body.get(name)
+    if value is not None and not isinstance(value, str):
+        raise malformed(f"`{name}` must be text")
+    return value

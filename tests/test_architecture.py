@@ -23,8 +23,7 @@ HEAVY = {"torch", "diffusers", "transformers", "opacus", "accelerate", "matplotl
 PURE = [
     *("trust", "privacy", "release/checks", "release/verification", "release/policy", "refusals"),
     *("audits", "cards/evaluation", "cards/samples", "copies"),
-    *(f"evidence/{name}" for name in ("concerns", "cover", "coverage", "document", "gathering", "histogram", "page")),
-    *(f"evidence/{name}" for name in ("controls", "regulation", "sacro", "sections", "shipping", "written")),
+    *(f"evidence/{name}" for name in ("controls", "document", "gathering", "page", "sections", "written")),
     *(
         f"formats/{name}"
         for name in ("strict_json", "tensors", "instants", "names", "plain_png", "synthetic_mark", "repetition")

@@ -1,7 +1,7 @@
 """Who may sign what: a registry's keyring, signed by its root, whose fingerprint a site pins once.
 
-Pure: bytes in, values out. `embhub.site.pins.trust_store` keeps the pins on disk, `keyring_document` says what a keyring
-holds, `root_keys` what a root is and how it changes.
+Pure: bytes in, values out. `embhub.site.pins.trust_store` keeps the pins on disk, `keyring_document` says
+what a keyring holds, `root_keys` what a root is and how it changes.
 """
 
 from __future__ import annotations

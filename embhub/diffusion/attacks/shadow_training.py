@@ -87,7 +87,8 @@ class Carried(NamedTuple):
 class ShadowLossCache:
     """What finished orders gave, private to this site; `clear` it when the audit is done.
 
-    `purpose` tells audits apart, and must not be guessable from outside: `embhub.site.memory.secret.derive_seed` gives one.
+    `purpose` tells audits apart, and must not be guessable from outside: `embhub.site.memory.secret.derive_seed`
+    gives one.
     """
 
     def __init__(self, purpose: str) -> None:

@@ -84,7 +84,7 @@ def render(intake: Intake) -> str:
     """The page of a sheet: HTML 5; text that came with the release is escaped."""
     return str(
         rendering.render(
-            __package__,
+            "embhub.evidence",
             "intake.html.j2",
             **_shared(intake, ENGLISH),
             form=intake.form,
@@ -109,7 +109,7 @@ def render_translation(intake: Intake, language: Translation) -> str:
     use = intake.form[0].from_card
     return str(
         rendering.render(
-            __package__,
+            "embhub.evidence",
             "intake_translation.html.j2",
             **_shared(intake, language),
             form=intake_gathering.list_fields(use, review_by=intake.review_by, language=language),
@@ -122,7 +122,7 @@ def render_translation(intake: Intake, language: Translation) -> str:
 def render_controls(intake: Intake, key: str, *, private: bool) -> str:
     """The sheet of a standard's controls: HTML 5, text of the release escaped. `private`: records are quoted."""
     page = rendering.render(
-        __package__, "controls.html.j2", intake=intake, title=f"{intake.repository} {intake.version}",
+        "embhub.evidence", "controls.html.j2", intake=intake, title=f"{intake.repository} {intake.version}",
         standard=controls.STANDARDS[key], controls=intake.controls[key], not_advice=controls.NOT_ADVICE,
         blanks=sections.BLANKS, private=private,
     )  # fmt: skip

@@ -36,7 +36,7 @@ class Plot(NamedTuple):
 
 def draw(result: AttackResult) -> str:
     """Members filled, non-members as a line, as SVG (`markupsafe.Markup`)."""
-    return rendering.render(__package__, "histogram.svg.j2", plot=lay_out(result))
+    return rendering.render("embhub.evidence", "histogram.svg.j2", plot=lay_out(result))
 
 
 def lay_out(result: AttackResult) -> Plot:

@@ -15,10 +15,10 @@ from embhub.images.readers.view import View
 class Sample:
     """One image of one patient. `patient_id` is None where the source names no patients.
 
-    It is what a manifest says, or keyed (`embhub.site.memory.patients`) where it is from a header or of a named issuer. `row`
-    is its line in the manifest, or its place in the folder: what messages say instead of a name. `view` says which
-    picture of a file that holds several. `caption` is what the source says of this image alone; None
-    without a column of that name.
+    It is what a manifest says, or keyed (`embhub.site.memory.patients`) where it is from a header or of a named issuer.
+    `row` is its line in the manifest, or its place in the folder: what messages say instead of a name. `view` says
+    which picture of a file that holds several. `caption` is what the source says of this image alone; None without a
+    column of that name.
     """
 
     path: Path

@@ -3,8 +3,7 @@
 Every use checks the stored keyring again, so that an edited file is noticed. A keyring older than one seen before, or
 another one of the same version, is refused. Where the root changed, by statements that the root before signed, the pin
 moves to the new one. Statements name a registry by its host name alone, so two pins of one host name must have one
-root: else either registry could speak for the other's members. Where one of them followed a change of root and another
-did not yet, the keyring of the first speaks for both (`pin_names`).
+root: else either registry could speak for the other's members (`pin_names` says which keyring speaks).
 """
 
 from __future__ import annotations

@@ -15,7 +15,9 @@ from embhub_registry.cli.lazy import LazyGroup
 from embhub_registry.cli.start import settings_file
 
 SECTIONS: Mapping[str, Mapping[str, str | click.Command]] = {
-    "Start": {"init": "start.initialising", "serve": "start.serving", "show": "start.showing", "setting": "start.settings"},
+    "Start": {
+        "init": "start.initialising", "serve": "start.serving", "show": "start.showing", "setting": "start.settings",
+    },
     "People and keys": {
         "user": "people_and_keys.users", "invite": "people_and_keys.invites", "token": "people_and_keys.tokens",
         "key": "people_and_keys.keys", "keyring": "people_and_keys.keyring", "trust": "people_and_keys.keyring:trust",
@@ -25,8 +27,9 @@ SECTIONS: Mapping[str, Mapping[str, str | click.Command]] = {
         "curate": LazyGroup(
             help="Decide which releases need review, who reads gated ones, and what is set aside or yanked.",
             sections={"Commands": {
-                "review": "releases.curating:review", "access": "releases.curating:access", "quarantine": "releases.quarantine",
-                "yank": "releases.yanking:yank", "unyank": "releases.yanking:unyank", "digest": "releases.yanking:digest",
+                "review": "releases.curating:review", "access": "releases.curating:access",
+                "quarantine": "releases.quarantine", "yank": "releases.yanking:yank",
+                "unyank": "releases.yanking:unyank", "digest": "releases.yanking:digest",
                 "evaluation": "releases.curating:evaluation",
             }},
         ),
@@ -36,14 +39,15 @@ SECTIONS: Mapping[str, Mapping[str, str | click.Command]] = {
         "backup": LazyGroup(
             help="Make and restore backups, and go on after PostgreSQL's own tools recovered the database.",
             sections={"Commands": {
-                "make": "data_and_servers.backup:make", "restore": "data_and_servers.backup:restore", "recovered": "data_and_servers.backup:recovered",
+                "make": "data_and_servers.backup:make", "restore": "data_and_servers.backup:restore",
+                "recovered": "data_and_servers.backup:recovered",
             }},
         ),
         "storage": LazyGroup(
             help="Choose where data lies and which servers share it, and delete what is past its retention.",
             sections={"Commands": {
-                "move": "data_and_servers.storage:move", "share": "data_and_servers.storage:share", "join": "data_and_servers.storage:join",
-                "prune": "data_and_servers.pruning",
+                "move": "data_and_servers.storage:move", "share": "data_and_servers.storage:share",
+                "join": "data_and_servers.storage:join", "prune": "data_and_servers.pruning",
             }},
         ),
         "export": "data_and_servers.exporting",

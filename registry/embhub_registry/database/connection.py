@@ -129,7 +129,7 @@ class Database:
             return _counting(super().__new__(cls))
         engine = "postgresql:PostgresqlDatabase" if is_server(place) else "sqlite:SqliteDatabase"
         try:
-            found: type[Database] = pkgutil.resolve_name(f"embhub_registry.database.{engine}")
+            found: type[Database] = pkgutil.resolve_name(f"embhub_registry.database.engines.{engine}")
         except ModuleNotFoundError as error:
             raise ConfigError(
                 "a registry on PostgreSQL needs psycopg, which is not installed",

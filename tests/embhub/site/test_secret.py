@@ -56,7 +56,7 @@ def test_a_key_that_others_read_or_that_is_damaged_is_refused() -> None:
 def test_processes_that_come_first_at_once_make_one_key(tmp_path: Path) -> None:
     """Each has seen that there is none."""
     program = (
-        "import sys; from embhub.site import secret;"
+        "import sys; from embhub.site.memory import secret;"
         "write = secret.write_atomic;"
         "secret.write_atomic = lambda *a, **k: (__import__('time').sleep(0.5), write(*a, **k));"
         "print(secret.derive_key('x').hex())"

@@ -35,7 +35,7 @@ def note(version: str = "1.0.0", *, digest: str = "a" * 64, signer: str = ONE, n
 def test_processes_lose_nothing_of_each_other() -> None:
     """Parallel pulls on a cluster: of 120 entries 50 were kept, and a lost one can be rolled back."""
     code = (
-        "import sys\nfrom embhub.site import seen\n"
+        "import sys\nfrom embhub.site.memory import seen\n"
         "for n in range(40):\n"
         "    seen.remember('https://h.example', f'a/b{sys.argv[1]}-{n}', version='1.0.0', digest='b' * 64)\n"
     )

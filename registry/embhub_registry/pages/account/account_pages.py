@@ -28,8 +28,8 @@ async def tokens(request: Request) -> Response:
     found = access_tokens.list_own(db, account)
     ended = [row for row in found if row["state"] != "good"][:SHOWN_ENDED]
     return form_pages.answer(
-        request, "people/account.html", account=account, tokens=[row for row in found if row["state"] == "good"], ended=ended,
-        scopes=access_tokens.offered_scopes(account),
+        request, "people/account.html", account=account, ended=ended,
+        tokens=[row for row in found if row["state"] == "good"], scopes=access_tokens.offered_scopes(account),
     )  # fmt: skip
 
 

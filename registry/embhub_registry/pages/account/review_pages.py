@@ -58,8 +58,8 @@ async def one(request: Request) -> Response:
     registry, which = registry_of(request), seen.proposal.repository_id
     repository = await threaded(lambda: repositories.find_by_id(registry.database.connection(), which))
     return form_pages.answer(
-        request, "review/review.html", account=account, seen=seen, proposal=seen.proposal, now=stamp(), longest=LONGEST_REASON,
-        repository=repository,
+        request, "review/review.html", account=account, seen=seen, proposal=seen.proposal, now=stamp(),
+        longest=LONGEST_REASON, repository=repository,
         may_approve=_may_approve(seen, account), own=seen.proposal.author_id == account.user_id,
         here=here, nearly=await nearly(request, seen), **await _links(request, seen, account),
         **evidence(request, seen, judged),

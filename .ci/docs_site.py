@@ -194,7 +194,7 @@ RETURNED = {
     "push": ("embhub.client.publishing.push.Pushed",),
     "sign": ("embhub.client.publishing.push.Signed",),
     "train": ("embhub.diffusion.train.TrainResult",),
-    "interpolate": ("embhub.diffusion.drawing.interpolation.Series",),
+    "interpolate": ("embhub.diffusion.generation.interpolation.Series",),
     "EmbhubError": (
         "embhub.errors.UsageError",
         "embhub.errors.ArtifactError",

@@ -57,7 +57,7 @@ ARMS = (
 
 def measure(arm: Arm, seed: int, look: Judge, *, generated: int = GENERATED, recipe: Any = None) -> Row:
     """Train, audit, generate and judge one arm."""
-    from embhub.diffusion.drawing.generation import generate
+    from embhub.diffusion.generation.generation import generate
 
     found: Row = {"arm": arm.name, "seed": seed}
     prompt, given, made = CAPTION.replace(", {}", ""), [], None
@@ -104,7 +104,7 @@ def _audit(folder: Path) -> dict[str, float]:
 def _loss(made: Any) -> float:
     """Mean loss over other patients' images."""
     from embhub.diffusion.bases.pipelines import load_pipeline
-    from embhub.diffusion.drawing.loading import load_into, tensors
+    from embhub.diffusion.generation.loading import load_into, tensors
     from embhub.diffusion.training.eval_loss import mean_loss
     from embhub.diffusion.training.inversion import encode_images
 

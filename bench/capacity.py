@@ -104,7 +104,7 @@ def copies(pipe: Any, people: Tensor, inside: Any, rows: Mapping[str, Tensor]) -
     trained, kept = people[torch.from_numpy(inside)], people[torch.from_numpy(~inside)]
     if len(trained) < tail.FEWEST_MEMBERS or len(kept) < tail.FEWEST_CONTROLS:
         return None
-    from embhub.diffusion.drawing.generation import generate
+    from embhub.diffusion.generation.generation import generate
 
     made = artifact.build(
         {"emb_params": rows["text_encoder"].numpy()}, token=leaks.TOKEN,

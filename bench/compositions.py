@@ -30,7 +30,7 @@ from bases.workshop import xray
 from bench.findings import SUBJECTS, Judge, Pictures, Subject, ask_for, judge, keep_rows, shares, studio
 from bench.insertion import xray_judge, xray_studio
 from bench.results_file import ResultsFile, Row
-from embhub.diffusion.drawing.generation import Prompt, Studio, draw
+from embhub.diffusion.generation.generation import Prompt, Studio, draw
 from embhub.diffusion.training.precision import in_bfloat16, precision
 from embhub.phantoms import draw as draw_phantom
 
@@ -151,7 +151,7 @@ def _film_judges(data: Path) -> dict[str, Judge]:
 
 def sheet(folder: Path) -> None:
     """The pictures of the page docs/explanation/using-embeddings.md: phantoms alone, of the study's first seeds."""
-    from embhub.diffusion.drawing.interpolation import draw_series
+    from embhub.diffusion.generation.interpolation import draw_series
 
     with ask_for(SUBJECTS["cxr-effusion"]) as prompt, precision(studio().pipe, mixed=in_bfloat16("cpu")):
         series = draw_series(studio(), SUBJECTS["cxr-effusion"].healthy, prompt, series=6, n=3, seed=SEED)

@@ -1,4 +1,4 @@
-"""Drawing with an embedding: `embhub.diffusion.drawing.generation` beside diffusers alone; a ratio near 1 is what
+"""Drawing with an embedding: `embhub.diffusion.generation.generation` beside diffusers alone; a ratio near 1 is what
 should come.
 
 embhub checks the base's fingerprint and seeds each image by itself; the denoising is diffusers' in both arms.
@@ -24,9 +24,9 @@ from embhub.builtin_bases import info, resolve
 from embhub.diffusion.bases.found import quiet
 from embhub.diffusion.bases.pipelines import load_pipeline
 from embhub.diffusion.datasets.making import make_dataset
-from embhub.diffusion.drawing.generation import draw, generate
-from embhub.diffusion.drawing.loading import load_into
 from embhub.diffusion.families.pipeline import Pipeline
+from embhub.diffusion.generation.generation import draw, generate
+from embhub.diffusion.generation.loading import load_into
 from embhub.options.sampling import Sampling
 
 PEER = "Peer: diffusers alone: `from_pretrained`, `load_textual_inversion`, the pipeline's call, with the same seeds."

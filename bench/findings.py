@@ -20,8 +20,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from bases.workshop.counting import tensor
-from embhub.diffusion.drawing.generation import Studio, prepare
 from embhub.diffusion.evaluation import classifier
+from embhub.diffusion.generation.generation import Studio, prepare
 from embhub.diffusion.training import inversion
 from embhub.diffusion.training.inversion import default_recipe
 from embhub.diffusion.training.rows import Rows

@@ -23,7 +23,7 @@ from bench.scale import FULL, QUICK, Scale
 from bench.table import Row, Section, render, timed
 from bench.training import PEER, measure_large
 from embhub.diffusion.bases.pipelines import load_pipeline
-from embhub.diffusion.drawing.generation import draw
+from embhub.diffusion.generation.generation import draw
 
 PROMPT, GUIDANCE = "a prostate mri", 3.0
 GOAL = 0.9

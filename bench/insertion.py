@@ -43,9 +43,9 @@ from bench.findings import (
     studio,
 )
 from embhub.artifact import embedding
-from embhub.diffusion.drawing.generation import Prompt, Studio, prepare
-from embhub.diffusion.drawing.redrawing import arrange, redraw_scenes
 from embhub.diffusion.evaluation import classifier
+from embhub.diffusion.generation.generation import Prompt, Studio, prepare
+from embhub.diffusion.generation.redrawing import arrange, redraw_scenes
 from embhub.diffusion.training.precision import in_bfloat16, precision
 from embhub.images import masks
 from embhub.phantoms import draw

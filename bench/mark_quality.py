@@ -26,9 +26,9 @@ from torch import Tensor
 
 from bases.workshop import xray
 from bench.marks import KEYS, PROMPTS
-from embhub.diffusion.drawing.generation import Studio, draw, prepare
-from embhub.diffusion.drawing.noise_mark import INDEXES
 from embhub.diffusion.evaluation.fidelity import gaussian_distance
+from embhub.diffusion.generation.generation import Studio, draw, prepare
+from embhub.diffusion.generation.noise_mark import INDEXES
 from embhub.phantoms import draw as draw_phantom
 
 Floats = NDArray[np.float64]

@@ -20,10 +20,10 @@ import numpy as np
 import torch
 from PIL import Image
 
-from embhub.diffusion.drawing.generation import Studio, draw, prepare
-from embhub.diffusion.drawing.tracing.inverting import invert
-from embhub.diffusion.drawing.tracing.matching import Match, match
-from embhub.diffusion.drawing.tracing.views import GROUPS, views
+from embhub.diffusion.generation.generation import Studio, draw, prepare
+from embhub.diffusion.generation.tracing.inverting import invert
+from embhub.diffusion.generation.tracing.matching import Match, match
+from embhub.diffusion.generation.tracing.views import GROUPS, views
 from embhub.images.pixels import read_pixels
 from embhub.phantoms import draw_many
 

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from embhub import builtin_bases as bases
 from embhub.diffusion.bases.pipelines import load_pipeline
-from embhub.diffusion.drawing.generation import draw
 from embhub.diffusion.families import resolution
+from embhub.diffusion.generation.generation import draw
 from embhub.diffusion.training.diagnostics import IMAGES, strangeness
 from embhub.diffusion.training.inversion import encode_images
 from embhub.images import pixels

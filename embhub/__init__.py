@@ -31,13 +31,13 @@ if TYPE_CHECKING:
     from embhub.diffusion.attacks.auditing import audit as audit
     from embhub.diffusion.copying.checking import check_copies as copy_check
     from embhub.diffusion.datasets.making import make_dataset as dataset
-    from embhub.diffusion.drawing.generation import generate as generate
-    from embhub.diffusion.drawing.generation import load_into as load_into
-    from embhub.diffusion.drawing.interpolation import interpolate as interpolate
-    from embhub.diffusion.drawing.redrawing import redraw as redraw
-    from embhub.diffusion.drawing.tracing.detecting import detect as detect
     from embhub.diffusion.evaluation.evaluating import evaluate as evaluate
     from embhub.diffusion.foreign.importing import import_file as import_file
+    from embhub.diffusion.generation.generation import generate as generate
+    from embhub.diffusion.generation.generation import load_into as load_into
+    from embhub.diffusion.generation.interpolation import interpolate as interpolate
+    from embhub.diffusion.generation.redrawing import redraw as redraw
+    from embhub.diffusion.generation.tracing.detecting import detect as detect
     from embhub.diffusion.train import train as train
     from embhub.errors import EmbhubError as EmbhubError
     from embhub.images.inspections.inspection import inspect as inspect
@@ -67,17 +67,17 @@ _PLACES = {
     "audit": "embhub.diffusion.attacks.auditing:audit",
     "copy_check": "embhub.diffusion.copying.checking:check_copies",
     "dataset": "embhub.diffusion.datasets.making:make_dataset",
-    "detect": "embhub.diffusion.drawing.tracing.detecting:detect",
+    "detect": "embhub.diffusion.generation.tracing.detecting:detect",
     "evaluate": "embhub.diffusion.evaluation.evaluating:evaluate",
-    "generate": "embhub.diffusion.drawing.generation:generate",
+    "generate": "embhub.diffusion.generation.generation:generate",
     "import_file": "embhub.diffusion.foreign.importing:import_file",
     "inspect": "embhub.images.inspections.inspection:inspect",
-    "interpolate": "embhub.diffusion.drawing.interpolation:interpolate",
-    "load_into": "embhub.diffusion.drawing.generation:load_into",
+    "interpolate": "embhub.diffusion.generation.interpolation:interpolate",
+    "load_into": "embhub.diffusion.generation.generation:load_into",
     "port": "embhub.diffusion.adaptation.porting:port",
     "pull": "embhub.client.pulling.pull:pull",
     "push": "embhub.client.publishing.push:push",
-    "redraw": "embhub.diffusion.drawing.redrawing:redraw",
+    "redraw": "embhub.diffusion.generation.redrawing:redraw",
     "search": "embhub.client.pulling.pull:search",
     "show": "embhub.client.pulling.overview:show",
     "sign": "embhub.client.publishing.push:sign",

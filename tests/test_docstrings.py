@@ -157,7 +157,7 @@ def somebody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("name", others_thorough(EXAMPLES, [name for name in EXAMPLES if name not in DRAWING]))
-@pytest.mark.filterwarnings("ignore::embhub.diffusion.drawing.loading.UnverifiedWarning")
+@pytest.mark.filterwarnings("ignore::embhub.diffusion.generation.loading.UnverifiedWarning")
 def test_examples_run(name: str, somebody: dict[str, Any]) -> None:
     if name == "push":
         file, hub = "signed/prostate-cspca.safetensors", "https://hub.example.org"

@@ -19,9 +19,9 @@ from embhub.diffusion.bases.adapted import refuse_claim
 from embhub.diffusion.bases.pipelines import find_base, load_pipeline, size_rule
 from embhub.diffusion.dp import settings
 from embhub.diffusion.dp.private_training import PrivateTraining
-from embhub.diffusion.drawing import previews
 from embhub.diffusion.families import check_trainable, detect
 from embhub.diffusion.families.pipeline import Pipeline
+from embhub.diffusion.generation import previews
 from embhub.diffusion.training import memory, per_layer
 from embhub.diffusion.training.captions import check_caption, check_words
 from embhub.diffusion.training.plain_training import PlainTraining
@@ -152,10 +152,10 @@ def train(
         own_images.refuse(found, images)
     preprocessing = preprocessing or Preprocessing()
     remarks.warn(*images.notes, *images.describe_fit(preprocessing.fit), *images.describe_captions())
-    members, kept_back = way.split(images, selection.holdout)
+    members, held_out = way.split(images, selection.holdout)
     _stage(on_progress, "loading the base", 0)
     identity = fingerprint.take(found.folder)
-    with memory.explained(None):
+    with memory.explain_out_of_memory(None):
         pipe = load_pipeline(found, device=device)
     weights = None if privacy is None else live_weights.digest(pipe)
     check_trainable(pipe)
@@ -174,8 +174,8 @@ def train(
         if sheets and preview.every
         else None
     )
-    with memory.explained(settled):
-        learned = way.learn(task, members, kept_back, remarks, sheet, on_progress)
+    with memory.explain_out_of_memory(settled):
+        learned = way.learn(task, members, held_out, remarks, sheet, on_progress)
     embedding = artifact.build(
         _tensors(pipe, learned.rows),
         token=token,
@@ -188,7 +188,7 @@ def train(
     )
     facts = {"holdout": selection.holdout, "recipe": asdict(settled), "preprocessing": asdict(preprocessing)}
     facts |= way.settings
-    run = _record(embedding, members, kept_back, str(base), caption, facts)
+    run = _record(embedding, members, held_out, str(base), caption, facts)
     run = run.model_copy(update={"second_opinion": learned.second_opinion})
     runs.save(run)
     if path is not None:
@@ -236,7 +236,7 @@ def _tensors(pipe: Pipeline, rows: Mapping[str, Tensor]) -> dict[str, NDArray[An
 
 
 def _record(
-    embedding: Embedding, members: ImageSet, kept_back: ImageSet, base: str, caption: str, settings: dict[str, Any]
+    embedding: Embedding, members: ImageSet, held_out: ImageSet, base: str, caption: str, settings: dict[str, Any]
 ) -> runs.Run:
     if members.statement is not None:
         settings = {**settings, "deidentification": members.statement.model_dump(mode="json")}
@@ -247,7 +247,7 @@ def _record(
         token=embedding.token,
         vectors=embedding.vectors[0].count,
         members=record(members),
-        holdout=record(kept_back),
+        holdout=record(held_out),
         settings=settings,
     )
 

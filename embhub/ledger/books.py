@@ -52,7 +52,7 @@ class Books:
         return self.account() if dead else account
 
 
-def books_are_kept() -> bool:
+def ledger_exists() -> bool:
     """Whether this site has a ledger, or had one: a machine that only sends needs none."""
     paths = config.paths()
     return (paths.state / "budget" / "ledger.jsonl").exists() or (paths.config / "budget.head").exists()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from embhub.ledger.books import books_are_kept, open_books
+from embhub.ledger.books import ledger_exists, open_books
 from embhub.ledger.linking import all_links, reached
 from embhub.ledger.spending import WITHOUT
 from embhub.ledger.unit_sets import Unit
@@ -41,7 +41,7 @@ def find(patient_id: str, *, issuer: str = "") -> Found:
         LedgerTamperedError, ConfigError: the ledger was changed, or cannot be read.
     """
     like, number = likeness(patient_id), ledger_number(key_patient(patient_id, issuer=issuer))
-    if not books_are_kept() or number is None:
+    if not ledger_exists() or number is None:
         return Found()
     with open_books() as books:
         account, sets = books.account(), books.sets
@@ -74,7 +74,7 @@ def published() -> dict[str, tuple[tuple[str, str], ...]]:
         LedgerTamperedError, ConfigError: the ledger was changed, or cannot be read.
     """
     found: dict[str, tuple[tuple[str, str], ...]] = {}
-    if books_are_kept():
+    if ledger_exists():
         with open_books() as books:
             for item in books.account().published:
                 if item.on:
@@ -90,7 +90,7 @@ def on_the_hub() -> dict[str, tuple[str, ...]]:
         LedgerTamperedError, ConfigError: the ledger was changed, or cannot be read.
     """
     found: dict[str, tuple[str, ...]] = {}
-    if books_are_kept():
+    if ledger_exists():
         with open_books() as books:
             for item in books.account().published:
                 if item.on and item.on not in found.get(item.file, ()):

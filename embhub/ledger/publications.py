@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 import numpy as np
 
 from embhub.errors import PrivacyError
-from embhub.ledger.books import Books, books_are_kept, open_books
+from embhub.ledger.books import Books, ledger_exists, open_books
 from embhub.ledger.linking import reached
 from embhub.ledger.spending import WITHOUT, Account, Published, Spending
 from embhub.site.memory import runs
@@ -43,7 +43,7 @@ def ask_about_few_apart(file_digest: str, *, also: Iterable[str] = (), confirm: 
         LedgerTamperedError, ConfigError: the ledger was changed, or cannot be read; or the record of a port cannot be
             used, so that nobody knows whose patients to compare.
     """
-    if not books_are_kept():
+    if not ledger_exists():
         return
     with open_books() as books:
         apart = _count_apart(books, file_digest, also)

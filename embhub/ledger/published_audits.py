@@ -17,7 +17,7 @@ import numpy as np
 
 from embhub.errors import UsageError
 from embhub.ledger import budget
-from embhub.ledger.books import Books, books_are_kept, open_books
+from embhub.ledger.books import Books, ledger_exists, open_books
 from embhub.ledger.budget import BudgetExceededError
 from embhub.ledger.caps import excess
 from embhub.ledger.spending import AUDIT, Account, Sides, Spending, check_digest
@@ -80,7 +80,7 @@ def charge_audit(release: Release, *, known_only: bool = False, on_note: Callabl
         LedgerTamperedError, ConfigError: the ledger was changed, or cannot be read or written.
     """
     report = release.audit
-    if report is None or report.unit not in UNITS or (known_only and not books_are_kept()):
+    if report is None or report.unit not in UNITS or (known_only and not ledger_exists()):
         return
     digest, file = release_files.digest(release.files[release_files.AUDIT]), release.embedding.digest
     with open_books() as books:

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 
 import rfc8785
 
-from embhub.ledger.books import Books, books_are_kept, open_books
+from embhub.ledger.books import Books, ledger_exists, open_books
 from embhub.ledger.chain import Entry
 from embhub.ledger.spending import HEAD
 from embhub.site.memory.secret import derive_key
@@ -30,7 +30,7 @@ def head_of(registry: str, repository: str, version: str, digest: str) -> Ledger
     Raises:
         LedgerTamperedError, ConfigError: the ledger was changed, or cannot be read or written.
     """
-    if not books_are_kept():
+    if not ledger_exists():
         return None
     with open_books() as books:
         books.account()  # opens an empty ledger, and refuses one of another key

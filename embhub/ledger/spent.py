@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from embhub.ledger.books import Books, books_are_kept, open_books
+from embhub.ledger.books import Books, ledger_exists, open_books
 from embhub.ledger.linking import charges
 from embhub.ledger.spending import Spending
 from embhub.ledger.unit_losses import loss_of
@@ -41,7 +41,7 @@ def spent_on(file_digest: str, *, delta: float) -> Spent | None:
     Raises:
         LedgerTamperedError, ConfigError: as `spent_by`.
     """
-    if not books_are_kept():
+    if not ledger_exists():
         return None
     with open_books() as books:
         runs = books.account().costly

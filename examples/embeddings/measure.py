@@ -17,8 +17,8 @@ from bases.workshop.sampling import sample
 from bases.workshop.xray_judge import colour, feature_network, xray_judge_for
 from embhub.builtin_bases import info
 from embhub.diffusion.bases.pipelines import load_pipeline
-from embhub.diffusion.drawing.loading import load_into
 from embhub.diffusion.evaluation import fidelity
+from embhub.diffusion.generation.loading import load_into
 from examples.demo.story import SHIPPED
 from examples.demo.xray_play import WORDS
 

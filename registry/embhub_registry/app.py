@@ -49,10 +49,10 @@ from embhub_registry.wire import request_ids, request_log
 from embhub_registry.wire.closed_reading import ClosedReadingMiddleware
 from embhub_registry.wire.forms import ConfirmationNeededError
 from embhub_registry.wire.host_header import AllowedHosts, HostMiddleware
-from embhub_registry.wire.hub_api import downloads, hf_access, hf_api, hf_changes, lonely_names, not_offered
+from embhub_registry.wire.hub_api import downloads, hf_access, hf_api, hf_changes, not_offered, unnamespaced_ids
 from embhub_registry.wire.hub_api.segmented_paths import SegmentedPathsMiddleware
 from embhub_registry.wire.limits.commit_limiter import CommitLimiter
-from embhub_registry.wire.limits.crowding import Crowd, CrowdMiddleware
+from embhub_registry.wire.limits.connection_count import ConnectionCount, ConnectionCountMiddleware
 from embhub_registry.wire.limits.request_limits import RequestLimitsMiddleware
 from embhub_registry.wire.rate_limiting import RateLimitMiddleware
 from embhub_registry.wire.registry_api import (
@@ -190,7 +190,7 @@ ROUTES = [
     Route(PAGES + "/commits/{revision}", web.embedding),
     Route(PAGES + "/audit/{revision}", web.audit),
     Route(PAGES + "/preview/{revision}", web.preview),
-    Route("/{name}/resolve/{revision}/{path:path}", lonely_names.file),
+    Route("/{name}/resolve/{revision}/{path:path}", unnamespaced_ids.file),
 ]
 
 
@@ -209,14 +209,14 @@ def build(registry: Registry) -> Starlette:
     app.add_middleware(RateLimitMiddleware, refuse=refused)
     app.add_middleware(HostMiddleware, refuse=refused)
     app.add_middleware(RequestLimitsMiddleware, refuse=refused)
-    app.add_middleware(CrowdMiddleware, refuse=refused)
+    app.add_middleware(ConnectionCountMiddleware, refuse=refused)
     app.add_middleware(RequestLogMiddleware)
     app.state.registry = registry
     app.state.openapi = openapi.encode(ROUTES)
     app.state.metrics = Metrics()
     app.state.readiness = health.Readiness()
     app.state.hosts = AllowedHosts(registry)
-    app.state.crowd = Crowd()
+    app.state.crowd = ConnectionCount()
     app.state.pace = RateLimiter(registry)
     app.state.usage_counters = UsageCounters()
     app.state.attempts = FailedLogins()

@@ -29,7 +29,7 @@ from embhub_registry.wire.limits.connection_limiter import LimitingSocket
 from embhub_registry.wire.limits.request_limits import MAX_HEAD_BYTES
 from embhub_registry.wire.limits.slow_heads import TimingLoop, announced
 
-MAX_CONNECTIONS = 500  # beyond them requests get a 503 (`wire.crowding`), but for probes and metrics
+MAX_CONNECTIONS = 500  # beyond them requests get a 503 (`wire.connection_count`), but for probes and metrics
 LAST_CONNECTIONS = 64  # beyond those uvicorn answers in the registry's place, in a word
 IDLE_SECONDS = 20  # between an answer and the next request
 TURN_SECONDS = 0.0005  # of a thread that computes, before others have theirs; Python's own is ten times as long

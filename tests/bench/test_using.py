@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from bench import compositions, findings, insertion
-from embhub.diffusion.drawing.generation import Studio, prepare
+from embhub.diffusion.generation.generation import Studio, prepare
 from embhub.diffusion.training.recipes import ResolvedRecipe
 from embhub.phantoms import Finding
 from tests.support import pipelines

@@ -24,7 +24,7 @@ from embhub.client.publishing import push as publishing
 from embhub.diffusion.attacks import QUICK, auditing
 from embhub.diffusion.attacks.evidence import DRAWS, Evidence, Suspect, draw, measure_losses
 from embhub.diffusion.bases.pipelines import find_base, load_pipeline
-from embhub.diffusion.drawing.loading import tensors
+from embhub.diffusion.generation.loading import tensors
 from embhub.diffusion.outputs import audit_to_file
 from embhub.diffusion.training.inversion import encode_images
 from embhub.formats import safe_yaml

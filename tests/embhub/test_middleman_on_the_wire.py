@@ -12,7 +12,7 @@ import pytest
 
 from embhub import refusals
 from embhub.__main__ import main
-from embhub.client.log import logged, logged_papers
+from embhub.client.log import logged, logged_attestations
 from embhub.client.pulling import pull as pulling
 from embhub.client.trusted import roots
 from embhub.client.wire import errors as client_errors
@@ -235,7 +235,7 @@ def test_names_in_answers_lead_nowhere(middle: Middleman, fresh: Site, tmp_path:
     around = sorted(tmp_path.iterdir())
     middle.lies = {INFO: edited(add)}
     pulling.pull(REPOSITORY)
-    proofs = {logged.PROOF, logged_papers.KEYRING_PROOF, "attestations/audit.tlog-proof"}
+    proofs = {logged.PROOF, logged_attestations.KEYRING_PROOF, "attestations/audit.tlog-proof"}
     pulled = {*release_files.LIMITS, *proofs, "prostate-cspca.safetensors"}
     absent = {release_files.SAMPLES, release_files.SOURCE_BUNDLE}
     assert sorted(files(fresh.folder)) == sorted(f"prostate-cspca/{name}" for name in pulled - absent)

@@ -15,7 +15,7 @@ from embhub import pull
 from embhub.__main__ import main
 from embhub.artifact import embedding
 from embhub.diffusion.bases.pipelines import load_pipeline
-from embhub.diffusion.drawing.loading import load_into
+from embhub.diffusion.generation.loading import load_into
 from embhub.formats import safe_yaml
 from embhub.phantoms import write_dataset
 from embhub.privacy.claim import PrivacyClaim

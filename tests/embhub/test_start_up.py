@@ -20,7 +20,7 @@ HEAVY = {
     "embhub.site.signing.ssh_agent", "embhub.site.signing.pkcs11_keys", "embhub.cards.evaluation",
     "embhub.cards.published_evaluation", "embhub.log.notes", "embhub.log.proofs", "embhub.trust.audit_designs",
     "embhub.trust.timestamp", "embhub.trust.advisories", "embhub.formats.plain_png",
-    "embhub.client.statements.heard_document", "cryptography.hazmat.primitives.serialization",
+    "embhub.client.statements.reports_document", "cryptography.hazmat.primitives.serialization",
 }  # fmt: skip
 SOURCES = Path(embhub.__file__).parents[1]
 UNCLAIMED = {"embhub.privacy.claim", "embhub.privacy.fields", "embhub.privacy.composition"}

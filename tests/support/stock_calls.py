@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from embhub.diffusion.families import denoiser, resolution, told_size
+from embhub.diffusion.families import denoiser, image_size_arguments, resolution
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ def listen(pipe: Any, prompt: str, *, steps: int = 2, **more: Any) -> list[Heard
     """Draw one image without guidance, and return every call of the denoiser."""
     calls: list[Any] = []
     hook = denoiser(pipe).register_forward_hook(lambda *call: calls.append(call[1:]), with_kwargs=True)
-    asked: dict[str, Any] = {"guidance_scale": 1.0, "output_type": "latent", **told_size(pipe), **more}
+    asked: dict[str, Any] = {"guidance_scale": 1.0, "output_type": "latent", **image_size_arguments(pipe), **more}
     if type(pipe).__name__ == "QwenImagePipeline":
         asked.pop("guidance_scale")
     elif type(pipe).__name__ == "ZImagePipeline":

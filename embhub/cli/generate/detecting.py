@@ -11,7 +11,7 @@ from embhub.cli import options
 from embhub.cli.output import print_json, progress_bar, remark
 
 if TYPE_CHECKING:
-    from embhub.diffusion.drawing.tracing.detecting import Detection, Looked
+    from embhub.diffusion.generation.tracing.detecting import Detection, Looked
 
 
 @click.command("detect", short_help="Trace generated images to their embeddings.")
@@ -46,7 +46,7 @@ def command(path: Path, metadata_only: bool, as_json: bool, **choices: Any) -> N
       embhub research detect samples --release prostate-csPCa.safetensors
       embhub research detect image.png --json
     """
-    from embhub.diffusion.drawing.tracing.detecting import detect
+    from embhub.diffusion.generation.tracing.detecting import detect
 
     with progress_bar() as on_progress:
         found = detect(path, mark=not metadata_only, on_progress=on_progress, **choices)

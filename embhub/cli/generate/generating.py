@@ -80,8 +80,8 @@ def command(
       embhub generate "prostate mri, normal" --interpolate-to "prostate mri, <cspca>" --embedding cspca --out series
       embhub generate "prostate mri, <cspca>" --from healthy.png --box 26,36,14,12 --embedding cspca --out inserted
     """
-    from embhub.diffusion.drawing.image_files import Ask, generate_to_folder
-    from embhub.diffusion.drawing.redrawn_files import redraw_to_folder
+    from embhub.diffusion.generation.image_files import Ask, generate_to_folder
+    from embhub.diffusion.generation.redrawn_files import redraw_to_folder
 
     ask = Ask((*([prompt] if prompt is not None else []), *also), embeddings, registry, negative, negative_embeddings)
     choices |= {"n": n} if n is not None else {}

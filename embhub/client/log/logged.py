@@ -143,7 +143,7 @@ def say_signatures(signed: SignedCheckpoint, key: VerifierKey, trust: Trust) -> 
     return (Finding(SIGNATURES, "warning", text),)
 
 
-def say_witnesses(signed: SignedCheckpoint, policy: LogPolicy, now: datetime) -> Finding:
+def witness_finding(signed: SignedCheckpoint, policy: LogPolicy, now: datetime) -> Finding:
     """Who cosigned a checkpoint, and when: `fresh`, `stale` or `unknown`.
 
     Raises:
@@ -169,9 +169,9 @@ def say_witnesses(signed: SignedCheckpoint, policy: LogPolicy, now: datetime) ->
     return Finding(WITNESSES, "ok", f"fresh: {said}")
 
 
-def say_vouched(signed: SignedCheckpoint, key: VerifierKey, trust: Trust, now: datetime) -> tuple[Finding, ...]:
-    """As `say_signatures`, and `say_witnesses` by this site's policy. Raises as both, and ConfigError."""
-    return (*say_signatures(signed, key, trust), say_witnesses(signed, site_policy(), now))
+def vouching_findings(signed: SignedCheckpoint, key: VerifierKey, trust: Trust, now: datetime) -> tuple[Finding, ...]:
+    """As `say_signatures`, and `witness_finding` by this site's policy. Raises as both, and ConfigError."""
+    return (*say_signatures(signed, key, trust), witness_finding(signed, site_policy(), now))
 
 
 def renewed(
@@ -180,7 +180,7 @@ def renewed(
     """The findings of a checkpoint that was compared with those that this site knows.
 
     A folder's proof ages, and a registry may leave out who cosigned. Whoever cosigned the log that this site saw last,
-    or that its own witness cosigned, vouches for what that log begins with. Raises as `say_vouched`.
+    or that its own witness cosigned, vouches for what that log begins with. Raises as `vouching_findings`.
     """
     from embhub.client.log import log_memory
 
@@ -190,7 +190,7 @@ def renewed(
         held = log_memory.recall(key, book=book)
         if held is None or held.size < signed.size:
             continue
-        later = say_witnesses(held, site_policy(), now)
+        later = witness_finding(held, site_policy(), now)
         if later.outcome == "ok":
             text = f"{later.text} the {held.size:,} entries that {seen}"
             return tuple(replace(later, text=text) if one.check == WITNESSES else one for one in said)
@@ -232,7 +232,7 @@ def _look_up(
         return _said(verified, "warning", f"unknown: no proof ({PROOF}) is here; `embhub pull` fetches one")
     proof = proofs.parse(data)
     signed = proof.open(leaf, log=key)
-    said = say_vouched(signed, key, trust, now)
+    said = vouching_findings(signed, key, trust, now)
     outcome: Outcome = "ok"
     try:
         compared = compare(key, signed, source)

@@ -147,7 +147,7 @@ def _vouched(
     """
     doubts = []
     for one in (signed, anchor):
-        said = () if one is None else logged.say_vouched(one, key, trust, now)
+        said = () if one is None else logged.vouching_findings(one, key, trust, now)
         doubts.append(next((finding.text for finding in said if finding.outcome == "warning"), None))
     if doubts[0] is None:
         return None

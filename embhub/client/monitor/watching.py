@@ -191,7 +191,7 @@ def look(
     left = log_memory.settle(key, found, prove=sent.prove, prefix=sent.prefix)
     read = found.size - (start.size if start is not None else 0)
     return Watched(key.name, found.size, before.size if before else 0, read, tuple(listing.newest),
-                   listing.unknown, found, logged.say_witnesses(found, logged.site_policy(), now),
+                   listing.unknown, found, logged.witness_finding(found, logged.site_policy(), now),
                    tuple(map(str, left)), more_unknown=listing.more_unknown,
                    more_invented=listing.more_invented, keys=listing.keys, key=key, keyring=listing.said)  # fmt: skip
 

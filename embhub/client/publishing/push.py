@@ -17,7 +17,7 @@ from embhub.client.wire import visibility
 from embhub.errors import ConfigError, PrivacyError, UsageError
 from embhub.formats import instants, names
 from embhub.ledger import publications, release_heads
-from embhub.ledger.books import books_are_kept
+from embhub.ledger.books import ledger_exists
 from embhub.ledger.publications import Confirm
 from embhub.ledger.published_audits import charge_audit
 from embhub.progress import OnProgress
@@ -289,7 +289,7 @@ def ask_ledger(release: Release, publish: Publish, confirm: Confirm | None) -> N
     Raises:
         PrivacyError: nobody confirmed that few patients differ, or a cap would be exceeded.
     """
-    if not books_are_kept():
+    if not ledger_exists():
         return
     registry = accounts.only_registry()
     before = seen.newest(vouching.name_of(registry), publish.repository) if registry else None
@@ -302,13 +302,13 @@ def ask_ledger(release: Release, publish: Publish, confirm: Confirm | None) -> N
 
 def note_sent(file: Embedding, repository: str, version: str, *, on: str = "") -> None:
     """Write to the site's ledger, where it keeps one, that a file was sent as a version; `on` the public Hub."""
-    if books_are_kept():
+    if ledger_exists():
         source = "" if file.derived_from is None else file.derived_from.source
         publications.note_published(file.digest, repository, version, on=on, source=source)
 
 
 def _sign_folder(folder: Path, key: dsse.Signer, on_note: Callable[[str], None] | None) -> Signed:
-    heads = release_heads.head_of if books_are_kept() else None
+    heads = release_heads.head_of if ledger_exists() else None
     release = sign_anew(Release.from_folder(folder), key=key, now=datetime.now(UTC), ledger=heads)
     publish = _verify(release, None)
     charge_audit(release, known_only=True, on_note=on_note)

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from embhub.client.log import logged, logged_designs, logged_papers
+from embhub.client.log import logged, logged_attestations, logged_designs
 from embhub.client.pulling.received import HUB as HUB
 from embhub.client.pulling.received import Fetched as Fetched
 from embhub.client.pulling.received import choose_folder as choose_folder
@@ -152,7 +152,7 @@ def fetch(
     source = PacedLog(asked, seconds=guard.LONGEST_CALL)
     now = datetime.now(UTC)
     entry = logged.check(verified, release, trusts=trusts, source=source, now=now)
-    papers = logged_papers.check(entry.verified, release, trusts=trusts, source=source, now=now)
+    papers = logged_attestations.check(entry.verified, release, trusts=trusts, source=source, now=now)
     kept = papers.proofs if entry.proof is None else {**papers.proofs, logged.PROOF: entry.proof}
     release = release.with_files({**release.files, **kept}) if kept else release
     designs = partial(hub.statements, "designs")
@@ -160,7 +160,7 @@ def fetch(
     told, listed = standing.ask(hub, looked, commit, trusts)
     told = standing.ask_evaluations(hub, told, trusts)
     verified = memory.say_signer(replace(told, findings=(*told.findings, *remarks)))
-    verified = memory.say_ledger(verified, release)
+    verified = memory.with_ledger_findings(verified, release)
     try:
         return Fetched(demands.hold(verified, policy), release, commit, listed, committed)
     except PolicyRefusedError:

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from embhub.client.log import logged, logged_designs, logged_papers
+from embhub.client.log import logged, logged_attestations, logged_designs
 from embhub.client.statements import memory, reports
 from embhub.client.statements.memory import recall
 from embhub.errors import UsageError
@@ -145,7 +145,7 @@ def verify_offline(
         requested=requested,
         pinned=pinned,
     )
-    return memory.say_ledger(recall(say_log(verified, release, trusts=trusts, now=now)), release)
+    return memory.with_ledger_findings(recall(say_log(verified, release, trusts=trusts, now=now)), release)
 
 
 def say_log(verified: Verified, release: Release, *, trusts: Sequence[Trust], now: datetime) -> Verified:
@@ -155,7 +155,7 @@ def say_log(verified: Verified, release: Release, *, trusts: Sequence[Trust], no
         LogError: a proof is wrong, or the log forked. ConfigError: the site's log policy or memory cannot be read.
     """
     verified = logged.check(verified, release, trusts=trusts, source=None, now=now).verified
-    verified = logged_papers.check(verified, release, trusts=trusts, source=None, now=now).verified
+    verified = logged_attestations.check(verified, release, trusts=trusts, source=None, now=now).verified
     return logged_designs.check(verified, release, trusts=trusts, source=None, ask=None, now=now)
 
 

@@ -65,7 +65,7 @@ def recall(verified: Verified) -> Verified:
     return say_signer(say_claim(told))
 
 
-def say_ledger(verified: Verified, release: Release) -> Verified:
+def with_ledger_findings(verified: Verified, release: Release) -> Verified:
     """Add whether the publisher's privacy ledger goes on from where this site saw it.
 
     Raises:

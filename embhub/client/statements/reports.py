@@ -18,7 +18,7 @@ from embhub.formats import names
 from embhub.site import config
 
 if TYPE_CHECKING:
-    from embhub.client.statements.heard_document import Heard
+    from embhub.client.statements.reports_document import Heard
     from embhub.privacy.composition import SiteTotal
     from embhub.release.checks.attested import Attested
     from embhub.release.checks.yanks import Yank
@@ -56,7 +56,7 @@ def remember(
     Raises:
         ConfigError: what was heard before cannot be read, or the folder cannot be written.
     """
-    from embhub.client.statements.heard_document import Heard
+    from embhub.client.statements.reports_document import Heard
     from embhub.release.checks import attested
 
     with locked(_path()):
@@ -91,7 +91,7 @@ def _read() -> Heard | None:
     path = _path()
     try:
         data = path.read_bytes()[:MAX_BYTES]
-        from embhub.client.statements.heard_document import Heard
+        from embhub.client.statements.reports_document import Heard
 
         return Heard.model_validate_json(data)
     except FileNotFoundError:

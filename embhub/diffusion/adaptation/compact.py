@@ -145,18 +145,18 @@ def train_adapter(
     preprocessing = preprocessing or Preprocessing()
     remarks.warn(*images.notes, *images.describe_fit(preprocessing.fit))
     seed = draw_seed() if seed is None else seed
-    members, kept_back = split(images, selection.holdout, seed)
+    members, held_out = split(images, selection.holdout, seed)
     announce(on_progress, "loading the base")
     identity = fingerprint.take(found.folder)
-    with memory.explained(None):
+    with memory.explain_out_of_memory(None):
         pipe = load_pipeline(found, device=device)
     check_trainable(pipe)
     _check_kind(type(pipe).__name__, detect(pipe))
     adapter_size.check(pipe.unet, chosen.rank, token=token, base=identity, base_name=found.name)
     preprocessing = replace(preprocessing, resolution=size_rule(pipe).choose(preprocessing.resolution))
     setting = _Setting(pipe, token, caption, preprocessing)
-    with memory.explained(None):
-        made = _learn(setting, chosen, members, kept_back, seed, remarks, on_progress)
+    with memory.explain_out_of_memory(None):
+        made = _learn(setting, chosen, members, held_out, seed, remarks, on_progress)
     adapter = artifact.build(
         made.matrices, token=token, base=identity, base_name=found.name,
         training=_describe(pipe, caption, made.recipe, preprocessing),
@@ -164,7 +164,7 @@ def train_adapter(
     facts = {"adapter": asdict(made.recipe), "preprocessing": asdict(preprocessing)}
     run = runs.Run(
         embedding_digest=adapter.digest, base=str(base), caption=caption, token=token, vectors=made.recipe.rank,
-        members=record(members), holdout=record(kept_back),
+        members=record(members), holdout=record(held_out),
         settings=facts | {"seed": seed},
     )  # fmt: skip
     runs.save(run)
@@ -204,7 +204,7 @@ class _Learned:
 
 
 def _learn(
-    setting: _Setting, chosen: AdapterRecipe, members: ImageSet, kept_back: ImageSet, seed: int, remarks: Remarks,
+    setting: _Setting, chosen: AdapterRecipe, members: ImageSet, held_out: ImageSet, seed: int, remarks: Remarks,
     on_progress: OnProgress | None,
 ) -> _Learned:  # fmt: skip
     """The ledger counts a loss without bound for everybody whose images are learned from."""
@@ -212,7 +212,7 @@ def _learn(
     settled = adapter_fit.settle(chosen, preprocessing.resolution or 0, device_of(pipe).type)
     text = setting.caption.replace("{}", setting.token)
     inside = encode(pipe, members, on_progress, preprocessing).latents
-    outside = encode(pipe, kept_back, preprocessing=preprocessing).latents if len(kept_back) else None
+    outside = encode(pipe, held_out, preprocessing=preprocessing).latents if len(held_out) else None
     before = _measure(pipe, outside, text, settled)
     unit: Unit = "patient" if members.has_patients else "image"
     remarks.say_if_few(members.names(), unit)

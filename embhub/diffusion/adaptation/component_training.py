@@ -18,7 +18,7 @@ from embhub.diffusion.adaptation.checkpoint import Checkpoint
 from embhub.diffusion.adaptation.components import check_lora, learned_weights
 from embhub.diffusion.adaptation.examples import Examples, encode_examples
 from embhub.diffusion.adaptation.folder import check_place, write_base
-from embhub.diffusion.adaptation.loop import Learned, OnStep, learn, open_accelerator, process_state
+from embhub.diffusion.adaptation.loop import AdaptationResult, OnStep, learn, open_accelerator, process_state
 from embhub.diffusion.adaptation.objectives import build_objective
 from embhub.diffusion.adaptation.plan import Plan, default_plan, resolve, settle_precision
 from embhub.diffusion.bases.adapted import NO_CLAIM, Adaptation
@@ -96,19 +96,19 @@ def train_component(
     if not isinstance(images, ImageSet):
         images = read_images(images, manifest=selection.manifest, where=selection.where, on_progress=on_progress)
     remarks.warn(*images.notes)
-    members, kept_back = split(images, selection.holdout, seed)
+    members, held_out = split(images, selection.holdout, seed)
     identity = fingerprint.digest(fingerprint.take(found.folder))
     announce(on_progress, "loading the base")
-    with memory.explained(None):
+    with memory.explain_out_of_memory(None):
         pipe = load_pipeline(found, device="cpu")
         check_trainable(pipe)
     plan = resolve(recipe, default_plan(pipe, first.components, lora_rank=recipe.lora_rank))
     accelerator = open_accelerator(plan, device)
     plan = settle_precision(plan, accelerator.device.type)
-    with memory.explained(_as_recipe(plan)):
+    with memory.explain_out_of_memory(_as_recipe(plan)):
         pipe.to(accelerator.device)
         inside = encode_examples(pipe, members, caption, on_progress)
-        outside = encode_examples(pipe, kept_back, caption) if len(kept_back) else None
+        outside = encode_examples(pipe, held_out, caption) if len(held_out) else None
         with torch.random.fork_rng():  # a LoRA starts at random: alike in every process, and when resumed
             torch.manual_seed(seed)
             objective = build_objective(pipe, plan)
@@ -174,7 +174,7 @@ def _describe(
     modules: Mapping[str, nn.Module],
     members: ImageSet,
     inside: Examples,
-    learned: Learned,
+    learned: AdaptationResult,
 ) -> Adaptation:
     parts = tuple("vae decoder" if plan.trains_decoder else name for name in modules)
     settings = {name: value for name, value in asdict(plan).items() if name not in ("components", "lora_rank")}
@@ -211,9 +211,9 @@ def _as_recipe(plan: Plan) -> ResolvedRecipe:
 
 
 def _stepper(on_progress: OnProgress | None, plan: Plan) -> OnStep:
-    def step(done: int, loss: float, kept_back: float | None) -> None:
+    def step(done: int, loss: float, held_out: float | None) -> None:
         if on_progress:
-            shown = f"loss {loss:.4f}" if kept_back is None else f"held-out loss {kept_back:.4f}"
+            shown = f"loss {loss:.4f}" if held_out is None else f"held-out loss {held_out:.4f}"
             on_progress(Progress("adapting", done, plan.steps, shown))
 
     return step

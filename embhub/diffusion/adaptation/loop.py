@@ -34,7 +34,7 @@ OnStep = Callable[[int, float, float | None], None]
 
 
 @dataclass(frozen=True)
-class Learned:
+class AdaptationResult:
     """The loss of every step, and (step, mean loss) of images kept back, from before the first step to the last."""
 
     losses: tuple[float, ...]
@@ -73,15 +73,15 @@ def learn(
     objective: Objective,
     plan: Plan,
     members: Examples,
-    kept_back: Examples | None,
+    held_out: Examples | None,
     *,
     seed: int,
     checkpoint: Checkpoint | None = None,
     resume: bool = False,
     looks: int = 10,
     on_step: OnStep | None = None,
-) -> Learned:
-    """Adapt the components of `objective` in place; the loss of `kept_back` is taken `looks` times on the way.
+) -> AdaptationResult:
+    """Adapt the components of `objective` in place; the loss of `held_out` is taken `looks` times on the way.
 
     Raises:
         DivergedError: a loss or a gradient that is not finite; the checkpoint is removed.
@@ -105,9 +105,9 @@ def learn(
             raise DivergedError(f"{what} is not a number", "lower the learning rate, or check the base and the images")
 
     def look() -> None:
-        if kept_back is not None and (not points or points[-1][0] != len(losses)):
+        if held_out is not None and (not points or points[-1][0] != len(losses)):
             with accelerator.autocast():
-                measured = objective.measure(kept_back)
+                measured = objective.measure(held_out)
             demand_finite(measured, f"the held-out loss after {len(losses)} steps")
             points.append((len(losses), measured))
 
@@ -135,7 +135,7 @@ def learn(
                 raise TrainingInterruptedError(len(losses), checkpoint.path if checkpoint else None)
             if checkpoint and checkpoint.due and len(losses) < plan.steps:
                 keep()
-    return Learned(tuple(losses), tuple(points))
+    return AdaptationResult(tuple(losses), tuple(points))
 
 
 def _step(

@@ -24,11 +24,11 @@ from embhub.diffusion.bases import live_weights
 from embhub.diffusion.bases.adapted import refuse_claim
 from embhub.diffusion.bases.found import FoundBase
 from embhub.diffusion.bases.pipelines import find_base, load_pipeline, size_rule
-from embhub.diffusion.drawing.base_choice import choose_base
-from embhub.diffusion.drawing.generation import Studio, draw_seeds, prepare
-from embhub.diffusion.drawing.loading import HasEmbedding, open_embedding
 from embhub.diffusion.families import check_trainable, detect
 from embhub.diffusion.families.pipeline import Pipeline
+from embhub.diffusion.generation.base_choice import choose_base
+from embhub.diffusion.generation.generation import Studio, draw_seeds, prepare
+from embhub.diffusion.generation.loading import HasEmbedding, open_embedding
 from embhub.diffusion.training import inversion, memory, per_layer
 from embhub.diffusion.training.captions import check_caption, check_words
 from embhub.diffusion.training.recipes import ResolvedRecipe, default_recipe, describe, resolve
@@ -164,7 +164,7 @@ def port(
     )  # fmt: skip
     del studio
     announce(on_progress, "loading the new base")
-    with memory.explained(None):
+    with memory.explain_out_of_memory(None):
         pipe = load_pipeline(target, device=device)
     check_trainable(pipe)
     settled = resolve(chosen, default_recipe(pipe), device=pipe.device.type)
@@ -172,7 +172,7 @@ def port(
         per_layer.check_size(pipe, settled.num_vectors, settled.dtype)
     side = size_rule(pipe).choose(None)
     shown = torch.stack([torch.from_numpy(pixels.fit(image, side)) for image in drawn])
-    with memory.explained(settled):
+    with memory.explain_out_of_memory(settled):
         learned = inversion.fit(
             pipe, inversion.encode_images(pipe, shown), token=old.token, caption=caption, recipe=settled, seed=seed,
             on_step=_stepper(on_progress, settled),

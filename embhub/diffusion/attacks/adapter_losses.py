@@ -10,9 +10,9 @@ from torch import Tensor
 
 from embhub.artifact.embedding import Embedding
 from embhub.diffusion.attacks.evidence import Draws, Evidence, Suspect, measure_losses
-from embhub.diffusion.drawing.adapters import plug_in, plug_in_matrices, switched_off, unplug
-from embhub.diffusion.drawing.loading import check_base
 from embhub.diffusion.families.pipeline import Pipeline
+from embhub.diffusion.generation.adapters import plug_in, plug_in_matrices, switched_off, unplug
+from embhub.diffusion.generation.loading import check_base
 
 _SHADOW = "embhub-shadow"
 

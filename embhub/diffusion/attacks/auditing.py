@@ -43,8 +43,8 @@ from embhub.diffusion.attacks.shadows import Private
 from embhub.diffusion.bases.found import FoundBase
 from embhub.diffusion.bases.pipelines import find_base, load_pipeline, size_rule
 from embhub.diffusion.dp.settings import Protection
-from embhub.diffusion.drawing.loading import HasEmbedding, tensors
 from embhub.diffusion.families import check_trainable, detect
+from embhub.diffusion.generation.loading import HasEmbedding, tensors
 from embhub.diffusion.training.inversion import encode_images
 from embhub.diffusion.training.prompts import join_prompts, prompts_of
 from embhub.diffusion.training.recipes import ResolvedRecipe

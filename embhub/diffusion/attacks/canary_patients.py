@@ -138,8 +138,8 @@ def _train(task: Task, protection: Protection, images: ImageSet) -> Watch:
     """A private training of these images as a site runs it, at a site of its own that is gone afterwards."""
     training = PrivateTraining(None, protection, resume=False)
     with tempfile.TemporaryDirectory(prefix="embhub-made-up-") as home, config.elsewhere(Path(home)):
-        members, kept_back = training.split(images, 0.0)
-        training.learn(task, members, kept_back, Remarks(None), None, None)
+        members, held_out = training.split(images, 0.0)
+        training.learn(task, members, held_out, Remarks(None), None, None)
     if training.watch is None:
         raise AssertionError("every private training is watched")
     return training.watch

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from embhub.diffusion.attacks.evidence import Evidence, Suspect
-from embhub.diffusion.drawing.generation import draw
+from embhub.diffusion.generation.generation import draw
 from embhub.diffusion.training.inversion import encode_images
 from embhub.diffusion.training.per_layer import insert
 

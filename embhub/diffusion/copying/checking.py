@@ -18,7 +18,7 @@ from embhub.diffusion.attacks.auditing import find_audited_base, resolve
 from embhub.diffusion.bases.pipelines import load_pipeline, size_rule
 from embhub.diffusion.copying.comparing import Found, one_each
 from embhub.diffusion.copying.comparing import compare as compare_images
-from embhub.diffusion.drawing.loading import HasEmbedding
+from embhub.diffusion.generation.loading import HasEmbedding
 from embhub.errors import UsageError
 from embhub.images import pixels
 from embhub.images.framing import is_too_small

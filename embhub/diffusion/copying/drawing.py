@@ -12,7 +12,7 @@ from PIL import Image
 
 from embhub import destinations
 from embhub.artifact.embedding import Embedding
-from embhub.diffusion.drawing.generation import draw, prepare
+from embhub.diffusion.generation.generation import draw, prepare
 from embhub.durable import write_atomic
 from embhub.errors import UsageError
 from embhub.formats.synthetic_mark import mark_png
@@ -58,7 +58,7 @@ def draw_with(
     """`n` images of a prompt, as `embhub generate` draws them.
 
     Raises:
-        UsageError, ArtifactError: as `embhub.diffusion.drawing.generation.generate`.
+        UsageError, ArtifactError: as `embhub.diffusion.generation.generation.generate`.
     """
     announce(on_progress, "loading the base")
     studio = prepare([made], base=base, device=device)

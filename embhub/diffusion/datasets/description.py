@@ -17,7 +17,7 @@ from typing import Any
 from embhub.diffusion.datasets import floor, parquet_copy, provenance
 from embhub.diffusion.datasets.plan import PLAN, Picture, PlannedClass
 from embhub.diffusion.datasets.sources import Origin
-from embhub.diffusion.drawing.noise_mark import INDEXES
+from embhub.diffusion.generation.noise_mark import INDEXES
 from embhub.durable import write_atomic
 from embhub.images.c2pa_manifests.tables import SIDECAR
 from embhub.images.manifests.manifest import NAME as MANIFEST

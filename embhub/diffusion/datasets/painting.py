@@ -23,12 +23,12 @@ from embhub.artifact.embedding import parse
 from embhub.diffusion.bases.found import FoundBase
 from embhub.diffusion.bases.pipelines import choose_device
 from embhub.diffusion.datasets.plan import Picture, PlannedClass
-from embhub.diffusion.drawing.generation import choose_side, draw_seeds
-from embhub.diffusion.drawing.image_files import Origin as ImageOrigin
-from embhub.diffusion.drawing.image_files import encode_picture
-from embhub.diffusion.drawing.loading import load_into
-from embhub.diffusion.drawing.sampling import load_for_sampling
 from embhub.diffusion.families.pipeline import Pipeline
+from embhub.diffusion.generation.generation import choose_side, draw_seeds
+from embhub.diffusion.generation.image_files import Origin as ImageOrigin
+from embhub.diffusion.generation.image_files import encode_picture
+from embhub.diffusion.generation.loading import load_into
+from embhub.diffusion.generation.sampling import load_for_sampling
 from embhub.errors import ConfigError
 from embhub.options.sampling import Sampling
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from embhub.diffusion.datasets.plan import PlannedClass
 from embhub.diffusion.datasets.sources import Origin
-from embhub.diffusion.drawing.signed_files import describe_base
+from embhub.diffusion.generation.signed_files import describe_base
 from embhub.durable import write_atomic
 from embhub.images.c2pa_manifests.signing import ManifestSigner
 from embhub.images.c2pa_manifests.statement import Statement, describe_embedding

@@ -30,7 +30,7 @@ _RUN = re.compile(r"[0-9a-f]{16}")
 
 
 @dataclass(frozen=True)
-class Stand:
+class PrivateCheckpoint:
     """A private training after `taken` whole steps, with `announced` to the ledger, where its name is `run`."""
 
     definition: Mapping[str, str]
@@ -66,7 +66,7 @@ class PrivateCheckpointStore:
                 f"give the same command as then, or {_AFRESH}",
             )
 
-    def keep(self, stand: Stand) -> None:
+    def keep(self, stand: PrivateCheckpoint) -> None:
         """Write a stand after a whole step.
 
         Raises:
@@ -81,7 +81,7 @@ class PrivateCheckpointStore:
             self.path.unlink(missing_ok=True)
 
 
-def encode(stand: Stand) -> bytes:
+def encode(stand: PrivateCheckpoint) -> bytes:
     """A line with the digest of what follows, and a line of JSON."""
     state = {name: base64.b64encode(part.numpy().tobytes()).decode() for name, part in stand.state.items()}
     facts = {
@@ -95,7 +95,7 @@ def encode(stand: Stand) -> bytes:
     return f"{_SCHEMA} {hashlib.sha256(body).hexdigest()}\n".encode() + body
 
 
-def decode(data: bytes, path: Path) -> Stand:
+def decode(data: bytes, path: Path) -> PrivateCheckpoint:
     """The inverse of `encode`.
 
     Raises:
@@ -119,6 +119,6 @@ def decode(data: bytes, path: Path) -> Stand:
         whole = all(type(count) is int for count in counts) and 0 < counts[0] <= counts[1]
         if not (_RUN.fullmatch(facts["run"]) and isinstance(facts["definition"], dict) and whole and finite):
             raise ValueError("facts of another kind")
-        return Stand(facts["definition"], facts["run"], facts["announced"], facts["taken"], state)
+        return PrivateCheckpoint(facts["definition"], facts["run"], facts["announced"], facts["taken"], state)
     except (ValueError, KeyError, TypeError, AttributeError, strict_json.JsonError) as error:
         raise ConfigError(f"the checkpoint {path} is damaged", _AFRESH) from error

@@ -18,7 +18,7 @@ from torch import Tensor
 from embhub.diffusion.dp import aggregation, second_opinion, selftest, settings
 from embhub.diffusion.dp.base_trial import BaseTrial
 from embhub.diffusion.dp.candidates import first_candidates
-from embhub.diffusion.dp.checkpoints import PrivateCheckpointStore, Stand
+from embhub.diffusion.dp.checkpoints import PrivateCheckpoint, PrivateCheckpointStore
 from embhub.diffusion.dp.dpsgd import PrivateDescent
 from embhub.diffusion.dp.gradients import PatientLoss
 from embhub.diffusion.dp.mechanism import Mechanism
@@ -35,7 +35,7 @@ from embhub.diffusion.training.latents import Encoded, encode
 from embhub.diffusion.training.prompts import prompts_of
 from embhub.diffusion.training.recipes import ResolvedRecipe, settings_by_name
 from embhub.diffusion.training.remarks import Remarks
-from embhub.diffusion.training.result import Learned, Task
+from embhub.diffusion.training.result import Task, TrainingResult
 from embhub.images.images import ImageSet
 from embhub.ledger import budget, forecast
 from embhub.ledger.budget import Reservation
@@ -82,9 +82,9 @@ class PrivateTraining:
             UsageError, PrivacyError: as `settings.check_unit` and `settings.check_number`.
         """
         settings.check_unit(self.protection, images)
-        members, kept_back = settings.split(images, holdout)
+        members, held_out = settings.split(images, holdout)
         self._n_public = settings.check_number(self.protection, len(set(members.names())))
-        return members, kept_back
+        return members, held_out
 
     def default_recipe(self, pipe: Pipeline) -> ResolvedRecipe:
         """What suits a base, and the number of patients."""
@@ -94,11 +94,11 @@ class PrivateTraining:
         self,
         task: Task,
         members: ImageSet,
-        kept_back: ImageSet,  # noqa: ARG002 (nothing is looked at)
+        held_out: ImageSet,  # noqa: ARG002 (nothing is looked at)
         remarks: Remarks,
         preview: object,  # noqa: ARG002 (refused before)
         on_progress: OnProgress | None,
-    ) -> Learned:
+    ) -> TrainingResult:
         """Learn rows privately and claim what the ledger and the self-test allow.
 
         Raises:
@@ -167,7 +167,7 @@ class PrivateTraining:
         except ClaimBelowBoundError:
             self.checkpoint.remove()
             raise
-        return Learned(
+        return TrainingResult(
             rows=_rows(task, loss, coordinates),
             reservation=reservation,
             claim=claim,
@@ -226,7 +226,7 @@ class PrivateTraining:
                 descent.step()
                 ahead -= 1
                 self.checkpoint.keep(
-                    Stand(definition, reservation.run, reservation.steps, descent.taken, descent.state())
+                    PrivateCheckpoint(definition, reservation.run, reservation.steps, descent.taken, descent.state())
                 )
                 _report(on_progress, reservation.steps - ahead, steps)
         except KeyboardInterrupt as error:

@@ -29,10 +29,10 @@ from embhub.diffusion.dp import noise
 from embhub.diffusion.dp.mechanism import SLACK, Mechanism
 from embhub.diffusion.dp.selftest_runs import (
     Aggregation,
-    Bare,
-    Course,
     Descent,
+    MechanismOnly,
     Places,
+    TrialRun,
     Values,
     Voting,
     draw_directions,
@@ -76,7 +76,7 @@ def run(
     """
     rounds = min(steps, _MOST_ROUNDS)
     bare = _observe(
-        Bare(mechanism, draw_directions(self_test.CANARIES, self_test.DIMENSION)), mechanism, rounds, ROUNDS
+        MechanismOnly(mechanism, draw_directions(self_test.CANARIES, self_test.DIMENSION)), mechanism, rounds, ROUNDS
     )
     own = _observe(_own_course(kind, mechanism, width, recipe), mechanism, rounds, _own_rounds(width))
     noise_p, own_noise_p = _judge_noise(bare), _judge_noise(own)
@@ -144,11 +144,11 @@ def guess_canaries(mechanism: Mechanism, *, steps: int) -> tuple[Values, Values]
     return seen.scores[seen.inside], seen.scores[~seen.inside]
 
 
-def _bare_course(mechanism: Mechanism) -> Course:
-    return Bare(mechanism, draw_directions(self_test.CANARIES, self_test.DIMENSION))
+def _bare_course(mechanism: Mechanism) -> TrialRun:
+    return MechanismOnly(mechanism, draw_directions(self_test.CANARIES, self_test.DIMENSION))
 
 
-def _own_course(kind: str, mechanism: Mechanism, width: int, recipe: ResolvedRecipe) -> Course:
+def _own_course(kind: str, mechanism: Mechanism, width: int, recipe: ResolvedRecipe) -> TrialRun:
     if kind == "votes":
         return Voting(mechanism, draw_votes(self_test.CANARIES, width), recipe)
     course = Aggregation if kind == "dp-agg" else Descent
@@ -183,7 +183,7 @@ class _Seen:
     chances: int = 0
 
 
-def _observe(course: Course, mechanism: Mechanism, rounds: int, least: int) -> _Seen:
+def _observe(course: TrialRun, mechanism: Mechanism, rounds: int, least: int) -> _Seen:
     """Offer canaries to `rounds` steps, then nobody until there were `least`, and take down what comes out."""
     count, width = course.directions.shape
     seen = _Seen(inside=noise.flip(count, 0.5), drift=np.zeros(width))

@@ -31,7 +31,7 @@ _TOO_LONG = 3
 _OWN_STEPS = 2
 
 
-class Course(Protocol):
+class TrialRun(Protocol):
     """`directions` (P, d) are of length 1; `longest` is the longest vector that went into a sum, where it can be seen,
     in clips; `length` is how long each should be."""
 
@@ -52,7 +52,7 @@ def draw_directions(people: int, dimension: int) -> NDArray[np.float32]:
     return directions
 
 
-class Bare:
+class MechanismOnly:
     """The mechanism alone."""
 
     def __init__(self, mechanism: Mechanism, directions: NDArray[np.float32]) -> None:

@@ -243,9 +243,9 @@ def split(images: ImageSet, holdout: float) -> tuple[ImageSet, ImageSet]:
         raise UsageError(f"a holdout of {holdout}", "hold out a share of the patients between 0 and 0.9")
     names, key = images.names(), derive_key("holdout")
 
-    def kept_back(place: int) -> bool:
+    def held_out(place: int) -> bool:
         coin = hmac.digest(key, names[place].encode(), hashlib.sha256)
         return images.samples[place].split == "holdout" or int.from_bytes(coin[:8]) < holdout * 2**64
 
-    back = [place for place in range(len(images)) if kept_back(place)]
+    back = [place for place in range(len(images)) if held_out(place)]
     return images.subset(sorted(set(range(len(images))) - set(back))), images.subset(back)

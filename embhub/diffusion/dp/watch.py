@@ -24,7 +24,7 @@ from scipy import stats
 from torch import Tensor
 
 from embhub.diffusion.dp import aggregation
-from embhub.diffusion.dp.checkpoints import Stand
+from embhub.diffusion.dp.checkpoints import PrivateCheckpoint
 from embhub.diffusion.dp.dpsgd import PrivateDescent
 from embhub.diffusion.dp.gradients import PatientLoss
 from embhub.diffusion.dp.mechanism import Mechanism, Vectors
@@ -193,7 +193,9 @@ def try_eight_images(
         raise _broken("one patient with eight images")
 
 
-def follow(watch: Watch, loss: PatientLoss, saved: Stand | None, votes: Evolution | None, *, kind: str) -> Tensor:
+def follow(
+    watch: Watch, loss: PatientLoss, saved: PrivateCheckpoint | None, votes: Evolution | None, *, kind: str
+) -> Tensor:
     """Where the releases of a training lead (size,), from the public start or from where dp-sgd was `saved`.
 
     `votes` are those of that way of learning, before the first round.

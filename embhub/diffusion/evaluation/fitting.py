@@ -26,7 +26,7 @@ from embhub.progress import OnProgress, Progress
 from embhub.version import __version__
 
 Floats = NDArray[np.float64]
-Learned = classifier.Classifier | pretrained.Ridge
+TrainedClassifier = classifier.Classifier | pretrained.Ridge
 CLASSES = ("negative", "positive")
 
 
@@ -95,7 +95,7 @@ class _School:
             __version__, learner.describe(choices.side), learner.steps, learner.batch, learner.rate, choices.side,
             choices.mirror,
         ]  # fmt: skip
-        self._last: tuple[str, Learned] | None = None
+        self._last: tuple[str, TrainedClassifier] | None = None
 
     def scores(self, lessons: Sequence[Lesson], seed: int, images: Pictures) -> Floats:
         """Scores of the positive class of a classifier that had these lessons."""
@@ -113,7 +113,7 @@ class _School:
         return scores
 
 
-def fit(lessons: Sequence[Lesson], choices: Choices, *, seed: int) -> Learned:
+def fit(lessons: Sequence[Lesson], choices: Choices, *, seed: int) -> TrainedClassifier:
     """One classifier of negatives and positives, after all its lessons."""
     learner = choices.learner
     if learner.frozen:
@@ -131,7 +131,7 @@ def fit(lessons: Sequence[Lesson], choices: Choices, *, seed: int) -> Learned:
     return learned
 
 
-def score(learned: Learned, images: Pictures, choices: Choices) -> Floats:
+def score(learned: TrainedClassifier, images: Pictures, choices: Choices) -> Floats:
     """Scores of the positive class (images,).
 
     Raises:

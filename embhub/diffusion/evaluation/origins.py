@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from embhub.builtin_bases import NAMES
-from embhub.diffusion.drawing.redrawn_files import SCHEMA as REDRAWN
+from embhub.diffusion.generation.redrawn_files import SCHEMA as REDRAWN
 from embhub.images.manifests.columns import find_separator
 from embhub.images.manifests.manifest import NAME as MANIFEST
 from embhub.options.preprocessing import FITS, Fit

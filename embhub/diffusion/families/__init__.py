@@ -11,10 +11,10 @@ from embhub.diffusion.families.detection import (
     detect,
     device_of,
     find,
+    image_size_arguments,
     of_class,
     resolution,
     room,
-    told_size,
 )
 from embhub.diffusion.families.family import Condition, Encoder, Family, encoders
 from embhub.diffusion.families.objective import loss, predict_noise
@@ -44,6 +44,7 @@ __all__ = [
     "device_of",
     "encoders",
     "find",
+    "image_size_arguments",
     "is_flow",
     "loss",
     "min_snr_weights",
@@ -55,5 +56,4 @@ __all__ = [
     "room",
     "strengths",
     "take_noise",
-    "told_size",
 ]

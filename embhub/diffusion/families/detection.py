@@ -97,14 +97,14 @@ def resolution(pipe: Pipeline) -> int:
     return detect(pipe).resolution(pipe)
 
 
-def told_size(pipe: Pipeline, side: int | None = None) -> dict[str, Any]:
+def image_size_arguments(pipe: Pipeline, side: int | None = None) -> dict[str, Any]:
     """The size of images for a pipeline's call, where it must be told it: another than it would choose. With it go
     the options without which the call would not keep to the size or to the prompt."""
     family = find(pipe)
     own = family.resolution(pipe) if family else None
-    if side is None and family and family.told_size:
+    if side is None and family and family.passes_image_size:
         side = own
-    if side is None or (side == own and family and not family.told_size):
+    if side is None or (side == own and family and not family.passes_image_size):
         return {}
     return {"height": side, "width": side, **(family.call if family else {})}
 

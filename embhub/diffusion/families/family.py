@@ -46,8 +46,8 @@ class Family:
     `pipelines` are class names in diffusers; `encoders` the text encoders that there must be; `layout` the file's, see
     `embhub.artifact.embedding.LAYOUTS`. `denoiser` is the component's name. `longest` are the most tokens that the
     pipeline reads with an encoder, where that is less than its tokenizer says. `guidance` and `steps` are the
-    pipeline's own defaults of sampling. `told_size`: its call must be told the images' size, and assumes its makers'
-    otherwise. `half_on_gpu`: on a GPU its weights are held in bfloat16, as float32 would want more than most have.
+    pipeline's own defaults of sampling. `passes_image_size`: its call needs the images' size, and
+    assumes its makers' otherwise. `half_on_gpu`: on a GPU its weights are held in bfloat16, as float32 would want more than most have.
     `remark` is said before a training. `draw(pipe, prompts, steps, guidance, generators, side)` gives a picture a
     prompt, where the pipeline's own call does not. `previews`: can pictures be drawn while it is trained on?
     `negative`: does its call take a negative prompt, which classifier-free guidance moves away from?
@@ -69,7 +69,7 @@ class Family:
     longest: Mapping[str, int] = field(default_factory=dict)
     guidance: float = 7.5
     steps: int = 50
-    told_size: bool = False
+    passes_image_size: bool = False
     half_on_gpu: bool = False
     remark: str = ""
     draw: Callable[[Pipeline, list[str], int, float, list[torch.Generator], int | None], list[Image.Image]] | None = (

@@ -46,5 +46,5 @@ FLUX2 = Family(
     overhead=lambda pipe: template_tokens(pipe, enable_thinking=False),
     guidance=4.0,
     steps=50,
-    told_size=True,
+    passes_image_size=True,
 )

@@ -56,5 +56,5 @@ KANDINSKY3 = Family(
     negative=True,
     cuts_context=True,
     steps=25,
-    told_size=True,
+    passes_image_size=True,
 )

@@ -47,7 +47,7 @@ PIXART = Family(
     guidance=4.5,
     negative=True,
     steps=20,
-    told_size=True,
+    passes_image_size=True,
     # Binning would draw images of another size than asked for, and scale them.
     call={"clean_caption": False, "use_resolution_binning": False},
 )

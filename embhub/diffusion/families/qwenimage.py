@@ -93,6 +93,6 @@ QWENIMAGE = Family(
     ask=_ask,
     negative=True,
     steps=50,
-    told_size=True,
+    passes_image_size=True,
     cuts_context=True,
 )

@@ -56,6 +56,6 @@ SANA = Family(
     guidance=4.5,
     negative=True,
     steps=20,
-    told_size=True,
+    passes_image_size=True,
     call={"use_resolution_binning": False},
 )

@@ -51,6 +51,6 @@ ZIMAGE = Family(
     guidance=5.0,
     negative=True,
     steps=50,
-    told_size=True,
+    passes_image_size=True,
     cuts_context=True,
 )

@@ -124,7 +124,7 @@ def advise(recipe: ResolvedRecipe | None) -> str:
 
 
 @contextmanager
-def explained(recipe: ResolvedRecipe | None) -> Iterator[None]:
+def explain_out_of_memory(recipe: ResolvedRecipe | None) -> Iterator[None]:
     """While open, an error for want of memory becomes one that says what to change.
 
     Raises:

@@ -22,7 +22,7 @@ from embhub.diffusion.training.latents import Encoded, encode
 from embhub.diffusion.training.prompts import prompts_of
 from embhub.diffusion.training.recipes import ResolvedRecipe, default_recipe, settings_by_name
 from embhub.diffusion.training.remarks import Remarks
-from embhub.diffusion.training.result import Learned, Task
+from embhub.diffusion.training.result import Task, TrainingResult
 from embhub.diffusion.training.table_units import token_norms
 from embhub.images.holdout import split
 from embhub.images.images import ImageSet
@@ -69,11 +69,11 @@ class PlainTraining:
         self,
         task: Task,
         members: ImageSet,
-        kept_back: ImageSet,
+        held_out: ImageSet,
         remarks: Remarks,
         preview: Watch | None,
         on_progress: OnProgress | None,
-    ) -> Learned:
+    ) -> TrainingResult:
         """Run the loop, with an eye on where it leads.
 
         Raises:
@@ -85,10 +85,10 @@ class PlainTraining:
         if self._named:
             remarks.warn(_KEEP_IT)
         learned_from = encode(pipe, members, on_progress, task.preprocessing)
-        others = encode(pipe, kept_back, preprocessing=task.preprocessing) if len(kept_back) else None
+        others = encode(pipe, held_out, preprocessing=task.preprocessing) if len(held_out) else None
         state = self.checkpoint.define(_define(task, learned_from, others), seed=self.seed)
         remarks.warn(*judge_images(pipe, learned_from.latents, caption))
-        prompts, back = prompts_of(members, caption, token), prompts_of(kept_back, caption, token)
+        prompts, back = prompts_of(members, caption, token), prompts_of(held_out, caption, token)
         lookout = Lookout(
             (others or learned_from).latents, own=others is None, warn=remarks.warn, prompts=back if others else prompts
         )
@@ -129,7 +129,7 @@ class PlainTraining:
         lookout.judge_rows(fit.rows, token_norms(pipe))
         lookout.judge_losses(before, after)
         ends = (float(before.mean()), float(after.mean())) if others else (None, None)
-        return Learned(
+        return TrainingResult(
             fit.rows, reservation, losses=fit.losses, points=tuple(lookout.points), before=ends[0], after=ends[1]
         )
 

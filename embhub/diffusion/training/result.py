@@ -33,7 +33,7 @@ class Task:
 
 
 @dataclass(frozen=True)
-class Learned:
+class TrainingResult:
     """Rows (vectors, d) float32 on the processor for each encoder, the ledger's entry, and what may be claimed.
 
     `facts` stand in the file's header beside those of the recipe. A plain training has `losses`, `points` (step, loss)

@@ -119,5 +119,5 @@ def open_database(folder: Path, asked: str | None = None) -> Database:
     """
     database = Database(find(folder, asked))
     if isinstance(database, SqliteDatabase):
-        database.is_left = (folder / NOTED).exists
+        database.was_moved = (folder / NOTED).exists
     return database

@@ -72,7 +72,7 @@ class Registry:
         return self.database.dialect is not SQLITE and self.setting(SHARED) == "yes"
 
     @property
-    def keeps_house(self) -> bool:
+    def runs_maintenance(self) -> bool:
         """Whether what one server does for all is this one's: it is alone, or the one that signs the log."""
         return self.leadership is None or self.leadership.term is not None
 

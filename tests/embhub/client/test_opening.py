@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from embhub.client.log import logged, logged_papers
+from embhub.client.log import logged, logged_attestations
 from embhub.client.publishing import push as publishing
 from embhub.client.pulling import opening
 from embhub.errors import ArtifactError, UsageError
@@ -120,7 +120,7 @@ def test_a_site_that_demands_a_log_uses_nothing_whose_audit_is_not_shown_there(s
     entries = [leaf_of(one.envelope, SITE.public).to_bytes() for one in signed]
     entries += [next(iter(leaves_of(parse_export(export).keyring, [ROOT.public]))).to_bytes()]
     log = MemoryLog(entries, key)
-    names = logged.PROOF, "attestations/audit.tlog-proof", logged_papers.KEYRING_PROOF
+    names = logged.PROOF, "attestations/audit.tlog-proof", logged_attestations.KEYRING_PROOF
     proofs = {name: log.proof_of(index).to_bytes() for index, name in enumerate(names)}
     config.paths().config.mkdir(parents=True, exist_ok=True)
     (config.paths().config / "policy.yaml").write_text("require: [logged]\n")

@@ -22,7 +22,7 @@ from embhub.client.member import erasing
 from embhub.diffusion.adaptation.porting import Ported, port
 from embhub.diffusion.bases import live_weights
 from embhub.diffusion.bases.pipelines import load_pipeline
-from embhub.diffusion.drawing.loading import BaseWarning
+from embhub.diffusion.generation.loading import BaseWarning
 from embhub.diffusion.outputs import port_to_file
 from embhub.errors import PrivacyError, UsageError
 from embhub.options.training import Recipe, Selection

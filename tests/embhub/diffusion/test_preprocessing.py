@@ -18,9 +18,9 @@ from embhub.artifact.header import BadHeaderError, check_training
 from embhub.diffusion import outputs
 from embhub.diffusion.attacks import auditing
 from embhub.diffusion.datasets.making import make_dataset
-from embhub.diffusion.drawing.generation import generate
-from embhub.diffusion.drawing.redrawing import redraw
 from embhub.diffusion.evaluation.material import choose_fit, read_real
+from embhub.diffusion.generation.generation import generate
+from embhub.diffusion.generation.redrawing import redraw
 from embhub.diffusion.train import TrainResult
 from embhub.diffusion.training import inversion
 from embhub.errors import UsageError

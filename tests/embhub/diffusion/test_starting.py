@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from embhub.__main__ import main
-from embhub.diffusion.drawing.interpolation import Series
+from embhub.diffusion.generation.interpolation import Series
 
 Terminal = Callable[..., None]
 ANSWERS = {"--shows": "frontal chest x-ray", "--base": "builtin-xray", "--name": "haze"}

@@ -92,8 +92,8 @@ def test_the_private_record(images: Path, base: Path) -> None:
     assert run == result.run
     path = config.paths().state / "runs" / f"{result.embedding.digest}.json"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    members, kept_back = ({s.patient_id for s in part} for part in (run.members, run.holdout))
-    assert len(kept_back) == 2 and not members & kept_back
+    members, held_out = ({s.patient_id for s in part} for part in (run.members, run.holdout))
+    assert len(held_out) == 2 and not members & held_out
     assert len(run.members) + len(run.holdout) == 12
     assert all(Path(s.path).is_file() and s.label == "prostate-cspca" for s in (*run.members, *run.holdout))
     assert run.settings["seed"] == 1 and json.dumps(run.settings)
@@ -114,10 +114,10 @@ def numbered(count: int, per_patient: int) -> ImageSet:
     return ImageSet(samples, ((64, 64),) * count)
 
 
-@pytest.mark.parametrize(("share", "kept_back"), [(0.0, 0), (0.01, 1), (0.3, 3), (0.9, 9)])
-def test_the_share_is_of_patients(share: float, kept_back: int) -> None:
+@pytest.mark.parametrize(("share", "held_out"), [(0.0, 0), (0.01, 1), (0.3, 3), (0.9, 9)])
+def test_the_share_is_of_patients(share: float, held_out: int) -> None:
     front, back = split(numbered(40, 4), share, seed=0)
-    assert len(back) == 4 * kept_back and len(front) + len(back) == 40
+    assert len(back) == 4 * held_out and len(front) + len(back) == 40
     assert not {s.patient_id for s in front.samples} & {s.patient_id for s in back.samples}
 
 

@@ -63,7 +63,7 @@ def heads(made: Release) -> LedgerHeads:
 
 def accept(made: Release) -> Finding:
     """What a reader is told who accepts the release."""
-    verified = memory.say_ledger(verification.verify(made, trust=TRUST, now=NOW), made)
+    verified = memory.with_ledger_findings(verification.verify(made, trust=TRUST, now=NOW), made)
     memory.remember(verified, made, commit="0" * 40)
     (found,) = [one for one in verified.findings if one.check == "ledger"]
     if found.outcome == "ok":

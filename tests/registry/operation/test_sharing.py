@@ -103,7 +103,7 @@ def test_what_is_due_is_signed_by_a_server_that_has_the_key(replicas: Replicas) 
     with replicas[0].opened() as first:
         application = app.build(first)
         first.leadership = first.database.leadership("test")
-        assert not first.keeps_house, "another server signs the log"
+        assert not first.runs_maintenance, "another server signs the log"
         with first.database.writing() as db:
             db.execute("UPDATE trust_timestamp SET issued = '2001-01-01T00:00:00Z'")
         background_tasks.write(application, first)

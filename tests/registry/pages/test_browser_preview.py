@@ -161,9 +161,9 @@ def test_the_browser_computes_what_diffusers_does(
     import torch
 
     from embhub.diffusion.bases.pipelines import load_pipeline
-    from embhub.diffusion.drawing.composition import composed
-    from embhub.diffusion.drawing.loading import load_into
-    from embhub.diffusion.drawing.weighted_prompts import Part
+    from embhub.diffusion.generation.composition import composed
+    from embhub.diffusion.generation.loading import load_into
+    from embhub.diffusion.generation.weighted_prompts import Part
 
     facts = builtin_bases.info(base)
     found = ask_worker(room, browser, name, seed=7, strength=strength)

@@ -151,7 +151,7 @@ def test_every_snippet_of_every_built_in_base_and_family_runs(registry: RunningR
 def loaded(kind: str, folder: Path) -> tuple[Any, Any]:
     """The pipeline after the page's calls for diffusers, and after embhub's own loader."""
     from embhub.diffusion.bases.pipelines import load_pipeline
-    from embhub.diffusion.drawing.loading import load_into
+    from embhub.diffusion.generation.loading import load_into
 
     base = families.write(folder / kind, kind)
     made = embed(base, kind)

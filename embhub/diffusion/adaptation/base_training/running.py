@@ -28,7 +28,7 @@ SAVE_EVERY_S = 30.0
 _LOG = "log.jsonl"
 
 
-class Course(Protocol):
+class TrainingRun(Protocol):
     """What is trained: `advance` takes step `number` and gives its figures, `measure` gives figures on held-out
     images, of which `held_out_loss` decides when to stop."""
 
@@ -80,7 +80,7 @@ class Progress:
     sessions: int = 0
 
 
-def run(course: Course, folder: Path, limits: Limits, *, save_every: float = SAVE_EVERY_S) -> Progress:
+def run(course: TrainingRun, folder: Path, limits: Limits, *, save_every: float = SAVE_EVERY_S) -> Progress:
     """Train `course` from where `folder` says it stands until a limit, SIGTERM or SIGINT; returns where it stands then.
 
     Writes the state to `folder`/checkpoint.pt and one JSON object a measurement to `folder`/log.jsonl; what was
@@ -126,12 +126,12 @@ def copy_log(folder: Path, target: Path) -> None:
         shutil.copyfile(folder / _LOG, target)
 
 
-def write(course: Course, folder: Path, progress: Progress) -> None:
+def write(course: TrainingRun, folder: Path, progress: Progress) -> None:
     """Make the present state of `course` the one to go on from."""
     checkpoint.save(folder, {"course": course.state(), "progress": vars(progress)})
 
 
-def _resumed(course: Course, folder: Path) -> Progress:
+def _resumed(course: TrainingRun, folder: Path) -> Progress:
     state = checkpoint.load(folder)
     if state is None:
         return Progress()
@@ -148,7 +148,7 @@ def _ended(progress: Progress, limits: Limits, started: _Watch) -> bool:
     )
 
 
-def _measured(course: Course, folder: Path, progress: Progress, means: Mapping[str, float]) -> None:
+def _measured(course: TrainingRun, folder: Path, progress: Progress, means: Mapping[str, float]) -> None:
     figures = course.measure()
     if figures["held_out_loss"] < progress.best:
         progress.best, progress.best_step, progress.stale = figures["held_out_loss"], progress.step, 0

@@ -61,7 +61,7 @@ class SqliteDatabase(Database):
     def __init__(self, place: Path | str, *, patience: float = 10.0) -> None:
         self.path = Path(place)
         self.name = str(self.path)
-        self.is_left: Callable[[], bool] = lambda: False  # whether `storage move` has left it; its registry says how
+        self.was_moved: Callable[[], bool] = lambda: False  # whether `storage move` has left it; its registry says how
         self._patience = patience
         self._local = threading.local()
         self._all: weakref.WeakSet[SqliteConnection] = weakref.WeakSet()  # a thread that ends closes its own
@@ -76,7 +76,7 @@ class SqliteDatabase(Database):
         found: SqliteConnection | None = getattr(self._local, "connection", None)
         if found is not None:
             return found
-        if self.is_left():
+        if self.was_moved():
             raise moved_meanwhile()  # a new, empty file would be made
         try:
             self._keep_to_owner()
@@ -129,7 +129,7 @@ class SqliteDatabase(Database):
         with translated():
             self._begin(connection, patience)
             try:
-                if self.is_left():
+                if self.was_moved():
                     raise moved_meanwhile()
                 yield connection
                 connection.execute("COMMIT")

@@ -75,7 +75,7 @@ def write(app: Starlette, registry: Registry) -> None:
         lambda: registry_log.publish(registry),
     )
     with acting(Actor("server", "server")):
-        for turn in (*turns, *signing, *(for_all if registry.keeps_house else ())):
+        for turn in (*turns, *signing, *(for_all if registry.runs_maintenance else ())):
             try:
                 turn()
             except Exception as error:  # noqa: BLE001  # whatever it is, upkeep goes on
@@ -113,7 +113,7 @@ async def _ask_witnesses(registry: Registry) -> None:
     """Apart from the rest, because a witness may be slow to answer."""
     while True:
         await asyncio.sleep(SECONDS)
-        if not registry.keeps_house:
+        if not registry.runs_maintenance:
             continue
         try:
             await run_in_threadpool(log_witnesses.ask_all, registry)

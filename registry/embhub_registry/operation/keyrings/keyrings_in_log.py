@@ -60,7 +60,7 @@ def check_newest(opened: Opened, place: str, *, now: datetime) -> str:
         )
     source = _source(place)
     signed = newest_checkpoint(source, key)
-    said = logged.say_witnesses(signed, policy, now)
+    said = logged.witness_finding(signed, policy, now)
     if said.outcome != "ok":
         raise ConfigError(f"the log at {place} shows nothing: {said.text}", "bring a newer copy of the log")
     logged.compare(key, signed, source)

@@ -83,7 +83,7 @@ def publish_if_possible(registry: Registry) -> None:
     Where another server signs, it is woken. A server waits for its signature, for a moment.
     """
     with contextlib.suppress(EmbhubError, OSError):
-        if not registry.is_shared or (registry.keeps_house and registry.leadership is not None):
+        if not registry.is_shared or (registry.runs_maintenance and registry.leadership is not None):
             publish(registry)
             return
         registry.database.wake_sequencer()

@@ -6,7 +6,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
 from embhub_registry.http_errors import RequestDeniedError
-from embhub_registry.wire.hub_api import lonely_names
+from embhub_registry.wire.hub_api import unnamespaced_ids
 from embhub_registry.wire.request_context import path_of
 
 # Parts of the Hub's addresses that are refused on purpose, and why.
@@ -34,7 +34,7 @@ async def unknown(request: Request) -> Response:
         raise RequestDeniedError(
             404, "type", "this registry holds models only", "leave repo_type out", code="RepoNotFound"
         )
-    lonely_names.refuse(path)
+    unnamespaced_ids.refuse(path)
     for part in path.split("/"):
         if part in WORDS:
             raise RequestDeniedError(

@@ -22,8 +22,8 @@ from embhub.diffusion.adaptation import adapter_size
 from embhub.diffusion.adaptation.compact import Adapted, train_adapter
 from embhub.diffusion.adaptation.porting import port
 from embhub.diffusion.bases.pipelines import load_pipeline
-from embhub.diffusion.drawing.adapters import AdapterCollisionError, switched_off
-from embhub.diffusion.drawing.loading import WrongBaseError, load_into, tensors
+from embhub.diffusion.generation.adapters import AdapterCollisionError, switched_off
+from embhub.diffusion.generation.loading import WrongBaseError, load_into, tensors
 from embhub.diffusion.training.precision import in_bfloat16
 from embhub.errors import UsageError
 from embhub.formats import safe_yaml

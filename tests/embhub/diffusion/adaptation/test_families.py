@@ -25,7 +25,7 @@ from embhub.diffusion.bases.pipelines import find_base, load_pipeline
 from embhub.diffusion.families import detect
 from embhub.errors import UsageError
 from embhub.formats.slices import find_weights
-from embhub.ledger.books import books_are_kept
+from embhub.ledger.books import ledger_exists
 from tests.support import families, kandinsky, pipelines
 from tests.support.quick import others_thorough, quick
 from tests.support.training import train_component
@@ -165,7 +165,7 @@ def test_a_lora_of_text_encoders_is_used_or_asks_for_a_newer_peft(
     if Version(version("peft")) < Version(MIN_PEFT_VERSION):
         with pytest.raises(UsageError, match=r"a LoRA of the text_encoder cannot be added: .* PEFT") as refusal:
             train_component(bases["sdxl"], images, out=tmp_path / "lora", batch_size=2, device="cpu", **asked)
-        assert "--upgrade peft" in refusal.value.hint and not books_are_kept()
+        assert "--upgrade peft" in refusal.value.hint and not ledger_exists()
         return
     train_component(
         bases["sdxl"], images, out=tmp_path / "lora", batch_size=2, learning_rate=0.05, device="cpu", **asked

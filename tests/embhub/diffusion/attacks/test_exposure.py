@@ -56,13 +56,13 @@ def test_a_planted_outlier_is_among_the_first_three_of_a_real_audit(
         write_dataset(folder, "prostate-cspca", images=24, patients=24, normals=0, seed=run)
         images = read_images(folder / "manifest.csv")
         patients = sorted({images.unit(place) for place in range(len(images))})
-        planted, kept_back = patients[run], set(patients[-8:])
+        planted, held_out = patients[run], set(patients[-8:])
         (place,) = [number for number in range(len(images)) if images.unit(number) == planted]
         noise = np.random.default_rng(run).integers(0, 255, (64, 64)).astype(np.uint8)
         Image.fromarray(noise).save(images.samples[place].path)
         images = read_images(folder / "manifest.csv")
-        inside = images.subset([n for n in range(len(images)) if images.unit(n) not in kept_back])
-        outside = images.subset([n for n in range(len(images)) if images.unit(n) in kept_back])
+        inside = images.subset([n for n in range(len(images)) if images.unit(n) not in held_out])
+        outside = images.subset([n for n in range(len(images)) if images.unit(n) in held_out])
         words = {"token": "<cspca>", "caption": "prostate mri, {}", "steps": 25, "num_vectors": 4, "seed": run}
         trained = train(inside, base="builtin", device="cpu", **words)
         ranked: list[Exposed] = []

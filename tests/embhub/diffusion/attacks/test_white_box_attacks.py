@@ -17,7 +17,7 @@ from embhub.diffusion.attacks.gradients import score_by_gradient
 from embhub.diffusion.attacks.nearest import score_by_nearest
 from embhub.diffusion.attacks.predictions import score_by_proximal_start, score_by_step_error
 from embhub.diffusion.bases.pipelines import load_pipeline
-from embhub.diffusion.drawing import generation
+from embhub.diffusion.generation import generation
 from embhub.diffusion.training import inversion
 from embhub.diffusion.training.rows import Rows, starting_rows
 from tests.support import pipelines

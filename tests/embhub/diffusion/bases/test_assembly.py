@@ -21,7 +21,7 @@ from safetensors.torch import load_file, save_file
 from embhub.artifact import fingerprint
 from embhub.diffusion.bases.pipelines import find_base, load_pipeline
 from embhub.diffusion.bases.replacements import Replacement, parse_base, replace_in
-from embhub.diffusion.drawing.generation import generate
+from embhub.diffusion.generation.generation import generate
 from embhub.errors import ArtifactError, EmbhubError, UsageError
 from tests.support import pipelines
 from tests.support.quick import quick

@@ -21,7 +21,7 @@ from embhub.diffusion.bases.found import FoundBase
 from embhub.diffusion.datasets import painting
 from embhub.diffusion.datasets.making import in_words
 from embhub.diffusion.datasets.painting import Studio
-from embhub.diffusion.drawing.generation import generate
+from embhub.diffusion.generation.generation import generate
 from embhub.errors import ConfigError, PrivacyError, UsageError
 from embhub.images.checks import synthetic
 from embhub.images.images import read_images

@@ -14,11 +14,11 @@ from embhub.artifact import embedding as artifact
 from embhub.artifact import fingerprint
 from embhub.artifact.embedding import LAYOUTS, Embedding
 from embhub.diffusion.bases.pipelines import load_pipeline
-from embhub.diffusion.drawing.generation import draw, generate, prepare
-from embhub.diffusion.drawing.interpolation import interpolate
-from embhub.diffusion.drawing.redrawing import arrange, redraw, redraw_scenes
-from embhub.diffusion.drawing.weighted_prompts import Part
 from embhub.diffusion.families import detect, encoders
+from embhub.diffusion.generation.generation import draw, generate, prepare
+from embhub.diffusion.generation.interpolation import interpolate
+from embhub.diffusion.generation.redrawing import arrange, redraw, redraw_scenes
+from embhub.diffusion.generation.weighted_prompts import Part
 from embhub.errors import UsageError
 from embhub.images.masks import from_box
 from tests.support import families

@@ -21,9 +21,9 @@ from embhub.diffusion.attacks.evidence import Evidence, Suspect, draw, measure_l
 from embhub.diffusion.attacks.gradients import score_by_gradient
 from embhub.diffusion.bases import live_fingerprint as live_base
 from embhub.diffusion.bases.pipelines import load_pipeline
-from embhub.diffusion.drawing.generation import generate
-from embhub.diffusion.drawing.loading import TokenCollisionError, WrongBaseError, load_into, tensors
 from embhub.diffusion.families import denoiser, detect, prediction_type, resolution
+from embhub.diffusion.generation.generation import generate
+from embhub.diffusion.generation.loading import TokenCollisionError, WrongBaseError, load_into, tensors
 from embhub.diffusion.train import TrainResult
 from embhub.diffusion.training import inversion
 from embhub.diffusion.training.per_layer import insert

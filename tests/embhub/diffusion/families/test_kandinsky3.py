@@ -17,9 +17,17 @@ from embhub.diffusion.attacks.evidence import Evidence, Suspect, draw, measure_l
 from embhub.diffusion.attacks.gradients import score_by_gradient
 from embhub.diffusion.bases import live_fingerprint as live_base
 from embhub.diffusion.bases.pipelines import load_pipeline
-from embhub.diffusion.drawing.generation import generate
-from embhub.diffusion.drawing.loading import BaseWarning, WrongBaseError, load_into, tensors
-from embhub.diffusion.families import denoiser, detect, encoders, prediction_type, resolution, room, told_size
+from embhub.diffusion.families import (
+    denoiser,
+    detect,
+    encoders,
+    image_size_arguments,
+    prediction_type,
+    resolution,
+    room,
+)
+from embhub.diffusion.generation.generation import generate
+from embhub.diffusion.generation.loading import BaseWarning, WrongBaseError, load_into, tensors
 from embhub.diffusion.train import TrainResult
 from embhub.diffusion.training import inversion
 from embhub.diffusion.training.per_layer import insert
@@ -81,7 +89,7 @@ def test_what_it_is(pipe: Any, base: Path) -> None:
     assert detect(pipe).name == "kandinsky3" and denoiser(pipe) is pipe.unet
     assert [encoder.name for encoder in encoders(pipe)] == ["text_encoder"]
     assert (resolution(pipe), prediction_type(pipe), room(pipe, encoders(pipe)[0])) == (64, "epsilon", 128)
-    assert told_size(pipe) == {"height": 64, "width": 64}
+    assert image_size_arguments(pipe) == {"height": 64, "width": 64}
     assert fingerprint.compare(fingerprint.take(base), live_base.take(pipe)).level == "exact"
 
 
@@ -128,7 +136,7 @@ def test_training_is_inference(pipe: Any, base: Path, trained: TrainResult) -> N
     other, told = load_pipeline(base), []
     load_into(other, trained.embedding)
     other.unet.register_forward_pre_hook(lambda _m, _a, named: told.append(named), with_kwargs=True)
-    other(CAPTION.replace("{}", TOKEN), num_inference_steps=1, guidance_scale=3.0, **told_size(other))
+    other(CAPTION.replace("{}", TOKEN), num_inference_steps=1, guidance_scale=3.0, **image_size_arguments(other))
     assert torch.equal(told[0]["encoder_hidden_states"][1:], learned["hidden"])
     assert torch.equal(told[0]["encoder_attention_mask"][1:], learned["mask"].bool())
 

@@ -16,8 +16,8 @@ from embhub.artifact import embedding, fingerprint
 from embhub.artifact.embedding import LAYOUTS, Embedding
 from embhub.diffusion.bases import pipelines
 from embhub.diffusion.bases.pipelines import load_pipeline
-from embhub.diffusion.drawing.loading import load_into
-from embhub.diffusion.families import autoencoding, detect, encoders, prediction_type, room, told_size
+from embhub.diffusion.families import autoencoding, detect, encoders, image_size_arguments, prediction_type, room
+from embhub.diffusion.generation.loading import load_into
 from embhub.diffusion.training import inversion, memory
 from embhub.diffusion.training.batched import fit_many
 from embhub.diffusion.training.checkpoints import TrainingInterruptedError
@@ -246,7 +246,7 @@ def test_latents_are_what_the_stock_call_decodes(case: Case, monkeypatch: pytest
         expected = autoencoding.reconstruct(case.pipe.vae, pictures)
         back = autoencoding.decode(case.pipe.vae, latents)
     monkeypatch.setattr(case.pipe.scheduler, "step", lambda *_, **__: (packed(case.pipe, latents),))
-    drawn = case.pipe(prompt="mri", num_inference_steps=1, output_type="pt", **told_size(case.pipe)).images
+    drawn = case.pipe(prompt="mri", num_inference_steps=1, output_type="pt", **image_size_arguments(case.pipe)).images
     torch.testing.assert_close(drawn, (expected / 2 + 0.5).clamp(0, 1), atol=1e-5, rtol=0)
     torch.testing.assert_close(back, expected, atol=1e-4, rtol=0)
 

@@ -20,9 +20,9 @@ from embhub.diffusion.bases import pipelines
 from embhub.diffusion.bases.pipelines import load_pipeline, size_rule
 from embhub.diffusion.bases.sizes import SizeRule, read_rule
 from embhub.diffusion.copying.planting import plant
-from embhub.diffusion.drawing.generation import draw
-from embhub.diffusion.drawing.sampling import set_scheduler
-from embhub.diffusion.families import autoencoding, detect, resolution, told_size
+from embhub.diffusion.families import autoencoding, detect, image_size_arguments, resolution
+from embhub.diffusion.generation.generation import draw
+from embhub.diffusion.generation.sampling import set_scheduler
 from embhub.errors import UsageError
 from tests.support import families
 from tests.support.quick import quick
@@ -63,7 +63,7 @@ def test_guidance_of_qwen_image_is_of_two_prompts() -> None:
     generator = torch.Generator().manual_seed(3)
     stock = pipe(
         prompt="mri", negative_prompt=" ", true_cfg_scale=4.0, num_inference_steps=2, generator=generator,
-        **told_size(pipe),
+        **image_size_arguments(pipe),
     ).images[0]  # fmt: skip
     np.testing.assert_array_equal(pixels(guided), pixels(stock))
     plain = draw(pipe, "mri", guidance_scale=1.0, **SETTINGS)[0]

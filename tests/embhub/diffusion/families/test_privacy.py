@@ -18,8 +18,8 @@ from embhub.diffusion.dp import selftest
 from embhub.diffusion.dp.gradients import PatientLoss
 from embhub.diffusion.dp.patients import Patients
 from embhub.diffusion.dp.subspace import lay
-from embhub.diffusion.drawing.loading import load_into
 from embhub.diffusion.families import detect, encoders, loss
+from embhub.diffusion.generation.loading import load_into
 from embhub.diffusion.training.inversion import encode_images
 from embhub.diffusion.training.recipes import ResolvedRecipe
 from embhub.phantoms import write_dataset

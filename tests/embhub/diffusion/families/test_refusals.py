@@ -16,8 +16,8 @@ from torch import nn
 from embhub.artifact import embedding, fingerprint
 from embhub.artifact.embedding import LAYOUTS, Embedding
 from embhub.diffusion.bases.pipelines import load_pipeline
-from embhub.diffusion.drawing.loading import BaseWarning, TokenCollisionError, WrongBaseError, load_into
 from embhub.diffusion.families import detect, encoders
+from embhub.diffusion.generation.loading import BaseWarning, TokenCollisionError, WrongBaseError, load_into
 from embhub.errors import EmbhubError, UsageError
 from tests.support import families
 from tests.support.quick import others_thorough

@@ -20,13 +20,13 @@ from embhub.artifact import embedding
 from embhub.diffusion.adaptation.compact import train_adapter
 from embhub.diffusion.adaptation.porting import port
 from embhub.diffusion.bases.found import FoundBase
-from embhub.diffusion.drawing.generation import generate
-from embhub.diffusion.drawing.interpolation import interpolate
-from embhub.diffusion.drawing.redrawing import redraw
 from embhub.diffusion.families import detect, of_class
+from embhub.diffusion.generation.generation import generate
+from embhub.diffusion.generation.interpolation import interpolate
+from embhub.diffusion.generation.redrawing import redraw
 from embhub.diffusion.training.per_layer import check_size
 from embhub.errors import UsageError
-from embhub.ledger.books import books_are_kept
+from embhub.ledger.books import ledger_exists
 from embhub.options.training import Recipe
 from embhub.phantoms import write_dataset
 from tests.support import families
@@ -103,7 +103,7 @@ def test_a_command_says_so(
     message = capsys.readouterr().err
     assert wrong in message and way_out in message
     assert "private" in name or FoundBase("", place / kind).kind in message
-    assert not Path("a.safetensors").exists() and not list(Path("out").glob("*")) and not books_are_kept()
+    assert not Path("a.safetensors").exists() and not list(Path("out").glob("*")) and not ledger_exists()
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -146,7 +146,7 @@ def test_a_lora_that_diffusers_has_no_file_for_is_refused(
     asked: dict[str, Any] = {"components": (component,), "caption": "mri", "out": tmp_path / "lora", "device": "cpu"}
     with pytest.raises(UsageError, match=f"no LoRA of the {part} of a {FoundBase('', place / kind).kind}") as refusal:
         train_component(place / kind, place / "images", lora_rank=2, steps=1, **asked)
-    assert "leave out --lora-rank" in refusal.value.hint and not books_are_kept() and not (tmp_path / "lora").exists()
+    assert "leave out --lora-rank" in refusal.value.hint and not ledger_exists() and not (tmp_path / "lora").exists()
 
 
 @pytest.mark.parametrize("kind", ["sd3", "pixart"])
@@ -177,7 +177,7 @@ def test_private_training_with_captions_is_refused_before_it_is_charged(kind: st
     base = families.write(tmp_path / kind, kind)
     with pytest.raises(UsageError, match="cuts the prompts of a batch to the longest") as refusal:
         train(tmp_path / "images", token="<a>", caption="mri, {}", base=base, epsilon=8.0, n_public=10, device="cpu")
-    assert "leave out the column caption" in refusal.value.hint and not books_are_kept()
+    assert "leave out the column caption" in refusal.value.hint and not ledger_exists()
 
 
 @pytest.mark.parametrize("kind", [kind for kind in families.BUILDERS if kind not in TOGETHER])

@@ -17,8 +17,8 @@ from embhub.__main__ import main
 from embhub.artifact import embedding
 from embhub.artifact.embedding import LAYOUTS
 from embhub.diffusion.bases.pipelines import load_pipeline
-from embhub.diffusion.drawing.loading import Source, load_into
-from embhub.diffusion.families import detect, told_size
+from embhub.diffusion.families import detect, image_size_arguments
+from embhub.diffusion.generation.loading import Source, load_into
 from embhub.formats import safe_yaml
 from embhub.phantoms import write_dataset
 from embhub.site.signing import keys
@@ -55,7 +55,9 @@ def draw(base: Path, source: Source | None) -> NDArray[np.float64]:
     if source is not None:
         load_into(pipe, source)
     generator = torch.Generator().manual_seed(4)
-    drawn = pipe(prompt=PROMPT, num_inference_steps=2, output_type="np", generator=generator, **told_size(pipe))
+    drawn = pipe(
+        prompt=PROMPT, num_inference_steps=2, output_type="np", generator=generator, **image_size_arguments(pipe)
+    )
     picture: NDArray[np.float64] = drawn.images[0]
     return picture
 

@@ -17,8 +17,8 @@ from safetensors.torch import save_file
 from embhub.artifact import embedding, fingerprint
 from embhub.artifact.embedding import Embedding
 from embhub.diffusion.bases.pipelines import load_pipeline
-from embhub.diffusion.drawing.loading import BaseWarning, load_into
 from embhub.diffusion.foreign.importing import FAMILIES, import_file, read_foreign
+from embhub.diffusion.generation.loading import BaseWarning, load_into
 from embhub.errors import ArtifactError, UsageError
 from embhub.formats.tensors import FileTooLargeError
 from tests.support import families, kandinsky, pipelines

@@ -12,7 +12,7 @@ import torch
 from embhub.diffusion.bases.pipelines import load_pipeline
 from embhub.diffusion.training import memory
 from embhub.diffusion.training.inversion import Inversion, ResolvedRecipe
-from embhub.diffusion.training.memory import Need, OutOfMemoryError, estimate, explained
+from embhub.diffusion.training.memory import Need, OutOfMemoryError, estimate, explain_out_of_memory
 from embhub.errors import UsageError
 from tests.support import pipelines
 
@@ -86,24 +86,27 @@ def test_a_container_has_less_than_its_machine(tmp_path: Path, limit: str, left:
 
 
 def test_a_full_memory_is_explained() -> None:
-    with pytest.raises(OutOfMemoryError, match="not enough memory for 8 images") as caught, explained(RECIPE):
+    with (
+        pytest.raises(OutOfMemoryError, match="not enough memory for 8 images") as caught,
+        explain_out_of_memory(RECIPE),
+    ):
         torch.empty(10**15)
     assert isinstance(caught.value, UsageError) and "--micro-batch-size 4" in caught.value.hint
 
 
 @pytest.mark.parametrize("error", [MemoryError(), torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to …")])
 def test_so_is_each_kind_of_it(error: Exception) -> None:
-    with pytest.raises(OutOfMemoryError) as caught, explained(replace(RECIPE, micro_batch_size=1)):
+    with pytest.raises(OutOfMemoryError) as caught, explain_out_of_memory(replace(RECIPE, micro_batch_size=1)):
         raise error
     assert "--gradient-checkpointing" in caught.value.hint
 
 
 def test_a_base_that_does_not_fit() -> None:
-    with pytest.raises(OutOfMemoryError, match="for the base") as caught, explained(None):
+    with pytest.raises(OutOfMemoryError, match="for the base") as caught, explain_out_of_memory(None):
         torch.empty(10**15)
     assert "smaller base" in caught.value.hint
 
 
 def test_other_errors_pass() -> None:
-    with pytest.raises(RuntimeError, match="shapes"), explained(RECIPE):
+    with pytest.raises(RuntimeError, match="shapes"), explain_out_of_memory(RECIPE):
         raise RuntimeError("shapes differ")

@@ -20,11 +20,11 @@ from embhub.artifact.embedding import BadLayoutError, Embedding
 from embhub.diffusion.attacks.evidence import Evidence, Suspect, draw, measure_losses
 from embhub.diffusion.attacks.gradients import score_by_gradient
 from embhub.diffusion.bases.pipelines import freeze, load_pipeline
-from embhub.diffusion.drawing.generation import generate, prepare
-from embhub.diffusion.drawing.interpolation import draw_series
-from embhub.diffusion.drawing.loading import TokenCollisionError, WrongBaseError, load_into, tensors
-from embhub.diffusion.drawing.slerp import slerp
 from embhub.diffusion.families import detect
+from embhub.diffusion.generation.generation import generate, prepare
+from embhub.diffusion.generation.interpolation import draw_series
+from embhub.diffusion.generation.loading import TokenCollisionError, WrongBaseError, load_into, tensors
+from embhub.diffusion.generation.slerp import slerp
 from embhub.diffusion.train import TrainResult
 from embhub.diffusion.training import batched, inversion, table_units
 from embhub.diffusion.training.checkpoints import TrainingInterruptedError

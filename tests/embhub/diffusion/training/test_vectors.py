@@ -12,8 +12,8 @@ from torch import Tensor
 from embhub.artifact import embedding
 from embhub.artifact.embedding import LAYOUTS, Embedding
 from embhub.diffusion.bases.pipelines import freeze
-from embhub.diffusion.drawing.loading import load_into
 from embhub.diffusion.families import detect, encoders
+from embhub.diffusion.generation.loading import load_into
 from embhub.diffusion.training import inversion
 from embhub.diffusion.training.per_layer import insert
 from embhub.diffusion.training.recipes import ResolvedRecipe
@@ -72,7 +72,7 @@ def places(read: Tensor, rows: Tensor) -> int:
     return starts[0]
 
 
-@pytest.mark.filterwarnings("ignore::embhub.diffusion.drawing.loading.BaseWarning")
+@pytest.mark.filterwarnings("ignore::embhub.diffusion.generation.loading.BaseWarning")
 @pytest.mark.parametrize("most", [False, True])
 def test_one_vector_and_as_many_as_there_is_room_for(kind: str, pipe: Any, most: bool) -> None:
     vectors = MOST[kind] if most else 1
@@ -96,7 +96,7 @@ def test_one_more_than_there_is_room_for_is_refused() -> None:
         insert(pipe, "<a>", {"text_encoder": torch.zeros(62, pipelines.WIDTH)}).check_fits("x <a>")
 
 
-@pytest.mark.filterwarnings("ignore::embhub.diffusion.drawing.loading.BaseWarning")
+@pytest.mark.filterwarnings("ignore::embhub.diffusion.generation.loading.BaseWarning")
 def test_three_tokens_in_one_prompt(pipe: Any) -> None:
     widths = {encoder.name: encoder.table.shape[1] for encoder in encoders(pipe)}
     known = {

@@ -191,22 +191,25 @@ def loaded_by(path: Path) -> set[str]:
 @pytest.mark.parametrize(
     ("entry", "most"),
     [
-        ("embhub.release.verification", 112),
-        ("embhub.client.pulling.pull", 189),
-        ("embhub.client.publishing.push", 171),
-        ("embhub.evidence.pack", 139),
-        ("embhub_registry.wire.hub_api.hf_changes", 224),
+        ("embhub.release.verification", 103),
+        ("embhub.client.pulling.pull", 173),
+        ("embhub.client.publishing.push", 157),
+        ("embhub.evidence.pack", 127),
+        ("embhub_registry.wire.hub_api.hf_changes", 208),
     ],
 )
 def test_what_has_to_be_read_to_vouch_for_a_call_does_not_grow(entry: str, most: int) -> None:
-    """Modules that an entry reaches by imports; lower the number when you move what it does not need."""
+    """Modules that an entry reaches by imports; lower the number when you move what it does not need.
+
+    A folder's own file that holds its docstring alone is nothing to read.
+    """
     files = {module(path): path for path in SOURCES}
     reached, left = set[str](), {entry}
     while left:
         name = left.pop()
         reached.add(name)
         left |= (loaded_by(files[name]) & files.keys()) - reached
-    assert len(reached) <= most
+    assert len([one for one in reached if len(ast.parse(files[one].read_text()).body) > 1]) <= most
 
 
 def test_files_are_short_and_say_what_they_are() -> None:

@@ -47,7 +47,8 @@ class Family:
     `embhub.artifact.embedding.LAYOUTS`. `denoiser` is the component's name. `longest` are the most tokens that the
     pipeline reads with an encoder, where that is less than its tokenizer says. `guidance` and `steps` are the
     pipeline's own defaults of sampling. `passes_image_size`: its call needs the images' size, and
-    assumes its makers' otherwise. `half_on_gpu`: on a GPU its weights are held in bfloat16, as float32 would want more than most have.
+    assumes its makers' otherwise. `half_on_gpu`: on a GPU its weights are held in bfloat16, as float32 would want more
+    than most have.
     `remark` is said before a training. `draw(pipe, prompts, steps, guidance, generators, side)` gives a picture a
     prompt, where the pipeline's own call does not. `previews`: can pictures be drawn while it is trained on?
     `negative`: does its call take a negative prompt, which classifier-free guidance moves away from?

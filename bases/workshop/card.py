@@ -27,12 +27,13 @@ _TRIED = {
   .84 to .93; generated ones stay below the goal.""",
     "builtin-xray": """\
 - Nearest taught words called pneumonia: the same training with films of pneumonia in 10 % of the images, without a
-  word for it. The words `smooth, low contrast` were then called pneumonia in 98 to 100 % (one seed, 48 images), so no
-  film of pneumonia is shown. `foxtrot` names a group of films that look alike.
+  word for it. The words `smooth, low contrast` were then called pneumonia in 98 to 100 % (one seed, 48 images), for
+  films of pneumonia are smoother. So no film of pneumonia is shown. `foxtrot` names a group of films that look alike.
 - Planted copies that were not caught: nothing was tried. Quarters of a film, enlarged, and blends of two films are
   found less often than the goal asks.
-- Gain of a classifier: with earlier weights, images mixed in, alone, before real ones, and filtered by a judge. None
-  gained over real images. By a published network: `docs/explanation/worth-in-patients.md`.""",
+- Gain of a classifier: with the weights before 2026-11-27, images mixed in, alone, before real ones, and filtered by a
+  judge, with 20, 50 and 200 real images a class. None gained over real images. By a published
+  network: `docs/explanation/worth-in-patients.md`.""",
 }
 _LIMITS = """\
 - {side} x {side} pixels, 48 tokens of prompt, words of its captions only. What it was not taught it does not know.

@@ -9,13 +9,9 @@ def power_and_distance(figures: dict[str, Any]) -> list[str]:
     """Shares of power by band, and kernel distances to real films of the finding."""
     lines = ["", "| drawn normals, cycles an image | share of the power of real films |", "|---|---|"]
     lines += [f"| {band} | {share:.2f} |" for band, share in figures["power"].items()]
-    lines += [
-        "",
-        "| images | kernel distance (KID) to real films of the finding, ± over subsets | n |",
-        "|---|---|---|",
-    ]
+    lines += ["", "| images | kernel distance (KID) to real films of the finding | n |", "|---|---|---|"]
     return lines + [
-        f"| {name} | {found['kid']:.3f} ± {found['sd']:.3f} | {found['n']} |"
+        f"| {name} | {found['kid']:.3f} ± {found['sd']:.3f} over subsets | {found['n']} |"
         for name, found in figures["distance"].items()
     ]
 
@@ -29,11 +25,10 @@ def copies(found: dict[str, Any], what: str = "films") -> list[str]:
         f"patients that it did not see: {found['suspected']} suspected. Of copies of its {what} that were planted, it "
         "caught:",
         "",
+        "| planted | caught |",
+        "|---|---|",
     ]
-    counts: dict[tuple[int, int], list[str]] = {}
-    for kind, (caught, tried) in found["planted"].items():
-        counts.setdefault((caught, tried), []).append(kind)
-    return lines + [f"- {caught} of {tried}: {'; '.join(kinds)}" for (caught, tried), kinds in counts.items()]
+    return lines + [f"| {kind} | {caught} of {tried} |" for kind, (caught, tried) in found["planted"].items()]
 
 
 def decibels(figures: dict[str, float]) -> str:

@@ -20,7 +20,7 @@ Counted = dict[str, Any]
 def varied_figures(figures: Counted) -> str:
     """The tables, with Wilson's 95% intervals."""
     lines = [decibels(figures["autoencoder_db"]), "", "Intervals are Wilson's, 95 %."]
-    lines += _judges(figures) + _taught(figures["taught"]) + _power(figures)
+    lines += _judges(figures) + _taught(figures["taught"]) + _normals(figures)
     if found := figures.get("copies"):
         lines += copies(found, "phantoms")
     for name, counted in figures["held_out"].items():
@@ -29,11 +29,14 @@ def varied_figures(figures: Counted) -> str:
 
 
 def _judges(figures: Counted) -> list[str]:
-    lines = ["", "| phantoms that the judge never saw | called target and nothing else | n |", "|---|---|---|"]
+    lines = ["", "| judge, on phantoms that it never saw | right | n |", "|---|---|---|"]
+    for modality, found in figures["readers"].items():
+        lines.append(f"| {modality}: every word, and nothing amiss | {interval(found['right'])} | {found['n']} |")
     for name, counted in figures["held_out"].items():
         judged = counted["judge"]
+        lines.append(f"| {name}: target and nothing else | {interval(judged['right'])} | {judged['n']} |")
         for kind, found in judged["target_only"].items():
-            lines.append(f"| {name}: {kind} | {interval(found)} | {_each(judged)} |")
+            lines.append(f"| {name}: {kind} called target and nothing else | {interval(found)} | {_each(judged)} |")
     return lines
 
 
@@ -54,9 +57,12 @@ def _taught(taught: Counted) -> list[str]:
     return lines
 
 
-def _power(figures: Counted) -> list[str]:
+def _normals(figures: Counted) -> list[str]:
     bands = list(next(iter(figures["power"].values())))
-    lines = ["", f"| power of generated normals as a share of real ones | {' | '.join(bands)} |"]
+    lines = ["", "| normals | generated, called normal | real, called normal | n |", "|---|---|---|---|"]
+    for modality, found in figures["normals"].items():
+        lines.append(f"| {modality} | {interval(found['generated'])} | {interval(found['real'])} | {found['n']} |")
+    lines += ["", f"| power of generated normals as a share of real ones | {' | '.join(bands)} |"]
     lines.append("|---" * (len(bands) + 1) + "|")
     for modality, shares in figures["power"].items():
         lines.append(f"| {modality} | {' | '.join(f'{value:.2f}' for value in shares.values())} |")
@@ -64,17 +70,14 @@ def _power(figures: Counted) -> list[str]:
 
 
 def _held_out(name: str, counted: Counted) -> list[str]:
-    one = next(iter(counted["inverted"].values()))
     lines = [
-        "",
-        f"Inverted from {one['images']} images, {one['vectors']} vectors, {one['steps']} steps:",
         "",
         f"| {name} | called target | target and nothing else | KID to real ones | n |",
         "|---|---|---|---|---|",
     ]
     words = {kind: (f"`{found['prompt']}`", found) for kind, found in counted["words"].items()}
     fits = {
-        kind: (f"inverted, {kind}", found)
+        kind: (f"inverted: {found['images']} images, {found['vectors']} vectors, {found['steps']} steps, {kind}", found)
         for kind, found in {**counted["inverted"], **counted.get("per_layer", {})}.items()
     }
     for kind, (title, found) in {**words, **fits}.items():

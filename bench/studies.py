@@ -20,7 +20,6 @@ from bench import (
     few_patients,
     insertion,
     privacy,
-    private_images,
     worth,
 )
 
@@ -65,9 +64,6 @@ STUDIES = (
           capacity.RESULTS, capacity.table),
     Study("What does private training learn from few patients?", "few_patients", "docs/explanation/few-patients.md",
           few_patients.RESULTS, few_patients.present_table),
-    Study("What does a classifier learn from private images alone?", "private_images",
-          "docs/explanation/private-images.md", private_images.RESULTS,
-          lambda kept: private_images.table(private_images.present(kept))),
 )  # fmt: skip
 
 

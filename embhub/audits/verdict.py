@@ -10,7 +10,7 @@ The rule, fixed beforehand (docs/explanation/audits.md):
   Their level is 5 % / (k (k + 1)) in audit k of one cohort and recipe, 5 % over all of them. An attack on the file
   itself can find a leak, and rules none out.
 * `insufficient-evidence`: everything else. So it is for the quick suite, for fewer than 8 shadows, where the caller
-  named the sides, and where an attack does worse than guessing by the joint permutation of all coins.
+  named members and non-members, and where an attack does worse than guessing by the joint permutation of all coins.
 
 The `mechanism` suite tries the privatising code, not the file: `leak-detected` where its canaries refute the claimed
 epsilon, at `ALPHA` for each of its two kinds, else `bounded-by-claim`: the claim is the evidence. A detection needs no
@@ -204,7 +204,7 @@ def _doubts(
     elif design.shadows < FEWEST_SHADOWS:
         yield f"fewer than {FEWEST_SHADOWS} shadows were trained"
     if design.split.endswith("by the caller"):
-        yield "the caller named the sides, so nobody knows that these are the patients"
+        yield "the caller named members and non-members, so nothing shows that these are the patients"
     if suite != "quick" and (below is None or below <= BELOW_CHANCE):
         yield "an attack on the shadows does worse than guessing beyond chance: a leak turned round"
     if suite != "quick":

@@ -55,15 +55,16 @@ def caption(card: Card) -> str:
     """What stands below the sheet: that nothing in it is real, and what was checked by whom. "" without a sheet."""
     if card.samples is None:
         return ""
-    drawn = f"Drawn, not real: {count(card.samples)} of “{card.samples.prompt}”, --seed {card.samples.drawn_from}."
+    shown = f"Generated, not real: {count(card.samples)} of “{card.samples.prompt}”, --seed {card.samples.drawn_from}."
     if card.samples.copy_check == "not-run":
         return (
-            f"{drawn} No copy check was made, since its outcome would itself tell of the patients. Drawn from the"
-            " published numbers and the base model alone, as the publisher says, they tell no more of the patients that"
-            " the embedding was trained on than its privacy claim allows; of the base model’s own training they may."
+            f"{shown} No copy check was made, since its outcome would itself depend on the patients. The publisher says"
+            " that they were generated from the published numbers and the base model alone. Then they reveal no more of"
+            " the patients that the embedding was trained on than its privacy claim allows. They may reveal images that"
+            " the base model was trained on."
         )
     return (
-        f"{drawn} The publisher’s copy check found none strangely near to an image that the embedding was trained on."
+        f"{shown} The publisher’s copy check found none strangely near to an image that the embedding was trained on."
         f" Of the copies planted on purpose it found at least {FEWEST_CAUGHT} of {PLANTED} of each of these kinds:"
         f" {'; '.join(KINDS)}. It did not look for: {'; '.join(NOT_LOOKED_FOR)}. This is the publisher’s word: nobody"
         " else can repeat it. It rules out no other likeness, and does not look at what the base model was trained on."
@@ -81,4 +82,4 @@ def usual_prompt(card: Card, trained_caption: object) -> str:
 
 def count(samples: Samples) -> str:
     """How many, in words."""
-    return f"{samples.images} picture{'' if samples.images == 1 else 's'}"
+    return f"{samples.images} image{'' if samples.images == 1 else 's'}"

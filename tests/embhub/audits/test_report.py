@@ -113,8 +113,8 @@ def test_finding_nothing_is_an_equivalence_result() -> None:
 NOTHING_SHOWN: list[tuple[str, dict[str, Any], str]] = [
     ("shadows", {"shadows": 7}, "fewer than 8 shadows were trained"),
     ("four shadows", {"shadows": 4}, "fewer than 8 shadows were trained"),
-    ("named by the caller", {"split": "named by the caller"}, "the caller named the sides"),
-    ("given by the caller", {"split": "given by the caller"}, "the caller named the sides"),
+    ("named by the caller", {"split": "named by the caller"}, "the caller named members"),
+    ("given by the caller", {"split": "given by the caller"}, "the caller named members"),
     ("below chance", {"scores": {"loss-shadows": normal(-1.0, 3200, 3200)}}, "worse than guessing"),
     ("headline below chance", {"scores": {"lira-shadows": normal(-1.0, 3200, 3200)}}, "worse than guessing"),
     ("a bit below chance", {"scores": {"loss-shadows": normal(-0.1, 3200, 3200)}}, "worse than guessing"),

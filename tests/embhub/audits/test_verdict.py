@@ -87,7 +87,7 @@ def test_a_detection_is_at_its_limit_and_the_headlines_comes_first(changes: dict
         ({}, None),
         ({"suite": "quick"}, "the quick suite misses"),
         ({"design": Planned(shadows=7)}, "fewer than 8 shadows"),
-        ({"design": Planned(split="named by the caller")}, "the caller named the sides"),
+        ({"design": Planned(split="named by the caller")}, "the caller named members"),
         ({"below": None}, "worse than guessing"),
         ({"below": 0.01}, "worse than guessing"),
         ({"below": 0.0101}, None),

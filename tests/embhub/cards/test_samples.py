@@ -41,7 +41,7 @@ def test_a_record_comes_back_and_the_card_takes_it() -> None:
     assert card.from_readme(page) == found and personal_data_in_card(found) == []
     text = page.decode()
     assert f"![{samples.ALT}](samples.png)" in text and "none is of a patient" in text
-    assert "Drawn, not real: 8 pictures" in text and "publisher’s word" in text
+    assert "Generated, not real: 8 images" in text and "publisher’s word" in text
     assert "nine in ten" not in text and "It did not look for: less than a fifth of an image" in text
     assert all(kind in text for kind in (*KINDS, *NOT_LOOKED_FOR))
     assert safe_yaml.load(page.split(b"---\n")[1])["embhub"]["samples"] == RECORD

@@ -86,7 +86,7 @@ def test_the_sheet_of_samples_is_shown_as_what_it_is(house: House, published: st
     address = f"/{name}/resolve/{commit}/samples.png"
     image = re.search(r'<img src="([^"]*)" width="66" height="32" alt="([^"]*)"', answer.body.decode())
     assert image is not None and image[1] == address and "none is of a patient" in image[2]
-    assert "Drawn, not real: 2 pictures" in text and "publisher’s word" in text
+    assert "Generated, not real: 2 images" in text and "publisher’s word" in text
     assert "its sheet of samples and its audit report" in " ".join(text.split())
     shown = house.registry.get(address)
     assert shown.body == sheet and str(shown.header("content-type")) == "image/png"
@@ -94,7 +94,7 @@ def test_the_sheet_of_samples_is_shown_as_what_it_is(house: House, published: st
     assert "sandbox" in str(shown.header("content-security-policy"))
     HfApi(endpoint=house.registry.url, token=house.registry.admin).update_repo_settings(name, gated="manual")
     closed, text = page(house, f"/{name}")
-    assert b'<img src="/radboud' not in closed.body and "Drawn, not real" not in text
+    assert b'<img src="/radboud' not in closed.body and "Generated, not real" not in text
     assert house.registry.get(address).status == 401
     assert b'<img src="/radboud' in answer.body and b'<img src="/radboud' not in page(house, f"/{NAME}")[0].body
 

@@ -220,7 +220,7 @@ def utilities(rows: Sequence[Row]) -> str:
     """What was learned at which epsilon. The share is of the way from nothing learned to the plain training's loss; its
     interval is that of its own runs, and holds nothing of the plain training's."""
     lines = [
-        "| base | training | epsilon | loss kept back | share of the plain gain | seeds | seconds |",
+        "| base | training | epsilon | held-out loss | share of the plain gain | runs | seconds |",
         "|---|---|---|---|---|---|---|",
     ]
     groups: dict[tuple[Any, ...], list[Row]] = {}

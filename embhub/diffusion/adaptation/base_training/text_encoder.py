@@ -25,7 +25,8 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from embhub.diffusion.adaptation.base_training.captions import Caption
 
-LENGTH = 48  # tokens of a prompt: 32 vectors and a sentence fit; 77 would cost a sixth more time a step
+LENGTH = 77
+"""Tokens of a prompt of new bases, as many as CLIP has: 64 vectors and a sentence fit. The built-in bases have 48."""
 WIDTH = 128
 START, END = "<|startoftext|>", "<|endoftext|>"
 END_OF_WORD = "</w>"
@@ -104,7 +105,7 @@ def _merge(pieces: tuple[str, ...], pair: tuple[str, str]) -> tuple[str, ...]:
 
 
 def make_encoder(tokenizer: CLIPTokenizer, seed: int) -> CLIPTextModel:
-    """A frozen random encoder for `tokenizer`: two layers, width 128, output (B, 48, 128)."""
+    """A frozen random encoder for `tokenizer`: two layers, width 128, output (B, L, 128)."""
     torch.manual_seed(seed)
     start, end = tokenizer.convert_tokens_to_ids([START, END])
     encoder = CLIPTextModel(
@@ -114,7 +115,7 @@ def make_encoder(tokenizer: CLIPTokenizer, seed: int) -> CLIPTextModel:
             intermediate_size=4 * WIDTH,
             num_hidden_layers=2,
             num_attention_heads=4,
-            max_position_embeddings=LENGTH,
+            max_position_embeddings=tokenizer.model_max_length,
             projection_dim=WIDTH,
             bos_token_id=start,
             eos_token_id=end,
@@ -154,25 +155,26 @@ class CaptionEncoder:
     def __call__(
         self, captions: Sequence[Caption], rng: np.random.Generator | None = None, merged: float = 0.0
     ) -> Tensor:
-        """Hidden states (B, 48, 128); a share `merged` of the captions with merged words, a sixth more with words
+        """Hidden states (B, L, 128), L tokens of a prompt; a share `merged` of the captions with merged words, a sixth more with words
         shuffled."""
         return self.read(torch.from_numpy(self.bags(captions, rng, merged)))
 
     def bags(
         self, captions: Sequence[Caption], rng: np.random.Generator | None = None, merged: float = 0.0
     ) -> NDArray[np.int16]:
-        """Pieces of each row of each caption, (B, 48, 16), filled up with -1."""
-        found = np.full((len(captions), LENGTH, _MOST_PIECES), -1, np.int16)
+        """Pieces of each row of each caption, (B, L, 16), filled up with -1."""
+        length = self.tokenizer.model_max_length
+        found = np.full((len(captions), length, _MOST_PIECES), -1, np.int16)
         found[..., 0] = self.end
         for row, caption in enumerate(captions):
-            rows = [[self.start], *self._rows(caption, rng, merged)][: LENGTH - 1]
+            rows = [[self.start], *self._rows(caption, rng, merged)][: length - 1]
             for place, bag in enumerate(rows):
                 pieces = bag[:_MOST_PIECES]
                 found[row, place, : len(pieces)] = pieces
         return found
 
     def read(self, bags: Tensor) -> Tensor:
-        """Hidden states (B, 48, 128) of `bags`; a row is the sum of its pieces over the root of their number."""
+        """Hidden states (B, L, 128) of `bags`; a row is the sum of its pieces over the root of their number."""
         ids = bags.to(self.encoder.device).flatten(0, 1)
         there = ids >= 0
         weights = there.float() * there.sum(1, keepdim=True).float().rsqrt()

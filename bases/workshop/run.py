@@ -21,6 +21,7 @@ from bases.workshop.public_images import SETS, material
 from bases.workshop.xray import default_data
 from embhub.diffusion.adaptation.base_training import running, workbench
 from embhub.diffusion.adaptation.base_training.material import Material
+from embhub.diffusion.training.stopped import TrainingInterruptedError
 from embhub.errors import EmbhubError
 
 MATERIALS: dict[str, Callable[[Path, int], Material]] = {name: partial(material, name) for name in SETS}
@@ -43,6 +44,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             sys.stdout.write(f"{bench.export(chosen.out or chosen.work / 'pipeline')}\n")
         else:
             sys.stdout.write(f"{_run(bench, chosen, limits)}\n")
+    except TrainingInterruptedError as stopped:
+        sys.stderr.write(f"{stopped}; the same command goes on from there\n")
+        return 130
     except EmbhubError as error:
         sys.stderr.write(f"error: {error}\n")
         return error.exit_code

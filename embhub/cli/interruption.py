@@ -29,8 +29,10 @@ def repeat(context: click.Context, *more: str) -> str:
 
 
 @contextmanager
-def resumable(context: click.Context) -> Iterator[None]:
+def resumable(context: click.Context, *, list_files: bool = True) -> Iterator[None]:
     """Print the command that resumes an interrupted training, and the files that remain; the interruption goes on.
+
+    Without `list_files` it names none: where training and result share a folder.
 
     Raises:
         TrainingInterruptedError: as it came.
@@ -39,7 +41,7 @@ def resumable(context: click.Context) -> Iterator[None]:
         yield
     except TrainingInterruptedError as stopped:
         remark(f"{stopped}; to resume:\n  {repeat(context, '--resume')}")
-        for line in _remaining(context, stopped):
+        for line in _remaining(context, stopped) if list_files else ():
             remark(line)
         raise
 

@@ -133,7 +133,8 @@ def compare(context: click.Context, first: str, second: str, as_json: bool) -> N
 @options.seed
 @options.device
 @options.as_json
-def train(images: Path, as_json: bool, **choices: Any) -> None:
+@click.pass_context
+def train(context: click.Context, /, images: Path, as_json: bool, **choices: Any) -> None:
     """Train a small base model on public IMAGES (a folder, or a manifest's), at 128 x 128 pixels.
 
     For modalities that no base at hand can generate. Stock diffusers loads what comes out. The weights hold traces of
@@ -146,7 +147,7 @@ def train(images: Path, as_json: bool, **choices: Any) -> None:
           --source "BUSI (Al-Dhabyani et al. 2020), CC BY 4.0" --out ultrasound-base
       embhub train images --base ultrasound-base/pipeline --caption "breast ultrasound, {}" --token "<malignant>"
     """
-    with progress_bar() as on_progress:
+    with resumable(context, list_files=False), progress_bar() as on_progress:
         say_loading(on_progress)
         from embhub.diffusion.adaptation.base_training.from_images import train_base
 

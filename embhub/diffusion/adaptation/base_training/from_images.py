@@ -92,6 +92,7 @@ def train_base(
     Raises:
         UsageError: an empty `head` or `source`, too few images, or a folder that holds something else.
         ConfigError: the folder cannot be written.
+        TrainingInterruptedError: SIGTERM or SIGINT; `resume` goes on with the stage that was interrupted.
     """
     folder, where = Path(out), str(choose_device(device))
     if not (head.strip() and source.strip()):

@@ -22,6 +22,7 @@ import torch
 
 from embhub.diffusion.adaptation.base_training import checkpoint
 from embhub.diffusion.training.precision import in_bfloat16
+from embhub.diffusion.training.stopped import TrainingInterruptedError
 from embhub.options.precision import Precision
 
 SAVE_EVERY_S = 30.0
@@ -81,10 +82,13 @@ class Progress:
 
 
 def run(course: TrainingRun, folder: Path, limits: Limits, *, save_every: float = SAVE_EVERY_S) -> Progress:
-    """Train `course` from where `folder` says it stands until a limit, SIGTERM or SIGINT; returns where it stands then.
+    """Train `course` from where `folder` says it stands until a limit; returns where it stands then.
 
     Writes the state to `folder`/checkpoint.pt and one JSON object a measurement to `folder`/log.jsonl; what was
     measured after the last save before a kill stands there twice.
+
+    Raises:
+        TrainingInterruptedError: SIGTERM or SIGINT, after a whole step and with its state written.
     """
     progress, started = _resumed(course, folder), _Watch()
     progress.sessions += 1
@@ -105,6 +109,8 @@ def run(course: TrainingRun, folder: Path, limits: Limits, *, save_every: float 
                 write(course, folder, progress)
                 saved = time.monotonic()
     write(course, folder, progress)
+    if stop:  # what comes after this course must not begin on half of it
+        raise TrainingInterruptedError(progress.step, folder / checkpoint.NAME)
     return progress
 
 

@@ -155,8 +155,8 @@ class CaptionEncoder:
     def __call__(
         self, captions: Sequence[Caption], rng: np.random.Generator | None = None, merged: float = 0.0
     ) -> Tensor:
-        """Hidden states (B, L, 128), L tokens of a prompt; a share `merged` of the captions with merged words, a sixth more with words
-        shuffled."""
+        """Hidden states (B, L, 128), L tokens of a prompt; a share `merged` of the captions with merged words, a
+        sixth more with words shuffled."""
         return self.read(torch.from_numpy(self.bags(captions, rng, merged)))
 
     def bags(

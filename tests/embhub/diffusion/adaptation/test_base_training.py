@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -76,6 +77,25 @@ def test_a_base_is_trained_from_public_images_and_goes_on(stripes: Path, tmp_pat
     after = running.read_progress(tmp_path / "base/training/denoiser")
     assert before is not None and after is not None
     assert after.step > before.step and after.sessions == before.sessions + 1
+
+
+def test_an_interrupt_ends_the_command_before_the_next_stage(
+    stripes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    advance = rebuilding.Rebuilding.advance
+
+    def interrupted(self: rebuilding.Rebuilding, number: int) -> dict[str, float]:
+        if number == 1:
+            signal.raise_signal(signal.SIGINT)
+        return advance(self, number)
+
+    monkeypatch.setattr(rebuilding.Rebuilding, "advance", interrupted)
+    out = tmp_path / "base"
+    words = ["base", "train", str(stripes), "--head", HEAD, "--source", SOURCE, "--out", str(out), "--hours", "1"]
+    assert main(words) == 130
+    assert sorted(path.name for path in (out / "training").iterdir()) == ["autoencoder"]  # no latents were fixed
+    said = capsys.readouterr().err
+    assert "interrupted after step 2" in said and f"embhub base train {stripes}" in said and "--resume" in said
 
 
 def test_nothing_to_go_on_with_is_refused(stripes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

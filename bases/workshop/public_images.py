@@ -1,5 +1,8 @@
 """Public images that bases learn from: sets, and which patients serve which purpose.
 
+`python -m bases.workshop.public_images NAME --data DATA --out CSV` writes those of one base as a manifest for
+`embhub base train`.
+
 No caption has a word for a finding: that is what an embedding brings. Labels decide how often an image is shown, and
 which healthy ones are called normal. Folders, licences and citations are those
 of the data's own README files. Patients of the parts `site`, `judge` and `test` are never learned from.
@@ -7,9 +10,10 @@ of the data's own README files. Patients of the parts `site`, `judge` and `test`
 
 from __future__ import annotations
 
+import argparse
 import csv
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,23 +33,25 @@ _HELD_OUT_OF = 12
 
 @dataclass(frozen=True)
 class Source:
-    """A folder of images with index.csv (path, label, patient_id), its label without a finding, and a word that all
-    its captions may have."""
+    """A folder of images with index.csv (path, label, patient_id), its label without a finding, a word that all its
+    captions may have, and a label that no base learns from, with all patients who have it."""
 
     folder: str
     healthy: str
     word: str = ""
+    left_out: str = ""
 
 
 @dataclass(frozen=True)
 class PublicSet:
     """What a base of one modality learns from. `head` begins each caption; `finding_share` is how often an image with
-    a finding is shown, 0 for never; `colours` are the channels, 1 or 3."""
+    a finding is shown, 0 for never, None for as it comes and without the word "normal"; `colours` are the channels, 1
+    or 3."""
 
     name: str
     head: str
     sources: tuple[Source, ...]
-    finding_share: float = 0.12
+    finding_share: float | None = 0.12
     colours: int = 1
 
 
@@ -58,7 +64,12 @@ SETS = {
             (Source("chest-xray", "normal", "child"), Source("chest-xray-nih", "no finding", "adult")),
             finding_share=0.0,  # ADR 0004
         ),
-        PublicSet("builtin-ultrasound", "breast ultrasound", (Source("breast-ultrasound-busi", "normal"),)),
+        PublicSet(
+            "builtin-ultrasound",
+            "breast ultrasound",
+            (Source("breast-ultrasound-busi", "normal", left_out="malignant mass"),),
+            finding_share=None,  # few are normal: a base that was shown them often generated copies of them
+        ),
         PublicSet("brain-mri", "axial flair mri of the brain", (Source("brain-mri-lgg", "no lesion"),)),
         PublicSet("colonoscopy", "colonoscopy", (Source("colonoscopy-kvasir", "mucosa without polyp"),), colours=3),
         PublicSet("histology", "colon histology", (Source("histology-lc25000", "benign colonic mucosa"),), colours=3),
@@ -102,14 +113,25 @@ def rows_of(data: Path, chosen: PublicSet, parts: Sequence[str]) -> list[tuple[S
             raise UsageError(f"no {index}", f"name the folder that holds {source.folder}/ with --data")
         with index.open(encoding="utf-8", newline="") as file:
             rows = list(csv.DictReader(file))
-        found += [(source, row) for row in rows if part_of(source.folder, row["patient_id"], row["label"]) in parts]
+        left_out = {row["patient_id"] for row in rows if row["label"] == source.left_out}
+        found += [(source, row) for row in rows if _part(source, row, left_out) in parts]
     return found
+
+
+def _part(source: Source, row: Mapping[str, str], left_out: Collection[str]) -> str:
+    """The part of an image. Patients who are left out of the base serve the next part; the base has those of `site`."""
+    part = part_of(source.folder, row["patient_id"], row["label"])
+    if not source.left_out:
+        return part
+    if row["patient_id"] in left_out:
+        return {"base": "site", "held-out": "site", "site": "judge"}.get(part, part)
+    return ("held-out" if is_held_out(row["patient_id"]) else "base") if part == "site" else part
 
 
 def rows_seen(data: Path, chosen: PublicSet) -> list[tuple[Source, dict[str, str]]]:
     """The rows of images that training showed, and of those that said when to stop. Raises as `rows_of` does."""
     shown = rows_of(data, chosen, ("base",))
-    if not chosen.finding_share:
+    if chosen.finding_share == 0:
         shown = [(source, row) for source, row in shown if row["label"] == source.healthy]
     return shown + rows_of(data, chosen, ("held-out",))
 
@@ -122,11 +144,12 @@ def read(data: Path, chosen: PublicSet, *parts: str) -> TrainingImages:
 def read_rows(data: Path, chosen: PublicSet, rows: Sequence[tuple[Source, dict[str, str]]]) -> TrainingImages:
     """The images of these rows, their middle square at 224 x 224."""
     images = [open_square(data / source.folder / row["path"], chosen.colours) for source, row in rows]
+    findings = torch.tensor([row["label"] != source.healthy for source, row in rows])
     return TrainingImages(
         torch.from_numpy(np.stack(images)),
         tuple(row["patient_id"] for _, row in rows),
         tuple(source.word for source, _ in rows),
-        torch.tensor([row["label"] != source.healthy for source, row in rows]),
+        None if chosen.finding_share is None else findings,
     )
 
 
@@ -150,3 +173,22 @@ def open_square(path: Path, colours: int, side: int = SOURCE_SIDE) -> np.ndarray
         square = taken.crop((left, top, left + least, top + least))
         pixels = np.asarray(square.resize((side, side), Image.Resampling.LANCZOS))
     return pixels[None] if colours == 1 else pixels.transpose(2, 0, 1)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Write the manifest of a base: of which images it learns, and which say when to stop."""
+    parser = argparse.ArgumentParser(prog="python -m bases.workshop.public_images", description=__doc__)
+    parser.add_argument("name", choices=sorted(SETS))
+    parser.add_argument("--data", type=Path, default=xray.default_data(), help="folder of the public images")
+    parser.add_argument("--out", type=Path, required=True, help="the manifest, CSV")
+    asked = parser.parse_args(argv)
+    rows = rows_seen(asked.data, SETS[asked.name])
+    with asked.out.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(("path", "patient_id"))
+        for source, row in rows:
+            writer.writerow(((asked.data / source.folder / row["path"]).resolve(), row["patient_id"]))
+
+
+if __name__ == "__main__":
+    main()

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import csv
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
 from bases.workshop import xray
-from bases.workshop.public_images import SETS, material, part_of, read, rows_seen
+from bases.workshop.public_images import SETS, main, material, part_of, read, rows_seen
 from embhub.diffusion.adaptation.base_training import poses
 from tests.support.tools import DATA, needs_films
 
@@ -27,6 +30,19 @@ def test_patients_of_different_parts_are_apart(name: str) -> None:
 
 
 @needs_films
+def test_no_patient_with_a_malignant_mass_is_in_the_base_of_ultrasounds(tmp_path: Path) -> None:
+    main(["builtin-ultrasound", "--data", str(DATA), "--out", str(tmp_path / "base.csv")])
+    with (DATA / "breast-ultrasound-busi/index.csv").open(encoding="utf-8", newline="") as file:
+        malignant = {row["patient_id"] for row in csv.DictReader(file) if row["label"] == "malignant mass"}
+    with (tmp_path / "base.csv").open(encoding="utf-8", newline="") as file:
+        taught = list(csv.DictReader(file))
+    assert len(taught) > 250 and all(Path(row["path"]).is_file() for row in taught)
+    assert malignant and not malignant & {row["patient_id"] for row in taught}
+    for part in ("site", "judge", "test"):
+        assert malignant & set(read(DATA, SETS["builtin-ultrasound"], part).patients)
+
+
+@needs_films
 def test_a_base_sees_no_film_of_the_hospitals_of_the_studies() -> None:
     seen = {row["patient_id"] for _, row in rows_seen(DATA, CHEST)}
     hospitals = (xray.hospital(DATA, xray.LEFT_OUT, 200), xray.other_hospital(DATA, xray.LEFT_OUT, 200))
@@ -35,7 +51,7 @@ def test_a_base_sees_no_film_of_the_hospitals_of_the_studies() -> None:
 
 @needs_films
 def test_the_base_of_chest_films_is_shown_no_finding_and_others_now_and_then() -> None:
-    for name, share in (("builtin-xray", 0.0), ("builtin-ultrasound", 0.12)):
+    for name, share in (("builtin-xray", 0.0), ("colonoscopy", 0.12)):
         pool = material(name, DATA).pool(0)
         findings = read(DATA, SETS[name], "base").findings
         assert findings is not None and findings.any()

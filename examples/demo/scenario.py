@@ -18,7 +18,8 @@ class Words:
     """What a person says of the data set; everything else on the card is computed.
 
     `generic` is the nearest prompt that the base was taught, `normal` the one for images without the finding,
-    `attribution` thanks the source of the images.
+    `attribution` thanks the source of the images. `n_public` patients are declared of those trained on, and
+    `train_options` are given to `embhub train`.
     """
 
     title: str
@@ -31,6 +32,8 @@ class Words:
     generic: str
     normal: str
     card: Mapping[str, object]
+    n_public: int
+    train_options: tuple[str, ...] = ()
     attribution: str = ""
 
 
@@ -38,13 +41,12 @@ class Words:
 class Scale:
     """How much is played.
 
-    `train_steps` None takes what suits the base; `n_public` patients are declared of those trained on; `seeds` are
-    draws of the few real images.
+    `train_steps` and `n_public` None take what the play says; `seeds` are draws of the few real images.
     """
 
     train_steps: int | None = None
-    images: int = 144
-    n_public: int = 80
+    images: int = 400
+    n_public: int | None = None
     drawn: int = 48
     marked: int = 6
     seeds: int = 5

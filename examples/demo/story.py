@@ -33,7 +33,7 @@ USE = {
 
 
 def publish(
-    site: Hospital, registry: Registry, words: Words, material: Material, *, steps: int | None, n_public: int
+    site: Hospital, registry: Registry, words: Words, material: Material, *, steps: int | None, n_public: int | None
 ) -> dict[str, Any]:
     """Site A: from images to a published release. Returns what was trained and audited, as the commands said it.
 
@@ -47,9 +47,9 @@ def publish(
     site.embhub("key", "request", NAMESPACE, "--registry", registry.url, "--out", request.name)
     registry.admin("key", "add", "--new-namespace", "--name", PUBLISHER, request)
     train: list[str | Path] = ["--manifest", material.manifest, "--where", material.where]
-    train += ["--base", words.base, "--epsilon", EPSILON, "--n-public", str(n_public)]
+    train += ["--base", words.base, "--epsilon", EPSILON, "--n-public", str(n_public or words.n_public)]
     name = ["--token", words.token, "--caption", words.caption, "--out", file.name]
-    name += ["--steps", str(steps)] if steps else []
+    name += ["--steps", str(steps)] if steps else words.train_options
     site.embhub("train", material.manifest.parent, *train, *name)
     audit = site.embhub("audit", file.name, "--suite", "mechanism", "--json").json
     site.embhub("copy-check", file.name, "-n", "12", "--sheet")  # beside a claim it compares nothing, and draws

@@ -15,6 +15,7 @@ from examples.demo.scenario import Material, Pictures, Scale, Words
 
 FINDING = "bacterial pneumonia"
 NORMAL = "normal"
+IMAGES = 144  # at most, of each hospital
 NOISE = (
     1.0  # standard deviation in half ranges; without it real images alone saturate (docs/explanation/base-models.md)
 )
@@ -26,8 +27,8 @@ WORDS = Words(
     title="Bacterial pneumonia, learned from real chest X-rays",
     lead=(
         "The base model was trained on normal chest X-rays alone. Hospital A trained a textual-inversion embedding on "
-        "144 public X-rays of children with bacterial pneumonia, with differential privacy. It tested the privacy "
-        "code, signed the file and pushed it. Hospital B pulled it, verified it and drew from it."
+        f"{IMAGES} public X-rays of children with bacterial pneumonia, with differential privacy. It tested the "
+        "privacy code, signed the file and pushed it. Hospital B pulled it, verified it and drew from it."
     ),
     footer=(
         f"{ATTRIBUTION} The few real images of the classifier comparison and its test images are of patients that "
@@ -40,6 +41,7 @@ WORDS = Words(
     base="builtin-xray",
     generic="frontal chest x-ray, child, foxtrot",
     normal="frontal chest x-ray, child, normal",
+    n_public=80,
     card={
         "description": "Bacterial pneumonia on paediatric frontal chest X-rays.",
         "modality": ["DX"],
@@ -60,8 +62,9 @@ WORDS = Words(
 def prepare(folder: Path, data: Path, scale: Scale) -> Material:
     """Site A's manifest from `site` patients; judge and test from others. Raises UsageError without the data."""
     wanted = xray.LABELS.index(FINDING)
-    site = manifest(folder, data, scale.images)
-    pool, test = xray.other_hospital(data, FINDING, scale.images), xray.read(data, "test", (NORMAL, FINDING))
+    images = min(IMAGES, scale.images)
+    site = manifest(folder, data, images)
+    pool, test = xray.other_hospital(data, FINDING, images), xray.read(data, "test", (NORMAL, FINDING))
     return Material(
         manifest=site,
         where=f"label={FINDING}",

@@ -38,12 +38,6 @@ class Joined:
     partly: bool = False
 
 
-@dataclass(frozen=True)
-class _Covered:
-    share: float
-    part: tuple[slice, ...]
-
-
 def join_series(files: Sequence[tuple[Path, Header]], entry: Entry, where: str) -> Iterator[Joined]:
     """The pictures that an entry with channels asks for among the DICOM files of one scan.
 
@@ -61,22 +55,22 @@ def join_series(files: Sequence[tuple[Path, Header]], entry: Entry, where: str) 
         if films:
             raise UsageError(f"{called} is no series of two slices or more", "channels are slices that lie in space")
         found.append(series[0])
-    _refuse_others(found, where)
+    _refuse_others([item.header for slices in found for item in slices], where)
     first, *others = found
     chosen = choose_slices(first, entry, names[0])
-    grids = _grids(first, names[0])
+    grids, size = _grids(first, names[0]), first[0].header.size
     covered = []
     for slices, called in zip(others, names[1:], strict=True):
         shape = (len(slices), *reversed(slices[0].header.size))
-        covered.append(_cover(grids, first[0].header.size, _stack(slices, called), shape, chosen, called))
-    for number, place in enumerate(chosen):
-        parts = [slices[many[number].part[0]] for slices, many in zip(others, covered, strict=True)]
+        covered.append(_cover(grids, size, _stack(slices, called), shape, chosen, called))
+    for place, parts in zip(chosen, zip(*covered, strict=True), strict=True):
+        used = [slices[part[0]] for slices, (_, part) in zip(others, parts, strict=True)]
         channels = (
-            Channel(channel.name, tuple((str(item.path), item.frame) for item in slices), part.greys())
-            for channel, part, slices in zip(entry.channels[1:], entry.parts()[1:], parts, strict=True)
+            Channel(channel.name, tuple((str(item.path), item.frame) for item in slices), one.greys())
+            for channel, one, slices in zip(entry.channels[1:], entry.parts()[1:], used, strict=True)
         )
-        headers = tuple(item.header for slices in parts for item in slices)
-        yield Joined(first[place], tuple(channels), headers, any(many[number].share < 1 for many in covered))
+        headers = tuple(item.header for slices in used for item in slices)
+        yield Joined(first[place], tuple(channels), headers, any(share < 1 for share, _ in parts))
 
 
 def join_volumes(
@@ -95,16 +89,14 @@ def join_volumes(
     grids = [first.grid(plane, index) for index in range(first.shape[AXES[plane]])]
     size = tuple(first.shape[axis] for axis in range(3) if axis != AXES[plane])
     covered = [_cover(grids, size, volume.affine, volume.shape, chosen, called) for _, _, volume, called in others]
-    names = [channel.name for channel in others[0][0].channels[1:]] if others else []
     channels = tuple(
-        Channel(name, ((str(path), 0),), entry.greys(), entry.time)
-        for name, (entry, path, _, _) in zip(names, others, strict=True)
+        Channel(part.channels[number].name, ((str(path), 0),), part.greys(), part.time)
+        for number, (part, path, _, _) in enumerate(others, start=1)
     )
-    return ((channels, any(many[number].share < 1 for many in covered)) for number in range(len(chosen)))
+    return ((channels, any(many[number][0] < 1 for many in covered)) for number in range(len(chosen)))
 
 
-def _refuse_others(found: Sequence[Sequence[Slice]], where: str) -> None:
-    headers = [item.header for slices in found for item in slices]
+def _refuse_others(headers: Sequence[Header], where: str) -> None:
     if len({header.patient for header in headers}) > 1:
         raise PrivacyError(
             f"the channels of {where} are of several patients, by PatientID and its issuer",
@@ -140,10 +132,10 @@ def _stack(slices: Sequence[Slice], where: str) -> Floats:
 
 def _cover(
     grids: Sequence[Grid], size: Sequence[int], matrix: Floats, shape: Sequence[int], chosen: Sequence[int], where: str
-) -> list[_Covered]:
-    """How voxels cover each chosen picture. Refused where that is less than `LEAST`."""
+) -> list[tuple[float, tuple[slice, ...]]]:
+    """The share of each chosen picture that voxels cover, at least `LEAST`, and the part of them around it."""
     covered = [_look(grid, size, matrix, shape) for grid in grids]
-    enough = [place for place, one in enumerate(covered) if one.share >= LEAST]
+    enough = [place for place, (share, _) in enumerate(covered) if share >= LEAST]
     if missing := len(set(chosen) - set(enough)):
         said = f"slices {enough[0]} to {enough[-1]} are covered" if enough else "no slice is covered"
         raise UsageError(
@@ -153,10 +145,10 @@ def _cover(
     return [covered[place] for place in chosen]
 
 
-def _look(grid: Grid, size: Sequence[int], matrix: Floats, shape: Sequence[int]) -> _Covered:
+def _look(grid: Grid, size: Sequence[int], matrix: Floats, shape: Sequence[int]) -> tuple[float, tuple[slice, ...]]:
     columns, rows = (np.linspace(0, number - 1, _PLACES) for number in size)
     try:
         places = resampling.locate(grid, columns, rows, matrix)
-        return _Covered(float(resampling.inside(places, shape).mean()), resampling.box(places, shape))
+        return float(resampling.inside(places, shape).mean()), resampling.box(places, shape)
     except (ValueError, OverflowError, np.linalg.LinAlgError):  # voxels without volume, or nowhere
-        return _Covered(0.0, ())
+        return 0.0, ()

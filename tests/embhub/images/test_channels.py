@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import nibabel
 import numpy as np
 import pytest
 from hypothesis import given
@@ -21,6 +22,7 @@ from embhub.formats import safe_yaml
 from embhub.images.images import ImageSet, read_images, read_sample, recall, record
 from embhub.images.inspections.inspection import inspect
 from embhub.images.manifests.volumes import parse
+from embhub.images.member_split import compare
 from embhub.images.prepared import describe_channels
 from embhub.images.readers import view
 from embhub.images.readers.resampling import Grid, Vector, box, inside, interpolate, locate, stack
@@ -227,6 +229,34 @@ def test_slices_of_a_channel_lie_evenly(tmp_path: Path) -> None:
     assert message.startswith("channel 2 of scan 1 of volume entry 1 has slices at different distances")
 
 
+@pytest.mark.parametrize("series", ["1", "2"])
+def test_slices_of_a_channel_have_pixels_of_one_size(tmp_path: Path, series: str) -> None:
+    """The first may have others from slice to slice: each of its pictures is resampled for itself."""
+    dicom(tmp_path / "P1")
+    before = pictures(read_images(volumes(tmp_path, of_dicom(slices="middle"))))[0]
+    folder = tmp_path / "P1" / series
+    data = dcmread(folder / "01")
+    data.PixelSpacing = [data.PixelSpacing[0] * 1.2] * 2
+    medical.write(folder / "01", data)
+    if series == "1":
+        assert (pictures(read_images(volumes(tmp_path, of_dicom(slices="middle"))))[0] == before).all()
+    else:
+        assert "differ in direction or pixels" in refusal(volumes(tmp_path, of_dicom())).message
+
+
+def test_an_audit_misses_a_channel_that_is_gone(tmp_path: Path) -> None:
+    dicom(tmp_path / "P1")
+    dicom(tmp_path / "P2", PatientID="P2")
+    members, others = (
+        record(read_images(volumes(tmp_path, of_dicom(path=name, slices={"range": some}))))
+        for name, some in (("P1", [0, 1]), ("P2", [2, 3]))
+    )
+    assert len(compare(members, others).units) == 4
+    recall(members)[0].paths[-1].unlink()
+    with pytest.raises(UsageError, match="image 1 of the members is no longer there"):
+        compare(members, others)
+
+
 def test_dicom_and_nifti_do_not_mix(tmp_path: Path) -> None:
     dicom(tmp_path / "P1/dicom")
     nifti(tmp_path / "P1")
@@ -247,13 +277,18 @@ def test_nifti_channels_lie_in_the_same_coordinates_and_folder(tmp_path: Path) -
     error = refusal(volumes(tmp_path, entry), PrivacyError)
     assert "channel 3 of volume 1 of volume entry 1 lies in the folder of another patient" in error.message
     for code, words in ((1, "lie in different coordinates"), (0, "or do not say in which")):
-        import nibabel
-
         image = nibabel.load(tmp_path / "sub-2/3.nii.gz")
         image.set_sform(image.affine, code=code)
         image.set_qform(image.affine, code=code)
         nibabel.save(image, tmp_path / "sub-1/3.nii.gz")
         assert words in refusal(volumes(tmp_path, of_nifti(path="sub-1/1.nii.gz"))).message
+    for path in (tmp_path / "sub-2").iterdir():
+        was = nibabel.load(path)
+        image = nibabel.Nifti1Image(np.asarray(was.dataobj), was.affine)
+        image.set_sform(was.affine, code=0)
+        image.set_qform(was.affine, code=0)
+        nibabel.save(image, path)
+    assert "or do not say in which" in refusal(volumes(tmp_path, of_nifti(path="sub-2/1.nii.gz"))).message
 
 
 def test_colour_is_no_channel(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from embhub.images.readers.dicom_values import apply_window, measure
 from embhub.images.readers.encoding import Encoding, of_channels
 from embhub.images.readers.grey import Grey, merge, square
 from embhub.images.readers.quiet import quiet
-from embhub.images.readers.resampling import Grid, inside, interpolate, locate, stack
+from embhub.images.readers.resampling import Grid, box, inside, interpolate, locate, stack
 from embhub.images.readers.view import Channel, View, Window
 
 _RUN_LENGTHS = "1.2.840.10008.1.2.5"
@@ -192,17 +192,23 @@ def _join(stored: NDArray[Any], header: Any, where: str, view: View, most: int) 
 
 def _resample(channel: Channel, grid: Grid, shape: tuple[int, ...], where: str, most: int) -> tuple[Grey, Encoding]:
     """A channel at the pixels of `grid`. Its window is that of its slice nearest to the picture's middle."""
-    opened = []
-    for file, index in channel.files:
-        stored, header = _open(read_header(Path(file), where), Path(file), where, index, most)
-        opened.append((*_measure_grey(stored, header, where), header))
-    values = np.stack([slice_ for slice_, _, _ in opened])
-    padding = np.stack([np.zeros(slice_.shape) if padded is None else padded for slice_, padded, _ in opened])
-    matrix = stack([place for _, _, header in opened if (place := grid_of(header))])
-    places = locate(grid, np.arange(shape[1]), np.arange(shape[0]), matrix)
-    outside = ~inside(places, values.shape) | (interpolate(padding, places) > 0)
-    middle = int(np.clip(np.rint(places[0, shape[0] // 2, shape[1] // 2]), 0, len(opened) - 1))
-    return _show(interpolate(values, places), outside, opened[middle][2], where, channel.window)
+    headers = {file: read_header(Path(file), where) for file, _ in channel.files}
+    flat = [frame(headers[file], index) for file, index in channel.files]
+    places = locate(
+        grid, np.arange(shape[1]), np.arange(shape[0]), stack([lies for one in flat if (lies := grid_of(one))])
+    )
+    size = (len(flat), int(flat[0].Rows), int(flat[0].Columns))
+    part = box(places, size)
+    values, padding = [], []
+    for (file, index), one in zip(channel.files, flat, strict=True):
+        stored, _ = _open(headers[file], Path(file), where, index, most)
+        measured, padded = _measure_grey(stored, one, where)
+        values.append(measured[part[1:]])
+        padding.append(np.zeros_like(values[-1], bool) if padded is None else padded[part[1:]])
+    within = places - np.array([0, part[1].start, part[2].start])[:, None, None]
+    outside = ~inside(places, size) | (interpolate(np.stack(padding), within) > 0)
+    middle = int(np.clip(np.rint(places[0, shape[0] // 2, shape[1] // 2]), 0, len(flat) - 1))
+    return _show(interpolate(np.stack(values), within), outside, flat[middle], where, channel.window)
 
 
 def _measure_grey(stored: NDArray[Any], header: Any, where: str) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:

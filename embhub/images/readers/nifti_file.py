@@ -144,7 +144,8 @@ def _resample(channel: Channel, grid: Grid, shape: tuple[int, ...], where: str) 
 
 
 def read_volume(path: Path, where: str) -> Volume:
-    """The whole volume; the last three read are kept: slices come one after the other, each with its channels.
+    """The whole volume; the last three read are kept, within `MAX_BYTES`: slices come one after the other, each with
+    its channels.
 
     Raises:
         UsageError: as `read_slice`.
@@ -153,7 +154,7 @@ def read_volume(path: Path, where: str) -> Volume:
         facts = path.stat()
         key = (path, facts.st_mtime_ns, facts.st_size)
         if (volume := _kept.get(key)) is None:
-            while len(_kept) >= _MOST_KEPT:
+            while len(_kept) >= _MOST_KEPT or sum(one.voxels.nbytes for one in _kept.values()) > MAX_BYTES:
                 del _kept[next(iter(_kept))]
             volume = _kept[key] = _read(path, where)
         return volume

@@ -318,6 +318,18 @@ def test_headers_of_every_series_are_checked(tmp_path: Path, series: str, fields
     assert words in message and "picture 1" in message and "Quillfeather" not in message
 
 
+def test_no_word_of_any_series_header_is_kept_or_printed(tmp_path: Path) -> None:
+    dicom(tmp_path / "P1", PatientID="QX7731")
+    for series in ("1", "2", "3"):
+        change(tmp_path / "P1" / series, SeriesDescription="Quillfeather", StudyDescription="Tolbooth Wynd")
+    source = volumes(tmp_path, of_dicom(slices={"index": [1, 2]}))
+    images = read_images(source)
+    said = inspect(source, base="builtin").model_dump_json() + "".join(images.notes)
+    kept = "".join(sample.model_dump_json() for sample in record(images)) + describe_channels(record(images))
+    assert "DWI" in kept and '"readable":2' in said
+    assert not any(word in said + kept for word in ("QX7731", "Quillfeather", "Tolbooth", FRAME, "1.2.3."))
+
+
 def test_names_of_every_file_are_checked(tmp_path: Path) -> None:
     nifti(tmp_path / "sub-1")
     (tmp_path / "sub-1/2.nii.gz").rename(tmp_path / "sub-1/theodora_quillfeather_19480723_2.nii.gz")

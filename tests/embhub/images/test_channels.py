@@ -124,6 +124,23 @@ def test_each_channel_has_its_own_window_or_that_of_the_entry(tmp_path: Path) ->
     assert (own == wide).all()
 
 
+def test_a_window_of_the_header_is_that_of_the_nearest_slice(tmp_path: Path) -> None:
+    for path in dicom(tmp_path / "P1"):
+        if path.parent.name == "3":
+            data = dcmread(path)
+            data.WindowCenter, data.WindowWidth = 0, 200 * (len(DWI.voxels) - int(path.name) + 1)
+            data.VOILUTFunction = "LINEAR_EXACT"
+            medical.write(path, data)
+    entry = of_dicom(1, 3, slices="middle")
+    del entry["channels"][1]["window"]
+    own = pictures(read_images(volumes(tmp_path, entry)))[0][..., 1]
+    middle = np.array(T2.corner) + T2.axes @ (np.array([20, 18, 2]) * T2.spacing)
+    nearest = round(float(DWI.axes[:, 2] @ (middle - DWI.corner)) / DWI.spacing[2])
+    entry["channels"][1]["window"] = {"values": [-100.0 * (nearest + 1), 100.0 * (nearest + 1)]}
+    assert 0 < nearest < len(DWI.voxels) - 1
+    assert (pictures(read_images(volumes(tmp_path, entry)))[0][..., 1] == own).all()
+
+
 def test_black_where_a_channel_is_padding_or_inverted_where_it_says_so(tmp_path: Path) -> None:
     dicom(tmp_path / "P1")
     before = pictures(read_images(volumes(tmp_path, of_dicom(1, 3, slices="middle"))))[0][..., 1]

@@ -24,8 +24,8 @@ from embhub.diffusion.preflight.auditing import check_audit
 from embhub.durable import write_atomic
 from embhub.errors import ArtifactError, UsageError
 from embhub.formats import safe_yaml
+from embhub.images.prepared import describe_preprocessing
 from embhub.options.audit import AuditOptions
-from embhub.options.preprocessing import recorded
 from embhub.privacy.claim import PrivacyClaim
 from embhub.progress import OnProgress, say_loading
 from embhub.refusals import ReleaseRefusedError
@@ -300,18 +300,6 @@ def _base_facts(artifact: Embedding) -> dict[str, Any]:
     known = bases.info(artifact.base_name)
     shown = {"revision": f"embhub {__version__}", "family": known.family, "licence": known.licence}
     return {"base_model": shown, "preprocessing": describe_preprocessing(artifact, known.resolution)}
-
-
-def describe_preprocessing(artifact: Embedding, own: int) -> str:
-    """How images were prepared, in a sentence for the card; `own` is the base's resolution."""
-    seen = recorded(artifact.training)
-    side = seen.resolution or own
-    how = {
-        "crop": f"Cut to the central square and resized to {side} x {side} pixels",
-        "pad": f"Resized whole to {side} pixels on the longer side and padded with black to {side} x {side}",
-        "stretch": f"Stretched to {side} x {side} pixels, whatever the aspect ratio",
-    }
-    return f"{how[seen.fit]}, values scaled to [-1, 1]."
 
 
 def _run_facts(artifact: Embedding) -> dict[str, Any]:

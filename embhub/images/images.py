@@ -235,7 +235,11 @@ def _recall(kept: runs.Sample, row: int) -> Sample:
 def find_names(listing: Listing) -> list[int]:
     """Rows whose file names, as the source has them, look like a person's."""
     pairs = zip(listing.samples, listing.relative, strict=True)
-    return [sample.row for sample, path in pairs if looks_like_patient(path)]
+    return [
+        sample.row
+        for sample, path in pairs
+        if any(looks_like_patient(name) for name in (path, *listing.further.get(sample.row, ())))
+    ]
 
 
 def check_names(listing: Listing, watcher: Watcher) -> None:

@@ -141,7 +141,7 @@ def _read(source: Source, name: str) -> Side:
         raise UsageError(f"there are no {name} to compare", "keep patients back with `--holdout`, or name their images")
     sizes, digests = [], []
     for row, sample in enumerate(samples, start=1):
-        if not sample.path.is_file():
+        if not all(path.is_file() for path in sample.paths):
             raise UsageError(f"image {row} of the {name} is no longer there", "restore it, or name the images")
         image = read_sample(sample, f"of the {name}, image")
         sizes.append(image.size)

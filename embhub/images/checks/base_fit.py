@@ -30,13 +30,14 @@ class Shown(NamedTuple):
     body_part: str
 
 
-def shown_by(headers: Mapping[int, Header]) -> tuple[Shown, ...]:
-    """What each header says, by row; headers without a word of it are left out."""
+def shown_by(headers: Mapping[int, tuple[Header, ...]]) -> tuple[Shown, ...]:
+    """What the headers say, by row; those without a word of it are left out."""
     found = (
         Shown(row, header.modality, " ".join(header.choices["BodyPartExamined"]).upper())
-        for row, header in headers.items()
+        for row, several in headers.items()
+        for header in several
     )
-    return tuple(one for one in found if one.modality not in _SILENT or one.body_part)
+    return tuple(dict.fromkeys(one for one in found if one.modality not in _SILENT or one.body_part))
 
 
 def choose_base(caption: str, shown: Sequence[Shown], kind: str = "image") -> str:

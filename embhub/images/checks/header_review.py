@@ -8,7 +8,7 @@ from pathlib import Path
 
 from embhub.errors import PrivacyError
 from embhub.images.manifests.problems import Watcher
-from embhub.images.manifests.sample import Listing, Sample
+from embhub.images.manifests.sample import Listing, Sample, each_file
 from embhub.images.readers.dicom_header import Header
 from embhub.site.memory.patients import key_patient
 
@@ -25,6 +25,7 @@ def check_headers(listing: Listing, watcher: Watcher) -> list[str]:
     Refused: direct identifiers, unless the site states that identified headers may be read here; a picture that says
     it has annotations burned in; ultrasound, endoscopy and captures of a screen, unless the site states a review of
     pixels; several pictures of one study or volume of which some are of nobody; those of one series under two patients.
+    Of a picture of several series, each is looked at.
 
     Raises:
         PrivacyError: any of these, by a watcher that refuses.
@@ -38,7 +39,7 @@ def check_headers(listing: Listing, watcher: Watcher) -> list[str]:
     _refuse_shared_series(listing, watcher)
     if not listing.headers:
         return notes
-    return [*notes, *_warnings(tuple(listing.headers.values()), _reviewed(listing)), *_doubts(listing)]
+    return [*notes, *_warnings(each_file(listing.headers), _reviewed(listing)), *_doubts(listing)]
 
 
 def warn_of_few(samples: Sequence[Sample]) -> list[str]:
@@ -71,29 +72,29 @@ def tag_of(keyword: str) -> str:
 
 
 def _refuse_identifiers(listing: Listing, watcher: Watcher) -> None:
-    rows = [row for row, header in listing.headers.items() if header.found.identifiers]
+    files, rows = _find(listing, lambda header: bool(header.found.identifiers))
     if not rows or (listing.statement is not None and listing.statement.identified_headers):
         return
-    counts = count_identifiers([listing.headers[row] for row in rows]).most_common()
+    counts = count_identifiers(files).most_common()
     named = ", ".join(f"{keyword} {tag_of(keyword)} in {files:,}" for keyword, files in counts[:_SHOWN])
     more = f" and {len(counts) - _SHOWN} other attributes" if len(counts) > _SHOWN else ""
     error = PrivacyError(
-        f"direct identifiers in the headers of {len(rows):,} DICOM files: {named}{more} ({_rows(rows, listing.kind)})",
+        f"direct identifiers in the headers of {len(files):,} DICOM files: {named}{more} ({_rows(rows, listing.kind)})",
         f"de-identify the files (DICOM PS3.15), or state that they may be read here: {_GUIDE}",
     )
     watcher.problem(error, rows)
 
 
 def _refuse_annotations(listing: Listing, watcher: Watcher) -> None:
-    burned = [row for row, header in listing.headers.items() if header.burned_in == "YES"]
+    files, burned = _find(listing, lambda header: header.burned_in == "YES")
     if burned:
         error = PrivacyError(
-            f"{len(burned):,} DICOM files say that annotations are burned into their pixels"
+            f"{len(files):,} DICOM files say that annotations are burned into their pixels"
             f" ({_rows(burned, listing.kind)})",
             "clean the pixels and set BurnedInAnnotation to NO, or leave them out",
         )
         watcher.problem(error, burned)
-    unseen = [row for row, header in listing.headers.items() if header.needs_review and row not in set(burned)]
+    _, unseen = _find(listing, lambda header: header.needs_review and header.burned_in != "YES")
     if unseen and not _reviewed(listing):
         error = PrivacyError(
             f"{len(unseen):,} pictures are ultrasound, endoscopy or captures of a screen, which often show names"
@@ -107,7 +108,7 @@ def _refuse_orphans(listing: Listing, watcher: Watcher) -> None:
     """A study is of one patient, a volume too; without an id some pictures could be learned from and some controls."""
     studies = _together(listing, lambda header: header.study)
     several = (samples for samples in studies if len(samples) > 1)
-    if rows := sorted(sample.row for samples in several for sample in samples if sample.patient_id is None):
+    if rows := sorted({sample.row for samples in several for sample in samples if sample.patient_id is None}):
         error = PrivacyError(
             f"{len(rows):,} pictures are of no patient, and there are others of the same study or volume"
             f" ({_rows(rows, listing.kind)})",
@@ -119,7 +120,7 @@ def _refuse_orphans(listing: Listing, watcher: Watcher) -> None:
 def _refuse_shared_series(listing: Listing, watcher: Watcher) -> None:
     series = _together(listing, lambda header: header.series if header.numbered else b"")
     shared = [samples for samples in series if len({sample.patient_id for sample in samples} - {None}) > 1]
-    if rows := sorted(sample.row for samples in shared for sample in samples):
+    if rows := sorted({sample.row for samples in shared for sample in samples}):
         error = PrivacyError(
             f"{len(shared):,} DICOM series or volumes stand under several patients ({_rows(rows, listing.kind)})",
             "put the ids right: all pictures of a series are of one patient, and no two series have one UID",
@@ -127,12 +128,19 @@ def _refuse_shared_series(listing: Listing, watcher: Watcher) -> None:
         watcher.problem(error, rows)
 
 
+def _find(listing: Listing, test: Callable[[Header], bool]) -> tuple[tuple[Header, ...], list[int]]:
+    """The files whose headers pass, and the rows of the pictures that they have a part in."""
+    found = {row: several for row, headers in listing.headers.items() if (several := tuple(filter(test, headers)))}
+    return each_file(found), list(found)
+
+
 def _together(listing: Listing, of: Callable[[Header], bytes]) -> list[list[Sample]]:
     """Samples that must be of one patient: of one study or series, or slices of one volume."""
     groups: dict[bytes | Path, list[Sample]] = defaultdict(list)
     for sample in listing.samples:
-        header = listing.headers.get(sample.row)
-        if key := of(header) if header else sample.path if sample.view else b"":
+        headers = listing.headers.get(sample.row)
+        keys = {of(header) for header in headers} if headers else set(sample.paths if sample.view else ())
+        for key in keys - {b""}:
             groups[key].append(sample)
     return list(groups.values())
 
@@ -145,7 +153,8 @@ def _doubts(listing: Listing) -> Iterator[str]:
     ids: dict[str, set[str | None]] = defaultdict(set)
     bare = 0
     for sample in listing.samples:
-        if (header := listing.headers.get(sample.row)) and header.patient:
+        header, *_ = listing.headers.get(sample.row, (None,))  # channels are of the same patient
+        if header and header.patient:
             ids[header.patient].add(sample.patient_id)
             if header.issuer and sample.patient_id not in (None, header.patient):
                 bare += key_patient(str(sample.patient_id), issuer=header.issuer) == header.patient

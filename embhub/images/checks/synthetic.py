@@ -54,9 +54,9 @@ def _of_dicom(path: Path) -> Declared:
 
 
 def find_synthetic(samples: Sequence[Sample]) -> tuple[int, ...]:
-    """Rows whose files say that they are synthetic."""
-    look = lru_cache(maxsize=1)(declared)  # rows of one file follow one another
-    return tuple(sample.row for sample in samples if look(sample.path).synthetic)
+    """Rows of which a file says that it is synthetic."""
+    look = lru_cache(maxsize=256)(declared)  # rows of one file follow one another
+    return tuple(sample.row for sample in samples if any(look(path).synthetic for path in sample.paths))
 
 
 def remark(rows: Sequence[int], kind: str) -> str:

@@ -90,7 +90,7 @@ def inspect(
             notes += (doubt,)
     except EmbhubError as error:  # nothing could be listed at all
         survey.problem(error)
-    ignored = list_ignored(folder, listed_in, {sample.path for sample in survey.samples})
+    ignored = list_ignored(folder, listed_in, {path for sample in survey.samples for path in sample.paths})
     source: Literal["folder", "manifest", "volumes"] = "folder"
     if listed_in:
         source = "volumes" if is_volumes_file(listed_in) else "manifest"

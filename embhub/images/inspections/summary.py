@@ -29,7 +29,7 @@ from embhub.images.inspections.report import (
     TextField,
 )
 from embhub.images.inspections.survey import Survey
-from embhub.images.manifests.sample import Sample
+from embhub.images.manifests.sample import Sample, each_file
 from embhub.images.readers.encoding import Encoding
 from embhub.options.preprocessing import Fit
 from embhub.progress import OnProgress
@@ -67,8 +67,8 @@ def summarise(
         names=_names(survey),
         metadata=tuple(TextField(field=name, images=n) for name, n in survey.fields.most_common()),
         with_metadata=survey.with_fields,
-        dicom=len(survey.headers),
-        identifiers=_identifiers(tuple(survey.headers.values())),
+        dicom=len(each_file(survey.headers)),
+        identifiers=_identifiers(each_file(survey.headers)),
         ignored=ignored,
         refusals=_refusals(survey.problems),
         warnings=warnings,

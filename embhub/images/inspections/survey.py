@@ -14,7 +14,7 @@ from embhub.images.inspections.metadata import text_fields
 from embhub.images.inspections.near_duplicates import Likenesses
 from embhub.images.inspections.pixel_formats import describe
 from embhub.images.manifests.problems import Watcher
-from embhub.images.manifests.sample import Listing, Sample
+from embhub.images.manifests.sample import Listing, Sample, each_file
 from embhub.images.readers.encoding import Encoding
 
 if TYPE_CHECKING:
@@ -42,14 +42,14 @@ class Survey(Watcher):
         self.pictures: dict[bytes, list[Sample]] = defaultdict(list)
         self.likenesses = Likenesses()
         self.kind = ""
-        self.headers: Mapping[int, Header] = {}
+        self.headers: Mapping[int, tuple[Header, ...]] = {}
         self.issuers: frozenset[str] = frozenset()
 
     def listing(self, listing: Listing) -> None:
         """Remember what was named; rows that could not be followed were named too."""
         self.samples, self.left_out = listing.samples, listing.left_out
         self.kind, self.headers = listing.kind, listing.headers
-        self.issuers = listing.issuers.union({""}, (header.issuer for header in listing.headers.values()))
+        self.issuers = listing.issuers.union({""}, (header.issuer for header in each_file(listing.headers)))
         self.names = find_names(listing)
         rows = {sample.row for sample in listing.samples}
         self.listed = len(rows.union(*(found for _, found in self.problems)))

@@ -86,7 +86,7 @@ class _Headers:
     """Headers of the DICOM files among samples; patients that nobody named come from there, keyed."""
 
     def __init__(self, watcher: Watcher, *, reads: bool) -> None:
-        self.found: dict[int, Header] = {}
+        self.found: dict[int, tuple[Header, ...]] = {}
         self.without_picture = 0
         self._watcher = watcher
         self._reads = reads
@@ -106,7 +106,7 @@ class _Headers:
         except UsageError as error:
             self._watcher.problem(error, [sample.row])
             return None
-        self.found[sample.row] = header
+        self.found[sample.row] = (header,)
         return replace(sample, patient_id=header.patient) if sample.patient_id is None else sample
 
 

@@ -29,12 +29,19 @@ class Sample:
     view: View | None = None
     caption: str | None = None
 
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """All files that its pixels come from, the first series' first."""
+        channels = self.view.channels if self.view else ()
+        return (self.path, *(Path(file) for channel in channels for file, _ in channel.files))
+
 
 @dataclass(frozen=True)
 class Listing:
     """Samples in the order of their source, `relative` their paths as it has them; `kind` is row, image or picture.
 
-    `headers` are those of DICOM files, by row; `without_picture` such files that hold none; `statement` is what the
+    `headers` are those of DICOM files, by row, of every file that a picture comes from; `further` are the paths of the
+    files of its channels, as the source has them; `without_picture` such files that hold none; `statement` is what the
     site says of how the images were de-identified; `issuers` gave out the ids, headers' own apart.
     """
 
@@ -42,8 +49,14 @@ class Listing:
     relative: tuple[str, ...]
     kind: str
     left_out: int = 0
-    headers: Mapping[int, Header] = field(default_factory=dict, repr=False)
+    headers: Mapping[int, tuple[Header, ...]] = field(default_factory=dict, repr=False)
     without_picture: int = 0
     statement: Statement | None = None
     notes: tuple[str, ...] = ()
     issuers: frozenset[str] = field(default=frozenset(), repr=False)
+    further: Mapping[int, tuple[str, ...]] = field(default_factory=dict, repr=False)
+
+
+def each_file(headers: Mapping[int, tuple[Header, ...]]) -> tuple[Header, ...]:
+    """Every header once, however many pictures its file has a part in."""
+    return tuple({id(header): header for several in headers.values() for header in several}.values())

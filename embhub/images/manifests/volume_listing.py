@@ -1,4 +1,4 @@
-"""From a volumes file to a list of pictures: finds scans, groups them by series, puts slices in order, chooses some.
+"""From a volumes file to a list of pictures: finds scans, chooses slices of them, says whose they are.
 
 Messages name entries and scans by number; no path, UID or description is repeated.
 """
@@ -7,29 +7,27 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from itertools import pairwise
+from glob import escape
 from pathlib import Path
 
-import numpy as np
-
 from embhub.errors import EmbhubError, PrivacyError, UsageError
+from embhub.images.manifests.channels import Joined, join_series, join_volumes
+from embhub.images.manifests.dicom_series import choose_slices, find_series
 from embhub.images.manifests.manifest import MAX_ROWS, parse_where, reach, read_rows, walk
 from embhub.images.manifests.problems import Watcher
 from embhub.images.manifests.sample import Listing, Sample
 from embhub.images.manifests.slices import choose
 from embhub.images.manifests.volumes import Entry, Slices, Volumes, parse
 from embhub.images.readers.dicom_header import Header, take
-from embhub.images.readers.nifti_file import AXES, read_volume
+from embhub.images.readers.nifti_file import AXES, Volume, read_volume
 from embhub.images.readers.sniffing import kind_of
-from embhub.images.readers.view import Plane, View, Window
+from embhub.images.readers.view import Plane, View
 from embhub.site.memory.patients import key_patient
 
 _MAX_BYTES = 1_000_000
-_SAME_PLACE = 1e-3  # mm
-_SAME_WAY = 0.999
 _HEAD = re.compile(r"_T1w|_FLAIR|_bold|mprage|brain|head|skull|cranial", re.I)  # BIDS suffixes, and plain words
 
 
@@ -37,24 +35,12 @@ _HEAD = re.compile(r"_T1w|_FLAIR|_bold|mprage|brain|head|skull|cranial", re.I)  
 class _Found:
     samples: list[Sample] = field(default_factory=list)
     relative: list[str] = field(default_factory=list)
-    headers: dict[int, Header] = field(default_factory=dict)
+    headers: dict[int, tuple[Header, ...]] = field(default_factory=dict)
+    further: dict[int, tuple[str, ...]] = field(default_factory=dict)
     words: set[str] = field(default_factory=set)
     without_picture: int = 0
     heads: int = 0
-
-
-@dataclass(frozen=True)
-class _Slice:
-    """A frame of a DICOM file, with its place among others."""
-
-    path: Path
-    header: Header
-    frame: int
-
-    @property
-    def distance(self) -> float | None:
-        place = self.header.places[self.frame]
-        return None if place is None else place.distance
+    partly: int = 0
 
 
 def list_volumes(file: Path, where: str | None, watcher: Watcher) -> Listing:
@@ -92,6 +78,8 @@ def list_volumes(file: Path, where: str | None, watcher: Watcher) -> Listing:
         notes.append(
             f"{found.heads:,} NIfTI volumes are of a head, by their names: faces can be drawn from slices, and learned"
         )
+    if found.partly:
+        notes.append(f"{found.partly:,} pictures have a channel that covers a part of them: there the rest is black")
     return Listing(
         tuple(found.samples),
         tuple(found.relative),
@@ -101,6 +89,7 @@ def list_volumes(file: Path, where: str | None, watcher: Watcher) -> Listing:
         statement=config.deidentification,
         notes=tuple(notes),
         issuers=frozenset({config.issuer or ""}),
+        further=found.further,
     )
 
 
@@ -152,111 +141,99 @@ def _add_dicom(
     found: _Found,
     watcher: Watcher,
 ) -> None:
+    opened = list(_open(config, root, where, paths, found, watcher))
+    if entry.channels:
+        for joined in join_series(opened, entry, where):
+            _add_slice(config, entry, root, joined, found)
+        return
+    series, films = find_series(opened, entry, where)
+    for slices in series:
+        for place in range(len(slices)) if films else choose_slices(slices, entry, where):
+            _add_slice(config, entry, root, Joined(slices[place]), found)
+
+
+def _open(
+    config: Volumes, root: Path, where: str, paths: Sequence[Path], found: _Found, watcher: Watcher
+) -> Iterator[tuple[Path, Header]]:
     from embhub.images.readers.dicom_file import NoPictureError
 
-    series: dict[bytes, list[_Slice]] = defaultdict(list)
     for place, path in enumerate(paths, start=1):
         try:
             real = reach(path, root, f"file {place} of {where}")
-            header = take(real, f"file {place} of {where}", issuer=config.issuer or "")
+            yield real, take(real, f"file {place} of {where}", issuer=config.issuer or "")
         except NoPictureError:
             found.without_picture += 1
-            continue
         except EmbhubError as error:
             watcher.problem(error)
-            continue
-        if _is_chosen(header, entry):
-            series[header.series] += [_Slice(real, header, frame) for frame in range(header.frames)]
-    if not series:
-        raise UsageError(f"{where} has no pictures of the series that is asked for", "see `series` and `plane`")
-    flat = all(len(slices) == 1 for slices in series.values()) or _are_films(series)
-    if not flat and len(series) > 1:
-        raise UsageError(
-            f"{where} holds {len(series)} series of slices", "say which: by `series`, such as {SeriesNumber: 4}"
-        )
-    for slices in series.values():
-        ordered = slices if flat else _in_order(slices, where)
-        if isinstance(entry.slices, Slices) and entry.slices.largest_mask:
-            raise UsageError(f"{where} is DICOM, and masks are read for NIfTI only", "choose slices another way")
-        for place in choose("all" if flat else entry.slices, len(ordered), where):
-            chosen = ordered[place]
-            view = View(index=chosen.frame, window=_window(entry))
-            _add(config, entry, root, chosen.path, view, chosen.header.patient, found)
-            found.headers[len(found.samples)] = chosen.header
 
 
-def _is_chosen(header: Header, entry: Entry) -> bool:
-    """Whether a file is of the series and the plane that are asked for; values may have * and ?."""
-    for name, value in entry.series.items():
-        held = header.choices[name]
-        wanted = f"{value:g}" if isinstance(value, float) else str(value)
-        if not any(fnmatchcase(word.lower(), wanted.lower()) or _same_number(word, wanted) for word in held):
-            return False
-    places = [place for place in header.places if place is not None]
-    return entry.plane is None or not places or all(place.plane == entry.plane for place in places)
-
-
-def _same_number(word: str, wanted: str) -> bool:
-    try:
-        return float(word) == float(wanted)
-    except ValueError:
-        return False
-
-
-def _are_films(series: Mapping[bytes, Sequence[_Slice]]) -> bool:
-    """Single pictures that lie nowhere in space, as radiographs do: each stands for itself."""
-    slices = [item for several in series.values() for item in several]
-    return all(item.distance is None and item.header.frames == 1 for item in slices)
-
-
-def _in_order(slices: Sequence[_Slice], where: str) -> list[_Slice]:
-    """By their distance along the normal (towards right, front or head); frames without a place as they come."""
-    places = [item.header.places[item.frame] for item in slices]
-    if all(place is None for place in places):
-        if len({item.path for item in slices}) == 1:
-            return sorted(slices, key=lambda item: item.frame)
-        raise UsageError(f"{where} has slices that do not say where they lie", "choose single files by their path")
-    known = [place for place in places if place is not None]
-    if len(known) < len(places) or any(
-        abs(float(np.dot(place.normal, known[0].normal))) < _SAME_WAY for place in known
-    ):
-        raise UsageError(f"{where} has slices in several directions", "choose one series, or a `plane`")
-    ordered = sorted(slices, key=lambda item: item.distance or 0.0)
-    distances = [item.distance or 0.0 for item in ordered]
-    if any(after - before < _SAME_PLACE for before, after in pairwise(distances)):
-        raise UsageError(
-            f"{where} has several pictures of one place, such as echoes or times",
-            "choose among them by `series`, such as {EchoNumbers: 1} or {TemporalPositionIdentifier: 1}",
-        )
-    return ordered
+def _add_slice(config: Volumes, entry: Entry, root: Path, joined: Joined, found: _Found) -> None:
+    first = joined.first
+    view = entry.parts()[0].view(first.frame, joined.channels)
+    _add(config, entry, root, first.path, view, first.header.patient, found, partly=joined.partly)
+    found.headers[len(found.samples)] = (first.header, *joined.headers)
 
 
 def _add_nifti(config: Volumes, entry: Entry, root: Path, where: str, path: Path, found: _Found) -> None:
+    first, *_ = entry.parts()
     real = reach(path, root, where)
-    volume = read_volume(real, where)
-    found.words |= set(volume.words)
-    if real.with_name(f"{_stem(real)}.json").exists():
-        found.words.add("side-car files")
-    found.heads += _HEAD.search(real.name) is not None
+    volume = _read_nifti(first, real, where, found)
     plane: Plane = entry.plane or "axial"
     areas = None
     if isinstance(entry.slices, Slices) and entry.slices.largest_mask:
         areas = _areas(entry, root, real, where, plane, volume.shape[:3])
-    if entry.time >= volume.times:
-        raise UsageError(f"{where} has {volume.times} times and no number {entry.time}", "choose another `time`")
     chosen = choose(entry.slices, volume.shape[AXES[plane]], where, areas)
     if len(chosen) > 1 and entry.patient_id is None and entry.patient_folder is None:
         raise PrivacyError(
             f"{len(chosen)} slices of {where} come without a patient",
             "say whose they are by patient_id, patient_folder or a table: slices of one patient must stay together",
         )
-    for place in chosen:
-        _add(config, entry, root, real, View(place, plane, entry.time, _window(entry)), None, found)
+    others = list(_further(config, entry, root, real, where, found))
+    for place, (channels, partly) in zip(chosen, join_volumes(volume, others, plane, chosen, where), strict=True):
+        _add(config, entry, root, real, first.view(place, channels, plane), None, found, partly=partly)
+
+
+def _read_nifti(entry: Entry, path: Path, where: str, found: _Found) -> Volume:
+    volume = read_volume(path, where)
+    found.words |= set(volume.words)
+    if path.with_name(f"{_stem(path)}.json").exists():
+        found.words.add("side-car files")
+    found.heads += _HEAD.search(path.name) is not None
+    if entry.time >= volume.times:
+        raise UsageError(f"{where} has {volume.times} times and no number {entry.time}", "choose another `time`")
+    return volume
+
+
+def _further(
+    config: Volumes, entry: Entry, root: Path, first: Path, where: str, found: _Found
+) -> Iterator[tuple[Entry, Path, Volume, str]]:
+    """The volumes of the channels after the first, of the same patient by their folders."""
+    here = first.relative_to(root)
+    for number, (channel, part) in enumerate(zip(entry.channels[1:], entry.parts()[1:], strict=True), start=2):
+        called = f"channel {number} of {where}"
+        if channel.path is None:
+            raise UsageError(f"{called} has no path", "NIfTI: say where its file lies, such as {folder}/*_ADC.nii.gz")
+        known = {"folder": str(here.parent), "stem": _stem(here)}
+        if entry.patient_folder is not None:
+            known["patient_folder"] = str(_folder_of_patient(entry, here))
+        parts = (escape(known.get(part, part)) if place % 2 else part
+                 for place, part in enumerate(re.split(r"\{(\w+)\}", channel.path)))  # fmt: skip
+        files = _matches(root, "".join(parts))
+        if len(files) != 1 or kind_of(files[0]) != "nifti":
+            raise UsageError(
+                f"{called} is {len(files)} files, and one NIfTI volume is needed", "see `path` of the channel"
+            )
+        real = reach(files[0], root, called)
+        if _patient_of(config, entry, real.relative_to(root)) != _patient_of(config, entry, here):
+            raise PrivacyError(
+                f"{called} lies in the folder of another patient", "all channels of a picture are of one patient"
+            )
+        yield part, real, _read_nifti(part, real, called, found), called
 
 
 def _areas(entry: Entry, root: Path, path: Path, where: str, plane: Plane, shape: tuple[int, ...]) -> list[int]:
     """Pixels of the mask in every slice. In its path `{folder}` and `{stem}` are those of the volume."""
-    inside = path.parent.relative_to(root.resolve()).as_posix()
+    inside = path.parent.relative_to(root).as_posix()
     name = str(entry.mask).replace("{folder}", inside).replace("{stem}", _stem(path))
     if Path(name).is_absolute() or ".." in Path(name).parts or kind_of(root / name) != "nifti":
         raise UsageError(f"the mask of {where} is no NIfTI file in the folder", "see `mask`")
@@ -270,24 +247,40 @@ def _stem(path: Path) -> str:
     return path.name.removesuffix(".gz").removesuffix(".nii")
 
 
-def _window(entry: Entry) -> Window:
-    return Window() if isinstance(entry.window, str) else entry.window.greys()
-
-
-def _add(config: Volumes, entry: Entry, root: Path, path: Path, view: View, patient: str | None, found: _Found) -> None:
+def _add(
+    config: Volumes,
+    entry: Entry,
+    root: Path,
+    path: Path,
+    view: View,
+    patient: str | None,
+    found: _Found,
+    *,
+    partly: bool,
+) -> None:
     if len(found.samples) >= MAX_ROWS:
         raise UsageError(f"the volumes file names more than {MAX_ROWS:,} pictures", "split it, and train on a part")
-    relative = path.relative_to(root)
-    said = entry.patient_id
-    if entry.patient_folder is not None:
-        # never the file itself: two of one patient would count as two patients
-        said = next((part for part in relative.parts[:-1] if fnmatchcase(part, entry.patient_folder)), None)
-        if said is None:
-            raise UsageError(
-                "a path has no folder that `patient_folder` fits",
-                "see the entries of the volumes file; patient_id or a table says whose a file is that lies in none",
-            )
-    if said is not None:
-        patient = key_patient(said, issuer=config.issuer or "")
-    found.samples.append(Sample(path, patient, entry.label, entry.split or "train", len(found.samples) + 1, view=view))
-    found.relative.append(str(relative))
+    row = len(found.samples) + 1
+    patient = _patient_of(config, entry, path.relative_to(root)) or patient
+    sample = Sample(path, patient, entry.label, entry.split or "train", row, view=view)
+    found.samples.append(sample)
+    found.partly += partly
+    found.relative.append(str(path.relative_to(root)))
+    found.further[row] = tuple(str(file.relative_to(root)) for file in sample.paths[1:])
+
+
+def _patient_of(config: Volumes, entry: Entry, relative: Path) -> str | None:
+    """The keyed patient of a file, as the entry states it; None where it leaves that to the header."""
+    said = entry.patient_id if entry.patient_folder is None else _folder_of_patient(entry, relative).name
+    return None if said is None else key_patient(said, issuer=config.issuer or "")
+
+
+def _folder_of_patient(entry: Entry, relative: Path) -> Path:
+    """The first folder that `patient_folder` fits; never the file itself: two of one patient would be two patients."""
+    for folder in reversed(relative.parents[:-1]):
+        if fnmatchcase(folder.name, str(entry.patient_folder)):
+            return folder
+    raise UsageError(
+        "a path has no folder that `patient_folder` fits",
+        "see the entries of the volumes file; patient_id or a table says whose a file is that lies in none",
+    )

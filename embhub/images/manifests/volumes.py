@@ -13,10 +13,12 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from embhub.cards.card_schema import Deidentification
+from embhub.cards.personal_data import looks_like_patient
 from embhub.errors import UsageError
 from embhub.formats import safe_yaml
 from embhub.images.readers.dicom_header import CHOICES
-from embhub.images.readers.view import Plane
+from embhub.images.readers.view import Channel as Colour
+from embhub.images.readers.view import Plane, View
 from embhub.images.readers.view import Window as Greys
 
 SUFFIXES = frozenset({".yaml", ".yml", ".json"})
@@ -40,6 +42,15 @@ Text = Annotated[str, Field(min_length=1, max_length=300)]
 Place = Annotated[int, Field(ge=0, lt=_MOST)]
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Number = Annotated[float, Field(gt=-1e12, lt=1e12, allow_inf_nan=False)]
+
+
+def _known(series: dict[str, str | int | float]) -> dict[str, str | int | float]:
+    if unknown := set(series) - set(CHOICES):
+        raise ValueError(f"{len(unknown)} attributes that no series is chosen by; known: {', '.join(CHOICES)}")
+    return series
+
+
+Series = Annotated[dict[str, Text | int | float], Field(max_length=len(CHOICES)), AfterValidator(_known)]
 
 
 class _Part(BaseModel):
@@ -106,6 +117,25 @@ class Slices(_Part):
         return self
 
 
+def _neutral(name: str) -> str:
+    if looks_like_patient(name):
+        raise ValueError("a name such as T2 or ADC; this one looks like a person's, a date or a record number")
+    return name
+
+
+class Channel(_Part):
+    """A series that is one colour of the picture. What is not said comes from the entry; `name` goes on the card.
+
+    `path` finds the NIfTI file; DICOM files are those of the entry, chosen by `series`.
+    """
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9 +._-]{0,29}$"), AfterValidator(_neutral)]
+    path: Pattern | None = None
+    series: Series = Field(default_factory=dict)
+    time: Place = 0
+    window: Literal["header"] | Window = "header"
+
+
 class Entry(_Part):
     """Scans that one rule holds for; what is not said comes from the file's `defaults`."""
 
@@ -114,23 +144,53 @@ class Entry(_Part):
     patient_folder: Text | None = None
     label: Annotated[str, Field(max_length=300)] = ""
     split: Literal["train", "holdout", ""] = ""
-    series: Annotated[dict[str, Text | int | float], Field(max_length=len(CHOICES))] = Field(default_factory=dict)
+    series: Series = Field(default_factory=dict)
     plane: Plane | None = None
     slices: Literal["all", "middle"] | Slices = "all"
     time: Place = 0
     window: Literal["header"] | Window = "header"
     mask: Annotated[str, Field(min_length=1, max_length=1000)] | None = None
+    channels: tuple[Channel, ...] = ()
 
     @model_validator(mode="after")
     def _fits(self) -> Entry:
-        if unknown := set(self.series) - set(CHOICES):
-            raise ValueError(f"{len(unknown)} attributes that no series is chosen by; known: {', '.join(CHOICES)}")
+        _check_channels(self.channels)
         if self.patient_id is not None and self.patient_folder is not None:
             raise ValueError("patient_id or patient_folder")
         by_mask = isinstance(self.slices, Slices) and self.slices.largest_mask
         if by_mask and self.mask is None:
             raise ValueError("largest_mask needs a mask")
         return self
+
+    def view(self, index: int, channels: tuple[Colour, ...] = (), plane: Plane | None = None) -> View:
+        """What the readers take: a slice or frame, and the series that join it."""
+        name = self.channels[0].name if channels else ""
+        return View(index, plane, self.time if plane else 0, self.greys(), name, channels)
+
+    def greys(self) -> Greys:
+        """The window, as the readers take it."""
+        return Greys() if isinstance(self.window, str) else self.window.greys()
+
+    def parts(self) -> tuple[Entry, ...]:
+        """The entry as it is for each of its channels; itself where it has none."""
+        said = [channel.model_fields_set & {"series", "time", "window"} for channel in self.channels]
+        return tuple(
+            self.model_copy(update={name: getattr(channel, name) for name in names})
+            for channel, names in zip(self.channels, said, strict=True)
+        ) or (self,)
+
+
+def _check_channels(channels: Sequence[Channel]) -> None:
+    if not channels:
+        return
+    if not 2 <= len(channels) <= 3:
+        raise ValueError("two or three channels: red, green and blue")
+    if len({channel.name for channel in channels}) < len(channels):
+        raise ValueError("each channel has a name of its own")
+    if channels[0].path is not None:
+        raise ValueError("the first channel's file is that of the entry's path")
+    if len({channel.path is None for channel in channels[1:]}) > 1:
+        raise ValueError("all channels after the first have a path (NIfTI), or none has (DICOM)")
 
 
 class Statement(Deidentification):
@@ -207,7 +267,8 @@ def parse(data: bytes) -> Volumes:
 
 def _explain(error: ValidationError) -> str:
     """The first thing that is wrong, by names of the schema alone: an unknown key may be anybody's name."""
-    known = {name for model in (Window, Slices, Entry, Statement, Volumes) for name in model.model_fields} | {"schema"}
+    models = (Window, Slices, Channel, Entry, Statement, Volumes)
+    known = {name for model in models for name in model.model_fields} | {"schema"}
     first = error.errors(include_input=False, include_url=False)[0]
     where = ".".join(str(part) for part in first["loc"] if isinstance(part, int) or part in known)
     return f"{where}: {first['msg']}" if where else str(first["msg"])

@@ -19,6 +19,7 @@ from embhub.errors import UsageError
 from embhub.images.readers import identifiers
 from embhub.images.readers.dicom_file import read_header
 from embhub.images.readers.quiet import quiet
+from embhub.images.readers.resampling import Grid
 from embhub.images.readers.view import Plane
 from embhub.site.memory.patients import key_patient
 
@@ -50,11 +51,12 @@ _TOWARDS: Mapping[Plane, NDArray[np.float64]] = {  # in DICOM's patient axes (le
 @dataclass(frozen=True)
 class Place:
     """Where a picture lies in the patient: its nearest plane, the normal (towards head, front or right), and the
-    distance along it in mm."""
+    distance along it in mm. `grid` has its pixels, None where the file does not say how large they are."""
 
     plane: Plane
     normal: tuple[float, float, float]
     distance: float
+    grid: Grid | None = None
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,8 @@ class Header:
     """Facts of one file. `patient` is keyed, None where the file names none, and `issuer` is who gave out its id;
     nothing here is ever written.
 
-    `study` and `series` are digests that tell them apart; `numbered` where the file says of which it is.
+    `study` and `series` are digests that tell them apart; `numbered` where the file says of which it is. `space` is a
+    digest of its frame of reference, b"" without one.
 
     `places` has one entry a frame, None for a picture that does not say where it lies.
     """
@@ -81,6 +84,7 @@ class Header:
     places: tuple[Place | None, ...] = field(repr=False)
     study: bytes = field(repr=False)
     series: bytes = field(repr=False)
+    space: bytes = field(repr=False)
     number: int = field(repr=False)
     choices: Mapping[str, tuple[str, ...]] = field(repr=False)
 
@@ -110,7 +114,8 @@ def take(path: Path, where: str, *, issuer: str = "") -> Header:
 
 def _facts(header: Any) -> dict[str, Any]:
     frames = int(header.get("NumberOfFrames", 1) or 1)
-    uids = [str(header.get(name, "") or "").strip() for name in ("StudyInstanceUID", "SeriesInstanceUID")]
+    names = ("StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID")
+    *uids, space = (str(header.get(name, "") or "").strip() for name in names)
     return {
         "found": identifiers.search(header),
         "modality": str(header.get("Modality", "")).strip().upper(),
@@ -124,6 +129,7 @@ def _facts(header: Any) -> dict[str, Any]:
         "numbered": all(uids),
         "study": hashlib.sha256(uids[0].encode()).digest(),
         "series": hashlib.sha256("\0".join(uids).encode()).digest(),
+        "space": hashlib.sha256(space.encode()).digest() if space else b"",
         "number": int(header.get("InstanceNumber", 0) or 0),
         "choices": {name: _words(header, name) for name in CHOICES},
     }
@@ -168,17 +174,24 @@ def _geometry(group: Any) -> dict[str, Any]:
     for sequence, name in (
         ("PlanePositionSequence", "ImagePositionPatient"),
         ("PlaneOrientationSequence", "ImageOrientationPatient"),
+        ("PixelMeasuresSequence", "PixelSpacing"),
     ):
         if items := group.get(sequence, None):
             found[name] = items[0].get(name, None)
     return found
 
 
+def grid_of(header: Any) -> Grid | None:
+    """Pixels of a frame (`frame`) in the patient; None where it does not say where they lie, or how large they are."""
+    place = _place([header])
+    return place.grid if place else None
+
+
 def _place(data: Sequence[Any]) -> Place | None:
     """From the last of several that says it."""
-    position, cosines = (
+    position, cosines, spacing = (
         next((value for part in reversed(data) if (value := part.get(name, None))), None)
-        for name in ("ImagePositionPatient", "ImageOrientationPatient")
+        for name in ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing")
     )
     if not position or not cosines or len(position) != 3 or len(cosines) != 6:
         return None
@@ -191,7 +204,16 @@ def _place(data: Sequence[Any]) -> Place | None:
     plane = max(_TOWARDS, key=lambda name: abs(float(normal @ _TOWARDS[name])))
     normal = normal / length * (1 if normal @ _TOWARDS[plane] > 0 else -1)
     x, y, z = (float(value) for value in normal)
-    return Place(plane, (x, y, z), float(normal @ where))
+    return Place(plane, (x, y, z), float(normal @ where), _grid(where, along, down, spacing))
+
+
+def _grid(corner: NDArray[Any], along: NDArray[Any], down: NDArray[Any], spacing: Any) -> Grid | None:
+    if not spacing or len(spacing) != 2:
+        return None
+    height, width = (float(value) for value in spacing)
+    if not (0 < height < math.inf and 0 < width < math.inf):
+        return None
+    return Grid.of(corner, along / np.linalg.norm(along) * width, down / np.linalg.norm(down) * height)
 
 
 def _gravest(values: tuple[str, ...]) -> str:

@@ -16,12 +16,13 @@ from PIL import Image
 from embhub.errors import EmbhubError, UsageError
 from embhub.images.readers import codestreams
 from embhub.images.readers.dicom_file import open_pixels, read_header
-from embhub.images.readers.dicom_header import frame
+from embhub.images.readers.dicom_header import frame, grid_of
 from embhub.images.readers.dicom_values import apply_window, measure
-from embhub.images.readers.encoding import Encoding
-from embhub.images.readers.grey import square
+from embhub.images.readers.encoding import Encoding, of_channels
+from embhub.images.readers.grey import Grey, merge, square
 from embhub.images.readers.quiet import quiet
-from embhub.images.readers.view import View, Window
+from embhub.images.readers.resampling import Grid, box, inside, interpolate, locate, stack
+from embhub.images.readers.view import Channel, View, Window
 
 _RUN_LENGTHS = "1.2.840.10008.1.2.5"
 _COLOURS = {"MONOCHROME1", "MONOCHROME2", "PALETTE COLOR", "RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT"}
@@ -31,7 +32,8 @@ _SIEMENS, _IMAGES_IN_MOSAIC = "SIEMENS MR HEADER", 0x0A
 def read_frame(path: Path, where: str, view: View | None, *, most: int) -> tuple[Image.Image, Encoding]:
     """8-bit RGB of its own size with square pixels, and how the file stores it; `most` is the largest number of pixels.
 
-    Without a `view` the file must hold one frame, which is shown in its own window.
+    Without a `view` the file must hold one frame, which is shown in its own window. With channels the picture is of the
+    first series' pixels; padding, and what a channel does not cover, is black.
 
     Raises:
         UsageError: as `dicom_file.read_header`; no such frame or window, too large, a compression that nothing here
@@ -44,11 +46,8 @@ def read_frame(path: Path, where: str, view: View | None, *, most: int) -> tuple
             if view is None and frames > 1:
                 raise UsageError(f"{where} holds {frames:,} frames", "say which of them in a volumes file")
             view = view or View()
-            _check_size(header, path, where, view, most)
-            _check_meaning(header, where)
-            stored = _decode(path, where, view.index, size=_bytes(header))
-            flat = frame(header, view.index)
-            image, encoding = _picture(stored, flat, where, view.window)
+            stored, flat = _open(header, path, where, view.index, most)
+            image, encoding = (_join if view.channels else _picture)(stored, flat, where, view, most)
             return square(image, *_spacing(flat), where, most=most), encoding
     except (EmbhubError, MemoryError):
         raise
@@ -65,7 +64,14 @@ def read_frame(path: Path, where: str, view: View | None, *, most: int) -> tuple
         ) from None
 
 
-def _check_size(header: Any, path: Path, where: str, view: View, most: int) -> None:
+def _open(header: Any, path: Path, where: str, index: int, most: int) -> tuple[NDArray[Any], Any]:
+    """Stored values of a frame, and its flat header."""
+    _check_size(header, path, where, index, most)
+    _check_meaning(header, where)
+    return _decode(path, where, index, size=_bytes(header)), frame(header, index)
+
+
+def _check_size(header: Any, path: Path, where: str, index: int, most: int) -> None:
     """Of the header, and of the compressed picture itself, which may say something else."""
     from pydicom.pixels import get_decoder
 
@@ -73,12 +79,12 @@ def _check_size(header: Any, path: Path, where: str, view: View, most: int) -> N
     samples = int(header.get("SamplesPerPixel", 1) or 1)
     if not 1 <= width * height <= most or samples not in (1, 3, 4):
         raise UsageError(f"{where} has {width} x {height} pixels", f"at most {most:,} are read: scale it down")
-    if not 0 <= view.index < frames:
-        raise UsageError(f"{where} has {frames:,} frames and no number {view.index}", "choose another frame")
+    if not 0 <= index < frames:
+        raise UsageError(f"{where} has {frames:,} frames and no number {index}", "choose another frame")
     if not header.file_meta.TransferSyntaxUID.is_encapsulated:
         return
     get_decoder(header.file_meta.TransferSyntaxUID)  # or it says that nobody reads this
-    data = _compressed(path, view.index, frames)
+    data = _compressed(path, index, frames)
     runs = str(header.file_meta.TransferSyntaxUID) == _RUN_LENGTHS
     beyond = codestreams.unpacks_beyond(data, width * height + 1) if runs else False  # one byte of padding
     told = (width, height) if runs else codestreams.size(data)
@@ -150,21 +156,69 @@ def _bytes(header: Any) -> int:
     return int(header.Rows) * int(header.Columns) * frames * samples * -(-int(header.BitsAllocated) // 8)
 
 
-def _picture(stored: NDArray[Any], header: Any, where: str, window: Window) -> tuple[Image.Image, Encoding]:
-    kind, bits = _colours(header), int(header.get("BitsStored", 0) or header.get("BitsAllocated", 0) or 8)
+def _picture(stored: NDArray[Any], header: Any, where: str, view: View, _: int) -> tuple[Image.Image, Encoding]:
+    kind, bits = _colours(header), _depth(header)
     if stored.ndim == 3:
         colours = stored[..., :3]
         shift = max(0, bits - 8)
         return Image.fromarray(np.asarray(colours >> shift, np.uint8)), Encoding("DICOM", "RGB", bits)
     if kind == "PALETTE COLOR":
         return _palette(stored, header), Encoding("DICOM", "P", bits)
-    values, padding = measure(_mask(stored, header), header, where)
+    grey, encoding = _show(*measure(_mask(stored, header), header, where), header, where, view.window)
+    return merge([grey]), encoding
+
+
+def _show(
+    values: NDArray[Any], padding: NDArray[np.bool_] | None, header: Any, where: str, window: Window
+) -> tuple[Grey, Encoding]:
     grey, deep = apply_window(values, padding, header, where, window)
-    if kind == "MONOCHROME1" or str(header.get("PresentationLUTShape", "")).strip().upper() == "INVERSE":
+    if _colours(header) == "MONOCHROME1" or str(header.get("PresentationLUTShape", "")).strip().upper() == "INVERSE":
         grey = 255 - grey
     if padding is not None:
         grey[padding] = 0
-    return Image.fromarray(grey).convert("RGB"), Encoding("DICOM", "L", bits, *deep)
+    return grey, Encoding("DICOM", "L", _depth(header), *deep)
+
+
+def _join(stored: NDArray[Any], header: Any, where: str, view: View, most: int) -> tuple[Image.Image, Encoding]:
+    """The first series in red, its channels at its pixels in green and blue."""
+    grid = grid_of(header)
+    if grid is None:
+        raise UsageError(f"{where} does not say where it lies, so that no channel can join it", "leave it out")
+    shown = [_show(*_measure_grey(stored, header, where), header, where, view.window)]
+    for number, channel in enumerate(view.channels, start=2):
+        shown.append(_resample(channel, grid, stored.shape, f"channel {number} of {where}", most))
+    return merge([grey for grey, _ in shown]), of_channels([encoding for _, encoding in shown])
+
+
+def _resample(channel: Channel, grid: Grid, shape: tuple[int, ...], where: str, most: int) -> tuple[Grey, Encoding]:
+    """A channel at the pixels of `grid`. Its window is that of its slice nearest to the picture's middle."""
+    headers = {file: read_header(Path(file), where) for file, _ in channel.files}
+    flat = [frame(headers[file], index) for file, index in channel.files]
+    places = locate(
+        grid, np.arange(shape[1]), np.arange(shape[0]), stack([lies for one in flat if (lies := grid_of(one))])
+    )
+    size = (len(flat), int(flat[0].Rows), int(flat[0].Columns))
+    part = box(places, size)
+    values, padding = [], []
+    for (file, index), one in zip(channel.files, flat, strict=True):
+        stored, _ = _open(headers[file], Path(file), where, index, most)
+        measured, padded = _measure_grey(stored, one, where)
+        values.append(measured[part[1:]])
+        padding.append(np.zeros_like(values[-1], bool) if padded is None else padded[part[1:]])
+    within = places - np.array([0, part[1].start, part[2].start])[:, None, None]
+    outside = ~inside(places, size) | (interpolate(np.stack(padding), within) > 0)
+    middle = int(np.clip(np.rint(places[0, shape[0] // 2, shape[1] // 2]), 0, len(flat) - 1))
+    return _show(interpolate(np.stack(values), within), outside, flat[middle], where, channel.window)
+
+
+def _measure_grey(stored: NDArray[Any], header: Any, where: str) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
+    if stored.ndim != 2 or _colours(header) == "PALETTE COLOR":
+        raise UsageError(f"{where} is in colour, and a channel is a series in grey", "choose another series")
+    return measure(_mask(stored, header), header, where)
+
+
+def _depth(header: Any) -> int:
+    return int(header.get("BitsStored", 0) or header.get("BitsAllocated", 0) or 8)
 
 
 def _mask(stored: NDArray[Any], header: Any) -> NDArray[Any]:

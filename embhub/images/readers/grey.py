@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -44,6 +45,13 @@ def scale(values: NDArray[Any], low: float, high: float) -> Grey:
         finite = np.nan_to_num(some, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
         grey[start : start + rows] = np.rint(np.clip((finite - low) / spread, 0, 1) * 255)
     return grey
+
+
+def merge(greys: Sequence[Grey]) -> Image.Image:
+    """One grey as it is, or two or three as red, green and blue; without a third, blue is black."""
+    if len(greys) == 1:
+        return Image.fromarray(greys[0]).convert("RGB")
+    return Image.fromarray(np.dstack([*greys, np.zeros_like(greys[0])][:3]))
 
 
 def square(image: Image.Image, across: float, down: float, where: str, *, most: int) -> Image.Image:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import gzip
 import io
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -20,10 +21,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from embhub.errors import EmbhubError, UsageError
-from embhub.images.readers.encoding import Encoding
-from embhub.images.readers.grey import PERCENTILES, scale, square, take_percentiles
+from embhub.images.readers.encoding import Encoding, of_channels
+from embhub.images.readers.grey import PERCENTILES, Grey, merge, scale, square, take_percentiles
 from embhub.images.readers.quiet import quiet
-from embhub.images.readers.view import Plane, View
+from embhub.images.readers.resampling import Grid, box, inside, interpolate, locate
+from embhub.images.readers.view import Channel, Plane, View
 from embhub.project import how_to_install
 
 MAX_BYTES = 1_000_000_000
@@ -36,12 +38,13 @@ AXES: dict[Plane, int] = {"sagittal": 0, "coronal": 1, "axial": 2}
 _HEADER = 540  # of NIfTI-2; that of NIfTI-1 has 348
 _FIRST, _SECOND = 352, 544  # with the four bytes that say whether extensions follow: words of a header are no voxels
 _MOST_EXTENSIONS = 10_000_000
+_MOST_KEPT = 3  # a picture has at most as many channels
 
 
 @dataclass(frozen=True)
 class Volume:
     """Voxels (x, y, z[, t]) in canonical order, as stored, and the slope and intercept that make values of them;
-    `words` are names of header fields that hold text."""
+    `words` are names of header fields that hold text, `space` the code of the coordinates' meaning, 0 for none."""
 
     voxels: Any
     scaling: tuple[float, float]
@@ -49,6 +52,7 @@ class Volume:
     affine: NDArray[np.float64]
     dtype: np.dtype[Any]
     words: tuple[str, ...]
+    space: int
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -68,12 +72,27 @@ class Volume:
     def values(self, plane: Plane, index: int, time: int = 0) -> NDArray[Any]:
         """The same with the volume's own two axes. One slice is scaled at a time: the whole would be eight times
         as large."""
-        from nibabel.volumeutils import apply_read_scaling
-
         place: list[Any] = [slice(None)] * 3
         place[AXES[plane]] = index
+        return self.part(place, time)
+
+    def part(self, place: Sequence[Any], time: int) -> NDArray[Any]:
+        """The voxels at three indices or slices, in the file's units."""
+        from nibabel.volumeutils import apply_read_scaling
+
         stored = self.voxels[(*place, time) if len(self.shape) == 4 else tuple(place)]
         return np.asarray(apply_read_scaling(stored, *(np.asarray(number, np.float64) for number in self.scaling)))
+
+    def grid(self, plane: Plane, index: int) -> Grid:
+        """Where the pixels of `cut` lie."""
+        across, up = (axis for axis in range(3) if axis != AXES[plane])
+        corner = np.ones(4)
+        corner[AXES[plane]], corner[across], corner[up] = index, self.shape[across] - 1, self.shape[up] - 1
+        steps = self.affine[:3]
+        return Grid.of(steps @ corner, -steps[:, across], -steps[:, up])
+
+
+_kept: dict[tuple[Path, int, int], Volume] = {}
 
 
 def read_slice(path: Path, where: str, view: View, *, most: int) -> tuple[Image.Image, Encoding]:
@@ -90,23 +109,55 @@ def read_slice(path: Path, where: str, view: View, *, most: int) -> tuple[Image.
     values = volume.cut(plane, view.index, view.time)
     if not 1 <= values.size <= most:
         raise UsageError(f"{where} has slices of {values.size:,} pixels", f"at most {most:,} are read: scale it down")
-    low, high, deep = _range(path, where, view)
-    image = Image.fromarray(scale(values, low, high)).convert("RGB")
+    shown = [_show(values, path, where, view, volume)]
+    grid = volume.grid(plane, view.index)
+    for number, channel in enumerate(view.channels, start=2):
+        shown.append(_resample(channel, grid, values.shape, f"channel {number} of {where}"))
     across, down = (volume.zooms[other] for other in range(3) if other != axis)
+    image = square(merge([grey for grey, _ in shown]), across, down, where, most=most)
+    return image, of_channels([encoding for _, encoding in shown])
+
+
+def _show(values: NDArray[Any], path: Path, where: str, view: View, volume: Volume) -> tuple[Grey, Encoding]:
+    low, high, deep = _range(path, where, view)
     bits = 8 * volume.dtype.itemsize
-    encoding = Encoding("NIfTI", "L", bits, *((low, high) if deep and bits > 8 else ()))
-    return square(image, across, down, where, most=most), encoding
+    return scale(values, low, high), Encoding("NIfTI", "L", bits, *((low, high) if deep and bits > 8 else ()))
+
+
+def _resample(channel: Channel, grid: Grid, shape: tuple[int, ...], where: str) -> tuple[Grey, Encoding]:
+    """A channel at the pixels of `grid`; black where the volume is not."""
+    path = Path(channel.files[0][0])
+    volume = read_volume(path, where)
+    if channel.time >= volume.times:
+        raise UsageError(f"{where} has no time {channel.time}", "choose another `time`")
+    try:
+        places = locate(grid, np.arange(shape[1]), np.arange(shape[0]), volume.affine)
+        part = box(places, volume.shape)
+    except (ValueError, np.linalg.LinAlgError):
+        raise UsageError(f"{where} does not say where its voxels lie", "replace the file or leave it out") from None
+    low = np.array([along.start for along in part], dtype=np.float64)[:, None, None]
+    values = interpolate(volume.part(part, channel.time), places - low)
+    view = View(time=channel.time, window=channel.window)
+    grey, encoding = _show(values, path, where, view, volume)
+    grey[~inside(places, volume.shape)] = 0
+    return grey, encoding
 
 
 def read_volume(path: Path, where: str) -> Volume:
-    """The whole volume; the last one read is kept, since its slices come one after the other.
+    """The whole volume; the last three read are kept, within `MAX_BYTES`: slices come one after the other, each with
+    its channels.
 
     Raises:
         UsageError: as `read_slice`.
     """
     try:
         facts = path.stat()
-        return _read(path, where, facts.st_mtime_ns, facts.st_size)
+        key = (path, facts.st_mtime_ns, facts.st_size)
+        if (volume := _kept.get(key)) is None:
+            while len(_kept) >= _MOST_KEPT or sum(one.voxels.nbytes for one in _kept.values()) > MAX_BYTES:
+                del _kept[next(iter(_kept))]
+            volume = _kept[key] = _read(path, where)
+        return volume
     except OSError as error:
         reason = error.strerror or "damaged or incomplete"
         raise UsageError(f"{where} cannot be read: {reason}", "replace the file or leave it out") from None
@@ -118,15 +169,20 @@ def _range(path: Path, where: str, view: View) -> tuple[float, float, bool]:
         return view.window.first, view.window.second, False
     chosen = (view.window.first, view.window.second) if view.window.kind == "percentiles" else PERCENTILES
     facts = path.stat()
-    low, high = _percentiles(path, where, view.time, chosen, facts.st_mtime_ns, facts.st_size)
+    read_volume(path, where)  # kept, so that what is wrong with it is said of `where`
+    low, high = _percentiles(path, view.time, chosen, facts.st_mtime_ns, facts.st_size)
     return low, high, True
 
 
 @lru_cache(maxsize=64)
 def _percentiles(
-    path: Path, where: str, time: int, chosen: tuple[float, float], changed: int, size: int
+    path: Path,
+    time: int,
+    chosen: tuple[float, float],
+    changed: int,  # noqa: ARG001 (they tell a changed file)
+    size: int,  # noqa: ARG001
 ) -> tuple[float, float]:
-    volume = _read(path, where, changed, size)
+    volume = read_volume(path, "the volume")
     across, along, up = volume.shape[:3]
     values = np.empty((up, across, along), np.float32)
     with np.errstate(all="ignore"):
@@ -135,8 +191,7 @@ def _percentiles(
     return take_percentiles(values.ravel(), chosen)
 
 
-@lru_cache(maxsize=1)
-def _read(path: Path, where: str, changed: int, size: int) -> Volume:  # noqa: ARG001 (they tell a changed file)
+def _read(path: Path, where: str) -> Volume:
     try:
         import nibabel
     except ImportError as error:
@@ -157,6 +212,7 @@ def _read(path: Path, where: str, changed: int, size: int) -> Volume:  # noqa: A
                 np.asarray(image.affine, np.float64),
                 image.get_data_dtype(),
                 (*_words(image.header), *(("name in the gzip header",) if zipped and _names_itself(path) else ())),
+                int(found.header["sform_code"]) or int(found.header["qform_code"]),
             )
     except (EmbhubError, MemoryError):
         raise

@@ -40,16 +40,42 @@ class Window:
 
 
 @dataclass(frozen=True)
+class Channel:
+    """A further series of the picture, resampled to the first: green or blue.
+
+    `files` are the DICOM slices to interpolate between, each a path and a frame, in the order of their places; or the
+    path of one NIfTI volume and 0. `time` is as in `View`.
+    """
+
+    name: str
+    files: tuple[tuple[str, int], ...]
+    window: Window = field(default_factory=Window)
+    time: int = 0
+
+    def __post_init__(self) -> None:
+        if not self.files or not all(isinstance(file, str) and file and _is_place(frame) for file, frame in self.files):
+            raise ValueError("a channel names its files, and a frame of each")
+
+
+@dataclass(frozen=True)
 class View:
     """`index` counts from 0: frames of a DICOM file, or slices of a NIfTI volume along `plane`.
 
-    `time` is the place along a volume's fourth dimension.
+    `time` is the place along a volume's fourth dimension. With `channels` the picture is red, they are green and blue,
+    and `name` is that of the red one.
     """
 
     index: int = 0
     plane: Plane | None = None
     time: int = 0
     window: Window = field(default_factory=Window)
+    name: str = ""
+    channels: tuple[Channel, ...] = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the series in red, green and blue; none of a picture of one series."""
+        return (self.name, *(channel.name for channel in self.channels)) if self.channels else ()
 
     def to_text(self) -> str:
         """One line of JSON for the site's record of a training."""
@@ -64,12 +90,23 @@ def parse(text: str) -> View:
     """
     try:
         fields: dict[str, Any] = json.loads(text)
-        view = View(**{**fields, "window": Window(**fields["window"])})
-        numbers = (view.index, view.time)
+        channels = tuple(_channel(one) for one in fields["channels"])
+        view = View(**{**fields, "window": Window(**fields["window"]), "channels": channels})
         if view.plane not in (*get_args(Plane), None) or view.window.kind not in get_args(Kind):
             raise ValueError("unknown plane or window")
-        if not all(isinstance(number, int) and 0 <= number < _MOST for number in numbers):
+        if not all(_is_place(number) for number in (view.index, view.time, *(one.time for one in channels))):
             raise ValueError("a place out of range")
+        if len(channels) > 2 or not all(isinstance(name, str) for name in view.names):
+            raise ValueError("channels that are none")
     except (ValueError, TypeError, KeyError) as error:
         raise ConfigError("the record of a training names a view that is none", "name the images yourself") from error
     return view
+
+
+def _channel(fields: dict[str, Any]) -> Channel:
+    files = tuple((file, frame) for file, frame in fields["files"])
+    return Channel(**{**fields, "files": files, "window": Window(**fields["window"])})
+
+
+def _is_place(number: object) -> bool:
+    return isinstance(number, int) and 0 <= number < _MOST

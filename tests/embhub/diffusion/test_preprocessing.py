@@ -15,7 +15,6 @@ from embhub.__main__ import main
 from embhub.artifact import embedding as artifact
 from embhub.artifact.embedding import Embedding
 from embhub.artifact.header import BadHeaderError, check_training
-from embhub.diffusion import outputs
 from embhub.diffusion.attacks import auditing
 from embhub.diffusion.datasets.making import make_dataset
 from embhub.diffusion.evaluation.material import choose_fit, read_real
@@ -25,6 +24,7 @@ from embhub.diffusion.train import TrainResult
 from embhub.diffusion.training import inversion
 from embhub.errors import UsageError
 from embhub.images.images import ImageSet, read_images
+from embhub.images.prepared import describe_preprocessing
 from embhub.options.preprocessing import Preprocessing, common_fit, recorded
 from tests.support.quick import quick
 from tests.support.training import train
@@ -91,8 +91,8 @@ def test_header_and_card_say_how_images_were_fitted(images: Path, base: Path) ->
     cropped, padded = (learn(images, base, fit=fit).embedding for fit in ("crop", "pad"))
     assert "fit" not in cropped.training and padded.training["fit"] == "pad"
     assert recorded(cropped.training) == Preprocessing(fit="crop", resolution=32)
-    assert "central square" in outputs.describe_preprocessing(cropped, 32)
-    assert "padded with black to 32 x 32" in outputs.describe_preprocessing(padded, 32)
+    assert "central square" in describe_preprocessing(cropped, 32)
+    assert "padded with black to 32 x 32" in describe_preprocessing(padded, 32)
     with pytest.raises(BadHeaderError, match="no way to fit"):
         check_training({"fit": "squeeze"})
 

@@ -45,10 +45,11 @@ def test_a_file_is_no_folder_of_a_patient(tmp_path: Path) -> None:
     """Two files of one patient, taken for folders, would count as two patients."""
     for name in ("sub-01_T1w.nii", "sub-01_T2w.nii"):
         medical.nifti(tmp_path / name, VOXELS)
-    entry = {"path": "sub-*.nii", "patient_folder": "sub-*", "slices": "middle"}
-    (tmp_path / "volumes.json").write_text(json.dumps({"schema": "embhub.volumes/1", "volumes": [entry]}))
-    with pytest.raises(UsageError, match="no folder that `patient_folder` fits"):
-        read_images(tmp_path)
+    for pattern in ("sub-*", "*"):
+        entry = {"path": "sub-*.nii", "patient_folder": pattern, "slices": "middle"}
+        (tmp_path / "volumes.json").write_text(json.dumps({"schema": "embhub.volumes/1", "volumes": [entry]}))
+        with pytest.raises(UsageError, match="no folder that `patient_folder` fits"):
+            read_images(tmp_path)
 
 
 def test_the_example_of_the_guide_is_found_where_its_commands_look(tmp_path: Path) -> None:

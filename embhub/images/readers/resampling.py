@@ -1,0 +1,89 @@
+"""Values of one series at the pixels of another: linear between voxels, by where both lie in the patient (mm).
+
+Beyond half a voxel outside the outermost voxels there is nothing; within it the outermost value holds. SimpleITK's
+resampling with `sitkLinear` does the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Vector = tuple[float, float, float]
+_UNEVEN = 0.01
+"""Share of the distance between slices by which one may lie elsewhere than the others say."""
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Pixels of a picture: the centre of the first, and the steps to the next column and to the next row, in mm."""
+
+    corner: Vector
+    along: Vector
+    down: Vector
+
+    @classmethod
+    def of(cls, corner: Floats, along: Floats, down: Floats) -> Grid:
+        """Of three arrays of three numbers."""
+        return cls(*((float(x), float(y), float(z)) for x, y, z in (corner, along, down)))
+
+
+def stack(grids: Sequence[Grid]) -> Floats:
+    """The matrix (4 x 4) from slice, row and column to mm, of two slices or more in their order. They may be sheared,
+    as those of a tilted gantry are.
+
+    Raises:
+        ValueError: the slices differ in their directions or pixels, or the distances between them differ.
+    """
+    corners = np.array([grid.corner for grid in grids])
+    steps = np.array([(grid.down, grid.along) for grid in grids])
+    matrix = np.eye(4)
+    matrix[:3, 0] = (corners[-1] - corners[0]) / (len(grids) - 1)
+    matrix[:3, 1:3], matrix[:3, 3] = steps[0].T, corners[0]
+    apart = _UNEVEN * float(np.linalg.norm(matrix[:3, 0]))
+    if any(float(np.linalg.norm(after - before - matrix[:3, 0])) > apart for before, after in pairwise(corners)):
+        raise ValueError("uneven")
+    if not np.allclose(steps, steps[0], rtol=0, atol=_UNEVEN * float(np.abs(steps[0]).max())):
+        raise ValueError("different")
+    return matrix
+
+
+def locate(grid: Grid, columns: NDArray[Any], rows: NDArray[Any], matrix: Floats) -> Floats:
+    """Where these pixels of a picture lie among the voxels of `matrix`: (3, rows, columns), counted from 0.
+
+    Raises:
+        numpy.linalg.LinAlgError: the voxels have no volume.
+    """
+    inverse = np.linalg.inv(matrix)
+    corner, along, down = (inverse[:3, :3] @ np.array(part) for part in (grid.corner, grid.along, grid.down))
+    corner = corner + inverse[:3, 3]
+    return np.asarray(corner[:, None, None] + along[:, None, None] * columns + down[:, None, None] * rows[:, None])
+
+
+def inside(places: Floats, shape: Sequence[int]) -> NDArray[np.bool_]:
+    """Which places are within half a voxel of the voxels."""
+    ends = np.array(shape[:3], dtype=np.float64)[:, None, None]
+    return np.asarray(((places >= -0.5) & (places < ends - 0.5)).all(axis=0))
+
+
+def box(places: Floats, shape: Sequence[int]) -> tuple[slice, ...]:
+    """The part of a volume between whose voxels all places lie, of two voxels at least where there are as many."""
+    ranges = []
+    for along, number in zip(places, shape, strict=False):
+        low = min(max(0, int(np.floor(along.min()))), max(0, number - 2))
+        ranges.append(slice(low, min(number, max(low + 2, int(np.ceil(along.max())) + 1))))
+    return tuple(ranges)
+
+
+def interpolate(voxels: NDArray[Any], places: Floats) -> Floats:
+    """Values at places (3, rows, columns); what is not finite counts as 0."""
+    from scipy.ndimage import map_coordinates
+
+    finite = np.nan_to_num(voxels.astype(np.float64), copy=False, nan=0.0, posinf=0.0, neginf=0.0)
+    return np.asarray(map_coordinates(finite, places, order=1, mode="nearest"))

@@ -142,7 +142,7 @@ def films(
     strength. The base has not learned those of the part `test`. `pushed` films are moved away from the healthy prompt
     as well as towards the finding."""
     shown = xray.read(data, part, ("normal",))
-    learned = set(xray.read(data, "site", (xray.LEFT_OUT,)).patients)
+    learned = {patient for one in ("base", "site") for patient in xray.read(data, one, (xray.LEFT_OUT,)).patients}
     chosen = [number for number, patient in enumerate(shown.patients) if patient not in learned]
     images = colour(shown.images[chosen][LOOK if pushed else 0 :][:count])
     strength, called, marked = STRENGTH, str(place), None

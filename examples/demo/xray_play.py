@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from bases.workshop import xray
+from bases.workshop.public_images import is_held_out
 from bases.workshop.xray_judge import colour, xray_judge_for
 from embhub.errors import UsageError
 from examples.demo.scenario import Material, Pictures, Scale, Words
@@ -76,16 +78,21 @@ def prepare(folder: Path, data: Path, scale: Scale) -> Material:
     )
 
 
-def manifest(folder: Path, data: Path, most: int) -> Path:
-    """`site` patients with the finding, at most `most` images, as site A holds them: files and a manifest."""
+def manifest(folder: Path, data: Path, most: int, parts: Sequence[str] = ("site",)) -> Path:
+    """Patients of `parts` with the finding, at most `most` images, as site A holds them: files and a manifest.
+
+    None of them decided when the base's training stopped.
+    """
     index = data / "chest-xray" / "index.csv"
     if not index.exists():
         raise UsageError(
             f"no {index}", "say where the images are: make demo-xray DATA=folder (it holds chest-xray/index.csv)"
         )
-    parts = xray.split()
+    part_of = xray.split()
     with index.open(newline="", encoding="utf-8") as file:
-        rows = [r for r in csv.DictReader(file) if r["label"] == FINDING and parts[r["patient_id"]] == "site"][:most]
+        sick = [row for row in csv.DictReader(file) if row["label"] == FINDING]
+    mine = [row for row in sick if part_of[row["patient_id"]] in parts]
+    rows = [row for row in mine if part_of[row["patient_id"]] == "site" or not is_held_out(row["patient_id"])][:most]
     images = folder / "site-a-images"
     images.mkdir(parents=True)
     with (images / "manifest.csv").open("w", newline="", encoding="utf-8") as file:

@@ -28,7 +28,7 @@ WIDER = {
     "embhub/privacy": 21,
     "embhub/release/checks": 21,
     "embhub/trust": 21,
-    "registry/embhub_registry/repositories": 23,
+    "registry/embhub_registry/repositories": 24,
 }
 PACKAGES = sorted(
     path.parent

@@ -13,6 +13,7 @@ from embhub.trust import bundle, kinds, statement
 from embhub.trust.bundle import Bundle
 from embhub.trust.statement import Statement
 from tests.support import releases
+from tests.support.servers import RunningRegistry
 
 FINGERPRINT = "b" * 64
 DOCUMENT: dict[str, Any] = {
@@ -62,6 +63,15 @@ def forged(key: SigningKey = releases.SITE, **members: Any) -> Bundle:
     facts = {"registry": releases.ORIGIN, "report": DOCUMENT, "created": "2026-11-20T10:30:00Z", **members}
     made = Statement(FINGERPRINT, kinds.BASE_REPORT.type, facts, SUBJECT)
     return bundle.parse(bundle.to_json(statement.sign(made, key=key)))
+
+
+def publish(
+    registry: RunningRegistry, *failed: str, token: str, fingerprint: str = FINGERPRINT, **changes: Any
+) -> None:
+    """Send a report as the account of `token`."""
+    made = sent(signed(*failed, fingerprint=fingerprint, **changes))
+    answer = registry.request("POST", f"/embhub/v1/base-reports/{fingerprint}", token=token, json_body=made)
+    assert answer.status == 200, answer.body
 
 
 def sent(found: Bundle) -> dict[str, Any]:

@@ -6,17 +6,20 @@ import getpass
 import json
 import shutil
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from embhub.artifact import fingerprint
 from embhub.diffusion.bases.adapted import MARK
+from embhub.diffusion.bases.pipelines import load_pipeline
 from embhub.diffusion.evaluation import base_report
 from embhub.diffusion.evaluation.base_report import report_on
 from embhub.diffusion.generation.generation import generate
@@ -114,6 +117,48 @@ def test_what_differs_the_second_time_is_seen(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr(base_report, "generate", restless)
     found = report_on(str(families.write(tmp_path / "tiny", "sd1")), device="cpu")
     assert outcomes(found)["repeats"] == "failed" and calls == [32, 4, 4]
+
+
+@pytest.mark.parametrize(
+    ("name", "spoil"),
+    [
+        ("not-blank", lambda image: Image.new("RGB", image.size, (9, 9, 9))),
+        ("right-size", lambda image: image.resize((24, 24))),
+        ("acts", lambda image: Image.new("RGB", image.size)),
+    ],
+)
+def test_spoiled_pictures_are_seen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, spoil: Callable[[Image.Image], Image.Image]
+) -> None:
+    """Whatever a pipeline does to its images, an autoencoder that overflowed among it."""
+    monkeypatch.setattr(
+        base_report, "generate", lambda *words, **options: [spoil(i) for i in generate(*words, **options)]
+    )
+    found = report_on(str(families.write(tmp_path / "tiny", "sd1")), device="cpu")
+    assert outcomes(found)[name] == "failed" and outcomes(found)["generates"] == "passed"
+
+
+def test_a_training_that_made_it_worse_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = str(families.write(tmp_path / "tiny", "sd1"))
+    for before, after, outcome in ((0.5, 0.6, "failed"), (0.5, 0.5, "failed"), (0.5, 0.4, "passed")):
+        losses = {"heldout_before": before, "heldout_after": after}
+        monkeypatch.setattr(base_report, "train", lambda *w, _set=losses, **o: replace(train(*w, **o), **_set))
+        found = report_on(folder, device="cpu")
+        assert outcomes(found)["learns"] == outcome
+
+
+def test_other_weights_in_memory_than_in_the_files_are_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a loader does that converts a checkpoint wrongly."""
+
+    def load(*words: Any, **options: Any) -> Any:
+        pipe = load_pipeline(*words, **options)
+        for weight in pipe.unet.parameters():
+            weight.data *= 1.5
+        return pipe
+
+    monkeypatch.setattr(base_report, "load_pipeline", load)
+    found = report_on(str(families.write(tmp_path / "tiny", "sd1")), device="cpu")
+    assert outcomes(found)["same-weights"] == "failed" and outcomes(found)["loads"] == "passed"
 
 
 def test_a_changed_embedding_file_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -190,8 +190,6 @@ def parse(data: bytes) -> Unsigned | Bundle:
         ArtifactError: it is neither, or larger than a report may be.
         ReleaseRefusedError: a bundle that is malformed.
     """
-    if len(data) > kinds.BASE_REPORT.bytes:
-        raise ArtifactError(f"a report has at most {kinds.BASE_REPORT.bytes:,} bytes", "`embhub report` writes one")
     try:
         document = strict_json.read_object(data, limit=kinds.BASE_REPORT.bytes)
         return bundle.parse(data) if "dsseEnvelope" in document else Unsigned.model_validate_json(data)

@@ -39,11 +39,15 @@ HOLDERS: list[tuple[SigningKey, str, Role]] = [
 OTHER_BASE = "e" * 64
 
 
-@pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
-    """Four members, of whom any may report."""
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def house(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, postgresql: Any
+) -> Iterator[Registry]:
+    """Four members, of whom any may report. On both engines."""
     tmp_path = tmp_path_factory.mktemp("house")
-    made = folder.create(tmp_path / "registry", name="Test", url="http://127.0.0.1:1", audit="optional")
+    database = postgresql.new_schema() if request.param == "postgresql" else None
+    url = "http://127.0.0.1:1"
+    made = folder.create(tmp_path / "registry", name="Test", url=url, audit="optional", database=database)
     for number, (key, namespace, role) in enumerate(HOLDERS):
         file = tmp_path / f"{number}.pem"
         file.write_text(key.public_pem)

@@ -20,15 +20,15 @@ WIDER = {
     "embhub/diffusion/adaptation/base_training": 17,
     "embhub/diffusion/attacks": 21,
     "embhub/diffusion/dp": 18,
-    "embhub/diffusion/evaluation": 23,
+    "embhub/diffusion/evaluation": 24,
     "embhub/diffusion/families": 21,
     "embhub/diffusion/generation": 20,
     "embhub/diffusion/training": 24,
     "embhub/ledger": 19,
     "embhub/privacy": 21,
-    "embhub/release/checks": 20,
+    "embhub/release/checks": 21,
     "embhub/trust": 21,
-    "registry/embhub_registry/repositories": 23,
+    "registry/embhub_registry/repositories": 24,
 }
 PACKAGES = sorted(
     path.parent

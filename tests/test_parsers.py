@@ -32,6 +32,7 @@ from embhub.refusals import (
     WrongKeyError,
 )
 from embhub.release import lock_file, oci_layout, verification
+from embhub.release.checks import base_report
 from embhub.release.files import AUDIT, CARD, EMBEDDING, PUBLISH_BUNDLE, Release
 from embhub.release.lock_file import Locked
 from embhub.site.signing import keys
@@ -49,7 +50,7 @@ from embhub_registry.repositories import commits
 from embhub_registry.repositories.proposal import Proposal
 from embhub_registry.wire.hub_api import downloads, hf_api
 from embhub_registry.wire.limits import bodies
-from tests.support import claims, evaluations, releases
+from tests.support import base_reports, claims, evaluations, releases
 from tests.support.damage import damaged, odd_json
 from tests.support.quick import examples
 
@@ -186,6 +187,7 @@ PARSERS: dict[str, tuple[Callable[[bytes], Any], tuple[type[Exception], ...], by
         key_request.write("hub.example.org", "radboud", "publish", key=releases.SITE, now=releases.NOW),
     ),
     "evaluation": (evaluation.parse, (ArtifactError,), evaluations.report().to_bytes()),
+    "base report": (base_report.parse, (ArtifactError, MalformedBundleError), base_reports.unsigned()),
     "note": (notes.parse, (MalformedLogError,), (LOG / "cosigned").read_bytes()),
     "proof": (proofs.parse, (MalformedLogError,), (LOG / "proof.tlog-proof").read_bytes()),
     "leaf": (leaves.parse, (MalformedLogError,), (LOG / "entry.json").read_bytes()),

@@ -45,15 +45,15 @@ class Bundle:
 
 
 def rows(data: bytes, kind: Kind, *, digest: str) -> Sequence[Mapping[str, Any]]:
-    """The rows of a registry's list of statements of this kind about an embedding, each with its bundle, unread.
+    """The rows of a registry's list of statements of this kind about one digest, each with its bundle, unread.
 
     Raises:
         ValueError: not such a list, or one about other bytes.
     """
     listed, document = kind.listed, strict_json.read_object(data, limit=kind.listed.bytes)
     found = document.get(listed.name)
-    if document.get("embedding") != digest or not isinstance(found, list) or len(found) > listed.most:
-        raise ValueError(f"it is no list of {listed.name} of this embedding")
+    if document.get(listed.about) != digest or not isinstance(found, list) or len(found) > listed.most:
+        raise ValueError(f"it is no list of {listed.name} of this {listed.about}")
     for row in found:
         if not isinstance(row, Mapping) or not (listed.removable or isinstance(row.get(listed.member), Mapping)):
             raise ValueError(f"a row has no {listed.member}")

@@ -80,10 +80,10 @@ class Revoked(Enum):
 
 @dataclass(frozen=True)
 class Listed:
-    """A registry's list of these statements by an embedding's SHA-256, at `/embhub/v1/NAME/SHA256`.
+    """A registry's list of these statements by the SHA-256 of what they are about, at `/embhub/v1/NAME/SHA256`.
 
-    It has at most `most` rows and `bytes` bytes. In a row, `member` is the bundle, which is null where `removable` and
-    an operator removed it.
+    `about` is the member that names it: an `embedding`, or the fingerprint of a `base`. There are at most `most` rows
+    and `bytes` bytes. In a row, `member` is the bundle, which is null where `removable` and an operator removed it.
     """
 
     name: str
@@ -91,6 +91,7 @@ class Listed:
     bytes: int
     member: str = "bundle"
     removable: bool = False
+    about: str = "embedding"
 
 
 @dataclass(frozen=True, eq=False)
@@ -179,15 +180,20 @@ EVALUATION = Kind(
     listed=Listed("evaluations", 50, 1_000_000, removable=True),
     words={
         "unknown": (UnknownSignerError, "no keyring here knows the key {who}", _OPERATOR),
-        "registry": (WrongRegistryError, "the evaluation was signed for the registry {registry}", _OPERATOR),
-        "role": (WrongRoleError, "the key {fingerprint} of {namespace} has no role to evaluate", _OPERATOR),
+        "registry": (WrongRegistryError, "it was signed for the registry {registry}", _OPERATOR),
+        "role": (WrongRoleError, "the key {fingerprint} of {namespace} has no role that may sign it", _OPERATOR),
         "revoked": (RevokedKeyError, "the key {fingerprint} is out of use: {reason}", _OPERATOR),
     },
 )  # fmt: skip
+BASE_REPORT = replace(
+    EVALUATION, type="https://embhub.org/attestation/base-report/v1", anywhere=("publish", "evaluate", "audit"),
+    listed=Listed("base-reports", 50, 1_000_000, about="base"),
+)  # fmt: skip
+"""By any member: it is about a base that others made, and nothing follows from it."""
 ADVISORIES = Kind(
     "application/vnd.embhub.advisories+json", Revoked.NAMED, purpose="advisories", bytes=1_500_000
 )  # what was withdrawn under an earlier key binds on at sites that saw it: `embhub.trust.kept_advisories`
 
-KINDS = (PUBLISH, AUDIT, DESIGN, NOTICE, RESULT, APPROVAL, EVALUATION, ADVISORIES)
+KINDS = (PUBLISH, AUDIT, DESIGN, NOTICE, RESULT, APPROVAL, EVALUATION, BASE_REPORT, ADVISORIES)
 LISTED: Mapping[str, Kind] = {kind.listed.name: kind for kind in KINDS if kind.listed.name}
 """Those that a registry lists, by the name of the list."""

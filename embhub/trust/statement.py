@@ -270,15 +270,42 @@ def read_as(statement: Statement, kind: Kind, model: type[_Model]) -> _Model:
         raise malformed(f"predicate.{where}: {first['msg']}") from error
 
 
+def read_exactly(payload: bytes, kind: Kind, model: type[_Model], *, name: str = SUBJECT_NAME) -> tuple[str, _Model]:
+    """The subject's SHA-256 and the facts of a statement of this kind, from the bytes of RFC 8785 alone.
+
+    Another spelling could carry what the model forbids: in members beside the predicate, in digits that no parser
+    keeps, or in white space.
+
+    Raises:
+        WrongPredicateError: a statement of another kind.
+        MalformedStatementError: a member is missing, unknown or not of its form, or it is spelled in another way.
+    """
+    stated = parse(payload)
+    facts = read_as(stated, kind, model)
+    try:
+        spelled = Statement(stated.digest, kind.type, stated.predicate, name).to_bytes()
+    except ArtifactError as error:
+        raise malformed(error.message) from error
+    if spelled != payload:
+        raise malformed("it has one spelling (RFC 8785), and no other members")
+    return stated.digest, facts
+
+
 def build(
-    kind: Kind, model: type[Predicate], digest: str, facts: Mapping[str, Any], *, numbers: str | None = None
-) -> Statement:  # fmt: skip
-    """A statement about the embedding with this SHA-256, read once as every reader will.
+    kind: Kind,
+    model: type[Predicate],
+    digest: str,
+    facts: Mapping[str, Any],
+    *,
+    numbers: str | None = None,
+    name: str = SUBJECT_NAME,
+) -> Statement:
+    """A statement about the embedding, or what has this `name`, with this SHA-256, read once as every reader will.
 
     Raises:
         MalformedStatementError: a fact that no reader would accept.
     """
-    made = Statement(digest, kind.type, facts, numbers=numbers)
+    made = Statement(digest, kind.type, facts, name, numbers)
     read_as(parse(made.to_bytes()), kind, model)
     return made
 

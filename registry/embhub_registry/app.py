@@ -32,7 +32,7 @@ from embhub_registry.pages.account import (
     standing_pages,
 )
 from embhub_registry.pages.error_answers import failed, failed_early, refused
-from embhub_registry.pages.lists import feed, findings_page
+from embhub_registry.pages.lists import bases_page, feed, findings_page
 from embhub_registry.pages.release import browser_preview
 from embhub_registry.pages.release.verification_cache import VerificationCache
 from embhub_registry.people.login import provider
@@ -171,6 +171,7 @@ ROUTES = [
     Route("/", web.index),
     Route(feed.PATH, web.atom),
     Route(findings_page.PATH, web.findings),
+    Route(bases_page.PATH, web.bases),
     Route("/compare", web.compare),
     Route("/trust", web.trust),
     Route("/trust/root.pem", web.root_key),

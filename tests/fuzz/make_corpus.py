@@ -22,7 +22,7 @@ from embhub.release.files import EMBEDDING, PUBLISH_BUNDLE
 from embhub.release.lock_file import Locked
 from embhub.trust import audit_designs, bundle
 from embhub_registry.static import items
-from tests.support import designs, hostile_files, logs, releases
+from tests.support import base_reports, designs, hostile_files, logs, releases
 
 CORPUS = Path(__file__).parent / "corpus"
 HEAD = b'{"key":"header","value":{"summary":"a","description":"b"}}\n'
@@ -52,6 +52,7 @@ def make_bundles() -> Iterator[tuple[str, bytes]]:
     """A release's bundle, and the hostile ones."""
     release = releases.make_release()
     yield "publish", release.files[PUBLISH_BUNDLE]
+    yield "base-report", bundle.to_json(base_reports.signed(created=releases.NOW).envelope)
     yield "indented", json.dumps(json.loads(release.files[PUBLISH_BUNDLE]), indent=1).encode()
     for number, case in enumerate(case for case in hostile_files.CASES if case.group == "Envelope"):
         data = case.make(release).get(PUBLISH_BUNDLE)

@@ -15,8 +15,9 @@ import numpy as np
 from embhub.artifact import embedding
 from embhub.errors import ArtifactError, UsageError
 from embhub.formats import tensors
-from embhub.refusals import MalformedBundleError, MalformedEnvelopeError, MalformedStatementError
+from embhub.refusals import MalformedBundleError, MalformedEnvelopeError, MalformedStatementError, WrongPredicateError
 from embhub.release import lock_file
+from embhub.release.checks import base_report
 from embhub.trust import bundle, dsse, statement
 from embhub_registry.http_errors import RequestDeniedError
 from embhub_registry.people.names import check_path
@@ -72,7 +73,9 @@ def read_statement(payload: bytes) -> None:
         stated = statement.parse(payload)
         written = statement.parse(stated.to_bytes())
         assert (written.digest, written.predicate_type) == (stated.digest, stated.predicate_type)
-        statement.read_publish(stated)
+        for read in (statement.read_publish, lambda _: base_report.read_facts(payload)):
+            with contextlib.suppress(WrongPredicateError):
+                read(stated)
     except (MalformedStatementError, ArtifactError) as error:
         assert error.message
 

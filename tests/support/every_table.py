@@ -164,6 +164,8 @@ ROWS: list[Row] = [
     *rows("evaluation", "digest namespace repository version created fingerprint bundle replaced removed reason",
           ("d2", "lumc", "radboud/prostate", "1.1.0", EARLY, "f", b"b", 3, None, None),
           ("d2", "nki", "radboud/prostate", "1.1.0", EARLY, "f", None, 0, LATE, "asked")),
+    *rows("base_report", "base namespace program created fingerprint bundle replaced",
+          ("f2", "lumc", "0.1", EARLY, "f", b"b", 3)),
     *rows("reviewer_link", "id digest proposal_id user_id purpose created expires uses first_used last_used",
           ("rl", b"\x1d" * 32, "p1", 3, "board", EARLY, LATE, 2, EARLY, LATE)),
     *rows("numbers", "file digest shape sketch", ("d2", "n" * 64, "8x32", b"\x1e" * 1024)),

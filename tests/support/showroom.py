@@ -22,7 +22,7 @@ from embhub.release.checks.consistency import base_digest
 from embhub.release.files import Release
 from embhub.site.signing.keys import SigningKey
 from embhub.trust.statement import LedgerHeads
-from tests.support import releases
+from tests.support import base_reports, releases
 from tests.support.servers import RunningRegistry, start_registry
 
 SECRET = "radboud/trial-of-nobodys-business"
@@ -60,6 +60,12 @@ def furnish(folder: Path, *, name: str = "Prostate consortium") -> Showroom:
         registry,
         alice=registry.add_user("alice", namespace="radboud"),
         lea=registry.add_user("lea", namespace="lumc"),
+    )
+    for token, key in ((room.alice, releases.SITE), (room.lea, releases.OTHER_SITE)):
+        base_reports.publish(registry, token=token, key=key)
+    slow = {"device": "NVIDIA GeForce RTX 3060", "precision": "bfloat16", "peak_bytes": 11_800_000_000}
+    base_reports.publish(
+        registry, "learns", token=room.lea, key=releases.OTHER_SITE, fingerprint="e" * 64, machine=slow
     )
     room.push("radboud/prostate-cspca", make_release("radboud/prostate-cspca", seed=0, heads=heads(1)))
     room.push(

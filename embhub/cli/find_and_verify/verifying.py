@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import click
@@ -29,6 +30,9 @@ def command(target: str | None, pulled: bool, refresh: bool, as_json: bool, **ch
     A file, a folder written by `pull` or an OCI image layout needs no network; the registry's last known answers about
     it apply. Exit code 4: not what a trusted publisher signed. Exit code 8: validly signed, but refused by the policy.
 
+    FILE may be a report on a base, ending in .json (`embhub report`): its signature is verified, and its checks are
+    shown.
+
     With --pulled it reports what was yanked or withdrawn, or signed with a stolen key, of all that this site pulled.
     The answer is as new as the advisories kept here, whose age is shown; --refresh fetches the newest. Exit code 8:
     something must not be used any more. Exit code 4: a folder does not verify.
@@ -40,6 +44,7 @@ def command(target: str | None, pulled: bool, refresh: bool, as_json: bool, **ch
       embhub verify radboud/prostate-csPCa --policy strict --json
       embhub verify prostate-csPCa --require 'not-yanked,epsilon<=4'
       embhub verify --pulled --refresh
+      embhub verify sd15.json
     """
     if refresh and not pulled:
         raise click.UsageError("--refresh needs --pulled")
@@ -47,8 +52,20 @@ def command(target: str | None, pulled: bool, refresh: bool, as_json: bool, **ch
         return _report(target, refresh=refresh, as_json=as_json, **choices)
     if target is None:
         raise click.UsageError("Missing argument 'FILE|FOLDER|NS/NAME', or --pulled.")
-    _verify(target, as_json=as_json, **choices)
+    (_verify_report if target.endswith(".json") else _verify)(target, as_json=as_json, **choices)
     return 0
+
+
+def _verify_report(target: str, *, as_json: bool, **choices: Any) -> None:
+    """A report on a base, for which a release's policy and demands mean nothing."""
+    from embhub.cli.this_machine.reporting import show
+    from embhub.client.member import base_reporting
+
+    if choices != {"every": False, "policy": "standard", "require": "", "registry": None}:
+        raise click.UsageError("a report on a base is verified by its signature: leave out the other options")
+    found = base_reporting.verify(Path(target))
+    who = {"by": f"{found.institution} ({found.namespace})", "key": found.key, "registry": found.registry}
+    show(found.report, {**who, "fingerprint": found.fingerprint, "signed": found.created}, as_json=as_json)
 
 
 def _verify(target: str, *, every: bool, as_json: bool, **choices: Any) -> None:

@@ -58,6 +58,9 @@ def command(file: Path | None, as_json: bool, yes: bool, to: str | None, **choic
     site. The two together reveal information about those few. Without a terminal nothing is sent and the exit code is
     6.
 
+    FILE may be a report on a base, ending in .json (`embhub report`). It is signed first if nobody did, and shown on
+    the registry's page of bases.
+
     Where the registry says that releases need approval, the release is proposed: `proposed` is where it waits.
 
     With --to hub, the release goes to the public Hub with your own token of it (HF_TOKEN, or `hf auth login`), as the
@@ -69,6 +72,7 @@ def command(file: Path | None, as_json: bool, yes: bool, to: str | None, **choic
       embhub push prostate-csPCa.safetensors
       embhub push prostate-csPCa.safetensors radboud/prostate-csPCa --dry-run --out outbox
       embhub push --from outbox
+      embhub push sd15.json
       embhub push radboud/prostate-csPCa@1.0.0 --to hub:radboudumc/prostate-csPCa
     """
     send: Callable[..., Any] = _push if to is None else _publish_on_hub
@@ -81,9 +85,19 @@ def command(file: Path | None, as_json: bool, yes: bool, to: str | None, **choic
 
 
 def _push(file: Path | None, *, to: None, **choices: Any) -> Any:  # noqa: ARG001  # as `_publish_on_hub`
+    if file is not None and file.suffix == ".json":
+        return _send_report(file, **choices)
     from embhub.client.publishing.push import push
 
     return push(file, ask_passphrase=options.ask_passphrase, **choices)
+
+
+def _send_report(file: Path, *, registry: str | None, key: str | None, **choices: Any) -> Any:
+    from embhub.client.member import base_reporting
+
+    if given := [name for name, value in choices.items() if not name.startswith(("on_", "confirm")) and value]:
+        raise UsageError(f"a report takes no {given[0]}: it is sent as it is", "leave it out")
+    return base_reporting.send(file, registry=registry, key=key, ask_passphrase=options.ask_passphrase)
 
 
 def _publish_on_hub(file: Path | None, *, from_folder: Path | None, private: bool, gated: bool, **choices: Any) -> Any:

@@ -14,7 +14,7 @@ from embhub_registry.database.releases import repositories
 from embhub_registry.http_errors import RequestDeniedError, malformed
 from embhub_registry.pages import closed_page, rendering
 from embhub_registry.pages.account import standing_pages
-from embhub_registry.pages.lists import advisories_page, feed, findings_page, list_page, trust_page
+from embhub_registry.pages.lists import advisories_page, bases_page, feed, findings_page, list_page, trust_page
 from embhub_registry.pages.release import (
     browser_preview,
     comparison,
@@ -86,6 +86,16 @@ async def findings(request: Request) -> Response:
         return findings_page.collect(db, account=account, registry=registry.setting("name"))
 
     return rendering.answer(request, await run_in_threadpool(collect), "lists/findings.html")
+
+
+async def bases(request: Request) -> Response:
+    """`/bases`: on which bases embhub was run, by whom, and which reports agree."""
+    registry = registry_of(request)
+
+    def collect() -> bases_page.BasesPage:
+        return bases_page.collect(registry.database.connection(), registry.trust(), registry=registry.setting("name"))
+
+    return rendering.answer(request, await run_in_threadpool(collect), "lists/bases.html")
 
 
 async def namespace(request: Request) -> Response:

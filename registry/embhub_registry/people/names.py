@@ -16,6 +16,7 @@ RESERVED = frozenset(
     [
         "about",
         "account",
+        "bases",
         "buckets",
         "collections",
         "compare",

@@ -29,7 +29,7 @@ ACTIONS: Mapping[str, Action] = {
     "create": Action("create repositories", "publish", ("publisher",)),
     "publish": Action("publish", "publish", ("publisher",)),
     "attest": Action("add an audit", "publish", ("publisher", "auditor")),
-    "evaluate": Action("publish an evaluation", "read", ("reader", "publisher", "auditor", "approver")),
+    "evaluate": Action("publish an evaluation, or a report", "read", ("reader", "publisher", "auditor", "approver")),
     "refs": Action("change branches and tags", "publish", ("publisher",)),
     "settings": Action("change settings", "publish", ("publisher",)),
     "approve": Action("answer requests for access", "publish", ("publisher", "approver")),

@@ -14,7 +14,7 @@ from embhub_registry.database import Connection, one_moment
 from embhub_registry.database.releases import placement, repositories
 from embhub_registry.database.releases.repositories import Repository
 from embhub_registry.database.standing import quarantine, yanks
-from embhub_registry.database.statements import attestations, evaluation_rows
+from embhub_registry.database.statements import attestations, base_report_rows, evaluation_rows
 from embhub_registry.database.statements.attestations import Attestation
 from embhub_registry.database.statements.evaluation_rows import EvaluationRow
 from embhub_registry.repositories import (
@@ -22,6 +22,7 @@ from embhub_registry.repositories import (
     attesting,
     audit_designs,
     audit_standing,
+    base_reports,
     evaluations,
     near_copies,
     repos,
@@ -120,7 +121,7 @@ def _shelf(db: Connection, repository: Repository) -> Shelf:
 
 
 def _statements(registry: Registry, shelves: Iterable[Shelf]) -> Iterator[Item]:
-    """What is said of the exported bytes: audits, registered audits and evaluations.
+    """What is said of the exported bytes: audits, registered audits and evaluations; and all reports on bases.
 
     Audits and evaluations as far as the release that each came with is exported.
     """
@@ -144,6 +145,9 @@ def _statements(registry: Registry, shelves: Iterable[Shelf]) -> Iterator[Item]:
         held = evaluation_rows.of(db, digest, most=kinds.EVALUATION.listed.most)
         if said := evaluations.to_json((row for row in held if is_shown(row, digest)), trust):
             yield layout.of_statements(kinds.EVALUATION, digest, said)
+    for base in base_report_rows.bases(db):
+        if said := base_reports.answer(registry, None, base)[kinds.BASE_REPORT.listed.name]:
+            yield layout.of_statements(kinds.BASE_REPORT, base, said)
 
 
 def _log(registry: Registry) -> tuple[list[Item], str, tuple[str, ...]]:

@@ -57,7 +57,7 @@ def place_of(path: str) -> Place | None:
             return _of_the_log("/".join(rest))
         case ["embhub", "v1", "status", namespace, name]:
             return Place(items.STANDING, LARGEST_JSON) if _is_repository(namespace, name) else None
-        case ["embhub", "v1", "audits" | "designs" | "evaluations", digest]:
+        case ["embhub", "v1", "audits" | "designs" | "evaluations" | "base-reports", digest]:
             return Place(items.STANDING, LARGEST_JSON) if _DIGEST.fullmatch(digest) else None
         case ["api", "models", namespace, name, *rest]:
             return _of_repository("/".join(rest)) if _is_repository(namespace, name) else None

@@ -82,8 +82,8 @@ def of_repository(shelf: Shelf, read: ReadBlob) -> Iterator[Item]:
 
 
 def of_statements(kind: Kind, digest: str, rows: Sequence[Mapping[str, Any]], **more: Any) -> Item:
-    """A list of signed statements about these bytes, as the registry answers; `more` stands beside the rows."""
-    said = {"embedding": digest, kind.listed.name: list(rows), **more}
+    """A list of signed statements about this digest, as the registry answers; `more` stands beside the rows."""
+    said = {kind.listed.about: digest, kind.listed.name: list(rows), **more}
     return items.of_json(f"embhub/v1/{kind.listed.name}/{digest}", said, stage=items.STANDING)
 
 

@@ -262,7 +262,7 @@ LISTS = list(kinds.LISTED.values())
 
 
 def listed(kind: kinds.Kind, rows: object, *, digest: str = ARTIFACT) -> bytes:
-    return json.dumps({"embedding": digest, kind.listed.name: rows}).encode()
+    return json.dumps({kind.listed.about: digest, kind.listed.name: rows}).encode()
 
 
 @pytest.mark.parametrize("kind", LISTS, ids=lambda kind: kind.listed.name)

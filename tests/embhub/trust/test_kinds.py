@@ -14,13 +14,14 @@ from embhub.refusals import BadSignatureError, ReleaseRefusedError, UnknownSigne
 from embhub.release import files as release_files
 from embhub.release import signing, verification
 from embhub.release.checks import approvals as approved
-from embhub.release.checks import attested, evaluated, registered_audits, signers
+from embhub.release.checks import attested, base_report, evaluated, registered_audits, signers
 from embhub.release.checks.signers import Signer
 from embhub.release.files import Release
 from embhub.trust import advisories, audit_designs, bundle, kept_advisories, kinds, root_keys, statement
 from embhub.trust.keyring import REASONS, Reason, Role, Trust, as_sequence
 from embhub.trust.kinds import KINDS, Kind, Listed, Revoked
 from tests.support import designs, releases
+from tests.support.base_reports import signed as on_base
 from tests.support.evaluations import signed as evaluation
 from tests.support.releases import AUDITOR, NOW, ORIGIN, OTHER_SITE, REPOSITORY, SITE, make_key
 from tests.support.reviews import attest as approval
@@ -112,6 +113,10 @@ def read_evaluation(keyring: Trust | list[Trust]) -> None:
     evaluated.read(made, digest=DIGEST, trusts=as_sequence(keyring))
 
 
+def read_base_report(keyring: Trust | list[Trust]) -> None:
+    base_report.read(on_base(key=EVALUATOR, created=NOW), trusts=as_sequence(keyring))
+
+
 def read_advisories(keyring: Trust) -> None:
     listed = advisories.build(ORIGIN, number=1, issued="2026-11-20T10:30:00Z", entries=())
     held = Trust(keyring.registry, keyring.root_fingerprint, keyring.keyring, advisories=listed.sign(ONLINE))
@@ -126,10 +131,11 @@ READERS: dict[str, tuple[Kind, Any, Callable[[Trust], None]]] = {
     "audit-result": (kinds.RESULT, AUDITOR, read_result),
     "approval": (kinds.APPROVAL, APPROVER, read_approval),
     "evaluation": (kinds.EVALUATION, EVALUATOR, read_evaluation),
+    "base-report": (kinds.BASE_REPORT, EVALUATOR, read_base_report),
 }
 RULES = {  # written down again, so that a rule is changed in two places or in none
     "publish": "VOUCHED", "mia-audit": "DATED", "audit-design": "KEPT", "audit-notice": "KEPT", "audit-result": "KEPT",
-    "approval": "DATED", "evaluation": "DATED",
+    "approval": "DATED", "evaluation": "DATED", "base-report": "DATED",
 }  # fmt: skip
 REVOKED: dict[str, dict[tuple[Reason, str], bool]] = {
     "DATED": {
@@ -151,7 +157,7 @@ def holds(read: Callable[[Any], None], keyring: Trust | list[Trust]) -> bool:
 
 
 def test_every_kind_is_read_here_and_every_reason_asked() -> None:
-    assert {*(kind for kind, _, _ in READERS.values()), kinds.ADVISORIES} == {*KINDS} and len(KINDS) == 8
+    assert {*(kind for kind, _, _ in READERS.values()), kinds.ADVISORIES} == {*KINDS} and len(KINDS) == 9
     assert len({kind.type for kind in KINDS}) == len(KINDS)
     assert {reason for reason, _ in REVOKED["DATED"]} | {"left"} == {*REASONS}
     assert {*REVOKED} == {rule.name for rule in Revoked}
@@ -182,7 +188,7 @@ def test_a_publishers_removed_key_is_known_as_such_by_whichever_keyring_removed_
             verification.verify(GOOD, trust=keyrings, now=NOW)
 
 
-@pytest.mark.parametrize("name", ["publish", "mia-audit", "evaluation"])
+@pytest.mark.parametrize("name", ["publish", "mia-audit", "evaluation", "base-report"])
 def test_which_of_several_keyrings_of_one_registry_is_heard(name: str) -> None:
     kind, key, read = READERS[name]
     good, bad = trust(), trust((key, "stolen", AFTER))
@@ -204,14 +210,15 @@ def test_the_moment_of_a_revocation_is_still_before_it() -> None:
 
 def test_how_large_statements_and_lists_of_them_are() -> None:
     """Written down again: what a limit takes today is refused by readers whose limit is lower."""
-    usual = {kind.bytes for kind in KINDS if kind not in (kinds.EVALUATION, kinds.ADVISORIES)}
+    usual = {kind.bytes for kind in KINDS if kind not in (kinds.EVALUATION, kinds.BASE_REPORT, kinds.ADVISORIES)}
     assert (usual, kinds.EVALUATION.bytes, kinds.ADVISORIES.bytes) == ({64_000}, 12_000, 1_500_000)
+    assert kinds.BASE_REPORT.bytes == 12_000
     assert bundle.MAX_BYTES == 64_000 and audit_designs.MOST == 64 and kinds.ADVISORIES.bytes == advisories.MAX_BYTES
     assert [kind.listed for kind in kinds.LISTED.values()] == [
         Listed("audits", 50, 2_000_000), Listed("designs", 256, 8_192_000, "design"),
-        Listed("evaluations", 50, 1_000_000, removable=True),
+        Listed("evaluations", 50, 1_000_000, removable=True), Listed("base-reports", 50, 1_000_000, about="base"),
     ]  # fmt: skip
-    assert [kind.listed.removable for kind in kinds.LISTED.values()] == [False, False, True]
+    assert [kind.listed.removable for kind in kinds.LISTED.values()] == [False, False, True, False]
 
 
 def test_a_registered_audits_signature_has_one_form() -> None:

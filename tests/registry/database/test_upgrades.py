@@ -15,11 +15,11 @@ from embhub_registry.database.schema import Step
 from tests.support import every_table
 
 NEXT = Step(
-    2,
-    "002_next.sql",
+    998,
+    "998_next.sql",
     "ALTER TABLE repository ADD COLUMN later TEXT NOT NULL DEFAULT 'x';\nCREATE TABLE later (x TEXT);\n",
 )
-BROKEN = Step(3, "003_broken.sql", "DELETE FROM attestation;\nINSERT INTO nowhere VALUES (1);\n")
+BROKEN = Step(999, "999_broken.sql", "DELETE FROM attestation;\nINSERT INTO nowhere VALUES (1);\n")
 ENGINES = pytest.mark.parametrize("dialect", [SQLITE, POSTGRESQL], ids=lambda dialect: dialect.name)
 
 

@@ -25,6 +25,7 @@ PAGES = {
     "list": "/?q=&modality=MR",
     "everything": "/",
     "findings": "/findings",
+    "bases": "/bases",
     "nothing": "/?q=nothing-like-it",
     "cspca": "/radboud/prostate-cspca",
     "leak": "/radboud/brain-wmh",

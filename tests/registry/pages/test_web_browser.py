@@ -23,6 +23,7 @@ MORE = [
     COMPARED,
     "/",
     "/findings",
+    "/bases",
     "/trust",
     "/?q=nothing-like-it",
     WMH,

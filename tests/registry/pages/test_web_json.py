@@ -17,6 +17,7 @@ from huggingface_hub import HfApi
 
 from embhub_registry.operation import administration
 from embhub_registry.pages.lists import list_facts
+from embhub_registry.pages.lists.bases_page import BasesPage
 from embhub_registry.pages.lists.findings_page import FindingsPage
 from embhub_registry.pages.release import page_facts
 from embhub_registry.pages.release.page_facts import (
@@ -78,6 +79,7 @@ def strings(value: Any) -> Iterator[str]:
         ("/", ListPage),
         ("/?q=mri&modality=MR&audit=leak-detected", ListPage),
         ("/findings", FindingsPage),
+        ("/bases", BasesPage),
         ("/radboud", NamespacePage),
         (f"/{CSPCA}", EmbeddingPage),
         ("/lumc/knee-effusion", EmbeddingPage),

@@ -20,12 +20,14 @@ from embhub_registry.database.people.accounts import Account
 from embhub_registry.http_errors import RequestDeniedError
 from embhub_registry.operation import administration
 from embhub_registry.people import auth
-from embhub_registry.repositories import attesting, evaluations, repos
+from embhub_registry.repositories import attesting, base_reports, evaluations, repos
 from embhub_registry.repositories import audit_designs as designs_here
 from embhub_registry.repositories.commits import CommitRequest
 from embhub_registry.storage import folder
 from embhub_registry.storage.folder import Registry
 from tests.support import designs, releases
+from tests.support.base_reports import sent
+from tests.support.base_reports import signed as on_base
 from tests.support.evaluations import signed as evaluation
 from tests.support.releases import REPOSITORY, SITE, make_key
 
@@ -82,7 +84,7 @@ def account(registry: Registry, name: str, namespace: str, role: str) -> Account
     return found
 
 
-ROLES: dict[str, Role] = {"audits": "audit", "designs": "audit", "evaluations": "evaluate"}
+ROLES: dict[str, Role] = {"audits": "audit", "designs": "audit", "evaluations": "evaluate", "base-reports": "publish"}
 KEYS: dict[tuple[str, str], tuple[SigningKey, str, Role]] = {
     (name, reason): (make_key(f"{name}, then {reason}"), f"{name}-{reason}", ROLES[name])
     for name in ROLES
@@ -90,6 +92,7 @@ KEYS: dict[tuple[str, str], tuple[SigningKey, str, Role]] = {
 }
 TAKE: dict[str, Callable[[Registry, Account, str, dict[str, Any]], dict[str, Any]]] = {
     "audits": attesting.attest, "designs": designs_here.take, "evaluations": evaluations.take,
+    "base-reports": base_reports.take,
 }  # fmt: skip
 
 
@@ -102,11 +105,12 @@ def test_every_list_is_tried() -> None:
 def test_nothing_new_by_a_revoked_key(house: Registry, name: str, reason: Reason) -> None:
     key, namespace, role = KEYS[name, reason]
     who = account(house, f"of-{namespace}", namespace, "auditor" if role == "audit" else "reader")
-    write = {"audits": audit, "designs": design, "evaluations": lambda key: evaluation(DIGEST, key=key)}[name]
+    write = {"audits": audit, "designs": design, "evaluations": lambda key: evaluation(DIGEST, key=key),
+             "base-reports": lambda key: sent(on_base(key=key, fingerprint=DIGEST))}[name]  # fmt: skip
     assert TAKE[name](house, who, DIGEST, write(key))[name], "while it is good"
-    sent = [write(key), *([result(key, house, who)] if name == "designs" else [])]
+    documents = [write(key), *([result(key, house, who)] if name == "designs" else [])]
     administration.revoke_key(house, key.fingerprint, reason=reason)
-    for document in sent:
+    for document in documents:
         with pytest.raises(RequestDeniedError) as denied:
             TAKE[name](house, who, DIGEST, document)
         assert (denied.value.status, denied.value.rule) == (422, "revoked-key")

@@ -102,7 +102,7 @@ def can_be_written(path: str) -> bool:
             )  # fmt: skip
         case ["api", "models", namespace, name, *_] | ["embhub", "v1", "status", namespace, name]:
             return is_admitted(namespace, name) and is_written(path, shelf_of(namespace, name))
-        case ["embhub", "v1", ("audits" | "designs" | "evaluations") as kind, digest]:
+        case ["embhub", "v1", ("audits" | "designs" | "evaluations" | "base-reports") as kind, digest]:
             return (
                 len(digest) == 64 and set(digest) <= set("0123456789abcdef") and f"embhub/v1/{kind}/{DIGEST}" in WRITTEN
             )

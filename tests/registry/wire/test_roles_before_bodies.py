@@ -17,6 +17,7 @@ FREE = {  # whose body anybody, or any account, may send
     "/api/models/{namespace}/{name}/paths-info/{revision}": "it reads",
     "/{namespace}/{name}/ask-access": "every account may ask",
     "/embhub/v1/evaluations/{digest}": "who only reads may publish what they found: the signature counts",
+    "/embhub/v1/base-reports/{digest}": "as before",
     "/api/{rest:path}": "it reads no body",
     "/{namespace}/{name}/info/{path:path}": "it reads no body",
     "/embhub/v1/join": "who is invited has no account yet: the code counts",

@@ -15,7 +15,7 @@ from embhub.trust.kinds import Kind
 from embhub_registry.database.people.accounts import Account
 from embhub_registry.http_errors import malformed
 from embhub_registry.people import auth
-from embhub_registry.repositories import attesting, audit_designs, evaluations, yanking
+from embhub_registry.repositories import attesting, audit_designs, base_reports, evaluations, yanking
 from embhub_registry.storage.folder import Registry
 from embhub_registry.wire.limits import bodies
 from embhub_registry.wire.request_context import account_of, address_of, member_of, permitted, registry_of
@@ -37,13 +37,13 @@ async def status(request: Request) -> Response:
 def _statements(
     kind: Kind, says: str, answer: _Answer, take: _Take, *, doing: str, scope: str = "attest", limit: int = bodies.SMALL
 ) -> Route:
-    """A list of signed statements about an embedding, by its SHA-256; `POST` with a statement adds one."""
+    """A list of signed statements about an embedding, or a base's fingerprint, by its SHA-256; `POST` adds one."""
 
     async def handle(request: Request) -> Response:
         # registered audits are for whoever knows the file
         account, digest = account_of(request) if kind is not kinds.DESIGN else None, request.path_params["digest"]
         if not _DIGEST.fullmatch(digest):
-            raise malformed("an embedding is named by its SHA-256 in lower-case hex")
+            raise malformed("an embedding, or a base, is named by a SHA-256 in lower-case hex")
         if request.method == "POST":
             member = auth.require_somewhere(member_of(request, doing), scope)
             document = await bodies.read_json(request, limit=limit)
@@ -68,6 +68,10 @@ STATEMENTS = [
     _statements(
         kinds.EVALUATION, "what those who pulled found of these bytes", evaluations.answer, evaluations.take,
         doing="publishing an evaluation", scope="evaluate", limit=kinds.EVALUATION.bytes,
+    ),
+    _statements(
+        kinds.BASE_REPORT, "what became of running embhub on the base with this fingerprint", base_reports.answer,
+        base_reports.take, doing="reporting on a base", scope="evaluate", limit=kinds.BASE_REPORT.bytes,
     ),
 ]  # fmt: skip
 

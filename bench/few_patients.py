@@ -163,6 +163,8 @@ class Study:
         """Defaults of a mechanism at an epsilon; None for one without noise, with the steps of the largest epsilon."""
         asked = settings.resolve(PrivacySettings(epsilon or max(EPSILONS), n_public=self.patients, mechanism=kind))
         recipe = settings.default_recipe(self.material.pipe, asked, self.patients)
+        if kind == "dp-sgd":
+            recipe = replace(recipe, num_vectors=1, steps=50)  # those of few patients, so that all rows compare
         mechanism, steps = settings.calibrate(asked, recipe, self.patients)
         if epsilon is None:
             mechanism = replace(mechanism, noise_multiplier=0.0)

@@ -30,7 +30,6 @@ WORDS = Words(
     generic="chest x-ray, bright sharp level in middle",
     normal="chest x-ray, normal",
     n_public=220,
-    train_options=("--num-vectors", "4", "--steps", "100"),  # with so many patients the noise leaves room for more
     card={
         "description": "A bright level with a straight upper edge at the bottom of one lung of a phantom chest X-ray.",
         "modality": ["DX"],

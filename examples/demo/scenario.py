@@ -18,8 +18,7 @@ class Words:
     """What a person says of the data set; everything else on the card is computed.
 
     `generic` is the nearest prompt that the base was taught, `normal` the one for images without the finding,
-    `attribution` thanks the source of the images. `n_public` patients are declared of those trained on, and
-    `train_options` are given to `embhub train`.
+    `attribution` thanks the source of the images. `n_public` patients are declared of those trained on.
     """
 
     title: str
@@ -33,7 +32,6 @@ class Words:
     normal: str
     card: Mapping[str, object]
     n_public: int
-    train_options: tuple[str, ...] = ()
     attribution: str = ""
 
 

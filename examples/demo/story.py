@@ -49,7 +49,7 @@ def publish(
     train: list[str | Path] = ["--manifest", material.manifest, "--where", material.where]
     train += ["--base", words.base, "--epsilon", EPSILON, "--n-public", str(n_public or words.n_public)]
     name = ["--token", words.token, "--caption", words.caption, "--out", file.name]
-    name += ["--steps", str(steps)] if steps else words.train_options
+    name += ["--steps", str(steps)] if steps else []
     site.embhub("train", material.manifest.parent, *train, *name)
     audit = site.embhub("audit", file.name, "--suite", "mechanism", "--json").json
     site.embhub("copy-check", file.name, "-n", "12", "--sheet")  # beside a claim it compares nothing, and draws

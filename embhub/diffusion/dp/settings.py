@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import math
 from dataclasses import dataclass, replace
 from typing import Any
 
 from embhub.diffusion.dp.candidates import STANDS_OUT
 from embhub.diffusion.dp.mechanism import Mechanism as Noise
 from embhub.diffusion.dp.votes import VOTE
-from embhub.diffusion.families import resolution
+from embhub.diffusion.families import encoders, resolution
 from embhub.diffusion.families.pipeline import Pipeline
 from embhub.diffusion.training.precision import in_bfloat16
 from embhub.diffusion.training.recipes import COMPACT, LARGE, ResolvedRecipe
@@ -31,6 +32,10 @@ FEWEST = 10
 """Patients: with fewer the noise drowns whatever they have in common."""
 
 _SGD = replace(COMPACT, num_vectors=1, steps=50, learning_rate=0.1, batch_size=16, warm_up=5)
+_ROOM = 0.1
+_WITH_ROOM: dict[str, Any] = {"num_vectors": 4, "steps": 100}
+"""Where the noise of `_SGD` is at most `_ROOM` of the longest signal, more is learned, for longer. Measured on small
+bases: docs/explanation/private-training.md."""
 _AGG = replace(COMPACT, num_vectors=1, steps=16, learning_rate=0.1, warm_up=1)
 _VOTES = replace(COMPACT, num_vectors=1, warm_up=1)
 _LARGE: dict[str, Any] = {"high_noise": LARGE.high_noise, "lowest": LARGE.lowest, "snr_gamma": LARGE.snr_gamma}
@@ -96,7 +101,23 @@ def default_recipe(pipe: Pipeline, protection: Protection, n_public: int) -> Res
     most = recipe.batch_size if protection.mechanism == "dp-sgd" else 4096
     mixed = in_bfloat16(pipe.device.type)
     recipe = replace(recipe, batch_size=min(most, n_public), mixed_precision=mixed)
-    return recipe if resolution(pipe) <= 128 else replace(recipe, **_LARGE)
+    if resolution(pipe) > 128:
+        return replace(recipe, **_LARGE)
+    has_room = encoders(pipe) and _has_room(protection, recipe, n_public)
+    return replace(recipe, **_WITH_ROOM) if has_room else recipe
+
+
+def _has_room(protection: Protection, recipe: ResolvedRecipe, n_public: int) -> bool:
+    """Whether the noise of this recipe is small beside what the patients could have in common: public figures."""
+    if protection.mechanism != "dp-sgd" or not protection.subspace_dim:
+        return False
+    noise, steps = calibrate(protection, recipe, n_public)
+    return _share(noise, steps, protection.subspace_dim) <= _ROOM
+
+
+def _share(mechanism: Noise, steps: int, size: int) -> float:
+    """Noise over all steps on `size` numbers, as a share of the longest signal that all patients could give."""
+    return mechanism.noise_multiplier * math.sqrt(size) / (mechanism.denominator * math.sqrt(steps))
 
 
 def check_choices(recipe: Recipe, *, seed: int | None, preview: int | None) -> None:
@@ -204,7 +225,7 @@ def forecast(protection: Protection, mechanism: Noise, steps: int, size: int) ->
             f"{private}; in each of {steps} rounds the noise on a count of votes is {mechanism.noise_multiplier:.3g},"
             f" where {mechanism.denominator} or more {protection.unit}s vote{hint}"
         )
-    drowned = mechanism.noise_multiplier * size**0.5 / (mechanism.denominator * steps**0.5)
+    drowned = _share(mechanism, steps, size)
     hint = "; expect little: learn fewer numbers, from more patients, or allow a larger epsilon" if drowned > 1 else ""
     return f"{private}; noise over all steps is {drowned:.2g} of the longest signal that all together can give{hint}"
 

@@ -681,6 +681,24 @@ def test_first_candidates_lie_along_principal_components() -> None:
     assert moved.norm(dim=1).min() > 0 and torch.allclose(moved @ axes[:3].T @ axes[:3], moved, atol=1e-4)
 
 
+@pytest.mark.parametrize(
+    ("epsilon", "declared", "learned"),
+    [(4.0, 100, (1, 50)), (4.0, 220, (4, 100)), (8.0, 100, (1, 50)), (8.0, 130, (4, 100)), (1.0, 500, (1, 50))],
+)
+def test_with_little_noise_more_is_learned_for_longer(
+    monkeypatch: pytest.MonkeyPatch, epsilon: float, declared: int, learned: tuple[int, int]
+) -> None:
+    pipe = pipelines.build()
+    monkeypatch.setattr(settings, "resolution", lambda _: 128)
+    recipe = settings.default_recipe(pipe, settings.resolve(PrivacySettings(epsilon)), declared)
+    assert (recipe.num_vectors, recipe.steps) == learned
+    monkeypatch.setattr(settings, "resolution", lambda _: 512)
+    recipe = settings.default_recipe(pipe, settings.resolve(PrivacySettings(epsilon)), declared)
+    assert (recipe.num_vectors, recipe.steps) == (1, 50)
+    others = settings.resolve(PrivacySettings(epsilon, mechanism="dp-agg"))
+    assert settings.default_recipe(pipe, others, declared).num_vectors == 1
+
+
 @pytest.fixture
 def coupled(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """An autoencoder whose latents depend a little on what else is in the batch; the sizes of batches."""

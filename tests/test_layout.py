@@ -12,9 +12,9 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs/explanation/layout.md").read_text()
-MOST = {"embhub": 32, "embhub/diffusion": 16, "registry/embhub_registry": 16}
+MOST = {"embhub": 33, "embhub/diffusion": 16, "registry/embhub_registry": 16}
 WIDER = {
-    "embhub": 32,
+    "embhub": 33,
     "embhub/audits": 20,
     "embhub/cards": 19,
     "embhub/diffusion/adaptation/base_training": 17,
@@ -25,7 +25,7 @@ WIDER = {
     "embhub/diffusion/generation": 20,
     "embhub/diffusion/training": 24,
     "embhub/ledger": 19,
-    "embhub/privacy": 21,
+    "embhub/privacy": 22,
     "embhub/release/checks": 20,
     "embhub/trust": 21,
     "registry/embhub_registry/repositories": 23,

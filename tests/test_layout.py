@@ -19,7 +19,7 @@ WIDER = {
     "embhub/cards": 19,
     "embhub/diffusion/adaptation/base_training": 17,
     "embhub/diffusion/attacks": 21,
-    "embhub/diffusion/dp": 18,
+    "embhub/diffusion/dp": 19,
     "embhub/diffusion/evaluation": 23,
     "embhub/diffusion/families": 21,
     "embhub/diffusion/generation": 20,

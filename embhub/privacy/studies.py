@@ -79,12 +79,12 @@ class StudyNoise:
 
     @property
     def against_everybody(self) -> Mechanism:
-        """What holds against whoever sees all sums and the file: the noise of the sites that must be there."""
+        """What holds against whoever sees all sums and the file, if each site that must be there adds its share."""
         return self._with(self.sites - self.dropouts)
 
     @property
     def against_colluders(self) -> Mechanism:
-        """What holds against a coordinator who colludes with `colluders` sites, and lets others drop out."""
+        """What holds against a coordinator with `colluders` sites, and against everybody if these leave noise out."""
         return self._with(self.sites - self.dropouts - self.colluders)
 
     def _with(self, shares: int) -> Mechanism:

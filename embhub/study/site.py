@@ -5,8 +5,8 @@ each pair of sites and a mask of each site's own. A site shows, of every other s
 of both. Which of them depends on a list of survivors that a quorum has signed, and it signs one list a step. With
 n > 2 d + t no two lists have a quorum, so t colluders and a lying coordinator learn one sum over all honest survivors.
 
-Beyond the paper: all survivors must have signed the same roster. Otherwise a coordinator could leave different sites
-out for different survivors, and masks of honest pairs would be missing from a sum.
+Beyond the paper, a vector is signed with the roster that it was masked for, and survivors check that all have the same.
+So masks of pairs cancel, or nobody agrees; and a colluding site cannot have other keys for other sites.
 
     step = SiteStep(...)
     step.begin() -> Keys, share(Roster) -> Boxes, mask(Boxes, vector) -> Masked
@@ -40,7 +40,7 @@ class SiteStep:
         step: which step, and who takes part in the study.
         site: this site's namespace.
         key: what it signs this study's messages with.
-        state: digest (hex) of the rows and of all sums so far: sites that disagree about it do not go on.
+        state: digest (hex) of what was learned so far: sites that disagree about it do not go on.
 
     Raises:
         StudyStepError: another key than the study has for this site.

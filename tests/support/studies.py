@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 
 import numpy as np
@@ -54,6 +55,7 @@ class Play(Rehearsal):
         super().__init__(step, keys, dict.fromkeys(keys, STATE), vectors.__getitem__, missing)
         self.step, self.keys, self.vectors = step, keys, vectors
         self.to_site, self.from_site = to_site, from_site
+        self.got: Counter[str] = Counter()
 
     @property
     def missing(self) -> Missing:
@@ -66,7 +68,9 @@ class Play(Rehearsal):
     def _round(self, name: str, data: Callable[[str], bytes], take: Callable[[str, bytes], None]) -> None:
         self.here = [site for site in self.here if site not in self._missing.get(name, ())]
         for site in self.here:
-            sent = self.from_site(name, site, self.answer(name, site, self.to_site(name, site, data(site))))
+            got = self.to_site(name, site, data(site))
+            self.got[site] += len(got)  # bytes
+            sent = self.from_site(name, site, self.answer(name, site, got))
             self.left.append((name, site, sent))
             take(site, sent)
 

@@ -28,7 +28,6 @@ class SharedDescent:
 
     def __init__(self, loss: Contributions, mechanism: Mechanism, recipe: ResolvedRecipe, grid: Grid) -> None:
         self.grid, self._descent = grid, PrivateDescent(loss, mechanism, recipe)
-        self._history = hashlib.sha256(b"embhub.study-step/1 rows")
 
     @property
     def coordinates(self) -> Tensor:
@@ -50,14 +49,11 @@ class SharedDescent:
             DivergedError: as `move`.
         """
         self._descent.move(torch.from_numpy(self.grid.mean(total, self._descent.mechanism.denominator)))
-        self._history.update(total.astype("<u4").tobytes())
 
     def digest(self) -> str:
-        """SHA-256 (hex) of the rows, and of all sums that led to them."""
-        whole = self._history.copy()
-        for name, part in sorted(self._descent.state().items()):
-            whole.update(name.encode() + part.numpy().astype("<f8").tobytes())
-        return whole.hexdigest()
+        """SHA-256 (hex) of rows and momentum: sites that were shown different sums have different ones."""
+        parts = [part.numpy().astype("<f8").tobytes() for _, part in sorted(self._descent.state().items())]
+        return hashlib.sha256(b"embhub.study-step/1 %d " % self._descent.taken + b"".join(parts)).hexdigest()
 
     def _round(self, vectors: Vectors) -> Whole:
         return self.grid.round(self._descent.mechanism.bound(vectors))

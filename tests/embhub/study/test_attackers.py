@@ -180,11 +180,7 @@ def test_two_lists_of_survivors_never_both_have_a_quorum() -> None:
 
 
 def test_a_site_left_out_of_some_rosters_ends_the_step() -> None:
-    """Four sites, one may be missing, one colludes: each honest site alone is told that another sent no shares.
-
-    Without one roster for all survivors, masks of honest pairs would be in one vector and not in the other, and the
-    coordinator could take a single site's vector apart.
-    """
+    """One site gets no box of another: its vector lacks a mask that others have, and would spoil the sum."""
     found, held = reach("mask", sites=4)
     without = edit(held[NAMES[0]], lambda value: value["boxes"].pop(NAMES[2]))
     masked = {NAMES[0]: found.sites[NAMES[0]].mask(without, found.vectors[NAMES[0]])}

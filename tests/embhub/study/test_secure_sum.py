@@ -46,6 +46,8 @@ def test_twenty_sites_and_six_thousand_numbers() -> None:
     play = Play(step_of(KEYS, dropouts=4, width=6144), KEYS, vectors_of(KEYS, 6144), {"mask": ["site-03", "site-17"]})
     assert (play.run() == play.expected()).all()
     assert len(play.coordinator.survived) == 18
+    sent = sum(len(data) for _, site, data in play.left if site == "site-01")
+    assert sent < 40_000 and sent + play.got["site-01"] + 4 * 6144 * 4 / 3 < 100_000
 
 
 def test_what_leaves_a_site_twice_is_never_the_same() -> None:

@@ -109,7 +109,7 @@ def together(arm: Arm, loss: PatientLoss, mechanism: Any, steps: int) -> tuple[T
     }
     cpu = passed = 0.0
     for number in range(steps):
-        step = Step("0" * 64, number, {site: key.public for site, key in keys.items()}, arm.dropouts, loss.size)
+        step = Step("0" * 64, number, {site: key.public for site, key in keys.items()}, arm.dropouts, 0, loss.size)
         ready: dict[str, Residues] = {site: descent.contribute() for site, descent in descents.items()}
         state = {site: descent.digest() for site, descent in descents.items()}
         lost = secrets.SystemRandom().sample(sorted(keys), arm.lost)

@@ -22,6 +22,7 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
+import numpy as np
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from embhub.study import masking, shamir, wire
@@ -101,8 +102,10 @@ class SiteStep:
             StudyStepError: fewer than a quorum, a box of a stranger, or one that was not sealed for this site and step.
         """
         with self._stage("mask"):
-            if vector.shape != (self._step.width,):
-                raise StudyStepError(f"a vector of {vector.size} numbers, where {self._step.width} belong")
+            if vector.shape != (self._step.width,) or vector.dtype != np.uint32:
+                raise StudyStepError(
+                    f"{vector.size} numbers {vector.dtype}, where {self._step.width} of 32 bits belong"
+                )
             self._open(wire.read(wire.Boxes, boxes).boxes)
             context = self._step.context(wire.roster_digest(self._roster))
             total = vector + masking.own_mask(self._seed, vector.size, context)

@@ -19,7 +19,7 @@ from embhub.errors import PrivacyError
 from embhub.formats import strict_json
 from embhub.formats.names import namespace_fault
 from embhub.formats.validation import explain
-from embhub.privacy.studies import MOST_SITES
+from embhub.privacy.studies import MOST_SITES, check_sites
 from embhub.refusals import BadSignatureError
 from embhub.study.grid import Residues
 from embhub.trust import dsse, p256
@@ -178,14 +178,22 @@ class Step:
         number: of this attempt. A site begins each number once, whatever becomes of it.
         sites: the public key that each site signs this study's messages with, by namespace.
         dropouts: how many of them may be missing.
+        colluders: how many of them may join with the coordinator.
         width: how many numbers are summed.
+
+    Raises:
+        ValueError: so few sites that two lists of survivors could each have a quorum (`check_sites`).
     """
 
     study: str
     number: int
     sites: Mapping[str, p256.PublicKey]
     dropouts: int
+    colluders: int
     width: int
+
+    def __post_init__(self) -> None:
+        check_sites(len(self.sites), self.dropouts, self.colluders)
 
     @property
     def quorum(self) -> int:

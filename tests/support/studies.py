@@ -30,8 +30,10 @@ def keys_of(sites: int) -> dict[str, SigningKey]:
     }
 
 
-def step_of(keys: Mapping[str, SigningKey], *, dropouts: int, width: int = 8, number: int = 1) -> Step:
-    return Step(STUDY, number, {site: key.public for site, key in keys.items()}, dropouts, width)
+def step_of(
+    keys: Mapping[str, SigningKey], *, dropouts: int, colluders: int = 0, width: int = 8, number: int = 1
+) -> Step:
+    return Step(STUDY, number, {site: key.public for site, key in keys.items()}, dropouts, colluders, width)
 
 
 def vectors_of(sites: Collection[str], width: int = 8) -> dict[str, Residues]:

@@ -42,7 +42,7 @@ class Adversary:
         names = list(KEYS)[: self.sites]
         self.names, self.honest, self.own = names, names[self.colluders :], names[: self.colluders]
         keys = {site: KEYS[site] for site in names}
-        self.step = step_of(keys, dropouts=self.dropouts)
+        self.step = step_of(keys, dropouts=self.dropouts, colluders=self.colluders)
         self.parts = {site: SiteStep(self.step, site, KEYS[site], state=STATE) for site in self.honest}
         self.cipher = {site: X25519PrivateKey.generate() for site in self.own}
         self.keys = {site: wire.read(Keys, part.begin()) for site, part in self.parts.items()}

@@ -121,7 +121,7 @@ def test_a_roster_that_lies_is_refused(case: str) -> None:
 def test_a_roster_of_another_step_study_or_set_of_sites_is_refused() -> None:
     _, held = reach("share")
     for number, study in [(2, "5" * 64), (1, "6" * 64)]:
-        step = wire.Step(study, number, {site: key.public for site, key in KEYS.items()}, 1, 8)
+        step = wire.Step(study, number, {site: key.public for site, key in KEYS.items()}, 1, 0, 8)
         site = SiteStep(step, NAMES[0], KEYS[NAMES[0]], state=STATE)
         site.begin()
         with pytest.raises(StudyStepError, match="not signed by it for this step"):
@@ -260,9 +260,9 @@ def test_boxes_that_lie_are_refused(case: str) -> None:
 def test_keys_are_tied_to_study_step_and_roster() -> None:
     sites = {site: key.public for site, key in KEYS.items()}
     steps = [
-        wire.Step("5" * 64, 1, sites, 1, 8),
-        wire.Step("6" * 64, 1, sites, 1, 8),
-        wire.Step("5" * 64, 2, sites, 1, 8),
+        wire.Step("5" * 64, 1, sites, 1, 0, 8),
+        wire.Step("6" * 64, 1, sites, 1, 0, 8),
+        wire.Step("5" * 64, 2, sites, 1, 0, 8),
     ]
     assert len({step.context(roster) for step in steps for roster in ("a", "b")}) == 6
 
@@ -390,8 +390,21 @@ def test_a_vector_of_another_length_or_for_another_roster_is_refused() -> None:
     take(coordinator, NAMES[0], data)
     with pytest.raises(StudyStepError, match="already"):
         take(coordinator, NAMES[0], data)
-    with pytest.raises(StudyStepError, match="belong"):
-        found.sites[NAMES[1]].mask(held[NAMES[1]], np.zeros(9, dtype=np.uint32))
+    for site, other in (
+        (NAMES[1], np.zeros(9, dtype=np.uint32)),
+        (NAMES[2], np.zeros(8)),
+        (NAMES[3], np.zeros(8, int)),
+    ):
+        with pytest.raises(StudyStepError, match="belong"):
+            found.sites[site].mask(held[site], other)  # type: ignore[arg-type]
+
+
+def test_no_step_has_so_few_sites_that_two_lists_could_have_a_quorum() -> None:
+    for dropouts, colluders in ((3, 0), (2, 1), (1, 3), (0, 5), (-1, 0)):
+        with pytest.raises(ValueError, match="sites"):
+            step_of(KEYS, dropouts=dropouts, colluders=colluders)
+    step_of(KEYS, dropouts=2)
+    step_of(KEYS, dropouts=1, colluders=2)
 
 
 @pytest.mark.parametrize("which, word", [("own", "own mask"), ("keys", "key do not give")])

@@ -6,7 +6,7 @@ Gaussian noise of nearly the same variance, so the accountant of one site's trai
 1. A share of variance v has the density of a Gaussian of variance v at the whole numbers, over one factor that lies
    between 1 and 1 + e(v), with e(v) = 2 exp(-2 pi^2 v) + 2 exp(-2 pi^2 4 v) + ... (Poisson summation).
 2. So the sum of m shares is, at each whole number, the Gaussian density of variance m v up to a factor (Kairouz, Liu
-   and Steinke 2021, arXiv 2102.06387, section 3; here with constants of our own for any m).
+   and Steinke 2021, arXiv 2102.06387; here with constants of our own for any m).
 3. A continuous Gaussian of variance m v - w, rounded at random by a discrete Gaussian of variance w about it, has that
    density as well, up to a factor of e(w) (Peikert 2010, doi:10.1007/978-3-642-14623-7_5, theorem 3.1).
 4. Rounding is post-processing. Ratios bounded at every outcome hold for mixtures over the coins of sampling, multiply

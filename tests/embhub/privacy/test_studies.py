@@ -106,6 +106,29 @@ def test_the_claim_is_close_to_the_true_loss_on_a_fine_grid(q: float) -> None:
     assert true <= noise.epsilon(noise.against_colluders, delta=DELTA) <= 1.01 * true + 2e-4
 
 
+@pytest.mark.parametrize("q, steps", [(0.1, 50), (0.3, 20), (1.0, 8)])
+def test_over_many_steps_the_claim_is_above_what_another_accountant_finds_for_the_masses_themselves(
+    q: float, steps: int
+) -> None:
+    """dp-accounting composes the masses of the sum of shares, and knows of no Gaussian; its estimate is optimistic."""
+    library = pytest.importorskip("dp_accounting.pld.privacy_loss_distribution")
+    noise, masses = study(3, 300, 20, q=q, steps=steps), total_of(3, 300)
+    without, there = np.pad(masses, (0, 20)), np.pad(masses, (20, 0))
+    mixed = (1 - q) * without + q * there
+    with np.errstate(divide="ignore"):
+        logs = [dict(enumerate(np.log(each).tolist())) for each in (without, mixed)]
+    found = max(
+        library.from_two_probability_mass_functions(
+            lower, upper, pessimistic_estimate=False, value_discretization_interval=1e-3
+        )
+        .self_compose(steps)
+        .get_epsilon_for_delta(DELTA)
+        for lower, upper in (logs, logs[::-1])
+    )
+    claimed = noise.epsilon(noise.against_colluders, delta=DELTA)
+    assert found <= claimed <= 1.05 * found + 0.02
+
+
 def test_counting_the_noise_of_missing_sites_would_be_below_the_true_loss() -> None:
     noise = StudyNoise(
         sites=5, dropouts=2, colluders=0, clip_units=8, share_variance=30, width=1, q=1.0, steps=1

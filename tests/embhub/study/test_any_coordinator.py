@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+import pytest
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -174,6 +175,7 @@ def numbers(draw: st.DrawFn) -> tuple[int, int, int]:
     return draw(st.integers(2 * dropouts + colluders + 1, 6)), dropouts, colluders
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(numbers=numbers(), data=st.data())
 def test_no_coordinator_reads_a_sum_over_fewer_honest_sites_than_the_claim_counts(

@@ -12,20 +12,20 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs/explanation/layout.md").read_text()
-MOST = {"embhub": 32, "embhub/diffusion": 16, "registry/embhub_registry": 16}
+MOST = {"embhub": 33, "embhub/diffusion": 16, "registry/embhub_registry": 16}
 WIDER = {
-    "embhub": 32,
+    "embhub": 33,
     "embhub/audits": 20,
     "embhub/cards": 19,
     "embhub/diffusion/adaptation/base_training": 17,
     "embhub/diffusion/attacks": 21,
-    "embhub/diffusion/dp": 18,
+    "embhub/diffusion/dp": 19,
     "embhub/diffusion/evaluation": 24,
     "embhub/diffusion/families": 21,
     "embhub/diffusion/generation": 20,
     "embhub/diffusion/training": 24,
     "embhub/ledger": 19,
-    "embhub/privacy": 21,
+    "embhub/privacy": 22,
     "embhub/release/checks": 21,
     "embhub/trust": 21,
     "registry/embhub_registry/repositories": 24,

@@ -1,0 +1,162 @@
+"""What a study of several sites costs each patient: one figure against everybody, a second against colluding sites.
+
+Every site lays a discrete Gaussian share on its sum of whole numbers. A sum over sites is as private as continuous
+Gaussian noise of nearly the same variance, so the accountant of one site's training counts it, amplification included:
+
+1. A share of variance v has the density of a Gaussian of variance v at the whole numbers, over one factor that lies
+   between 1 and 1 + e(v), with e(v) = 2 exp(-2 pi^2 v) + 2 exp(-2 pi^2 4 v) + ... (Poisson summation).
+2. So the sum of m shares is, at each whole number, the Gaussian density of variance m v up to a factor (Kairouz, Liu
+   and Steinke 2021, arXiv 2102.06387; here with constants of our own for any m).
+3. A continuous Gaussian of variance m v - w, rounded at random by a discrete Gaussian of variance w about it, has that
+   density as well, up to a factor of e(w) (Peikert 2010, doi:10.1007/978-3-642-14623-7_5, theorem 3.1).
+4. Rounding is post-processing. Ratios bounded at every outcome hold for mixtures over the coins of sampling, multiply
+   over numbers and steps, and survive whatever is computed afterwards, reduction modulo a power of two included.
+
+Shares beyond the m that are counted are independent noise: they cost nothing. `closeness` is the logarithm of the
+factor. It is below 1e-24 for a thousand steps of a million numbers, and is added all the same.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Final
+
+from embhub.privacy import epsilon as epsilons
+from embhub.privacy.calibration import calibrate_sigma
+from embhub.privacy.mechanisms import Mechanism
+
+RESERVE: Final = 4
+"""The variance w that the proof gives up for rounding, in squared units of the grid; e(4) is 1e-34."""
+SMALLEST_SHARE: Final = 16
+"""The least variance of a share: below, whole numbers are too coarse for the Gaussian."""
+MOST_SITES: Final = 100
+_MOST_CLOSENESS = 1e-12
+_GUARD = 1e-12  # relative, of sigma: its square root is rounded
+
+
+@dataclass(frozen=True)
+class StudyNoise:
+    """The public numbers of a study that epsilon follows from.
+
+    Attributes:
+        sites: how many sites begin each step.
+        dropouts: how many of them may be missing in a step; with more missing, no sum is read.
+        colluders: how many may join with the coordinator, and subtract their own noise.
+        clip_units: the longest vector of a patient, in units of the grid.
+        share_variance: of the noise that each site lays on each number, in squared units of the grid.
+        width: how many numbers are summed.
+        q: chance of a patient to be in a step.
+        steps: sums that are read or attempted.
+
+    Raises:
+        ValueError: numbers that no study has.
+    """
+
+    sites: int
+    dropouts: int
+    colluders: int
+    clip_units: int
+    share_variance: int
+    width: int
+    q: float
+    steps: int
+
+    def __post_init__(self) -> None:
+        check_sites(self.sites, self.dropouts, self.colluders)
+        if self.share_variance < SMALLEST_SHARE:
+            raise ValueError(f"a share of variance {self.share_variance} is too coarse, at least {SMALLEST_SHARE}")
+        if not (self.clip_units >= 1 and self.width >= 1 and self.steps >= 1 and 0.0 < self.q <= 1.0):
+            raise ValueError("clip, width and steps are whole numbers from 1 on, and a rate lies between 0 and 1")
+        if self.closeness > _MOST_CLOSENESS:
+            raise ValueError("too many numbers and steps for noise on whole numbers")
+
+    @property
+    def closeness(self) -> float:
+        """How far, over all numbers and steps, log probabilities may be from those of rounded Gaussian noise."""
+        one = closeness(self.sites, self.share_variance, RESERVE)
+        return one * self.width * self.steps
+
+    @property
+    def against_everybody(self) -> Mechanism:
+        """What holds against whoever sees all sums and the file, if each site that must be there adds its share."""
+        return self._with(self.sites - self.dropouts)
+
+    @property
+    def against_colluders(self) -> Mechanism:
+        """What holds against a coordinator with `colluders` sites, and against everybody if these leave noise out."""
+        return self._with(self.sites - self.dropouts - self.colluders)
+
+    def _with(self, shares: int) -> Mechanism:
+        sigma = math.sqrt(shares * self.share_variance - RESERVE) / self.clip_units * (1 - _GUARD)
+        return Mechanism(self.q, sigma, self.steps)
+
+    def epsilon(self, mechanism: Mechanism, *, delta: float) -> float:
+        """The epsilon of `against_everybody` or `against_colluders`, as it is published: rounded up.
+
+        Raises:
+            ValueError: delta is not between 0 and 1.
+        """
+        near = self.closeness
+        found = epsilons.compose([mechanism], delta=delta * math.exp(-near))
+        return epsilons.publish(found + 2 * near)
+
+
+def check_sites(sites: int, dropouts: int, colluders: int) -> None:
+    """Refuse a number of sites that could not keep its word.
+
+    With `sites` > 2 `dropouts` + `colluders`, sites that answer once cannot be led to unmask two different sets.
+
+    Raises:
+        ValueError: says which.
+    """
+    if not (2 <= sites <= MOST_SITES and dropouts >= 0 and colluders >= 0):
+        raise ValueError(
+            f"{sites} sites, {dropouts} missing, {colluders} colluding: a study has 2 to {MOST_SITES} sites"
+        )
+    if sites <= 2 * dropouts + colluders:
+        raise ValueError(
+            f"{sites} sites are too few for {dropouts} that may drop out and {colluders} that may collude:"
+            f" at least {2 * dropouts + colluders + 1}"
+        )
+
+
+def closeness(shares: int, variance: float, reserve: float) -> float:
+    """The largest |log ratio| between a sum of shares and a Gaussian of their variance less `reserve`, rounded.
+
+    For one number and one step; infinite where the bound has no meaning.
+
+    Args:
+        shares: how many discrete Gaussians are summed.
+        variance: of each.
+        reserve: variance of the random rounding, below `shares` x `variance`.
+    """
+    own = shares * math.log1p(_ripple(variance))
+    joined = sum(_log_factor(_ripple(variance * k / (k + 1))) for k in range(1, shares))
+    return own + joined + _log_factor(_ripple(reserve))
+
+
+def calibrate_share(
+    *, epsilon: float, delta: float, q: float, steps: int, sites: int, dropouts: int, clip_units: int
+) -> int:
+    """The variance of a site's share, in squared units, with which everybody's epsilon is at most `epsilon`.
+
+    Raises:
+        PrivacyError: as `calibrate_sigma`.
+        ValueError: as `check_sites`.
+    """
+    check_sites(sites, dropouts, 0)
+    # Half a step of calibration is far more than what `closeness` may add.
+    sigma = calibrate_sigma(epsilon=epsilon, delta=delta, q=q, steps=steps)
+    needed = ((sigma * clip_units) ** 2 * (1 + 4 * _GUARD) + RESERVE) / (sites - dropouts)
+    return max(SMALLEST_SHARE, math.ceil(needed))
+
+
+def _ripple(variance: float) -> float:
+    """e(variance), rounded up: how far a Gaussian's sum over shifted whole numbers can be from its integral."""
+    first = math.exp(-2 * math.pi**2 * variance)
+    return 2 * first / (1 - first**3) * (1 + 1e-9)
+
+
+def _log_factor(ripple: float) -> float:
+    return -math.log1p(-ripple) if ripple < 1 else math.inf

@@ -32,7 +32,7 @@ from embhub.diffusion.generation.generation import GUIDANCE, STEPS
 from embhub.diffusion.generation.image_files import Origin as ImageOrigin
 from embhub.diffusion.generation.image_files import encode_picture
 from embhub.diffusion.generation.negatives import join_negative
-from embhub.durable import write_atomic
+from embhub.durable import alone, write_atomic
 from embhub.errors import ConfigError, PrivacyError, UsageError
 from embhub.images.c2pa_manifests.signing import ManifestSigner
 from embhub.images.dicom_output import Series
@@ -193,7 +193,7 @@ def make_dataset(
     plan.begin(folder, document)
     loaded = [Loaded.of(item, base=known["fingerprint"], marked=not sampling.unmarked) for item in planned]
     studio = Studio(loaded, drawing, found, sampling, device)
-    with plan.alone(folder):
+    with alone(folder):
         earlier = _draw_all(folder, planned, studio, processes, on_progress)
         pictures = [p for c in planned for p in c.pictures(asked.per_class, asked.seed)]
         description.write(folder, planned, pictures, document, parquet=parquet)

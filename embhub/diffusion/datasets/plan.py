@@ -6,12 +6,9 @@ classes, or on where an earlier call was interrupted.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
-import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -130,21 +127,3 @@ def _read(path: Path) -> dict[str, Any]:
     if not isinstance(values, dict) or values.get("schema") != SCHEMA:
         raise ConfigError(f"{path} is no plan of a data set", "choose another --out")
     return values
-
-
-@contextmanager
-def alone(folder: Path) -> Iterator[None]:
-    """Keep a second call out of the folder while open; a process that dies lets go.
-
-    Raises:
-        ConfigError: another process is at it.
-    """
-    descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise ConfigError(f"another process is making {folder}", "wait for it, or choose another --out") from error
-        yield
-    finally:
-        os.close(descriptor)

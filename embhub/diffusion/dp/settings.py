@@ -111,8 +111,11 @@ def _has_room(protection: Protection, recipe: ResolvedRecipe, n_public: int) -> 
     """Whether the noise of this recipe is small beside what the patients could have in common: public figures."""
     if protection.mechanism != "dp-sgd" or not protection.subspace_dim:
         return False
-    noise, steps = calibrate(protection, recipe, n_public)
-    return _share(noise, steps, protection.subspace_dim) <= _ROOM
+    try:
+        noise, steps = calibrate(protection, recipe, n_public)
+    except PrivacyError:  # the recipe that is chosen may get there
+        return False
+    return _share(noise, steps, max(protection.subspace_dim, Protection.subspace_dim)) <= _ROOM
 
 
 def _share(mechanism: Noise, steps: int, size: int) -> float:

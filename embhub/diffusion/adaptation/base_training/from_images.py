@@ -27,7 +27,7 @@ from embhub.diffusion.adaptation.base_training.material import Look, TrainingIma
 from embhub.diffusion.bases.pipelines import choose_device, load_pipeline
 from embhub.diffusion.copying.base_copies import compared
 from embhub.diffusion.copying.comparing import one_each
-from embhub.durable import write_atomic
+from embhub.durable import alone, write_atomic
 from embhub.errors import ConfigError, UsageError
 from embhub.images import pixels
 from embhub.images.images import ImageSet, read_images, read_sample
@@ -91,13 +91,31 @@ def train_base(
 
     Raises:
         UsageError: an empty `head` or `source`, too few images, or a folder that holds something else.
-        ConfigError: the folder cannot be written.
-        TrainingInterruptedError: SIGTERM or SIGINT; `resume` goes on with the stage that was interrupted.
+        ConfigError: the folder cannot be written, or another process is writing it.
+        TrainingInterruptedError: SIGTERM or SIGINT; `resume` goes on with an autoencoder that was not
+            finished, else with the denoiser.
     """
     folder, where = Path(out), str(choose_device(device))
     if not (head.strip() and source.strip()):
         raise UsageError("--head or --source is empty", "say what the images are, and their name and licence")
     destinations.check_folder(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    with alone(folder):
+        return _train_in(folder, images, manifest, head, source, hours, resume, seed, where, on_progress)
+
+
+def _train_in(
+    folder: Path,
+    images: str | Path,
+    manifest: str | Path | None,
+    head: str,
+    source: str,
+    hours: float,
+    resume: bool,
+    seed: int,
+    where: str,
+    on_progress: OnProgress | None,
+) -> TrainedBase:
     states = folder / _STATES
     if states.exists() is not resume:
         hint = "pass --resume to go on with it, or another --out" if states.exists() else "leave out --resume"

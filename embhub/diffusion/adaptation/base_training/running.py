@@ -108,7 +108,7 @@ def run(course: TrainingRun, folder: Path, limits: Limits, *, save_every: float 
             if time.monotonic() - saved > save_every:
                 write(course, folder, progress)
                 saved = time.monotonic()
-    write(course, folder, progress)
+        write(course, folder, progress)
     if stop:  # what comes after this course must not begin on half of it
         raise TrainingInterruptedError(progress.step, folder / checkpoint.NAME)
     return progress

@@ -13,10 +13,11 @@ import torch
 from diffusers import StableDiffusionPipeline
 from PIL import Image
 
+from embhub import durable
 from embhub.__main__ import main
 from embhub.diffusion.adaptation.base_training import denoising, rebuilding, running, workbench
 from embhub.diffusion.adaptation.base_training.from_images import FEWEST, train_base
-from embhub.errors import UsageError
+from embhub.errors import ConfigError, UsageError
 from embhub.images import seen
 
 HEAD, SOURCE = "stripes", "made-up stripes, CC0"
@@ -96,6 +97,12 @@ def test_an_interrupt_ends_the_command_before_the_next_stage(
     assert sorted(path.name for path in (out / "training").iterdir()) == ["autoencoder"]  # no latents were fixed
     said = capsys.readouterr().err
     assert "interrupted after step 2" in said and f"embhub base train {stripes}" in said and "--resume" in said
+
+
+def test_one_training_at_a_time(stripes: Path, tmp_path: Path) -> None:
+    (tmp_path / "base").mkdir()
+    with durable.alone(tmp_path / "base"), pytest.raises(ConfigError, match="another process"):
+        train_base(stripes, tmp_path / "base", head=HEAD, source=SOURCE, hours=SHORT)
 
 
 def test_nothing_to_go_on_with_is_refused(stripes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -16,6 +16,7 @@ import pytest
 import torch
 from PIL import Image
 
+from embhub import durable
 from embhub.__main__ import main
 from embhub.diffusion.bases.found import FoundBase
 from embhub.diffusion.datasets import painting
@@ -131,9 +132,7 @@ def test_a_folder_of_something_else(make: Make, tmp_path: Path) -> None:
 
 def test_one_process_at_a_time(make: Make, tmp_path: Path) -> None:
     folder = make().folder
-    from embhub.diffusion.datasets.plan import alone
-
-    with alone(folder), pytest.raises(ConfigError, match="another process"):
+    with durable.alone(folder), pytest.raises(ConfigError, match="another process"):
         make()
 
 

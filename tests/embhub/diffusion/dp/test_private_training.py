@@ -695,6 +695,10 @@ def test_with_little_noise_more_is_learned_for_longer(
     monkeypatch.setattr(settings, "resolution", lambda _: 512)
     recipe = settings.default_recipe(pipe, settings.resolve(PrivacySettings(epsilon)), declared)
     assert (recipe.num_vectors, recipe.steps) == (1, 50)
+    monkeypatch.setattr(settings, "resolution", lambda _: 128)
+    few = settings.resolve(PrivacySettings(epsilon, subspace_dim=32))  # which leaves room, and is not asked for more
+    assert settings.default_recipe(pipe, few, declared).num_vectors == learned[0]
+    assert settings.default_recipe(pipe, settings.resolve(PrivacySettings(1e-6)), 10).num_vectors == 1
     others = settings.resolve(PrivacySettings(epsilon, mechanism="dp-agg"))
     assert settings.default_recipe(pipe, others, declared).num_vectors == 1
 

@@ -225,10 +225,9 @@ def read(signed: Bundle, *, trusts: Sequence[Trust], fingerprint: str | None = N
 
 
 def agreeing(reports: Iterable[Reported]) -> list[list[Reported]]:
-    """Reports in groups that agree, the largest group first; of each namespace the newest by an embhub version."""
+    """Reports in groups that agree, the largest group first; of each namespace the newest on a base."""
     last = signers.last_words(
-        list(reports), of=lambda one: (one.namespace, one.fingerprint, one.report.program.line),
-        order=lambda one: instants.read(one.created),
+        list(reports), of=lambda one: (one.namespace, one.fingerprint), order=lambda one: instants.read(one.created),
     )  # fmt: skip
     groups: dict[tuple[object, ...], list[Reported]] = {}
     for one in last:

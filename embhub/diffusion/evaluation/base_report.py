@@ -47,6 +47,7 @@ from embhub.release.checks.base_report import (
     Program,
     Report,
     Unsigned,
+    identifier,
     spelled,
 )
 from embhub.site import builds, config
@@ -261,12 +262,12 @@ class _Clock:
 
 def _describe(found: FoundBase) -> Base:
     parts = json.loads((found.folder / "model_index.json").read_bytes())
-    family = next((one.name for one in FAMILIES if found.kind in one.pipelines), "unknown")
+    family: Any = next((one.name for one in FAMILIES if found.kind in one.pipelines), "unknown")
     commit = re.fullmatch(r"[0-9a-f]{40}", found.folder.name)
     return Base(
-        name=found.name, revision=commit[0] if commit else None, family=spelled(family), pipeline=spelled(found.kind),
+        name=found.name, revision=commit[0] if commit else None, family=family, pipeline=identifier(found.kind),
         components={
-            spelled(name): spelled(str(row[1])) for name, row in sorted(parts.items())
+            identifier(name): identifier(str(row[1])) for name, row in sorted(parts.items())
             if isinstance(row, list) and len(row) == 2 and row[1]
         },
     )  # fmt: skip
@@ -275,8 +276,8 @@ def _describe(found: FoundBase) -> Base:
 def _program() -> Program:
     build = builds.installed()
     return Program(
-        embhub=build.version, build=build.digest, torch=spelled(torch.__version__),
-        diffusers=spelled(diffusers.__version__), transformers=spelled(transformers.__version__),
+        embhub=build.version, build=build.digest, torch=str(torch.__version__),
+        diffusers=diffusers.__version__, transformers=transformers.__version__,
     )  # fmt: skip
 
 

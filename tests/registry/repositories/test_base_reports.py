@@ -136,7 +136,7 @@ def test_an_old_report_counts_and_a_newer_one_replaces_it(registry: Registry) ->
     said = send(registry, signed(created=old + timedelta(days=1), **under("0.2.0")))
     assert said["replaced"] == instants.write(old) and [one["replaced"] for one in rows(registry)] == [1]
     assert refused(registry, signed("acts", created=old)) == (409, "older")
-    assert refused(registry, signed(created=old, **under("9.9.9"))) == (409, "older"), "the version is its signer's word"
+    assert refused(registry, signed(created=old, **under("9.9.9"))) == (409, "older"), "a version is its signer's word"
     send(registry, signed(created=old, key=AUDITOR), namespace="nki")
     assert [one["replaced"] for one in rows(registry)] == [1, 0]
 
@@ -174,11 +174,26 @@ def test_the_page_says_who_ran_what_and_which_reports_agree(registry: Registry) 
     send(registry, signed("learns", key=OTHER_SITE), namespace="lumc")
     send(registry, signed(fingerprint=OTHER_BASE, base={**DOCUMENT["base"], "name": "another"}), base=OTHER_BASE)
     bases = {base.fingerprint: base for base in page(registry).bases}
-    assert bases.keys() == {FINGERPRINT, OTHER_BASE} and bases[OTHER_BASE].names == ("another",)
+    assert bases.keys() == {FINGERPRINT, OTHER_BASE} and bases[OTHER_BASE].name == "another"
     most, least = bases[FINGERPRINT].agreeing
     assert [sorted(one.namespace for one in group.reports) for group in (most, least)] == [["nki", "radboud"], ["lumc"]]
     assert most.passed == CHECKS and most.others == () and least.others == ("learns (failed)",)
     assert most.reports[0].device == "NVIDIA A100-SXM4-80GB" and most.reports[0].name == DOCUMENT["base"]["name"]
+
+
+def test_the_newest_report_does_not_name_everybodys_base(registry: Registry) -> None:
+    def called(name: str, family: str) -> dict[str, Any]:
+        return {"base": {**DOCUMENT["base"], "name": name, "family": family}}
+
+    old = now() - timedelta(days=9)
+    send(registry, signed(created=old))
+    send(registry, signed("acts", key=AUDITOR, **called("evil/checked-by-us", "flux")), namespace="nki")
+    (base,) = page(registry).bases
+    assert (base.name, base.family, base.also) == (DOCUMENT["base"]["name"], "sd", ("evil/checked-by-us",)), "the older"
+    send(registry, signed(key=OTHER_SITE, **called("sd15", "sd")), namespace="lumc")
+    (base,) = page(registry).bases
+    assert base.name == DOCUMENT["base"]["name"] and base.also == ("evil/checked-by-us", "sd15"), "of those who agree"
+    assert len(base.agreeing[0].reports) == 2
 
 
 def test_an_export_holds_every_report(registry: Registry) -> None:

@@ -39,6 +39,10 @@ Measured = Literal[
 
 _STRICT = ConfigDict(frozen=True, extra="forbid", strict=True, defer_build=True)
 _LONGEST = 80
+BASE_NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,95}(/[A-Za-z0-9][A-Za-z0-9_.-]{0,95})?$"
+MOST_COMPONENTS = 24
+LARGEST = 1e12
+"""Of a figure, up or down."""
 Family = Literal[
     "sd", "sdxl", "sd3", "flux", "flux2-klein", "kandinsky22-prior", "kandinsky22-decoder", "kandinsky22", "kandinsky3",
     "pixart", "qwen-image", "sana", "zimage", "unknown",
@@ -49,7 +53,7 @@ Identifier = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,79}$")]
 Version = Annotated[str, Field(pattern=r"^[0-9]+\.[0-9]+[0-9A-Za-z.+-]{0,40}$")]
 Device = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._()+:-]{0,79}$")]
 """As its maker names it: no path, no address, no line break."""
-Number = Annotated[float, Field(ge=-1e12, le=1e12, allow_inf_nan=False)]
+Number = Annotated[float, Field(ge=-LARGEST, le=LARGEST, allow_inf_nan=False)]
 
 
 class Check(BaseModel):
@@ -71,11 +75,11 @@ class Base(BaseModel):
 
     model_config = _STRICT
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,95}(/[A-Za-z0-9][A-Za-z0-9_.-]{0,95})?$")]
+    name: Annotated[str, Field(pattern=BASE_NAME)]
     revision: Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")] | None
     family: Family
     pipeline: Identifier
-    components: Annotated[dict[Identifier, Identifier], Field(max_length=24)]
+    components: Annotated[dict[Identifier, Identifier], Field(max_length=MOST_COMPONENTS)]
 
 
 class Program(BaseModel):

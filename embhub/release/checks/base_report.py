@@ -177,8 +177,8 @@ class Reported(BaseModel):
 
     @property
     def agrees_by(self) -> tuple[object, ...]:
-        """What two reports have in common that agree: the base, embhub's minor version, and which checks passed."""
-        return self.fingerprint, self.report.program.line, self.report.passed
+        """What two reports have in common that agree: the base, embhub's minor version, and each check's outcome."""
+        return self.fingerprint, self.report.program.line, tuple(check.outcome for check in self.report.checks)
 
 
 def spelled(text: str) -> str:

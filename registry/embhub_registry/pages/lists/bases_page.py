@@ -35,7 +35,7 @@ class ReportRow(Facts):
 
 
 class Agreeing(Facts):
-    """Reports that agree: the same base, embhub's minor version `program`, and the same checks passed."""
+    """Reports that agree: the same base, embhub's minor version `program`, and each check's outcome."""
 
     program: str
     passed: tuple[str, ...]

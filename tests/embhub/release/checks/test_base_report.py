@@ -107,7 +107,7 @@ def test_who_may_sign() -> None:
         base_report.read(signed(registry="other.example.org"), trusts=[TRUST])
 
 
-def test_reports_agree_on_base_version_and_what_passed() -> None:
+def test_reports_agree_on_base_version_and_outcomes() -> None:
     def read(found: Bundle) -> base_report.Reported:
         return base_report.read(found, trusts=[TRUST])
 
@@ -120,6 +120,10 @@ def test_reports_agree_on_base_version_and_what_passed() -> None:
         read(signed(key=releases.AUDITOR, fingerprint="d" * 64)),
     ):  # fmt: skip
         assert [len(group) for group in base_report.agreeing([mine, other])] == [1, 1]
+    idle = [{**check, "outcome": "not-run"} if check["name"] == "acts" else check for check in DOCUMENT["checks"]]
+    fell, idled = read(signed("acts")), read(signed(key=releases.AUDITOR, checks=idle))
+    assert fell.report.passed == idled.report.passed
+    assert len(base_report.agreeing([fell, idled])) == 2, "what failed is not what was left out"
     again = read(signed("learns", created=releases.NOW + timedelta(days=400)))
     older = read(signed(created=releases.NOW))
     assert base_report.agreeing([again, older]) == [[again]], "of one namespace the newest counts"

@@ -70,8 +70,9 @@ def test_from_a_base_to_the_registrys_page(
 
 
 def test_a_machine_without_a_key_leaves_the_signature_to_push(
-    registry: RunningRegistry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run: Any
-) -> None:
+    registry: RunningRegistry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run: Any,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
     monkeypatch.setenv("EMBHUB_HOME", str(tmp_path / "nobody"))
     from embhub.client.member import base_reporting
 
@@ -80,9 +81,12 @@ def test_a_machine_without_a_key_leaves_the_signature_to_push(
     assert "nobody signed" in run("verify", tmp_path / "r.json", code=4)
     site = open_site(registry, tmp_path / "amc", namespace="amc", user="anna", role="reader").enter(monkeypatch)
     site.trust(registry)
-    assert "no key" in run("push", tmp_path / "r.json", code=7)
+    early = run("push", tmp_path / "r.json", code=7)
+    assert "no key" in early and "signing a report" in early, "what is to be signed is shown before any key is opened"
     new_key(registry, namespace="amc", role="publish")
-    assert run("push", tmp_path / "r.json")["report"].endswith("not learns")
+    assert main(["push", str(tmp_path / "r.json")]) == 0
+    said = capsys.readouterr()
+    assert "not learns" in said.out and "not learns" in said.err and base_reports.FINGERPRINT in said.err
     assert "Not passed: learns (failed)" in registry.get("/bases").body.decode()
 
 

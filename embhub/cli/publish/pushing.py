@@ -58,8 +58,8 @@ def command(file: Path | None, as_json: bool, yes: bool, to: str | None, **choic
     site. The two together reveal information about those few. Without a terminal nothing is sent and the exit code is
     6.
 
-    FILE may be a report on a base, ending in .json (`embhub report`). It is signed first if nobody did, and shown on
-    the registry's page of bases.
+    FILE may be a report on a base, ending in .json (`embhub report`). If nobody signed it, what it states is printed
+    and signed first. It is shown on the registry's page of bases.
 
     Where the registry says that releases need approval, the release is proposed: `proposed` is where it waits.
 
@@ -97,7 +97,7 @@ def _send_report(file: Path, *, registry: str | None, key: str | None, **choices
 
     if given := [name for name, value in choices.items() if not name.startswith(("on_", "confirm")) and value]:
         raise UsageError(f"a report takes no {given[0]}: it is sent as it is", "leave it out")
-    return base_reporting.send(file, registry=registry, key=key, ask_passphrase=options.ask_passphrase)
+    return base_reporting.send(file, registry=registry, key=key, ask_passphrase=options.ask_passphrase, on_note=note)
 
 
 def _publish_on_hub(file: Path | None, *, from_folder: Path | None, private: bool, gated: bool, **choices: Any) -> Any:

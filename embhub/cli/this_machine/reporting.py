@@ -32,8 +32,12 @@ def command(base: str, out: Path, device: str, key: str | None, registry: str | 
     exit code is 0: a report of a failure is as valuable.
 
     The report names the base by its fingerprint, the versions of embhub, torch, diffusers and transformers, and the
-    device. It holds no host name, path or user name, and the site's ledger is not touched. It is signed where this
-    machine has a key and knows a registry; otherwise `embhub push` signs it. `embhub verify FILE` shows a signed one.
+    device. It holds no host name, path or user name, unless a local base is called so: it is named as its base.json
+    says, or as its folder. That name is published, or `local-base` where it looks like a patient's. The site's ledger
+    is not touched.
+
+    The report is signed where this machine has a key and knows a registry; otherwise `embhub push` signs it. `embhub
+    verify FILE` shows a signed one.
 
     \b
     Example:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -91,9 +92,10 @@ def verify(path: Path) -> Reported:
 
 
 def send(
-    path: Path, *, registry: str | None = None, key: str | None = None, ask_passphrase: AskPassphrase | None = None
-) -> Sent:
-    """Send a report to the registry, and sign it first if nobody did.
+    path: Path, *, registry: str | None = None, key: str | None = None, ask_passphrase: AskPassphrase | None = None,
+    on_note: Callable[[str], None] = lambda _: None,
+) -> Sent:  # fmt: skip
+    """Send a report to the registry. If nobody signed it, say on `on_note` what it states, and sign it.
 
     Raises:
         UsageError: there is no such file.
@@ -105,6 +107,7 @@ def send(
     found = base_report.parse(_read(path))
     hub = accounts.connect(registry)
     if isinstance(found, Unsigned):
+        on_note(f"signing a report on the base {found.fingerprint}: {found.report.in_words()}")
         found = _sign(found, Pen(load_key(key, ask_passphrase), origins.to_sign_for(hub.registry)))
     digest, facts = base_report.read_facts(found.envelope.payload)
     origins.check_destination(facts.registry, hub.registry)

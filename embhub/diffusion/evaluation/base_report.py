@@ -26,6 +26,7 @@ from PIL import Image
 
 from embhub.artifact import embedding as artifact
 from embhub.artifact import fingerprint
+from embhub.cards.personal_data import looks_like_patient
 from embhub.diffusion.attacks.auditing import audit
 from embhub.diffusion.bases import live_fingerprint
 from embhub.diffusion.bases.adapted import is_adapted
@@ -40,13 +41,17 @@ from embhub.options.training import Recipe, Selection
 from embhub.phantoms.dataset import write_dataset
 from embhub.progress import OnProgress, Progress
 from embhub.release.checks.base_report import (
+    BASE_NAME,
     CHECKS,
+    LARGEST,
+    MOST_COMPONENTS,
     Base,
     Check,
     Machine,
     Program,
     Report,
     Unsigned,
+    identifier,
     spelled,
 )
 from embhub.site import builds, config
@@ -86,6 +91,7 @@ def report_on(
     if is_adapted(found.folder):
         raise UsageError(f"{found.name} was fine-tuned on a site's images", "name the base that it was made from")
     identity = fingerprint.take(found.folder)
+    described, program, device_name = _describe(found), _program(), _name(place)  # a fault here ends it before the run
     if place.type == "cuda":
         torch.cuda.reset_peak_memory_stats(place)
     with tempfile.TemporaryDirectory() as folder, config.elsewhere(Path(folder) / "site"):
@@ -94,8 +100,8 @@ def report_on(
         return Unsigned(
             fingerprint=fingerprint.digest(identity),
             report=Report(
-                base=_describe(found), program=_program(),
-                machine=Machine(device=_name(place), precision=run.precision, peak_bytes=_peak(place)),
+                base=described, program=program,
+                machine=Machine(device=device_name, precision=run.precision, peak_bytes=_peak(place)),
                 phantoms=run.phantoms, checks=checks,
             ),
         )  # fmt: skip
@@ -134,13 +140,13 @@ class _Run:
         except _NotRunError:
             outcome, figures, fault = "not-run", {}, None
         except Exception as error:  # noqa: BLE001  # whatever a checkpoint does to diffusers is what is to be known
-            outcome, figures, fault = "failed", {}, type(error).__name__
+            outcome, figures, fault = "failed", {}, identifier(type(error).__name__)
             said = error.message if isinstance(error, EmbhubError) else str(error)
             self.on_note(f"{name} failed: {fault}: {said[:500]}")
         gc.collect()  # pipelines hold circles, and the next one needs the room
         if self.device.startswith("cuda"):
             torch.cuda.empty_cache()
-        kept = {key: float(f"{value:.6g}") for key, value in figures.items() if np.isfinite(value)}
+        kept = {key: float(f"{value:.6g}") for key, value in figures.items() if abs(value) <= LARGEST}
         return Check(name=name, outcome=outcome, figures=kept, fault=fault)
 
     def _loads(self) -> tuple[bool, dict[str, float]]:
@@ -261,22 +267,28 @@ class _Clock:
 
 def _describe(found: FoundBase) -> Base:
     parts = json.loads((found.folder / "model_index.json").read_bytes())
-    family = next((one.name for one in FAMILIES if found.kind in one.pipelines), "unknown")
-    commit = re.fullmatch(r"[0-9a-f]{40}", found.folder.name)
+    family: Any = next((one.name for one in FAMILIES if found.kind in one.pipelines), "unknown")
+    matched = re.fullmatch(r"[0-9a-f]{40}", found.folder.name)
+    commit = matched[0] if matched else None
+    rows = [(name, row[1]) for name, row in sorted(parts.items()) if isinstance(row, list) and len(row) == 2 and row[1]]
     return Base(
-        name=found.name, revision=commit[0] if commit else None, family=spelled(family), pipeline=spelled(found.kind),
-        components={
-            spelled(name): spelled(str(row[1])) for name, row in sorted(parts.items())
-            if isinstance(row, list) and len(row) == 2 and row[1]
-        },
+        name=_name_of(found, commit), revision=commit, family=family, pipeline=identifier(found.kind),
+        components={identifier(name): identifier(str(kind)) for name, kind in rows[:MOST_COMPONENTS]},
     )  # fmt: skip
+
+
+def _name_of(found: FoundBase, commit: str | None) -> str:
+    """A name of the Hub as it is; of a folder the one that it has, unless it does not fit or looks like a patient's."""
+    fits = re.fullmatch(BASE_NAME, found.name) is not None
+    public = commit is not None and "/" in found.name
+    return found.name if fits and (public or looks_like_patient(found.name) is None) else "local-base"
 
 
 def _program() -> Program:
     build = builds.installed()
     return Program(
-        embhub=build.version, build=build.digest, torch=spelled(torch.__version__),
-        diffusers=spelled(diffusers.__version__), transformers=spelled(transformers.__version__),
+        embhub=build.version, build=build.digest, torch=str(torch.__version__),
+        diffusers=diffusers.__version__, transformers=transformers.__version__,
     )  # fmt: skip
 
 

@@ -1,7 +1,8 @@
 """What became of running embhub on a base model: named checks with their figures, signed by whoever ran it. Pure.
 
 The subject is the SHA-256 of the base's fingerprint. A report is its signer's word: nobody can repeat it without the
-weights. It holds no text that a person wrote: every member is a number, a digest, or a name of fixed form.
+weights. Every member is a number, a digest, one of a list, or a name of fixed form: the base's and the device's names
+are the only ones that a signer could choose freely.
 """
 
 from __future__ import annotations
@@ -38,9 +39,21 @@ Measured = Literal[
 
 _STRICT = ConfigDict(frozen=True, extra="forbid", strict=True, defer_build=True)
 _LONGEST = 80
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._()+@:-]{0,79}$")]
-"""Of a device, a class or a version, as programs name them: no path, no address, no line break."""
-Number = Annotated[float, Field(ge=-1e12, le=1e12, allow_inf_nan=False)]
+BASE_NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,95}(/[A-Za-z0-9][A-Za-z0-9_.-]{0,95})?$"
+MOST_COMPONENTS = 24
+LARGEST = 1e12
+"""Of a figure, up or down."""
+Family = Literal[
+    "sd", "sdxl", "sd3", "flux", "flux2-klein", "kandinsky22-prior", "kandinsky22-decoder", "kandinsky22", "kandinsky3",
+    "pixart", "qwen-image", "sana", "zimage", "unknown",
+]  # fmt: skip
+"""The names of `embhub.diffusion.families`, which imports torch."""
+Identifier = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,79}$")]
+"""Of a class, a part of a pipeline or a number format, as programs name them."""
+Version = Annotated[str, Field(pattern=r"^[0-9]+\.[0-9]+[0-9A-Za-z.+-]{0,40}$")]
+Device = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._()+:-]{0,79}$")]
+"""As its maker names it: no path, no address, no line break."""
+Number = Annotated[float, Field(ge=-LARGEST, le=LARGEST, allow_inf_nan=False)]
 
 
 class Check(BaseModel):
@@ -51,7 +64,7 @@ class Check(BaseModel):
     name: CheckName
     outcome: Outcome
     figures: Annotated[dict[Measured, Number], Field(max_length=4)]
-    fault: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,79}$")] | None
+    fault: Identifier | None
 
 
 class Base(BaseModel):
@@ -62,11 +75,11 @@ class Base(BaseModel):
 
     model_config = _STRICT
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][\w.-]{0,95}(/[A-Za-z0-9][\w.-]{0,95})?$")]
+    name: Annotated[str, Field(pattern=BASE_NAME)]
     revision: Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")] | None
-    family: Name
-    pipeline: Name
-    components: Annotated[dict[Name, Name], Field(max_length=24)]
+    family: Family
+    pipeline: Identifier
+    components: Annotated[dict[Identifier, Identifier], Field(max_length=MOST_COMPONENTS)]
 
 
 class Program(BaseModel):
@@ -74,11 +87,11 @@ class Program(BaseModel):
 
     model_config = _STRICT
 
-    embhub: Annotated[str, Field(pattern=r"^[0-9]+\.[0-9]+[0-9A-Za-z.+-]{0,40}$")]
+    embhub: Version
     build: Digest | None
-    torch: Name
-    diffusers: Name
-    transformers: Name
+    torch: Version
+    diffusers: Version
+    transformers: Version
 
     @property
     def line(self) -> str:
@@ -91,8 +104,8 @@ class Machine(BaseModel):
 
     model_config = _STRICT
 
-    device: Name
-    precision: Name
+    device: Device
+    precision: Identifier
     peak_bytes: Annotated[int, Field(ge=0, le=2**50)]
 
 
@@ -164,13 +177,18 @@ class Reported(BaseModel):
 
     @property
     def agrees_by(self) -> tuple[object, ...]:
-        """What two reports have in common that agree: the base, embhub's minor version, and which checks passed."""
-        return self.fingerprint, self.report.program.line, self.report.passed
+        """What two reports have in common that agree: the base, embhub's minor version, and each check's outcome."""
+        return self.fingerprint, self.report.program.line, tuple(check.outcome for check in self.report.checks)
 
 
 def spelled(text: str) -> str:
-    """A device's name, or a version, as a report may hold it."""
-    return re.sub(r"[^A-Za-z0-9 ._()+@:-]", "-", text.strip()).lstrip(" ._()+@:-")[:_LONGEST] or "unknown"
+    """A device's name as a report may hold it."""
+    return re.sub(r"[^A-Za-z0-9 ._()+:-]", "-", text.strip()).lstrip(" ._()+:-")[:_LONGEST] or "unknown"
+
+
+def identifier(text: str) -> str:
+    """The name of a class or a part as a report may hold it."""
+    return re.sub(r"[^A-Za-z0-9_]", "_", re.sub(r"^(?=[0-9])", "_", text))[:_LONGEST] or "unknown"
 
 
 def build(fingerprint: str, report: Report, *, registry: str, created: datetime) -> Statement:
@@ -225,12 +243,13 @@ def read(signed: Bundle, *, trusts: Sequence[Trust], fingerprint: str | None = N
 
 
 def agreeing(reports: Iterable[Reported]) -> list[list[Reported]]:
-    """Reports in groups that agree, the largest group first; of each namespace the newest by an embhub version."""
-    last = signers.last_words(
-        list(reports), of=lambda one: (one.namespace, one.fingerprint, one.report.program.line),
-        order=lambda one: instants.read(one.created),
-    )  # fmt: skip
+    """Reports in groups that agree, the largest group first, then the one with the oldest report.
+
+    Of each namespace the newest on a base counts. In a group the oldest is first.
+    """
+    by_date = sorted(reports, key=lambda one: instants.read(one.created))
+    last = {(one.namespace, one.fingerprint): one for one in by_date}
     groups: dict[tuple[object, ...], list[Reported]] = {}
-    for one in last:
+    for one in (one for one in by_date if last[one.namespace, one.fingerprint] is one):
         groups.setdefault(one.agrees_by, []).append(one)
     return sorted(groups.values(), key=len, reverse=True)

@@ -1,4 +1,4 @@
-"""Reports on bases: what is taken, and what is shown. Of each namespace the newest counts, by embhub's minor version.
+"""Reports on bases: what is taken, and what is shown. Of each namespace the newest counts.
 
 A report is on a base that its makers published, so whoever may read the registry may read all of them.
 """
@@ -28,8 +28,8 @@ from embhub_registry.storage.folder import Registry
 from embhub_registry.storage.log import registry_log
 
 MOST = kinds.BASE_REPORT.listed.most
-MOST_VERSIONS, MOST_BASES, MOST_REPLACED = 3, 100, 20
-"""Of one namespace: reports kept of a base, reports in all, and how often one is replaced: each is a log entry."""
+MOST_BASES, MOST_REPLACED = 100, 20
+"""Of one namespace: bases with a report, and how often each report is replaced: every one taken is a log entry."""
 SHOWN = 500
 """Reports that are verified for the page."""
 SLACK = timedelta(hours=1)
@@ -67,7 +67,7 @@ def take(registry: Registry, account: Account, base: str, document: dict[str, An
 
     Raises:
         RequestDeniedError: 422 for one that does not verify, or is dated ahead; 403 for another namespace's, or where
-            there is no room; 409 where one is there that is not older.
+            there is no room; 409 unless it is newer than the one there.
     """
     data, trust = json.dumps(document).encode(), registry.trust()
     with statement_refusals():
@@ -79,8 +79,8 @@ def take(registry: Registry, account: Account, base: str, document: dict[str, An
     if instants.read(found.created) - now() > SLACK:
         raise RequestDeniedError(422, "date", f"the report is dated {found.created}", "set your machine's clock")
     row = BaseReportRow(
-        base=base, namespace=found.namespace, program=found.report.program.line, created=found.created,
-        fingerprint=found.key, bundle=bundle.to_json(signed.envelope),
+        base=base, namespace=found.namespace, created=found.created, fingerprint=found.key,
+        bundle=bundle.to_json(signed.envelope),
     )  # fmt: skip
     before: list[BaseReportRow] = []
 
@@ -101,20 +101,17 @@ def take(registry: Registry, account: Account, base: str, document: dict[str, An
 def _put(db: Connection, row: BaseReportRow) -> list[BaseReportRow]:
     """Store a row; the one that it replaced, if any."""
     mine = base_report_rows.by(db, row.namespace, most=MOST_BASES)
-    of_base = [one for one in mine if one.base == row.base]
-    before = [one for one in of_base if one.program == row.program]
+    before = [one for one in mine if one.base == row.base]
     if before and instants.read(before[0].created) >= instants.read(row.created):
         raise RequestDeniedError(409, "older", f"there is one of {before[0].created}, which is not older",
                                  "run `embhub report` anew")  # fmt: skip
     if before and before[0].replaced >= MOST_REPLACED:
         raise RequestDeniedError(403, "quota", f"{row.namespace} replaced its report {MOST_REPLACED} times",
-                                 "no more are taken before the next version of embhub")  # fmt: skip
+                                 "no more are taken on this base")  # fmt: skip
     if not before:
-        if len(of_base) >= MOST_VERSIONS:
-            base_report_rows.forget(db, of_base[-1])
-        elif len(mine) >= MOST_BASES:
+        if len(mine) >= MOST_BASES:
             raise RequestDeniedError(403, "quota", f"{row.namespace} has {MOST_BASES} reports", "no more are taken")
-        elif len(base_report_rows.of(db, row.base, most=MOST)) >= MOST:
+        if len(base_report_rows.of(db, row.base, most=MOST)) >= MOST:
             raise RequestDeniedError(403, "quota", f"there are {MOST} reports on this base", "no more are taken")
     base_report_rows.put(db, BaseReportRow(**{**vars(row), "replaced": before[0].replaced + 1 if before else 0}))
     return before

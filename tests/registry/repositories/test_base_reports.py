@@ -18,7 +18,6 @@ from embhub.trust.keyring import Role
 from embhub_registry.database.clock import now
 from embhub_registry.database.people import accounts
 from embhub_registry.database.people.accounts import Account
-from embhub_registry.database.statements import base_report_rows
 from embhub_registry.http_errors import RequestDeniedError
 from embhub_registry.operation import administration
 from embhub_registry.pages.lists import bases_page
@@ -131,29 +130,34 @@ def test_nothing_comes_along_that_no_rule_speaks_of(registry: Registry) -> None:
 
 
 def test_an_old_report_counts_and_a_newer_one_replaces_it(registry: Registry) -> None:
-    """A machine without a network may wait for weeks; the newest of a namespace by a version of embhub is kept."""
+    """A machine without a network may wait for weeks; the newest of a namespace is kept, whatever embhub it names."""
     old = now() - timedelta(days=60)
     send(registry, signed("loads", created=old))
-    said = send(registry, signed(created=old + timedelta(days=1)))
+    said = send(registry, signed(created=old + timedelta(days=1), **under("0.2.0")))
     assert said["replaced"] == instants.write(old) and [one["replaced"] for one in rows(registry)] == [1]
     assert refused(registry, signed("acts", created=old)) == (409, "older")
-    send(registry, signed(created=old, **under("0.2.0")))
+    assert refused(registry, signed(created=old, **under("9.9.9"))) == (409, "older"), "a version is its signer's word"
     send(registry, signed(created=old, key=AUDITOR), namespace="nki")
-    assert len(rows(registry)) == 3
+    assert [one["replaced"] for one in rows(registry)] == [1, 0]
+
+
+def test_no_version_makes_room_for_more_log_entries(registry: Registry) -> None:
+    start, made = now() - timedelta(days=9), list[Bundle]()
+    for number in range(base_reports.MOST_REPLACED + 1):
+        made.append(signed(created=start + timedelta(hours=number), **under(f"{number % 4}.0.0")))
+        send(registry, made[-1])
+    assert [one["replaced"] for one in rows(registry)] == [base_reports.MOST_REPLACED]
+    assert refused(registry, signed(**under("0.9.0"))) == (403, "quota")
+    assert {refused(registry, one) for one in made} == {(409, "older")}, "nothing is forgotten and taken again"
 
 
 def test_one_namespace_cannot_take_the_room_of_all_others(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
-    start = now() - timedelta(days=9)
-    for number in range(base_reports.MOST_VERSIONS + 2):
-        send(registry, signed(created=start + timedelta(hours=number), **under(f"0.{number}.0")))
-    kept = [row.program for row in base_report_rows.of(registry.database.connection(), FINGERPRINT, most=9)]
-    assert kept == ["0.4", "0.3", "0.2"], "of one base the newest versions"
-    monkeypatch.setattr(base_reports, "MOST_BASES", 3)
+    send(registry, signed())
+    monkeypatch.setattr(base_reports, "MOST_BASES", 1)
     assert refused(registry, signed(fingerprint=OTHER_BASE), base=OTHER_BASE) == (403, "quota")
-    monkeypatch.setattr(base_reports, "MOST_REPLACED", 0)
-    assert refused(registry, signed(**under("0.4.0"))) == (403, "quota")
-    monkeypatch.setattr(base_reports, "MOST", 3)
+    monkeypatch.setattr(base_reports, "MOST", 1)
     assert refused(registry, signed(key=AUDITOR), namespace="nki") == (403, "quota")
+    send(registry, signed(created=now() + timedelta(minutes=1)))
 
 
 def test_a_stolen_keys_report_is_shown_nowhere(registry: Registry) -> None:
@@ -170,11 +174,26 @@ def test_the_page_says_who_ran_what_and_which_reports_agree(registry: Registry) 
     send(registry, signed("learns", key=OTHER_SITE), namespace="lumc")
     send(registry, signed(fingerprint=OTHER_BASE, base={**DOCUMENT["base"], "name": "another"}), base=OTHER_BASE)
     bases = {base.fingerprint: base for base in page(registry).bases}
-    assert bases.keys() == {FINGERPRINT, OTHER_BASE} and bases[OTHER_BASE].names == ("another",)
+    assert bases.keys() == {FINGERPRINT, OTHER_BASE} and bases[OTHER_BASE].name == "another"
     most, least = bases[FINGERPRINT].agreeing
     assert [sorted(one.namespace for one in group.reports) for group in (most, least)] == [["nki", "radboud"], ["lumc"]]
     assert most.passed == CHECKS and most.others == () and least.others == ("learns (failed)",)
     assert most.reports[0].device == "NVIDIA A100-SXM4-80GB" and most.reports[0].name == DOCUMENT["base"]["name"]
+
+
+def test_the_newest_report_does_not_name_everybodys_base(registry: Registry) -> None:
+    def called(name: str, family: str) -> dict[str, Any]:
+        return {"base": {**DOCUMENT["base"], "name": name, "family": family}}
+
+    old = now() - timedelta(days=9)
+    send(registry, signed(created=old))
+    send(registry, signed("acts", key=AUDITOR, **called("evil/checked-by-us", "flux")), namespace="nki")
+    (base,) = page(registry).bases
+    assert (base.name, base.family, base.also) == (DOCUMENT["base"]["name"], "sd", ("evil/checked-by-us",)), "the older"
+    send(registry, signed(key=OTHER_SITE, **called("sd15", "sd")), namespace="lumc")
+    (base,) = page(registry).bases
+    assert base.name == DOCUMENT["base"]["name"] and base.also == ("evil/checked-by-us", "sd15"), "of those who agree"
+    assert len(base.agreeing[0].reports) == 2
 
 
 def test_an_export_holds_every_report(registry: Registry) -> None:

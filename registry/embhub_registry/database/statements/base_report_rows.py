@@ -1,4 +1,4 @@
-"""Reports on bases: of each namespace the newest of a base by embhub's minor version."""
+"""Reports on bases: of each namespace the newest of a base."""
 
 from __future__ import annotations
 
@@ -6,19 +6,18 @@ from dataclasses import dataclass
 
 from embhub_registry.database.connection import Connection
 
-_SELECT = "SELECT base, namespace, program, created, fingerprint, bundle, replaced FROM base_report"
+_SELECT = "SELECT base, namespace, created, fingerprint, bundle, replaced FROM base_report"
 
 
 @dataclass(frozen=True)
 class BaseReportRow:
     """One site's word on the base with this fingerprint (SHA-256). `fingerprint` is the key's, `bundle` the file.
 
-    `program` is embhub's major and minor version; `replaced` counts the reports that this one came after.
+    `replaced` counts the reports of this base and namespace that came before.
     """
 
     base: str
     namespace: str
-    program: str
     created: str
     fingerprint: str
     bundle: bytes
@@ -26,36 +25,28 @@ class BaseReportRow:
 
 
 def put(db: Connection, row: BaseReportRow) -> None:
-    """Keep a report in the place of the earlier one of this base, namespace and version."""
+    """Keep a report in the place of the earlier one of this base and namespace."""
     db.execute(
-        "INSERT INTO base_report (base, namespace, program, created, fingerprint, bundle, replaced)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (base, namespace, program) DO UPDATE SET created = excluded.created,"
+        "INSERT INTO base_report (base, namespace, created, fingerprint, bundle, replaced) VALUES (?, ?, ?, ?, ?, ?)"
+        " ON CONFLICT (base, namespace) DO UPDATE SET created = excluded.created,"
         " fingerprint = excluded.fingerprint, bundle = excluded.bundle, replaced = excluded.replaced",
-        (row.base, row.namespace, row.program, row.created, row.fingerprint, row.bundle, row.replaced),
-    )
-
-
-def forget(db: Connection, row: BaseReportRow) -> None:
-    """Forget a report."""
-    db.execute(
-        "DELETE FROM base_report WHERE base = ? AND namespace = ? AND program = ?",
-        (row.base, row.namespace, row.program),
+        (row.base, row.namespace, row.created, row.fingerprint, row.bundle, row.replaced),
     )
 
 
 def of(db: Connection, base: str, *, most: int) -> list[BaseReportRow]:
     """The reports on a base, the newest first."""
-    return _rows(db, "WHERE base = ? ORDER BY created DESC, namespace, program LIMIT ?", (base, most))
+    return _rows(db, "WHERE base = ? ORDER BY created DESC, namespace LIMIT ?", (base, most))
 
 
 def by(db: Connection, namespace: str, *, most: int) -> list[BaseReportRow]:
     """The reports by a namespace, the newest first."""
-    return _rows(db, "WHERE namespace = ? ORDER BY created DESC, base, program LIMIT ?", (namespace, most))
+    return _rows(db, "WHERE namespace = ? ORDER BY created DESC, base LIMIT ?", (namespace, most))
 
 
 def newest(db: Connection, *, most: int) -> list[BaseReportRow]:
     """The newest reports on any base."""
-    return _rows(db, "ORDER BY created DESC, base, namespace, program LIMIT ?", (most,))
+    return _rows(db, "ORDER BY created DESC, base, namespace LIMIT ?", (most,))
 
 
 def bases(db: Connection) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Literal
 
 from pydantic import Field
@@ -34,7 +35,7 @@ class ReportRow(Facts):
 
 
 class Agreeing(Facts):
-    """Reports that agree: the same base, embhub's minor version `program`, and the same checks passed."""
+    """Reports that agree: the same base, embhub's minor version `program`, and each check's outcome."""
 
     program: str
     passed: tuple[str, ...]
@@ -43,10 +44,14 @@ class Agreeing(Facts):
 
 
 class BaseRow(Facts):
-    """One base by its fingerprint; `names` are those that its reports give it, `address` their list for programs."""
+    """One base by its fingerprint, called as in the largest group that agrees; `also` are names in other reports.
+
+    `address` is the list of the reports for programs.
+    """
 
     fingerprint: str
-    names: tuple[str, ...]
+    name: str
+    also: tuple[str, ...]
     family: str
     pipeline: str
     address: str
@@ -72,11 +77,13 @@ def collect(db: Connection, trust: Trust, *, registry: str) -> BasesPage:
 
 
 def _base(fingerprint: str, found: list[Reported]) -> BaseRow:
-    first = found[0].report.base
+    groups = base_report.agreeing(found)
+    said = Counter((one.name, one.family, one.pipeline) for one in (each.report.base for each in groups[0]))
+    (name, family, pipeline), _ = said.most_common(1)[0]
     return BaseRow(
-        fingerprint=fingerprint, names=tuple(sorted({one.report.base.name for one in found})), family=first.family,
-        pipeline=first.pipeline, address=f"/embhub/v1/{kinds.BASE_REPORT.listed.name}/{fingerprint}",
-        agreeing=tuple(_agreeing(group) for group in base_report.agreeing(found)),
+        fingerprint=fingerprint, name=name, also=tuple(sorted({one.report.base.name for one in found} - {name})),
+        family=family, pipeline=pipeline, address=f"/embhub/v1/{kinds.BASE_REPORT.listed.name}/{fingerprint}",
+        agreeing=tuple(_agreeing(group) for group in groups),
     )  # fmt: skip
 
 

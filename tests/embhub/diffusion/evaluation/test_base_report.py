@@ -18,14 +18,16 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from embhub.artifact import fingerprint
+from embhub.builtin_bases import resolve
 from embhub.diffusion.bases.adapted import MARK
+from embhub.diffusion.bases.found import FoundBase
 from embhub.diffusion.bases.pipelines import load_pipeline
 from embhub.diffusion.evaluation import base_report
 from embhub.diffusion.evaluation.base_report import report_on
 from embhub.diffusion.generation.generation import generate
 from embhub.diffusion.train import train
 from embhub.errors import UsageError
-from embhub.release.checks.base_report import CHECKS, Unsigned
+from embhub.release.checks.base_report import CHECKS, Check, Unsigned
 from tests.support import families
 from tests.support.quick import others_thorough
 
@@ -66,6 +68,45 @@ def test_a_report_holds_nothing_of_the_machine(tmp_path: Path) -> None:
     assert str(tmp_path) not in text and "/home" not in text and "/tmp" not in text  # is not written
     for name in (socket.gethostname(), getpass.getuser()):
         assert f'"{name}"' not in text
+
+
+@pytest.mark.parametrize("name", ["my base", "hôpital", "/data/models", "Anna", "doe-1961-03-04"])
+def test_a_name_that_no_report_may_hold_does_not_cost_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """Neither one that does not fit, nor one that looks like a patient's."""
+    none = Check(name="loads", outcome="not-run", figures={}, fault=None)
+    monkeypatch.setattr(base_report._Run, "_try", lambda _, name: none.model_copy(update={"name": name}))
+    folder = Path(shutil.copytree(resolve("builtin"), tmp_path / "copy"))
+    file = folder / "base.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "name": name}))
+    assert report_on(str(folder), device="cpu").report.base.name == "local-base"
+
+
+def test_a_public_name_of_the_hub_stays() -> None:
+    found = FoundBase("anna/sd15", Path(resolve("builtin")))
+    assert base_report._name_of(found, "a" * 40) == "anna/sd15" and base_report._name_of(found, None) == "local-base"
+
+
+def test_what_cannot_be_described_ends_before_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(base_report, "_describe", lambda _: 1 / 0)
+    monkeypatch.setattr(base_report._Run, "checks", lambda _: pytest.fail("hours were spent"))
+    with pytest.raises(ZeroDivisionError):
+        report_on(str(families.write(tmp_path / "tiny", "sd1")), device="cpu")
+
+
+def test_an_errors_odd_name_and_a_huge_figure_do_not_cost_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    odd = type("Fehler é", (Exception,), {})
+
+    def stop(*_: Any, **__: Any) -> Any:
+        raise odd
+
+    monkeypatch.setattr(base_report, "audit", stop)
+    monkeypatch.setattr(base_report, "train", lambda *w, **o: replace(train(*w, **o), heldout_after=1e30))
+    found = report_on(str(families.write(tmp_path / "tiny", "sd1")), device="cpu")
+    assert fault(found, "audits") == "Fehler__" and outcomes(found)["learns"] == "failed"
 
 
 def test_the_phantoms_are_the_same_each_time(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import copy
 import json
 from collections.abc import Callable
 from datetime import timedelta
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from hypothesis import given, settings
@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from embhub.errors import ArtifactError, EmbhubError
 from embhub.refusals import MalformedStatementError, ReleaseRefusedError, WrongRegistryError, WrongRoleError
 from embhub.release.checks import base_report
-from embhub.release.checks.base_report import CHECKS, Unsigned, spelled
+from embhub.release.checks.base_report import CHECKS, Unsigned, identifier, spelled
 from embhub.trust import bundle, kinds, statement
 from embhub.trust.bundle import Bundle
 from tests.support import base_reports, releases
@@ -53,8 +53,17 @@ def test_what_was_signed_is_read_again() -> None:
         lambda made: made["machine"].update(peak_bytes=-1),
         lambda made: made["base"].update(name="/data/models/sd15"),
         lambda made: made["base"].update(name="<script>"),
+        lambda made: made["base"].update(name="hôpital"),
+        lambda made: made["base"].update(family="See evil.example"),
+        lambda made: made["base"].update(pipeline="Do not use. Call 555-1234"),
+        lambda made: made["base"].update(pipeline="Pipelineé"),
+        lambda made: made["base"].update(components={"write to": "A"}),
+        lambda made: made["base"].update(components={"unet": "me@evil.example"}),
         lambda made: made["base"].update(components={f"part{number}": "A" for number in range(25)}),
         lambda made: made["program"].update(embhub="newest"),
+        lambda made: made["program"].update(torch="2.13.0, write to us"),
+        lambda made: made["machine"].update(precision="float32 of course"),
+        lambda made: made["machine"].update(device="me@evil.example"),
         lambda made: made["checks"].pop(),
         lambda made: made["checks"].reverse(),
         lambda made: made["checks"].append(made["checks"][0]),
@@ -98,7 +107,7 @@ def test_who_may_sign() -> None:
         base_report.read(signed(registry="other.example.org"), trusts=[TRUST])
 
 
-def test_reports_agree_on_base_version_and_what_passed() -> None:
+def test_reports_agree_on_base_version_and_outcomes() -> None:
     def read(found: Bundle) -> base_report.Reported:
         return base_report.read(found, trusts=[TRUST])
 
@@ -111,15 +120,31 @@ def test_reports_agree_on_base_version_and_what_passed() -> None:
         read(signed(key=releases.AUDITOR, fingerprint="d" * 64)),
     ):  # fmt: skip
         assert [len(group) for group in base_report.agreeing([mine, other])] == [1, 1]
+    idle = [{**check, "outcome": "not-run"} if check["name"] == "acts" else check for check in DOCUMENT["checks"]]
+    fell, idled = read(signed("acts")), read(signed(key=releases.AUDITOR, checks=idle))
+    assert fell.report.passed == idled.report.passed
+    assert len(base_report.agreeing([fell, idled])) == 2, "what failed is not what was left out"
     again = read(signed("learns", created=releases.NOW + timedelta(days=400)))
     older = read(signed(created=releases.NOW))
     assert base_report.agreeing([again, older]) == [[again]], "of one namespace the newest counts"
+
+
+def test_the_families_are_those_of_diffusion() -> None:
+    from embhub.diffusion.families import FAMILIES
+
+    assert set(get_args(base_report.Family)) == {one.name for one in FAMILIES} | {"unknown"}
 
 
 def test_a_devices_name_loses_what_no_name_has() -> None:
     assert spelled("NVIDIA A100-SXM4-80GB") == "NVIDIA A100-SXM4-80GB"
     assert spelled("Graphics <b> /dev/dri\n") == "Graphics -b- -dev-dri" and spelled("///") == "unknown"
     assert len(spelled("A" * 300)) == 80
+
+
+def test_the_name_of_a_class_is_one() -> None:
+    assert identifier("CLIPTextModel") == "CLIPTextModel" and identifier("text_encoder_2") == "text_encoder_2"
+    assert identifier("é b@c.d") == "__b_c_d" and identifier("2nd") == "_2nd" and identifier("") == "unknown"
+    assert len(identifier("9" * 300)) == 80
 
 
 def test_a_file_that_is_none() -> None:

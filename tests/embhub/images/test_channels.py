@@ -308,6 +308,18 @@ def test_nifti_channels_lie_in_the_same_coordinates_and_folder(tmp_path: Path) -
     assert "or do not say in which" in refusal(volumes(tmp_path, of_nifti(path="sub-2/1.nii.gz"))).message
 
 
+@pytest.mark.parametrize("patient", [None, "ANON"])
+def test_dicom_channels_lie_in_the_folder_of_one_patient(tmp_path: Path, patient: str | None) -> None:
+    """Headers that say nothing of the patient leave it to the folders."""
+    dicom(tmp_path / "export/sub-1", number=2, PatientID=patient)
+    entry = of_dicom(1, 2, path="export", patient_folder="sub-*", slices="middle")
+    assert read_images(volumes(tmp_path, entry)).samples[0].patient_id == key_patient("sub-1")
+    (tmp_path / "export/sub-2").mkdir()
+    shutil.move(tmp_path / "export/sub-1/2", tmp_path / "export/sub-2/2")
+    message = refusal(volumes(tmp_path, entry), PrivacyError).message
+    assert message == "channel 2 of scan 1 of volume entry 1 lies in the folder of another patient"
+
+
 def test_colour_is_no_channel(tmp_path: Path) -> None:
     dicom(tmp_path / "P1")
     for path in (tmp_path / "P1/2").iterdir():

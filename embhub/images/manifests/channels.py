@@ -62,7 +62,8 @@ def join_series(files: Sequence[tuple[Path, Header]], entry: Entry, where: str) 
     covered = []
     for slices, called in zip(others, names[1:], strict=True):
         shape = (len(slices), *reversed(slices[0].header.size))
-        covered.append(_cover(grids, size, _stack(slices, called), shape, chosen, called))
+        lie = _even(slices, called)
+        covered.append(_cover(grids, size, resampling.stack(lie), shape, chosen, called, lie))
     for place, parts in zip(chosen, zip(*covered, strict=True), strict=True):
         used = [slices[part[0]] for slices, (_, part) in zip(others, parts, strict=True)]
         channels = (
@@ -120,21 +121,28 @@ def _grids(slices: Sequence[Slice], where: str) -> list[Grid]:
     return grids
 
 
-def _stack(slices: Sequence[Slice], where: str) -> Floats:
-    try:
-        return resampling.stack(_grids(slices, where))
-    except ValueError:
+def _even(slices: Sequence[Slice], where: str) -> list[Grid]:
+    grids = _grids(slices, where)
+    if not resampling.is_even(grids):
         raise UsageError(
             f"{where} has slices at different distances, or that differ in direction or pixels",
             "choose another series, or write it with even slices first",
-        ) from None
+        )
+    return grids
 
 
 def _cover(
-    grids: Sequence[Grid], size: Sequence[int], matrix: Floats, shape: Sequence[int], chosen: Sequence[int], where: str
+    grids: Sequence[Grid],
+    size: Sequence[int],
+    matrix: Floats,
+    shape: Sequence[int],
+    chosen: Sequence[int],
+    where: str,
+    lie: Sequence[Grid] = (),
 ) -> list[tuple[float, tuple[slice, ...]]]:
-    """The share of each chosen picture that voxels cover, at least `LEAST`, and the part of them around it."""
-    covered = [_look(grid, size, matrix, shape) for grid in grids]
+    """The share of each chosen picture that voxels cover, at least `LEAST`, and the part of them around it. `lie` are
+    the slices of DICOM, of which reading has that part alone."""
+    covered = [_look(grid, size, matrix, shape, lie) for grid in grids]
     enough = [place for place, (share, _) in enumerate(covered) if share >= LEAST]
     if missing := len(set(chosen) - set(enough)):
         said = f"slices {enough[0]} to {enough[-1]} are covered" if enough else "no slice is covered"
@@ -145,10 +153,15 @@ def _cover(
     return [covered[place] for place in chosen]
 
 
-def _look(grid: Grid, size: Sequence[int], matrix: Floats, shape: Sequence[int]) -> tuple[float, tuple[slice, ...]]:
+def _look(
+    grid: Grid, size: Sequence[int], matrix: Floats, shape: Sequence[int], lie: Sequence[Grid]
+) -> tuple[float, tuple[slice, ...]]:
     columns, rows = (np.linspace(0, number - 1, _PLACES) for number in size)
     try:
         places = resampling.locate(grid, columns, rows, matrix)
-        return float(resampling.inside(places, shape).mean()), resampling.box(places, shape)
+        part = resampling.box(places, shape)
+        if read := lie[part[0]] if lie else ():
+            places, shape = resampling.locate(grid, columns, rows, resampling.stack(read)), (len(read), *shape[1:])
+        return float(resampling.inside(places, shape).mean()), part
     except (ValueError, OverflowError, np.linalg.LinAlgError):  # voxels without volume, or nowhere
         return 0.0, ()

@@ -246,6 +246,44 @@ def test_slices_of_a_channel_lie_evenly(tmp_path: Path) -> None:
     assert message.startswith("channel 2 of scan 1 of volume entry 1 has slices at different distances")
 
 
+def parallel(folder: Path, *heights: list[float], size: int = 32) -> None:
+    """Series 1 and so on of axial slices of `size` pixels of 1 mm that all are half white, with a slice a height."""
+    for number, several in enumerate(heights, start=1):
+        for place, height in enumerate(several):
+            data = medical.dataset(
+                np.full((size, size), 500, np.int16), sop_class=medical.MR, FrameOfReferenceUID=FRAME,
+                SeriesNumber=number, SeriesInstanceUID=f"1.2.3.{number}", PixelSpacing=[1.0, 1.0],
+                ImageOrientationPatient=[1.0, 0, 0, 0, 1, 0], ImagePositionPatient=[0.0, 0.0, float(height)],
+            )  # fmt: skip
+            medical.write(folder / str(number) / f"{place:03d}", data)
+
+
+def with_one_window(*numbers: int, **fields: Any) -> dict[str, Any]:
+    entry = of_dicom(*numbers, **fields)
+    for channel in entry["channels"]:
+        channel["window"] = {"values": [0.0, 1000.0]}
+    return entry
+
+
+def test_distances_that_differ_a_little_do_not_add_up(tmp_path: Path) -> None:
+    """Each of them within 1 % of the mean, the middle slice of 400 lies two slices from where the mean puts it."""
+    heights = np.concatenate([[0], np.cumsum(np.r_[np.full(200, 1.0095), np.full(199, 0.9905)])])
+    parallel(tmp_path / "P1", [float(height) for height in heights[190:210:2]], [float(one) for one in heights])
+    message = refusal(volumes(tmp_path, with_one_window(1, 2))).message
+    assert message.startswith("channel 2 of scan 1 of volume entry 1 has slices at different distances")
+
+
+@pytest.mark.parametrize(("off", "height", "covered"), [(0.009, 8.497, False), (-0.009, 8.503, True)])
+def test_what_listing_finds_covered_is_shown(tmp_path: Path, off: float, height: float, covered: bool) -> None:
+    """Half a voxel beyond the last slice, where the one before it lies a little off: reading has these two alone."""
+    parallel(tmp_path / "P1", [4.0, height], [*range(7), 7 + off, 8.0])
+    source = volumes(tmp_path, with_one_window(1, 2, slices={"index": [1]}))
+    if covered:
+        assert (pictures(read_images(source))[0][..., 1] == 128).all()
+    else:
+        assert "covers less than half" in refusal(source).message
+
+
 @pytest.mark.parametrize("series", ["1", "2"])
 def test_slices_of_a_channel_have_pixels_of_one_size(tmp_path: Path, series: str) -> None:
     """The first may have others from slice to slice: each of its pictures is resampled for itself."""

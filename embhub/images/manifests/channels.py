@@ -6,7 +6,7 @@ has. Messages name scans by number.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,8 +43,8 @@ def join_series(files: Sequence[tuple[Path, Header]], entry: Entry, where: str) 
 
     Raises:
         PrivacyError: series of several patients.
-        UsageError: a series that is missing, lies in another frame of reference or does not say where, has uneven
-            slices, or does not cover a slice that is asked for.
+        UsageError: a series that is missing, stands twice, lies in another frame of reference or does not say where,
+            has uneven slices, or does not cover a slice that is asked for.
     """
     if any(channel.path for channel in entry.channels):
         raise UsageError(f"{where} is DICOM, and a channel's path finds NIfTI", "choose the channel by `series`")
@@ -56,6 +56,7 @@ def join_series(files: Sequence[tuple[Path, Header]], entry: Entry, where: str) 
             raise UsageError(f"{called} is no series of two slices or more", "channels are slices that lie in space")
         found.append(series[0])
     _refuse_others([item.header for slices in found for item in slices], where)
+    _refuse_twice([tuple((item.path, item.frame) for item in slices) for slices in found], entry.parts(), where)
     first, *others = found
     chosen = choose_slices(first, entry, names[0])
     grids, size = _grids(first, names[0]), first[0].header.size
@@ -75,13 +76,16 @@ def join_series(files: Sequence[tuple[Path, Header]], entry: Entry, where: str) 
 
 
 def join_volumes(
-    first: Volume, others: Sequence[tuple[Entry, Path, Volume, str]], plane: Plane, chosen: Sequence[int], where: str
+    volumes: Sequence[tuple[Entry, Path, Volume, str]], plane: Plane, chosen: Sequence[int], where: str
 ) -> Iterator[tuple[tuple[Channel, ...], bool]]:
-    """For each chosen slice of a NIfTI volume the channels that join it, and whether one covers only a part.
+    """For each chosen slice of the first volume (NIfTI) the others as its channels, and whether one covers only a part.
 
     Raises:
-        UsageError: a volume in other coordinates than the first, or that does not cover a slice that is asked for.
+        UsageError: a volume that stands twice, in other coordinates than the first, or that does not cover a slice that
+            is asked for.
     """
+    (_, _, first, _), *others = volumes
+    _refuse_twice([(path, part.time) for part, path, _, _ in volumes], [part for part, _, _, _ in volumes], where)
     if others and (first.space == 0 or {volume.space for _, _, volume, _ in others} != {first.space}):
         raise UsageError(
             f"the channels of {where} lie in different coordinates, or do not say in which (sform_code, qform_code)",
@@ -108,6 +112,14 @@ def _refuse_others(headers: Sequence[Header], where: str) -> None:
             f"the channels of {where} lie in different frames of reference, or do not say in which"
             " (FrameOfReferenceUID)",
             _ONE_SPACE,
+        )
+
+
+def _refuse_twice(sources: Sequence[Hashable], parts: Sequence[Entry], where: str) -> None:
+    if len({(source, part.greys()) for source, part in zip(sources, parts, strict=True)}) < len(sources):
+        raise UsageError(
+            f"{where} has channels that are the same series in the same window",
+            "choose another series or window for one: two names say that the colours differ",
         )
 
 

@@ -191,8 +191,8 @@ def _add_nifti(config: Volumes, entry: Entry, root: Path, where: str, path: Path
             f"{len(chosen)} slices of {where} come without a patient",
             "say whose they are by patient_id, patient_folder or a table: slices of one patient must stay together",
         )
-    others = list(_further(config, entry, root, real, where, found))
-    for place, (channels, partly) in zip(chosen, join_volumes(volume, others, plane, chosen, where), strict=True):
+    volumes = [(first, real, volume, where), *_further(config, entry, root, real, where, found)]
+    for place, (channels, partly) in zip(chosen, join_volumes(volumes, plane, chosen, where), strict=True):
         _add(config, entry, root, real, first.view(place, channels, plane), None, found, partly=partly)
 
 

@@ -346,6 +346,23 @@ def test_nifti_channels_lie_in_the_same_coordinates_and_folder(tmp_path: Path) -
     assert "or do not say in which" in refusal(volumes(tmp_path, of_nifti(path="sub-2/1.nii.gz"))).message
 
 
+@pytest.mark.parametrize("kind", ["dicom", "nifti"])
+def test_one_series_with_one_window_is_no_two_channels(tmp_path: Path, kind: str) -> None:
+    """With two windows it is: of lungs and of soft tissue, such as."""
+    if kind == "dicom":
+        dicom(tmp_path / "P1")
+        entry = of_dicom(slices="middle")
+        entry["channels"][2]["series"] = {"SeriesNumber": 2, "Modality": "MR"}
+    else:
+        nifti(tmp_path / "sub-1")
+        entry = of_nifti(slices="middle")
+        entry["channels"][2]["path"] = "{folder}/2.nii.*"
+    assert len(read_images(volumes(tmp_path, entry))) == 1
+    entry["channels"][2]["window"] = ADC.window
+    message = refusal(volumes(tmp_path, entry)).message
+    assert "1 of volume entry 1 has channels that are the same series in the same window" in message
+
+
 @pytest.mark.parametrize("patient", [None, "ANON"])
 def test_dicom_channels_lie_in_the_folder_of_one_patient(tmp_path: Path, patient: str | None) -> None:
     """Headers that say nothing of the patient leave it to the folders."""

@@ -85,8 +85,9 @@ def box(places: Floats, shape: Sequence[int]) -> tuple[slice, ...]:
 
 
 def interpolate(voxels: NDArray[Any], places: Floats) -> Floats:
-    """Values at places (3, rows, columns); what is not finite counts as 0."""
+    """Values at places (3, rows, columns). In the `voxels` what is not finite becomes 0; they are not copied."""
     from scipy.ndimage import map_coordinates
 
-    finite = np.nan_to_num(voxels.astype(np.float64), copy=False, nan=0.0, posinf=0.0, neginf=0.0)
-    return np.asarray(map_coordinates(finite, places, order=1, mode="nearest"))
+    for layer in voxels:  # one at a time, as are the marks on the way
+        np.nan_to_num(layer, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
+    return np.asarray(map_coordinates(voxels, places, np.float64, order=1, mode="nearest"))

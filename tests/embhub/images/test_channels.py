@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from embhub.images.inspections.inspection import inspect
 from embhub.images.manifests.volumes import parse
 from embhub.images.member_split import compare
 from embhub.images.prepared import describe_channels
-from embhub.images.readers import view
+from embhub.images.readers import dicom_pixels, view
 from embhub.images.readers.resampling import Grid, Vector, box, inside, interpolate, locate, stack
 from embhub.site.memory.patients import key_patient
 from tests.support import medical
@@ -247,11 +248,11 @@ def test_slices_of_a_channel_lie_evenly(tmp_path: Path) -> None:
 
 
 def parallel(folder: Path, *heights: list[float], size: int = 32) -> None:
-    """Series 1 and so on of axial slices of `size` pixels of 1 mm that all are half white, with a slice a height."""
+    """Series 1 and so on of axial slices of `size` pixels of 1 mm and one grey, with a slice a height."""
     for number, several in enumerate(heights, start=1):
         for place, height in enumerate(several):
             data = medical.dataset(
-                np.full((size, size), 500, np.int16), sop_class=medical.MR, FrameOfReferenceUID=FRAME,
+                np.full((size, size), 400, np.int16), sop_class=medical.MR, FrameOfReferenceUID=FRAME,
                 SeriesNumber=number, SeriesInstanceUID=f"1.2.3.{number}", PixelSpacing=[1.0, 1.0],
                 ImageOrientationPatient=[1.0, 0, 0, 0, 1, 0], ImagePositionPatient=[0.0, 0.0, float(height)],
             )  # fmt: skip
@@ -279,9 +280,37 @@ def test_what_listing_finds_covered_is_shown(tmp_path: Path, off: float, height:
     parallel(tmp_path / "P1", [4.0, height], [*range(7), 7 + off, 8.0])
     source = volumes(tmp_path, with_one_window(1, 2, slices={"index": [1]}))
     if covered:
-        assert (pictures(read_images(source))[0][..., 1] == 128).all()
+        assert (pictures(read_images(source))[0][..., 1] == 102).all()
     else:
         assert "covers less than half" in refusal(source).message
+
+
+@pytest.fixture
+def across(tmp_path: Path) -> Path:
+    """Pictures at 45 degrees to a channel, so that each takes voxels of all its 128 x 128 x 100."""
+    parallel(tmp_path / "P1", [0.0, 1.0], [float(height) for height in range(100)], size=128)
+    for place, path in enumerate(sorted((tmp_path / "P1/1").iterdir())):
+        data = dcmread(path)
+        data.ImageOrientationPatient = [1, 0, 0, 0, 0.7071, 0.7071]
+        data.ImagePositionPatient = [0, 10 - 0.7071 * place, 0.7071 * place]
+        medical.write(path, data)
+    return volumes(tmp_path, with_one_window(1, 2, slices={"index": [0]}))
+
+
+def test_a_channel_is_held_once_as_single_floats(across: Path) -> None:
+    """With their padding that is 2.5 times the file's 16 bits; the rest is of one slice and of the picture."""
+    sample = read_images(across).samples[0]
+    tracemalloc.start()
+    try:
+        assert (np.asarray(read_sample(sample))[:60, :, 1] == 102).all()
+        assert tracemalloc.get_traced_memory()[1] < 4 * 2 * 128 * 128 * 100
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_channel_beyond_the_bound_is_refused(across: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dicom_pixels, "MAX_BYTES", 2_000_000)
+    assert "channel 2 of picture 1 takes" in refusal(across).message
 
 
 @pytest.mark.parametrize("series", ["1", "2"])
@@ -573,6 +602,14 @@ def test_a_linear_field_is_interpolated_exactly(corner: Vector, spacing: Vector,
                           + np.array(target.down)[:, None, None] * y, 1)  # fmt: skip
     assert clear[0, 0] and np.allclose(found[clear], wanted[clear], atol=1e-6)
     assert inside(places, voxels.shape)[clear].all()
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+def test_what_is_not_finite_counts_as_nothing(kind: type[np.floating[Any]]) -> None:
+    voxels = np.array([[[8, np.nan, 8, np.inf, 8]] * 2] * 2, kind)
+    places = np.zeros((3, 1, 5))
+    places[2, 0] = [0, 0.5, 1, 2.5, 4]
+    assert interpolate(voxels, places).tolist() == [[8, 4, 0, 4, 8]]
 
 
 def test_the_card_says_which_series_is_which_colour(tmp_path: Path) -> None:

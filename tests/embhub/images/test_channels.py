@@ -538,6 +538,23 @@ def test_channels_are_read_strictly(channels: str, words: str) -> None:
     assert caught.value.hint and "Quillfeather" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "name", ["Patient 17", "pat_17", "PID 0042", "sub-01", "Subject 3", "case 12", "P00017", "T2 P1234", "P-00017"]
+)  # fmt: skip
+def test_a_name_like_a_patients_number_is_refused(name: str) -> None:
+    with pytest.raises(UsageError, match="looks like a person's, a date or a record number") as caught:
+        parse((CHANNELS % f"{{name: A}}, {{name: {name}}}").encode())
+    assert name not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "name", ["DWI b1400", "b1400", "B2000", "DWI_b0050", "T2 sub", "Dixon W", "TE 2000", "Sub 2 min"]
+)
+def test_a_name_of_a_sequence_is_taken(name: str) -> None:
+    (entry,) = parse((CHANNELS % f"{{name: A}}, {{name: {name}}}").encode()).volumes
+    assert entry.channels[1].name == name
+
+
 @given(
     st.lists(
         st.dictionaries(

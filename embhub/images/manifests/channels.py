@@ -6,7 +6,7 @@ has. Messages name scans by number.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,8 +43,8 @@ def join_series(files: Sequence[tuple[Path, Header]], entry: Entry, where: str) 
 
     Raises:
         PrivacyError: series of several patients.
-        UsageError: a series that is missing, lies in another frame of reference or does not say where, has uneven
-            slices, or does not cover a slice that is asked for.
+        UsageError: a series that is missing, stands twice, lies in another frame of reference or does not say where,
+            has uneven slices, or does not cover a slice that is asked for.
     """
     if any(channel.path for channel in entry.channels):
         raise UsageError(f"{where} is DICOM, and a channel's path finds NIfTI", "choose the channel by `series`")
@@ -56,13 +56,15 @@ def join_series(files: Sequence[tuple[Path, Header]], entry: Entry, where: str) 
             raise UsageError(f"{called} is no series of two slices or more", "channels are slices that lie in space")
         found.append(series[0])
     _refuse_others([item.header for slices in found for item in slices], where)
+    _refuse_twice([tuple((item.path, item.frame) for item in slices) for slices in found], entry.parts(), where)
     first, *others = found
     chosen = choose_slices(first, entry, names[0])
     grids, size = _grids(first, names[0]), first[0].header.size
     covered = []
     for slices, called in zip(others, names[1:], strict=True):
         shape = (len(slices), *reversed(slices[0].header.size))
-        covered.append(_cover(grids, size, _stack(slices, called), shape, chosen, called))
+        lie = _even(slices, called)
+        covered.append(_cover(grids, size, resampling.stack(lie), shape, chosen, called, lie))
     for place, parts in zip(chosen, zip(*covered, strict=True), strict=True):
         used = [slices[part[0]] for slices, (_, part) in zip(others, parts, strict=True)]
         channels = (
@@ -74,13 +76,16 @@ def join_series(files: Sequence[tuple[Path, Header]], entry: Entry, where: str) 
 
 
 def join_volumes(
-    first: Volume, others: Sequence[tuple[Entry, Path, Volume, str]], plane: Plane, chosen: Sequence[int], where: str
+    volumes: Sequence[tuple[Entry, Path, Volume, str]], plane: Plane, chosen: Sequence[int], where: str
 ) -> Iterator[tuple[tuple[Channel, ...], bool]]:
-    """For each chosen slice of a NIfTI volume the channels that join it, and whether one covers only a part.
+    """For each chosen slice of the first volume (NIfTI) the others as its channels, and whether one covers only a part.
 
     Raises:
-        UsageError: a volume in other coordinates than the first, or that does not cover a slice that is asked for.
+        UsageError: a volume that stands twice, in other coordinates than the first, or that does not cover a slice that
+            is asked for.
     """
+    (_, _, first, _), *others = volumes
+    _refuse_twice([(path, part.time) for part, path, _, _ in volumes], [part for part, _, _, _ in volumes], where)
     if others and (first.space == 0 or {volume.space for _, _, volume, _ in others} != {first.space}):
         raise UsageError(
             f"the channels of {where} lie in different coordinates, or do not say in which (sform_code, qform_code)",
@@ -110,6 +115,14 @@ def _refuse_others(headers: Sequence[Header], where: str) -> None:
         )
 
 
+def _refuse_twice(sources: Sequence[Hashable], parts: Sequence[Entry], where: str) -> None:
+    if len({(source, part.greys()) for source, part in zip(sources, parts, strict=True)}) < len(sources):
+        raise UsageError(
+            f"{where} has channels that are the same series in the same window",
+            "choose another series or window for one: two names say that the colours differ",
+        )
+
+
 def _grids(slices: Sequence[Slice], where: str) -> list[Grid]:
     grids = [item.place.grid for item in slices if item.place and item.place.grid]
     if len(grids) < len(slices) or len({item.header.size for item in slices}) > 1:
@@ -120,21 +133,28 @@ def _grids(slices: Sequence[Slice], where: str) -> list[Grid]:
     return grids
 
 
-def _stack(slices: Sequence[Slice], where: str) -> Floats:
-    try:
-        return resampling.stack(_grids(slices, where))
-    except ValueError:
+def _even(slices: Sequence[Slice], where: str) -> list[Grid]:
+    grids = _grids(slices, where)
+    if not resampling.is_even(grids):
         raise UsageError(
             f"{where} has slices at different distances, or that differ in direction or pixels",
             "choose another series, or write it with even slices first",
-        ) from None
+        )
+    return grids
 
 
 def _cover(
-    grids: Sequence[Grid], size: Sequence[int], matrix: Floats, shape: Sequence[int], chosen: Sequence[int], where: str
+    grids: Sequence[Grid],
+    size: Sequence[int],
+    matrix: Floats,
+    shape: Sequence[int],
+    chosen: Sequence[int],
+    where: str,
+    lie: Sequence[Grid] = (),
 ) -> list[tuple[float, tuple[slice, ...]]]:
-    """The share of each chosen picture that voxels cover, at least `LEAST`, and the part of them around it."""
-    covered = [_look(grid, size, matrix, shape) for grid in grids]
+    """The share of each chosen picture that voxels cover, at least `LEAST`, and the part of them around it. `lie` are
+    the slices of DICOM, of which reading has that part alone."""
+    covered = [_look(grid, size, matrix, shape, lie) for grid in grids]
     enough = [place for place, (share, _) in enumerate(covered) if share >= LEAST]
     if missing := len(set(chosen) - set(enough)):
         said = f"slices {enough[0]} to {enough[-1]} are covered" if enough else "no slice is covered"
@@ -145,10 +165,15 @@ def _cover(
     return [covered[place] for place in chosen]
 
 
-def _look(grid: Grid, size: Sequence[int], matrix: Floats, shape: Sequence[int]) -> tuple[float, tuple[slice, ...]]:
+def _look(
+    grid: Grid, size: Sequence[int], matrix: Floats, shape: Sequence[int], lie: Sequence[Grid]
+) -> tuple[float, tuple[slice, ...]]:
     columns, rows = (np.linspace(0, number - 1, _PLACES) for number in size)
     try:
         places = resampling.locate(grid, columns, rows, matrix)
-        return float(resampling.inside(places, shape).mean()), resampling.box(places, shape)
+        part = resampling.box(places, shape)
+        if read := lie[part[0]] if lie else ():
+            places, shape = resampling.locate(grid, columns, rows, resampling.stack(read)), (len(read), *shape[1:])
+        return float(resampling.inside(places, shape).mean()), part
     except (ValueError, OverflowError, np.linalg.LinAlgError):  # voxels without volume, or nowhere
         return 0.0, ()

@@ -144,12 +144,12 @@ def _add_dicom(
     opened = list(_open(config, root, where, paths, found, watcher))
     if entry.channels:
         for joined in join_series(opened, entry, where):
-            _add_slice(config, entry, root, joined, found)
+            _add_slice(config, entry, root, where, joined, found)
         return
     series, films = find_series(opened, entry, where)
     for slices in series:
         for place in range(len(slices)) if films else choose_slices(slices, entry, where):
-            _add_slice(config, entry, root, Joined(slices[place]), found)
+            _add_slice(config, entry, root, where, Joined(slices[place]), found)
 
 
 def _open(
@@ -167,8 +167,11 @@ def _open(
             watcher.problem(error)
 
 
-def _add_slice(config: Volumes, entry: Entry, root: Path, joined: Joined, found: _Found) -> None:
+def _add_slice(config: Volumes, entry: Entry, root: Path, where: str, joined: Joined, found: _Found) -> None:
     first = joined.first
+    for number, channel in enumerate(joined.channels, start=2):
+        for file, _ in channel.files:
+            _refuse_another(config, entry, root, (first.path, Path(file)), f"channel {number} of {where}")
     view = entry.parts()[0].view(first.frame, joined.channels)
     _add(config, entry, root, first.path, view, first.header.patient, found, partly=joined.partly)
     found.headers[len(found.samples)] = (first.header, *joined.headers)
@@ -188,8 +191,8 @@ def _add_nifti(config: Volumes, entry: Entry, root: Path, where: str, path: Path
             f"{len(chosen)} slices of {where} come without a patient",
             "say whose they are by patient_id, patient_folder or a table: slices of one patient must stay together",
         )
-    others = list(_further(config, entry, root, real, where, found))
-    for place, (channels, partly) in zip(chosen, join_volumes(volume, others, plane, chosen, where), strict=True):
+    volumes = [(first, real, volume, where), *_further(config, entry, root, real, where, found)]
+    for place, (channels, partly) in zip(chosen, join_volumes(volumes, plane, chosen, where), strict=True):
         _add(config, entry, root, real, first.view(place, channels, plane), None, found, partly=partly)
 
 
@@ -224,10 +227,7 @@ def _further(
                 f"{called} is {len(files)} files, and one NIfTI volume is needed", "see `path` of the channel"
             )
         real = reach(files[0], root, called)
-        if _patient_of(config, entry, real.relative_to(root)) != _patient_of(config, entry, here):
-            raise PrivacyError(
-                f"{called} lies in the folder of another patient", "all channels of a picture are of one patient"
-            )
+        _refuse_another(config, entry, root, (first, real), called)
         yield part, real, _read_nifti(part, real, called, found), called
 
 
@@ -273,6 +273,14 @@ def _patient_of(config: Volumes, entry: Entry, relative: Path) -> str | None:
     """The keyed patient of a file, as the entry states it; None where it leaves that to the header."""
     said = entry.patient_id if entry.patient_folder is None else _folder_of_patient(entry, relative).name
     return None if said is None else key_patient(said, issuer=config.issuer or "")
+
+
+def _refuse_another(config: Volumes, entry: Entry, root: Path, paths: Sequence[Path], where: str) -> None:
+    """Files that lie in the folders of several patients."""
+    if len({_patient_of(config, entry, path.relative_to(root)) for path in paths}) > 1:
+        raise PrivacyError(
+            f"{where} lies in the folder of another patient", "all channels of a picture are of one patient"
+        )
 
 
 def _folder_of_patient(entry: Entry, relative: Path) -> Path:

@@ -6,6 +6,7 @@ What it means, with examples: docs/how-to/use-dicom-and-nifti.md.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -25,6 +26,11 @@ SUFFIXES = frozenset({".yaml", ".yml", ".json"})
 NAMES = ("volumes.yaml", "volumes.yml", "volumes.json")
 _MAX_BYTES = 1_000_000
 _MOST = 1_000_000
+_B_VALUE = re.compile(r"(?<![a-z0-9])b[0-9]{1,4}(?![0-9])", re.I)
+_NUMBERED = re.compile(
+    r"(?<![a-z])(?:patient|pat|pid|case|subject|sub(?=-))[ ._-]*[0-9]|[a-z][0-9]{4}|(?<![0-9])0[0-9]{3}", re.I
+)
+"""How a channel's name looks that is a patient's number: a series is numbered so by its b-value alone."""
 _HINT = "see docs/how-to/use-dicom-and-nifti.md for what it may say"
 COLUMNS = ("path", "patient_id", "label", "split", "mask")
 """Of a table of volumes."""
@@ -118,7 +124,7 @@ class Slices(_Part):
 
 
 def _neutral(name: str) -> str:
-    if looks_like_patient(name):
+    if looks_like_patient(name) or _NUMBERED.search(_B_VALUE.sub("", name)):
         raise ValueError("a name such as T2 or ADC; this one looks like a person's, a date or a record number")
     return name
 

@@ -6,6 +6,7 @@ what lies behind the stored bits (old overlays) are not looked at. Headers that 
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from embhub.images.readers.dicom_header import frame, grid_of
 from embhub.images.readers.dicom_values import apply_window, measure
 from embhub.images.readers.encoding import Encoding, of_channels
 from embhub.images.readers.grey import Grey, merge, square
+from embhub.images.readers.nifti_file import MAX_BYTES
 from embhub.images.readers.quiet import quiet
 from embhub.images.readers.resampling import Grid, box, inside, interpolate, locate, stack
 from embhub.images.readers.view import Channel, View, Window
@@ -199,16 +201,26 @@ def _resample(channel: Channel, grid: Grid, shape: tuple[int, ...], where: str, 
     )
     size = (len(flat), int(flat[0].Rows), int(flat[0].Columns))
     part = box(places, size)
-    values, padding = [], []
-    for (file, index), one in zip(channel.files, flat, strict=True):
+    values, padding = _hold((size[0], *(along.stop - along.start for along in part[1:])), where)
+    for place, ((file, index), one) in enumerate(zip(channel.files, flat, strict=True)):
         stored, _ = _open(headers[file], Path(file), where, index, most)
         measured, padded = _measure_grey(stored, one, where)
-        values.append(measured[part[1:]])
-        padding.append(np.zeros_like(values[-1], bool) if padded is None else padded[part[1:]])
+        values[place] = measured[part[1:]]
+        padding[place] = False if padded is None else padded[part[1:]]
     within = places - np.array([0, part[1].start, part[2].start])[:, None, None]
-    outside = ~inside(places, size) | (interpolate(np.stack(padding), within) > 0)
+    outside = ~inside(places, size) | (interpolate(padding, within) > 0)
     middle = int(np.clip(np.rint(places[0, shape[0] // 2, shape[1] // 2]), 0, len(flat) - 1))
-    return _show(interpolate(np.stack(values), within), outside, flat[middle], where, channel.window)
+    return _show(interpolate(values, within), outside, flat[middle], where, channel.window)
+
+
+def _hold(shape: tuple[int, ...], where: str) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Room for the values of a channel round one picture, and for which of them are padding."""
+    if (size := 4 * math.prod(shape)) > MAX_BYTES:
+        raise UsageError(
+            f"{where} takes {size:,} bytes of voxels for one picture",
+            f"at most {MAX_BYTES:,} are held: choose a first series that lies as this one does, or a smaller one",
+        )
+    return np.empty(shape, np.float32), np.empty(shape, np.bool_)
 
 
 def _measure_grey(stored: NDArray[Any], header: Any, where: str) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:

@@ -136,7 +136,7 @@ def _resample(channel: Channel, grid: Grid, shape: tuple[int, ...], where: str) 
     except (ValueError, np.linalg.LinAlgError):
         raise UsageError(f"{where} does not say where its voxels lie", "replace the file or leave it out") from None
     low = np.array([along.start for along in part], dtype=np.float64)[:, None, None]
-    values = interpolate(volume.part(part, channel.time), places - low)
+    values = interpolate(volume.part(part, channel.time).astype(np.float32), places - low)
     view = View(time=channel.time, window=channel.window)
     grey, encoding = _show(values, path, where, view, volume)
     grey[~inside(places, volume.shape)] = 0

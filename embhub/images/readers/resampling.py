@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -16,8 +15,11 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 Vector = tuple[float, float, float]
-_UNEVEN = 0.01
-"""Share of the distance between slices by which one may lie elsewhere than the others say."""
+_UNEVEN = 0.05
+"""Share of the distance between slices by which one may lie elsewhere than even distances put it."""
+
+_OTHER = 0.01
+"""Share of a pixel by which those of a slice may differ from those of the first."""
 
 
 @dataclass(frozen=True)
@@ -35,23 +37,24 @@ class Grid:
 
 
 def stack(grids: Sequence[Grid]) -> Floats:
-    """The matrix (4 x 4) from slice, row and column to mm, of two slices or more in their order. They may be sheared,
-    as those of a tilted gantry are.
-
-    Raises:
-        ValueError: the slices differ in their directions or pixels, or the distances between them differ.
-    """
-    corners = np.array([grid.corner for grid in grids])
-    steps = np.array([(grid.down, grid.along) for grid in grids])
+    """The matrix (4 x 4) from slice, row and column to mm, of two slices or more in their order, of which the first and
+    the last lie where it says. They may be sheared, as those of a tilted gantry are."""
+    first, last = grids[0], grids[-1]
     matrix = np.eye(4)
-    matrix[:3, 0] = (corners[-1] - corners[0]) / (len(grids) - 1)
-    matrix[:3, 1:3], matrix[:3, 3] = steps[0].T, corners[0]
-    apart = _UNEVEN * float(np.linalg.norm(matrix[:3, 0]))
-    if any(float(np.linalg.norm(after - before - matrix[:3, 0])) > apart for before, after in pairwise(corners)):
-        raise ValueError("uneven")
-    if not np.allclose(steps, steps[0], rtol=0, atol=_UNEVEN * float(np.abs(steps[0]).max())):
-        raise ValueError("different")
+    matrix[:3, 0] = (np.array(last.corner) - np.array(first.corner)) / (len(grids) - 1)
+    matrix[:3, 1], matrix[:3, 2], matrix[:3, 3] = first.down, first.along, first.corner
     return matrix
+
+
+def is_even(grids: Sequence[Grid]) -> bool:
+    """Whether all slices have the same directions and pixels, and lie where `stack` has them. So do those of a part
+    then: its slices lie at most twice as far off."""
+    matrix = stack(grids)
+    there = matrix[:3, 3] + np.arange(len(grids))[:, None] * matrix[:3, 0]
+    off = np.linalg.norm(np.array([grid.corner for grid in grids]) - there, axis=1)
+    steps = np.array([(grid.down, grid.along) for grid in grids])
+    same = np.allclose(steps, steps[0], rtol=0, atol=_OTHER * float(np.abs(steps[0]).max()))
+    return same and float(off.max()) <= _UNEVEN * float(np.linalg.norm(matrix[:3, 0]))
 
 
 def locate(grid: Grid, columns: NDArray[Any], rows: NDArray[Any], matrix: Floats) -> Floats:
@@ -82,8 +85,9 @@ def box(places: Floats, shape: Sequence[int]) -> tuple[slice, ...]:
 
 
 def interpolate(voxels: NDArray[Any], places: Floats) -> Floats:
-    """Values at places (3, rows, columns); what is not finite counts as 0."""
+    """Values at places (3, rows, columns). In the `voxels` what is not finite becomes 0; they are not copied."""
     from scipy.ndimage import map_coordinates
 
-    finite = np.nan_to_num(voxels.astype(np.float64), copy=False, nan=0.0, posinf=0.0, neginf=0.0)
-    return np.asarray(map_coordinates(finite, places, order=1, mode="nearest"))
+    for layer in voxels:  # one at a time, as are the marks on the way
+        np.nan_to_num(layer, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
+    return np.asarray(map_coordinates(voxels, places, np.float64, order=1, mode="nearest"))

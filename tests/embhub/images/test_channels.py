@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from embhub.images.inspections.inspection import inspect
 from embhub.images.manifests.volumes import parse
 from embhub.images.member_split import compare
 from embhub.images.prepared import describe_channels
-from embhub.images.readers import view
+from embhub.images.readers import dicom_pixels, view
 from embhub.images.readers.resampling import Grid, Vector, box, inside, interpolate, locate, stack
 from embhub.site.memory.patients import key_patient
 from tests.support import medical
@@ -246,6 +247,72 @@ def test_slices_of_a_channel_lie_evenly(tmp_path: Path) -> None:
     assert message.startswith("channel 2 of scan 1 of volume entry 1 has slices at different distances")
 
 
+def parallel(folder: Path, *heights: list[float], size: int = 32) -> None:
+    """Series 1 and so on of axial slices of `size` pixels of 1 mm and one grey, with a slice a height."""
+    for number, several in enumerate(heights, start=1):
+        for place, height in enumerate(several):
+            data = medical.dataset(
+                np.full((size, size), 400, np.int16), sop_class=medical.MR, FrameOfReferenceUID=FRAME,
+                SeriesNumber=number, SeriesInstanceUID=f"1.2.3.{number}", PixelSpacing=[1.0, 1.0],
+                ImageOrientationPatient=[1.0, 0, 0, 0, 1, 0], ImagePositionPatient=[0.0, 0.0, float(height)],
+            )  # fmt: skip
+            medical.write(folder / str(number) / f"{place:03d}", data)
+
+
+def with_one_window(*numbers: int, **fields: Any) -> dict[str, Any]:
+    entry = of_dicom(*numbers, **fields)
+    for channel in entry["channels"]:
+        channel["window"] = {"values": [0.0, 1000.0]}
+    return entry
+
+
+def test_distances_that_differ_a_little_do_not_add_up(tmp_path: Path) -> None:
+    """Each of them within 1 % of the mean, the middle slice of 400 lies two slices from where the mean puts it."""
+    heights = np.concatenate([[0], np.cumsum(np.r_[np.full(200, 1.0095), np.full(199, 0.9905)])])
+    parallel(tmp_path / "P1", [float(height) for height in heights[190:210:2]], [float(one) for one in heights])
+    message = refusal(volumes(tmp_path, with_one_window(1, 2))).message
+    assert message.startswith("channel 2 of scan 1 of volume entry 1 has slices at different distances")
+
+
+@pytest.mark.parametrize(("off", "height", "covered"), [(0.009, 8.497, False), (-0.009, 8.503, True)])
+def test_what_listing_finds_covered_is_shown(tmp_path: Path, off: float, height: float, covered: bool) -> None:
+    """Half a voxel beyond the last slice, where the one before it lies a little off: reading has these two alone."""
+    parallel(tmp_path / "P1", [4.0, height], [*range(7), 7 + off, 8.0])
+    source = volumes(tmp_path, with_one_window(1, 2, slices={"index": [1]}))
+    if covered:
+        assert (pictures(read_images(source))[0][..., 1] == 102).all()
+    else:
+        assert "covers less than half" in refusal(source).message
+
+
+@pytest.fixture
+def across(tmp_path: Path) -> Path:
+    """Pictures at 45 degrees to a channel, so that each takes voxels of all its 128 x 128 x 100."""
+    parallel(tmp_path / "P1", [0.0, 1.0], [float(height) for height in range(100)], size=128)
+    for place, path in enumerate(sorted((tmp_path / "P1/1").iterdir())):
+        data = dcmread(path)
+        data.ImageOrientationPatient = [1, 0, 0, 0, 0.7071, 0.7071]
+        data.ImagePositionPatient = [0, 10 - 0.7071 * place, 0.7071 * place]
+        medical.write(path, data)
+    return volumes(tmp_path, with_one_window(1, 2, slices={"index": [0]}))
+
+
+def test_a_channel_is_held_once_as_single_floats(across: Path) -> None:
+    """With their padding that is 2.5 times the file's 16 bits; the rest is of one slice and of the picture."""
+    sample = read_images(across).samples[0]
+    tracemalloc.start()
+    try:
+        assert (np.asarray(read_sample(sample))[:60, :, 1] == 102).all()
+        assert tracemalloc.get_traced_memory()[1] < 4 * 2 * 128 * 128 * 100
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_channel_beyond_the_bound_is_refused(across: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dicom_pixels, "MAX_BYTES", 2_000_000)
+    assert "channel 2 of picture 1 takes" in refusal(across).message
+
+
 @pytest.mark.parametrize("series", ["1", "2"])
 def test_slices_of_a_channel_have_pixels_of_one_size(tmp_path: Path, series: str) -> None:
     """The first may have others from slice to slice: each of its pictures is resampled for itself."""
@@ -306,6 +373,35 @@ def test_nifti_channels_lie_in_the_same_coordinates_and_folder(tmp_path: Path) -
         image.set_qform(was.affine, code=0)
         nibabel.save(image, path)
     assert "or do not say in which" in refusal(volumes(tmp_path, of_nifti(path="sub-2/1.nii.gz"))).message
+
+
+@pytest.mark.parametrize("kind", ["dicom", "nifti"])
+def test_one_series_with_one_window_is_no_two_channels(tmp_path: Path, kind: str) -> None:
+    """With two windows it is: of lungs and of soft tissue, such as."""
+    if kind == "dicom":
+        dicom(tmp_path / "P1")
+        entry = of_dicom(slices="middle")
+        entry["channels"][2]["series"] = {"SeriesNumber": 2, "Modality": "MR"}
+    else:
+        nifti(tmp_path / "sub-1")
+        entry = of_nifti(slices="middle")
+        entry["channels"][2]["path"] = "{folder}/2.nii.*"
+    assert len(read_images(volumes(tmp_path, entry))) == 1
+    entry["channels"][2]["window"] = ADC.window
+    message = refusal(volumes(tmp_path, entry)).message
+    assert "1 of volume entry 1 has channels that are the same series in the same window" in message
+
+
+@pytest.mark.parametrize("patient", [None, "ANON"])
+def test_dicom_channels_lie_in_the_folder_of_one_patient(tmp_path: Path, patient: str | None) -> None:
+    """Headers that say nothing of the patient leave it to the folders."""
+    dicom(tmp_path / "export/sub-1", number=2, PatientID=patient)
+    entry = of_dicom(1, 2, path="export", patient_folder="sub-*", slices="middle")
+    assert read_images(volumes(tmp_path, entry)).samples[0].patient_id == key_patient("sub-1")
+    (tmp_path / "export/sub-2").mkdir()
+    shutil.move(tmp_path / "export/sub-1/2", tmp_path / "export/sub-2/2")
+    message = refusal(volumes(tmp_path, entry), PrivacyError).message
+    assert message == "channel 2 of scan 1 of volume entry 1 lies in the folder of another patient"
 
 
 def test_colour_is_no_channel(tmp_path: Path) -> None:
@@ -442,6 +538,23 @@ def test_channels_are_read_strictly(channels: str, words: str) -> None:
     assert caught.value.hint and "Quillfeather" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "name", ["Patient 17", "pat_17", "PID 0042", "sub-01", "Subject 3", "case 12", "P00017", "T2 P1234", "P-00017"]
+)  # fmt: skip
+def test_a_name_like_a_patients_number_is_refused(name: str) -> None:
+    with pytest.raises(UsageError, match="looks like a person's, a date or a record number") as caught:
+        parse((CHANNELS % f"{{name: A}}, {{name: {name}}}").encode())
+    assert name not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "name", ["DWI b1400", "b1400", "B2000", "DWI_b0050", "T2 sub", "Dixon W", "TE 2000", "Sub 2 min"]
+)
+def test_a_name_of_a_sequence_is_taken(name: str) -> None:
+    (entry,) = parse((CHANNELS % f"{{name: A}}, {{name: {name}}}").encode()).volumes
+    assert entry.channels[1].name == name
+
+
 @given(
     st.lists(
         st.dictionaries(
@@ -506,6 +619,14 @@ def test_a_linear_field_is_interpolated_exactly(corner: Vector, spacing: Vector,
                           + np.array(target.down)[:, None, None] * y, 1)  # fmt: skip
     assert clear[0, 0] and np.allclose(found[clear], wanted[clear], atol=1e-6)
     assert inside(places, voxels.shape)[clear].all()
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+def test_what_is_not_finite_counts_as_nothing(kind: type[np.floating[Any]]) -> None:
+    voxels = np.array([[[8, np.nan, 8, np.inf, 8]] * 2] * 2, kind)
+    places = np.zeros((3, 1, 5))
+    places[2, 0] = [0, 0.5, 1, 2.5, 4]
+    assert interpolate(voxels, places).tolist() == [[8, 4, 0, 4, 8]]
 
 
 def test_the_card_says_which_series_is_which_colour(tmp_path: Path) -> None:

@@ -1,8 +1,12 @@
 """Vectors of patients as whole numbers that are summed modulo 2^32, and sums of them as numbers again.
 
-A vector is rounded towards zero, number by number. None of its numbers grows, so neither does its length: what bounds a
-patient's influence needs no room for rounding. With 2^16 units to the longest vector, 1,024 numbers lose 1 part in
-5,100 of it by that, and 6,144 numbers 1 in 2,100.
+A vector is rounded towards zero, number by number. None of its numbers grows, but for the last bit of the scaling: that
+no vector is too long, a check in whole numbers decides. With 2^16 units to the longest vector, 1,024 numbers lose 1
+part in 5,100 of it by rounding, and 6,144 numbers 1 in 2,100.
+
+Rounding makes whole units of the least change. So a patient's vector has to have the same bits whoever else is in the
+batch, or a patient's presence could move more of the sum than the patient's own vector. With padded batches it does on
+a processor (measured: docs/explanation/private-training.md). It was not measured on a GPU.
 """
 
 from __future__ import annotations

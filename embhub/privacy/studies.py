@@ -22,7 +22,7 @@ factor. It is below 1e-24 for a thousand steps of a million numbers, and is adde
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Final
 
 from embhub.privacy import epsilon as epsilons
@@ -34,6 +34,8 @@ RESERVE: Final = 4
 SMALLEST_SHARE: Final = 16
 """The least variance of a share: below, whole numbers are too coarse for the Gaussian."""
 MOST_SITES: Final = 100
+MOST_CLIP_UNITS: Final = 1 << 22
+"""So fine a grid that squares of 2^17 numbers, each as long as the clip, are summed in 64 bits without a wrap."""
 _MOST_CLOSENESS = 1e-12
 _GUARD = 1e-12  # relative, of sigma: its square root is rounded
 
@@ -46,7 +48,7 @@ class StudyNoise:
         sites: how many sites begin each step.
         dropouts: how many of them may be missing in a step; with more missing, no sum is read.
         colluders: how many may join with the coordinator, and subtract their own noise; one always may by itself.
-        clip_units: the longest vector of a patient, in units of the grid.
+        clip_units: the longest vector of a patient, in units of the grid, at most MOST_CLIP_UNITS.
         share_variance: of the noise that each site lays on each number, in squared units of the grid.
         width: how many numbers are summed.
         q: chance of a patient to be in a step.
@@ -66,11 +68,17 @@ class StudyNoise:
     steps: int
 
     def __post_init__(self) -> None:
+        if not all(type(getattr(self, field.name)) is int for field in fields(self) if field.name != "q"):
+            raise ValueError("all numbers of a study but its rate are whole numbers")
         check_sites(self.sites, self.dropouts, self.colluders)
         if self.share_variance < SMALLEST_SHARE:
             raise ValueError(f"a share of variance {self.share_variance} is too coarse, at least {SMALLEST_SHARE}")
-        if not (self.clip_units >= 1 and self.width >= 1 and self.steps >= 1 and 0.0 < self.q <= 1.0):
-            raise ValueError("clip, width and steps are whole numbers from 1 on, and a rate lies between 0 and 1")
+        if not (
+            1 <= self.clip_units <= MOST_CLIP_UNITS and self.width >= 1 and self.steps >= 1 and 0.0 < self.q <= 1.0
+        ):
+            raise ValueError(
+                f"a clip has 1 to {MOST_CLIP_UNITS} units, width and steps are at least 1, a rate lies between 0 and 1"
+            )
         if self.closeness > _MOST_CLOSENESS:
             raise ValueError("too many numbers and steps for noise on whole numbers")
 

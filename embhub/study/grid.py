@@ -18,6 +18,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from embhub.privacy.studies import MOST_CLIP_UNITS, SMALLEST_SHARE
 from embhub.study import discrete_gaussian
 
 Floats = NDArray[np.float64]
@@ -37,11 +38,21 @@ class Grid:
         clip: length of the longest vector of a patient.
         clip_units: the same in units of the grid.
         share_variance: of the noise that this site lays on each number, in squared units.
+
+    Raises:
+        ValueError: a clip that is no length, or numbers of units that no study has (`embhub.privacy.studies`).
     """
 
     clip: float
     clip_units: int
     share_variance: int
+
+    def __post_init__(self) -> None:
+        whole = type(self.clip_units) is int and type(self.share_variance) is int
+        if not (whole and 1 <= self.clip_units <= MOST_CLIP_UNITS and 0.0 < self.clip < math.inf):
+            raise ValueError(f"no grid has {self.clip_units} units to a clip of {self.clip}")
+        if not SMALLEST_SHARE <= self.share_variance <= discrete_gaussian.LARGEST_VARIANCE:
+            raise ValueError(f"no grid has noise of variance {self.share_variance}")
 
     def round(self, vectors: Floats) -> Whole:
         """Vectors of P patients (P, d), none longer than `clip`, as whole numbers of units, none longer than

@@ -14,7 +14,8 @@ of a step differ, and masks and boxes are tied to the names of their two sites: 
     agree(Survivors) -> Agreement, show(Agreement) -> Shown
 
 A refusal ends the step for this site: it drops out. Secrets live in this object alone. A site that restarts drops out
-as well, and begins the next number: the caller remembers on disk which number was begun, before `begin`.
+as well, and begins the next number. **Privacy rests on it that a number is begun once.** Nothing here remembers that:
+the caller writes down on disk which number is begun, before `begin`.
 """
 
 from __future__ import annotations
@@ -99,7 +100,8 @@ class SiteStep:
     def mask(self, boxes: bytes, vector: Residues) -> bytes:
         """The message Masked, from the Boxes for this site: `vector` (width,) with masks on it.
 
-        `vector` has its share of noise on it already (`embhub.study.grid.Grid.protect`).
+        `vector` has its share of noise on it already (`embhub.study.grid.Grid.protect`). Patients and noise of it were
+        drawn for this attempt alone: in the difference of two sums, the same noise would cancel.
 
         Raises:
             StudyStepError: fewer than a quorum, a box of a stranger, or one that was not sealed for this site and step.

@@ -251,7 +251,10 @@ def test_sites_are_enough_so_that_two_sets_never_both_have_a_quorum(sites: int, 
 @pytest.mark.parametrize(
     "change",
     [{"sites": 1, "dropouts": 0, "colluders": 0}, {"sites": 101}, {"dropouts": -1}, {"clip_units": 0}, {"width": 0},
-     {"q": 0.0}, {"q": 1.5}, {"steps": 0}, {"colluders": 3}],
+     {"q": 0.0}, {"q": 1.5}, {"steps": 0}, {"colluders": 3},
+     {"clip_units": studies.MOST_CLIP_UNITS + 1}, {"clip_units": 65536.5},
+     {"share_variance": 2.0**31}, {"sites": 5.0}, {"dropouts": 0.5}, {"colluders": 0.0}, {"width": 1024.0},
+     {"steps": 50.0}, {"dropouts": True}],
 )  # fmt: skip
 def test_numbers_that_no_study_has_are_refused(change: dict[str, Any]) -> None:
     with pytest.raises(ValueError):

@@ -131,6 +131,12 @@ def test_nobody_came_looks_like_any_other_step() -> None:
     assert (first != second).any() and first.shape == (WIDTH,)
 
 
+def test_a_grid_with_another_clip_than_the_mechanism_is_refused() -> None:
+    made_up = MadeUp(draw_directions(3, WIDTH), RECIPE, length=1.0)
+    with pytest.raises(ValueError, match="clip"):
+        SharedDescent(made_up, MECHANISM, RECIPE, Grid(2 * CLIP, CLIP_UNITS, VARIANCE))
+
+
 def test_momentum_is_that_of_torch() -> None:
     made_up = MadeUp(draw_directions(3, WIDTH), RECIPE, length=1.0)
     descent = PrivateDescent(made_up, MECHANISM, RECIPE)

@@ -1,4 +1,7 @@
-"""What a study of several sites costs each patient: one figure against everybody, a second against colluding sites.
+"""What a study of several sites costs each patient: a figure against those who are no site, a second against sites.
+
+A site knows its own share of noise and takes it off what it reads of patients elsewhere. So the figure that counts the
+shares of all sites that must be there holds against outsiders alone, were all sites honest and merely curious.
 
 Every site lays a discrete Gaussian share on its sum of whole numbers. A sum over sites is as private as continuous
 Gaussian noise of nearly the same variance, so the accountant of one site's training counts it, amplification included:
@@ -19,7 +22,7 @@ factor. It is below 1e-24 for a thousand steps of a million numbers, and is adde
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Final
 
 from embhub.privacy import epsilon as epsilons
@@ -31,6 +34,8 @@ RESERVE: Final = 4
 SMALLEST_SHARE: Final = 16
 """The least variance of a share: below, whole numbers are too coarse for the Gaussian."""
 MOST_SITES: Final = 100
+MOST_CLIP_UNITS: Final = 1 << 22
+"""So fine a grid that squares of 2^17 numbers, each as long as the clip, are summed in 64 bits without a wrap."""
 _MOST_CLOSENESS = 1e-12
 _GUARD = 1e-12  # relative, of sigma: its square root is rounded
 
@@ -42,8 +47,8 @@ class StudyNoise:
     Attributes:
         sites: how many sites begin each step.
         dropouts: how many of them may be missing in a step; with more missing, no sum is read.
-        colluders: how many may join with the coordinator, and subtract their own noise.
-        clip_units: the longest vector of a patient, in units of the grid.
+        colluders: how many may join with the coordinator, and subtract their own noise; one always may by itself.
+        clip_units: the longest vector of a patient, in units of the grid, at most MOST_CLIP_UNITS.
         share_variance: of the noise that each site lays on each number, in squared units of the grid.
         width: how many numbers are summed.
         q: chance of a patient to be in a step.
@@ -63,11 +68,17 @@ class StudyNoise:
     steps: int
 
     def __post_init__(self) -> None:
+        if not all(type(getattr(self, field.name)) is int for field in fields(self) if field.name != "q"):
+            raise ValueError("all numbers of a study but its rate are whole numbers")
         check_sites(self.sites, self.dropouts, self.colluders)
         if self.share_variance < SMALLEST_SHARE:
             raise ValueError(f"a share of variance {self.share_variance} is too coarse, at least {SMALLEST_SHARE}")
-        if not (self.clip_units >= 1 and self.width >= 1 and self.steps >= 1 and 0.0 < self.q <= 1.0):
-            raise ValueError("clip, width and steps are whole numbers from 1 on, and a rate lies between 0 and 1")
+        if not (
+            1 <= self.clip_units <= MOST_CLIP_UNITS and self.width >= 1 and self.steps >= 1 and 0.0 < self.q <= 1.0
+        ):
+            raise ValueError(
+                f"a clip has 1 to {MOST_CLIP_UNITS} units, width and steps are at least 1, a rate lies between 0 and 1"
+            )
         if self.closeness > _MOST_CLOSENESS:
             raise ValueError("too many numbers and steps for noise on whole numbers")
 
@@ -78,21 +89,27 @@ class StudyNoise:
         return one * self.width * self.steps
 
     @property
-    def against_everybody(self) -> Mechanism:
-        """What holds against whoever sees all sums and the file, if each site that must be there adds its share."""
+    def against_outsiders(self) -> Mechanism:
+        """What holds against those who are no site of the study, if each site that must be there adds its share.
+
+        They may see all sums and the file; a coordinator without a site is one of them.
+        """
         return self._with(self.sites - self.dropouts)
 
     @property
-    def against_colluders(self) -> Mechanism:
-        """What holds against a coordinator with `colluders` sites, and against everybody if these leave noise out."""
-        return self._with(self.sites - self.dropouts - self.colluders)
+    def against_sites(self) -> Mechanism:
+        """What holds for patients of other sites against any one site, and a coordinator with `colluders` of them.
+
+        It holds against those who are no site as well, where as many leave their noise out: one, or `colluders`.
+        """
+        return self._with(self.sites - self.dropouts - max(1, self.colluders))
 
     def _with(self, shares: int) -> Mechanism:
         sigma = math.sqrt(shares * self.share_variance - RESERVE) / self.clip_units * (1 - _GUARD)
         return Mechanism(self.q, sigma, self.steps)
 
     def epsilon(self, mechanism: Mechanism, *, delta: float) -> float:
-        """The epsilon of `against_everybody` or `against_colluders`, as it is published: rounded up.
+        """The epsilon of `against_outsiders` or `against_sites`, as it is published: rounded up.
 
         Raises:
             ValueError: delta is not between 0 and 1.
@@ -139,7 +156,7 @@ def closeness(shares: int, variance: float, reserve: float) -> float:
 def calibrate_share(
     *, epsilon: float, delta: float, q: float, steps: int, sites: int, dropouts: int, clip_units: int
 ) -> int:
-    """The variance of a site's share, in squared units, with which everybody's epsilon is at most `epsilon`.
+    """The variance of a site's share, in squared units, with which `against_outsiders` has at most this epsilon.
 
     Raises:
         PrivacyError: as `calibrate_sigma`.

@@ -117,7 +117,7 @@ class CoordinatorStep:
             if masking.public_bytes(key) != self._keys[lost].mask:
                 raise StudyStepError(f"the shares of {lost}'s key do not give it back: a site shows wrong ones")
             for site in self._vectors:
-                pair = masking.pair_mask(key, self._keys[site].mask, self._step.width, context)
+                pair = masking.pair_mask(key, self._keys[site].mask, self._step.width, context, (site, lost))
                 total = total - pair if site < lost else total + pair
         return total
 

@@ -1,8 +1,9 @@
-"""Discrete Gaussian noise, sampled exactly from the operating system's entropy: no floating point decides an outcome.
+"""Discrete Gaussian noise from the operating system's entropy: no floating point decides an outcome.
 
 Canonne, Kamath and Steinke 2020, "The Discrete Gaussian for Differential Privacy" (arXiv 2004.00010), algorithms 2 and
 3, many numbers at a time. A coin of chance exp(-x) compares 64 random bits with the chance in double precision. Where
-they are nearer than `MARGIN`, far more than it can be wrong, 256 further bits and 80 digits decide.
+they are nearer than `MARGIN`, far more than it can be wrong, 256 further bits and 80 digits decide. So each coin has
+its chance to within 1e-79, which is what "exactly" means here.
 """
 
 from __future__ import annotations

@@ -1,6 +1,8 @@
 """Masks that cancel in a sum, and boxes that only one site opens: X25519, HKDF-SHA256, ChaCha20, ChaCha20-Poly1305.
 
-Every key here is used once. So nonces are zero, and what tells uses apart is in the derivation of the key.
+Every key here is used once. So nonces are zero, and what tells uses apart is in the derivation of the key: what for,
+in which context, between which two sites, with which public keys. Names and bytes of keys both count, as X25519 has one
+secret for several spellings of a key (its top bit, a point of small order added).
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from embhub.study import shamir
 from embhub.study.grid import Residues
 
+Pair = tuple[str, str]
 _NONCE = bytes(12)
 
 
@@ -57,14 +60,14 @@ def own_mask(seed: int, width: int, context: bytes) -> Residues:
     return expand(derive(shamir.to_bytes(seed), b"own mask", context), width)
 
 
-def pair_mask(key: X25519PrivateKey, other: bytes, width: int, context: bytes) -> Residues:
-    """The mask (width,) of two sites, the same from either side.
+def pair_mask(key: X25519PrivateKey, other: bytes, width: int, context: bytes, sites: Pair) -> Residues:
+    """The mask (width,) of two sites, the same from either side: in either order of `sites`.
 
     Raises:
         ValueError: as `agree`.
     """
     ends = sorted((public_bytes(key), other))
-    return expand(derive(agree(key, other), b"pair mask", context, *ends), width)
+    return expand(derive(agree(key, other), b"pair mask", context, *_names(sites), *ends), width)
 
 
 def expand(key: bytes, width: int) -> Residues:
@@ -73,26 +76,30 @@ def expand(key: bytes, width: int) -> Residues:
     return np.frombuffer(stream, dtype="<u4").astype(np.uint32)
 
 
-def seal(key: X25519PrivateKey, other: bytes, plain: bytes, context: bytes) -> bytes:
-    """A box for the holder of `other` alone, in this direction and context.
+def seal(key: X25519PrivateKey, other: bytes, plain: bytes, context: bytes, sites: Pair) -> bytes:
+    """A box for the holder of `other` alone, in this direction and context, between these sites in either order.
 
     Raises:
         ValueError: as `agree`.
     """
-    return _box(key, other, public_bytes(key), other, context).encrypt(_NONCE, plain, context)
+    return _box(agree(key, other), (public_bytes(key), other), context, sites).encrypt(_NONCE, plain, context)
 
 
-def unseal(key: X25519PrivateKey, other: bytes, box: bytes, context: bytes) -> bytes:
-    """What the holder of `other` sealed for this key.
+def unseal(key: X25519PrivateKey, other: bytes, box: bytes, context: bytes, sites: Pair) -> bytes:
+    """What the holder of `other` sealed for this key, between these sites.
 
     Raises:
         ValueError: as `agree`, or the box was not sealed so.
     """
     try:
-        return _box(key, other, other, public_bytes(key), context).decrypt(_NONCE, box, context)
+        return _box(agree(key, other), (other, public_bytes(key)), context, sites).decrypt(_NONCE, box, context)
     except InvalidTag as error:
         raise ValueError("the box was sealed by another key or for another step") from error
 
 
-def _box(key: X25519PrivateKey, other: bytes, sender: bytes, receiver: bytes, context: bytes) -> ChaCha20Poly1305:
-    return ChaCha20Poly1305(derive(agree(key, other), b"box", context, sender, receiver))
+def _box(secret: bytes, direction: tuple[bytes, bytes], context: bytes, sites: Pair) -> ChaCha20Poly1305:
+    return ChaCha20Poly1305(derive(secret, b"box", context, *_names(sites), *direction))
+
+
+def _names(sites: Pair) -> list[bytes]:
+    return [site.encode() for site in sorted(sites)]

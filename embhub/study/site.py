@@ -6,14 +6,16 @@ of both. Which of them depends on a list of survivors that a quorum has signed, 
 n > 2 d + t no two lists have a quorum, so t colluders and a lying coordinator learn one sum over all honest survivors.
 
 Beyond the paper, a vector is signed with the roster that it was masked for, and survivors check that all have the same.
-So masks of pairs cancel, or nobody agrees; and a colluding site cannot have other keys for other sites.
+So masks of pairs cancel, or nobody agrees; and a colluding site cannot have other keys for other sites. All public keys
+of a step differ, and masks and boxes are tied to the names of their two sites: a site gains nothing by another's key.
 
     step = SiteStep(...)
     step.begin() -> Keys, share(Roster) -> Boxes, mask(Boxes, vector) -> Masked
     agree(Survivors) -> Agreement, show(Agreement) -> Shown
 
 A refusal ends the step for this site: it drops out. Secrets live in this object alone. A site that restarts drops out
-as well, and begins the next number: the caller remembers on disk which number was begun, before `begin`.
+as well, and begins the next number. **Privacy rests on it that a number is begun once.** Nothing here remembers that:
+the caller writes down on disk which number is begun, before `begin`.
 """
 
 from __future__ import annotations
@@ -54,6 +56,7 @@ class SiteStep:
         self._next = "begin"
         self._seed, self._pair_seed = shamir.draw(), shamir.draw()
         self._mask_key, self._cipher_key = masking.mask_key(self._pair_seed), X25519PrivateKey.generate()
+        self._own: Keys | None = None
         self._roster: dict[str, Keys] = {}
         self._shares: dict[str, tuple[int, int]] = {}
         self._survivors: dict[str, str] = {}
@@ -62,7 +65,7 @@ class SiteStep:
     def begin(self) -> bytes:
         """The message Keys. Whoever calls has charged the ledger, and written down that this number was begun."""
         with self._stage("begin"):
-            unsigned = Keys(
+            self._own = Keys(
                 site=self.site,
                 mask=masking.public_bytes(self._mask_key),
                 cipher=masking.public_bytes(self._cipher_key),
@@ -70,14 +73,14 @@ class SiteStep:
                 state=self._state,
                 signature=bytes(8),
             )
-            signature = self._sign("keys", unsigned.facts())
-            return unsigned.model_copy(update={"signature": signature}).to_bytes()
+            signature = self._sign("keys", self._own.facts())
+            return self._own.model_copy(update={"signature": signature}).to_bytes()
 
     def share(self, roster: bytes) -> bytes:
         """The message Boxes, from a Roster: shares of both secrets for all who began.
 
         Raises:
-            StudyStepError: fewer than a quorum, a site twice, keys that a site did not sign, or another state.
+            StudyStepError: fewer than a quorum, a site or a key twice, keys that a site did not sign, or another state.
         """
         with self._stage("share"):
             self._roster = self._read_roster(roster)
@@ -90,13 +93,15 @@ class SiteStep:
             for site, place in zip(sites, places, strict=True):
                 if site != self.site:
                     plain = shamir.to_bytes(own[place]) + shamir.to_bytes(pair[place])
-                    boxes[site] = masking.seal(self._cipher_key, self._roster[site].cipher, plain, self._box_context())
+                    other = self._roster[site].cipher
+                    boxes[site] = masking.seal(self._cipher_key, other, plain, self._box_context(), (self.site, site))
             return wire.Boxes(boxes=boxes).to_bytes()
 
     def mask(self, boxes: bytes, vector: Residues) -> bytes:
         """The message Masked, from the Boxes for this site: `vector` (width,) with masks on it.
 
-        `vector` has its share of noise on it already (`embhub.study.grid.Grid.protect`).
+        `vector` has its share of noise on it already (`embhub.study.grid.Grid.protect`). Patients and noise of it were
+        drawn for this attempt alone: in the difference of two sums, the same noise would cancel.
 
         Raises:
             StudyStepError: fewer than a quorum, a box of a stranger, or one that was not sealed for this site and step.
@@ -111,7 +116,7 @@ class SiteStep:
             total = vector + masking.own_mask(self._seed, vector.size, context)
             for site, keys in self._roster.items():
                 if site != self.site:
-                    pair = masking.pair_mask(self._mask_key, keys.mask, vector.size, context)
+                    pair = masking.pair_mask(self._mask_key, keys.mask, vector.size, context, (self.site, site))
                     total = total + pair if self.site < site else total - pair
             data, roster = wire.vector_bytes(total), wire.roster_digest(self._roster)
             self._sent = hashlib.sha256(data).hexdigest()
@@ -186,8 +191,12 @@ class SiteStep:
                 raise StudyStepError(f"{keys.site} and {self.site} were shown different sums, or began apart")
             found[keys.site] = keys
         mine = found.get(self.site)
-        if mine is None or mine.mask != masking.public_bytes(self._mask_key):
+        if mine is None or self._own is None or mine.facts() != self._own.facts():
             raise StudyStepError("the roster is without this site, or with other keys in its name")
+        # A site with another's key would have its masks, which cancel against them, and could pass on its boxes.
+        public = [key for keys in found.values() for key in (keys.mask, keys.cipher)]
+        if len(set(public)) < len(public):
+            raise StudyStepError("one public key is there twice: a site sends another's key as its own")
         self._enough(found)
         self._started = wire.roster_digest(found)
         return found
@@ -198,7 +207,8 @@ class SiteStep:
             if site == self.site or site not in self._roster:
                 raise StudyStepError(f"a box of {site}, who is not in this step")
             try:
-                plain = masking.unseal(self._cipher_key, self._roster[site].cipher, box, self._box_context())
+                other = self._roster[site].cipher
+                plain = masking.unseal(self._cipher_key, other, box, self._box_context(), (self.site, site))
                 self._shares[site] = shamir.from_bytes(plain[:32]), shamir.from_bytes(plain[32:])
             except ValueError as error:
                 raise StudyStepError(f"the box of {site} does not open: {error}") from error

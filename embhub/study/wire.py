@@ -175,14 +175,16 @@ class Step:
 
     Attributes:
         study: digest of the study that every site's officer approved, in hex.
-        number: of this attempt. A site begins each number once, whatever becomes of it.
+        number: of this attempt. A site begins each number once, whatever becomes of it: nothing here remembers that,
+            and privacy rests on it.
         sites: the public key that each site signs this study's messages with, by namespace.
         dropouts: how many of them may be missing.
         colluders: how many of them may join with the coordinator.
         width: how many numbers are summed.
 
     Raises:
-        ValueError: so few sites that two lists of survivors could each have a quorum (`check_sites`).
+        ValueError: so few sites that two lists of survivors could each have a quorum (`check_sites`), or one key under
+            two names.
     """
 
     study: str
@@ -194,6 +196,8 @@ class Step:
 
     def __post_init__(self) -> None:
         check_sites(len(self.sites), self.dropouts, self.colluders)
+        if len({key.public_numbers() for key in self.sites.values()}) < len(self.sites):
+            raise ValueError("two sites of the study have one key: one of them could speak for both")
 
     @property
     def quorum(self) -> int:

@@ -24,9 +24,14 @@ class SharedDescent:
     """One site of a private training of `coordinates` (size,), which are the same at all sites, bit for bit.
 
     `mechanism` is that of all sites together; of its noise, `grid.share_variance` is this site's part.
+
+    Raises:
+        ValueError: the grid has another clip than the mechanism: the noise would be sized for other vectors.
     """
 
     def __init__(self, loss: Contributions, mechanism: Mechanism, recipe: ResolvedRecipe, grid: Grid) -> None:
+        if grid.clip != mechanism.max_grad_norm:
+            raise ValueError(f"a grid with a clip of {grid.clip}, and vectors are cut to {mechanism.max_grad_norm}")
         self.grid, self._descent = grid, PrivateDescent(loss, mechanism, recipe)
 
     @property

@@ -64,7 +64,7 @@ def _least(one: Masses, other: Masses, delta: float) -> float:
 
 
 def study(shares: int, variance: int, clip: int, *, q: float, steps: int, width: int = 1) -> StudyNoise:
-    """One whose claim against colluders counts `shares` shares."""
+    """One whose claim against sites counts `shares` shares."""
     return StudyNoise(
         sites=shares + 2, dropouts=1, colluders=1, clip_units=clip, share_variance=variance, width=width, q=q,
         steps=steps,
@@ -84,7 +84,7 @@ def test_no_claim_is_below_the_true_loss(
     shares: int, variance: int, clip: int, q: float, steps: int, delta: float
 ) -> None:
     noise = study(shares, variance, clip, q=q, steps=steps)
-    claimed = noise.epsilon(noise.against_colluders, delta=delta)
+    claimed = noise.epsilon(noise.against_sites, delta=delta)
     assert claimed >= true_epsilon(total_of(shares, variance), by=clip, q=q, steps=steps, delta=delta)
 
 
@@ -95,7 +95,7 @@ def test_no_claim_is_below_the_true_loss_of_vectors(shift: tuple[int, int], q: f
     without = np.outer(np.pad(masses, 5), np.pad(masses, 5))
     there = np.roll(without, shift, axis=(0, 1))
     true = of_pair(without, (1 - q) * without + q * there, steps=1, delta=1e-4)
-    claimed = noise.epsilon(noise.against_colluders, delta=1e-4)
+    claimed = noise.epsilon(noise.against_sites, delta=1e-4)
     assert true <= claimed <= 1.25 * true
 
 
@@ -103,7 +103,7 @@ def test_no_claim_is_below_the_true_loss_of_vectors(shift: tuple[int, int], q: f
 def test_the_claim_is_close_to_the_true_loss_on_a_fine_grid(q: float) -> None:
     noise = study(4, 2500, 60, q=q, steps=1)
     true = true_epsilon(total_of(4, 2500), by=60, q=q, steps=1, delta=DELTA)
-    assert true <= noise.epsilon(noise.against_colluders, delta=DELTA) <= 1.01 * true + 2e-4
+    assert true <= noise.epsilon(noise.against_sites, delta=DELTA) <= 1.01 * true + 2e-4
 
 
 @pytest.mark.parametrize("q, steps", [(0.1, 50), (0.3, 20), (1.0, 8)])
@@ -125,7 +125,7 @@ def test_over_many_steps_the_claim_is_above_what_another_accountant_finds_for_th
         .get_epsilon_for_delta(DELTA)
         for lower, upper in (logs, logs[::-1])
     )
-    claimed = noise.epsilon(noise.against_colluders, delta=DELTA)
+    claimed = noise.epsilon(noise.against_sites, delta=DELTA)
     assert found <= claimed <= 1.05 * found + 0.02
 
 
@@ -135,16 +135,44 @@ def test_counting_the_noise_of_missing_sites_would_be_below_the_true_loss() -> N
     )  # fmt: skip
     true = true_epsilon(total_of(3, 30), by=8, q=1.0, steps=1, delta=DELTA)
     everybody_there = noise._with(5)
-    assert noise.epsilon(everybody_there, delta=DELTA) < true <= noise.epsilon(noise.against_everybody, delta=DELTA)
+    assert noise.epsilon(everybody_there, delta=DELTA) < true <= noise.epsilon(noise.against_outsiders, delta=DELTA)
 
 
 def test_the_noise_of_colluders_does_not_count() -> None:
     noise = StudyNoise(sites=5, dropouts=1, colluders=2, clip_units=8, share_variance=30, width=1, q=1.0, steps=1)
     true = true_epsilon(total_of(2, 30), by=8, q=1.0, steps=1, delta=DELTA)
-    everybody, colluders = (
-        noise.epsilon(against, delta=DELTA) for against in (noise.against_everybody, noise.against_colluders)
+    outsiders, colluders = (
+        noise.epsilon(against, delta=DELTA) for against in (noise.against_outsiders, noise.against_sites)
     )
-    assert everybody < true <= colluders
+    assert outsiders < true <= colluders
+
+
+@pytest.mark.parametrize(
+    "sites, dropouts, colluders, variance, clip, q, delta, true",
+    [(2, 0, 0, 16, 4, 1.0, 1e-5, 4.39), (2, 0, 1, 16, 4, 1.0, 1e-5, 4.39), (3, 1, 0, 30, 8, 0.3, 1e-6, 5.978),
+     (3, 0, 1, 40, 8, 0.5, 1e-4, 2.514), (4, 1, 1, 30, 8, 0.3, 1e-6, 3.611)],
+)  # fmt: skip
+def test_the_second_figure_holds_against_a_site_that_knows_its_own_share(
+    sites: int, dropouts: int, colluders: int, variance: int, clip: int, q: float, delta: float, true: float
+) -> None:
+    """What an honest site sees of a patient at another: the sum together with its own share, every outcome counted."""
+    own, others = share(variance), total_of(sites - dropouts - 1, variance)
+    wide = np.zeros((len(own), len(own) + len(others) - 1 + clip))
+    for place, mass in enumerate(own):  # a row for each value of its share, a column for each sum
+        wide[place, place : place + len(others)] = mass * others
+    found = of_pair(wide, (1 - q) * wide + q * np.roll(wide, clip, axis=1), steps=1, delta=delta)
+    assert found == pytest.approx(true, abs=0.01)
+    noise = StudyNoise(sites, dropouts, colluders, clip, variance, 1, q, 1)
+    outsiders = noise.epsilon(noise.against_outsiders, delta=delta)
+    assert outsiders < found <= noise.epsilon(noise.against_sites, delta=delta) <= 1.25 * found
+
+
+@pytest.mark.parametrize("colluders", [0, 1, 2])
+def test_the_second_figure_holds_for_outsiders_where_as_many_sites_leave_their_noise_out(colluders: int) -> None:
+    noise = StudyNoise(6, 1, colluders, 8, 30, 1, 1.0, 1)
+    true = true_epsilon(total_of(5 - max(1, colluders), 30), by=8, q=1.0, steps=1, delta=DELTA)
+    assert noise.epsilon(noise.against_outsiders, delta=DELTA) < true
+    assert true <= noise.epsilon(noise.against_sites, delta=DELTA)
 
 
 def rounded_gaussian(variance: float, reserve: float, reach: int) -> Masses:
@@ -194,18 +222,18 @@ def test_a_calibrated_share_keeps_the_promise_with_none_to_spare(sites: int, q: 
         epsilon=2.0, delta=DELTA, q=q, steps=steps, sites=sites, dropouts=dropouts, clip_units=65536
     )
     noise = StudyNoise(sites, dropouts, 0, 65536, variance, 4096, q, steps)
-    assert 1.995 < noise.epsilon(noise.against_everybody, delta=DELTA) <= 2.0
+    assert 1.995 < noise.epsilon(noise.against_outsiders, delta=DELTA) <= 2.0
     sigma = calibrate_sigma(epsilon=2.0, delta=DELTA, q=q, steps=steps)
-    assert noise.against_everybody.sigma == pytest.approx(sigma, rel=1e-6)
-    assert noise.against_everybody.sigma >= sigma
+    assert noise.against_outsiders.sigma == pytest.approx(sigma, rel=1e-6)
+    assert noise.against_outsiders.sigma >= sigma
 
 
 def test_one_accountant_counts_both_figures_and_opacus_agrees() -> None:
-    for against in (STUDY.against_everybody, STUDY.against_colluders):
+    for against in (STUDY.against_outsiders, STUDY.against_sites):
         assert STUDY.epsilon(against, delta=DELTA) == epsilons.compute(against, delta=DELTA).epsilon
         assert second_opinion.check_plan(against, delta=DELTA).agreement == "agrees"
-    assert STUDY.against_everybody.sigma == pytest.approx(math.sqrt(4 * 2**31) / 65536)
-    assert STUDY.against_colluders.sigma == pytest.approx(math.sqrt(3 * 2**31) / 65536)
+    assert STUDY.against_outsiders.sigma == pytest.approx(math.sqrt(4 * 2**31) / 65536)
+    assert STUDY.against_sites.sigma == pytest.approx(math.sqrt(3 * 2**31) / 65536)
 
 
 @given(sites=st.integers(2, 30), dropouts=st.integers(0, 15), colluders=st.integers(0, 15))
@@ -223,7 +251,10 @@ def test_sites_are_enough_so_that_two_sets_never_both_have_a_quorum(sites: int, 
 @pytest.mark.parametrize(
     "change",
     [{"sites": 1, "dropouts": 0, "colluders": 0}, {"sites": 101}, {"dropouts": -1}, {"clip_units": 0}, {"width": 0},
-     {"q": 0.0}, {"q": 1.5}, {"steps": 0}, {"colluders": 3}],
+     {"q": 0.0}, {"q": 1.5}, {"steps": 0}, {"colluders": 3},
+     {"clip_units": studies.MOST_CLIP_UNITS + 1}, {"clip_units": 65536.5},
+     {"share_variance": 2.0**31}, {"sites": 5.0}, {"dropouts": 0.5}, {"colluders": 0.0}, {"width": 1024.0},
+     {"steps": 50.0}, {"dropouts": True}],
 )  # fmt: skip
 def test_numbers_that_no_study_has_are_refused(change: dict[str, Any]) -> None:
     with pytest.raises(ValueError):

@@ -69,6 +69,32 @@ def test_a_roster_that_lies_is_refused(case: str) -> None:
         found.sites[NAMES[0]].share(edit(held[NAMES[0]], change))
 
 
+@pytest.mark.parametrize("sent", ["mask", "cipher"])
+@pytest.mark.parametrize("copied, of", [("mask", 1), ("cipher", 1), ("mask", 0), ("cipher", 0), ("its own", 4)])
+def test_a_key_that_is_there_twice_is_refused(sent: str, copied: str, of: int) -> None:
+    """A site has a key of another's, of the reader's or of itself as its own, and signs it."""
+    found, held = reach("share")
+    roster = wire.read(wire.Roster, held[NAMES[0]]).keys
+    kind = {"mask": "cipher", "cipher": "mask"}[sent] if copied == "its own" else copied
+    forged = roster[4].model_copy(update={sent: getattr(roster[of], kind)})
+    signature = KEYS[NAMES[4]].sign(found.step.statement("keys", NAMES[4], forged.facts()))
+    forged = forged.model_copy(update={"signature": signature})
+    with pytest.raises(StudyStepError, match="one public key is there twice"):
+        found.sites[NAMES[0]].share(wire.Roster(keys=(*roster[:4], forged)).to_bytes())
+
+
+@pytest.mark.parametrize("fact", ["mask", "cipher", "commitment"])
+def test_other_keys_that_a_site_signed_itself_are_refused(fact: str) -> None:
+    """It did so for this number before it restarted, say."""
+    found, held = reach("share")
+    roster = wire.read(wire.Roster, held[NAMES[0]]).keys
+    old = roster[0].model_copy(update={fact: masking.public_bytes(masking.mask_key(3))})
+    signature = KEYS[NAMES[0]].sign(found.step.statement("keys", NAMES[0], old.facts()))
+    old = old.model_copy(update={"signature": signature})
+    with pytest.raises(StudyStepError, match="other keys in its name"):
+        found.sites[NAMES[0]].share(wire.Roster(keys=(old, *roster[1:])).to_bytes())
+
+
 def test_a_roster_of_another_step_study_or_set_of_sites_is_refused() -> None:
     _, held = reach("share")
     for number, study in [(2, "5" * 64), (1, "6" * 64)]:
@@ -249,7 +275,7 @@ def test_a_vector_that_comes_late_stays_masked() -> None:
     context = found.step.context(coordinator._roster_digest)
     left = wire.vector_of(late[NAMES[1]].vector, 8).copy()
     for site in set(NAMES) - {NAMES[1]}:
-        pair = masking.pair_mask(key, coordinator._keys[site].mask, 8, context)
+        pair = masking.pair_mask(key, coordinator._keys[site].mask, 8, context, (site, NAMES[1]))
         left = left - pair if NAMES[1] < site else left + pair
     mask = masking.own_mask(found.sites[NAMES[1]]._seed, 8, context)
     assert (left == found.vectors[NAMES[1]] + mask).all()
@@ -284,7 +310,8 @@ def test_colluding_sites_learn_the_sum_of_the_others_and_no_part_of_it() -> None
         vector = found.coordinator._vectors[site]
         vector = vector - masking.own_mask(found.coordinator._restore(site, "own"), 8, context)
         for other in colluders:  # whose keys the coordinator has
-            pair = masking.pair_mask(found.sites[other]._mask_key, found.coordinator._keys[site].mask, 8, context)
+            key, public = found.sites[other]._mask_key, found.coordinator._keys[site].mask
+            pair = masking.pair_mask(key, public, 8, context, (site, other))
             vector = vector - pair if site < other else vector + pair
         bare[site] = vector
     rest = total - np.add.reduce([found.vectors[site] for site in colluders], dtype=np.uint32)

@@ -106,6 +106,11 @@ def test_shares_of_others_than_asked_for_are_refused() -> None:
         CoordinatorStep.take_shown(found.coordinator, NAMES[0], edit(data, lambda value: value["own"].pop(NAMES[1])))
 
 
+def test_one_key_under_two_names_is_no_two_sites() -> None:
+    with pytest.raises(ValueError, match="one key"):
+        step_of({**KEYS, NAMES[1]: KEYS[NAMES[0]]}, dropouts=1)
+
+
 def test_a_site_signs_with_the_key_that_the_study_has_for_it() -> None:
     step = step_of(KEYS, dropouts=1)
     for site, key in ((NAMES[0], KEYS[NAMES[1]]), ("stranger", KEYS[NAMES[0]])):

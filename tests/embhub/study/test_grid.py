@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +13,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from embhub.diffusion.dp.mechanism import Mechanism
+from embhub.privacy.studies import MOST_CLIP_UNITS
 from embhub.study.grid import CLIP_UNITS, Grid, check_room, wrap
+from embhub.study.wire import MAX_WIDTH
 
 GRID = Grid(clip=1e-3, clip_units=CLIP_UNITS, share_variance=2**31)
 ANYTHING = arrays(np.float64, (3, 5), elements=st.floats(allow_nan=True, allow_infinity=True))
@@ -82,3 +86,21 @@ def test_a_grid_without_room_is_refused() -> None:
         check_room(clip_units=CLIP_UNITS, share_variance=2**34, sites=20, patients=2**15)
     with pytest.raises(ValueError, match="32 bits"):
         check_room(clip_units=CLIP_UNITS, share_variance=2**50, sites=100, patients=1)
+
+
+MOST = dataclasses.replace(GRID, clip_units=MOST_CLIP_UNITS)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"clip_units": MOST_CLIP_UNITS + 1}, {"clip_units": 65536.0}, {"clip_units": 0}, {"clip_units": True},
+     {"share_variance": 2.0**31}, {"share_variance": 15}, {"clip": 0.0}, {"clip": math.inf}, {"clip": math.nan}],
+)  # fmt: skip
+def test_a_grid_of_other_numbers_is_refused(change: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="grid"):
+        dataclasses.replace(GRID, **change)
+
+
+def test_the_check_of_length_does_not_overflow_on_the_finest_grid_and_the_widest_vector() -> None:
+    assert MAX_WIDTH * MOST_CLIP_UNITS**2 < 2**63 <= MAX_WIDTH * (2 * MOST_CLIP_UNITS) ** 2
+    assert not MOST.round(np.full((1, MAX_WIDTH), MOST.clip)).any()

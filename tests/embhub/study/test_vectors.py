@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hmac
+
 import numpy as np
 import pytest
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -86,26 +89,57 @@ def test_key_stream_of_rfc_8439_appendix_a1() -> None:
 
 
 def test_derivations_stay_what_they_are() -> None:
-    """Sites with different versions of embhub must agree on every mask."""
+    """Sites with different versions of embhub must agree on every mask.
+
+    The numbers are what this code gave when they were pinned; `test_keys_are_derived_as_written_here` makes the keys
+    of masks and boxes anew, from the standard library alone.
+    """
     seed, other = 1234567890123456789, masking.mask_key(42)
     key = masking.mask_key(seed)
     assert masking.public_bytes(key).hex() == "e60c8417ef5eb71e836029e01bd32242ffb2036af950c458232f7cedab66b375"
     assert masking.commit(seed).hex() == "b5977bab57820dccd0eef308a2c71f0ee1a3b32c108592e80b0e35a81b8eaaba"
     assert masking.own_mask(seed, 3, b"context").tolist() == [1249534704, 1950780135, 570742612]
-    assert masking.pair_mask(key, masking.public_bytes(other), 3, b"context").tolist() == [
-        1687044952,
-        2576422483,
-        1632391594,
-    ]
+    pair = masking.pair_mask(key, masking.public_bytes(other), 3, b"context", ("site-a", "site-b"))
+    assert pair.tolist() == [662812275, 1980517266, 2917920006]
+    box = masking.seal(key, masking.public_bytes(other), b"share", b"context", ("site-a", "site-b"))
+    assert box.hex() == "e3754f84aeac4fac2c4e25895be86969371407c95f"
     assert masking.derive(b"secret", b"a", b"bc") != masking.derive(b"secret", b"ab", b"c")
+
+
+def hkdf(secret: bytes, *labels: bytes) -> bytes:
+    """RFC 5869 with SHA-256, no salt, one block; the info is the schema and each label after its length."""
+    info = b"embhub.study-step/1" + b"".join(len(label).to_bytes(4, "big") + label for label in labels)
+    extracted = hmac.digest(bytes(32), secret, "sha256")
+    return hmac.digest(extracted, info + b"\x01", "sha256")
+
+
+def test_keys_are_derived_as_written_here() -> None:
+    first, second = masking.mask_key(1), masking.mask_key(2)
+    one, two, sites = masking.public_bytes(first), masking.public_bytes(second), ("site-b", "site-a")
+    secret, names = masking.agree(first, two), (b"site-a", b"site-b")  # in the order of their names
+    key = hkdf(secret, b"pair mask", b"step", *names, *sorted((one, two)))
+    assert (masking.pair_mask(first, two, 5, b"step", sites) == masking.expand(key, 5)).all()
+    key = hkdf(secret, b"box", b"step", *names, one, two)  # from whom, to whom
+    assert masking.seal(first, two, b"share", b"step", sites) == ChaCha20Poly1305(key).encrypt(
+        bytes(12), b"share", b"step"
+    )
+
+
+def test_a_copied_key_gives_other_masks_and_boxes_under_another_name_or_spelling() -> None:
+    key, public = masking.mask_key(1), masking.public_bytes(masking.mask_key(2))
+    respelt = public[:-1] + bytes([public[-1] ^ 128])
+    assert masking.agree(key, public) == masking.agree(key, respelt)  # X25519 does not look at the top bit
+    ways = [(public, ("a", "b")), (public, ("a", "c")), (respelt, ("a", "b"))]
+    assert len({masking.pair_mask(key, other, 8, b"", sites).tobytes() for other, sites in ways}) == 3
+    assert len({masking.seal(key, other, bytes(64), b"", sites)[:64] for other, sites in ways}) == 3
 
 
 @given(one=SCALARS, other=SCALARS, context=st.binary(max_size=20))
 def test_both_sites_of_a_pair_have_one_mask(one: int, other: int, context: bytes) -> None:
     first, second = masking.mask_key(one), masking.mask_key(other)
-    mask = masking.pair_mask(first, masking.public_bytes(second), 5, context)
-    assert (mask == masking.pair_mask(second, masking.public_bytes(first), 5, context)).all()
-    assert (mask != masking.pair_mask(first, masking.public_bytes(second), 5, context + b"x")).any()
+    mask = masking.pair_mask(first, masking.public_bytes(second), 5, context, ("a", "b"))
+    assert (mask == masking.pair_mask(second, masking.public_bytes(first), 5, context, ("b", "a"))).all()
+    assert (mask != masking.pair_mask(first, masking.public_bytes(second), 5, context + b"x", ("a", "b"))).any()
 
 
 def test_masks_are_uniform() -> None:
@@ -117,18 +151,20 @@ def test_masks_are_uniform() -> None:
 def test_a_box_opens_for_its_receiver_in_its_context_alone() -> None:
     sender, receiver, third = (X25519PrivateKey.generate() for _ in range(3))
     names = {key: masking.public_bytes(key) for key in (sender, receiver, third)}
-    box = masking.seal(sender, names[receiver], b"share", b"step 1")
-    assert masking.unseal(receiver, names[sender], box, b"step 1") == b"share"
-    back = masking.seal(receiver, names[sender], b"share", b"step 1")
+    box = masking.seal(sender, names[receiver], b"share", b"step 1", ("a", "b"))
+    assert masking.unseal(receiver, names[sender], box, b"step 1", ("a", "b")) == b"share"
+    back = masking.seal(receiver, names[sender], b"share", b"step 1", ("a", "b"))
     assert back[:5] != box[:5]  # one key for both directions would be one key stream for two messages
-    for key, other, context in [
-        (receiver, names[sender], b"step 2"), (third, names[sender], b"step 1"), (receiver, names[third], b"step 1"),
-        (sender, names[receiver], b"step 1"),
+    ab, ac = ("a", "b"), ("a", "c")
+    for key, other, context, sites in [
+        (receiver, names[sender], b"step 2", ab), (third, names[sender], b"step 1", ab),
+        (receiver, names[third], b"step 1", ab), (sender, names[receiver], b"step 1", ab),
+        (receiver, names[sender], b"step 1", ac),
     ]:  # fmt: skip
         with pytest.raises(ValueError, match="sealed"):
-            masking.unseal(key, other, box, context)
+            masking.unseal(key, other, box, context, sites)
     with pytest.raises(ValueError, match="sealed"):
-        masking.unseal(receiver, names[sender], box[:-1] + bytes([box[-1] ^ 1]), b"step 1")
+        masking.unseal(receiver, names[sender], box[:-1] + bytes([box[-1] ^ 1]), b"step 1", ("a", "b"))
 
 
 @pytest.mark.parametrize("public", [bytes(32), (1).to_bytes(32, "little")])

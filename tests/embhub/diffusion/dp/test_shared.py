@@ -90,7 +90,7 @@ def test_the_noise_on_a_sum_is_at_least_what_the_claim_counts(missing: int) -> N
     descents = sites(0)
     lost: Missing | None = {"begin": ["site-02"]} if missing else None
     sums = np.array([together(descents, number, lost).view(np.int32) for number in range(30)]).ravel() / CLIP_UNITS
-    counted = noise.against_everybody.sigma * math.sqrt((5 - missing) / 4)
+    counted = noise.against_outsiders.sigma * math.sqrt((5 - missing) / 4)
     energy = float((sums**2).sum()) / counted**2
     assert 1e-6 < stats.chi2.cdf(energy, sums.size) < 1 - 1e-6
     assert stats.kstest(sums / counted, "norm").pvalue > 1e-6
@@ -110,10 +110,10 @@ def test_what_colluders_see_of_a_patient_has_the_noise_that_the_second_figure_co
         read.append(total.view(np.int32)[0] / CLIP_UNITS)
     seen = np.array(read) - present
     spread = float(seen.std())
-    assert spread == pytest.approx(noise.against_colluders.sigma, rel=0.05)
-    assert spread < 0.95 * noise.against_everybody.sigma
+    assert spread == pytest.approx(noise.against_sites.sigma, rel=0.05)
+    assert spread < 0.95 * noise.against_outsiders.sigma
     guessed = np.array(read) > 0.5
-    right = stats.norm.cdf(0.5 / noise.against_colluders.sigma)
+    right = stats.norm.cdf(0.5 / noise.against_sites.sigma)
     assert 1e-6 < stats.binom.cdf(int((guessed == present).sum()), 4000, right) < 1 - 1e-6
 
 
@@ -129,6 +129,12 @@ def test_nobody_came_looks_like_any_other_step() -> None:
     descent = sites(0)["site-01"]
     first, second = descent.contribute(), descent.contribute()
     assert (first != second).any() and first.shape == (WIDTH,)
+
+
+def test_a_grid_with_another_clip_than_the_mechanism_is_refused() -> None:
+    made_up = MadeUp(draw_directions(3, WIDTH), RECIPE, length=1.0)
+    with pytest.raises(ValueError, match="clip"):
+        SharedDescent(made_up, MECHANISM, RECIPE, Grid(2 * CLIP, CLIP_UNITS, VARIANCE))
 
 
 def test_momentum_is_that_of_torch() -> None:

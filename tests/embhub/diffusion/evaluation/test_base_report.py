@@ -18,10 +18,9 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from embhub.artifact import fingerprint
-from embhub.builtin_bases import resolve
 from embhub.diffusion.bases.adapted import MARK
 from embhub.diffusion.bases.found import FoundBase
-from embhub.diffusion.bases.pipelines import load_pipeline
+from embhub.diffusion.bases.pipelines import find_base, load_pipeline
 from embhub.diffusion.evaluation import base_report
 from embhub.diffusion.evaluation.base_report import report_on
 from embhub.diffusion.generation.generation import generate
@@ -77,14 +76,14 @@ def test_a_name_that_no_report_may_hold_does_not_cost_the_run(
     """Neither one that does not fit, nor one that looks like a patient's."""
     none = Check(name="loads", outcome="not-run", figures={}, fault=None)
     monkeypatch.setattr(base_report._Run, "_try", lambda _, name: none.model_copy(update={"name": name}))
-    folder = Path(shutil.copytree(resolve("builtin"), tmp_path / "copy"))
+    folder = shutil.copytree(find_base("builtin").folder, tmp_path / "copy")
     file = folder / "base.json"
     file.write_text(json.dumps({**json.loads(file.read_text()), "name": name}))
     assert report_on(str(folder), device="cpu").report.base.name == "local-base"
 
 
-def test_a_public_name_of_the_hub_stays() -> None:
-    found = FoundBase("anna/sd15", Path(resolve("builtin")))
+def test_a_public_name_of_the_hub_stays(tmp_path: Path) -> None:
+    found = FoundBase("anna/sd15", tmp_path)
     assert base_report._name_of(found, "a" * 40) == "anna/sd15" and base_report._name_of(found, None) == "local-base"
 
 

@@ -229,6 +229,7 @@ def test_a_calibrated_share_keeps_the_promise_with_none_to_spare(sites: int, q: 
 
 
 def test_one_accountant_counts_both_figures_and_opacus_agrees() -> None:
+    pytest.importorskip("opacus.accountants")
     for against in (STUDY.against_outsiders, STUDY.against_sites):
         assert STUDY.epsilon(against, delta=DELTA) == epsilons.compute(against, delta=DELTA).epsilon
         assert second_opinion.check_plan(against, delta=DELTA).agreement == "agrees"

@@ -1,0 +1,212 @@
+"""A site of a study: what it answers to whom the carrier brings, from joining to its consent.
+
+`StudySite.answer` never raises and says nothing that depends on a patient: it answers, or refuses with a word on the
+protocol. What goes wrong in the training itself is one word for all, and stands in the study's folder for this site.
+
+**When** a site answers tells nothing either: to `mask`, the one task that takes longer the more patients were sampled,
+it answers `round_seconds` after it was asked, whatever came of it. If it was not ready by then it refuses. Choose them
+long enough for a site that samples all its patients, or who came can show in who is missing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import Final, Protocol
+
+from embhub.errors import EmbhubError
+from embhub.study import tasks
+from embhub.study.folder import StudyFolder
+from embhub.study.grid import Residues
+from embhub.study.plan import Study
+from embhub.study.site import SiteStep
+from embhub.study.tasks import Answered, Asked
+from embhub.study.wire import Step, StudyStepError
+from embhub.trust import p256
+from embhub.trust.dsse import Signer
+
+CANNOT: Final = "this site cannot go on: its own people find the reason in its folder of the study"
+NO_CONSENT: Final = "this site does not consent to this publication"
+
+
+class Learner(Protocol):
+    """A site's training, as `embhub.diffusion.studies` has it."""
+
+    def contribute(self) -> Residues:
+        """The sum (width,) over this site's sampled patients, with its share of noise. For a mask, and no other use."""
+        ...
+
+    def follow(self, total: Residues) -> None:
+        """Take the step that a public sum (width,) leads to."""
+        ...
+
+    def digest(self) -> str:
+        """Of what was learned so far, in hex."""
+        ...
+
+    def judge(self, file: bytes) -> bool:
+        """Whether the file serves this site's patients kept back. StudyStepError where it is not what was learned."""
+        ...
+
+
+class StudySite:
+    """This site in a study.
+
+    Args:
+        study: as its officer approved it.
+        keys: what each site signs this study's messages with.
+        site, key: this site's namespace and key.
+        folder: its memory, open as long as this object is used.
+        charged: the ledger's name of what was set aside for all attempts. Nothing is answered without.
+        prepare: makes the training from the frame's bytes, whose digest was checked. It raises where a self-test fails.
+        consent: the signed consent to a file, from its SHA-256 in hex.
+        withdrawn: whether this site has withdrawn from the study.
+        clock, sleep: seconds that pass.
+
+    Raises:
+        StudyStepError: nothing was charged, or another study's sites.
+    """
+
+    def __init__(
+        self,
+        study: Study,
+        keys: Mapping[str, p256.PublicKey],
+        site: str,
+        key: Signer,
+        folder: StudyFolder,
+        *,
+        charged: str,
+        prepare: Callable[[bytes], Learner],
+        consent: Callable[[str], bytes],
+        withdrawn: Callable[[], bool] = lambda: False,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        if not charged:
+            raise StudyStepError("the ledger was not charged for this study")
+        if sorted(keys) != list(study.sites) or site not in keys:
+            raise StudyStepError("the keys are those of other sites than the study's")
+        self.study, self.site, self._keys, self._key, self._folder = study, site, dict(keys), key, folder
+        self._prepare, self._consent, self._withdrawn = prepare, consent, withdrawn
+        self._clock, self._sleep, self._lock = clock, sleep, threading.Lock()
+        self._learner: Learner | None = None
+        self._step: SiteStep | None = None
+        self._number, self._digest = 0, study.digest
+
+    def answer(self, task: str, data: bytes) -> bytes:
+        """The answer to a task, or a refusal; both are bytes for the coordinator."""
+        number = 0
+        with self._lock:
+            try:
+                asked, body = tasks.read_asked(data, study=self._digest, task=task)
+                number = asked.number
+                found = self._do(asked, body)
+            except StudyStepError as error:
+                return self._refuse(task, number, str(error))
+            except Exception as error:  # noqa: BLE001 (its words may hold what may not leave, so they stay or are dropped)
+                self._step = None
+                self._folder.note(str(error) if isinstance(error, EmbhubError) else type(error).__name__)
+                return self._refuse(task, number, CANNOT)
+            have = len(self._folder.sums)
+            return tasks.pack(Answered(study=self._digest, task=task, number=number, have=have), found)
+
+    def _refuse(self, task: str, number: int, word: str) -> bytes:
+        known = task if task in tasks.TASKS else ""
+        return tasks.pack(Answered(study=self._digest, task=known, number=number, refused=word[:500] or "refused"))
+
+    def _do(self, asked: Asked, body: bytes) -> bytes:
+        if asked.task == "prepare":
+            self._make_ready(body)
+        elif asked.task == "follow":
+            self._catch_up(self._ready(), asked.first, body)
+        elif asked.task == "begin":
+            return self._begin(asked, body)
+        elif asked.task == "finish":
+            return self._finish(body)
+        else:
+            return self._go_on(asked, body)
+        return b""
+
+    def _make_ready(self, frame: bytes) -> Learner:
+        if hashlib.sha256(frame).hexdigest() != self.study.frame:
+            raise StudyStepError("the frame is not the study's")
+        if self._learner is None:
+            if self._folder.frame is None:
+                self._folder.frame = frame
+            learner = self._prepare(frame)
+            for total in self._folder.sums:
+                learner.follow(total)
+            self._learner = learner
+        return self._learner
+
+    def _ready(self) -> Learner:
+        """The training; after a restart it is made again, from what lies in the folder."""
+        if self._learner is not None:
+            return self._learner
+        if (frame := self._folder.frame) is None:
+            raise StudyStepError("this site has no frame yet")
+        return self._make_ready(frame)
+
+    def _catch_up(self, learner: Learner, first: int, body: bytes) -> None:
+        """Follow public sums; those that are here already must be the same."""
+        have = self._folder.sums
+        if first > len(have):
+            raise StudyStepError(f"sums are missing: {len(have)} are here, and those from {first} on came")
+        for place, total in enumerate(tasks.read_sums(body, self.study.width), start=first):
+            if place < len(have):
+                if (have[place] != total).any():
+                    raise StudyStepError("a sum that is here came again, and is another one")
+                continue
+            self._folder.keep(total)
+            learner.follow(total)
+
+    def _begin(self, asked: Asked, body: bytes) -> bytes:
+        if self._withdrawn():
+            raise StudyStepError("this site has withdrawn from the study")
+        if self._folder.consented is not None:
+            raise StudyStepError("the study has ended: this site signed what was learned")
+        learner, self._step = self._ready(), None
+        self._catch_up(learner, asked.first, body)
+        study = self.study
+        step = Step(self._digest, asked.number, self._keys, study.dropouts, study.colluders, study.width)
+        begun = SiteStep(step, self.site, self._key, state=learner.digest())
+        self._folder.begin(asked.number)  # on disk before anything of it leaves
+        self._number, self._step = asked.number, begun
+        return begun.begin()
+
+    def _go_on(self, asked: Asked, body: bytes) -> bytes:
+        asked_at = self._clock()
+        if self._step is None or asked.number != self._number:
+            raise StudyStepError(f"number {asked.number} is not the step that this site is in")
+        if asked.task == "share":
+            return self._step.share(body)
+        if asked.task == "agree":
+            return self._step.agree(body)
+        if asked.task == "show":
+            return self._step.show(body)
+        try:
+            return self._step.mask(body, self._ready().contribute())
+        finally:
+            self._wait_until(asked_at + self.study.round_seconds)
+
+    def _wait_until(self, then: float) -> None:
+        left = then - self._clock()
+        if left < 0:
+            self._step = None
+            raise StudyStepError(f"this site was not ready within {self.study.round_seconds} s")
+        self._sleep(left)
+
+    def _finish(self, file: bytes) -> bytes:
+        if not self._folder.sums:
+            raise StudyStepError("nothing was learned yet")
+        learner, digest = self._ready(), hashlib.sha256(file).hexdigest()
+        if self._folder.consented not in (None, digest):
+            raise StudyStepError("this site signed another file already")
+        # One word for both: why a site keeps its name back is its own affair.
+        if not learner.judge(file) or self._withdrawn():
+            raise StudyStepError(NO_CONSENT)
+        self._folder.consented = digest
+        self._step = None
+        return self._consent(digest)

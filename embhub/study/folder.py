@@ -1,0 +1,131 @@
+"""What a site, or the coordinator, remembers of a study on disk: which numbers were begun, and the public sums.
+
+**Privacy rests on `begin`**: a number is on the disk before anything of its step leaves, and none is begun twice, nor
+one below it. The folder must not be put back from a backup, nor copied to a second machine: what was begun since is
+forgotten there, and would be begun again beyond what the ledger has charged. One process at a time has it open.
+
+    begun            the last number that was begun
+    sums/000001 ...  what the steps that ended well led to, in their order: numbers of 32 bits, little-endian
+    frame            start rows and directions, once they came
+    consented        SHA-256 of the file that this site signed
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from embhub import durable
+from embhub.errors import ConfigError
+from embhub.study import wire
+from embhub.study.grid import Residues
+from embhub.study.plan import Study
+from embhub.study.wire import StudyStepError
+
+_DAMAGED = "leave the study: what was begun is not known any more, and may not be begun again"
+
+
+def create(path: Path) -> None:
+    """A folder for a study in which nothing was begun; only its owner may read it.
+
+    Raises:
+        ConfigError: it is there already, or cannot be written.
+    """
+    try:
+        path.mkdir(mode=0o700, parents=True)
+    except OSError as error:
+        raise ConfigError(f"cannot make the study's folder {path}: {error.strerror}") from error
+    durable.write_atomic(path / "begun", b"0", mode=0o600)
+
+
+@contextmanager
+def opened(path: Path, study: Study) -> Iterator[StudyFolder]:
+    """The folder, for this process alone while open.
+
+    Raises:
+        ConfigError: it is not there, is damaged, or another process has it.
+    """
+    if not path.is_dir():
+        raise ConfigError(f"there is no study in {path}", "join the study first")
+    with durable.alone(path):
+        yield StudyFolder(path, study)
+
+
+class StudyFolder:
+    """A study's folder; see `opened`. `begun` is the last number that was begun, `sums` are those kept so far.
+
+    Raises:
+        ConfigError: it is damaged.
+    """
+
+    def __init__(self, path: Path, study: Study) -> None:
+        self.path, self._study = path, study
+        try:
+            text = (path / "begun").read_text()
+            self.begun = int(text)
+            if str(self.begun) != text or not 0 <= self.begun <= study.attempts:
+                raise ValueError(text)
+            self.sums = self._read_sums()
+        except (OSError, ValueError) as error:
+            raise ConfigError(f"the study's folder {path} is damaged", _DAMAGED) from error
+
+    def begin(self, number: int) -> None:
+        """Write down that a number is begun; it is on the disk when this returns.
+
+        Raises:
+            StudyStepError: it was begun, lies below one that was, or above what the study allows.
+            ConfigError: it cannot be written. Nothing may be sent then.
+        """
+        if not self.begun < number <= self._study.attempts:
+            raise StudyStepError(
+                f"number {number} was begun or left out before, or the study ends at {self._study.attempts}"
+            )
+        durable.write_atomic(self.path / "begun", str(number).encode(), mode=0o600)
+        self.begun = number
+
+    def keep(self, total: Residues) -> None:
+        """Add a public sum (width,).
+
+        Raises:
+            StudyStepError: more sums than numbers.
+            ConfigError: it cannot be written.
+        """
+        if len(self.sums) >= self._study.attempts:
+            raise StudyStepError("more sums than the study has steps")
+        name = f"{len(self.sums) + 1:06}"
+        durable.write_atomic(self.path / "sums" / name, wire.vector_bytes(total), mode=0o600)
+        self.sums.append(total)
+
+    @property
+    def frame(self) -> bytes | None:
+        """The frame's file, if it came and is the study's."""
+        path = self.path / "frame"
+        data = path.read_bytes() if path.exists() else None
+        return data if data is not None and hashlib.sha256(data).hexdigest() == self._study.frame else None
+
+    @frame.setter
+    def frame(self, data: bytes) -> None:
+        durable.write_atomic(self.path / "frame", data, mode=0o600)
+
+    @property
+    def consented(self) -> str | None:
+        """Which file was signed, by its SHA-256 in hex."""
+        path = self.path / "consented"
+        return path.read_text() if path.exists() else None
+
+    @consented.setter
+    def consented(self, digest: str) -> None:
+        durable.write_atomic(self.path / "consented", digest.encode(), mode=0o600)
+
+    def note(self, trouble: str) -> None:
+        """Leave word for the people of this site, which goes nowhere else."""
+        with suppress(ConfigError):  # a full disk is no reason to fall silent
+            durable.write_atomic(self.path / "trouble", trouble.encode(), mode=0o600)
+
+    def _read_sums(self) -> list[Residues]:
+        found = sorted((self.path / "sums").glob("[0-9]*"))
+        if [path.name for path in found] != [f"{place + 1:06}" for place in range(len(found))]:
+            raise ValueError("sums are missing")
+        return [wire.vector_of(path.read_bytes(), self._study.width) for path in found]

@@ -177,7 +177,7 @@ def train(
     with memory.explain_out_of_memory(settled):
         learned = way.learn(task, members, held_out, remarks, sheet, on_progress)
     embedding = artifact.build(
-        _tensors(pipe, learned.rows),
+        name_tensors(pipe, learned.rows),
         token=token,
         base=identity,
         base_name=found.name,
@@ -228,7 +228,7 @@ def _choose_way(
     return PrivateTraining(out, settings.resolve(privacy), resume=resume, confirm=confirm)
 
 
-def _tensors(pipe: Pipeline, rows: Mapping[str, Tensor]) -> dict[str, NDArray[Any]]:
+def name_tensors(pipe: Pipeline, rows: Mapping[str, Tensor]) -> dict[str, NDArray[Any]]:
     """Learned rows under the names of the file's layout."""
     if "text_encoder" in rows and rows["text_encoder"].ndim == 3:
         return per_layer.named(rows["text_encoder"])

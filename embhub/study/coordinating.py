@@ -27,6 +27,7 @@ PREPARING: Final = 900.0
 """Seconds that sites have to load the base and their images."""
 MOST_LOST: Final = 5
 """Steps lost in a row, after which the study ends."""
+_SPENT = "what was charged stays spent"
 
 
 class StudyEndedError(PrivacyError):
@@ -84,7 +85,7 @@ class StudyRun:
                 )
             self._report(Progress("studying", self._folder.begun, self._study.attempts))
         if not self._folder.sums:
-            raise StudyEndedError("no step of the study ended well", "what was charged is spent")
+            raise StudyEndedError("no step of the study ended well", _SPENT)
         return self._folder.sums
 
     def gather_consents(self, file: bytes) -> dict[str, bytes]:
@@ -128,7 +129,7 @@ class StudyRun:
         study = self._study
         step = CoordinatorStep(Step(self._digest, number, self._keys, study.dropouts, study.colluders, study.width))
         try:
-            self._round(step, "begin", number, self._lacking(here), step.take_keys, first=True)
+            self._round("begin", number, self._lacking(here), step.take_keys, first=True)
             rounds: list[tuple[str, Callable[[], Callable[[str], bytes]], Callable[[str, bytes], None]]] = [
                 ("share", lambda: _same(step.roster()), step.take_boxes),
                 ("mask", lambda: step.boxes_for, step.take_masked),
@@ -137,7 +138,7 @@ class StudyRun:
             ]
             for name, make, take in rounds:
                 message = make()
-                self._round(step, name, number, {site: message(site) for site in self._here}, take)
+                self._round(name, number, {site: message(site) for site in self._here}, take)
             self._folder.keep(step.total())
         except StudyStepError as error:
             self.lost += 1
@@ -147,7 +148,6 @@ class StudyRun:
 
     def _round(
         self,
-        step: CoordinatorStep,
         name: str,
         number: int,
         data: Mapping[str, bytes],

@@ -69,7 +69,7 @@ def unpack(kind: type[Read], data: bytes) -> tuple[Read, bytes]:
     """
     if len(data) > MAX_BYTES:
         raise StudyStepError(f"a message of {len(data)} bytes, of at most {MAX_BYTES}")
-    line, _, body = data[: _LINE + 1].partition(b"\n")
+    line = data[: _LINE + 1].partition(b"\n")[0]
     try:
         found = kind.model_validate(strict_json.read_object(line, limit=_LINE))
     except ValidationError as error:

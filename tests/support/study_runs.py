@@ -87,17 +87,17 @@ class Clock:
 class World:
     """Sites and a coordinator with folders of their own under `path`.
 
-    `to_site` and `from_site` may change or lose a message; `left` is all that left a site.
+    `trainings` are what prepares each site's own; made-up ones by default. `to_site` and `from_site` may change or lose a message; `left` is all that left a site.
     """
 
-    def __init__(self, path: Path, study: Study | None = None) -> None:
-        self.path, self.study = path, study or study_of()
+    def __init__(self, path: Path, study: Study | None = None, frame: bytes = FRAME, trainings: Any = None) -> None:
+        self.path, self.study, self.frame, self.trainings = path, study or study_of(), frame, trainings
         self.keys = {site: KEYS[site].public for site in self.study.sites}
         self.to_site: Change = lambda _task, _site, data: data
         self.from_site: Change = lambda _task, _site, data: data
         self.left: list[tuple[str, str, bytes]] = []
         self.sites: dict[str, StudySite] = {}
-        self.learners: dict[str, list[MadeUp]] = {site: [] for site in self.study.sites}
+        self.learners: dict[str, list[Any]] = {site: [] for site in self.study.sites}
         self.withdrawn: set[str] = set()
         self.clocks = {site: Clock() for site in self.study.sites}
         self._open: dict[str, ExitStack] = {}
@@ -111,9 +111,8 @@ class World:
         self._open[site] = ExitStack()
         found = self._open[site].enter_context(folder.opened(self.path / site, self.study))
 
-        def prepare(frame: bytes) -> MadeUp:
-            assert frame == FRAME
-            self.learners[site].append(MadeUp(self.study))
+        def prepare(frame: bytes) -> Any:
+            self.learners[site].append(self.trainings[site](frame) if self.trainings else MadeUp(self.study))
             return self.learners[site][-1]
 
         self.sites[site] = StudySite(
@@ -146,11 +145,11 @@ class World:
     @contextmanager
     def coordinator(self) -> Iterator[StudyRun]:
         with folder.opened(self.path / "coordinator", self.study) as memory:
-            yield StudyRun(self.study, self.keys, FRAME, self.ask, memory)
+            yield StudyRun(self.study, self.keys, self.frame, self.ask, memory)
 
     def run(self) -> list[Residues]:
         with self.coordinator() as found:
             return found.run()
 
-    def learner(self, site: str) -> MadeUp:
+    def learner(self, site: str) -> Any:
         return self.learners[site][-1]

@@ -32,6 +32,7 @@ from embhub.diffusion.dp.selftest_runs import (
     Descent,
     MechanismOnly,
     Places,
+    Shared,
     TrialRun,
     Values,
     Voting,
@@ -43,6 +44,7 @@ from embhub.errors import PrivacyError
 from embhub.privacy import self_test
 from embhub.privacy.self_test import ALPHA, OwnWidth, SelfTest
 from embhub.project import where_to_report
+from embhub.study.grid import Grid
 
 ROUNDS = 100
 """Rounds of noise: with 8192 numbers, 819,200 values show an error of half a percent in sigma."""
@@ -65,26 +67,40 @@ class BrokenMechanismError(PrivacyError):
 
 
 def run(
-    mechanism: Mechanism, *, kind: str, width: int, recipe: ResolvedRecipe, steps: int, epsilon: float, delta: float
+    mechanism: Mechanism,
+    *,
+    kind: str,
+    width: int,
+    recipe: ResolvedRecipe,
+    steps: int,
+    epsilon: float,
+    delta: float,
+    grid: Grid | None = None,
 ) -> SelfTest:
     """Try what a training of `steps` steps used; what it found, for the claim.
 
-    `kind` is `dp-sgd`, `dp-agg` or `votes`, `width` how many numbers a step released, `recipe` the training's.
+    `kind` is `dp-sgd`, `dp-agg` or `votes`, `width` how many numbers a step released, `recipe` the training's. With a
+    `grid` it is a study's: sums of whole numbers with this grid's noise, which is that of the mechanism.
 
     Raises:
         BrokenMechanismError: a test failed; the message names it.
     """
     rounds = min(steps, _MOST_ROUNDS)
-    bare = _observe(
-        MechanismOnly(mechanism, draw_directions(self_test.CANARIES, self_test.DIMENSION)), mechanism, rounds, ROUNDS
-    )
-    own = _observe(_own_course(kind, mechanism, width, recipe), mechanism, rounds, _own_rounds(width))
+    if grid is None:
+        first, second = _bare_course(mechanism), _own_course(kind, mechanism, width, recipe)
+    else:
+        first, second = (
+            Shared(mechanism, draw_directions(self_test.CANARIES, size), recipe, grid)
+            for size in (self_test.DIMENSION, width)
+        )
+    bare = _observe(first, mechanism, rounds, ROUNDS)
+    own = _observe(second, mechanism, rounds, _own_rounds(width))
     noise_p, own_noise_p = _judge_noise(bare), _judge_noise(own)
     sampling_p, (shown, certain) = _judge_sampling(mechanism), _guess(bare, delta)
     own_shown, own_certain = _guess(own, delta)
     here = "at the run's own width"
     faults = {
-        "entropy": not _reads_entropy(mechanism),
+        "entropy": not _reads_entropy(mechanism, grid),
         "noise": noise_p < ALPHA,
         f"noise {here}": own_noise_p < ALPHA,
         "clip": _judge_clip(bare, mechanism) < ALPHA,
@@ -111,7 +127,7 @@ def run(
     )
 
 
-def _reads_entropy(mechanism: Mechanism) -> bool:
+def _reads_entropy(mechanism: Mechanism, grid: Grid | None) -> bool:
     """Does one release, and one sample, read as many bytes of the operating system's entropy as they have to?
 
     Numbers from one fixed seed look as good as others, and are the same in every process.
@@ -125,7 +141,10 @@ def _reads_entropy(mechanism: Mechanism) -> bool:
 
     os.urandom = count
     try:
-        mechanism.release(np.zeros(_TRIED))
+        if grid is None:
+            mechanism.release(np.zeros(_TRIED))
+        else:
+            grid.protect(np.zeros(_TRIED, dtype=np.int64))
         enough = read >= noise.BYTES * _TRIED
         if mechanism.sample_rate < 1:
             read = 0

@@ -19,9 +19,11 @@ from embhub.diffusion.dp import aggregation
 from embhub.diffusion.dp.candidates import Candidates
 from embhub.diffusion.dp.dpsgd import MOMENTUM, PrivateDescent
 from embhub.diffusion.dp.mechanism import Mechanism
+from embhub.diffusion.dp.shared import SharedDescent
 from embhub.diffusion.dp.votes import VOTE, Evolution
 from embhub.diffusion.training.recipes import ResolvedRecipe
 from embhub.diffusion.training.schedule import pace
+from embhub.study.grid import Grid
 
 Values = NDArray[np.float64]
 Places = NDArray[np.int64]
@@ -112,6 +114,23 @@ class Descent:
         gradient = momentum - MOMENTUM * self._momentum
         self._before, self._momentum = after, momentum
         return self._made_up.take(), -gradient * self.mechanism.denominator
+
+
+class Shared:
+    """A site's part of a study as sites use it, with noise of all of them on the `grid`; what came out is its sum."""
+
+    def __init__(
+        self, mechanism: Mechanism, directions: NDArray[np.float32], recipe: ResolvedRecipe, grid: Grid
+    ) -> None:
+        self.directions, self.longest, self.length = directions, 0.0, 1.0
+        self._made_up = MadeUp(directions, recipe, length=_TOO_LONG * mechanism.max_grad_norm)
+        self._descent = SharedDescent(self._made_up, mechanism, recipe, grid)
+
+    def step(self, people: Places) -> tuple[Places, Values]:
+        """One contribution."""
+        self._made_up.patients = people
+        out = self._descent.contribute().view(np.int32) / self._descent.grid.clip_units
+        return self._made_up.take(), -out
 
 
 class Aggregation:

@@ -80,7 +80,7 @@ class Watch:
         """
         if len(self.releases) != announced:
             self._faults.add("steps announced and taken")
-        if not _is_noise(self.energy, self.values):
+        if not is_noise(self.energy, self.values):
             self._faults.add("noise on the sum")
         if not torch.allclose(learned.double(), expected.double(), rtol=1e-6, atol=1e-9):
             self._faults.add("what was learned from what was released")
@@ -112,14 +112,18 @@ class Watch:
 
     def released(self, mean: Vectors) -> None:
         """The noisy mean of the step is public."""
-        if self._vectors != len(self._sampled):
-            self._faults.add("vectors that reach the clip and ids that were sampled")
-        if not self._read <= self._sampled:
-            self._faults.add("images of people who were not sampled")
         scale = self.plan.noise_multiplier * self.plan.max_grad_norm
         left = (mean * self.plan.denominator - self._sum) / scale
         self.energy, self.values = self.energy + float(left @ left), self.values + len(left)
         self.releases.append(mean)
+        self.end_step()
+
+    def end_step(self) -> None:
+        """The step's sum is made: as many vectors as ids are in it, and nobody else's image was read."""
+        if self._vectors != len(self._sampled):
+            self._faults.add("vectors that reach the clip and ids that were sampled")
+        if not self._read <= self._sampled:
+            self._faults.add("images of people who were not sampled")
         self._forget()
 
     def _forget(self) -> None:
@@ -161,7 +165,7 @@ def check_noise(watches: Sequence[Watch]) -> None:
 
     A round of votes on four candidates has four values only: too few to tell half the noise from the whole.
     """
-    if not _is_noise(sum(watch.energy for watch in watches), sum(watch.values for watch in watches)):
+    if not is_noise(sum(watch.energy for watch in watches), sum(watch.values for watch in watches)):
         raise _broken("noise on the sum")
 
 
@@ -214,9 +218,10 @@ def follow(
     return descent.coordinates
 
 
-def _is_noise(energy: float, values: int) -> bool:
+def is_noise(energy: float, values: int, *, alpha: float = ALPHA) -> bool:
+    """Whether so many squares of standard normal values may have this sum; right noise fails with a chance of alpha."""
     law = stats.chi2(max(1, values))
-    return values == 0 or 2 * min(law.cdf(energy), law.sf(energy)) >= ALPHA
+    return bool(values == 0 or 2 * min(law.cdf(energy), law.sf(energy)) >= alpha)
 
 
 def _broken(what: str) -> BrokenMechanismError:

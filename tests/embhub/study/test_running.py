@@ -129,7 +129,7 @@ def test_with_fewer_than_a_quorum_left_the_study_ends_with_a_word(world: World) 
         return data
 
     world.to_site = leave
-    with pytest.raises(StudyEndedError, match="5 steps in a row were lost.*site-01: this site has withdrawn"):
+    with pytest.raises(StudyEndedError, match=r"5 steps in a row were lost.*site-01: this site has withdrawn"):
         world.run()
 
 

@@ -87,7 +87,8 @@ class Clock:
 class World:
     """Sites and a coordinator with folders of their own under `path`.
 
-    `trainings` are what prepares each site's own; made-up ones by default. `to_site` and `from_site` may change or lose a message; `left` is all that left a site.
+    `trainings` are what prepares each site's own; made-up ones by default. `to_site` and `from_site` may change or lose
+    a message; `left` is all that left a site.
     """
 
     def __init__(self, path: Path, study: Study | None = None, frame: bytes = FRAME, trainings: Any = None) -> None:

@@ -17,6 +17,8 @@ from embhub.diffusion.dp.watch import Watch, is_noise
 from embhub.privacy.self_test import ALPHA
 from embhub.study.grid import Floats, Grid, Residues, Whole, wrap
 
+_TRIED = 16
+
 
 class SharedWatch(Watch):
     """What this site's part of a study did; `mechanism`, `patients` and `grid` of it are what the training has to use.
@@ -29,6 +31,17 @@ class SharedWatch(Watch):
         self.grid: Grid = _WatchedGrid(grid.clip, grid.clip_units, grid.share_variance, watch=self)
         self._alpha, self._rounded, self._whole = ALPHA / steps, 0, np.zeros(1, dtype=np.int64)
         self._last = np.zeros(0, dtype=np.int32)
+
+    def try_grid(self, width: int) -> None:
+        """Made-up vectors of `width` numbers, as long as may be, become whole numbers as they should.
+
+        Raises:
+            BrokenMechanismError: they do not.
+        """
+        made_up = np.random.default_rng().standard_normal((_TRIED, width))
+        self.grid.round(made_up * (self.grid.clip / np.linalg.norm(made_up, axis=1, keepdims=True)))
+        self._rounded, self._whole = 0, np.zeros(1, dtype=np.int64)
+        self.refuse()
 
     def rounded(self, vectors: Floats, whole: Whole) -> None:
         """These vectors became whole numbers."""

@@ -43,9 +43,7 @@ def coordinates_of(study: Study, sums: Iterable[Residues]) -> Tensor:
         DivergedError: they are no numbers any more.
     """
     recipe = terms.recipe_of(study)
-    descent = SharedDescent(
-        Nobody(study.width, recipe), terms.mechanism_of(study), recipe, terms.share_of(study)
-    )
+    descent = SharedDescent(Nobody(study.width, recipe), terms.mechanism_of(study), recipe, terms.share_of(study))
     for total in sums:
         descent.follow(total)
     return descent.coordinates

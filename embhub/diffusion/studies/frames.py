@@ -23,7 +23,7 @@ def frame_to_bytes(frame: Frame) -> bytes:
     """Safetensors with `start.ENCODER` (K, D) and `directions.ENCODER` (k, D), float32."""
     tensors = {f"start.{name}": rows.cpu().contiguous() for name, rows in frame.start.items()}
     tensors |= {f"directions.{name}": rows.cpu().contiguous() for name, rows in frame.directions.items()}
-    return safetensors.torch.save(tensors)
+    return bytes(safetensors.torch.save(tensors))
 
 
 def frame_from_bytes(

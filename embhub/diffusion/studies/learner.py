@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -59,7 +60,7 @@ class SiteLearner:
         pipe: Pipeline,
         base: Mapping[str, Any],
         latents: Tensor,
-        names: list[str],
+        names: Sequence[str],
         kept_back: Tensor | None,
         frame: Frame,
         *,
@@ -79,7 +80,7 @@ class SiteLearner:
         assembling.try_code(study)
         self.watch = SharedWatch(mechanism, names, terms.share_of(study), steps=study.attempts)
         loss.patients = self.watch.patients(loss.patients)
-        self.watch.refuse()
+        self.watch.try_grid(study.width)
         self._descent = SharedDescent(loss, self.watch.mechanism, recipe, self.watch.grid)
 
     def contribute(self) -> Residues:
@@ -136,11 +137,18 @@ class SiteLearner:
 
 
 def site_training(
-    study: Study, members: ImageSet, held_out: ImageSet, *, check_claim: CheckClaim, device: str = "auto"
+    study: Study,
+    members: ImageSet,
+    held_out: ImageSet,
+    *,
+    check_claim: CheckClaim,
+    base: str | Path | None = None,
+    device: str = "auto",
 ) -> Callable[[bytes], SiteLearner]:
     """What `embhub.study.answering.StudySite` calls with the frame: it loads the base, encodes and tests.
 
-    `members` and `held_out` are a split by patients (`embhub.diffusion.dp.settings.split`). What is called raises
+    `members` and `held_out` are a split by patients (`embhub.diffusion.dp.settings.split`); `base` is where the base
+    lies here, by default the one of the study's name. What is called raises
 
         UsageError: another base than the study's, images that do not fit, or no members.
         PrivacyError: images without patients, or a test that failed.
@@ -151,15 +159,15 @@ def site_training(
         settings.check_unit(Protection(study.epsilon), members)
         if not len(members):
             raise UsageError("no image to learn from", "keep fewer patients back")
-        found = find_base(study.base_name)
-        base = fingerprint.take(found.folder)
-        if fingerprint.digest(base) != study.base:
+        found = find_base(base or study.base_name)
+        identity = fingerprint.take(found.folder)
+        if fingerprint.digest(identity) != study.base:
             raise UsageError(f"the base {study.base_name} here is not the study's", "install the base that it names")
         pipe = load_pipeline(found, device=device)
         asked = terms.preprocessing_of(study)
         back = encode(pipe, held_out, preprocessing=asked).latents if len(held_out) else None
         return SiteLearner(
-            study, pipe, base, encode(pipe, members, preprocessing=asked).latents, members.names(), back,
+            study, pipe, identity, encode(pipe, members, preprocessing=asked).latents, members.names(), back,
             read_frame(study, pipe, frame), check_claim=check_claim,
         )  # fmt: skip
 

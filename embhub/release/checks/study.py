@@ -141,14 +141,18 @@ def read_proposal(signed: Bundle, *, trusts: Sequence[Trust]) -> Proposal:
         ReleaseRefusedError: malformed, not the study that it names, or by a key that may not sign it.
     """
     digest, facts = statement.read_exactly(signed.envelope.payload, kinds.STUDY, _Proposed, name=SUBJECT)
-    try:
-        plan = read_study(rfc8785.dumps(facts.study))
-    except StudyError as error:
-        raise WrongStudyError(error.message, _HINT) from error
+    plan = _plan(facts)
     if plan.digest != digest:
         raise WrongStudyError("the proposal is of another study than the one that it holds", _HINT)
     said = _said(signed, kinds.STUDY, facts, digest, plan.coordinator, trusts)
     return Proposal(**vars(said), plan=plan)
+
+
+def _plan(facts: _Proposed) -> Study:
+    try:
+        return read_study(rfc8785.dumps(facts.study))
+    except StudyError as error:
+        raise WrongStudyError(error.message, _HINT) from error
 
 
 def read_join(signed: Bundle, *, trusts: Sequence[Trust]) -> Join:
@@ -158,11 +162,22 @@ def read_join(signed: Bundle, *, trusts: Sequence[Trust]) -> Join:
         ReleaseRefusedError: malformed, a key that is none, or by a key that may not sign it.
     """
     digest, facts = statement.read_exactly(signed.envelope.payload, kinds.STUDY_JOIN, _Joined, name=SUBJECT)
+    key = key_in(signed)
+    said = _said(signed, kinds.STUDY_JOIN, facts, digest, facts.site, trusts)
+    return Join(**vars(said), key=key)
+
+
+def key_in(signed: Bundle) -> p256.PublicKey:
+    """The key of the study that a join names, whoever signed it.
+
+    Raises:
+        ReleaseRefusedError: no join, or a key that is none.
+    """
+    _, facts = statement.read_exactly(signed.envelope.payload, kinds.STUDY_JOIN, _Joined, name=SUBJECT)
     key = p256.read_public(facts.key)
     if p256.public_pem(key) != facts.key:
         raise WrongKeyError("the key of a join has one spelling", _HINT)
-    said = _said(signed, kinds.STUDY_JOIN, facts, digest, facts.site, trusts)
-    return Join(**vars(said), key=key)
+    return key
 
 
 def read_withdrawal(signed: Bundle, *, trusts: Sequence[Trust]) -> Said:
@@ -204,18 +219,7 @@ def read_record(data: bytes, trusts: Sequence[Trust]) -> StudyRecord:
         ReleaseRefusedError: malformed, of sites that the study does not name, of statements about different studies or
             for different registries, or by keys that may not sign them.
     """
-    try:
-        document = strict_json.read_object(data, limit=file_names.LIMITS[file_names.STUDY])
-        members = strict_json.exact(document, {"schema", "proposal", "joins", "consents"}, what="the record")
-        if members["schema"] != SCHEMA:
-            raise strict_json.JsonError(f"schema is not {SCHEMA}")
-        rows, signed = members["joins"], members["consents"]
-        if not isinstance(rows, dict) or not isinstance(signed, dict):
-            raise strict_json.JsonError("joins and consents are by site")
-        given = {site: dsse.decode(text) for site, text in signed.items()}
-        first, parsed = _bundle(members["proposal"]), {site: _bundle(row) for site, row in rows.items()}
-    except strict_json.JsonError as error:
-        raise WrongStudyError(f"not the record of a study: {error}", _HINT) from error
+    first, parsed, given = _open(data)
     proposal = read_proposal(first, trusts=trusts)
     joins = {site: read_join(row, trusts=trusts) for site, row in parsed.items()}
     for site, one in joins.items():
@@ -226,6 +230,17 @@ def read_record(data: bytes, trusts: Sequence[Trust]) -> StudyRecord:
         raise WrongStudyError("somebody consented who did not join the study", _HINT)
     keys = {site: one.key for site, one in joins.items()}
     return StudyRecord(proposal.plan, proposal.registry, keys, given)
+
+
+def read_plan(data: bytes) -> Study:
+    """The study of a record that was admitted before; no signature is checked. As `read_record` of the rest.
+
+    Raises:
+        ReleaseRefusedError: not the record of a study.
+    """
+    first, _, _ = _open(data)
+    _, facts = statement.read_exactly(first.envelope.payload, kinds.STUDY, _Proposed, name=SUBJECT)
+    return _plan(facts)
 
 
 def check_place(one: Said, proposal: Proposal) -> None:
@@ -290,6 +305,23 @@ def check_there(release: Release, claim: Claim) -> None:
         raise WrongStudyError(f"the privacy claim names a study, and there is no {file_names.STUDY}", _HINT)
     if not claimed and file_names.STUDY in release.files:
         raise WrongStudyError(f"there is a {file_names.STUDY}, and the privacy claim names no study", _HINT)
+
+
+def _open(data: bytes) -> tuple[Bundle, dict[str, Bundle], dict[str, bytes]]:
+    """A record's proposal, joins by site and consents by site, as they came."""
+    try:
+        document = strict_json.read_object(data, limit=file_names.LIMITS[file_names.STUDY])
+        members = strict_json.exact(document, {"schema", "proposal", "joins", "consents"}, what="the record")
+        if members["schema"] != SCHEMA:
+            raise strict_json.JsonError(f"schema is not {SCHEMA}")
+        rows, signed = members["joins"], members["consents"]
+        if not isinstance(rows, dict) or not isinstance(signed, dict):
+            raise strict_json.JsonError("joins and consents are by site")
+        given = {site: dsse.decode(text) for site, text in signed.items()}
+        first, parsed = _bundle(members["proposal"]), {site: _bundle(row) for site, row in rows.items()}
+    except strict_json.JsonError as error:
+        raise WrongStudyError(f"not the record of a study: {error}", _HINT) from error
+    return first, parsed, given
 
 
 def _bundle(row: object) -> Bundle:

@@ -251,7 +251,7 @@ def resume(run: str, units: Iterable[str], *, steps: int) -> Reservation:
                 "give the same manifest as then, or start afresh; what was spent stays spent",
             )
         if before.stated is not None or before.study is not None:
-            raise UsageError(f"the run {run} is of another site, or of a study of several sites", "resume it there")
+            raise UsageError(f"the run {run} was trained elsewhere, or is a study of several sites", "resume it there")
         lock = _lock(run)
         try:
             spending = replace(before, planned=before.announced + steps, settled=False)

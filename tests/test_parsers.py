@@ -36,6 +36,7 @@ from embhub.release.checks import base_report, study
 from embhub.release.files import AUDIT, CARD, EMBEDDING, PUBLISH_BUNDLE, Release
 from embhub.release.lock_file import Locked
 from embhub.site.signing import keys
+from embhub.study import plan
 from embhub.trust import bundle, dsse, key_request, p256, proposal, statement
 from embhub.trust import keyring as keyrings
 from embhub_registry.admission import listing
@@ -173,6 +174,11 @@ PARSERS: dict[str, tuple[Callable[[bytes], Any], tuple[type[Exception], ...], by
         lambda data: privacy.read_claim(data.decode("utf-8", "surrogateescape")), (EmbhubError,),
         privacy.write_claim(claims.make_claim()).encode(),
     ),
+    "privacy claim of a study": (
+        lambda data: privacy.read_claim(data.decode("utf-8", "surrogateescape")), (EmbhubError,),
+        claims.make_study_claim().to_text().encode(),
+    ),
+    "study": (plan.read_study, (plan.StudyError,), claims.make_study().to_bytes()),
     "commit": (
         commits.parse, (RequestDeniedError,),
         b'{"key":"header","value":{}}\n{"key":"deletedFile","value":{"path":"a"}}',

@@ -170,6 +170,12 @@ class SamplesMismatchError(ReleaseRefusedError):
     rule = "samples"
 
 
+class WrongStudyError(ReleaseRefusedError):
+    """The record of a study is missing, is not the one of the claim, or too few sites consented to the file."""
+
+    rule = "study"
+
+
 class MissingAuditError(ReleaseRefusedError):
     """An audit that the statement names, or one half of it, is not there."""
 

@@ -32,10 +32,11 @@ from embhub.refusals import (
     WrongKeyError,
 )
 from embhub.release import lock_file, oci_layout, verification
-from embhub.release.checks import base_report
+from embhub.release.checks import base_report, study
 from embhub.release.files import AUDIT, CARD, EMBEDDING, PUBLISH_BUNDLE, Release
 from embhub.release.lock_file import Locked
 from embhub.site.signing import keys
+from embhub.study import plan
 from embhub.trust import bundle, dsse, key_request, p256, proposal, statement
 from embhub.trust import keyring as keyrings
 from embhub_registry.admission import listing
@@ -50,7 +51,7 @@ from embhub_registry.repositories import commits
 from embhub_registry.repositories.proposal import Proposal
 from embhub_registry.wire.hub_api import downloads, hf_api
 from embhub_registry.wire.limits import bodies
-from tests.support import base_reports, claims, evaluations, releases
+from tests.support import base_reports, claims, evaluations, releases, study_records
 from tests.support.damage import damaged, odd_json
 from tests.support.quick import examples
 
@@ -173,6 +174,11 @@ PARSERS: dict[str, tuple[Callable[[bytes], Any], tuple[type[Exception], ...], by
         lambda data: privacy.read_claim(data.decode("utf-8", "surrogateescape")), (EmbhubError,),
         privacy.write_claim(claims.make_claim()).encode(),
     ),
+    "privacy claim of a study": (
+        lambda data: privacy.read_claim(data.decode("utf-8", "surrogateescape")), (EmbhubError,),
+        claims.make_study_claim().to_text().encode(),
+    ),
+    "study": (plan.read_study, (plan.StudyError,), claims.make_study().to_bytes()),
     "commit": (
         commits.parse, (RequestDeniedError,),
         b'{"key":"header","value":{}}\n{"key":"deletedFile","value":{"path":"a"}}',
@@ -188,6 +194,10 @@ PARSERS: dict[str, tuple[Callable[[bytes], Any], tuple[type[Exception], ...], by
     ),
     "evaluation": (evaluation.parse, (ArtifactError,), evaluations.report().to_bytes()),
     "base report": (base_report.parse, (ArtifactError, MalformedBundleError), base_reports.unsigned()),
+    "study record": (
+        lambda data: study.read_record(data, [study_records.trust()]), (ReleaseRefusedError,),
+        study_records.record("e" * 64),
+    ),
     "note": (notes.parse, (MalformedLogError,), (LOG / "cosigned").read_bytes()),
     "proof": (proofs.parse, (MalformedLogError,), (LOG / "proof.tlog-proof").read_bytes()),
     "leaf": (leaves.parse, (MalformedLogError,), (LOG / "entry.json").read_bytes()),

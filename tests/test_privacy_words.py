@@ -22,7 +22,8 @@ from embhub.privacy.claim import PrivacyClaim
 from embhub.privacy.composition import Composition
 from embhub.privacy.fields import ALWAYS_UNPROTECTED, MAX_DELTA, Unprotected
 from embhub.privacy.rdp import largest_tpr
-from tests.support.claims import make_claim
+from embhub.privacy.reconstruction import most_rebuilt
+from tests.support.claims import make_claim, make_study_claim
 
 ROOT = Path(__file__).parents[1]
 SOURCES = sorted(
@@ -58,6 +59,7 @@ def shapes() -> list[PrivacyClaim]:
         make_claim(mechanism="dp-agg", batch=100, sigma=1.9939, steps=1),
         make_claim(mechanism="votes", batch=100, sigma=3.4536, steps=3),
         make_claim(unit="image", max_images_per_unit=1),
+        make_study_claim(),
     ]
 
 
@@ -208,6 +210,53 @@ def test_claims_and_pack_speak_of_one_person_with_the_codes_figures(claim: Priva
 def test_every_private_claim_names_the_decision_to_release() -> None:
     assert set(ALWAYS_UNPROTECTED) == set(get_args(Unprotected)) - {"lineage"}
     assert all("the decision to release" in " ".join(claim.words()) for claim in shapes())
+
+
+@pytest.mark.parametrize("colluders", [0, 1, 3])
+def test_a_claim_of_a_study_says_both_figures_and_against_whom_each_holds(colluders: int) -> None:
+    claim = make_study_claim(colluders=colluders)
+    assert claim.study is not None
+    words, line, larger = " ".join(claim.words()), wording.short(claim), claim.study.epsilon_against_sites
+    who = {0: "does not work with the coordinator", 1: "with at most one site", 3: "with at most 3 sites"}[colluders]
+    assert (
+        f"The epsilon of {claim.epsilon:g} holds against everybody who is none of these sites, if every site" in words
+    )
+    assert f"{who}, epsilon is {larger:g}: " in words and claim.study.digest in words
+    assert wording.person("patient", larger, claim.delta) in words
+    assert "each patient's whole contribution at one site" in words and "one person at two sites, count as two" in words
+    assert f"counts {larger:g} for its patients in a ledger of its own, and all {claim.steps} steps" in words
+    assert "can spoil what the file draws" in words and "one bit about these images" in words
+    assert f"epsilon {claim.epsilon:g} with delta 1e-05 for each patient at one site" in line
+    assert line.endswith(f"; {larger:g} against any one of the 8 sites that trained it")
+    assert not any("sites" in sentence for sentence in make_claim().words() if "Not covered" not in sentence)
+
+
+def test_two_sites_of_one_person_are_a_group_by_both_figures() -> None:
+    claim = make_study_claim()
+    (own,), (weakest,) = claim.parameters, claim.weakest
+    for figure in (own, weakest):
+        of_two = math.ceil(epsilons.of_group(figure, size=2, delta=claim.delta) * 10) / 10
+        assert f"is at most {of_two:,.1f}." in " ".join(claim.words())
+
+
+def test_a_study_is_called_large_by_its_larger_figure() -> None:
+    claim = make_study_claim(sites=("a", "b"), dropouts=0)
+    assert claim.is_weak and f"An epsilon of {claim.largest_epsilon:g} is large" in " ".join(claim.words())
+    assert "is large" not in " ".join(make_study_claim().words())
+
+
+def test_the_pack_shows_both_figures_of_a_study() -> None:
+    claim = make_study_claim()
+    told = describe_privacy(claim)
+    answer, table = " ".join(part.text for part in guarantee(told)), tabulate_limits(told)
+    larger = claim.largest_epsilon
+    assert (
+        f"epsilon {claim.epsilon:g}, delta" in answer and f"against one of these sites, epsilon is {larger:g}" in answer
+    )
+    assert table.heads[-1].endswith(f"by another site of the study (ε {larger:g})") and len(table.heads) == 3
+    assert table.rows[1].cells[1] == f"{per_hundred(largest_tpr(larger, fpr=0.01, delta=claim.delta))} %"
+    by_site = most_rebuilt(claim.weakest, chance=0.01)
+    assert told.reconstruction[1].rebuilt_at_most == by_site > most_rebuilt(claim.parameters, chance=0.01)
 
 
 def test_the_page_for_officers_says_it_and_asks_for_no_attack_on_a_private_file() -> None:

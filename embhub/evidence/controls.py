@@ -75,10 +75,11 @@ def _bound(facts: Facts) -> Shown:
     claim, privacy = facts.verified.embedding.privacy, facts.intake.privacy
     if not isinstance(claim, PrivacyClaim):
         return None, NO_CLAIM[0]
+    among = f", and epsilon {claim.largest_epsilon:g} against another site of its study" if claim.study else ""
     weak = "The bound is weak: an epsilon of this size rules out hardly any attack. " if privacy.weak else ""
     return (
-        f"Differential privacy, epsilon {claim.epsilon:g} at delta {claim.delta:g} for each {claim.unit}, recomputed on"
-        " this machine from the parameters in the file's header.",
+        f"Differential privacy, epsilon {claim.epsilon:g} at delta {claim.delta:g} for each {claim.unit}{among},"
+        " recomputed on this machine from the parameters in the file's header.",
         f"{weak}That training ran as stated: no file can show it. What finding, hospital and years give away by"
         " themselves is not bounded.",
     )
@@ -92,9 +93,14 @@ def _second(facts: Facts) -> Shown:
     within = "inside" if found.agreement == "agrees" else "above"
     return (
         f"Opacus {found.version} put epsilon between {found.prv_lower:.4f} and {found.prv_upper:.4f} when the training"
-        f" ended; the claim's {found.epsilon:.4f} is {within} these bounds.",
+        f" ended; the claim's {found.epsilon:.4f} is {within} these bounds.{_second_of_study(found)}",
         "It is a record of this site, and in no file of the release.",
     )
+
+
+def _second_of_study(found: SecondOpinion) -> str:
+    larger = found.against_sites
+    return f" Against another site of the study: {larger.sentence}." if larger else ""
 
 
 def _together(facts: Facts) -> Shown:

@@ -166,6 +166,7 @@ def describe_privacy(
         refuted=refuted,
         ledger=ledger,
         second_opinion=second_opinion,
+        against_sites=limits(claim.largest_epsilon, delta=claim.delta) if claim.study else (),
     )
 
 
@@ -193,7 +194,7 @@ def _rebuilt(claim: PrivacyClaim, candidates: int) -> Rebuilt:
     return Rebuilt(
         candidates=candidates,
         chance_without=chance,
-        rebuilt_at_most=most_rebuilt(claim.parameters, chance=chance),
+        rebuilt_at_most=most_rebuilt(claim.weakest, chance=chance),
         together_at_most=together,
     )
 

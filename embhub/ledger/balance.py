@@ -89,6 +89,7 @@ def _run(run: Spending, *, delta: float) -> dict[str, Any]:
         "state": "settled" if run.settled else _liveness(run.run),
         "released": list(run.released),
         "audit_of": run.file,
+        "study": run.study,
     }
 
 

@@ -165,6 +165,7 @@ def reserve(
     delta: float = DEFAULT_DELTA,
     pictures: Iterable[tuple[str, str]] = (),
     on_note: Callable[[str], None] | None = None,
+    study: str | None = None,
 ) -> Reservation:
     """Set budget aside before the first step of a training; on disk when this returns.
 
@@ -178,10 +179,11 @@ def reserve(
         pictures: digest of the pixels and patient id of each picture whose patient is known. They too are kept keyed,
             so that a picture that was once learned from without an id is charged to its patient.
         on_note: told where ids look like others that the ledger holds, and so may be of the same people.
+        study: digest of a study of several sites. All steps are then spent at once, and whatever follows.
 
     Raises:
         BudgetExceededError: a cap would be exceeded.
-        UsageError: no units, or parameters that no mechanism has.
+        UsageError: no units, parameters that no mechanism has, or a study that was charged before.
         LedgerTamperedError, ConfigError: the ledger was changed, or cannot be read or written.
     """
     private = mechanism != WITHOUT
@@ -192,6 +194,10 @@ def reserve(
     names = list(units)
     with open_books() as books:
         account, sets = books.settle_dead(), books.sets
+        if study is not None and (known := account.run_of_study(study)) is not None:
+            raise UsageError(
+                f"this site was charged for this study before, as the run {known}", "a site joins a study once"
+            )
         ids = sets.keyed(names, unit=unit)
         links = sets.pairs(pictures)
         spending = Spending(
@@ -207,6 +213,9 @@ def reserve(
             planned=steps,
             pictures=sets.save(links) if len(links) else None,
             folded=save_folded(sets, names) if unit == "patient" else None,
+            study=study,
+            announced=0 if study is None else steps,
+            settled=study is not None,
         )
         _check_caps(account, sets, spending)
         alike = count_alike(account, sets, spending)
@@ -241,8 +250,8 @@ def resume(run: str, units: Iterable[str], *, steps: int) -> Reservation:
                 f"the run {run} was charged to other {before.unit}s than those of now",
                 "give the same manifest as then, or start afresh; what was spent stays spent",
             )
-        if before.stated is not None:
-            raise UsageError(f"the run {run} was trained elsewhere", "resume it there")
+        if before.stated is not None or before.study is not None:
+            raise UsageError(f"the run {run} was trained elsewhere, or is a study of several sites", "resume it there")
         lock = _lock(run)
         try:
             spending = replace(before, planned=before.announced + steps, settled=False)

@@ -33,7 +33,8 @@ def count(units: Iterable[str], release: Embedding, *, on_note: Callable[[str], 
 
     A claim with a `composition` is charged with all that its own ledger counted: for no outsider can tell which of it
     these patients were in. Where that ledger holds trainings without privacy the charge is infinite. What this ledger
-    holds of it too is then counted twice, never too little. No cap refuses what is spent already: left out, later
+    holds of it too is then counted twice, never too little. The claim of a study of several sites is charged by the
+    larger of its figures. No cap refuses what is spent already: left out, later
     claims would say too little.
 
     Args:
@@ -53,7 +54,10 @@ def count(units: Iterable[str], release: Embedding, *, on_note: Callable[[str], 
     names = list(units)
     with open_books() as books:
         account, sets = books.settle_dead(), books.sets
+        of_study = claim.study.digest if isinstance(claim, PrivacyClaim) and claim.study else None
         known = [item.run for item in account.runs.values() if release.digest in item.released]
+        if of_study and (joined := account.run_of_study(of_study)):
+            known.append(joined)
         if known:
             raise UsageError(
                 f"this embedding is in the ledger already, as the run {known[0]}", "nothing was counted twice"
@@ -80,9 +84,11 @@ def _spent_elsewhere(claim: Claim, sets: UnitSets, ids: Ids) -> Spending:
     )  # fmt: skip
     if not isinstance(claim, PrivacyClaim):
         return begun
+    (weakest,) = claim.weakest
     begun = replace(
-        begun, mechanism=claim.mechanism, q=claim.sampling.q, sigma=claim.sigma, delta=claim.delta, planned=claim.steps
-    )
+        begun, mechanism=claim.mechanism, q=weakest.q, sigma=weakest.sigma, delta=claim.delta, planned=weakest.steps,
+        study=claim.study.digest if claim.study else None,
+    )  # fmt: skip
     counted = claim.composition
     if counted is None:
         return begun

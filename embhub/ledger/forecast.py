@@ -19,7 +19,8 @@ from embhub.privacy.wording import is_large, total_after
 
 def tell_total(
     plan: Parameters, *, unit: Unit, mechanism: Mechanism, delta: float, run: str, say: Callable[[str], None],
-    warn: Callable[[str], None], confirm: Confirm | None,
+    warn: Callable[[str], None], confirm: Confirm | None, question: str = "Train nevertheless?",
+    hint: str = "choose a smaller --epsilon",
 ) -> Composition:  # fmt: skip
     """Say what a claim will state of the whole site after a training; nothing is charged.
 
@@ -28,6 +29,7 @@ def tell_total(
         run: its name in the ledger where an interrupted one is resumed, else "".
         say, warn: the one hears the total, the other a total that is weak.
         confirm: asked where the total rules out hardly any attack; None where there is nobody to ask.
+        question, hint: what whoever is asked decides, and what else can be done.
 
     Raises:
         PrivacyError: whoever was asked said no.
@@ -44,7 +46,7 @@ def tell_total(
         say(told)
         return total
     weak = f"{told}. That is weak: it rules out hardly any attack"
-    if confirm and not confirm(f"{weak}. Train nevertheless?"):
-        raise PrivacyError(f"nothing was trained or charged: {weak}", "choose a smaller --epsilon")
+    if confirm and not confirm(f"{weak}. {question}"):
+        raise PrivacyError(f"nothing was trained or charged: {weak}", hint)
     warn(weak)
     return total

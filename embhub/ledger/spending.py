@@ -18,6 +18,7 @@ from embhub.privacy.rdp import EVERYTHING, NOTHING, Curve, gaussian_curve, unsta
 
 WITHOUT: Final = "none"  # the mechanism of a training without privacy
 AUDIT: Final = "audit"  # of a published audit that has figures of patients
+_SELDOM = ("plain", "pictures", "folded", "file", "report", "mechanisms", "study", "announced", "settled")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 AUDIT_BEGUN, AUDIT_ENDED = "audit", "audited"  # entries that cost nothing: `embhub.ledger.audit_attempts` reads them
 
@@ -34,6 +35,8 @@ class Spending:
     takes the place of the curve of the steps. `pictures` and `folded` name sets of pairs: which picture is whose, and
     ids as they look when folded.
     `report` and `file` are the digests of a published audit report and of the embedding that it is about.
+    `study` is the digest of a study of several sites: it is announced and settled from its first entry on, so that
+    nothing takes a step of it back. `sigma` is then what another site of it is left with.
     """
 
     run: str
@@ -57,6 +60,7 @@ class Spending:
     folded: str | None = None
     file: str | None = None
     report: str | None = None
+    study: str | None = None
 
     def opening(self) -> dict[str, Any]:
         """What the entry says that reserves it."""
@@ -64,7 +68,7 @@ class Spending:
         told = {name: getattr(self, name) for name in names}
         if self.stated is not None:
             told |= {"stated": list(self.stated), "trainings": self.trainings}
-        seldom = {name: getattr(self, name) for name in ("plain", "pictures", "folded", "file", "report", "mechanisms")}
+        seldom = {name: getattr(self, name) for name in _SELDOM}
         return told | {name: value for name, value in seldom.items() if value}
 
     @property
@@ -171,6 +175,10 @@ class Account:
     def costly(self) -> list[Spending]:
         """Those that cost something: without the ones that were settled before their first step."""
         return [item for item in self.runs.values() if item.charged]
+
+    def run_of_study(self, digest: str) -> str | None:
+        """The run that was charged for a study of several sites; None where there is none."""
+        return next((item.run for item in self.runs.values() if item.study == digest), None)
 
 
 def replay(entries: Sequence[Entry], *, key_id: str) -> Account:

@@ -31,6 +31,7 @@ from embhub.privacy.fields import SCHEMA as SCHEMA
 from embhub.privacy.fields import Build as Build
 from embhub.privacy.loss_distribution import Mechanism as Parameters
 from embhub.privacy.self_test import SelfTest
+from embhub.privacy.study_terms import StudyTerms
 
 MAX_BYTES = 16_000
 DEFAULT_DELTA = MAX_DELTA
@@ -66,13 +67,11 @@ class PrivacyClaim(ClaimFields):
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, as it stands in headers, cards and statements; a total that lists no trainings stands there
-        without an empty list of them, and a claim that states no build without an empty one."""
+        without an empty list of them, and a claim that states no build or no study without an empty one."""
         data = self.model_dump(mode="json", by_alias=True)
         if data["composition"] is not None and data["composition"].get("mechanisms") is None:
             data["composition"].pop("mechanisms", None)
-        if data["build"] is None:
-            del data["build"]
-        return data
+        return {name: value for name, value in data.items() if value is not None or name not in ("build", "study")}
 
     def to_text(self) -> str:
         """Canonical JSON (RFC 8785): equal claims are equal bytes."""
@@ -97,6 +96,7 @@ def build_claim(
     tuning_runs: int = 0,
     composition: Composition | None = None,
     build: Build | None = None,
+    study: StudyTerms | None = None,
 ) -> PrivacyClaim:
     """The claim of a training that ran so; everything that follows is computed here.
 
@@ -108,6 +108,8 @@ def build_claim(
         steps: steps that were taken, replayed ones included; 1 for dp-agg, the rounds for votes.
         tuning_runs, composition: what the ledger says (`embhub.ledger.budget`); None where there is no ledger.
         build: what ran the training, by its own word; None where nothing is stated.
+        study: of which study of several sites it is (`embhub.study.claims.terms`); `sigma` is its noise against those
+            who are no site of it, and `steps` are all its attempts.
 
     Raises:
         UnsupportedClaimError: the parameters support no claim; says which.
@@ -137,6 +139,7 @@ def build_claim(
             unprotected=ALWAYS_UNPROTECTED + lineage,
             self_test=self_test,
             build=build,
+            study=study,
         )
     except (ValueError, ArithmeticError) as error:
         fault = explain(error) if isinstance(error, ValidationError) else error

@@ -6,13 +6,11 @@ from __future__ import annotations
 from embhub.privacy import epsilon as epsilons
 from embhub.privacy import loss_distribution, rdp
 from embhub.privacy.choices import CANDIDATES
-from embhub.privacy.composition import Composition, epsilon_of
+from embhub.privacy.composition import Composition
 from embhub.privacy.fields import ALWAYS_UNPROTECTED, MAX_DELTA, ClaimFields
 from embhub.privacy.mechanisms import Mechanism as Parameters
 from embhub.privacy.rdp import Curve
 from embhub.privacy.self_test import find_implausible
-
-_LAST_DIGIT = 1.5e-4  # another machine may round an epsilon up to the next of four decimals
 
 
 def contradictions(claim: ClaimFields) -> list[str]:
@@ -45,7 +43,7 @@ def contradictions(claim: ClaimFields) -> list[str]:
         found.append("unprotected lists the lineage exactly where composition tells of it")
     sampled = claim.sampling.kind == "poisson"
     found += find_implausible(claim.self_test, epsilon=claim.epsilon, delta=claim.delta, sampled=sampled)
-    return found + _wrong_figures(claim)
+    return found + _study_faults(claim) + _wrong_figures(claim)
 
 
 def largest_delta(n_public: int) -> float:
@@ -63,6 +61,31 @@ def is_round(number: int) -> bool:
 def _tried_votes(claim: ClaimFields) -> bool:
     """Whether the self-test tried votes, as a round of a training can have them."""
     return CANDIDATES[0] <= claim.self_test.own_width.dimension <= CANDIDATES[1]
+
+
+def _study_faults(claim: ClaimFields) -> list[str]:
+    """A study of several sites: its noise is the claim's, and its second figure follows from it."""
+    terms = claim.study
+    if terms is None:
+        return []
+    found: list[str] = []
+    if (claim.mechanism, claim.unit) != ("dp-sgd", "patient"):
+        found.append("a study of several sites is dp-sgd, and its unit is the patient")
+    if claim.composition is not None:
+        found.append("composition is null in a study: no ledger holds what all sites trained")
+    try:
+        noise = terms.noise(q=claim.sampling.q, steps=claim.steps)
+    except (ValueError, ArithmeticError) as error:
+        return [*found, f"study: {error}"]
+    if claim.sigma != noise.against_outsiders.sigma:
+        found.append(f"sigma is {claim.sigma!r}, the study's noise is {noise.against_outsiders.sigma!r}")
+    least, most = epsilons.stated_range([noise.against_sites], delta=claim.delta)
+    if not least <= terms.epsilon_against_sites <= most:
+        found.append(
+            f"study.epsilon_against_sites is {terms.epsilon_against_sites:g}, the study's noise gives"
+            f" {noise.epsilon(noise.against_sites, delta=claim.delta):g}"
+        )
+    return found
 
 
 def _delta_fault(claim: ClaimFields) -> str | None:
@@ -100,11 +123,10 @@ def _total_fault(claim: ClaimFields, total: Composition, trainings: tuple[Parame
     curve = rdp.compose(rdp.gaussian_curve(q=q, sigma=sigma, steps=steps) for q, sigma, steps in trainings)
     if not rdp.supports(total.rdp, curve):
         return "composition.rdp is not the curve of composition.mechanisms"
-    least = min(rdp.epsilon_of(curve, delta=claim.delta), loss_distribution.epsilon_of(trainings, delta=claim.delta))
-    most = epsilon_of(curve, trainings, delta=claim.delta)
-    if least <= total.epsilon <= most + _LAST_DIGIT:
+    least, most = epsilons.stated_range(trainings, delta=claim.delta)
+    if least <= total.epsilon <= most:
         return None
-    return f"composition.epsilon is {total.epsilon:g}, its trainings give {most:g}"
+    return f"composition.epsilon is {total.epsilon:g}, its trainings give {most - epsilons.LAST_DIGIT:g}"
 
 
 def _accounting_fault(claim: ClaimFields, actual: Curve) -> str | None:
@@ -116,7 +138,7 @@ def _accounting_fault(claim: ClaimFields, actual: Curve) -> str | None:
         if (
             not loss_distribution.epsilon_of(claim.parameters, delta=claim.delta)
             <= claim.epsilon_pld
-            <= stated + _LAST_DIGIT
+            <= stated + epsilons.LAST_DIGIT
         ):
             return f"epsilon_pld is {claim.epsilon_pld:g}, its parameters give {stated:g}"
     name, epsilon = epsilons.choose(claim.epsilon_rdp, claim.epsilon_pld, q=claim.sampling.q)
@@ -128,6 +150,6 @@ def _accounting_fault(claim: ClaimFields, actual: Curve) -> str | None:
 
 def _epsilon_fault(name: str, stated: float, curve: Curve, delta: float) -> str | None:
     actual = rdp.epsilon_of(curve, delta=delta)
-    if actual <= stated <= rdp.publish_epsilon(actual) + _LAST_DIGIT:
+    if actual <= stated <= rdp.publish_epsilon(actual) + epsilons.LAST_DIGIT:
         return None
     return f"{name} is {stated:g}, its parameters give {rdp.publish_epsilon(actual):g}"

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import Literal, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 from embhub.privacy import loss_distribution
 from embhub.privacy import rdp as curves
 from embhub.privacy.loss_distribution import Mechanism
 
 Name = Literal["rdp", "pld", "gaussian"]
+LAST_DIGIT: Final = 1.5e-4
+"""Another machine may round an epsilon up to the next of four decimals."""
 _SMALLEST = 1e-5  # a claim of no loss at all would not be read
 _GUARD = 1e-6  # relative: another version of numpy or scipy may differ so much in figures from losses, and no more
 
@@ -41,6 +43,19 @@ def compose(mechanisms: Iterable[Mechanism], *, delta: float) -> float:
     tight = loss_epsilon(parts, delta=delta)
     curve = curves.compose(curves.gaussian_curve(q=q, sigma=sigma, steps=steps) for q, sigma, steps in parts)
     return min(tight, curves.epsilon_of(curve, delta=delta))
+
+
+def stated_range(mechanisms: Iterable[Mechanism], *, delta: float) -> tuple[float, float]:
+    """Between which the epsilon of all of them may be stated: rounded up, on this machine or on another.
+
+    Raises:
+        ValueError: as `compose`.
+    """
+    parts = list(mechanisms)
+    curve = curves.compose(curves.gaussian_curve(q=q, sigma=sigma, steps=steps) for q, sigma, steps in parts)
+    by_curve, by_losses = curves.epsilon_of(curve, delta=delta), loss_distribution.epsilon_of(parts, delta=delta)
+    most = min(curves.publish_epsilon(by_curve), publish(by_losses * (1 + _GUARD)))
+    return min(by_curve, by_losses), most + LAST_DIGIT
 
 
 def loss_epsilon(mechanisms: Iterable[Mechanism], *, delta: float) -> float:

@@ -16,6 +16,7 @@ from embhub.privacy.composition import Composition, Positive, StatedCurve
 from embhub.privacy.loss_distribution import Mechanism as Parameters
 from embhub.privacy.rdp import Curve
 from embhub.privacy.self_test import SelfTest
+from embhub.privacy.study_terms import StudyTerms
 
 SCHEMA: Final = "embhub.privacy/2"
 Unprotected = Literal["base-model", "settings", "public-n", "card", "lineage", "release-decision"]
@@ -66,7 +67,8 @@ class ClaimFields(_Part):
 
     `n_public` is a declared round lower bound on the number of units, `denominator` the units that a step expects at
     that number, `sigma` the noise multiplier: noise of sigma times clip on the sum. `epsilon` is the smaller of
-    `epsilon_rdp` and `epsilon_pld`, which is None where losses give no bound.
+    `epsilon_rdp` and `epsilon_pld`, which is None where losses give no bound. Of a study of several sites these figures
+    are against those who are no site of it, and `study` has the larger one.
     """
 
     schema_: Literal["embhub.privacy/2"] = Field(default=SCHEMA, alias="schema")
@@ -93,6 +95,7 @@ class ClaimFields(_Part):
     unprotected: tuple[Unprotected, ...]
     self_test: SelfTest
     build: Build | None = None
+    study: StudyTerms | None = None
 
     @property
     def curve(self) -> Curve:
@@ -105,6 +108,22 @@ class ClaimFields(_Part):
         return (Parameters(self.sampling.q, self.sigma, self.steps),)
 
     @property
+    def weakest(self) -> tuple[Parameters, ...]:
+        """`parameters`; of a study, those against its own sites, for patients of other sites.
+
+        Raises:
+            ValueError: terms that no study has.
+        """
+        if self.study is None:
+            return self.parameters
+        return (self.study.noise(q=self.sampling.q, steps=self.steps).against_sites,)
+
+    @property
+    def largest_epsilon(self) -> float:
+        """Epsilon of this training at its delta; of a study, the larger of its two figures."""
+        return self.epsilon if self.study is None else max(self.epsilon, self.study.epsilon_against_sites)
+
+    @property
     def composition_counts_more(self) -> bool:
         """Whether the site's ledger counts more than this training alone."""
         lineage = self.composition
@@ -112,8 +131,11 @@ class ClaimFields(_Part):
 
     @property
     def epsilon_to_judge_by(self) -> float:
-        """Epsilon at the one delta MAX_DELTA, of all that the ledger counted where that is more than this training."""
-        alone, lineage = epsilons.compose(self.parameters, delta=MAX_DELTA), self.composition
+        """Epsilon at the one delta MAX_DELTA, of all that the ledger counted where that is more than this training.
+
+        Of a study it is the larger of its two figures.
+        """
+        alone, lineage = epsilons.compose(self.weakest, delta=MAX_DELTA), self.composition
         if lineage is None or not self.composition_counts_more:
             return alone
         return max(alone, lineage.epsilon_at(MAX_DELTA))

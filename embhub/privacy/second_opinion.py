@@ -44,7 +44,8 @@ class SecondOpinion(BaseModel):
 
     `epsilon` and `epsilon_rdp` are the claim's; `rdp` is that of opacus' RDPAccountant on the claim's orders, and
     `prv_lower` to `prv_upper` is where its PRVAccountant finds epsilon. `agreement` is `agrees` within these bounds,
-    `above` for an epsilon larger than the upper one, and `none` where `reason` says why PRV gave no bounds.
+    `above` for an epsilon larger than the upper one, and `none` where `reason` says why PRV gave no bounds. Of a study
+    of several sites, `against_sites` is the same for its larger figure.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, defer_build=True)
@@ -61,6 +62,7 @@ class SecondOpinion(BaseModel):
     delta_error: Positive | None
     agreement: Agreement
     reason: Text | None
+    against_sites: SecondOpinion | None = None
 
     @model_validator(mode="after")
     def _agreement_follows_from_the_figures(self) -> Self:
@@ -76,6 +78,12 @@ class SecondOpinion(BaseModel):
     @property
     def sentence(self) -> str:
         """One sentence for a person; one that says so where there is no second opinion."""
+        if self.against_sites is None:
+            return self._of_one
+        return f"{self._of_one}. Against another site of the study: {self.against_sites.sentence}"
+
+    @property
+    def _of_one(self) -> str:
         if self.prv_lower is None or self.prv_upper is None:
             return f"no second opinion, because {self.reason}"
         who, between = f"opacus {self.version}", f"{max(self.prv_lower, 0.0):.4g} and {self.prv_upper:.4g}"

@@ -27,6 +27,7 @@ from typing import Final
 
 from embhub.privacy import epsilon as epsilons
 from embhub.privacy.calibration import calibrate_sigma
+from embhub.privacy.choices import LARGEST_SIGMA, SMALLEST_SIGMA
 from embhub.privacy.mechanisms import Mechanism
 
 RESERVE: Final = 4
@@ -81,6 +82,8 @@ class StudyNoise:
             )
         if self.closeness > _MOST_CLOSENESS:
             raise ValueError("too many numbers and steps for noise on whole numbers")
+        if not SMALLEST_SIGMA <= self.against_sites.sigma <= self.against_outsiders.sigma <= LARGEST_SIGMA:
+            raise ValueError(f"the noise is not between {SMALLEST_SIGMA} and {LARGEST_SIGMA:g} times the clip")
 
     @property
     def closeness(self) -> float:

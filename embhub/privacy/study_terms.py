@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Final
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from embhub.privacy.composition import Positive
 from embhub.privacy.studies import MOST_CLIP_UNITS, MOST_SITES, SMALLEST_SHARE, StudyNoise
+
+MOST_WIDTH: Final = 1 << 17
+"""With so many numbers and the most steps of a claim, `StudyNoise.closeness` stays below 1e-20. That is far less than
+epsilon is rounded up by, so figures of Gaussian noise hold for a study's as they are."""
+_LARGEST_NUMBER = 2**53 - 1  # of canonical JSON
 
 
 class StudyTerms(BaseModel):
@@ -26,8 +31,8 @@ class StudyTerms(BaseModel):
     dropouts: Annotated[int, Field(ge=0, lt=MOST_SITES)]
     colluders: Annotated[int, Field(ge=0, lt=MOST_SITES)]
     clip_units: Annotated[int, Field(ge=1, le=MOST_CLIP_UNITS)]
-    share_variance: Annotated[int, Field(ge=SMALLEST_SHARE)]
-    width: Annotated[int, Field(ge=1)]
+    share_variance: Annotated[int, Field(ge=SMALLEST_SHARE, le=_LARGEST_NUMBER)]
+    width: Annotated[int, Field(ge=1, le=MOST_WIDTH)]
     epsilon_against_sites: Positive
 
     def noise(self, *, q: float, steps: int) -> StudyNoise:

@@ -9,6 +9,7 @@ from embhub.privacy import epsilon as epsilons
 from embhub.privacy import rdp
 from embhub.privacy.composition import SiteTotal
 from embhub.privacy.fields import MAX_DELTA, Build, ClaimFields, Unprotected
+from embhub.privacy.mechanisms import Mechanism
 
 FPR = 0.01
 ALMOST_SURE = 0.99  # who may be named with so much is hardly protected: epsilon is large from about 4.6 on
@@ -45,14 +46,15 @@ def sentences(claim: ClaimFields) -> tuple[str, ...]:
     return (
         _promise(claim),
         _person(claim),
+        *_study(claim),
         "What finding, hospital and years give away by themselves is not bounded.",
         *_size(claim),
         _unit(claim),
         _lineage(claim),
         f"Not covered: {'; '.join(_NOT_COVERED[item].format(unit=claim.unit) for item in claim.unprotected)}.",
         "The figures were recomputed from the stated parameters. That the training ran as stated rests on the"
-        f" publisher's signature and on the publisher's own self-test ({claim.self_test.canaries:,} made-up canaries),"
-        " which passed.",
+        f" {'programs of all sites, on the ' if claim.study else ''}publisher's signature and on the publisher's own"
+        f" self-test ({claim.self_test.canaries:,} made-up canaries), which passed.",
         *_build(claim),
     )
 
@@ -63,13 +65,17 @@ def short(claim: ClaimFields) -> str:
 
 
 def figures_of(claim: ClaimFields) -> str:
-    """Epsilon, delta, unit, mechanism, and what the ledger adds."""
-    told = f"epsilon {claim.epsilon:g} with delta {claim.delta:g} for each {claim.unit}, by {claim.mechanism}"
+    """Epsilon, delta, unit, mechanism, and the larger figure that stands beside it."""
+    unit = f"{claim.unit} at one site" if claim.study else claim.unit
+    told = f"epsilon {claim.epsilon:g} with delta {claim.delta:g} for each {unit}, by {claim.mechanism}"
     return f"{told}; {added}" if (added := together(claim)) else told
 
 
 def together(claim: ClaimFields) -> str | None:
-    """What stands beside the training's own epsilon where the site's ledger counts more than it; else None."""
+    """What stands beside the training's own epsilon where the site's ledger counts more than it, or where several
+    sites trained it; else None."""
+    if claim.study is not None:
+        return f"{claim.study.epsilon_against_sites:g} against any one of the {claim.study.sites} sites that trained it"
     lineage = claim.composition
     if lineage is None or not claim.composition_counts_more:
         return None
@@ -162,21 +168,55 @@ def _person(claim: ClaimFields) -> str:
     return f"In other words, whatever else is known, and on average over the chance in training: {told}."
 
 
-def _size(claim: ClaimFields) -> tuple[str, ...]:
-    if not is_large(epsilons.compose(claim.parameters, delta=MAX_DELTA), delta=MAX_DELTA):
+def _study(claim: ClaimFields) -> tuple[str, ...]:
+    """Of several sites: against whom each figure holds, and what it does not cover."""
+    terms = claim.study
+    if terms is None:
         return ()
-    return (f"An epsilon of {claim.epsilon:g} is large: by itself it rules out hardly any attack.",)
+    most = max(1, terms.colluders)
+    who = (
+        f"any one of these sites, and against the coordinator with at most {_sites(terms.colluders)}"
+        if terms.colluders
+        else "any one of these sites that does not work with the coordinator"
+    )
+    larger = person(claim.unit, terms.epsilon_against_sites, claim.delta)
+    return (
+        f"{terms.sites} sites trained it together, in the study with the digest {terms.digest}. The epsilon of"
+        f" {claim.epsilon:g} holds against everybody who is none of these sites, if every site added its share of the"
+        " noise.",
+        f"A site knows its own share and can take it off. So for patients of other sites, against {who}, epsilon is"
+        f" {terms.epsilon_against_sites:g}: {larger}. That figure also holds for them against everybody else"
+        f" if at most {_sites(most)} lied, and added no noise. If more sites lie or work together, neither holds.",
+        "A site that lies can spoil what the file draws, and masks hide which site it was. Before a site signs it"
+        " looks at the file's loss on images that it held out. That it signs tells one bit about these images, which"
+        " no figure covers.",
+    )
+
+
+def _sites(number: int) -> str:
+    return "one site" if number == 1 else f"{number} sites"
+
+
+def _size(claim: ClaimFields) -> tuple[str, ...]:
+    if not is_large(epsilons.compose(claim.weakest, delta=MAX_DELTA), delta=MAX_DELTA):
+        return ()
+    return (f"An epsilon of {claim.largest_epsilon:g} is large: by itself it rules out hardly any attack.",)
 
 
 def _unit(claim: ClaimFields) -> str:
     if claim.unit == "patient":
+        several = claim.max_images_per_unit > 1
+        at, twice = "", "Two ids of one person"
+        of_two = f"epsilon is {_of_group(claim.parameters, 2, delta=claim.delta)}"
+        if claim.study is not None:
+            at, twice = " at one site", "Two ids of one person, or one person at two sites,"
+            of_two += f". Against another site it is {_of_group(claim.weakest, 2, delta=claim.delta)}"
         return (
-            f"What is protected is each patient's whole contribution, of which at most {claim.max_images_per_unit}"
-            f" image{'s' if claim.max_images_per_unit > 1 else ''} a patient"
-            f" {'were' if claim.max_images_per_unit > 1 else 'was'} used. Two ids of one person"
-            f" count as two patients: for both together, as for twins, epsilon is {_of_group(claim, 2)}."
+            f"What is protected is each patient's whole contribution{at}, of which at most {claim.max_images_per_unit}"
+            f" image{'s' if several else ''} a patient {'were' if several else 'was'} used. {twice}"
+            f" count as two patients: for both together, as for twins, {of_two}."
         )
-    groups = [f"{_of_group(claim, size)} for {size}" for size in (2, 4, 8)]
+    groups = [f"{_of_group(claim.parameters, size, delta=claim.delta)} for {size}" for size in (2, 4, 8)]
     return (
         "What is protected is each image, not each patient: a patient with several images has less protection"
         f" (epsilon {', '.join(groups)} images of one patient)."
@@ -189,12 +229,18 @@ def _build(claim: ClaimFields) -> tuple[str, ...]:
     return (f"By its own word the program that trained it was {describe_build(claim.build)}. {NO_PROOF}",)
 
 
-def _of_group(claim: ClaimFields, size: int) -> str:
-    epsilon = epsilons.of_group(claim.parameters[0], size=size, delta=claim.delta)
+def _of_group(parameters: tuple[Mechanism, ...], size: int, *, delta: float) -> str:
+    epsilon = epsilons.of_group(parameters[0], size=size, delta=delta)
     return f"at most {math.ceil(epsilon * 10) / 10:,.1f}" if epsilon < _MEANINGLESS else "without a useful bound"
 
 
 def _lineage(claim: ClaimFields) -> str:
+    if claim.study is not None:
+        return (
+            f"Each of these sites counts {claim.study.epsilon_against_sites:g} for its patients in a ledger of its own,"
+            f" and all {claim.steps:,} steps that were agreed on. This is the epsilon of this study alone: no ledger"
+            " says what all sites spent on the same people, and losses add up."
+        )
     lineage = claim.composition
     if lineage is None:
         return (

@@ -26,12 +26,14 @@ PUBLISH_BUNDLE = ".publish.sigstore.json"
 AUDIT_BUNDLE = ".audit.sigstore.json"
 MODEL_BUNDLE = ".model.sigstore.json"
 SOURCE_BUNDLE = ".source.sigstore.json"
+STUDY = ".study.json"
 _PLACES = {
     AUDIT: release_files.AUDIT,
     AUDIT_BUNDLE: release_files.AUDIT_BUNDLE,
     MODEL_BUNDLE: release_files.MODEL_BUNDLE,
     PUBLISH_BUNDLE: release_files.PUBLISH_BUNDLE,
     SOURCE_BUNDLE: release_files.SOURCE_BUNDLE,
+    STUDY: release_files.STUDY,
 }
 
 

@@ -142,7 +142,8 @@ def _confirmed(verified: Verified, _: Demand) -> Iterator[str]:
     claim = verified.embedding.privacy
     weak = ""
     if is_claim(claim):
-        weak = f", and its privacy claim (epsilon {claim.epsilon:g} for each {claim.unit}) does not stand in for that"
+        claimed = f"epsilon {claim.largest_epsilon:g} for each {claim.unit}"
+        weak = f", and its privacy claim ({claimed}) does not stand in for that"
     yield f"no independent auditor countersigned its audit{weak}"
     yield from _vanished(verified)
 
@@ -226,8 +227,8 @@ def _epsilon(verified: Verified, demand: Demand) -> Iterator[str]:
         yield "it makes no privacy claim, so no epsilon bounds what it reveals"
     elif claim.unit != "patient":
         yield f"its privacy claim protects each {claim.unit}, not each patient"
-    elif not claim.epsilon <= limit:
-        yield f"its privacy claim says epsilon {claim.epsilon:g}"
+    elif not claim.largest_epsilon <= limit:
+        yield f"its privacy claim says epsilon {claim.largest_epsilon:g}"
 
 
 def _vanished(verified: Verified) -> Iterator[str]:
@@ -239,7 +240,7 @@ def _vanished(verified: Verified) -> Iterator[str]:
 def _bounded(verified: Verified) -> bool:
     """Whether a claim for each patient, recomputed when it was read, limits what the file tells."""
     claim = verified.embedding.privacy
-    return is_claim(claim) and claim.unit == "patient" and claim.epsilon <= LARGEST_EPSILON
+    return is_claim(claim) and claim.unit == "patient" and claim.largest_epsilon <= LARGEST_EPSILON
 
 
 _CHECKS = {

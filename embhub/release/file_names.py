@@ -13,6 +13,7 @@ EMBEDDING = "learned_embeds.safetensors"
 CARD = "README.md"
 AUDIT = "audit.json"
 SAMPLES = "samples.png"
+STUDY = "study.json"  # who joined the study that an embedding is the outcome of, and who consented to the file
 PUBLISH_BUNDLE = "attestations/publish.sigstore.json"
 AUDIT_BUNDLE = "attestations/audit.sigstore.json"
 MODEL_BUNDLE = "attestations/model.sigstore.json"
@@ -25,6 +26,7 @@ LIMITS: Mapping[str, int] = MappingProxyType(
         CARD: 256_000,
         AUDIT: 2_000_000,
         SAMPLES: 512_000,
+        STUDY: 400_000,
         PUBLISH_BUNDLE: bundle.MAX_BYTES,
         AUDIT_BUNDLE: bundle.MAX_BYTES,
         MODEL_BUNDLE: bundle.MAX_BYTES,

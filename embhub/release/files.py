@@ -36,6 +36,7 @@ from embhub.release.file_names import OCI_LAYOUT as OCI_LAYOUT
 from embhub.release.file_names import PUBLISH_BUNDLE as PUBLISH_BUNDLE
 from embhub.release.file_names import SAMPLES as SAMPLES
 from embhub.release.file_names import SOURCE_BUNDLE as SOURCE_BUNDLE
+from embhub.release.file_names import STUDY as STUDY
 from embhub.release.file_names import approval_bundle as approval_bundle
 from embhub.release.file_names import audit_bundle_of as audit_bundle_of
 from embhub.release.file_names import auditor_in as auditor_in

@@ -25,7 +25,7 @@ from embhub.trust.statement import LedgerHeads
 
 _SIGNED = (
     release_files.EMBEDDING, release_files.CARD, release_files.AUDIT, release_files.SAMPLES,
-    release_files.SOURCE_BUNDLE, release_files.AUDIT_DESIGN, release_files.AUDIT_RESULT,
+    release_files.STUDY, release_files.SOURCE_BUNDLE, release_files.AUDIT_DESIGN, release_files.AUDIT_RESULT,
 )  # fmt: skip
 HeadOf = Callable[[str, str, str, str], LedgerHeads | None]
 """`head_of(registry, repository, version, digest)`: the heads of the site's ledger up to this release, or None."""
@@ -78,6 +78,10 @@ def assemble(
     if opened.embedding.derived_from is not None and source.is_file():
         limit = release_files.LIMITS[release_files.SOURCE_BUNDLE]
         files[release_files.SOURCE_BUNDLE] = release_files.read_file(source, limit=limit)
+    record = at_the_site.beside(path, at_the_site.STUDY)
+    if record.is_file():
+        limit = release_files.LIMITS[release_files.STUDY]
+        files[release_files.STUDY] = release_files.read_file(record, limit=limit)
     files |= registered.beside(path, files.get(release_files.AUDIT))
     signing = opened.with_files(files)
     return sign(signing, registry=registry, repository=repository, key=key, now=now, replaces=replaces, ledger=ledger)

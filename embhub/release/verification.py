@@ -128,6 +128,7 @@ def verify(
         _compare(card, embedding, publish, report, findings)
         findings.extend(signers.check_publisher(signer, card.publisher))
         findings.extend(samples.check_samples(release, card, digest=embedding.digest))
+        findings.extend(_check_study(release, embedding, keyring))
         withdrawn, said = withdrawals.find(
             trusts, signed_for=keyring, namespace=signer.namespace, repository=publish.repository,
             version=publish.version, digest=digest, numbers=embedding.numbers,
@@ -177,6 +178,14 @@ def _find_approvals(
     from embhub.release.checks import approvals
 
     return approvals.find(release, publish, keyring=keyring, publisher=publisher)
+
+
+def _check_study(release: Release, embedding: Embedding, keyring: Trust) -> Iterator[Finding]:
+    """As `study.check`, which is imported where there is a study."""
+    if release_files.STUDY in release.files or getattr(embedding.privacy, "study", None) is not None:
+        from embhub.release.checks import study
+
+        yield from study.check(release, embedding.privacy, embedding=embedding.digest, keyring=keyring)
 
 
 def _check_name(publish: Publish, repository: str | None, findings: list[Finding]) -> None:

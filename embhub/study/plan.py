@@ -16,6 +16,7 @@ from embhub.errors import PrivacyError
 from embhub.formats import strict_json
 from embhub.formats.validation import explain
 from embhub.privacy.contradictions import is_round, largest_delta
+from embhub.privacy.epsilon import stated_range
 from embhub.privacy.studies import MOST_SITES, StudyNoise
 from embhub.study.grid import Grid, check_room
 from embhub.study.wire import MAX_WIDTH, Digest, Site
@@ -23,7 +24,6 @@ from embhub.study.wire import MAX_WIDTH, Digest, Site
 SCHEMA: Final = "embhub.study/1"
 MAX_BYTES: Final = 32_000
 _ROOM = 8  # times the patients that a step expects: so many more are never sampled
-_LAST_DIGIT = 1.5e-4  # another machine may round an epsilon up to the next of four decimals
 
 Value = str | int | float | bool | None
 Positive = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
@@ -98,8 +98,9 @@ class Study(BaseModel):
         )  # fmt: skip
         noise = self.noise
         for name, mechanism in (("epsilon", noise.against_outsiders), ("epsilon_against_sites", noise.against_sites)):
-            stated, found = getattr(self, name), noise.epsilon(mechanism, delta=self.delta)
-            if not found - _LAST_DIGIT <= stated <= found + _LAST_DIGIT:
+            stated, (least, most) = getattr(self, name), stated_range([mechanism], delta=self.delta)
+            if not least <= stated <= most:
+                found = noise.epsilon(mechanism, delta=self.delta)
                 raise ValueError(f"{name} is {stated:g}, its numbers give {found:g}")
         return self
 

@@ -190,10 +190,24 @@ BASE_REPORT = replace(
     listed=Listed("base-reports", 50, 1_000_000, about="base"),
 )  # fmt: skip
 """By any member: it is about a base that others made, and nothing follows from it."""
+STUDY = Kind(
+    "https://embhub.org/attestation/study/v1", Revoked.DATED, own=("publish",),
+    words={
+        **EVALUATION.words,
+        "namespace": (WrongNamespaceError, "a key of {namespace} signed for {of} in a study", _OPERATOR),
+    },
+)  # fmt: skip
+"""The proposal, by the namespace of the repository that the release goes to."""
+STUDY_JOIN = replace(STUDY, type="https://embhub.org/attestation/study-join/v1", own=("approve",))
+STUDY_WITHDRAWAL = replace(
+    STUDY, type="https://embhub.org/attestation/study-withdrawal/v1", revoked=Revoked.KEPT, own=("approve", "publish")
+)
+"""Kept, because whoever reports a key as stolen could publish against a site's word otherwise."""
 ADVISORIES = Kind(
     "application/vnd.embhub.advisories+json", Revoked.NAMED, purpose="advisories", bytes=1_500_000
 )  # what was withdrawn under an earlier key binds on at sites that saw it: `embhub.trust.kept_advisories`
 
-KINDS = (PUBLISH, AUDIT, DESIGN, NOTICE, RESULT, APPROVAL, EVALUATION, BASE_REPORT, ADVISORIES)
+KINDS = (PUBLISH, AUDIT, DESIGN, NOTICE, RESULT, APPROVAL, EVALUATION, BASE_REPORT, STUDY, STUDY_JOIN,
+         STUDY_WITHDRAWAL, ADVISORIES)  # fmt: skip
 LISTED: Mapping[str, Kind] = {kind.listed.name: kind for kind in KINDS if kind.listed.name}
 """Those that a registry lists, by the name of the list."""

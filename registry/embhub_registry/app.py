@@ -95,6 +95,7 @@ ROUTES = [
     Route("/embhub/v1/status/{namespace}/{name}", embhub_api.status),
     Route("/embhub/v1/terms/{namespace}/{name}", terms_api.handle, methods=["GET", "PUT"]),
     *embhub_api.STATEMENTS,
+    *embhub_api.OF_STUDIES,
     Route("/embhub/v1/yank/{namespace}/{name}", embhub_api.yank, methods=["POST", "DELETE"]),
     *review_api.ROUTES,
     Route(log_api.PREFIX + "/checkpoint", log_api.checkpoint),

@@ -22,7 +22,7 @@ from embhub.release.files import EMBEDDING, PUBLISH_BUNDLE
 from embhub.release.lock_file import Locked
 from embhub.trust import audit_designs, bundle
 from embhub_registry.static import items
-from tests.support import base_reports, designs, hostile_files, logs, releases
+from tests.support import base_reports, designs, hostile_files, logs, releases, study_records
 
 CORPUS = Path(__file__).parent / "corpus"
 HEAD = b'{"key":"header","value":{"summary":"a","description":"b"}}\n'
@@ -149,6 +149,16 @@ def make_logs() -> Iterator[tuple[str, bytes]]:
         yield f"{name}-cut", data[:-1]
 
 
+def make_studies() -> Iterator[tuple[str, bytes]]:
+    """The record of a study, whole, without consents, and with one of a stranger."""
+    whole = study_records.record("e" * 64)
+    yield "whole", whole
+    yield "no-consents", study_records.record("e" * 64, consenting=())
+    yield "stranger", study_records.record("e" * 64, consents={"nki": "MEUCIQ=="})
+    yield "no-joins", study_records.record("e" * 64, joins={})
+    yield "schema", whole.replace(b"record/1", b"record/2")
+
+
 MAKERS = {
     "safetensors": make_safetensors,
     "envelope": make_envelopes,
@@ -156,6 +166,7 @@ MAKERS = {
     "commit": make_commits,
     "lock": make_locks,
     "log": make_logs,
+    "study": make_studies,
 }
 
 

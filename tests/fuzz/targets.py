@@ -15,14 +15,23 @@ import numpy as np
 from embhub.artifact import embedding
 from embhub.errors import ArtifactError, UsageError
 from embhub.formats import tensors
-from embhub.refusals import MalformedBundleError, MalformedEnvelopeError, MalformedStatementError, WrongPredicateError
+from embhub.refusals import (
+    MalformedBundleError,
+    MalformedEnvelopeError,
+    MalformedStatementError,
+    ReleaseRefusedError,
+    WrongPredicateError,
+)
 from embhub.release import lock_file
-from embhub.release.checks import base_report
+from embhub.release.checks import base_report, study
 from embhub.trust import bundle, dsse, statement
 from embhub_registry.http_errors import RequestDeniedError
 from embhub_registry.people.names import check_path
 from embhub_registry.repositories import commits
 from tests.fuzz.log_parsers import LOG_PARSERS
+from tests.support import study_records
+
+_TRUST = study_records.trust()
 
 
 def read_safetensors(data: bytes) -> None:
@@ -108,6 +117,16 @@ def read_lock(data: bytes) -> None:
     assert set(lock_file.parse(written)) == set(rows) and lock_file.to_bytes(lock_file.parse(written)) == written
 
 
+def read_study(data: bytes) -> None:
+    """The record of a study."""
+    try:
+        found = study.read_record(data, [_TRUST])
+    except ReleaseRefusedError as error:
+        assert error.message
+        return
+    assert found.consents.keys() <= found.keys.keys() <= set(found.study.sites)
+
+
 def read_log(data: bytes) -> None:
     """Whatever a log, a witness or somebody in between sends: each parser takes it in its one spelling, or refuses."""
     for parser in LOG_PARSERS.values():
@@ -121,6 +140,7 @@ TARGETS: Mapping[str, Callable[[bytes], None]] = {
     "commit": read_commit,
     "lock": read_lock,
     "log": read_log,
+    "study": read_study,
 }
 
 

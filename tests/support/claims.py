@@ -14,9 +14,12 @@ from embhub.privacy.claim import PrivacyClaim, build_claim
 from embhub.privacy.composition import Composition, build_composition
 from embhub.privacy.rdp import Curve, compose
 from embhub.privacy.self_test import OwnWidth, SelfTest
+from embhub.privacy.studies import StudyNoise, calibrate_share
 from embhub.release import files as release_files
 from embhub.release import signing
 from embhub.release.files import Release
+from embhub.study.claims import claim_of
+from embhub.study.plan import Study
 from tests.support.releases import NOW, ORIGIN, REPOSITORY, SITE, make_card, make_embedding
 
 SELF_TEST = SelfTest(
@@ -43,6 +46,36 @@ def make_claim(**changes: Any) -> PrivacyClaim:
     if "self_test" not in changes and facts["batch"] == facts["n_public"]:
         facts["self_test"] = SELF_TEST_OF_ALL
     return build_claim(**facts)
+
+
+def make_study(**changes: Any) -> Study:
+    """Eight sites with 100 patients or more between them: epsilon 4, and more against one of the sites."""
+    facts: dict[str, Any] = {
+        "repository": REPOSITORY, "base": "ab" * 32, "base_name": "prostate-base", "caption": "prostate mri with {}",
+        "token": "<cspca>", "frame": "cd" * 32, "sites": tuple(f"site-{letter}" for letter in "abcdefgh"),
+        "dropouts": 1, "colluders": 1, "n_public": 100, "batch": 16, "attempts": 50, "max_images_per_patient": 4,
+        "noise_draws": 4, "clip": 0.5, "clip_units": 1 << 16, "width": 1024, "delta": 1e-5, "recipe": {},
+        "preprocessing": {}, "round_seconds": 60,
+    } | changes  # fmt: skip
+    q = facts["batch"] / facts["n_public"]
+    if "share_variance" not in facts:
+        facts["share_variance"] = calibrate_share(
+            epsilon=4.0, delta=facts["delta"], q=q, steps=facts["attempts"], sites=len(facts["sites"]),
+            dropouts=facts["dropouts"], clip_units=facts["clip_units"],
+        )  # fmt: skip
+    noise = StudyNoise(
+        sites=len(facts["sites"]), q=q, steps=facts["attempts"],
+        **{name: facts[name] for name in ("dropouts", "colluders", "clip_units", "share_variance", "width")},
+    )  # fmt: skip
+    facts.setdefault("epsilon", noise.epsilon(noise.against_outsiders, delta=facts["delta"]))
+    facts.setdefault("epsilon_against_sites", noise.epsilon(noise.against_sites, delta=facts["delta"]))
+    return Study(**facts)
+
+
+def make_study_claim(**changes: Any) -> PrivacyClaim:
+    """The claim of `make_study`."""
+    study = make_study(**changes)
+    return claim_of(study, self_test=SELF_TEST_OF_ALL if study.batch == study.n_public else SELF_TEST)
 
 
 def site_total(*others: Curve, plain: int = 0, trainings: int | None = None, **facts: str) -> Composition:

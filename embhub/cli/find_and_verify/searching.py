@@ -93,6 +93,8 @@ def _row(listing: Listing) -> tuple[str, ...]:
 
 
 def _privacy(said: str) -> str:
-    """The epsilon alone: the whole claim is in `--json` and in `embhub show`."""
-    found = re.search(r"epsilon ([0-9.e+-]+)", said)
-    return f"epsilon {found[1]} (claimed)" if found else said
+    """Epsilon alone, of a study both figures: the whole claim is in `--json` and in `embhub show`."""
+    found = re.search(r"epsilon ([0-9.e+-]+)(?:.*; ([0-9.e+-]+) against any one)?", said)
+    if not found:
+        return said
+    return f"epsilon {found[1]}{f' or {found[2]}' if found[2] else ''} (claimed)"

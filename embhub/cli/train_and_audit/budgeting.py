@@ -155,6 +155,11 @@ def _print(facts: dict[str, Any]) -> None:
         if cohort["linked"]:
             click.echo(f"their images were in other cohorts too and are counted: run {', '.join(cohort['linked'])}")
         print_table([["run", "started", "mechanism", "units", "steps", "epsilon", "state"], *map(_row, cohort["runs"])])
+    if any(run["study"] for cohort in facts["cohorts"] for run in cohort["runs"]):
+        click.echo(
+            "\nstudy: of several sites, charged for all its steps when this site joined, by the larger of its two"
+            " figures, which holds against another site of it"
+        )
     _print_audits(facts["audits"])
     if any(cohort["epsilon"] is None for cohort in facts["cohorts"]):
         click.echo(
@@ -178,7 +183,8 @@ def _print_audits(audits: list[dict[str, Any]]) -> None:
 def _row(run: dict[str, Any]) -> list[str]:
     state = f"{run['state']}, released" if run["released"] else run["state"]
     steps = f"{run['charged_steps']} of {run['planned_steps']}"
-    return [run["run"], run["at"], run["mechanism"], str(run["units"]), steps, _epsilon(run["epsilon"], ""), state]
+    what = f"{run['mechanism']}, study {run['study'][:16]}" if run["study"] else run["mechanism"]
+    return [run["run"], run["at"], what, str(run["units"]), steps, _epsilon(run["epsilon"], ""), state]
 
 
 def _epsilon(value: float | None, word: str = "epsilon ") -> str:

@@ -53,7 +53,7 @@ def check_plan(plan: Mechanism, *, delta: float) -> SecondOpinion:
 
 
 def check_claim(claim: PrivacyClaim) -> SecondOpinion:
-    """Ask about a claim.
+    """Ask about a claim; of a study of several sites, about both of its figures.
 
     Args:
         claim: what the training would be published with; its epsilon is taken as stated.
@@ -62,10 +62,15 @@ def check_claim(claim: PrivacyClaim) -> SecondOpinion:
         Both figures, PRV's bounds, and whether they agree; with the reason where opacus cannot say.
 
     Raises:
-        ClaimBelowBoundError: the claim's epsilon lies below PRV's lower bound.
+        ClaimBelowBoundError: an epsilon of the claim lies below PRV's lower bound.
     """
-    (parameters,) = claim.parameters
-    return _ask(parameters, delta=claim.delta, epsilon=claim.epsilon, epsilon_rdp=claim.epsilon_rdp)
+    (parameters,), (weakest,) = claim.parameters, claim.weakest
+    found = _ask(parameters, delta=claim.delta, epsilon=claim.epsilon, epsilon_rdp=claim.epsilon_rdp)
+    if claim.study is None:
+        return found
+    rdp = epsilons.compute(weakest, delta=claim.delta).rdp
+    larger = _ask(weakest, delta=claim.delta, epsilon=claim.study.epsilon_against_sites, epsilon_rdp=rdp)
+    return found.model_copy(update={"against_sites": larger})
 
 
 def _ask(asked: Mechanism, *, delta: float, epsilon: float, epsilon_rdp: float) -> SecondOpinion:

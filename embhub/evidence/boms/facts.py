@@ -83,6 +83,8 @@ class Facts:
                 "privacy.epsilon": _text(claim.epsilon),
                 "privacy.delta": _text(claim.delta),
             }
+            if claim.study is not None:
+                told["privacy.epsilon_against_sites"] = _text(claim.study.epsilon_against_sites)
         return told
 
     @property

@@ -26,6 +26,10 @@ _FOR_IMAGES = mark(
     " years give away by themselves is not bounded. The guarantee holds if training ran as the publisher states. A"
     " patient with several images has less protection."
 )
+_AGAINST_SITES = mark(
+    "Several sites trained it together. This epsilon holds against everybody who is none of them. For patients of the"
+    " others, against one of these sites, epsilon is {epsilon}. A patient at two sites counts as two."
+)
 _TOGETHER_PATIENTS = mark("With this site's other trainings on these patients, epsilon is {epsilon}.")
 _TOGETHER_IMAGES = mark("With this site's other trainings on these images, epsilon is {epsilon}.")
 _NONE_FOR_PATIENTS = mark("There is no guarantee for all of this site's trainings on these patients together:")
@@ -54,6 +58,12 @@ def guarantee(privacy: Privacy, language: Language = ENGLISH) -> tuple[Part, ...
     return Part(yes, strong=True), Part(_bound(privacy, privacy.claim, language)), *_of_all(privacy, language)
 
 
+def against_sites(privacy: Privacy) -> float | None:
+    """The larger figure of a study of several sites; None for a training of one."""
+    study = privacy.claim.get("study") if isinstance(privacy.claim, dict) else None
+    return study["epsilon_against_sites"] if study else None
+
+
 def per_hundred(share: float) -> str:
     """A chance in per cent, rounded up to a tenth: it is a bound."""
     tenths = -int(-share * 1000 // 1)
@@ -71,6 +81,8 @@ def _bound(privacy: Privacy, claim: dict[str, Any], language: Language) -> str:
             most=Figure(per_hundred(middle.named_with_at_most)),
         ),
     )  # fmt: skip
+    if (larger := against_sites(privacy)) is not None:
+        text = f"{text} {language.say(_AGAINST_SITES, epsilon=figure(larger, 'g'))}"
     if privacy.together_epsilon is None:
         return text
     together = _TOGETHER_IMAGES if of_images else _TOGETHER_PATIENTS

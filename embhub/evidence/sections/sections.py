@@ -11,7 +11,7 @@ from embhub.audits.report import AuditReport
 from embhub.audits.verdict import BLIND
 from embhub.evidence.document import Audit, Limit, Privacy, Rebuilt
 from embhub.evidence.sections import histogram
-from embhub.evidence.sections.guarantee import per_hundred
+from embhub.evidence.sections.guarantee import against_sites, per_hundred
 from embhub.pages.messages import mark
 from embhub.privacy.second_opinion import MEANING, SecondOpinion
 
@@ -85,6 +85,9 @@ def tabulate_limits(privacy: Privacy) -> Table:
     if privacy.together:
         heads.append(f"with this site's other trainings (ε {privacy.together_epsilon:g})")
         columns.append(privacy.together)
+    if (larger := against_sites(privacy)) is not None:
+        heads.append(f"by another site of the study (ε {larger:g})")
+        columns.append(privacy.against_sites)
     return Table(
         heads=("named without taking part", *(f"named after taking part, at most: {head}" for head in heads)),
         rows=tuple(
@@ -147,12 +150,16 @@ def _tabulate_second(told: SecondOpinion) -> Table:
     def row(head: str, *values: float | None) -> Row:
         return Row(head, tuple("none" if value is None else f"{value:.4f}" for value in values))
 
+    def both(of: SecondOpinion, whose: str) -> tuple[Row, Row]:
+        return (
+            row(f"epsilon {whose}, and the bounds of PRV", of.epsilon, of.prv_lower, of.prv_upper),
+            row(f"epsilon {whose} by Rényi differential privacy (RDP)", of.epsilon_rdp, of.rdp, of.rdp),
+        )
+
+    against = () if told.against_sites is None else both(told.against_sites, "against another site of the study")
     return Table(
         heads=("", "embhub", f"opacus {told.version}, at least", "at most"),
-        rows=(
-            row("epsilon of the claim, and the bounds of PRV", told.epsilon, told.prv_lower, told.prv_upper),
-            row("epsilon by Rényi differential privacy (RDP)", told.epsilon_rdp, told.rdp, told.rdp),
-        ),
+        rows=(*both(told, "of the claim"), *against),
     )
 
 

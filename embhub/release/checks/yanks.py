@@ -19,6 +19,7 @@ CHECK = "yanked"
 WHO = {
     "operator": " by the registry's operator",
     "publisher": " by its publisher",
+    "site": " by a site of its study",
     "key-stolen": " because a signing key was stolen",
 }
 

@@ -101,3 +101,13 @@ def check_keys(proposal: Proposal) -> str | None:
             who = f"{signer.namespace}'s key {signer.fingerprint}"
             return f"{who} was revoked on {signer.revoked_on}: {signer.revoked_as}"
     return None
+
+
+def check_study(proposal: Proposal) -> str | None:
+    """A release of a study that was proposed here for this repository, and that nobody left."""
+    if (digest := proposal.study) is None:
+        return None
+    if digest not in proposal.studies:
+        return f"no study with the digest {digest} was proposed here for {proposal.repository}"
+    who = proposal.studies[digest]
+    return f"{who} withdrew from the study before a release of it was published" if who else None

@@ -24,6 +24,7 @@ from embhub_registry.admission.release_order import (
     check_audit_kept,
     check_keys,
     check_replaces,
+    check_study,
     check_version,
     check_weights,
     check_withdrawn,
@@ -274,6 +275,14 @@ ATTESTATION = Rule(
     "sign the release as it stands (`embhub sign FILE`), then push again",
     _attestation,
 )  # fmt: skip
+STUDY = Rule(
+    "study",
+    "An embedding whose privacy claim is of a study comes with study.json, and any other without. The study was"
+    " proposed at this registry in the repository's name, and nobody withdrew from it. Every site of it joined with a"
+    " key of its own, and at least as many sites as a step needs signed this very file.",
+    "`embhub study finish` collects what the sites signed; a study that somebody left has to be proposed anew",
+    check_study,
+)  # fmt: skip
 _ACCEPT = "have the registry's admin accept your key: `embhub key export` prints it, `embhub-registry key add` takes it"
 _NEW_KEY = "make a new key (`embhub key new NAME`), have it accepted, then `embhub sign FILE --key NAME` and push again"
 REMEDIES: Mapping[str, str] = {  # for the publisher; the core's hints are for those who pull
@@ -285,6 +294,7 @@ REMEDIES: Mapping[str, str] = {  # for the publisher; the core's hints are for t
     "wrong-registry": "sign for this registry: `embhub sign FILE --registry ADDRESS`, with the address of its keyring",
     "audit-missing": "an audit that was signed goes along: push `audit.json` and its attestation, or sign without them",
     SAMPLES.name: SAMPLES.remedy,
+    STUDY.name: STUDY.remedy,
     "source-mismatch": "publish the source here, `embhub research port` it again from its signed file, sign, push",
     "audit-mismatch": "`embhub audit FILE` writes the report anew; then sign and push again",
 }
@@ -313,6 +323,7 @@ RULES: tuple[Rule, ...] = (
          "`embhub audit FILE` writes the report anew; then sign and push again", _audit_figures),
     SAMPLES,
     ATTESTATION,
+    STUDY,
     Rule("revoked-key", "No attestation that a commit brings is signed by a revoked key, whatever date it names.",
          _NEW_KEY, check_keys),
     Rule("audit-kept", "Audits of the present version stand side by side. What an auditor attested is removed or"

@@ -18,9 +18,10 @@ from embhub_registry.database.releases import number_rows, placement, repositori
 from embhub_registry.database.releases.number_rows import Numbers
 from embhub_registry.database.releases.repositories import Entry, Repository, Revision
 from embhub_registry.database.standing import quarantine, withdrawals, yanks
+from embhub_registry.database.statements import study_rows
 from embhub_registry.http_errors import RequestDeniedError
 from embhub_registry.people import notifications
-from embhub_registry.repositories import advisories, audit_designs, audit_standing, near_copies, repos
+from embhub_registry.repositories import advisories, audit_designs, audit_standing, near_copies, repos, studies
 from embhub_registry.repositories import withdrawals as standing
 from embhub_registry.repositories.proposal import Proposal
 from embhub_registry.storage import log_entries, quotas
@@ -98,6 +99,7 @@ def judge(registry: Registry, change: Change) -> Judged:
         },
         void=yanks.stolen_versions(db, repository.id),
         withdrawn=_withdrawn(db, repository.namespace, numbers),
+        studies=studies.standing(db, repository.full_name),
     )
     if _is_set_aside(db, numbers):
         raise RequestDeniedError(
@@ -168,6 +170,9 @@ def _make_visible(registry: Registry, db: Connection, judged: Judged, revision: 
         return False  # withdrawn meanwhile: judged again
     if _is_set_aside(db, judged.numbers):
         return False
+    study = proposal.study if admitted.verified is not None else None
+    if study is not None and studies.standing(db, repository.full_name).get(study):
+        return False  # somebody withdrew meanwhile
     if judged.numbers is not None:
         number_rows.add(db, judged.numbers)
     repositories.add_revision(db, repository.id, revision, change.rows)
@@ -186,6 +191,8 @@ def _make_visible(registry: Registry, db: Connection, judged: Judged, revision: 
         audit_standing.record(db, admitted.verified, proposal.files, registry.trust().keyring)
         log_entries.add_release(db, proposal.files, registry.trust().keyring)
         audit_designs.note_release(db, proposal.files, registry.trust().keyring)
+    if study is not None:
+        study_rows.release(db, study, now=revision.created)
     if branch == repos.MAIN and revision.release_version not in (None, *proposal.versions):
         notifications.emit(
             db, "release.published", namespace=repository.namespace, repository=repository.full_name,

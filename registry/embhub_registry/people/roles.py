@@ -34,6 +34,7 @@ ACTIONS: Mapping[str, Action] = {
     "settings": Action("change settings", "publish", ("publisher",)),
     "approve": Action("answer requests for access", "publish", ("publisher", "approver")),
     "yank": Action("yank a release", "publish", ("publisher", "approver")),
+    "take-part": Action("join a study, or withdraw from one", "publish", ("publisher", "approver")),
     "see-quarantined": Action("see releases in quarantine", "read", ("publisher", "approver")),
     "quarantine": Action("set a release aside", "admin", ()),
     "delete-unreleased": Action("delete repositories without releases", "publish", ("publisher",)),

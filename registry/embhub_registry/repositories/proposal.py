@@ -29,7 +29,8 @@ class Proposal:
     `before` maps the present files to their SHA-256; `versions` are those that were ever admitted here; `words` are
     the commit's title and message. `caller` is the namespace of who commits, `admin` whether it is an admin, and
     `attested` the present attestations, by path. `void` are the versions that rest on a stolen key's signature alone,
-    and `withdrawn` says why the bytes of the embedding may not be published here, if they may not.
+    and `withdrawn` says why the bytes of the embedding may not be published here, if they may not. `studies` are those
+    that were proposed in this repository's name, by digest, with who withdrew from each, or None.
     """
 
     repository: str
@@ -45,11 +46,18 @@ class Proposal:
     attested: Mapping[str, bytes] = field(default_factory=dict)
     void: frozenset[str] = frozenset()
     withdrawn: str | None = None
+    studies: Mapping[str, str | None] = field(default_factory=dict)
 
     @cached_property
     def release(self) -> Release:
         """The files as a release."""
         return Release.from_files({path: data for path, data in self.files.items() if path != GIT_ATTRIBUTES})
+
+    @property
+    def study(self) -> str | None:
+        """The digest of the study that the embedding's claim is of, or None."""
+        terms = getattr(self.release.embedding.privacy, "study", None)
+        return None if terms is None else str(terms.digest)
 
     @cached_property
     def is_the_present_release(self) -> bool:

@@ -21,6 +21,8 @@ from embhub_registry.people import notifications
 from embhub_registry.repositories import repos
 
 SCOPES = ("release", "bytes")
+_AUTHORITIES = {"key-stolen": {"key-stolen"}, "operator": {"operator"}, "publisher": {"publisher", "site"}}
+"""Whose yanks come to whose withdrawals: what a site of a study takes back is withdrawn as by its publisher."""
 
 
 def refresh(db: Connection, repository_id: int) -> None:
@@ -107,10 +109,10 @@ def _wanted(db: Connection, repository_id: int) -> dict[tuple[str, str, str, str
     marks = yanks.marks(db, repository_id)
     found: list[Withdrawal] = []
     for group in groups.values():
-        for authority in ("key-stolen", "operator", "publisher"):
+        for authority, of in _AUTHORITIES.items():
             hits = {
                 commit.revision: mark
-                for mark in reversed([mark for mark in marks if mark["authority"] == authority])
+                for mark in reversed([mark for mark in marks if mark["authority"] in of])
                 for commit in group
                 if mark["which"] == (commit.version if mark["kind"] == "version" else commit.revision)
             }

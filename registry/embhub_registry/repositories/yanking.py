@@ -7,6 +7,8 @@ from dataclasses import asdict
 from typing import Any
 
 from embhub.errors import UsageError
+from embhub.release.checks import study
+from embhub.release.files import STUDY
 from embhub_registry.database import Connection
 from embhub_registry.database.clock import stamp
 from embhub_registry.database.people.accounts import Account
@@ -15,6 +17,7 @@ from embhub_registry.database.releases.repositories import Repository
 from embhub_registry.database.standing import quarantine, tombstones, yanks
 from embhub_registry.database.standing import withdrawals as withdrawal_rows
 from embhub_registry.database.standing.yanks import Authority
+from embhub_registry.database.statements import study_rows
 from embhub_registry.http_errors import RequestDeniedError, forbidden, malformed, no_repository
 from embhub_registry.people import auth, notifications
 from embhub_registry.people.names import is_commit
@@ -30,27 +33,34 @@ def yank(
 ) -> dict[str, Any]:  # fmt: skip
     """Take back a version, one commit, or (neither given) the newest release. `account` None is the operator.
 
+    Who may yank in the namespace of another site of its study may take a release back too, and the operator alone lifts
+    that. The reason names the site.
+
     `scope` is `release`, or `bytes`: then the same bytes are not admitted again either, a publisher's within their
     namespace, an operator's under any name. Returns the repository's `status`.
 
     Raises:
-        RequestDeniedError: not a publisher or approver of the namespace, no such release or scope, no reason; or 409,
-            the registry's list of withdrawals is full.
+        RequestDeniedError: not a publisher or approver of the namespace, nor of a site of the study, no such release or
+            scope, no reason; or 409, the registry's list of withdrawals is full.
     """
     reason, scope = check_reason(reason), withdrawals.check_scope(scope)
     with registry.database.writing() as db:
-        repository = _find(db, account, namespace, name)
+        repository = find_for(db, account, namespace, name)
         kind, which = _which(db, repository, version, revision)
+        authority = _authority(account, repository)
+        if account is not None and authority == "site":
+            site = _site_of(registry, db, account, repository, which)
+            reason = f"{site}, a site of its study: {reason}"
         author = account.user if account else yanks.OPERATOR
         new = yanks.add(db, repository.id, kind=kind, which=which, reason=reason, author=author, now=stamp(),
-                        authority=_authority(account), scope=scope)  # fmt: skip
+                        authority=authority, scope=scope)  # fmt: skip
         withdrawals.refresh(db, repository.id)
         if new:
             notifications.emit(
                 db, "release.yanked", namespace=repository.namespace, repository=repository.full_name,
                 private=repository.private, what=f"{kind} {which}",
             )  # fmt: skip
-            advisories.check_room(db, publisher=_authority(account) == "publisher")
+            advisories.check_room(db, publisher=authority != "operator")
     if new:
         registry.audit_log.write(
             "yanked", user=author, repository=repository.full_name, what=which, scope=scope, reason=reason
@@ -65,19 +75,20 @@ def unyank(
 ) -> dict[str, Any]:  # fmt: skip
     """Recommend again what was taken back by the same version or commit. Returns the repository's `status`.
 
-    A publisher lifts what the namespace itself took back; the operator, or an admin, lifts all.
+    A publisher lifts what the namespace itself took back; the operator, or an admin, lifts all, a site's too.
 
     Raises:
-        RequestDeniedError: not a publisher or approver of the namespace, it was not taken back, or by the operator.
+        RequestDeniedError: not a publisher or approver of the namespace, it was not taken back, or by others.
     """
     with registry.database.writing() as db:
-        repository = _find(db, account, namespace, name)
+        repository = _located(db, account, namespace, name)
         kind, which = _which(db, repository, version, revision)
-        operator = _authority(account) == "operator"
+        operator = account is None or account.admin
         by = yanks.authorities(db, repository.id, kind=kind, which=which)
-        if by == {"operator"} and not operator:
+        if by and "publisher" not in by and not operator:
+            who = "the registry's operator" if "operator" in by else "a site of its study"
             raise forbidden(
-                f"the registry's operator yanked {kind} {which} of {repository.full_name}",
+                f"{who} yanked {kind} {which} of {repository.full_name}",
                 "ask the operator: a publisher lifts what the publisher yanked",
             )
         if not yanks.remove(db, repository.id, kind=kind, which=which, authority=None if operator else "publisher"):
@@ -163,12 +174,28 @@ def check_reason(reason: str) -> str:
     return reason
 
 
-def _authority(account: Account | None) -> Authority:
-    return "operator" if account is None or account.admin else "publisher"
+def _authority(account: Account | None, repository: Repository) -> Authority:
+    if account is None or account.admin:
+        return "operator"
+    return "publisher" if auth.may(account, repository.namespace, "yank") else "site"
 
 
-def _find(db: Connection, account: Account | None, namespace: str, name: str) -> Repository:
-    """The repository, for who may yank there; None as account is the operator, who may."""
+def find_for(db: Connection, account: Account | None, namespace: str, name: str) -> Repository:
+    """The repository, for who may yank there: its namespace's, or those of a site of a study that was released there.
+
+    Raises:
+        RequestDeniedError: as `repos.locate` and `auth.require`, of its own namespace.
+    """
+    found = repos.find(db, namespace, name) if account is not None else None
+    if account is not None and found is not None and not auth.may(account, namespace, "yank"):
+        released = [row for row in study_rows.in_the_name_of(db, found.full_name) if row.released]
+        if any(auth.may(account, site, "yank") for row in released for site in row.sites):
+            return found  # a private one too: they know of it, because they made what it holds
+    return _located(db, account, namespace, name)
+
+
+def _located(db: Connection, account: Account | None, namespace: str, name: str) -> Repository:
+    """The repository, for who may yank in its namespace; None as account is the operator, who may."""
     if account is None:
         found = repositories.find(db, namespace, name)
         if found is None:
@@ -177,6 +204,23 @@ def _find(db: Connection, account: Account | None, namespace: str, name: str) ->
     found = repos.locate(db, account, namespace, name)
     auth.require(account, namespace, "yank")
     return found
+
+
+def _site_of(registry: Registry, db: Connection, account: Account, repository: Repository, which: str) -> str:
+    """The site for which an account may yank this version or commit, by the study that its own files name.
+
+    Raises:
+        RequestDeniedError: 403, it is of no study, or of one of other sites.
+    """
+    for revision in repositories.all_revisions(db, repository.id):
+        entry = repositories.find_entry(db, repository.id, revision.id, STUDY)
+        if entry is None or which not in (revision.id, revision.release_version):
+            continue
+        sites = study.read_plan(registry.blobs.get(entry.digest)).sites
+        if mine := [site for site in sites if auth.may(account, site, "yank")]:
+            return mine[0]
+    auth.require(account, repository.namespace, "yank")
+    raise forbidden(f"{account.user} belongs to no site of the study of {which}", "ask its publisher")
 
 
 def _which(db: Connection, repository: Repository, version: str | None, revision: str | None) -> tuple[str, str]:

@@ -40,6 +40,12 @@ def test_no_bounds_are_no_opinion_even_where_rdp_is_the_same() -> None:
     assert opinion.sentence == "no second opinion, because Discrete mean differs"
 
 
+def test_of_a_study_both_figures_are_told() -> None:
+    both = ask().model_copy(update={"against_sites": ask(epsilon=2.01)})
+    assert both.sentence == f"{ask().sentence}. Against another site of the study: {ask(epsilon=2.01).sentence}"
+    assert SecondOpinion.model_validate_json(both.model_dump_json()) == both
+
+
 @pytest.mark.parametrize(
     "forged",
     [

@@ -14,13 +14,13 @@ from embhub.refusals import BadSignatureError, ReleaseRefusedError, UnknownSigne
 from embhub.release import files as release_files
 from embhub.release import signing, verification
 from embhub.release.checks import approvals as approved
-from embhub.release.checks import attested, base_report, evaluated, registered_audits, signers
+from embhub.release.checks import attested, base_report, evaluated, registered_audits, signers, study
 from embhub.release.checks.signers import Signer
 from embhub.release.files import Release
 from embhub.trust import advisories, audit_designs, bundle, kept_advisories, kinds, root_keys, statement
 from embhub.trust.keyring import REASONS, Reason, Role, Trust, as_sequence
 from embhub.trust.kinds import KINDS, Kind, Listed, Revoked
-from tests.support import designs, releases
+from tests.support import designs, releases, study_records
 from tests.support.base_reports import signed as on_base
 from tests.support.evaluations import signed as evaluation
 from tests.support.releases import AUDITOR, NOW, ORIGIN, OTHER_SITE, REPOSITORY, SITE, make_key
@@ -117,6 +117,18 @@ def read_base_report(keyring: Trust | list[Trust]) -> None:
     base_report.read(on_base(key=EVALUATOR, created=NOW), trusts=as_sequence(keyring))
 
 
+def read_proposal(keyring: Trust | list[Trust]) -> None:
+    study.read_proposal(study_records.proposal(), trusts=as_sequence(keyring))
+
+
+def read_join(keyring: Trust | list[Trust]) -> None:
+    study.read_join(study_records.join("radboud", key=APPROVER), trusts=as_sequence(keyring))
+
+
+def read_withdrawal(keyring: Trust | list[Trust]) -> None:
+    study.read_withdrawal(study_records.withdrawal("radboud", key=APPROVER), trusts=as_sequence(keyring))
+
+
 def read_advisories(keyring: Trust) -> None:
     listed = advisories.build(ORIGIN, number=1, issued="2026-11-20T10:30:00Z", entries=())
     held = Trust(keyring.registry, keyring.root_fingerprint, keyring.keyring, advisories=listed.sign(ONLINE))
@@ -132,10 +144,14 @@ READERS: dict[str, tuple[Kind, Any, Callable[[Trust], None]]] = {
     "approval": (kinds.APPROVAL, APPROVER, read_approval),
     "evaluation": (kinds.EVALUATION, EVALUATOR, read_evaluation),
     "base-report": (kinds.BASE_REPORT, EVALUATOR, read_base_report),
+    "study": (kinds.STUDY, SITE, read_proposal),
+    "study-join": (kinds.STUDY_JOIN, APPROVER, read_join),
+    "study-withdrawal": (kinds.STUDY_WITHDRAWAL, APPROVER, read_withdrawal),
 }
 RULES = {  # written down again, so that a rule is changed in two places or in none
     "publish": "VOUCHED", "mia-audit": "DATED", "audit-design": "KEPT", "audit-notice": "KEPT", "audit-result": "KEPT",
     "approval": "DATED", "evaluation": "DATED", "base-report": "DATED",
+    "study": "DATED", "study-join": "DATED", "study-withdrawal": "KEPT",
 }  # fmt: skip
 REVOKED: dict[str, dict[tuple[Reason, str], bool]] = {
     "DATED": {
@@ -157,7 +173,7 @@ def holds(read: Callable[[Any], None], keyring: Trust | list[Trust]) -> bool:
 
 
 def test_every_kind_is_read_here_and_every_reason_asked() -> None:
-    assert {*(kind for kind, _, _ in READERS.values()), kinds.ADVISORIES} == {*KINDS} and len(KINDS) == 9
+    assert {*(kind for kind, _, _ in READERS.values()), kinds.ADVISORIES} == {*KINDS} and len(KINDS) == 12
     assert len({kind.type for kind in KINDS}) == len(KINDS)
     assert {reason for reason, _ in REVOKED["DATED"]} | {"left"} == {*REASONS}
     assert {*REVOKED} == {rule.name for rule in Revoked}
@@ -188,7 +204,7 @@ def test_a_publishers_removed_key_is_known_as_such_by_whichever_keyring_removed_
             verification.verify(GOOD, trust=keyrings, now=NOW)
 
 
-@pytest.mark.parametrize("name", ["publish", "mia-audit", "evaluation", "base-report"])
+@pytest.mark.parametrize("name", ["publish", "mia-audit", "evaluation", "base-report", "study", "study-join"])
 def test_which_of_several_keyrings_of_one_registry_is_heard(name: str) -> None:
     kind, key, read = READERS[name]
     good, bad = trust(), trust((key, "stolen", AFTER))

@@ -145,7 +145,7 @@ def test_a_server_keeps_a_migration_out(tmp_path: Path, monkeypatch: pytest.Monk
     said: list[str] = []
     with serving.alone("serve"), pytest.raises(ConfigError, match=rf"in use by process {os.getpid()} \(serve\)"):
         opening.open_folder(tmp_path / "r", announce=said.append)
-    assert said == ["schema 2 → 999: stops all servers: stop the others first (999_later.sql)"]
+    assert said == ["schema 3 → 999: stops all servers: stop the others first (999_later.sql)"]
     assert "later" not in count_rows(serving.folder)
     opening.open_folder(tmp_path / "r").close()
     assert "later" in count_rows(serving.folder)

@@ -30,6 +30,7 @@ MAY = {
     "settings": {"publisher", "admin"},
     "approve": {"publisher", "approver", "admin"},
     "yank": {"publisher", "approver", "admin"},
+    "take-part": {"publisher", "approver", "admin"},
     "see-quarantined": {"publisher", "approver", "admin"},
     "quarantine": {"admin"},
     "delete-unreleased": {"publisher", "admin"},

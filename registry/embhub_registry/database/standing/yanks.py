@@ -10,10 +10,10 @@ from embhub.release.files import EMBEDDING, PUBLISH_BUNDLE
 from embhub_registry.database.connection import Connection, Row
 from embhub_registry.database.releases.number_rows import SAME
 
-Authority = Literal["publisher", "operator"]
+Authority = Literal["publisher", "site", "operator"]
 OPERATOR = "operator"  # the author of what the command line does
 STOLEN = "the key that signed it was reported stolen, and no other good signature vouches for it"
-_ORDER = ("key-stolen", "operator", "publisher")
+_ORDER = ("key-stolen", "operator", "site", "publisher")
 _IS_STOLEN = "authority = 'key-stolen' AND kind = 'revision'"
 _MARKED = (
     "SELECT revision.id, release_version, reason, yank.created AS date, authority AS by, scope,"
@@ -36,8 +36,8 @@ _NOT_RECOMMENDED = (
 class Yanked:
     """One commit that is no longer recommended: by its own id, because its version is, or because its bytes are.
 
-    `by` is `operator`, also for an admin of the registry, `publisher`, the namespace itself, or `key-stolen`. No person
-    is named. `scope` is `release` or `bytes`.
+    `by` is `operator`, also for an admin of the registry, `publisher`, the namespace itself, `site`, another one of
+    the study that the release came from, or `key-stolen`. No person is named. `scope` is `release` or `bytes`.
     """
 
     revision: str
@@ -94,8 +94,8 @@ def narrow(db: Connection, digest: str) -> None:
 def of(db: Connection, repository_id: int, revision_id: str | None = None) -> list[Yanked]:
     """Every commit of a repository that is not recommended, oldest first; of a version also those that came later.
 
-    A commit stands once: for the stolen key, else the operator's word, else the publisher's. With `revision_id` that
-    commit alone, for downloads: rows are read by their keys.
+    A commit stands once: for the stolen key, else the operator's word, else a site's, else the publisher's. With
+    `revision_id` that commit alone, for downloads: rows are read by their keys.
     """
     one = "" if revision_id is None else " AND revision.id = ?3"
     rows = db.execute(

@@ -31,7 +31,8 @@ def _row(key: tuple[str, str], left: str, right: str) -> ComparedRow:
 def _yanked(page: EmbeddingPage) -> str:
     if page.yanked is None:
         return "no"
-    return "signed with a stolen key" if page.yanked.by == "key-stolen" else f"yes, by the {page.yanked.by}"
+    who = "a site of its study" if page.yanked.by == "site" else f"the {page.yanked.by}"
+    return "signed with a stolen key" if page.yanked.by == "key-stolen" else f"yes, by {who}"
 
 
 def _facts(page: EmbeddingPage) -> dict[tuple[str, str], str]:

@@ -194,9 +194,10 @@ class Citation(Facts):
 
 
 class Yanked(Facts):
-    """A release that should not be used: taken back by its publisher or the operator, or signed by a stolen key."""
+    """A release that should not be used: taken back by its publisher, a site of its study or the operator, or signed
+    by a stolen key."""
 
-    by: Literal["operator", "publisher", "key-stolen"]
+    by: Literal["operator", "publisher", "site", "key-stolen"]
     scope: Literal["release", "bytes"] = "release"
     reason: str
     date: str

@@ -17,7 +17,7 @@ _ROLES = {
     "approve": "approval",
     "evaluate": "evaluation",
 }
-_BY = {"operator": "the operator of this registry", "publisher": "its publisher"}
+_BY = {"operator": "the operator of this registry", "publisher": "its publisher", "site": "a site of its study"}
 
 
 def collect(

@@ -15,16 +15,18 @@ from embhub.trust.kinds import Kind
 from embhub_registry.database.people.accounts import Account
 from embhub_registry.http_errors import malformed
 from embhub_registry.people import auth
-from embhub_registry.repositories import attesting, audit_designs, base_reports, evaluations, yanking
+from embhub_registry.repositories import attesting, audit_designs, base_reports, evaluations, studies, yanking
 from embhub_registry.storage.folder import Registry
 from embhub_registry.wire.limits import bodies
-from embhub_registry.wire.request_context import account_of, address_of, member_of, permitted, registry_of
+from embhub_registry.wire.request_context import account_of, address_of, member_of, registry_of
 from embhub_registry.wire.request_context import run_in_threadpool as threaded
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _Answer = Callable[[Registry, Account | None, str], dict[str, Any]]
 _Take = Callable[[Registry, Account, str, dict[str, Any]], dict[str, Any]]
 FRESH = {"Cache-Control": "no-cache"}
+PRIVATE = {"Cache-Control": "private, no-store"}
+STUDIES = "/embhub/v1/studies"
 
 
 async def status(request: Request) -> Response:
@@ -41,9 +43,8 @@ def _statements(
 
     async def handle(request: Request) -> Response:
         # registered audits are for whoever knows the file
-        account, digest = account_of(request) if kind is not kinds.DESIGN else None, request.path_params["digest"]
-        if not _DIGEST.fullmatch(digest):
-            raise malformed("an embedding, or a base, is named by a SHA-256 in lower-case hex")
+        account = account_of(request) if kind is not kinds.DESIGN else None
+        digest = _digest(request, "an embedding, or a base,")
         if request.method == "POST":
             member = auth.require_somewhere(member_of(request, doing), scope)
             document = await bodies.read_json(request, limit=limit)
@@ -76,10 +77,45 @@ STATEMENTS = [
 ]  # fmt: skip
 
 
+async def all_studies(request: Request) -> Response:
+    """`GET /embhub/v1/studies`: the studies that name a namespace of the caller; `POST` proposes one."""
+    if request.method == "POST":
+        member = auth.require_somewhere(member_of(request, "proposing a study"), "publish")
+        document = await bodies.read_json(request, limit=kinds.STUDY.bytes)
+        return JSONResponse(await threaded(studies.propose, registry_of(request), member, document), headers=PRIVATE)
+    return JSONResponse(await threaded(studies.listing, registry_of(request), account_of(request)), headers=PRIVATE)
+
+
+async def one_study(request: Request) -> Response:
+    """`GET /embhub/v1/studies/{digest}`: a study, and what was signed about it."""
+    digest = _digest(request, "a study")
+    return JSONResponse(
+        await threaded(studies.answer, registry_of(request), account_of(request), digest), headers=PRIVATE
+    )
+
+
+async def change_study(request: Request) -> Response:
+    """`POST /embhub/v1/studies/{digest}/join`, or `/withdraw`: a site's signed word on a study."""
+    member = auth.require_somewhere(member_of(request, "taking part in a study"), "take-part")
+    digest = _digest(request, "a study")
+    document = await bodies.read_json(request, limit=kinds.STUDY.bytes)
+    take = studies.join if request.url.path.endswith("/join") else studies.withdraw
+    return JSONResponse(await threaded(take, registry_of(request), member, digest, document), headers=PRIVATE)
+
+
+OF_STUDIES = [
+    Route(STUDIES, all_studies, methods=["GET", "POST"]),
+    Route(STUDIES + "/{digest}", one_study, methods=["GET"]),
+    Route(STUDIES + "/{digest}/join", change_study, methods=["POST"]),
+    Route(STUDIES + "/{digest}/withdraw", change_study, methods=["POST"]),
+]
+
+
 async def yank(request: Request) -> Response:
     """`POST /embhub/v1/yank/{id}` with `reason`, `scope` and `version` or `revision`; `DELETE` lifts the yank."""
-    account, registry = permitted(request, "yank", "yanking a release"), registry_of(request)
+    account, registry = member_of(request, "yanking a release"), registry_of(request)
     namespace, name = address_of(request)
+    yanking.find_for(registry.database.connection(), account, namespace, name)  # who may not sends no body
     body = await bodies.read_json(request)
     which = {name: _text(body, name) for name in ("version", "revision")}
     if request.method == "DELETE":
@@ -88,6 +124,13 @@ async def yank(request: Request) -> Response:
         reason, scope = _text(body, "reason") or "", _text(body, "scope") or "release"
         found = await threaded(yanking.yank, registry, account, namespace, name, reason=reason, scope=scope, **which)
     return JSONResponse(found, headers=FRESH)
+
+
+def _digest(request: Request, what: str) -> str:
+    digest = str(request.path_params["digest"])
+    if not _DIGEST.fullmatch(digest):
+        raise malformed(f"{what} is named by a SHA-256 in lower-case hex")
+    return digest
 
 
 def _text(body: dict[str, Any], name: str) -> str | None:

@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from embhub_registry.wire.registry_api import review_api
+from embhub_registry.wire.registry_api import embhub_api, review_api
 from embhub_registry.wire.session_cookies import SESSION, is_form
 
 PATH = "/openapi.json"
@@ -128,7 +128,7 @@ def _security(route: Route, method: str) -> list[dict[str, list[str]]]:
     """A page's form needs a session and the rest that changes anything a token; who only reads may have either."""
     if _is_of_people(route):
         return [{}, {"session": []}] if route.path.startswith("/login") else [{"session": []}]
-    is_read_with_one = route.path in _READ_WITH_A_TOKEN or route.path.startswith(review_api.PATH)
+    is_read_with_one = route.path in _READ_WITH_A_TOKEN or route.path.startswith((review_api.PATH, embhub_api.STUDIES))
     if is_read_with_one or (method != "GET" and route.path not in _FOR_ANYBODY):
         return [{"token": []}]
     return [{}, {"token": []}, {"session": []}] if method == "GET" else [{}, {"token": []}]

@@ -23,7 +23,7 @@ from embhub.privacy.rdp import ORDERS
 from embhub.privacy.second_opinion import ClaimBelowBoundError
 from embhub.site import config
 from embhub.site.memory import runs
-from tests.support.claims import make_claim
+from tests.support.claims import make_claim, make_study_claim
 from tests.support.quick import examples
 
 
@@ -32,6 +32,24 @@ def forgotten() -> None:
     """Opacus is asked anew in each test, since some break it."""
     second_opinion._by_rdp.cache_clear()
     second_opinion._by_prv.cache_clear()
+
+
+def test_both_figures_of_a_study_are_asked_about() -> None:
+    claim = make_study_claim()
+    opinion = second_opinion.check_claim(claim)
+    larger = opinion.against_sites
+    assert larger is not None and opinion.agreement == larger.agreement == "agrees", opinion.sentence
+    assert (opinion.epsilon, larger.epsilon) == (claim.epsilon, claim.largest_epsilon)
+    assert larger.rdp == pytest.approx(larger.epsilon_rdp, abs=3e-4) and larger.epsilon_rdp > opinion.epsilon_rdp
+    assert second_opinion.check_claim(make_claim()).against_sites is None
+
+
+def test_a_second_figure_below_what_opacus_finds_is_refused() -> None:
+    claim = make_study_claim()
+    assert claim.study is not None
+    forged = claim.model_copy(update={"study": claim.study.model_copy(update={"epsilon_against_sites": claim.epsilon})})
+    with pytest.raises(ClaimBelowBoundError):
+        second_opinion.check_claim(forged)
 
 
 ASKED = {"n_public": 20, "steps": 4, "batch_size": 5, "noise_draws": 1, "subspace_dim": 4}

@@ -11,6 +11,7 @@ import yaml
 
 from embhub.artifact import embedding
 from embhub.cards import card, card_draft
+from embhub.cli.find_and_verify.searching import _privacy
 from embhub.client.publishing import push as publishing
 from embhub.client.pulling.overview import describe, in_words
 from embhub.durable import write_atomic
@@ -22,13 +23,16 @@ from embhub.release import verification
 from embhub.release.checks.claims import refuted
 from embhub.release.checks.consistency import power
 from embhub.release.files import Release
+from embhub_registry.admission import listing
 from embhub_registry.admission import rules as admission
 from embhub_registry.http_errors import RequestDeniedError
+from embhub_registry.pages.release.release_page import privacy_of
 from embhub_registry.repositories.proposal import Proposal
 from tests.support.claims import (
     altered,
     make_claim,
     make_private_release,
+    make_study_claim,
     private_files,
     sign,
     site_total,
@@ -51,6 +55,9 @@ CLAIM = make_claim()
 GOOD = make_private_release()
 LIE = altered(CLAIM, epsilon=0.5)
 OTHER = make_claim(sigma=8.0)
+
+
+STUDY_CLAIM = make_study_claim()
 
 
 def verify(release: Release) -> verification.Verified:
@@ -294,3 +301,30 @@ def test_an_audit_that_shows_more_than_the_claim_allows_refutes_it() -> None:
 def test_plain_data() -> None:
     assert plain("none") == "none"
     assert isinstance(CLAIM, PrivacyClaim) and plain(CLAIM) == CLAIM.to_dict()
+
+
+def test_a_claim_of_a_study_is_read_signed_admitted_and_told_with_both_figures() -> None:
+    release = make_private_release(STUDY_CLAIM)
+    found = next(found for found in verify(release).findings if found.check == "privacy")
+    assert found.text == " ".join(STUDY_CLAIM.words())
+    listed = admit(release)
+    assert listed.verified is not None and listed.verified.embedding.privacy == STUDY_CLAIM
+    shown = privacy_of(release.card, "radboud", [])
+    assert shown.together == f"{STUDY_CLAIM.largest_epsilon:g} against any one of the 8 sites that trained it"
+    summary = listing.summarise(release.card, listed)
+    assert summary["epsilon"] == STUDY_CLAIM.epsilon_to_judge_by > STUDY_CLAIM.epsilon
+    assert f"{STUDY_CLAIM.largest_epsilon:g}" in summary["privacy"] and summary["site_total"] is None
+    assert (
+        _privacy(summary["privacy"]) == f"epsilon {STUDY_CLAIM.epsilon:g} or {STUDY_CLAIM.largest_epsilon:g} (claimed)"
+    )
+    assert STUDY_CLAIM.study is not None and STUDY_CLAIM.study.digest in in_words(describe(release))["privacy"]
+
+
+def test_a_study_of_a_release_cannot_be_left_out_or_changed() -> None:
+    block = json.loads(STUDY_CLAIM.to_text())["study"]
+    for change in ({"study": None}, {"study": block | {"digest": "00" * 32}}):
+        text = altered(STUDY_CLAIM, **change)
+        files = make_private_release(STUDY_CLAIM).files
+        bent = with_header_claim(make_private_release(STUDY_CLAIM).embedding, text)
+        with pytest.raises(EmbhubError):
+            verify(Release.from_files({**files, release_files.EMBEDDING: bent}))

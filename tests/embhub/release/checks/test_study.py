@@ -1,0 +1,200 @@
+"""The record of a study in a release: who has to have signed what, and what of it is refused."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from embhub.refusals import (
+    MalformedBundleError,
+    MalformedStatementError,
+    ReleaseRefusedError,
+    RevokedKeyError,
+    UnknownSignerError,
+    WrongNamespaceError,
+    WrongPredicateError,
+    WrongRegistryError,
+    WrongRoleError,
+    WrongStudyError,
+)
+from embhub.release.checks import study
+from embhub.trust import dsse, kinds
+from embhub.trust.statement import Statement
+from tests.support import releases
+from tests.support import study_records as of
+from tests.support.releases import OTHER_SITE, SITE, STRANGER, make_key
+from tests.support.study_records import OFFICERS, SITES, STUDY_KEYS
+
+FILE, OTHER = "e" * 64, "d" * 64
+
+
+def claim(**changes: Any) -> Any:
+    """The claim of the study's release."""
+    plan = of.plan()
+    facts = {
+        "n_public": plan.n_public, "batch": plan.batch, "steps": plan.attempts, "clip": plan.clip, "delta": plan.delta,
+        "max_images_per_unit": plan.max_images_per_patient, "study": of.terms(), **changes,
+    }  # fmt: skip
+    return SimpleNamespace(**facts)
+
+
+def read(data: bytes, trust: Any = None) -> study.StudyRecord:
+    return study.read_record(data, [trust or of.trust()])
+
+
+def judged(data: bytes, *, embedding: str = FILE, trust: Any = None, **changes: Any) -> str:
+    return study.check_release(read(data, trust), embedding, claim(**changes)).text
+
+
+def edited(change: Callable[[dict[str, Any]], None]) -> bytes:
+    document = json.loads(of.record(FILE))
+    change(document)
+    return json.dumps(document).encode()
+
+
+def with_join(site: str, **facts: Any) -> bytes:
+    return edited(lambda document: document["joins"].update({site: of.sent(of.join(site, **facts))}))
+
+
+def with_consent(site: str, signature: bytes) -> bytes:
+    return edited(lambda document: document["consents"].update({site: dsse.encode(signature)}))
+
+
+def test_a_whole_record_says_how_many_joined_and_signed() -> None:
+    found = read(of.record(FILE))
+    assert found.study == of.plan() and found.registry == releases.ORIGIN
+    assert {site: key.public_numbers() for site, key in found.keys.items()} == {
+        site: key.public.public_numbers() for site, key in STUDY_KEYS.items()
+    }
+    assert judged(of.record(FILE)).endswith("of 3 sites, of which 3 signed this file")
+
+
+def test_as_many_consents_as_a_step_needs_sites() -> None:
+    assert "of which 2 signed" in judged(of.record(FILE, consenting=SITES[:2]))
+    for few in (SITES[:1], ()):
+        with pytest.raises(WrongStudyError, match="the study needs 2"):
+            judged(of.record(FILE, consenting=few))
+
+
+def test_consents_are_over_this_file_this_study_and_by_the_joined_key() -> None:
+    with pytest.raises(WrongStudyError, match="did not consent to this file"):
+        judged(of.record(FILE), embedding=OTHER)
+    for signature in (
+        of.consent("umcu", OTHER), of.consent("lumc", FILE), of.consent("umcu", FILE, key=OFFICERS["umcu"]), b"12345678"
+    ):  # fmt: skip
+        with pytest.raises(WrongStudyError, match="umcu did not consent"):
+            judged(with_consent("umcu", signature))
+    with pytest.raises(WrongStudyError, match="did not join"):
+        read(with_consent("nki", of.consent("umcu", FILE)))
+
+
+def test_every_site_joined_and_none_speaks_for_two() -> None:
+    def drop(document: dict[str, Any]) -> None:
+        del document["joins"]["umcu"], document["consents"]["umcu"]
+
+    with pytest.raises(WrongStudyError, match="umcu did not join"):
+        judged(edited(drop))
+    assert set(read(edited(drop)).keys) == {"lumc", "radboud"}, "what runs is read, too"
+    both = json.loads(with_join("umcu", of_study=STUDY_KEYS["lumc"]))
+    both["consents"]["umcu"] = dsse.encode(of.consent("umcu", FILE, key=STUDY_KEYS["lumc"]))
+    with pytest.raises(WrongStudyError, match="have one key"):
+        judged(json.dumps(both).encode())
+
+
+def test_joins_are_of_this_study_this_registry_and_its_own_sites() -> None:
+    with pytest.raises(WrongStudyError, match="another study"):
+        read(with_join("umcu", digest=OTHER))
+    with pytest.raises(WrongRegistryError):
+        read(with_join("umcu", registry="hub.elsewhere.org"))
+    swapped = of.sent(of.join("lumc"))
+    with pytest.raises(WrongStudyError, match="in the place of another"):
+        read(edited(lambda document: document["joins"].update(umcu=swapped)))
+    officer = make_key("officer of nki")
+    trust = of.trust(keys=[*of.KEYS, ("nki", officer, "approve")])
+    stranger = of.signed(
+        study.join(of.plan().digest, "nki", OTHER_SITE.public, registry=releases.ORIGIN, created=releases.NOW), officer
+    )
+    with pytest.raises(WrongStudyError, match="nki is no site"):
+        read(edited(lambda document: document["joins"].update(nki=of.sent(stranger))), trust)
+
+
+def test_who_may_sign_what() -> None:
+    with pytest.raises(WrongRoleError):
+        read(with_join("radboud", key=SITE))
+    with pytest.raises(WrongNamespaceError):
+        read(with_join("umcu", key=OFFICERS["lumc"]))
+    with pytest.raises(UnknownSignerError):
+        read(with_join("umcu", key=STRANGER))
+    for key, refusal in ((OFFICERS["radboud"], WrongRoleError), (OFFICERS["lumc"], WrongNamespaceError)):
+        with pytest.raises(refusal):
+            study.read_proposal(of.proposal(key=key), trusts=[of.trust()])
+    with pytest.raises(WrongNamespaceError):
+        study.read_withdrawal(of.withdrawal("umcu", key=OFFICERS["lumc"]), trusts=[of.trust()])
+    assert study.read_withdrawal(of.withdrawal("radboud", key=SITE), trusts=[of.trust()]).site == "radboud"
+
+
+def test_what_a_stolen_key_signed_counts_but_for_a_withdrawal() -> None:
+    stolen = {"fingerprint": OFFICERS["umcu"].fingerprint, "reason": "stolen", "date": "2026-11-25T00:00:00Z"}
+    with pytest.raises(RevokedKeyError):
+        read(of.record(FILE), of.trust(stolen))
+    assert study.read_withdrawal(of.withdrawal("umcu"), trusts=[of.trust(stolen)]).site == "umcu"
+
+
+def test_the_claim_has_the_studys_digest_and_numbers() -> None:
+    for changes in (
+        {"study": of.terms(digest=OTHER)}, {"study": of.terms(dropouts=0)}, {"study": None}, {"n_public": 200},
+        {"steps": 49}, {"clip": 2.0}, {"study": of.terms(epsilon_against_sites=6.0)},
+    ):  # fmt: skip
+        with pytest.raises(WrongStudyError, match="the claim is not that of the study"):
+            judged(of.record(FILE), **changes)
+
+
+def test_a_proposal_holds_the_study_that_it_names() -> None:
+    plan = of.plan()
+    facts = {"registry": releases.ORIGIN, "created": "2026-11-20T10:30:00Z", "study": json.loads(plan.to_bytes())}
+    for digest, changes, refusal in (
+        (OTHER, {}, WrongStudyError), (plan.digest, {"study": {**facts["study"], "epsilon": 1.0}}, WrongStudyError),
+        (plan.digest, {"more": 1}, MalformedStatementError), (plan.digest, {"study": {}}, WrongStudyError),
+    ):  # fmt: skip
+        made = Statement(digest, kinds.STUDY.type, {**facts, **changes}, study.SUBJECT)
+        with pytest.raises(refusal):
+            study.read_proposal(of.signed(made, SITE), trusts=[of.trust()])
+    with pytest.raises(WrongPredicateError):
+        study.read_proposal(of.join("umcu"), trusts=[of.trust()])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda document: document.update(more=1),
+        lambda document: document.update(schema="embhub.study-record/2"),
+        lambda document: document.update(joins=[]),
+        lambda document: document.update(consents=[1]),
+        lambda document: document["joins"].update(umcu=None),
+        lambda document: document["joins"].update({"": document["proposal"]}),
+        lambda document: document["consents"].update(umcu=1),
+        lambda document: document["consents"].update(umcu="===="),
+        lambda document: document.pop("proposal"),
+        lambda document: document.update(proposal=document["joins"]["umcu"]),
+    ],
+)
+def test_a_malformed_record(change: Callable[[dict[str, Any]], None]) -> None:
+    with pytest.raises((WrongStudyError, MalformedBundleError)):
+        read(edited(change))
+
+
+def test_no_record_is_larger_than_its_limit() -> None:
+    with pytest.raises(WrongStudyError):
+        read(of.record(FILE) + b" " * 400_000)
+
+
+def test_a_key_of_a_study_has_one_spelling() -> None:
+    pem = STUDY_KEYS["umcu"].public_pem.replace("\n", "\r\n")
+    facts = {"registry": releases.ORIGIN, "created": "2026-11-20T10:30:00Z", "site": "umcu", "key": pem}
+    made = of.signed(Statement(of.plan().digest, kinds.STUDY_JOIN.type, facts, study.SUBJECT), OFFICERS["umcu"])
+    with pytest.raises(ReleaseRefusedError):
+        study.read_join(made, trusts=[of.trust()])

@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping
 from typing import Final, Protocol
 
 from embhub.errors import EmbhubError
-from embhub.study import tasks
+from embhub.study import consents, tasks
 from embhub.study.folder import StudyFolder
 from embhub.study.grid import Residues
 from embhub.study.plan import Study
@@ -61,7 +61,6 @@ class StudySite:
         folder: its memory, open as long as this object is used.
         charged: the ledger's name of what was set aside for all attempts. Nothing is answered without.
         prepare: makes the training from the frame's bytes, whose digest was checked. It raises where a self-test fails.
-        consent: the signed consent to a file, from its SHA-256 in hex.
         withdrawn: whether this site has withdrawn from the study.
         clock, sleep: seconds that pass.
 
@@ -79,7 +78,6 @@ class StudySite:
         *,
         charged: str,
         prepare: Callable[[bytes], Learner],
-        consent: Callable[[str], bytes],
         withdrawn: Callable[[], bool] = lambda: False,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
@@ -89,7 +87,7 @@ class StudySite:
         if sorted(keys) != list(study.sites) or site not in keys:
             raise StudyStepError("the keys are those of other sites than the study's")
         self.study, self.site, self._keys, self._key, self._folder = study, site, dict(keys), key, folder
-        self._prepare, self._consent, self._withdrawn = prepare, consent, withdrawn
+        self._prepare, self._withdrawn = prepare, withdrawn
         self._clock, self._sleep, self._lock = clock, sleep, threading.Lock()
         self._learner: Learner | None = None
         self._step: SiteStep | None = None
@@ -209,4 +207,4 @@ class StudySite:
             raise StudyStepError(NO_CONSENT)
         self._folder.consented = digest
         self._step = None
-        return self._consent(digest)
+        return consents.sign(self._digest, self.site, digest, key=self._key)

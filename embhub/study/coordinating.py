@@ -6,13 +6,15 @@ coordinator that was killed goes on where it stood, with the next number.
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from typing import Final
 
 from embhub.errors import PrivacyError
 from embhub.progress import OnProgress, Progress
-from embhub.study import tasks, wire
+from embhub.refusals import BadSignatureError
+from embhub.study import consents, tasks, wire
 from embhub.study.coordinator import CoordinatorStep
 from embhub.study.folder import StudyFolder
 from embhub.study.grid import Residues
@@ -98,8 +100,15 @@ class StudyRun:
         self._prepare(self._study.sites, PREPARING)
         self._feed(self._study.sites, whole=True)
         found = self._gather("finish", dict.fromkeys(self._study.sites, file), PREPARING)
-        self._expect(found, "consent")
-        return {site: body for site, (_, body) in found.items()}
+        digest, signed = hashlib.sha256(file).hexdigest(), dict[str, bytes]()
+        for site, (_, signature) in found.items():
+            try:
+                consents.check(self._digest, site, digest, signature=signature, key=self._keys[site])
+                signed[site] = signature
+            except BadSignatureError:
+                self.words[site] = "its consent is not signed by it"
+        self._expect(signed, "consent")
+        return signed
 
     def _prepare(self, sites: Collection[str], seconds: float) -> None:
         for site, (answer, _) in self._gather("prepare", dict.fromkeys(sites, self._frame), seconds).items():

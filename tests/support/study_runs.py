@@ -118,7 +118,7 @@ class World:
 
         self.sites[site] = StudySite(
             self.study, self.keys, site, KEYS[site], found, charged="run", prepare=prepare,
-            consent=lambda digest: f"{site} {digest}".encode(), withdrawn=lambda: site in self.withdrawn,
+            withdrawn=lambda: site in self.withdrawn,
             clock=self.clocks[site], sleep=self.clocks[site].sleep,
         )  # fmt: skip
 

@@ -30,12 +30,10 @@ from embhub.diffusion.training.latents import encode
 from embhub.diffusion.training.rows import starting_rows
 from embhub.errors import ArtifactError, UsageError
 from embhub.images.images import ImageSet
-from embhub.privacy.claim import Claim
+from embhub.study import claims
 from embhub.study.grid import Residues
 from embhub.study.plan import Study, StudyError
 from embhub.study.wire import StudyStepError
-
-CheckClaim = Callable[[Claim, Study], None]
 
 
 class SiteLearner:
@@ -47,7 +45,6 @@ class SiteLearner:
         latents: of this site's members (N, C, h, w); `names` say whose each is.
         kept_back: latents of patients kept back, or none.
         frame: start rows and directions.
-        check_claim: raises StudyError where a file's claim is not that of the study.
 
     Raises:
         BrokenMechanismError: a watch or a self-test failed.
@@ -63,10 +60,8 @@ class SiteLearner:
         names: Sequence[str],
         kept_back: Tensor | None,
         frame: Frame,
-        *,
-        check_claim: CheckClaim,
     ) -> None:
-        self._study, self._pipe, self._base, self._frame, self._check_claim = study, pipe, base, frame, check_claim
+        self._study, self._pipe, self._base, self._frame = study, pipe, base, frame
         self._kept_back, recipe = kept_back, terms.recipe_of(study)
         mechanism = terms.mechanism_of(study)
         self._loss = loss = PatientLoss(
@@ -116,7 +111,7 @@ class SiteLearner:
         """
         try:
             claim = artifact.parse(file).privacy
-            self._check_claim(claim, self._study)
+            claims.check_claim(claim, self._study)
             coordinates = self._descent.coordinates
             own = assembling.assemble(self._study, self._pipe, self._base, self._frame, coordinates, claim)
         except StudyError as error:
@@ -141,7 +136,6 @@ def site_training(
     members: ImageSet,
     held_out: ImageSet,
     *,
-    check_claim: CheckClaim,
     base: str | Path | None = None,
     device: str = "auto",
 ) -> Callable[[bytes], SiteLearner]:
@@ -168,7 +162,7 @@ def site_training(
         back = encode(pipe, held_out, preprocessing=asked).latents if len(held_out) else None
         return SiteLearner(
             study, pipe, identity, encode(pipe, members, preprocessing=asked).latents, members.names(), back,
-            read_frame(study, pipe, frame), check_claim=check_claim,
+            read_frame(study, pipe, frame),
         )  # fmt: skip
 
     return prepare

@@ -20,11 +20,11 @@ from embhub.diffusion.studies.proposing import StudySettings, make_study
 from embhub.errors import ArtifactError, PrivacyError, UsageError
 from embhub.images.images import ImageSet, read_images
 from embhub.phantoms import write_dataset
-from embhub.privacy.claim import Claim, PrivacyClaim, build_claim
-from embhub.study import discrete_gaussian, tasks
+from embhub.privacy.claim import PrivacyClaim
+from embhub.study import claims, discrete_gaussian, tasks
 from embhub.study.answering import CANNOT
 from embhub.study.grid import Grid
-from embhub.study.plan import Study, StudyError, read_study
+from embhub.study.plan import Study, read_study
 from embhub.study.wire import StudyStepError
 from tests.support import pipelines
 from tests.support.study_runs import NAMES, World
@@ -58,23 +58,14 @@ def proposed(base: Path) -> tuple[Study, bytes]:
 
 
 def claim_of(study: Study) -> PrivacyClaim:
-    return build_claim(
-        mechanism="dp-sgd", unit="patient", max_images_per_unit=study.max_images_per_patient, n_public=study.n_public,
-        batch=study.batch, sigma=study.noise.against_outsiders.sigma, clip=study.clip, steps=study.attempts,
-        self_test=assembling.try_code(study), delta=study.delta,
-    )  # fmt: skip
-
-
-def check_claim(claim: Claim, study: Study) -> None:
-    if not isinstance(claim, PrivacyClaim) or claim.sigma != study.noise.against_outsiders.sigma:
-        raise StudyError("claim and study differ")
+    return claims.claim_of(study, self_test=assembling.try_code(study))
 
 
 def trainings(study: Study, images: dict[str, ImageSet], base: Path) -> dict[str, Callable[[bytes], SiteLearner]]:
     found = {}
     for site, own in images.items():
         members, back = own.subset(range(5)), own.subset(range(5, len(own)))
-        found[site] = learner.site_training(study, members, back, check_claim=check_claim, base=base, device="cpu")
+        found[site] = learner.site_training(study, members, back, base=base, device="cpu")
     return found
 
 
@@ -108,11 +99,18 @@ def test_sites_consent_to_the_one_file_that_they_learned_and_to_no_other(
     assert not learners[0].judge(file)  # no better than the rows that all started from
     better = iter([0.1, 0.2] * 3)
     monkeypatch.setattr(SiteLearner, "_held_out", lambda self, rows: next(better))
+    unlike = claims.claim_of(world.study.model_copy(update={"token": "<b>"}), self_test=claim.self_test)
+    of_another = assemble(world, base, unlike)
     other = assembling.assemble(
         world.study, learners[0]._pipe, learners[0]._base, learners[0]._frame,
         torch.zeros(world.study.width, dtype=torch.float64), claim,
     )  # fmt: skip
-    for bad, word in ((other, "not what this site learned"), (file[:-1], "no embedding"), (b"", "no embedding")):
+    for bad, word in (
+        (of_another, "claim and study differ"),
+        (other, "not what this site learned"),
+        (file[:-1], "no embedding"),
+        (b"", "no embedding"),
+    ):
         with pytest.raises(StudyStepError, match=word):
             learners[0].judge(bad)
     with world.coordinator() as run:
@@ -203,9 +201,7 @@ def test_right_code_is_not_accused(world: World) -> None:
 
 def test_a_site_with_one_patient_takes_part(world: World, images: dict[str, ImageSet], base: Path) -> None:
     alone = images[NAMES[1]].subset([0])
-    world.trainings[NAMES[1]] = learner.site_training(
-        world.study, alone, alone.subset([]), check_claim=check_claim, base=base, device="cpu"
-    )
+    world.trainings[NAMES[1]] = learner.site_training(world.study, alone, alone.subset([]), base=base, device="cpu")
     assert len(world.run()) == STEPS
 
 
@@ -214,10 +210,10 @@ def test_another_base_or_no_patient_is_refused(
 ) -> None:
     own = images[NAMES[0]]
     with pytest.raises(UsageError, match="no image"):
-        learner.site_training(world.study, own.subset([]), own, check_claim=check_claim, base=base)(world.frame)
+        learner.site_training(world.study, own.subset([]), own, base=base)(world.frame)
     other = world.study.model_copy(update={"base": "0" * 64})
     with pytest.raises(UsageError, match="not the study's"):
-        learner.site_training(other, own, own, check_claim=check_claim, base=base)(world.frame)
+        learner.site_training(other, own, own, base=base)(world.frame)
 
 
 def test_a_study_is_read_as_it_was_written_and_keeps_the_epsilon_asked_for(proposed: tuple[Study, bytes]) -> None:

@@ -15,7 +15,7 @@ from embhub.audits.report import AuditReport
 from embhub.cards.card_schema import Card
 from embhub.errors import ArtifactError, PrivacyError
 from embhub.formats import instants
-from embhub.privacy.claim_or_none import UnsupportedClaimError
+from embhub.privacy.claim_or_none import UnsupportedClaimError, is_claim
 from embhub.refusals import (
     AuditMismatchError,
     BrokenClaimError,
@@ -182,10 +182,11 @@ def _find_approvals(
 
 def _check_study(release: Release, embedding: Embedding, keyring: Trust) -> Iterator[Finding]:
     """As `study.check`, which is imported where there is a study."""
-    if release_files.STUDY in release.files or getattr(embedding.privacy, "study", None) is not None:
+    claim = embedding.privacy
+    if release_files.STUDY in release.files or (is_claim(claim) and claim.study is not None):
         from embhub.release.checks import study
 
-        yield from study.check(release, embedding.privacy, embedding=embedding.digest, keyring=keyring)
+        yield from study.check(release, claim, embedding=embedding.digest, keyring=keyring)
 
 
 def _check_name(publish: Publish, repository: str | None, findings: list[Finding]) -> None:

@@ -8,51 +8,54 @@ from datetime import datetime
 from functools import cache
 from typing import Any
 
-from embhub.privacy.studies import StudyNoise, calibrate_share
-from embhub.privacy.study_terms import StudyTerms
+from embhub.cards import card
+from embhub.privacy.claim import PrivacyClaim
+from embhub.release import files as release_files
 from embhub.release.checks import study
+from embhub.release.files import Release
 from embhub.site.signing.keys import SigningKey
 from embhub.study import consents
+from embhub.study.claims import claim_of
 from embhub.study.plan import Study
 from embhub.trust import bundle, statement
 from embhub.trust.bundle import Bundle
 from embhub.trust.keyring import Trust
-from tests.support import releases
+from tests.support import claims, releases
 from tests.support.releases import NOW, ORIGIN, SITE, make_key
 
 SITES = ("lumc", "radboud", "umcu")
 OFFICERS = {site: make_key(f"officer of {site}") for site in SITES}
 STUDY_KEYS = {site: make_key(f"study key of {site}") for site in SITES}
 KEYS = [("radboud", SITE, "publish"), *((site, key, "approve") for site, key in OFFICERS.items())]
-OF_STEPS: dict[str, Any] = {"dropouts": 1, "colluders": 0, "width": 256}
-CLIP_UNITS, STEPS, BATCH, N_PUBLIC, DELTA = 1 << 16, 50, 16, 100, 1e-5
 
 
 @cache
-def _numbers() -> dict[str, Any]:
-    share = calibrate_share(
-        epsilon=4.0, delta=DELTA, q=BATCH / N_PUBLIC, steps=STEPS, sites=len(SITES), dropouts=OF_STEPS["dropouts"],
-        clip_units=CLIP_UNITS,
-    )  # fmt: skip
-    noise = StudyNoise(
-        sites=len(SITES), clip_units=CLIP_UNITS, share_variance=share, q=BATCH / N_PUBLIC, steps=STEPS, **OF_STEPS
-    )
-    return {
-        "share_variance": share, "epsilon": noise.epsilon(noise.against_outsiders, delta=DELTA),
-        "epsilon_against_sites": noise.epsilon(noise.against_sites, delta=DELTA),
-    }  # fmt: skip
-
-
 def plan(**changes: Any) -> Study:
-    """A study of three sites, of which one may be missing, that radboud proposes."""
-    facts: dict[str, Any] = {
-        "repository": releases.REPOSITORY, "base": "b" * 64, "base_name": "builtin", "caption": "mri, {}",
-        "token": "<cspca>", "frame": "f" * 64, "sites": SITES, **OF_STEPS, "n_public": N_PUBLIC, "batch": BATCH,
-        "attempts": STEPS, "max_images_per_patient": 4, "noise_draws": 1, "clip": 1.0, "clip_units": CLIP_UNITS,
-        "delta": DELTA, **_numbers(), "recipe": {"learning_rate": 0.005}, "preprocessing": {"size": 64},
-        "round_seconds": 60, **changes,
-    }  # fmt: skip
-    return Study(**facts)
+    """A study of three sites, of which one may be missing, that radboud proposes for `releases.REPOSITORY`."""
+    return claims.make_study(**{"sites": SITES, "dropouts": 1, "colluders": 0, "width": 256, **changes})
+
+
+def claim(**changes: Any) -> PrivacyClaim:
+    """The claim of its release."""
+    return claim_of(plan(**changes), self_test=claims.SELF_TEST)
+
+
+def unsigned_release(of_study: Study | None = None, **changes: Any) -> Release:
+    """The embedding and the card of its release; `changes` go to the card."""
+    artifact = releases.make_embedding(privacy=claim_of(of_study or plan(), self_test=claims.SELF_TEST))
+    drafted = releases.make_card(artifact, n_patients=123, n_images=250, max_images_per_patient=3)
+    described = card.parse({**drafted, **changes})
+    return Release.from_files(
+        {release_files.EMBEDDING: artifact.data, release_files.CARD: card.to_readme(described)}
+    )  # fmt: skip
+
+
+def release(*, consenting: Collection[str] = SITES, **changes: Any) -> Release:
+    """A signed release of the study with its record."""
+    made = unsigned_release(None, **changes)
+    return claims.sign(
+        {**made.files, release_files.STUDY: record(made.embedding.digest, consenting=consenting)}
+    )  # fmt: skip
 
 
 def trust(*revoked: Mapping[str, str], keys: Collection[tuple[str, SigningKey, str]] = KEYS) -> Trust:
@@ -103,15 +106,3 @@ def sent(found: Bundle) -> dict[str, Any]:
     """As it goes over the wire."""
     document: dict[str, Any] = json.loads(bundle.to_json(found.envelope))
     return document
-
-
-def terms(made: Study | None = None, **changes: Any) -> StudyTerms:
-    """What the claim of a study's release says of the study."""
-    of = made or plan()
-    noise = of.noise
-    facts: dict[str, Any] = {
-        "digest": of.digest, "sites": noise.sites, "dropouts": noise.dropouts, "colluders": noise.colluders,
-        "clip_units": noise.clip_units, "share_variance": noise.share_variance, "width": noise.width,
-        "epsilon_against_sites": of.epsilon_against_sites, **changes,
-    }  # fmt: skip
-    return StudyTerms(**facts)

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any, Final
 import rfc8785
 from pydantic import ConfigDict
 
-from embhub.errors import PrivacyError
 from embhub.formats import instants, strict_json
 from embhub.privacy.claim import PrivacyClaim
 from embhub.refusals import BadSignatureError, Finding, WrongKeyError, WrongStudyError
@@ -255,7 +254,7 @@ def check_place(one: Said, proposal: Proposal) -> None:
         raise WrongStudyError(f"{one.site} is no site of the study", _HINT)
 
 
-def check_release(record: StudyRecord, embedding: str, claim: PrivacyClaim) -> Finding:
+def check_release(record: StudyRecord, embedding: str, claim: Claim) -> Finding:
     """Whether a release is the outcome of this study: `embedding` is the file's SHA-256, `claim` its privacy claim.
 
     Raises:
@@ -265,8 +264,8 @@ def check_release(record: StudyRecord, embedding: str, claim: PrivacyClaim) -> F
     study = record.study
     try:
         claims.check_claim(claim, study)
-    except (PrivacyError, ValueError) as error:
-        raise WrongStudyError(f"the claim is not that of the study: {error}", _HINT) from error
+    except StudyError as error:
+        raise WrongStudyError(f"the claim is not that of the study: {error.message}", _HINT) from error
     if absent := sorted(set(study.sites) - record.keys.keys()):
         raise WrongStudyError(f"{', '.join(absent)} did not join the study", _HINT)
     if len({p256.fingerprint(key) for key in record.keys.values()}) < len(study.sites):
@@ -290,7 +289,7 @@ def check(release: Release, claim: Claim, *, embedding: str, keyring: Trust) -> 
         ReleaseRefusedError: as `check_there`, `read_record` and `check_release`.
     """
     check_there(release, claim)
-    if isinstance(claim, PrivacyClaim) and file_names.STUDY in release.files:
+    if file_names.STUDY in release.files:
         yield check_release(read_record(release.files[file_names.STUDY], [keyring]), embedding, claim)
 
 
@@ -300,7 +299,7 @@ def check_there(release: Release, claim: Claim) -> None:
     Raises:
         WrongStudyError: one without the other.
     """
-    claimed = isinstance(claim, PrivacyClaim) and claims.terms_of(claim) is not None
+    claimed = isinstance(claim, PrivacyClaim) and claim.study is not None
     if claimed and file_names.STUDY not in release.files:
         raise WrongStudyError(f"the privacy claim names a study, and there is no {file_names.STUDY}", _HINT)
     if not claimed and file_names.STUDY in release.files:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
 
+from embhub.privacy.claim_or_none import is_claim
 from embhub.release import files as release_files
 from embhub.release import verification
 from embhub.release.files import CARD, EMBEDDING, PUBLISH_BUNDLE, Release
@@ -56,8 +57,8 @@ class Proposal:
     @property
     def study(self) -> str | None:
         """The digest of the study that the embedding's claim is of, or None."""
-        terms = getattr(self.release.embedding.privacy, "study", None)
-        return None if terms is None else str(terms.digest)
+        claim = self.release.embedding.privacy
+        return claim.study.digest if is_claim(claim) and claim.study is not None else None
 
     @cached_property
     def is_the_present_release(self) -> bool:

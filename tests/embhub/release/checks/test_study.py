@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from embhub.refusals import (
+    DigestMismatchError,
     MalformedBundleError,
     MalformedStatementError,
     ReleaseRefusedError,
@@ -21,10 +21,13 @@ from embhub.refusals import (
     WrongRoleError,
     WrongStudyError,
 )
+from embhub.release import files as release_files
+from embhub.release import signing, verification
 from embhub.release.checks import study
+from embhub.release.files import Release
 from embhub.trust import dsse, kinds
 from embhub.trust.statement import Statement
-from tests.support import releases
+from tests.support import claims, releases
 from tests.support import study_records as of
 from tests.support.releases import OTHER_SITE, SITE, STRANGER, make_key
 from tests.support.study_records import OFFICERS, SITES, STUDY_KEYS
@@ -32,22 +35,12 @@ from tests.support.study_records import OFFICERS, SITES, STUDY_KEYS
 FILE, OTHER = "e" * 64, "d" * 64
 
 
-def claim(**changes: Any) -> Any:
-    """The claim of the study's release."""
-    plan = of.plan()
-    facts = {
-        "n_public": plan.n_public, "batch": plan.batch, "steps": plan.attempts, "clip": plan.clip, "delta": plan.delta,
-        "max_images_per_unit": plan.max_images_per_patient, "study": of.terms(), **changes,
-    }  # fmt: skip
-    return SimpleNamespace(**facts)
-
-
 def read(data: bytes, trust: Any = None) -> study.StudyRecord:
     return study.read_record(data, [trust or of.trust()])
 
 
-def judged(data: bytes, *, embedding: str = FILE, trust: Any = None, **changes: Any) -> str:
-    return study.check_release(read(data, trust), embedding, claim(**changes)).text
+def judged(data: bytes, *, embedding: str = FILE, claim: Any = None) -> str:
+    return study.check_release(read(data), embedding, claim or of.claim()).text
 
 
 def edited(change: Callable[[dict[str, Any]], None]) -> bytes:
@@ -145,12 +138,50 @@ def test_what_a_stolen_key_signed_counts_but_for_a_withdrawal() -> None:
 
 
 def test_the_claim_has_the_studys_digest_and_numbers() -> None:
-    for changes in (
-        {"study": of.terms(digest=OTHER)}, {"study": of.terms(dropouts=0)}, {"study": None}, {"n_public": 200},
-        {"steps": 49}, {"clip": 2.0}, {"study": of.terms(epsilon_against_sites=6.0)},
-    ):  # fmt: skip
+    for changed in (of.claim(caption="another, {}"), of.claim(width=512), claims.make_claim(), "none"):
         with pytest.raises(WrongStudyError, match="the claim is not that of the study"):
-            judged(of.record(FILE), **changes)
+            judged(of.record(FILE), claim=changed)
+
+
+def verified(release: Release, **changes: Any) -> Any:
+    return verification.verify(release, **{"trust": of.trust(), "now": releases.NOW, **changes})
+
+
+def test_a_release_of_a_study_is_verified_from_its_files_alone() -> None:
+    (said,) = [one for one in verified(of.release(consenting=SITES[1:])).findings if one.check == "study"]
+    assert said.outcome == "ok" and said.text == (
+        f"the outcome of study {of.plan().digest[:12]} of 3 sites, of which 2 signed this file"
+    )
+    assert not [one for one in verified(claims.make_private_release()).findings if one.check == "study"]
+
+
+def test_the_record_is_there_exactly_where_the_claim_is_of_a_study() -> None:
+    files = {**of.release().files}
+    del files[release_files.STUDY], files[release_files.MODEL_BUNDLE]
+    with pytest.raises(WrongStudyError, match=r"there is no study\.json"):
+        verified(Release.from_files(files))
+    plain = claims.make_private_release()
+    with pytest.raises(WrongStudyError, match="names no study"):
+        verified(plain.with_files({**plain.files, release_files.STUDY: of.record(plain.embedding.digest)}))
+    with pytest.raises(WrongStudyError, match="the study needs 2"):
+        verified(of.release(consenting=SITES[:1]))
+
+
+def test_the_publishers_model_signature_covers_the_record() -> None:
+    release = of.release()
+    other = release.with_files({**release.files, release_files.STUDY: of.record(release.embedding.digest)})
+    with pytest.raises(DigestMismatchError, match=r"another study\.json"):
+        verified(other)
+    again = signing.sign_anew(release, key=SITE, now=releases.NOW)
+    assert again.files[release_files.STUDY] == release.files[release_files.STUDY] and verified(again)
+
+
+def test_the_keyring_that_vouches_for_the_publisher_judges_the_record() -> None:
+    """Not any that is pinned here."""
+    elsewhere = of.trust()
+    publisher_alone = of.trust(keys=[("radboud", SITE, "publish")])
+    with pytest.raises(UnknownSignerError):
+        verified(of.release(), trust=[publisher_alone, elsewhere])
 
 
 def test_a_proposal_holds_the_study_that_it_names() -> None:

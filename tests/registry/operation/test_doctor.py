@@ -56,7 +56,9 @@ def fingerprint(folder: Path) -> dict[str, str]:
 def test_a_registry_in_order_beside_its_server(served: RunningRegistry) -> None:
     served.run("backup", "make", served.folder.parent / "night.tar")
     done = served.run("doctor", check=False)
-    assert done.returncode == 0 and {line.split()[0] for line in done.stdout.splitlines()} == {"ok"}, done.stdout
+    found = {line.split()[1]: line.split()[0] for line in done.stdout.splitlines()}
+    room = {found.pop("disk"), found.pop("inodes")}  # how full the disk of this machine is
+    assert done.returncode == 0 and set(found.values()) == {"ok"} and room <= {"ok", "warning"}, done.stdout
     listed = served.ask("doctor")
     assert listed["good"] is True and listed["checks"][0].keys() == {"check", "state", "seen", "advice"}
     assert [one["check"] for one in listed["checks"]] == [line.split()[1] for line in done.stdout.splitlines()]

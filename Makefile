@@ -14,7 +14,7 @@ export HF_HUB_OFFLINE =
 # Set by some containers: each of the many processes that tests start would compile the program anew.
 export PYTHONDONTWRITEBYTECODE =
 
-.PHONY: help setup develop everything see-it demo demo-xray demo-private bench bench-privacy bench-install test test-thorough test-exhaustive \
+.PHONY: help setup develop everything see-it demo demo-xray demo-private demo-study bench bench-privacy bench-install test test-thorough test-exhaustive \
 	test-engines test-numerical test-anywhere fuzz soak mutants check lock docs dist sbom attest format translations clean
 
 help:
@@ -25,6 +25,7 @@ help:
 	@echo "make demo       two hospitals and a registry on this machine; results in demo-out/"
 	@echo "make demo-xray  the same on real chest X-rays: make demo-xray DATA=folder"
 	@echo "make demo-private  a private training beside a plain one, its ledger and both audits"
+	@echo "make demo-study  three hospitals train one embedding together, a fourth pulls it"
 	@echo "make bench      training and generating beside diffusers, and the tables of the studies; prints them"
 	@echo "make bench-install  what each installation and make see-it, make demo take; writes README's two tables"
 	@echo "make bench-privacy  what privacy costs, and what audits find where the truth is known (hours; resumable)"
@@ -62,7 +63,7 @@ develop: $(DEVELOP)
 
 $(DEVELOP): $(READY)
 	@echo "installing what tests and checks need"
-	@$(INSTALL) -e '.[dicom,nifti,cluster,judge,dev]'
+	@$(INSTALL) -e '.[dicom,nifti,cluster,judge,study,dev]'
 	@touch $@
 
 everything: $(VENV)/.docs $(VENV)/.release
@@ -82,6 +83,10 @@ demo-xray: $(READY)
 
 demo-private: $(READY)
 	@$(BIN)/python -m examples.demo.private --out demo-private-out
+
+demo-study: $(READY)
+	@$(INSTALL) -e '.[study]'
+	@$(BIN)/python -m examples.demo.study --out demo-study-out
 
 bench: $(DEVELOP)
 	@$(BIN)/python -m bench
@@ -169,7 +174,7 @@ LOCK = $(BIN)/uv pip compile pyproject.toml registry/pyproject.toml --quiet --up
 	--generate-hashes --no-annotate --custom-compile-command "make lock" -c constraints.txt
 lock: $(DEVELOP)
 	@without=$$(mktemp) && printf "%s; python_version < '3'\n" torch embhub embhub-bases embhub-registry > $$without && \
-	$(LOCK) --override $$without --extra diffusion --extra judge --extra dicom --extra nifti --extra cluster --extra dev \
+	$(LOCK) --override $$without --extra diffusion --extra judge --extra dicom --extra nifti --extra cluster --extra study --extra dev \
 		-o .ci/dev.lock && \
 	$(LOCK) --override $$without --extra postgresql --extra tracing \
 		-o registry/deploy/requirements.lock && rm $$without
@@ -193,4 +198,4 @@ format: $(DEVELOP)
 	@$(BIN)/ruff format .
 
 clean:
-	rm -rf demo-out demo-xray-out demo-private-out mutants-out build dist site .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf demo-out demo-xray-out demo-private-out demo-study-out mutants-out build dist site .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -126,6 +126,13 @@ class Hospital:
             raise CommandFailed(f"`embhub {shown}` ended with {said.code}, not {expect}\n{said.out}\n{said.err}")
         return said
 
+    def start(self, *words: str | Path) -> subprocess.Popen[bytes]:
+        """Start `embhub WORDS` at this site, and go on; its standard error is NAME.log in the site's folder."""
+        _say(f"[{self.name}] $ embhub {' '.join(map(str, words))} &")
+        command = [sys.executable, "-m", "embhub", *map(str, words)]
+        with (self.folder / f"{self.name}.log").open("wb") as log:
+            return subprocess.Popen(command, cwd=self.folder, env=self._environment(), stdout=log, stderr=log)
+
     def _environment(self) -> dict[str, str]:
         here = {k: v for k, v in os.environ.items() if k not in PRIVATE}
         here["EMBHUB_HOME"] = str(self.folder / "home")
@@ -162,7 +169,7 @@ class Registry:
 @contextmanager
 def served(folder: Path, log: Path) -> Iterator[Registry]:
     """Start a registry on a free loopback port; stop it on the way out, whatever happened."""
-    port = _free_port()
+    port = free_port()
     url = f"http://127.0.0.1:{port}"
     Registry(folder).admin("init", "--url", url, "--json")
     command = [sys.executable, "-m", "embhub_registry", "--dir", str(folder), "serve", "--port", str(port)]
@@ -175,7 +182,8 @@ def served(folder: Path, log: Path) -> Iterator[Registry]:
         _stop(process)
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A loopback port that nobody listens on."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         return int(probe.getsockname()[1])
 

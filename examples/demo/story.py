@@ -108,11 +108,13 @@ def answer(card: Path, answers: Mapping[str, object]) -> None:
     card.write_text(yaml.safe_dump(values, sort_keys=False, allow_unicode=True))
 
 
-def receive(site: Hospital, words: Words, fingerprint: str, *require: str) -> dict[str, Any]:
+def receive(
+    site: Hospital, words: Words, fingerprint: str, *require: str, namespace: str = NAMESPACE
+) -> dict[str, Any]:
     """Site B: trust the registry, pull with further demands, verify. Returns what verification found."""
     site.embhub("trust", "add", site.registry, "--fingerprint", fingerprint)
     demands = ("--require", ",".join(require)) if require else ()
-    site.embhub("pull", f"{NAMESPACE}/{words.repository}", "--out", words.repository, *demands)
+    site.embhub("pull", f"{namespace}/{words.repository}", "--out", words.repository, *demands)
     verified = site.embhub("verify", words.repository, "--json").json
     return {
         "findings": verified["findings"],

@@ -1,0 +1,182 @@
+"""What the commands of a study do, beyond the registry's part: propose, join, take part, and finish.
+
+coordinator  propose ............................ finish: server, job, file, consents
+site                  join (charged, signed) .... take_part: client, until this site has consented
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from embhub.artifact import fingerprint
+from embhub.client.member import studies
+from embhub.client.publishing.push import AskPassphrase
+from embhub.diffusion.bases import own_images
+from embhub.diffusion.bases.adapted import refuse_claim
+from embhub.diffusion.bases.pipelines import find_base, load_pipeline
+from embhub.diffusion.families import check_trainable
+from embhub.diffusion.studies import proposing, seats
+from embhub.diffusion.studies.flare import network
+from embhub.diffusion.studies.proposing import StudySettings
+from embhub.diffusion.studies.seats import Seat
+from embhub.durable import write_atomic
+from embhub.errors import EmbhubError, UsageError
+from embhub.images.checks import synthetic
+from embhub.ledger import studies as ledger
+from embhub.ledger.publications import Confirm
+from embhub.progress import OnProgress, Progress
+from embhub.study.coordinating import PREPARING, StudyEndedError
+from embhub.study.plan import Study
+
+Say = Callable[[str], None]
+LOOK = 2.0
+"""Seconds between two looks at the registry, or at what an engine has left."""
+
+
+def propose(
+    asked: StudySettings, *, base: str, device: str, key: str | None, registry: str | None,
+    ask_passphrase: AskPassphrase | None,
+) -> studies.Fetched:  # fmt: skip
+    """Make a study of a base that lies here, keep its frame, and propose it at the registry.
+
+    Args:
+        asked: without `base` and `base_name`, which are found here.
+        key: name of the publishing key of the repository's namespace.
+
+    Raises:
+        UsageError, PrivacyError: as `proposing.make_study`, or numbers that no study has.
+        ConfigError, RegistryError: as `studies.propose`.
+    """
+    found = find_base(base)
+    pipe = load_pipeline(found, device=device)
+    check_trainable(pipe)
+    digest = fingerprint.digest(fingerprint.take(found.folder))
+    try:
+        study, frame = proposing.make_study(replace(asked, base=digest, base_name=found.name), pipe)
+    except ValueError as error:
+        raise UsageError(f"no study has these numbers: {error}") from error
+    seats.take_chair(study, frame, base=base, device=device)
+    try:
+        return studies.propose(study, key=key, registry=registry, ask_passphrase=ask_passphrase)
+    except EmbhubError:
+        shutil.rmtree(seats.place(study.digest, "coordinator"))  # nothing was begun
+        raise
+
+
+def join(
+    fetched: studies.Fetched, seat: Seat, *, key: str | None, registry: str | None,
+    ask_passphrase: AskPassphrase | None, confirm: Confirm | None, say: Say, on_progress: OnProgress | None = None,
+) -> studies.Fetched:  # fmt: skip
+    """Charge this site's patients for all steps, make a key, and sign that the site takes part.
+
+    After a crash the same call goes on: nothing is charged twice.
+
+    Args:
+        fetched: the study as its officer saw it.
+        seat: without `site`, `charged` and `content`, which are found here.
+        key: name of the officer's key, with the role `approve`.
+        confirm: asked where the total of this site rules out hardly any attack.
+
+    Raises:
+        UsageError: no site of the study, joined already, another base than the study's, or images that do not fit.
+        PrivacyError: images without patients or of the base, a cap of the ledger, or nobody confirmed.
+        ConfigError, RegistryError: a key or the ledger cannot be used, or the registry refuses.
+    """
+    study = fetched.plan
+    site = studies.find_site(fetched, key=key, registry=registry)
+    if not seats.is_taken(study.digest):
+        images, members, held_out = seats.read_split(seat, on_progress)
+        synthetic.refuse(images.synthetic, images.kind)
+        found = seats.check(study, seat, members)
+        refuse_claim(found)
+        own_images.refuse(found, images)
+        for note in images.notes:
+            say(note)
+        if (charged := ledger.find(study.digest)) is None:
+            ledger.tell(study, say=say, warn=say, confirm=confirm)
+            charged = ledger.charge(study, members.names(), pictures=members.pictures(), on_note=say)
+        content = seats.content_of(members, held_out)
+        seats.take_seat(study, replace(seat, site=site, charged=charged, content=content))
+    public = seats.load_key(study.digest).public
+    return studies.join(fetched, public, key=key, registry=registry, ask_passphrase=ask_passphrase)
+
+
+def take_part(
+    digest: str, kit: Path, *, registry: str | None, on_progress: OnProgress | None = None, look: float = LOOK
+) -> str:
+    """Wait for the other sites, then run this site's engine until it has signed the file. Returns the file's digest.
+
+    Raises:
+        UsageError: somebody withdrew.
+        CarrierError: FLARE is missing, or its client ended before.
+    """
+    report = on_progress or (lambda _: None)
+    while (fetched := _open_study(digest, registry)).missing:
+        done = len(fetched.joins)
+        report(Progress("waiting for sites to join", done, len(fetched.plan.sites), ", ".join(fetched.missing)))
+        time.sleep(look)
+    seats.pin_keys(digest, "site", fetched.keys)
+    attempts = fetched.plan.attempts
+    with _running(kit) as client:
+        while (signed := seats.progress(digest, "site")).consented is None:
+            if client.poll() is not None:
+                raise network.CarrierError("the FLARE client ended", f"its log is {kit / 'process.log'}")
+            if signed.withdrawn:
+                raise UsageError("this site withdrew from the study")
+            report(Progress("taking part", signed.begun, attempts))
+            time.sleep(min(look, 1.0))
+        time.sleep(look)  # the answer is on its way
+    return signed.consented
+
+
+def finish(digest: str, out: Path, kits: Path, *, registry: str | None, on_progress: OnProgress | None = None) -> Study:
+    """Run the study with the sites that joined, and write the file that they consent to, with the study's record.
+
+    After a kill the same call goes on with the next number.
+
+    Raises:
+        UsageError: a site has not joined yet, or somebody withdrew.
+        StudyEndedError: too few sites were left, or consented.
+        CarrierError: FLARE is missing or did not run the study.
+    """
+    fetched, report = _open_study(digest, registry), on_progress or (lambda _: None)
+    study = fetched.plan
+    if fetched.missing:
+        raise UsageError(f"{', '.join(fetched.missing)} did not join yet", "run this again once they have")
+    seats.pin_keys(digest, "coordinator", fetched.keys)
+    if seats.outcome(digest) is None:
+        seconds = 2 * PREPARING + 6.0 * study.attempts * (study.round_seconds + 10)
+        with _running(kits / "coordinator"):
+            network.run_job(
+                kits, digest, study.sites, quorum=study.quorum, seconds=seconds,
+                watch=lambda: report(Progress("studying", seats.progress(digest, "coordinator").begun, study.attempts)),
+            )  # fmt: skip
+    if (ended := seats.outcome(digest)) is None:
+        said = seats.progress(digest, "coordinator").trouble
+        raise StudyEndedError(f"the study ended without a file: {said or 'see the log of the coordinator'}")
+    file, signed = ended
+    write_atomic(out, file)
+    write_atomic(out.with_suffix(".study.json"), fetched.record(signed))
+    return study
+
+
+def _open_study(digest: str, registry: str | None) -> studies.Fetched:
+    fetched = studies.fetch(digest, registry=registry)
+    if fetched.withdrawn:
+        raise UsageError(f"{', '.join(fetched.withdrawn)} withdrew from this study, which ended it")
+    return fetched
+
+
+@contextmanager
+def _running(kit: Path) -> Iterator[subprocess.Popen[bytes]]:
+    process = network.start(kit)
+    try:
+        yield process
+    finally:
+        network.stop(process)

@@ -278,10 +278,10 @@ def test_officers_read_ten_sentences_on_studies_that_the_code_keeps() -> None:
     claim, joining = " ".join(make_study_claim().words()), in_ledger.words(make_study())
     for word, here in {
         "no site of the study, if every site adds its share": "none of these sites, if every site added its share",
-        "the coordinator with as many sites as the study allows for": "the coordinator with at most one site",
+        "the coordinator with as many sites as the study names": "the coordinator with at most one site",
         "if more lie or work together, neither figure holds": "If more sites lie or work together, neither holds",
         "counts as two patients": "one person at two sites, count as two patients",
-        "tells one bit about them": "tells one bit about these images",
+        "reveals one bit about them": "tells one bit about these images",
     }.items():
         assert word in " ".join(told) and here in claim
     assert "with the larger figure for all steps, and nothing is given back" in told[7]

@@ -36,8 +36,9 @@ from embhub.diffusion.dp.settings import default_recipe
 from embhub.diffusion.dp.shared import SharedDescent
 from embhub.diffusion.training.result import Task
 from embhub.options.training import PrivacySettings
+from embhub.privacy.calibration import calibrate_share
 from embhub.privacy.claim import DEFAULT_DELTA
-from embhub.privacy.studies import StudyNoise, calibrate_share
+from embhub.privacy.studies import StudyNoise
 from embhub.site.signing.keys import SigningKey
 from embhub.study.grid import CLIP_UNITS, Grid, Residues
 from embhub.study.rehearsal import Rehearsal

@@ -24,7 +24,7 @@ WIDER = {
     "embhub/diffusion/families": 21,
     "embhub/diffusion/generation": 20,
     "embhub/diffusion/training": 24,
-    "embhub/ledger": 19,
+    "embhub/ledger": 20,
     "embhub/privacy": 22,
     "embhub/release/checks": 21,
     "embhub/trust": 21,

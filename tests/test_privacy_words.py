@@ -15,6 +15,7 @@ from embhub.errors import UsageError
 from embhub.evidence.gathering import describe_privacy
 from embhub.evidence.sections.guarantee import guarantee, per_hundred
 from embhub.evidence.sections.sections import tabulate_limits
+from embhub.ledger import studies as in_ledger
 from embhub.options.training import choose_privacy
 from embhub.privacy import epsilon as epsilons
 from embhub.privacy import wording
@@ -23,7 +24,8 @@ from embhub.privacy.composition import Composition
 from embhub.privacy.fields import ALWAYS_UNPROTECTED, MAX_DELTA, Unprotected
 from embhub.privacy.rdp import largest_tpr
 from embhub.privacy.reconstruction import most_rebuilt
-from tests.support.claims import make_claim, make_study_claim
+from tests.support.claims import make_claim, make_study, make_study_claim
+from tests.test_prose import sentences
 
 ROOT = Path(__file__).parents[1]
 SOURCES = sorted(
@@ -267,6 +269,23 @@ def test_the_page_for_officers_says_it_and_asks_for_no_attack_on_a_private_file(
     assert "do not ask for an attack on its patients" in page and "audit the *recipe* on other data" in page
     first = page.split("## What to ask")[1].split("2. ")[0]
     assert "`standard`" not in first and "the claim decides" in first
+
+
+def test_officers_read_ten_sentences_on_studies_that_the_code_keeps() -> None:
+    page = (ROOT / "docs/privacy-for-dpos.md").read_text().split("## Studies of several sites")[1].split("\n## ")[0]
+    told = list(sentences(page))
+    assert len(told) == 10
+    claim, joining = " ".join(make_study_claim().words()), in_ledger.words(make_study())
+    for word, here in {
+        "no site of the study, if every site adds its share": "none of these sites, if every site added its share",
+        "the coordinator with as many sites as the study names": "the coordinator with at most one site",
+        "if more lie or work together, neither figure holds": "If more sites lie or work together, neither holds",
+        "counts as two patients": "one person at two sites, count as two patients",
+        "reveals one bit about them": "tells one bit about these images",
+    }.items():
+        assert word in " ".join(told) and here in claim
+    assert "with the larger figure for all steps, and nothing is given back" in told[7]
+    assert "all 50 steps at once: epsilon 4.5" in joining and "Nothing is given back" in joining
 
 
 def test_the_guide_gives_the_codes_figures() -> None:

@@ -14,6 +14,7 @@ from embhub.privacy import epsilon as epsilons
 from embhub.privacy import rdp
 from embhub.privacy.choices import LARGEST_SIGMA, SMALLEST_SIGMA
 from embhub.privacy.loss_distribution import Mechanism
+from embhub.privacy.studies import GUARD, RESERVE, SMALLEST_SHARE, check_sites
 
 _UNITS = 10_000  # sigma is found in steps of 1 / _UNITS
 
@@ -63,3 +64,19 @@ def _smallest(enough: Callable[[int], bool], low: int, high: int) -> int:
         middle = math.isqrt(low * high) if high > 4 * low else (low + high) // 2
         low, high = (low, middle) if enough(middle) else (middle, high)
     return high
+
+
+def calibrate_share(
+    *, epsilon: float, delta: float, q: float, steps: int, sites: int, dropouts: int, clip_units: int
+) -> int:
+    """The variance of a site's share, in squared units, with which `against_outsiders` has at most this epsilon.
+
+    Raises:
+        PrivacyError: as `calibrate_sigma`.
+        ValueError: as `check_sites`.
+    """
+    check_sites(sites, dropouts, 0)
+    # Half a step of calibration is far more than what `closeness` may add.
+    sigma = calibrate_sigma(epsilon=epsilon, delta=delta, q=q, steps=steps)
+    needed = ((sigma * clip_units) ** 2 * (1 + 4 * GUARD) + RESERVE) / (sites - dropouts)
+    return max(SMALLEST_SHARE, math.ceil(needed))

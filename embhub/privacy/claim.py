@@ -31,7 +31,7 @@ from embhub.privacy.fields import SCHEMA as SCHEMA
 from embhub.privacy.fields import Build as Build
 from embhub.privacy.loss_distribution import Mechanism as Parameters
 from embhub.privacy.self_test import SelfTest
-from embhub.privacy.study_terms import StudyTerms
+from embhub.privacy.studies import StudyTerms
 
 MAX_BYTES = 16_000
 DEFAULT_DELTA = MAX_DELTA

@@ -16,7 +16,7 @@ from embhub.privacy.composition import Composition, Positive, StatedCurve
 from embhub.privacy.loss_distribution import Mechanism as Parameters
 from embhub.privacy.rdp import Curve
 from embhub.privacy.self_test import SelfTest
-from embhub.privacy.study_terms import StudyTerms
+from embhub.privacy.studies import StudyTerms
 
 SCHEMA: Final = "embhub.privacy/2"
 Unprotected = Literal["base-model", "settings", "public-n", "card", "lineage", "release-decision"]

@@ -23,11 +23,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, fields
-from typing import Final
+from typing import Annotated, Final
+
+from pydantic import BaseModel, ConfigDict, Field
 
 from embhub.privacy import epsilon as epsilons
-from embhub.privacy.calibration import calibrate_sigma
 from embhub.privacy.choices import LARGEST_SIGMA, SMALLEST_SIGMA
+from embhub.privacy.composition import Positive
 from embhub.privacy.mechanisms import Mechanism
 
 RESERVE: Final = 4
@@ -37,8 +39,13 @@ SMALLEST_SHARE: Final = 16
 MOST_SITES: Final = 100
 MOST_CLIP_UNITS: Final = 1 << 22
 """So fine a grid that squares of 2^17 numbers, each as long as the clip, are summed in 64 bits without a wrap."""
+MOST_WIDTH: Final = 1 << 17
+"""With so many numbers and the most steps of a claim, `StudyNoise.closeness` stays below 1e-20. That is far less than
+epsilon is rounded up by, so figures of Gaussian noise hold for a study's as they are."""
+_LARGEST_WHOLE = 2**53 - 1  # of canonical JSON
 _MOST_CLOSENESS = 1e-12
-_GUARD = 1e-12  # relative, of sigma: its square root is rounded
+GUARD: Final = 1e-12
+"""Relative, of sigma: its square root is rounded."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +115,7 @@ class StudyNoise:
         return self._with(self.sites - self.dropouts - max(1, self.colluders))
 
     def _with(self, shares: int) -> Mechanism:
-        sigma = math.sqrt(shares * self.share_variance - RESERVE) / self.clip_units * (1 - _GUARD)
+        sigma = math.sqrt(shares * self.share_variance - RESERVE) / self.clip_units * (1 - GUARD)
         return Mechanism(self.q, sigma, self.steps)
 
     def epsilon(self, mechanism: Mechanism, *, delta: float) -> float:
@@ -120,6 +127,38 @@ class StudyNoise:
         near = self.closeness
         found = epsilons.compose([mechanism], delta=delta * math.exp(-near))
         return epsilons.publish(found + 2 * near)
+
+
+class StudyTerms(BaseModel):
+    """The study behind a claim.
+
+    Attributes:
+        digest: SHA-256 of the study's document (`embhub.study.plan.Study.digest`).
+        epsilon_against_sites: for patients of other sites, against a site, and the coordinator with `colluders` sites.
+        The others are those of `embhub.privacy.studies.StudyNoise`.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    digest: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    sites: Annotated[int, Field(ge=2, le=MOST_SITES)]
+    dropouts: Annotated[int, Field(ge=0, lt=MOST_SITES)]
+    colluders: Annotated[int, Field(ge=0, lt=MOST_SITES)]
+    clip_units: Annotated[int, Field(ge=1, le=MOST_CLIP_UNITS)]
+    share_variance: Annotated[int, Field(ge=SMALLEST_SHARE, le=_LARGEST_WHOLE)]
+    width: Annotated[int, Field(ge=1, le=MOST_WIDTH)]
+    epsilon_against_sites: Positive
+
+    def noise(self, *, q: float, steps: int) -> StudyNoise:
+        """The study's noise with the claim's sampling rate and steps.
+
+        Raises:
+            ValueError: numbers that no study has.
+        """
+        return StudyNoise(
+            sites=self.sites, dropouts=self.dropouts, colluders=self.colluders, clip_units=self.clip_units,
+            share_variance=self.share_variance, width=self.width, q=q, steps=steps,
+        )  # fmt: skip
 
 
 def check_sites(sites: int, dropouts: int, colluders: int) -> None:
@@ -154,22 +193,6 @@ def closeness(shares: int, variance: float, reserve: float) -> float:
     own = shares * math.log1p(_ripple(variance))
     joined = sum(_log_factor(_ripple(variance * k / (k + 1))) for k in range(1, shares))
     return own + joined + _log_factor(_ripple(reserve))
-
-
-def calibrate_share(
-    *, epsilon: float, delta: float, q: float, steps: int, sites: int, dropouts: int, clip_units: int
-) -> int:
-    """The variance of a site's share, in squared units, with which `against_outsiders` has at most this epsilon.
-
-    Raises:
-        PrivacyError: as `calibrate_sigma`.
-        ValueError: as `check_sites`.
-    """
-    check_sites(sites, dropouts, 0)
-    # Half a step of calibration is far more than what `closeness` may add.
-    sigma = calibrate_sigma(epsilon=epsilon, delta=delta, q=q, steps=steps)
-    needed = ((sigma * clip_units) ** 2 * (1 + 4 * _GUARD) + RESERVE) / (sites - dropouts)
-    return max(SMALLEST_SHARE, math.ceil(needed))
 
 
 def _ripple(variance: float) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from embhub.privacy.claim import Build, Claim, PrivacyClaim, build_claim
 from embhub.privacy.epsilon import LAST_DIGIT
 from embhub.privacy.self_test import SelfTest
-from embhub.privacy.study_terms import StudyTerms
+from embhub.privacy.studies import StudyTerms
 from embhub.study.plan import Study, StudyError
 
 

@@ -10,11 +10,12 @@ import rfc8785
 from embhub.artifact.embedding import Embedding
 from embhub.cards import card
 from embhub.formats import tensors
+from embhub.privacy.calibration import calibrate_share
 from embhub.privacy.claim import PrivacyClaim, build_claim
 from embhub.privacy.composition import Composition, build_composition
 from embhub.privacy.rdp import Curve, compose
 from embhub.privacy.self_test import OwnWidth, SelfTest
-from embhub.privacy.studies import StudyNoise, calibrate_share
+from embhub.privacy.studies import StudyNoise
 from embhub.release import files as release_files
 from embhub.release import signing
 from embhub.release.files import Release

@@ -15,8 +15,7 @@ from embhub.privacy.claim import PrivacyClaim, UnsupportedClaimError, build_clai
 from embhub.privacy.contradictions import contradictions
 from embhub.privacy.epsilon import LAST_DIGIT
 from embhub.privacy.fields import MAX_DELTA
-from embhub.privacy.studies import MOST_SITES, SMALLEST_SHARE
-from embhub.privacy.study_terms import MOST_WIDTH, StudyTerms
+from embhub.privacy.studies import MOST_SITES, MOST_WIDTH, SMALLEST_SHARE, StudyTerms
 from embhub.study.claims import check_claim, claim_of, terms
 from embhub.study.plan import Study, StudyError
 from embhub.study.wire import MAX_WIDTH

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from embhub.diffusion.dp import second_opinion
 from embhub.privacy import epsilon as epsilons
 from embhub.privacy import studies
-from embhub.privacy.calibration import calibrate_sigma
-from embhub.privacy.studies import StudyNoise, calibrate_share, check_sites, closeness
+from embhub.privacy.calibration import calibrate_share, calibrate_sigma
+from embhub.privacy.studies import StudyNoise, check_sites, closeness
 
 Masses = NDArray[np.float64]
 DELTA = 1e-5

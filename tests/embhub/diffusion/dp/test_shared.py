@@ -18,7 +18,8 @@ from embhub.diffusion.dp.selftest_runs import MadeUp, draw_directions
 from embhub.diffusion.dp.settings import _SGD
 from embhub.diffusion.dp.shared import SharedDescent
 from embhub.diffusion.training.schedule import pace
-from embhub.privacy.studies import StudyNoise, calibrate_share
+from embhub.privacy.calibration import calibrate_share
+from embhub.privacy.studies import StudyNoise
 from embhub.study.grid import CLIP_UNITS, Grid
 from embhub.study.rehearsal import Missing, Rehearsal
 from embhub.study.wire import StudyStepError

@@ -11,6 +11,7 @@ import pytest
 
 from embhub.site.signing.keys import SigningKey
 from embhub.trust.bundle import Bundle
+from embhub.trust.keyring import Role
 from embhub_registry.database.clock import now
 from embhub_registry.database.people import accounts
 from embhub_registry.database.people.accounts import Account
@@ -27,7 +28,7 @@ from tests.support.releases import OTHER_SITE, SITE, STRANGER, make_key
 from tests.support.study_records import OFFICERS, SITES, STUDY_KEYS
 
 OUTSIDER, PUBLISHER_OF_UMCU = make_key("officer of nki"), make_key("publisher of umcu")
-HOLDERS = [
+HOLDERS: list[tuple[str, SigningKey, Role]] = [
     *of.KEYS,
     ("nki", OUTSIDER, "approve"),
     ("lumc", OTHER_SITE, "publish"),

@@ -26,9 +26,9 @@ WIDER = {
     "embhub/diffusion/training": 24,
     "embhub/ledger": 20,
     "embhub/privacy": 22,
-    "embhub/release/checks": 21,
+    "embhub/release/checks": 22,
     "embhub/trust": 21,
-    "registry/embhub_registry/repositories": 24,
+    "registry/embhub_registry/repositories": 25,
 }
 PACKAGES = sorted(
     path.parent

@@ -19,14 +19,16 @@ from embhub.study.claims import claim_of
 from embhub.study.plan import Study
 from embhub.trust import bundle, statement
 from embhub.trust.bundle import Bundle
-from embhub.trust.keyring import Trust
+from embhub.trust.keyring import Role, Trust
 from tests.support import claims, releases
 from tests.support.releases import NOW, ORIGIN, SITE, make_key
 
 SITES = ("lumc", "radboud", "umcu")
 OFFICERS = {site: make_key(f"officer of {site}") for site in SITES}
 STUDY_KEYS = {site: make_key(f"study key of {site}") for site in SITES}
-KEYS = [("radboud", SITE, "publish"), *((site, key, "approve") for site, key in OFFICERS.items())]
+KEYS: list[tuple[str, SigningKey, Role]] = [
+    ("radboud", SITE, "publish"), *((site, key, "approve") for site, key in OFFICERS.items()),
+]  # fmt: skip
 
 
 @cache
@@ -58,7 +60,7 @@ def release(*, consenting: Collection[str] = SITES, **changes: Any) -> Release:
     )  # fmt: skip
 
 
-def trust(*revoked: Mapping[str, str], keys: Collection[tuple[str, SigningKey, str]] = KEYS) -> Trust:
+def trust(*revoked: Mapping[str, str], keys: Collection[tuple[str, SigningKey, Role]] = KEYS) -> Trust:
     """A keyring with radboud's publishing key, and an officer's at each site."""
     names = sorted({name for name, _, _ in keys})
     members = [releases.member(name, [(key, role) for who, key, role in keys if who == name]) for name in names]

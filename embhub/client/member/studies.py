@@ -17,6 +17,7 @@ from embhub.client.account import accounts
 from embhub.client.publishing.push import AskPassphrase, load_key
 from embhub.client.trusted import vouching
 from embhub.errors import ConfigError, RegistryError, UsageError
+from embhub.refusals import RevokedKeyError
 from embhub.release.checks import study as statements
 from embhub.release.checks.study import Join, Proposal
 from embhub.site import config
@@ -40,7 +41,8 @@ class Fetched:
 
     Attributes:
         proposal: the study (`proposal.plan`), and who proposed it.
-        joins: of each site that joined, with its key of the study.
+        joins: of each site that joined, with its key of the study. Where the officer's key was revoked since, it is
+            left out: the site joins anew with the same key of the study.
         withdrawn: when each namespace withdrew, by its own word.
         released: when a release was published, by the registry's unsigned word; None before.
     """
@@ -122,7 +124,7 @@ def find_site(fetched: Fetched, *, key: str | None = None, registry: str | None 
     """For which site a key would join, before anything is charged or signed. Asks for no passphrase.
 
     Raises:
-        UsageError: its namespace is no site of the study or joined already, somebody withdrew, or it is released.
+        UsageError: its namespace is no site of the study or joined already, or somebody withdrew.
         ConfigError: there is no such key, or the keyring does not let it approve.
     """
     _, trusts = _connect(registry)
@@ -209,7 +211,8 @@ def _open(said: Any, digest: str, trusts: Sequence[Trust]) -> Fetched:
             "the registry sent another study than the one asked for", "try again; then ask its operator"
         )
     joined, left = _bundles(said, "joins"), _bundles(said, "withdrawals")
-    joins = _read(joined, lambda one: statements.read_join(one, trusts=trusts))
+    joins = _read(joined, lambda one: _join_that_counts(one, trusts))
+    joined = {site: joined[site] for site in joins}
     withdrawn = _read(left, lambda one: statements.read_withdrawal(one, trusts=trusts))
     for one in joins.values():
         statements.check_place(one, proposal)
@@ -220,10 +223,18 @@ def _open(said: Any, digest: str, trusts: Sequence[Trust]) -> Fetched:
 
 
 def _read(given: Mapping[str, Bundle], read: Callable[[Bundle], Any]) -> dict[str, Any]:
-    found = {name: read(one) for name, one in given.items()}
+    found = {name: said for name, one in given.items() if (said := read(one)) is not None}
     if any(one.site != name for name, one in found.items()):
         raise _no_study()
     return found
+
+
+def _join_that_counts(signed: Bundle, trusts: Sequence[Trust]) -> Join | None:
+    """A join; None where its key was revoked since: the site has to sign anew, and is missing until it does."""
+    try:
+        return statements.read_join(signed, trusts=trusts)
+    except RevokedKeyError:
+        return None
 
 
 def _bundles(said: Mapping[str, Any], name: str) -> dict[str, Bundle]:
@@ -258,8 +269,6 @@ def _check_open(fetched: Fetched, site: str) -> None:
         raise UsageError(f"{', '.join(fetched.withdrawn)} withdrew from this study, which ended it", "join no more")
     if site in fetched.joins:
         raise UsageError(f"{site} joined this study already", "`embhub study status` says how it stands")
-    if fetched.released:
-        raise UsageError("a release of this study is published", "no action needed")
 
 
 def _check(digest: str) -> str:

@@ -20,6 +20,7 @@ _WHAT = {
     release_files.CARD: "the card: what the embedding shows, and under which conditions it may be used",
     release_files.AUDIT: "report of the publisher's membership-inference audit",
     release_files.SAMPLES: "contact sheet of generated images",
+    release_files.STUDY: "record of the study: which sites joined it, and which consented to the embedding",
 }
 _TYPES = {
     ".safetensors": "application/octet-stream",

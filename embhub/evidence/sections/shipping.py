@@ -42,6 +42,9 @@ def list_shipment(release: Release) -> Shipment:
         )
     if release_files.SAMPLES in release.files:
         rows.append(_row(release, release_files.SAMPLES, *_samples_hold(release)))
+    if release_files.STUDY in release.files:
+        holds = "the record of the study: its document, which sites joined it, and which consented to the embedding"
+        rows.append(_row(release, release_files.STUDY, holds, "the privacy claim and nothing else"))
     rows.append(
         _row(
             release,

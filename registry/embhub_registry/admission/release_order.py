@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 from embhub.formats import names
 from embhub.release import files as release_files
-from embhub.release.files import AUDIT, AUDIT_BUNDLE, EMBEDDING, PUBLISH_BUNDLE, SAMPLES
+from embhub.release.files import AUDIT, AUDIT_BUNDLE, EMBEDDING, PUBLISH_BUNDLE, SAMPLES, STUDY
 from embhub.trust import bundle, statement
 from embhub_registry.repositories.proposal import Proposal
 
@@ -20,7 +20,8 @@ def check_weights(proposal: Proposal) -> str | None:
         return None
     if proposal.versions:
         return f"versions were published here, and there would be no {EMBEDDING}"
-    speaking = sorted(path for path in proposal.files if path in (AUDIT, SAMPLES) or path.startswith("attestations/"))
+    others = (AUDIT, SAMPLES, STUDY)
+    speaking = sorted(path for path in proposal.files if path in others or path.startswith("attestations/"))
     return f"{', '.join(speaking)} without the {EMBEDDING} that they speak of" if speaking else None
 
 

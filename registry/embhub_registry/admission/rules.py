@@ -227,8 +227,8 @@ SIZE = Rule(
 )  # fmt: skip
 WEIGHTS = Rule(
     "weights-missing",
-    "Once a version was published the repository holds an embedding; before, it holds no report, samples or"
-    " attestation.",
+    "Once a version was published the repository holds an embedding; before, it holds no report, samples,"
+    " record of a study or attestation.",
     "push a whole release; what was published is for the registry's admin to delete",
     check_weights, weights_only=False,
 )  # fmt: skip

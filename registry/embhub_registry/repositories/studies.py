@@ -12,7 +12,7 @@ from typing import Any
 
 from embhub.formats import instants
 from embhub.release.checks import study
-from embhub.release.checks.study import Said
+from embhub.release.checks.study import Join, Said
 from embhub.trust import bundle
 from embhub.trust.bundle import Bundle
 from embhub.trust.keyring import Trust
@@ -23,7 +23,7 @@ from embhub_registry.database.people.accounts import Account
 from embhub_registry.database.statements import study_rows
 from embhub_registry.database.statements.study_rows import Kind, Signed, StudyRow
 from embhub_registry.http_errors import RequestDeniedError, key_out_of_use, statement_refusals
-from embhub_registry.people import auth
+from embhub_registry.people import auth, personal_data
 from embhub_registry.storage import log_entries
 from embhub_registry.storage.folder import Registry
 from embhub_registry.storage.log import registry_log
@@ -66,8 +66,9 @@ def propose(registry: Registry, account: Account, document: dict[str, Any]) -> d
     """Take a proposal. Returns what `answer` says then.
 
     Raises:
-        RequestDeniedError: 422 for one that does not verify, is not dated now, or names a site that is no namespace
-            here; 403 for another namespace's, or where it has too many open ones; 409 for one that is there.
+        RequestDeniedError: 422 for one that does not verify, is not dated now, seems to hold personal data, or names a
+            site that is no namespace here; 403 for another namespace's, or where it has too many open ones; 409 for one
+            that is there.
     """
     trust = registry.trust()
     with statement_refusals():
@@ -75,6 +76,10 @@ def propose(registry: Registry, account: Account, document: dict[str, Any]) -> d
         found = study.read_proposal(signed, trusts=[trust])
     auth.require(account, found.site, "publish")
     _check_new(found, trust)
+    words = [found.plan.caption, found.plan.token, found.plan.base_name, *map(str, found.plan.recipe.values())]
+    if persons := personal_data.find_in_words("\n".join(words)):
+        raise RequestDeniedError(422, "personal-data", f"the study seems to hold personal data: {persons[0]}",
+                                 "take it out of the caption or the recipe, and propose it anew")  # fmt: skip
     row = StudyRow(found.study, found.plan.repository, found.plan.sites, stamp())
 
     def put(db: Connection) -> None:
@@ -98,7 +103,8 @@ def join(registry: Registry, account: Account, digest: str, document: dict[str, 
     Raises:
         RequestDeniedError: 404 where the caller may see no such study; 422 for a join that does not verify, is of
             another study or of no site of it; 403 for another namespace's; 409 where the site joined already, another
-            has this key, somebody withdrew, or it is released.
+            has this key, somebody withdrew, or it is released. A site whose officer's key was revoked since signs the
+            same key of the study anew, at any time.
     """
     trust, row = registry.trust(), _find(registry.database.connection(), account, digest)
     with statement_refusals():
@@ -109,11 +115,14 @@ def join(registry: Registry, account: Account, digest: str, document: dict[str, 
     _check_new(found, trust)
 
     def put(db: Connection) -> None:
-        _check_open(db, digest)
-        joined = [one for one in study_rows.statements(db, digest) if one.kind == "join"]
-        if any(one.namespace == found.site for one in joined):
+        joined = {one.namespace: one for one in study_rows.statements(db, digest) if one.kind == "join"}
+        before = joined.pop(found.site, None)
+        if before is None:
+            _check_open(db, digest)
+        elif not _signs_anew(found, bundle.parse(before.bundle), trust):
             raise RequestDeniedError(409, "study", f"{found.site} joined already", "a site joins a study once")
-        if found.key.public_numbers() in [study.key_in(bundle.parse(one.bundle)).public_numbers() for one in joined]:
+        held = [study.key_in(bundle.parse(one.bundle)).public_numbers() for one in joined.values()]
+        if found.key.public_numbers() in held:
             raise RequestDeniedError(409, "study", "another site joined with this key", "make a key for this study")
         _keep(db, "join", found, signed, trust)
 
@@ -147,6 +156,11 @@ def withdraw(registry: Registry, account: Account, digest: str, document: dict[s
 def standing(db: Connection, repository: str) -> dict[str, str | None]:
     """The studies whose release goes to a repository, by digest: who withdrew first, or None."""
     return {row.digest: study_rows.withdrew(db, row.digest) for row in study_rows.in_the_name_of(db, repository)}
+
+
+def _signs_anew(found: Join, before: Bundle, trust: Trust) -> bool:
+    revoked = trust.keyring.revocation_of(before.hint) is not None
+    return revoked and study.key_in(before).public_numbers() == found.key.public_numbers()
 
 
 def _check_place(found: Said, digest: str, namespaces: tuple[str, ...]) -> None:

@@ -20,8 +20,8 @@ from embhub.release.demands import PolicyRefusedError
 from embhub.release.files import Release
 from embhub.release.policy import STANDARD, STRICT, Demand
 from embhub.release.verification import Verified
+from tests.support import study_records
 from tests.support.between import make_leaking_release
-from tests.support.claims import make_private_release, make_study_claim
 from tests.support.releases import (
     AUDITOR,
     NOW,
@@ -130,9 +130,9 @@ def test_single_demands() -> None:
     assert unmet(judge(CLAIMED), "epsilon<=0.5") == ("epsilon<=0.5",)
     assert unmet(judge(CLAIMED), f"epsilon<={make_claim().epsilon:g}") == ()
     assert unmet(judge(PLAIN), "epsilon<=100") == ("epsilon<=100",)
-    of_study = judge(make_private_release(make_study_claim()))
-    assert unmet(of_study, "epsilon<=4.4") == ("epsilon<=4.4",), "the larger of both figures counts"
-    assert unmet(of_study, "epsilon<=4.6") == ()
+    of_study = verification.verify(study_records.release(), trust=study_records.trust(), now=NOW)
+    assert unmet(of_study, "epsilon<=7") == ("epsilon<=7",), "the larger of both figures counts"
+    assert unmet(of_study, "epsilon<=7.1") == ()
     assert unmet(judge(COUNTERSIGNED), "countersigned,no-leak,not-yanked") == ()
     assert unmet(replace(judge(COUNTERSIGNED), yanked=YANK), "not-yanked,countersigned") == ("not-yanked",)
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from embhub.site.signing.keys import SigningKey
 from embhub.trust.bundle import Bundle
+from embhub.trust.keyring import Role
 from embhub_registry.database.clock import now
 from embhub_registry.database.people import accounts
 from embhub_registry.database.people.accounts import Account
@@ -27,7 +29,7 @@ from tests.support.releases import OTHER_SITE, SITE, STRANGER, make_key
 from tests.support.study_records import OFFICERS, SITES, STUDY_KEYS
 
 OUTSIDER, PUBLISHER_OF_UMCU = make_key("officer of nki"), make_key("publisher of umcu")
-HOLDERS = [
+HOLDERS: list[tuple[str, SigningKey, Role]] = [
     *of.KEYS,
     ("nki", OUTSIDER, "approve"),
     ("lumc", OTHER_SITE, "publish"),
@@ -163,6 +165,8 @@ def test_who_may_propose(registry: Registry) -> None:
     assert refused(registry, sends, of.join("radboud", created=at)) == (422, "predicate-type")
     unknown = of.plan(sites=("erasmus", "lumc", "radboud"))
     assert refused(registry, sends, of.proposal(unknown, created=at)) == (422, "study")
+    named = of.plan(caption="mri of patient no 12345678, {}")
+    assert refused(registry, sends, of.proposal(named, created=at)) == (422, "personal-data")
     proposed(registry)
     assert refused(registry, proposed) == (409, "study"), "once"
 
@@ -223,6 +227,24 @@ def test_how_many_studies_a_namespace_may_have_open(registry: Registry, monkeypa
         for row in study_rows.all_of(db):
             study_rows.release(db, row.digest, now="2026-11-27T00:00:00.000Z")
     proposed(registry, caption="a third, {}")
+
+
+def test_a_site_whose_officers_key_was_stolen_signs_the_same_key_anew(registry: Registry, tmp_path: Path) -> None:
+    officer, newer = make_key("an officer that left"), make_key("the next officer")
+    for number, key in enumerate((officer, newer)):
+        (file := tmp_path / f"{number}.pem").write_text(key.public_pem)
+        administration.add_key(registry, file, namespace="umcu", role="approve")
+    proposed(registry)
+    joins(registry, "umcu", key=officer)
+    assert refused(registry, joins, "umcu", key=newer) == (409, "study"), "nothing is wrong with the first"
+    administration.revoke_key(registry, officer.fingerprint, reason="stolen")
+    assert refused(registry, joins, "umcu", key=newer, of_study=STRANGER) == (409, "study"), "another key of the study"
+    with registry.database.writing() as db:
+        study_rows.release(db, PLAN.digest, now="2026-11-27T00:00:00.000Z")
+    before = kept(registry)
+    said = joins(registry, "umcu", key=newer)
+    hint = said["joins"]["umcu"]["verificationMaterial"]["publicKey"]["hint"]
+    assert hint == newer.fingerprint and kept(registry) != before and said["joined"] == ["umcu"]
 
 
 def test_a_withdrawal_is_taken_after_the_proposers_key_was_stolen(house: Registry, registry: Registry) -> None:

@@ -53,9 +53,10 @@ def add(db: Connection, row: StudyRow) -> None:
 
 
 def sign(db: Connection, row: Signed) -> None:
-    """Keep a statement."""
+    """Keep a statement, in the place of an earlier one of this kind and namespace."""
     db.execute(
-        "INSERT INTO study_statement (study, kind, namespace, created, bundle) VALUES (?, ?, ?, ?, ?)",
+        "INSERT INTO study_statement (study, kind, namespace, created, bundle) VALUES (?, ?, ?, ?, ?)"
+        " ON CONFLICT (study, kind, namespace) DO UPDATE SET created = excluded.created, bundle = excluded.bundle",
         (row.study, row.kind, row.namespace, row.created, row.bundle),
     )
 

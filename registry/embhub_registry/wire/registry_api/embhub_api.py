@@ -83,15 +83,14 @@ async def all_studies(request: Request) -> Response:
         member = auth.require_somewhere(member_of(request, "proposing a study"), "publish")
         document = await bodies.read_json(request, limit=kinds.STUDY.bytes)
         return JSONResponse(await threaded(studies.propose, registry_of(request), member, document), headers=PRIVATE)
-    return JSONResponse(await threaded(studies.listing, registry_of(request), account_of(request)), headers=PRIVATE)
+    member = member_of(request, "reading studies")
+    return JSONResponse(await threaded(studies.listing, registry_of(request), member), headers=PRIVATE)
 
 
 async def one_study(request: Request) -> Response:
     """`GET /embhub/v1/studies/{digest}`: a study, and what was signed about it."""
-    digest = _digest(request, "a study")
-    return JSONResponse(
-        await threaded(studies.answer, registry_of(request), account_of(request), digest), headers=PRIVATE
-    )
+    member, digest = member_of(request, "reading a study"), _digest(request, "a study")
+    return JSONResponse(await threaded(studies.answer, registry_of(request), member, digest), headers=PRIVATE)
 
 
 async def change_study(request: Request) -> Response:

@@ -28,6 +28,7 @@ from embhub_registry.admission import rules as admission
 from embhub_registry.http_errors import RequestDeniedError
 from embhub_registry.pages.release.release_page import privacy_of
 from embhub_registry.repositories.proposal import Proposal
+from tests.support import study_records
 from tests.support.claims import (
     altered,
     make_claim,
@@ -64,15 +65,15 @@ def verify(release: Release) -> verification.Verified:
     return verification.verify(release, trust=make_trust(), now=NOW, repository=REPOSITORY)
 
 
-def admit(release: Release) -> admission.Admitted:
+def admit(release: Release, **facts: Any) -> admission.Admitted:
     proposal = Proposal(
         repository=REPOSITORY,
         files=release.files,
         before={},
         versions=(),
         audit_required=False,
-        trust=make_trust(),
         now=NOW,
+        **{"trust": make_trust(), **facts},
     )
     return admission.admit(proposal)
 
@@ -304,20 +305,23 @@ def test_plain_data() -> None:
 
 
 def test_a_claim_of_a_study_is_read_signed_admitted_and_told_with_both_figures() -> None:
-    release = make_private_release(STUDY_CLAIM)
-    found = next(found for found in verify(release).findings if found.check == "privacy")
-    assert found.text == " ".join(STUDY_CLAIM.words())
-    listed = admit(release)
-    assert listed.verified is not None and listed.verified.embedding.privacy == STUDY_CLAIM
+    release, claim = study_records.release(), study_records.claim()
+    verified = verification.verify(release, trust=study_records.trust(), now=NOW, repository=REPOSITORY)
+    assert next(found for found in verified.findings if found.check == "privacy").text == " ".join(claim.words())
+    digest = study_records.plan().digest
+    listed = admit(release, trust=study_records.trust(), studies={digest: None})
+    assert listed.verified is not None and listed.verified.embedding.privacy == claim
     shown = privacy_of(release.card, "radboud", [])
-    assert shown.together == f"{STUDY_CLAIM.largest_epsilon:g} against any one of the 8 sites that trained it"
+    assert shown.together == f"{claim.largest_epsilon:g} against any one of the 3 sites that trained it"
     summary = listing.summarise(release.card, listed)
-    assert summary["epsilon"] == STUDY_CLAIM.epsilon_to_judge_by > STUDY_CLAIM.epsilon
-    assert f"{STUDY_CLAIM.largest_epsilon:g}" in summary["privacy"] and summary["site_total"] is None
-    assert (
-        _privacy(summary["privacy"]) == f"epsilon {STUDY_CLAIM.epsilon:g} or {STUDY_CLAIM.largest_epsilon:g} (claimed)"
-    )
-    assert STUDY_CLAIM.study is not None and STUDY_CLAIM.study.digest in in_words(describe(release))["privacy"]
+    assert summary["epsilon"] == claim.epsilon_to_judge_by > claim.epsilon
+    assert f"{claim.largest_epsilon:g}" in summary["privacy"] and summary["site_total"] is None
+    assert _privacy(summary["privacy"]) == f"epsilon {claim.epsilon:g} or {claim.largest_epsilon:g} (claimed)"
+    assert digest in in_words(describe(release))["privacy"]
+    for studies in ({}, {digest: "umcu"}):
+        with pytest.raises(RequestDeniedError) as caught:
+            admit(release, trust=study_records.trust(), studies=studies)
+        assert caught.value.rule == "study" and caught.value.hint
 
 
 def test_a_study_of_a_release_cannot_be_left_out_or_changed() -> None:

@@ -7,6 +7,7 @@ forgotten there, and would be begun again beyond what the ledger has charged. On
     begun            the last number that was begun
     sums/000001 ...  what the steps that ended well led to, in their order: numbers of 32 bits, little-endian
     frame            start rows and directions, once they came
+    withdrawn        is there once this site withdrew
     consented        SHA-256 of the file that this site signed
 """
 
@@ -38,6 +39,15 @@ def create(path: Path) -> None:
     except OSError as error:
         raise ConfigError(f"cannot make the study's folder {path}: {error.strerror}") from error
     durable.write_atomic(path / "begun", b"0", mode=0o600)
+
+
+def withdraw(path: Path) -> None:
+    """This site takes part no more, from the next number on; a process that has the folder open sees it.
+
+    Raises:
+        ConfigError: it cannot be written.
+    """
+    durable.write_atomic(path / "withdrawn", b"", mode=0o600)
 
 
 @contextmanager
@@ -118,6 +128,11 @@ class StudyFolder:
     @consented.setter
     def consented(self, digest: str) -> None:
         durable.write_atomic(self.path / "consented", digest.encode(), mode=0o600)
+
+    @property
+    def withdrawn(self) -> bool:
+        """Whether this site has withdrawn, see `withdraw`."""
+        return (self.path / "withdrawn").exists()
 
     def note(self, trouble: str) -> None:
         """Leave word for the people of this site, which goes nowhere else."""

@@ -1,0 +1,190 @@
+"""A FLARE network for a study: kits for its machines, a site's policy, processes, and the job. Imports FLARE late.
+
+A kit holds a machine's certificate and where the coordinator is. The coordinator makes all of them and hands each site
+its own; what a kit may do at a site is settled by the site, by `guard`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from embhub.durable import write_atomic
+from embhub.errors import ConfigError, EmbhubError
+
+COORDINATING: Final = "embhub.diffusion.studies.flare.carrier.Coordinating"
+ANSWERING: Final = "embhub.diffusion.studies.flare.carrier.Answering"
+PROJECT: Final = "embhub"
+_USER = "coordinator@embhub.org"
+_MISSING = "pip install embhub[study]"
+_INTERVAL = 0.1
+"""Seconds after which a site asks again for a task."""
+_NOBODY = dict.fromkeys(("clone_job", "download_job", "view", "operate", "shell_commands", "byoc"), "none")
+RIGHTS: Final = {
+    "format_version": "1.0",
+    "permissions": {"project_admin": {**_NOBODY, "submit_job": "any", "manage_job": "any"}},
+}
+
+
+class CarrierError(EmbhubError):
+    """FLARE is missing, or did not do what it was asked for."""
+
+    exit_code = 1
+
+
+def provision(folder: Path, host: str, port: int, sites: Sequence[str]) -> Path:
+    """Kits for a coordinator at `host`:`port`, for these sites, and for who submits jobs; returns where they lie.
+
+    They are `coordinator`, one by each site's name, and `submitter`.
+
+    Raises:
+        CarrierError: FLARE is missing, or refuses a name.
+    """
+    people = [
+        {"name": host, "type": "server", "org": "coordinator", "fed_learn_port": port, "admin_port": port},
+        {"name": _USER, "type": "admin", "org": "coordinator", "role": "project_admin"},
+        *({"name": site, "type": "client", "org": "site"} for site in sites),
+    ]
+    builder = "nvflare.lighter.impl"
+    builders = [
+        {"path": f"{builder}.workspace.WorkspaceBuilder", "args": {"template_file": ["master_template.yml"]}},
+        {"path": f"{builder}.static_file.StaticFileBuilder", "args": {"config_folder": "config", "scheme": "tcp"}},
+        {"path": f"{builder}.cert.CertBuilder"},
+        {"path": f"{builder}.signature.SignatureBuilder"},
+    ]
+    project = {"api_version": 3, "name": PROJECT, "participants": people, "builders": builders}
+    write_atomic(folder / "project.yml", json.dumps(project).encode())
+    _nvflare("provision", "-p", str(folder / "project.yml"), "-w", str(folder / "made"))
+    made, kits = folder / "made" / PROJECT / "prod_00", folder / "kits"
+    for name, kit in {host: "coordinator", _USER: "submitter", **{site: site for site in sites}}.items():
+        shutil.copytree(made / name, kits / kit)
+        (kits / kit).chmod(0o700)
+    shutil.rmtree(folder / "made")  # with the key that certificates are signed with
+    guard(kits / "coordinator", [COORDINATING])
+    for site in sites:
+        guard(kits / site, [ANSWERING])
+    return kits
+
+
+def guard(kit: Path, classes: Sequence[str]) -> None:
+    """Let jobs name these classes and no other, bring no code, read no file or log, and stop no machine.
+
+    Raises:
+        ConfigError: no kit, or it cannot be written.
+    """
+    local = kit / "local"
+    try:
+        resources: dict[str, Any] = json.loads((local / "resources.json.default").read_bytes())
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{kit} is no kit of a FLARE machine") from error
+    resources |= {"class_list_enforcement_mode": "enforce", "class_allow_list": list(classes)}
+    resources["allow_log_streaming"] = False
+    resources["components"] = [part for part in resources.get("components", []) if part["id"] != "site_log_streamer"]
+    write_atomic(local / "resources.json", json.dumps(resources, indent=1).encode())
+    if ANSWERING in classes:  # on the coordinator's own machine its own people may look
+        write_atomic(local / "authorization.json", json.dumps(RIGHTS, indent=1).encode())
+
+
+def start(kit: Path, env: Mapping[str, str] | None = None) -> subprocess.Popen[bytes]:
+    """Start the machine of a kit as a process of its own; its log is `process.log` in the kit.
+
+    Args:
+        env: further environment, such as EMBHUB_HOME.
+
+    Raises:
+        CarrierError: FLARE is missing.
+    """
+    _check_installed()
+    site = kit / "startup" / "fed_client.json"
+    name = json.loads(site.read_bytes())["client"]["fqsn"] if site.exists() else ""
+    module, setup = ("client.client_train", "fed_client.json") if name else ("server.server_train", "fed_server.json")
+    command = [sys.executable, "-u", "-m", f"nvflare.private.fed.app.{module}", "-m", str(kit), "-s", setup, "--set"]
+    command += ["secure_train=true", "config_folder=config", f"org={'site' if name else 'coordinator'}"]
+    command += [f"uid={name}"] if name else []
+    with (kit / "process.log").open("ab") as log:
+        return subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env={**os.environ, **(env or {})},
+            start_new_session=True,
+        )  # fmt: skip
+
+
+def run_job(kits: Path, digest: str, sites: Sequence[str], *, quorum: int, seconds: float) -> str:
+    """Submit the study's job once a quorum of sites is connected, and wait for its end; returns FLARE's word for it.
+
+    Raises:
+        CarrierError: the coordinator or the sites cannot be reached, or the job does not end in time.
+    """
+    _check_installed()
+    from nvflare.fuel.flare_api.flare_api import new_secure_session
+
+    until, job = time.monotonic() + seconds, _write_job(kits / "job", digest, sites, quorum)
+    while True:
+        try:
+            session = new_secure_session(_USER, str(kits / "submitter"), timeout=10.0)
+            break
+        except Exception as error:  # FLARE raises many kinds
+            if time.monotonic() > until:
+                raise CarrierError(f"FLARE's server cannot be reached: {error}") from error
+            time.sleep(1.0)
+    try:
+        while len(session.get_system_info().client_info) < quorum:
+            if time.monotonic() > until:
+                raise CarrierError(f"fewer than {quorum} sites are connected", "start their clients")
+            time.sleep(0.5)
+        found = session.wait_for_job(session.submit_job(str(job)), timeout=max(1.0, until - time.monotonic()))
+        return str(found.get("status", ""))
+    except CarrierError:
+        raise
+    except Exception as error:
+        raise CarrierError(f"FLARE did not run the study: {error}") from error
+    finally:
+        session.close()
+
+
+def _write_job(folder: Path, digest: str, sites: Sequence[str], quorum: int) -> Path:
+    """A job that names two installed classes and holds no code."""
+    server = {
+        "format_version": 2,
+        "server": {"task_request_interval": _INTERVAL},
+        "workflows": [{"id": "study", "path": COORDINATING, "args": {"study": digest}}],
+        "components": [],
+    }
+    client = {
+        "format_version": 2,
+        "executors": [{"tasks": ["study"], "executor": {"path": ANSWERING, "args": {"study": digest}}}],
+        "components": [],
+    }
+    meta = {
+        "name": "study",
+        "resource_spec": {},
+        "min_clients": quorum,
+        "deploy_map": {"coordinator": ["server"], "site": list(sites)},
+    }
+    for name, content in {
+        "meta.json": meta,
+        "coordinator/config/config_fed_server.json": server,
+        "site/config/config_fed_client.json": client,
+    }.items():
+        write_atomic(folder / name, json.dumps(content).encode())
+    return folder
+
+
+def _nvflare(*words: str) -> None:
+    _check_installed()
+    done = subprocess.run([sys.executable, "-m", "nvflare.cli", *words], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise CarrierError(f"FLARE refuses: {(done.stderr or done.stdout)[-500:]}")
+
+
+def _check_installed() -> None:
+    from importlib.util import find_spec
+
+    if find_spec("nvflare") is None:
+        raise CarrierError("NVIDIA FLARE is not installed", _MISSING)

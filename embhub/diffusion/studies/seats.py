@@ -1,0 +1,197 @@
+"""What a site, and the coordinator, keep of a study between the command that joins or proposes it and its end.
+
+    STATE/studies/DIGEST/site/         study, seat.json, study.key, keys.json, and what `embhub.study.folder` remembers
+    STATE/studies/DIGEST/coordinator/  the same without a key, then release.safetensors and consents.json
+
+An engine's process knows the study by its digest alone, and opens its place by that.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from embhub.artifact import fingerprint
+from embhub.diffusion.bases.pipelines import find_base, load_pipeline
+from embhub.diffusion.dp import settings
+from embhub.diffusion.studies import assembling, learner
+from embhub.durable import write_atomic
+from embhub.errors import ConfigError
+from embhub.images.images import read_images
+from embhub.privacy.claim import Build
+from embhub.progress import OnProgress
+from embhub.site import builds, config
+from embhub.site.signing import keys as signing
+from embhub.study import claims, folder
+from embhub.study.answering import StudySite
+from embhub.study.coordinating import StudyRun
+from embhub.study.plan import Study, read_study
+from embhub.study.tasks import Ask
+from embhub.trust import dsse, p256
+
+Role = Literal["site", "coordinator"]
+KEY = "study"
+
+
+@dataclass(frozen=True)
+class Seat:
+    """What a site said when it joined.
+
+    Attributes:
+        site: its namespace.
+        charged: the run of its ledger that was charged for all attempts.
+        images, manifest, where: as `embhub.images.images.read_images` takes them.
+        holdout: share of the patients kept back, to judge by.
+        base: where the base lies here; empty for the one of the study's name.
+        device: as in a training.
+    """
+
+    site: str
+    charged: str
+    images: str
+    manifest: str | None = None
+    where: str | None = None
+    holdout: float = 0.2
+    base: str = ""
+    device: str = "auto"
+
+
+def place(digest: str, role: Role) -> Path:
+    """The folder of a study at this site.
+
+    Raises:
+        ConfigError: not a digest.
+    """
+    if not re.fullmatch(r"[0-9a-f]{64}", digest):
+        raise ConfigError("a study is named by the SHA-256 of its document")
+    return config.paths().state / "studies" / digest / role
+
+
+def take_seat(study: Study, seat: Seat) -> signing.SigningKey:
+    """Write a site's folder, and make its key of this study, which is returned.
+
+    Raises:
+        ConfigError: it has joined already, or cannot write.
+    """
+    there = place(study.digest, "site")
+    folder.create(there)
+    _write(there, "study", study.to_bytes())
+    _write(there, "seat.json", json.dumps(asdict(seat)).encode())
+    return signing.generate(KEY, folder=there)
+
+
+def take_chair(study: Study, frame: bytes, *, base: str = "", device: str = "auto") -> None:
+    """Write the coordinator's folder; `base` is where the base lies here, if not under the study's name.
+
+    Raises:
+        ConfigError: it is there already, or cannot be written.
+    """
+    there = place(study.digest, "coordinator")
+    folder.create(there)
+    _write(there, "study", study.to_bytes())
+    _write(there, "frame", frame)
+    _write(there, "seat.json", json.dumps({"base": base, "device": device}).encode())
+
+
+def pin_keys(digest: str, role: Role, keys: Mapping[str, p256.PublicKey]) -> None:
+    """Keep what each site signs this study's messages with, once all have joined and every join was verified."""
+    found = {site: p256.public_pem(key) for site, key in sorted(keys.items())}
+    _write(place(digest, role), "keys.json", json.dumps(found).encode())
+
+
+def load_key(digest: str) -> signing.SigningKey:
+    """This site's key of a study. Raises ConfigError: there is none."""
+    return signing.load(KEY, folder=place(digest, "site"))
+
+
+@contextmanager
+def open_site(digest: str) -> Iterator[StudySite]:
+    """This site in a study, ready to answer; its images are read when the frame comes.
+
+    Raises:
+        ConfigError: it has not joined, not all sites have, or another process works for it.
+    """
+    there, study, keys = _open(digest, "site")
+    seat = Seat(**_read(there, "seat.json"))
+
+    def prepare(frame: bytes) -> learner.SiteLearner:
+        images = read_images(seat.images, manifest=seat.manifest, where=seat.where)
+        members, back = settings.split(images, seat.holdout)
+        return learner.site_training(study, members, back, base=seat.base or None, device=seat.device)(frame)
+
+    with folder.opened(there, study) as memory:
+        yield StudySite(
+            study, keys, seat.site, load_key(digest), memory, charged=seat.charged, prepare=prepare,
+            withdrawn=lambda: memory.withdrawn,
+        )  # fmt: skip
+
+
+def coordinate(digest: str, ask: Ask, on_progress: OnProgress | None = None) -> dict[str, bytes]:
+    """Run a study to its end, or go on with it: steps, file, consents. Returns each site's consent.
+
+    Raises:
+        ConfigError: not all sites have joined, or the folder cannot be used.
+        StudyEndedError: too few sites are left, or consent.
+        BrokenMechanismError: a self-test failed, so that nothing can be claimed.
+    """
+    there, study, keys = _open(digest, "coordinator")
+    with folder.opened(there, study) as memory:
+        if (frame := memory.frame) is None:
+            raise ConfigError("the study's frame is missing, or is another one", "propose the study again")
+        run = StudyRun(study, keys, frame, ask, memory, on_progress)
+        sums = run.run()
+        if not (there / "release.safetensors").exists():  # a file that a site signed is not made anew
+            seat = _read(there, "seat.json")
+            _write(there, "release.safetensors", _assemble(study, frame, sums, seat["base"], seat["device"]))
+        signed = run.gather_consents((there / "release.safetensors").read_bytes())
+        encoded = {site: dsse.encode(signature) for site, signature in sorted(signed.items())}
+        _write(there, "consents.json", json.dumps(encoded).encode())
+        return signed
+
+
+def outcome(digest: str) -> tuple[bytes, dict[str, bytes]] | None:
+    """The release file and each site's consent to it; None while the study has not come to its end."""
+    there = place(digest, "coordinator")
+    if not (there / "consents.json").exists():
+        return None
+    signed = {site: dsse.decode(text) for site, text in _read(there, "consents.json").items()}
+    return (there / "release.safetensors").read_bytes(), signed
+
+
+def _assemble(study: Study, frame: bytes, sums: Any, base: str, device: str) -> bytes:
+    found = find_base(base or study.base_name)
+    pipe = load_pipeline(found, device=device)
+    build = Build(**builds.installed()._asdict())
+    claim = claims.claim_of(study, self_test=assembling.try_code(study), build=build)
+    coordinates = assembling.coordinates_of(study, sums)
+    read = learner.read_frame(study, pipe, frame)
+    return assembling.assemble(study, pipe, fingerprint.take(found.folder), read, coordinates, claim)
+
+
+def _open(digest: str, role: Role) -> tuple[Path, Study, dict[str, p256.PublicKey]]:
+    there = place(digest, role)
+    if not (there / "study").exists():
+        raise ConfigError(f"this machine has no part in the study {digest[:12]} as {role}", "join or propose it first")
+    study = read_study((there / "study").read_bytes())
+    if study.digest != digest:
+        raise ConfigError(f"the study in {there} is another one")
+    if not (there / "keys.json").exists():
+        raise ConfigError("not all sites of the study have joined", "wait for them")
+    return there, study, {site: p256.read_public(pem.encode()) for site, pem in _read(there, "keys.json").items()}
+
+
+def _write(there: Path, name: str, data: bytes) -> None:
+    write_atomic(there / name, data, mode=0o600)
+
+
+def _read(there: Path, name: str) -> dict[str, Any]:
+    try:
+        found: dict[str, Any] = json.loads((there / name).read_bytes())
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{there / name} is missing or damaged", "leave the study") from error
+    return found

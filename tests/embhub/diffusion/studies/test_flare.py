@@ -1,0 +1,118 @@
+"""A study over NVIDIA FLARE: a server and three clients as processes of their own on this machine."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("nvflare")
+
+from embhub.artifact import embedding, fingerprint
+from embhub.diffusion.bases.pipelines import find_base, load_pipeline
+from embhub.diffusion.studies import seats
+from embhub.diffusion.studies.flare import network
+from embhub.diffusion.studies.proposing import StudySettings, make_study
+from embhub.diffusion.studies.seats import Seat
+from embhub.phantoms import write_dataset
+from embhub.privacy.claim import PrivacyClaim
+from embhub.site import config
+from embhub.study import consents
+from embhub.study.plan import Study
+from tests.support import pipelines
+
+SITES = ("north", "east-2", "south")
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
+
+
+def free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
+
+
+class Hospitals:
+    """Homes of three sites and a coordinator, all in one study of a tiny base, and their kits."""
+
+    def __init__(self, path: Path, *, steps: int, dropouts: int = 1) -> None:
+        self.path, self.base = path, pipelines.write(path / "tiny")
+        self.study = self._propose(steps, dropouts)
+        self.digest = self.study.digest
+        self.keys = {site: self._join(number, site) for number, site in enumerate(SITES)}
+        for site in (*SITES, "coordinator"):
+            with config.elsewhere(self.home(site)):
+                seats.pin_keys(self.digest, "site" if site in SITES else "coordinator", self.keys)
+        self.kits = network.provision(path / "flare", "localhost", free_port(), SITES)
+
+    def home(self, who: str) -> Path:
+        return self.path / "homes" / who
+
+    def _propose(self, steps: int, dropouts: int) -> Study:
+        asked = StudySettings(
+            repository="north/finding", base=fingerprint.digest(fingerprint.take(self.base)), base_name="tiny",
+            caption="prostate mri, {}", token="<a>", sites=SITES, n_public=40, epsilon=8.0, dropouts=dropouts,
+            colluders=0, steps=steps, round_seconds=1,
+        )  # fmt: skip
+        study, frame = make_study(asked, load_pipeline(find_base(self.base), device="cpu"))
+        with config.elsewhere(self.home("coordinator")):
+            seats.take_chair(study, frame, base=str(self.base), device="cpu")
+        return study
+
+    def _join(self, number: int, site: str) -> object:
+        images = self.path / "images" / site
+        write_dataset(images, "prostate-cspca", images=8, patients=5, seed=number)
+        seat = Seat(site, "run", str(images / "manifest.csv"), base=str(self.base), device="cpu", holdout=0.0)
+        with config.elsewhere(self.home(site)):
+            return seats.take_seat(self.study, seat).public
+
+    @contextmanager
+    def start(self, who: str) -> Iterator[subprocess.Popen[bytes]]:
+        env = {"EMBHUB_HOME": str(self.home(who)), "OMP_NUM_THREADS": "1"}
+        process = network.start(self.kits / who, env)
+        try:
+            yield process
+        finally:
+            kill(process)
+
+    def outcome(self) -> tuple[bytes, dict[str, bytes]] | None:
+        with config.elsewhere(self.home("coordinator")):
+            return seats.outcome(self.digest)
+
+
+def kill(process: subprocess.Popen[bytes]) -> None:
+    """A machine with the job that it runs, as when the plug is pulled."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def check(world: Hospitals, fewest: int) -> None:
+    found = world.outcome()
+    assert found is not None
+    file, signed = found
+    claim = embedding.parse(file).privacy
+    assert isinstance(claim, PrivacyClaim) and claim.study is not None and claim.study.digest == world.digest
+    assert len(signed) >= fewest
+    for site, signature in signed.items():
+        consents.check(
+            world.digest, site, embedding.parse(file).digest, signature=signature, key=world.keys[site],  # type: ignore[arg-type]
+        )  # fmt: skip
+
+
+def test_a_study_from_kits_to_consents(tmp_path: Path) -> None:
+    world = Hospitals(tmp_path, steps=5)
+    with ExitStack() as stack:
+        for who in ("coordinator", *SITES):
+            stack.enter_context(world.start(who))
+        began = time.monotonic()
+        status = network.run_job(world.kits, world.digest, SITES, quorum=2, seconds=100)
+        print(status, time.monotonic() - began)
+    assert "COMPLETED" in status
+    check(world, 2)

@@ -1,0 +1,375 @@
+"""Lying coordinators and sites over a whole study: each is refused with a word, and what leaves tells nothing."""
+
+from __future__ import annotations
+
+import base64
+import json
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from embhub.privacy.studies import StudyNoise
+from embhub.study import folder, tasks, wire
+from embhub.study.answering import CANNOT, StudySite
+from embhub.study.coordinating import StudyEndedError
+from embhub.study.plan import Study
+from embhub.study.tasks import STEP, TASKS
+from embhub.study.wire import StudyStepError
+from tests.support.study_runs import ATTEMPTS, KEYS, NAMES, MadeUp, World, study_of
+
+SITE = NAMES[0]
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return World(tmp_path)
+
+
+def word(world: World, task: str, answer: bytes, number: int = 0) -> str:
+    with pytest.raises(StudyStepError) as caught:
+        tasks.read_answer(answer, study=world.study.digest, task=task, number=number)
+    return str(caught.value)
+
+
+def held(world: World, stop: str, number: int = 2) -> dict[tuple[str, int], bytes]:
+    """What was sent to the first site up to the task `stop` of a number, which it did not get."""
+    sent: dict[tuple[str, int], bytes] = {}
+
+    class StoppedError(BaseException):
+        pass
+
+    def stopping(task: str, site: str, data: bytes) -> bytes:
+        asked, _ = tasks.unpack(tasks.Asked, data)
+        if site == SITE:
+            sent[task, asked.number] = data
+            if (task, asked.number) == (stop, number):
+                raise StoppedError
+        return data
+
+    world.to_site = stopping
+    with pytest.raises(StoppedError):
+        world.run()
+    world.to_site = lambda _task, _site, data: data
+    return sent
+
+
+@pytest.mark.parametrize("task", STEP)
+def test_a_task_that_is_replayed_is_refused(world: World, task: str) -> None:
+    sent = held(world, "begin", 3)
+    before = len(world.learner(SITE).sent)
+    answer = world.sites[SITE].answer(task, sent[task, 2])
+    said = word(world, task, answer, 2)
+    assert "begun or left out" in said if task == "begin" else "was asked for, and step 2" in said
+    assert len(world.learner(SITE).sent) <= before + (task == "mask")  # and what was drawn anew did not leave
+
+
+@pytest.mark.parametrize("task", STEP)
+def test_a_task_of_another_step_is_refused(world: World, task: str) -> None:
+    sent = held(world, task)
+    asked, body = tasks.unpack(tasks.Asked, sent[task, 2])
+    for number in (1, 3, ATTEMPTS + 1, 0) if task != "begin" else (1, ATTEMPTS + 1, 0):
+        changed = tasks.pack(asked.model_copy(update={"number": number}), body)
+        assert word(world, task, world.sites[SITE].answer(task, changed), number)
+    answer = world.sites[SITE].answer(task, sent[task, 2])  # which is still answered
+    tasks.read_answer(answer, study=world.study.digest, task=task, number=2)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_a_changed_study_is_another_study(world: World, task: str) -> None:
+    other = world.study.model_copy(update={"clip": 2e-3})
+    answer = world.sites[SITE].answer(task, tasks.ask_of(other.digest, task, number=1))
+    assert word(world, task, answer) == "the task is of another study"
+
+
+def test_another_frame_than_the_studys_is_refused(world: World) -> None:
+    answer = world.sites[SITE].answer("prepare", tasks.ask_of(world.study.digest, "prepare", b"another"))
+    assert word(world, "prepare", answer) == "the frame is not the study's"
+    assert not world.learners[SITE]
+
+
+def test_numbers_that_go_back_are_refused_also_after_a_restart(world: World) -> None:
+    held(world, "begin", 4)
+    world.restart(SITE)
+    for number in (1, 2, 3):
+        answer = world.sites[SITE].answer("begin", tasks.ask_of(world.study.digest, "begin", number=number))
+        assert "was begun" in word(world, "begin", answer, number)
+    assert not world.learner(SITE).sent
+
+
+def test_unmasking_is_not_done_twice(world: World) -> None:
+    sent = held(world, "show")
+    site = world.sites[SITE]
+    tasks.read_answer(site.answer("show", sent["show", 2]), study=world.study.digest, task="show", number=2)
+    assert "was asked for" in word(world, "show", site.answer("show", sent["show", 2]), 2)
+
+
+def test_survivors_are_not_agreed_to_twice(world: World) -> None:
+    sent = held(world, "agree")
+    site = world.sites[SITE]
+    tasks.read_answer(site.answer("agree", sent["agree", 2]), study=world.study.digest, task="agree", number=2)
+    assert "was asked for" in word(world, "agree", site.answer("agree", sent["agree", 2]), 2)
+
+
+GARBAGE: dict[str, bytes] = {
+    "nothing": b"",
+    "no line": b"\xff\xfe" * 300,
+    "deep": b"[" * 5000,
+    "huge": b"0" * (tasks.MAX_BYTES + 1),
+    "other fields": b'{"study": "x", "more": 1}\n',
+    "no object": b"[]\n",
+}
+
+
+@pytest.mark.parametrize("case", GARBAGE)
+@pytest.mark.parametrize("task", [*TASKS, "other", "../x"])
+def test_garbage_is_refused_and_the_site_goes_on(world: World, case: str, task: str) -> None:
+    found, _ = tasks.unpack(tasks.Answered, world.sites[SITE].answer(task, GARBAGE[case]))
+    assert found.refused and found.refused != CANNOT
+    if case == "nothing":
+        assert len(world.run()) == ATTEMPTS
+
+
+@pytest.mark.parametrize("task", ["follow", "begin"])
+def test_bodies_that_are_no_sums_are_refused(world: World, task: str) -> None:
+    held(world, "begin", 3)
+    site, digest = world.sites[SITE], world.study.digest
+    for body, first, said in (
+        (b"abc", 1, "no sums"),
+        (bytes(4 * 8), 5, "sums are missing"),
+        (bytes(4 * 8), 0, "another one"),
+    ):
+        answer = site.answer(task, tasks.ask_of(digest, task, body, number=3 if task == "begin" else 0, first=first))
+        assert said in word(world, task, answer, 3 if task == "begin" else 0)
+
+
+def test_more_sums_than_steps_are_refused(world: World) -> None:
+    held(world, "begin", 1)
+    body = bytes(4 * 8 * (ATTEMPTS + 1))
+    assert "more sums" in word(
+        world, "follow", world.sites[SITE].answer("follow", tasks.ask_of(world.study.digest, "follow", body))
+    )
+
+
+@pytest.mark.parametrize("case", [name for name in GARBAGE if name != "huge"])
+@pytest.mark.parametrize("task", STEP)
+def test_a_site_that_answers_garbage_is_missing_and_the_study_goes_on(world: World, task: str, case: str) -> None:
+    world.from_site = lambda name, site, data: GARBAGE[case] if (name, site) == (task, SITE) else data
+    assert len(world.run()) == ATTEMPTS
+
+
+def test_a_site_that_sends_a_huge_vector_is_missing(world: World) -> None:
+    def swell(name: str, site: str, data: bytes) -> bytes:
+        if (name, site) != ("mask", SITE):
+            return data
+        answer, body = tasks.unpack(tasks.Answered, data)
+        value = json.loads(body)
+        value["vector"] = base64.b64encode(bytes(4 * 2**17)).decode()
+        return tasks.pack(answer, json.dumps(value).encode())
+
+    world.from_site = swell
+    assert len(world.run()) == ATTEMPTS
+
+
+def test_sites_that_were_shown_different_sums_do_not_go_on(world: World) -> None:
+    """Two groups of five, none of which is a quorum."""
+
+    def lie(name: str, site: str, data: bytes) -> bytes:
+        asked, body = tasks.unpack(tasks.Asked, data)
+        if name == "begin" and asked.number == 3 and site in NAMES[:2]:
+            return tasks.pack(asked, body[:-4] + b"\1\2\3\4")
+        return data
+
+    world.to_site = lie
+    with world.coordinator() as run, pytest.raises(StudyEndedError, match=r"no way on|in a row"):
+        if len(run.run()) < ATTEMPTS:
+            raise StudyEndedError("no way on")
+
+
+def test_one_site_that_was_shown_another_sum_is_left_out_and_does_not_sign(world: World) -> None:
+    def lie(name: str, site: str, data: bytes) -> bytes:
+        asked, body = tasks.unpack(tasks.Asked, data)
+        if name == "begin" and asked.number == 3 and site == SITE:
+            return tasks.pack(asked, body[:-4] + b"\1\2\3\4")
+        return data
+
+    world.to_site = lie
+    rows = np.add.reduce(world.run(), dtype=np.uint32)
+    with world.coordinator() as run:
+        assert set(run.gather_consents(rows.tobytes())) == set(NAMES[1:])
+        assert run.words[SITE] == "the file has other rows"
+
+
+def test_a_coordinator_that_leaves_a_site_out_of_the_roster_gets_no_more_from_it(world: World) -> None:
+    sent = held(world, "share")
+    asked, body = tasks.unpack(tasks.Asked, sent["share", 2])
+    value = json.loads(body)
+    value["keys"] = [keys for keys in value["keys"] if keys["site"] != SITE]
+    answer = world.sites[SITE].answer("share", tasks.pack(asked, json.dumps(value).encode()))
+    assert "without this site" in word(world, "share", answer, 2)
+    assert "has ended" in word(world, "mask", world.sites[SITE].answer("mask", tasks.pack(
+        asked.model_copy(update={"task": "mask"}), b"{}")), 2)  # fmt: skip
+
+
+def test_a_site_is_late_or_answers_at_its_time_whoever_was_sampled(world: World) -> None:
+    sent = held(world, "mask")
+    clock, learner = world.clocks[SITE], world.learner(SITE)
+    began = clock.now
+    learner.contribute = _slow(learner, clock, 0.7)
+    world.sites[SITE].answer("mask", sent["mask", 2])
+    assert clock.now == began + world.study.round_seconds
+    learner.contribute = _slow(learner, clock, 5.0)
+    late: list[str] = []
+
+    def note(task: str, site: str, data: bytes) -> bytes:
+        found, _ = tasks.unpack(tasks.Answered, data)
+        if (task, site) == ("mask", SITE):
+            late.append(found.refused)
+        return data
+
+    world.from_site = note
+    world.run()
+    assert late and all("was not ready within 1 s" in each for each in late)
+
+
+def _slow(learner: MadeUp, clock: Any, seconds: float) -> Callable[[], Any]:
+    def contribute() -> Any:
+        clock.now += seconds
+        return MadeUp.contribute(learner)
+
+    return contribute
+
+
+def test_errors_of_a_training_stay_at_the_site(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    sent = held(world, "mask")
+    world.learner(SITE).contribute = lambda: (_ for _ in ()).throw(RuntimeError("patient 7 has 3.14159"))
+    with caplog.at_level(logging.DEBUG):
+        answer = world.sites[SITE].answer("mask", sent["mask", 2])
+    assert word(world, "mask", answer, 2) == CANNOT
+    assert b"3.14" not in answer and "3.14" not in caplog.text
+    assert (world.path / SITE / "trouble").read_text() == "RuntimeError"
+
+
+def test_nothing_is_answered_that_was_not_charged(world: World) -> None:
+    with (
+        pytest.raises(StudyStepError, match="not charged"),
+        folder.opened(_made(world.path / "other"), world.study) as memory,
+    ):
+        StudySite(world.study, world.keys, SITE, KEYS[SITE], memory, charged="", prepare=lambda _: MadeUp(world.study))
+
+
+def _made(path: Path) -> Path:
+    folder.create(path)
+    return path
+
+
+def test_a_second_file_is_not_signed(world: World) -> None:
+    rows = np.add.reduce(world.run(), dtype=np.uint32)
+    with world.coordinator() as run:
+        first = run.gather_consents(rows.tobytes())
+        assert set(run.gather_consents(rows.tobytes())) == set(first)
+        with pytest.raises(StudyEndedError, match="signed another file already"):
+            run.gather_consents(rows.tobytes() + b" ")
+    answer = world.sites[SITE].answer("begin", tasks.ask_of(world.study.digest, "begin", number=ATTEMPTS))
+    assert word(world, "begin", answer, ATTEMPTS)
+
+
+def forms(vector: np.ndarray[Any, Any]) -> list[bytes]:
+    """A vector as it might stand in a message or a log: numbers of 32 and 64 bits, floats, base64, text."""
+    small = vector.astype(np.int64) & 0xFFFFFFFF
+    signed = small.astype(np.uint32).view(np.int32)
+    arrays = [small.astype("<u4"), small.astype("<i8"), signed.astype("<f4"), signed.astype("<f8")]
+    arrays += [signed.astype(">i4"), (signed / 2**16 * 1e-3).astype("<f8"), (signed / 2**16 * 1e-3).astype("<f4")]
+    raw = [array.tobytes() for array in arrays]
+    return [
+        *(part[at : at + 8] for part in raw for at in range(0, len(part) - 8, 8) if part[at : at + 8].strip(b"\0")),
+        *(base64.b64encode(part)[:10] for part in raw),
+        *(str(int(number)).encode() for number in signed if abs(int(number)) > 10_000),
+        *(str(int(number)).encode() for number in small if int(number) > 10_000),
+    ]
+
+
+def unwrapped(data: bytes) -> list[bytes]:
+    """A message, and all in it that is base64."""
+    found = [data]
+    for part in data.replace(b'"', b" ").replace(b",", b" ").split():
+        try:
+            found.append(base64.b64decode(part, validate=True))
+        except ValueError:
+            continue
+    return found
+
+
+def test_what_leaves_a_site_and_what_is_logged_holds_no_vector_of_a_single_site(
+    world: World, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """With noise or without it, and with its masks off; also where a step is lost and a training fails."""
+
+    def trouble(task: str, site: str, data: bytes) -> bytes | None:
+        asked, _ = tasks.unpack(tasks.Answered, data)
+        return None if (task, asked.number) == ("show", 2) and site in NAMES[:3] else data
+
+    world.from_site = trouble
+    with caplog.at_level(logging.DEBUG):
+        world.run()
+    printed = capfd.readouterr()
+    told = [caplog.text.encode(), printed.out.encode(), printed.err.encode()]
+    told += [part for _, _, data in world.left for part in unwrapped(data)]
+    told += [path.read_bytes() for path in (world.path / "coordinator").rglob("*") if path.is_file()]
+    everything = b"\n".join(told)
+    looked = 0
+    for site in NAMES:
+        learner = world.learner(site)
+        assert len(learner.sent) == ATTEMPTS
+        for vector in (*learner.sent, *learner.own):
+            for form in forms(vector):
+                looked += 1
+                assert form not in everything
+    assert looked > 1000
+
+
+def test_the_search_finds_what_is_there() -> None:
+    vector = np.arange(70_000, 70_008, dtype=np.uint32)
+    assert all(form in b"".join(unwrapped(wire.vector_bytes(vector))) for form in forms(vector)[:3])
+
+
+def test_colluders_who_take_off_all_they_know_are_left_with_the_noise_that_is_counted(tmp_path: Path) -> None:
+    """A canary patient at one site, present by a coin in each of many steps; two sites and the coordinator guess."""
+    attempts = 300
+    study: Study = study_of(5, dropouts=1, colluders=2, attempts=attempts)
+    world = World(tmp_path, study)
+    coins = np.random.default_rng().random(attempts) < 0.5
+
+    class Canary(MadeUp):
+        """One patient, whose vector has the whole clip in its first number."""
+
+        def contribute(self) -> Any:
+            here = self is world.learner(NAMES[4])
+            own = np.zeros(self.width, dtype=np.int64)
+            own[0] = study.clip_units * int(here and coins[len(self.sent)])
+            self.own.append(own)
+            self.sent.append(self.grid.protect(own))
+            return self.sent[-1]
+
+    world.trainings = {site: lambda _: Canary(study) for site in study.sites}
+    left_out = NAMES[2]  # the coordinator drops one honest site, as far as it may
+    world.from_site = lambda task, site, data: None if (task, site) == ("begin", left_out) else data
+    sums = world.run()
+    assert len(sums) == attempts
+    known = [world.learner(site).sent for site in NAMES[:2]]
+    seen = [
+        (total - known[0][step] - known[1][step]).view(np.int32)[0] / study.clip_units
+        for step, total in enumerate(sums)
+    ]
+    noise = StudyNoise(5, 1, 2, study.clip_units, study.share_variance, study.width, 1.0, 1)
+    left = np.array(seen) - coins
+    assert left.std() == pytest.approx(noise.against_sites.sigma, rel=0.2)
+    right = int(((np.array(seen) > 0.5) == coins).sum())
+    one = noise.epsilon(noise.against_sites, delta=1e-5)
+    # An (epsilon, delta)-private coin is guessed with at most this chance; five standard deviations are generous.
+    chance = (np.exp(one) + 1e-5) / (1 + np.exp(one))
+    assert right <= attempts * chance + 5 * np.sqrt(attempts) / 2
+    assert right >= attempts / 2 - 5 * np.sqrt(attempts) / 2

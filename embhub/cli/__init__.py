@@ -20,6 +20,7 @@ COMMANDS = {
     "export": "train_and_audit.exporting",
     "audit": "train_and_audit.auditing",
     "copy-check": "train_and_audit.copy_check",
+    "study": "train_and_audit.studying",
     "budget": "train_and_audit.budgeting",
     "card": "publish.cards",
     "key": "publish.keys",
@@ -53,7 +54,7 @@ FIRST = {
 """What `embhub --help` lists; the rest stands in `embhub help all`."""
 
 SECTIONS = {
-    "Train and audit": ["start", "inspect", "train", "import", "export", "audit", "copy-check", "budget"],
+    "Train and audit": ["start", "inspect", "train", "import", "export", "audit", "copy-check", "study", "budget"],
     "Publish": ["card", "key", "sign", "push", "curate", "login"],
     "Find and verify": ["trust", "search", "show", "pull", "verify", "log", "evidence"],
     "Generate": ["generate", "evaluate", "research", "base"],

@@ -188,7 +188,7 @@ def train(
     )
     facts = {"holdout": selection.holdout, "recipe": asdict(settled), "preprocessing": asdict(preprocessing)}
     facts |= way.settings
-    run = _record(embedding, members, held_out, str(base), caption, facts)
+    run = make_record(embedding, members, held_out, str(base), caption, facts)
     run = run.model_copy(update={"second_opinion": learned.second_opinion})
     runs.save(run)
     if path is not None:
@@ -235,9 +235,10 @@ def name_tensors(pipe: Pipeline, rows: Mapping[str, Tensor]) -> dict[str, NDArra
     return {name: rows[component].numpy() for name, component in LAYOUTS[detect(pipe).layout].items()}
 
 
-def _record(
+def make_record(
     embedding: Embedding, members: ImageSet, held_out: ImageSet, base: str, caption: str, settings: dict[str, Any]
 ) -> runs.Run:
+    """The private record of a training, for audits and erasures at this site."""
     if members.statement is not None:
         settings = {**settings, "deidentification": members.statement.model_dump(mode="json")}
     return runs.Run(

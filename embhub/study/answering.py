@@ -61,6 +61,7 @@ class StudySite:
         folder: its memory, open as long as this object is used.
         charged: the ledger's name of what was set aside for all attempts. Nothing is answered without.
         prepare: makes the training from the frame's bytes, whose digest was checked. It raises where a self-test fails.
+        consent: told of the file, before this site signs it; it may raise.
         withdrawn: whether this site has withdrawn from the study.
         clock, sleep: seconds that pass.
 
@@ -78,6 +79,7 @@ class StudySite:
         *,
         charged: str,
         prepare: Callable[[bytes], Learner],
+        consent: Callable[[bytes], None] = lambda _: None,
         withdrawn: Callable[[], bool] = lambda: False,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
@@ -87,7 +89,7 @@ class StudySite:
         if sorted(keys) != list(study.sites) or site not in keys:
             raise StudyStepError("the keys are those of other sites than the study's")
         self.study, self.site, self._keys, self._key, self._folder = study, site, dict(keys), key, folder
-        self._prepare, self._withdrawn = prepare, withdrawn
+        self._prepare, self._withdrawn, self._consent = prepare, withdrawn, consent
         self._clock, self._sleep, self._lock = clock, sleep, threading.Lock()
         self._learner: Learner | None = None
         self._step: SiteStep | None = None
@@ -205,6 +207,7 @@ class StudySite:
         # One word for both: why a site keeps its name back is its own affair.
         if not learner.judge(file) or self._withdrawn():
             raise StudyStepError(NO_CONSENT)
+        self._consent(file)
         self._folder.consented = digest
         self._step = None
         return consents.sign(self._digest, self.site, digest, key=self._key)

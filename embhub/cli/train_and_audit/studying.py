@@ -9,7 +9,7 @@ import click
 
 from embhub.cli import options
 from embhub.cli.option_groups import option_group
-from embhub.cli.output import ask_on_terminal, note, print_pairs, print_result, print_rows, progress_bar, remark
+from embhub.cli.output import ask_on_terminal, note, print_result, print_rows, progress_bar, remark
 from embhub.cli.whole_help import WholeHelpGroup
 from embhub.errors import UsageError
 from embhub.options.training import Selection
@@ -89,15 +89,16 @@ def propose(
     with progress_bar() as on_progress:
         say_loading(on_progress)
         from embhub.diffusion.studies import joining
-        from embhub.diffusion.studies.flare.network import provision
+        from embhub.diffusion.studies.flare import network
         from embhub.diffusion.studies.proposing import StudySettings
 
+        network.check_installed()
         names = [site.strip() for site in sites.split(",")]
-        kits = provision(out, host, port, names)
         asked = StudySettings(repository=repository, base="", base_name="", sites=names, **numbers)
         made = joining.propose(
             asked, base=base, device=device, key=key, registry=registry, ask_passphrase=options.ask_passphrase
         )
+        kits = network.provision(out, host, port, names)
     print_result({**describe(made), "kits": str(kits)}, as_json=as_json)
 
 
@@ -262,10 +263,7 @@ def _take_part(study: str, kit: Path, registry: str | None) -> dict[str, Any]:
 
 def _withdraw(study: str, key: str | None, registry: str | None) -> dict[str, Any]:
     from embhub.client.member import studies
-    from embhub.study.folder import withdraw_from
+    from embhub.diffusion.studies import seats
 
-    withdraw_from(study)
+    seats.withdraw(study)
     return {"withdrew": studies.withdraw(study, key=key, registry=registry, ask_passphrase=options.ask_passphrase)}
-
-
-__all__ = ["command", "print_pairs"]

@@ -19,7 +19,10 @@ from embhub.client.member import studies
 from embhub.client.publishing.push import AskPassphrase
 from embhub.diffusion.bases import own_images
 from embhub.diffusion.bases.adapted import refuse_claim
+from embhub.diffusion.bases.found import FoundBase
 from embhub.diffusion.bases.pipelines import find_base, load_pipeline
+from embhub.diffusion.dp import second_opinion, settings
+from embhub.diffusion.dp.settings import Protection
 from embhub.diffusion.families import check_trainable
 from embhub.diffusion.studies import proposing, seats
 from embhub.diffusion.studies.flare import network
@@ -28,6 +31,7 @@ from embhub.diffusion.studies.seats import Seat
 from embhub.durable import write_atomic
 from embhub.errors import EmbhubError, UsageError
 from embhub.images.checks import synthetic
+from embhub.images.images import ImageSet
 from embhub.ledger import studies as ledger
 from embhub.ledger.publications import Confirm
 from embhub.progress import OnProgress, Progress
@@ -61,6 +65,8 @@ def propose(
         study, frame = proposing.make_study(replace(asked, base=digest, base_name=found.name), pipe)
     except ValueError as error:
         raise UsageError(f"no study has these numbers: {error}") from error
+    for plan in (study.noise.against_outsiders, study.noise.against_sites):
+        second_opinion.check_plan(plan, delta=study.delta)
     seats.take_chair(study, frame, base=base, device=device)
     try:
         return studies.propose(study, key=key, registry=registry, ask_passphrase=ask_passphrase)
@@ -93,8 +99,7 @@ def join(
     if not seats.is_taken(study.digest):
         images, members, held_out = seats.read_split(seat, on_progress)
         synthetic.refuse(images.synthetic, images.kind)
-        found = seats.check(study, seat, members)
-        refuse_claim(found)
+        found = _check(study, seat, members)
         own_images.refuse(found, images)
         for note in images.notes:
             say(note)
@@ -105,6 +110,18 @@ def join(
         seats.take_seat(study, replace(seat, site=site, charged=charged, content=content))
     public = seats.load_key(study.digest).public
     return studies.join(fetched, public, key=key, registry=registry, ask_passphrase=ask_passphrase)
+
+
+def _check(study: Study, seat: Seat, members: ImageSet) -> FoundBase:
+    """Before anything is charged: whether a training with these images and the base at hand can begin."""
+    settings.check_unit(Protection(study.epsilon), members)
+    if not len(members):
+        raise UsageError("no image to learn from", "keep fewer patients back")
+    found = find_base(seat.base or study.base_name)
+    if fingerprint.digest(fingerprint.take(found.folder)) != study.base:
+        raise UsageError(f"the base {study.base_name} here is not the study's", "install the base that it names")
+    refuse_claim(found)
+    return found
 
 
 def take_part(
@@ -124,7 +141,7 @@ def take_part(
     seats.pin_keys(digest, "site", fetched.keys)
     attempts = fetched.plan.attempts
     with _running(kit) as client:
-        while (signed := seats.progress(digest, "site")).consented is None:
+        while (signed := seats.standing(digest, "site")).consented is None:
             if client.poll() is not None:
                 raise network.CarrierError("the FLARE client ended", f"its log is {kit / 'process.log'}")
             if signed.withdrawn:
@@ -155,10 +172,10 @@ def finish(digest: str, out: Path, kits: Path, *, registry: str | None, on_progr
         with _running(kits / "coordinator"):
             network.run_job(
                 kits, digest, study.sites, quorum=study.quorum, seconds=seconds,
-                watch=lambda: report(Progress("studying", seats.progress(digest, "coordinator").begun, study.attempts)),
+                watch=lambda: report(Progress("studying", seats.standing(digest, "coordinator").begun, study.attempts)),
             )  # fmt: skip
     if (ended := seats.outcome(digest)) is None:
-        said = seats.progress(digest, "coordinator").trouble
+        said = seats.standing(digest, "coordinator").trouble
         raise StudyEndedError(f"the study ended without a file: {said or 'see the log of the coordinator'}")
     file, signed = ended
     write_atomic(out, file)

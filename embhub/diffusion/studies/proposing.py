@@ -19,8 +19,9 @@ from embhub.errors import UsageError
 from embhub.options.fits import Fit
 from embhub.options.preprocessing import Preprocessing
 from embhub.options.training import PrivacySettings
+from embhub.privacy.calibration import calibrate_share
 from embhub.privacy.claim import DEFAULT_DELTA
-from embhub.privacy.studies import StudyNoise, calibrate_share
+from embhub.privacy.studies import StudyNoise
 from embhub.study.grid import CLIP_UNITS
 from embhub.study.plan import Study
 

@@ -8,24 +8,30 @@ An engine's process knows the study by its digest alone, and opens its place by 
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
+from embhub.artifact import embedding as artifact
 from embhub.artifact import fingerprint
 from embhub.diffusion.bases.pipelines import find_base, load_pipeline
 from embhub.diffusion.dp import settings
 from embhub.diffusion.studies import assembling, learner
+from embhub.diffusion.train import make_record
 from embhub.durable import write_atomic
-from embhub.errors import ConfigError
-from embhub.images.images import read_images
+from embhub.errors import ConfigError, UsageError
+from embhub.images.images import ImageSet, read_images
+from embhub.ledger import studies as ledger
 from embhub.privacy.claim import Build
 from embhub.progress import OnProgress
 from embhub.site import builds, config
+from embhub.site.memory import runs
 from embhub.site.signing import keys as signing
 from embhub.study import claims, folder
 from embhub.study.answering import StudySite
@@ -49,6 +55,7 @@ class Seat:
         holdout: share of the patients kept back, to judge by.
         base: where the base lies here; empty for the one of the study's name.
         device: as in a training.
+        content: `content_of` the images as they were charged; it stays here.
     """
 
     site: str
@@ -59,6 +66,16 @@ class Seat:
     holdout: float = 0.2
     base: str = ""
     device: str = "auto"
+    content: str = ""
+
+
+class Standing(NamedTuple):
+    """The last number begun, whether this site withdrew, which file it signed, and what went wrong last."""
+
+    begun: int
+    withdrawn: bool
+    consented: str | None
+    trouble: str
 
 
 def place(digest: str, role: Role) -> Path:
@@ -70,6 +87,51 @@ def place(digest: str, role: Role) -> Path:
     if not re.fullmatch(r"[0-9a-f]{64}", digest):
         raise ConfigError("a study is named by the SHA-256 of its document")
     return config.paths().state / "studies" / digest / role
+
+
+def read_split(seat: Seat, on_progress: OnProgress | None = None) -> tuple[ImageSet, ImageSet, ImageSet]:
+    """This site's images: all of them, those that are learned from, and those kept back, split by patients.
+
+    Raises:
+        UsageError, PrivacyError: as `embhub.images.images.read_images`.
+    """
+    images = read_images(seat.images, manifest=seat.manifest, where=seat.where, on_progress=on_progress)
+    return images, *settings.split(images, seat.holdout)
+
+
+def content_of(members: ImageSet, back: ImageSet) -> str:
+    """SHA-256 (hex) over patients and their pictures, of those who are learned from and of those kept back."""
+    rows = [sorted(part.pictures()) for part in (members, back)]
+    return hashlib.sha256(json.dumps(rows).encode()).hexdigest()
+
+
+def is_taken(digest: str) -> bool:
+    """Whether this site has its folder and key of a study. What a crash left before the key was made is removed."""
+    there = place(digest, "site")
+    if there.exists() and not (there / f"{KEY}.pub").exists():
+        shutil.rmtree(there)  # nothing can have been begun without a key
+    return there.exists()
+
+
+def withdraw(digest: str) -> None:
+    """This site answers no more in a study, if it has a seat in it. Raises ConfigError: it cannot be written."""
+    if (there := place(digest, "site")).exists():
+        folder.withdraw(there)
+
+
+def standing(digest: str, role: Role) -> Standing:
+    """How far a study is on this machine, whoever has it open.
+
+    Raises:
+        ConfigError: this machine has no part in it.
+    """
+    there = place(digest, role)
+    try:
+        begun = int((there / "begun").read_text())
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"this machine has no part in the study {digest[:12]} as {role}") from error
+    said = {name: (there / name).read_text() for name in ("consented", "trouble") if (there / name).exists()}
+    return Standing(begun, (there / "withdrawn").exists(), said.get("consented"), said.get("trouble", ""))
 
 
 def take_seat(study: Study, seat: Seat) -> signing.SigningKey:
@@ -119,14 +181,26 @@ def open_site(digest: str) -> Iterator[StudySite]:
     there, study, keys = _open(digest, "site")
     seat = Seat(**_read(there, "seat.json"))
 
+    def split() -> tuple[ImageSet, ImageSet]:
+        _, members, back = read_split(seat)
+        if content_of(members, back) != seat.content:
+            raise UsageError(
+                "the images changed since this site joined", "bring them back: the ledger charged the patients of then"
+            )
+        return members, back
+
     def prepare(frame: bytes) -> learner.SiteLearner:
-        images = read_images(seat.images, manifest=seat.manifest, where=seat.where)
-        members, back = settings.split(images, seat.holdout)
+        members, back = split()
         return learner.site_training(study, members, back, base=seat.base or None, device=seat.device)(frame)
+
+    def consent(file: bytes) -> None:
+        made = artifact.parse(file)
+        runs.save(make_record(made, *split(), seat.base or study.base_name, study.caption, {"study": digest}))
+        ledger.note_release(digest, made.digest)
 
     with folder.opened(there, study) as memory:
         yield StudySite(
-            study, keys, seat.site, load_key(digest), memory, charged=seat.charged, prepare=prepare,
+            study, keys, seat.site, load_key(digest), memory, charged=seat.charged, prepare=prepare, consent=consent,
             withdrawn=lambda: memory.withdrawn,
         )  # fmt: skip
 

@@ -18,7 +18,7 @@ from embhub.diffusion.dp.gradients import PatientLoss
 from embhub.diffusion.dp.patients import Patients, group
 from embhub.diffusion.dp.settings import Protection
 from embhub.diffusion.dp.shared import SharedDescent
-from embhub.diffusion.dp.shared_watch import SharedWatch
+from embhub.diffusion.studies.watching import SharedWatch
 from embhub.diffusion.dp.subspace import Frame
 from embhub.diffusion.dp.watch import try_eight_images
 from embhub.diffusion.families import device_of, resolution

@@ -13,19 +13,21 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
 from embhub.durable import write_atomic
 from embhub.errors import ConfigError, EmbhubError
+from embhub.project import how_to_install
 
 COORDINATING: Final = "embhub.diffusion.studies.flare.carrier.Coordinating"
 ANSWERING: Final = "embhub.diffusion.studies.flare.carrier.Answering"
 PROJECT: Final = "embhub"
 _USER = "coordinator@embhub.org"
-_MISSING = "pip install embhub[study]"
 _INTERVAL = 0.1
 """Seconds after which a site asks again for a task."""
+_PATIENCE = 60.0
 _NOBODY = dict.fromkeys(("clone_job", "download_job", "view", "operate", "shell_commands", "byoc"), "none")
 RIGHTS: Final = {
     "format_version": "1.0",
@@ -115,8 +117,25 @@ def start(kit: Path, env: Mapping[str, str] | None = None) -> subprocess.Popen[b
         )  # fmt: skip
 
 
+def stop(process: subprocess.Popen[bytes]) -> None:
+    """End a machine that `start` started, at once, with the job that it runs; a study goes on from what is on disk."""
+    import psutil  # comes with FLARE
+
+    try:
+        machine = psutil.Process(process.pid)
+        running = [machine, *machine.children(recursive=True)]  # a job is in a session of its own
+    except psutil.NoSuchProcess:
+        running = []
+    for each in running:
+        with suppress(psutil.NoSuchProcess):
+            each.kill()
+    process.wait()
+
+
 def run_job(kits: Path, digest: str, sites: Sequence[str], *, quorum: int, seconds: float) -> str:
-    """Submit the study's job once a quorum of sites is connected, and wait for its end; returns FLARE's word for it.
+    """Submit the study's job, and wait for its end; returns FLARE's word for it.
+
+    Who is connected then is in the job: all sites are waited for at first, and a quorum after `_PATIENCE` seconds.
 
     Raises:
         CarrierError: the coordinator or the sites cannot be reached, or the job does not end in time.
@@ -134,10 +153,7 @@ def run_job(kits: Path, digest: str, sites: Sequence[str], *, quorum: int, secon
                 raise CarrierError(f"FLARE's server cannot be reached: {error}") from error
             time.sleep(1.0)
     try:
-        while len(session.get_system_info().client_info) < quorum:
-            if time.monotonic() > until:
-                raise CarrierError(f"fewer than {quorum} sites are connected", "start their clients")
-            time.sleep(0.5)
+        _wait_for_sites(session, len(sites), quorum, until)
         found = session.wait_for_job(session.submit_job(str(job)), timeout=max(1.0, until - time.monotonic()))
         return str(found.get("status", ""))
     except CarrierError:
@@ -146,6 +162,16 @@ def run_job(kits: Path, digest: str, sites: Sequence[str], *, quorum: int, secon
         raise CarrierError(f"FLARE did not run the study: {error}") from error
     finally:
         session.close()
+
+
+def _wait_for_sites(session: Any, sites: int, quorum: int, until: float) -> None:
+    patient = time.monotonic() + _PATIENCE
+    while (here := len(session.get_system_info().client_info)) < sites:
+        if here >= quorum and time.monotonic() > patient:
+            return
+        if time.monotonic() > until:
+            raise CarrierError(f"{here} sites are connected, and the study takes {quorum}", "start their clients")
+        time.sleep(0.5)
 
 
 def _write_job(folder: Path, digest: str, sites: Sequence[str], quorum: int) -> Path:
@@ -187,4 +213,4 @@ def _check_installed() -> None:
     from importlib.util import find_spec
 
     if find_spec("nvflare") is None:
-        raise CarrierError("NVIDIA FLARE is not installed", _MISSING)
+        raise CarrierError("NVIDIA FLARE is not installed", how_to_install("study"))

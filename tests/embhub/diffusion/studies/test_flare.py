@@ -110,6 +110,7 @@ def test_a_study_from_kits_to_consents(tmp_path: Path) -> None:
     check(world, 3)
 
 
+@pytest.mark.thorough
 def test_a_site_is_killed_and_comes_back_and_the_coordinator_is_killed_and_goes_on(tmp_path: Path) -> None:
     world = Hospitals(tmp_path, steps=16)
     with ExitStack() as stack, ThreadPoolExecutor(1) as pool:

@@ -8,6 +8,7 @@ An engine's process knows the study by its digest alone, and opens its place by 
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping
@@ -21,8 +22,8 @@ from embhub.diffusion.bases.pipelines import find_base, load_pipeline
 from embhub.diffusion.dp import settings
 from embhub.diffusion.studies import assembling, learner
 from embhub.durable import write_atomic
-from embhub.errors import ConfigError
-from embhub.images.images import read_images
+from embhub.errors import ConfigError, PrivacyError
+from embhub.images.images import ImageSet, read_images
 from embhub.privacy.claim import Build
 from embhub.progress import OnProgress
 from embhub.site import builds, config
@@ -44,19 +45,21 @@ class Seat:
 
     Attributes:
         site: its namespace.
-        charged: the run of its ledger that was charged for all attempts.
         images, manifest, where: as `embhub.images.images.read_images` takes them.
         holdout: share of the patients kept back, to judge by.
+        charged: the run of its ledger that was charged for all attempts.
+        members: `name_members` of those patients who were charged. A study learns from no other.
         base: where the base lies here; empty for the one of the study's name.
         device: as in a training.
     """
 
     site: str
-    charged: str
     images: str
     manifest: str | None = None
     where: str | None = None
     holdout: float = 0.2
+    charged: str = ""
+    members: str = ""
     base: str = ""
     device: str = "auto"
 
@@ -70,6 +73,20 @@ def place(digest: str, role: Role) -> Path:
     if not re.fullmatch(r"[0-9a-f]{64}", digest):
         raise ConfigError("a study is named by the SHA-256 of its document")
     return config.paths().state / "studies" / digest / role
+
+
+def read_split(seat: Seat) -> tuple[ImageSet, ImageSet]:
+    """The images to learn from, whose patients are to be charged, and those kept back.
+
+    Raises:
+        UsageError, PrivacyError: as `read_images`, and `split` of `embhub.diffusion.dp.settings`.
+    """
+    return settings.split(read_images(seat.images, manifest=seat.manifest, where=seat.where), seat.holdout)
+
+
+def name_members(members: ImageSet) -> str:
+    """SHA-256 (hex) of who is learned from. It stays at the site."""
+    return hashlib.sha256(json.dumps(sorted(set(members.names()))).encode()).hexdigest()
 
 
 def take_seat(study: Study, seat: Seat) -> signing.SigningKey:
@@ -120,8 +137,9 @@ def open_site(digest: str) -> Iterator[StudySite]:
     seat = Seat(**_read(there, "seat.json"))
 
     def prepare(frame: bytes) -> learner.SiteLearner:
-        images = read_images(seat.images, manifest=seat.manifest, where=seat.where)
-        members, back = settings.split(images, seat.holdout)
+        members, back = read_split(seat)
+        if name_members(members) != seat.members:
+            raise PrivacyError("the patients are not those who were charged", "put the images back as they were")
         return learner.site_training(study, members, back, base=seat.base or None, device=seat.device)(frame)
 
     with folder.opened(there, study) as memory:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,7 @@ from embhub.privacy.claim import PrivacyClaim
 from embhub.site import config
 from embhub.study import consents
 from embhub.study.plan import Study
+from embhub.trust import p256
 from tests.support import pipelines
 
 SITES = ("north", "east-2", "south")
@@ -64,11 +66,13 @@ class Hospitals:
             seats.take_chair(study, frame, base=str(self.base), device="cpu")
         return study
 
-    def _join(self, number: int, site: str) -> object:
+    def _join(self, number: int, site: str) -> p256.PublicKey:
         images = self.path / "images" / site
         write_dataset(images, "prostate-cspca", images=8, patients=5, seed=number)
-        seat = Seat(site, "run", str(images / "manifest.csv"), base=str(self.base), device="cpu", holdout=0.0)
+        seat = Seat(site, str(images / "manifest.csv"), base=str(self.base), device="cpu", holdout=0.0)
         with config.elsewhere(self.home(site)):
+            members, _ = seats.read_split(seat)
+            seat = replace(seat, charged="run", members=seats.name_members(members))
             return seats.take_seat(self.study, seat).public
 
     def env(self, who: str) -> dict[str, str]:
@@ -96,7 +100,7 @@ def check(world: Hospitals, fewest: int) -> None:
     assert len(signed) >= fewest
     for site, signature in signed.items():
         consents.check(
-            world.digest, site, embedding.parse(file).digest, signature=signature, key=world.keys[site],  # type: ignore[arg-type]
+            world.digest, site, embedding.parse(file).digest, signature=signature, key=world.keys[site],
         )  # fmt: skip
 
 

@@ -25,10 +25,12 @@ from embhub.trust import p256
 
 GRACE: Final = 10.0
 """Seconds beyond a study's `round_seconds` for which an answer is waited for."""
-PREPARING: Final = 900.0
-"""Seconds that sites have to load the base and their images."""
+INSISTING: Final = 30, 30.0, 4
+"""Sites that say nothing while they load or judge are asked so often, for so many seconds each; where a quorum has
+answered, no more than the last."""
 MOST_LOST: Final = 5
 """Steps lost in a row, after which the study ends."""
+_SILENT = "does not answer"
 _SPENT = "what was charged stays spent"
 
 
@@ -76,7 +78,7 @@ class StudyRun:
             ConfigError: the folder cannot be written.
         """
         if self._folder.begun < self._study.attempts:
-            self._prepare(self._study.sites, PREPARING)
+            self._prepare_all()
             self._expect(self._have, "are ready")
         lost_in_a_row = 0
         while self._folder.begun < self._study.attempts:
@@ -97,9 +99,9 @@ class StudyRun:
             StudyEndedError: fewer than a quorum consent.
         """
         # The last sum has reached nobody yet; and a site that started afresh loads what it judges by.
-        self._prepare(self._study.sites, PREPARING)
+        self._prepare_all()
         self._feed(self._study.sites, whole=True)
-        found = self._gather("finish", dict.fromkeys(self._study.sites, file), PREPARING)
+        found = self._insist("finish", file)
         digest, signed = hashlib.sha256(file).hexdigest(), dict[str, bytes]()
         for site, (_, signature) in found.items():
             try:
@@ -109,6 +111,24 @@ class StudyRun:
                 self.words[site] = "its consent is not signed by it"
         self._expect(signed, "consent")
         return signed
+
+    def _prepare_all(self) -> None:
+        self._have = {site: answer.have for site, (answer, _) in self._insist("prepare", self._frame).items()}
+        self._feed(self._study.sites)
+
+    def _insist(self, task: str, body: bytes) -> dict[str, tuple[tasks.Answered, bytes]]:
+        """Ask all sites what may take them long, and again those that said nothing: both tasks may come twice."""
+        found: dict[str, tuple[tasks.Answered, bytes]] = {}
+        times, seconds, patient = INSISTING
+        for again in range(times):
+            left = [
+                site for site in self._study.sites
+                if site not in found and (not again or self.words.get(site) == _SILENT)
+            ]  # fmt: skip
+            if not left or (again >= patient and len(found) >= self._study.quorum):
+                break
+            found |= self._gather(task, dict.fromkeys(left, body), seconds)
+        return found
 
     def _prepare(self, sites: Collection[str], seconds: float) -> None:
         for site, (answer, _) in self._gather("prepare", dict.fromkeys(sites, self._frame), seconds).items():
@@ -231,7 +251,7 @@ class StudyRun:
         }
         answers, found = (self._ask(task, sent, seconds) if sent else {}), {}
         for site in sent:
-            self.words[site] = "does not answer"
+            self.words[site] = _SILENT
             if site in answers:
                 try:
                     found[site] = tasks.read_answer(answers[site], study=self._digest, task=task, number=number)

@@ -243,9 +243,10 @@ def _join(
         from embhub.diffusion.studies import joining
         from embhub.diffusion.studies.seats import Seat
 
+        manifest = str(Path(selection.manifest).absolute()) if selection.manifest else None
         seat = Seat(
-            "", "", str(images), str(selection.manifest or ""), selection.where, selection.holdout, base, device
-        )
+            "", str(images.absolute()), manifest, selection.where, selection.holdout, base=base, device=device
+        )  # fmt: skip
         done = joining.join(
             fetched, seat, key=key, registry=registry, ask_passphrase=options.ask_passphrase, confirm=ask, say=note,
             on_progress=on_progress,

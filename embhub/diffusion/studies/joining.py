@@ -29,7 +29,7 @@ from embhub.diffusion.studies.flare import network
 from embhub.diffusion.studies.proposing import StudySettings
 from embhub.diffusion.studies.seats import Seat
 from embhub.durable import write_atomic
-from embhub.errors import EmbhubError, UsageError
+from embhub.errors import ConfigError, EmbhubError, UsageError
 from embhub.images.checks import synthetic
 from embhub.images.images import ImageSet
 from embhub.ledger import studies as ledger
@@ -81,11 +81,11 @@ def join(
 ) -> studies.Fetched:  # fmt: skip
     """Charge this site's patients for all steps, make a key, and sign that the site takes part.
 
-    After a crash the same call goes on: nothing is charged twice.
+    Where the registry could not be reached in the end, the same call goes on: nothing is charged twice.
 
     Args:
         fetched: the study as its officer saw it.
-        seat: without `site`, `charged` and `content`, which are found here.
+        seat: without `site`, `charged` and `members`, which are found here.
         key: name of the officer's key, with the role `approve`.
         confirm: asked where the total of this site rules out hardly any attack.
 
@@ -97,17 +97,17 @@ def join(
     study = fetched.plan
     site = studies.find_site(fetched, key=key, registry=registry)
     if not seats.is_taken(study.digest):
-        images, members, held_out = seats.read_split(seat, on_progress)
+        images, members, _ = seats.read_split(seat, on_progress)
         synthetic.refuse(images.synthetic, images.kind)
         found = _check(study, seat, members)
         own_images.refuse(found, images)
         for note in images.notes:
             say(note)
-        if (charged := ledger.find(study.digest)) is None:
-            ledger.tell(study, say=say, warn=say, confirm=confirm)
-            charged = ledger.charge(study, members.names(), pictures=members.pictures(), on_note=say)
-        content = seats.content_of(members, held_out)
-        seats.take_seat(study, replace(seat, site=site, charged=charged, content=content))
+        if ledger.find(study.digest) is not None:  # what was begun is not known, and the patients might be others
+            raise ConfigError("the ledger was charged for this study, and its folder is not here", "do not join again")
+        ledger.tell(study, say=say, warn=say, confirm=confirm)
+        charged = ledger.charge(study, members.names(), pictures=members.pictures(), on_note=say)
+        seats.take_seat(study, replace(seat, site=site, charged=charged, members=seats.name_members(members)))
     public = seats.load_key(study.digest).public
     return studies.join(fetched, public, key=key, registry=registry, ask_passphrase=ask_passphrase)
 
@@ -142,8 +142,7 @@ def take_part(
     attempts = fetched.plan.attempts
     with _running(kit) as client:
         while (signed := seats.standing(digest, "site")).consented is None:
-            if client.poll() is not None:
-                raise network.CarrierError("the FLARE client ended", f"its log is {kit / 'process.log'}")
+            _check_alive(client, kit)
             if signed.withdrawn:
                 raise UsageError("this site withdrew from the study")
             report(Progress("taking part", signed.begun, attempts))
@@ -169,11 +168,13 @@ def finish(digest: str, out: Path, kits: Path, *, registry: str | None, on_progr
     seats.pin_keys(digest, "coordinator", fetched.keys)
     if seats.outcome(digest) is None:
         seconds = 2 * PREPARING + 6.0 * study.attempts * (study.round_seconds + 10)
-        with _running(kits / "coordinator"):
-            network.run_job(
-                kits, digest, study.sites, quorum=study.quorum, seconds=seconds,
-                watch=lambda: report(Progress("studying", seats.standing(digest, "coordinator").begun, study.attempts)),
-            )  # fmt: skip
+        with _running(kits / "coordinator") as server:
+
+            def watch() -> None:
+                _check_alive(server, kits / "coordinator")
+                report(Progress("studying", seats.standing(digest, "coordinator").begun, study.attempts))
+
+            network.run_job(kits, digest, study.sites, quorum=study.quorum, seconds=seconds, watch=watch)
     if (ended := seats.outcome(digest)) is None:
         said = seats.standing(digest, "coordinator").trouble
         raise StudyEndedError(f"the study ended without a file: {said or 'see the log of the coordinator'}")
@@ -188,6 +189,11 @@ def _open_study(digest: str, registry: str | None) -> studies.Fetched:
     if fetched.withdrawn:
         raise UsageError(f"{', '.join(fetched.withdrawn)} withdrew from this study, which ended it")
     return fetched
+
+
+def _check_alive(process: subprocess.Popen[bytes], kit: Path) -> None:
+    if process.poll() is not None:
+        raise network.CarrierError("the FLARE process ended", f"its log is {kit / 'process.log'}")
 
 
 @contextmanager

@@ -18,13 +18,13 @@ from embhub.diffusion.dp.gradients import PatientLoss
 from embhub.diffusion.dp.patients import Patients, group
 from embhub.diffusion.dp.settings import Protection
 from embhub.diffusion.dp.shared import SharedDescent
-from embhub.diffusion.dp.shared_watch import SharedWatch
 from embhub.diffusion.dp.subspace import Frame
 from embhub.diffusion.dp.watch import try_eight_images
 from embhub.diffusion.families import device_of, resolution
 from embhub.diffusion.families.pipeline import Pipeline
 from embhub.diffusion.studies import assembling, terms
 from embhub.diffusion.studies.frames import frame_from_bytes
+from embhub.diffusion.studies.watching import SharedWatch
 from embhub.diffusion.training.eval_loss import losses_with
 from embhub.diffusion.training.latents import encode
 from embhub.diffusion.training.rows import starting_rows

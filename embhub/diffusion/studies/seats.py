@@ -25,7 +25,7 @@ from embhub.diffusion.dp import settings
 from embhub.diffusion.studies import assembling, learner
 from embhub.diffusion.train import make_record
 from embhub.durable import write_atomic
-from embhub.errors import ConfigError, UsageError
+from embhub.errors import ConfigError, PrivacyError
 from embhub.images.images import ImageSet, read_images
 from embhub.ledger import studies as ledger
 from embhub.privacy.claim import Build
@@ -50,23 +50,23 @@ class Seat:
 
     Attributes:
         site: its namespace.
-        charged: the run of its ledger that was charged for all attempts.
         images, manifest, where: as `embhub.images.images.read_images` takes them.
         holdout: share of the patients kept back, to judge by.
+        charged: the run of its ledger that was charged for all attempts.
+        members: `name_members` of those patients who were charged. A study learns from no other.
         base: where the base lies here; empty for the one of the study's name.
         device: as in a training.
-        content: `content_of` the images as they were charged; it stays here.
     """
 
     site: str
-    charged: str
     images: str
     manifest: str | None = None
     where: str | None = None
     holdout: float = 0.2
+    charged: str = ""
+    members: str = ""
     base: str = ""
     device: str = "auto"
-    content: str = ""
 
 
 class Standing(NamedTuple):
@@ -90,19 +90,18 @@ def place(digest: str, role: Role) -> Path:
 
 
 def read_split(seat: Seat, on_progress: OnProgress | None = None) -> tuple[ImageSet, ImageSet, ImageSet]:
-    """This site's images: all of them, those that are learned from, and those kept back, split by patients.
+    """All images, those to learn from, whose patients are to be charged, and those kept back.
 
     Raises:
-        UsageError, PrivacyError: as `embhub.images.images.read_images`.
+        UsageError, PrivacyError: as `read_images`, and `split` of `embhub.diffusion.dp.settings`.
     """
     images = read_images(seat.images, manifest=seat.manifest, where=seat.where, on_progress=on_progress)
     return images, *settings.split(images, seat.holdout)
 
 
-def content_of(members: ImageSet, back: ImageSet) -> str:
-    """SHA-256 (hex) over patients and their pictures, of those who are learned from and of those kept back."""
-    rows = [sorted(part.pictures()) for part in (members, back)]
-    return hashlib.sha256(json.dumps(rows).encode()).hexdigest()
+def name_members(members: ImageSet) -> str:
+    """SHA-256 (hex) of who is learned from. It stays at the site."""
+    return hashlib.sha256(json.dumps(sorted(set(members.names()))).encode()).hexdigest()
 
 
 def is_taken(digest: str) -> bool:
@@ -183,15 +182,12 @@ def open_site(digest: str) -> Iterator[StudySite]:
 
     def split() -> tuple[ImageSet, ImageSet]:
         _, members, back = read_split(seat)
-        if content_of(members, back) != seat.content:
-            raise UsageError(
-                "the images changed since this site joined", "bring them back: the ledger charged the patients of then"
-            )
+        if name_members(members) != seat.members:
+            raise PrivacyError("the patients are not those who were charged", "put the images back as they were")
         return members, back
 
     def prepare(frame: bytes) -> learner.SiteLearner:
-        members, back = split()
-        return learner.site_training(study, members, back, base=seat.base or None, device=seat.device)(frame)
+        return learner.site_training(study, *split(), base=seat.base or None, device=seat.device)(frame)
 
     def consent(file: bytes) -> None:
         made = artifact.parse(file)

@@ -133,6 +133,20 @@ def test_with_fewer_than_a_quorum_left_the_study_ends_with_a_word(world: World) 
         world.run()
 
 
+@pytest.mark.parametrize("task", ["prepare", "finish"])
+def test_a_site_that_takes_long_to_load_or_to_judge_is_asked_again(world: World, task: str) -> None:
+    asked: Counter[str] = Counter()
+
+    def slow(name: str, site: str, data: bytes) -> bytes | None:
+        asked[site] += name == task
+        return None if name == task and site in NAMES[:3] and asked[site] < 6 else data
+
+    world.from_site = slow
+    rows = np.add.reduce(world.run(), dtype=np.uint32)
+    with world.coordinator() as run:
+        assert len(run.gather_consents(rows.tobytes())) == len(NAMES)
+
+
 def test_too_few_at_the_start_end_the_study_before_a_number_is_used(world: World) -> None:
     world.to_site = lambda _name, site, data: None if site in NAMES[:2] else data
     with pytest.raises(StudyEndedError, match="3 of 5 sites are ready, and it takes 4; site-01: does not answer"):

@@ -7,6 +7,7 @@ its own; what a kit may do at a site is settled by the site, by `guard`.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import shutil
 import subprocess
@@ -104,6 +105,7 @@ def start(kit: Path, env: Mapping[str, str] | None = None) -> subprocess.Popen[b
         CarrierError: FLARE is missing.
     """
     check_installed()
+    kit = kit.absolute()  # FLARE goes elsewhere
     site = kit / "startup" / "fed_client.json"
     name = json.loads(site.read_bytes())["client"]["fqsn"] if site.exists() else ""
     module, setup = ("client.client_train", "fed_client.json") if name else ("server.server_train", "fed_server.json")
@@ -137,7 +139,10 @@ def run_job(
 ) -> str:
     """Submit the study's job, and wait for its end; returns FLARE's word for it.
 
-    `watch` is called every few seconds. Who is connected then is in the job: all sites are waited for at first, and a quorum after `_PATIENCE` seconds.
+    Who is connected then is in the job: all sites are waited for at first, and a quorum after `_PATIENCE` seconds.
+
+    Args:
+        watch: called again and again while it waits; what it raises ends the wait. FLARE's log is `submitter.log`.
 
     Raises:
         CarrierError: the coordinator or the sites cannot be reached, or the job does not end in time.
@@ -146,34 +151,42 @@ def run_job(
     from nvflare.fuel.flare_api.flare_api import new_secure_session
 
     until, job = time.monotonic() + seconds, _write_job(kits / "job", digest, sites, quorum)
-    while True:
-        try:
-            session = new_secure_session(_USER, str(kits / "submitter"), timeout=10.0)
-            break
-        except Exception as error:  # FLARE raises many kinds
-            if time.monotonic() > until:
-                raise CarrierError(f"FLARE's server cannot be reached: {error}") from error
-            time.sleep(1.0)
+    handler = logging.FileHandler(kits / "submitter.log", delay=True)  # without one, warnings go to a person's terminal
+    logging.getLogger().addHandler(handler)
     try:
-        _wait_for_sites(session, len(sites), quorum, until)
-        job_id, left = session.submit_job(str(job)), max(1.0, until - time.monotonic())
-        found = session.wait_for_job(job_id, timeout=left, cb=lambda *_: watch() is None)
-        return str(found.get("status", ""))
-    except CarrierError:
+        while True:
+            watch()
+            try:
+                session = new_secure_session(_USER, str((kits / "submitter").absolute()), timeout=10.0)
+                break
+            except Exception as error:  # FLARE raises many kinds
+                if time.monotonic() > until:
+                    raise CarrierError(f"FLARE's server cannot be reached: {error}") from error
+                time.sleep(1.0)
+        try:
+            _wait_for_sites(session, len(sites), quorum, until, watch)
+            job_id, left = session.submit_job(str(job.absolute())), max(1.0, until - time.monotonic())
+            found = session.wait_for_job(job_id, timeout=left, cb=lambda *_: watch() is None)
+            return str(found.get("status", ""))
+        finally:
+            session.close()
+    except EmbhubError:
         raise
     except Exception as error:
         raise CarrierError(f"FLARE did not run the study: {error}") from error
     finally:
-        session.close()
+        logging.getLogger().removeHandler(handler)
+        handler.close()
 
 
-def _wait_for_sites(session: Any, sites: int, quorum: int, until: float) -> None:
+def _wait_for_sites(session: Any, sites: int, quorum: int, until: float, watch: Callable[[], None]) -> None:
     patient = time.monotonic() + _PATIENCE
     while (here := len(session.get_system_info().client_info)) < sites:
         if here >= quorum and time.monotonic() > patient:
             return
         if time.monotonic() > until:
             raise CarrierError(f"{here} sites are connected, and the study takes {quorum}", "start their clients")
+        watch()
         time.sleep(0.5)
 
 

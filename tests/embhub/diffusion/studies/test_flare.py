@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import socket
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -26,6 +26,7 @@ from embhub.privacy.claim import PrivacyClaim
 from embhub.site import config
 from embhub.study import consents
 from embhub.study.plan import Study
+from embhub.trust import p256
 from tests.support import pipelines
 
 SITES = ("north", "east-2", "south")
@@ -65,32 +66,29 @@ class Hospitals:
             seats.take_chair(study, frame, base=str(self.base), device="cpu")
         return study
 
-    def _join(self, number: int, site: str) -> object:
+    def _join(self, number: int, site: str) -> p256.PublicKey:
         images = self.path / "images" / site
         write_dataset(images, "prostate-cspca", images=8, patients=5, seed=number)
-        seat = Seat(site, "run", str(images / "manifest.csv"), base=str(self.base), device="cpu", holdout=0.0)
+        seat = Seat(site, str(images / "manifest.csv"), base=str(self.base), device="cpu", holdout=0.0)
         with config.elsewhere(self.home(site)):
+            members, _ = seats.read_split(seat)
+            seat = replace(seat, charged="run", members=seats.name_members(members))
             return seats.take_seat(self.study, seat).public
+
+    def env(self, who: str) -> dict[str, str]:
+        return {"EMBHUB_HOME": str(self.home(who)), "OMP_NUM_THREADS": "1"}
 
     @contextmanager
     def start(self, who: str) -> Iterator[subprocess.Popen[bytes]]:
-        env = {"EMBHUB_HOME": str(self.home(who)), "OMP_NUM_THREADS": "1"}
-        process = network.start(self.kits / who, env)
+        process = network.start(self.kits / who, self.env(who))
         try:
             yield process
         finally:
-            kill(process)
+            network.stop(process)
 
     def outcome(self) -> tuple[bytes, dict[str, bytes]] | None:
         with config.elsewhere(self.home("coordinator")):
             return seats.outcome(self.digest)
-
-
-def kill(process: subprocess.Popen[bytes]) -> None:
-    """A machine with the job that it runs, as when the plug is pulled."""
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
 
 
 def check(world: Hospitals, fewest: int) -> None:
@@ -102,7 +100,7 @@ def check(world: Hospitals, fewest: int) -> None:
     assert len(signed) >= fewest
     for site, signature in signed.items():
         consents.check(
-            world.digest, site, embedding.parse(file).digest, signature=signature, key=world.keys[site],  # type: ignore[arg-type]
+            world.digest, site, embedding.parse(file).digest, signature=signature, key=world.keys[site],
         )  # fmt: skip
 
 
@@ -111,8 +109,35 @@ def test_a_study_from_kits_to_consents(tmp_path: Path) -> None:
     with ExitStack() as stack:
         for who in ("coordinator", *SITES):
             stack.enter_context(world.start(who))
-        began = time.monotonic()
-        status = network.run_job(world.kits, world.digest, SITES, quorum=2, seconds=100)
-        print(status, time.monotonic() - began)
+        status = network.run_job(world.kits, world.digest, SITES, quorum=2, seconds=120)
     assert "COMPLETED" in status
-    check(world, 2)
+    check(world, 3)
+
+
+@pytest.mark.thorough
+def test_a_site_is_killed_and_comes_back_and_the_coordinator_is_killed_and_goes_on(tmp_path: Path) -> None:
+    world = Hospitals(tmp_path, steps=16)
+    with ExitStack() as stack, ThreadPoolExecutor(1) as pool:
+        for who in SITES[:2]:
+            stack.enter_context(world.start(who))
+        third = network.start(world.kits / SITES[2], world.env(SITES[2]))
+        coordinator = network.start(world.kits / "coordinator", world.env("coordinator"))
+        first = pool.submit(network.run_job, world.kits, world.digest, SITES, quorum=2, seconds=30)
+        wait_for(world, 3)
+        network.stop(third)
+        wait_for(world, 6)
+        network.stop(coordinator)
+        with pytest.raises(network.CarrierError):
+            first.result()
+        stack.enter_context(world.start(SITES[2]))
+        stack.enter_context(world.start("coordinator"))
+        status = network.run_job(world.kits, world.digest, SITES, quorum=2, seconds=200)
+    assert "COMPLETED" in status
+    check(world, 3)
+
+
+def wait_for(world: Hospitals, number: int) -> None:
+    """Until the coordinator has begun a number."""
+    begun = world.home("coordinator") / "state" / "studies" / world.digest / "coordinator" / "begun"
+    while int(begun.read_text()) < number:
+        time.sleep(0.1)

@@ -1,4 +1,4 @@
-"""A site's part of a study, watched: as `watch` does, and before a sum is masked rather than after the last step.
+"""A site's part of a study, watched as `embhub.diffusion.dp.watch` does, before each sum is masked.
 
 Vectors have to become whole numbers that are no longer than they were, their sum and nothing else has to be protected,
 and what is laid on it has to be noise of the size of this site's share, new in each step. Counts are equal and noise is

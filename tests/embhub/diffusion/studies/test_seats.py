@@ -1,0 +1,103 @@
+"""What a site keeps of a study: opened by the digest alone, by one process, for the patients who were charged."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from embhub.artifact import fingerprint
+from embhub.diffusion.bases.pipelines import find_base, load_pipeline
+from embhub.diffusion.studies import seats
+from embhub.diffusion.studies.proposing import StudySettings, make_study
+from embhub.diffusion.studies.seats import Seat
+from embhub.errors import ConfigError
+from embhub.phantoms import write_dataset
+from embhub.site import config
+from embhub.study import folder, tasks
+from embhub.study.plan import Study
+from tests.support import pipelines
+from tests.support.study_runs import KEYS, NAMES
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path) -> Iterator[None]:
+    with config.elsewhere(tmp_path / "home"):
+        yield
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return pipelines.write(tmp_path_factory.mktemp("base") / "tiny")
+
+
+@pytest.fixture(scope="module")
+def proposed(base: Path) -> tuple[Study, bytes]:
+    asked = StudySettings(
+        repository="site-01/finding", base=fingerprint.digest(fingerprint.take(base)), base_name="tiny",
+        caption="prostate mri, {}", token="<a>", sites=NAMES[:3], n_public=40, epsilon=8.0, colluders=0, steps=2,
+    )  # fmt: skip
+    return make_study(asked, load_pipeline(find_base(base), device="cpu"))
+
+
+def join(study: Study, tmp_path: Path, base: Path) -> Path:
+    write_dataset(tmp_path / "images", "prostate-cspca", images=8, patients=5, seed=1)
+    seat = Seat(NAMES[0], str(tmp_path / "images" / "manifest.csv"), base=str(base), device="cpu", holdout=0.0)
+    members, _ = seats.read_split(seat)
+    key = seats.take_seat(study, replace(seat, charged="run", members=seats.name_members(members)))
+    keys = {site: KEYS[site].public for site in study.sites}
+    seats.pin_keys(study.digest, "site", {**keys, NAMES[0]: key.public})
+    return tmp_path / "images" / "manifest.csv"
+
+
+def test_a_site_is_opened_by_the_digest_and_by_one_process(
+    proposed: tuple[Study, bytes], tmp_path: Path, base: Path
+) -> None:
+    study, frame = proposed
+    join(study, tmp_path, base)
+    with seats.open_site(study.digest) as site:
+        answer = site.answer("prepare", tasks.ask_of(study.digest, "prepare", frame))
+        tasks.read_answer(answer, study=study.digest, task="prepare")
+        with pytest.raises(ConfigError, match="another process"), seats.open_site(study.digest):
+            pass
+    assert seats.load_key(study.digest).fingerprint
+    with pytest.raises(ConfigError):
+        join(study, tmp_path / "again", base)
+
+
+def test_a_patient_who_was_not_charged_is_not_learned_from(
+    proposed: tuple[Study, bytes], tmp_path: Path, base: Path
+) -> None:
+    study, frame = proposed
+    manifest = join(study, tmp_path, base)
+    lines = manifest.read_text().splitlines()
+    manifest.write_text("\n".join([*lines[:-1], lines[-1].replace(lines[-1].split(",")[1], "somebody-else")]) + "\n")
+    with seats.open_site(study.digest) as site:
+        found, _ = tasks.unpack(tasks.Answered, site.answer("prepare", tasks.ask_of(study.digest, "prepare", frame)))
+    assert found.refused
+    assert "not those who were charged" in (seats.place(study.digest, "site") / "trouble").read_text()
+
+
+def test_a_site_that_withdrew_begins_nothing(proposed: tuple[Study, bytes], tmp_path: Path, base: Path) -> None:
+    study, frame = proposed
+    join(study, tmp_path, base)
+    with seats.open_site(study.digest) as site:
+        site.answer("prepare", tasks.ask_of(study.digest, "prepare", frame))
+        folder.withdraw(seats.place(study.digest, "site"))
+        found, _ = tasks.unpack(tasks.Answered, site.answer("begin", tasks.ask_of(study.digest, "begin", number=1)))
+    assert found.refused == "this site has withdrawn from the study"
+
+
+def test_what_was_not_joined_or_is_not_complete_is_not_opened(
+    proposed: tuple[Study, bytes], tmp_path: Path, base: Path
+) -> None:
+    study, frame = proposed
+    for digest in (study.digest, "../x", ""):
+        with pytest.raises(ConfigError), seats.open_site(digest):
+            pass
+    seats.take_chair(study, frame, base=str(base), device="cpu")
+    with pytest.raises(ConfigError, match="not all sites"):
+        seats.coordinate(study.digest, lambda _task, _data, _seconds: {})
+    assert seats.outcome(study.digest) is None

@@ -80,6 +80,7 @@ NEAREST = {  # the files that decide what is accepted, refused or spent, each wi
         "embhub/ledger/test_budget.py",
         "embhub/ledger/test_linking.py",
         "embhub/ledger/test_budget_commands.py",
+        "embhub/ledger/test_studies_in_ledger.py",
     ),
     "embhub/audits/verdict.py": ("embhub/audits/test_verdict.py", "embhub/audits/test_report.py"),
     "embhub/audits/report_facts.py": ("embhub/audits/test_verdict.py", "embhub/audits/test_report.py"),

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from embhub.errors import EmbhubError
 from embhub.privacy import epsilon as epsilons
@@ -98,6 +99,8 @@ def test_rounding_up_covers_how_close_whole_numbers_are_to_gaussian_noise(sites:
         ({"study": BLOCK | {"epsilon_against_sites": CLAIM.epsilon}}, "epsilon_against_sites is"),
         ({"study": BLOCK | {"epsilon_against_sites": 4.8}}, "epsilon_against_sites is"),
         ({"study": BLOCK | {"names": ["a"]}}, "names"),
+        ({"study": BLOCK | {"width": "1024"}}, "width"),
+        ({"study": BLOCK | {"colluders": True}}, "colluders"),
         ({"study": {}}, "study"),
         ({"study": []}, "study"),
     ],
@@ -183,6 +186,14 @@ def test_a_claim_is_that_of_no_other_study(other: Study) -> None:
             check_claim(claim_of(other, self_test=SELF_TEST).model_copy(update={"study": bent}), STUDY)
 
 
+@pytest.mark.parametrize("name", ["epsilon", "epsilon_against_sites"])
+@pytest.mark.parametrize("by", [-1e-4, -1.0, 3e-4])
+def test_no_study_states_a_figure_that_its_claim_could_not(name: str, by: float) -> None:
+    """Otherwise sites would spend their budget on a study whose release nobody could claim anything for."""
+    with pytest.raises(ValueError, match=f"{name} is .*, its numbers give"):
+        make_study(**{name: getattr(STUDY, name) + by})
+
+
 def test_a_release_without_a_claim_or_a_study_is_of_none() -> None:
     with pytest.raises(StudyError, match="no privacy claim of a study"):
         check_claim("none", STUDY)
@@ -204,3 +215,5 @@ def test_fewer_steps_than_attempts_are_claimed_by_nobody() -> None:
 def test_terms_are_frozen_and_of_the_study() -> None:
     assert TERMS.digest == STUDY.digest and TERMS.noise(q=0.16, steps=50) == STUDY.noise
     assert StudyTerms.model_validate(TERMS.model_dump()) == TERMS
+    with pytest.raises(ValidationError, match="frozen"):
+        TERMS.__setattr__("sites", 9)

@@ -237,7 +237,7 @@ def test_names_in_answers_lead_nowhere(middle: Middleman, fresh: Site, tmp_path:
     pulling.pull(REPOSITORY)
     proofs = {logged.PROOF, logged_attestations.KEYRING_PROOF, "attestations/audit.tlog-proof"}
     pulled = {*release_files.LIMITS, *proofs, "prostate-cspca.safetensors"}
-    absent = {release_files.SAMPLES, release_files.SOURCE_BUNDLE}
+    absent = {release_files.SAMPLES, release_files.SOURCE_BUNDLE, release_files.STUDY}
     assert sorted(files(fresh.folder)) == sorted(f"prostate-cspca/{name}" for name in pulled - absent)
     assert sorted(tmp_path.iterdir()) == around
     assert not [path for _, path, _, _ in middle.requests if "evil" in path or ".git/" in path]

@@ -17,7 +17,7 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric import utils
 
 from embhub.formats import plain_png, synthetic_mark
-from embhub.release.files import AUDIT, AUDIT_BUNDLE, CARD, EMBEDDING, LIMITS, PUBLISH_BUNDLE, SAMPLES, Release
+from embhub.release.files import AUDIT, AUDIT_BUNDLE, CARD, EMBEDDING, LIMITS, PUBLISH_BUNDLE, SAMPLES, STUDY, Release
 from embhub.trust import bundle, dsse, kinds
 from tests.support import releases
 from tests.support.releases import AUDITOR, OTHER_SITE, SITE, STRANGER, WITHDRAWER
@@ -292,6 +292,8 @@ CASES: tuple[Case, ...] = (
     Case(_C, "a person in it", lambda r: again(
         r, card=releases.edited_card(r, limitations="Made from the scans of patient no 12345678")), "personal-data"),
     Case(_S, "an oversized sheet", lambda r: {SAMPLES: b"\0" * (LIMITS[SAMPLES] + 1)}, "file-size"),
+    Case(_S, "an oversized record of a study", lambda r: {STUDY: b" " * (LIMITS[STUDY] + 1)}, "file-size"),
+    Case(_S, "a record of a study without its claim", lambda r: {STUDY: b"{}"}, "study"),
     Case(_S, "a sheet that no card records", lambda r: {SAMPLES: releases.make_sheet()}, "samples"),
     Case(_S, "a record without its sheet", lambda r: {**sheet(r, releases.make_sheet()), SAMPLES: None}, "samples"),
     Case(_S, "another sheet than the recorded one",

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 import rfc8785
 from pydantic import ConfigDict
 
-from embhub.formats import instants, strict_json
+from embhub.formats import instants, names, strict_json
 from embhub.privacy.claim import PrivacyClaim
 from embhub.refusals import BadSignatureError, Finding, WrongKeyError, WrongStudyError
 from embhub.release import file_names
@@ -140,10 +140,11 @@ def read_proposal(signed: Bundle, *, trusts: Sequence[Trust]) -> Proposal:
         ReleaseRefusedError: malformed, not the study that it names, or by a key that may not sign it.
     """
     digest, facts = statement.read_exactly(signed.envelope.payload, kinds.STUDY, _Proposed, name=SUBJECT)
-    plan = _plan(facts)
+    coordinator = names.namespace_of(str(facts.study.get("repository")))
+    said = _said(signed, kinds.STUDY, facts, digest, coordinator, trusts)
+    plan = _plan(facts)  # once a member signed it: accountants take a moment
     if plan.digest != digest:
         raise WrongStudyError("the proposal is of another study than the one that it holds", _HINT)
-    said = _said(signed, kinds.STUDY, facts, digest, plan.coordinator, trusts)
     return Proposal(**vars(said), plan=plan)
 
 

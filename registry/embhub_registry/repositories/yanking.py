@@ -50,7 +50,7 @@ def yank(
         authority = _authority(account, repository)
         if account is not None and authority == "site":
             site = _site_of(registry, db, account, repository, which)
-            reason = f"{site}, a site of its study: {reason}"
+            reason = check_reason(f"{site}, a site of its study: {reason}")
         author = account.user if account else yanks.OPERATOR
         new = yanks.add(db, repository.id, kind=kind, which=which, reason=reason, author=author, now=stamp(),
                         authority=authority, scope=scope)  # fmt: skip

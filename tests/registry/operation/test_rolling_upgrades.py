@@ -81,7 +81,7 @@ def test_old_and_new_side_by_side(replicas: Replicas, postgresql: Server, steps:
         wait_for("each prepared its statements", 60, lambda: len(acknowledged) > 14)
         (steps / "900_more.sql").write_text(ROLLING)
         later_program.start(replicas[2], steps)
-        assert "schema 2 → 900: rolls" in replicas[2].log.read_text()
+        assert "schema 3 → 900: rolls" in replicas[2].log.read_text()
         before = len(acknowledged)
         wait_for("the older ones go on", 60, lambda: len(acknowledged) > before + 4)
     finally:
@@ -111,7 +111,7 @@ def test_a_step_that_keeps_older_programs_out(replicas: Replicas, postgresql: Se
     with pytest.raises(AssertionError, match="in use by another process"):
         later_program.start(replicas[2], steps)
     said = replicas[2].log.read_text()
-    assert "schema 2 → 900: stops all servers: stop the others first (900_other.sql)" in said
+    assert "schema 3 → 900: stops all servers: stop the others first (900_other.sql)" in said
     assert "stop every server and command of this registry" in said and "nothing was changed" in said
     assert replicas[0].get("/readyz").status == replicas[1].get("/readyz").status == 200
     replicas[1].stop()
@@ -191,9 +191,9 @@ def test_what_steps_mean_for_servers(tmp_path: Path) -> None:
     database = Database(tmp_path / "x.db")
     try:
         schema.migrate(database)
-        rolls, stops = schema.Step(3, "003_a.sql", ROLLING), schema.Step(5, "005_b.sql", "-- stops: made up.\n")
+        rolls, stops = schema.Step(4, "004_a.sql", ROLLING), schema.Step(5, "005_b.sql", "-- stops: made up.\n")
         plans = [schema.plan(steps, database) for steps in ([rolls], [rolls, stops])]
     finally:
         database.close()
-    assert plans[0].startswith("schema 2 → 3: rolls")
-    assert plans[1] == "schema 2 → 5: stops all servers: stop the others first (005_b.sql)"
+    assert plans[0].startswith("schema 3 → 4: rolls")
+    assert plans[1] == "schema 3 → 5: stops all servers: stop the others first (005_b.sql)"

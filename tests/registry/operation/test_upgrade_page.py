@@ -138,7 +138,7 @@ def test_one_server_up_and_back(tmp_path: Path) -> None:
         push(here, "before", alice)
         stop, backup, install, check, start, look = blocks("One server")[0]
         machine.follow([stop, backup, install, check])
-        assert "schema 2 → 900: stops all servers" in machine.said and "clean" in machine.said
+        assert "schema 3 → 900: stops all servers" in machine.said and "clean" in machine.said
         assert postgres.CHOSEN or list(here.folder.glob("registry.before-900.db"))
         machine.follow([start, look])
         assert "failed" not in machine.said

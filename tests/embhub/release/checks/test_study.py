@@ -189,7 +189,8 @@ def test_a_proposal_holds_the_study_that_it_names() -> None:
     facts = {"registry": releases.ORIGIN, "created": "2026-11-20T10:30:00Z", "study": json.loads(plan.to_bytes())}
     for digest, changes, refusal in (
         (OTHER, {}, WrongStudyError), (plan.digest, {"study": {**facts["study"], "epsilon": 1.0}}, WrongStudyError),
-        (plan.digest, {"more": 1}, MalformedStatementError), (plan.digest, {"study": {}}, WrongStudyError),
+        (plan.digest, {"more": 1}, MalformedStatementError), (plan.digest, {"study": {}}, WrongNamespaceError),
+        (plan.digest, {"study": {"repository": releases.REPOSITORY}}, WrongStudyError),
     ):  # fmt: skip
         made = Statement(digest, kinds.STUDY.type, {**facts, **changes}, study.SUBJECT)
         with pytest.raises(refusal):

@@ -141,27 +141,39 @@ def run_job(kits: Path, digest: str, sites: Sequence[str], *, quorum: int, secon
         CarrierError: the coordinator or the sites cannot be reached, or the job does not end in time.
     """
     _check_installed()
-    from nvflare.fuel.flare_api.flare_api import new_secure_session
-
     until, job = time.monotonic() + seconds, _write_job(kits / "job", digest, sites, quorum)
-    while True:
-        try:
-            session = new_secure_session(_USER, str(kits / "submitter"), timeout=10.0)
-            break
-        except Exception as error:  # FLARE raises many kinds
-            if time.monotonic() > until:
-                raise CarrierError(f"FLARE's server cannot be reached: {error}") from error
-            time.sleep(1.0)
+    session = _connect(kits, until)
     try:
         _wait_for_sites(session, len(sites), quorum, until)
-        found = session.wait_for_job(session.submit_job(str(job)), timeout=max(1.0, until - time.monotonic()))
-        return str(found.get("status", ""))
+        name = session.submit_job(str(job))
+        while time.monotonic() < until:
+            try:
+                if (status := str(session.get_job_meta(name).get("status", ""))).startswith("FINISHED"):
+                    return status
+            except Exception:  # noqa: BLE001 (a busy server answers late, and the job runs on)
+                with suppress(Exception):
+                    session.close()
+                session = _connect(kits, until)
+            time.sleep(1.0)
+        raise CarrierError(f"the study did not end within {seconds:g} s", "run it again: it goes on where it stood")
     except CarrierError:
         raise
     except Exception as error:
         raise CarrierError(f"FLARE did not run the study: {error}") from error
     finally:
         session.close()
+
+
+def _connect(kits: Path, until: float) -> Any:
+    from nvflare.fuel.flare_api.flare_api import new_secure_session
+
+    while True:
+        try:
+            return new_secure_session(_USER, str(kits / "submitter"), timeout=10.0)
+        except Exception as error:  # FLARE raises many kinds
+            if time.monotonic() > until:
+                raise CarrierError(f"FLARE's server cannot be reached: {error}") from error
+            time.sleep(1.0)
 
 
 def _wait_for_sites(session: Any, sites: int, quorum: int, until: float) -> None:

@@ -35,7 +35,7 @@ from embhub.images.images import ImageSet
 from embhub.ledger import studies as ledger
 from embhub.ledger.publications import Confirm
 from embhub.progress import OnProgress, Progress
-from embhub.study.coordinating import PREPARING, StudyEndedError
+from embhub.study.coordinating import StudyEndedError
 from embhub.study.plan import Study
 
 Say = Callable[[str], None]
@@ -167,7 +167,7 @@ def finish(digest: str, out: Path, kits: Path, *, registry: str | None, on_progr
         raise UsageError(f"{', '.join(fetched.missing)} did not join yet", "run this again once they have")
     seats.pin_keys(digest, "coordinator", fetched.keys)
     if seats.outcome(digest) is None:
-        seconds = 2 * PREPARING + 6.0 * study.attempts * (study.round_seconds + 10)
+        seconds = 3600 + 6.0 * study.attempts * (study.round_seconds + 10)
         with _running(kits / "coordinator") as server:
 
             def watch() -> None:

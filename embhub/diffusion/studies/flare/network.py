@@ -13,8 +13,8 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -148,35 +148,55 @@ def run_job(
         CarrierError: the coordinator or the sites cannot be reached, or the job does not end in time.
     """
     check_installed()
-    from nvflare.fuel.flare_api.flare_api import new_secure_session
-
     until, job = time.monotonic() + seconds, _write_job(kits / "job", digest, sites, quorum)
-    handler = logging.FileHandler(kits / "submitter.log", delay=True)  # without one, warnings go to a person's terminal
-    logging.getLogger().addHandler(handler)
-    try:
-        while True:
-            watch()
-            try:
-                session = new_secure_session(_USER, str((kits / "submitter").absolute()), timeout=10.0)
-                break
-            except Exception as error:  # FLARE raises many kinds
-                if time.monotonic() > until:
-                    raise CarrierError(f"FLARE's server cannot be reached: {error}") from error
-                time.sleep(1.0)
+    with _logging_to(kits / "submitter.log"):
+        session = _connect(kits, until, watch)
         try:
             _wait_for_sites(session, len(sites), quorum, until, watch)
-            job_id, left = session.submit_job(str(job.absolute())), max(1.0, until - time.monotonic())
-            found = session.wait_for_job(job_id, timeout=left, cb=lambda *_: watch() is None)
-            return str(found.get("status", ""))
+            name = session.submit_job(str(job.absolute()))
+            while time.monotonic() < until:
+                watch()
+                try:
+                    if (status := str(session.get_job_meta(name).get("status", ""))).startswith("FINISHED"):
+                        return status
+                except Exception:  # noqa: BLE001 (a busy server answers late, and the job runs on)
+                    with suppress(Exception):
+                        session.close()
+                    session = _connect(kits, until, watch)
+                time.sleep(1.0)
+            raise CarrierError(f"the study did not end within {seconds:g} s", "run it again: it goes on where it stood")
+        except EmbhubError:
+            raise
+        except Exception as error:
+            raise CarrierError(f"FLARE did not run the study: {error}") from error
         finally:
-            session.close()
-    except EmbhubError:
-        raise
-    except Exception as error:
-        raise CarrierError(f"FLARE did not run the study: {error}") from error
+            with suppress(Exception):
+                session.close()
+
+
+@contextmanager
+def _logging_to(path: Path) -> Iterator[None]:
+    """Keep FLARE's log from a person's terminal, where warnings go that nobody takes."""
+    handler = logging.FileHandler(path, delay=True)
+    logging.getLogger().addHandler(handler)
+    try:
+        yield
     finally:
         logging.getLogger().removeHandler(handler)
         handler.close()
+
+
+def _connect(kits: Path, until: float, watch: Callable[[], None]) -> Any:
+    from nvflare.fuel.flare_api.flare_api import new_secure_session
+
+    while True:
+        watch()
+        try:
+            return new_secure_session(_USER, str((kits / "submitter").absolute()), timeout=10.0)
+        except Exception as error:  # FLARE raises many kinds
+            if time.monotonic() > until:
+                raise CarrierError(f"FLARE's server cannot be reached: {error}") from error
+            time.sleep(1.0)
 
 
 def _wait_for_sites(session: Any, sites: int, quorum: int, until: float, watch: Callable[[], None]) -> None:

@@ -141,10 +141,14 @@ def run_job(kits: Path, digest: str, sites: Sequence[str], *, quorum: int, secon
         CarrierError: the coordinator or the sites cannot be reached, or the job does not end in time.
     """
     _check_installed()
-    until, job = time.monotonic() + seconds, _write_job(kits / "job", digest, sites, quorum)
+    return _submit(kits, _write_job(kits / "job", digest, sites, quorum), len(sites), quorum, seconds)
+
+
+def _submit(kits: Path, job: Path, sites: int, quorum: int, seconds: float) -> str:
+    until = time.monotonic() + seconds
     session = _connect(kits, until)
     try:
-        _wait_for_sites(session, len(sites), quorum, until)
+        _wait_for_sites(session, sites, quorum, until)
         name = session.submit_job(str(job))
         while time.monotonic() < until:
             try:

@@ -22,7 +22,7 @@ from embhub.diffusion.bases.pipelines import find_base, load_pipeline
 from embhub.diffusion.dp import settings
 from embhub.diffusion.studies import assembling, learner
 from embhub.durable import write_atomic
-from embhub.errors import ConfigError, PrivacyError
+from embhub.errors import ConfigError, EmbhubError, PrivacyError
 from embhub.images.images import ImageSet, read_images
 from embhub.privacy.claim import Build
 from embhub.progress import OnProgress
@@ -158,7 +158,7 @@ def coordinate(digest: str, ask: Ask, on_progress: OnProgress | None = None) -> 
         BrokenMechanismError: a self-test failed, so that nothing can be claimed.
     """
     there, study, keys = _open(digest, "coordinator")
-    with folder.opened(there, study) as memory:
+    with folder.opened(there, study) as memory, _noting(memory):
         if (frame := memory.frame) is None:
             raise ConfigError("the study's frame is missing, or is another one", "propose the study again")
         run = StudyRun(study, keys, frame, ask, memory, on_progress)
@@ -172,6 +172,33 @@ def coordinate(digest: str, ask: Ask, on_progress: OnProgress | None = None) -> 
         return signed
 
 
+@dataclass(frozen=True)
+class Standing:
+    """How far a study is here: numbers `begun`, how many `sums` are known, and what last went wrong, if anything."""
+
+    begun: int
+    sums: int
+    trouble: str
+
+
+def standing(digest: str, role: Role) -> Standing | None:
+    """Where this machine stands in a study, also while another process works for it; None where it has no part.
+
+    Raises:
+        ConfigError: not a digest, or a damaged folder.
+    """
+    there = place(digest, role)
+    if not there.is_dir():
+        return None
+    try:
+        begun = int((there / "begun").read_text())
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"the study's folder {there} is damaged") from error
+    trouble = there / "trouble"
+    sums = len(list((there / "sums").glob("[0-9]*")))
+    return Standing(begun, sums, trouble.read_text() if trouble.exists() else "")
+
+
 def outcome(digest: str) -> tuple[bytes, dict[str, bytes]] | None:
     """The release file and each site's consent to it; None while the study has not come to its end."""
     there = place(digest, "coordinator")
@@ -179,6 +206,16 @@ def outcome(digest: str) -> tuple[bytes, dict[str, bytes]] | None:
         return None
     signed = {site: dsse.decode(text) for site, text in _read(there, "consents.json").items()}
     return (there / "release.safetensors").read_bytes(), signed
+
+
+@contextmanager
+def _noting(memory: folder.StudyFolder) -> Iterator[None]:
+    """What ends a study is in its folder: the engine's process has no other way to say it."""
+    try:
+        yield
+    except EmbhubError as error:
+        memory.note(str(error))
+        raise
 
 
 def _assemble(study: Study, frame: bytes, sums: Any, base: str, device: str) -> bytes:

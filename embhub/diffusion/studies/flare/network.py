@@ -48,7 +48,10 @@ def provision(folder: Path, host: str, port: int, sites: Sequence[str]) -> Path:
 
     Raises:
         CarrierError: FLARE is missing, or refuses a name.
+        ConfigError: there are kits already.
     """
+    if (kits := folder / "kits").exists():
+        raise ConfigError(f"{kits} is there already", "a study's kits are made once")
     people = [
         {"name": host, "type": "server", "org": "coordinator", "fed_learn_port": port, "admin_port": port},
         {"name": _USER, "type": "admin", "org": "coordinator", "role": "project_admin"},
@@ -64,7 +67,7 @@ def provision(folder: Path, host: str, port: int, sites: Sequence[str]) -> Path:
     project = {"api_version": 3, "name": PROJECT, "participants": people, "builders": builders}
     write_atomic(folder / "project.yml", json.dumps(project).encode())
     _nvflare("provision", "-p", str(folder / "project.yml"), "-w", str(folder / "made"))
-    made, kits = folder / "made" / PROJECT / "prod_00", folder / "kits"
+    made = folder / "made" / PROJECT / "prod_00"
     for name, kit in {host: "coordinator", _USER: "submitter", **{site: site for site in sites}}.items():
         shutil.copytree(made / name, kits / kit)
         (kits / kit).chmod(0o700)

@@ -17,6 +17,7 @@ WIDER = {
     "embhub": 33,
     "embhub/audits": 20,
     "embhub/cards": 19,
+    "embhub/diffusion": 17,
     "embhub/diffusion/adaptation/base_training": 17,
     "embhub/diffusion/attacks": 21,
     "embhub/diffusion/dp": 19,

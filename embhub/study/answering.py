@@ -105,7 +105,7 @@ class StudySite:
                 found = self._do(asked, body)
             except StudyStepError as error:
                 return self._refuse(task, number, str(error))
-            except Exception as error:  # noqa: BLE001 (its words may hold what may not leave, so they stay or are dropped)
+            except Exception as error:  # noqa: BLE001 (its words may hold what may not leave)
                 self._step = None
                 self._folder.note(str(error) if isinstance(error, EmbhubError) else type(error).__name__)
                 return self._refuse(task, number, CANNOT)

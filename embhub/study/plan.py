@@ -50,7 +50,7 @@ class Study(BaseModel):
         epsilon, epsilon_against_sites: against those who are no site of the study, and for patients of other sites
             against `colluders` sites and the coordinator.
         recipe, preprocessing: the settings of the training by name.
-        round_seconds: how long the coordinator waits for an answer. Sites answer at the end of it, not before.
+        round_seconds: how long a site has for its patients in a step. It answers at the end of it, whoever was sampled.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, populate_by_name=True)

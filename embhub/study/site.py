@@ -15,7 +15,7 @@ of a step differ, and masks and boxes are tied to the names of their two sites: 
 
 A refusal ends the step for this site: it drops out. Secrets live in this object alone. A site that restarts drops out
 as well, and begins the next number. **Privacy rests on it that a number is begun once.** Nothing here remembers that:
-the caller writes down on disk which number is begun, before `begin`.
+the caller writes down on disk which number is begun, before `begin` (`embhub.study.answering` does).
 """
 
 from __future__ import annotations

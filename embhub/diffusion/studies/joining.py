@@ -141,7 +141,7 @@ def take_part(
     seats.pin_keys(digest, "site", fetched.keys)
     attempts = fetched.plan.attempts
     with _running(kit) as client:
-        while (signed := seats.standing(digest, "site")).consented is None:
+        while not (signed := _standing(digest, "site")).consented:
             _check_alive(client, kit)
             if signed.withdrawn:
                 raise UsageError("this site withdrew from the study")
@@ -172,11 +172,11 @@ def finish(digest: str, out: Path, kits: Path, *, registry: str | None, on_progr
 
             def watch() -> None:
                 _check_alive(server, kits / "coordinator")
-                report(Progress("studying", seats.standing(digest, "coordinator").begun, study.attempts))
+                report(Progress("studying", _standing(digest, "coordinator").begun, study.attempts))
 
             network.run_job(kits, digest, study.sites, quorum=study.quorum, seconds=seconds, watch=watch)
     if (ended := seats.outcome(digest)) is None:
-        said = seats.standing(digest, "coordinator").trouble
+        said = _standing(digest, "coordinator").trouble
         raise StudyEndedError(f"the study ended without a file: {said or 'see the log of the coordinator'}")
     file, signed = ended
     write_atomic(out, file)
@@ -189,6 +189,12 @@ def _open_study(digest: str, registry: str | None) -> studies.Fetched:
     if fetched.withdrawn:
         raise UsageError(f"{', '.join(fetched.withdrawn)} withdrew from this study, which ended it")
     return fetched
+
+
+def _standing(digest: str, role: seats.Role) -> seats.Standing:
+    if (found := seats.standing(digest, role)) is None:
+        raise ConfigError(f"this machine has no part in the study {digest[:12]} as {role}", "join or propose it first")
+    return found
 
 
 def _check_alive(process: subprocess.Popen[bytes], kit: Path) -> None:

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 from embhub.artifact import embedding as artifact
 from embhub.artifact import fingerprint
@@ -25,7 +25,7 @@ from embhub.diffusion.dp import settings
 from embhub.diffusion.studies import assembling, learner
 from embhub.diffusion.train import make_record
 from embhub.durable import write_atomic
-from embhub.errors import ConfigError, PrivacyError
+from embhub.errors import ConfigError, EmbhubError, PrivacyError
 from embhub.images.images import ImageSet, read_images
 from embhub.ledger import studies as ledger
 from embhub.privacy.claim import Build
@@ -69,15 +69,6 @@ class Seat:
     device: str = "auto"
 
 
-class Standing(NamedTuple):
-    """The last number begun, whether this site withdrew, which file it signed, and what went wrong last."""
-
-    begun: int
-    withdrawn: bool
-    consented: str | None
-    trouble: str
-
-
 def place(digest: str, role: Role) -> Path:
     """The folder of a study at this site.
 
@@ -116,21 +107,6 @@ def withdraw(digest: str) -> None:
     """This site answers no more in a study, if it has a seat in it. Raises ConfigError: it cannot be written."""
     if (there := place(digest, "site")).exists():
         folder.withdraw(there)
-
-
-def standing(digest: str, role: Role) -> Standing:
-    """How far a study is on this machine, whoever has it open.
-
-    Raises:
-        ConfigError: this machine has no part in it.
-    """
-    there = place(digest, role)
-    try:
-        begun = int((there / "begun").read_text())
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"this machine has no part in the study {digest[:12]} as {role}") from error
-    said = {name: (there / name).read_text() for name in ("consented", "trouble") if (there / name).exists()}
-    return Standing(begun, (there / "withdrawn").exists(), said.get("consented"), said.get("trouble", ""))
 
 
 def take_seat(study: Study, seat: Seat) -> signing.SigningKey:
@@ -210,7 +186,7 @@ def coordinate(digest: str, ask: Ask, on_progress: OnProgress | None = None) -> 
         BrokenMechanismError: a self-test failed, so that nothing can be claimed.
     """
     there, study, keys = _open(digest, "coordinator")
-    with folder.opened(there, study) as memory:
+    with folder.opened(there, study) as memory, _noting(memory):
         if (frame := memory.frame) is None:
             raise ConfigError("the study's frame is missing, or is another one", "propose the study again")
         run = StudyRun(study, keys, frame, ask, memory, on_progress)
@@ -224,6 +200,39 @@ def coordinate(digest: str, ask: Ask, on_progress: OnProgress | None = None) -> 
         return signed
 
 
+@dataclass(frozen=True)
+class Standing:
+    """How far a study is here: numbers `begun`, how many `sums` are known, and what last went wrong, if anything.
+
+    A site may have `withdrawn`, and `consented` is the file that it signed, by its SHA-256 (hex).
+    """
+
+    begun: int
+    sums: int
+    trouble: str
+    withdrawn: bool
+    consented: str
+
+
+def standing(digest: str, role: Role) -> Standing | None:
+    """Where this machine stands in a study, also while another process works for it; None where it has no part.
+
+    Raises:
+        ConfigError: not a digest, or a damaged folder.
+    """
+    there = place(digest, role)
+    if not there.is_dir():
+        return None
+    try:
+        begun = int((there / "begun").read_text())
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"the study's folder {there} is damaged") from error
+    said = {name: path.read_text() if (path := there / name).exists() else "" for name in ("trouble", "consented")}
+    return Standing(
+        begun, len(list((there / "sums").glob("[0-9]*"))), withdrawn=(there / "withdrawn").exists(), **said
+    )  # fmt: skip
+
+
 def outcome(digest: str) -> tuple[bytes, dict[str, bytes]] | None:
     """The release file and each site's consent to it; None while the study has not come to its end."""
     there = place(digest, "coordinator")
@@ -231,6 +240,16 @@ def outcome(digest: str) -> tuple[bytes, dict[str, bytes]] | None:
         return None
     signed = {site: dsse.decode(text) for site, text in _read(there, "consents.json").items()}
     return (there / "release.safetensors").read_bytes(), signed
+
+
+@contextmanager
+def _noting(memory: folder.StudyFolder) -> Iterator[None]:
+    """What ends a study is in its folder: the engine's process has no other way to say it."""
+    try:
+        yield
+    except EmbhubError as error:
+        memory.note(str(error))
+        raise
 
 
 def _assemble(study: Study, frame: bytes, sums: Any, base: str, device: str) -> bytes:

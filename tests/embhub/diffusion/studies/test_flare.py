@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -112,6 +113,44 @@ def test_a_study_from_kits_to_consents(tmp_path: Path) -> None:
         status = network.run_job(world.kits, world.digest, SITES, quorum=2, seconds=120)
     assert "COMPLETED" in status
     check(world, 3)
+
+
+def name_another_class(job: Path) -> None:
+    """One that comes with FLARE, and that its default policy lets any job name."""
+    path = job / "site" / "config" / "config_fed_client.json"
+    config = json.loads(path.read_bytes())
+    config["executors"][0]["executor"] = {"path": "nvflare.app_common.np.np_trainer.NPTrainer", "args": {}}
+    path.write_text(json.dumps(config))
+
+
+def bring_code(job: Path) -> None:
+    path = job / "site" / "config" / "config_fed_client.json"
+    config = json.loads(path.read_bytes())
+    config["executors"][0]["executor"] = {"path": "brought.Brought", "args": {}}
+    path.write_text(json.dumps(config))
+    (job / "site" / "custom").mkdir()
+    (job / "site" / "custom" / "brought.py").write_text(
+        "import pathlib\npathlib.Path(__file__).with_name('ran').write_text('')\nclass Brought: pass\n"
+    )
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("change", [name_another_class, bring_code])
+def test_a_job_that_names_another_class_or_brings_code_runs_at_no_site(
+    tmp_path: Path, change: Callable[[Path], None]
+) -> None:
+    world = Hospitals(tmp_path, steps=2)
+    job = network._write_job(world.kits / "job", world.digest, SITES, 2)
+    change(job)
+    with ExitStack() as stack:
+        for who in ("coordinator", *SITES):
+            stack.enter_context(world.start(who))
+        with suppress(network.CarrierError):
+            assert "COMPLETED" not in network._submit(world.kits, job, 3, 2, 45)
+    assert world.outcome() is None
+    assert not list(world.kits.rglob("ran"))
+    logs = "".join((world.kits / site / "process.log").read_text() for site in SITES)
+    assert "not in allow_list" in logs or "not authorized" in logs or "BYOC" in logs
 
 
 @pytest.mark.thorough

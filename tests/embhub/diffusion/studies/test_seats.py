@@ -17,6 +17,7 @@ from embhub.errors import ConfigError
 from embhub.phantoms import write_dataset
 from embhub.site import config
 from embhub.study import folder, tasks
+from embhub.study.coordinating import StudyEndedError
 from embhub.study.plan import Study
 from tests.support import pipelines
 from tests.support.study_runs import KEYS, NAMES
@@ -101,3 +102,10 @@ def test_what_was_not_joined_or_is_not_complete_is_not_opened(
     with pytest.raises(ConfigError, match="not all sites"):
         seats.coordinate(study.digest, lambda _task, _data, _seconds: {})
     assert seats.outcome(study.digest) is None
+    seats.pin_keys(study.digest, "coordinator", {site: KEYS[site].public for site in study.sites})
+    assert seats.standing(study.digest, "coordinator") == seats.Standing(0, 0, "")
+    with pytest.raises(StudyEndedError, match="0 of 3 sites are ready"):
+        seats.coordinate(study.digest, lambda _task, _data, _seconds: {})
+    found = seats.standing(study.digest, "coordinator")
+    assert found is not None and found.begun == 0 and "0 of 3 sites are ready" in found.trouble
+    assert seats.standing(study.digest, "site") is None

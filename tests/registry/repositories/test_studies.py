@@ -13,7 +13,7 @@ import pytest
 from embhub.site.signing.keys import SigningKey
 from embhub.trust.bundle import Bundle
 from embhub.trust.keyring import Role
-from embhub_registry.admission import publication
+from embhub_registry.admission import publication, storing
 from embhub_registry.database.clock import now
 from embhub_registry.database.people import accounts
 from embhub_registry.database.people.accounts import Account
@@ -236,7 +236,7 @@ def test_who_withdraws_while_a_release_is_judged_is_heard(registry: Registry, mo
     coordinator = of_site(registry, "radboud")
     repos.create(registry, coordinator, "radboud", PLAN.repository.partition("/")[2])
     request = CommitRequest("Publish", "", None, dict(of.release().files), frozenset(), frozenset())
-    judge = publication.judge
+    judge = storing.judge
 
     def judged_and_left(*args: Any) -> Any:
         found = judge(*args)

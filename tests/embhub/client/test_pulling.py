@@ -54,7 +54,8 @@ def test_pull_leaves_a_folder_that_verifies_without_a_network(reader: Site, monk
     assert got.repository == REPOSITORY and got.signer.namespace == "radboud"
     proofs = {f"attestations/{name}.tlog-proof" for name in ("publish", "audit", "keyring")}
     assert files(folder) == sorted(
-        {*release_files.LIMITS, *proofs, "prostate-cspca.safetensors"} - {release_files.SOURCE_BUNDLE}
+        {*release_files.LIMITS, *proofs, "prostate-cspca.safetensors"}
+        - {release_files.SOURCE_BUNDLE, release_files.STUDY}
     )
     assert (folder / "prostate-cspca.safetensors").read_bytes() == got.embedding.data
     monkeypatch.setenv("EMBHUB_REGISTRY", "http://127.0.0.1:9")

@@ -13,6 +13,7 @@ import pytest
 from embhub.site.signing.keys import SigningKey
 from embhub.trust.bundle import Bundle
 from embhub.trust.keyring import Role
+from embhub_registry.admission import publication, storing
 from embhub_registry.database.clock import now
 from embhub_registry.database.people import accounts
 from embhub_registry.database.people.accounts import Account
@@ -20,7 +21,8 @@ from embhub_registry.database.statements import study_rows
 from embhub_registry.http_errors import RequestDeniedError
 from embhub_registry.operation import administration
 from embhub_registry.people import auth
-from embhub_registry.repositories import studies
+from embhub_registry.repositories import repos, studies
+from embhub_registry.repositories.commits import CommitRequest
 from embhub_registry.storage import folder
 from embhub_registry.storage.folder import Registry
 from embhub_registry.storage.log import registry_log
@@ -227,6 +229,32 @@ def test_how_many_studies_a_namespace_may_have_open(registry: Registry, monkeypa
         for row in study_rows.all_of(db):
             study_rows.release(db, row.digest, now="2026-11-27T00:00:00.000Z")
     proposed(registry, caption="a third, {}")
+
+
+def test_who_withdraws_while_a_release_is_judged_is_heard(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    proposed(registry)
+    coordinator = of_site(registry, "radboud")
+    repos.create(registry, coordinator, "radboud", PLAN.repository.partition("/")[2])
+    request = CommitRequest("Publish", "", None, dict(of.release().files), frozenset(), frozenset())
+    judge = storing.judge
+
+    def judged_and_left(*args: Any) -> Any:
+        found = judge(*args)
+        withdraws(registry, "umcu")
+        return found
+
+    def publish() -> Any:
+        name = PLAN.repository.partition("/")[2]
+        return publication.publish(registry, coordinator, "radboud", name, branch="main", request=request)
+
+    monkeypatch.setattr(publication, "judge", judged_and_left)
+    with pytest.raises(RequestDeniedError) as denied:
+        publish()
+    assert (denied.value.status, denied.value.rule) == (422, "study") and "umcu withdrew" in denied.value.message
+    with registry.database.writing() as db:
+        db.execute("DELETE FROM study_statement WHERE kind = 'withdrawal'")
+    monkeypatch.undo()
+    assert publish().release_version and kept(registry)[0][0].released is not None
 
 
 def test_a_site_whose_officers_key_was_stolen_signs_the_same_key_anew(registry: Registry, tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ def command() -> None:
     """Train one embedding on the patients of several sites, with one epsilon for each patient.
 
     Images, counts and losses stay at each site. What leaves it is masked: only the sum over all sites can be read, with
-    noise on it. NVIDIA FLARE carries the messages (`pip install embhub[study]`); sites connect outwards.
+    noise on it. NVIDIA FLARE carries the messages (the extra `study`); sites connect outwards.
 
     \b
     Example:

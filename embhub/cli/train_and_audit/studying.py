@@ -124,7 +124,7 @@ def join(
     digest. Before that the site's ledger is charged for all steps, by the larger epsilon; nothing is given back.
 
     Without IMAGES, and with --kit, a site that joined takes part again, as after a restart. --withdraw ends the study
-    before its release; afterwards any site may yank the release.
+    before its release. Afterwards any site may yank the release.
 
     \b
     Example:

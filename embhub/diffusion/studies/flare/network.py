@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import shutil
 import subprocess
 import sys
@@ -15,7 +16,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from embhub.durable import write_atomic
 from embhub.errors import ConfigError, EmbhubError
@@ -27,7 +28,7 @@ PROJECT: Final = "embhub"
 _USER = "coordinator@embhub.org"
 _INTERVAL = 0.1
 """Seconds after which a site asks again for a task."""
-_PATIENCE = 60.0
+_PATIENCE, _LOOK = 60.0, 0.5
 _NOBODY = dict.fromkeys(("clone_job", "download_job", "view", "operate", "shell_commands", "byoc"), "none")
 RIGHTS: Final = {
     "format_version": "1.0",
@@ -148,49 +149,48 @@ def run_job(kits: Path, digest: str, sites: Sequence[str], *, quorum: int, secon
 
 
 def _submit(kits: Path, job: Path, sites: int, quorum: int, seconds: float) -> str:
-    until = time.monotonic() + seconds
-    session = _connect(kits, until)
+    began, until, session = time.monotonic(), time.monotonic() + seconds, _Session(kits)
+    token, name, here, last = secrets.token_hex(16), "", 0, ""
     try:
-        _wait_for_sites(session, sites, quorum, until)
-        name = session.submit_job(str(job))
         while time.monotonic() < until:
             try:
-                if (status := str(session.get_job_meta(name).get("status", ""))).startswith("FINISHED"):
-                    return status
-            except Exception:  # noqa: BLE001 (a busy server answers late, and the job runs on)
-                with suppress(Exception):
-                    session.close()
-                session = _connect(kits, until)
-            time.sleep(1.0)
-        raise CarrierError(f"the study did not end within {seconds:g} s", "run it again: it goes on where it stood")
-    except CarrierError:
-        raise
-    except Exception as error:
-        raise CarrierError(f"FLARE did not run the study: {error}") from error
+                if name:
+                    if (status := str(session.get().get_job_meta(name).get("status", ""))).startswith("FINISHED"):
+                        return status
+                elif here >= sites or (here >= quorum and time.monotonic() > began + _PATIENCE):
+                    name = session.get().submit_job(str(job), submit_token=token)
+                    continue
+                else:
+                    here = len(session.get().get_system_info().client_info)
+            except Exception as error:  # noqa: BLE001 (FLARE raises many kinds; a busy server answers late)
+                last = f": {type(error).__name__}: {error}"
+                session.close()
+            time.sleep(_LOOK)
     finally:
         session.close()
+    if name:
+        raise CarrierError(f"the study did not end within {seconds:g} s{last}", "run it again: it goes on")
+    raise CarrierError(f"{here} sites are connected, and the study takes {quorum}{last}", "start their clients")
 
 
-def _connect(kits: Path, until: float) -> Any:
-    from nvflare.fuel.flare_api.flare_api import new_secure_session
+class _Session:
+    """A session with FLARE's server, opened when it is asked for, and anew once it was closed."""
 
-    while True:
-        try:
-            return new_secure_session(_USER, str(kits / "submitter"), timeout=10.0)
-        except Exception as error:  # FLARE raises many kinds
-            if time.monotonic() > until:
-                raise CarrierError(f"FLARE's server cannot be reached: {error}") from error
-            time.sleep(1.0)
+    def __init__(self, kits: Path) -> None:
+        self._kit, self._open = str(kits / "submitter"), cast(Any, None)
 
+    def get(self) -> Any:
+        from nvflare.fuel.flare_api.flare_api import new_secure_session
 
-def _wait_for_sites(session: Any, sites: int, quorum: int, until: float) -> None:
-    patient = time.monotonic() + _PATIENCE
-    while (here := len(session.get_system_info().client_info)) < sites:
-        if here >= quorum and time.monotonic() > patient:
-            return
-        if time.monotonic() > until:
-            raise CarrierError(f"{here} sites are connected, and the study takes {quorum}", "start their clients")
-        time.sleep(0.5)
+        if self._open is None:
+            self._open = new_secure_session(_USER, self._kit, timeout=10.0)
+        return self._open
+
+    def close(self) -> None:
+        if self._open is not None:
+            with suppress(Exception):
+                self._open.close()
+        self._open = None
 
 
 def _write_job(folder: Path, digest: str, sites: Sequence[str], quorum: int) -> Path:

@@ -10,6 +10,7 @@ import json
 import os
 import secrets
 import shutil
+import socket
 import subprocess
 import sys
 import time
@@ -178,11 +179,15 @@ class _Session:
 
     def __init__(self, kits: Path) -> None:
         self._kit, self._open = str(kits / "submitter"), cast(Any, None)
+        server = json.loads((kits / "submitter" / "startup" / "fed_admin.json").read_bytes())["admin"]
+        self._address = server["host"], server["port"]
 
     def get(self) -> Any:
         from nvflare.fuel.flare_api.flare_api import new_secure_session
 
         if self._open is None:
+            # FLARE keeps what did not connect, and later sessions hang for it: so the port is tried first.
+            socket.create_connection(self._address, timeout=5.0).close()
             self._open = new_secure_session(_USER, self._kit, timeout=10.0)
         return self._open
 

@@ -131,6 +131,7 @@ def take_part(
 
     Raises:
         UsageError: somebody withdrew.
+        ConfigError: this site has not joined, or `kit` is no kit.
         CarrierError: FLARE is missing, or its client ended before.
     """
     report = on_progress or (lambda _: None)
@@ -139,10 +140,10 @@ def take_part(
         report(Progress("waiting for sites to join", done, len(fetched.plan.sites), ", ".join(fetched.missing)))
         time.sleep(look)
     seats.pin_keys(digest, "site", fetched.keys)
-    attempts = fetched.plan.attempts
-    with _running(kit) as client:
+    attempts, own = fetched.plan.attempts, seats.own_kit(digest, kit)
+    with _running(own) as client:
         while not (signed := _standing(digest, "site")).consented:
-            _check_alive(client, kit)
+            _check_alive(client, own)
             if signed.withdrawn:
                 raise UsageError("this site withdrew from the study")
             report(Progress("taking part", signed.begun, attempts))

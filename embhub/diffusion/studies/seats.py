@@ -23,6 +23,7 @@ from embhub.artifact import fingerprint
 from embhub.diffusion.bases.pipelines import find_base, load_pipeline
 from embhub.diffusion.dp import settings
 from embhub.diffusion.studies import assembling, learner
+from embhub.diffusion.studies.flare import kits
 from embhub.diffusion.train import make_record
 from embhub.durable import write_atomic
 from embhub.errors import ConfigError, EmbhubError, PrivacyError
@@ -139,6 +140,16 @@ def pin_keys(digest: str, role: Role, keys: Mapping[str, p256.PublicKey]) -> Non
     """Keep what each site signs this study's messages with, once all have joined and every join was verified."""
     found = {site: p256.public_pem(key) for site, key in sorted(keys.items())}
     _write(place(digest, role), "keys.json", json.dumps(found).encode())
+
+
+def own_kit(digest: str, given: Path) -> Path:
+    """This site's FLARE machine, made anew, with the certificate of the kit that the coordinator gave it.
+
+    Raises:
+        ConfigError, CarrierError: as `embhub.diffusion.studies.flare.kits.adopt`, or it has not joined.
+    """
+    there = place(digest, "site")
+    return kits.adopt(given, Seat(**_read(there, "seat.json")).site, there / "flare")
 
 
 def load_key(digest: str) -> signing.SigningKey:

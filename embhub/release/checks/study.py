@@ -259,8 +259,8 @@ def check_release(record: StudyRecord, embedding: str, claim: Claim, *, reposito
     """Whether a release is the outcome of this study: `embedding` is the file's SHA-256, `claim` its privacy claim.
 
     Raises:
-        WrongStudyError: published elsewhere than where the study said, another study than the claim's, sites that did not join, keys that are not apart, or too few
-            sites that consented to this file.
+        WrongStudyError: published elsewhere than the study said, another study than the claim's, sites that did not
+            join, keys that are not apart, or too few sites that consented to this file.
     """
     study = record.study
     if repository != study.repository:
@@ -288,7 +288,8 @@ def check_release(record: StudyRecord, embedding: str, claim: Claim, *, reposito
 def check(
     release: Release, claim: Claim, *, embedding: str, repository: str, keyring: Trust
 ) -> Iterator[Finding]:  # fmt: skip
-    """The record of a release, published as `repository`, against its claim, by the keyring that vouches for its publisher. Nothing where neither is.
+    """The record of a release, published as `repository`, against its claim, by the keyring that vouches for its
+    publisher. Nothing where neither is.
 
     Raises:
         ReleaseRefusedError: as `check_there`, `read_record` and `check_release`.

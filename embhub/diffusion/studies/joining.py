@@ -25,6 +25,7 @@ from embhub.diffusion.dp import second_opinion, settings
 from embhub.diffusion.dp.settings import Protection
 from embhub.diffusion.families import check_trainable
 from embhub.diffusion.studies import proposing, seats
+from embhub.diffusion.studies.flare import kits as machines
 from embhub.diffusion.studies.flare import network
 from embhub.diffusion.studies.proposing import StudySettings
 from embhub.diffusion.studies.seats import Seat
@@ -141,7 +142,7 @@ def take_part(
         time.sleep(look)
     seats.pin_keys(digest, "site", fetched.keys)
     attempts, own = fetched.plan.attempts, seats.own_kit(digest, kit)
-    with _running(own) as client:
+    with _running(machines.start(own)) as client:
         while not (signed := _standing(digest, "site")).consented:
             _check_alive(client, own)
             if signed.withdrawn:
@@ -169,7 +170,7 @@ def finish(digest: str, out: Path, kits: Path, *, registry: str | None, on_progr
     seats.pin_keys(digest, "coordinator", fetched.keys)
     if seats.outcome(digest) is None:
         seconds = 3600 + 6.0 * study.attempts * (study.round_seconds + 10)
-        with _running(kits / "coordinator") as server:
+        with _running(network.start(kits / "coordinator")) as server:
 
             def watch() -> None:
                 _check_alive(server, kits / "coordinator")
@@ -204,8 +205,7 @@ def _check_alive(process: subprocess.Popen[bytes], kit: Path) -> None:
 
 
 @contextmanager
-def _running(kit: Path) -> Iterator[subprocess.Popen[bytes]]:
-    process = network.start(kit)
+def _running(process: subprocess.Popen[bytes]) -> Iterator[subprocess.Popen[bytes]]:
     try:
         yield process
     finally:

@@ -7,8 +7,12 @@ could run anything at a site, before any job. The site writes these files itself
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
@@ -17,6 +21,7 @@ from embhub.durable import write_atomic
 from embhub.errors import ConfigError
 
 CERTIFICATES: Final = ("client.crt", "client.key", "rootCA.pem")
+MACHINE: Final = "embhub.diffusion.studies.flare.machine"
 _MOST_BYTES = 64_000
 _HINT = "ask the coordinator for this site's kit"
 
@@ -35,6 +40,26 @@ def adopt(given: Path, site: str, folder: Path) -> Path:
     for name, data in found.items():
         write_atomic(own / "startup" / name, data, mode=0o600)
     return own
+
+
+def start(own: Path, env: Mapping[str, str] | None = None) -> subprocess.Popen[bytes]:
+    """Start a machine that `adopt` made, as a process of its own; its log is `process.log` in its folder.
+
+    Args:
+        env: further environment, such as EMBHUB_HOME.
+
+    Raises:
+        CarrierError: FLARE is missing.
+    """
+    network.check_installed()
+    own = own.absolute()  # FLARE goes elsewhere
+    command = [sys.executable, "-u", "-m", MACHINE, "-m", str(own), "-s", "fed_client.json", "--set"]
+    command += ["secure_train=true", "config_folder=config", "org=site", f"uid={own.name}"]
+    with (own / "process.log").open("ab") as log:
+        return subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env={**os.environ, **(env or {})},
+            start_new_session=True,
+        )  # fmt: skip
 
 
 def _address(path: Path) -> tuple[str, int]:

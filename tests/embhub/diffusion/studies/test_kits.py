@@ -87,6 +87,7 @@ def test_who_takes_part_starts_a_machine_of_its_own_and_not_the_kit(
 
     monkeypatch.setenv("EMBHUB_HOME", str(tmp_path / "home"))
     monkeypatch.setattr(joining, "_open_study", lambda *_: Fetched)
+    monkeypatch.setattr(kits, "start", start)
     monkeypatch.setattr(network, "start", start)
     seats.take_seat(study, seats.Seat(study.sites[0], "images", charged="run"))
     with pytest.raises(network.CarrierError, match="not started"):

@@ -161,7 +161,7 @@ def test_a_release_of_a_study_is_where_the_study_said(monkeypatch: pytest.Monkey
     """Its sites consented to no other place, and can take it back there alone."""
     elsewhere = of.plan(repository="radboud/elsewhere")
     monkeypatch.setattr(of, "plan", lambda **_: elsewhere)
-    with pytest.raises(WrongStudyError, match="published as .* and the study is for radboud/elsewhere"):
+    with pytest.raises(WrongStudyError, match=r"published as .* and the study is for radboud/elsewhere"):
         verified(of.release())
 
 

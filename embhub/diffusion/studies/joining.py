@@ -24,7 +24,7 @@ from embhub.diffusion.bases.pipelines import find_base, load_pipeline
 from embhub.diffusion.dp import second_opinion, settings
 from embhub.diffusion.dp.settings import Protection
 from embhub.diffusion.families import check_trainable
-from embhub.diffusion.studies import proposing, seats
+from embhub.diffusion.studies import proposing, seats, terms
 from embhub.diffusion.studies.flare import kits as machines
 from embhub.diffusion.studies.flare import network
 from embhub.diffusion.studies.proposing import StudySettings
@@ -91,7 +91,8 @@ def join(
         confirm: asked where the total of this site rules out hardly any attack.
 
     Raises:
-        UsageError: no site of the study, joined already, another base than the study's, or images that do not fit.
+        UsageError: no site of the study, joined already, settings that this version does not know, another base than
+            the study's, or images that do not fit.
         PrivacyError: images without patients or of the base, a cap of the ledger, or nobody confirmed.
         ConfigError, RegistryError: a key or the ledger cannot be used, or the registry refuses.
     """
@@ -115,6 +116,8 @@ def join(
 
 def _check(study: Study, seat: Seat, members: ImageSet) -> FoundBase:
     """Before anything is charged: whether a training with these images and the base at hand can begin."""
+    terms.recipe_of(study)
+    terms.preprocessing_of(study)
     settings.check_unit(Protection(study.epsilon), members)
     if not len(members):
         raise UsageError("no image to learn from", "keep fewer patients back")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -79,7 +81,9 @@ def test_who_takes_part_starts_a_machine_of_its_own_and_not_the_kit(
     study, started = study_of(), list[Path]()
 
     class Fetched:
-        missing, keys, plan = (), {}, study  # noqa: RUF012  # as a fetched study has them
+        missing: tuple[str, ...] = ()
+        keys: Mapping[str, Any] = MappingProxyType({})
+        plan = study
 
     def start(kit: Path) -> Any:
         started.append(kit)

@@ -52,6 +52,8 @@ def test_a_server_that_does_not_ask_for_rights_reads_no_file(client: Any, tmp_pa
 
 def test_a_server_gets_a_site_to_run_a_job_and_nothing_else(client: Any) -> None:
     assert set(client.processors) == machine.TOPICS
-    for topic in (TrainingTopic.SHUTDOWN, TrainingTopic.RESTART, TrainingTopic.CONFIGURE_JOB_LOG,
-                  TrainingTopic.DELETE_RUN, SysCommandTopic.CONFIGURE_SITE_LOG, SysCommandTopic.REPORT_ENV):  # fmt: skip
+    for topic in (
+        TrainingTopic.SHUTDOWN, TrainingTopic.RESTART, TrainingTopic.CONFIGURE_JOB_LOG, TrainingTopic.DELETE_RUN,
+        SysCommandTopic.CONFIGURE_SITE_LOG, SysCommandTopic.REPORT_ENV, SysCommandTopic.SHELL,
+    ):  # fmt: skip
         assert topic not in client.processors

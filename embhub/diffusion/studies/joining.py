@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -30,7 +30,7 @@ from embhub.diffusion.studies.flare import network
 from embhub.diffusion.studies.proposing import StudySettings
 from embhub.diffusion.studies.seats import Seat
 from embhub.durable import write_atomic
-from embhub.errors import ConfigError, EmbhubError, UsageError
+from embhub.errors import ConfigError, EmbhubError, RegistryError, UsageError
 from embhub.images.checks import synthetic
 from embhub.images.images import ImageSet
 from embhub.ledger import studies as ledger
@@ -42,6 +42,8 @@ from embhub.study.plan import Study
 Say = Callable[[str], None]
 LOOK = 2.0
 """Seconds between two looks at the registry, or at what an engine has left."""
+LISTEN = 30.0
+"""Seconds after which a site that takes part asks the registry anew whether somebody withdrew."""
 
 
 def propose(
@@ -145,11 +147,14 @@ def take_part(
         time.sleep(look)
     seats.pin_keys(digest, "site", fetched.keys)
     attempts, own = fetched.plan.attempts, seats.own_kit(digest, kit)
+    heard = time.monotonic()
     with _running(machines.start(own)) as client:
         while not (signed := _standing(digest, "site")).consented:
             _check_alive(client, own)
             if signed.withdrawn:
                 raise UsageError("this site withdrew from the study")
+            if time.monotonic() > heard + LISTEN:
+                heard = _hear_of_withdrawals(digest, registry)
             report(Progress("taking part", signed.begun, attempts))
             time.sleep(min(look, 1.0))
         time.sleep(look)  # the answer is on its way
@@ -194,6 +199,13 @@ def _open_study(digest: str, registry: str | None) -> studies.Fetched:
     if fetched.withdrawn:
         raise UsageError(f"{', '.join(fetched.withdrawn)} withdrew from this study, which ended it")
     return fetched
+
+
+def _hear_of_withdrawals(digest: str, registry: str | None) -> float:
+    """Raises UsageError: somebody withdrew. A registry that is not there just now ends no study."""
+    with suppress(RegistryError):
+        _open_study(digest, registry)
+    return time.monotonic()
 
 
 def _standing(digest: str, role: seats.Role) -> seats.Standing:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 
 from embhub.diffusion.studies import joining, seats
 from embhub.diffusion.studies.flare import kits, network
-from embhub.errors import ConfigError
+from embhub.errors import ConfigError, RegistryError, UsageError
 from tests.support.study_runs import study_of
 
 EVIL = {"id": "x", "path": "subprocess.Popen", "args": {"args": ["touch", "/nonexistent"]}}
@@ -99,3 +100,33 @@ def test_who_takes_part_starts_a_machine_of_its_own_and_not_the_kit(
     (kit,) = started
     assert given not in kit.parents and kit != given
     assert kit.is_relative_to(seats.place(study.digest, "site"))
+
+
+def test_who_takes_part_stops_once_another_site_withdrew(
+    given: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study, asked, stopped, looks = study_of(), list[int](), list[Any](), itertools.count()
+
+    class Fetched:
+        missing: tuple[str, ...] = ()
+        keys: Mapping[str, Any] = MappingProxyType({})
+        plan = study
+
+    def look(*_: Any) -> Any:
+        asked.append(1)
+        if len(asked) == 2:
+            raise RegistryError("not there just now", "try again")
+        if len(asked) > 2:
+            raise UsageError("south withdrew", "propose another")
+        return Fetched
+
+    monkeypatch.setenv("EMBHUB_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(joining, "_open_study", look)
+    monkeypatch.setattr(joining, "LISTEN", 0.0)
+    monkeypatch.setattr(joining, "_check_alive", lambda *_: next(looks) < 50 or pytest.fail("it never looked"))
+    monkeypatch.setattr(kits, "start", lambda own: own)
+    monkeypatch.setattr(network, "stop", stopped.append)
+    seats.take_seat(study, seats.Seat(study.sites[0], "images", charged="run"))
+    with pytest.raises(UsageError, match="south withdrew"):
+        joining.take_part(study.digest, given, registry=None, look=0.01)
+    assert len(stopped) == 1, "its machine runs no longer, and signs nothing"

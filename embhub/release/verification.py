@@ -128,7 +128,7 @@ def verify(
         _compare(card, embedding, publish, report, findings)
         findings.extend(signers.check_publisher(signer, card.publisher))
         findings.extend(samples.check_samples(release, card, digest=embedding.digest))
-        findings.extend(_check_study(release, embedding, keyring))
+        findings.extend(_check_study(release, embedding, publish, keyring))
         withdrawn, said = withdrawals.find(
             trusts, signed_for=keyring, namespace=signer.namespace, repository=publish.repository,
             version=publish.version, digest=digest, numbers=embedding.numbers,
@@ -180,13 +180,15 @@ def _find_approvals(
     return approvals.find(release, publish, keyring=keyring, publisher=publisher)
 
 
-def _check_study(release: Release, embedding: Embedding, keyring: Trust) -> Iterator[Finding]:
+def _check_study(release: Release, embedding: Embedding, publish: Publish, keyring: Trust) -> Iterator[Finding]:
     """As `study.check`, which is imported where there is a study."""
     claim = embedding.privacy
     if release_files.STUDY in release.files or (is_claim(claim) and claim.study is not None):
         from embhub.release.checks import study
 
-        yield from study.check(release, claim, embedding=embedding.digest, keyring=keyring)
+        yield from study.check(
+            release, claim, embedding=embedding.digest, repository=publish.repository, keyring=keyring
+        )  # fmt: skip
 
 
 def _check_name(publish: Publish, repository: str | None, findings: list[Finding]) -> None:

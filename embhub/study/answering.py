@@ -204,8 +204,12 @@ class StudySite:
         learner, digest = self._ready(), hashlib.sha256(file).hexdigest()
         if self._folder.consented not in (None, digest):
             raise StudyStepError("this site signed another file already")
+        if self._folder.judged not in (None, digest):  # rows that a liar chose would each ask one question more
+            raise StudyStepError("this site judged another file already")
+        good = learner.judge(file)
+        self._folder.judged = digest  # on disk before the verdict leaves
         # One word for both: why a site keeps its name back is its own affair.
-        if not learner.judge(file) or self._withdrawn():
+        if not good or self._withdrawn():
             raise StudyStepError(NO_CONSENT)
         self._consent(file)
         self._folder.consented = digest

@@ -8,6 +8,7 @@ forgotten there, and would be begun again beyond what the ledger has charged. On
     sums/000001 ...  what the steps that ended well led to, in their order: numbers of 32 bits, little-endian
     frame            start rows and directions, once they came
     withdrawn        is there once this site withdrew
+    judged           SHA-256 of the one file that this site judged by its patients kept back
     consented        SHA-256 of the file that this site signed
 """
 
@@ -118,6 +119,16 @@ class StudyFolder:
     @frame.setter
     def frame(self, data: bytes) -> None:
         durable.write_atomic(self.path / "frame", data, mode=0o600)
+
+    @property
+    def judged(self) -> str | None:
+        """Which file was judged, by its SHA-256 in hex."""
+        path = self.path / "judged"
+        return path.read_text() if path.exists() else None
+
+    @judged.setter
+    def judged(self, digest: str) -> None:
+        durable.write_atomic(self.path / "judged", digest.encode(), mode=0o600)
 
     @property
     def consented(self) -> str | None:

@@ -10,10 +10,11 @@ import hashlib
 from typing import Annotated, Any, Final, Literal, Self
 
 import rfc8785
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from embhub.errors import PrivacyError
 from embhub.formats import strict_json
+from embhub.formats.names import repository_fault
 from embhub.formats.validation import explain
 from embhub.privacy.contradictions import is_round, largest_delta
 from embhub.privacy.epsilon import stated_range
@@ -25,7 +26,22 @@ SCHEMA: Final = "embhub.study/1"
 MAX_BYTES: Final = 32_000
 _ROOM = 8  # times the patients that a step expects: so many more are never sampled
 
-Value = str | int | float | bool | None
+
+def _printed(text: str) -> str:
+    """An officer approves what a terminal shows: nothing in it may move the cursor."""
+    if not text.isprintable():
+        raise ValueError("text of a study is printed on one line: no control characters")
+    return text
+
+
+def _repository(text: str) -> str:
+    if fault := repository_fault(text):
+        raise ValueError(fault)
+    return text
+
+
+Text = Annotated[str, AfterValidator(_printed)]
+Value = Text | int | float | bool | None
 Positive = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
 
 
@@ -56,11 +72,11 @@ class Study(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, populate_by_name=True)
 
     schema_: Literal["embhub.study/1"] = Field(default=SCHEMA, alias="schema")
-    repository: Annotated[str, Field(pattern=r"^[^/]+/[^/]+$", max_length=160)]
+    repository: Annotated[str, AfterValidator(_repository)]
     base: Digest
-    base_name: Annotated[str, Field(min_length=1, max_length=200)]
-    caption: Annotated[str, Field(min_length=1, max_length=500)]
-    token: Annotated[str, Field(min_length=1, max_length=64)]
+    base_name: Annotated[Text, Field(min_length=1, max_length=200)]
+    caption: Annotated[Text, Field(min_length=1, max_length=500)]
+    token: Annotated[Text, Field(min_length=1, max_length=64)]
     frame: Digest
     sites: Annotated[tuple[Site, ...], Field(min_length=2, max_length=MOST_SITES)]
     dropouts: Annotated[int, Field(ge=0, lt=MOST_SITES)]
@@ -77,8 +93,8 @@ class Study(BaseModel):
     delta: Annotated[float, Field(gt=0.0, lt=1.0)]
     epsilon: Positive
     epsilon_against_sites: Positive
-    recipe: dict[str, Value]
-    preprocessing: dict[str, Value]
+    recipe: dict[Text, Value]
+    preprocessing: dict[Text, Value]
     round_seconds: Annotated[int, Field(ge=1, le=86_400)]
     withdrawal: Literal["any-site"] = "any-site"
     """Any site may withdraw before the release is published, and have it yanked afterwards."""

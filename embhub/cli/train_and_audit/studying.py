@@ -12,6 +12,7 @@ from embhub.cli.option_groups import option_group
 from embhub.cli.output import ask_on_terminal, note, print_result, print_rows, progress_bar, remark
 from embhub.cli.whole_help import WholeHelpGroup
 from embhub.errors import UsageError
+from embhub.formats.plain_text import plain
 from embhub.options.training import Selection
 from embhub.progress import say_loading
 
@@ -78,7 +79,7 @@ def propose(
     The study says everything that a step depends on: base, recipe, caption, noise, sites. Its digest is what a site's
     officer approves. The release will be published as NS/NAME, and --key is a publishing key of NS.
 
-    A kit holds a site's FLARE certificate. Give each site its own over a secure way. Privacy does not rest on it.
+    A kit holds a site's FLARE certificate. Give each site its own over a secure way. A site takes nothing else of it.
 
     \b
     Example:
@@ -202,14 +203,15 @@ def describe(fetched: Fetched) -> dict[str, Any]:
         "steps": plan.attempts, "epsilon": plan.epsilon, "epsilon against sites": plan.epsilon_against_sites,
         "delta": plan.delta, "sites": ", ".join(plan.sites), "may be missing": plan.dropouts,
         "may collude": plan.colluders, "joined": ", ".join(sorted(fetched.joins)) or "nobody yet",
-        "withdrew": ", ".join(sorted(fetched.withdrawn)) or "nobody", "released": fetched.released or "not yet",
+        "withdrew": ", ".join(sorted(fetched.withdrawn)) or "nobody", "released": plain(fetched.released or "not yet"),
     }  # fmt: skip
 
 
 def _row(one: dict[str, Any]) -> dict[str, Any]:
     stands = f"{one['withdrew']} withdrew" if one["withdrew"] else "released" if one["released"] else "open"
     joined = f"{len(one['joined'])} of {len(one['sites'])} joined"
-    return {"study": one["study"], "repository": one["repository"], "joined": joined, "state": stands}
+    shown = {"study": one["study"], "repository": one["repository"], "joined": joined, "state": stands}
+    return {name: plain(value) for name, value in shown.items()}  # the registry's word alone
 
 
 def _address(text: str) -> tuple[str, int]:

@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,12 +24,13 @@ from embhub.diffusion.bases.pipelines import find_base, load_pipeline
 from embhub.diffusion.dp import second_opinion, settings
 from embhub.diffusion.dp.settings import Protection
 from embhub.diffusion.families import check_trainable
-from embhub.diffusion.studies import proposing, seats
+from embhub.diffusion.studies import proposing, seats, terms
+from embhub.diffusion.studies.flare import kits as machines
 from embhub.diffusion.studies.flare import network
 from embhub.diffusion.studies.proposing import StudySettings
 from embhub.diffusion.studies.seats import Seat
 from embhub.durable import write_atomic
-from embhub.errors import ConfigError, EmbhubError, UsageError
+from embhub.errors import ConfigError, EmbhubError, RegistryError, UsageError
 from embhub.images.checks import synthetic
 from embhub.images.images import ImageSet
 from embhub.ledger import studies as ledger
@@ -41,6 +42,8 @@ from embhub.study.plan import Study
 Say = Callable[[str], None]
 LOOK = 2.0
 """Seconds between two looks at the registry, or at what an engine has left."""
+LISTEN = 30.0
+"""Seconds after which a site that takes part asks the registry anew whether somebody withdrew."""
 
 
 def propose(
@@ -90,7 +93,8 @@ def join(
         confirm: asked where the total of this site rules out hardly any attack.
 
     Raises:
-        UsageError: no site of the study, joined already, another base than the study's, or images that do not fit.
+        UsageError: no site of the study, joined already, settings that this version does not know, another base than
+            the study's, or images that do not fit.
         PrivacyError: images without patients or of the base, a cap of the ledger, or nobody confirmed.
         ConfigError, RegistryError: a key or the ledger cannot be used, or the registry refuses.
     """
@@ -114,6 +118,8 @@ def join(
 
 def _check(study: Study, seat: Seat, members: ImageSet) -> FoundBase:
     """Before anything is charged: whether a training with these images and the base at hand can begin."""
+    terms.recipe_of(study)
+    terms.preprocessing_of(study)
     settings.check_unit(Protection(study.epsilon), members)
     if not len(members):
         raise UsageError("no image to learn from", "keep fewer patients back")
@@ -131,6 +137,7 @@ def take_part(
 
     Raises:
         UsageError: somebody withdrew.
+        ConfigError: this site has not joined, or `kit` is no kit.
         CarrierError: FLARE is missing, or its client ended before.
     """
     report = on_progress or (lambda _: None)
@@ -139,12 +146,15 @@ def take_part(
         report(Progress("waiting for sites to join", done, len(fetched.plan.sites), ", ".join(fetched.missing)))
         time.sleep(look)
     seats.pin_keys(digest, "site", fetched.keys)
-    attempts = fetched.plan.attempts
-    with _running(kit) as client:
+    attempts, own = fetched.plan.attempts, seats.own_kit(digest, kit)
+    heard = time.monotonic()
+    with _running(machines.start(own)) as client:
         while not (signed := _standing(digest, "site")).consented:
-            _check_alive(client, kit)
+            _check_alive(client, own)
             if signed.withdrawn:
                 raise UsageError("this site withdrew from the study")
+            if time.monotonic() > heard + LISTEN:
+                heard = _hear_of_withdrawals(digest, registry)
             report(Progress("taking part", signed.begun, attempts))
             time.sleep(min(look, 1.0))
         time.sleep(look)  # the answer is on its way
@@ -168,7 +178,7 @@ def finish(digest: str, out: Path, kits: Path, *, registry: str | None, on_progr
     seats.pin_keys(digest, "coordinator", fetched.keys)
     if seats.outcome(digest) is None:
         seconds = 3600 + 6.0 * study.attempts * (study.round_seconds + 10)
-        with _running(kits / "coordinator") as server:
+        with _running(network.start(kits / "coordinator")) as server:
 
             def ended() -> bool:
                 _check_alive(server, kits / "coordinator")
@@ -192,6 +202,13 @@ def _open_study(digest: str, registry: str | None) -> studies.Fetched:
     return fetched
 
 
+def _hear_of_withdrawals(digest: str, registry: str | None) -> float:
+    """Raises UsageError: somebody withdrew. A registry that is not there just now ends no study."""
+    with suppress(RegistryError):
+        _open_study(digest, registry)
+    return time.monotonic()
+
+
 def _standing(digest: str, role: seats.Role) -> seats.Standing:
     if (found := seats.standing(digest, role)) is None:
         raise ConfigError(f"this machine has no part in the study {digest[:12]} as {role}", "join or propose it first")
@@ -204,8 +221,7 @@ def _check_alive(process: subprocess.Popen[bytes], kit: Path) -> None:
 
 
 @contextmanager
-def _running(kit: Path) -> Iterator[subprocess.Popen[bytes]]:
-    process = network.start(kit)
+def _running(process: subprocess.Popen[bytes]) -> Iterator[subprocess.Popen[bytes]]:
     try:
         yield process
     finally:

@@ -23,6 +23,7 @@ from embhub.artifact import fingerprint
 from embhub.diffusion.bases.pipelines import find_base, load_pipeline
 from embhub.diffusion.dp import settings
 from embhub.diffusion.studies import assembling, learner
+from embhub.diffusion.studies.flare import kits
 from embhub.diffusion.train import make_record
 from embhub.durable import write_atomic
 from embhub.errors import ConfigError, EmbhubError, PrivacyError
@@ -53,7 +54,7 @@ class Seat:
         images, manifest, where: as `embhub.images.images.read_images` takes them.
         holdout: share of the patients kept back, to judge by.
         charged: the run of its ledger that was charged for all attempts.
-        members: `name_members` of those patients who were charged. A study learns from no other.
+        members: `name_members` of those patients who were charged, and their pictures. A study learns from no other.
         base: where the base lies here; empty for the one of the study's name.
         device: as in a training.
     """
@@ -91,8 +92,12 @@ def read_split(seat: Seat, on_progress: OnProgress | None = None) -> tuple[Image
 
 
 def name_members(members: ImageSet) -> str:
-    """SHA-256 (hex) of who is learned from. It stays at the site."""
-    return hashlib.sha256(json.dumps(sorted(set(members.names()))).encode()).hexdigest()
+    """SHA-256 (hex) of who is learned from, by which pictures: another's may not stand under a name that was charged.
+
+    It stays at the site.
+    """
+    known = [sorted(set(members.names())), sorted(members.pictures())]
+    return hashlib.sha256(json.dumps(known).encode()).hexdigest()
 
 
 def is_taken(digest: str) -> bool:
@@ -136,9 +141,25 @@ def take_chair(study: Study, frame: bytes, *, base: str = "", device: str = "aut
 
 
 def pin_keys(digest: str, role: Role, keys: Mapping[str, p256.PublicKey]) -> None:
-    """Keep what each site signs this study's messages with, once all have joined and every join was verified."""
-    found = {site: p256.public_pem(key) for site, key in sorted(keys.items())}
-    _write(place(digest, role), "keys.json", json.dumps(found).encode())
+    """Keep what each site signs this study's messages with, once all have joined and every join was verified.
+
+    Raises:
+        ConfigError: others are kept here. A registry that put its own in their place midway would play those sites.
+    """
+    there, found = place(digest, role), {site: p256.public_pem(key) for site, key in sorted(keys.items())}
+    if (there / "keys.json").exists() and _read(there, "keys.json") != found:
+        raise ConfigError("the registry now shows other keys of the sites than before", "ask them; do not go on")
+    _write(there, "keys.json", json.dumps(found).encode())
+
+
+def own_kit(digest: str, given: Path) -> Path:
+    """This site's FLARE machine, made anew, with the certificate of the kit that the coordinator gave it.
+
+    Raises:
+        ConfigError, CarrierError: as `embhub.diffusion.studies.flare.kits.adopt`, or it has not joined.
+    """
+    there = place(digest, "site")
+    return kits.adopt(given, Seat(**_read(there, "seat.json")).site, there / "flare")
 
 
 def load_key(digest: str) -> signing.SigningKey:
@@ -159,7 +180,7 @@ def open_site(digest: str) -> Iterator[StudySite]:
     def split() -> tuple[ImageSet, ImageSet]:
         _, members, back = read_split(seat)
         if name_members(members) != seat.members:
-            raise PrivacyError("the patients are not those who were charged", "put the images back as they were")
+            raise PrivacyError("the images are not those that were charged", "put the images back as they were")
         return members, back
 
     def prepare(frame: bytes) -> learner.SiteLearner:

@@ -255,14 +255,16 @@ def check_place(one: Said, proposal: Proposal) -> None:
         raise WrongStudyError(f"{one.site} is no site of the study", _HINT)
 
 
-def check_release(record: StudyRecord, embedding: str, claim: Claim) -> Finding:
+def check_release(record: StudyRecord, embedding: str, claim: Claim, *, repository: str) -> Finding:
     """Whether a release is the outcome of this study: `embedding` is the file's SHA-256, `claim` its privacy claim.
 
     Raises:
-        WrongStudyError: another study than the claim's, sites that did not join, keys that are not apart, or too few
-            sites that consented to this file.
+        WrongStudyError: published elsewhere than the study said, another study than the claim's, sites that did not
+            join, keys that are not apart, or too few sites that consented to this file.
     """
     study = record.study
+    if repository != study.repository:
+        raise WrongStudyError(f"published as {repository}, and the study is for {study.repository}", _HINT)
     try:
         claims.check_claim(claim, study)
     except StudyError as error:
@@ -283,15 +285,19 @@ def check_release(record: StudyRecord, embedding: str, claim: Claim) -> Finding:
     return Finding(CHECK, "ok", text)
 
 
-def check(release: Release, claim: Claim, *, embedding: str, keyring: Trust) -> Iterator[Finding]:
-    """A release's record against its claim, by the keyring that vouches for its publisher. Nothing where neither is.
+def check(
+    release: Release, claim: Claim, *, embedding: str, repository: str, keyring: Trust
+) -> Iterator[Finding]:  # fmt: skip
+    """The record of a release, published as `repository`, against its claim, by the keyring that vouches for its
+    publisher. Nothing where neither is.
 
     Raises:
         ReleaseRefusedError: as `check_there`, `read_record` and `check_release`.
     """
     check_there(release, claim)
     if file_names.STUDY in release.files:
-        yield check_release(read_record(release.files[file_names.STUDY], [keyring]), embedding, claim)
+        record = read_record(release.files[file_names.STUDY], [keyring])
+        yield check_release(record, embedding, claim, repository=repository)
 
 
 def check_there(release: Release, claim: Claim) -> None:

@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 import pytest
+import rfc8785
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
@@ -18,7 +19,7 @@ from embhub.privacy.epsilon import LAST_DIGIT
 from embhub.privacy.fields import MAX_DELTA
 from embhub.privacy.studies import MOST_SITES, MOST_WIDTH, SMALLEST_SHARE, StudyTerms
 from embhub.study.claims import check_claim, claim_of, terms
-from embhub.study.plan import Study, StudyError
+from embhub.study.plan import Study, StudyError, read_study
 from embhub.study.wire import MAX_WIDTH
 from tests.support.claims import SELF_TEST, altered, make_claim, make_study, make_study_claim, site_total
 
@@ -217,3 +218,18 @@ def test_terms_are_frozen_and_of_the_study() -> None:
     assert StudyTerms.model_validate(TERMS.model_dump()) == TERMS
     with pytest.raises(ValidationError, match="frozen"):
         TERMS.__setattr__("sites", 9)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"caption": "x-ray, {}\x1b[2J\x1b[1;1Hepsilon: 0.1"}, {"caption": "x-ray, {}\n  epsilon: 0.1"},
+        {"token": "<a>\u202e"}, {"base_name": "builtin\r"}, {"repository": "radboud/a\x1b[1A"},
+        {"repository": "radboud/.."}, {"recipe": {"initializer_text": "a\x07"}}, {"recipe": {"a\x1b": 1}},
+        {"preprocessing": {"fit": "crop\n"}},
+    ],
+)  # fmt: skip
+def test_what_an_officer_is_shown_moves_no_cursor(changes: dict[str, Any]) -> None:
+    data = rfc8785.dumps(json.loads(STUDY.to_bytes()) | changes)
+    with pytest.raises(StudyError, match=r"printed|repository"):
+        read_study(data)

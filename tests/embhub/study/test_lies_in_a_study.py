@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from embhub.study import folder, tasks
-from embhub.study.answering import CANNOT, StudySite
+from embhub.study.answering import CANNOT, NO_CONSENT, StudySite
 from embhub.study.coordinating import StudyEndedError
 from embhub.study.tasks import STEP, TASKS
 from embhub.study.wire import StudyStepError
@@ -274,3 +274,38 @@ def test_a_second_file_is_not_signed(world: World) -> None:
             run.gather_consents(rows.tobytes() + b" ")
     answer = world.sites[SITE].answer("begin", tasks.ask_of(world.study.digest, "begin", number=ATTEMPTS))
     assert word(world, "begin", answer, ATTEMPTS)
+
+
+def test_a_coordinator_that_makes_up_sums_has_one_file_judged_and_no_second(world: World) -> None:
+    """Else each made-up sum and its file would ask the patients kept back one question more."""
+    study = world.study
+    world.sites[SITE].answer("prepare", tasks.ask_of(study.digest, "prepare", FRAME))
+    learner = world.learner(SITE)
+    learner.good, asked = False, list[bytes]()
+
+    def judge(file: bytes) -> bool:
+        asked.append(file)
+        return MadeUp.judge(learner, file)
+
+    learner.judge = judge
+    words = []
+    for place in range(3):
+        made_up = np.full(study.width, place + 1, dtype=np.uint32)
+        sent = tasks.ask_of(study.digest, "follow", tasks.sums_bytes([made_up]), first=place)
+        assert tasks.read_answer(world.sites[SITE].answer("follow", sent), study=study.digest, task="follow")
+        if place == 2:
+            world.restart(SITE)
+        file = np.full(study.width, (place + 1) * (place + 2) // 2, dtype=np.uint32).tobytes()
+        answer = world.sites[SITE].answer("finish", tasks.ask_of(study.digest, "finish", file))
+        words.append(word(world, "finish", answer))
+    assert words[0] == NO_CONSENT and all("judged another file already" in each for each in words[1:])
+    assert len(asked) == 1
+
+
+def test_a_file_that_is_not_the_study_s_uses_up_no_judgement(world: World) -> None:
+    rows = np.add.reduce(world.run(), dtype=np.uint32)
+    for site in world.study.sites:
+        answer = world.sites[site].answer("finish", tasks.ask_of(world.study.digest, "finish", b"garbage"))
+        assert "other rows" in word(world, "finish", answer)
+    with world.coordinator() as run:
+        assert len(run.gather_consents(rows.tobytes())) == len(world.study.sites)

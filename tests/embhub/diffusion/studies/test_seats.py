@@ -6,21 +6,23 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from embhub.artifact import fingerprint
 from embhub.diffusion.bases.pipelines import find_base, load_pipeline
-from embhub.diffusion.studies import seats
+from embhub.diffusion.studies import joining, seats
 from embhub.diffusion.studies.proposing import StudySettings, make_study
 from embhub.diffusion.studies.seats import Seat
-from embhub.errors import ConfigError
+from embhub.errors import ConfigError, UsageError
 from embhub.phantoms import write_dataset
 from embhub.site import config
 from embhub.study import folder, tasks
 from embhub.study.coordinating import StudyEndedError
 from embhub.study.plan import Study
 from tests.support import pipelines
-from tests.support.study_runs import KEYS, NAMES
+from tests.support.study_runs import KEYS, NAMES, study_of
 
 
 @pytest.fixture(autouse=True)
@@ -46,7 +48,7 @@ def proposed(base: Path) -> tuple[Study, bytes]:
 def join(study: Study, tmp_path: Path, base: Path) -> Path:
     write_dataset(tmp_path / "images", "prostate-cspca", images=8, patients=5, seed=1)
     seat = Seat(NAMES[0], str(tmp_path / "images" / "manifest.csv"), base=str(base), device="cpu", holdout=0.0)
-    members, _ = seats.read_split(seat)
+    _, members, _ = seats.read_split(seat)
     key = seats.take_seat(study, replace(seat, charged="run", members=seats.name_members(members)))
     keys = {site: KEYS[site].public for site in study.sites}
     seats.pin_keys(study.digest, "site", {**keys, NAMES[0]: key.public})
@@ -78,7 +80,39 @@ def test_a_patient_who_was_not_charged_is_not_learned_from(
     with seats.open_site(study.digest) as site:
         found, _ = tasks.unpack(tasks.Answered, site.answer("prepare", tasks.ask_of(study.digest, "prepare", frame)))
     assert found.refused
-    assert "not those who were charged" in (seats.place(study.digest, "site") / "trouble").read_text()
+    assert "not those that were charged" in (seats.place(study.digest, "site") / "trouble").read_text()
+
+
+def test_another_s_picture_under_a_name_that_was_charged_is_not_learned_from(
+    proposed: tuple[Study, bytes], tmp_path: Path, base: Path
+) -> None:
+    study, frame = proposed
+    manifest = join(study, tmp_path, base)
+    picture = next(path for path in sorted(manifest.parent.rglob("*")) if path.suffix in (".png", ".tif", ".tiff"))
+    Image.fromarray(np.full((64, 64), 7, dtype=np.uint8)).save(picture)
+    with seats.open_site(study.digest) as site:
+        found, _ = tasks.unpack(tasks.Answered, site.answer("prepare", tasks.ask_of(study.digest, "prepare", frame)))
+    assert found.refused
+    assert "not those that were charged" in (seats.place(study.digest, "site") / "trouble").read_text()
+
+
+def test_a_study_whose_recipe_contradicts_its_numbers_is_refused_before_anything_is_charged(tmp_path: Path) -> None:
+    write_dataset(tmp_path / "images", "prostate-cspca", images=8, patients=5, seed=1)
+    seat = Seat(NAMES[0], str(tmp_path / "images" / "manifest.csv"), holdout=0.0)
+    _, members, _ = seats.read_split(seat)
+    with pytest.raises(UsageError, match="recipe"):
+        joining._check(study_of(), seat, members)
+
+
+def test_the_keys_of_the_sites_do_not_change_once_they_are_kept(
+    proposed: tuple[Study, bytes], tmp_path: Path, base: Path
+) -> None:
+    study, _ = proposed
+    join(study, tmp_path, base)
+    kept = {site: KEYS[site].public for site in study.sites} | {NAMES[0]: seats.load_key(study.digest).public}
+    seats.pin_keys(study.digest, "site", kept)
+    with pytest.raises(ConfigError, match="other keys"):
+        seats.pin_keys(study.digest, "site", kept | {NAMES[1]: KEYS[NAMES[4]].public})
 
 
 def test_a_site_that_withdrew_begins_nothing(proposed: tuple[Study, bytes], tmp_path: Path, base: Path) -> None:
@@ -103,7 +137,7 @@ def test_what_was_not_joined_or_is_not_complete_is_not_opened(
         seats.coordinate(study.digest, lambda _task, _data, _seconds: {})
     assert seats.outcome(study.digest) is None
     seats.pin_keys(study.digest, "coordinator", {site: KEYS[site].public for site in study.sites})
-    assert seats.standing(study.digest, "coordinator") == seats.Standing(0, 0, "")
+    assert seats.standing(study.digest, "coordinator") == seats.Standing(0, 0, "", withdrawn=False, consented="")
     with pytest.raises(StudyEndedError, match="0 of 3 sites are ready"):
         seats.coordinate(study.digest, lambda _task, _data, _seconds: {})
     found = seats.standing(study.digest, "coordinator")

@@ -40,7 +40,9 @@ def read(data: bytes, trust: Any = None) -> study.StudyRecord:
 
 
 def judged(data: bytes, *, embedding: str = FILE, claim: Any = None) -> str:
-    return study.check_release(read(data), embedding, claim or of.claim()).text
+    return study.check_release(
+        read(data), embedding, claim or of.claim(), repository=of.plan().repository
+    ).text  # fmt: skip
 
 
 def edited(change: Callable[[dict[str, Any]], None]) -> bytes:
@@ -153,6 +155,14 @@ def test_a_release_of_a_study_is_verified_from_its_files_alone() -> None:
         f"the outcome of study {of.plan().digest[:12]} of 3 sites, of which 2 signed this file"
     )
     assert not [one for one in verified(claims.make_private_release()).findings if one.check == "study"]
+
+
+def test_a_release_of_a_study_is_where_the_study_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its sites consented to no other place, and can take it back there alone."""
+    elsewhere = of.plan(repository="radboud/elsewhere")
+    monkeypatch.setattr(of, "plan", lambda **_: elsewhere)
+    with pytest.raises(WrongStudyError, match=r"published as .* and the study is for radboud/elsewhere"):
+        verified(of.release())
 
 
 def test_the_record_is_there_exactly_where_the_claim_is_of_a_study() -> None:

@@ -46,7 +46,7 @@ def proposed(base: Path) -> tuple[Study, bytes]:
 def join(study: Study, tmp_path: Path, base: Path) -> Path:
     write_dataset(tmp_path / "images", "prostate-cspca", images=8, patients=5, seed=1)
     seat = Seat(NAMES[0], str(tmp_path / "images" / "manifest.csv"), base=str(base), device="cpu", holdout=0.0)
-    members, _ = seats.read_split(seat)
+    _, members, _ = seats.read_split(seat)
     key = seats.take_seat(study, replace(seat, charged="run", members=seats.name_members(members)))
     keys = {site: KEYS[site].public for site in study.sites}
     seats.pin_keys(study.digest, "site", {**keys, NAMES[0]: key.public})
@@ -103,7 +103,7 @@ def test_what_was_not_joined_or_is_not_complete_is_not_opened(
         seats.coordinate(study.digest, lambda _task, _data, _seconds: {})
     assert seats.outcome(study.digest) is None
     seats.pin_keys(study.digest, "coordinator", {site: KEYS[site].public for site in study.sites})
-    assert seats.standing(study.digest, "coordinator") == seats.Standing(0, 0, "")
+    assert seats.standing(study.digest, "coordinator") == seats.Standing(0, 0, "", withdrawn=False, consented="")
     with pytest.raises(StudyEndedError, match="0 of 3 sites are ready"):
         seats.coordinate(study.digest, lambda _task, _data, _seconds: {})
     found = seats.standing(study.digest, "coordinator")

@@ -170,11 +170,12 @@ def finish(digest: str, out: Path, kits: Path, *, registry: str | None, on_progr
         seconds = 3600 + 6.0 * study.attempts * (study.round_seconds + 10)
         with _running(kits / "coordinator") as server:
 
-            def watch() -> None:
+            def ended() -> bool:
                 _check_alive(server, kits / "coordinator")
                 report(Progress("studying", _standing(digest, "coordinator").begun, study.attempts))
+                return seats.outcome(digest) is not None
 
-            network.run_job(kits, digest, study.sites, quorum=study.quorum, seconds=seconds, watch=watch)
+            network.run_job(kits, digest, study.sites, quorum=study.quorum, seconds=seconds, ended=ended)
     if (ended := seats.outcome(digest)) is None:
         said = _standing(digest, "coordinator").trouble
         raise StudyEndedError(f"the study ended without a file: {said or 'see the log of the coordinator'}")

@@ -130,10 +130,12 @@ def take_part(
     """Wait for the other sites, then run this site's engine until it has signed the file. Returns the file's digest.
 
     Raises:
-        UsageError: somebody withdrew.
+        UsageError: no kit, or somebody withdrew.
+        ConfigError: this site did not join.
         CarrierError: FLARE is missing, or its client ended before.
     """
     report = on_progress or (lambda _: None)
+    _check_part(digest, "site", kit)
     while (fetched := _open_study(digest, registry)).missing:
         done = len(fetched.joins)
         report(Progress("waiting for sites to join", done, len(fetched.plan.sites), ", ".join(fetched.missing)))
@@ -157,10 +159,12 @@ def finish(digest: str, out: Path, kits: Path, *, registry: str | None, on_progr
     After a kill the same call goes on with the next number.
 
     Raises:
-        UsageError: a site has not joined yet, or somebody withdrew.
+        UsageError: no kits, a site has not joined yet, or somebody withdrew.
+        ConfigError: this machine did not propose the study.
         StudyEndedError: too few sites were left, or consented.
         CarrierError: FLARE is missing or did not run the study.
     """
+    _check_part(digest, "coordinator", kits / "coordinator")
     fetched, report = _open_study(digest, registry), on_progress or (lambda _: None)
     study = fetched.plan
     if fetched.missing:
@@ -190,6 +194,12 @@ def _open_study(digest: str, registry: str | None) -> studies.Fetched:
     if fetched.withdrawn:
         raise UsageError(f"{', '.join(fetched.withdrawn)} withdrew from this study, which ended it")
     return fetched
+
+
+def _check_part(digest: str, role: seats.Role, kit: Path) -> None:
+    _standing(digest, role)
+    if not (kit / "startup").is_dir():
+        raise UsageError(f"{kit} is no kit of a FLARE machine", "`embhub study propose` writes one for each of them")
 
 
 def _standing(digest: str, role: seats.Role) -> seats.Standing:

@@ -8,7 +8,8 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, redirect_stderr, redirect_stdout
+from io import StringIO
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,10 +18,8 @@ import pytest
 
 pytest.importorskip("torch")
 
-from click.testing import CliRunner, Result
-
+from embhub.__main__ import main
 from embhub.artifact import embedding
-from embhub.cli import root
 from embhub.client.member import studies
 from embhub.client.publishing.push import push
 from embhub.client.pulling.pull import pull, verify_path
@@ -100,9 +99,9 @@ def proposed(act_as: Act, base: Path, request: pytest.FixtureRequest) -> Propose
     return propose
 
 
-def seat(site: Site, base: Path, **changes: Any) -> Seat:
+def seat(site: Site, lies: Path, **changes: Any) -> Seat:
     manifest = site.folder / "images" / "manifest.csv"
-    return Seat("", **{"images": str(manifest), "base": str(base), "device": "cpu", "holdout": 0.0, **changes})
+    return Seat("", **{"images": str(manifest), "base": str(lies), "device": "cpu", "holdout": 0.0, **changes})
 
 
 def join(fetched: studies.Fetched, sat: Seat, *, key: str = "officer", confirm: Any = None) -> studies.Fetched:
@@ -111,8 +110,11 @@ def join(fetched: studies.Fetched, sat: Seat, *, key: str = "officer", confirm: 
     )
 
 
-def run_here(*words: str | Path) -> Result:
-    return CliRunner().invoke(root.main, [*map(str, words)])
+def run_here(*words: str | Path) -> tuple[int, str]:
+    """`embhub WORDS`: exit code, and what it said."""
+    with redirect_stdout(StringIO()) as out, redirect_stderr(out):
+        code = main([*map(str, words)])
+    return code, out.getvalue()
 
 
 def check_nothing_happened(study: Study, site: str) -> None:
@@ -130,14 +132,14 @@ def another_base(site: Site) -> dict[str, Any]:
     return {"base": str(pipelines.write(site.folder / "another", seed=1))}
 
 
-def all_kept_back(site: Site) -> dict[str, Any]:  # noqa: ARG001 (as the others)
+def none_chosen(site: Site) -> dict[str, Any]:
     return {"where": "label=normal"}
 
 
 UNFIT: dict[str, tuple[Callable[[Site], dict[str, Any]], type[EmbhubError], str]] = {
     "no patients": (without_patients, PrivacyError, "without patient ids"),
     "another base": (another_base, UsageError, "not the study's"),
-    "no image": (all_kept_back, UsageError, ""),
+    "no image": (none_chosen, UsageError, "no "),
 }
 
 
@@ -184,8 +186,8 @@ def test_a_cap_or_a_person_that_says_no_is_heard(proposed: Proposed, hospitals: 
             join(fetched, sat, confirm=lambda _text: True)
     finally:
         budget.set_cap(None)
-    said = run_here("study", "join", fetched.plan.digest, sat.images, "--base", base, "--key", "officer")
-    assert said.exit_code == 2 and "nothing was signed or charged" in said.output, said.output
+    code, said = run_here("study", "join", fetched.plan.digest, sat.images, "--base", base, "--key", "officer")
+    assert code == 2 and "nothing was signed or charged" in said, said
     check_nothing_happened(fetched.plan, "umcu")
 
 
@@ -243,20 +245,37 @@ def test_who_withdraws_stops_here_before_the_registry_hears_of_it(
     digest = fetched.plan.digest
     join(fetched, seat(hospitals["umcu"], base))
     monkeypatch.setenv("EMBHUB_REGISTRY", "http://127.0.0.1:9")
-    said = run_here("study", "join", digest, "--withdraw", "--key", "officer")
-    assert said.exit_code not in (0, 2) and "Traceback" not in said.output, said.output
+    code, said = run_here("study", "join", digest, "--withdraw", "--key", "officer")
+    assert code == 5 and "cannot be reached" in said, said
     found = seats.standing(digest, "site")
     assert found is not None and found.withdrawn
     hospitals["umcu"].enter(monkeypatch)
-    said = run_here("study", "join", digest, "--withdraw", "--key", "officer")
-    assert said.exit_code == 0, said.output
-    for end in (
+    code, said = run_here("study", "join", digest, "--withdraw", "--key", "officer")
+    assert code == 0, said
+    (tmp_path / "coordinator" / "startup").mkdir(parents=True)
+    with pytest.raises(UsageError, match="umcu withdrew"):
+        joining.take_part(digest, tmp_path / "coordinator", registry=None)
+    assert ledger.find(digest) is not None, "what was charged stays spent"
+    hospitals["radboud"].enter(monkeypatch)
+    with pytest.raises(UsageError, match="umcu withdrew"):
+        joining.finish(digest, tmp_path / "x.safetensors", tmp_path, registry=None)
+
+
+def test_who_has_no_part_or_no_kit_starts_nothing(
+    proposed: Proposed, hospitals: dict[str, Site], base: Path, tmp_path: Path
+) -> None:
+    fetched = proposed()
+    digest = fetched.plan.digest
+    for part in (
         lambda: joining.take_part(digest, tmp_path, registry=None),
         lambda: joining.finish(digest, tmp_path / "x.safetensors", tmp_path, registry=None),
     ):
-        with pytest.raises(UsageError, match="umcu withdrew"):
-            end()
-    assert ledger.find(digest) is not None, "what was charged stays spent"
+        with pytest.raises(ConfigError, match="no part in the study"):
+            part()
+    assert not seats.place(digest, "site").parent.exists()
+    join(fetched, seat(hospitals["umcu"], base))
+    with pytest.raises(UsageError, match="no kit"):
+        joining.take_part(digest, tmp_path, registry=None)
 
 
 def test_what_a_registry_refuses_leaves_no_chair(base: Path, proposed: Proposed, act_as: Act) -> None:
@@ -274,11 +293,13 @@ def test_what_a_registry_refuses_leaves_no_chair(base: Path, proposed: Proposed,
 class InOneProcess:
     """Stands in for FLARE: clients that were started answer in threads of this process, each with its own home."""
 
-    def __init__(self, hospitals: Mapping[str, Site], digest: str) -> None:
-        self.hospitals, self.digest = hospitals, digest
+    def __init__(self, hospitals: Mapping[str, Site], digest: str, kits: Path) -> None:
+        self.hospitals, self.digest, self.kits = hospitals, digest, kits
+        for kit in (*SITES, "coordinator"):
+            (kits / kit / "startup").mkdir(parents=True)
         self.running: set[str] = set()
         self.stopped: list[str] = []
-        self.watched = 0
+        self.asked = 0
 
     def start(self, kit: Path) -> Any:
         self.running.add(kit.name)
@@ -287,7 +308,9 @@ class InOneProcess:
     def stop(self, process: Any) -> None:
         self.stopped.append(process.name)
 
-    def run_job(self, kits: Path, digest: str, sites: Any, *, quorum: int, seconds: float, watch: Any) -> str:
+    def run_job(
+        self, kits: Path, digest: str, sites: Any, *, quorum: int, seconds: float, ended: Callable[[], bool]
+    ) -> str:
         assert digest == self.digest and (kits.name, quorum) == ("kits", 2) and seconds > 3600
         for _ in range(600):
             if {*sites, "coordinator"} <= self.running:
@@ -298,25 +321,28 @@ class InOneProcess:
             parts = {site: contexts[site].run(stack.enter_context, seats.open_site(digest)) for site in sites}
 
             def ask(task: str, data: Mapping[str, bytes], _seconds: float) -> dict[str, bytes]:
-                watch()
-                self.watched += 1
-                asked = {
-                    site: pool.submit(contexts[site].run, parts[site].answer, task, sent) for site, sent in data.items()
-                }
-                return {site: one.result() for site, one in asked.items()}
+                assert not ended()
+                self.asked += 1
+                asked: dict[str, Callable[[], bytes]] = {}
+                for site, sent in data.items():
+                    one = pool.submit(contexts[site].run, parts[site].answer, task, sent)
+                    asked[site] = one.result
+                    if task != "mask":  # that one waits for the end of its time; models are not loaded side by side
+                        one.result()
+                return {site: result() for site, result in asked.items()}
 
             seats.coordinate(digest, ask)
+        assert ended()
         return "FINISHED:COMPLETED"
 
     def _context(self, site: str) -> contextvars.Context:
         context = contextvars.copy_context()
-        elsewhere = config.elsewhere(self.hospitals[site].folder / "home")
-        context.run(elsewhere.__enter__)
+        context.run(config._ELSEWHERE.set, str(self.hospitals[site].folder / "home"))
         return context
 
     def take_part(self, site: str, consented: dict[str, str]) -> threading.Thread:
         def run() -> None:
-            consented[site] = joining.take_part(self.digest, Path(site), registry=None, look=0.05)
+            consented[site] = joining.take_part(self.digest, self.kits / site, registry=None, look=0.05)
 
         thread = threading.Thread(target=self._context(site).run, args=(run,), daemon=True)
         thread.start()
@@ -329,7 +355,8 @@ def test_a_study_from_its_proposal_to_a_sites_yank(
 ) -> None:  # fmt: skip
     fetched = proposed(repository="radboud/finding")
     plan, digest = fetched.plan, fetched.plan.digest
-    engine, out, consented = InOneProcess(hospitals, digest), tmp_path / "finding.safetensors", dict[str, str]()
+    consented: dict[str, str] = {}
+    engine, out = InOneProcess(hospitals, digest, tmp_path / "kits"), tmp_path / "finding.safetensors"
     for name in ("start", "stop", "run_job"):
         monkeypatch.setattr(network, name, getattr(engine, name))
     for site in SITES[:2]:
@@ -349,9 +376,9 @@ def test_a_study_from_its_proposal_to_a_sites_yank(
         thread.join(30)
     made = embedding.read(out)
     assert consented == dict.fromkeys(SITES, made.digest) and sorted(engine.stopped) == sorted(engine.running)
-    steps, out_again = engine.watched, tmp_path / "again.safetensors"
+    steps, out_again = engine.asked, tmp_path / "again.safetensors"
     joining.finish(digest, out_again, tmp_path / "kits", registry=None)
-    assert engine.watched == steps and out_again.read_bytes() == out.read_bytes(), "the end is reached once"
+    assert engine.asked == steps and out_again.read_bytes() == out.read_bytes(), "the end is reached once"
 
     out.with_name("finding.card.yaml").write_bytes(
         safe_yaml.dump(make_card(made, name="finding", n_patients=40, n_images=40, max_images_per_patient=8))
@@ -361,16 +388,46 @@ def test_a_study_from_its_proposal_to_a_sites_yank(
     pulled = tmp_path / "pulled"
     pull("radboud/finding", out=pulled)
     found = verify_path(pulled)
-    assert isinstance(found.release.embedding.privacy, PrivacyClaim)
+    claim = found.embedding.privacy
+    assert isinstance(claim, PrivacyClaim) and claim.study is not None and claim.study.digest == digest
+    assert (claim.epsilon, claim.study.epsilon_against_sites) == (plan.epsilon, plan.epsilon_against_sites)
     shutil.copytree(pulled, tmp_path / "bare")
     (tmp_path / "bare" / "study.json").unlink()
     with pytest.raises(EmbhubError):
         verify_path(tmp_path / "bare")
-    for site, code in (("nki", 1), ("umcu", 0)):
+    for site, expected in (("nki", 5), ("umcu", 0)):
         act_as(site)
-        said = run_here("curate", "yank", "radboud/finding", "--reason", "a patient objected")
-        assert (said.exit_code == 0) == (code == 0), said.output
+        code, said = run_here("curate", "yank", "radboud/finding", "--reason", "a patient objected")
+        assert code == expected, said
     act_as("nki")
     with pytest.raises(EmbhubError, match="yank"):
         pull("radboud/finding", out=tmp_path / "later")
-    assert plan.epsilon < plan.epsilon_against_sites
+
+
+PROPOSE = "study propose radboud/x --base builtin --token <a> --epsilon 4 --n-public 40 --caption".split()
+WRONG: dict[str, tuple[list[str], int, str]] = {
+    "status": (["study", "status", "xyz"], 2, "no digest of a study"),
+    "join": (["study", "join", "../..", "images"], 2, "no digest of a study"),
+    "withdraw": (["study", "join", "xyz", "--withdraw"], 2, "no digest of a study"),
+    "finish": (["study", "finish", "A" * 64, "--kits", "k", "--out", "x.safetensors"], 2, "no digest of a study"),
+    "unknown": (["study", "status", "a" * 64], 5, "there is no study"),
+    "nothing to join": (["study", "join", "a" * 64], 2, "nothing to join with"),
+    "address": ([*PROPOSE, "x, {}", "--sites", "a,b", "--address", "host", "--out", "kits"], 2, "no address"),
+    "port": ([*PROPOSE, "x, {}", "--sites", "a,b", "--address", "h:99999", "--out", "kits"], 2, "no address"),
+    "twice": ([*PROPOSE, "x, {}", "--sites", "a,a", "--address", "h:1", "--out", "kits"], 2, "a site twice"),
+    "kits": ([*PROPOSE, "x, {}", "--sites", "a,b", "--address", "h:1", "--out", "."], 2, "exists"),
+    "no FLARE": ([*PROPOSE, "x, {}", "--sites", "a,b", "--address", "h:1", "--out", "kits"], 1, "not installed"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_a_wrong_command_is_refused_in_words(
+    act_as: Act, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, case: str
+) -> None:
+    act_as("radboud")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
+    words, expected, said = WRONG[case]
+    code, text = run_here(*words)
+    assert code == expected and said in text and "Traceback" not in text, text
+    assert not list(tmp_path.iterdir())

@@ -180,10 +180,10 @@ def finish(digest: str, out: Path, kits: Path, *, registry: str | None, on_progr
                 return seats.outcome(digest) is not None
 
             network.run_job(kits, digest, study.sites, quorum=study.quorum, seconds=seconds, ended=ended)
-    if (ended := seats.outcome(digest)) is None:
+    if (found := seats.outcome(digest)) is None:
         said = _standing(digest, "coordinator").trouble
         raise StudyEndedError(f"the study ended without a file: {said or 'see the log of the coordinator'}")
-    file, signed = ended
+    file, signed = found
     write_atomic(out, file)
     write_atomic(out.with_suffix(".study.json"), fetched.record(signed))
     return study

@@ -1,120 +1,25 @@
-"""Propose, join and finish at a registry, without FLARE: when nothing is charged or signed, and a study to its yank."""
+"""Propose and join at a registry, without FLARE: when nothing is charged or signed, and what is charged once."""
 
 from __future__ import annotations
 
-import contextvars
-import shutil
-import threading
-import time
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, redirect_stderr, redirect_stdout
-from io import StringIO
+from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-pytest.importorskip("torch")
-
-from embhub.__main__ import main
-from embhub.artifact import embedding
 from embhub.client.member import studies
-from embhub.client.publishing.push import push
-from embhub.client.pulling.pull import pull, verify_path
 from embhub.diffusion.studies import joining, seats
-from embhub.diffusion.studies.flare import network
-from embhub.diffusion.studies.proposing import StudySettings
-from embhub.diffusion.studies.seats import Seat
 from embhub.errors import ConfigError, EmbhubError, PrivacyError, RegistryError, UsageError
-from embhub.formats import safe_yaml
 from embhub.ledger import budget
 from embhub.ledger import studies as ledger
 from embhub.ledger.books import open_books
 from embhub.ledger.budget import BudgetExceededError
-from embhub.phantoms import write_dataset
-from embhub.privacy.claim import PrivacyClaim
 from embhub.site import config
 from embhub.study.plan import Study
 from tests.support import pipelines
-from tests.support.releases import make_card
-from tests.support.servers import RunningRegistry, start_registry
-from tests.support.sites import Site, new_key, open_site
-
-SITES = ("lumc", "radboud", "umcu")
-Act = Callable[[str], Site]
-Proposed = Callable[..., studies.Fetched]
-
-
-@pytest.fixture(scope="module")
-def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningRegistry]:
-    made = start_registry(Path(tmp_path_factory.mktemp("registry")))
-    yield made
-    made.stop()
-
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return pipelines.write(tmp_path_factory.mktemp("base") / "tiny")
-
-
-@pytest.fixture(scope="module")
-def hospitals(registry: RunningRegistry, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Site]:
-    """Each with an officer's key, a publishing key and eight images of five patients; nki is no site of a study."""
-    made = {}
-    with pytest.MonkeyPatch.context() as patch:
-        for number, name in enumerate((*SITES, "nki")):
-            folder = tmp_path_factory.mktemp(name)
-            made[name] = open_site(registry, folder, namespace=name, user=f"from-{name}").enter(patch)
-            new_key(registry, namespace=name)
-            new_key(registry, namespace=name, name="officer", role="approve")
-            write_dataset(folder / "images", "prostate-cspca", images=8, patients=5, seed=number)
-        for site in made.values():
-            site.enter(patch).trust(registry)
-    return made
-
-
-@pytest.fixture
-def act_as(hospitals: dict[str, Site], monkeypatch: pytest.MonkeyPatch) -> Act:
-    return lambda name: hospitals[name].enter(monkeypatch)
-
-
-@pytest.fixture
-def proposed(act_as: Act, base: Path, request: pytest.FixtureRequest) -> Proposed:
-    """A study of this test's own that radboud proposes; umcu acts then."""
-
-    def propose(**changes: Any) -> studies.Fetched:
-        act_as("radboud")
-        name = "".join(letter for letter in request.node.name.lower() if letter.isalnum())[-60:]
-        asked = StudySettings(**{
-            "repository": f"radboud/{name}", "base": "", "base_name": "", "caption": "prostate mri, {}",
-            "token": "<a>", "sites": SITES, "n_public": 40, "epsilon": 8.0, "dropouts": 1, "colluders": 0, "steps": 2,
-            "round_seconds": 2, **changes,
-        })  # fmt: skip
-        made = joining.propose(asked, base=str(base), device="cpu", key=None, registry=None, ask_passphrase=None)
-        act_as("umcu")
-        return made
-
-    return propose
-
-
-def seat(site: Site, lies: Path, **changes: Any) -> Seat:
-    manifest = site.folder / "images" / "manifest.csv"
-    return Seat("", **{"images": str(manifest), "base": str(lies), "device": "cpu", "holdout": 0.0, **changes})
-
-
-def join(fetched: studies.Fetched, sat: Seat, *, key: str = "officer", confirm: Any = None) -> studies.Fetched:
-    return joining.join(
-        fetched, sat, key=key, registry=None, ask_passphrase=None, confirm=confirm, say=lambda _text: None
-    )
-
-
-def run_here(*words: str | Path) -> tuple[int, str]:
-    """`embhub WORDS`: exit code, and what it said."""
-    with redirect_stdout(StringIO()) as out, redirect_stderr(out):
-        code = main([*map(str, words)])
-    return code, out.getvalue()
+from tests.support.sites import Site
+from tests.support.study_joins import Act, Proposed, join, run_here, seat
 
 
 def check_nothing_happened(study: Study, site: str) -> None:
@@ -288,146 +193,3 @@ def test_what_a_registry_refuses_leaves_no_chair(base: Path, proposed: Proposed,
     chairs = list((config.paths().state / "studies").glob("*/coordinator"))
     proposals = {one["study"] for one in studies.listing()}
     assert chairs and {chair.parent.name for chair in chairs} <= proposals
-
-
-class InOneProcess:
-    """Stands in for FLARE: clients that were started answer in threads of this process, each with its own home."""
-
-    def __init__(self, hospitals: Mapping[str, Site], digest: str, kits: Path) -> None:
-        self.hospitals, self.digest, self.kits = hospitals, digest, kits
-        for kit in (*SITES, "coordinator"):
-            (kits / kit / "startup").mkdir(parents=True)
-        self.running: set[str] = set()
-        self.stopped: list[str] = []
-        self.asked = 0
-
-    def start(self, kit: Path) -> Any:
-        self.running.add(kit.name)
-        return SimpleNamespace(poll=lambda: None, name=kit.name)
-
-    def stop(self, process: Any) -> None:
-        self.stopped.append(process.name)
-
-    def run_job(
-        self, kits: Path, digest: str, sites: Any, *, quorum: int, seconds: float, ended: Callable[[], bool]
-    ) -> str:
-        assert digest == self.digest and (kits.name, quorum) == ("kits", 2) and seconds > 3600
-        for _ in range(600):
-            if {*sites, "coordinator"} <= self.running:
-                break
-            time.sleep(0.05)
-        with ExitStack() as stack, ThreadPoolExecutor(3) as pool:
-            contexts = {site: self._context(site) for site in sites}
-            parts = {site: contexts[site].run(stack.enter_context, seats.open_site(digest)) for site in sites}
-
-            def ask(task: str, data: Mapping[str, bytes], _seconds: float) -> dict[str, bytes]:
-                assert not ended()
-                self.asked += 1
-                asked: dict[str, Callable[[], bytes]] = {}
-                for site, sent in data.items():
-                    one = pool.submit(contexts[site].run, parts[site].answer, task, sent)
-                    asked[site] = one.result
-                    if task != "mask":  # that one waits for the end of its time; models are not loaded side by side
-                        one.result()
-                return {site: result() for site, result in asked.items()}
-
-            seats.coordinate(digest, ask)
-        assert ended()
-        return "FINISHED:COMPLETED"
-
-    def _context(self, site: str) -> contextvars.Context:
-        context = contextvars.copy_context()
-        context.run(config._ELSEWHERE.set, str(self.hospitals[site].folder / "home"))
-        return context
-
-    def take_part(self, site: str, consented: dict[str, str]) -> threading.Thread:
-        def run() -> None:
-            consented[site] = joining.take_part(self.digest, self.kits / site, registry=None, look=0.05)
-
-        thread = threading.Thread(target=self._context(site).run, args=(run,), daemon=True)
-        thread.start()
-        return thread
-
-
-def test_a_study_from_its_proposal_to_a_sites_yank(
-    proposed: Proposed, hospitals: dict[str, Site], base: Path, act_as: Act, monkeypatch: pytest.MonkeyPatch,
-    tmp_path: Path,
-) -> None:  # fmt: skip
-    fetched = proposed(repository="radboud/finding")
-    plan, digest = fetched.plan, fetched.plan.digest
-    consented: dict[str, str] = {}
-    engine, out = InOneProcess(hospitals, digest, tmp_path / "kits"), tmp_path / "finding.safetensors"
-    for name in ("start", "stop", "run_job"):
-        monkeypatch.setattr(network, name, getattr(engine, name))
-    for site in SITES[:2]:
-        act_as(site)
-        join(studies.fetch(digest), seat(hospitals[site], base))
-    act_as("radboud")
-    with pytest.raises(UsageError, match="umcu did not join yet"):
-        joining.finish(digest, out, tmp_path / "kits", registry=None)
-    assert not engine.running and not out.exists()
-    threads = [engine.take_part(site, consented) for site in SITES[:2]]  # they wait for the third
-    act_as("umcu")
-    join(studies.fetch(digest), seat(hospitals["umcu"], base))
-    act_as("radboud")
-    threads.append(engine.take_part("umcu", consented))
-    joining.finish(digest, out, tmp_path / "kits", registry=None)
-    for thread in threads:
-        thread.join(30)
-    made = embedding.read(out)
-    assert consented == dict.fromkeys(SITES, made.digest) and sorted(engine.stopped) == sorted(engine.running)
-    steps, out_again = engine.asked, tmp_path / "again.safetensors"
-    joining.finish(digest, out_again, tmp_path / "kits", registry=None)
-    assert engine.asked == steps and out_again.read_bytes() == out.read_bytes(), "the end is reached once"
-
-    out.with_name("finding.card.yaml").write_bytes(
-        safe_yaml.dump(make_card(made, name="finding", n_patients=40, n_images=40, max_images_per_patient=8))
-    )
-    push(out, "radboud/finding")
-    act_as("nki")
-    pulled = tmp_path / "pulled"
-    pull("radboud/finding", out=pulled)
-    found = verify_path(pulled)
-    claim = found.embedding.privacy
-    assert isinstance(claim, PrivacyClaim) and claim.study is not None and claim.study.digest == digest
-    assert (claim.epsilon, claim.study.epsilon_against_sites) == (plan.epsilon, plan.epsilon_against_sites)
-    shutil.copytree(pulled, tmp_path / "bare")
-    (tmp_path / "bare" / "study.json").unlink()
-    with pytest.raises(EmbhubError):
-        verify_path(tmp_path / "bare")
-    for site, expected in (("nki", 5), ("umcu", 0)):
-        act_as(site)
-        code, said = run_here("curate", "yank", "radboud/finding", "--reason", "a patient objected")
-        assert code == expected, said
-    act_as("nki")
-    with pytest.raises(EmbhubError, match="yank"):
-        pull("radboud/finding", out=tmp_path / "later")
-
-
-PROPOSE = "study propose radboud/x --base builtin --token <a> --epsilon 4 --n-public 40 --caption".split()
-WRONG: dict[str, tuple[list[str], int, str]] = {
-    "status": (["study", "status", "xyz"], 2, "no digest of a study"),
-    "join": (["study", "join", "../..", "images"], 2, "no digest of a study"),
-    "withdraw": (["study", "join", "xyz", "--withdraw"], 2, "no digest of a study"),
-    "finish": (["study", "finish", "A" * 64, "--kits", "k", "--out", "x.safetensors"], 2, "no digest of a study"),
-    "unknown": (["study", "status", "a" * 64], 5, "there is no study"),
-    "nothing to join": (["study", "join", "a" * 64], 2, "nothing to join with"),
-    "address": ([*PROPOSE, "x, {}", "--sites", "a,b", "--address", "host", "--out", "kits"], 2, "no address"),
-    "port": ([*PROPOSE, "x, {}", "--sites", "a,b", "--address", "h:99999", "--out", "kits"], 2, "no address"),
-    "twice": ([*PROPOSE, "x, {}", "--sites", "a,a", "--address", "h:1", "--out", "kits"], 2, "a site twice"),
-    "kits": ([*PROPOSE, "x, {}", "--sites", "a,b", "--address", "h:1", "--out", "."], 2, "exists"),
-    "no FLARE": ([*PROPOSE, "x, {}", "--sites", "a,b", "--address", "h:1", "--out", "kits"], 1, "not installed"),
-}
-
-
-@pytest.mark.parametrize("case", WRONG)
-def test_a_wrong_command_is_refused_in_words(
-    act_as: Act, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, case: str
-) -> None:
-    act_as("radboud")
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
-    words, expected, said = WRONG[case]
-    code, text = run_here(*words)
-    assert code == expected and said in text and "Traceback" not in text, text
-    assert not list(tmp_path.iterdir())

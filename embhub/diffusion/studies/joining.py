@@ -15,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from embhub.artifact import fingerprint
+from embhub.artifact.header import check_token
 from embhub.client.member import studies
 from embhub.client.publishing.push import AskPassphrase
 from embhub.diffusion.bases import own_images
@@ -28,6 +29,7 @@ from embhub.diffusion.studies import proposing, seats
 from embhub.diffusion.studies.flare import network
 from embhub.diffusion.studies.proposing import StudySettings
 from embhub.diffusion.studies.seats import Seat
+from embhub.diffusion.training.captions import check_caption
 from embhub.durable import write_atomic
 from embhub.errors import ConfigError, EmbhubError, UsageError
 from embhub.images.checks import synthetic
@@ -91,6 +93,7 @@ def join(
 
     Raises:
         UsageError: no site of the study, joined already, another base than the study's, or images that do not fit.
+        BadTokenError, UsageError, PrivacyError: token or caption of the study are none that a file may have.
         PrivacyError: images without patients or of the base, a cap of the ledger, or nobody confirmed.
         ConfigError, RegistryError: a key or the ledger cannot be used, or the registry refuses.
     """
@@ -114,6 +117,8 @@ def join(
 
 def _check(study: Study, seat: Seat, members: ImageSet) -> FoundBase:
     """Before anything is charged: whether a training with these images and the base at hand can begin."""
+    check_token(study.token)
+    check_caption(study.caption, study.token)
     settings.check_unit(Protection(study.epsilon), members)
     if not len(members):
         raise UsageError("no image to learn from", "keep fewer patients back")

@@ -15,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from embhub.artifact import fingerprint
+from embhub.artifact.header import check_token
 from embhub.client.member import studies
 from embhub.client.publishing.push import AskPassphrase
 from embhub.diffusion.bases import own_images
@@ -29,6 +30,7 @@ from embhub.diffusion.studies.flare import kits as machines
 from embhub.diffusion.studies.flare import network
 from embhub.diffusion.studies.proposing import StudySettings
 from embhub.diffusion.studies.seats import Seat
+from embhub.diffusion.training.captions import check_caption
 from embhub.durable import write_atomic
 from embhub.errors import ConfigError, EmbhubError, RegistryError, UsageError
 from embhub.images.checks import synthetic
@@ -40,8 +42,8 @@ from embhub.study.coordinating import StudyEndedError
 from embhub.study.plan import Study
 
 Say = Callable[[str], None]
-LOOK = 2.0
-"""Seconds between two looks at the registry, or at what an engine has left."""
+LOOK, LINGER = 2.0, 30.0
+"""Seconds between two looks at the registry, or at what an engine has left; and for which a site that signed stays."""
 LISTEN = 30.0
 """Seconds after which a site that takes part asks the registry anew whether somebody withdrew."""
 
@@ -95,6 +97,7 @@ def join(
     Raises:
         UsageError: no site of the study, joined already, settings that this version does not know, another base than
             the study's, or images that do not fit.
+        BadTokenError, UsageError, PrivacyError: token or caption of the study are none that a file may have.
         PrivacyError: images without patients or of the base, a cap of the ledger, or nobody confirmed.
         ConfigError, RegistryError: a key or the ledger cannot be used, or the registry refuses.
     """
@@ -118,6 +121,8 @@ def join(
 
 def _check(study: Study, seat: Seat, members: ImageSet) -> FoundBase:
     """Before anything is charged: whether a training with these images and the base at hand can begin."""
+    check_token(study.token)
+    check_caption(study.caption, study.token)
     terms.recipe_of(study)
     terms.preprocessing_of(study)
     settings.check_unit(Protection(study.epsilon), members)
@@ -131,16 +136,20 @@ def _check(study: Study, seat: Seat, members: ImageSet) -> FoundBase:
 
 
 def take_part(
-    digest: str, kit: Path, *, registry: str | None, on_progress: OnProgress | None = None, look: float = LOOK
-) -> str:
+    digest: str, kit: Path, *, registry: str | None, on_progress: OnProgress | None = None, look: float = LOOK,
+    linger: float = LINGER,
+) -> str:  # fmt: skip
     """Wait for the other sites, then run this site's engine until it has signed the file. Returns the file's digest.
 
+    It lingers for some seconds more: the answer is on its way, and a coordinator that missed it asks again.
+
     Raises:
-        UsageError: somebody withdrew.
-        ConfigError: this site has not joined, or `kit` is no kit.
+        UsageError: no kit, or somebody withdrew.
+        ConfigError: this site has not joined.
         CarrierError: FLARE is missing, or its client ended before.
     """
     report = on_progress or (lambda _: None)
+    _check_part(digest, "site", kit)
     while (fetched := _open_study(digest, registry)).missing:
         done = len(fetched.joins)
         report(Progress("waiting for sites to join", done, len(fetched.plan.sites), ", ".join(fetched.missing)))
@@ -157,7 +166,7 @@ def take_part(
                 heard = _hear_of_withdrawals(digest, registry)
             report(Progress("taking part", signed.begun, attempts))
             time.sleep(min(look, 1.0))
-        time.sleep(look)  # the answer is on its way
+        time.sleep(linger)
     return signed.consented
 
 
@@ -167,10 +176,12 @@ def finish(digest: str, out: Path, kits: Path, *, registry: str | None, on_progr
     After a kill the same call goes on with the next number.
 
     Raises:
-        UsageError: a site has not joined yet, or somebody withdrew.
+        UsageError: no kits, a site has not joined yet, or somebody withdrew.
+        ConfigError: this machine did not propose the study.
         StudyEndedError: too few sites were left, or consented.
         CarrierError: FLARE is missing or did not run the study.
     """
+    _check_part(digest, "coordinator", kits / "coordinator")
     fetched, report = _open_study(digest, registry), on_progress or (lambda _: None)
     study = fetched.plan
     if fetched.missing:
@@ -207,6 +218,12 @@ def _hear_of_withdrawals(digest: str, registry: str | None) -> float:
     with suppress(RegistryError):
         _open_study(digest, registry)
     return time.monotonic()
+
+
+def _check_part(digest: str, role: seats.Role, kit: Path) -> None:
+    _standing(digest, role)
+    if not (kit / "startup").is_dir():
+        raise UsageError(f"{kit} is no kit of a FLARE machine", "`embhub study propose` writes one for each of them")
 
 
 def _standing(digest: str, role: seats.Role) -> seats.Standing:

@@ -72,7 +72,7 @@ class Hospitals:
         write_dataset(images, "prostate-cspca", images=8, patients=5, seed=number)
         seat = Seat(site, str(images / "manifest.csv"), base=str(self.base), device="cpu", holdout=0.0)
         with config.elsewhere(self.home(site)):
-            members, _ = seats.read_split(seat)
+            _, members, _ = seats.read_split(seat)
             seat = replace(seat, charged="run", members=seats.name_members(members))
             return seats.take_seat(self.study, seat).public
 

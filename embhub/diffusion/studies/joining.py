@@ -7,12 +7,15 @@ site                  join (charged, signed) .... take_part: client, until this 
 from __future__ import annotations
 
 import shutil
+import signal
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import NoReturn
 
 from embhub.artifact import fingerprint
 from embhub.artifact.header import check_token
@@ -239,7 +242,15 @@ def _check_alive(process: subprocess.Popen[bytes], kit: Path) -> None:
 
 @contextmanager
 def _running(process: subprocess.Popen[bytes]) -> Iterator[subprocess.Popen[bytes]]:
+    """An engine that ends with this command, also where that is told to end: FLARE's processes would outlive it."""
+
+    def end(number: int, _: object) -> NoReturn:
+        raise SystemExit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, end) if threading.current_thread() is threading.main_thread() else None
     try:
         yield process
     finally:
         network.stop(process)
+        if before is not None:
+            signal.signal(signal.SIGTERM, before)

@@ -82,7 +82,7 @@ class InOneProcess:
 
     def take_part(self, site: str, consented: dict[str, str]) -> threading.Thread:
         def run() -> None:
-            consented[site] = joining.take_part(self.digest, self.kits / site, registry=None, look=0.05)
+            consented[site] = joining.take_part(self.digest, self.kits / site, registry=None, look=0.05, linger=0.1)
 
         thread = threading.Thread(target=self._context(site).run, args=(run,), daemon=True)
         thread.start()
@@ -99,6 +99,8 @@ def test_a_study_from_its_proposal_to_a_sites_yank(
     engine, out = InOneProcess(hospitals, digest, tmp_path / "kits"), tmp_path / "finding.safetensors"
     for name in ("start", "stop", "run_job"):
         monkeypatch.setattr(network, name, getattr(engine, name))
+    monkeypatch.setattr(joining.machines, "start", engine.start)
+    monkeypatch.setattr(seats, "own_kit", lambda _digest, kit: kit)
     for site in SITES[:2]:
         act_as(site)
         join(studies.fetch(digest), seat(hospitals[site], base))

@@ -101,7 +101,7 @@ class StudyRun:
         # The last sum has reached nobody yet; and a site that started afresh loads what it judges by.
         self._prepare_all()
         self._feed(self._study.sites, whole=True)
-        found = self._insist("finish", file)
+        found = self._insist("finish", file, list(self._have))
         digest, signed = hashlib.sha256(file).hexdigest(), dict[str, bytes]()
         for site, (_, signature) in found.items():
             try:
@@ -113,16 +113,18 @@ class StudyRun:
         return signed
 
     def _prepare_all(self) -> None:
-        self._have = {site: answer.have for site, (answer, _) in self._insist("prepare", self._frame).items()}
+        self._have = {
+            site: answer.have for site, (answer, _) in self._insist("prepare", self._frame, self._study.sites).items()
+        }
         self._feed(self._study.sites)
 
-    def _insist(self, task: str, body: bytes) -> dict[str, tuple[tasks.Answered, bytes]]:
-        """Ask all sites what may take them long, and again those that said nothing: both tasks may come twice."""
+    def _insist(self, task: str, body: bytes, sites: Collection[str]) -> dict[str, tuple[tasks.Answered, bytes]]:
+        """Ask sites what may take them long, and again those that said nothing: both tasks may come twice."""
         found: dict[str, tuple[tasks.Answered, bytes]] = {}
         times, seconds, patient = INSISTING
         for again in range(times):
             left = [
-                site for site in self._study.sites
+                site for site in sites
                 if site not in found and (not again or self.words.get(site) == _SILENT)
             ]  # fmt: skip
             if not left or (again >= patient and len(found) >= self._study.quorum):

@@ -41,8 +41,8 @@ REPOSITORY = f"{COORDINATOR}/{WORDS.repository}"
 class Size:
     """How much is played: `patients` at each hospital, one image each; None takes what suits the base."""
 
-    patients: int = 100
-    n_public: int = 200
+    patients: int = 110
+    n_public: int = 220
     epsilon: float = 4.0
     drawn: int = 48
     steps: int | None = None

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +22,14 @@ from embhub.progress import say_loading
 if TYPE_CHECKING:
     from embhub.client.member.studies import Fetched
 
-_digest = click.argument("study", metavar="DIGEST")
+
+def _check_digest(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
+    from embhub.client.member import studies
+
+    return None if value is None else studies.check_digest(value)
+
+
+_digest = click.argument("study", metavar="DIGEST", callback=_check_digest)
 
 
 @click.group("study", cls=WholeHelpGroup, short_help="Train one embedding with other sites.")
@@ -86,20 +96,18 @@ def propose(
       embhub study propose consortium/effusion --sites lumc,nki,radboud --base builtin --token "<effusion>" \\
         --caption "chest x-ray, {}" --epsilon 4 --n-public 200 --address hub.example.org:8102 --out effusion
     """
-    host, port = _address(address)
+    host, port = _check_place(address, out)
     with progress_bar() as on_progress:
         say_loading(on_progress)
         from embhub.diffusion.studies import joining
-        from embhub.diffusion.studies.flare import network
         from embhub.diffusion.studies.proposing import StudySettings
 
-        network.check_installed()
         names = [site.strip() for site in sites.split(",")]
         asked = StudySettings(repository=repository, base="", base_name="", sites=names, **numbers)
-        made = joining.propose(
-            asked, base=base, device=device, key=key, registry=registry, ask_passphrase=options.ask_passphrase
-        )
-        kits = network.provision(out, host, port, names)
+        with _kits(out, host, port, names) as kits:
+            made = joining.propose(
+                asked, base=base, device=device, key=key, registry=registry, ask_passphrase=options.ask_passphrase
+            )
     print_result({**describe(made), "kits": str(kits)}, as_json=as_json)
 
 
@@ -144,7 +152,7 @@ def join(
 
 
 @command.command("status")
-@click.argument("study", metavar="[DIGEST]", required=False)
+@click.argument("study", metavar="[DIGEST]", required=False, callback=_check_digest)
 @options.registry
 @options.as_json
 def status(study: str | None, registry: str | None, as_json: bool) -> None:
@@ -214,11 +222,27 @@ def _row(one: dict[str, Any]) -> dict[str, Any]:
     return {name: plain(value) for name, value in shown.items()}  # the registry's word alone
 
 
-def _address(text: str) -> tuple[str, int]:
+def _check_place(text: str, out: Path) -> tuple[str, int]:
+    if out.exists():
+        raise UsageError(f"{out} exists", "name a new folder")
     host, _, port = text.rpartition(":")
     if not host or not port.isdecimal() or not 0 < int(port) < 65_536:
         raise UsageError(f"{text[:80]!a} is no address", "give host and port, such as hub.example.org:8102")
     return host, int(port)
+
+
+@contextmanager
+def _kits(out: Path, host: str, port: int, names: list[str]) -> Iterator[Path]:
+    """Made before anything is proposed, as FLARE may refuse; gone where proposing fails."""
+    from embhub.diffusion.studies.flare import network
+
+    if "" in names or len(set(names)) != len(names):
+        raise UsageError("--sites names a site twice, or none", "give namespaces, such as lumc,nki,radboud")
+    try:
+        yield network.provision(out, host, port, names)
+    except BaseException:
+        shutil.rmtree(out, ignore_errors=True)
+        raise
 
 
 def _check_join(images: Path | None, kit: Path | None, *, withdraw: bool) -> None:

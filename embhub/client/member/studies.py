@@ -104,7 +104,7 @@ def fetch(digest: str, *, registry: str | None = None) -> Fetched:
         RegistryError: the registry refuses, knows no such study, or what it sent does not fit.
     """
     hub, trusts = _connect(registry)
-    return _open(hub.call(f"{PATH}/{_check(digest)}", what=f"the study {digest[:12]}"), digest, trusts)
+    return _open(hub.call(f"{PATH}/{check_digest(digest)}", what=f"the study {digest[:12]}"), digest, trusts)
 
 
 def listing(registry: str | None = None) -> list[dict[str, Any]]:
@@ -177,7 +177,7 @@ def withdraw(
     """
     hub, trusts = _connect(registry)
     trust, known = _signer(trusts, key, kinds.STUDY_WITHDRAWAL)
-    made = statements.withdraw(_check(digest), known.namespace, registry=trust.origin, created=datetime.now(UTC))
+    made = statements.withdraw(check_digest(digest), known.namespace, registry=trust.origin, created=datetime.now(UTC))
     _post(hub, f"{PATH}/{digest}/withdraw", made, key, ask_passphrase)
     return known.namespace
 
@@ -271,7 +271,8 @@ def _check_open(fetched: Fetched, site: str) -> None:
         raise UsageError(f"{site} joined this study already", "`embhub study status` says how it stands")
 
 
-def _check(digest: str) -> str:
+def check_digest(digest: str) -> str:
+    """The digest itself. Raises UsageError: not the digest of a study."""
     if len(digest) != 64 or not set(digest) <= set("0123456789abcdef"):
         raise UsageError(f"{digest[:80]!a} is no digest of a study", "a digest has 64 lower-case hex digits")
     return digest

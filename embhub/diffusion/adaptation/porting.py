@@ -234,6 +234,11 @@ def _check_claim(old: Embedding, signed: bytes | None, origin: FoundBase, target
             "the source is a port itself, and a privacy claim is checked over one link alone",
             f"port the embedding that it came from: sha256 {old.derived_from.source}",
         )
+    if old.privacy.study is not None:
+        raise PrivacyError(
+            "the sites of a study consented to its file alone, so no port of it could be published",
+            "generate images on its own base",
+        )
     if signed is None:
         raise PrivacyError(
             "the source has a privacy claim and is not signed, so nobody could check the claim of a port",

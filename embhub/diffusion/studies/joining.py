@@ -136,11 +136,12 @@ def take_part(
     """Wait for the other sites, then run this site's engine until it has signed the file. Returns the file's digest.
 
     Raises:
-        UsageError: somebody withdrew.
-        ConfigError: this site has not joined, or `kit` is no kit.
+        UsageError: no kit, or somebody withdrew.
+        ConfigError: this site did not join, or what it takes of the kit is not there.
         CarrierError: FLARE is missing, or its client ended before.
     """
     report = on_progress or (lambda _: None)
+    _check_part(digest, "site", kit)
     while (fetched := _open_study(digest, registry)).missing:
         done = len(fetched.joins)
         report(Progress("waiting for sites to join", done, len(fetched.plan.sites), ", ".join(fetched.missing)))
@@ -167,10 +168,12 @@ def finish(digest: str, out: Path, kits: Path, *, registry: str | None, on_progr
     After a kill the same call goes on with the next number.
 
     Raises:
-        UsageError: a site has not joined yet, or somebody withdrew.
+        UsageError: no kits, a site has not joined yet, or somebody withdrew.
+        ConfigError: this machine did not propose the study.
         StudyEndedError: too few sites were left, or consented.
         CarrierError: FLARE is missing or did not run the study.
     """
+    _check_part(digest, "coordinator", kits / "coordinator")
     fetched, report = _open_study(digest, registry), on_progress or (lambda _: None)
     study = fetched.plan
     if fetched.missing:
@@ -180,15 +183,16 @@ def finish(digest: str, out: Path, kits: Path, *, registry: str | None, on_progr
         seconds = 3600 + 6.0 * study.attempts * (study.round_seconds + 10)
         with _running(network.start(kits / "coordinator")) as server:
 
-            def watch() -> None:
+            def ended() -> bool:
                 _check_alive(server, kits / "coordinator")
                 report(Progress("studying", _standing(digest, "coordinator").begun, study.attempts))
+                return seats.outcome(digest) is not None
 
-            network.run_job(kits, digest, study.sites, quorum=study.quorum, seconds=seconds, watch=watch)
-    if (ended := seats.outcome(digest)) is None:
+            network.run_job(kits, digest, study.sites, quorum=study.quorum, seconds=seconds, ended=ended)
+    if (found := seats.outcome(digest)) is None:
         said = _standing(digest, "coordinator").trouble
         raise StudyEndedError(f"the study ended without a file: {said or 'see the log of the coordinator'}")
-    file, signed = ended
+    file, signed = found
     write_atomic(out, file)
     write_atomic(out.with_suffix(".study.json"), fetched.record(signed))
     return study
@@ -206,6 +210,12 @@ def _hear_of_withdrawals(digest: str, registry: str | None) -> float:
     with suppress(RegistryError):
         _open_study(digest, registry)
     return time.monotonic()
+
+
+def _check_part(digest: str, role: seats.Role, kit: Path) -> None:
+    _standing(digest, role)
+    if not (kit / "startup").is_dir():
+        raise UsageError(f"{kit} is no kit of a FLARE machine", "`embhub study propose` writes one for each of them")
 
 
 def _standing(digest: str, role: seats.Role) -> seats.Standing:

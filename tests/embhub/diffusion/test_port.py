@@ -29,7 +29,7 @@ from embhub.options.training import Recipe, Selection
 from embhub.release import files as release_files
 from embhub.release.files import Release
 from embhub.site.memory import runs
-from tests.support.claims import make_claim
+from tests.support.claims import make_claim, make_study_claim
 from tests.support.pipelines import write
 
 SHORT = Recipe(steps=3, batch_size=2, num_vectors=2)
@@ -119,6 +119,11 @@ def test_a_claim_needs_its_signed_source(bases: tuple[Path, Path], source: Embed
         port(private, to=bases[1], base=bases[0], **FEW)
     with pytest.raises(PrivacyError, match="is not signed"):
         port(Release.from_files({release_files.EMBEDDING: private.data}), to=bases[1], base=bases[0], **FEW)
+
+
+def test_the_file_of_a_study_is_not_ported(bases: tuple[Path, Path], source: Embedding) -> None:
+    with pytest.raises(PrivacyError, match="consented to its file alone"):
+        port(_claimed(source, privacy=make_study_claim()), to=bases[1], base=bases[0], **FEW)
 
 
 def test_a_claim_goes_to_no_base_that_learned_from_a_site(
@@ -232,10 +237,14 @@ def test_a_source_without_a_card_leads_to_no_card(bases: tuple[Path, Path], sour
 
 
 def _claimed(source: Embedding, **changes: Any) -> Embedding:
-    given: dict[str, Any] = {"base": source.base, "base_weights": source.base_weights, **changes}
+    given: dict[str, Any] = {
+        "base": source.base,
+        "base_weights": source.base_weights,
+        "privacy": make_claim(),
+        **changes,
+    }
     return embedding.build(
-        source.tensors, token=source.token, base_name=source.base_name, training=source.training,
-        privacy=make_claim(), **given,
+        source.tensors, token=source.token, base_name=source.base_name, training=source.training, **given
     )  # fmt: skip
 
 

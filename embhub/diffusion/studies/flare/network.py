@@ -9,14 +9,16 @@ from __future__ import annotations
 import json
 import logging
 import os
+import secrets
 import shutil
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from embhub.durable import write_atomic
 from embhub.errors import ConfigError, EmbhubError
@@ -28,7 +30,7 @@ PROJECT: Final = "embhub"
 _USER = "coordinator@embhub.org"
 _INTERVAL = 0.1
 """Seconds after which a site asks again for a task."""
-_PATIENCE = 60.0
+_PATIENCE, _LOOK = 60.0, 0.5
 _NOBODY = dict.fromkeys(("clone_job", "download_job", "view", "operate", "shell_commands", "byoc"), "none")
 RIGHTS: Final = {
     "format_version": "1.0",
@@ -49,7 +51,10 @@ def provision(folder: Path, host: str, port: int, sites: Sequence[str]) -> Path:
 
     Raises:
         CarrierError: FLARE is missing, or refuses a name.
+        ConfigError: there are kits already.
     """
+    if (kits := folder / "kits").exists():
+        raise ConfigError(f"{kits} is there already", "a study's kits are made once")
     people = [
         {"name": host, "type": "server", "org": "coordinator", "fed_learn_port": port, "admin_port": port},
         {"name": _USER, "type": "admin", "org": "coordinator", "role": "project_admin"},
@@ -65,7 +70,7 @@ def provision(folder: Path, host: str, port: int, sites: Sequence[str]) -> Path:
     project = {"api_version": 3, "name": PROJECT, "participants": people, "builders": builders}
     write_atomic(folder / "project.yml", json.dumps(project).encode())
     _nvflare("provision", "-p", str(folder / "project.yml"), "-w", str(folder / "made"))
-    made, kits = folder / "made" / PROJECT / "prod_00", folder / "kits"
+    made = folder / "made" / PROJECT / "prod_00"
     for name, kit in {host: "coordinator", _USER: "submitter", **{site: site for site in sites}}.items():
         shutil.copytree(made / name, kits / kit)
         (kits / kit).chmod(0o700)
@@ -112,11 +117,27 @@ def start(kit: Path, env: Mapping[str, str] | None = None) -> subprocess.Popen[b
     command = [sys.executable, "-u", "-m", f"nvflare.private.fed.app.{module}", "-m", str(kit), "-s", setup, "--set"]
     command += ["secure_train=true", "config_folder=config", f"org={'site' if name else 'coordinator'}"]
     command += [f"uid={name}"] if name else []
+    if not name:
+        _begin_afresh(kit)
     with (kit / "process.log").open("ab") as log:
         return subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env={**os.environ, **(env or {})},
             start_new_session=True,
         )  # fmt: skip
+
+
+def _begin_afresh(kit: Path) -> None:
+    """Let a server keep its jobs in its kit, and forget earlier ones: what a study is at lies in the study's folder.
+
+    FLARE's own place is one for all servers of a machine, where they run each other's jobs.
+    """
+    path, storage = kit / "local" / "resources.json", kit / "storage"
+    shutil.rmtree(storage, ignore_errors=True)
+    resources: dict[str, Any] = json.loads(path.read_bytes())
+    resources["snapshot_persistor"]["args"]["storage"]["args"]["root_dir"] = str(storage / "snapshots")
+    (jobs,) = (part for part in resources["components"] if part["id"] == "job_manager")
+    jobs["args"]["uri_root"] = str(storage / "jobs")
+    write_atomic(path, json.dumps(resources, indent=1).encode())
 
 
 def stop(process: subprocess.Popen[bytes]) -> None:
@@ -135,43 +156,23 @@ def stop(process: subprocess.Popen[bytes]) -> None:
 
 
 def run_job(
-    kits: Path, digest: str, sites: Sequence[str], *, quorum: int, seconds: float, watch: Callable[[], None]
-) -> str:
+    kits: Path, digest: str, sites: Sequence[str], *, quorum: int, seconds: float,
+    ended: Callable[[], bool] = lambda: False,
+) -> str:  # fmt: skip
     """Submit the study's job, and wait for its end; returns FLARE's word for it.
 
     Who is connected then is in the job: all sites are waited for at first, and a quorum after `_PATIENCE` seconds.
 
     Args:
-        watch: called again and again while it waits; what it raises ends the wait. FLARE's log is `submitter.log`.
+        ended: asked again and again whether the study has ended here, before FLARE says so; it may raise.
 
     Raises:
         CarrierError: the coordinator or the sites cannot be reached, or the job does not end in time.
     """
     check_installed()
-    until, job = time.monotonic() + seconds, _write_job(kits / "job", digest, sites, quorum)
+    kits = kits.absolute()
     with _logging_to(kits / "submitter.log"):
-        session = _connect(kits, until, watch)
-        try:
-            _wait_for_sites(session, len(sites), quorum, until, watch)
-            name = session.submit_job(str(job.absolute()))
-            while time.monotonic() < until:
-                watch()
-                try:
-                    if (status := str(session.get_job_meta(name).get("status", ""))).startswith("FINISHED"):
-                        return status
-                except Exception:  # noqa: BLE001 (a busy server answers late, and the job runs on)
-                    with suppress(Exception):
-                        session.close()
-                    session = _connect(kits, until, watch)
-                time.sleep(1.0)
-            raise CarrierError(f"the study did not end within {seconds:g} s", "run it again: it goes on where it stood")
-        except EmbhubError:
-            raise
-        except Exception as error:
-            raise CarrierError(f"FLARE did not run the study: {error}") from error
-        finally:
-            with suppress(Exception):
-                session.close()
+        return _submit(kits, _write_job(kits / "job", digest, sites, quorum), len(sites), quorum, seconds, ended)
 
 
 @contextmanager
@@ -186,28 +187,57 @@ def _logging_to(path: Path) -> Iterator[None]:
         handler.close()
 
 
-def _connect(kits: Path, until: float, watch: Callable[[], None]) -> Any:
-    from nvflare.fuel.flare_api.flare_api import new_secure_session
+def _submit(
+    kits: Path, job: Path, sites: int, quorum: int, seconds: float, ended: Callable[[], bool] = lambda: False
+) -> str:
+    began, until, session = time.monotonic(), time.monotonic() + seconds, _Session(kits)
+    token, name, here, last = secrets.token_hex(16), "", 0, ""
+    try:
+        while time.monotonic() < until:
+            if ended():
+                return ""
+            try:
+                if name:
+                    if (status := str(session.get().get_job_meta(name).get("status", ""))).startswith("FINISHED"):
+                        return status
+                elif here >= sites or (here >= quorum and time.monotonic() > began + _PATIENCE):
+                    name = session.get().submit_job(str(job), submit_token=token)
+                    continue
+                else:
+                    here = len(session.get().get_system_info().client_info)
+            except Exception as error:  # noqa: BLE001 (FLARE raises many kinds; a busy server answers late)
+                last = f": {type(error).__name__}: {error}"
+                session.close()
+            time.sleep(_LOOK)
+    finally:
+        session.close()
+    if name:
+        raise CarrierError(f"the study did not end within {seconds:g} s{last}", "run it again: it goes on")
+    raise CarrierError(f"{here} sites are connected, and the study takes {quorum}{last}", "start their clients")
 
-    while True:
-        watch()
-        try:
-            return new_secure_session(_USER, str((kits / "submitter").absolute()), timeout=10.0)
-        except Exception as error:  # FLARE raises many kinds
-            if time.monotonic() > until:
-                raise CarrierError(f"FLARE's server cannot be reached: {error}") from error
-            time.sleep(1.0)
 
+class _Session:
+    """A session with FLARE's server, opened when it is asked for, and anew once it was closed."""
 
-def _wait_for_sites(session: Any, sites: int, quorum: int, until: float, watch: Callable[[], None]) -> None:
-    patient = time.monotonic() + _PATIENCE
-    while (here := len(session.get_system_info().client_info)) < sites:
-        if here >= quorum and time.monotonic() > patient:
-            return
-        if time.monotonic() > until:
-            raise CarrierError(f"{here} sites are connected, and the study takes {quorum}", "start their clients")
-        watch()
-        time.sleep(0.5)
+    def __init__(self, kits: Path) -> None:
+        self._kit, self._open = str(kits / "submitter"), cast(Any, None)
+        server = json.loads((kits / "submitter" / "startup" / "fed_admin.json").read_bytes())["admin"]
+        self._address = server["host"], server["port"]
+
+    def get(self) -> Any:
+        from nvflare.fuel.flare_api.flare_api import new_secure_session
+
+        if self._open is None:
+            # FLARE keeps what did not connect, and later sessions hang for it: so the port is tried first.
+            socket.create_connection(self._address, timeout=5.0).close()
+            self._open = new_secure_session(_USER, self._kit, timeout=10.0)
+        return self._open
+
+    def close(self) -> None:
+        if self._open is not None:
+            with suppress(Exception):
+                self._open.close()
+        self._open = None
 
 
 def _write_job(folder: Path, digest: str, sites: Sequence[str], quorum: int) -> Path:

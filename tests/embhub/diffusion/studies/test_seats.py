@@ -21,7 +21,6 @@ from embhub.site import config
 from embhub.study import folder, tasks
 from embhub.study.coordinating import StudyEndedError
 from embhub.study.plan import Study
-from tests.support import pipelines
 from tests.support.study_runs import KEYS, NAMES, study_of
 
 
@@ -29,11 +28,6 @@ from tests.support.study_runs import KEYS, NAMES, study_of
 def home(tmp_path: Path) -> Iterator[None]:
     with config.elsewhere(tmp_path / "home"):
         yield
-
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return pipelines.write(tmp_path_factory.mktemp("base") / "tiny")
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,195 @@
+"""Propose and join at a registry, without FLARE: when nothing is charged or signed, and what is charged once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from embhub.client.member import studies
+from embhub.diffusion.studies import joining, seats
+from embhub.errors import ConfigError, EmbhubError, PrivacyError, RegistryError, UsageError
+from embhub.ledger import budget
+from embhub.ledger import studies as ledger
+from embhub.ledger.books import open_books
+from embhub.ledger.budget import BudgetExceededError
+from embhub.site import config
+from embhub.study.plan import Study
+from tests.support import pipelines
+from tests.support.sites import Site
+from tests.support.study_joins import Act, Proposed, join, run_here, seat
+
+
+def check_nothing_happened(study: Study, site: str) -> None:
+    """No charge, no key, no join."""
+    assert ledger.find(study.digest) is None
+    assert not seats.place(study.digest, "site").exists()
+    assert site not in studies.fetch(study.digest).joins
+
+
+def without_patients(site: Site) -> dict[str, Any]:
+    return {"images": str(site.folder / "images" / "images")}
+
+
+def another_base(site: Site) -> dict[str, Any]:
+    return {"base": str(pipelines.write(site.folder / "another", seed=1))}
+
+
+def none_chosen(site: Site) -> dict[str, Any]:
+    return {"where": "label=normal"}
+
+
+UNFIT: dict[str, tuple[Callable[[Site], dict[str, Any]], type[EmbhubError], str]] = {
+    "no patients": (without_patients, PrivacyError, "without patient ids"),
+    "another base": (another_base, UsageError, "not the study's"),
+    "no image": (none_chosen, UsageError, "no "),
+}
+
+
+@pytest.mark.parametrize("case", UNFIT)
+def test_what_does_not_fit_is_neither_charged_nor_signed(
+    proposed: Proposed, hospitals: dict[str, Site], base: Path, case: str
+) -> None:
+    fetched = proposed()
+    change, refusal, words = UNFIT[case]
+    with pytest.raises(refusal, match=words):
+        join(fetched, seat(hospitals["umcu"], base, **change(hospitals["umcu"])))
+    check_nothing_happened(fetched.plan, "umcu")
+
+
+def test_who_may_not_join_is_neither_charged_nor_signed(
+    proposed: Proposed, hospitals: dict[str, Site], base: Path, act_as: Act
+) -> None:
+    fetched = proposed()
+    with pytest.raises(ConfigError, match="role approve"):
+        join(fetched, seat(hospitals["umcu"], base), key="default")
+    with pytest.raises(ConfigError, match="no key"):
+        join(fetched, seat(hospitals["umcu"], base), key="nobody")
+    check_nothing_happened(fetched.plan, "umcu")
+    act_as("nki")
+    with pytest.raises(UsageError, match="nki is no site"):
+        join(fetched, seat(hospitals["nki"], base))
+    act_as("lumc")
+    studies.withdraw(fetched.plan.digest, key="officer")
+    act_as("umcu")
+    with pytest.raises(UsageError, match="lumc withdrew"):
+        join(studies.fetch(fetched.plan.digest), seat(hospitals["umcu"], base))
+    check_nothing_happened(fetched.plan, "umcu")
+
+
+def test_a_cap_or_a_person_that_says_no_is_heard(proposed: Proposed, hospitals: dict[str, Site], base: Path) -> None:
+    fetched, asked = proposed(epsilon=30.0), []
+    sat = seat(hospitals["umcu"], base)
+    with pytest.raises(PrivacyError, match="nothing was trained or charged"):
+        join(fetched, sat, confirm=lambda text: asked.append(text))
+    assert len(asked) == 1 and asked[0].endswith("Join nevertheless?")
+    budget.set_cap(1.0)
+    try:
+        with pytest.raises(BudgetExceededError):
+            join(fetched, sat, confirm=lambda _text: True)
+    finally:
+        budget.set_cap(None)
+    code, said = run_here("study", "join", fetched.plan.digest, sat.images, "--base", base, "--key", "officer")
+    assert code == 2 and "nothing was signed or charged" in said, said
+    check_nothing_happened(fetched.plan, "umcu")
+
+
+def test_a_join_charges_all_attempts_once_though_the_registry_falls_silent(
+    proposed: Proposed, hospitals: dict[str, Site], base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fetched, sat = proposed(), seat(hospitals["umcu"], base)
+    plan, digest = fetched.plan, fetched.plan.digest
+
+    def silent(*_: Any, **__: Any) -> Any:
+        raise RegistryError("the registry cannot be reached")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(studies, "join", silent)
+        with pytest.raises(RegistryError):
+            join(fetched, sat)
+    assert "umcu" not in studies.fetch(digest).joins
+    key, run = seats.load_key(digest), ledger.find(digest)
+    assert run is not None
+    joined = join(fetched, sat)
+    assert joined.keys["umcu"].public_numbers() == key.public.public_numbers()
+    with open_books() as books:
+        found = [one for one in books.account().runs.values() if one.study == digest]
+    assert [one.run for one in found] == [run], "charged once"
+    assert found[0].charged == plan.attempts == 2 and found[0].parameters == (plan.noise.against_sites,)
+    assert plan.epsilon_against_sites > plan.epsilon
+    with pytest.raises(UsageError, match="joined this study already"):
+        join(joined, sat)
+
+
+def test_who_was_charged_and_lost_the_folder_does_not_join_again(
+    proposed: Proposed, hospitals: dict[str, Site], base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fetched, sat = proposed(), seat(hospitals["umcu"], base)
+
+    def full(*_: Any, **__: Any) -> Any:
+        raise ConfigError("no room")
+
+    monkeypatch.setattr(seats, "take_seat", full)
+    with pytest.raises(ConfigError, match="no room"):
+        join(fetched, sat)
+    monkeypatch.undo()
+    hospitals["umcu"].enter(monkeypatch)
+    assert ledger.find(fetched.plan.digest) is not None, "charged before the folder was made"
+    for _ in range(2):
+        with pytest.raises(ConfigError, match="its folder is not here"):
+            join(fetched, sat)
+    assert "umcu" not in studies.fetch(fetched.plan.digest).joins
+
+
+def test_who_withdraws_stops_here_before_the_registry_hears_of_it(
+    proposed: Proposed, hospitals: dict[str, Site], base: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    fetched = proposed()
+    digest = fetched.plan.digest
+    join(fetched, seat(hospitals["umcu"], base))
+    monkeypatch.setenv("EMBHUB_REGISTRY", "http://127.0.0.1:9")
+    code, said = run_here("study", "join", digest, "--withdraw", "--key", "officer")
+    assert code == 5 and "cannot be reached" in said, said
+    found = seats.standing(digest, "site")
+    assert found is not None and found.withdrawn
+    hospitals["umcu"].enter(monkeypatch)
+    code, said = run_here("study", "join", digest, "--withdraw", "--key", "officer")
+    assert code == 0, said
+    (tmp_path / "coordinator" / "startup").mkdir(parents=True)
+    with pytest.raises(UsageError, match="umcu withdrew"):
+        joining.take_part(digest, tmp_path / "coordinator", registry=None)
+    assert ledger.find(digest) is not None, "what was charged stays spent"
+    hospitals["radboud"].enter(monkeypatch)
+    with pytest.raises(UsageError, match="umcu withdrew"):
+        joining.finish(digest, tmp_path / "x.safetensors", tmp_path, registry=None)
+
+
+def test_who_has_no_part_or_no_kit_starts_nothing(
+    proposed: Proposed, hospitals: dict[str, Site], base: Path, tmp_path: Path
+) -> None:
+    fetched = proposed()
+    digest = fetched.plan.digest
+    for part in (
+        lambda: joining.take_part(digest, tmp_path, registry=None),
+        lambda: joining.finish(digest, tmp_path / "x.safetensors", tmp_path, registry=None),
+    ):
+        with pytest.raises(ConfigError, match="no part in the study"):
+            part()
+    assert not seats.place(digest, "site").parent.exists()
+    join(fetched, seat(hospitals["umcu"], base))
+    with pytest.raises(UsageError, match="no kit"):
+        joining.take_part(digest, tmp_path, registry=None)
+
+
+def test_what_a_registry_refuses_leaves_no_chair(base: Path, proposed: Proposed, act_as: Act) -> None:
+    proposed()
+    with pytest.raises(UsageError, match="no study has these numbers"):
+        proposed(dropouts=2)
+    with pytest.raises(ConfigError, match="role publish in nki"):
+        proposed(repository="nki/not-its-own")
+    act_as("radboud")
+    chairs = list((config.paths().state / "studies").glob("*/coordinator"))
+    proposals = {one["study"] for one in studies.listing()}
+    assert chairs and {chair.parent.name for chair in chairs} <= proposals

@@ -46,7 +46,7 @@ class Size:
     epsilon: float = 4.0
     drawn: int = 48
     steps: int | None = None
-    seconds: int = 4
+    seconds: int = 3
     judge_examples: int = 1500
     judge_steps: int = 700
 

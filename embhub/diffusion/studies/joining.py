@@ -7,14 +7,18 @@ site                  join (charged, signed) .... take_part: client, until this 
 from __future__ import annotations
 
 import shutil
+import signal
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import NoReturn
 
 from embhub.artifact import fingerprint
+from embhub.artifact.header import check_token
 from embhub.client.member import studies
 from embhub.client.publishing.push import AskPassphrase
 from embhub.diffusion.bases import own_images
@@ -29,6 +33,7 @@ from embhub.diffusion.studies.flare import kits as machines
 from embhub.diffusion.studies.flare import network
 from embhub.diffusion.studies.proposing import StudySettings
 from embhub.diffusion.studies.seats import Seat
+from embhub.diffusion.training.captions import check_caption
 from embhub.durable import write_atomic
 from embhub.errors import ConfigError, EmbhubError, RegistryError, UsageError
 from embhub.images.checks import synthetic
@@ -40,8 +45,8 @@ from embhub.study.coordinating import StudyEndedError
 from embhub.study.plan import Study
 
 Say = Callable[[str], None]
-LOOK = 2.0
-"""Seconds between two looks at the registry, or at what an engine has left."""
+LOOK, LINGER = 2.0, 30.0
+"""Seconds between two looks at the registry, or at what an engine has left; and for which a site that signed stays."""
 LISTEN = 30.0
 """Seconds after which a site that takes part asks the registry anew whether somebody withdrew."""
 
@@ -95,6 +100,7 @@ def join(
     Raises:
         UsageError: no site of the study, joined already, settings that this version does not know, another base than
             the study's, or images that do not fit.
+        BadTokenError, UsageError, PrivacyError: token or caption of the study are none that a file may have.
         PrivacyError: images without patients or of the base, a cap of the ledger, or nobody confirmed.
         ConfigError, RegistryError: a key or the ledger cannot be used, or the registry refuses.
     """
@@ -118,6 +124,8 @@ def join(
 
 def _check(study: Study, seat: Seat, members: ImageSet) -> FoundBase:
     """Before anything is charged: whether a training with these images and the base at hand can begin."""
+    check_token(study.token)
+    check_caption(study.caption, study.token)
     terms.recipe_of(study)
     terms.preprocessing_of(study)
     settings.check_unit(Protection(study.epsilon), members)
@@ -131,13 +139,16 @@ def _check(study: Study, seat: Seat, members: ImageSet) -> FoundBase:
 
 
 def take_part(
-    digest: str, kit: Path, *, registry: str | None, on_progress: OnProgress | None = None, look: float = LOOK
-) -> str:
+    digest: str, kit: Path, *, registry: str | None, on_progress: OnProgress | None = None, look: float = LOOK,
+    linger: float = LINGER,
+) -> str:  # fmt: skip
     """Wait for the other sites, then run this site's engine until it has signed the file. Returns the file's digest.
+
+    It lingers for some seconds more: the answer is on its way, and a coordinator that missed it asks again.
 
     Raises:
         UsageError: no kit, or somebody withdrew.
-        ConfigError: this site did not join, or what it takes of the kit is not there.
+        ConfigError: this site has not joined.
         CarrierError: FLARE is missing, or its client ended before.
     """
     report = on_progress or (lambda _: None)
@@ -158,7 +169,7 @@ def take_part(
                 heard = _hear_of_withdrawals(digest, registry)
             report(Progress("taking part", signed.begun, attempts))
             time.sleep(min(look, 1.0))
-        time.sleep(look)  # the answer is on its way
+        time.sleep(linger)
     return signed.consented
 
 
@@ -231,7 +242,15 @@ def _check_alive(process: subprocess.Popen[bytes], kit: Path) -> None:
 
 @contextmanager
 def _running(process: subprocess.Popen[bytes]) -> Iterator[subprocess.Popen[bytes]]:
+    """An engine that ends with this command, also where that is told to end: FLARE's processes would outlive it."""
+
+    def end(number: int, _: object) -> NoReturn:
+        raise SystemExit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, end) if threading.current_thread() is threading.main_thread() else None
     try:
         yield process
     finally:
         network.stop(process)
+        if before is not None:
+            signal.signal(signal.SIGTERM, before)

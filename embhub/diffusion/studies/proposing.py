@@ -10,11 +10,13 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 
+from embhub.artifact.header import check_token
 from embhub.diffusion.bases.pipelines import size_rule
 from embhub.diffusion.dp import settings
 from embhub.diffusion.dp.subspace import lay
 from embhub.diffusion.families.pipeline import Pipeline
 from embhub.diffusion.studies.frames import MAX_BYTES, frame_to_bytes
+from embhub.diffusion.training.captions import check_caption
 from embhub.errors import UsageError
 from embhub.options.fits import Fit
 from embhub.options.preprocessing import Preprocessing
@@ -65,10 +67,14 @@ def make_study(asked: StudySettings, pipe: Pipeline) -> tuple[Study, bytes]:
     """The study, and the bytes of the frame that it names.
 
     Raises:
-        UsageError: settings out of their range, or rows and directions that are too many to send.
-        PrivacyError: no noise gets to this epsilon.
+        UsageError: settings out of their range, a caption without its place for the token, or rows and directions that
+            are too many to send.
+        PrivacyError: no noise gets to this epsilon, or a caption that looks like a person's.
+        BadTokenError: a token that loaders do not take.
         ValueError: numbers that no study has, see `embhub.study.plan.Study` and `embhub.privacy.studies`.
     """
+    check_token(asked.token)
+    asked = replace(asked, caption=check_caption(asked.caption, asked.token))
     protection = settings.resolve(PrivacySettings(asked.epsilon, n_public=asked.n_public, delta=asked.delta))
     recipe = settings.default_recipe(pipe, protection, asked.n_public)
     if asked.steps is not None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from embhub.artifact.header import BadTokenError
 from embhub.client.member import studies
 from embhub.diffusion.studies import joining, seats
 from embhub.errors import ConfigError, EmbhubError, PrivacyError, RegistryError, UsageError
@@ -183,7 +184,23 @@ def test_who_has_no_part_or_no_kit_starts_nothing(
         joining.take_part(digest, tmp_path, registry=None)
 
 
-def test_what_a_registry_refuses_leaves_no_chair(base: Path, proposed: Proposed, act_as: Act) -> None:
+def test_words_that_no_file_may_have_are_neither_proposed_nor_joined(
+    proposed: Proposed, hospitals: dict[str, Site], base: Path
+) -> None:
+    wrong = [
+        ({"caption": "prostate mri"}, UsageError), ({"caption": "{} and {}"}, UsageError),
+        ({"caption": "born 1960-02-03, {}"}, PrivacyError), ({"token": "a"}, BadTokenError),
+    ]  # fmt: skip
+    plan = proposed().plan
+    for changes, refusal in wrong:
+        with pytest.raises(refusal):
+            proposed(**changes)
+        made = plan.model_copy(update=changes)
+        with pytest.raises(refusal):
+            joining._check(made, seat(hospitals["umcu"], base), seats.read_split(seat(hospitals["umcu"], base))[1])
+
+
+def test_what_a_registry_refuses_leaves_no_chair(proposed: Proposed, act_as: Act) -> None:
     proposed()
     with pytest.raises(UsageError, match="no study has these numbers"):
         proposed(dropouts=2)

@@ -41,7 +41,7 @@ COMMANDS = {
     "base": "generate.bases",
     "config": "this_machine.config",
     "doctor": "this_machine.doctor",
-    "completion": "this_machine.completion",
+    "report": "this_machine.reporting",
     "help": "this_machine.helping",
 }
 
@@ -57,7 +57,7 @@ SECTIONS = {
     "Publish": ["card", "key", "sign", "push", "curate", "login"],
     "Find and verify": ["trust", "search", "show", "pull", "verify", "log", "evidence"],
     "Generate": ["generate", "evaluate", "research", "base"],
-    "This machine": ["config", "doctor", "completion", "help"],
+    "This machine": ["config", "doctor", "report", "help"],
 }
 
 

@@ -17,7 +17,7 @@ OTHER_TOOLS = {
     "logout": "login --forget", "whoami": "login --show", "join": "login --invite", "lock": "pull --lock",
     "status": "verify --pulled", "yank": "curate yank", "access": "curate access", "review": "curate review",
     "erase": "curate erase", "dataset": "research dataset", "detect": "research detect", "port": "research port",
-    "adapt": "research adapt", "report": "base report", "lora": "research adapt",
+    "adapt": "research adapt", "lora": "research adapt", "completion": "config completion",
     "inpaint": "generate --from", "img2img": "generate --from",
 }  # fmt: skip
 """Words of other programs, and of commands that stand in a group, and what they are called here."""

@@ -168,7 +168,7 @@ def test_doctor_imports_no_torch_where_there_is_none(site: Site) -> None:
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_completion_prints_a_script(shell: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["completion", shell]) == 0
+    assert main(["config", "completion", shell]) == 0
     script = capsys.readouterr().out
     assert f"_EMBHUB_COMPLETE={shell}_complete" in script
 
@@ -179,7 +179,7 @@ def test_the_script_completes_in_bash(tmp_path: Path) -> None:
     program.write_text(f'#!/bin/sh\nexec {sys.executable} -m embhub "$@"\n')
     program.chmod(0o755)
     ask_bash = (
-        'eval "$(embhub completion bash)"; COMP_WORDS=(embhub eva); COMP_CWORD=1; _embhub_completion embhub;'
+        'eval "$(embhub config completion bash)"; COMP_WORDS=(embhub eva); COMP_CWORD=1; _embhub_completion embhub;'
         ' echo "${COMPREPLY[@]}"'
     )
     environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}

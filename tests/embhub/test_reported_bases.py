@@ -1,4 +1,4 @@
-"""From `embhub base report` to the registry's page: signed here or by `push`, verified, refused if it does not fit."""
+"""From `embhub report` to the registry's page: signed here or by `push`, verified, refused where it does not fit."""
 
 from __future__ import annotations
 
@@ -42,12 +42,12 @@ def test_from_a_base_to_the_registrys_page(
     site.trust(registry)
     new_key(registry, namespace="umcu", role="evaluate")
     folder = families.write(tmp_path / "tiny-sd", "sd1")
-    assert "does not end in .json" in run("base", "report", "--base", folder, "--out", "r.txt", code=2)
-    assert "is not a base model" in run("base", "report", "--base", tmp_path, "--out", "r.json", code=2)
-    assert "no key" in run("base", "report", "--base", folder, "--out", "r.json", "--key", "absent", code=7)
-    made = run("base", "report", "--base", folder, "--out", "r.json", "--device", "cpu")
+    assert "does not end in .json" in run("report", "--base", folder, "--out", "r.txt", code=2)
+    assert "is not a base model" in run("report", "--base", tmp_path, "--out", "r.json", code=2)
+    assert "no key" in run("report", "--base", folder, "--out", "r.json", "--key", "absent", code=7)
+    made = run("report", "--base", folder, "--out", "r.json", "--device", "cpu")
     assert made["signed_for"] == "127.0.0.1" and made["report"]["base"]["name"] == "tiny-sd"
-    assert "r.json exists" in run("base", "report", "--base", folder, "--out", "r.json", code=2)
+    assert "r.json exists" in run("report", "--base", folder, "--out", "r.json", code=2)
 
     assert "no keyring here knows the key" in run("verify", "r.json", code=4)
     run("trust", "refresh")

@@ -138,7 +138,7 @@ def test_a_release_is_taken_where_it_was_proposed_and_sites_signed_it(registry: 
         key=keys.load(), now=datetime.now(UTC),
     )  # fmt: skip
     refused = pushes.commit(registry, "radboud/another", dict(elsewhere.files), token=token)
-    assert refused.status == 422 and "was proposed here for radboud/another" in refused.json()["error"], refused.body
+    assert refused.status == 422 and "the study is for radboud/finished" in refused.json()["error"], refused.body
     done = pushes.commit(registry, plan.repository, finished(fetched, consenting=SITES[1:]), token=token)
     assert done.status == 200, done.body
     assert studies.fetch(plan.digest).released is not None

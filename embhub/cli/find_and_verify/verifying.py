@@ -30,8 +30,8 @@ def command(target: str | None, pulled: bool, refresh: bool, as_json: bool, **ch
     A file, a folder written by `pull` or an OCI image layout needs no network; the registry's last known answers about
     it apply. Exit code 4: not what a trusted publisher signed. Exit code 8: validly signed, but refused by the policy.
 
-    FILE may be a report on a base, ending in .json (`embhub base report`): its signature is verified, and its checks
-    are shown.
+    FILE may be a report on a base, ending in .json (`embhub report`): its signature is verified, and its checks are
+    shown.
 
     With --pulled it reports what was yanked or withdrawn, or signed with a stolen key, of all that this site pulled.
     The answer is as new as the advisories kept here, whose age is shown; --refresh fetches the newest. Exit code 8:
@@ -58,7 +58,7 @@ def command(target: str | None, pulled: bool, refresh: bool, as_json: bool, **ch
 
 def _verify_report(target: str, *, as_json: bool, **choices: Any) -> None:
     """A report on a base, for which a release's policy and demands mean nothing."""
-    from embhub.cli.generate.reporting import show
+    from embhub.cli.this_machine.reporting import show
     from embhub.client.member import base_reporting
 
     if choices != {"every": False, "policy": "standard", "require": "", "registry": None}:

@@ -9,7 +9,6 @@ from typing import Any
 import click
 
 from embhub.cli import options
-from embhub.cli.generate import reporting
 from embhub.cli.interruption import resumable
 from embhub.cli.option_groups import option_group
 from embhub.cli.output import note, print_json, print_pairs, print_table, progress_bar
@@ -19,9 +18,9 @@ from embhub.options.training import Selection
 from embhub.progress import say_loading
 
 
-@click.group("base", cls=WholeHelpGroup, short_help="List, compare, try and fine-tune base models.")
+@click.group("base", cls=WholeHelpGroup, short_help="List, compare and fine-tune base models.")
 def command() -> None:
-    """List the built-in base models, compare bases by fingerprint, report what works, and fine-tune a component.
+    """List the built-in base models, compare bases by fingerprint, and fine-tune a component of one.
 
     \b
     Example:
@@ -29,9 +28,6 @@ def command() -> None:
       embhub base show builtin
       embhub base compare builtin adapted
     """
-
-
-command.add_command(reporting.command)
 
 
 @command.command("list")

@@ -58,8 +58,8 @@ def command(file: Path | None, as_json: bool, yes: bool, to: str | None, **choic
     site. The two together reveal information about those few. Without a terminal nothing is sent and the exit code is
     6.
 
-    FILE may be a report on a base, ending in .json (`embhub base report`). If nobody signed it, what it states is
-    printed and signed first. It is shown on the registry's page of bases.
+    FILE may be a report on a base, ending in .json (`embhub report`). If nobody signed it, what it states is printed
+    and signed first. It is shown on the registry's page of bases.
 
     Where the registry says that releases need approval, the release is proposed: `proposed` is where it waits.
 

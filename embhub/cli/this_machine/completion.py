@@ -1,4 +1,4 @@
-"""`embhub completion`: the script that completes commands and options in a shell."""
+"""`embhub config completion`: the script that completes commands and options in a shell."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ def command(shell: str, as_json: bool) -> None:
 
     \b
     Example:
-      embhub completion bash > ~/.local/share/bash-completion/completions/embhub
-      embhub completion zsh > ~/.zfunc/_embhub
-      embhub completion fish > ~/.config/fish/completions/embhub.fish
+      embhub config completion bash > ~/.local/share/bash-completion/completions/embhub
+      embhub config completion zsh > ~/.zfunc/_embhub
+      embhub config completion fish > ~/.config/fish/completions/embhub.fish
     """
     script = make_script(shell)
     print_json({"shell": shell, "script": script}) if as_json else click.echo(script, nl=False)

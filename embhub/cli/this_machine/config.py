@@ -1,4 +1,4 @@
-"""`embhub config`: the settings in force."""
+"""`embhub config`: the settings in force, and the completion of commands in a shell."""
 
 from __future__ import annotations
 
@@ -8,17 +8,21 @@ import click
 
 from embhub.cli import options
 from embhub.cli.output import print_json, print_table
+from embhub.cli.this_machine import completion
 from embhub.cli.whole_help import WholeHelpGroup
 
 
-@click.group("config", cls=WholeHelpGroup, short_help="Show the settings in force.")
+@click.group("config", cls=WholeHelpGroup, short_help="Show the settings in force, print a shell's completion script.")
 def command() -> None:
-    """Show the settings in force; docs/reference/settings.md explains each.
+    """Show the settings in force (docs/reference/settings.md explains each), or print a shell's completion script.
 
     \b
     Example:
       embhub config show
     """
+
+
+command.add_command(completion.command)
 
 
 @command.command("show")

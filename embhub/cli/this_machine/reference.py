@@ -18,7 +18,7 @@ Times are ISO 8601. Exit codes are listed
 in [errors.md](errors.md), settings in [settings.md](settings.md). Colours appear only on a terminal, and never if
 `NO_COLOR` is set. `--debug`, in any position, adds the traceback to an error.
 
-Shell completion of commands and options in bash, zsh and fish: `embhub completion`.
+Shell completion of commands and options in bash, zsh and fish: `embhub config completion`.
 """
 
 

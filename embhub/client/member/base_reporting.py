@@ -129,5 +129,5 @@ def _sign(made: Unsigned, pen: Pen) -> Bundle:
 
 def _read(path: Path) -> bytes:
     if not path.is_file():
-        raise UsageError(f"there is no report {path}", "`embhub base report --base ID --out FILE` writes one")
+        raise UsageError(f"there is no report {path}", "`embhub report --base ID --out FILE` writes one")
     return release_files.read_file(path, limit=kinds.BASE_REPORT.bytes)

@@ -1,4 +1,4 @@
-"""The fixed script of `embhub base report`: train on phantoms, audit, generate, and ask the same of every base.
+"""The fixed script of `embhub report`: train on phantoms, audit, generate, and ask the same questions of every base.
 
 Each check is tried whatever became of those before it, as far as what it looks at is there: a report of a failure is
 one, too. The phantoms are made here, and the site's ledger and memory are not touched.

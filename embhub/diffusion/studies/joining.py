@@ -113,11 +113,14 @@ def join(
         own_images.refuse(found, images)
         for note in images.notes:
             say(note)
-        if ledger.find(study.digest) is not None:  # what was begun is not known, and the patients might be others
+        taken = replace(seat, site=site, members=seats.name_members(members))
+        if (charged := ledger.find(study.digest)) is None:
+            ledger.tell(study, say=say, warn=say, confirm=confirm)
+            seats.take_seat(study, taken)  # first: a disk that is full costs no budget
+            charged = ledger.charge(study, members.names(), pictures=members.pictures(), on_note=say)
+        elif not seats.is_prepared(study.digest, taken):  # what was begun is not known, and patients might be others
             raise ConfigError("the ledger was charged for this study, and its folder is not here", "do not join again")
-        ledger.tell(study, say=say, warn=say, confirm=confirm)
-        charged = ledger.charge(study, members.names(), pictures=members.pictures(), on_note=say)
-        seats.take_seat(study, replace(seat, site=site, charged=charged, members=seats.name_members(members)))
+        seats.note_charge(study.digest, charged)
     public = seats.load_key(study.digest).public
     return studies.join(fetched, public, key=key, registry=registry, ask_passphrase=ask_passphrase)
 

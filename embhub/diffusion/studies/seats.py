@@ -14,7 +14,7 @@ import re
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -101,11 +101,24 @@ def name_members(members: ImageSet) -> str:
 
 
 def is_taken(digest: str) -> bool:
-    """Whether this site has its folder and key of a study. What a crash left before the key was made is removed."""
+    """Whether this site has its folder and key of a study, and was charged."""
+    return (found := _seat(digest)) is not None and bool(found.charged)
+
+
+def is_prepared(digest: str, seat: Seat) -> bool:
+    """Whether this very seat was taken, whoever was charged: what a crash between the two leaves."""
+    return (found := _seat(digest)) is not None and replace(found, charged="") == replace(seat, charged="")
+
+
+def note_charge(digest: str, run: str) -> None:
+    """Note that the ledger was charged for a seat. Raises ConfigError: there is none, or it cannot be written."""
     there = place(digest, "site")
-    if there.exists() and not (there / f"{KEY}.pub").exists():
-        shutil.rmtree(there)  # nothing can have been begun without a key
-    return there.exists()
+    _write(there, "seat.json", json.dumps({**_read(there, "seat.json"), "charged": run}).encode())
+
+
+def _seat(digest: str) -> Seat | None:
+    there = place(digest, "site")
+    return Seat(**_read(there, "seat.json")) if (there / f"{KEY}.pub").exists() else None
 
 
 def withdraw(digest: str) -> None:
@@ -117,10 +130,14 @@ def withdraw(digest: str) -> None:
 def take_seat(study: Study, seat: Seat) -> signing.SigningKey:
     """Write a site's folder, and make its key of this study, which is returned.
 
+    Without `charged` in the seat nothing is answered from there, and it may be taken anew.
+
     Raises:
         ConfigError: it has joined already, or cannot write.
     """
     there = place(study.digest, "site")
+    if there.exists() and not is_taken(study.digest):
+        shutil.rmtree(there)  # nothing was begun: `StudySite` refuses a seat that was not charged
     folder.create(there)
     _write(there, "study", study.to_bytes())
     _write(there, "seat.json", json.dumps(asdict(seat)).encode())

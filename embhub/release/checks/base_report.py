@@ -212,7 +212,7 @@ def parse(data: bytes) -> Unsigned | Bundle:
         document = strict_json.read_object(data, limit=kinds.BASE_REPORT.bytes)
         return bundle.parse(data) if "dsseEnvelope" in document else Unsigned.model_validate_json(data)
     except (strict_json.JsonError, ValidationError) as error:
-        raise ArtifactError("this is no report on a base", "`embhub base report` writes one") from error
+        raise ArtifactError("this is no report on a base", "`embhub report` writes one") from error
 
 
 def read_facts(payload: bytes) -> tuple[str, _Signed]:

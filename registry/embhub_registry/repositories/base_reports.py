@@ -104,7 +104,7 @@ def _put(db: Connection, row: BaseReportRow) -> list[BaseReportRow]:
     before = [one for one in mine if one.base == row.base]
     if before and instants.read(before[0].created) >= instants.read(row.created):
         raise RequestDeniedError(409, "older", f"there is one of {before[0].created}, which is not older",
-                                 "run `embhub base report` anew")  # fmt: skip
+                                 "run `embhub report` anew")  # fmt: skip
     if before and before[0].replaced >= MOST_REPLACED:
         raise RequestDeniedError(403, "quota", f"{row.namespace} replaced its report {MOST_REPLACED} times",
                                  "no more are taken on this base")  # fmt: skip

@@ -1,4 +1,4 @@
-"""The script of `embhub base report`, on tiny random models: each check can fail, and none stops the others."""
+"""The script of `embhub report`, on tiny random models: each check can fail, and none stops the others."""
 
 from __future__ import annotations
 

@@ -19,9 +19,10 @@ pytest.importorskip("nvflare")
 from embhub.artifact import embedding, fingerprint
 from embhub.diffusion.bases.pipelines import find_base, load_pipeline
 from embhub.diffusion.studies import seats
-from embhub.diffusion.studies.flare import network
+from embhub.diffusion.studies.flare import kits, network
 from embhub.diffusion.studies.proposing import StudySettings, make_study
 from embhub.diffusion.studies.seats import Seat
+from embhub.ledger import studies as ledger
 from embhub.phantoms import write_dataset
 from embhub.privacy.claim import PrivacyClaim
 from embhub.site import config
@@ -73,15 +74,22 @@ class Hospitals:
         seat = Seat(site, str(images / "manifest.csv"), base=str(self.base), device="cpu", holdout=0.0)
         with config.elsewhere(self.home(site)):
             _, members, _ = seats.read_split(seat)
-            seat = replace(seat, charged="run", members=seats.name_members(members))
+            charged = ledger.charge(self.study, members.names())
+            seat = replace(seat, charged=charged, members=seats.name_members(members))
             return seats.take_seat(self.study, seat).public
 
     def env(self, who: str) -> dict[str, str]:
         return {"EMBHUB_HOME": str(self.home(who)), "OMP_NUM_THREADS": "1"}
 
+    def launch(self, who: str) -> subprocess.Popen[bytes]:
+        """A machine, that of a site as the site makes it of its kit."""
+        if who == "coordinator":
+            return network.start(self.kits / who, self.env(who))
+        return kits.start(kits.adopt(self.kits / who, who, self.path / "own" / who), self.env(who))
+
     @contextmanager
     def start(self, who: str) -> Iterator[subprocess.Popen[bytes]]:
-        process = network.start(self.kits / who, self.env(who))
+        process = self.launch(who)
         try:
             yield process
         finally:
@@ -150,8 +158,9 @@ def test_a_job_that_names_another_class_or_brings_code_runs_at_no_site(
         with suppress(network.CarrierError):
             assert "COMPLETED" not in network._submit(world.kits, job, 3, 2, 60)
     assert world.outcome() is None
-    assert not list(world.kits.rglob("ran"))
-    logs = "".join((world.kits / who / "process.log").read_text() for who in ("coordinator", *SITES))
+    assert not list(world.path.rglob("ran"))
+    machines = [world.kits / "coordinator", *(world.path / "own" / site / "kits" / site for site in SITES)]
+    logs = "".join((machine / "process.log").read_text() for machine in machines)
     assert word in logs
 
 
@@ -161,7 +170,7 @@ def test_a_site_is_killed_and_comes_back_and_the_coordinator_is_killed_and_goes_
     with ExitStack() as stack, ThreadPoolExecutor(1) as pool:
         for who in SITES[:2]:
             stack.enter_context(world.start(who))
-        third = network.start(world.kits / SITES[2], world.env(SITES[2]))
+        third = world.launch(SITES[2])
         coordinator = network.start(world.kits / "coordinator", world.env("coordinator"))
         first = pool.submit(network.run_job, world.kits, world.digest, SITES, quorum=2, seconds=30)
         wait_for(world, 3)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -125,23 +127,38 @@ def test_a_join_charges_all_attempts_once_though_the_registry_falls_silent(
 
 
 def test_who_was_charged_and_lost_the_folder_does_not_join_again(
-    proposed: Proposed, hospitals: dict[str, Site], base: Path, monkeypatch: pytest.MonkeyPatch
+    proposed: Proposed, hospitals: dict[str, Site], base: Path
+) -> None:
+    fetched, sat = proposed(), seat(hospitals["umcu"], base)
+    join(fetched, sat)
+    shutil.rmtree(seats.place(fetched.plan.digest, "site"))
+    again = replace(fetched, joins={})  # as a registry that forgot shows it
+    for _ in range(2):
+        with pytest.raises(ConfigError, match="its folder is not here"):
+            join(again, sat)
+    assert not seats.place(fetched.plan.digest, "site").exists()
+
+
+@pytest.mark.parametrize("step", ["take_seat", "note_charge"])
+def test_a_full_disk_costs_no_budget_twice(
+    proposed: Proposed, hospitals: dict[str, Site], base: Path, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
     fetched, sat = proposed(), seat(hospitals["umcu"], base)
 
     def full(*_: Any, **__: Any) -> Any:
         raise ConfigError("no room")
 
-    monkeypatch.setattr(seats, "take_seat", full)
-    with pytest.raises(ConfigError, match="no room"):
-        join(fetched, sat)
-    monkeypatch.undo()
-    hospitals["umcu"].enter(monkeypatch)
-    assert ledger.find(fetched.plan.digest) is not None, "charged before the folder was made"
-    for _ in range(2):
-        with pytest.raises(ConfigError, match="its folder is not here"):
+    with monkeypatch.context() as patch:
+        patch.setattr(seats, step, full)
+        with pytest.raises(ConfigError, match="no room"):
             join(fetched, sat)
-    assert "umcu" not in studies.fetch(fetched.plan.digest).joins
+    run = ledger.find(fetched.plan.digest)
+    assert (run is None) == (step == "take_seat") and not seats.is_taken(fetched.plan.digest)
+    if run is not None:
+        with pytest.raises(ConfigError, match="its folder is not here"):
+            join(fetched, replace(sat, holdout=0.5))  # other patients than those who were charged
+    join(fetched, sat)
+    assert run in (None, ledger.find(fetched.plan.digest)) and seats.is_taken(fetched.plan.digest)
 
 
 def test_who_withdraws_stops_here_before_the_registry_hears_of_it(

@@ -1,4 +1,4 @@
-"""`embhub base report`: run a fixed script on a base model, and sign what became of it."""
+"""`embhub report`: run a fixed script on a base model, and sign what became of it."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ def command(base: str, out: Path, device: str, key: str | None, registry: str | 
 
     \b
     Example:
-      embhub base report --base builtin --out builtin.json
-      embhub base report --base stable-diffusion-v1-5/stable-diffusion-v1-5 --device cuda --out sd15.json
+      embhub report --base builtin --out builtin.json
+      embhub report --base stable-diffusion-v1-5/stable-diffusion-v1-5 --device cuda --out sd15.json
       embhub push sd15.json
     """
     from embhub.client.member import base_reporting

@@ -32,7 +32,7 @@ from embhub.trust import p256
 from tests.support import pipelines
 
 SITES = ("north", "east-2", "south")
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.slow, pytest.mark.thorough, pytest.mark.timeout(400)]
 
 
 def free_port() -> int:
@@ -142,7 +142,6 @@ def bring_code(job: Path) -> None:
     )
 
 
-@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("change", "word"), [(name_another_class, "is not in allow_list"), (bring_code, "BYOC not permitted")]
 )
@@ -164,7 +163,6 @@ def test_a_job_that_names_another_class_or_brings_code_runs_at_no_site(
     assert word in logs
 
 
-@pytest.mark.thorough
 def test_a_site_is_killed_and_comes_back_and_the_coordinator_is_killed_and_goes_on(tmp_path: Path) -> None:
     world = Hospitals(tmp_path, steps=16)
     with ExitStack() as stack, ThreadPoolExecutor(1) as pool:

@@ -20,7 +20,7 @@ from embhub.client.member import studies
 from embhub.client.publishing.push import push
 from embhub.client.pulling.pull import pull, verify_path
 from embhub.diffusion.studies import joining, seats
-from embhub.diffusion.studies.flare import network
+from embhub.diffusion.studies.flare import kits, network
 from embhub.errors import EmbhubError, UsageError
 from embhub.formats import safe_yaml
 from embhub.privacy.claim import PrivacyClaim
@@ -99,7 +99,7 @@ def test_a_study_from_its_proposal_to_a_sites_yank(
     engine, out = InOneProcess(hospitals, digest, tmp_path / "kits"), tmp_path / "finding.safetensors"
     for name in ("start", "stop", "run_job"):
         monkeypatch.setattr(network, name, getattr(engine, name))
-    monkeypatch.setattr(joining.machines, "start", engine.start)
+    monkeypatch.setattr(kits, "start", engine.start)
     monkeypatch.setattr(seats, "own_kit", lambda _digest, kit: kit)
     for site in SITES[:2]:
         act_as(site)

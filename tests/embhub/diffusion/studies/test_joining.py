@@ -26,9 +26,9 @@ from tests.support.study_joins import Act, Proposed, join, run_here, seat
 
 
 def check_nothing_happened(study: Study, site: str) -> None:
-    """No charge, no key, no join."""
+    """No charge, no join."""
     assert ledger.find(study.digest) is None
-    assert not seats.place(study.digest, "site").exists()
+    assert not seats.is_taken(study.digest)
     assert site not in studies.fetch(study.digest).joins
 
 

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, Final, cast
 
 from embhub.durable import write_atomic
-from embhub.errors import ConfigError, EmbhubError
+from embhub.errors import ConfigError
 from embhub.project import how_to_install
 
 COORDINATING: Final = "embhub.diffusion.studies.flare.carrier.Coordinating"
@@ -38,10 +38,8 @@ RIGHTS: Final = {
 }
 
 
-class CarrierError(EmbhubError):
+class CarrierError(ConfigError):
     """FLARE is missing, or did not do what it was asked for."""
-
-    exit_code = 1
 
 
 def provision(folder: Path, host: str, port: int, sites: Sequence[str]) -> Path:

@@ -12,7 +12,6 @@ import pytest
 import embhub
 import embhub_registry
 
-
 FLARE = "embhub.diffusion.studies.flare"
 OF_FLARE = (f"{FLARE}.carrier", f"{FLARE}.machine")
 """What FLARE's own processes load; everything else does without."""

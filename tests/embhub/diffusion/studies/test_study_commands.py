@@ -21,7 +21,7 @@ WRONG: dict[str, tuple[list[str], int, str]] = {
     "port": ([*PROPOSE, "x, {}", "--sites", "a,b", "--address", "h:99999", "--out", "kits"], 2, "no address"),
     "twice": ([*PROPOSE, "x, {}", "--sites", "a,a", "--address", "h:1", "--out", "kits"], 2, "a site twice"),
     "kits": ([*PROPOSE, "x, {}", "--sites", "a,b", "--address", "h:1", "--out", "."], 2, "exists"),
-    "no FLARE": ([*PROPOSE, "x, {}", "--sites", "a,b", "--address", "h:1", "--out", "kits"], 1, "not installed"),
+    "no FLARE": ([*PROPOSE, "x, {}", "--sites", "a,b", "--address", "h:1", "--out", "kits"], 7, "not installed"),
 }
 
 

@@ -36,8 +36,8 @@ _digest = click.argument("study", metavar="DIGEST", callback=_check_digest)
 def command() -> None:
     """Train one embedding on the patients of several sites, with one epsilon for each patient.
 
-    Images, counts and losses stay at each site. What leaves it is masked: only the sum over all sites can be read, with
-    noise on it. NVIDIA FLARE carries the messages (the extra `study`); sites connect outwards.
+    Images, counts and losses are not sent. What patients contribute is masked: only the sum over sites can be read,
+    with noise on it. NVIDIA FLARE carries the messages (the extra `study`); sites connect outwards.
 
     \b
     Example:

@@ -59,7 +59,7 @@ class StudySite:
         keys: what each site signs this study's messages with.
         site, key: this site's namespace and key.
         folder: its memory, open as long as this object is used.
-        charged: the ledger's name of what was set aside for all attempts. Nothing is answered without.
+        charged: the ledger's run that was charged for all attempts. Nothing is answered without.
         prepare: makes the training from the frame's bytes, whose digest was checked. It raises where a self-test fails.
         consent: told of the file, before this site signs it; it may raise.
         withdrawn: whether this site has withdrawn from the study.
@@ -77,7 +77,7 @@ class StudySite:
         key: Signer,
         folder: StudyFolder,
         *,
-        charged: str,
+        charged: str | None,
         prepare: Callable[[bytes], Learner],
         consent: Callable[[bytes], None] = lambda _: None,
         withdrawn: Callable[[], bool] = lambda: False,

@@ -42,6 +42,11 @@ def create(path: Path) -> None:
     durable.write_atomic(path / "begun", b"0", mode=0o600)
 
 
+def was_begun(path: Path) -> bool:
+    """Whether a number may have been begun in this folder; one that was not made to its end has none."""
+    return (begun := path / "begun").exists() and begun.read_bytes() != b"0"
+
+
 def withdraw(path: Path) -> None:
     """This site takes part no more, from the next number on; a process that has the folder open sees it.
 

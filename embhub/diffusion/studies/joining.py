@@ -93,7 +93,7 @@ def join(
 
     Args:
         fetched: the study as its officer saw it.
-        seat: without `site`, `charged` and `members`, which are found here.
+        seat: without `site` and `members`, which are found here.
         key: name of the officer's key, with the role `approve`.
         confirm: asked where the total of this site rules out hardly any attack.
 
@@ -107,20 +107,18 @@ def join(
     study = fetched.plan
     site = studies.find_site(fetched, key=key, registry=registry)
     if not seats.is_taken(study.digest):
+        if ledger.find(study.digest):  # what was begun is not known, and patients might be others
+            raise ConfigError("the ledger was charged for this study, and its folder is not here", "do not join again")
         images, members, _ = seats.read_split(seat, on_progress)
         synthetic.refuse(images.synthetic, images.kind)
         found = _check(study, seat, members)
         own_images.refuse(found, images)
         for note in images.notes:
             say(note)
-        taken = replace(seat, site=site, members=seats.name_members(members))
-        if (charged := ledger.find(study.digest)) is None:
-            ledger.tell(study, say=say, warn=say, confirm=confirm)
-            seats.take_seat(study, taken)  # first: a disk that is full costs no budget
-            charged = ledger.charge(study, members.names(), pictures=members.pictures(), on_note=say)
-        elif not seats.is_prepared(study.digest, taken):  # what was begun is not known, and patients might be others
-            raise ConfigError("the ledger was charged for this study, and its folder is not here", "do not join again")
-        seats.note_charge(study.digest, charged)
+        ledger.tell(study, say=say, warn=say, confirm=confirm)
+        # First the seat: a disk that is full costs no budget.
+        seats.take_seat(study, replace(seat, site=site, members=seats.name_members(members)))
+        ledger.charge(study, members.names(), pictures=members.pictures(), on_note=say)
     public = seats.load_key(study.digest).public
     return studies.join(fetched, public, key=key, registry=registry, ask_passphrase=ask_passphrase)
 

@@ -14,7 +14,7 @@ import re
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -53,8 +53,7 @@ class Seat:
         site: its namespace.
         images, manifest, where: as `embhub.images.images.read_images` takes them.
         holdout: share of the patients kept back, to judge by.
-        charged: the run of its ledger that was charged for all attempts.
-        members: `name_members` of those patients who were charged, and their pictures. A study learns from no other.
+        members: `name_members` of those patients who are charged, and their pictures. A study learns from no other.
         base: where the base lies here; empty for the one of the study's name.
         device: as in a training.
     """
@@ -64,7 +63,6 @@ class Seat:
     manifest: str | None = None
     where: str | None = None
     holdout: float = 0.2
-    charged: str = ""
     members: str = ""
     base: str = ""
     device: str = "auto"
@@ -101,24 +99,12 @@ def name_members(members: ImageSet) -> str:
 
 
 def is_taken(digest: str) -> bool:
-    """Whether this site has its folder and key of a study, and was charged."""
-    return (found := _seat(digest)) is not None and bool(found.charged)
+    """Whether this site has its folder and key of a study, and its ledger was charged.
 
-
-def is_prepared(digest: str, seat: Seat) -> bool:
-    """Whether this very seat was taken, whoever was charged: what a crash between the two leaves."""
-    return (found := _seat(digest)) is not None and replace(found, charged="") == replace(seat, charged="")
-
-
-def note_charge(digest: str, run: str) -> None:
-    """Note that the ledger was charged for a seat. Raises ConfigError: there is none, or it cannot be written."""
-    there = place(digest, "site")
-    _write(there, "seat.json", json.dumps({**_read(there, "seat.json"), "charged": run}).encode())
-
-
-def _seat(digest: str) -> Seat | None:
-    there = place(digest, "site")
-    return Seat(**_read(there, "seat.json")) if (there / f"{KEY}.pub").exists() else None
+    Raises:
+        ConfigError, LedgerTamperedError: as `embhub.ledger.studies.find`.
+    """
+    return (place(digest, "site") / f"{KEY}.pub").exists() and ledger.find(digest) is not None
 
 
 def withdraw(digest: str) -> None:
@@ -130,14 +116,14 @@ def withdraw(digest: str) -> None:
 def take_seat(study: Study, seat: Seat) -> signing.SigningKey:
     """Write a site's folder, and make its key of this study, which is returned.
 
-    Without `charged` in the seat nothing is answered from there, and it may be taken anew.
+    Nothing is answered from there until the ledger was charged for the study, and until then it may be taken anew.
 
     Raises:
         ConfigError: it has joined already, or cannot write.
     """
     there = place(study.digest, "site")
-    if there.exists() and not is_taken(study.digest):
-        shutil.rmtree(there)  # nothing was begun: `StudySite` refuses a seat that was not charged
+    if there.exists() and not folder.was_begun(there) and ledger.find(study.digest) is None:
+        shutil.rmtree(there)
     folder.create(there)
     _write(there, "study", study.to_bytes())
     _write(there, "seat.json", json.dumps(asdict(seat)).encode())
@@ -189,6 +175,8 @@ def open_site(digest: str) -> Iterator[StudySite]:
     """This site in a study, ready to answer; its images are read when the frame comes.
 
     Raises:
+        StudyStepError: the ledger was not charged for this study.
+        LedgerTamperedError: the ledger was changed.
         ConfigError: it has not joined, not all sites have, or another process works for it.
     """
     there, study, keys = _open(digest, "site")
@@ -210,8 +198,8 @@ def open_site(digest: str) -> Iterator[StudySite]:
 
     with folder.opened(there, study) as memory:
         yield StudySite(
-            study, keys, seat.site, load_key(digest), memory, charged=seat.charged, prepare=prepare, consent=consent,
-            withdrawn=lambda: memory.withdrawn,
+            study, keys, seat.site, load_key(digest), memory, charged=ledger.find(digest), prepare=prepare,
+            consent=consent, withdrawn=lambda: memory.withdrawn,
         )  # fmt: skip
 
 

@@ -74,9 +74,8 @@ class Hospitals:
         seat = Seat(site, str(images / "manifest.csv"), base=str(self.base), device="cpu", holdout=0.0)
         with config.elsewhere(self.home(site)):
             _, members, _ = seats.read_split(seat)
-            charged = ledger.charge(self.study, members.names())
-            seat = replace(seat, charged=charged, members=seats.name_members(members))
-            return seats.take_seat(self.study, seat).public
+            ledger.charge(self.study, members.names())
+            return seats.take_seat(self.study, replace(seat, members=seats.name_members(members))).public
 
     def env(self, who: str) -> dict[str, str]:
         return {"EMBHUB_HOME": str(self.home(who)), "OMP_NUM_THREADS": "1"}

@@ -94,7 +94,7 @@ def test_who_takes_part_starts_a_machine_of_its_own_and_not_the_kit(
     monkeypatch.setattr(joining, "_open_study", lambda *_: Fetched)
     monkeypatch.setattr(kits, "start", start)
     monkeypatch.setattr(network, "start", start)
-    seats.take_seat(study, seats.Seat(study.sites[0], "images", charged="run"))
+    seats.take_seat(study, seats.Seat(study.sites[0], "images"))
     with pytest.raises(network.CarrierError, match="not started"):
         joining.take_part(study.digest, given, registry=None)
     (kit,) = started
@@ -126,7 +126,7 @@ def test_who_takes_part_stops_once_another_site_withdrew(
     monkeypatch.setattr(joining, "_check_alive", lambda *_: next(looks) < 50 or pytest.fail("it never looked"))
     monkeypatch.setattr(kits, "start", lambda own: own)
     monkeypatch.setattr(network, "stop", stopped.append)
-    seats.take_seat(study, seats.Seat(study.sites[0], "images", charged="run"))
+    seats.take_seat(study, seats.Seat(study.sites[0], "images"))
     with pytest.raises(UsageError, match="south withdrew"):
         joining.take_part(study.digest, given, registry=None, look=0.01)
     assert len(stopped) == 1, "its machine runs no longer, and signs nothing"

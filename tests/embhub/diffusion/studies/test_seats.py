@@ -16,11 +16,13 @@ from embhub.diffusion.studies import joining, seats
 from embhub.diffusion.studies.proposing import StudySettings, make_study
 from embhub.diffusion.studies.seats import Seat
 from embhub.errors import ConfigError, UsageError
+from embhub.ledger import studies as ledger
 from embhub.phantoms import write_dataset
 from embhub.site import config
 from embhub.study import folder, tasks
 from embhub.study.coordinating import StudyEndedError
 from embhub.study.plan import Study
+from embhub.study.wire import StudyStepError
 from tests.support.study_runs import KEYS, NAMES, study_of
 
 
@@ -39,11 +41,13 @@ def proposed(base: Path) -> tuple[Study, bytes]:
     return make_study(asked, load_pipeline(find_base(base), device="cpu"))
 
 
-def join(study: Study, tmp_path: Path, base: Path) -> Path:
+def join(study: Study, tmp_path: Path, base: Path, *, charged: bool = True) -> Path:
     write_dataset(tmp_path / "images", "prostate-cspca", images=8, patients=5, seed=1)
     seat = Seat(NAMES[0], str(tmp_path / "images" / "manifest.csv"), base=str(base), device="cpu", holdout=0.0)
     _, members, _ = seats.read_split(seat)
-    key = seats.take_seat(study, replace(seat, charged="run", members=seats.name_members(members)))
+    key = seats.take_seat(study, replace(seat, members=seats.name_members(members)))
+    if charged:
+        ledger.charge(study, members.names())
     keys = {site: KEYS[site].public for site in study.sites}
     seats.pin_keys(study.digest, "site", {**keys, NAMES[0]: key.public})
     return tmp_path / "images" / "manifest.csv"
@@ -62,6 +66,21 @@ def test_a_site_is_opened_by_the_digest_and_by_one_process(
     assert seats.load_key(study.digest).fingerprint
     with pytest.raises(ConfigError):
         join(study, tmp_path / "again", base)
+
+
+def test_nothing_is_answered_that_the_ledger_was_not_charged_for(
+    proposed: tuple[Study, bytes], tmp_path: Path, base: Path
+) -> None:
+    """What the seat's own file says does not count: the ledger is asked."""
+    study, _ = proposed
+    join(study, tmp_path, base, charged=False)
+    with pytest.raises(StudyStepError, match="not charged"), seats.open_site(study.digest):
+        pass
+    again = join(study, tmp_path, base, charged=False)
+    assert again.exists(), "nothing was charged or begun, so the seat may be taken anew"
+    (seats.place(study.digest, "site") / "begun").write_text("1")
+    with pytest.raises(ConfigError):
+        join(study, tmp_path, base)
 
 
 def test_a_patient_who_was_not_charged_is_not_learned_from(

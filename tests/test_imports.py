@@ -13,8 +13,8 @@ import embhub
 import embhub_registry
 
 FLARE = "embhub.diffusion.studies.flare"
-OF_FLARE = (f"{FLARE}.carrier", f"{FLARE}.machine")
-"""What FLARE's own processes load; everything else does without."""
+OF_FLARE = (f"{FLARE}.network",)
+"""What needs FLARE; everything else does without."""
 
 
 @pytest.mark.parametrize("package", [embhub, embhub_registry], ids=lambda package: package.__name__)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout
 from io import StringIO
@@ -11,6 +12,7 @@ from typing import Any
 from embhub.__main__ import main
 from embhub.client.member import studies
 from embhub.diffusion.studies import joining
+from embhub.diffusion.studies.flare import kits
 from embhub.diffusion.studies.seats import Seat
 from tests.support.sites import Site
 
@@ -35,3 +37,12 @@ def run_here(*words: str | Path) -> tuple[int, str]:
     with redirect_stdout(StringIO()) as out, redirect_stderr(out):
         code = main([*map(str, words)])
     return code, out.getvalue()
+
+
+def write_kit(folder: Path, *, host: str = "hub.example.org", port: object = 8102) -> Path:
+    """A machine's kit as `embhub study propose` writes it, with certificates that are none."""
+    folder.mkdir(parents=True)
+    (folder / kits.ADDRESS).write_text(json.dumps({"host": host, "port": port}))
+    for file in kits.CERTIFICATES:
+        (folder / file).write_text(f"-----BEGIN made by {folder.name} {file}")
+    return folder

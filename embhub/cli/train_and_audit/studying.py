@@ -234,12 +234,12 @@ def _check_place(text: str, out: Path) -> tuple[str, int]:
 @contextmanager
 def _kits(out: Path, host: str, port: int, names: list[str]) -> Iterator[Path]:
     """Made before anything is proposed, as FLARE may refuse; gone where proposing fails."""
-    from embhub.diffusion.studies.flare import network
+    from embhub.diffusion.studies.flare import kits
 
     if "" in names or len(set(names)) != len(names):
         raise UsageError("--sites names a site twice, or none", "give namespaces, such as lumc,nki,radboud")
     try:
-        yield network.provision(out, host, port, names)
+        yield kits.provision(out, host, port, names)
     except BaseException:
         shutil.rmtree(out, ignore_errors=True)
         raise

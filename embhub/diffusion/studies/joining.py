@@ -1,21 +1,19 @@
 """What the commands of a study do, beyond the registry's part: propose, join, take part, and finish.
 
-coordinator  propose ............................ finish: server, job, file, consents
-site                  join (charged, signed) .... take_part: client, until this site has consented
+coordinator  propose ............................ finish: steps, file, consents
+site                  join (charged, signed) .... take_part: answers, until this site has consented
 """
 
 from __future__ import annotations
 
+import math
 import shutil
-import signal
-import subprocess
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING
 
 from embhub.artifact import fingerprint
 from embhub.artifact.header import check_token
@@ -29,8 +27,7 @@ from embhub.diffusion.dp import second_opinion, settings
 from embhub.diffusion.dp.settings import Protection
 from embhub.diffusion.families import check_trainable
 from embhub.diffusion.studies import proposing, seats, terms
-from embhub.diffusion.studies.flare import kits as machines
-from embhub.diffusion.studies.flare import network
+from embhub.diffusion.studies.flare import kits, relay
 from embhub.diffusion.studies.proposing import StudySettings
 from embhub.diffusion.studies.seats import Seat
 from embhub.diffusion.training.captions import check_caption
@@ -41,12 +38,14 @@ from embhub.images.images import ImageSet
 from embhub.ledger import studies as ledger
 from embhub.ledger.publications import Confirm
 from embhub.progress import OnProgress, Progress
-from embhub.study.coordinating import StudyEndedError
 from embhub.study.plan import Study
+
+if TYPE_CHECKING:
+    from embhub.diffusion.studies.flare.network import Coordinator
 
 Say = Callable[[str], None]
 LOOK, LINGER = 2.0, 30.0
-"""Seconds between two looks at the registry, or at what an engine has left; and for which a site that signed stays."""
+"""Seconds between two looks at the registry, or at what this site was asked; and for which a site that signed stays."""
 LISTEN = 30.0
 """Seconds after which a site that takes part asks the registry anew whether somebody withdrew."""
 
@@ -143,71 +142,76 @@ def take_part(
     digest: str, kit: Path, *, registry: str | None, on_progress: OnProgress | None = None, look: float = LOOK,
     linger: float = LINGER,
 ) -> str:  # fmt: skip
-    """Wait for the other sites, then run this site's engine until it has signed the file. Returns the file's digest.
+    """Wait for the other sites, then answer the coordinator until this site signed the file. Returns the file's digest.
 
     It lingers for some seconds more: the answer is on its way, and a coordinator that missed it asks again.
 
     Raises:
-        UsageError: no kit, or somebody withdrew.
-        ConfigError: this site has not joined.
-        CarrierError: FLARE is missing, or its client ended before.
+        UsageError: somebody withdrew.
+        ConfigError: this site has not joined, no kit, or another process takes part for it.
+        CarrierError: FLARE is missing, or its process ended before.
     """
     report = on_progress or (lambda _: None)
-    _check_part(digest, "site", kit)
+    _standing(digest, "site")
+    kits.read(kit)
     while (fetched := _open_study(digest, registry)).missing:
         done = len(fetched.joins)
         report(Progress("waiting for sites to join", done, len(fetched.plan.sites), ", ".join(fetched.missing)))
         time.sleep(look)
     seats.pin_keys(digest, "site", fetched.keys)
-    attempts, own = fetched.plan.attempts, seats.own_kit(digest, kit)
-    heard = time.monotonic()
-    with _running(machines.start(own)) as client:
-        while not (signed := _standing(digest, "site")).consented:
-            _check_alive(client, own)
-            if signed.withdrawn:
+    heard, until = time.monotonic(), math.inf
+    log = seats.place(digest, "site") / "connection.log"
+    with seats.open_site(digest) as site, relay.started(kit, site.site, log) as link:
+        while time.monotonic() < until:
+            if (asked := link.task(look)) is not None:
+                link.answer(site.answer(*asked))
+            signed = _standing(digest, "site")
+            report(Progress("taking part", signed.begun, fetched.plan.attempts))
+            if signed.consented:
+                until = min(until, time.monotonic() + linger)
+            elif signed.withdrawn:
                 raise UsageError("this site withdrew from the study")
-            if time.monotonic() > heard + LISTEN:
+            elif time.monotonic() > heard + LISTEN:
                 heard = _hear_of_withdrawals(digest, registry)
-            report(Progress("taking part", signed.begun, attempts))
-            time.sleep(min(look, 1.0))
-        time.sleep(linger)
     return signed.consented
 
 
-def finish(digest: str, out: Path, kits: Path, *, registry: str | None, on_progress: OnProgress | None = None) -> Study:
+def finish(digest: str, out: Path, made: Path, *, registry: str | None, on_progress: OnProgress | None = None) -> Study:
     """Run the study with the sites that joined, and write the file that they consent to, with the study's record.
 
-    After a kill the same call goes on with the next number.
+    After a kill the same call goes on with the next number. It waits for all sites at first, and for a quorum later.
+
+    Args:
+        made: the kits that `propose` came with.
 
     Raises:
-        UsageError: no kits, a site has not joined yet, or somebody withdrew.
-        ConfigError: this machine did not propose the study.
+        UsageError: a site has not joined yet, or somebody withdrew.
+        ConfigError: this machine did not propose the study, or no kits.
         StudyEndedError: too few sites were left, or consented.
-        CarrierError: FLARE is missing or did not run the study.
+        CarrierError: FLARE is missing, or its port is taken.
     """
-    _check_part(digest, "coordinator", kits / "coordinator")
+    _standing(digest, "coordinator")
+    kits.read(made / kits.COORDINATOR)
     fetched, report = _open_study(digest, registry), on_progress or (lambda _: None)
     study = fetched.plan
     if fetched.missing:
         raise UsageError(f"{', '.join(fetched.missing)} did not join yet", "run this again once they have")
     seats.pin_keys(digest, "coordinator", fetched.keys)
-    if seats.outcome(digest) is None:
-        seconds = 3600 + 6.0 * study.attempts * (study.round_seconds + 10)
-        with _running(network.start(kits / "coordinator")) as server:
-
-            def ended() -> bool:
-                _check_alive(server, kits / "coordinator")
-                report(Progress("studying", _standing(digest, "coordinator").begun, study.attempts))
-                return seats.outcome(digest) is not None
-
-            network.run_job(kits, digest, study.sites, quorum=study.quorum, seconds=seconds, ended=ended)
     if (found := seats.outcome(digest)) is None:
-        said = _standing(digest, "coordinator").trouble
-        raise StudyEndedError(f"the study ended without a file: {said or 'see the log of the coordinator'}")
+        with _listening(made / kits.COORDINATOR, study.sites) as cell:
+            cell.wait(study.quorum, lambda here: report(Progress("waiting for sites", here, len(study.sites))))
+            found = seats.coordinate(digest, cell.ask, on_progress)
     file, signed = found
     write_atomic(out, file)
     write_atomic(out.with_suffix(".study.json"), fetched.record(signed))
     return study
+
+
+def _listening(kit: Path, sites: Sequence[str]) -> AbstractContextManager[Coordinator]:
+    kits.check_installed()
+    from embhub.diffusion.studies.flare import network
+
+    return network.listening(kit, sites)
 
 
 def _open_study(digest: str, registry: str | None) -> studies.Fetched:
@@ -224,34 +228,7 @@ def _hear_of_withdrawals(digest: str, registry: str | None) -> float:
     return time.monotonic()
 
 
-def _check_part(digest: str, role: seats.Role, kit: Path) -> None:
-    _standing(digest, role)
-    if not (kit / "startup").is_dir():
-        raise UsageError(f"{kit} is no kit of a FLARE machine", "`embhub study propose` writes one for each of them")
-
-
 def _standing(digest: str, role: seats.Role) -> seats.Standing:
     if (found := seats.standing(digest, role)) is None:
         raise ConfigError(f"this machine has no part in the study {digest[:12]} as {role}", "join or propose it first")
     return found
-
-
-def _check_alive(process: subprocess.Popen[bytes], kit: Path) -> None:
-    if process.poll() is not None:
-        raise network.CarrierError("the FLARE process ended", f"its log is {kit / 'process.log'}")
-
-
-@contextmanager
-def _running(process: subprocess.Popen[bytes]) -> Iterator[subprocess.Popen[bytes]]:
-    """An engine that ends with this command, also where that is told to end: FLARE's processes would outlive it."""
-
-    def end(number: int, _: object) -> NoReturn:
-        raise SystemExit(128 + number)
-
-    before = signal.signal(signal.SIGTERM, end) if threading.current_thread() is threading.main_thread() else None
-    try:
-        yield process
-    finally:
-        network.stop(process)
-        if before is not None:
-            signal.signal(signal.SIGTERM, before)

@@ -23,7 +23,6 @@ from embhub.artifact import fingerprint
 from embhub.diffusion.bases.pipelines import find_base, load_pipeline
 from embhub.diffusion.dp import settings
 from embhub.diffusion.studies import assembling, learner
-from embhub.diffusion.studies.flare import kits
 from embhub.diffusion.train import make_record
 from embhub.durable import write_atomic
 from embhub.errors import ConfigError, EmbhubError, PrivacyError
@@ -155,16 +154,6 @@ def pin_keys(digest: str, role: Role, keys: Mapping[str, p256.PublicKey]) -> Non
     _write(there, "keys.json", json.dumps(found).encode())
 
 
-def own_kit(digest: str, given: Path) -> Path:
-    """This site's FLARE machine, made anew, with the certificate of the kit that the coordinator gave it.
-
-    Raises:
-        ConfigError, CarrierError: as `embhub.diffusion.studies.flare.kits.adopt`, or it has not joined.
-    """
-    there = place(digest, "site")
-    return kits.adopt(given, Seat(**_read(there, "seat.json")).site, there / "flare")
-
-
 def load_key(digest: str) -> signing.SigningKey:
     """This site's key of a study. Raises ConfigError: there is none."""
     return signing.load(KEY, folder=place(digest, "site"))
@@ -203,8 +192,10 @@ def open_site(digest: str) -> Iterator[StudySite]:
         )  # fmt: skip
 
 
-def coordinate(digest: str, ask: Ask, on_progress: OnProgress | None = None) -> dict[str, bytes]:
-    """Run a study to its end, or go on with it: steps, file, consents. Returns each site's consent.
+def coordinate(
+    digest: str, ask: Ask, on_progress: OnProgress | None = None
+) -> tuple[bytes, dict[str, bytes]]:  # fmt: skip
+    """Run a study to its end, or go on with it: steps, file, consents. Returns the file, and each site's consent.
 
     Raises:
         ConfigError: not all sites have joined, or the folder cannot be used.
@@ -220,10 +211,11 @@ def coordinate(digest: str, ask: Ask, on_progress: OnProgress | None = None) -> 
         if not (there / "release.safetensors").exists():  # a file that a site signed is not made anew
             seat = _read(there, "seat.json")
             _write(there, "release.safetensors", _assemble(study, frame, sums, seat["base"], seat["device"]))
-        signed = run.gather_consents((there / "release.safetensors").read_bytes())
+        file = (there / "release.safetensors").read_bytes()
+        signed = run.gather_consents(file)
         encoded = {site: dsse.encode(signature) for site, signature in sorted(signed.items())}
         _write(there, "consents.json", json.dumps(encoded).encode())
-        return signed
+        return file, signed
 
 
 @dataclass(frozen=True)

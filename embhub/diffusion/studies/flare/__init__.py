@@ -1,5 +1,6 @@
-"""NVIDIA FLARE as the carrier of a study: `carrier` in its processes, `network` to set one up and run a study over it.
+"""NVIDIA FLARE as the carrier of a study: `kits` with certificates, `network` to talk over, `relay` at a site.
 
-FLARE connects sites outwards to the coordinator by mutual TLS and brings tasks; what a task says is for
-`embhub.study.tasks`. A site's policy lists one class that a job may name, and refuses code within jobs.
+Of FLARE a study takes certificates and cells, which connect sites outwards to the coordinator by mutual TLS and carry
+one kind of message. FLARE's jobs, with what they may name, bring and do at a site, are not used. What a message says is
+for `embhub.study.tasks`.
 """

@@ -1,83 +1,102 @@
-"""A site's own FLARE machine: of the coordinator's kit it takes a certificate and an address, and nothing else.
+"""Kits: a machine's certificate and where the coordinator is. Imports FLARE late.
 
-FLARE makes whatever its files name, when it starts: components, handlers of its log. So a kit that is run as it came
-could run anything at a site, before any job. The site writes these files itself.
+The coordinator makes all of them and hands each site its own. A site takes of a kit what `read` returns, and nothing
+else: a coordinator may lie, and put anything into the folder.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from embhub.diffusion.studies.flare import network
 from embhub.durable import write_atomic
 from embhub.errors import ConfigError
+from embhub.project import how_to_install
 
-CERTIFICATES: Final = ("client.crt", "client.key", "rootCA.pem")
-MACHINE: Final = "embhub.diffusion.studies.flare.machine"
+COORDINATOR: Final = "coordinator"
+CERTIFICATES: Final = ("rootCA.pem", "machine.crt", "machine.key")
+ADDRESS: Final = "address.json"
+_PROJECT = "embhub"
 _MOST_BYTES = 64_000
-_HINT = "ask the coordinator for this site's kit"
+_HINT = "`embhub study propose` writes one for each machine; ask the coordinator for this site's"
 
 
-def adopt(given: Path, site: str, folder: Path) -> Path:
-    """A machine of this site's own in `folder`, new each time, with the certificate of the kit that was handed over.
+class CarrierError(ConfigError):
+    """FLARE is missing, or did not do what it was asked for."""
+
+
+@dataclass(frozen=True)
+class Kit:
+    """Where the coordinator is, and the files of a machine's certificate: those of the study, its own, and its key."""
+
+    host: str
+    port: int
+    root: Path
+    certificate: Path
+    key: Path
+
+
+def provision(folder: Path, host: str, port: int, sites: Sequence[str]) -> Path:
+    """Kits for a coordinator at `host`:`port` and for these sites; returns where they lie, by name.
 
     Raises:
-        ConfigError: no kit of a site, or it cannot be written.
         CarrierError: FLARE is missing, or refuses a name.
+        ConfigError: there are kits already.
     """
-    host, port = _address(given / "startup" / "fed_client.json")
-    found = {name: _certificate(given / "startup" / name) for name in CERTIFICATES}
-    shutil.rmtree(folder, ignore_errors=True)
-    own = network.provision(folder, host, port, [site]) / site
-    for name, data in found.items():
-        write_atomic(own / "startup" / name, data, mode=0o600)
-    return own
+    if (kits := folder / "kits").exists():
+        raise ConfigError(f"{kits} is there already", "a study's kits are made once")
+    people = [
+        {"name": host, "type": "server", "org": COORDINATOR, "fed_learn_port": port, "admin_port": port},
+        *({"name": site, "type": "client", "org": "site"} for site in sites),
+    ]
+    builders = [
+        {"path": "nvflare.lighter.impl.workspace.WorkspaceBuilder", "args": {"template_file": ["master_template.yml"]}},
+        {"path": "nvflare.lighter.impl.static_file.StaticFileBuilder",
+         "args": {"config_folder": "config", "scheme": "tcp"}},
+        {"path": "nvflare.lighter.impl.cert.CertBuilder"},
+    ]  # fmt: skip
+    project = {"api_version": 3, "name": _PROJECT, "participants": people, "builders": builders}
+    write_atomic(folder / "project.yml", json.dumps(project).encode())
+    _nvflare("provision", "-p", str(folder / "project.yml"), "-w", str(folder / "made"))
+    made = folder / "made" / _PROJECT / "prod_00"
+    for name, kit, kind in ((host, COORDINATOR, "server"), *((site, site, "client") for site in sites)):
+        _take(made / name / "startup", kits / kit, kind, {"host": host, "port": port})
+    shutil.rmtree(folder / "made")  # with the key that certificates are signed with
+    return kits
 
 
-def start(own: Path, env: Mapping[str, str] | None = None) -> subprocess.Popen[bytes]:
-    """Start a machine that `adopt` made, as a process of its own; its log is `process.log` in its folder.
+def _take(made: Path, kit: Path, kind: str, address: dict[str, str | int]) -> None:
+    kit.mkdir(mode=0o700, parents=True)
+    names = ("rootCA.pem", f"{kind}.crt", f"{kind}.key")
+    for source, name in zip(names, CERTIFICATES, strict=True):
+        write_atomic(kit / name, (made / source).read_bytes(), mode=0o600)
+    write_atomic(kit / ADDRESS, json.dumps(address).encode())
 
-    Args:
-        env: further environment, such as EMBHUB_HOME.
+
+def read(kit: Path) -> Kit:
+    """What a kit says.
 
     Raises:
-        CarrierError: FLARE is missing.
+        ConfigError: it is none.
     """
-    network.check_installed()
-    own = own.absolute()  # FLARE goes elsewhere
-    command = [sys.executable, "-u", "-m", MACHINE, "-m", str(own), "-s", "fed_client.json", "--set"]
-    command += ["secure_train=true", "config_folder=config", "org=site", f"uid={own.name}"]
-    with (own / "process.log").open("ab") as log:
-        return subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env={**os.environ, **(env or {})},
-            start_new_session=True,
-        )  # fmt: skip
-
-
-def _address(path: Path) -> tuple[str, int]:
     try:
-        (server,) = json.loads(_read(path))["servers"]
-        host, _, port = str(server["service"]["target"]).rpartition(":")
+        address = json.loads(_read(kit / ADDRESS))
+        host, port = str(address["host"]), int(address["port"])
     except (ValueError, KeyError, TypeError) as error:
-        raise ConfigError(f"{path} names no coordinator", _HINT) from error
-    if not re.fullmatch(r"[A-Za-z0-9.-]{1,253}", host) or not re.fullmatch(r"[0-9]{1,5}", port):
-        raise ConfigError(f"{path} names no coordinator", _HINT)
-    return host, int(port)
-
-
-def _certificate(path: Path) -> bytes:
-    data = _read(path)
-    if not data.startswith(b"-----BEGIN "):
-        raise ConfigError(f"{path} is no certificate and no key", _HINT)
-    return data
+        raise ConfigError(f"{kit} names no coordinator", _HINT) from error
+    if not re.fullmatch(r"[A-Za-z0-9.-]{1,253}", host) or not 0 < port < 65_536:
+        raise ConfigError(f"{kit} names no coordinator", _HINT)
+    for name in CERTIFICATES:
+        if not _read(kit / name).startswith(b"-----BEGIN "):
+            raise ConfigError(f"{kit / name} is no certificate and no key", _HINT)
+    return Kit(host, port, *(kit.absolute() / name for name in CERTIFICATES))
 
 
 def _read(path: Path) -> bytes:
@@ -85,7 +104,22 @@ def _read(path: Path) -> bytes:
         with path.open("rb") as stream:
             data = stream.read(_MOST_BYTES + 1)
     except OSError as error:
-        raise ConfigError(f"{path.parent.parent} is no kit of a site: {path.name} is missing", _HINT) from error
+        raise ConfigError(f"{path.parent} is no kit: {path.name} is missing", _HINT) from error
     if len(data) > _MOST_BYTES:
         raise ConfigError(f"{path} is too long", _HINT)
     return data
+
+
+def _nvflare(*words: str) -> None:
+    check_installed()
+    done = subprocess.run([sys.executable, "-m", "nvflare.cli", *words], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise CarrierError(f"FLARE refuses: {(done.stderr or done.stdout)[-500:]}")
+
+
+def check_installed() -> None:
+    """Raises CarrierError: FLARE is missing."""
+    from importlib.util import find_spec
+
+    if find_spec("nvflare") is None:
+        raise CarrierError("NVIDIA FLARE is not installed", how_to_install("study"))

@@ -1,281 +1,148 @@
-"""A FLARE network for a study: kits for its machines, a site's policy, processes, and the job. Imports FLARE late.
+"""Cells of NVIDIA FLARE, by which the coordinator asks and a site answers. Needs FLARE.
 
-A kit holds a machine's certificate and where the coordinator is. The coordinator makes all of them and hands each site
-its own; what a kit may do at a site is settled by the site, by `guard`.
+A cell reads more kinds of messages than a study has: for other cells, for its own upkeep, with objects in them. Each
+side drops all but its own before FLARE reads on. A site answers the coordinator's machine alone, and the coordinator
+passes nothing on from site to site.
 """
 
 from __future__ import annotations
 
-import json
-import logging
-import os
-import secrets
-import shutil
-import socket
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, Final
 
-from embhub.durable import write_atomic
-from embhub.errors import ConfigError
-from embhub.project import how_to_install
+from nvflare.fuel.f3.cellnet.core_cell import CoreCell, TargetMessage
+from nvflare.fuel.f3.cellnet.defs import Encoding, MessageHeaderKey, MessagePropKey, MessageType
+from nvflare.fuel.f3.message import Message
 
-COORDINATING: Final = "embhub.diffusion.studies.flare.carrier.Coordinating"
-ANSWERING: Final = "embhub.diffusion.studies.flare.carrier.Answering"
-PROJECT: Final = "embhub"
-_USER = "coordinator@embhub.org"
-_INTERVAL = 0.1
-"""Seconds after which a site asks again for a task."""
-_PATIENCE, _LOOK = 60.0, 0.5
-_NOBODY = dict.fromkeys(("clone_job", "download_job", "view", "operate", "shell_commands", "byoc"), "none")
-RIGHTS: Final = {
-    "format_version": "1.0",
-    "permissions": {"project_admin": {**_NOBODY, "submit_job": "any", "manage_job": "any"}},
-}
+from embhub.diffusion.studies.flare import kits
+from embhub.diffusion.studies.flare.kits import CarrierError
+from embhub.study.tasks import MAX_BYTES
+
+SERVER: Final = "server"
+"""What FLARE calls the cell that others connect to."""
+CHANNEL, TOPIC, NAME = "embhub", "study", "embhub_task"
+PATIENCE, _LOOK = 60.0, 0.25
+"""Seconds after which a quorum is enough, and between two looks at who is connected."""
+Answer = Callable[[str, bytes], bytes]
 
 
-class CarrierError(ConfigError):
-    """FLARE is missing, or did not do what it was asked for."""
+class Coordinator:
+    """The coordinator's cell; see `listening`."""
 
+    def __init__(self, cell: CoreCell, sites: Sequence[str]) -> None:
+        self._cell, self._sites = cell, tuple(sites)
 
-def provision(folder: Path, host: str, port: int, sites: Sequence[str]) -> Path:
-    """Kits for a coordinator at `host`:`port`, for these sites, and for who submits jobs; returns where they lie.
+    def here(self) -> list[str]:
+        """The sites that are connected."""
+        return [site for site in self._sites if self._cell.is_cell_connected(site)]
 
-    They are `coordinator`, one by each site's name, and `submitter`.
+    def wait(self, quorum: int, on_wait: Callable[[int], None], *, patience: float = PATIENCE) -> None:
+        """Wait for all sites, or once `patience` seconds have passed for a quorum; `on_wait` hears how many are here.
 
-    Raises:
-        CarrierError: FLARE is missing, or refuses a name.
-        ConfigError: there are kits already.
-    """
-    if (kits := folder / "kits").exists():
-        raise ConfigError(f"{kits} is there already", "a study's kits are made once")
-    people = [
-        {"name": host, "type": "server", "org": "coordinator", "fed_learn_port": port, "admin_port": port},
-        {"name": _USER, "type": "admin", "org": "coordinator", "role": "project_admin"},
-        *({"name": site, "type": "client", "org": "site"} for site in sites),
-    ]
-    builder = "nvflare.lighter.impl"
-    builders = [
-        {"path": f"{builder}.workspace.WorkspaceBuilder", "args": {"template_file": ["master_template.yml"]}},
-        {"path": f"{builder}.static_file.StaticFileBuilder", "args": {"config_folder": "config", "scheme": "tcp"}},
-        {"path": f"{builder}.cert.CertBuilder"},
-        {"path": f"{builder}.signature.SignatureBuilder"},
-    ]
-    project = {"api_version": 3, "name": PROJECT, "participants": people, "builders": builders}
-    write_atomic(folder / "project.yml", json.dumps(project).encode())
-    _nvflare("provision", "-p", str(folder / "project.yml"), "-w", str(folder / "made"))
-    made = folder / "made" / PROJECT / "prod_00"
-    for name, kit in {host: "coordinator", _USER: "submitter", **{site: site for site in sites}}.items():
-        shutil.copytree(made / name, kits / kit)
-        (kits / kit).chmod(0o700)
-    shutil.rmtree(folder / "made")  # with the key that certificates are signed with
-    guard(kits / "coordinator", [COORDINATING])
-    for site in sites:
-        guard(kits / site, [ANSWERING])
-    return kits
+        Raises whatever `on_wait` does.
+        """
+        until = time.monotonic() + patience
+        while (here := len(self.here())) < (len(self._sites) if time.monotonic() < until else quorum):
+            on_wait(here)
+            time.sleep(_LOOK)
 
-
-def guard(kit: Path, classes: Sequence[str]) -> None:
-    """Let jobs name these classes and no other, bring no code, read no file or log, and stop no machine.
-
-    Raises:
-        ConfigError: no kit, or it cannot be written.
-    """
-    local = kit / "local"
-    try:
-        resources: dict[str, Any] = json.loads((local / "resources.json.default").read_bytes())
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{kit} is no kit of a FLARE machine") from error
-    resources |= {"class_list_enforcement_mode": "enforce", "class_allow_list": list(classes)}
-    resources["allow_log_streaming"] = False
-    resources["components"] = [part for part in resources.get("components", []) if part["id"] != "site_log_streamer"]
-    write_atomic(local / "resources.json", json.dumps(resources, indent=1).encode())
-    if ANSWERING in classes:  # on the coordinator's own machine its own people may look
-        write_atomic(local / "authorization.json", json.dumps(RIGHTS, indent=1).encode())
-
-
-def start(kit: Path, env: Mapping[str, str] | None = None) -> subprocess.Popen[bytes]:
-    """Start the machine of a kit as a process of its own; its log is `process.log` in the kit.
-
-    Args:
-        env: further environment, such as EMBHUB_HOME.
-
-    Raises:
-        CarrierError: FLARE is missing.
-    """
-    check_installed()
-    kit = kit.absolute()  # FLARE goes elsewhere
-    site = kit / "startup" / "fed_client.json"
-    name = json.loads(site.read_bytes())["client"]["fqsn"] if site.exists() else ""
-    module, setup = ("client.client_train", "fed_client.json") if name else ("server.server_train", "fed_server.json")
-    command = [sys.executable, "-u", "-m", f"nvflare.private.fed.app.{module}", "-m", str(kit), "-s", setup, "--set"]
-    command += ["secure_train=true", "config_folder=config", f"org={'site' if name else 'coordinator'}"]
-    command += [f"uid={name}"] if name else []
-    if not name:
-        _begin_afresh(kit)
-    with (kit / "process.log").open("ab") as log:
-        return subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env={**os.environ, **(env or {})},
-            start_new_session=True,
-        )  # fmt: skip
-
-
-def _begin_afresh(kit: Path) -> None:
-    """Let a server keep its jobs in its kit, and forget earlier ones: what a study is at lies in the study's folder.
-
-    FLARE's own place is one for all servers of a machine, where they run each other's jobs.
-    """
-    path, storage = kit / "local" / "resources.json", kit / "storage"
-    shutil.rmtree(storage, ignore_errors=True)
-    resources: dict[str, Any] = json.loads(path.read_bytes())
-    resources["snapshot_persistor"]["args"]["storage"]["args"]["root_dir"] = str(storage / "snapshots")
-    (jobs,) = (part for part in resources["components"] if part["id"] == "job_manager")
-    jobs["args"]["uri_root"] = str(storage / "jobs")
-    write_atomic(path, json.dumps(resources, indent=1).encode())
-
-
-def stop(process: subprocess.Popen[bytes]) -> None:
-    """End a machine that `start` started, at once, with the job that it runs; a study goes on from what is on disk."""
-    import psutil  # comes with FLARE
-
-    try:
-        machine = psutil.Process(process.pid)
-        running = [machine, *machine.children(recursive=True)]  # a job is in a session of its own
-    except psutil.NoSuchProcess:
-        running = []
-    for each in running:
-        with suppress(psutil.NoSuchProcess):
-            each.kill()
-    process.wait()
-
-
-def run_job(
-    kits: Path, digest: str, sites: Sequence[str], *, quorum: int, seconds: float,
-    ended: Callable[[], bool] = lambda: False,
-) -> str:  # fmt: skip
-    """Submit the study's job, and wait for its end; returns FLARE's word for it.
-
-    Who is connected then is in the job: all sites are waited for at first, and a quorum after `_PATIENCE` seconds.
-
-    Args:
-        ended: asked again and again whether the study has ended here, before FLARE says so; it may raise.
-
-    Raises:
-        CarrierError: the coordinator or the sites cannot be reached, or the job does not end in time.
-    """
-    check_installed()
-    kits = kits.absolute()
-    with _logging_to(kits / "submitter.log"):
-        return _submit(kits, _write_job(kits / "job", digest, sites, quorum), len(sites), quorum, seconds, ended)
+    def ask(self, task: str, data: Mapping[str, bytes], seconds: float) -> dict[str, bytes]:
+        """What each site that is connected, and asked in `data`, answers within some seconds."""
+        here = {site: data[site] for site in self.here() if site in data}
+        if not here:
+            return {}
+        asked = {site: TargetMessage(site, CHANNEL, TOPIC, Message({NAME: task}, body)) for site, body in here.items()}
+        found = self._cell.broadcast_multi_requests(asked, timeout=seconds)
+        return {site: bytes(reply.payload) for site, reply in found.items() if reply.payload}
 
 
 @contextmanager
-def _logging_to(path: Path) -> Iterator[None]:
-    """Keep FLARE's log from a person's terminal, where warnings go that nobody takes."""
-    handler = logging.FileHandler(path, delay=True)
-    logging.getLogger().addHandler(handler)
-    try:
+def listening(kit: Path, sites: Sequence[str]) -> Iterator[Coordinator]:
+    """The coordinator's cell, to which these sites connect. FLARE has one of them in a process, once.
+
+    Raises:
+        CarrierError: its port is taken, or this process had one before.
+        ConfigError: no kit.
+    """
+
+    def is_answer(message: Message, origin: str, peer: str) -> bool:
+        return _kind(message) == MessageType.REPLY and origin == peer and origin in sites
+
+    with _cell(kits.read(kit), SERVER, {site: site for site in sites}, is_answer) as cell:
+        yield Coordinator(cell, sites)
+
+
+@contextmanager
+def answering(kit: Path, site: str, answer: Answer) -> Iterator[None]:
+    """A site's cell, which connects to the coordinator, again and again, and answers what that asks.
+
+    Args:
+        answer: called with a task's name and data, in threads of FLARE.
+
+    Raises:
+        CarrierError, ConfigError: as `listening`.
+    """
+    known = kits.read(kit)
+
+    def is_task(message: Message, origin: str, peer: str) -> bool:
+        return _kind(message) == MessageType.REQ and origin == SERVER and peer == known.host
+
+    def reply(message: Message) -> Message:
+        return Message({}, answer(str(message.get_header(NAME)), bytes(message.payload)))
+
+    with _cell(known, site, {SERVER: known.host}, is_task, reply):
         yield
-    finally:
-        logging.getLogger().removeHandler(handler)
-        handler.close()
 
 
-def _submit(
-    kits: Path, job: Path, sites: int, quorum: int, seconds: float, ended: Callable[[], bool] = lambda: False
-) -> str:
-    began, until, session = time.monotonic(), time.monotonic() + seconds, _Session(kits)
-    token, name, here, last = secrets.token_hex(16), "", 0, ""
+@contextmanager
+def _cell(
+    kit: kits.Kit, name: str, identities: Mapping[str, str], wanted: Callable[[Message, str, str], bool],
+    reply: Callable[[Message], Message] | None = None,
+) -> Iterator[CoreCell]:  # fmt: skip
+    """`identities` are the names in the certificates of the machines that this one talks with."""
+    kind = "server" if name == SERVER else "client"
+    credentials = {"ca_cert": str(kit.root), f"{kind}_cert": str(kit.certificate), f"{kind}_key": str(kit.key)}
+    host = "0.0.0.0" if name == SERVER else kit.host  # noqa: S104 (sites connect from elsewhere)
     try:
-        while time.monotonic() < until:
-            if ended():
-                return ""
-            try:
-                if name:
-                    if (status := str(session.get().get_job_meta(name).get("status", ""))).startswith("FINISHED"):
-                        return status
-                elif here >= sites or (here >= quorum and time.monotonic() > began + _PATIENCE):
-                    name = session.get().submit_job(str(job), submit_token=token)
-                    continue
-                else:
-                    here = len(session.get().get_system_info().client_info)
-            except Exception as error:  # noqa: BLE001 (FLARE raises many kinds; a busy server answers late)
-                last = f": {type(error).__name__}: {error}"
-                session.close()
-            time.sleep(_LOOK)
+        cell = CoreCell(
+            fqcn=name, root_url=f"tcp://{host}:{kit.port}", secure=True, credentials=credentials,
+            auth_identity_map=dict(identities),
+        )  # fmt: skip
+        _keep(cell, wanted)
+        if reply is not None:
+            cell.register_request_cb(CHANNEL, TOPIC, reply)
+        cell.start()
+    except Exception as error:
+        raise CarrierError(f"FLARE cannot use {kit.host}:{kit.port}: {error}") from error
+    try:
+        yield cell
     finally:
-        session.close()
-    if name:
-        raise CarrierError(f"the study did not end within {seconds:g} s{last}", "run it again: it goes on")
-    raise CarrierError(f"{here} sites are connected, and the study takes {quorum}{last}", "start their clients")
+        cell.stop()
 
 
-class _Session:
-    """A session with FLARE's server, opened when it is asked for, and anew once it was closed."""
-
-    def __init__(self, kits: Path) -> None:
-        self._kit, self._open = str(kits / "submitter"), cast(Any, None)
-        server = json.loads((kits / "submitter" / "startup" / "fed_admin.json").read_bytes())["admin"]
-        self._address = server["host"], server["port"]
-
-    def get(self) -> Any:
-        from nvflare.fuel.flare_api.flare_api import new_secure_session
-
-        if self._open is None:
-            # FLARE keeps what did not connect, and later sessions hang for it: so the port is tried first.
-            socket.create_connection(self._address, timeout=5.0).close()
-            self._open = new_secure_session(_USER, self._kit, timeout=10.0)
-        return self._open
-
-    def close(self) -> None:
-        if self._open is not None:
-            with suppress(Exception):
-                self._open.close()
-        self._open = None
+def _kind(message: Message) -> Any:
+    return message.get_header(MessageHeaderKey.MSG_TYPE)
 
 
-def _write_job(folder: Path, digest: str, sites: Sequence[str], quorum: int) -> Path:
-    """A job that names two installed classes and holds no code."""
-    server = {
-        "format_version": 2,
-        "server": {"task_request_interval": _INTERVAL},
-        "workflows": [{"id": "study", "path": COORDINATING, "args": {"study": digest}}],
-        "components": [],
-    }
-    client = {
-        "format_version": 2,
-        "executors": [{"tasks": ["study"], "executor": {"path": ANSWERING, "args": {"study": digest}}}],
-        "components": [],
-    }
-    meta = {
-        "name": "study",
-        "resource_spec": {},
-        "min_clients": quorum,
-        "deploy_map": {"coordinator": ["server"], "site": list(sites)},
-    }
-    for name, content in {
-        "meta.json": meta,
-        "coordinator/config/config_fed_server.json": server,
-        "site/config/config_fed_client.json": client,
-    }.items():
-        write_atomic(folder / name, json.dumps(content).encode())
-    return folder
+def _keep(cell: CoreCell, wanted: Callable[[Message, str, str], bool]) -> None:
+    """Let a cell read what is `wanted` by message, origin and name in the peer's certificate, and drop all else."""
 
+    def drop(message: Message) -> bool:
+        header: Callable[[str], Any] = message.get_header
+        origin, peer = str(header(MessageHeaderKey.ORIGIN)), str(message.get_prop(MessagePropKey.COMMON_NAME))
+        plain = (
+            (header(MessageHeaderKey.CHANNEL), header(MessageHeaderKey.TOPIC)) == (CHANNEL, TOPIC)
+            and header(MessageHeaderKey.DESTINATION) == cell.get_fqcn()
+            and header(MessageHeaderKey.FROM_CELL) == origin
+            and header(MessageHeaderKey.PAYLOAD_ENCODING) == Encoding.BYTES  # no object is made of it
+            and not header(MessageHeaderKey.SECURE)
+            and not header(MessageHeaderKey.CONN_URL)  # FLARE would connect to it
+            and message.payload is not None
+            and len(message.payload) <= MAX_BYTES
+        )
+        return not (plain and wanted(message, origin, peer))
 
-def _nvflare(*words: str) -> None:
-    check_installed()
-    done = subprocess.run([sys.executable, "-m", "nvflare.cli", *words], capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise CarrierError(f"FLARE refuses: {(done.stderr or done.stdout)[-500:]}")
-
-
-def check_installed() -> None:
-    """Raises CarrierError: FLARE is missing."""
-    from importlib.util import find_spec
-
-    if find_spec("nvflare") is None:
-        raise CarrierError("NVIDIA FLARE is not installed", how_to_install("study"))
+    cell.add_incoming_filter("*", "*", drop)

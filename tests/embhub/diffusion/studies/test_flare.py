@@ -1,14 +1,14 @@
-"""A study over NVIDIA FLARE: a server and three clients as processes of their own on this machine."""
+"""A study over NVIDIA FLARE: a coordinator and three sites as processes of their own on this machine."""
 
 from __future__ import annotations
 
-import json
+import os
 import socket
 import subprocess
+import sys
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,7 +19,7 @@ pytest.importorskip("nvflare")
 from embhub.artifact import embedding, fingerprint
 from embhub.diffusion.bases.pipelines import find_base, load_pipeline
 from embhub.diffusion.studies import seats
-from embhub.diffusion.studies.flare import kits, network
+from embhub.diffusion.studies.flare import kits
 from embhub.diffusion.studies.proposing import StudySettings, make_study
 from embhub.diffusion.studies.seats import Seat
 from embhub.ledger import studies as ledger
@@ -52,7 +52,7 @@ class Hospitals:
         for site in (*SITES, "coordinator"):
             with config.elsewhere(self.home(site)):
                 seats.pin_keys(self.digest, "site" if site in SITES else "coordinator", self.keys)
-        self.kits = network.provision(path / "flare", "localhost", free_port(), SITES)
+        self.kits = kits.provision(path / "flare", "localhost", free_port(), SITES)
 
     def home(self, who: str) -> Path:
         return self.path / "homes" / who
@@ -77,14 +77,12 @@ class Hospitals:
             ledger.charge(self.study, members.names())
             return seats.take_seat(self.study, replace(seat, members=seats.name_members(members))).public
 
-    def env(self, who: str) -> dict[str, str]:
-        return {"EMBHUB_HOME": str(self.home(who)), "OMP_NUM_THREADS": "1"}
-
     def launch(self, who: str) -> subprocess.Popen[bytes]:
-        """A machine, that of a site as the site makes it of its kit."""
-        if who == "coordinator":
-            return network.start(self.kits / who, self.env(who))
-        return kits.start(kits.adopt(self.kits / who, who, self.path / "own" / who), self.env(who))
+        part, kit = ("coordinator", self.kits) if who == "coordinator" else ("site", self.kits / who)
+        command = [sys.executable, "-m", "tests.support.study_machine", part, self.digest, str(kit)]
+        env = {**os.environ, "EMBHUB_HOME": str(self.home(who)), "OMP_NUM_THREADS": "1"}
+        with (self.path / f"{who}.log").open("ab") as log:
+            return subprocess.Popen(command, stdout=log, stderr=log, env=env)
 
     @contextmanager
     def start(self, who: str) -> Iterator[subprocess.Popen[bytes]]:
@@ -92,7 +90,12 @@ class Hospitals:
         try:
             yield process
         finally:
-            network.stop(process)
+            process.kill()
+            process.wait()
+
+    def begun(self) -> int:
+        """The last number that the coordinator began."""
+        return int((self.home("coordinator") / "state/studies" / self.digest / "coordinator/begun").read_text())
 
     def outcome(self) -> tuple[bytes, dict[str, bytes]] | None:
         with config.elsewhere(self.home("coordinator")):
@@ -115,76 +118,42 @@ def check(world: Hospitals, fewest: int) -> None:
 def test_a_study_from_kits_to_consents(tmp_path: Path) -> None:
     world = Hospitals(tmp_path, steps=5)
     with ExitStack() as stack:
-        for who in ("coordinator", *SITES):
-            stack.enter_context(world.start(who))
-        status = network.run_job(world.kits, world.digest, SITES, quorum=2, seconds=120)
-    assert "COMPLETED" in status
+        sites = [stack.enter_context(world.start(who)) for who in SITES]
+        assert stack.enter_context(world.start("coordinator")).wait(120) == 0
+        assert [site.wait(30) for site in sites] == [0, 0, 0], "each ends by itself once it has signed"
     check(world, 3)
 
 
-def name_another_class(job: Path) -> None:
-    """One that comes with FLARE, and that its default policy lets any job name."""
-    path = job / "site" / "config" / "config_fed_client.json"
-    config = json.loads(path.read_bytes())
-    config["executors"][0]["executor"] = {"path": "nvflare.app_common.np.np_trainer.NPTrainer", "args": {}}
-    path.write_text(json.dumps(config))
-
-
-def bring_code(job: Path) -> None:
-    path = job / "site" / "config" / "config_fed_client.json"
-    config = json.loads(path.read_bytes())
-    config["executors"][0]["executor"] = {"path": "brought.Brought", "args": {}}
-    path.write_text(json.dumps(config))
-    (job / "site" / "custom").mkdir()
-    (job / "site" / "custom" / "brought.py").write_text(
-        "import pathlib\npathlib.Path(__file__).with_name('ran').write_text('')\nclass Brought: pass\n"
-    )
-
-
-@pytest.mark.parametrize(
-    ("change", "word"), [(name_another_class, "is not in allow_list"), (bring_code, "BYOC not permitted")]
-)
-def test_a_job_that_names_another_class_or_brings_code_runs_at_no_site(
-    tmp_path: Path, change: Callable[[Path], None], word: str
-) -> None:
-    world = Hospitals(tmp_path, steps=2)
-    job = network._write_job(world.kits / "job", world.digest, SITES, 2)
-    change(job)
-    with ExitStack() as stack:
-        for who in ("coordinator", *SITES):
-            stack.enter_context(world.start(who))
-        with suppress(network.CarrierError):
-            assert "COMPLETED" not in network._submit(world.kits, job, 3, 2, 60)
-    assert world.outcome() is None
-    assert not list(world.path.rglob("ran"))
-    machines = [world.kits / "coordinator", *(world.path / "own" / site / "kits" / site for site in SITES)]
-    logs = "".join((machine / "process.log").read_text() for machine in machines)
-    assert word in logs
-
-
-def test_a_site_is_killed_and_comes_back_and_the_coordinator_is_killed_and_goes_on(tmp_path: Path) -> None:
+def test_sites_and_the_coordinator_are_killed_and_come_back(tmp_path: Path) -> None:
     world = Hospitals(tmp_path, steps=16)
-    with ExitStack() as stack, ThreadPoolExecutor(1) as pool:
+    with ExitStack() as stack:
         for who in SITES[:2]:
             stack.enter_context(world.start(who))
-        third = world.launch(SITES[2])
-        coordinator = network.start(world.kits / "coordinator", world.env("coordinator"))
-        first = pool.submit(network.run_job, world.kits, world.digest, SITES, quorum=2, seconds=30)
-        wait_for(world, 3)
-        network.stop(third)
+        with world.start(SITES[2]), world.start("coordinator"):
+            wait_for(world, 3)
+        begun = world.begun()
+        third = stack.enter_context(world.start(SITES[2]))
+        assert stack.enter_context(world.start("coordinator")).wait(200) == 0
+        assert third.wait(30) == 0, "it came back within the study, and signed"
+    assert world.begun() > begun
+    check(world, 3)
+
+
+def test_a_site_that_is_killed_is_left_out_and_comes_back_while_the_study_runs(tmp_path: Path) -> None:
+    world = Hospitals(tmp_path, steps=16)
+    with ExitStack() as stack:
+        for who in SITES[:2]:
+            stack.enter_context(world.start(who))
+        with world.start(SITES[2]):
+            coordinator = stack.enter_context(world.start("coordinator"))
+            wait_for(world, 3)
         wait_for(world, 6)
-        network.stop(coordinator)
-        with pytest.raises(network.CarrierError):
-            first.result()
         stack.enter_context(world.start(SITES[2]))
-        stack.enter_context(world.start("coordinator"))
-        status = network.run_job(world.kits, world.digest, SITES, quorum=2, seconds=200)
-    assert "COMPLETED" in status
+        assert coordinator.wait(200) == 0
     check(world, 3)
 
 
 def wait_for(world: Hospitals, number: int) -> None:
     """Until the coordinator has begun a number."""
-    begun = world.home("coordinator") / "state" / "studies" / world.digest / "coordinator" / "begun"
-    while int(begun.read_text()) < number:
+    while world.begun() < number:
         time.sleep(0.1)

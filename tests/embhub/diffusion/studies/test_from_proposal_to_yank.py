@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import contextvars
+import queue
 import shutil
 import threading
 import time
-from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,61 +18,69 @@ from embhub.artifact import embedding
 from embhub.client.member import studies
 from embhub.client.publishing.push import push
 from embhub.client.pulling.pull import pull, verify_path
-from embhub.diffusion.studies import joining, seats
-from embhub.diffusion.studies.flare import kits, network
+from embhub.diffusion.studies import joining
+from embhub.diffusion.studies.flare import relay
 from embhub.errors import EmbhubError, UsageError
 from embhub.formats import safe_yaml
 from embhub.privacy.claim import PrivacyClaim
 from embhub.site import config
 from tests.support.releases import make_card
 from tests.support.sites import Site
-from tests.support.study_joins import SITES, Act, Proposed, join, run_here, seat
+from tests.support.study_joins import SITES, Act, Proposed, join, run_here, seat, write_kit
+
+
+class Link:
+    """A site's end of `relay`, and the cell's: a queue each way."""
+
+    def __init__(self) -> None:
+        self.asked, self.answers = queue.Queue[tuple[str, bytes]](), queue.Queue[bytes]()
+
+    def task(self, seconds: float) -> tuple[str, bytes] | None:
+        with suppress(queue.Empty):
+            return self.asked.get(timeout=seconds)
+        return None
+
+    def answer(self, data: bytes) -> None:
+        self.answers.put(data)
 
 
 class InOneProcess:
-    """Stands in for FLARE: clients that were started answer in threads of this process, each with its own home."""
+    """Takes FLARE's place: sites answer in threads of this process, each with its own home."""
 
     def __init__(self, hospitals: Mapping[str, Site], digest: str, kits: Path) -> None:
         self.hospitals, self.digest, self.kits = hospitals, digest, kits
         for kit in (*SITES, "coordinator"):
-            (kits / kit / "startup").mkdir(parents=True)
-        self.running: set[str] = set()
+            write_kit(kits / kit)
+        self.links: dict[str, Link] = {}
         self.stopped: list[str] = []
         self.asked = 0
 
-    def start(self, kit: Path) -> Any:
-        self.running.add(kit.name)
-        return SimpleNamespace(poll=lambda: None, name=kit.name)
+    @contextmanager
+    def started(self, kit: Path, site: str, _log: Path) -> Iterator[Link]:
+        assert kit.name == site
+        self.links[site] = link = Link()
+        yield link
+        self.stopped.append(site)
 
-    def stop(self, process: Any) -> None:
-        self.stopped.append(process.name)
+    @contextmanager
+    def listening(self, kit: Path, sites: Sequence[str]) -> Iterator[Any]:
+        assert kit == self.kits / "coordinator" and set(sites) == set(SITES)
+        yield self
 
-    def run_job(
-        self, kits: Path, digest: str, sites: Any, *, quorum: int, seconds: float, ended: Callable[[], bool]
-    ) -> str:
-        assert digest == self.digest and (kits.name, quorum) == ("kits", 2) and seconds > 3600
-        for _ in range(600):
-            if {*sites, "coordinator"} <= self.running:
-                break
+    def wait(self, quorum: int, on_wait: Callable[[int], None]) -> None:
+        assert quorum == 2
+        while len(self.links) < len(SITES):
+            on_wait(len(self.links))
             time.sleep(0.05)
-        with ExitStack() as stack, ThreadPoolExecutor(3) as pool:
-            contexts = {site: self._context(site) for site in sites}
-            parts = {site: contexts[site].run(stack.enter_context, seats.open_site(digest)) for site in sites}
 
-            def ask(task: str, data: Mapping[str, bytes], _seconds: float) -> dict[str, bytes]:
-                assert not ended()
-                self.asked += 1
-                asked: dict[str, Callable[[], bytes]] = {}
-                for site, sent in data.items():
-                    one = pool.submit(contexts[site].run, parts[site].answer, task, sent)
-                    asked[site] = one.result
-                    if task != "mask":  # that one waits for the end of its time; models are not loaded side by side
-                        one.result()
-                return {site: result() for site, result in asked.items()}
-
-            seats.coordinate(digest, ask)
-        assert ended()
-        return "FINISHED:COMPLETED"
+    def ask(self, task: str, data: Mapping[str, bytes], _seconds: float) -> dict[str, bytes]:
+        self.asked += 1
+        answers = {}
+        for site, sent in data.items():
+            self.links[site].asked.put((task, sent))
+            if task != "mask":  # that one waits for the end of its time; models are not loaded side by side
+                answers[site] = self.links[site].answers.get(timeout=120)
+        return {site: answers.get(site) or self.links[site].answers.get(timeout=120) for site in data}
 
     def _context(self, site: str) -> contextvars.Context:
         context = contextvars.copy_context()
@@ -97,17 +104,15 @@ def test_a_study_from_its_proposal_to_a_sites_yank(
     plan, digest = fetched.plan, fetched.plan.digest
     consented: dict[str, str] = {}
     engine, out = InOneProcess(hospitals, digest, tmp_path / "kits"), tmp_path / "finding.safetensors"
-    for name in ("start", "stop", "run_job"):
-        monkeypatch.setattr(network, name, getattr(engine, name))
-    monkeypatch.setattr(kits, "start", engine.start)
-    monkeypatch.setattr(seats, "own_kit", lambda _digest, kit: kit)
+    monkeypatch.setattr(relay, "started", engine.started)
+    monkeypatch.setattr(joining, "_listening", engine.listening)
     for site in SITES[:2]:
         act_as(site)
         join(studies.fetch(digest), seat(hospitals[site], base))
     act_as("radboud")
     with pytest.raises(UsageError, match="umcu did not join yet"):
         joining.finish(digest, out, tmp_path / "kits", registry=None)
-    assert not engine.running and not out.exists()
+    assert not engine.links and not out.exists()
     threads = [engine.take_part(site, consented) for site in SITES[:2]]  # they wait for the third
     act_as("umcu")
     join(studies.fetch(digest), seat(hospitals["umcu"], base))
@@ -117,7 +122,7 @@ def test_a_study_from_its_proposal_to_a_sites_yank(
     for thread in threads:
         thread.join(30)
     made = embedding.read(out)
-    assert consented == dict.fromkeys(SITES, made.digest) and sorted(engine.stopped) == sorted(engine.running)
+    assert consented == dict.fromkeys(SITES, made.digest) and sorted(engine.stopped) == sorted(SITES)
     steps, out_again = engine.asked, tmp_path / "again.safetensors"
     joining.finish(digest, out_again, tmp_path / "kits", registry=None)
     assert engine.asked == steps and out_again.read_bytes() == out.read_bytes(), "the end is reached once"

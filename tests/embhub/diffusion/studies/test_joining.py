@@ -22,7 +22,7 @@ from embhub.site import config
 from embhub.study.plan import Study
 from tests.support import pipelines
 from tests.support.sites import Site
-from tests.support.study_joins import Act, Proposed, join, run_here, seat
+from tests.support.study_joins import Act, Proposed, join, run_here, seat, write_kit
 
 
 def check_nothing_happened(study: Study, site: str) -> None:
@@ -171,7 +171,7 @@ def test_who_withdraws_stops_here_before_the_registry_hears_of_it(
     hospitals["umcu"].enter(monkeypatch)
     code, said = run_here("study", "join", digest, "--withdraw", "--key", "officer")
     assert code == 0, said
-    (tmp_path / "coordinator" / "startup").mkdir(parents=True)
+    write_kit(tmp_path / "coordinator")
     with pytest.raises(UsageError, match="umcu withdrew"):
         joining.take_part(digest, tmp_path / "coordinator", registry=None)
     assert ledger.find(digest) is not None, "what was charged stays spent"
@@ -193,7 +193,7 @@ def test_who_has_no_part_or_no_kit_starts_nothing(
             part()
     assert not seats.place(digest, "site").parent.exists()
     join(fetched, seat(hospitals["umcu"], base))
-    with pytest.raises(UsageError, match="no kit"):
+    with pytest.raises(ConfigError, match="no kit"):
         joining.take_part(digest, tmp_path, registry=None)
 
 

@@ -3,113 +3,72 @@
 from __future__ import annotations
 
 import itertools
-import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from types import MappingProxyType
+from types import MappingProxyType, SimpleNamespace
 from typing import Any
 
 import pytest
 
 from embhub.diffusion.studies import joining, seats
-from embhub.diffusion.studies.flare import kits, network
+from embhub.diffusion.studies.flare import kits, relay
 from embhub.errors import ConfigError, RegistryError, UsageError
-from tests.support.study_runs import study_of
-
-EVIL = {"id": "x", "path": "subprocess.Popen", "args": {"args": ["touch", "/nonexistent"]}}
-
-
-def _kit(folder: Path, name: str, target: str) -> Path:
-    """A machine's files as FLARE writes them, without FLARE."""
-    for place in ("local", "startup"):
-        (folder / place).mkdir(parents=True)
-    facts = {"servers": [{"service": {"target": target}}], "client": {"fqsn": name}}
-    (folder / "startup" / "fed_client.json").write_text(json.dumps(facts))
-    for file in kits.CERTIFICATES:
-        (folder / "startup" / file).write_text(f"-----BEGIN made by {folder.name} {file}")
-    (folder / "local" / "resources.json.default").write_text(json.dumps({"components": []}))
-    return folder
+from embhub.ledger import studies as ledger
+from tests.support.study_joins import write_kit
+from tests.support.study_runs import KEYS, study_of
 
 
-@pytest.fixture
-def given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A kit that runs a program at the site that starts it, and a FLARE that writes honest ones."""
-
-    def provision(folder: Path, host: str, port: int, sites: list[str]) -> Path:
-        for site in sites:
-            network.guard(_kit(folder / "kits" / site, site, f"{host}:{port}"), [network.ANSWERING])
-        return folder / "kits"
-
-    monkeypatch.setattr(network, "provision", provision)
-    kit = _kit(tmp_path / "given", "north", "hub.example.org:8102")
-    for name in ("resources.json", "resources.json.default"):
-        (kit / "local" / name).write_text(json.dumps({"components": [EVIL], "class_allow_list": ["*"]}))
-    (kit / "local" / "log_config.json").write_text(json.dumps({"filters": {"x": {"()": "subprocess.Popen"}}}))
-    (kit / "local" / "custom").mkdir()
-    (kit / "local" / "custom" / "embhub.py").write_text("raise SystemExit")
-    return kit
+def test_a_kit_is_three_files_of_a_certificate_and_an_address(tmp_path: Path) -> None:
+    given = write_kit(tmp_path / "north")
+    (given / "local").mkdir()
+    (given / "local" / "custom.py").write_text("raise SystemExit")
+    kit = kits.read(given)
+    assert (kit.host, kit.port) == ("hub.example.org", 8102)
+    assert [path.name for path in (kit.root, kit.certificate, kit.key)] == list(kits.CERTIFICATES)
 
 
-def test_a_site_takes_a_certificate_and_an_address_of_a_kit_and_nothing_else(given: Path, tmp_path: Path) -> None:
-    own = kits.adopt(given, "north", tmp_path / "flare")
-    text = {path.relative_to(own).as_posix(): path.read_text() for path in own.rglob("*") if path.is_file()}
-    assert all(text[f"startup/{name}"] == f"-----BEGIN made by given {name}" for name in kits.CERTIFICATES)
-    assert json.loads(text["startup/fed_client.json"])["servers"][0]["service"]["target"] == "hub.example.org:8102"
-    assert json.loads(text["local/resources.json"])["class_allow_list"] == [network.ANSWERING]
-    assert not any("subprocess" in content for content in text.values())
-    assert not {"local/log_config.json", "local/custom/embhub.py"} & text.keys()
-    assert kits.adopt(given, "north", tmp_path / "flare") == own, "after a restart it is made anew"
-
-
-@pytest.mark.parametrize("target", ["hub.example.org", "hub;rm:8102", "hub.example.org:81x", ":8102", 7])
-def test_a_kit_that_names_no_address_is_refused(given: Path, tmp_path: Path, target: Any) -> None:
-    (given / "startup" / "fed_client.json").write_text(json.dumps({"servers": [{"service": {"target": target}}]}))
+@pytest.mark.parametrize(
+    ("host", "port"), [("hub;rm", 8102), ("hub.example.org/x?secure=false", 1), ("", 8102), ("hub", "81x"), ("hub", 0)]
+)
+def test_a_kit_that_names_no_address_is_refused(tmp_path: Path, host: str, port: Any) -> None:
     with pytest.raises(ConfigError, match="no coordinator"):
-        kits.adopt(given, "north", tmp_path / "flare")
+        kits.read(write_kit(tmp_path / "north", host=host, port=port))
+
+
+@pytest.mark.parametrize("content", [b"{", b"[]", b"7", b'{"host": "hub"}', bytes(70_000)])
+def test_an_address_that_cannot_be_read_is_refused(tmp_path: Path, content: bytes) -> None:
+    given = write_kit(tmp_path / "north")
+    (given / kits.ADDRESS).write_bytes(content)
+    with pytest.raises(ConfigError):
+        kits.read(given)
 
 
 @pytest.mark.parametrize("content", [None, b"#!/bin/sh", b"-----BEGIN " + bytes(70_000)])
-def test_a_kit_without_a_certificate_is_refused(given: Path, tmp_path: Path, content: bytes | None) -> None:
-    key = given / "startup" / "client.key"
+def test_a_kit_without_a_certificate_is_refused(tmp_path: Path, content: bytes | None) -> None:
+    given = write_kit(tmp_path / "north")
+    key = given / kits.CERTIFICATES[2]
     key.unlink() if content is None else key.write_bytes(content)
     with pytest.raises(ConfigError):
-        kits.adopt(given, "north", tmp_path / "flare")
+        kits.read(given)
 
 
-def test_who_takes_part_starts_a_machine_of_its_own_and_not_the_kit(
-    given: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    study, started = study_of(), list[Path]()
-
-    class Fetched:
-        missing: tuple[str, ...] = ()
-        keys: Mapping[str, Any] = MappingProxyType({})
-        plan = study
-
-    def start(kit: Path) -> Any:
-        started.append(kit)
-        raise network.CarrierError("FLARE is not started here")
-
-    monkeypatch.setenv("EMBHUB_HOME", str(tmp_path / "home"))
-    monkeypatch.setattr(joining, "_open_study", lambda *_: Fetched)
-    monkeypatch.setattr(kits, "start", start)
-    monkeypatch.setattr(network, "start", start)
-    seats.take_seat(study, seats.Seat(study.sites[0], "images"))
-    with pytest.raises(network.CarrierError, match="not started"):
-        joining.take_part(study.digest, given, registry=None)
-    (kit,) = started
-    assert given not in kit.parents and kit != given
-    assert kit.is_relative_to(seats.place(study.digest, "site"))
+def test_without_flare_it_is_said_what_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
+    given = write_kit(tmp_path / "north")
+    with pytest.raises(kits.CarrierError, match="not installed"), relay.started(given, "north", tmp_path / "log"):
+        pass
+    with pytest.raises(kits.CarrierError, match="not installed"):
+        kits.provision(tmp_path / "study", "localhost", 8102, ["north"])
 
 
-def test_who_takes_part_stops_once_another_site_withdrew(
-    given: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    study, asked, stopped, looks = study_of(), list[int](), list[Any](), itertools.count()
+def test_who_takes_part_stops_once_another_site_withdrew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    study, asked, stopped, looks = study_of(), list[int](), list[str](), itertools.count()
+    site = study.sites[0]
 
     class Fetched:
         missing: tuple[str, ...] = ()
-        keys: Mapping[str, Any] = MappingProxyType({})
+        keys: Mapping[str, Any] = MappingProxyType({name: KEYS[name].public for name in study.sites})
         plan = study
 
     def look(*_: Any) -> Any:
@@ -120,13 +79,19 @@ def test_who_takes_part_stops_once_another_site_withdrew(
             raise UsageError("south withdrew", "propose another")
         return Fetched
 
+    @contextmanager
+    def started(_kit: Path, name: str, _log: Path) -> Iterator[Any]:
+        try:
+            yield SimpleNamespace(task=lambda _seconds: None if next(looks) < 50 else pytest.fail("it never looked"))
+        finally:
+            stopped.append(name)
+
     monkeypatch.setenv("EMBHUB_HOME", str(tmp_path / "home"))
     monkeypatch.setattr(joining, "_open_study", look)
     monkeypatch.setattr(joining, "LISTEN", 0.0)
-    monkeypatch.setattr(joining, "_check_alive", lambda *_: next(looks) < 50 or pytest.fail("it never looked"))
-    monkeypatch.setattr(kits, "start", lambda own: own)
-    monkeypatch.setattr(network, "stop", stopped.append)
-    seats.take_seat(study, seats.Seat(study.sites[0], "images"))
+    monkeypatch.setattr(relay, "started", started)
+    seats.take_seat(study, seats.Seat(site, "images"))
+    ledger.charge(study, ["anna"])
     with pytest.raises(UsageError, match="south withdrew"):
-        joining.take_part(study.digest, given, registry=None, look=0.01)
-    assert len(stopped) == 1, "its machine runs no longer, and signs nothing"
+        joining.take_part(study.digest, write_kit(tmp_path / "north"), registry=None, look=0.01)
+    assert stopped == [site], "its connection is closed, and it signs nothing"

@@ -89,7 +89,7 @@ def propose(
     The study says everything that a step depends on: base, recipe, caption, noise, sites. Its digest is what a site's
     officer approves. The release will be published as NS/NAME, and --key is a publishing key of NS.
 
-    A kit holds a site's FLARE certificate. Give each site its own over a secure way. A site takes nothing else of it.
+    A kit holds a site's FLARE certificate. Give each site its own over a secure way. A site reads nothing else of it.
 
     \b
     Example:

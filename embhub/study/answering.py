@@ -5,7 +5,8 @@ protocol. What goes wrong in the training itself is one word for all, and stands
 
 **When** a site answers tells nothing either: to `mask`, the one task that takes longer the more patients were sampled,
 it answers `round_seconds` after it was asked, whatever came of it. If it was not ready by then it refuses. Choose them
-long enough for a site that samples all its patients, or who came can show in who is missing.
+long enough for a site that samples all its patients, or who came can show in who is missing. They are sampled once a
+number at most, for boxes that open: what is refused before that is refused at once.
 """
 
 from __future__ import annotations
@@ -186,8 +187,10 @@ class StudySite:
             return self._step.agree(body)
         if asked.task == "show":
             return self._step.show(body)
+        # Once a number, and before patients are sampled: each sample may be late, which would be one more bit on them.
+        self._step.open(body)
         try:
-            return self._step.mask(body, self._ready().contribute())
+            return self._step.mask(self._ready().contribute())
         finally:
             self._wait_until(asked_at + self.study.round_seconds)
 

@@ -58,11 +58,11 @@ def held(world: World, stop: str, number: int = 2) -> dict[tuple[str, int], byte
 @pytest.mark.parametrize("task", STEP)
 def test_a_task_that_is_replayed_is_refused(world: World, task: str) -> None:
     sent = held(world, "begin", 3)
-    before = len(world.learner(SITE).sent)
+    before = len(world.learner(SITE).own)
     answer = world.sites[SITE].answer(task, sent[task, 2])
     said = word(world, task, answer, 2)
     assert "begun or left out" in said if task == "begin" else "was asked for, and step 2" in said
-    assert len(world.learner(SITE).sent) <= before + (task == "mask")  # and what was drawn anew did not leave
+    assert len(world.learner(SITE).own) == before  # and nobody was sampled anew
 
 
 @pytest.mark.parametrize("task", STEP)
@@ -232,6 +232,48 @@ def test_a_site_is_late_or_answers_at_its_time_whoever_was_sampled(world: World)
     world.from_site = note
     world.run()
     assert late and all("was not ready within 1 s" in each for each in late)
+
+
+NO_BOXES: dict[str, Callable[[bytes], bytes]] = {
+    "nothing": lambda _: b"",
+    "no JSON": lambda _: b"x",
+    "no boxes": lambda _: b'{"boxes":{},"kind":"boxes"}',
+    "a box that does not open": lambda body: body[:-20] + b"AAAA" + body[-16:],
+}
+
+
+@pytest.mark.parametrize("case", NO_BOXES)
+def test_boxes_that_do_not_open_sample_nobody_and_are_refused_at_once(world: World, case: str) -> None:
+    """Else each of them would be one more sample of who was late, and nobody counts those."""
+    sent = held(world, "mask")
+    site, clock = world.sites[SITE], world.clocks[SITE]
+    before, began = len(world.learner(SITE).own), clock.now
+    asked, body = tasks.unpack(tasks.Asked, sent["mask", 2])
+    assert word(world, "mask", site.answer("mask", tasks.pack(asked, NO_BOXES[case](body))), 2) != CANNOT
+    for again in (NO_BOXES[case](body), body):  # the step has ended here, also for what was to come
+        assert "has ended at" in word(world, "mask", site.answer("mask", tasks.pack(asked, again)), 2)
+    assert len(world.learner(SITE).own) == before and clock.now == began
+
+
+@pytest.mark.parametrize("first", ["answered", "late", "failed"])
+def test_patients_are_sampled_once_a_number_whatever_became_of_the_first_time(world: World, first: str) -> None:
+    sent = held(world, "mask")
+    site, clock, learner = world.sites[SITE], world.clocks[SITE], world.learner(SITE)
+    asked_for: list[float] = []
+
+    def contribute() -> Any:
+        asked_for.append(clock.now)
+        clock.now += 5.0 if first == "late" else 0.5
+        if first == "failed":
+            raise RuntimeError
+        return MadeUp.contribute(learner)
+
+    learner.contribute, began = contribute, clock.now
+    site.answer("mask", sent["mask", 2])
+    assert clock.now == began + (5.0 if first == "late" else world.study.round_seconds)
+    ended = clock.now
+    assert word(world, "mask", site.answer("mask", sent["mask", 2]), 2)
+    assert len(asked_for) == 1 and clock.now == ended
 
 
 def _slow(learner: MadeUp, clock: Any, seconds: float) -> Callable[[], Any]:

@@ -160,8 +160,12 @@ class StudySite:
                 if (have[place] != total).any():
                     raise StudyStepError("a sum that is here came again, and is another one")
                 continue
-            self._folder.keep(total)
-            learner.follow(total)
+            try:
+                learner.follow(total)  # first: a folder that keeps a sum which leads nowhere would start no more
+                self._folder.keep(total)
+            except Exception:
+                self._learner = None  # it may stand beyond the folder, from which it is made again
+                raise
 
     def _begin(self, asked: Asked, body: bytes) -> bytes:
         if self._withdrawn():

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from embhub.errors import ConfigError
 from embhub.study import folder, tasks
 from embhub.study.answering import CANNOT, NO_CONSENT, StudySite
 from embhub.study.coordinating import StudyEndedError
@@ -351,3 +352,35 @@ def test_a_file_that_is_not_the_study_s_uses_up_no_judgement(world: World) -> No
         assert "other rows" in word(world, "finish", answer)
     with world.coordinator() as run:
         assert len(run.gather_consents(rows.tobytes())) == len(world.study.sites)
+
+
+@pytest.mark.parametrize("trouble", ["a sum that leads nowhere", "a full disk"])
+def test_a_sum_that_cannot_be_followed_or_kept_leaves_the_site_where_it_was(
+    world: World, monkeypatch: pytest.MonkeyPatch, trouble: str
+) -> None:
+    """The folder starts again, and the training is made anew from it."""
+    held(world, "begin", 3)
+    digest, site = world.study.digest, world.sites[SITE]
+    before = world.learner(SITE).digest()
+    sent = tasks.ask_of(digest, "follow", tasks.sums_bytes([np.full(world.study.width, 7, np.uint32)]), first=1)
+    with monkeypatch.context() as patch:
+        if trouble == "a full disk":
+            patch.setattr("embhub.durable.write_atomic", _raise)
+        else:
+            patch.setattr(MadeUp, "follow", _diverge)
+        assert word(world, "follow", site.answer("follow", sent)) == CANNOT
+    for again in range(2):
+        answer = world.sites[SITE].answer("prepare", tasks.ask_of(digest, "prepare", FRAME))
+        assert tasks.read_answer(answer, study=digest, task="prepare")[0].have == 1
+        assert world.learner(SITE).digest() == before and len(world.learners[SITE]) == 2 + again
+        world.restart(SITE)
+
+
+def _raise(*_: Any, **__: Any) -> None:
+    raise ConfigError("full")
+
+
+def _diverge(learner: MadeUp, total: Any) -> None:
+    learner.rows = learner.rows + total
+    if (total == 7).all():
+        raise ArithmeticError("rows are infinite")

@@ -331,6 +331,7 @@ def test_a_coordinator_that_makes_up_sums_has_one_file_judged_and_no_second(worl
         return MadeUp.judge(learner, file)
 
     learner.judge = judge
+    world.sites[SITE].answer("begin", tasks.ask_of(study.digest, "begin", number=3))  # or it would judge none of them
     words = []
     for place in range(3):
         made_up = np.full(study.width, place + 1, dtype=np.uint32)
@@ -343,6 +344,25 @@ def test_a_coordinator_that_makes_up_sums_has_one_file_judged_and_no_second(worl
         words.append(word(world, "finish", answer))
     assert words[0] == NO_CONSENT and all("judged another file already" in each for each in words[1:])
     assert len(asked) == 1
+
+
+def test_a_site_signs_nothing_that_has_more_steps_than_it_began(world: World) -> None:
+    """Sums that were made up without any site; a site can count them, and no more than that."""
+    made_up = [np.full(world.study.width, place + 1, dtype=np.uint32) for place in range(3)]
+    file, site = np.add.reduce(made_up, dtype=np.uint32).tobytes(), world.sites[SITE]
+    asked = tasks.ask_of(world.study.digest, "finish", file)
+    site.answer("prepare", tasks.ask_of(world.study.digest, "prepare", FRAME))
+    site.answer("follow", tasks.ask_of(world.study.digest, "follow", tasks.sums_bytes(made_up)))
+    world.learner(SITE).judge = lambda _: pytest.fail("its patients kept back are not asked")
+    for begun in range(3):
+        if begun:
+            site.answer("begin", tasks.ask_of(world.study.digest, "begin", number=begun, first=3))
+        assert "more sums here than numbers that this site began" in word(world, "finish", site.answer("finish", asked))
+    world.restart(SITE)
+    assert "more sums here" in word(world, "finish", world.sites[SITE].answer("finish", asked))
+    world.stop(SITE)
+    with folder.opened(world.path / SITE, world.study) as memory:
+        assert (memory.begun, memory.judged, memory.consented) == (2, None, None)
 
 
 def test_a_file_that_is_not_the_study_s_uses_up_no_judgement(world: World) -> None:

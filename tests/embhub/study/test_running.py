@@ -169,6 +169,18 @@ def test_fewer_consents_than_a_quorum_publish_nothing(world: World) -> None:
     assert len(words) == 2 and len({word.partition(": ")[2] for word in words}) == 1  # the reason stays at home
 
 
+def test_a_site_that_missed_the_end_does_not_sign_and_a_quorum_does(world: World) -> None:
+    def lose(name: str, site: str, data: bytes) -> bytes | None:
+        asked, _ = tasks.unpack(tasks.Asked, data)
+        return None if (site, asked.number) == (NAMES[2], ATTEMPTS) else data
+
+    world.to_site = lose
+    rows = np.add.reduce(world.run(), dtype=np.uint32)
+    with world.coordinator() as run:
+        assert set(run.gather_consents(rows.tobytes())) == {*NAMES} - {NAMES[2]}
+        assert "more sums here than numbers" in run.words[NAMES[2]]
+
+
 def test_a_number_is_on_the_disk_before_anything_of_it_leaves(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("embhub.durable.write_atomic", lambda *_, **__: (_ for _ in ()).throw(ConfigError("full")))
     site = world.sites[NAMES[0]]

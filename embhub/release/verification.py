@@ -186,9 +186,7 @@ def _check_study(release: Release, embedding: Embedding, publish: Publish, keyri
     if release_files.STUDY in release.files or (is_claim(claim) and claim.study is not None):
         from embhub.release.checks import study
 
-        yield from study.check(
-            release, claim, embedding=embedding.digest, repository=publish.repository, keyring=keyring
-        )  # fmt: skip
+        yield from study.check(release, embedding, repository=publish.repository, keyring=keyring)
 
 
 def _check_name(publish: Publish, repository: str | None, findings: list[Finding]) -> None:

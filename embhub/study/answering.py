@@ -5,7 +5,8 @@ protocol. What goes wrong in the training itself is one word for all, and stands
 
 **When** a site answers tells nothing either: to `mask`, the one task that takes longer the more patients were sampled,
 it answers `round_seconds` after it was asked, whatever came of it. If it was not ready by then it refuses. Choose them
-long enough for a site that samples all its patients, or who came can show in who is missing.
+long enough for a site that samples all its patients, or who came can show in who is missing. They are sampled once a
+number at most, for boxes that open: what is refused before that is refused at once.
 """
 
 from __future__ import annotations
@@ -159,8 +160,12 @@ class StudySite:
                 if (have[place] != total).any():
                     raise StudyStepError("a sum that is here came again, and is another one")
                 continue
-            self._folder.keep(total)
-            learner.follow(total)
+            try:
+                learner.follow(total)  # first: a folder that keeps a sum which leads nowhere would start no more
+                self._folder.keep(total)
+            except Exception:
+                self._learner = None  # it may stand beyond the folder, from which it is made again
+                raise
 
     def _begin(self, asked: Asked, body: bytes) -> bytes:
         if self._withdrawn():
@@ -186,8 +191,10 @@ class StudySite:
             return self._step.agree(body)
         if asked.task == "show":
             return self._step.show(body)
+        # Once a number, and before patients are sampled: each sample may be late, which would be one more bit on them.
+        self._step.open(body)
         try:
-            return self._step.mask(body, self._ready().contribute())
+            return self._step.mask(self._ready().contribute())
         finally:
             self._wait_until(asked_at + self.study.round_seconds)
 
@@ -201,6 +208,8 @@ class StudySite:
     def _finish(self, file: bytes) -> bytes:
         if not self._folder.sums:
             raise StudyStepError("nothing was learned yet")
+        if len(self._folder.sums) > self._folder.begun:  # a site that missed the last steps keeps its name back as well
+            raise StudyStepError("there are more sums here than numbers that this site began")
         learner, digest = self._ready(), hashlib.sha256(file).hexdigest()
         if self._folder.consented not in (None, digest):
             raise StudyStepError("this site signed another file already")

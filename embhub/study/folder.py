@@ -2,7 +2,8 @@
 
 **Privacy rests on `begin`**: a number is on the disk before anything of its step leaves, and none is begun twice, nor
 one below it. The folder must not be put back from a backup, nor copied to a second machine: what was begun since is
-forgotten there, and would be begun again beyond what the ledger has charged. One process at a time has it open.
+forgotten there, and would be begun again beyond what the ledger has charged. One process at a time has it open. A task
+that is still at work when it lets go writes nothing any more: another process may have begun further numbers by then.
 
     begun            the last number that was begun
     sums/000001 ...  what the steps that ended well led to, in their order: numbers of 32 bits, little-endian
@@ -15,6 +16,7 @@ forgotten there, and would be begun again beyond what the ledger has charged. On
 from __future__ import annotations
 
 import hashlib
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -66,40 +68,54 @@ def opened(path: Path, study: Study) -> Iterator[StudyFolder]:
     if not path.is_dir():
         raise ConfigError(f"there is no study in {path}", "join the study first")
     with durable.alone(path):
-        yield StudyFolder(path, study)
+        found = StudyFolder(path, study)
+        try:
+            yield found
+        finally:
+            found.close()
 
 
 class StudyFolder:
     """A study's folder; see `opened`. `begun` is the last number that was begun, `sums` are those kept so far.
 
     Raises:
-        ConfigError: it is damaged.
+        ConfigError: it is damaged. Whatever writes raises it too once the folder was let go.
     """
 
     def __init__(self, path: Path, study: Study) -> None:
         self.path, self._study = path, study
+        self._writing, self._is_open = threading.Lock(), True
         try:
-            text = (path / "begun").read_text()
-            self.begun = int(text)
-            if str(self.begun) != text or not 0 <= self.begun <= study.attempts:
-                raise ValueError(text)
-            self.sums = self._read_sums()
+            self.begun, self.sums = self._read_begun(), self._read_sums()
         except (OSError, ValueError) as error:
-            raise ConfigError(f"the study's folder {path} is damaged", _DAMAGED) from error
+            raise self._damaged() from error
+
+    def close(self) -> None:
+        """Nothing is written from here on; a write that has begun is waited for."""
+        with self._writing:
+            self._is_open = False
 
     def begin(self, number: int) -> None:
         """Write down that a number is begun; it is on the disk when this returns.
 
         Raises:
             StudyStepError: it was begun, lies below one that was, or above what the study allows.
-            ConfigError: it cannot be written. Nothing may be sent then.
+            ConfigError: it cannot be written, or another number is on the disk than the last one that was begun here.
+                Nothing may be sent then.
         """
-        if not self.begun < number <= self._study.attempts:
-            raise StudyStepError(
-                f"number {number} was begun or left out before, or the study ends at {self._study.attempts}"
-            )
-        durable.write_atomic(self.path / "begun", str(number).encode(), mode=0o600)
-        self.begun = number
+        with self._to_write():
+            if not self.begun < number <= self._study.attempts:
+                raise StudyStepError(
+                    f"number {number} was begun or left out before, or the study ends at {self._study.attempts}"
+                )
+            try:
+                on_disk = self._read_begun()
+            except (OSError, ValueError) as error:
+                raise self._damaged() from error
+            if on_disk != self.begun:
+                raise self._damaged()
+            durable.write_atomic(self.path / "begun", str(number).encode(), mode=0o600)
+            self.begun = number
 
     def keep(self, total: Residues) -> None:
         """Add a public sum (width,).
@@ -108,11 +124,12 @@ class StudyFolder:
             StudyStepError: more sums than numbers.
             ConfigError: it cannot be written.
         """
-        if len(self.sums) >= self._study.attempts:
-            raise StudyStepError("more sums than the study has steps")
-        name = f"{len(self.sums) + 1:06}"
-        durable.write_atomic(self.path / "sums" / name, wire.vector_bytes(total), mode=0o600)
-        self.sums.append(total)
+        with self._to_write():
+            if len(self.sums) >= self._study.attempts:
+                raise StudyStepError("more sums than the study has steps")
+            name = f"{len(self.sums) + 1:06}"
+            durable.write_atomic(self.path / "sums" / name, wire.vector_bytes(total), mode=0o600)
+            self.sums.append(total)
 
     @property
     def frame(self) -> bytes | None:
@@ -123,7 +140,7 @@ class StudyFolder:
 
     @frame.setter
     def frame(self, data: bytes) -> None:
-        durable.write_atomic(self.path / "frame", data, mode=0o600)
+        self._write("frame", data)
 
     @property
     def judged(self) -> str | None:
@@ -133,7 +150,7 @@ class StudyFolder:
 
     @judged.setter
     def judged(self, digest: str) -> None:
-        durable.write_atomic(self.path / "judged", digest.encode(), mode=0o600)
+        self._write("judged", digest.encode())
 
     @property
     def consented(self) -> str | None:
@@ -143,7 +160,7 @@ class StudyFolder:
 
     @consented.setter
     def consented(self, digest: str) -> None:
-        durable.write_atomic(self.path / "consented", digest.encode(), mode=0o600)
+        self._write("consented", digest.encode())
 
     @property
     def withdrawn(self) -> bool:
@@ -153,7 +170,27 @@ class StudyFolder:
     def note(self, trouble: str) -> None:
         """Leave word for the people of this site, which goes nowhere else."""
         with suppress(ConfigError):  # a full disk is no reason to fall silent
-            durable.write_atomic(self.path / "trouble", trouble.encode(), mode=0o600)
+            self._write("trouble", trouble.encode())
+
+    @contextmanager
+    def _to_write(self) -> Iterator[None]:
+        with self._writing:
+            if not self._is_open:
+                raise ConfigError(f"the study's folder {self.path} is not open any more")
+            yield
+
+    def _write(self, name: str, data: bytes) -> None:
+        with self._to_write():
+            durable.write_atomic(self.path / name, data, mode=0o600)
+
+    def _damaged(self) -> ConfigError:
+        return ConfigError(f"the study's folder {self.path} is damaged", _DAMAGED)
+
+    def _read_begun(self) -> int:
+        text = (self.path / "begun").read_text()
+        if str(int(text)) != text or not 0 <= int(text) <= self._study.attempts:
+            raise ValueError(text)
+        return int(text)
 
     def _read_sums(self) -> list[Residues]:
         found = sorted((self.path / "sums").glob("[0-9]*"))

@@ -65,7 +65,8 @@ class Rehearsal:
         if name == "begin":
             return part.begin()
         if name == "mask":
-            return part.mask(data, self._vectors(site))
+            part.open(data)
+            return part.mask(self._vectors(site))
         return {"share": part.share, "agree": part.agree, "show": part.show}[name](data)
 
     def _round(self, name: str, data: Callable[[str], bytes], take: Callable[[str, bytes], None]) -> None:

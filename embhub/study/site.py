@@ -10,7 +10,7 @@ So masks of pairs cancel, or nobody agrees; and a colluding site cannot have oth
 of a step differ, and masks and boxes are tied to the names of their two sites: a site gains nothing by another's key.
 
     step = SiteStep(...)
-    step.begin() -> Keys, share(Roster) -> Boxes, mask(Boxes, vector) -> Masked
+    step.begin() -> Keys, share(Roster) -> Boxes, open(Boxes), mask(vector) -> Masked
     agree(Survivors) -> Agreement, show(Agreement) -> Shown
 
 A refusal ends the step for this site: it drops out. Secrets live in this object alone. A site that restarts drops out
@@ -33,7 +33,7 @@ from embhub.study.wire import Keys, Step, StudyStepError
 from embhub.trust import p256
 from embhub.trust.dsse import Signer
 
-_ORDER = ("begin", "share", "mask", "agree", "show", "done")
+_ORDER = ("begin", "share", "open", "mask", "agree", "show", "done")
 
 
 class SiteStep:
@@ -97,21 +97,29 @@ class SiteStep:
                     boxes[site] = masking.seal(self._cipher_key, other, plain, self._box_context(), (self.site, site))
             return wire.Boxes(boxes=boxes).to_bytes()
 
-    def mask(self, boxes: bytes, vector: Residues) -> bytes:
-        """The message Masked, from the Boxes for this site: `vector` (width,) with masks on it.
+    def open(self, boxes: bytes) -> None:
+        """Keep the shares in the Boxes for this site. No patient need be sampled before this has ended well.
+
+        Raises:
+            StudyStepError: fewer than a quorum, a box of a stranger, or one that was not sealed for this site and step.
+        """
+        with self._stage("open"):
+            self._open(wire.read(wire.Boxes, boxes).boxes)
+
+    def mask(self, vector: Residues) -> bytes:
+        """The message Masked: `vector` (width,) with masks on it.
 
         `vector` has its share of noise on it already (`embhub.study.grid.Grid.protect`). Patients and noise of it were
         drawn for this attempt alone: in the difference of two sums, the same noise would cancel.
 
         Raises:
-            StudyStepError: fewer than a quorum, a box of a stranger, or one that was not sealed for this site and step.
+            StudyStepError: other numbers than the step's.
         """
         with self._stage("mask"):
             if vector.shape != (self._step.width,) or vector.dtype != np.uint32:
                 raise StudyStepError(
                     f"{vector.size} numbers {vector.dtype}, where {self._step.width} of 32 bits belong"
                 )
-            self._open(wire.read(wire.Boxes, boxes).boxes)
             context = self._step.context(wire.roster_digest(self._roster))
             total = vector + masking.own_mask(self._seed, vector.size, context)
             for site, keys in self._roster.items():

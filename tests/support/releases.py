@@ -115,6 +115,7 @@ def make_embedding(
     *,
     seed: int = 0,
     base: Mapping[str, Any] | None = BASE,
+    base_name: str = "builtin",
     token: str = "<cspca>",
     training: Mapping[str, Any] | None = None,
     privacy: Claim = "none",
@@ -126,7 +127,7 @@ def make_embedding(
         {"emb_params": rows},
         token=token,
         base=base,
-        base_name="builtin",
+        base_name=base_name,
         training=training or {"steps": 200, "learning_rate": 0.005},
         privacy=privacy,
     )

@@ -8,6 +8,8 @@ from datetime import datetime
 from functools import cache
 from typing import Any
 
+from embhub.artifact import base_identity
+from embhub.artifact.embedding import Embedding
 from embhub.cards import card
 from embhub.privacy.claim import PrivacyClaim
 from embhub.release import files as release_files
@@ -34,7 +36,12 @@ KEYS: list[tuple[str, SigningKey, Role]] = [
 @cache
 def plan(**changes: Any) -> Study:
     """A study of three sites, of which one may be missing, that radboud proposes for `releases.REPOSITORY`."""
-    return claims.make_study(**{"sites": SITES, "dropouts": 1, "colluders": 0, "width": 256, **changes})
+    facts = {
+        "base": base_identity.digest(releases.BASE), "base_name": "builtin", "sites": SITES, "dropouts": 1,
+        "colluders": 0, "width": 256, "recipe": {"num_vectors": 8, "learning_rate": 0.005},
+        "preprocessing": {"fit": "pad", "resolution": 512},
+    }  # fmt: skip
+    return claims.make_study(**{**facts, **changes})
 
 
 def claim(**changes: Any) -> PrivacyClaim:
@@ -42,9 +49,20 @@ def claim(**changes: Any) -> PrivacyClaim:
     return claim_of(plan(**changes), self_test=claims.SELF_TEST)
 
 
-def unsigned_release(of_study: Study | None = None, **changes: Any) -> Release:
+def embedding(of_study: Study | None = None, *, training: Mapping[str, Any] | None = None, **changes: Any) -> Embedding:
+    """The file that a study led to, with the header that such a file has; `changes` make it another one's."""
+    made = of_study or plan()
+    facts = {
+        "caption": made.caption, "steps": made.attempts, "batch_size": made.batch, "vectors": 8,
+        "learning_rate": 0.005, "resolution": 512, "fit": "pad",
+    }  # fmt: skip
+    told = {"token": made.token, "privacy": claim_of(made, self_test=claims.SELF_TEST), **changes}
+    return releases.make_embedding(training={**facts, **(training or {})}, **told)
+
+
+def unsigned_release(of_study: Study | None = None, *, artifact: Embedding | None = None, **changes: Any) -> Release:
     """The embedding and the card of its release; `changes` go to the card."""
-    artifact = releases.make_embedding(privacy=claim_of(of_study or plan(), self_test=claims.SELF_TEST))
+    artifact = artifact or embedding(of_study)
     drafted = releases.make_card(artifact, n_patients=123, n_images=250, max_images_per_patient=3)
     described = card.parse({**drafted, **changes})
     return Release.from_files(
@@ -52,9 +70,11 @@ def unsigned_release(of_study: Study | None = None, **changes: Any) -> Release:
     )  # fmt: skip
 
 
-def release(*, consenting: Collection[str] = SITES, **changes: Any) -> Release:
-    """A signed release of the study with its record."""
-    made = unsigned_release(None, **changes)
+def release(
+    *, consenting: Collection[str] = SITES, artifact: Embedding | None = None, **changes: Any
+) -> Release:  # fmt: skip
+    """A signed release of the study with its record; with another file than the study's where one is given."""
+    made = unsigned_release(artifact=artifact, **changes)
     return claims.sign(
         {**made.files, release_files.STUDY: record(made.embedding.digest, consenting=consenting)}
     )  # fmt: skip
@@ -93,14 +113,14 @@ def withdrawal(
     return signed(made, key or OFFICERS[site])
 
 
-def consent(site: str, embedding: str, *, key: SigningKey | None = None) -> bytes:
-    return consents.sign(plan().digest, site, embedding, key=key or STUDY_KEYS[site])
+def consent(site: str, file: str, *, key: SigningKey | None = None) -> bytes:
+    return consents.sign(plan().digest, site, file, key=key or STUDY_KEYS[site])
 
 
-def record(embedding: str, *, consenting: Collection[str] = SITES, **changes: Any) -> bytes:
+def record(file: str, *, consenting: Collection[str] = SITES, **changes: Any) -> bytes:
     """The record of a study whose sites consented to this file; `changes` go to the document."""
     joins = {site: join(site) for site in SITES}
-    made = study.write_record(proposal(), joins, {site: consent(site, embedding) for site in consenting})
+    made = study.write_record(proposal(), joins, {site: consent(site, file) for site in consenting})
     return json.dumps({**json.loads(made), **changes}).encode()
 
 

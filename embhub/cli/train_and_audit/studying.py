@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -206,11 +207,16 @@ def describe(fetched: Fetched) -> dict[str, Any]:
     """A study for a person: what an officer approves, and how it stands."""
     plan = fetched.plan
     return {
-        "study": plan.digest, "repository": plan.repository, "base": plan.base_name, "caption": plan.caption,
-        "token": plan.token, "patients": f"{plan.n_public:,} declared, {plan.batch} expected in a step",
-        "steps": plan.attempts, "epsilon": plan.epsilon, "epsilon against sites": plan.epsilon_against_sites,
-        "delta": plan.delta, "sites": ", ".join(plan.sites), "may be missing": plan.dropouts,
-        "may collude": plan.colluders, "joined": ", ".join(sorted(fetched.joins)) or "nobody yet",
+        "study": plan.digest, "repository": plan.repository,
+        "base": f"{plan.base_name}, fingerprint {plan.base[:12]}", "caption": plan.caption, "token": plan.token,
+        "patients": f"{plan.n_public:,} declared, {plan.batch} expected in a step",
+        "images of a patient": f"{plan.max_images_per_patient} at most",
+        "noise draws for a patient in a step": plan.noise_draws, "steps": plan.attempts,
+        "seconds for a step": plan.round_seconds, "recipe": json.dumps(plan.recipe),
+        "preprocessing": json.dumps(plan.preprocessing), "epsilon": plan.epsilon,
+        "epsilon against sites": plan.epsilon_against_sites, "delta": plan.delta, "sites": ", ".join(plan.sites),
+        "may be missing": plan.dropouts, "may collude": plan.colluders,
+        "joined": ", ".join(sorted(fetched.joins)) or "nobody yet",
         "withdrew": ", ".join(sorted(fetched.withdrawn)) or "nobody", "released": plain(fetched.released or "not yet"),
     }  # fmt: skip
 

@@ -6,7 +6,7 @@ Called after the signature was checked: what fails here was signed so, by mistak
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import rfc8785
 
@@ -17,10 +17,20 @@ from embhub.audits.report import AuditReport
 from embhub.cards.card_schema import Card
 from embhub.cards.readme import to_readme
 from embhub.privacy.claim_or_none import is_claim
-from embhub.refusals import AuditMismatchError, CardMismatchError, ClaimMismatchError, Finding, Outcome
+from embhub.refusals import (
+    AuditMismatchError,
+    CardMismatchError,
+    ClaimMismatchError,
+    Finding,
+    Outcome,
+    WrongStudyError,
+)
 from embhub.release.checks import claims
 from embhub.release.checks.claims import check_claim as check_claim
 from embhub.trust.statement import MiaAudit, Publish
+
+if TYPE_CHECKING:
+    from embhub.study.plan import Study
 
 UNKNOWN_BASE = "unknown"
 HELD_OUT = frozenset({"by patient, held out before training", "by image, kept back before training"})
@@ -98,6 +108,42 @@ def check_base(card: Card, *, embedding: Embedding, publish: Publish) -> Finding
     if inside is None:
         return Finding("base", "warning", f"the base model {name} is named without a fingerprint: nothing can check it")
     return Finding("base", "ok", f"header, card and statement name one base model: {name}, fingerprint {inside[:16]}…")
+
+
+def check_study(embedding: Embedding, *, study: Study) -> None:
+    """The header names base, token, caption and settings of the study that it came from, as far as that has them.
+
+    Raises:
+        WrongStudyError: they differ, whatever the sites signed.
+    """
+    stated, agreed = _stated(embedding), _agreed(study)
+    if differing := [name for name, value in agreed.items() if value is not None and stated[name] != value]:
+        raise WrongStudyError(
+            f"file and study differ in {', '.join(differing)}",
+            "do not use this release: its sites approved another file",
+        )
+
+
+def _stated(embedding: Embedding) -> dict[str, Any]:
+    told = embedding.training
+    counts = {told.get("vectors"), *(part.count for part in embedding.vectors)}
+    return {
+        "base": base_digest(embedding), "base name": embedding.base_name, "token": embedding.token,
+        "caption": told.get("caption"), "steps": told.get("steps"), "batch size": told.get("batch_size"),
+        "vectors": counts.pop() if len(counts) == 1 else counts, "learning rate": told.get("learning_rate"),
+        "resolution": told.get("resolution"),
+        "fit": told.get("fit", "crop"),  # as a file without the word was made
+    }  # fmt: skip
+
+
+def _agreed(study: Study) -> dict[str, Any]:
+    recipe, preprocessing = study.recipe, study.preprocessing
+    return {
+        "base": study.base, "base name": study.base_name, "token": study.token, "caption": study.caption,
+        "steps": study.attempts, "batch size": study.batch, "vectors": recipe.get("num_vectors"),
+        "learning rate": recipe.get("learning_rate"), "resolution": preprocessing.get("resolution"),
+        "fit": preprocessing.get("fit"),
+    }  # fmt: skip
 
 
 def check_recipe(embedding: Embedding, *, publish: Publish) -> None:

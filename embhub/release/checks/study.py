@@ -20,7 +20,7 @@ from embhub.formats import instants, names, strict_json
 from embhub.privacy.claim import PrivacyClaim
 from embhub.refusals import BadSignatureError, Finding, WrongKeyError, WrongStudyError
 from embhub.release import file_names
-from embhub.release.checks import signers
+from embhub.release.checks import consistency, signers
 from embhub.study import claims, consents
 from embhub.study.plan import Study, StudyError, read_study
 from embhub.study.wire import Site
@@ -28,6 +28,7 @@ from embhub.trust import bundle, dsse, kinds, p256, statement
 from embhub.trust.statement import Origin, Predicate, Statement
 
 if TYPE_CHECKING:
+    from embhub.artifact.embedding import Embedding
     from embhub.privacy.claim import Claim
     from embhub.release.files import Release
     from embhub.trust.bundle import Bundle
@@ -286,18 +287,20 @@ def check_release(record: StudyRecord, embedding: str, claim: Claim, *, reposito
 
 
 def check(
-    release: Release, claim: Claim, *, embedding: str, repository: str, keyring: Trust
+    release: Release, embedding: Embedding, *, repository: str, keyring: Trust
 ) -> Iterator[Finding]:  # fmt: skip
-    """The record of a release, published as `repository`, against its claim, by the keyring that vouches for its
-    publisher. Nothing where neither is.
+    """The record of a release, published as `repository`, against its file and claim, by the keyring that vouches for
+    its publisher. Nothing where there is neither a record nor a claim of a study.
 
     Raises:
-        ReleaseRefusedError: as `check_there`, `read_record` and `check_release`.
+        ReleaseRefusedError: as `check_there`, `read_record`, `check_release` and `consistency.check_study`.
     """
-    check_there(release, claim)
+    check_there(release, embedding.privacy)
     if file_names.STUDY in release.files:
         record = read_record(release.files[file_names.STUDY], [keyring])
-        yield check_release(record, embedding, claim, repository=repository)
+        found = check_release(record, embedding.digest, embedding.privacy, repository=repository)
+        consistency.check_study(embedding, study=record.study)
+        yield found
 
 
 def check_there(release: Release, claim: Claim) -> None:

@@ -279,7 +279,8 @@ STUDY = Rule(
     "study",
     "An embedding whose privacy claim is of a study comes with study.json, and any other without. The study was"
     " proposed at this registry in the repository's name, and nobody withdrew from it. Every site of it joined with a"
-    " key of its own, and at least as many sites as a step needs signed this very file.",
+    " key of its own, and at least as many sites as a step needs signed this very file, which names the"
+    " study's base, token, caption and settings.",
     "`embhub study finish` collects what the sites signed; a study that somebody left has to be proposed anew",
     check_study,
 )  # fmt: skip

@@ -126,7 +126,8 @@ class Adversary:
                 found[name] = boxes[source][site]
         if not found:
             return
-        message = self.parts[site].mask(wire.Boxes(boxes=found).to_bytes(), vectors_of([site])[site])
+        self.parts[site].open(wire.Boxes(boxes=found).to_bytes())
+        message = self.parts[site].mask(vectors_of([site])[site])
         self.masked[site], self.seen[site] = wire.read(wire.Masked, message), set(found) | {site}
 
     def survivors(self, site: str) -> tuple[wire.Header, ...]:

@@ -32,7 +32,7 @@ def test_no_message_is_sent_twice(stage: str) -> None:
 @pytest.mark.parametrize("stage, asked", [*itertools.permutations(ROUNDS, 2)])
 def test_no_message_is_sent_out_of_turn(stage: str, asked: str) -> None:
     found, held = reach(stage)
-    with pytest.raises(StudyStepError, match=f"waits for {stage}"):
+    with pytest.raises(StudyStepError, match=f"waits for {'open' if stage == 'mask' else stage}"):
         found.answer(asked, NAMES[0], held[NAMES[0]])
 
 
@@ -160,8 +160,8 @@ def test_a_site_left_out_of_some_rosters_ends_the_step() -> None:
     """One site gets no box of another: its vector lacks a mask that others have, and would spoil the sum."""
     found, held = reach("mask", sites=4)
     without = edit(held[NAMES[0]], lambda value: value["boxes"].pop(NAMES[2]))
-    masked = {NAMES[0]: found.sites[NAMES[0]].mask(without, found.vectors[NAMES[0]])}
-    masked |= {site: found.sites[site].mask(held[site], found.vectors[site]) for site in NAMES[1:4]}
+    masked = {NAMES[0]: found.answer("mask", NAMES[0], without)}
+    masked |= {site: found.answer("mask", site, held[site]) for site in NAMES[1:4]}
     headers = []
     for site in (NAMES[0], NAMES[1], NAMES[3]):
         message = wire.read(wire.Masked, masked[site])
@@ -216,7 +216,7 @@ def test_a_box_that_was_tampered_with_or_sent_on_is_refused() -> None:
     ):
         found, held = reach("mask")
         with pytest.raises(StudyStepError, match=f"box of {NAMES[1]} does not open|not a message boxes"):
-            found.sites[NAMES[0]].mask(edit(held[NAMES[0]], change), found.vectors[NAMES[0]])
+            found.sites[NAMES[0]].open(edit(held[NAMES[0]], change))
 
 
 BOXES = {
@@ -231,7 +231,7 @@ def test_boxes_that_lie_are_refused(case: str) -> None:
     change, word = BOXES[case]
     found, held = reach("mask")
     with pytest.raises(StudyStepError, match=word):
-        found.sites[NAMES[0]].mask(edit(held[NAMES[0]], change), found.vectors[NAMES[0]])
+        found.sites[NAMES[0]].open(edit(held[NAMES[0]], change))
 
 
 def test_keys_are_tied_to_study_step_and_roster() -> None:

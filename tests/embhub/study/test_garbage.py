@@ -53,7 +53,7 @@ def test_a_vector_of_another_length_or_for_another_roster_is_refused() -> None:
     found, held = reach("mask")
     coordinator = CoordinatorStep(found.step)
     coordinator.__dict__.update(found.coordinator.__dict__)
-    data = found.sites[NAMES[0]].mask(held[NAMES[0]], found.vectors[NAMES[0]])
+    data = found.answer("mask", NAMES[0], held[NAMES[0]])
     take = CoordinatorStep.take_masked
     longer = dsse.encode(bytes(4 * 9))
     for change, word in (
@@ -72,8 +72,9 @@ def test_a_vector_of_another_length_or_for_another_roster_is_refused() -> None:
         (NAMES[2], np.zeros(8)),
         (NAMES[3], np.zeros(8, int)),
     ):
+        found.sites[site].open(held[site])
         with pytest.raises(StudyStepError, match="belong"):
-            found.sites[site].mask(held[site], other)  # type: ignore[arg-type]
+            found.sites[site].mask(other)  # type: ignore[arg-type]
 
 
 def test_no_step_has_so_few_sites_that_two_lists_could_have_a_quorum() -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from embhub.errors import ConfigError
 from embhub.study import folder, tasks
 from embhub.study.answering import CANNOT, NO_CONSENT, StudySite
 from embhub.study.coordinating import StudyEndedError
@@ -58,11 +59,11 @@ def held(world: World, stop: str, number: int = 2) -> dict[tuple[str, int], byte
 @pytest.mark.parametrize("task", STEP)
 def test_a_task_that_is_replayed_is_refused(world: World, task: str) -> None:
     sent = held(world, "begin", 3)
-    before = len(world.learner(SITE).sent)
+    before = len(world.learner(SITE).own)
     answer = world.sites[SITE].answer(task, sent[task, 2])
     said = word(world, task, answer, 2)
     assert "begun or left out" in said if task == "begin" else "was asked for, and step 2" in said
-    assert len(world.learner(SITE).sent) <= before + (task == "mask")  # and what was drawn anew did not leave
+    assert len(world.learner(SITE).own) == before  # and nobody was sampled anew
 
 
 @pytest.mark.parametrize("task", STEP)
@@ -234,6 +235,48 @@ def test_a_site_is_late_or_answers_at_its_time_whoever_was_sampled(world: World)
     assert late and all("was not ready within 1 s" in each for each in late)
 
 
+NO_BOXES: dict[str, Callable[[bytes], bytes]] = {
+    "nothing": lambda _: b"",
+    "no JSON": lambda _: b"x",
+    "no boxes": lambda _: b'{"boxes":{},"kind":"boxes"}',
+    "a box that does not open": lambda body: body[:-20] + b"AAAA" + body[-16:],
+}
+
+
+@pytest.mark.parametrize("case", NO_BOXES)
+def test_boxes_that_do_not_open_sample_nobody_and_are_refused_at_once(world: World, case: str) -> None:
+    """Else each of them would be one more sample of who was late, and nobody counts those."""
+    sent = held(world, "mask")
+    site, clock = world.sites[SITE], world.clocks[SITE]
+    before, began = len(world.learner(SITE).own), clock.now
+    asked, body = tasks.unpack(tasks.Asked, sent["mask", 2])
+    assert word(world, "mask", site.answer("mask", tasks.pack(asked, NO_BOXES[case](body))), 2) != CANNOT
+    for again in (NO_BOXES[case](body), body):  # the step has ended here, also for what was to come
+        assert "has ended at" in word(world, "mask", site.answer("mask", tasks.pack(asked, again)), 2)
+    assert len(world.learner(SITE).own) == before and clock.now == began
+
+
+@pytest.mark.parametrize("first", ["answered", "late", "failed"])
+def test_patients_are_sampled_once_a_number_whatever_became_of_the_first_time(world: World, first: str) -> None:
+    sent = held(world, "mask")
+    site, clock, learner = world.sites[SITE], world.clocks[SITE], world.learner(SITE)
+    asked_for: list[float] = []
+
+    def contribute() -> Any:
+        asked_for.append(clock.now)
+        clock.now += 5.0 if first == "late" else 0.5
+        if first == "failed":
+            raise RuntimeError
+        return MadeUp.contribute(learner)
+
+    learner.contribute, began = contribute, clock.now
+    site.answer("mask", sent["mask", 2])
+    assert clock.now == began + (5.0 if first == "late" else world.study.round_seconds)
+    ended = clock.now
+    assert word(world, "mask", site.answer("mask", sent["mask", 2]), 2)
+    assert len(asked_for) == 1 and clock.now == ended
+
+
 def _slow(learner: MadeUp, clock: Any, seconds: float) -> Callable[[], Any]:
     def contribute() -> Any:
         clock.now += seconds
@@ -288,6 +331,7 @@ def test_a_coordinator_that_makes_up_sums_has_one_file_judged_and_no_second(worl
         return MadeUp.judge(learner, file)
 
     learner.judge = judge
+    world.sites[SITE].answer("begin", tasks.ask_of(study.digest, "begin", number=3))  # or it would judge none of them
     words = []
     for place in range(3):
         made_up = np.full(study.width, place + 1, dtype=np.uint32)
@@ -302,6 +346,25 @@ def test_a_coordinator_that_makes_up_sums_has_one_file_judged_and_no_second(worl
     assert len(asked) == 1
 
 
+def test_a_site_signs_nothing_that_has_more_steps_than_it_began(world: World) -> None:
+    """Sums that were made up without any site; a site can count them, and no more than that."""
+    made_up = [np.full(world.study.width, place + 1, dtype=np.uint32) for place in range(3)]
+    file, site = np.add.reduce(made_up, dtype=np.uint32).tobytes(), world.sites[SITE]
+    asked = tasks.ask_of(world.study.digest, "finish", file)
+    site.answer("prepare", tasks.ask_of(world.study.digest, "prepare", FRAME))
+    site.answer("follow", tasks.ask_of(world.study.digest, "follow", tasks.sums_bytes(made_up)))
+    world.learner(SITE).judge = lambda _: pytest.fail("its patients kept back are not asked")
+    for begun in range(3):
+        if begun:
+            site.answer("begin", tasks.ask_of(world.study.digest, "begin", number=begun, first=3))
+        assert "more sums here than numbers that this site began" in word(world, "finish", site.answer("finish", asked))
+    world.restart(SITE)
+    assert "more sums here" in word(world, "finish", world.sites[SITE].answer("finish", asked))
+    world.stop(SITE)
+    with folder.opened(world.path / SITE, world.study) as memory:
+        assert (memory.begun, memory.judged, memory.consented) == (2, None, None)
+
+
 def test_a_file_that_is_not_the_study_s_uses_up_no_judgement(world: World) -> None:
     rows = np.add.reduce(world.run(), dtype=np.uint32)
     for site in world.study.sites:
@@ -309,3 +372,35 @@ def test_a_file_that_is_not_the_study_s_uses_up_no_judgement(world: World) -> No
         assert "other rows" in word(world, "finish", answer)
     with world.coordinator() as run:
         assert len(run.gather_consents(rows.tobytes())) == len(world.study.sites)
+
+
+@pytest.mark.parametrize("trouble", ["a sum that leads nowhere", "a full disk"])
+def test_a_sum_that_cannot_be_followed_or_kept_leaves_the_site_where_it_was(
+    world: World, monkeypatch: pytest.MonkeyPatch, trouble: str
+) -> None:
+    """The folder starts again, and the training is made anew from it."""
+    held(world, "begin", 3)
+    digest, site = world.study.digest, world.sites[SITE]
+    before = world.learner(SITE).digest()
+    sent = tasks.ask_of(digest, "follow", tasks.sums_bytes([np.full(world.study.width, 7, np.uint32)]), first=1)
+    with monkeypatch.context() as patch:
+        if trouble == "a full disk":
+            patch.setattr("embhub.durable.write_atomic", _raise)
+        else:
+            patch.setattr(MadeUp, "follow", _diverge)
+        assert word(world, "follow", site.answer("follow", sent)) == CANNOT
+    for again in range(2):
+        answer = world.sites[SITE].answer("prepare", tasks.ask_of(digest, "prepare", FRAME))
+        assert tasks.read_answer(answer, study=digest, task="prepare")[0].have == 1
+        assert world.learner(SITE).digest() == before and len(world.learners[SITE]) == 2 + again
+        world.restart(SITE)
+
+
+def _raise(*_: Any, **__: Any) -> None:
+    raise ConfigError("full")
+
+
+def _diverge(learner: MadeUp, total: Any) -> None:
+    learner.rows = learner.rows + total
+    if (total == 7).all():
+        raise ArithmeticError("rows are infinite")

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from embhub import durable
 from embhub.errors import ConfigError
 from embhub.study import folder, tasks
 from embhub.study.coordinating import StudyEndedError
@@ -165,6 +169,18 @@ def test_fewer_consents_than_a_quorum_publish_nothing(world: World) -> None:
     assert len(words) == 2 and len({word.partition(": ")[2] for word in words}) == 1  # the reason stays at home
 
 
+def test_a_site_that_missed_the_end_does_not_sign_and_a_quorum_does(world: World) -> None:
+    def lose(name: str, site: str, data: bytes) -> bytes | None:
+        asked, _ = tasks.unpack(tasks.Asked, data)
+        return None if (site, asked.number) == (NAMES[2], ATTEMPTS) else data
+
+    world.to_site = lose
+    rows = np.add.reduce(world.run(), dtype=np.uint32)
+    with world.coordinator() as run:
+        assert set(run.gather_consents(rows.tobytes())) == {*NAMES} - {NAMES[2]}
+        assert "more sums here than numbers" in run.words[NAMES[2]]
+
+
 def test_a_number_is_on_the_disk_before_anything_of_it_leaves(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("embhub.durable.write_atomic", lambda *_, **__: (_ for _ in ()).throw(ConfigError("full")))
     site = world.sites[NAMES[0]]
@@ -205,3 +221,68 @@ def test_a_study_nobody_joined_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no study"), folder.opened(tmp_path / "none", study_of()):
         pass
     assert FRAME
+
+
+def test_a_process_whose_folder_was_let_go_writes_nothing_any_more(tmp_path: Path) -> None:
+    """Its tasks may still be at work when another process has the folder, and has begun further numbers."""
+    study, there = study_of(), tmp_path / "site"
+    folder.create(there)
+    with folder.opened(there, study) as stale:
+        stale.begin(1)
+    with folder.opened(there, study) as memory:
+        for number in range(2, ATTEMPTS + 1):
+            memory.begin(number)
+        before = {path.name: path.read_bytes() for path in there.iterdir()}
+        writes: list[Callable[[], object]] = [
+            lambda: stale.begin(2),
+            lambda: stale.keep(np.zeros(study.width, dtype=np.uint32)),
+            lambda: setattr(stale, "frame", FRAME),
+            lambda: setattr(stale, "judged", "a" * 64),
+            lambda: setattr(stale, "consented", "a" * 64),
+        ]
+        for write in writes:
+            with pytest.raises(ConfigError, match="not open any more"):
+                write()
+        stale.note("nobody reads this")
+        assert {path.name: path.read_bytes() for path in there.iterdir()} == before
+
+
+@pytest.mark.parametrize("text", ["4", "2", "0", "6", "x"])
+def test_what_is_begun_is_read_again_and_never_goes_down(tmp_path: Path, text: str) -> None:
+    there = tmp_path / "site"
+    folder.create(there)
+    with folder.opened(there, study_of()) as memory:
+        memory.begin(3)
+        (there / "begun").write_text(text)
+        with pytest.raises(ConfigError, match="damaged"):
+            memory.begin(4)
+        assert (there / "begun").read_text() == text
+
+
+def test_the_folder_is_let_go_only_after_a_write_that_has_begun(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there, study = tmp_path / "site", study_of()
+    folder.create(there)
+    writing, may_write, write = threading.Event(), threading.Event(), durable.write_atomic
+
+    def slow(*given: Any, **more: Any) -> None:
+        writing.set()
+        assert may_write.wait(10)
+        write(*given, **more)
+
+    monkeypatch.setattr("embhub.durable.write_atomic", slow)
+    stack = ExitStack()
+    memory = stack.enter_context(folder.opened(there, study))
+    threads = [threading.Thread(target=memory.begin, args=(1,)), threading.Thread(target=stack.close)]
+    threads[0].start()
+    assert writing.wait(10)
+    threads[1].start()
+    threads[1].join(0.2)
+    with pytest.raises(ConfigError, match="another process"), folder.opened(there, study):
+        pass
+    may_write.set()
+    for thread in threads:
+        thread.join(10)
+    with folder.opened(there, study) as again:
+        assert again.begun == 1

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import re
 from pathlib import Path
 
 import pytest
 
-from tests.support.study_joins import Act, run_here
+from tests.support.study_joins import Act, Proposed, run_here
 
 PROPOSE = ["study", "propose", "radboud/x", "--base", "builtin", "--token", "<a>", "--epsilon", "4"]
 PROPOSE += ["--n-public", "40", "--caption"]
@@ -36,3 +38,22 @@ def test_a_wrong_command_is_refused_in_words(
     code, text = run_here(*words)
     assert code == expected and said in text and "Traceback" not in text, text
     assert not list(tmp_path.iterdir())
+
+
+def test_an_officer_reads_all_that_is_approved_before_anything_is_signed(proposed: Proposed) -> None:
+    plan = proposed(round_seconds=7).plan
+    expected = {
+        "base": f"{plan.base_name}, fingerprint {plan.base[:12]}",
+        "images of a patient": f"{plan.max_images_per_patient} at most",
+        "noise draws for a patient in a step": str(plan.noise_draws),
+        "seconds for a step": "7",
+        "recipe": json.dumps(plan.recipe),
+        "preprocessing": json.dumps(plan.preprocessing),
+    }
+    assert plan.recipe["learning_rate"] and plan.preprocessing["fit"] == "crop"
+    code, joining = run_here("study", "join", plan.digest, "images")
+    assert code == 2 and "nothing was signed or charged" in joining
+    _, status = run_here("study", "status", plan.digest)
+    for label, value in expected.items():
+        assert f"{label}: {value}\n" in joining
+        assert re.search(rf"^{label} +{re.escape(value)}$", status, re.MULTILINE)

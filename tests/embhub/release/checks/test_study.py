@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 
 from embhub.refusals import (
@@ -155,6 +156,41 @@ def test_a_release_of_a_study_is_verified_from_its_files_alone() -> None:
         f"the outcome of study {of.plan().digest[:12]} of 3 sites, of which 2 signed this file"
     )
     assert not [one for one in verified(claims.make_private_release()).findings if one.check == "study"]
+
+
+OTHER_BASE = {**releases.BASE, "prediction_type": "v_prediction"}
+OTHERS: dict[str, tuple[dict[str, Any], str]] = {
+    "base": ({"base": OTHER_BASE}, "base"),
+    "base without a fingerprint": ({"base": None}, "base"),
+    "name of the base": ({"base_name": "another"}, "base name"),
+    "token": ({"token": "<other>"}, "token"),
+    "caption": ({"training": {"caption": "chest x-ray, {}"}}, "caption"),
+    "steps": ({"training": {"steps": 51}}, "steps"),
+    "batch": ({"training": {"batch_size": 17}}, "batch size"),
+    "vectors in the header": ({"training": {"vectors": 4}}, "vectors"),
+    "vectors": ({"rows": np.full((4, 32), 0.05)}, "vectors"),
+    "learning rate": ({"training": {"learning_rate": 0.05}}, "learning rate"),
+    "resolution": ({"training": {"resolution": 768}}, "resolution"),
+    "fit": ({"training": {"fit": "crop"}}, "fit"),
+    "two": ({"token": "<other>", "training": {"steps": 51}}, "token, steps"),
+}
+
+
+@pytest.mark.parametrize("case", OTHERS)
+def test_a_file_says_of_itself_what_the_study_says(case: str) -> None:
+    """Its sites would have consented to another file than the one that they approved."""
+    changes, named = OTHERS[case]
+    with pytest.raises(WrongStudyError, match=rf"file and study differ in {named}\n"):
+        verified(of.release(artifact=of.embedding(**changes)))
+
+
+def test_what_a_header_leaves_out_is_as_the_study_says_where_it_means_that(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Images were cropped where a header says nothing; a study that leaves a setting open is compared by the others."""
+    plan = of.plan().model_copy(update={"recipe": {}, "preprocessing": {"fit": "crop", "resolution": None}})
+    monkeypatch.setattr(of, "plan", lambda **_: plan)
+    facts = {"caption": plan.caption, "steps": plan.attempts, "batch_size": plan.batch, "vectors": 8}
+    made = releases.make_embedding(training=facts, privacy=of.embedding().privacy)
+    assert verified(of.release(artifact=made))
 
 
 def test_a_release_of_a_study_is_where_the_study_said(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,13 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from embhub.artifact import body_probe
-from embhub.artifact.base_identity import DEEP_ROWS as DEEP_ROWS
-from embhub.artifact.base_identity import DENOISER_ROWS as DENOISER_ROWS
-from embhub.artifact.base_identity import DENOISER_TENSORS as DENOISER_TENSORS
+from embhub.artifact.base_identity import DEEP_ROWS, DENOISER_ROWS, DENOISER_TENSORS, TABLE_ROWS
 from embhub.artifact.base_identity import SCHEMA as SCHEMA
-from embhub.artifact.base_identity import TABLE_ROWS as TABLE_ROWS
-from embhub.artifact.base_identity import TOLERANCE as TOLERANCE
-from embhub.artifact.base_identity import UNRELATED as UNRELATED
 from embhub.artifact.base_identity import BadFingerprintError as BadFingerprintError
 from embhub.artifact.base_identity import Match as Match
 from embhub.artifact.base_identity import check as check

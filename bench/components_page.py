@@ -21,7 +21,7 @@ from bench.components import ARMS, CLASSES, RESULTS
 ROOT = Path(__file__).parents[1]
 PAGE, PICTURE = ROOT / "docs/explanation/which-component.md", ROOT / "docs/images/components.png"
 FLOOR = "real films of other patients"
-SHOWN, SCALE = 3, 1
+SHOWN = 3
 Row = Mapping[str, Any]
 _HEAD = ("learns", "weights", "KID", "agreement: normal", "agreement: pneumonia", "nearest", "decoder, dB", "seconds")
 
@@ -54,7 +54,7 @@ def _line(arm: str, group: Sequence[Row]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def draw(work: Path, place: Path = PICTURE) -> None:
+def draw(work: Path) -> None:
     """A strip an arm, in the table's order: the first pictures of either class side by side, none chosen."""
     strips: list[np.ndarray[Any, Any]] = []
     for arm in ARMS:
@@ -65,9 +65,7 @@ def draw(work: Path, place: Path = PICTURE) -> None:
             gap = np.full((halves[0].shape[0], 8, 3), 255, np.uint8)
             strips.append(np.concatenate([halves[0], gap, halves[1]], 1))
             strips.append(np.full((6, strips[0].shape[1], 3), 255, np.uint8))
-    image = Image.fromarray(np.concatenate(strips[:-1]))
-    place.parent.mkdir(parents=True, exist_ok=True)
-    image.resize((image.width * SCALE, image.height * SCALE), Image.Resampling.NEAREST).save(place, optimize=True)
+    Image.fromarray(np.concatenate(strips[:-1])).save(PICTURE, optimize=True)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -19,7 +19,8 @@ from bases.workshop import sampling
 from bases.workshop.counting import Pictures, tensor
 from bases.workshop.gating import nearest_words
 from bases.workshop.generated import NORMAL, PLAIN, WORDS, place_of
-from bases.workshop.public_images import SETS, open_square, rows_of
+from bases.workshop.public_images import SETS, rows_of
+from bases.workshop.xray import open_square
 from embhub.diffusion.adaptation.base_training import pixel_words
 from embhub.diffusion.adaptation.base_training.latent_pictures import SIDE
 from embhub.diffusion.bases.pipelines import load_pipeline

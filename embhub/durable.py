@@ -76,7 +76,7 @@ def alone(folder: Path) -> Iterator[None]:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            raise ConfigError(f"another process is writing {folder}", "wait for it, or choose another --out") from error
+            raise ConfigError(f"another process is writing {folder}", "wait, or choose another folder") from error
         yield
     finally:
         os.close(descriptor)

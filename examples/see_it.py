@@ -16,13 +16,12 @@ import time
 from pathlib import Path
 
 import numpy as np
-import yaml
 from PIL import Image
 
-from examples.demo.cast import CommandFailed, Hospital, Registry, served
+from examples.demo.cast import CommandFailed, Hospital, served
 from examples.demo.page import sheet
 from examples.demo.scenario import read_folder
-from examples.demo.story import NAMESPACE, PUBLISHER, SHIPPED, SITE, publish_shipped
+from examples.demo.story import NAMESPACE, SHIPPED, publish_shipped, settle
 from examples.demo.xray_play import WORDS
 
 SEED = "7000"
@@ -52,10 +51,9 @@ def main(words: list[str] | None = None) -> int:
 def play(work: Path, out: Path, *, number: int) -> Path:
     """From the registry's start to the picture; returns its path."""
     sites = [work / "hospital-a", work / "hospital-b"]
-    for folder in sites:
-        folder.mkdir()
+    sites[1].mkdir()
     with served(work / "registry", work / "registry.log") as registry:
-        publish(sites[0], registry)
+        publish_shipped(settle(sites[0], registry))
         receiver = Hospital("hospital B", sites[1], registry.url)
         receiver.embhub("trust", "add", registry.url, "--fingerprint", registry.root_fingerprint())
         receiver.embhub("pull", f"{NAMESPACE}/{SHIPPED.stem}")
@@ -70,19 +68,6 @@ def play(work: Path, out: Path, *, number: int) -> Path:
     picture = out / "see-it.png"
     Image.fromarray(np.concatenate(rows)).save(picture)
     return picture
-
-
-def publish(folder: Path, registry: Registry) -> None:
-    """Hospital A signs and pushes the embedding that comes with the source."""
-    said = registry.admin("user", "add", "dr-a", "--namespace", NAMESPACE, "--role", "publisher", "--json")
-    sender = Hospital("hospital A", folder, registry.url, said.json["token"])
-    (folder / "home/config").mkdir(parents=True)
-    (folder / "home/config/config.yaml").write_text(yaml.safe_dump({"namespace": NAMESPACE, "site": SITE}))
-    sender.embhub("key", "new")
-    request = folder / "hospital-a.key-request.json"
-    sender.embhub("key", "request", NAMESPACE, "--registry", registry.url, "--out", request.name)
-    registry.admin("key", "add", "--new-namespace", "--name", PUBLISHER, request)
-    publish_shipped(sender)
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ PURE = [
     *(f"evidence/{name}" for name in ("controls", "document", "gathering", "page", "sections", "written")),
     *(
         f"formats/{name}"
-        for name in ("strict_json", "tensors", "instants", "names", "plain_png", "synthetic_mark", "repetition")
+        for name in ("strict_json", "tensors", "instants", "names", "plain_png", "synthetic_mark", "plain_text")
     ),
     "artifact/header",
 ]

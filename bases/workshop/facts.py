@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from embhub.diffusion.adaptation.base_training.from_images import describe
+
 _PHANTOM_PROMPTS = {
     "chest x-ray, normal": "chest x-ray, normal",
     "chest x-ray, bright spot": "chest x-ray, bright small sharp spot in upper left",
@@ -37,20 +39,6 @@ _KVASIR = "crops of colonoscopy images of Kvasir-SEG (Jha et al. 2020), for rese
 _LC25000 = "tiles of LC25000 (Borkowski et al. 2019, arXiv 1912.12142)"
 
 
-def _of_public(name: str, licence: str, source: str, prompts: dict[str, str], left_out: list[str]) -> dict[str, Any]:
-    return {
-        "name": name,
-        "family": "sd",
-        "licence": licence,
-        "attribution": f"Trained on {source}; images were resized.",
-        "prompts": prompts,
-        "left_out": left_out,
-        "resolution": 128,
-        "recommended": {"guidance": 1.5, "steps": 20},
-        "figures": {},
-    }
-
-
 _FACTS: dict[str, dict[str, Any]] = {
     "builtin": {
         "name": "builtin",
@@ -63,29 +51,29 @@ _FACTS: dict[str, dict[str, Any]] = {
         "recommended": {"guidance": 2.5, "steps": 20},
         "figures": {},
     },
-    "builtin-xray": _of_public(
+    "builtin-xray": describe(
         "builtin-xray",
         "CC-BY-4.0",
         f"chest X-rays of {_KERMANY}, and {_NIH}",
         {"normal": "frontal chest x-ray, child, normal", "normal, adult": "frontal chest x-ray, adult, normal"},
         ["bacterial pneumonia", "viral pneumonia"],
     ),
-    "builtin-ultrasound": _of_public(
+    "builtin-ultrasound": describe(
         "builtin-ultrasound",
         "CC-BY-4.0",
         _BUSI,
         {"normal": "breast ultrasound, normal"},
         ["benign mass", "malignant mass"],
     ),
-    "brain-mri": _of_public(
+    "brain-mri": describe(
         "brain-mri",
         "CC-BY-NC-SA-4.0",
         _LGG,
         {"normal": "axial flair mri of the brain, normal"},
         ["glioma"],
     ),
-    "colonoscopy": _of_public("colonoscopy", "other", _KVASIR, {"normal": "colonoscopy, normal"}, ["polyp"]),
-    "histology": _of_public(
+    "colonoscopy": describe("colonoscopy", "other", _KVASIR, {"normal": "colonoscopy, normal"}, ["polyp"]),
+    "histology": describe(
         "histology", "other", _LC25000, {"normal": "colon histology, normal"}, ["colon adenocarcinoma"]
     ),
 }

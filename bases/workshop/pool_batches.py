@@ -107,7 +107,6 @@ def train(
         denoiser=model.cpu(),
         average=[value.detach().cpu() for value in best.parameters()],
         facts=bench.material.facts,
-        keeps_last_noise=True,
         zero_terminal_snr=taught.zero_terminal_snr,
     )
     return bench.work / "pipeline"

@@ -19,7 +19,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
 
 from bases.workshop import xray
 from bases.workshop.facts import facts
@@ -143,7 +142,7 @@ def read(data: Path, chosen: PublicSet, *parts: str) -> TrainingImages:
 
 def read_rows(data: Path, chosen: PublicSet, rows: Sequence[tuple[Source, dict[str, str]]]) -> TrainingImages:
     """The images of these rows, their middle square at 224 x 224."""
-    images = [open_square(data / source.folder / row["path"], chosen.colours) for source, row in rows]
+    images = [xray.open_square(data / source.folder / row["path"], chosen.colours, SOURCE_SIDE) for source, row in rows]
     findings = torch.tensor([row["label"] != source.healthy for source, row in rows])
     return TrainingImages(
         torch.from_numpy(np.stack(images)),
@@ -162,17 +161,6 @@ def material(name: str, data: Path, seed: int = 0, device: str = "cpu") -> Mater
     look = Look(chosen.head, chosen.finding_share, chosen.head == xray.HEAD)
     taught, apart = read(data, chosen, "base"), read(data, chosen, "held-out")
     return of_images(name, look, taught, apart, facts(name), seed=seed, device=device)
-
-
-def open_square(path: Path, colours: int, side: int = SOURCE_SIDE) -> np.ndarray:
-    """The middle square of an image, uint8 (1 or 3, side, side)."""
-    with Image.open(path) as image:
-        taken = image.convert("L" if colours == 1 else "RGB")
-        least = min(taken.size)
-        left, top = (taken.width - least) // 2, (taken.height - least) // 2
-        square = taken.crop((left, top, left + least, top + least))
-        pixels = np.asarray(square.resize((side, side), Image.Resampling.LANCZOS))
-    return pixels[None] if colours == 1 else pixels.transpose(2, 0, 1)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

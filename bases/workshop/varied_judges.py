@@ -51,17 +51,17 @@ def judge_for(finding: str, base: Path, *, size: int = _SIZE, steps: int = _STEP
 
 
 @lru_cache(maxsize=4)
-def feature_network(finding: str, *, size: int = 900, steps: int = 400, seed: int = 13) -> classifier.Classifier:
+def feature_network(finding: str) -> classifier.Classifier:
     """A classifier of target, near-miss or normal, whose features tell how near generated phantoms come to real ones.
 
     It sees plain phantoms alone, so that what an autoencoder does to an image counts.
     """
-    rng = np.random.default_rng([seed, 3])
-    kinds = np.arange(size) % 3
+    rng = np.random.default_rng([13, 3])
+    kinds = np.arange(900) % 3
     made = (lambda: (target_finding(finding, rng),), lambda: near_misses(finding, rng), lambda: ())
     images = pictures(HELD_OUT[finding].modality, [made[kind]() for kind in kinds], rng)
     classes = ("target", "near miss", "normal")
-    return classifier.fit(images, kinds, classes=classes, steps=steps, seed=seed, mirror=False)
+    return classifier.fit(images, kinds, classes=classes, steps=400, seed=13, mirror=False)
 
 
 def scene(index: int, finding: str, rng: Random) -> tuple[Shown, tuple[int, int]]:

@@ -73,7 +73,7 @@ def read(data: Path, part: str, labels: Sequence[str] = LABELS, *, side: int = S
     parts = split()
     with index.open(encoding="utf-8", newline="") as file:
         rows = [row for row in csv.DictReader(file) if parts.get(row["patient_id"]) == part and row["label"] in labels]
-    images = np.stack([_open(index.parent / row["path"], side) for row in rows])
+    images = np.stack([open_square(index.parent / row["path"], 1, side)[0] for row in rows])
     return Films(
         images, np.array([LABELS.index(row["label"]) for row in rows]), tuple(row["patient_id"] for row in rows)
     )
@@ -99,10 +99,12 @@ def _choose(films: Films, places: Sequence[int]) -> Films:
     return Films(films.images[chosen], films.labels[chosen], tuple(films.patients[place] for place in chosen))
 
 
-def _open(path: Path, size: int) -> np.ndarray:
+def open_square(path: Path, colours: int, side: int) -> np.ndarray:
+    """The middle square of an image, uint8 (1 or 3, side, side)."""
     with Image.open(path) as image:
-        grey = image.convert("L")
-        side = min(grey.size)
-        left, top = (grey.width - side) // 2, (grey.height - side) // 2
-        square = grey.crop((left, top, left + side, top + side))
-        return np.asarray(square.resize((size, size), Image.Resampling.LANCZOS))
+        taken = image.convert("L" if colours == 1 else "RGB")
+        least = min(taken.size)
+        left, top = (taken.width - least) // 2, (taken.height - least) // 2
+        square = taken.crop((left, top, left + least, top + least))
+        pixels = np.asarray(square.resize((side, side), Image.Resampling.LANCZOS))
+    return pixels[None] if colours == 1 else pixels.transpose(2, 0, 1)

@@ -15,13 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from embhub.artifact import body_probe
-from embhub.artifact.base_identity import DEEP_ROWS as DEEP_ROWS
-from embhub.artifact.base_identity import DENOISER_ROWS as DENOISER_ROWS
-from embhub.artifact.base_identity import DENOISER_TENSORS as DENOISER_TENSORS
+from embhub.artifact.base_identity import DEEP_ROWS, DENOISER_ROWS, DENOISER_TENSORS, TABLE_ROWS
 from embhub.artifact.base_identity import SCHEMA as SCHEMA
-from embhub.artifact.base_identity import TABLE_ROWS as TABLE_ROWS
-from embhub.artifact.base_identity import TOLERANCE as TOLERANCE
-from embhub.artifact.base_identity import UNRELATED as UNRELATED
 from embhub.artifact.base_identity import BadFingerprintError as BadFingerprintError
 from embhub.artifact.base_identity import Match as Match
 from embhub.artifact.base_identity import check as check
@@ -65,8 +60,8 @@ def take(folder: Path) -> dict[str, Any]:
     taken = {
         "schema": SCHEMA,
         "prediction_type": _prediction_type(folder / "scheduler" / "scheduler_config.json"),
-        "encoders": {name: _take_encoder(folder, name) for name in parts},
-        "denoiser": _take_denoiser(folder),
+        "encoders": {name: _read_encoder(folder, name) for name in parts},
+        "denoiser": _read_denoiser(folder),
     }
     if autoencoder := next((folder / name for name in AUTOENCODERS if (folder / name).is_dir()), None):
         with SliceReader(find_weights(autoencoder)) as weights:
@@ -80,51 +75,64 @@ def _reads_images(folder: Path) -> bool:
     return path.is_file() and _read_config(path).get("encoder_hid_dim_type") == "image_proj"
 
 
-def _take_encoder(folder: Path, name: str) -> dict[str, Any]:
-    config = _read_config(folder / name / "config.json")
+def _read_encoder(folder: Path, name: str) -> dict[str, Any]:
+    kind = _read_config(folder / name / "config.json").get("model_type", "unknown")
     with SliceReader(find_weights(folder / name)) as weights:
-        table = next((key for end in _TABLES for key in weights.matrices if key.endswith(end)), None)
-        layers = {key: int(match[1]) for key in weights.matrices if (match := _DEEP.search(key))}
-        if table is None or not layers:
-            raise BadBaseError(
-                f"{folder / name} holds no text encoder known here", "CLIP, BERT, T5, Gemma and Qwen encoders are known"
-            )
-        deep = max(sorted(layers), key=lambda key: layers[key])
-        return {
-            "kind": re.sub(r"[^A-Za-z0-9._-]", "-", str(config.get("model_type", "unknown")))[:80] or "unknown",
-            "dim": weights.matrices[table][1],
-            "vocabulary": hash_vocabulary(folder / name.replace("text_encoder", "tokenizer")),
-            "table": _probe(weights, table, TABLE_ROWS),
-            "deep": _probe(weights, deep, DEEP_ROWS),
-            "body": body_probe.take(weights, but=beside_layers),
-        }
+        return take_encoder(weights, str(kind), folder / name.replace("text_encoder", "tokenizer"), what=folder / name)
 
 
-def beside_layers(key: str) -> bool:
+def take_encoder(weights: SliceReader, kind: str, tokenizer: Path, *, what: object) -> dict[str, Any]:
+    """What tells a text encoder, by its kind in its configuration and the folder of its tokenizer.
+
+    Raises:
+        BadBaseError: `what` holds no encoder known here, or its vocabulary cannot be read.
+    """
+    table = next((key for end in _TABLES for key in weights.matrices if key.endswith(end)), None)
+    layers = {key: int(match[1]) for key in weights.matrices if (match := _DEEP.search(key))}
+    if table is None or not layers:
+        raise BadBaseError(
+            f"{what} holds no text encoder known here", "CLIP, BERT, T5, Gemma and Qwen encoders are known"
+        )
+    return {
+        "kind": re.sub(r"[^A-Za-z0-9._-]", "-", kind)[:80] or "unknown",
+        "dim": weights.matrices[table][1],
+        "vocabulary": hash_vocabulary(tokenizer),
+        "table": _probe(weights, table, TABLE_ROWS),
+        "deep": _probe(weights, max(sorted(layers), key=lambda key: layers[key]), DEEP_ROWS),
+        "body": body_probe.take(weights, but=_beside_layers),
+    }
+
+
+def _beside_layers(key: str) -> bool:
     """Is a matrix none of an encoder's layers'? Tables are looked at apart; files may hold heads that nobody loads."""
     return _LAYERS.search(key) is None
 
 
-def _take_denoiser(folder: Path) -> dict[str, Any]:
+def _read_denoiser(folder: Path) -> dict[str, Any]:
     part = next((folder / name for name in ("unet", "transformer", "prior") if (folder / name).is_dir()), None)
     if part is None:
         raise BadBaseError(
             f"{folder} has neither a unet nor a transformer folder", "give a pipeline folder as diffusers saves it"
         )
     with SliceReader(find_weights(part)) as weights:
-        keys = sorted(key for key in weights.matrices if _CROSS.search(key)) or sorted(weights.matrices)
-        if not keys:
+        if not weights.matrices:
             raise BadBaseError(
                 f"{part} holds no weights that can be probed", "give a pipeline folder as diffusers saves it"
             )
-        chosen = [keys[index * len(keys) // DENOISER_TENSORS] for index in range(min(DENOISER_TENSORS, len(keys)))]
-        chosen = list(dict.fromkeys(chosen)) if len(keys) >= DENOISER_TENSORS else keys
-        shapes = "\n".join(f"{key} {weights.matrices[key]}" for key in keys)
-        return {
-            "tensors": hashlib.sha256(shapes.encode("utf-8")).hexdigest()[:32],
-            "probe": [value for key in chosen for value in _probe(weights, key, DENOISER_ROWS)],
-            "body": body_probe.take(weights, but=_CROSS.search),
-        }
+        return take_denoiser(weights)
+
+
+def take_denoiser(weights: SliceReader) -> dict[str, Any]:
+    """What tells a denoiser that has matrices."""
+    keys = sorted(key for key in weights.matrices if _CROSS.search(key)) or sorted(weights.matrices)
+    count = DENOISER_TENSORS
+    chosen = [keys[index * len(keys) // count] for index in range(count)] if len(keys) >= count else keys
+    shapes = "\n".join(f"{key} {weights.matrices[key]}" for key in keys)
+    return {
+        "tensors": hashlib.sha256(shapes.encode("utf-8")).hexdigest()[:32],
+        "probe": [value for key in chosen for value in _probe(weights, key, DENOISER_ROWS)],
+        "body": body_probe.take(weights, but=_CROSS.search),
+    }
 
 
 def _probe(weights: SliceReader, key: str, count: int) -> list[float]:

@@ -13,7 +13,7 @@ from embhub.cards.identifiers import DOI
 from embhub.cards.vocabulary import DEIDENTIFICATION, MODALITIES, hub_licence
 from embhub.errors import ArtifactError
 from embhub.formats import safe_yaml
-from embhub.formats.repetition import join_alike
+from embhub.formats.plain_text import join_alike
 from embhub.privacy.claim_or_none import is_claim
 
 MAX_BYTES = 200_000

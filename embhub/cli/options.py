@@ -83,14 +83,10 @@ def c2pa(what: str) -> Callable[[F], F]:
     return lambda command: key(chain(command))
 
 
-def number(what: str, *, default: int | None) -> Callable[[F], F]:
-    """`-n`: how many of `what` to generate."""
-    return click.option(
-        "-n", "--number", "n", type=click.IntRange(1, 100_000), metavar="N", default=default,
-        show_default=default is not None, help=what,
-    )  # fmt: skip
-
-
+number = click.option(
+    "-n", "--number", "n", type=click.IntRange(1, 100_000), metavar="N",
+    help="Number of images; for an interpolation, of rows  [default: 8; with --from 1 of each]",
+)  # fmt: skip
 as_json = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 
 

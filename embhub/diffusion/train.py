@@ -37,7 +37,7 @@ from embhub.images.images import ImageSet, read_images, record
 from embhub.ledger.publications import Confirm
 from embhub.options.preprocessing import Preprocessing
 from embhub.options.training import Preview, PrivacySettings, Recipe, Selection
-from embhub.progress import OnProgress, Progress
+from embhub.progress import OnProgress, announce
 from embhub.site.memory import runs
 
 __all__ = ["TrainResult", "check_caption", "describe", "split", "train"]
@@ -153,14 +153,13 @@ def train(
     preprocessing = preprocessing or Preprocessing()
     remarks.warn(*images.notes, *images.describe_fit(preprocessing.fit), *images.describe_captions())
     members, held_out = way.split(images, selection.holdout)
-    _stage(on_progress, "loading the base", 0)
+    announce(on_progress, "loading the base")
     identity = fingerprint.take(found.folder)
     with memory.explain_out_of_memory(None):
         pipe = load_pipeline(found, device=device)
     weights = None if privacy is None else live_weights.digest(pipe)
     check_trainable(pipe)
     remarks.warn(*filter(None, [detect(pipe).remark]))
-    _stage(on_progress, "loading the base", 1)
     preprocessing = replace(preprocessing, resolution=size_rule(pipe).choose(preprocessing.resolution))
     settled = resolve(chosen, way.default_recipe(pipe), device=pipe.device.type)
     if preview.every and not detect(pipe).previews:
@@ -251,8 +250,3 @@ def make_record(
         holdout=record(held_out),
         settings=settings,
     )
-
-
-def _stage(on_progress: OnProgress | None, stage: str, done: int, total: int = 1, note: str = "") -> None:
-    if on_progress:
-        on_progress(Progress(stage, done, total, note))

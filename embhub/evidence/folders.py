@@ -4,23 +4,30 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from pathlib import Path
 
 from embhub import destinations
 from embhub.durable import write_atomic
-from embhub.errors import ConfigError
+from embhub.errors import ArtifactError, ConfigError
 
 
-def check(folder: Path, *, is_ours: Callable[[Path], bool], what: str) -> None:
+def check(folder: Path, document: str, parse: Callable[[bytes], object], *, beside: Set[str], what: str) -> None:
     """Refuse a folder that `write_whole` must not replace, before the work rather than after.
+
+    An earlier one holds a `document` that parses, and nothing else but files of the names `beside`.
 
     Raises:
         ConfigError: it holds something that is no earlier one, or cannot be written.
     """
     destinations.check_folder(folder)
-    if folder.exists() and any(folder.iterdir()) and not is_ours(folder):
-        raise ConfigError(f"{folder} is not empty, and holds no {what}", "name a new folder")
+    found = {path.name for path in folder.iterdir()} if folder.exists() else set()
+    try:
+        if not found or (found <= {document, *beside} and parse((folder / document).read_bytes())):
+            return
+    except (OSError, ArtifactError):
+        pass
+    raise ConfigError(f"{folder} is not empty, and holds no {what}", "name a new folder")
 
 
 def write_whole(folder: Path, files: Mapping[str, bytes]) -> None:

@@ -100,18 +100,8 @@ def check_place(folder: Path) -> None:
     Raises:
         ConfigError: it holds something that is no earlier pack, or cannot be written.
     """
-    folders.check(folder, is_ours=_is_pack, what="evidence pack")
-
-
-def _is_pack(folder: Path) -> bool:
-    ours = {PAGE, DOCUMENT, SACRO, *map(_TRANSLATED.format, CODES)}
-    if not {path.name for path in folder.iterdir()} <= ours:
-        return False
-    try:
-        Evidence.parse((folder / DOCUMENT).read_bytes())
-    except (OSError, ArtifactError):
-        return False
-    return True
+    others = {PAGE, SACRO, *map(_TRANSLATED.format, CODES)}
+    folders.check(folder, DOCUMENT, Evidence.parse, beside=others, what="evidence pack")
 
 
 def ask_ledger(release: Release) -> document.Ledger | None:

@@ -13,6 +13,8 @@ from collections.abc import Mapping, Set
 from itertools import accumulate
 from typing import Any
 
+import rfc8785
+
 MAX_DEPTH = 64
 MAX_NODES = 50_000
 MAX_ITEMS = 300_000
@@ -52,6 +54,14 @@ def read(data: bytes, *, limit: int, nodes: int = MAX_NODES, items: int = MAX_IT
     except ValueError as error:
         raise JsonError(f"not JSON: {error}") from error
     return value
+
+
+def canonical(document: dict[str, Any]) -> bytes:
+    """As RFC 8785 writes it. Raises JsonError for a number that JSON cannot carry exactly."""
+    try:
+        return rfc8785.dumps(document)
+    except rfc8785.CanonicalizationError as error:
+        raise JsonError(str(error)) from error
 
 
 def read_object(data: bytes, *, limit: int, nodes: int = MAX_NODES, items: int = MAX_ITEMS) -> dict[str, Any]:

@@ -8,12 +8,11 @@ own, and whoever puts back an old ledger together with its old head puts back wh
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import hmac
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,7 +20,7 @@ from typing import Any
 
 import rfc8785
 
-from embhub.durable import sync, write_atomic
+from embhub.durable import locked, sync, write_atomic
 from embhub.errors import ConfigError, PrivacyError
 from embhub.formats import instants, strict_json
 
@@ -59,23 +58,13 @@ class Ledger:
     def __init__(self, path: Path, *, head: Path, key: bytes) -> None:
         self._path, self._head_path, self._key = path, head, key
 
-    @contextmanager
-    def locked(self) -> Iterator[None]:
+    def locked(self) -> AbstractContextManager[None]:
         """Keep every other process out; makes the folder if need be.
 
         Raises:
             ConfigError: the folder cannot be written.
         """
-        try:
-            self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            descriptor = os.open(self._path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        except OSError as error:
-            raise _unwritable(self._path.parent, error) from error
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(descriptor)
+        return locked(self._path)
 
     def read(self) -> list[Entry]:
         """Every entry, after every hash and seal was checked.

@@ -6,30 +6,16 @@ Every finding is a combination of attributes (tone, size, edge, shape, place, si
 
 from __future__ import annotations
 
-from embhub.phantoms.dataset import NORMAL, OTHER, write_dataset
-from embhub.phantoms.findings import (
-    HELD_OUT,
-    MODALITIES,
-    Finding,
-    HeldOut,
-    caption,
-    describe,
-    is_held_out,
-    target_finding,
-)
-from embhub.phantoms.varied import SIDE, VariedPhantom, draw, draw_many, near_misses, random_shape
+from embhub.phantoms.dataset import NORMAL, write_dataset
+from embhub.phantoms.findings import HELD_OUT, MODALITIES, Finding, caption, is_held_out, target_finding
+from embhub.phantoms.varied import draw, draw_many, near_misses, random_shape
 
 __all__ = [
     "HELD_OUT",
     "MODALITIES",
     "NORMAL",
-    "OTHER",
-    "SIDE",
     "Finding",
-    "HeldOut",
-    "VariedPhantom",
     "caption",
-    "describe",
     "draw",
     "draw_many",
     "is_held_out",

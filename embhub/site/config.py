@@ -25,57 +25,24 @@ from embhub.site.addresses import folder_of as folder_of
 
 
 class Setting(NamedTuple):
-    """One row of the reference: `variable` or `file_key` is "" where the setting has none."""
+    """One row of the reference, which says what it means: `variable` or `file_key` is "" where it has none."""
 
     name: str
     variable: str
     file_key: str
     default: str
-    doc: str
 
 
 SETTINGS = (
-    Setting(
-        "home", "EMBHUB_HOME", "", "", "One folder for config, state and cache; without it the XDG folders are used."
-    ),
-    Setting(
-        "registry",
-        "EMBHUB_REGISTRY",
-        "registry",
-        "",
-        "Address of the registry, such as https://hub.example.org, or the folder of an export.",
-    ),
-    Setting(
-        "token",
-        "EMBHUB_TOKEN",
-        "",
-        "",
-        "Access token for the registry of EMBHUB_REGISTRY alone; `embhub login` stores one for each registry.",
-    ),
-    Setting(
-        "insecure",
-        "EMBHUB_INSECURE",
-        "insecure",
-        "",
-        "Registries, separated by commas, that may be asked by plain http, like `--insecure` for one call.",
-    ),
-    Setting(
-        "fallback",
-        "EMBHUB_FALLBACK",
-        "fallback",
-        "",
-        "Copies, separated by commas, that are read where the registry is silent: addresses, folders, `hub[:OWNER]`.",
-    ),
-    Setting("namespace", "EMBHUB_NAMESPACE", "namespace", "", "Namespace to push under where only a name is given."),
-    Setting("key", "EMBHUB_KEY", "key", "default", "Name of the site key that signs."),
-    Setting(
-        "policy_file",
-        "EMBHUB_POLICY_FILE",
-        "policy_file",
-        "config/policy.yaml",
-        "File with what this site demands of every release that it verifies or pulls.",
-    ),
-    Setting("site", "", "site", "", "Defaults for new cards: what is the same for every release of this site."),
+    Setting("home", "EMBHUB_HOME", "", ""),
+    Setting("registry", "EMBHUB_REGISTRY", "registry", ""),
+    Setting("token", "EMBHUB_TOKEN", "", ""),
+    Setting("insecure", "EMBHUB_INSECURE", "insecure", ""),
+    Setting("fallback", "EMBHUB_FALLBACK", "fallback", ""),
+    Setting("namespace", "EMBHUB_NAMESPACE", "namespace", ""),
+    Setting("key", "EMBHUB_KEY", "key", "default"),
+    Setting("policy_file", "EMBHUB_POLICY_FILE", "policy_file", "config/policy.yaml"),
+    Setting("site", "", "site", ""),
 )
 
 # Card fields that a site may answer once for all its releases.

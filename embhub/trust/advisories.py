@@ -15,6 +15,7 @@ import rfc8785
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from embhub.formats import instants, names, strict_json
+from embhub.formats.validation import explain
 from embhub.refusals import MalformedAdvisoriesError
 from embhub.trust import dsse, kinds, p256
 
@@ -284,24 +285,15 @@ def read_document(payload: bytes, *, lists: int = 1) -> Advisories:
     """
     try:
         document = strict_json.read_object(payload, limit=lists * MAX_BYTES, nodes=lists * MAX_NODES)
-        found = _Document.model_validate_json(_canonical(document), by_name=False)
+        found = _Document.model_validate_json(strict_json.canonical(document), by_name=False)
     except strict_json.JsonError as error:
         raise _malformed(str(error)) from error
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise _malformed(f"{where + ': ' if where else ''}{first['msg']}") from error
+        raise _malformed(explain(error)) from error
     entries = tuple(entry.to_advisory() for entry in found.advisories)
     if len({entry.id for entry in entries}) != len(entries):
         raise _malformed("one advisory stands twice")
     return Advisories(found.registry, found.number, found.issued, entries)
-
-
-def _canonical(document: dict[str, Any]) -> bytes:
-    try:
-        return rfc8785.dumps(document)
-    except rfc8785.CanonicalizationError as error:
-        raise strict_json.JsonError(str(error)) from error
 
 
 def _malformed(reason: str) -> MalformedAdvisoriesError:

@@ -15,6 +15,7 @@ import rfc8785
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from embhub.formats import instants, strict_json
+from embhub.formats.validation import explain
 from embhub.refusals import BadSignatureError, MalformedKeyringError, WrongKeyError, WrongRootError
 from embhub.trust import dsse, multisig, p256
 from embhub.trust.multisig import SignedDocument
@@ -211,13 +212,11 @@ def read_model(kind: type[M], payload: bytes, *, parts: Sequence[type[BaseModel]
         models: tuple[type[BaseModel], ...] = (kind, *parts)
         known = {name for model in models for name in _members(model)}
         check_critical(document.get("critical", []), known=known)
-        return kind.model_validate_json(_canonical(document), by_name=False)
+        return kind.model_validate_json(strict_json.canonical(document), by_name=False)
     except strict_json.JsonError as error:
         raise malformed(str(error)) from error
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise malformed(f"{where + ': ' if where else ''}{first['msg']}") from error
+        raise malformed(explain(error)) from error
 
 
 def _members(kind: type[BaseModel]) -> set[str]:
@@ -255,10 +254,3 @@ def parse_chain(rows: Any) -> tuple[SignedDocument, ...]:
     if not isinstance(rows, list) or len(rows) > LONGEST_CHAIN:
         raise malformed(f"roots is not a list of at most {LONGEST_CHAIN} changes")
     return tuple(multisig.parse(row, payload_type=ROOT_TYPE) for row in rows)
-
-
-def _canonical(document: dict[str, Any]) -> bytes:
-    try:
-        return rfc8785.dumps(document)
-    except rfc8785.CanonicalizationError as error:
-        raise strict_json.JsonError(str(error)) from error

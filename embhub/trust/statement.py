@@ -16,6 +16,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from embhub.errors import ArtifactError
 from embhub.formats import instants, names, strict_json
+from embhub.formats.validation import explain
 from embhub.refusals import MalformedStatementError, WrongPredicateError
 from embhub.trust import dsse, kinds
 from embhub.trust.origin import origin_fault
@@ -265,9 +266,7 @@ def read_as(statement: Statement, kind: Kind, model: type[_Model]) -> _Model:
     try:
         return model.model_validate(dict(statement.predicate))
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise malformed(f"predicate.{where}: {first['msg']}") from error
+        raise malformed(f"predicate.{explain(error)}") from error
 
 
 def read_exactly(payload: bytes, kind: Kind, model: type[_Model], *, name: str = SUBJECT_NAME) -> tuple[str, _Model]:

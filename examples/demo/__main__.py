@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import shutil
-import sys
-import time
 from pathlib import Path
 from typing import Any
 
-import torch
+from markupsafe import Markup
+from PIL import Image
 
 from bases.workshop.xray import default_data
+from embhub.audits import epsilon_gauge
 from embhub.audits.report import AuditReport
-from embhub.errors import EmbhubError
-from examples.demo import measure, page, story, tracing
-from examples.demo.cast import CommandFailed, Hospital, import_once, served, typed
+from embhub.privacy import wording
+from examples.demo import measure, page, stage, story, tracing
+from examples.demo.cast import Hospital, import_once, served
 from examples.demo.scenario import FULL, SHORT, Material, Scale, Words, read_folder
 from examples.demo.xray_play import WORDS as XRAY
 
@@ -25,61 +23,50 @@ from examples.demo.xray_play import WORDS as XRAY
 def main() -> int:
     """Play one scenario; 0 when every step did what the story says."""
     parser = argparse.ArgumentParser(prog="python -m examples.demo", description=__doc__)
-    parser.add_argument("--out", type=Path, default=Path("demo-out"))
     parser.add_argument("--xray", metavar="DATA", help="real X-rays: the folder that holds chest-xray/index.csv")
-    parser.add_argument("--short", action="store_true", help="every step in a few minutes; the figures mean nothing")
-    chosen = parser.parse_args()
-    torch.set_num_threads(min(2, os.cpu_count() or 1))
-    try:
-        scale = SHORT if chosen.short else FULL
-        if chosen.short:
-            import_once()
-        words, material = _prepare(chosen.out, chosen.xray, scale)
-        summary = play(chosen.out.resolve(), words, material, scale)
-    except (CommandFailed, EmbhubError) as error:
-        print(f"\nthe demo stopped: {error}", file=sys.stderr)
-        return getattr(error, "exit_code", 1)
+    return stage.perform(parser, "demo-out", prepare, tell)
+
+
+def prepare(out: Path, chosen: argparse.Namespace) -> dict[str, Any]:
+    """Draw or read the images, and play."""
+    scale = SHORT if chosen.short else FULL
+    if chosen.short:
+        import_once()
+    folder = out / "work"
+    folder.mkdir(parents=True)
+    if chosen.xray is None:
+        from examples.demo import phantom_play
+
+        return play(out, phantom_play.WORDS, phantom_play.prepare(folder, scale), scale)
+    from examples.demo import xray_play
+
+    given = Path(chosen.xray).resolve() if chosen.xray else default_data()
+    images = given.parent if given.name == "chest-xray" else given
+    return play(out, xray_play.WORDS, xray_play.prepare(folder, images, scale), scale)
+
+
+def tell(summary: dict[str, Any]) -> str:
+    """What came of it, in a few lines."""
     recognised, utility = summary["recognised"], summary["utility"]
-    print(
-        f"\nrecognised: {recognised['before']:.0%} before, {recognised['after']:.0%} after, of {recognised['n']}\n"
+    return (
+        f"recognised: {recognised['before']:.0%} before, {recognised['after']:.0%} after, of {recognised['n']}\n"
         f"classifier AUC: {utility['auc_real']:.3f} real, {utility['auc_real_plus_synthetic']:.3f} real and drawn\n"
         f"audit: {summary['audit']['verdict']} ({summary['audit']['statement']})\n"
         f"traced to their release: {summary['tracing']['by_metadata']} of {summary['tracing']['of']} by metadata,"
         f" {summary['tracing']['by_mark']} of {summary['tracing']['of_stripped']} by the mark in their noise alone\n"
         f"log: {summary['log']['entries']} entries, read and cosigned by hospital B\n"
-        f"withdrawn by hospital A; at hospital B after one refresh: {summary['withdrawal']['after']}\n"
-        f"all of it: {chosen.out / 'index.html'} and {chosen.out / 'summary.json'}, in {summary['seconds_total']:.0f} s"
+        f"withdrawn by hospital A; at hospital B after one refresh: {summary['withdrawal']['after']}"
     )
-    return 0
-
-
-def _prepare(out: Path, data: str | None, scale: Scale) -> tuple[Words, Material]:
-    shutil.rmtree(out, ignore_errors=True)
-    folder = out / "work"
-    folder.mkdir(parents=True)
-    if data is None:
-        from examples.demo import phantom_play
-
-        return phantom_play.WORDS, phantom_play.prepare(folder.resolve(), scale)
-    from examples.demo import xray_play
-
-    given = Path(data).resolve() if data else default_data()
-    images = given.parent if given.name == "chest-xray" else given
-    return xray_play.WORDS, xray_play.prepare(folder.resolve(), images, scale)
 
 
 def play(out: Path, words: Words, material: Material, scale: Scale) -> dict[str, Any]:
     """Everything from the registry's start to the page; returns what summary.json holds."""
-    began = time.monotonic()
     work = out / "work"
-    sites = [work / "site-a", work / "site-b"]
-    for folder in sites:
-        folder.mkdir()
+    (work / "site-b").mkdir()
     with served(work / "registry", work / "registry.log") as registry:
-        token = registry.admin("user", "add", "dr-a", "--namespace", story.NAMESPACE, "--role", "publisher", "--json")
-        site_a = Hospital("hospital A", sites[0], registry.url, token.json["token"])
-        site_b = Hospital("hospital B", sites[1], registry.url)
-        published = story.publish(site_a, registry, words, material, steps=scale.train_steps, n_public=scale.n_public)
+        site_a = story.settle(work / "site-a", registry)
+        site_b = Hospital("hospital B", work / "site-b", registry.url)
+        published = story.publish(site_a, words, material, steps=scale.train_steps, n_public=scale.n_public)
         received = story.receive(site_b, words, registry.root_fingerprint())
         refused = story.tamper(site_b, words)
         drawn = {name: read_folder(folder) for name, folder in story.draw(site_b, words, number=scale.drawn).items()}
@@ -111,13 +98,13 @@ def play(out: Path, words: Words, material: Material, scale: Scale) -> dict[str,
         "tracing": traced,
         "log": logged,
         "withdrawal": withdrawn,
-        "commands": typed(),
-        "seconds_total": round(time.monotonic() - began, 1),
     }
-    (out / "summary.json").write_text(json.dumps(summary, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    page.write(
-        out / "index.html", story=summary, grids=_grids(words, material, drawn), more=_shipped(shipped), report=report,
-        samples=published["sheet"],
+    assert report.claim is not None  # of the suite `mechanism`
+    summary = stage.write(
+        out, "page.html", summary, {"grids": _grids(words, material, drawn), "more": _shipped(shipped)},
+        samples=page.inline(Image.open(published["sheet"])),
+        gauge=Markup(epsilon_gauge.draw(report.shown_epsilon, report.claim.epsilon)),  # our own SVG
+        bound=wording.person("patient", report.claim.epsilon, report.claim.delta),
     )  # fmt: skip
     for name, images in drawn.items():
         page.sheet(images[:24]).save(out / f"{name}.png")

@@ -8,27 +8,19 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import shutil
-import sys
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import jinja2
-import torch
-import yaml
 from markupsafe import Markup
 
 from embhub import phantoms
 from embhub.artifact import embedding
 from embhub.audits import roc_figure
 from embhub.audits.report import AuditReport
-from embhub.errors import EmbhubError
 from embhub.privacy.claim import PrivacyClaim
-from examples.demo import page, story
-from examples.demo.cast import CommandFailed, Hospital, Registry, served, typed
+from examples.demo import page, stage, story
+from examples.demo.cast import Hospital, served
 from examples.demo.phantom_play import FINDING, WORDS
 from examples.demo.scenario import read_folder
 
@@ -54,41 +46,27 @@ SHORT = Size(patients=40, n_public=10, shadows=4, drawn=2, steps=3)
 
 def main() -> int:
     """Play; 0 when every step did what the story says."""
-    parser = argparse.ArgumentParser(prog="python -m examples.demo.private", description=__doc__)
-    parser.add_argument("--out", type=Path, default=Path("demo-private-out"))
-    parser.add_argument("--short", action="store_true", help="every step in a minute or two; the figures mean nothing")
-    chosen = parser.parse_args()
-    torch.set_num_threads(min(2, os.cpu_count() or 1))
-    shutil.rmtree(chosen.out, ignore_errors=True)
-    try:
-        summary = play(chosen.out.resolve(), SHORT if chosen.short else FULL)
-    except (CommandFailed, EmbhubError) as error:
-        print(f"\nthe demo stopped: {error}", file=sys.stderr)
-        return getattr(error, "exit_code", 1)
-    for name in (PLAIN, PRIVATE):
-        print(f"\n{name}: {summary['audits'][name]['statement']}")
-    print(f"\nall of it: {chosen.out / 'index.html'}, in {summary['seconds_total']:.0f} s")
-    return 0
+    return stage.perform(
+        argparse.ArgumentParser(prog="python -m examples.demo.private", description=__doc__),
+        "demo-private-out",
+        lambda out, chosen: play(out, SHORT if chosen.short else FULL),
+        lambda summary: "\n".join(f"{name}: {summary['audits'][name]['statement']}" for name in (PLAIN, PRIVATE)),
+    )
 
 
 def play(out: Path, size: Size) -> dict[str, Any]:
     """Everything from the registry's start to the page; returns what summary.json holds."""
-    began = time.monotonic()
     work = out / "work"
-    sites = [work / "site-a", work / "site-b"]
-    for folder in sites:
-        folder.mkdir(parents=True)
+    (work / "site-b").mkdir(parents=True)
     with served(work / "registry", work / "registry.log") as registry:
-        token = registry.admin("user", "add", "dr-a", "--namespace", story.NAMESPACE, "--role", "publisher", "--json")
-        site_a = Hospital("hospital A", sites[0], registry.url, token.json["token"])
-        site_b = Hospital("hospital B", sites[1], registry.url)
-        settle(site_a, registry)
+        site_a = story.settle(work / "site-a", registry)
+        site_b = Hospital("hospital B", work / "site-b", registry.url)
         groups = share_out(work / "images", size)
         trained = {name: train(site_a, groups[name], name, size) for name in (PLAIN, PRIVATE)}
         audits = {name: attack(site_a, trained[name], size) for name in trained}
         mechanism = site_a.embhub("audit", trained[PRIVATE].name, "--suite", "mechanism", "--json").json
         budget = site_a.embhub("budget", "show", "--json").json
-        publish(site_a, trained[PRIVATE])
+        story.release(site_a, trained[PRIVATE], WORDS)
         received = story.receive(site_b, WORDS, registry.root_fingerprint())
         pictures = draw(site_a, site_b, trained[PLAIN], size)
     claim = embedding.read(trained[PRIVATE]).privacy
@@ -102,23 +80,11 @@ def play(out: Path, size: Size) -> dict[str, Any]:
         "budget": budget,
         "ledger": [tell(cohort) for cohort in budget["cohorts"]],
         "verification": received,
-        "commands": typed(),
-        "seconds_total": round(time.monotonic() - began, 1),
     }
-    (out / "summary.json").write_text(json.dumps(summary, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    write(out / "index.html", summary, audits, pictures)
-    return summary
-
-
-def settle(site: Hospital, registry: Registry) -> None:
-    """Site A gets its settings and a key that the registry knows."""
-    (site.folder / "home/config").mkdir(parents=True)
-    settings = {"namespace": story.NAMESPACE, "site": story.SITE}
-    (site.folder / "home/config/config.yaml").write_text(yaml.safe_dump(settings))
-    site.embhub("key", "new")
-    request = site.folder / "hospital-a.key-request.json"
-    site.embhub("key", "request", story.NAMESPACE, "--registry", registry.url, "--out", request.name)
-    registry.admin("key", "add", "--new-namespace", "--name", story.PUBLISHER, request)
+    curves = {
+        name: Markup(roc_figure.draw(one.attacks, one.deciding.attack)) for name, one in audits.items()
+    }  # our SVG
+    return stage.write(out, "private.html", summary, {"grids": pictures}, curves=curves)
 
 
 def share_out(folder: Path, size: Size) -> dict[str, Path]:
@@ -149,15 +115,6 @@ def attack(site: Hospital, file: Path, size: Size) -> AuditReport:
     site.embhub("audit", file.name, "--suite", "standard", "--shadows", str(size.shadows), "--workers", "2",
                 "--out", report)  # fmt: skip
     return AuditReport.parse((site.folder / report).read_bytes())
-
-
-def publish(site: Hospital, file: Path) -> None:
-    """Card, signature, push."""
-    site.embhub("card", "init", file.name)
-    story.answer(file.with_suffix(".card.yaml"), {**WORDS.card, **story.USE})
-    site.embhub("card", "check", file.with_suffix(".card.yaml").name)
-    site.embhub("sign", file.name)
-    site.embhub("push", file.name)
 
 
 def draw(site_a: Hospital, site_b: Hospital, plain: Path, size: Size) -> list[page.Grid]:
@@ -198,19 +155,6 @@ def brief(report: AuditReport) -> dict[str, Any]:
         "interval": list(deciding.auc_interval),
         "coins": report.coins.model_dump() if report.coins else None,
     }
-
-
-def write(path: Path, summary: dict[str, Any], audits: dict[str, AuditReport], grids: list[page.Grid]) -> None:
-    """The page: pictures, what was promised, what was spent, what the attacks saw."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=jinja2.StrictUndefined
-    )
-    curves = {
-        name: Markup(roc_figure.draw(report.attacks, report.deciding.attack)) for name, report in audits.items()
-    }  # our own SVG
-    shown = [{"title": g.title, "caption": g.caption, "source": page.inline(page.sheet(g.images))} for g in grids]
-    text = environment.get_template("private.html").render(summary, grids=shown, curves=curves)
-    path.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,20 +32,33 @@ USE = {
 }
 
 
+def settle(
+    folder: Path, registry: Registry, name: str = "hospital A", *, namespace: str = NAMESPACE,
+    publisher: str = PUBLISHER, keys: Mapping[str, str] = {"default": "publish"},
+) -> Hospital:  # fmt: skip
+    """A hospital with an account, its settings, and a key for each role that the registry knows."""
+    (folder / "home/config").mkdir(parents=True)
+    settings = {"namespace": namespace, "site": {**SITE, "publisher": publisher}}
+    (folder / "home/config/config.yaml").write_text(yaml.safe_dump(settings))
+    made = registry.admin("user", "add", f"dr-{namespace}", "--namespace", namespace, "--role", "publisher", "--json")
+    site = Hospital(name, folder, registry.url, made.json["token"])
+    for key, role in keys.items():
+        request = folder / f"{namespace}.{role}.json"
+        site.embhub("key", "new", key)
+        site.embhub("key", "request", namespace, "--role", role, "--key", key, "--registry", registry.url,
+                    "--out", request.name)  # fmt: skip
+        registry.admin("key", "add", "--new-namespace", "--name", publisher, request)
+    return site
+
+
 def publish(
-    site: Hospital, registry: Registry, words: Words, material: Material, *, steps: int | None, n_public: int | None
-) -> dict[str, Any]:
+    site: Hospital, words: Words, material: Material, *, steps: int | None, n_public: int | None
+) -> dict[str, Any]:  # fmt: skip
     """Site A: from images to a published release. Returns what was trained and audited, as the commands said it.
 
     The training is private: so few patients allow no clean verdict of attacks, and the claim is evidence at any number.
     """
     file = site.folder / f"{words.repository}.safetensors"
-    (site.folder / "home/config").mkdir(parents=True, exist_ok=True)
-    (site.folder / "home/config/config.yaml").write_text(yaml.safe_dump({"namespace": NAMESPACE, "site": SITE}))
-    site.embhub("key", "new")
-    request = site.folder / "hospital-a.key-request.json"
-    site.embhub("key", "request", NAMESPACE, "--registry", registry.url, "--out", request.name)
-    registry.admin("key", "add", "--new-namespace", "--name", PUBLISHER, request)
     train: list[str | Path] = ["--manifest", material.manifest, "--where", material.where]
     train += ["--base", words.base, "--epsilon", EPSILON, "--n-public", str(n_public or words.n_public)]
     name = ["--token", words.token, "--caption", words.caption, "--out", file.name]
@@ -53,14 +66,19 @@ def publish(
     site.embhub("train", material.manifest.parent, *train, *name)
     audit = site.embhub("audit", file.name, "--suite", "mechanism", "--json").json
     site.embhub("copy-check", file.name, "-n", "12", "--sheet")  # beside a claim it compares nothing, and draws
-    site.embhub("card", "init", file.name, "--samples", file.with_suffix(".samples.json").name)
-    answer(file.with_suffix(".card.yaml"), {**words.card, **USE})
-    site.embhub("card", "check", file.with_suffix(".card.yaml").name)
-    site.embhub("sign", file.name)
-    site.embhub("push", file.name)
+    release(site, file, words, samples=("--samples", file.with_suffix(".samples.json").name))
     vectors = sum(rows.count for rows in embedding.read(file).vectors)
     sheet = file.with_suffix(".samples.png")
     return {"audit": audit, "sheet": sheet, "bytes": file.stat().st_size, "vectors": vectors}
+
+
+def release(site: Hospital, file: Path, words: Words, *repository: str, samples: Sequence[str] = ()) -> None:
+    """Card, signature, push."""
+    site.embhub("card", "init", file.name, *samples)
+    answer(file.with_suffix(".card.yaml"), {**words.card, **USE})
+    site.embhub("card", "check", file.with_suffix(".card.yaml").name)
+    site.embhub("sign", file.name)
+    site.embhub("push", file.name, *repository)
 
 
 def publish_shipped(site: Hospital) -> None:

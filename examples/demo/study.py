@@ -7,28 +7,19 @@ patients to learn from alone. What leaves one is masked.
 from __future__ import annotations
 
 import argparse
-import json
-import os
 import shutil
 import subprocess
-import sys
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import jinja2
-import torch
-import yaml
-
 from bases.workshop.varied_judges import judge_for
 from embhub import builtin_bases, phantoms
 from embhub.artifact import embedding
-from embhub.errors import EmbhubError
 from embhub.privacy.claim import PrivacyClaim
-from examples.demo import page, private, story
-from examples.demo.cast import CommandFailed, Hospital, Registry, free_port, served, typed
+from examples.demo import page, private, stage, story
+from examples.demo.cast import CommandFailed, Hospital, Registry, free_port, served
 from examples.demo.phantom_play import FINDING, WORDS
 from examples.demo.scenario import Pictures, read_folder, read_pictures
 
@@ -58,39 +49,34 @@ SHORT = Size(patients=20, n_public=40, drawn=2, steps=3, judge_examples=40, judg
 
 def main() -> int:
     """Play; 0 when every step did what the story says."""
-    parser = argparse.ArgumentParser(prog="python -m examples.demo.study", description=__doc__)
-    parser.add_argument("--out", type=Path, default=Path("demo-study-out"))
-    parser.add_argument("--short", action="store_true", help="every step in a few minutes; the figures mean nothing")
-    chosen = parser.parse_args()
-    torch.set_num_threads(min(2, os.cpu_count() or 1))
-    shutil.rmtree(chosen.out, ignore_errors=True)
-    try:
-        summary = play(chosen.out.resolve(), SHORT if chosen.short else FULL)
-    except (CommandFailed, EmbhubError) as error:
-        print(f"\nthe demo stopped: {error}", file=sys.stderr)
-        return getattr(error, "exit_code", 1)
-    shown = summary["recognised"]
-    print(
-        f"\nepsilon {summary['epsilon']:g} for each patient, {summary['epsilon_against_sites']:g} against a hospital of"
-        f" the study\nrecognised: {shown['before']:.0%} before, {shown['after']:.0%} after, of {shown['n']}\n"
-        f"all of it: {chosen.out / 'index.html'}, in {summary['seconds_total']:.0f} s"
+    return stage.perform(
+        argparse.ArgumentParser(prog="python -m examples.demo.study", description=__doc__),
+        "demo-study-out",
+        lambda out, chosen: play(out, SHORT if chosen.short else FULL),
+        tell,
     )
-    return 0
+
+
+def tell(summary: Mapping[str, Any]) -> str:
+    """The two epsilons, and what the embedding adds."""
+    return (
+        f"epsilon {summary['epsilon']:g} for each patient, {summary['epsilon_against_sites']:g} against a hospital of"
+        " the study\nrecognised: {before:.0%} before, {after:.0%} after, of {n}".format(**summary["recognised"])
+    )
 
 
 def play(out: Path, size: Size) -> dict[str, Any]:
     """Everything from the registry's start to the page; returns what summary.json holds."""
-    began = time.monotonic()
     work = out / "work"
     images = share_out(work / "images", size)
     with served(work / "registry", work / "registry.log") as registry:
-        coordinator, *hospitals = [settle(work / name, registry, name) for name in (COORDINATOR, *HOSPITALS)]
+        coordinator, *hospitals = [settle(work, registry, name) for name in (COORDINATOR, *HOSPITALS)]
         reader = Hospital("hospital-d", work / "hospital-d", registry.url)
         reader.folder.mkdir()
         study = propose(coordinator, size)
         running = [join(site, coordinator, study["study"], images[site.name]) for site in hospitals]
         file = train_together(coordinator, study["study"], running)
-        publish(coordinator, file)
+        story.release(coordinator, file, WORDS, REPOSITORY)
         received = story.receive(reader, WORDS, registry.root_fingerprint(), namespace=COORDINATOR)
         ledgers = {site.name: site.embhub("budget", "show", "--json").json for site in hospitals}
         drawn, real = draw(reader, size), read_pictures(images[HOSPITALS[0]])
@@ -106,12 +92,13 @@ def play(out: Path, size: Size) -> dict[str, Any]:
         "recognised": recognise(drawn, real, size),
         "ledger": {name: [private.tell(cohort) for cohort in book["cohorts"]] for name, book in ledgers.items()},
         "verification": received,
-        "commands": typed(),
-        "seconds_total": round(time.monotonic() - began, 1),
     }
-    (out / "summary.json").write_text(json.dumps(summary, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    write(out / "index.html", summary, drawn, real)
-    return summary
+    grids = [
+        page.Grid("Real", "phantom patients of hospital A; none of their images left it", real[:18]),
+        page.Grid("Without the embedding", "the caption alone", drawn["before"][:18]),
+        page.Grid("With the embedding", "pulled and verified at hospital D, same seeds", drawn["after"][:18]),
+    ]
+    return stage.write(out, "study.html", summary, {"grids": grids})
 
 
 def share_out(folder: Path, size: Size) -> dict[str, Path]:
@@ -122,20 +109,10 @@ def share_out(folder: Path, size: Size) -> dict[str, Path]:
     }
 
 
-def settle(folder: Path, registry: Registry, name: str) -> Hospital:
+def settle(work: Path, registry: Registry, name: str) -> Hospital:
     """A namespace with an account and two keys: one publishes, the officer's approves."""
-    config = folder / "home/config"
-    config.mkdir(parents=True)
-    (config / "config.yaml").write_text(yaml.safe_dump({"namespace": name, "site": {**story.SITE, "publisher": name}}))
-    token = registry.admin("user", "add", f"dr-{name}", "--namespace", name, "--role", "publisher", "--json")
-    site = Hospital(name, folder, registry.url, token.json["token"])
-    for key, role in (("default", "publish"), ("officer", "approve")):
-        request = folder / f"{name}.{role}.json"
-        site.embhub("key", "new", key)
-        site.embhub(
-            "key", "request", name, "--role", role, "--key", key, "--registry", registry.url, "--out", request.name
-        )
-        registry.admin("key", "add", "--new-namespace", "--name", name, request)
+    keys = {"default": "publish", "officer": "approve"}
+    site = story.settle(work / name, registry, name, namespace=name, publisher=name, keys=keys)
     site.embhub("trust", "add", registry.url, "--fingerprint", registry.root_fingerprint())
     return site
 
@@ -174,14 +151,6 @@ def train_together(coordinator: Hospital, study: str, running: Sequence[subproce
     return file
 
 
-def publish(site: Hospital, file: Path) -> None:
-    """Card, signature, push."""
-    site.embhub("card", "init", file.name)
-    story.answer(file.with_suffix(".card.yaml"), {**WORDS.card, **story.USE})
-    site.embhub("sign", file.name)
-    site.embhub("push", file.name, REPOSITORY)
-
-
 def draw(site: Hospital, size: Size) -> dict[str, Pictures]:
     """The same prompt and seeds without the embedding and with it."""
     base = ["--base", WORDS.base, "-n", str(size.drawn), "--seed", "7000", "--no-mark"]
@@ -197,23 +166,6 @@ def recognise(drawn: Mapping[str, Pictures], real: Pictures, size: Size) -> dict
     judge = judge_for(FINDING, base, size=size.judge_examples, steps=size.judge_steps)
     shares = {name: round(float(judge(images).target.mean()), 3) for name, images in {**drawn, "real": real}.items()}
     return {**shares, "n": size.drawn}
-
-
-def write(path: Path, summary: dict[str, Any], drawn: Mapping[str, Pictures], real: Pictures) -> None:
-    """The page: pictures, both epsilons, what the fourth hospital checked."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=jinja2.StrictUndefined
-    )
-    titles = {
-        "Real": ("phantom patients of hospital A; none of their images left it", real),
-        "Without the embedding": ("the caption alone", drawn["before"]),
-        "With the embedding": ("pulled and verified at hospital D, same seeds", drawn["after"]),
-    }
-    shown = [
-        {"title": title, "caption": caption, "source": page.inline(page.sheet(images[:18]))}
-        for title, (caption, images) in titles.items()
-    ]
-    path.write_text(environment.get_template("study.html").render(summary, grids=shown), encoding="utf-8")
 
 
 if __name__ == "__main__":

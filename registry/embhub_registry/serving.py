@@ -19,6 +19,7 @@ from starlette.applications import Starlette
 from starlette.types import ASGIApp
 
 from embhub.errors import ConfigError
+from embhub.site.pins.transport import is_this_machine
 from embhub_registry import app
 from embhub_registry.database import DatabaseBusyError, DatabaseUnavailableError, StorageFullError
 from embhub_registry.operation.observability import tracing
@@ -109,7 +110,7 @@ def serve(
         configure(application, callback_notify=lifecycle.notify, timeout_graceful_shutdown=math.ceil(grace))
     )
     logs.log("info", "start", url=url, folder=str(registry.folder))
-    if not _is_loopback(host):
+    if not is_this_machine(host):
         logs.log(
             "warning", "no proxy", reason="other machines reach this server directly: put nginx or Caddy before it"
         )
@@ -146,7 +147,7 @@ def _exempted(application: Starlette) -> Callable[[str], bool]:
     pace: RateLimiter = application.state.pace
 
     def is_exempt(host: str) -> bool:
-        if _is_loopback(host) or is_proxy(host):
+        if is_this_machine(host) or is_proxy(host):
             return True
         try:
             return pace.is_exempt(host)
@@ -198,10 +199,3 @@ def listen(host: str, port: int, *, is_exempt: Callable[[str], bool] = lambda _:
         ) from error
     listening.setblocking(False)
     return listening
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

@@ -31,7 +31,7 @@ SECTIONS = {
 @options.also
 @options.embeddings
 @options.base_made_for
-@options.number("Number of images; for an interpolation, of rows  [default: 8; with --from 1 of each]", default=None)
+@options.number
 @options.seed
 @options.sampling_steps
 @options.guidance_scale

@@ -7,22 +7,20 @@ and what nothing explains yet, `log_evidence` keeps.
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from embhub.client.log import log_evidence
 from embhub.client.log.log_evidence import Conflict
-from embhub.durable import locked, write_atomic
-from embhub.errors import ConfigError, RegistryError
+from embhub.durable import locked
+from embhub.errors import RegistryError
 from embhub.log import checkpoints, merkle
 from embhub.log.checkpoints import SignedCheckpoint
 from embhub.log.errors import ForkedLogError, LogError, MalformedLogError
 from embhub.log.notes import VerifierKey
-from embhub.site import config
+from embhub.site.memory.books import Book
 
-MAX_BYTES = 8_000_000
 BOOKS = READER, MONITOR, WITNESS = "logs", "watched-logs", "cosigned-logs"
 Prove = Callable[[int, int], Sequence[bytes]]
 """`prove(first, second)`: a proof of consistency between the trees of these sizes, unchecked."""
@@ -38,13 +36,13 @@ def recall(log: VerifierKey, *, book: str = READER) -> SignedCheckpoint | None:
     Raises:
         ConfigError: the memory cannot be read.
     """
-    text = _read(book).get(str(log))
+    text = _book(book).read().get(str(log))
     if text is None:
         return None
     try:
         return checkpoints.open_signed(text.encode(), log=log)
     except LogError as error:
-        raise _unreadable(book) from error
+        raise _book(book).unreadable() from error
 
 
 def anchor(log: VerifierKey, size: int) -> SignedCheckpoint | None:
@@ -86,7 +84,7 @@ def advance(
             return before
         if held is not None and (prove is None or found.to_bytes() == held.to_bytes()):
             return before  # nothing to write: a state folder may be read-only
-        with locked(_path(READER)):
+        with locked(_book(READER).path):
             if _known(log) != known:
                 continue
             _remember(log, found, book)
@@ -180,9 +178,9 @@ def _first(known: Mapping[str, SignedCheckpoint | None], book: str, size: int) -
 
 
 def _remember(log: VerifierKey, found: SignedCheckpoint, book: str) -> None:
-    memory, text = _read(book), found.to_bytes().decode()
+    memory, text = _book(book).read(), found.to_bytes().decode()
     if memory.get(str(log)) != text:
-        write_atomic(_path(book), json.dumps(memory | {str(log): text}, indent=1, sort_keys=True).encode(), mode=0o600)
+        _book(book).write(memory | {str(log): text})
 
 
 def _compare(
@@ -251,25 +249,8 @@ def _nobody(first: int, second: int) -> Sequence[bytes]:
     raise RegistryError(f"nobody is asked whether {second} entries begin with {first}", "use the network")
 
 
-def _path(book: str) -> Path:
-    return config.paths().state / f"{book}.json"
-
-
-def _read(book: str) -> dict[str, str]:
-    try:
-        data = _path(book).read_bytes()
-        memory = json.loads(data) if len(data) <= MAX_BYTES else None
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError) as error:
-        raise _unreadable(book) from error
-    if not isinstance(memory, dict) or not all(isinstance(text, str) for text in memory.values()):
-        raise _unreadable(book)
-    return memory
-
-
-def _unreadable(book: str) -> ConfigError:
-    return ConfigError(
-        f"the checkpoints that this site remembers cannot be read: {_path(book)}",
+def _book(name: str) -> Book[dict[str, str]]:
+    return Book(
+        name, dict[str, str], 8_000_000, "the checkpoints that this site remembers",
         "restore it from a backup; or remove it, knowing that a log that was rewritten would not be noticed",
-    )
+    )  # fmt: skip

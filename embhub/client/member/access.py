@@ -72,37 +72,33 @@ def request(
     return _status(hub, said), terms
 
 
-def read_terms(repository: str, *, registry: str | None = None, token: str | None = None) -> Terms | None:
+def read_terms(repository: str, *, registry: str | None = None) -> Terms | None:
     """The terms in force; None where there are none.
 
     Raises:
         UsageError, RegistryError: as `request`.
     """
-    return _read_terms(_connect(repository, registry, token), repository)
+    return _read_terms(_connect(repository, registry), repository)
 
 
-def write_terms(
-    repository: str, text: str, *, registry: str | None = None, token: str | None = None
-) -> Terms | None:  # fmt: skip
+def write_terms(repository: str, text: str, *, registry: str | None = None) -> Terms | None:
     """Replace the terms; an empty text ends them. Whoever accepted earlier ones is asked again.
 
     Raises:
         UsageError, RegistryError: as `request`; or the account may not.
     """
-    hub = _connect(repository, registry, token)
+    hub = _connect(repository, registry)
     said = hub.call(f"/embhub/v1/terms/{repository}", what=repository, method="PUT", send={"text": text})
     return _terms(hub, said)
 
 
-def list_requests(
-    repository: str, *, status: str | None = None, registry: str | None = None, token: str | None = None
-) -> list[AccessRequest]:
+def list_requests(repository: str, *, status: str | None = None, registry: str | None = None) -> list[AccessRequest]:
     """Who asked, the oldest first within each status; all statuses where none is named.
 
     Raises:
         UsageError, RegistryError: as `request`; or the account may not.
     """
-    hub = _connect(repository, registry, token)
+    hub = _connect(repository, registry)
     found = []
     for which in (status,) if status else STATUSES:
         rows = hub.call(f"/api/models/{repository}/user-access-request/{which}", what=repository)
@@ -113,15 +109,13 @@ def list_requests(
     return found
 
 
-def answer(
-    repository: str, user: str, *, let_in: bool, reason: str = "", registry: str | None = None, token: str | None = None
-) -> None:
+def answer(repository: str, user: str, *, let_in: bool, reason: str = "", registry: str | None = None) -> None:
     """Let an account in, whether it asked or not; or reject it, which also ends the access that it has.
 
     Raises:
         UsageError, RegistryError: as `request`; or there is no such account or request, or the account may not.
     """
-    hub = _connect(repository, registry, token)
+    hub = _connect(repository, registry)
     if let_in:
         verb, send = "grant", {"user": user}
     else:
@@ -129,7 +123,7 @@ def answer(
     hub.call(f"/api/models/{repository}/user-access-request/{verb}", what=repository, method="POST", send=send)
 
 
-def _connect(repository: str, registry: str | None, token: str | None) -> Hub:
+def _connect(repository: str, registry: str | None, token: str | None = None) -> Hub:
     names.check_repository(repository)
     return accounts.connect(registry, token=token)
 

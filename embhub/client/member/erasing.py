@@ -125,8 +125,7 @@ def find(patient_id: str, *, issuer: str = "") -> Plan:
 
 
 def withdraw(
-    plan: Plan, *, patient_id: str, reason: str = REASON, scope: str = "bytes", registry: str | None = None,
-    token: str | None = None,
+    plan: Plan, *, patient_id: str, reason: str = REASON, scope: str = "bytes", registry: str | None = None
 ) -> list[Erased]:  # fmt: skip
     """Withdraw every release that was trained on the patient. One that the registry refuses does not stop the others.
 
@@ -135,7 +134,7 @@ def withdraw(
         ConfigError: no registry is set.
     """
     check_reason(reason, patient_id)
-    hub = accounts.connect(registry, token=token)
+    hub = accounts.connect(registry)
     done = []
     for repository, version, digest in plan.releases:
         erased = Erased(secrets.token_hex(8), repository, version, digest)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from embhub.artifact.derivation import parse_derivation
-from embhub.formats.repetition import join_alike
+from embhub.formats.plain_text import join_alike
 from embhub.privacy.claim import PrivacyClaim, parse_claim
 
 

@@ -6,9 +6,7 @@ Embeddings that were loaded before do not count: their rows and tokens are left 
 
 from __future__ import annotations
 
-import hashlib
 import math
-import re
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,7 +18,6 @@ import torch
 from numpy.typing import NDArray
 
 from embhub.artifact import body_probe, fingerprint
-from embhub.artifact.tokenizer_files import hash_vocabulary
 from embhub.diffusion.families import Encoder, encoders, is_flow
 from embhub.diffusion.families.pipeline import Pipeline
 from embhub.errors import ArtifactError
@@ -80,38 +77,17 @@ def base_rows(encoder: Encoder) -> int:
 
 
 def _take_encoder(encoder: Encoder) -> dict[str, Any]:
+    weights = cast(SliceReader, _ModuleReader(encoder.model, table=encoder.table, rows=base_rows(encoder)))
     with tempfile.TemporaryDirectory() as folder:
         # Through a file, so that folder and memory are read by one piece of code. Added tokens stand apart in it.
         encoder.tokenizer.save_pretrained(folder)
-        vocabulary = hash_vocabulary(Path(folder))
-    weights = cast(SliceReader, _ModuleReader(encoder.model, table=encoder.table, rows=base_rows(encoder)))
-    table = next((key for end in fingerprint._TABLES for key in weights.matrices if key.endswith(end)), None)
-    layers = {key: int(match[1]) for key in weights.matrices if (match := fingerprint._DEEP.search(key))}
-    if table is None or not layers:
-        raise fingerprint.BadBaseError(
-            "the text encoder is of no kind known here", "CLIP, BERT, T5, Gemma and Qwen encoders are known"
+        return fingerprint.take_encoder(
+            weights, str(encoder.model.config.model_type), Path(folder), what="the pipeline"
         )
-    return {
-        "kind": re.sub(r"[^A-Za-z0-9._-]", "-", str(encoder.model.config.model_type))[:80] or "unknown",
-        "dim": weights.matrices[table][1],
-        "vocabulary": vocabulary,
-        "table": fingerprint._probe(weights, table, fingerprint.TABLE_ROWS),
-        "deep": fingerprint._probe(weights, max(sorted(layers), key=lambda key: layers[key]), fingerprint.DEEP_ROWS),
-        "body": body_probe.take(weights, but=fingerprint.beside_layers),
-    }
 
 
 def _take_denoiser(model: torch.nn.Module) -> dict[str, Any]:
-    weights = cast(SliceReader, _ModuleReader(model))
-    keys = sorted(key for key in weights.matrices if fingerprint._CROSS.search(key)) or sorted(weights.matrices)
-    count = fingerprint.DENOISER_TENSORS
-    chosen = [keys[index * len(keys) // count] for index in range(count)] if len(keys) >= count else keys
-    shapes = "\n".join(f"{key} {weights.matrices[key]}" for key in keys)
-    return {
-        "tensors": hashlib.sha256(shapes.encode("utf-8")).hexdigest()[:32],
-        "probe": [value for key in chosen for value in fingerprint._probe(weights, key, fingerprint.DENOISER_ROWS)],
-        "body": body_probe.take(weights, but=fingerprint._CROSS.search),
-    }
+    return fingerprint.take_denoiser(cast(SliceReader, _ModuleReader(model)))
 
 
 def _without_adapters(weights: Mapping[str, torch.Tensor]) -> Mapping[str, torch.Tensor]:

@@ -11,7 +11,7 @@ from embhub.audits.audit_page import TONES
 from embhub.audits.explanation import plural
 from embhub.client.pulling import pull as pulling
 from embhub.client.trusted import site_policy
-from embhub.errors import ArtifactError, UsageError
+from embhub.errors import UsageError
 from embhub.evidence import controls, folders, pack
 from embhub.evidence.intake_document import Intake, Source
 from embhub.evidence.intake_sheet import intake_gathering
@@ -65,7 +65,8 @@ def write_intake(
     if unknown := set(standards) - set(controls.STANDARDS):
         raise UsageError(f"no controls are known for {min(unknown)!r}", f"known: {', '.join(controls.STANDARDS)}")
     folder, translations = Path(folder), [load(code) for code in languages]
-    folders.check(folder, is_ours=_is_intake, what="intake sheet")
+    others = {PAGE, *map(_TRANSLATED.format, CODES), *map(_CONTROLS.format, controls.STANDARDS)}
+    folders.check(folder, DOCUMENT, Intake.parse, beside=others, what="intake sheet")
     verified, release, source = _verify(target, policy=policy, require=require, registry=registry)
     intake = intake_gathering.gather(verified, release, source=source, now=now or datetime.now(UTC))
     pages = {_TRANSLATED.format(one.code): render_translation(intake, one).encode() for one in translations}
@@ -148,14 +149,3 @@ def _verify(target: str, *, policy: str, require: str, registry: str | None) -> 
     release = pulling.read_release(target)
     verified = pulling.verify_release(release, target=target, policy=chosen)
     return verified, release, Source(asked=Path(target).name, registry=None, commit=None)
-
-
-def _is_intake(folder: Path) -> bool:
-    translated, listed = map(_TRANSLATED.format, CODES), map(_CONTROLS.format, controls.STANDARDS)
-    if not {path.name for path in folder.iterdir()} <= {PAGE, DOCUMENT, *translated, *listed}:
-        return False
-    try:
-        Intake.parse((folder / DOCUMENT).read_bytes())
-    except (OSError, ArtifactError):
-        return False
-    return True

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from embhub.cards.samples import count
 from embhub.evidence.document import Shipment, ShippedFile
-from embhub.formats.repetition import join_alike
+from embhub.formats.plain_text import join_alike
 from embhub.release import files as release_files
 from embhub.release.files import Release
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from embhub.artifact.embedding import Embedding
 from embhub.errors import ArtifactError, EmbhubError, PrivacyError
 from embhub.formats import tensors
-from embhub.formats.repetition import join_alike
+from embhub.formats.plain_text import join_alike
 from embhub.privacy.claim_or_none import UnsupportedClaimError
 from embhub.refusals import BrokenClaimError, DigestMismatchError, FileTooLargeError, Finding, UnreadableArtifactError
 from embhub.release import files as release_files

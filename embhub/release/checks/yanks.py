@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from embhub.formats import strict_json
 from embhub.formats.plain_text import plain
+from embhub.formats.validation import explain
 from embhub.refusals import Finding
 
 MAX_BYTES = 1_000_000
@@ -90,8 +91,7 @@ def _status(data: bytes, repository: str) -> _Status:
     try:
         status = _Status.model_validate(document)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        raise ValueError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+        raise ValueError(explain(error)) from error
     if status.repository != repository:
         raise ValueError("it is about another repository")
     return status

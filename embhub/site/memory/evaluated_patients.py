@@ -11,21 +11,18 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import json
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from embhub.cards.published_evaluation import LEAST, LEAST_TRAINED, Cohort
-from embhub.durable import locked, write_atomic
-from embhub.errors import ConfigError, PrivacyError
+from embhub.durable import locked
+from embhub.errors import PrivacyError
 from embhub.formats import instants
-from embhub.site import config
+from embhub.site.memory.books import Book
 from embhub.site.memory.secret import derive_key
 
-MAX_BYTES = 64_000_000
 MOST_OF_ONE_PATIENT = 10
 """Publications that share patients: each one tells a little more of them."""
 Name = Annotated[str, Field(pattern=r"^[0-9a-f]{24}$")]
@@ -49,6 +46,12 @@ class _Memory(BaseModel):
     published: list[Published] = []
 
 
+BOOK: Book[_Memory] = Book(
+    "evaluations", _Memory, 64_000_000, "what this site published of evaluations",
+    "restore it from a backup; without it, a second publication could reveal a patient",
+)  # fmt: skip
+
+
 def check(cohort: Cohort) -> None:
     """Refuse a publication that an earlier one of this site, of whatever release, would turn against a patient.
 
@@ -56,7 +59,7 @@ def check(cohort: Cohort) -> None:
         PrivacyError: it shares patients with an earlier one and differs by few, or too many share patients.
         ConfigError: what was published before cannot be read.
     """
-    _compare(_read(), _names(cohort))
+    _compare(BOOK.read(), _names(cohort))
 
 
 def remember(cohort: Cohort, *, registry: str, repository: str, digest: str) -> None:
@@ -66,19 +69,15 @@ def remember(cohort: Cohort, *, registry: str, repository: str, digest: str) -> 
         PrivacyError, ConfigError: as `check`.
     """
     groups = _names(cohort)
-    with locked(_path()):
-        memory = _read()
+    with locked(BOOK.path):
+        memory = BOOK.read()
         _compare(memory, groups)
         made = Published(
             registry=registry, repository=repository, digest=digest, created=instants.write(datetime.now(UTC)),
             groups={name: frozenset(group) for name, group in groups.items()},
         )  # fmt: skip
         memory.published.append(made)
-        rows = [
-            {**one.model_dump(exclude={"groups"}), "groups": {name: sorted(g) for name, g in one.groups.items()}}
-            for one in memory.published
-        ]
-        write_atomic(_path(), json.dumps({"published": rows}).encode(), mode=0o600)
+        BOOK.write(memory)
 
 
 def _compare(memory: _Memory, groups: dict[str, frozenset[str]]) -> None:
@@ -118,30 +117,3 @@ def _names(cohort: Cohort) -> dict[str, frozenset[str]]:
         name: frozenset(hmac.new(key, one.encode(), hashlib.sha256).hexdigest()[:24] for one in group)
         for name, group in cohort.groups.items()
     }
-
-
-def _path() -> Path:
-    return config.paths().state / "evaluations.json"
-
-
-def _read() -> _Memory:
-    path = _path()
-    try:
-        data = path.read_bytes()
-    except FileNotFoundError:
-        return _Memory()
-    except OSError as error:
-        raise _damaged(path) from error
-    try:
-        if len(data) > MAX_BYTES:
-            raise ValueError("too large")
-        return _Memory.model_validate_json(data)
-    except (ValidationError, ValueError) as error:  # forgetting is what a second publication needs
-        raise _damaged(path) from error
-
-
-def _damaged(path: Path) -> ConfigError:
-    return ConfigError(
-        f"what this site published of evaluations cannot be read: {path}",
-        "restore it from a backup; without it, a second publication could reveal a patient",
-    )

@@ -5,17 +5,13 @@ Kept in `state/pulled.json`, which only this user can read: it tells what a hosp
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
-from embhub.durable import locked, write_atomic
-from embhub.errors import ConfigError
-from embhub.site import config
-
-MAX_BYTES = 16_000_000
+from embhub.durable import locked
+from embhub.site.memory.books import Book
 
 
 class Pulled(BaseModel):
@@ -39,36 +35,24 @@ class _Memory(BaseModel):
     folders: dict[str, Pulled] = {}
 
 
+BOOK: Book[_Memory] = Book(
+    "pulled", _Memory, 16_000_000, "what this site pulled, and where,",
+    "restore it from a backup; or remove it, and check folders one by one with `embhub verify --pulled FOLDER`",
+)  # fmt: skip
+
+
 def remember(folder: Path, pulled: Pulled) -> None:
     """Note a pull; a later one into the same folder takes its place.
 
     Raises:
         ConfigError: what was noted before cannot be read, or the folder cannot be written.
     """
-    with locked(_path()):
-        memory = _read()
+    with locked(BOOK.path):
+        memory = BOOK.read()
         memory.folders[str(folder.resolve())] = pulled
-        document = memory.model_dump(mode="json")
-        write_atomic(_path(), json.dumps(document, indent=1, sort_keys=True).encode(), mode=0o600)
+        BOOK.write(memory)
 
 
 def all_folders() -> dict[Path, Pulled]:
     """Every folder that a release was pulled into, whether it is still there or not."""
-    return {Path(folder): pulled for folder, pulled in sorted(_read().folders.items())}
-
-
-def _path() -> Path:
-    return config.paths().state / "pulled.json"
-
-
-def _read() -> _Memory:
-    path = _path()
-    try:
-        return _Memory.model_validate_json(path.read_bytes()[:MAX_BYTES])
-    except FileNotFoundError:
-        return _Memory()
-    except (OSError, ValidationError) as error:
-        raise ConfigError(
-            f"what this site pulled, and where, cannot be read: {path}",
-            "restore it from a backup; or remove it, and check folders one by one with `embhub verify --pulled FOLDER`",
-        ) from error
+    return {Path(folder): pulled for folder, pulled in sorted(BOOK.read().folders.items())}

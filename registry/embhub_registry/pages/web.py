@@ -43,59 +43,48 @@ from embhub_registry.wire.session_cookies import session_of
 
 async def index(request: Request) -> Response:
     """`/`: a search box, facets, and what was published, newest first."""
-    account, registry = account_of(request), registry_of(request)
     asked = list_page.read(request.query_params)
-
-    def collect() -> ListPage:
-        return list_page.collect(
-            registry.database.connection(),
-            asked,
-            keyring=registry.trust().keyring,
-            account=account,
-            registry=registry.setting("name"),
-        )
-
+    found = await _list(request, asked, account_of(request))
     feed_address = replace(asked, after=None, sort=list_page.NEWEST).address(path=feed.PATH)
-    return rendering.answer(
-        request, await run_in_threadpool(collect), "lists/index.html", asked=asked, feed_address=feed_address
-    )
+    return rendering.answer(request, found, "lists/index.html", asked=asked, feed_address=feed_address)
 
 
 async def atom(request: Request) -> Response:
     """`/feed.atom`: the list under its filters, as a feed of what everybody may see."""
-    registry = registry_of(request)
     asked = replace(list_page.read(request.query_params), after=None, sort=list_page.NEWEST)
-
-    def collect() -> ListPage:
-        return list_page.collect(
-            registry.database.connection(), asked, keyring=registry.trust().keyring, account=None,
-            registry=registry.setting("name"),
-        )  # fmt: skip
-
-    found = await run_in_threadpool(collect)
+    found = await _list(request, asked, None)
     text = feed.compose(found, url=base_url(request), address=asked.address(path=feed.PATH))
     return Response(text, media_type="application/atom+xml", headers={"Cache-Control": "no-cache"})
+
+
+async def _list(request: Request, asked: list_page.Asked, account: accounts.Account | None) -> ListPage:
+    registry = registry_of(request)
+    return await run_in_threadpool(
+        lambda: list_page.collect(
+            registry.database.connection(), asked, keyring=registry.trust().keyring, account=account,
+            registry=registry.setting("name"),
+        )
+    )  # fmt: skip
 
 
 async def findings(request: Request) -> Response:
     """`/findings`: what is offered by body region, and what nobody offers yet."""
     account, registry = account_of(request), registry_of(request)
-
-    def collect() -> findings_page.FindingsPage:
-        db = registry.database.connection()
-        return findings_page.collect(db, account=account, registry=registry.setting("name"))
-
-    return rendering.answer(request, await run_in_threadpool(collect), "lists/findings.html")
+    found = await run_in_threadpool(
+        lambda: findings_page.collect(
+            registry.database.connection(), account=account, registry=registry.setting("name")
+        )
+    )
+    return rendering.answer(request, found, "lists/findings.html")
 
 
 async def bases(request: Request) -> Response:
     """`/bases`: on which bases embhub was run, by whom, and which reports agree."""
     registry = registry_of(request)
-
-    def collect() -> bases_page.BasesPage:
-        return bases_page.collect(registry.database.connection(), registry.trust(), registry=registry.setting("name"))
-
-    return rendering.answer(request, await run_in_threadpool(collect), "lists/bases.html")
+    found = await run_in_threadpool(
+        lambda: bases_page.collect(registry.database.connection(), registry.trust(), registry=registry.setting("name"))
+    )
+    return rendering.answer(request, found, "lists/bases.html")
 
 
 async def namespace(request: Request) -> Response:
@@ -181,21 +170,19 @@ async def compare(request: Request) -> Response:
 async def trust(request: Request) -> Response:
     """`/trust`: the root key's fingerprint, how to compare it, and the members of the keyring."""
     registry = registry_of(request)
-
-    def collect() -> trust_page.TrustPage:
-        return trust_page.collect(registry.trust(), registry=registry.setting("name"), url=base_url(request))
-
-    return rendering.answer(request, await run_in_threadpool(collect), "lists/trust.html")
+    found = await run_in_threadpool(
+        lambda: trust_page.collect(registry.trust(), registry=registry.setting("name"), url=base_url(request))
+    )
+    return rendering.answer(request, found, "lists/trust.html")
 
 
 async def advisories(request: Request) -> Response:
     """`/trust/advisories`: what was withdrawn at this registry."""
     registry = registry_of(request)
-
-    def collect() -> advisories_page.AdvisoriesPage:
-        return advisories_page.collect(standing_advisories.unsigned(registry), registry=registry.setting("name"))
-
-    return rendering.answer(request, await run_in_threadpool(collect), "lists/advisories.html")
+    found = await run_in_threadpool(
+        lambda: advisories_page.collect(standing_advisories.unsigned(registry), registry=registry.setting("name"))
+    )
+    return rendering.answer(request, found, "lists/advisories.html")
 
 
 async def root_key(request: Request) -> Response:

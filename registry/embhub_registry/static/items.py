@@ -41,9 +41,9 @@ class Item:
     in_place: bool = False
 
 
-def of_bytes(path: str, data: bytes, *, stage: int, final: bool = False) -> Item:
+def of_bytes(path: str, data: bytes, *, stage: int) -> Item:
     """A file whose bytes are at hand."""
-    return Item(path, hashlib.sha256(data).hexdigest(), len(data), lambda: data, stage, final)
+    return Item(path, hashlib.sha256(data).hexdigest(), len(data), lambda: data, stage)
 
 
 def of_json(path: str, value: Any, *, stage: int) -> Item:

@@ -6,12 +6,10 @@ its place, in the order of `items`: what others name comes before them. What is 
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
 import shutil
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,7 +42,7 @@ def put(found: Sequence[Item], folder: Path) -> Written:
             was before.
     """
     _check(folder)
-    with _alone(folder):
+    with durable.alone(folder):
         changed = [item for item in found if not (item.in_place or _holds(folder / item.path, item))]
         _check_room(changed, folder)
         staged = _stage(changed, folder)
@@ -86,18 +84,6 @@ def _check_room(changed: Sequence[Item], folder: Path) -> None:
         return
     if changed:
         raise ConfigError(what, "free space or choose another folder; what was there stays")
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
-    except BlockingIOError as error:
-        raise ConfigError(f"another process writes {folder}", "wait until it is done") from error
-    finally:
-        os.close(descriptor)
 
 
 def _holds(path: Path, item: Item) -> bool:

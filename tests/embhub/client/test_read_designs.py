@@ -32,7 +32,7 @@ def test_an_outcome_that_is_none_is_refused(row: object) -> None:
     read_designs.remember("log", "d" * 64, "e" * 64, FOUND)
     path = config.paths().state / "audit-designs.json"
     path.write_text(json.dumps({name: [row] for name in json.loads(path.read_bytes())}))
-    with pytest.raises(ConfigError, match="damaged"):
+    with pytest.raises(ConfigError, match="cannot be read"):
         read_designs.recall("log", "d" * 64, "e" * 64)
 
 

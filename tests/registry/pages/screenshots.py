@@ -16,9 +16,8 @@ from typing import Any
 from PIL import Image
 
 from embhub_registry import pages
-from examples import see_it
 from examples.demo.cast import Registry
-from examples.demo.story import NAMESPACE, SHIPPED
+from examples.demo.story import NAMESPACE, SHIPPED, publish_shipped, settle
 from tests.support import showroom
 
 PAGES = {
@@ -57,7 +56,8 @@ def main() -> None:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
         try:
             if chosen.docs:
-                see_it.publish(Path(tempfile.mkdtemp(dir=folder)), Registry(room.registry.folder, room.registry.url))
+                registry = Registry(room.registry.folder, room.registry.url)
+                publish_shipped(settle(Path(tempfile.mkdtemp(dir=folder)), registry))
                 _write_docs(browser, room.registry.url)
             else:
                 _write_all(browser, room.registry.url, chosen.out)

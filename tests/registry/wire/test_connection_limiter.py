@@ -173,7 +173,7 @@ def test_connections_are_taken_while_the_database_cannot_be_read(
     registry = open_folder(init_registry(tmp_path).folder)
     configuration.write(registry, "rate.exempt", "127.0.0.9")
     now = [0.0]
-    monkeypatch.setattr(serving, "_is_loopback", lambda _: False)  # callers of other machines
+    monkeypatch.setattr(serving, "is_this_machine", lambda _: False)  # callers of other machines
     read, unread = app.build(registry), app.build(registry)
     read.state.pace = RateLimiter(registry, lambda: now[0])
     assert serving._exempted(read)("127.0.0.9")

@@ -40,12 +40,11 @@ def export(
     denoiser: UNet2DConditionModel,
     average: list[Tensor],
     facts: Mapping[str, Any],
-    keeps_last_noise: bool = False,
     zero_terminal_snr: bool = False,
 ) -> None:
     """Write the pipeline with the averaged weights to `folder`, beside `facts` as `base.json`; replaces what was there.
 
-    `keeps_last_noise` ends sampling at the schedule's smallest noise level instead of at none, which smooths less.
+    Sampling ends at the schedule's smallest noise level instead of at none, which smooths less.
 
     The models that were passed in are left as they are.
     """
@@ -60,7 +59,7 @@ def export(
         model.half().save_pretrained(str(partial / name))
     tokenizer.save_pretrained(str(partial / "tokenizer"))
     DPMSolverMultistepScheduler.from_config(
-        noise_schedule(zero_terminal_snr).config, final_sigmas_type="sigma_min" if keeps_last_noise else "zero"
+        noise_schedule(zero_terminal_snr).config, final_sigmas_type="sigma_min"
     ).save_pretrained(str(partial / "scheduler"))
     _say_float32(partial / "text_encoder" / "config.json")
     (partial / "model_index.json").write_text(json.dumps(_INDEX, indent=2) + "\n", encoding="utf-8")

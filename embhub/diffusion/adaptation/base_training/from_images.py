@@ -126,7 +126,7 @@ def _train_in(
         raise UsageError(f"{len(held_out)} images", f"a base needs at least {FEWEST}, of a dozen patients or more")
     everything = _read(found, on_progress)
     taught, apart = (_part(everything, held_out, kind) for kind in (False, True))
-    facts = _facts(folder.name, head, source)
+    facts = describe(folder.name, "other", source, {head: head}, [])
     material = of_images(folder.name, Look(head), taught, apart, facts, seed=seed, device=where)
     bench = workbench.Workbench(material, states, seed, where)
     if not resume:
@@ -211,14 +211,15 @@ def _part(images: TrainingImages, held_out: list[bool], kind: bool) -> TrainingI
     )
 
 
-def _facts(name: str, head: str, source: str) -> dict[str, Any]:
+def describe(name: str, licence: str, source: str, prompts: dict[str, str], left_out: list[str]) -> dict[str, Any]:
+    """What is known of a base before anything is measured."""
     return {
         "name": name,
         "family": "sd",
-        "licence": "other",
+        "licence": licence,
         "attribution": f"Trained on {source}; images were resized.",
-        "prompts": {head: head},
-        "left_out": [],
+        "prompts": prompts,
+        "left_out": left_out,
         "resolution": SIDE,
         "recommended": {"guidance": 1.5, "steps": 20},
         "figures": {},

@@ -196,12 +196,10 @@ def _asked_to_stop() -> Iterator[list[int]]:
             signal.signal(number, handler)
 
 
-def learning_rate(
-    step: int, peak: float, *, warm_up: int = 60, flat: int = 2000, cool: tuple[int, int] | None = None
-) -> float:
+def learning_rate(step: int, peak: float, *, cool: tuple[int, int] | None = None) -> float:
     """Warm-up, flat, then falling with the root of the steps: no end has to be known (Karras et al. 2024, arXiv
     2312.02696). Where an end is known, `cool` says between which steps it falls to nothing in a straight line."""
-    rate = peak * min(1.0, (step + 1) / warm_up) / math.sqrt(max(1.0, step / flat))
+    rate = peak * min(1.0, (step + 1) / 60) / math.sqrt(max(1.0, step / 2000))
     if cool is None:
         return rate
     first, last = cool

@@ -175,7 +175,6 @@ class Workbench:
             denoiser=course.model,
             average=[value.detach() for value in shown.parameters()],
             facts=self.material.facts,
-            keeps_last_noise=True,
             zero_terminal_snr=self.material.zero_terminal_snr,
         )
 

@@ -93,11 +93,6 @@ def waiting(db: Connection, *, now: str) -> set[str]:
     return {row[0] for row in db.execute("SELECT digest FROM purge WHERE purged IS NULL AND due > ?", (now,))}
 
 
-def is_listed(db: Connection, digest: str) -> bool:
-    """Whether an object waits for its removal."""
-    return db.execute("SELECT 1 FROM purge WHERE digest = ? AND purged IS NULL", (digest,)).fetchone() is not None
-
-
 def purged(db: Connection) -> dict[str, str]:
     """Digest and repository of the objects that were removed and that no commit has brought again."""
     rows = db.execute(

@@ -6,7 +6,6 @@ from embhub.audits import epsilon_gauge
 from embhub_registry.pages.release.page_facts import Audit
 
 _LEFT, _WIDTH, _HEIGHT = 14.0, 300.0, 66.0
-_LEAST = 0.0
 
 
 def of(shown: Audit) -> str:
@@ -40,4 +39,4 @@ def draw(auc: float, interval: tuple[float, float], smallest: float) -> str:
 
 
 def _x(value: float) -> float:
-    return _LEFT + _WIDTH * (max(_LEAST, min(1.0, value)) - _LEAST) / (1 - _LEAST)
+    return _LEFT + _WIDTH * max(0.0, min(1.0, value))

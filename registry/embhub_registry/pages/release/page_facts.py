@@ -10,13 +10,11 @@ from typing import Any, Literal
 from pydantic import Field
 
 from embhub_registry.pages.lists.findings_page import FindingsPage
-from embhub_registry.pages.lists.list_facts import Confirmation as Confirmation
+from embhub_registry.pages.lists.list_facts import Confirmation, Item, Verdict
 from embhub_registry.pages.lists.list_facts import Facts as Facts
-from embhub_registry.pages.lists.list_facts import Item as Item
 from embhub_registry.pages.lists.list_facts import ListPage as ListPage
 from embhub_registry.pages.lists.list_facts import NamespacePage as NamespacePage
-from embhub_registry.pages.lists.list_facts import Verdict as Verdict
-from embhub_registry.pages.lists.trust_page import TrustPage as TrustPage
+from embhub_registry.pages.lists.trust_page import TrustPage
 from embhub_registry.pages.release.evaluations_shown import EvaluationShown
 
 

@@ -9,7 +9,7 @@ from embhub.cards import identifiers, samples
 from embhub.cards.card_schema import Card, Code
 from embhub.cards.vocabulary import DEIDENTIFICATION, MODALITIES
 from embhub.formats.names import is_another
-from embhub.formats.repetition import join_alike
+from embhub.formats.plain_text import join_alike
 from embhub.privacy import wording
 from embhub.privacy.claim import PrivacyClaim
 from embhub.privacy.composition import SiteTotal

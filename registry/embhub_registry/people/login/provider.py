@@ -164,9 +164,7 @@ def _proved_at(claims: Mapping[str, Any]) -> datetime:
     return datetime.fromtimestamp(min(seconds, int(time.time())), UTC)
 
 
-def check_id_token(
-    token: str, keys: Mapping[str, Any], settings: Settings, *, nonce: str, clock: float | None = None
-) -> dict[str, Any]:
+def check_id_token(token: str, keys: Mapping[str, Any], settings: Settings, *, nonce: str) -> dict[str, Any]:
     """The claims of an ID token that is the provider's, for this registry, for this login, and not over.
 
     Args:
@@ -174,7 +172,6 @@ def check_id_token(
         keys: The provider's key set (RFC 7517).
         settings: Who the provider and the registry are.
         nonce: What this login was begun with.
-        clock: Seconds since 1970; the present by default.
 
     Returns:
         the claims.
@@ -182,7 +179,7 @@ def check_id_token(
     Raises:
         RequestDeniedError: 403 with what is wrong.
     """
-    present = int(time.time() if clock is None else clock)
+    present = int(time.time())
     try:
         decoded = jwt.decode(token, KeySet.import_key_set(dict(keys)), algorithms=ALGORITHMS)  # type: ignore[arg-type]
         jwt.JWTClaimsRegistry(

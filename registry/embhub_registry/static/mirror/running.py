@@ -5,7 +5,6 @@ The list of withdrawals is asked for while a round is under way, too: no other a
 
 from __future__ import annotations
 
-import fcntl
 import os
 import re
 import socket
@@ -19,6 +18,7 @@ from typing import Any
 
 import uvicorn
 
+from embhub import durable
 from embhub.errors import ConfigError, EmbhubError, UsageError
 from embhub.formats import instants
 from embhub.log.errors import ForkedLogError
@@ -115,7 +115,13 @@ def open_mirror(
     if include and token is None:
         raise UsageError("--include needs --token-file", "nobody reads gated or private repositories without a token")
     followed = config.check_registry(url)
-    with _alone(folder), _at_home((folder / "home").absolute()):
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(
+            f"cannot write {folder}: {error.strerror}", "choose a folder that you may write to"
+        ) from error
+    with durable.alone(folder), _at_home((folder / "home").absolute()):
         read = _read_token(token) if token is not None else None
         yield Mirror(folder, followed, name or f"mirror.{_host_name()}", token=read, include=include)
 
@@ -142,24 +148,6 @@ def _at_home(home: Path) -> Iterator[None]:
             del os.environ["EMBHUB_HOME"]
         else:
             os.environ["EMBHUB_HOME"] = before
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    try:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o755)
-        descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
-    except OSError as error:
-        raise ConfigError(
-            f"cannot write {folder}: {error.strerror}", "choose a folder that you may write to"
-        ) from error
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
-    except BlockingIOError as error:
-        raise ConfigError(f"another process mirrors into {folder}", "stop it, or use another folder") from error
-    finally:
-        os.close(descriptor)
 
 
 def _host_name() -> str:

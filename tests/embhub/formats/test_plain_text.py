@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from embhub.formats.repetition import join_alike
+from embhub.formats.plain_text import join_alike
 
 
 def test_the_same_stands_once_with_its_number() -> None:

@@ -147,13 +147,21 @@ def _gain(rows: Sequence[Difference], arm: str, count: int, over: str) -> str:
     return ""
 
 
+def _keep(path: Path, found: Sequence[Row]) -> None:
+    """Put what was judged now in the place of what is there of the same modality; others stay."""
+    kept = {row["modality"]: row for row in json.loads(path.read_bytes())["modalities"]} if path.exists() else {}
+    kept |= {row["modality"]: row for row in found}
+    rows = [kept[one.source] for one in modalities() if one.source in kept]
+    write_atomic(path, json.dumps({"modalities": rows}, indent=1).encode() + b"\n")
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     """Generate, judge, and print all that is there."""
     parser = argparse.ArgumentParser(prog="python -m bench.worth", description=__doc__)
     parser.add_argument("--data", type=Path, default=default_data(), help="folder of the public images")
     parser.add_argument("--work", type=Path, default=WORK, help="what was generated")
     parser.add_argument("--base", action="append", default=[], metavar="SET=FOLDER", help="a base that is not shipped")
-    parser.add_argument("--only", nargs="*", metavar="SET", help="these sets alone")
+    parser.add_argument("--only", nargs="*", metavar="FOLDER", help="these folders of images alone")
     parser.add_argument("--embeddings", type=int, default=EMBEDDINGS)
     parser.add_argument("--generated", type=int, default=GENERATED, help="images of a class that each generates")
     parser.add_argument("--epsilon", type=float, nargs="*", default=(), help="private arms, such as 8 4 2 1")
@@ -172,12 +180,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     bases = dict(line.split("=", 1) for line in asked.base)
     found = []
     for one in modalities():
-        if asked.only and one.set not in asked.only:
+        if asked.only and one.source not in asked.only:
             continue
         base = Path(bases[one.set]) if one.set in bases else resolve(one.set)
         if base is None:
             continue
-        work = asked.work / one.set
+        work = asked.work / one.source
         if not asked.judge:
             for line in material.generate(
                 asked.data, one, base, work, embeddings=asked.embeddings, epsilons=tuple(asked.epsilon),
@@ -186,12 +194,13 @@ def main(argv: Sequence[str] | None = None) -> None:
                 print(line, flush=True)
         if asked.no_judging:
             continue
-        found.append(judge(asked.data, one, work, asked.epsilon))
-    protocol = {
-        "day": date.today().isoformat(), "processor": machine.describe()["processor"], "device": str(choose_device()),
-        "classifiers_an_embedding": REPEATS, "generated_of_each_class": asked.generated, "real_share": 0.5,
-    }  # fmt: skip
-    write_atomic(asked.results, json.dumps({"protocol": protocol, "modalities": found}, indent=1).encode() + b"\n")
+        how = {
+            "day": date.today().isoformat(), "processor": machine.describe()["processor"],
+            "device": str(choose_device()), "classifiers_an_embedding": REPEATS, "real_share": 0.5,
+            "guidance": one.guidance, "num_vectors": one.num_vectors, "steps": one.steps,
+        }  # fmt: skip
+        found.append({**judge(asked.data, one, work, asked.epsilon), "protocol": how})
+    _keep(asked.results, found)
     print(table(found))
 
 

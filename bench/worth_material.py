@@ -8,7 +8,7 @@ a file for each arm and seed.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,18 +34,24 @@ from embhub.diffusion.training.result import Task
 from embhub.options.training import PrivacySettings, Recipe
 
 LEARNED, TOKEN = 100, "<study>"  # a word of prompts, no secret
-SAMPLING: dict[str, Any] = {"guidance": 1.5, "steps": 20, "at_once": 100}
+SAMPLING: dict[str, Any] = {"steps": 20, "at_once": 100}
 
 
 @dataclass(frozen=True)
 class Modality:
-    """A line of the settings file: the set of public images, one of its folders, the finding, and what is not."""
+    """A line of the settings file: the set of public images, one of its folders, the finding, and what is not.
+
+    `guidance` is that of every arm; `num_vectors` and `steps` are those of embeddings without privacy.
+    """
 
     set: str
     source: str
     finding: str
     negative: tuple[str, ...]
     prompt: str
+    guidance: float = 1.5
+    num_vectors: int = 8
+    steps: int = 200
 
 
 def real(data: Path, one: Modality, part: str) -> Labelled:
@@ -95,7 +101,7 @@ def generate(
             with (half := path.with_suffix(".part")).open("wb") as stream:
                 np.save(stream, pictures)
             half.replace(path)
-            yield f"{one.set}: {arm}, seed {seed}"
+            yield f"{one.source}: {arm}, seed {seed}"
 
 
 def find_words(pipe: Pipeline, one: Modality, known: Labelled) -> str:
@@ -119,14 +125,14 @@ def _generate(
 ) -> Pictures:
     """Images of a class. The finding's start from the same noise in every arm, the normals' from another."""
     first = 10_000 * (seed + 1) + (5_000 if arm == NORMAL else 0)
-    caption = f"{one.prompt}, {{}}"
+    caption, how = f"{one.prompt}, {{}}", {"guidance": one.guidance, **SAMPLING}
     with _fast(pipe):
         if arm in (NORMAL, WORDS):
             prompt = f"{one.prompt}, normal" if arm == NORMAL else words or one.prompt
-            return sampling.sample(pipe, prompt, count, seed=first, **SAMPLING)
-    learned = _learn(pipe, known, caption, seed, epsilon)
+            return sampling.sample(pipe, prompt, count, seed=first, **how)
+    learned = _learn(pipe, one, known, caption, seed, epsilon)
     with _fast(pipe):
-        return sampling.sample_with(pipe, learned, caption, count, seed=first, **SAMPLING)
+        return sampling.sample_with(pipe, learned, caption, count, seed=first, **how)
 
 
 def _fast(pipe: Pipeline) -> torch.autocast:
@@ -134,13 +140,15 @@ def _fast(pipe: Pipeline) -> torch.autocast:
     return torch.autocast(device, torch.bfloat16, enabled=in_bfloat16(device))
 
 
-def _learn(pipe: Pipeline, known: Labelled, caption: str, seed: int, epsilon: float | None) -> dict[str, torch.Tensor]:
+def _learn(
+    pipe: Pipeline, one: Modality, known: Labelled, caption: str, seed: int, epsilon: float | None
+) -> dict[str, torch.Tensor]:
     """Rows of 100 images of hospital A, or privately of those of 100 patients: each seed takes others."""
     rng = np.random.default_rng(seed)
     if epsilon is None:
         places = np.sort(rng.permutation(len(known))[:LEARNED])
         latents = inversion.encode_images(pipe, tensor(known.images[places]))
-        recipe = inversion.default_recipe(pipe)
+        recipe = replace(inversion.default_recipe(pipe), num_vectors=one.num_vectors, steps=one.steps)
         return dict(inversion.fit(pipe, latents, token=TOKEN, caption=caption, recipe=recipe, seed=seed).rows)
     people = sorted(set(known.patients))
     count = min(LEARNED, len(people))

@@ -164,7 +164,9 @@ def take_part(
     with seats.open_site(digest) as site, relay.started(kit, site.site, log) as link:
         while time.monotonic() < until:
             if (asked := link.task(look)) is not None:
-                link.answer(site.answer(*asked))
+                with link.still():
+                    answer = site.answer(*asked)
+                link.answer(answer)
             signed = _standing(digest, "site")
             report(Progress("taking part", signed.begun, fetched.plan.attempts))
             if signed.consented:

@@ -1,14 +1,16 @@
 """Kits: a machine's certificate and where the coordinator is. Imports FLARE late.
 
-The coordinator makes all of them and hands each site its own. A site takes of a kit what `read` returns, and nothing
-else: a coordinator may lie, and put anything into the folder.
+The coordinator makes all of them and gives each site its own. A site uses a `copy` with the files that it knows, and
+nothing else: a coordinator may lie, and put anything into the folder, where FLARE would look for more.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
+import stat
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -18,6 +20,7 @@ from typing import Final
 
 from embhub.durable import write_atomic
 from embhub.errors import ConfigError
+from embhub.formats import strict_json
 from embhub.project import how_to_install
 
 COORDINATOR: Final = "coordinator"
@@ -52,6 +55,8 @@ def provision(folder: Path, host: str, port: int, sites: Sequence[str]) -> Path:
     """
     if (kits := folder / "kits").exists():
         raise ConfigError(f"{kits} is there already", "a study's kits are made once")
+    if taken := {COORDINATOR, "server", host} & set(sites):
+        raise CarrierError(f"no site can be called {taken.pop()}", "the coordinator's machine is")
     people = [
         {"name": host, "type": "server", "org": COORDINATOR, "fed_learn_port": port, "admin_port": port},
         *({"name": site, "type": "client", "org": "site"} for site in sites),
@@ -87,7 +92,7 @@ def read(kit: Path) -> Kit:
         ConfigError: it is none.
     """
     try:
-        address = json.loads(_read(kit / ADDRESS))
+        address = strict_json.read_object(_read(kit / ADDRESS), limit=_MOST_BYTES)
         host, port = str(address["host"]), int(address["port"])
     except (ValueError, KeyError, TypeError) as error:
         raise ConfigError(f"{kit} names no coordinator", _HINT) from error
@@ -99,9 +104,22 @@ def read(kit: Path) -> Kit:
     return Kit(host, port, *(kit.absolute() / name for name in CERTIFICATES))
 
 
+def copy(kit: Path, folder: Path) -> None:
+    """Put the files of a kit, and nothing else in it, into a folder, and check them there.
+
+    Raises:
+        ConfigError: as `read`, or they cannot be written.
+    """
+    for name in (*CERTIFICATES, ADDRESS):
+        write_atomic(folder / name, _read(kit / name), mode=0o600)
+    read(folder)
+
+
 def _read(path: Path) -> bytes:
     try:
-        with path.open("rb") as stream:
+        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as stream:
+            if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+                raise ConfigError(f"{path} is no file", _HINT)
             data = stream.read(_MOST_BYTES + 1)
     except OSError as error:
         raise ConfigError(f"{path.parent} is no kit: {path.name} is missing", _HINT) from error
@@ -112,7 +130,9 @@ def _read(path: Path) -> bytes:
 
 def _nvflare(*words: str) -> None:
     check_installed()
-    done = subprocess.run([sys.executable, "-m", "nvflare.cli", *words], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "nvflare.cli", *words], capture_output=True, text=True, check=False
+    )
     if done.returncode:
         raise CarrierError(f"FLARE refuses: {(done.stderr or done.stdout)[-500:]}")
 

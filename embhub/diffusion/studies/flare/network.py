@@ -7,6 +7,7 @@ passes nothing on from site to site.
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ from typing import Any, Final
 from nvflare.fuel.f3.cellnet.core_cell import CoreCell, TargetMessage
 from nvflare.fuel.f3.cellnet.defs import Encoding, MessageHeaderKey, MessagePropKey, MessageType
 from nvflare.fuel.f3.message import Message
+from nvflare.fuel.utils.config_service import ConfigService
 
 from embhub.diffusion.studies.flare import kits
 from embhub.diffusion.studies.flare.kits import CarrierError
@@ -69,7 +71,8 @@ def listening(kit: Path, sites: Sequence[str]) -> Iterator[Coordinator]:
     """
 
     def is_answer(message: Message, origin: str, peer: str) -> bool:
-        return _kind(message) == MessageType.REPLY and origin == peer and origin in sites
+        said = message.get_header(MessageHeaderKey.RETURN_CODE)  # FLARE counts by it
+        return isinstance(said, str) and _kind(message) == MessageType.REPLY and origin == peer and origin in sites
 
     with _cell(kits.read(kit), SERVER, {site: site for site in sites}, is_answer) as cell:
         yield Coordinator(cell, sites)
@@ -88,7 +91,8 @@ def answering(kit: Path, site: str, answer: Answer) -> Iterator[None]:
     known = kits.read(kit)
 
     def is_task(message: Message, origin: str, peer: str) -> bool:
-        return _kind(message) == MessageType.REQ and origin == SERVER and peer == known.host
+        named = re.fullmatch(r"[a-z]{1,50}", str(message.get_header(NAME)))
+        return bool(named) and _kind(message) == MessageType.REQ and origin == SERVER and peer == known.host
 
     def reply(message: Message) -> Message:
         return Message({}, answer(str(message.get_header(NAME)), bytes(message.payload)))
@@ -106,6 +110,8 @@ def _cell(
     kind = "server" if name == SERVER else "client"
     credentials = {"ca_cert": str(kit.root), f"{kind}_cert": str(kit.certificate), f"{kind}_key": str(kit.key)}
     host = "0.0.0.0" if name == SERVER else kit.host  # noqa: S104 (sites connect from elsewhere)
+    # Or FLARE looks for its settings, which may name code, everywhere below the working directory.
+    ConfigService.initialize(section_files={}, config_path=[str(kit.root.parent)])
     try:
         cell = CoreCell(
             fqcn=name, root_url=f"tcp://{host}:{kit.port}", secure=True, credentials=credentials,

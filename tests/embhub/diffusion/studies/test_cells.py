@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import ssl
 import subprocess
 import sys
 import threading
@@ -43,6 +44,7 @@ class Answering:
 
     def __init__(self, link: relay.Relay) -> None:
         self.heard, self._link, self._stop = list[tuple[str, bytes]](), link, threading.Event()
+        self.states = list[str]()
         self._thread = threading.Thread(target=self._run)
         self._thread.start()
 
@@ -50,6 +52,10 @@ class Answering:
         while not self._stop.is_set():
             if (asked := self._link.task(0.05)) is not None:
                 self.heard.append(asked)
+                with self._link.still():
+                    self.states.append(
+                        Path(f"/proc/{self._link._process.pid}/stat").read_text().rpartition(")")[2].split()[0]
+                    )
                 self._link.answer(b"answer to " + asked[1][:100])
 
     def end(self) -> None:
@@ -121,12 +127,14 @@ def test_a_task_is_answered_and_nothing_else_that_a_lying_server_sends(made: Pat
     with answering(made, "north") as site, raw_server(made) as server:
         assert wait_for(server, "north")
         assert ask(server, "north", task(b"honest")) == b"answer to honest"
+        assert site.states == ["T"], "its connection gives no sign of life while it works"
         del site.heard[:]
         lies = {
             "another topic": (task(), network.CHANNEL, "other"),
             "a channel of FLARE's own": (task(), "cellnet.channel", "bye"),
             "a question of FLARE's tools": (task(), "net_manager", "echo"),
             "an object": (task({"a": 1}), network.CHANNEL, network.TOPIC),
+            "a name of two lines": (task(**{network.NAME: "a\nb"}), network.CHANNEL, network.TOPIC),
             "where to connect to": (task(**{MessageHeaderKey.CONN_URL: "tcp://x:1"}), network.CHANNEL, network.TOPIC),
         }
         for what, (message, channel, topic) in lies.items():
@@ -162,6 +170,36 @@ def test_a_site_connects_to_no_machine_but_the_coordinators(made: Path) -> None:
     with raw_server(made, "south") as liar, answering(made, "north") as site:
         assert not wait_for(liar, "north", 3) or ask(liar, "north", task()) is None
         assert site.heard == []
+
+
+def test_no_other_authority_vouches_for_the_coordinator(
+    made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """FLARE would take one that this machine trusts, such as that of a hospital's proxy."""
+    address = kits.read(made / "south")
+    other = kits.read(kits.provision(tmp_path / "other", address.host, address.port, SITES) / "coordinator")
+    monkeypatch.setenv("SSL_CERT_FILE", str(other.root))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(other.certificate, other.key)
+    with socket.create_server(("localhost", address.port)) as listening, answering(made, "north"):
+        connection, _ = listening.accept()
+        with pytest.raises(ssl.SSLError, match="UNKNOWN_CA"), context.wrap_socket(connection, server_side=True) as liar:
+            assert liar.recv(1), "what it says once it believes"
+
+
+def test_nothing_in_the_working_directory_runs_at_a_site(
+    made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """FLARE looks for settings below it, which may name code, and Python for modules in it."""
+    driver, ran = "import pathlib\npathlib.Path({!r}).touch()\n", tmp_path / "ran"
+    (made / "north" / "drivers").mkdir()
+    for path in (made / "north" / "drivers" / "zz_driver.py", made / "msgpack.py", made / "nvflare.py"):
+        path.write_text(driver.format(str(ran)))
+    (made / "north" / "comm_config.json").write_text(json.dumps({"comm_driver_path": "north/drivers:drivers"}))
+    monkeypatch.chdir(made)
+    with raw_server(made) as server, answering(Path(), "north"):
+        assert wait_for(server, "north")
+    assert not ran.exists()
 
 
 def test_a_relay_ends_with_what_started_it(made: Path) -> None:

@@ -8,7 +8,7 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,9 @@ class Link:
         with suppress(queue.Empty):
             return self.asked.get(timeout=seconds)
         return None
+
+    def still(self) -> AbstractContextManager[None]:
+        return nullcontext()
 
     def answer(self, data: bytes) -> None:
         self.answers.put(data)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,6 +29,32 @@ def test_a_kit_is_three_files_of_a_certificate_and_an_address(tmp_path: Path) ->
     assert [path.name for path in (kit.root, kit.certificate, kit.key)] == list(kits.CERTIFICATES)
 
 
+def test_a_copy_has_what_is_known_of_a_kit_and_nothing_else(tmp_path: Path) -> None:
+    """FLARE takes further files that lie beside a certificate, and settings that name code."""
+    given, room = write_kit(tmp_path / "north"), tmp_path / "room"
+    for more in ("server.crt", "customRootCA.pem", "comm_config.json"):
+        (given / more).write_text("{}")
+    kits.copy(given, room)
+    assert sorted(path.name for path in room.iterdir()) == sorted((*kits.CERTIFICATES, kits.ADDRESS))
+    assert kits.read(room).key.read_bytes() == (given / kits.CERTIFICATES[2]).read_bytes()
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, lambda path: path.symlink_to("/dev/zero"), Path.mkdir])
+@pytest.mark.parametrize("name", [kits.ADDRESS, kits.CERTIFICATES[0]])
+def test_a_kit_of_other_things_than_files_is_refused_at_once(tmp_path: Path, make: Any, name: str) -> None:
+    given = write_kit(tmp_path / "north")
+    (given / name).unlink()
+    make(given / name)
+    with pytest.raises(ConfigError):
+        kits.read(given)
+
+
+@pytest.mark.parametrize("name", ["server", "coordinator", "localhost"])
+def test_no_site_is_called_as_the_coordinators_machine_is(tmp_path: Path, name: str) -> None:
+    with pytest.raises(kits.CarrierError, match="called"):
+        kits.provision(tmp_path / "study", "localhost", 8102, ["north", name])
+
+
 @pytest.mark.parametrize(
     ("host", "port"), [("hub;rm", 8102), ("hub.example.org/x?secure=false", 1), ("", 8102), ("hub", "81x"), ("hub", 0)]
 )
@@ -36,7 +63,7 @@ def test_a_kit_that_names_no_address_is_refused(tmp_path: Path, host: str, port:
         kits.read(write_kit(tmp_path / "north", host=host, port=port))
 
 
-@pytest.mark.parametrize("content", [b"{", b"[]", b"7", b'{"host": "hub"}', bytes(70_000)])
+@pytest.mark.parametrize("content", [b"{", b"[]", b"7", b'{"host": "hub"}', b"[" * 9_000, bytes(70_000)])
 def test_an_address_that_cannot_be_read_is_refused(tmp_path: Path, content: bytes) -> None:
     given = write_kit(tmp_path / "north")
     (given / kits.ADDRESS).write_bytes(content)

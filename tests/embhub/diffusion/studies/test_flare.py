@@ -125,7 +125,7 @@ def test_a_study_from_kits_to_consents(tmp_path: Path) -> None:
 
 
 def test_sites_and_the_coordinator_are_killed_and_come_back(tmp_path: Path) -> None:
-    world = Hospitals(tmp_path, steps=16)
+    world = Hospitals(tmp_path, steps=40)
     with ExitStack() as stack:
         for who in SITES[:2]:
             stack.enter_context(world.start(who))
@@ -140,7 +140,7 @@ def test_sites_and_the_coordinator_are_killed_and_come_back(tmp_path: Path) -> N
 
 
 def test_a_site_that_is_killed_is_left_out_and_comes_back_while_the_study_runs(tmp_path: Path) -> None:
-    world = Hospitals(tmp_path, steps=16)
+    world = Hospitals(tmp_path, steps=40)
     with ExitStack() as stack:
         for who in SITES[:2]:
             stack.enter_context(world.start(who))

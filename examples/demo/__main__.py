@@ -15,7 +15,7 @@ from embhub.audits import epsilon_gauge
 from embhub.audits.report import AuditReport
 from embhub.privacy import wording
 from examples.demo import measure, page, stage, story, tracing
-from examples.demo.cast import Hospital, import_once, served
+from examples.demo.cast import Hospital, served
 from examples.demo.scenario import FULL, SHORT, Material, Scale, Words, read_folder
 from examples.demo.xray_play import WORDS as XRAY
 
@@ -30,8 +30,6 @@ def main() -> int:
 def prepare(out: Path, chosen: argparse.Namespace) -> dict[str, Any]:
     """Draw or read the images, and play."""
     scale = SHORT if chosen.short else FULL
-    if chosen.short:
-        import_once()
     folder = out / "work"
     folder.mkdir(parents=True)
     if chosen.xray is None:

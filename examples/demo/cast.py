@@ -8,9 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
-import traceback
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -23,8 +21,6 @@ from embhub.trust.keyring import parse_export
 
 _TYPED: list[str] = []
 PRIVATE = ("EMBHUB_HOME", "EMBHUB_REGISTRY", "EMBHUB_TOKEN", "EMBHUB_NAMESPACE")
-_NEED_TORCH = {"train", "audit", "copy-check", "generate", "detect"}
-_forked: set[str] = set()
 
 
 @dataclass(frozen=True)
@@ -54,56 +50,6 @@ class CommandFailed(RuntimeError):
     """A command of the demo ended with another exit code than the story needs."""
 
 
-def import_once() -> None:
-    """From now on commands that need PyTorch are forked from this process: to import it takes them eight seconds each.
-
-    No thread may have been started. All other commands are still started as a person starts them.
-    """
-    from diffusers import AutoencoderKL, StableDiffusionPipeline, UNet2DConditionModel  # noqa: F401
-    from transformers import CLIPTextModel, CLIPTokenizer  # noqa: F401
-
-    _forked.update(_NEED_TORCH)
-
-
-def _start(words: list[str], folder: Path, environment: dict[str, str], *, visible: bool) -> Said:
-    """`embhub WORDS` as a person starts it."""
-    done = subprocess.run(
-        [sys.executable, "-m", "embhub", *words], cwd=folder, env=environment, stdout=subprocess.PIPE,
-        stderr=None if visible else subprocess.PIPE, text=True,
-    )  # fmt: skip
-    return Said(done.returncode, done.stdout, done.stderr or "")
-
-
-def _fork(words: list[str], folder: Path, environment: dict[str, str], *, visible: bool) -> Said:
-    """`embhub WORDS` in a child of this process; its standard error is kept where it is not `visible`."""
-    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
-        sys.stdout.flush()
-        if (pid := os.fork()) == 0:
-            code = 1
-            try:
-                os.dup2(out.fileno(), 1)
-                if not visible:
-                    os.dup2(err.fileno(), 2)
-                os.chdir(folder)
-                os.environ.clear()
-                os.environ.update(environment)
-                sys.argv = ["embhub", *words]
-                from embhub.__main__ import main
-
-                code = main()
-            except SystemExit as ended:
-                code = ended.code if isinstance(ended.code, int) else int(ended.code is not None)
-            except BaseException:  # noqa: BLE001  # said where the program would say it
-                traceback.print_exc()
-            finally:
-                sys.stdout.flush()
-                sys.stderr.flush()
-                os._exit(code)
-        code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-        said = [(file.seek(0), file.read().decode())[1] for file in (out, err)]
-    return Said(code, *said)
-
-
 @dataclass(frozen=True)
 class Hospital:
     """One site: its EMBHUB_HOME, its working folder, and nothing of the other's."""
@@ -120,8 +66,11 @@ class Hospital:
         """
         shown = " ".join(str(w) if " " not in str(w) else f'"{w}"' for w in words)
         _say(f"[{self.name}] $ embhub {shown}")
-        start = _fork if _forked.intersection(words[:2]) else _start
-        said = start([*map(str, words)], self.folder, self._environment(), visible=expect == 0)
+        done = subprocess.run(
+            [sys.executable, "-m", "embhub", *map(str, words)], cwd=self.folder, env=self._environment(),
+            stdout=subprocess.PIPE, stderr=None if expect == 0 else subprocess.PIPE, text=True,
+        )  # fmt: skip
+        said = Said(done.returncode, done.stdout, done.stderr or "")
         if said.code != expect:
             raise CommandFailed(f"`embhub {shown}` ended with {said.code}, not {expect}\n{said.out}\n{said.err}")
         return said

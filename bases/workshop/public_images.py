@@ -163,6 +163,12 @@ def material(name: str, data: Path, seed: int = 0, device: str = "cpu") -> Mater
     return of_images(name, look, taught, apart, facts(name), seed=seed, device=device)
 
 
+def _caption(chosen: PublicSet, source: Source, label: str) -> str:
+    """What a manifest says of an image: the word of its source, and "normal" where the set has that word."""
+    normal = "normal" if label == source.healthy and chosen.finding_share is not None else ""
+    return ", ".join(filter(None, (source.word, normal)))
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     """Write the manifest of a base: of which images it learns, and which say when to stop."""
     parser = argparse.ArgumentParser(prog="python -m bases.workshop.public_images", description=__doc__)
@@ -173,9 +179,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     rows = rows_seen(asked.data, SETS[asked.name])
     with asked.out.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(("path", "patient_id"))
+        writer.writerow(("path", "patient_id", "caption"))
         for source, row in rows:
-            writer.writerow(((asked.data / source.folder / row["path"]).resolve(), row["patient_id"]))
+            path = (asked.data / source.folder / row["path"]).resolve()
+            writer.writerow((path, row["patient_id"], _caption(SETS[asked.name], source, row["label"])))
 
 
 if __name__ == "__main__":

@@ -43,6 +43,18 @@ def test_no_patient_with_a_malignant_mass_is_in_the_base_of_ultrasounds(tmp_path
 
 
 @needs_films
+def test_a_manifest_calls_healthy_images_normal_and_names_no_finding(tmp_path: Path) -> None:
+    labels = {DATA / source.folder / row["path"]: row["label"] for source, row in rows_seen(DATA, SETS["colonoscopy"])}
+    main(["colonoscopy", "--data", str(DATA), "--out", str(tmp_path / "base.csv")])
+    with (tmp_path / "base.csv").open(encoding="utf-8", newline="") as file:
+        said = {Path(row["path"]): row["caption"] for row in csv.DictReader(file)}
+    assert said == {
+        path.resolve(): "normal" if label == "mucosa without polyp" else "" for path, label in labels.items()
+    }
+    assert set(said.values()) == {"", "normal"}
+
+
+@needs_films
 def test_a_base_sees_no_film_of_the_hospitals_of_the_studies() -> None:
     seen = {row["patient_id"] for _, row in rows_seen(DATA, CHEST)}
     hospitals = (xray.hospital(DATA, xray.LEFT_OUT, 200), xray.other_hospital(DATA, xray.LEFT_OUT, 200))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import itertools
 import json
 import os
 import signal
@@ -197,21 +196,40 @@ def run_here(*arguments: str | Path, check: bool = True) -> Done:
     return Done(words, code, out.getvalue(), err.getvalue())
 
 
-_PORTS = itertools.cycle(range(15_000, 32_000))  # below those that Linux gives to outgoing connections
-for _ in range(os.getpid() * 89 % 17_000):  # each process of tests begins elsewhere
-    next(_PORTS)
+_FIRST, _LAST, _BLOCK = 15_000, 32_000, 100  # below those that Linux gives to outgoing connections
+_held: list[socket.socket] = []
+
+
+def _ports() -> Iterator[int]:
+    """Ports of blocks that no other process of tests uses: each holds the names of its blocks as long as it lives."""
+    blocks = range(_FIRST, _LAST, _BLOCK)
+    start = os.getpid() * 89 % len(blocks)
+    for first in (*blocks[start:], *blocks[:start]):
+        name = socket.socket(socket.AF_UNIX)
+        try:
+            name.bind(f"\0embhub-tests-{first}")
+        except OSError:
+            name.close()
+            continue
+        _held.append(name)
+        yield from range(first, first + _BLOCK)
+    raise AssertionError("processes of tests hold all ports")
+
+
+_next_ports, _one_asks = _ports(), threading.Lock()
 
 
 def free_port() -> int:
-    """A port that nobody listens on.
+    """A port that nobody listens on, and that no other process of tests will ask for.
 
     One that the system chooses could go to any connection of another worker before the server that it is for listens.
     """
-    for port in _PORTS:
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            return port
-    raise AssertionError("unreachable: the ports begin anew")
+    with _one_asks:
+        for port in _next_ports:
+            with socket.socket() as probe, contextlib.suppress(OSError):
+                probe.bind(("127.0.0.1", port))
+                return port
+    raise AssertionError("unreachable: the ports end with an error")
 
 
 def init_registry(tmp_path: Path, *, audit: str = "optional", name: str = "Test hub") -> RunningRegistry:

@@ -51,7 +51,7 @@ def test_the_whole_log_can_be_read_and_is_what_was_signed(house: House) -> None:
 
 @pytest.mark.parametrize(
     "path",
-    ["tile/0/001", "tile/0/000.p/255", "tile/0/000", "tile/9/000.p/1", "tile/entries/x001/000", "tile/0/000.p/0",
+    ["tile/0/901", "tile/0/900.p/255", "tile/0/900", "tile/9/000.p/1", "tile/entries/x001/000", "tile/0/000.p/0",
      "tile/../checkpoint", "tile/%2e%2e/%2e%2e/registry.db", "tile/0/000.p/1/../1", "proof/00", "proof/" + "0" * 64,
      "proof/" + "A" * 64, "tile/", "other"],
 )  # fmt: skip

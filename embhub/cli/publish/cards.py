@@ -66,8 +66,9 @@ def init(
     in are listed; on a terminal the command asks for them. Modality, view and body part are proposed from the caption
     and the base, never from headers. Legal basis, consent, ethics and pixel review are facts of one release: those of
     `site:` stay to be confirmed. Run the command again after an audit: answers are kept, computed fields are updated.
-    With --evaluation the card gets the figures of an evaluation, and so does the model-index that the Hub reads. With
-    --reader-study it gets those of a reader study. --samples adds a sheet of generated images to the release.
+    With --evaluation the card of a file without a privacy claim gets the exact figures of an evaluation, and so does
+    the model-index that the Hub reads. With --reader-study it gets those of a reader study. --samples adds a sheet of
+    generated images to the release.
 
     \b
     Example:

@@ -4,12 +4,13 @@ What an attack publishes depends on whose labels it guesses. Where the labels ar
 (shadow embeddings, made-up canaries), they are nobody's secret: the order of labels is published, and every figure
 follows from it. Where the labels say who was trained on, whoever holds the images could compute the order and read the
 labels off. Each single figure also says something of them, and the figures of thirteen attacks together say much. So
-one attack on the file is named in advance: of it a report holds a p-value and an AUC, both of two digits. Any other has
-these figures only where it found something, and is otherwise listed by its name.
+one attack on the file is named in advance: of it a report holds an AUC of two digits and a coarse p-value. Any other
+has these figures only where it found something, and is otherwise listed by its name.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Literal, Self
 
@@ -20,6 +21,7 @@ from embhub.audits.one_run import audit_coins
 from embhub.audits.verdict import ALPHA, BLIND, level_of
 
 DIGITS = 6  # significant digits of a figure that follows from coins
+_FRACTIONS = 1000  # how far down a p-value on the file is published, as a share of ALPHA
 FIVES = 5  # counts of patients are published in steps of so many
 MADE_UP_PATIENTS = "mechanism-patients"
 CANARIES = frozenset({"mechanism-canaries", MADE_UP_PATIENTS})  # attacks on what was made up for the test
@@ -137,7 +139,7 @@ class AttackResult(Strict):
     """The figures of one attack.
 
     On coins there is the order of labels, from which everything else follows. On the file itself there are `auc` and
-    `p_value`, of two digits; `auc_interval` follows from the AUC and the published counts. `models` is the number of
+    `p_value`, both coarse; `auc_interval` follows from the AUC and the published counts. `models` is the number of
     trained embeddings that are pooled.
     """
 
@@ -163,13 +165,18 @@ class AttackResult(Strict):
             orders.read(str(self.order))
         elif any(item is not None for item in told) or (self.auc, self.p_value) != (
             _in_hundredths(self.auc),
-            rounded(self.p_value, 2),
+            coarse_p_value(self.p_value),
         ):
             raise ValueError(
-                "an attack whose labels are patients publishes an AUC and a p-value of two digits and nothing else:"
+                "an attack whose labels are patients publishes an AUC of two digits, a coarse p-value and nothing else:"
                 " the order of labels would list who was trained on"
             )
         return self
+
+    @property
+    def shown_p_value(self) -> str:
+        """The p-value as people read it."""
+        return shown_p_value(self.p_value)
 
     @property
     def on_coins(self) -> bool:
@@ -232,9 +239,22 @@ def measure_file(
     return on_file(
         name,
         auc=_in_hundredths(statistics.auc(members, nonmembers)),
-        p_value=rounded(statistics.p_value(members, nonmembers), 2),
+        p_value=coarse_p_value(statistics.p_value(members, nonmembers)),
         units=units,
     )
+
+
+def coarse_p_value(exact: float) -> float:
+    """The p-value of an attack on the file as it is published: 1 above ALPHA, else ALPHA / k, rounded up, k <= 1000.
+
+    Every limit of detection is such a fraction, so the verdict stays. Each digit more would move with a single patient.
+    """
+    return 1.0 if exact > ALPHA else ALPHA / min(_FRACTIONS, math.floor(ALPHA / max(exact, ALPHA / _FRACTIONS) + 1e-9))
+
+
+def shown_p_value(published: float) -> str:
+    """A published p-value as people read it: a coarse one that is no detection has no digits."""
+    return f"> {ALPHA:g}" if published == 1 else f"{published:.2g}"
 
 
 def on_file(name: str, *, auc: float, p_value: float, units: tuple[int, int]) -> AttackResult:

@@ -100,7 +100,7 @@ def describe_deciding(report: AuditReport) -> str:
     text = f"{result.name}: AUC {result.auc:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
     if report.deciding.limit is None:
         return text
-    return f"{text}, p = {result.p_value:.2g} (a detection from {report.deciding.limit:.2g} down)"
+    return f"{text}, p-value {result.shown_p_value} (a detection from {report.deciding.limit:.2g} down)"
 
 
 def describe_attempt(report: AuditReport) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from embhub.audits.attack_figures import shown_p_value
 from embhub.audits.explanation import TITLES, Explanation
 from embhub.audits.verdict import BLIND
 from embhub.evidence.document import Audit, Evidence
@@ -197,7 +198,8 @@ def _membership(audit: Audit, language: Language) -> tuple[Part, ...]:
             language.say(
                 "(95 % confidence interval {low} to {high}). Guessing gives 50. The p-value is {p}; {limit} or less"
                 " counts as a detection.",
-                low=low, high=high, p=figure(deciding.p_value, ".2g"), limit=figure(audit.deciding.limit or 0, ".2g"),
+                low=low, high=high, p=Figure(shown_p_value(deciding.p_value)),
+                limit=figure(audit.deciding.limit or 0, ".2g"),
             )
         ),
     )  # fmt: skip

@@ -129,7 +129,7 @@ def _audit_tells(release: Release) -> str:
     if report is None or report.unit == "canary":
         return "none: it is about made-up vectors"
     on_coins = sum(result.on_coins for result in report.attacks)
-    told = f"an AUC and a p-value of two digits for {len(report.attacks) - on_coins} of the attacks on the file"
+    told = f"an AUC of two digits and a coarse p-value for {len(report.attacks) - on_coins} of the attacks on the file"
     if on_coins:
         told += f", for {on_coins} attacks on shadow embeddings the order of coins tossed for them and a guess of each"
     told += ", and the numbers of members and non-members, rounded down to fives"

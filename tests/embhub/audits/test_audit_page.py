@@ -79,7 +79,7 @@ def test_first_screen_says_verdict_counts_and_power() -> None:
         in text
     )
     assert f"{report.deciding_result.auc * 100:.0f} times in a hundred" in text
-    assert f"p-value: {report.deciding.p_value:.2g}; 0.025 or less counts as a detection" in text
+    assert f"p-value: {report.deciding_result.shown_p_value}; 0.025 or less counts as a detection" in text
     assert f"a leak of AUC {report.power.smallest_auc:.2f}" in text
     assert "not published: they would reveal who was trained on" in text and "ROC curves" not in text
     assert "needs 1000 non-members" in Outline(render(standard(0))).text

@@ -1,6 +1,7 @@
 """An outsider with the outbox and all images, whose labels are random: what do reports tell of who was trained on?
 
-The outsider is given more than any real one has: the exact score that every attack on the file gives to every image.
+The outsider is given the exact score that every attack on the file gives to every image. One who also knows everybody
+else's side learns more from the AUC and the counts (docs/adr/0059-coins-of-an-audit.md), and little from the p-value.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import pytest
 from numpy.typing import NDArray
 
 from embhub.audits import statistics
-from embhub.audits.attack_figures import IN_TURN
+from embhub.audits.attack_figures import IN_TURN, measure_file
 from embhub.audits.report import SUITES, AuditReport, Design, Group, build
 from tests.support.made_up_scores import make_guesses
 from tests.support.quick import quick
@@ -85,3 +86,20 @@ def test_reports_hardly_tell_who_was_trained_on(side: int, reports: int, trials:
     assert found < 0.6
     if side == 30:
         assert from_all > 0.7, "an AUC of each attack would have told: the test sees what there is to see"
+
+
+def test_the_p_value_is_the_same_with_and_without_a_patient_where_nothing_was_found() -> None:
+    """Of two digits, it differed for nearly every patient: who knows all other sides then knows the last one."""
+    rng, moved = np.random.default_rng(5), 0
+    for _ in range(200):
+        scores, inside = rng.normal(size=60), rng.permutation(60) < 30
+        other = inside.copy()
+        other[rng.integers(60)] ^= True
+        first, second = (
+            measure_file(
+                name="loss-difference", members=scores[side].tolist(), nonmembers=scores[~side].tolist(), units=(30, 30)
+            ).p_value
+            for side in (inside, other)
+        )
+        moved += first != second
+    assert moved <= 20

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from embhub.audits.attack_figures import shown_p_value
 from embhub_registry.pages.release.page_facts import ComparedRow, ComparisonPage, EmbeddingPage
 from embhub_registry.pages.wordings import audit_badge, many
 
@@ -61,7 +62,7 @@ def _facts(page: EmbeddingPage) -> dict[tuple[str, str], str]:
             ("Audit", "Suite and deciding attack"): f"{audit.suite}, {audit.attack}",
             ("Audit", "p-value (threshold)"): NOTHING
             if audit.p_value is None or audit.limit is None
-            else f"{audit.p_value:.2g} ({audit.limit:.2g})",
+            else f"{shown_p_value(audit.p_value)} ({audit.limit:.2g})",
             ("Audit", "Epsilon shown, and claimed"): f"{audit.shown_epsilon:.2f}, {audit.claimed:.2f}"
             if audit.claimed
             else NOTHING,

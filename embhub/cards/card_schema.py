@@ -297,13 +297,15 @@ class Card(_Part):
 
     @model_validator(mode="after")
     def _no_cell_follows_from_the_others(self) -> Self:
-        """One suppressed group is the exact total minus the others: suppress two, or declare the total as a range.
+        """One suppressed group is the total minus the others: suppress two, or declare a range of ten numbers or more.
 
         An audit report publishes the number of patients: `consistency.check_card` then refuses one group in any case.
         """
         one_each = self.max_images_per_patient == 1  # then the images tell how many patients there are
-        exact = isinstance(self.n_patients, int) or (one_each and isinstance(self.n_images, int))
-        if self.population is not None and exact:
+        totals = [self.n_patients, self.n_images] if one_each else [self.n_patients]
+        ends = [str(total).split("-") for total in totals]
+        narrow = any(int(end[-1]) - int(end[0]) + 1 < SMALLEST_CELL for end in ends)
+        if self.population is not None and narrow:
             for table in ("age_bands", "sex"):
                 cells = getattr(self.population, table) or {}
                 if sum(isinstance(cell, str) for cell in cells.values()) == 1:

@@ -12,6 +12,7 @@ from embhub import builtin_bases as bases
 from embhub import destinations
 from embhub.artifact import embedding
 from embhub.artifact.embedding import Embedding
+from embhub.audits.attack_figures import FIVES, in_fives
 from embhub.audits.explanation import describe_attempt, describe_deciding
 from embhub.audits.report import AuditReport, Bounds
 from embhub.cards import card_draft, confirmation, evaluation_on_card, proposals
@@ -215,11 +216,11 @@ def draft_card(
 ) -> Drafted:
     """Write a card with everything computed filled in; returns its path and what a person must still say.
 
-    Site defaults come from config.yaml; counts from this site's memory of the training; the verdict from the report
-    beside the file; the base's licence from the base, where it came with embhub. A card that is there keeps its
-    answers, and only what follows from file, base and report is renewed; `force` begins anew. `evaluation` is a report
-    of `embhub evaluate`, `reader_study` the result of a reader study: each replaces the card's figures of its kind.
-    `samples` is the record of `embhub copy-check --sheet`.
+    Site defaults come from config.yaml; counts, as ranges of five, from this site's memory of the training; the verdict
+    from the report beside the file; the base's licence from the base, where it came with embhub. A card that is there
+    keeps its answers, and only what follows from file, base and report is renewed; `force` begins anew. `evaluation` is
+    a report of `embhub evaluate`, `reader_study` the result of a reader study: each replaces the card's figures of its
+    kind. `samples` is the record of `embhub copy-check --sheet`.
     """
     artifact = embedding.read(file)
     target = out or at_the_site.beside(file, at_the_site.CARD)
@@ -309,12 +310,20 @@ def _run_facts(artifact: Embedding) -> dict[str, Any]:
     counts = Counter(sample.patient_id for sample in run.members)
     stated = run.settings.get("deidentification")
     said = {name: stated[name] for name in ("profile", "pixel_review")} if isinstance(stated, dict) else None
-    return {
-        **({"deidentification": said} if said else {}),
-        "n_images": len(run.members),
-        "n_patients": len(counts),
+    facts: dict[str, Any] = {"deidentification": said} if said else {}
+    if isinstance(artifact.privacy, PrivacyClaim):  # beside a claim stands what was declared
+        return facts
+    return facts | {
+        "n_images": _in_fives(len(run.members)),
+        "n_patients": _in_fives(len(counts)),
         "max_images_per_patient": max(counts.values()),
     }
+
+
+def _in_fives(count: int) -> str:
+    """The five numbers that a count is one of, such as "20-24": an audit report publishes the first of them."""
+    low = in_fives(count)
+    return f"{max(low, 1)}-{low + FIVES - 1}"
 
 
 def _audit_facts(file: Path) -> dict[str, Any]:

@@ -92,6 +92,8 @@ def test_every_fault_is_listed_with_the_missing_ones() -> None:
         ({"population": {"sex": {"male": 0}}}, "under 10"),
         ({"population": {"sex": {"male": "<5"}}}, "under 10"),
         ({"population": {"sex": {"male": 40, "female": "<10"}}, "n_patients": 45}, "gives away"),
+        ({"population": {"sex": {"male": 40, "female": "<10"}}, "n_patients": "45-49"}, "gives away"),
+        ({"population": {"sex": {"male": 40, "female": "<10"}}, "n_patients": "40-48"}, "gives away"),
         (
             {"population": {"sex": {"male": 40, "female": "<10"}}, "max_images_per_patient": 1, "n_images": 45},
             "gives away",
@@ -125,7 +127,7 @@ def test_codes_and_years_need_no_quotes() -> None:
 
 def test_two_hidden_groups_or_a_declared_range_hide_each_other() -> None:
     hidden = {"male": 40, "female": "<10"}
-    card.parse(cards.complete(population={"sex": hidden}, n_patients="40-60"))
+    card.parse(cards.complete(population={"sex": hidden}, n_patients="40-49"))
     card.parse(cards.complete(population={"sex": hidden | {"unknown": "<10"}}, n_patients=45))
 
 

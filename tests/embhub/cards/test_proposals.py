@@ -18,6 +18,7 @@ from embhub.builtin_bases import GENERATES
 from embhub.cards.answers import read, write
 from embhub.cards.proposals import propose
 from embhub.diffusion.outputs import draft_card, open_card, read_answers
+from embhub.formats import safe_yaml
 from embhub.site.memory import runs
 from tests.support import medical
 from tests.support.claims import make_claim
@@ -102,6 +103,33 @@ def test_no_patient_changes_anything_in_a_draft(
     assert (fields, asked) == (fields_of_more, asked_of_more)
     assert whole == more or not private
     assert "modality" not in fields, "a person has not agreed yet"
+
+
+@pytest.mark.parametrize(
+    ("members", "said"), [(1, "1-4"), (4, "1-4"), (5, "5-9"), (24, "20-24"), (25, "25-29"), (100, "100-104")]
+)
+def test_a_draft_counts_in_fives_as_an_audit_report_does(site: Path, members: int, said: str) -> None:
+    """An exact count would reveal the last patient to whoever knows all others."""
+    written, _, _ = drafted(site, trained(FILM, "builtin", False), [(0, number) for number in range(members)])
+    values = safe_yaml.load(written)
+    assert (values["n_patients"], values["n_images"]) == (said, said)
+    twice, _, _ = drafted(site, trained(FILM, "builtin", False), [(kind, 0) for kind in (0, 1)] * 12)
+    values = safe_yaml.load(twice)
+    assert (values["n_patients"], values["n_images"], values["max_images_per_patient"]) == ("1-4", "20-24", 24)
+
+
+def test_beside_a_claim_for_images_no_count_is_drafted(site: Path) -> None:
+    """Each image is then a unit of its own in the record of the training: their number would be the exact one."""
+    claim = make_claim(unit="image", max_images_per_unit=1)
+    artifact = embedding.build(
+        {"emb_params": np.full((2, 128), 0.5)}, token="<a>", base=None, base_name="builtin",
+        training={"caption": FILM}, privacy=claim,
+    )  # fmt: skip
+    _, _, (questions, _, _) = drafted(site, artifact, [(0, number) for number in range(123)])
+    told = read_answers(site / "a.card.yaml")
+    assert told["n_images"] == claim.n_public
+    assert not {"n_patients", "max_images_per_patient"} & set(told)
+    assert any(question.startswith("n_patients:") for question in questions)
 
 
 def test_a_draft_says_beside_an_open_field_what_may_be_copied(site: Path) -> None:

@@ -9,6 +9,17 @@ from embhub.release import files as release_files
 from embhub.release.files import Release
 
 _SIGNED = "created when the release is signed"
+_REGISTERED = {
+    release_files.AUDIT_DESIGN: (
+        "the signed design of a registered audit: its number, suite, bounds, day, and a keyed hash of both sides",
+        "nothing; the hash needs a key that stays",
+    ),
+    release_files.AUDIT_RESULT: (
+        "the signed result of a registered audit: its verdict, day, and the digest of its report",
+        "the verdict of the audit",
+    ),
+}
+_OTHER = ("an attestation that was signed by others, or the proof of a log", "what its signer states: read it")
 ALSO_SENT = (
     "the account's access token, which the registry knows; the registry sees the IP address of the sender",
     "the repository name, and the name and version in the commit message",
@@ -60,6 +71,9 @@ def list_shipment(release: Release) -> Shipment:
     if release_files.SOURCE_BUNDLE in release.files:
         holds = "the publish attestation of the embedding that this one was ported from, as its publisher published it"
         rows.append(_row(release, release_files.SOURCE_BUNDLE, holds, "the privacy claim and nothing else"))
+    listed = {row.name for row in rows} | {release_files.MODEL_BUNDLE}
+    others = release_files.in_order(release.files.keys() - listed)
+    rows += [_row(release, name, *_REGISTERED.get(name, _OTHER)) for name in others]
     holds = "a signature on the digests of all files above but the attestations, in the format of OpenSSF model signing"
     rows.append(_row(release, release_files.MODEL_BUNDLE, holds, "nothing"))
     return Shipment(files=tuple(rows), also_sent=ALSO_SENT, stays=STAYS)

@@ -7,10 +7,11 @@ from embhub.evidence.gathering import CARRIED, describe_privacy, say
 from embhub.evidence.sections.shipping import list_shipment
 from embhub.release import files as release_files
 from embhub.release.files import Release
+from tests.support import designs
 from tests.support.adapters import make_adapter
 from tests.support.claims import make_claim, make_private_release
 from tests.support.ports import make_ported_release
-from tests.support.releases import make_card
+from tests.support.releases import make_card, make_embedding
 
 
 def test_a_pack_says_whose_claim_a_port_makes() -> None:
@@ -21,6 +22,20 @@ def test_a_pack_says_whose_claim_a_port_makes() -> None:
     assert release.embedding.derived_from is not None and release.embedding.derived_from.source in origin
     shipped = {row.name: row for row in list_shipment(release).files}
     assert shipped[release_files.SOURCE_BUNDLE].bytes == len(release.files[release_files.SOURCE_BUNDLE])
+
+
+def test_a_pack_lists_every_file_of_a_release() -> None:
+    artifact = make_embedding()
+    release = designs.make_release(designs.register(artifact), artifact)
+    others = {release_files.audit_bundle_of("nki"): b"{}", "attestations/publish.tlog-proof": b"proof"}
+    held = {**release.files, **others}
+    assert {release_files.AUDIT_DESIGN, release_files.AUDIT_RESULT} < set(held)
+    rows = list_shipment(Release.from_files(held)).files
+    assert sorted(row.name for row in rows) == sorted(held)
+    assert all(row.bytes == len(held[row.name]) and row.sha256 == release_files.digest(held[row.name]) for row in rows)
+    told = {row.name: (row.holds, row.of_patients) for row in rows}
+    assert "design of a registered audit" in told[release_files.AUDIT_DESIGN][0]
+    assert "verdict" in told[release_files.AUDIT_RESULT][1]
 
 
 def test_a_pack_counts_all_numbers_of_an_adapter() -> None:

@@ -123,6 +123,8 @@ def _card_tells(release: Release) -> str:
     population = card.population
     if population is not None and (population.age_bands or population.sex):
         told.append("groups by age or sex, none smaller than 10 people")
+    if card.evaluation:
+        told.append("figures of an evaluation: those on patients of this site are exact, and no bound limits them")
     return "; ".join([*told, "modality, body part, finding, region and years, if stated"])
 
 

@@ -38,6 +38,15 @@ def test_a_pack_lists_every_file_of_a_release() -> None:
     assert "verdict" in told[release_files.AUDIT_RESULT][1]
 
 
+def test_a_pack_says_that_a_cards_figures_are_of_patients() -> None:
+    made, figure = make_embedding(), {"task": "Image classification", "dataset": "x", "metric": "AUC", "value": 0.8}
+    for figures, said in (([], False), ([figure], True)):
+        readme = card.to_readme(card.parse(make_card(made, evaluation=figures)))
+        files = {release_files.EMBEDDING: made.data, release_files.CARD: readme}
+        row = next(one for one in list_shipment(Release.from_files(files)).files if one.name == release_files.CARD)
+        assert ("figures of an evaluation" in row.of_patients) is said
+
+
 def test_a_pack_counts_all_numbers_of_an_adapter() -> None:
     made = make_adapter()
     readme = card.to_readme(card.parse(make_card(made)))

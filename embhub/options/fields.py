@@ -102,6 +102,25 @@ def check_ranges(values: Any, cls: type[Any] | None = None) -> None:
             raise UsageError(f"{name} is {value}, out of its range", f"choose {about.range}")
 
 
+def check_types(values: Any) -> None:
+    """Check the fields of a dataclass instance that somebody else filled in; a whole number may be a float.
+
+    Raises:
+        UsageError: a value of another type than its field.
+    """
+    for name, kind in get_type_hints(type(values)).items():
+        value = getattr(values, name)
+        allowed = get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
+        if not any(_is_of(value, each) for each in allowed):
+            raise UsageError(f"{name} is {value!r}, which is of another type")
+
+
+def _is_of(value: Any, kind: Any) -> bool:
+    if get_origin(kind) is Literal:
+        return isinstance(value, str) and value in get_args(kind)
+    return type(value) is kind or (kind is float and type(value) is int)
+
+
 def _members(kind: Any) -> tuple[Any, ...]:
     if get_origin(kind) in (Union, UnionType):
         return tuple(member for part in get_args(kind) for member in _members(part) if member is not NoneType)

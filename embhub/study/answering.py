@@ -2,6 +2,7 @@
 
 `StudySite.answer` never raises and says nothing that depends on a patient: it answers, or refuses with a word on the
 protocol. What goes wrong in the training itself is one word for all, and stands in the study's folder for this site.
+After a sum that failed it has that word for every task, for good: who was sampled may have decided that it failed.
 
 **When** a site answers tells nothing either: to `mask`, the one task that takes longer the more patients were sampled,
 it answers `round_seconds` after it was asked, whatever came of it. If it was not ready by then it refuses. Choose them
@@ -118,6 +119,8 @@ class StudySite:
         return tasks.pack(Answered(study=self._digest, task=known, number=number, refused=word[:500] or "refused"))
 
     def _do(self, asked: Asked, body: bytes) -> bytes:
+        if self._folder.left:
+            raise StudyStepError(CANNOT)
         if asked.task == "prepare":
             self._make_ready(body)
         elif asked.task == "follow":
@@ -194,9 +197,17 @@ class StudySite:
         # Once a number, and before patients are sampled: each sample may be late, which would be one more bit on them.
         self._step.open(body)
         try:
-            return self._step.mask(self._ready().contribute())
+            return self._step.mask(self._contribute())
         finally:
             self._wait_until(asked_at + self.study.round_seconds)
+
+    def _contribute(self) -> Residues:
+        learner = self._ready()
+        try:
+            return learner.contribute()
+        except Exception:
+            self._folder.leave()  # why it failed may depend on who was sampled, so that a second time would tell more
+            raise
 
     def _wait_until(self, then: float) -> None:
         left = then - self._clock()

@@ -10,6 +10,7 @@ that is still at work when it lets go writes nothing any more: another process m
     frame            start rows and directions, once they came
     withdrawn        is there once this site withdrew
     judged           SHA-256 of the one file that this site judged by its patients kept back
+    left             is there once this site left, as its training failed midway
     consented        SHA-256 of the file that this site signed
 """
 
@@ -84,7 +85,7 @@ class StudyFolder:
 
     def __init__(self, path: Path, study: Study) -> None:
         self.path, self._study = path, study
-        self._writing, self._is_open = threading.Lock(), True
+        self._writing, self._is_open, self._left = threading.Lock(), True, False
         try:
             self.begun, self.sums = self._read_begun(), self._read_sums()
         except (OSError, ValueError) as error:
@@ -166,6 +167,20 @@ class StudyFolder:
     def withdrawn(self) -> bool:
         """Whether this site has withdrawn, see `withdraw`."""
         return (self.path / "withdrawn").exists()
+
+    @property
+    def left(self) -> bool:
+        """Whether this site has left, see `leave`."""
+        return self._left or (self.path / "left").exists()
+
+    def leave(self) -> None:
+        """This site answers nothing more, also after a restart.
+
+        Raises:
+            ConfigError: it cannot be written; it holds for as long as the folder is open.
+        """
+        self._left = True
+        durable.write_atomic(self.path / "left", b"", mode=0o600)
 
     def note(self, trouble: str) -> None:
         """Leave word for the people of this site, which goes nowhere else."""

@@ -148,7 +148,7 @@ class PatientLoss:
         even = lowest + (1 - lowest) * place / max(1 - high, 1e-9)
         noisy = HIGH + (1 - HIGH) * (place - (1 - high)) / max(high, 1e-9)
         share = torch.where(place < 1 - high, even, noisy)
-        return (share * levels).long().clamp(max=levels - 1).flatten()
+        return (share * levels).long().clamp(0, levels - 1).flatten()
 
     def _fits(self, text: str) -> bool:
         try:

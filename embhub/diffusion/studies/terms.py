@@ -5,6 +5,7 @@ from __future__ import annotations
 from embhub.diffusion.dp.mechanism import Mechanism
 from embhub.diffusion.training.recipes import ResolvedRecipe
 from embhub.errors import UsageError
+from embhub.options.fields import check_types
 from embhub.options.preprocessing import Preprocessing
 from embhub.study.grid import Grid
 from embhub.study.plan import Study
@@ -14,12 +15,14 @@ def recipe_of(study: Study) -> ResolvedRecipe:
     """The recipe that all sites approved.
 
     Raises:
-        UsageError: it is none that this version knows, or contradicts the study's numbers.
+        UsageError: it is none that this version knows, has a value out of its range or of another type, or contradicts
+            the study's numbers. A value that fails at a site only if somebody was sampled would say that somebody was.
     """
     try:
-        recipe = ResolvedRecipe(**study.recipe)  # type: ignore[arg-type]  # checked by the class
+        recipe = ResolvedRecipe(**study.recipe)  # type: ignore[arg-type]  # checked below
     except TypeError as error:
         raise UsageError("the study's recipe has settings that this version of embhub does not know") from error
+    check_types(recipe)
     if (recipe.steps, recipe.batch_size) != (study.attempts, study.batch) or recipe.per_layer or recipe.norm != "free":
         raise UsageError("the study's recipe is not one of a study, or contradicts its numbers")
     return recipe
@@ -32,9 +35,11 @@ def preprocessing_of(study: Study) -> Preprocessing:
         UsageError: as `recipe_of`.
     """
     try:
-        return Preprocessing(**study.preprocessing)  # type: ignore[arg-type]  # checked by the class
+        preprocessing = Preprocessing(**study.preprocessing)  # type: ignore[arg-type]  # checked below
     except TypeError as error:
         raise UsageError("the study's preprocessing is not one that this version of embhub knows") from error
+    check_types(preprocessing)
+    return preprocessing
 
 
 def mechanism_of(study: Study) -> Mechanism:

@@ -10,6 +10,7 @@ from embhub.artifact.header import PER_IMAGE
 from embhub.diffusion.families import encoders, prediction_type, resolution
 from embhub.diffusion.families.pipeline import Pipeline
 from embhub.diffusion.training.precision import in_bfloat16
+from embhub.errors import UsageError
 from embhub.options.fields import check_ranges, given
 from embhub.options.precision import Precision
 from embhub.options.preprocessing import Preprocessing
@@ -53,6 +54,8 @@ class ResolvedRecipe:
 
     def __post_init__(self) -> None:
         check_ranges(self, Recipe)
+        if not 0 <= self.lowest < 1:
+            raise UsageError(f"lowest is {self.lowest}, out of its range", "choose at least 0, below 1")
 
     @property
     def at_once(self) -> int:

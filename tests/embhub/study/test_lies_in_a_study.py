@@ -295,6 +295,30 @@ def test_errors_of_a_training_stay_at_the_site(world: World, caplog: pytest.LogC
     assert (world.path / SITE / "trouble").read_text() == "RuntimeError"
 
 
+@pytest.mark.parametrize("again", ["at once", "after a restart", "on a full disk"])
+def test_a_site_whose_sum_failed_once_has_left_and_has_one_word_for_all(
+    world: World, monkeypatch: pytest.MonkeyPatch, again: str
+) -> None:
+    """Who was sampled may decide whether a sum fails: each further one would be one more bit on that, without noise."""
+    sent = held(world, "mask")
+    learner, digest = world.learner(SITE), world.study.digest
+    learner.contribute = lambda: (_ for _ in ()).throw(IndexError)
+    with monkeypatch.context() as patch:
+        if again == "on a full disk":
+            patch.setattr("embhub.durable.write_atomic", _raise)
+        assert word(world, "mask", world.sites[SITE].answer("mask", sent["mask", 2]), 2) == CANNOT
+    if again == "after a restart":
+        world.restart(SITE)
+    asked, made = {**sent, ("follow", 0): tasks.ask_of(digest, "follow")}, len(world.learners[SITE])
+    asked |= {("begin", 3): tasks.ask_of(digest, "begin", number=3), ("finish", 0): tasks.ask_of(digest, "finish")}
+    for (task, number), data in asked.items():
+        assert word(world, task, world.sites[SITE].answer(task, data), number) == CANNOT
+    assert len(world.learners[SITE]) == made
+    world.stop(SITE)
+    with folder.opened(world.path / SITE, world.study) as memory:
+        assert memory.begun == 2 and memory.left == (again != "on a full disk")
+
+
 def test_nothing_is_answered_that_was_not_charged(world: World) -> None:
     with (
         pytest.raises(StudyStepError, match="not charged"),

@@ -263,6 +263,16 @@ def test_times_are_spread_over_the_recipes_distribution(pipe: Any) -> None:
     assert ((times >= 700).sum(1) >= 4).all() and times[:, 6:].min() >= 700
 
 
+def test_no_recipe_leads_to_a_time_that_is_none(pipe: Any) -> None:
+    """It would fail only if somebody was sampled, and so say that somebody was."""
+    with pytest.raises(UsageError, match="lowest"):
+        prepare(pipe, lowest=-1.5)
+    loss = prepare(pipe, high_noise=0.0)
+    object.__setattr__(loss.recipe, "lowest", -1.5)
+    times = loss.draw_times(500)
+    assert int(times.min()) == 0 and int(times.max()) < 1000
+
+
 def test_the_frame_is_public(pipe: Any) -> None:
     """Base and arguments alone decide it; its axes are orthogonal and as long as the base's words."""
     one, two = lay(pipe, "prostate mri", 2, 8), lay(pipe, "prostate mri", 2, 8)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,7 +22,7 @@ from embhub.phantoms import write_dataset
 from embhub.site import config
 from embhub.study import folder, tasks
 from embhub.study.coordinating import StudyEndedError
-from embhub.study.plan import Study
+from embhub.study.plan import Study, read_study
 from embhub.study.wire import StudyStepError
 from tests.support.study_runs import KEYS, NAMES, study_of
 
@@ -115,6 +116,41 @@ def test_a_study_whose_recipe_contradicts_its_numbers_is_refused_before_anything
     _, members, _ = seats.read_split(seat)
     with pytest.raises(UsageError, match="recipe"):
         joining._check(study_of(), seat, members)
+
+
+WRONG: dict[str, tuple[str, Any]] = {
+    "a time below the first": ("lowest", -1.5),
+    "a time above the last": ("lowest", 1.0),
+    "a time that is none": ("lowest", None),
+    "a time in words": ("lowest", "0.1"),
+    "a time that is a flag": ("lowest", True),
+    "a share that is none": ("high_noise", None),
+    "a share in words": ("high_noise", "0.4"),
+    "half a step": ("warm_up", 1.5),
+    "a flag in words": ("mixed_precision", "yes"),
+    "a flag that is a number": ("gradient_checkpointing", 1),
+    "a number for a word": ("initializer_text", 1),
+    "a setting that nobody knows": ("highest", 1),
+    "images at a time, as a flag": ("micro_batch_size", True),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_a_recipe_that_could_fail_only_with_patients_is_refused_before_anything_is_charged(
+    proposed: tuple[Study, bytes], tmp_path: Path, base: Path, case: str
+) -> None:
+    study, _ = proposed
+    join(study, tmp_path, base, charged=False)
+    seat = Seat(NAMES[0], str(tmp_path / "images" / "manifest.csv"), base=str(base), holdout=0.0)
+    _, members, _ = seats.read_split(seat)
+    joining._check(study, seat, members)
+    name, value = WRONG[case]
+    wrong = read_study(study.model_copy(update={"recipe": {**study.recipe, name: value}}).to_bytes())
+    with pytest.raises(UsageError):
+        joining._check(wrong, seat, members)
+    unlike = read_study(study.model_copy(update={"preprocessing": {"fit": "crop", "resolution": "64"}}).to_bytes())
+    with pytest.raises(UsageError, match="resolution"):
+        joining._check(unlike, seat, members)
 
 
 def test_the_keys_of_the_sites_do_not_change_once_they_are_kept(

@@ -161,7 +161,8 @@ class Published:
 class Account:
     """All trainings in the order of their reservations, and the caps that hold.
 
-    `opened` is when the ledger was. `sides` are by the digest of their report, `stated` by unit.
+    `opened` is when the ledger was. `sides` are by the digest of their report, `stated` by unit. `joined` are the runs
+    that this site was charged for as it joined a study, by the study's digest.
     """
 
     runs: dict[str, Spending]
@@ -170,6 +171,7 @@ class Account:
     sides: dict[str, Sides] = field(default_factory=dict)
     stated: dict[Unit, Stated] = field(default_factory=dict)
     published: tuple[Published, ...] = ()
+    joined: dict[str, str] = field(default_factory=dict)
 
     @property
     def costly(self) -> list[Spending]:
@@ -177,7 +179,7 @@ class Account:
         return [item for item in self.runs.values() if item.charged]
 
     def run_of_study(self, digest: str) -> str | None:
-        """The run that was charged for a study of several sites; None where there is none."""
+        """The run that counts a study of several sites, joined here or trained elsewhere; None where there is none."""
         return next((item.run for item in self.runs.values() if item.study == digest), None)
 
 
@@ -192,12 +194,15 @@ def replay(entries: Sequence[Entry], *, key_id: str) -> Account:
     sides: dict[str, Sides] = {}
     stated: dict[Unit, Stated] = {}
     published: list[Published] = []
+    joined: dict[str, str] = {}
     for entry in entries:
         body = entry.body
         if entry.number == 0:
             _check_opening(entry, key_id)
         elif entry.kind == "reserved":
-            runs[body["run"]] = Spending(at=entry.at, **_known(Spending, body))
+            run = runs[body["run"]] = Spending(at=entry.at, **_known(Spending, body))
+            if run.study and run.settled:  # from its first entry on: a release from elsewhere that names a study is not
+                joined[run.study] = run.run
         elif entry.kind == "resumed":
             runs[body["run"]] = replace(runs[body["run"]], planned=body["planned"], settled=False)
         elif entry.kind == "announced":
@@ -224,7 +229,7 @@ def replay(entries: Sequence[Entry], *, key_id: str) -> Account:
         elif entry.kind not in (AUDIT_BEGUN, AUDIT_ENDED, HEAD):
             raise ConfigError(f"the privacy ledger has an entry of the kind {entry.kind!r}", "use a newer embhub")
     opened = entries[0].at if entries else ""
-    return Account(runs, tuple(caps.values()), opened, sides, stated, tuple(published))
+    return Account(runs, tuple(caps.values()), opened, sides, stated, tuple(published), joined)
 
 
 def _known(kind: type, body: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -12,12 +12,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Final
 
-from embhub.errors import UsageError
+from embhub.errors import PrivacyError, UsageError
 from embhub.ledger import budget
 from embhub.ledger.books import open_books
 from embhub.ledger.forecast import tell_total
 from embhub.ledger.publications import Confirm
 from embhub.ledger.spending import check_digest
+from embhub.ledger.unit_sets import digest_of
 from embhub.privacy.composition import Composition
 from embhub.study.plan import Study
 
@@ -85,7 +86,22 @@ def find(digest: str) -> str | None:
         LedgerTamperedError, ConfigError: as `charge`.
     """
     with open_books() as books:
-        return books.account().run_of_study(digest)
+        return books.account().joined.get(digest)
+
+
+def check_members(digest: str, patients: Iterable[str], *, pictures: Iterable[tuple[str, str]]) -> None:
+    """Refuse images that are not, patient by patient and picture by picture, those that `charge` was called with.
+
+    Raises:
+        PrivacyError: they are others, or this site was not charged for the study of this digest.
+        LedgerTamperedError, ConfigError: as `charge`.
+    """
+    with open_books() as books:
+        account, sets = books.account(), books.sets
+        run, links = account.runs.get(account.joined.get(digest, "")), sets.pairs(pictures)
+        ids = digest_of(sets.keyed(patients, unit="patient"))
+        if run is None or (ids, digest_of(links) if len(links) else None) != (run.units, run.pictures):
+            raise PrivacyError("the images are not those that were charged", "put the images back as they were")
 
 
 def note_release(digest: str, file_digest: str) -> None:
@@ -97,7 +113,7 @@ def note_release(digest: str, file_digest: str) -> None:
     """
     with open_books() as books:
         account = books.account()
-        if (run := account.run_of_study(digest)) is None:
+        if (run := account.joined.get(digest)) is None:
             raise UsageError("this site's privacy ledger knows no such study", "sign for studies that the site joined")
         if check_digest(file_digest) not in account.runs[run].released:
             books.ledger.append("released", {"run": run, "digest": file_digest})

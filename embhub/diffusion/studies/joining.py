@@ -31,7 +31,7 @@ from embhub.diffusion.studies.flare import kits, relay
 from embhub.diffusion.studies.proposing import StudySettings
 from embhub.diffusion.studies.seats import Seat
 from embhub.diffusion.training.captions import check_caption
-from embhub.durable import write_atomic
+from embhub.durable import locked, write_atomic
 from embhub.errors import ConfigError, EmbhubError, RegistryError, UsageError
 from embhub.images.checks import synthetic
 from embhub.images.images import ImageSet
@@ -92,7 +92,7 @@ def join(
 
     Args:
         fetched: the study as its officer saw it.
-        seat: without `site` and `members`, which are found here.
+        seat: without `site`, which is found here.
         key: name of the officer's key, with the role `approve`.
         confirm: asked where the total of this site rules out hardly any attack.
 
@@ -115,9 +115,13 @@ def join(
         for note in images.notes:
             say(note)
         ledger.tell(study, say=say, warn=say, confirm=confirm)
-        # First the seat: a disk that is full costs no budget.
-        seats.take_seat(study, replace(seat, site=site, members=seats.name_members(members)))
-        ledger.charge(study, members.names(), pictures=members.pictures(), on_note=say)
+        with locked(seats.place(study.digest, "site")):  # a second join would take the seat of what this one charges
+            seats.take_seat(study, replace(seat, site=site))  # first: a disk that is full costs no budget
+            try:
+                ledger.charge(study, members.names(), pictures=members.pictures(), on_note=say)
+            except BaseException:
+                seats.leave_seat(study.digest)
+                raise
     public = seats.load_key(study.digest).public
     return studies.join(fetched, public, key=key, registry=registry, ask_passphrase=ask_passphrase)
 

@@ -8,7 +8,6 @@ An engine's process knows the study by its digest alone, and opens its place by 
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 import shutil
@@ -25,7 +24,7 @@ from embhub.diffusion.dp import settings
 from embhub.diffusion.studies import assembling, learner
 from embhub.diffusion.train import make_record
 from embhub.durable import write_atomic
-from embhub.errors import ConfigError, EmbhubError, PrivacyError
+from embhub.errors import ConfigError, EmbhubError
 from embhub.images.images import ImageSet, read_images
 from embhub.ledger import studies as ledger
 from embhub.privacy.claim import Build
@@ -52,7 +51,6 @@ class Seat:
         site: its namespace.
         images, manifest, where: as `embhub.images.images.read_images` takes them.
         holdout: share of the patients kept back, to judge by.
-        members: `name_members` of those patients who are charged, and their pictures. A study learns from no other.
         base: where the base lies here; empty for the one of the study's name.
         device: as in a training.
     """
@@ -62,7 +60,6 @@ class Seat:
     manifest: str | None = None
     where: str | None = None
     holdout: float = 0.2
-    members: str = ""
     base: str = ""
     device: str = "auto"
 
@@ -88,15 +85,6 @@ def read_split(seat: Seat, on_progress: OnProgress | None = None) -> tuple[Image
     return images, *settings.split(images, seat.holdout)
 
 
-def name_members(members: ImageSet) -> str:
-    """SHA-256 (hex) of who is learned from, by which pictures: another's may not stand under a name that was charged.
-
-    It stays at the site.
-    """
-    known = [sorted(set(members.names())), sorted(members.pictures())]
-    return hashlib.sha256(json.dumps(known).encode()).hexdigest()
-
-
 def is_taken(digest: str) -> bool:
     """Whether this site has its folder and key of a study, and its ledger was charged.
 
@@ -120,13 +108,23 @@ def take_seat(study: Study, seat: Seat) -> signing.SigningKey:
     Raises:
         ConfigError: it has joined already, or cannot write.
     """
+    leave_seat(study.digest)
     there = place(study.digest, "site")
-    if there.exists() and not folder.was_begun(there) and ledger.find(study.digest) is None:
-        shutil.rmtree(there)
     folder.create(there)
     _write(there, "study", study.to_bytes())
     _write(there, "seat.json", json.dumps(asdict(seat)).encode())
     return signing.generate(KEY, folder=there)
+
+
+def leave_seat(digest: str) -> None:
+    """Remove a site's folder and key of a study, if nothing was charged or begun.
+
+    Raises:
+        ConfigError, LedgerTamperedError: as `is_taken`.
+    """
+    there = place(digest, "site")
+    if there.exists() and not folder.was_begun(there) and ledger.find(digest) is None:
+        shutil.rmtree(there)
 
 
 def take_chair(study: Study, frame: bytes, *, base: str = "", device: str = "auto") -> None:
@@ -173,8 +171,7 @@ def open_site(digest: str) -> Iterator[StudySite]:
 
     def split() -> tuple[ImageSet, ImageSet]:
         _, members, back = read_split(seat)
-        if name_members(members) != seat.members:
-            raise PrivacyError("the images are not those that were charged", "put the images back as they were")
+        ledger.check_members(digest, members.names(), pictures=members.pictures())
         return members, back
 
     def prepare(frame: bytes) -> learner.SiteLearner:

@@ -114,6 +114,20 @@ def test_the_file_of_a_study_is_noted_once() -> None:
     assert found is not None and found.epsilon == pytest.approx(STUDY.epsilon_against_sites, abs=1e-4)
 
 
+def test_only_the_patients_and_pictures_that_were_charged_are_the_members() -> None:
+    pictures = [("a" * 64, "p1"), ("b" * 64, "p2"), ("c" * 64, "p3")]
+    studies.charge(STUDY, PATIENTS, pictures=pictures)
+    studies.check_members(STUDY.digest, reversed(PATIENTS), pictures=reversed(pictures))
+    others = [
+        (STUDY.digest, PATIENTS[:2], pictures), (STUDY.digest, [*PATIENTS, "p4"], pictures),
+        (STUDY.digest, PATIENTS, pictures[:2]), (STUDY.digest, PATIENTS, []), (FILE, PATIENTS, pictures),
+        (STUDY.digest, PATIENTS, [("a" * 64, "p2"), ("b" * 64, "p1"), ("c" * 64, "p3")]),
+    ]  # fmt: skip
+    for digest, patients, seen in others:
+        with pytest.raises(PrivacyError, match="not those that were charged"):
+            studies.check_members(digest, patients, pictures=seen)
+
+
 def test_later_claims_of_the_site_count_it() -> None:
     studies.charge(STUDY, PATIENTS)
     with budget.reserve(PATIENTS, unit="patient", mechanism="dp-sgd", q=0.1, sigma=4.0, steps=100) as run:
@@ -159,5 +173,8 @@ def test_a_site_that_did_not_join_counts_a_study_elsewhere() -> None:
     elsewhere.count(PATIENTS, make_embedding(privacy=make_study_claim()))
     (found,) = runs()
     assert found.parameters == (STUDY.noise.against_sites,) and found.study == STUDY.digest
+    assert studies.find(STUDY.digest) is None, "other patients may have been charged, and by other figures"
+    with pytest.raises(UsageError, match="no such study"):
+        studies.note_release(STUDY.digest, FILE)
     with pytest.raises(UsageError, match="joins a study once"):
         studies.charge(STUDY, PATIENTS)

@@ -9,7 +9,6 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -74,8 +73,8 @@ class Hospitals:
         seat = Seat(site, str(images / "manifest.csv"), base=str(self.base), device="cpu", holdout=0.0)
         with config.elsewhere(self.home(site)):
             _, members, _ = seats.read_split(seat)
-            ledger.charge(self.study, members.names())
-            return seats.take_seat(self.study, replace(seat, members=seats.name_members(members))).public
+            ledger.charge(self.study, members.names(), pictures=members.pictures())
+            return seats.take_seat(self.study, seat).public
 
     def launch(self, who: str) -> subprocess.Popen[bytes]:
         part, kit = ("coordinator", self.kits) if who == "coordinator" else ("site", self.kits / who)

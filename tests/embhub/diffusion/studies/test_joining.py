@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +20,7 @@ from embhub.ledger import budget
 from embhub.ledger import studies as ledger
 from embhub.ledger.books import open_books
 from embhub.ledger.budget import BudgetExceededError
+from embhub.phantoms import write_dataset
 from embhub.site import config
 from embhub.study.plan import Study
 from tests.support import pipelines
@@ -92,6 +95,7 @@ def test_a_cap_or_a_person_that_says_no_is_heard(proposed: Proposed, hospitals: 
     try:
         with pytest.raises(BudgetExceededError):
             join(fetched, sat, confirm=lambda _text: True)
+        assert not seats.place(fetched.plan.digest, "site").exists(), "nor is a key left that was never charged for"
     finally:
         budget.set_cap(None)
     code, said = run_here("study", "join", fetched.plan.digest, sat.images, "--base", base, "--key", "officer")
@@ -124,6 +128,47 @@ def test_a_join_charges_all_attempts_once_though_the_registry_falls_silent(
     assert plan.epsilon_against_sites > plan.epsilon
     with pytest.raises(UsageError, match="joined this study already"):
         join(joined, sat)
+
+
+def test_of_two_joins_at_once_one_charges_and_learns_from_its_own_images(
+    proposed: Proposed, hospitals: dict[str, Site], base: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    fetched, charge, take = proposed(), ledger.charge, seats.take_seat
+    digest, about_to_sit, refused = fetched.plan.digest, threading.Event(), list[EmbhubError]()
+    others = write_dataset(tmp_path / "others", "prostate-cspca", images=6, patients=4, seed=9)
+
+    def second() -> None:
+        try:
+            join(fetched, seat(hospitals["umcu"], base, images=str(others)))
+        except EmbhubError as error:
+            refused.append(error)
+
+    thread = threading.Thread(target=second)
+
+    def charge_late(*given: Any, **more: Any) -> str:
+        monkeypatch.setattr(ledger, "charge", charge)
+        thread.start()
+        assert about_to_sit.wait(60)
+        thread.join(1.0)
+        return charge(*given, **more)
+
+    def tell(*given: Any, **more: Any) -> None:
+        if threading.current_thread() is thread:
+            about_to_sit.set()
+
+    monkeypatch.setattr(ledger, "tell", tell)
+    monkeypatch.setattr(ledger, "charge", charge_late)
+    sat = seat(hospitals["umcu"], base)
+    keys = list[Any]()
+    monkeypatch.setattr(seats, "take_seat", lambda *given: keys.append(take(*given)))
+    joined = join(fetched, sat)
+    thread.join(60)
+    assert len(refused) == 1 and len(keys) == 1
+    assert joined.keys["umcu"].public_numbers() == seats.load_key(digest).public.public_numbers()
+    kept = seats.Seat(**json.loads((seats.place(digest, "site") / "seat.json").read_text()))
+    assert kept.images == sat.images
+    _, members, _ = seats.read_split(kept)
+    ledger.check_members(digest, members.names(), pictures=members.pictures())
 
 
 def test_who_was_charged_and_lost_the_folder_does_not_join_again(

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from embhub.diffusion.studies import joining, seats
 from embhub.diffusion.studies.proposing import StudySettings, make_study
 from embhub.diffusion.studies.seats import Seat
 from embhub.errors import ConfigError, UsageError
+from embhub.ledger import elsewhere
 from embhub.ledger import studies as ledger
 from embhub.phantoms import write_dataset
 from embhub.site import config
@@ -24,6 +25,8 @@ from embhub.study import folder, tasks
 from embhub.study.coordinating import StudyEndedError
 from embhub.study.plan import Study, read_study
 from embhub.study.wire import StudyStepError
+from tests.support.claims import make_study_claim
+from tests.support.releases import make_embedding
 from tests.support.study_runs import KEYS, NAMES, study_of
 
 
@@ -46,9 +49,9 @@ def join(study: Study, tmp_path: Path, base: Path, *, charged: bool = True) -> P
     write_dataset(tmp_path / "images", "prostate-cspca", images=8, patients=5, seed=1)
     seat = Seat(NAMES[0], str(tmp_path / "images" / "manifest.csv"), base=str(base), device="cpu", holdout=0.0)
     _, members, _ = seats.read_split(seat)
-    key = seats.take_seat(study, replace(seat, members=seats.name_members(members)))
+    key = seats.take_seat(study, seat)
     if charged:
-        ledger.charge(study, members.names())
+        ledger.charge(study, members.names(), pictures=members.pictures())
     keys = {site: KEYS[site].public for site in study.sites}
     seats.pin_keys(study.digest, "site", {**keys, NAMES[0]: key.public})
     return tmp_path / "images" / "manifest.csv"
@@ -84,6 +87,20 @@ def test_nothing_is_answered_that_the_ledger_was_not_charged_for(
         join(study, tmp_path, base)
 
 
+def test_a_file_from_elsewhere_that_names_the_study_is_no_charge_for_it(
+    proposed: tuple[Study, bytes], tmp_path: Path, base: Path
+) -> None:
+    study, _ = proposed
+    join(study, tmp_path, base, charged=False)
+    claim = make_study_claim()
+    assert claim.study is not None
+    named = claim.model_copy(update={"study": claim.study.model_copy(update={"digest": study.digest})})
+    elsewhere.count(["somebody"], make_embedding(privacy=named))
+    assert not seats.is_taken(study.digest)
+    with pytest.raises(StudyStepError, match="not charged"), seats.open_site(study.digest):
+        pass
+
+
 def test_a_patient_who_was_not_charged_is_not_learned_from(
     proposed: tuple[Study, bytes], tmp_path: Path, base: Path
 ) -> None:
@@ -108,6 +125,21 @@ def test_another_s_picture_under_a_name_that_was_charged_is_not_learned_from(
         found, _ = tasks.unpack(tasks.Answered, site.answer("prepare", tasks.ask_of(study.digest, "prepare", frame)))
     assert found.refused
     assert "not those that were charged" in (seats.place(study.digest, "site") / "trouble").read_text()
+
+
+def test_a_seat_that_names_other_images_than_were_charged_learns_from_none(
+    proposed: tuple[Study, bytes], tmp_path: Path, base: Path
+) -> None:
+    """What the seat's own file says does not count: the ledger is asked."""
+    study, frame = proposed
+    join(study, tmp_path, base)
+    others = write_dataset(tmp_path / "others", "prostate-cspca", images=8, patients=5, seed=2)
+    there = seats.place(study.digest, "site") / "seat.json"
+    there.write_text(json.dumps({**json.loads(there.read_text()), "images": str(others)}))
+    with seats.open_site(study.digest) as site:
+        found, _ = tasks.unpack(tasks.Answered, site.answer("prepare", tasks.ask_of(study.digest, "prepare", frame)))
+    assert found.refused
+    assert "not those that were charged" in (there.parent / "trouble").read_text()
 
 
 def test_a_study_whose_recipe_contradicts_its_numbers_is_refused_before_anything_is_charged(tmp_path: Path) -> None:

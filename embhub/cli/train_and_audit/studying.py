@@ -116,7 +116,10 @@ def propose(
 @_digest
 @click.argument("images", required=False, type=options.FILE)
 @option_group(Selection, "selection", defaults={"holdout": 0.2})
-@click.option("--base", default="", metavar="PATH", help="Where the study's base lies here  [default: by its name]")
+@click.option(
+    "--base", default="", metavar="NAME|PATH|OWNER/NAME",
+    help="The study's base, as this site has it  [default: by its name, if it comes with embhub]",
+)  # fmt: skip
 @click.option("--kit", type=options.FILE, metavar="DIR", help="This site's FLARE kit: then take part until the end.")
 @click.option("--withdraw", is_flag=True, help="Withdraw, which ends the study for everybody. Nothing is refunded.")
 @click.option("--yes", is_flag=True, help="Do not ask whether to join.")

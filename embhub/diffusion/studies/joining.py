@@ -26,7 +26,7 @@ from embhub.diffusion.bases.pipelines import find_base, load_pipeline
 from embhub.diffusion.dp import second_opinion, settings
 from embhub.diffusion.dp.settings import Protection
 from embhub.diffusion.families import check_trainable
-from embhub.diffusion.studies import proposing, seats, terms
+from embhub.diffusion.studies import learner, proposing, seats, terms
 from embhub.diffusion.studies.flare import kits, relay
 from embhub.diffusion.studies.proposing import StudySettings
 from embhub.diffusion.studies.seats import Seat
@@ -135,9 +135,7 @@ def _check(study: Study, seat: Seat, members: ImageSet) -> FoundBase:
     settings.check_unit(Protection(study.epsilon), members)
     if not len(members):
         raise UsageError("no image to learn from", "keep fewer patients back")
-    found = find_base(seat.base or study.base_name)
-    if fingerprint.digest(fingerprint.take(found.folder)) != study.base:
-        raise UsageError(f"the base {study.base_name} here is not the study's", "install the base that it names")
+    found, _ = learner.find_site_base(study, seat.base)
     refuse_claim(found)
     return found
 

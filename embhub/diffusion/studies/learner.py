@@ -9,8 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from embhub import builtin_bases
 from embhub.artifact import embedding as artifact
 from embhub.artifact import fingerprint
+from embhub.diffusion.bases.found import FoundBase
 from embhub.diffusion.bases.pipelines import find_base, load_pipeline
 from embhub.diffusion.dp import settings
 from embhub.diffusion.dp.base_trial import BaseTrial
@@ -142,7 +144,7 @@ def site_training(
     """What `embhub.study.answering.StudySite` calls with the frame: it loads the base, encodes and tests.
 
     `members` and `held_out` are a split by patients (`embhub.diffusion.dp.settings.split`); `base` is where the base
-    lies here, by default the one of the study's name. What is called raises
+    lies here, as `find_site_base` takes it. What is called raises
 
         UsageError: another base than the study's, images that do not fit, or no members.
         PrivacyError: images without patients, or a test that failed.
@@ -153,10 +155,7 @@ def site_training(
         settings.check_unit(Protection(study.epsilon), members)
         if not len(members):
             raise UsageError("no image to learn from", "keep fewer patients back")
-        found = find_base(base or study.base_name)
-        identity = fingerprint.take(found.folder)
-        if fingerprint.digest(identity) != study.base:
-            raise UsageError(f"the base {study.base_name} here is not the study's", "install the base that it names")
+        found, identity = find_site_base(study, base)
         pipe = load_pipeline(found, device=device)
         asked = terms.preprocessing_of(study)
         back = encode(pipe, held_out, preprocessing=asked).latents if len(held_out) else None
@@ -166,6 +165,24 @@ def site_training(
         )  # fmt: skip
 
     return prepare
+
+
+def find_site_base(study: Study, base: str | Path | None) -> tuple[FoundBase, dict[str, Any]]:
+    """The study's base at a site, and its fingerprint: where this site says it lies, or the built-in one of that name.
+
+    The coordinator chose the name, so that it opens no folder here and fetches nothing.
+
+    Raises:
+        UsageError: a name that does not come with embhub, where this site does not say; or another base.
+        ConfigError: as `find_base`.
+    """
+    if not base and study.base_name not in builtin_bases.NAMES:
+        raise UsageError(f"the study's base {study.base_name!r} does not come with embhub", "name your own with --base")
+    found = find_base(base or study.base_name)
+    identity = fingerprint.take(found.folder)
+    if fingerprint.digest(identity) != study.base:
+        raise UsageError(f"the base {study.base_name} here is not the study's", "install the base that it names")
+    return found, identity
 
 
 def read_frame(study: Study, pipe: Pipeline, data: bytes) -> Frame:

@@ -51,7 +51,7 @@ class Seat:
         site: its namespace.
         images, manifest, where: as `embhub.images.images.read_images` takes them.
         holdout: share of the patients kept back, to judge by.
-        base: where the base lies here; empty for the one of the study's name.
+        base: where the base lies here; empty for the built-in one of the study's name.
         device: as in a training.
     """
 

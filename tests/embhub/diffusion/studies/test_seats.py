@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import diffusers
+import huggingface_hub
 import numpy as np
 import pytest
 from PIL import Image
 
 from embhub.artifact import fingerprint
 from embhub.diffusion.bases.pipelines import find_base, load_pipeline
-from embhub.diffusion.studies import joining, seats
+from embhub.diffusion.studies import joining, learner, seats
 from embhub.diffusion.studies.proposing import StudySettings, make_study
 from embhub.diffusion.studies.seats import Seat
 from embhub.errors import ConfigError, UsageError
@@ -140,6 +144,40 @@ def test_a_seat_that_names_other_images_than_were_charged_learns_from_none(
         found, _ = tasks.unpack(tasks.Answered, site.answer("prepare", tasks.ask_of(study.digest, "prepare", frame)))
     assert found.refused
     assert "not those that were charged" in (there.parent / "trouble").read_text()
+
+
+@pytest.mark.parametrize(
+    "name", ["radboud/base", "{}", "radboud", "builtin/", "./builtin", "evil/beacon@main", "builtin + lora=evil/beacon",
+             "builtin + lora={}", " builtin", ""],
+)  # fmt: skip
+def test_the_name_of_a_study_s_base_opens_nothing_but_a_built_in_base(
+    proposed: tuple[Study, bytes], tmp_path: Path, base: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    study, frame = proposed
+    for folder_here in (tmp_path / "radboud", tmp_path / "radboud" / "base", tmp_path / "builtin"):
+        shutil.copytree(base, folder_here, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    for library, call in ((diffusers.DiffusionPipeline, "download"), (huggingface_hub, "snapshot_download")):
+        monkeypatch.setattr(library, call, lambda *_, **__: pytest.fail("the Hub was asked"))
+    named = study.model_copy(update={"base_name": name.format(tmp_path / "radboud")})
+    write_dataset(tmp_path / "images", "prostate-cspca", images=8, patients=5, seed=1)
+    seat = Seat(NAMES[0], str(tmp_path / "images" / "manifest.csv"), device="cpu", holdout=0.0)
+    _, members, back = seats.read_split(seat)
+    with pytest.raises(UsageError, match="does not come with embhub"):
+        joining._check(named, seat, members)
+    with pytest.raises(UsageError, match="does not come with embhub"):
+        learner.site_training(named, members, back, device="cpu")(frame)
+    joining._check(named, replace(seat, base=str(base)), members)
+
+
+def test_a_built_in_base_is_found_by_its_name_and_no_folder_of_that_name(
+    proposed: tuple[Study, bytes], tmp_path: Path, base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study, _ = proposed
+    shutil.copytree(base, tmp_path / "builtin")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError, match="not the study's"):  # the folder is, and the built-in base is not
+        learner.find_site_base(study.model_copy(update={"base_name": "builtin"}), None)
 
 
 def test_a_study_whose_recipe_contradicts_its_numbers_is_refused_before_anything_is_charged(tmp_path: Path) -> None:

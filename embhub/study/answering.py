@@ -158,7 +158,10 @@ class StudySite:
         have = self._folder.sums
         if first > len(have):
             raise StudyStepError(f"sums are missing: {len(have)} are here, and those from {first} on came")
-        for place, total in enumerate(tasks.read_sums(body, self.study.width), start=first):
+        sums = tasks.read_sums(body, self.study.width)
+        if first + len(sums) > self.study.attempts:  # before one is followed: a training beyond is made anew
+            raise StudyStepError("more sums than the study has steps")
+        for place, total in enumerate(sums, start=first):
             if place < len(have):
                 if (have[place] != total).any():
                     raise StudyStepError("a sum that is here came again, and is another one")

@@ -132,7 +132,8 @@ def _check(study: Study, seat: Seat, members: ImageSet) -> FoundBase:
     check_caption(study.caption, study.token)
     terms.recipe_of(study)
     terms.preprocessing_of(study)
-    settings.check_unit(Protection(study.epsilon), members)
+    # In its range a clip leaves rows numbers whatever sums come: a training that diverges is made anew at each of them.
+    settings.check_unit(Protection(study.epsilon, max_grad_norm=study.clip), members)
     if not len(members):
         raise UsageError("no image to learn from", "keep fewer patients back")
     found, _ = learner.find_site_base(study, seat.base)

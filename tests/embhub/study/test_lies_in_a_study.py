@@ -153,6 +153,22 @@ def test_more_sums_than_steps_are_refused(world: World) -> None:
     )
 
 
+def test_more_sums_than_steps_do_not_make_a_site_load_its_training_again(world: World) -> None:
+    """A training that is made anew has a watch that has seen nothing yet."""
+    held(world, "begin", 2)
+    digest, learner, one = world.study.digest, world.learner(SITE), [np.zeros(world.study.width, dtype=np.uint32)]
+    follow = tasks.ask_of(digest, "follow", tasks.sums_bytes(one * ATTEMPTS))
+    tasks.read_answer(world.sites[SITE].answer("follow", follow), study=digest, task="follow")
+    for number in (0, 0, ATTEMPTS):
+        task = "begin" if number else "follow"
+        more = tasks.ask_of(digest, task, tasks.sums_bytes(one), number=number, first=ATTEMPTS)
+        said = word(world, task, world.sites[SITE].answer(task, more), number)
+        assert said == "more sums than the study has steps" and learner.taken == ATTEMPTS
+    prepare = world.sites[SITE].answer("prepare", tasks.ask_of(digest, "prepare", FRAME))
+    assert tasks.read_answer(prepare, study=digest, task="prepare")[0].have == ATTEMPTS
+    assert world.learners[SITE] == [learner]
+
+
 @pytest.mark.parametrize("case", [name for name in GARBAGE if name != "huge"])
 @pytest.mark.parametrize("task", STEP)
 def test_a_site_that_answers_garbage_is_missing_and_the_study_goes_on(tmp_path: Path, task: str, case: str) -> None:

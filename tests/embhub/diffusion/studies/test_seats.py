@@ -218,6 +218,8 @@ def test_a_recipe_that_could_fail_only_with_patients_is_refused_before_anything_
     wrong = read_study(study.model_copy(update={"recipe": {**study.recipe, name: value}}).to_bytes())
     with pytest.raises(UsageError):
         joining._check(wrong, seat, members)
+    with pytest.raises(UsageError, match="max_grad_norm"):
+        joining._check(study.model_copy(update={"clip": 1e300}), seat, members)
     unlike = read_study(study.model_copy(update={"preprocessing": {"fit": "crop", "resolution": "64"}}).to_bytes())
     with pytest.raises(UsageError, match="resolution"):
         joining._check(unlike, seat, members)

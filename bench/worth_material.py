@@ -87,15 +87,15 @@ def generate(
     """Generate what is not there yet, seed by seed; yields a line for each file."""
     folder.mkdir(parents=True, exist_ok=True)
     pipe, known = load_pipeline(base), site(data, one)
-    words: str | None = None
+    words, kept = None, folder / "words.txt"
     for seed in range(embeddings):
         for arm in (NORMAL, PLAIN, WORDS, *map(name_of, epsilons)):
             path = place_of(arm, seed, folder)
             if path.exists():
                 continue
             if arm == WORDS and words is None:
-                words = find_words(pipe, one, known)
-                (folder / "words.txt").write_text(words)
+                words = kept.read_text() if kept.exists() else find_words(pipe, one, known)
+                kept.write_text(words)
             epsilon = next((value for value in epsilons if arm == name_of(value)), None)
             pictures = _generate(pipe, one, known, arm, seed, epsilon, words, count)
             with (half := path.with_suffix(".part")).open("wb") as stream:

@@ -167,6 +167,7 @@ def test_a_branch_that_moved(served: Served) -> None:
     info = [served.ask("GET", INFO) for _ in range(3)][-1]
     release = releases.make_release(artifact=releases.make_embedding(seed=5), version="1.1.0")
     assert pushes.commit(served.registry, NAME, release.files, token=served.alice).status == 200
+    served.close()  # it was idle meanwhile
     assert dict(served.ask("HEAD", MAIN_FILE)[1])["location"] != dict(before[1])["location"]
     assert served.ask("GET", MAIN_FILE)[2] == release.embedding.data
     assert served.ask("GET", INFO)[2] != info[2]

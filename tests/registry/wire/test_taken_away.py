@@ -155,6 +155,7 @@ def test_what_was_taken_away_is_refused_at_the_next_request(
     before = [served.ask(method, path, **headers) for _ in range(3)][-1]
     assert before[0] == 200
     change(served)
+    served.close()  # it was idle meanwhile
     status, _, body = served.ask(method, path, **headers)
     if change in (gate, disable) and address in (INFO, PAGE):  # it is seen, its files are not
         assert status == 200 and body != before[2]

@@ -22,6 +22,7 @@ from embhub_registry.database.releases.repositories import Entry, Revision
 from embhub_registry.database.standing import tombstones
 from tests.support import postgres
 from tests.support.databases import new_database
+from tests.support.servers import environment
 
 of_a_file = pytest.mark.skipif(postgres.CHOSEN, reason="SQLite's file is looked at")
 DAY = "2026-11-20T00:00:00.000Z"
@@ -205,6 +206,59 @@ def test_the_connection_of_a_thread_that_ended_is_closed(database: Database) -> 
         thread.join()
     gc.collect()
     assert database.open_connections() == before
+
+
+CLOSING = """
+import sys, threading, time
+from pathlib import Path
+from embhub_registry.database.engines.sqlite import SqliteDatabase
+
+for turn in range(60):
+    database, ended = SqliteDatabase(Path(sys.argv[1]) / f"{turn}.db"), threading.Event()
+    database.connection().execute("CREATE TABLE t (a)")
+
+    def work():
+        while not ended.is_set():
+            database.connection().execute("INSERT INTO t VALUES (1)")
+            database.connection().execute("SELECT count(*) FROM t").fetchone()
+
+    workers = [threading.Thread(target=work) for _ in range(4)]
+    for worker in workers:
+        worker.start()
+    for _ in range(3):
+        time.sleep(0.004)
+        database.close()
+    ended.set()
+    for worker in workers:
+        worker.join()
+"""
+
+
+@of_a_file
+def test_threads_that_work_while_the_database_is_closed_do_not_crash_the_process(tmp_path: Path) -> None:
+    """A server that stops closes its database while upkeep may read it: the driver then reads freed memory."""
+    ended = subprocess.run([sys.executable, "-c", CLOSING, tmp_path], env=environment(), capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stderr
+
+
+@of_a_file
+def test_closing_folds_the_log_into_the_file_where_nobody_works(tmp_path: Path) -> None:
+    database = Database(tmp_path / "y.db")
+    schema.migrate(database)
+    worked, resting = threading.Event(), threading.Event()
+
+    def work() -> None:
+        database.connection().execute("SELECT 1").fetchone()
+        worked.set()
+        resting.wait(30)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    assert worked.wait(30)
+    database.close()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["y.db"]
+    resting.set()
+    thread.join()
 
 
 @pytest.mark.skipif(postgres.CHOSEN, reason="a server's memory is its operator's")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sqlite3
 import tempfile
@@ -43,7 +44,7 @@ class SqliteConnection(sqlite3.Connection):
 
     def __del__(self) -> None:
         with suppress(sqlite3.Error):
-            self.close()  # the thread has ended
+            self.close()  # its thread has ended, or the database was closed
 
 
 def _named(statement: str, parameters: Sequence[Any] | Mapping[str, Any]) -> Sequence[Any] | Mapping[str, Any]:
@@ -191,12 +192,18 @@ class SqliteDatabase(Database):
             return len(self._all)
 
     def close(self) -> None:
-        """Close every thread's connection; the last one folds the write-ahead log into the file."""
-        with self._guard:
-            for connection in list(self._all):
-                connection.close()
-            self._all.clear()
+        """Close every thread's connection; the last one folds the write-ahead log into the file.
+
+        One that a thread is working with closes when that lets go of it: the driver crashes if it is closed meanwhile.
+        """
+        own: SqliteConnection | None = getattr(self._local, "connection", None)
         self._local = threading.local()
+        if own is not None:
+            own.close()
+            with self._guard:
+                self._all.discard(own)
+        if self.open_connections():
+            gc.collect()  # a connection and its cached statements refer to each other
 
 
 @contextmanager

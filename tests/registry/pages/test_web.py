@@ -44,7 +44,7 @@ def page(house: House, path: str, *, status: int = 200) -> tuple[Answer, str]:
 def test_an_embeddings_page(house: House, published: str) -> None:
     _, text = page(house, f"/{NAME}")
     for words in (
-        "Signed with the publishing key of Radboud, checked just now",
+        "Signed with the publishing key of Radboud",
         "contains no image file", releases.SITE.fingerprint,
         "Audit: insufficient evidence",
         "without differential privacy", "<cspca>", f"--embedding {NAME}", EMBEDDING, published[:12], "95 % interval",

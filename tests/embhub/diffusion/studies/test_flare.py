@@ -139,7 +139,7 @@ def test_sites_and_the_coordinator_are_killed_and_come_back(tmp_path: Path) -> N
 
 
 def test_a_site_that_is_killed_is_left_out_and_comes_back_while_the_study_runs(tmp_path: Path) -> None:
-    world = Hospitals(tmp_path, steps=40)
+    world = Hospitals(tmp_path, steps=60)  # a second or more each: time for it to start anew
     with ExitStack() as stack:
         for who in SITES[:2]:
             stack.enter_context(world.start(who))
@@ -148,7 +148,7 @@ def test_a_site_that_is_killed_is_left_out_and_comes_back_while_the_study_runs(t
             wait_for(world, 3)
         wait_for(world, 6)
         stack.enter_context(world.start(SITES[2]))
-        assert coordinator.wait(200) == 0
+        assert coordinator.wait(300) == 0
     check(world, 3)
 
 

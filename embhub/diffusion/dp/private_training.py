@@ -83,6 +83,7 @@ class PrivateTraining:
         """
         settings.check_unit(self.protection, images)
         members, held_out = settings.split(images, holdout)
+        settings.check_unit(self.protection, members)  # all whose patient is unknown may be kept back
         self._n_public = settings.check_number(self.protection, len(set(members.names())))
         return members, held_out
 

@@ -272,6 +272,17 @@ def test_patients_that_nobody_names_are_not_promised_anything(images: Path, base
     assert isinstance(again, PrivacyClaim) and again.composition and again.composition.trainings == 2
 
 
+def test_patients_are_not_charged_as_images_where_the_only_nameless_image_is_kept_back(tmp_path: Path) -> None:
+    """The ledger would get keys of patients among those of images: no cap, and no patient's total, would find them."""
+    write_dataset(tmp_path, "prostate-cspca", images=26, patients=23, normals=0, seed=0)
+    images = read_images(tmp_path)
+    first, *others = images.samples
+    samples = (replace(first, patient_id=None, split="holdout"), *(replace(one, split="train") for one in others))
+    asked = private_training.PrivateTraining(None, Protection(epsilon=8.0, n_public=20, unit="image"), resume=False)
+    with pytest.raises(PrivacyError, match="the manifest names patients"):
+        asked.split(replace(images, samples=samples), 0.0)
+
+
 class Loud(Mechanism):
     """A tenth of the noise."""
 

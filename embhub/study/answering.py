@@ -5,14 +5,16 @@ protocol. What goes wrong in the training itself is one word for all, and stands
 After a sum that failed it has that word for every task, for good: who was sampled may have decided that it failed.
 
 **When** a site answers tells nothing either: to `mask`, the one task that takes longer the more patients were sampled,
-it answers `round_seconds` after it was asked, whatever came of it. If it was not ready by then it refuses. Choose them
-long enough for a site that samples all its patients, or who came can show in who is missing. They are sampled once a
-number at most, for boxes that open: what is refused before that is refused at once.
+it answers `round_seconds` after it was asked, whatever came of it. If it was not ready by then it refuses, after a whole
+number of rounds, and leaves at its third time. Choose them long enough for a site that samples all its patients, or who
+came can show in who is missing. They are sampled once a number at most, for boxes that open: what is refused before
+that is refused at once.
 """
 
 from __future__ import annotations
 
 import hashlib
+import math
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -31,6 +33,7 @@ from embhub.trust.dsse import Signer
 
 CANNOT: Final = "this site cannot go on: its own people find the reason in its folder of the study"
 NO_CONSENT: Final = "this site does not consent to this publication"
+MOST_LATE: Final = 3  # answers of one site in one study
 
 
 class Learner(Protocol):
@@ -202,7 +205,7 @@ class StudySite:
         try:
             return self._step.mask(self._contribute())
         finally:
-            self._wait_until(asked_at + self.study.round_seconds)
+            self._wait_since(asked_at)
 
     def _contribute(self) -> Residues:
         learner = self._ready()
@@ -212,12 +215,21 @@ class StudySite:
             self._folder.leave()  # why it failed may depend on who was sampled, so that a second time would tell more
             raise
 
-    def _wait_until(self, then: float) -> None:
-        left = then - self._clock()
-        if left < 0:
+    def _wait_since(self, asked_at: float) -> None:
+        """Wait until the end of the round, a late site until that of the round in which it is ready.
+
+        A site leaves at its third late answer. Else whoever chose the seconds could read at every step, in rounds, how
+        many patients were sampled.
+        """
+        seconds = self.study.round_seconds
+        rounds = max(1, math.ceil((self._clock() - asked_at) / seconds))
+        self._sleep(max(0.0, asked_at + rounds * seconds - self._clock()))
+        if rounds > 1:
             self._step = None
-            raise StudyStepError(f"this site was not ready within {self.study.round_seconds} s")
-        self._sleep(left)
+            self._folder.late += 1
+            if self._folder.late >= MOST_LATE:
+                self._folder.leave()
+            raise StudyStepError(f"this site was not ready within {seconds} s")
 
     def _finish(self, file: bytes) -> bytes:
         if not self._folder.sums:

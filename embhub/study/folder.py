@@ -10,7 +10,8 @@ that is still at work when it lets go writes nothing any more: another process m
     frame            start rows and directions, once they came
     withdrawn        is there once this site withdrew
     judged           SHA-256 of the one file that this site judged by its patients kept back
-    left             is there once this site left, as its training failed midway
+    late             how many steps this site was late at
+    left             is there once this site left, as its training failed midway or was late too often
     consented        SHA-256 of the file that this site signed
 """
 
@@ -167,6 +168,16 @@ class StudyFolder:
     def withdrawn(self) -> bool:
         """Whether this site has withdrawn, see `withdraw`."""
         return (self.path / "withdrawn").exists()
+
+    @property
+    def late(self) -> int:
+        """How many steps this site was late at."""
+        path = self.path / "late"
+        return int(path.read_text()) if path.exists() else 0
+
+    @late.setter
+    def late(self, steps: int) -> None:
+        self._write("late", str(steps).encode())
 
     @property
     def left(self) -> bool:

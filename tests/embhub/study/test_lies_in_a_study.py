@@ -248,7 +248,31 @@ def test_a_site_is_late_or_answers_at_its_time_whoever_was_sampled(world: World)
 
     world.from_site = note
     world.run()
-    assert late and all("was not ready within 1 s" in each for each in late)
+    assert late and all("was not ready within 1 s" in each for each in late[:3])
+    assert set(late[3:]) <= {CANNOT}
+
+
+def test_a_late_site_refuses_after_whole_rounds_and_leaves_at_the_third(world: World) -> None:
+    """Else the coordinator would read at each step, from when it is refused, how many patients were sampled."""
+    held(world, "mask")
+    clock, learner, waited, asked_at = world.clocks[SITE], world.learner(SITE), list[float](), [0.0]
+    learner.contribute = _slow(learner, clock, 1.3)
+
+    def note_start(task: str, site: str, data: bytes) -> bytes:
+        if (task, site) == ("mask", SITE):
+            asked_at[0] = clock.now
+        return data
+
+    def note_end(task: str, site: str, data: bytes) -> bytes:
+        if (task, site) == ("mask", SITE):
+            waited.append(clock.now - asked_at[0])
+        return data
+
+    world.to_site, world.from_site = note_start, note_end
+    world.run()
+    assert waited[:3] == pytest.approx([2.0] * 3) and world.sites[SITE]._folder.left
+    world.restart(SITE)
+    assert word(world, "prepare", world.sites[SITE].answer("prepare", b""), 0)
 
 
 NO_BOXES: dict[str, Callable[[bytes], bytes]] = {

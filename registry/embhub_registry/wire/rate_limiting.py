@@ -16,7 +16,7 @@ from starlette.requests import Request
 from starlette.types import Scope, Send
 
 from embhub_registry.database.people.accounts import Account
-from embhub_registry.http_errors import RequestDeniedError
+from embhub_registry.http_errors import RequestDeniedError, bad_token
 from embhub_registry.people import auth
 from embhub_registry.people.rate_limits import RateLimiter
 from embhub_registry.storage.audit.actors import name_present
@@ -59,6 +59,24 @@ def caller_of(scope: Scope) -> Caller:
             state["caller"] = denied
     found: Caller = state["caller"]
     return found
+
+
+def check_again(scope: Scope) -> None:
+    """Look the caller up anew, once a body has arrived: who sends slowly may have been shut out meanwhile.
+
+    Raises:
+        RequestDeniedError: 401 where the token or session is of no account now, or of one that changed.
+    """
+    state = scope.get("state", {})
+    before = state.pop("caller", None)
+    if not isinstance(before, Account):
+        return
+    state.pop("session", None)
+    after = caller_of(scope)
+    if isinstance(after, RequestDeniedError):
+        raise after
+    if after != before:
+        raise bad_token("the account or its rights changed while the body arrived")
 
 
 async def run_paced(request: Request, gate: Semaphore, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:

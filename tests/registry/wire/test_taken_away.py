@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import io
+import socket
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -110,6 +111,41 @@ def test_a_token_that_ended_by_the_clock_is_refused(served: Served, path: str, m
     assert [served.ask("GET", path, **token)[0] for _ in range(2)] == [200, 200]
     monkeypatch.setattr("embhub_registry.people.auth.stamp", lambda: "2999-01-01T00:00:00Z")
     assert served.ask("GET", path, **token)[0] == 401
+
+
+def send_slowly(served: Served, body: bytes, meanwhile: Callable[[], None]) -> bytes:
+    """The status line of a commit of alice's whose body is half sent before `meanwhile` and half after."""
+    address = ("127.0.0.1", int(served.registry.url.rsplit(":", 1)[1]))
+    head = (
+        f"POST {INFO}/commit/main HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {served.alice}\r\nConnection: close\r\n"
+        f"Content-Type: application/x-ndjson\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    with socket.create_connection(address, timeout=60) as line:
+        line.sendall(head.encode() + body[: len(body) // 2])
+        time.sleep(0.5)  # the request is under way: who sends it was looked up
+        meanwhile()
+        line.sendall(body[len(body) // 2 :])
+        return line.makefile("rb").readline()
+
+
+def revoke_token(served: Served) -> None:
+    (token,) = [token for token in served.registry.ask("token", "list")["tokens"] if token["user"] == "alice"]
+    served.registry.run("token", "revoke", token["id"])
+
+
+def shut_out(served: Served) -> None:
+    served.registry.run("user", "disable", "alice")
+
+
+@pytest.mark.parametrize("change", [revoke_token, shut_out])
+def test_who_is_shut_out_while_a_body_arrives_changes_nothing(
+    served: Served, path: str, change: Callable[[Served], None]
+) -> None:
+    release = releases.make_release(artifact=releases.make_embedding(seed=6), version="1.2.0")
+    body = pushes.commit_body(dict(release.files))
+    before = served.address(FILE)
+    answer = send_slowly(served, body, lambda: change(served))
+    assert answer.startswith(b"HTTP/1.1 401 ") and served.address(FILE) == before
 
 
 def hide(served: Served) -> None:

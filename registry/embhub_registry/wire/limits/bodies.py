@@ -13,6 +13,7 @@ from starlette.requests import ClientDisconnect, Request
 from embhub.formats import strict_json
 from embhub_registry.http_errors import RequestDeniedError, malformed
 from embhub_registry.repositories.commits import too_large
+from embhub_registry.wire.rate_limiting import check_again
 
 SMALL = 1_000_000
 DRAIN = 64_000_000
@@ -105,6 +106,7 @@ async def _receive(
         raise malformed("the client went away in the middle of its request") from error
     if refused is not None:
         raise refused
+    check_again(request.scope)
 
 
 async def read_json(request: Request, *, limit: int = SMALL) -> dict[str, Any]:

@@ -57,7 +57,7 @@ ON_COINS = frozenset(name for name in PAPERS if name.endswith(IN_TURN)) | CANARI
 Name = Annotated[str, Field(pattern=r"^[a-z0-9-]{1,40}$")]
 Words = Annotated[str, Field(max_length=3000)]
 Share = Annotated[float, Field(ge=0, le=1)]
-Count = Annotated[int, Field(ge=0)]
+Count = Annotated[int, Field(ge=0, le=2**53 - 1)]  # RFC 8785 writes no larger number
 Order = Annotated[str, Field(pattern=r"^[mn()]+$", max_length=300_000)]
 Range = tuple[Share, Share]
 _BY_LOSSES = ("lira", "loss-difference", "loss", "rmia", "lira-online", "dataset-inference")

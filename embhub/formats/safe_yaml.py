@@ -111,7 +111,7 @@ def load(data: bytes, *, limit: int = MAX_BYTES) -> Any:
         raise YamlError("it is not UTF-8 text") from error
     except RecursionError as error:
         raise YamlError("it is nested too deeply") from error
-    except (yaml.YAMLError, ValueError) as error:
+    except (yaml.YAMLError, ValueError, OverflowError) as error:  # the last for a character beyond Unicode
         mark = getattr(error, "problem_mark", None)
         where = f"line {mark.line + 1}: " if mark is not None else ""
         raise YamlError(f"{where}{getattr(error, 'problem', None) or 'not valid YAML'}") from error

@@ -5,10 +5,10 @@ protocol. What goes wrong in the training itself is one word for all, and stands
 After a sum that failed it has that word for every task, for good: who was sampled may have decided that it failed.
 
 **When** a site answers tells nothing either: to `mask`, the one task that takes longer the more patients were sampled,
-it answers `round_seconds` after it was asked, whatever came of it. If it was not ready by then it refuses, after a whole
-number of rounds, and leaves at its third time. Choose them long enough for a site that samples all its patients, or who
-came can show in who is missing. They are sampled once a number at most, for boxes that open: what is refused before
-that is refused at once.
+it answers `round_seconds` after it was asked, whatever came of it. If it was not ready by then it refuses, after whole
+rounds, and leaves at its third time. Choose them long enough for a site that samples all its patients, or who came can
+show in who is missing. They are sampled once a number at most, for boxes that open: what is refused before that is
+refused at once.
 """
 
 from __future__ import annotations

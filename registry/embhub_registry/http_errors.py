@@ -128,3 +128,9 @@ def statement_refusals() -> Iterator[None]:
 def key_out_of_use(fingerprint: str) -> RequestDeniedError:
     """Nothing new is taken that a revoked key signed, whatever its kind."""
     return RequestDeniedError(422, "revoked-key", f"the key {fingerprint} is out of use", "sign with another key")
+
+
+def header_text(text: str) -> str:
+    """A message as a header can carry it: one line of printable ASCII, of bounded length."""
+    line = "".join(each if " " <= each <= "~" else "?" for each in " ".join(text.split()))
+    return line if len(line) <= 1500 else line[:1497] + "..."

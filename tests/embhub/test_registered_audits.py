@@ -185,7 +185,7 @@ def test_a_bad_audit_cannot_be_dropped_even_with_the_registrys_help(
     assert caught.value.exit_code == 8
     digest = embedding.read(file).digest
     with registry.opened() as opened:
-        assert len(at_registry.answer(opened, digest)["designs"]) == 2
+        assert len(at_registry.answer(opened, None, digest)["designs"]) == 2
     with hostile.stand_between(registry.url) as middle:
         middle.lies["/embhub/v1/designs/"] = hostile.edited(_only_good)
         monkeypatch.setattr(hub.Hub, "statements", lambda self, listed, digest: (

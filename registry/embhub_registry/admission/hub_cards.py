@@ -38,7 +38,7 @@ def _block_problem(block: str, *, limit: int) -> str | None:
         values = yaml.load(block, Loader=_LOADER)  # noqa: S506 - a SafeLoader
     except safe_yaml.YamlError as error:
         return str(error)
-    except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
+    except (yaml.YAMLError, ValueError, OverflowError, TypeError, RecursionError) as error:
         return f"it is read in another way by PyYAML, which says: {' '.join(str(error).split())[:200]}"
     if values is None:
         return None

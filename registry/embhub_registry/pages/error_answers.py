@@ -10,7 +10,7 @@ from starlette.responses import JSONResponse, Response
 
 from embhub.errors import EmbhubError
 from embhub_registry.database import DatabaseBusyError, DatabaseUnavailableError, StorageFullError
-from embhub_registry.http_errors import BAD_CREDENTIALS, DISABLED, RequestDeniedError
+from embhub_registry.http_errors import BAD_CREDENTIALS, DISABLED, RequestDeniedError, header_text
 from embhub_registry.pages import closed_page, web
 from embhub_registry.storage.logs import log
 from embhub_registry.storage.stores.blobs import DamagedBlobError, MissingBlobError
@@ -102,9 +102,3 @@ def hub_words(denied: RequestDeniedError) -> str:
     if denied.rule == "disabled":
         return DISABLED
     return BAD_CREDENTIALS if denied.status == 401 and not denied.code else ""
-
-
-def header_text(text: str) -> str:
-    """A message as a header can carry it: one line of printable ASCII, of bounded length."""
-    line = " ".join(text.split()).encode("ascii", "replace").decode()
-    return line if len(line) <= 1500 else line[:1497] + "..."

@@ -19,10 +19,12 @@ from embhub_registry.database import Connection
 from embhub_registry.database.clock import stamp
 from embhub_registry.database.logs import log_rows
 from embhub_registry.database.people.accounts import Account
+from embhub_registry.database.standing import withdrawals
 from embhub_registry.database.statements import design_rows
 from embhub_registry.database.statements.design_rows import DesignRow
 from embhub_registry.http_errors import RequestDeniedError, key_out_of_use, statement_refusals
 from embhub_registry.people import auth
+from embhub_registry.repositories import access, repos
 from embhub_registry.storage import log_entries
 from embhub_registry.storage.folder import Registry
 from embhub_registry.storage.log import registry_log
@@ -32,10 +34,32 @@ MOST_OPEN = 200
 RESULT_WITHIN = timedelta(days=14)  # from then on a page says that a design has no result
 
 
-def answer(registry: Registry, digest: str) -> dict[str, Any]:
-    """The designs of an embedding with their results: for whoever knows the file: nobody guesses its SHA-256."""
-    rows = design_rows.of(registry.database.connection(), digest, most=MOST_SHOWN)
+def answer(registry: Registry, account: Account | None, digest: str) -> dict[str, Any]:
+    """The designs of an embedding with their results, for who may have its files, or registered them.
+
+    Of bytes that were never in a repository they are for whoever knows them: nobody guesses a SHA-256.
+    """
+    db = registry.database.connection()
+    rows = design_rows.of(db, digest, most=MOST_SHOWN)
+    if not _may_have(db, account, digest):
+        rows = [row for row in rows if auth.may_read(account, row.namespace, private=True)]
     return {"embedding": digest, "designs": [_to_json(row) for row in rows]}
+
+
+def _may_have(db: Connection, account: Account | None, digest: str) -> bool:
+    holders = withdrawals.holders(db, digest)
+    if not holders:
+        return not withdrawals.names(db, digest)  # the public list names bytes of private repositories too
+    return any(_may_read(db, account, f"{namespace}/{name}", digest) for _, namespace, name in holders)
+
+
+def _may_read(db: Connection, account: Account | None, repository: str, digest: str) -> bool:
+    try:
+        found = repos.locate(db, account, *repository.split("/"))
+        access.require_files(db, found, account)
+    except RequestDeniedError:
+        return False
+    return not repos.hides_bytes(db, found, digest, account)
 
 
 def take(registry: Registry, account: Account, digest: str, document: Mapping[str, Any]) -> dict[str, Any]:
@@ -55,7 +79,7 @@ def take(registry: Registry, account: Account, digest: str, document: Mapping[st
         else:
             _take_result(registry, account, given)
     registry_log.publish_if_possible(registry)
-    return answer(registry, digest)
+    return answer(registry, account, digest)
 
 
 def note_release(db: Connection, files: Mapping[str, bytes], keyring: Keyring) -> None:

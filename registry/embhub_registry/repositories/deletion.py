@@ -12,7 +12,7 @@ from embhub_registry.database.people.accounts import Account
 from embhub_registry.database.releases import repositories
 from embhub_registry.database.standing import tombstones
 from embhub_registry.database.standing import withdrawals as database_withdrawals
-from embhub_registry.database.statements import evaluation_rows
+from embhub_registry.database.statements import attestations, evaluation_rows
 from embhub_registry.http_errors import forbidden, no_repository
 from embhub_registry.people import auth
 from embhub_registry.repositories import advisories, near_copies, repos, withdrawals
@@ -71,7 +71,9 @@ def delete_as_operator(registry: Registry, full_name: str, *, reason: str, scope
 
 
 def free(registry: Registry, full_name: str) -> dict[str, Any]:
-    """Let the name of a deleted repository be used again. Evaluations under it are forgotten: it may have been private.
+    """Let the name of a deleted repository be used again.
+
+    Evaluations under it are forgotten, and audits of it are the namespace's alone: it may have been private.
 
     Raises:
         UsageError: nothing was deleted under this name.
@@ -81,6 +83,7 @@ def free(registry: Registry, full_name: str) -> dict[str, Any]:
         if not tombstones.remove(db, namespace, name):
             raise UsageError(f"nothing was deleted as {full_name}", "`repo list` shows what was")
         evaluation_rows.forget_all(db, full_name)
+        attestations.close(db, full_name, now=stamp())
     registry.audit_log.write("name-freed", repository=full_name)
     return {"repository": full_name}
 

@@ -46,8 +46,8 @@ def yank(
     reason, scope = check_reason(reason), withdrawals.check_scope(scope)
     with registry.database.writing() as db:
         repository = find_for(db, account, namespace, name)
-        kind, which = _which(db, repository, version, revision)
         authority = _authority(account, repository)
+        kind, which = _which(db, repository, version, revision, refused=authority != "site")
         if account is not None and authority == "site":
             site = _site_of(registry, db, account, repository, which)
             reason = check_reason(f"{site}, a site of its study: {reason}")
@@ -82,7 +82,7 @@ def unyank(
     """
     with registry.database.writing() as db:
         repository = _located(db, account, namespace, name)
-        kind, which = _which(db, repository, version, revision)
+        kind, which = _which(db, repository, version, revision, refused=True)
         operator = account is None or account.admin
         by = yanks.authorities(db, repository.id, kind=kind, which=which)
         if by and "publisher" not in by and not operator:
@@ -188,7 +188,9 @@ def find_for(db: Connection, account: Account | None, namespace: str, name: str)
     """
     found = repos.find(db, namespace, name) if account is not None else None
     if account is not None and found is not None and not auth.may(account, namespace, "yank"):
-        released = [row for row in study_rows.in_the_name_of(db, found.full_name) if row.released]
+        # a repository that was made since, under a name that was freed, is not the study's
+        named = study_rows.in_the_name_of(db, found.full_name)
+        released = [row for row in named if row.released and row.released >= found.created]
         if any(auth.may(account, site, "yank") for row in released for site in row.sites):
             return found  # a private one too: they know of it, because they made what it holds
     return _located(db, account, namespace, name)
@@ -223,17 +225,23 @@ def _site_of(registry: Registry, db: Connection, account: Account, repository: R
     raise forbidden(f"{account.user} belongs to no site of the study of {which}", "ask its publisher")
 
 
-def _which(db: Connection, repository: Repository, version: str | None, revision: str | None) -> tuple[str, str]:
+def _which(
+    db: Connection, repository: Repository, version: str | None, revision: str | None, *, refused: bool
+) -> tuple[str, str]:
+    """What is meant. What is not there is refused only where `refused`: a private repository's versions are no affair
+    of the other sites of a study, and `_site_of` refuses all alike that are not the study's.
+    """
     if version is not None and revision is not None:
         raise malformed("`version` and `revision` are two ways to say one thing", "give one of them")
     if revision is not None:
-        if not is_commit(revision) or repositories.find_revision(db, repository.id, revision) is None:
+        known = is_commit(revision) and repositories.find_revision(db, repository.id, revision) is not None
+        if refused and not known:
             raise RequestDeniedError(404, "revision", f"{repository.full_name} has no commit {revision[:60]!a}",
                          "give all 40 digits", code="RevisionNotFound")  # fmt: skip
         return "revision", revision
     released = repositories.released_versions(db, repository.id)
     version = version or repos.at(db, repository, repos.MAIN, repos.OPERATOR).revision.release_version
-    if version is None or version not in released:
+    if version is None or (refused and version not in released):
         raise RequestDeniedError(404, "revision", f"{repository.full_name} has no release {version or ''}".rstrip(),
                      f"it has: {', '.join(sorted(released)) or 'none'}", code="RevisionNotFound")  # fmt: skip
     return "version", version

@@ -139,7 +139,7 @@ def _statements(registry: Registry, shelves: Iterable[Shelf]) -> Iterator[Item]:
         nearly = near_copies.say(db, digest, repository="", keyring=trust.keyring)
         yield layout.of_statements(kinds.AUDIT, digest, attesting.to_json(rows), nearly=list(nearly))
     for digest in digests:
-        if said := audit_designs.answer(registry, digest)["designs"]:
+        if said := audit_designs.answer(registry, None, digest)["designs"]:
             yield layout.of_statements(kinds.DESIGN, digest, said)
     for digest in digests:
         held = evaluation_rows.of(db, digest, most=kinds.EVALUATION.listed.most)

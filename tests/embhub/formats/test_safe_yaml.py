@@ -57,6 +57,7 @@ def test_what_looks_like_text_stays_text(text: str) -> None:
         ("a: !!python/name:os.system", "constructor"),
         ("[a]: 1", "plain text"),
         ("a: [1", "line"),
+        (r'a: "\UFFFFFFFF"', "not valid"),
         ("a: 1\n---\nb: 2", "document"),
         ("a: \x07", "valid"),
         ("[" * 5_000, "deep"),

@@ -143,6 +143,10 @@ def validate(house: House, readme: str) -> int:
     return answer.status
 
 
+def test_a_character_beyond_unicode_is_a_fault_of_the_card() -> None:
+    assert hub_cards.find_problem('---\na: "\\UFFFFFFFF"\n---\n', limit=32_000)
+
+
 @pytest.mark.parametrize("start", ["---\n", "\n" * 20_000, "---" + "\r" * 20_000, "---\n" + "\n---x" * 5000])
 def test_looking_for_the_block_takes_no_time(start: str) -> None:
     began = time.process_time()

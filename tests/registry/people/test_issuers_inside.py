@@ -96,7 +96,7 @@ def test_an_anonymous_request_makes_the_server_ask_nobody_inside(registry: Runni
         )  # fmt: skip
     before = list(provider.asked)
     answer, _ = exchange(registry, provider.token(registry.url), "radboud/a")
-    assert answer.status == 502 and provider.asked == before
+    assert answer.status == 400 and provider.asked == before
     for _ in range(100):
         if found := [line for line in audit_lines(registry, "request-sent") if line["purpose"] == "issuer"]:
             break
@@ -116,7 +116,7 @@ def test_keys_are_not_fetched_from_another_host_inside(registry: RunningRegistry
         inside.settimeout(0)
         with pytest.raises(BlockingIOError):
             inside.accept()
-    assert answer.status == 502 and evil.asked == ["/.well-known/openid-configuration"]
+    assert answer.status == 400 and evil.asked == ["/.well-known/openid-configuration"]
 
 
 def test_a_slow_issuer_delays_nobody_else(registry: RunningRegistry) -> None:
@@ -132,8 +132,8 @@ def test_a_slow_issuer_delays_nobody_else(registry: RunningRegistry) -> None:
         assert answer.status == 200 and not all(one.done() for one in begun), answer.body
         assert registry.get("/healthz").status == 200
         ended = [one.result() for one in begun]
-        assert max(seconds for _, seconds in ended) < 12 and {answer.status for answer, _ in ended} <= {502, 503}
+        assert max(seconds for _, seconds in ended) < 12 and {answer.status for answer, _ in ended} <= {400, 503}
         asked = len(slow.asked)
         assert asked <= 2
         answer, _ = exchange(registry, slow.token(registry.url), "radboud/slow")
-        assert answer.status == 502 and len(slow.asked) == asked, "a failure is kept"
+        assert answer.status == 400 and len(slow.asked) == asked, "a failure is kept"

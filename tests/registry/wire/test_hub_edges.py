@@ -116,6 +116,13 @@ def test_stock_clients_say_so(api: HfApi) -> None:
     assert api.repo_exists("gpt2") is False and api.file_exists("gpt2", "config.json") is False
 
 
+@pytest.mark.parametrize("character", ["%00", "%1b", "%08", "%7f", "%c2%85", "%e2%80%a8"])
+def test_a_refusal_that_repeats_a_control_character_is_sent(house: House, character: str) -> None:
+    answer = house.registry.get(f"/compare?with=N&with=N@{character}")
+    assert answer.status == 400 or answer.status == 404
+    assert (answer.header("x-error-message") or "").isprintable()
+
+
 @pytest.mark.parametrize("path", ["/api/models/radboud/x/nonsense/main", "/api/nonsense", "/api/models"])
 def test_other_addresses_are_no_repository(house: House, path: str) -> None:
     answer = house.registry.request("PATCH", path, token=house.alice)

@@ -117,8 +117,8 @@ def send_slowly(served: Served, body: bytes, meanwhile: Callable[[], None]) -> b
     """The status line of a commit of alice's whose body is half sent before `meanwhile` and half after."""
     address = ("127.0.0.1", int(served.registry.url.rsplit(":", 1)[1]))
     head = (
-        f"POST {INFO}/commit/main HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {served.alice}\r\nConnection: close\r\n"
-        f"Content-Type: application/x-ndjson\r\nContent-Length: {len(body)}\r\n\r\n"
+        f"POST {INFO}/commit/main HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {served.alice}\r\n"
+        f"Connection: close\r\nContent-Type: application/x-ndjson\r\nContent-Length: {len(body)}\r\n\r\n"
     )
     with socket.create_connection(address, timeout=60) as line:
         line.sendall(head.encode() + body[: len(body) // 2])

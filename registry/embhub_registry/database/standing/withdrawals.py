@@ -121,6 +121,11 @@ def of_bytes(db: Connection, digest: str) -> list[Withdrawal]:
     return [_withdrawal(row) for row in rows]
 
 
+def names(db: Connection, digest: str) -> bool:
+    """Whether a withdrawal, in force or lifted, is of the bytes with this SHA-256."""
+    return db.execute("SELECT 1 FROM withdrawal WHERE digest = ? LIMIT 1", (digest,)).fetchone() is not None
+
+
 def holders(db: Connection, digest: str) -> list[tuple[int, str, str]]:
     """Repositories with a release of these bytes or numbers in any commit: id, namespace, name."""
     rows = db.execute(

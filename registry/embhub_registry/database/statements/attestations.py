@@ -58,6 +58,13 @@ def withdraw(db: Connection, digest: str, *, namespace: str, repository: str, ve
     )
 
 
+def close(db: Connection, repository: str, *, now: str) -> None:
+    """Keep the audits of a repository that is gone under a name that no other gets: what leaks is still known."""
+    db.execute(
+        "UPDATE attestation SET repository = ? WHERE repository = ?", (f"{repository} (freed {now})", repository)
+    )
+
+
 def of(db: Connection, digest: str) -> list[Attestation]:
     """Every attestation of an embedding, and of the same numbers under another header; oldest first."""
     rows = db.execute(

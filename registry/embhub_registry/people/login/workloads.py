@@ -168,8 +168,7 @@ def exchange(registry: Registry, token: str, *, resource: str, clock: float | No
         the access token.
 
     Raises:
-        ExchangeError: the token is not accepted.
-        RequestDeniedError: 502 where the provider does not answer as it should.
+        ExchangeError: the token is not accepted, or its provider does not answer as it should.
     """
     present = int(time.time() if clock is None else clock)
     db = registry.database.connection()
@@ -221,7 +220,10 @@ def missing_id(claims: Mapping[str, str]) -> str | None:
 
 
 def _verified(token: str, issuer: str, present: int, *, allowed: Sequence[str]) -> dict[str, Any]:
-    keys = provider_metadata.keys_for(token, issuer, allowed=allowed)
+    try:
+        keys = provider_metadata.keys_for(token, issuer, allowed=allowed)
+    except RequestDeniedError as error:  # as for a repository without trusted publishers
+        raise ExchangeError("invalid_grant", "the provider cannot be used", detail=error.message[:200]) from error
     try:
         decoded = jwt.decode(token, KeySet.import_key_set(dict(keys)), algorithms=ALGORITHMS)  # type: ignore[arg-type]
         jwt.JWTClaimsRegistry(

@@ -19,6 +19,7 @@ from embhub.client.wire import static_list
 from embhub.client.wire.connecting import find_file
 from embhub.formats import instants
 from embhub_registry.database.releases.search import FACETS
+from embhub_registry.http_errors import header_text
 from embhub_registry.static.mirror.following import Mirror
 
 LATE = 5  # intervals after the last refresh, after which the mirror is not ready
@@ -118,7 +119,7 @@ def _absent(site: Path, path: str) -> Response:
     rows = json.loads(status.read_bytes())["yanked"] if status is not None else []
     if rows:
         text = f"withdrawn: {rows[-1]['reason']}"
-        headers["X-Error-Message"] = text.encode("ascii", "replace").decode()[:1500]
+        headers["X-Error-Message"] = header_text(text)
         return JSONResponse({"error": text}, status_code=410, headers=headers)
     headers["X-Error-Code"] = "RepoNotFound" if status is None else "RevisionNotFound"
     if status is not None and path.startswith(f"/{found[1]}/"):

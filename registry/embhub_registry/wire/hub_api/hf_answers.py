@@ -58,7 +58,7 @@ def model(
 ) -> dict[str, Any]:  # fmt: skip
     """A repository as `ModelInfo` takes it; `siblings` only with `entries`."""
     found: dict[str, Any] = {
-        "_id": str(repository.id),
+        "_id": hashlib.sha256(repository.full_name.encode()).hexdigest()[:24],  # a number would count private ones
         "id": repository.full_name,
         "modelId": repository.full_name,
         "author": repository.namespace,

@@ -42,8 +42,7 @@ def _statements(
     """A list of signed statements about an embedding, or a base's fingerprint, by its SHA-256; `POST` adds one."""
 
     async def handle(request: Request) -> Response:
-        # registered audits are for whoever knows the file
-        account = account_of(request) if kind is not kinds.DESIGN else None
+        account = account_of(request)
         digest = _digest(request, "an embedding, or a base,")
         if request.method == "POST":
             member = auth.require_somewhere(member_of(request, doing), scope)
@@ -63,7 +62,7 @@ STATEMENTS = [
     ),
     _statements(
         kinds.DESIGN, "which audits of these bytes were registered",
-        lambda registry, _, digest: audit_designs.answer(registry, digest), audit_designs.take,
+        audit_designs.answer, audit_designs.take,
         doing="registering an audit",
     ),
     _statements(

@@ -326,6 +326,7 @@ def test_what_was_promised_holds_in_any_order() -> None:
 
 @pytest.mark.slow
 @pytest.mark.thorough
+@pytest.mark.exhaustive
 def test_what_was_promised_holds_in_twenty_thousand_events() -> None:
     run(20_000)
 

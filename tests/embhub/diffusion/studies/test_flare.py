@@ -31,7 +31,7 @@ from embhub.trust import p256
 from tests.support import pipelines
 
 SITES = ("north", "east-2", "south")
-pytestmark = [pytest.mark.slow, pytest.mark.thorough, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.slow, pytest.mark.thorough, pytest.mark.timeout(500)]
 
 
 def free_port() -> int:
@@ -43,9 +43,9 @@ def free_port() -> int:
 class Hospitals:
     """Homes of three sites and a coordinator, all in one study of a tiny base, and their kits."""
 
-    def __init__(self, path: Path, *, steps: int, dropouts: int = 1) -> None:
+    def __init__(self, path: Path, *, steps: int, dropouts: int = 1, round_seconds: int = 1) -> None:
         self.path, self.base = path, pipelines.write(path / "tiny")
-        self.study = self._propose(steps, dropouts)
+        self.study = self._propose(steps, dropouts, round_seconds)
         self.digest = self.study.digest
         self.keys = {site: self._join(number, site) for number, site in enumerate(SITES)}
         for site in (*SITES, "coordinator"):
@@ -56,11 +56,11 @@ class Hospitals:
     def home(self, who: str) -> Path:
         return self.path / "homes" / who
 
-    def _propose(self, steps: int, dropouts: int) -> Study:
+    def _propose(self, steps: int, dropouts: int, round_seconds: int) -> Study:
         asked = StudySettings(
             repository="north/finding", base=fingerprint.digest(fingerprint.take(self.base)), base_name="tiny",
             caption="prostate mri, {}", token="<a>", sites=SITES, n_public=40, epsilon=8.0, dropouts=dropouts,
-            colluders=0, steps=steps, round_seconds=1,
+            colluders=0, steps=steps, round_seconds=round_seconds,
         )  # fmt: skip
         study, frame = make_study(asked, load_pipeline(find_base(self.base), device="cpu"))
         with config.elsewhere(self.home("coordinator")):
@@ -139,7 +139,7 @@ def test_sites_and_the_coordinator_are_killed_and_come_back(tmp_path: Path) -> N
 
 
 def test_a_site_that_is_killed_is_left_out_and_comes_back_while_the_study_runs(tmp_path: Path) -> None:
-    world = Hospitals(tmp_path, steps=60)  # a second or more each: time for it to start anew
+    world = Hospitals(tmp_path, steps=60, round_seconds=3)  # on a loaded machine it takes more than a minute to start
     with ExitStack() as stack:
         for who in SITES[:2]:
             stack.enter_context(world.start(who))
@@ -148,7 +148,7 @@ def test_a_site_that_is_killed_is_left_out_and_comes_back_while_the_study_runs(t
             wait_for(world, 3)
         wait_for(world, 6)
         stack.enter_context(world.start(SITES[2]))
-        assert coordinator.wait(300) == 0
+        assert coordinator.wait(350) == 0
     check(world, 3)
 
 

@@ -37,7 +37,7 @@ RESULT_WITHIN = timedelta(days=14)  # from then on a page says that a design has
 def answer(registry: Registry, account: Account | None, digest: str) -> dict[str, Any]:
     """The designs of an embedding with their results, for who may have its files, or registered them.
 
-    Of bytes that were never in a repository they are for whoever knows them: nobody guesses a SHA-256.
+    Of bytes in no repository, which no withdrawal names, they are for whoever knows them: nobody guesses a SHA-256.
     """
     db = registry.database.connection()
     rows = design_rows.of(db, digest, most=MOST_SHOWN)

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from embhub.audits.attack_figures import CANARIES, IN_TURN, ON_COINS, PAPERS, AttackResult
 from embhub.audits.report import MAX_BYTES, SUITES, Attempt, AuditReport, Bounds, Design, Group, build, recompute
-from embhub.errors import ArtifactError
+from embhub.errors import ArtifactError, EmbhubError
 from tests.support.made_up_scores import make_guesses
 from tests.support.quick import examples, others_thorough
 
@@ -83,6 +83,11 @@ def edit(report: AuditReport, change: Any) -> AuditReport:
     document = json.loads(report.to_bytes())
     change(document)
     return AuditReport.parse(json.dumps(document).encode())
+
+
+def test_a_count_that_canonical_json_cannot_write_is_refused() -> None:
+    with pytest.raises(EmbhubError):
+        edit(quick(1.5), lambda document: document["members"].update(images=2**53))
 
 
 def test_a_planted_leak_is_detected() -> None:

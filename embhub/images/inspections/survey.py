@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from PIL import Image
 
 from embhub.errors import EmbhubError
+from embhub.images.checks import burned_text
 from embhub.images.images import find_names
 from embhub.images.inspections.metadata import text_fields
 from embhub.images.inspections.near_duplicates import Likenesses
@@ -25,7 +26,8 @@ class Survey(Watcher):
     """Notes problems instead of raising them, and looks at every image that can be read.
 
     `read`, `sizes` and `encodings` have one entry a readable image; `pictures` maps the hash of a picture to the
-    images that show it, in the order in which `likenesses` got them.
+    images that show it, in the order in which `likenesses` got them. `with_text` are those into which text is burned;
+    `finds_text` says whether any was looked for.
     """
 
     def __init__(self) -> None:
@@ -44,6 +46,13 @@ class Survey(Watcher):
         self.kind = ""
         self.headers: Mapping[int, tuple[Header, ...]] = {}
         self.issuers: frozenset[str] = frozenset()
+        self._find_text = burned_text.find_engine()
+        self.with_text: set[bytes] = set()
+
+    @property
+    def finds_text(self) -> bool:
+        """Whether burned-in text is looked for."""
+        return self._find_text is not None
 
     def listing(self, listing: Listing) -> None:
         """Remember what was named; rows that could not be followed were named too."""
@@ -75,6 +84,8 @@ class Survey(Watcher):
         self.sizes.append(image.size)
         if digest not in self.pictures:
             self.likenesses.add(image)
+            if self._find_text is not None and self._find_text(image):
+                self.with_text.add(digest)
         self.pictures[digest].append(sample)
 
     def attempt(self, check: Callable[[], None]) -> None:

@@ -1,0 +1,49 @@
+"""Text burned into pixels, such as a name or a date: no header shows it, and removing headers leaves it.
+
+RapidOCR (Apache-2.0) finds and reads it, with the weights of PaddleOCR's small models that its package holds: nothing
+is downloaded. What was read is dropped at once, and only whether an image has text is said.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Sequence
+from functools import cache
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+_CERTAIN = 0.6
+_LETTERS = 3
+"""Fewer letters and digits count as none: the L and R of a film, and bright lines that are read as one letter."""
+_SETTINGS = {"Global.log_level": "critical", "EngineConfig.onnxruntime.intra_op_num_threads": 1}
+
+
+class TextFinder:
+    """Says of an image whether text is burned into it."""
+
+    def __init__(self, engine: Any) -> None:
+        self._engine = engine
+
+    def __call__(self, image: Image.Image) -> bool:
+        """Whether a line with three letters or digits or more was read with some certainty."""
+        found = self._engine(np.asarray(image.convert("RGB"))[:, :, ::-1])
+        return any(_is_text(words, sure) for words, sure in zip(*_read(found), strict=True))
+
+
+@cache
+def find_engine() -> TextFinder | None:
+    """A finder of text; None where the extra `ocr` is not installed or a library that it needs is missing."""
+    try:
+        return TextFinder(importlib.import_module("rapidocr").RapidOCR(params=_SETTINGS))
+    except ImportError:
+        return None
+
+
+def _read(found: Any) -> tuple[Sequence[str], Sequence[float]]:
+    return found.txts or (), found.scores or ()
+
+
+def _is_text(words: str, sure: float) -> bool:
+    return sure >= _CERTAIN and sum(letter.isalnum() for letter in words) >= _LETTERS

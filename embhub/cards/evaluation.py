@@ -172,11 +172,13 @@ class Fidelity(_Part):
     recall: Real | None
     diversity: Real | None
     cmmd: Real | None = None
+    fd: Real | None = None
     density: Real | None = None
     coverage: Real | None = None
     agreement: Real | None = None
     detail: Real | None = None
     spacing: Real | None = None
+    ms_ssim: Real | None = None
     nearest: Real | None = None
 
 

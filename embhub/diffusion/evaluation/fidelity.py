@@ -1,12 +1,12 @@
 """How near drawn images come to real ones, in the features of a network that was taught real images, or of another.
 
-These are not Inception's features, so the figures compare within one report only: with the row of other real images,
-which says what images that are real come to. Three questions are kept apart: whether drawn images look real (precision,
-density), whether every kind of real image occurs among them (recall, coverage), and how far the two distributions are
-from each other (kernel distances: KID, Bińkowski et al. 2018, arXiv 1801.01401, cubic kernel; CMMD's, Jayasumana et al.
-2024, arXiv 2401.09603, Gaussian kernel, here as wide as the median distance of two real images). Precision and recall
-(Kynkäänniemi et al. 2019, arXiv 1904.06991) let one outlying real image vouch for a whole region; density and coverage
-(Naeem et al. 2020, arXiv 2002.09797) do not.
+These are not Inception's features. The row of other real images says what real images come to. Three questions are
+kept apart: whether drawn images look real (precision, density), whether every kind of real image occurs among them
+(recall, coverage), and how far the two distributions are from each other (kernel distances: KID, Bińkowski et al. 2018,
+arXiv 1801.01401, cubic kernel; CMMD's, Jayasumana et al. 2024, arXiv 2401.09603, Gaussian kernel, here as wide as the
+median distance of two real images; FD, the Fréchet distance of Heusel et al. 2017, arXiv 1706.08500, which grows as
+images become fewer). Precision and recall (Kynkäänniemi et al. 2019, arXiv 1904.06991) let one outlying real image
+vouch for a whole region; density and coverage (Naeem et al. 2020, arXiv 2002.09797) do not.
 """
 
 from __future__ import annotations
@@ -38,7 +38,8 @@ class Likeness:
     `diversity` is the mean distance between two drawn images, as a share of that between two real ones: 1 is as
     diverse; None where the features of the real ones do not differ. `images` were compared, of each side as many.
     `density` is how many of the expected real images have a drawn image within reach, 1 for real ones; `coverage` is
-    the share of real images with a drawn one within reach. `cmmd` is the squared distance under a Gaussian kernel.
+    the share of real images with a drawn one within reach. `cmmd` is the squared distance under a Gaussian kernel,
+    `fd` the squared one of two Gaussians with the mean and covariance of each side.
     """
 
     images: int
@@ -49,6 +50,7 @@ class Likeness:
     recall: float
     diversity: float | None
     cmmd: float
+    fd: float
     density: float
     coverage: float
 
@@ -123,6 +125,7 @@ def compare(features: Features, pictures: Mapping[str, Pictures], real: Pictures
             recall=share_inside(of_true, of_drawn),
             diversity=float(torch.pdist(of_drawn).mean()) / between if between else None,
             cmmd=gaussian_distance(of_drawn, of_true),
+            fd=frechet_distance(of_drawn, of_true),
             density=density(of_drawn, of_true),
             coverage=coverage(of_drawn, of_true),
         )
@@ -141,6 +144,20 @@ def gaussian_distance(drawn: Tensor, real: Tensor) -> float:
         return float((full.sum() - full.diagonal().sum()) / (len(one) * (len(one) - 1)))
 
     return within(drawn) + within(real) - 2 * float(kernel(drawn, real).mean())
+
+
+def frechet_distance(drawn: Tensor, real: Tensor) -> float:
+    """Squared Fréchet distance of the Gaussians fitted to (N, d) and (M, d), two points or more each.
+
+    With centred rows A and B that are scaled to covariances A'A and B'B, the trace of the root of their product is the
+    sum of the singular values of AB', which is as small as there are images and not as large as there are features.
+    """
+    means, rows = [], []
+    for points in (drawn.double(), real.double()):
+        means.append(points.mean(0))
+        rows.append((points - means[-1]) / (len(points) - 1) ** 0.5)
+    apart = (means[0] - means[1]).square().sum() + sum(part.square().sum() for part in rows)
+    return float(apart - 2 * torch.linalg.svdvals(rows[0] @ rows[1].T).sum())
 
 
 def density(drawn: Tensor, real: Tensor) -> float:

@@ -3,7 +3,7 @@
 The real training images are halved by patient: one half teaches the judge, whose features and answers count; the other
 half is the row to compare with. Four questions that no distance of distributions answers are asked beside it: whether
 the judge takes an image for its label (agreement), whether fine detail is there (detail), whether images repeat
-(spacing), and whether they are nearer to training images than other people's images are (nearest).
+(spacing, MS-SSIM), and whether they are nearer to training images than other people's images are (nearest).
 """
 
 from __future__ import annotations
@@ -14,14 +14,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional as F
 
 from embhub.cards import evaluation as document
-from embhub.diffusion.evaluation import extractors, fidelity
+from embhub.diffusion.evaluation import extractors, fidelity, pretrained
 from embhub.diffusion.evaluation.cells import Labelled, Pictures, of_class
 from embhub.diffusion.evaluation.fitting import Choices, fit, score
 from embhub.diffusion.evaluation.regimes import Lesson, balance, hold_out, join
 
-LARGEST_SAMPLE, SAMPLES = 500, 5
+LARGEST_SAMPLE, SAMPLES, PAIRS = 500, 5, 100
 COPY = 0.1
 """Copies are nearer than this share of what real images are apart. JPEG at quality 50 leaves a chest X-ray at 0.03 of
 it; none of 667 X-rays has another one of the same label within 0.5 (grey values of 8 x 8 places as features)."""
@@ -61,7 +62,7 @@ def rows(
                 document.Fidelity(
                     arm=arm, label=name, images=measured.images, subset=measured.subset, **_likeness(measured),
                     agreement=_round(agreed[arm]), detail=_round(detail(images, real.images)),
-                    spacing=spacing(space, images, real.images),
+                    spacing=spacing(space, images, real.images), ms_ssim=_round(ms_ssim(images)),
                     nearest=_share(nearest(space, images, known), nearest(space, real.images, known)),
                 )
             )  # fmt: skip
@@ -71,7 +72,7 @@ def rows(
 def _likeness(measured: fidelity.Likeness) -> dict[str, float | None]:
     """Figures of the features, rounded; None where those of the real images do not differ: all would look real."""
     digits = {
-        "kid": 5, "kid_sd": 5, "cmmd": 5, "precision": _DIGITS, "recall": _DIGITS, "diversity": _DIGITS,
+        "kid": 5, "kid_sd": 5, "cmmd": 5, "fd": _DIGITS, "precision": _DIGITS, "recall": _DIGITS, "diversity": _DIGITS,
         "density": _DIGITS, "coverage": _DIGITS,
     }  # fmt: skip
     if measured.diversity is None:
@@ -91,6 +92,22 @@ def _fine_power(images: Pictures) -> np.float64:
     radius = np.hypot(rows[:, None], columns[None, :])
     fine: NDArray[np.bool_] = (radius >= 0.25) & (radius <= 0.5)
     return np.float64(power[:, fine].mean())
+
+
+def ms_ssim(images: Pictures) -> float:
+    """Mean structural similarity over scales of two images of a set, of (N, H, W, 3): higher is less diverse.
+
+    Of `PAIRS` random pairs, as grey values at 224 pixels (Wang, Simoncelli and Bovik 2003,
+    doi:10.1109/ACSSC.2003.1292216).
+    """
+    from torchmetrics.functional.image import multiscale_structural_similarity_index_measure as similarity
+
+    generator = np.random.Generator(np.random.PCG64(0))
+    pairs = np.stack([generator.permutation(len(images))[:2] for _ in range(PAIRS)])
+    grey = torch.from_numpy(images.astype(np.float32).mean(3))[:, None] / 255
+    large = F.interpolate(grey, (pretrained.SIDE, pretrained.SIDE), mode="bilinear", antialias=True)
+    one, other = (large[torch.from_numpy(part)] for part in pairs.T)
+    return float(similarity(one, other, data_range=1.0))
 
 
 def nearest(space: fidelity.Features, images: Pictures, known: Pictures) -> float:

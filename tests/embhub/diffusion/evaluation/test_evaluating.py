@@ -364,8 +364,9 @@ def test_where_features_of_real_images_do_not_differ_likeness_is_not_measured(im
     choices = {**FEW, "features": "site_classifiers:bright", "controls": False}
     found = embhub.evaluate(images / "secret-real", images / "test", images / "good", **choices).report
     for row in found.fidelity:
-        figures = (row.kid, row.kid_sd, row.cmmd, row.precision, row.recall, row.diversity, row.density, row.coverage)
-        assert set(figures) == {None} and row.spacing is None and row.agreement is not None
+        figures = (row.kid, row.kid_sd, row.cmmd, row.fd, row.density, row.coverage)
+        assert {*figures, row.precision, row.recall, row.diversity} == {None}
+        assert row.spacing is None and row.agreement is not None
     assert found.fidelity and page.render(found)
     assert document.parse(found.to_bytes()) == found
 

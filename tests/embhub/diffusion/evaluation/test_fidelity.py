@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torchmetrics.image.fid import FrechetInceptionDistance
 
 from embhub.diffusion.evaluation import classifier, fidelity
 
@@ -89,6 +90,27 @@ def test_the_kernel_distance_is_the_unbiased_cubic_mmd() -> None:
 
     exact = within(drawn) + within(real) - 2 * float(kernel(drawn, real).mean())
     assert found.kid == pytest.approx(exact, abs=3 * found.kid_sd / 10 + 1e-3)
+
+
+def test_the_frechet_distance_is_that_of_torchmetrics() -> None:
+    """With more images than features and with fewer; theirs takes the root of a product of covariances."""
+
+    class Flat(nn.Module):
+        num_features = 48
+
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            return images.flatten(1).float() / 128
+
+    for count in (200, 20):
+        rng = np.random.default_rng(count)
+        real = torch.from_numpy(rng.integers(0, 200, (count, 3, 4, 4)).astype(np.uint8))
+        drawn = torch.from_numpy(rng.integers(40, 255, (count, 3, 4, 4)).astype(np.uint8))
+        theirs = FrechetInceptionDistance(feature=Flat()).set_dtype(torch.float64)
+        theirs.update(real, real=True)
+        theirs.update(drawn, real=False)
+        mine = fidelity.frechet_distance(Flat()(drawn), Flat()(real))
+        assert mine == pytest.approx(float(theirs.compute()), rel=1e-4)
+        assert fidelity.frechet_distance(Flat()(real), Flat()(real)) == pytest.approx(0, abs=1e-6)
 
 
 def test_reach_is_the_distance_to_the_kth_neighbour() -> None:

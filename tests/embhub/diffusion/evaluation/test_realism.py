@@ -20,11 +20,11 @@ pytestmark = [
     needs_films,
 ]
 SICK, SIDE, EACH = xray.LABELS.index("bacterial pneumonia"), 64, 60
-HIGHER_IS_WORSE = ("kid", "cmmd")
+HIGHER_IS_WORSE = ("kid", "cmmd", "fd", "ms_ssim")
 SEES = {
-    "blurred": ("kid", "cmmd", "detail"),
-    "wrong class": ("kid", "cmmd", "density", "coverage", "agreement"),
-    "repeated": ("kid", "cmmd", "coverage", "spacing"),
+    "blurred": ("kid", "cmmd", "fd", "detail"),
+    "wrong class": ("kid", "cmmd", "fd", "density", "coverage", "agreement"),
+    "repeated": ("kid", "cmmd", "fd", "coverage", "spacing", "ms_ssim"),
     "copies": ("nearest",),
 }
 

@@ -20,6 +20,7 @@ from bench import (
     few_patients,
     insertion,
     privacy,
+    vectors,
     worth,
 )
 
@@ -51,6 +52,8 @@ class Study:
 STUDIES = (
     Study("What are generated images worth, in real patients?", "worth", "docs/explanation/worth-in-patients.md",
           worth.RESULTS, lambda kept: worth.table(kept["modalities"])),
+    Study("How many vectors, and how many images?", "vectors", "docs/explanation/vectors-and-images.md",
+          vectors.RESULTS, vectors.table),
     Study("Which component to adapt?", "components", "docs/explanation/which-component.md",
           components.RESULTS, components_page.compose),
     Study("Does a finding put at a place show?", "insertion", "docs/explanation/using-embeddings.md",

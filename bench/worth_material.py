@@ -7,7 +7,7 @@ a file for each arm and seed.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -123,16 +123,31 @@ def _generate(
     words: str | None,
     count: int,
 ) -> Pictures:
-    """Images of a class. The finding's start from the same noise in every arm, the normals' from another."""
-    first = 10_000 * (seed + 1) + (5_000 if arm == NORMAL else 0)
-    caption, how = f"{one.prompt}, {{}}", {"guidance": one.guidance, **SAMPLING}
+    """Images of a class, by words or by an embedding that is trained first."""
+    if arm in (NORMAL, WORDS):
+        prompt = f"{one.prompt}, normal" if arm == NORMAL else words or one.prompt
+        return generate_words(pipe, one, prompt, arm, seed, count)
+    return generate_learned(pipe, one, _learn(pipe, one, known, seed, epsilon), seed, count)
+
+
+def generate_words(pipe: Pipeline, one: Modality, prompt: str, arm: str, seed: int, count: int) -> Pictures:
+    """Images of a prompt, uint8 (count, H, W, 3)."""
     with _fast(pipe):
-        if arm in (NORMAL, WORDS):
-            prompt = f"{one.prompt}, normal" if arm == NORMAL else words or one.prompt
-            return sampling.sample(pipe, prompt, count, seed=first, **how)
-    learned = _learn(pipe, one, known, caption, seed, epsilon)
+        return sampling.sample(pipe, prompt, count, seed=_first(arm, seed), guidance=one.guidance, **SAMPLING)
+
+
+def generate_learned(
+    pipe: Pipeline, one: Modality, rows: Mapping[str, torch.Tensor], seed: int, count: int
+) -> Pictures:
+    """Images of the finding with learned rows, uint8 (count, H, W, 3)."""
+    first, caption = _first(PLAIN, seed), f"{one.prompt}, {{}}"
     with _fast(pipe):
-        return sampling.sample_with(pipe, learned, caption, count, seed=first, **how)
+        return sampling.sample_with(pipe, rows, caption, count, seed=first, guidance=one.guidance, **SAMPLING)
+
+
+def _first(arm: str, seed: int) -> int:
+    """The finding's images start from the same noise in every arm, the normals' from another."""
+    return 10_000 * (seed + 1) + (5_000 if arm == NORMAL else 0)
 
 
 def _fast(pipe: Pipeline) -> torch.autocast:
@@ -140,16 +155,21 @@ def _fast(pipe: Pipeline) -> torch.autocast:
     return torch.autocast(device, torch.bfloat16, enabled=in_bfloat16(device))
 
 
-def _learn(
-    pipe: Pipeline, one: Modality, known: Labelled, caption: str, seed: int, epsilon: float | None
-) -> dict[str, torch.Tensor]:
+def learn(pipe: Pipeline, one: Modality, latents: torch.Tensor, seed: int) -> dict[str, torch.Tensor]:
+    """Rows of these images without privacy, `num_vectors` and `steps` as the modality says."""
+    recipe = inversion.default_recipe(pipe)
+    batch = min(recipe.batch_size, len(latents))
+    recipe = replace(recipe, num_vectors=one.num_vectors, steps=one.steps, batch_size=batch)
+    caption = f"{one.prompt}, {{}}"
+    return dict(inversion.fit(pipe, latents, token=TOKEN, caption=caption, recipe=recipe, seed=seed).rows)
+
+
+def _learn(pipe: Pipeline, one: Modality, known: Labelled, seed: int, epsilon: float | None) -> dict[str, torch.Tensor]:
     """Rows of 100 images of hospital A, or privately of those of 100 patients: each seed takes others."""
     rng = np.random.default_rng(seed)
     if epsilon is None:
         places = np.sort(rng.permutation(len(known))[:LEARNED])
-        latents = inversion.encode_images(pipe, tensor(known.images[places]))
-        recipe = replace(inversion.default_recipe(pipe), num_vectors=one.num_vectors, steps=one.steps)
-        return dict(inversion.fit(pipe, latents, token=TOKEN, caption=caption, recipe=recipe, seed=seed).rows)
+        return learn(pipe, one, inversion.encode_images(pipe, tensor(known.images[places])), seed)
     people = sorted(set(known.patients))
     count = min(LEARNED, len(people))
     members = {people[place] for place in rng.permutation(len(people))[:count]}
@@ -159,4 +179,4 @@ def _learn(
     recipe = resolve(Recipe(), settings.default_recipe(pipe, asked, count), device=pipe.device.type)
     noise, _ = settings.calibrate(asked, recipe, count)
     names = tuple(known.patients[place] for place in kept)
-    return private_training.fit(Task(pipe, "", TOKEN, caption, recipe), asked, latents, names, noise)
+    return private_training.fit(Task(pipe, "", TOKEN, f"{one.prompt}, {{}}", recipe), asked, latents, names, noise)

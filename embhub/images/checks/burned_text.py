@@ -17,7 +17,13 @@ from PIL import Image
 _CERTAIN = 0.6
 _LETTERS = 3
 """Fewer letters and digits count as none: the L and R of a film, and bright lines that are read as one letter."""
-_SETTINGS = {"Global.log_level": "critical", "EngineConfig.onnxruntime.intra_op_num_threads": 1}
+_SETTINGS = {
+    "Global.log_level": "critical",
+    "EngineConfig.onnxruntime.intra_op_num_threads": 1,
+    "Det.limit_side_len": 480,
+}
+"""Smaller images are enlarged to 480 pixels a side. Of 120 words in images of 224 and 256 pixels, 110 were found, and 113
+with the library's 736 in more than twice the time. 320 found fewer."""
 
 
 class TextFinder:

@@ -19,10 +19,11 @@ PLANTED = ("DE VRIES, J. 1950", "12-03-1987 08:15", "ID 4471203")
 
 
 def draw(image: Image.Image, words: str, place: float) -> Image.Image:
-    """The image with words in white, a sixteenth of its height."""
+    """The image with words a sixteenth of its height, in white, or in black where the image is bright."""
     changed = image.convert("RGB")
     font = ImageFont.load_default(size=max(9, image.height // 16))
-    ImageDraw.Draw(changed).text((image.width * 0.05, image.height * place), words, (255, 255, 255), font=font)
+    colour = (0, 0, 0) if np.asarray(changed).mean() > 160 else (255, 255, 255)
+    ImageDraw.Draw(changed).text((image.width * 0.05, image.height * place), words, colour, font=font)
     return changed
 
 
@@ -72,7 +73,7 @@ def test_a_side_mark_or_a_guess_is_no_text(words: str, sure: float, is_text: boo
 @pytest.mark.thorough
 @pytest.mark.parametrize(
     ("folder", "fewest"),
-    [("chest-xray", 9), ("breast-ultrasound-busi", 9), ("colonoscopy-kvasir", 9), ("histology-lc25000", 6)],
+    [("chest-xray", 9), ("breast-ultrasound-busi", 9), ("colonoscopy-kvasir", 9), ("histology-lc25000", 9)],
 )
 def test_names_and_dates_in_real_images_are_found(folder: str, fewest: int) -> None:
     """Of ten images without text. Whatever is printed on an original counts as text too, so those are left out."""

@@ -22,8 +22,8 @@ _SETTINGS = {
     "EngineConfig.onnxruntime.intra_op_num_threads": 1,
     "Det.limit_side_len": 480,
 }
-"""Smaller images are enlarged to 480 pixels a side. Of 120 words in images of 224 and 256 pixels, 110 were found, and 113
-with the library's 736 in more than twice the time. 320 found fewer."""
+"""Smaller images are enlarged to 480 pixels a side. Of 120 words in images of 224 and 256 pixels 110 were found, and
+113 with the library's 736 in more than twice the time. 320 found fewer."""
 
 
 class TextFinder:

@@ -17,13 +17,16 @@ from PIL import Image
 _CERTAIN = 0.6
 _LETTERS = 3
 """Fewer letters and digits count as none: the L and R of a film, and bright lines that are read as one letter."""
+_SMALL, _LARGE, _STRIP = 480, 1920, 64
+"""Smaller images are enlarged to 480 pixels a side. Of 120 words in images of 224 and 256 pixels 110 were found, and
+113 with 736 pixels in more than twice the time. 320 found fewer. No side is longer than 1,920, and a strip under 64
+pixels then is not looked at: enlarged like others, one pixel by 500 would take all memory."""
 _SETTINGS = {
     "Global.log_level": "critical",
     "EngineConfig.onnxruntime.intra_op_num_threads": 1,
-    "Det.limit_side_len": 480,
+    "Det.limit_type": "max",  # sizes are ours
+    "Det.limit_side_len": _LARGE,
 }
-"""Smaller images are enlarged to 480 pixels a side. Of 120 words in images of 224 and 256 pixels 110 were found, and
-113 with the library's 736 in more than twice the time. 320 found fewer."""
 
 
 class TextFinder:
@@ -34,7 +37,10 @@ class TextFinder:
 
     def __call__(self, image: Image.Image) -> bool:
         """Whether a line with three letters or digits or more was read with some certainty."""
-        found = self._engine(np.asarray(image.convert("RGB"))[:, :, ::-1])
+        fitted = _fit(image.convert("RGB"))
+        if min(fitted.size) < _STRIP:
+            return False
+        found = self._engine(np.asarray(fitted)[:, :, ::-1])
         return any(_is_text(words, sure) for words, sure in zip(*_read(found), strict=True))
 
 
@@ -45,6 +51,13 @@ def find_engine() -> TextFinder | None:
         return TextFinder(importlib.import_module("rapidocr").RapidOCR(params=_SETTINGS))
     except ImportError:
         return None
+
+
+def _fit(image: Image.Image) -> Image.Image:
+    """The image at a size at which text is looked for."""
+    factor = min(max(1.0, _SMALL / min(image.size)), _LARGE / max(image.size))
+    width, height = (max(1, round(factor * side)) for side in image.size)
+    return image.resize((width, height), Image.Resampling.BILINEAR)
 
 
 def _read(found: Any) -> tuple[Sequence[str], Sequence[float]]:

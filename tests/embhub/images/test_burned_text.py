@@ -69,6 +69,14 @@ def test_a_side_mark_or_a_guess_is_no_text(words: str, sure: float, is_text: boo
 
 
 @needs_reader
+@pytest.mark.parametrize("size", [(1, 1), (1, 500), (5000, 2), (30, 3000), (3000, 2500), (640, 90)])
+def test_an_image_of_any_shape_is_looked_at_or_passed_over_in_little_memory(size: tuple[int, int]) -> None:
+    assert FINDER is not None
+    fitted = burned_text._fit(Image.new("RGB", size))
+    assert max(fitted.size) <= 1920 and FINDER(Image.new("L", size)) is False
+
+
+@needs_reader
 @needs_films
 @pytest.mark.thorough
 @pytest.mark.parametrize(

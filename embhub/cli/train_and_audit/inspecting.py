@@ -55,9 +55,10 @@ def command(images: Path, show_names: bool, as_json: bool, **choices: Any) -> in
     """Report what IMAGES (a folder, a manifest or a volumes file) contains and whether `train` would accept it.
 
     Reports images, sizes, bit depths, patients, labels, duplicates, unreadable and ignored files. Also reports file
-    names and headers that may identify a person; for DICOM files, attributes by keyword and tag. All problems are
-    listed, not only the first. No path, patient id or header value is printed, only row numbers. --show-names adds the
-    file name behind each number on your terminal; it writes none to a file. The exit code is that of `train`.
+    names and headers that may identify a person; for DICOM files, attributes by keyword and tag. With the extra `ocr`,
+    text burned into the pixels is looked for. All problems are listed, not only the first. No path, patient id or
+    header value is printed, only row numbers. --show-names adds the file name behind each number on your terminal; it
+    writes none to a file. The exit code is that of `train`.
 
     --write-manifest leaves damaged files out and names the columns as embhub knows them. The result is in UTF-8.
 

@@ -48,6 +48,7 @@ class TextFinder:
 def find_engine() -> TextFinder | None:
     """A finder of text; None where the extra `ocr` is not installed or a library that it needs is missing."""
     try:
+        importlib.import_module("onnxruntime")  # the engine of the weights that it brings along
         return TextFinder(importlib.import_module("rapidocr").RapidOCR(params=_SETTINGS))
     except ImportError:
         return None

@@ -13,7 +13,7 @@ from bench import machine
 from bench.scale import FULL, QUICK
 from bench.table import render
 
-BENCHMARKS = ("training", "drawing")
+BENCHMARKS = ("training", "race", "drawing")
 
 
 def main() -> None:

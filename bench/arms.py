@@ -40,8 +40,9 @@ class Arm(Protocol):
 class Task:
     """What both arms are given: `images` (N, 3, H, W) in [-1, 1], and settings that hold for both.
 
-    `first_word` is the peer's initial word, one token. `peer_rate` is the peer's learning rate, None for the one that
-    its README documents. `bfloat16` is embhub's precision, `peer_bfloat16` the peer's; float32 otherwise.
+    `caption` has `{}` where the token goes. `first_word` is the peer's initial word, one token. `peer_rate` is the
+    peer's learning rate, None for the one that its README documents; `peer_tuned` makes its latents once and lets the
+    rate fall on a cosine over `steps`. `bfloat16` is embhub's precision, `peer_bfloat16` the peer's; float32 otherwise.
     """
 
     images: Tensor
@@ -50,6 +51,8 @@ class Task:
     bfloat16: bool = True
     peer_bfloat16: bool = True
     peer_rate: float | None = None
+    peer_tuned: bool = False
+    caption: str = CAPTION
     steps: int = 10_000
     seed: int = 0
 
@@ -81,18 +84,20 @@ def started(side: Side, pipe: Pipeline, task: Task) -> Iterator[Arm]:
                 pipe,
                 task.images,
                 token=TOKEN,
-                caption=CAPTION,
+                caption=task.caption,
                 first_word=task.first_word,
                 vectors=recipe.num_vectors,
                 batch_size=task.batch_size,
                 learning_rate=task.peer_rate,
                 bfloat16=task.peer_bfloat16,
+                cached=task.peer_tuned,
+                cosine_steps=task.steps if task.peer_tuned else None,
                 seed=task.seed,
             )
         yield peer
         return
     latents = encode_images(pipe, task.images)
-    ours = Inversion(pipe, latents, token=TOKEN, caption=CAPTION, recipe=recipe, seed=task.seed)
+    ours = Inversion(pipe, latents, token=TOKEN, caption=task.caption, recipe=recipe, seed=task.seed)
     with ours.active():
         yield ours
 

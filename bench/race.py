@@ -1,92 +1,201 @@
-"""Training to equal quality: what each arm has spent when its loss on images kept back has fallen to a level."""
+"""Training to equal quality: embhub's defaults beside a tuned peer, each at the number of steps that suits it best.
+
+The peer is the recipe of `bench.recipe`, tuned: its latents are made once, its rate falls on a cosine, both arms have
+the same precision, and the rate is the best of `RATES` by the loss on images kept back. Both arms train anew for each
+number of steps, since the rate's schedule depends on it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from statistics import median
-from typing import Any
+from pathlib import Path
+from statistics import fmean, median
 
+import numpy as np
 from torch import Tensor
 
-from bench.arms import CAPTION, TOKEN, Side, Task, started
+from bases.workshop import sampling
+from bases.workshop.counting import Pictures, tensor
+from bases.workshop.xray import default_data
+from bench import findings, worth
+from bench import worth_material as material
+from bench.arms import FINDING, SIDES, TOKEN, Side, Task, first_word, started
 from bench.measurement import Spent, Watch, ratio
-from bench.table import Row, both_clocks
+from bench.scale import Scale
+from bench.table import Row, Section, both_clocks
+from embhub.builtin_bases import info
 from embhub.diffusion.bases.pipelines import load_pipeline
-from embhub.diffusion.training.inversion import mean_loss
+from embhub.diffusion.evaluation import fitting
+from embhub.diffusion.evaluation.networks import find
+from embhub.diffusion.evaluation.regimes import Lesson, balance
+from embhub.diffusion.families.pipeline import Pipeline
+from embhub.diffusion.training.inversion import encode_images, mean_loss
+from embhub.diffusion.training.precision import in_bfloat16
 
-DRAWS = 4
-"""Noise levels that the loss is looked at on, always with the same noise."""
+GOAL, CALLED_GOAL = 1.5, 0.85
+RATES = (0.01, 0.03, 0.1, 0.2, 0.3)
+PEER = "Peer: the recipe of diffusers' examples (`bench/recipe.py`), tuned as `bench/race.py` says."
+DRAWS = 10
+"""Noise levels of the loss on images kept back, always with the same noise."""
+
+Called = Callable[[Pictures], "np.ndarray[tuple[int], np.dtype[np.bool_]]"]
 
 
 @dataclass(frozen=True)
-class Point:
-    """After `steps` steps: what was spent, preparation included, looking excluded; and the loss on images kept back."""
+class Problem:
+    """What is learned on one base: `learned` (N, 3, H, W) in [-1, 1], `kept_back` images (M, 3, H, W) of others, and
+    `called`, which says of generated images whether a judge sees the finding. `pipe` is never changed."""
+
+    base: str
+    pipe: Pipeline
+    caption: str
+    learned: Tensor
+    kept_back: Tensor
+    called: Called
+
+
+@dataclass(frozen=True)
+class End:
+    """A finished training: what was spent, the loss on images kept back, the share that the judge calls the finding."""
 
     steps: int
     spent: Spent
     loss: float
+    called: float
 
 
-@dataclass(frozen=True)
-class Heat:
-    """One seed's two curves."""
-
-    ours: tuple[Point, ...]
-    peer: tuple[Point, ...]
+Ends = Mapping[int, Sequence[End]]
+"""For each number of steps the trainings of all seeds, in their order."""
 
 
-def run(side: Side, base: str, task: Task, *, judge: Any, kept_back: Tensor, look: int) -> tuple[Point, ...]:
-    """Train one arm for the task's steps, looking every `look`. `judge` is another copy of the base, never changed."""
-    pipe, watch, points = load_pipeline(base, device="cpu"), Watch(), list[Point]()
+def phantoms(scale: Scale) -> Problem:
+    """The held-out finding of `builtin`."""
+    subject = findings.SUBJECTS[FINDING]
+    judge = findings.judge(FINDING, "healthy")
+    learned, kept = (tensor(findings.real(subject, n, seed)) for n, seed in ((scale.images, 0), (scale.kept_back, 1)))
+    pipe = load_pipeline("builtin", device="cpu")
+    return Problem("builtin", pipe, subject.prompt, learned, kept, lambda pictures: judge(pictures) > 0.5)
+
+
+def films(scale: Scale, data: Path) -> Problem:
+    """Children's pneumonia on `builtin-xray`: hospital A's films are learned from; the judge is taught with B's."""
+    one = worth.modalities()[0]
+    site, pool, test = material.site(data, one), material.real(data, one, "judge"), material.real(data, one, "test")
+    choices = fitting.Choices(find("pretrained"), worth.SIDE, mirror=False, device="cpu")
+    chances = balance(pool.labels, np.ones(len(pool), bool), None)
+    judge = fitting.fit([Lesson(pool, 0, chances=chances)], choices, seed=0)
+    learned, kept = (
+        tensor(site.images[: scale.images]), tensor(test.images[test.labels == 1][: scale.kept_back])
+    )  # fmt: skip
+    pipe, caption = load_pipeline(one.set, device="cpu"), f"{one.prompt}, {{}}"
+    return Problem(
+        one.set, pipe, caption, learned, kept, lambda pictures: fitting.score(judge, pictures, choices) > 0.5
+    )
+
+
+def run(scale: Scale) -> Section:
+    """Phantoms, and real films where there are any; about half an hour."""
+    rows, notes = measure(phantoms(scale), scale)
+    if (data := default_data()).joinpath("chest-xray").is_dir():
+        more, said = measure(films(scale, data), scale)
+        rows, notes = [*rows, *more], [*notes, *said]
+    else:
+        notes.append("Real films: not measured, there are none on this machine.")
+    notes.append(
+        f"{scale.images} images to learn from, {scale.batch} a step, embhub's defaults otherwise; steps tried: "
+        f"{', '.join(map(str, scale.lengths))}, {scale.seeds} seeds. The loss is on {scale.kept_back} images of "
+        f"others, the judge saw {scale.generated} generated images of each training. "
+        "Making latents and growing the table count, loading the base does not."
+    )
+    return Section("Training to equal quality", PEER, tuple(rows), tuple(notes))
+
+
+def measure(problem: Problem, scale: Scale) -> tuple[list[Row], list[str]]:
+    """The rows of one base, and a sentence about the peer's rate."""
+    losses = {rate: train("peer", problem, scale, scale.lengths[-1], 0, rate=rate, generated=0).loss for rate in RATES}
+    best = min(losses, key=losses.__getitem__)
+    ends: dict[Side, dict[int, list[End]]] = {side: {length: [] for length in scale.lengths} for side in SIDES}
+    for seed in range(scale.seeds):
+        for length in scale.lengths:
+            for side in SIDES:
+                ends[side][length].append(
+                    train(side, problem, scale, length, seed, rate=best, generated=scale.generated)
+                )
+    tried = ", ".join(f"{rate:g}: {loss:.4f}" for rate, loss in losses.items())
+    note = f"The peer's rate on `{problem.base}` is {best:g}. Losses after {middle} steps by rate: {tried}."
+    return [to_equal_loss(problem.base, ends), to_the_finding(problem.base, ends)], [note]
+
+
+def train(side: Side, problem: Problem, scale: Scale, steps: int, seed: int, *, rate: float, generated: int) -> End:
+    """One training, and what it is worth. Making latents counts; loading and looking do not."""
+    pipe, watch, fast = load_pipeline(problem.base, device="cpu"), Watch(), in_bfloat16("cpu")
+    task = Task(
+        problem.learned, first_word(pipe), scale.batch,
+        bfloat16=fast, peer_bfloat16=fast, peer_rate=rate, peer_tuned=True,
+        caption=problem.caption, steps=steps, seed=seed,
+    )  # fmt: skip
     watch.start()
     with started(side, pipe, task) as arm:
-        for step in range(1, task.steps + 1):
+        for _ in range(steps):
             arm.step()
-            if step % look == 0 or step == task.steps:
-                spent = watch.stop()
-                loss = mean_loss(judge, kept_back, token=TOKEN, caption=CAPTION, rows=arm.rows, draws=DRAWS)
-                points.append(Point(step, spent, loss))
-                watch.start()
-    return tuple(points)
+        spent, rows = watch.stop(), arm.rows
+    latents, told = encode_images(problem.pipe, problem.kept_back), {"token": TOKEN, "caption": problem.caption}
+    loss = mean_loss(problem.pipe, latents, rows=rows, draws=DRAWS, **told)
+    recommended = info(problem.base).recommended
+    guidance, sampling_steps = recommended["guidance"], int(recommended["steps"])
+    if not generated:
+        return End(steps, spent, loss, 0.0)
+    pictures = sampling.sample_with(
+        problem.pipe, rows, problem.caption, generated, guidance=guidance, steps=sampling_steps, seed=seed
+    )
+    return End(steps, spent, loss, float(problem.called(pictures).mean()))
 
 
-def reach(curve: Sequence[Point], level: float) -> Point | None:
-    """The first point at or below `level`; None where there is none."""
-    return next((point for point in curve if point.loss <= level), None)
+def to_equal_loss(base: str, ends: Mapping[Side, Ends]) -> Row:
+    """Time to the loss that both arms reach: the higher of their lowest ones, each the mean of the seeds."""
+    lowest = [min(fmean(end.loss for end in runs) for runs in ends[side].values()) for side in SIDES]
+    level = max(lowest)
+    what = f"{base}: to a loss of {level:.4f} (lowest {lowest[0]:.4f} and {lowest[1]:.4f})"
+    return _row(what, ends, lambda runs: fmean(end.loss for end in runs) <= level)
 
 
-def to_the_peers_end(what: str, heats: Sequence[Heat], *, goal: float | None = None) -> Row:
-    """When each arm is as good as the peer ends up, seed by seed."""
-    return _row(what, [(heat, heat.peer[-1].loss) for heat in heats], goal)
+def to_the_finding(base: str, ends: Mapping[Side, Ends]) -> Row:
+    """Time until the judge calls `CALLED_GOAL` of the generated images the finding."""
+    best = [max(fmean(end.called for end in runs) for runs in ends[side].values()) for side in SIDES]
+    what = f"{base}: until {CALLED_GOAL:.0%} are called the finding (most {best[0]:.0%} and {best[1]:.0%})"
+    return _row(what, ends, lambda runs: fmean(end.called for end in runs) >= CALLED_GOAL)
 
 
-def to_our_end(what: str, heats: Sequence[Heat]) -> Row:
-    """When each arm is as good as embhub ends up, seed by seed."""
-    return _row(what, [(heat, heat.ours[-1].loss) for heat in heats], None)
+def _row(what: str, ends: Mapping[Side, Ends], good: Callable[[Sequence[End]], bool]) -> Row:
+    """Each arm by its cheapest number of steps that is good enough."""
+    found = {side: [runs for runs in ends[side].values() if good(runs)] for side in SIDES}
+    ours, peer = (min(found[side], key=_middle, default=None) for side in SIDES)
+    cells = (_cell(ours, ends["embhub"]), _cell(peer, ends["peer"]))
+    if ours is None:  # no ratio, and so no goal met: slower by an amount that nobody measured
+        return Row(what, *cells, goal=GOAL)
+    # A peer that never arrived is counted with all it spent: the ratio is then a lower bound.
+    theirs = peer or max(ends["peer"].values(), key=_middle)
+    wall, cpu = (
+        ratio([one(end) for end in theirs], [one(end) for end in ours], at_least=peer is None) for one in (_wall, _cpu)
+    )
+    return Row(what, *cells, wall, cpu, GOAL)
 
 
-def _row(what: str, levels: Sequence[tuple[Heat, float]], goal: float | None) -> Row:
-    ours = [reach(heat.ours, level) for heat, level in levels]
-    peer = [reach(heat.peer, level) for heat, level in levels]
-    what = f"{what} ({median(level for _, level in levels):.4f})"
-    cells = (_cell(ours, [heat.ours[-1] for heat, _ in levels]), _cell(peer, [heat.peer[-1] for heat, _ in levels]))
-    if None in ours:  # no ratio, and so no goal met: slower by an amount that nobody measured
-        return Row(what, *cells, goal=goal)
-    # An arm that never arrived is counted with all it spent: the ratio is then a lower bound.
-    mine = [point.spent for point in ours if point]
-    theirs = [(point or heat.peer[-1]).spent for point, (heat, _) in zip(peer, levels, strict=True)]
-    late = None in peer
-    wall = ratio([s.wall for s in theirs], [s.wall for s in mine], at_least=late)
-    cpu = ratio([s.cpu for s in theirs], [s.cpu for s in mine], at_least=late)
-    return Row(what, *cells, wall, cpu, goal)
+def _cell(runs: Sequence[End] | None, ends: Ends) -> str:
+    if runs is None:
+        return f"not in {max(ends)} steps"
+    spent = Spent(median(end.spent.wall for end in runs), median(end.spent.cpu for end in runs))
+    return f"{both_clocks(spent)}, {runs[0].steps} steps"
 
 
-def _cell(points: Sequence[Point | None], ends: Sequence[Point]) -> str:
-    arrived = [point for point in points if point]
-    if len(arrived) < len(points):
-        last = both_clocks(Spent(median(e.spent.wall for e in ends), median(e.spent.cpu for e in ends)))
-        return f"not in {ends[0].steps} steps, {last}, in {len(points) - len(arrived)} of {len(points)}"
-    steps = median(point.steps for point in arrived)
-    spent = Spent(median(p.spent.wall for p in arrived), median(p.spent.cpu for p in arrived))
-    return f"{both_clocks(spent)}, {steps:g} steps"
+def _middle(runs: Sequence[End]) -> float:
+    return median(map(_wall, runs))
+
+
+def _wall(end: End) -> float:
+    return end.spent.wall
+
+
+def _cpu(end: End) -> float:
+    return end.spent.cpu

@@ -13,6 +13,9 @@ package. Reproduced, in its order:
 - In bfloat16 the U-Net and the autoencoder hold bfloat16 weights, and the text encoder stays float32 under autocast,
   as accelerate prepares it. With an accelerator the models move there, the drawing follows.
 
+Added for who tunes it: latents may be made once, from the middle of the posterior, and the rate may fall on a cosine,
+which the example has as an option.
+
 Left out, each in the peer's favour: accelerate's wrappers, logging, checkpoints, validation pictures, and reading,
 resizing and decoding the files of a batch (images are in memory for both arms). Also left out: mirroring half of the
 images (sides mean something here), and drawing one of 27 English sentences for each image (one caption for both arms).
@@ -22,10 +25,12 @@ from __future__ import annotations
 
 import torch
 from diffusers import DDPMScheduler
+from diffusers.optimization import get_cosine_schedule_with_warmup
 from torch import Tensor
 from torch.nn import functional as F
 
 from embhub.diffusion.families.pipeline import Pipeline
+from embhub.diffusion.training.inversion import encode_images
 
 DOCUMENTED_RATE = 5e-4
 """Of its README, for one image; `--scale_lr` multiplies it by the images of a step."""
@@ -35,8 +40,9 @@ class PeerRecipe:
     """One training run by the recipe; `step()` takes the next step and returns its loss.
 
     `pipe` is a loaded pipeline of the Stable Diffusion shape, which is changed for good; `images` (N, 3, H, W) float32
-    in [-1, 1] at the pipeline's resolution; `first_word` one word that is one token. Raises ValueError where the word
-    is not one token, or the base predicts neither noise nor velocity.
+    in [-1, 1] at the pipeline's resolution; `first_word` one word that is one token. `cached` makes the latents once;
+    `cosine_steps` is the length of the schedule, None for a constant rate. Raises ValueError where the word is not one
+    token, or the base predicts neither noise nor velocity.
     """
 
     def __init__(
@@ -51,6 +57,8 @@ class PeerRecipe:
         batch_size: int,
         learning_rate: float | None = None,
         bfloat16: bool = True,
+        cached: bool = False,
+        cosine_steps: int | None = None,
         seed: int = 0,
     ) -> None:
         self._tokenizer, self._text, self._pipe = pipe.tokenizer, pipe.text_encoder, pipe
@@ -66,6 +74,8 @@ class PeerRecipe:
         self._optimizer = torch.optim.AdamW(
             [table], lr=DOCUMENTED_RATE * batch_size if learning_rate is None else learning_rate, weight_decay=1e-2
         )
+        self._pace = None if cosine_steps is None else get_cosine_schedule_with_warmup(self._optimizer, 0, cosine_steps)
+        self._latents = encode_images(pipe, images).to(pipe.device, self._dtype) if cached else None
         pipe.unet.to(dtype=self._dtype)
         pipe.vae.to(dtype=self._dtype)
         self._original = table.detach().clone()
@@ -85,6 +95,8 @@ class PeerRecipe:
         loss = F.mse_loss(predicted.float(), self._target(latents, noise, times).float())
         torch.autograd.backward(loss)
         self._optimizer.step()
+        if self._pace is not None:
+            self._pace.step()
         self._optimizer.zero_grad()
         self._write_back()
         return loss.item()
@@ -113,10 +125,13 @@ class PeerRecipe:
 
     def _draw_batch(self) -> tuple[Tensor, Tensor, Tensor]:
         chosen = torch.randint(len(self._images), (self._batch_size,), generator=self._draws)
-        pixels = self._images[chosen].to(self._pipe.device, self._dtype)
-        with torch.no_grad():
-            encoded = self._pipe.vae.encode(pixels).latent_dist.sample()
-        latents = encoded * self._pipe.vae.config.scaling_factor
+        if self._latents is None:
+            pixels = self._images[chosen].to(self._pipe.device, self._dtype)
+            with torch.no_grad():
+                encoded = self._pipe.vae.encode(pixels).latent_dist.sample()
+            latents = encoded * self._pipe.vae.config.scaling_factor
+        else:
+            latents = self._latents[chosen]
         noise = torch.randn(latents.shape, generator=self._draws).to(latents)
         levels = int(self._scheduler.config.num_train_timesteps)
         times = torch.randint(levels, (len(latents),), generator=self._draws).to(latents.device)

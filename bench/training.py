@@ -15,19 +15,17 @@ from typing import Any
 
 import torch
 
-from bench import memory, race
+from bench import memory
 from bench.arms import SIDES, Task, draw_images, first_word, started
 from bench.bases import build_stable_diffusion, write_large_table
 from bench.measurement import Compared, Ratio, clocked, compare
-from bench.race import Heat
 from bench.scale import Scale
 from bench.table import Row, Section, timed
 from embhub.diffusion.bases.pipelines import load_pipeline
 from embhub.diffusion.families.pipeline import Pipeline
-from embhub.diffusion.training.inversion import default_recipe, encode_images
 from embhub.diffusion.training.precision import in_bfloat16
 
-STEP_GOAL, LARGE_STEP_GOAL, QUALITY_GOAL = 1.4, 2.0, 3.0
+STEP_GOAL, LARGE_STEP_GOAL = 1.4, 2.0
 PEER = (
     "Peer: the textual-inversion recipe of diffusers' examples, told anew in `bench/recipe.py`, which says what it "
     "leaves out. Same base, images, batch, vectors and precision in both arms."
@@ -35,7 +33,7 @@ PEER = (
 
 
 def run(scale: Scale) -> Section:
-    """All of training's rows; equal quality takes ten minutes, the rest five."""
+    """A step and its memory; five minutes. `bench.race` compares whole trainings."""
     shorter = replace(scale, turn=max(1, scale.turn // 4))
     with tempfile.TemporaryDirectory() as folder:
         large = str(write_large_table(Path(folder), vocabulary=scale.vocabulary, width=scale.width))
@@ -46,15 +44,14 @@ def run(scale: Scale) -> Section:
                 "a step on builtin, both float32", "builtin", scale, goal=STEP_GOAL, bfloat16=False, peer_bfloat16=False
             ),
             _step(
-                f"a step on builtin, embhub's default {own_precision()} and the peer's default float32",
+                f"a step on builtin, both {own_precision()}, the peer's latents made once too",
                 "builtin",
                 scale,
-                goal=STEP_GOAL,
                 bfloat16=in_bfloat16("cpu"),
-                peer_bfloat16=False,
+                peer_bfloat16=in_bfloat16("cpu"),
+                peer_tuned=True,
             ),
             _step(f"a step with a {size}, both bfloat16", large, shorter, goal=LARGE_STEP_GOAL),
-            *_quality(scale),
         ]
         if scale.memory:
             rows.append(_memory("peak memory on builtin", "builtin", scale))
@@ -65,9 +62,9 @@ def run(scale: Scale) -> Section:
     return Section("Training", PEER, tuple(rows), tuple(notes))
 
 
-def _step(what: str, base: str, scale: Scale, *, goal: float | None = None, **precision: bool) -> Row:
+def _step(what: str, base: str, scale: Scale, *, goal: float | None = None, **same: Any) -> Row:
     ours, peer = load_pipeline(base, device="cpu"), load_pipeline(base, device="cpu")
-    task = Task(draw_images(ours, scale.images, seed=0), first_word(ours), scale.batch, **precision)
+    task = Task(draw_images(ours, scale.images, seed=0), first_word(ours), scale.batch, **same)
     return timed(what, _take_turns(ours, peer, task, scale), goal=goal)
 
 
@@ -78,35 +75,6 @@ def _take_turns(ours: Any, peer: Any, task: Task, scale: Scale) -> Compared:
         return compare(
             clocked(mine.step, times=scale.turn), clocked(theirs.step, times=scale.turn), repeats=scale.repeats
         )
-
-
-def _quality(scale: Scale) -> list[Row]:
-    """Both arms train to the end and are looked at on the way: with the rate that the peer documents, and with ours.
-
-    The peer computes in float32, its default: in bfloat16 its steps take longer on processors that were tried.
-    """
-    judge = load_pipeline("builtin", device="cpu")
-    kept_back = encode_images(judge, draw_images(judge, scale.kept_back, seed=1))
-    ours_rate = default_recipe(judge).learning_rate
-    documented, same = list[Heat](), list[Heat]()
-    for seed in range(scale.seeds):
-        images = draw_images(judge, scale.images, seed=100 + seed)
-        task = Task(
-            images, first_word(judge), scale.batch,
-            bfloat16=in_bfloat16("cpu"), peer_bfloat16=False, steps=scale.race, seed=seed,
-        )  # fmt: skip
-        quicker = replace(task, peer_rate=ours_rate)
-        how: dict[str, Any] = {"judge": judge, "kept_back": kept_back, "look": scale.look}
-        peer = race.run("peer", "builtin", task, **how)
-        ours = race.run("embhub", "builtin", task, **how)
-        documented.append(Heat(ours, peer))
-        same.append(Heat(ours, race.run("peer", "builtin", quicker, **how)))
-    return [
-        race.to_the_peers_end("to the peer's last loss", documented, goal=QUALITY_GOAL),
-        race.to_our_end("to embhub's last loss", documented),
-        race.to_the_peers_end(f"to the peer's last loss, its rate set to {ours_rate:g}", same, goal=QUALITY_GOAL),
-        race.to_our_end(f"to embhub's last loss, the peer's rate set to {ours_rate:g}", same),
-    ]
 
 
 def _memory(what: str, base: str, scale: Scale) -> Row:
@@ -156,10 +124,6 @@ def _settings(scale: Scale) -> str:
     return (
         f"{scale.images} phantom images of a finding that the base never saw, {scale.batch} a step, 8 vectors, "
         f"{scale.repeats} turns of {scale.turn} steps an arm. "
-        f"Quality is the loss on {scale.kept_back} others, on noise that is always the same: {scale.race} steps, "
-        f"looked at every {scale.look}, {scale.seeds} seeds; making latents and growing the table count. "
-        f"There each arm has its default precision ({own_precision()}; the peer float32), and the peer the rate of its "
-        "README (0.0005 an image) unless said. "
         "Memory is what training adds to a process that holds base and images."
     )
 

@@ -12,6 +12,7 @@ import pytest
 import torch
 from diffusers import StableDiffusionPipeline
 from torch import Tensor
+from torchmetrics.functional.image import peak_signal_noise_ratio, structural_similarity_index_measure
 
 from bases.workshop.facts import facts
 from embhub.diffusion.adaptation.base_training import (
@@ -189,6 +190,19 @@ def test_power_falls_with_blur_and_bands_see_it() -> None:
     assert all(earlier > later for earlier, later in pairwise(ratios[1:]))
     assert likeness.power_ratios(real, real) == dict.fromkeys(likeness.power_ratios(real, real), 1.0)
     assert likeness.band_loss(blurred, real) > likeness.band_loss(real * 0.99, real)
+
+
+def test_what_an_autoencoder_loses_is_what_torchmetrics_says() -> None:
+    real = torch.rand(3, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    shown = torch.nn.functional.avg_pool2d(real, 3, 1, 1)
+    assert likeness.structural_similarity(real, real) == pytest.approx(1)
+    grey = (shown + 1) / 2, (real + 1) / 2
+    assert likeness.structural_similarity(shown, real) == pytest.approx(
+        float(structural_similarity_index_measure(*grey, data_range=1.0))
+    )
+    assert likeness.decibels(shown, real) == pytest.approx(
+        float(peak_signal_noise_ratio(*grey, data_range=1.0)), abs=1e-4
+    )
 
 
 def test_times_fill_every_stratum_and_a_share_is_noisy() -> None:

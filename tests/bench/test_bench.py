@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from bench import gpu, machine, memory
 from bench.__main__ import BENCHMARKS
 from bench.bases import build_stable_diffusion, write_large_table
 from bench.measurement import Compared, Ratio, Spent, compare
-from bench.race import Heat, Point, to_our_end, to_the_peers_end
+from bench.race import End, to_equal_loss, to_the_finding
 from bench.scale import SMALLEST
 from bench.table import HEADER, render, timed
 from bench.training import measure_large
@@ -36,7 +35,7 @@ def test_a_benchmark_compares_with_a_peer(name: str) -> None:
     measured = [row for row in section.rows if "not in" not in row.ours]
     assert measured and all(row.wall and row.wall.low > 0 for row in measured)
     goals = [row.goal for row in section.rows if row.goal is not None]
-    assert goals == {"training": [1.4, 1.4, 1.4, 2.0, 3.0, 3.0], "drawing": [0.9]}[name]
+    assert goals == {"training": [1.4, 1.4, 2.0], "race": [1.5] * len(goals), "drawing": [0.9]}[name]
 
 
 @pytest.mark.thorough
@@ -100,18 +99,23 @@ def test_a_miss_is_called_a_miss(wall: float, verdict: str) -> None:
     assert row.cells()[-1] == verdict and len(row.cells()) == len(HEADER)
 
 
-def curve(*losses: float, seconds: float) -> tuple[Point, ...]:
-    return tuple(Point(step, Spent(step * seconds, step * seconds), loss) for step, loss in enumerate(losses, 1))
+def ends(*runs: tuple[int, float, float, float]) -> dict[int, list[End]]:
+    """Trainings of one seed: steps, seconds, loss, share called the finding."""
+    return {steps: [End(steps, Spent(wall, wall), loss, called)] for steps, wall, loss, called in runs}
 
 
-def test_time_to_equal_quality() -> None:
-    heats = [Heat(ours=curve(3, 2, 1, seconds=1), peer=curve(5, 4, 2, seconds=2))]
-    there, back = to_the_peers_end("to it", heats, goal=3), to_our_end("back", heats)
-    assert there.wall == Ratio(3.0, 3.0, 3.0) and there.cells()[-1] == "3: met"
-    assert back.wall == Ratio(2.0, 2.0, 2.0, at_least=True) and str(back.wall) == "over 2.00"
-    assert back.peer.startswith("not in 3 steps")
-    never = to_the_peers_end("to it", [replace(heats[0], ours=curve(9, 9, 9, seconds=1))], goal=3)
-    assert never.wall is None and never.cells()[-1] == "3: **missed**" and "1 of 1" in never.ours
+def test_each_arm_counts_with_its_cheapest_training_that_is_good_enough() -> None:
+    ours = ends((10, 1.0, 0.5, 0.2), (20, 2.0, 0.4, 0.9), (40, 4.0, 0.3, 0.9))
+    peer = ends((10, 2.0, 0.6, 0.2), (20, 5.0, 0.4, 0.3), (40, 10.0, 0.45, 0.8))
+    equal = to_equal_loss("base", {"embhub": ours, "peer": peer})
+    assert equal.wall == Ratio(2.5, 2.5, 2.5) and equal.cells()[-1] == "1.5: met"
+    assert "0.4000 (lowest 0.3000 and 0.4000)" in equal.what
+    shown = to_the_finding("base", {"embhub": ours, "peer": peer})
+    assert shown.wall == Ratio(5.0, 5.0, 5.0, at_least=True) and shown.peer == "not in 40 steps"
+    assert "most 90% and 80%" in shown.what
+    never = to_the_finding("base", {"embhub": peer, "peer": ours})
+    assert never.wall is None and never.cells()[-1] == "1.5: **missed**" and never.ours == "not in 40 steps"
+    assert to_equal_loss("base", {"embhub": peer, "peer": ours}).wall == Ratio(0.4, 0.4, 0.4)
 
 
 def test_the_machine_is_described_without_a_name_of_it() -> None:

@@ -21,12 +21,13 @@ from embhub import destinations
 from embhub.artifact import fingerprint
 from embhub.builtin_bases import resolve
 from embhub.copies.tail import FEWEST_CONTROLS, FEWEST_MEMBERS
-from embhub.diffusion.adaptation.base_training import poses, running, workbench
-from embhub.diffusion.adaptation.base_training.latent_pictures import SIDE
+from embhub.diffusion.adaptation.base_training import likeness, poses, running, workbench
+from embhub.diffusion.adaptation.base_training.latent_pictures import SIDE, rebuilt
 from embhub.diffusion.adaptation.base_training.material import Look, TrainingImages, of_images
 from embhub.diffusion.bases.pipelines import choose_device, load_pipeline
 from embhub.diffusion.copying.base_copies import compared
 from embhub.diffusion.copying.comparing import one_each
+from embhub.diffusion.families.pipeline import Pipeline
 from embhub.durable import alone, write_atomic
 from embhub.errors import ConfigError, UsageError
 from embhub.images import pixels
@@ -135,19 +136,31 @@ def _train_in(
     pipeline = bench.export(folder / "pipeline")
     if on_progress:
         on_progress(Progress("looking for copies", 0, 1, ""))
-    copies = _compare(pipeline, head, taught, apart)
-    _write_about(pipeline, found, source, copies)
+    pipe = load_pipeline(pipeline)
+    copies = _compare(pipe, head, taught, apart)
+    _write_about(pipeline, found, source, {"autoencoder": _rebuild(pipe, apart), "copies": copies})
     return TrainedBase(
         pipeline, fingerprint.digest(fingerprint.take(pipeline)), len(taught.patients), len(set(taught.patients)),
         len(apart.patients), copies,
     )  # fmt: skip
 
 
-def _compare(pipeline: Path, head: str, taught: TrainingImages, apart: TrainingImages) -> dict[str, Any] | None:
+def _rebuild(pipe: Pipeline, apart: TrainingImages) -> dict[str, Any]:
+    """How near held-out images are to themselves after encoding and decoding."""
+    real = poses.plain(apart.images)
+    shown = rebuilt(pipe.vae, real)
+    return {
+        "n": len(real),
+        "psnr_db": round(likeness.decibels(shown, real), 1),
+        "ssim": round(likeness.structural_similarity(shown, real), 3),
+    }
+
+
+def _compare(pipe: Pipeline, head: str, taught: TrainingImages, apart: TrainingImages) -> dict[str, Any] | None:
     """Whether the base generates copies of its own images; None where too few patients were held out to say so."""
     if len(set(apart.patients)) < FEWEST_CONTROLS or len(set(taught.patients)) < FEWEST_MEMBERS:
         return None
-    pipe, owners = load_pipeline(pipeline), list(taught.patients)
+    owners = list(taught.patients)
     drawn = [
         pipe(
             [head] * _AT_ONCE, num_inference_steps=20, guidance_scale=1.5, output_type="pt",
@@ -226,19 +239,20 @@ def describe(name: str, licence: str, source: str, prompts: dict[str, str], left
     }
 
 
-def _write_about(pipeline: Path, found: ImageSet, source: str, copies: dict[str, Any] | None) -> None:
+def _write_about(pipeline: Path, found: ImageSet, source: str, figures: dict[str, Any]) -> None:
     """The card, and the list of whom the base saw."""
     patients = frozenset(found.unit(place) for place in range(len(found.samples)))
     seen = Seen(source, patients, tuple(sketch(read_sample(sample)) for sample in found.samples))
     write_atomic(pipeline / SEEN, seen.to_bytes())
     facts = json.loads((pipeline / "base.json").read_text(encoding="utf-8"))
-    if copies is not None:
-        facts["figures"]["copies"] = copies
-        write_atomic(pipeline / "base.json", (json.dumps(facts, indent=2) + "\n").encode())
+    facts["figures"] |= {name: value for name, value in figures.items() if value is not None}
+    write_atomic(pipeline / "base.json", (json.dumps(facts, indent=2) + "\n").encode())
+    kept = figures["autoencoder"]
     lines = [
         "---", "library_name: diffusers", "pipeline_tag: text-to-image", "---", "", f"# {facts['name']}", "",
         f"{facts['attribution']} {len(found.samples)} images of {len(patients)} patients; `seen.json` lists them.", "",
-        _say_copies(copies), "",
+        f"{kept['n']} held-out images after the autoencoder: PSNR {kept['psnr_db']} dB, SSIM {kept['ssim']}.", "",
+        _say_copies(figures["copies"]), "",
         "The weights hold traces of these images. A privacy claim of an embedding does not cover its base.",
         "Nothing here is fit for diagnosis.",
     ]  # fmt: skip

@@ -78,6 +78,16 @@ def decibels(drawn: Tensor, images: Tensor) -> float:
     return float(10 * torch.log10(4 / F.mse_loss(drawn.clamp(-1, 1), images)))
 
 
+def structural_similarity(drawn: Tensor, images: Tensor) -> float:
+    """Mean SSIM of images in [-1, 1]: 1 for the same (Wang et al. 2004, doi:10.1109/TIP.2003.819861).
+
+    Black counts as 0, as in published figures: the measure changes with it.
+    """
+    from torchmetrics.functional.image import structural_similarity_index_measure as similarity
+
+    return float(similarity((drawn.clamp(-1, 1) + 1) / 2, (images + 1) / 2, data_range=1.0))
+
+
 def spectrum(images: Tensor) -> Tensor:
     """Mean power at each whole number of cycles an image, (N, C, S, S) -> (S // 2,), of the first channel."""
     grey = images[:, 0] - images[:, 0].mean((1, 2), keepdim=True)

@@ -70,7 +70,10 @@ def test_a_base_is_trained_from_public_images_and_goes_on(stripes: Path, tmp_pat
     assert (len(found.sketches), len(found.patients)) == (130, 65)
     card = (folder / "README.md").read_text(encoding="utf-8")
     assert SOURCE in card and "130 images of 65 patients" in card and "does not cover its base" in card
-    assert json.loads((folder / "base.json").read_text(encoding="utf-8"))["prompts"] == {HEAD: HEAD}
+    facts = json.loads((folder / "base.json").read_text(encoding="utf-8"))
+    kept = facts["figures"]["autoencoder"]
+    assert facts["prompts"] == {HEAD: HEAD} and 0 < kept["n"] < 40
+    assert f"PSNR {kept['psnr_db']} dB, SSIM {kept['ssim']}." in card and 0 < kept["ssim"] < 1 and kept["psnr_db"] > 0
     before = running.read_progress(tmp_path / "base/training/denoiser")
     with pytest.raises(UsageError, match="holds a training"):
         train()

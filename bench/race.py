@@ -113,7 +113,8 @@ def run(scale: Scale) -> Section:
 
 def measure(problem: Problem, scale: Scale) -> tuple[list[Row], list[str]]:
     """The rows of one base, and a sentence about the peer's rate."""
-    losses = {rate: train("peer", problem, scale, scale.lengths[-1], 0, rate=rate, generated=0).loss for rate in RATES}
+    middle = scale.lengths[len(scale.lengths) // 2]
+    losses = {rate: train("peer", problem, scale, middle, 0, rate=rate, generated=0).loss for rate in RATES}
     best = min(losses, key=losses.__getitem__)
     ends: dict[Side, dict[int, list[End]]] = {side: {length: [] for length in scale.lengths} for side in SIDES}
     for seed in range(scale.seeds):

@@ -11,9 +11,11 @@ from __future__ import annotations
 import csv
 import os
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 from PIL import Image
@@ -43,10 +45,11 @@ def default_data() -> Path:
     return Path(os.environ.get("EMBHUB_TEST_DATA") or Path(__file__).parents[3] / "shared" / "data")
 
 
-def split() -> dict[str, str]:
+@cache
+def split() -> Mapping[str, str]:
     """Patient id -> part, from the committed file."""
     with _SPLIT.open(encoding="utf-8", newline="") as file:
-        return {row["patient_id"]: row["part"] for row in csv.DictReader(file)}
+        return MappingProxyType({row["patient_id"]: row["part"] for row in csv.DictReader(file)})
 
 
 def make_split(patients: Sequence[str]) -> dict[str, str]:

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from bases.workshop import xray
-from bases.workshop.public_images import SETS, main, material, part_of, read, rows_seen
+from bases.workshop.public_images import SETS, main, material, part_of, read, rows_of, rows_seen
 from embhub.diffusion.adaptation.base_training import poses
 from tests.support.tools import DATA, needs_films
 
@@ -21,8 +21,10 @@ CHEST = SETS["builtin-xray"]
 @pytest.mark.parametrize("name", sorted(SETS))
 def test_patients_of_different_parts_are_apart(name: str) -> None:
     base, apart, *others = (
-        set(read(DATA, SETS[name], part).patients) for part in ("base", "held-out", "judge", "test", "site")
+        {row["patient_id"] for _, row in rows_of(DATA, SETS[name], (part,))}
+        for part in ("base", "held-out", "judge", "test", "site")
     )
+    assert base and apart and all(others)
     assert not base & apart
     assert not any((base | apart) & other for other in others[:2])
     if name != "builtin-xray":  # there the base also has the normal films of `site`
@@ -39,7 +41,7 @@ def test_no_patient_with_a_malignant_mass_is_in_the_base_of_ultrasounds(tmp_path
     assert len(taught) > 250 and all(Path(row["path"]).is_file() for row in taught)
     assert malignant and not malignant & {row["patient_id"] for row in taught}
     for part in ("site", "judge", "test"):
-        assert malignant & set(read(DATA, SETS["builtin-ultrasound"], part).patients)
+        assert malignant & {row["patient_id"] for _, row in rows_of(DATA, SETS["builtin-ultrasound"], (part,))}
 
 
 @needs_films
@@ -65,8 +67,9 @@ def test_a_base_sees_no_film_of_the_hospitals_of_the_studies() -> None:
 def test_the_base_of_chest_films_is_shown_no_finding_and_others_now_and_then() -> None:
     for name, share in (("builtin-xray", 0.0), ("colonoscopy", 0.12)):
         pool = material(name, DATA).pool(0)
-        findings = read(DATA, SETS[name], "base").findings
-        assert findings is not None and findings.any()
+        rows = rows_of(DATA, SETS[name], ("base",))
+        findings = torch.tensor([row["label"] != source.healthy for source, row in rows])
+        assert findings.any()
         assert float(pool.odds[findings.repeat(6)].sum() / pool.odds.sum()) == pytest.approx(share, abs=0.01)
     shown = [(source, row) for source, row in rows_seen(DATA, CHEST) if row["label"] != source.healthy]
     assert shown and all(part_of(source.folder, row["patient_id"], row["label"]) == "held-out" for source, row in shown)

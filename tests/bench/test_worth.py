@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from bases.workshop.generated import NORMAL, PLAIN, WORDS, generated
+from bases.workshop.public_images import SETS, rows_of
 from bench import worth
 from bench import worth_material as material
 from embhub.diffusion.evaluation import pretrained
@@ -64,5 +65,7 @@ def test_images_that_show_the_finding_are_called_so_and_worth_something(
 @needs_films
 def test_no_patient_serves_two_parts() -> None:
     for one in worth.modalities():
-        people = [set(material.real(DATA, one, part).patients) for part in ("site", "judge", "test")]
+        rows = (rows_of(DATA, SETS[one.set], (part,)) for part in ("site", "judge", "test"))
+        people = [{row["patient_id"] for source, row in part if source.folder == one.source} for part in rows]
+        assert all(people)
         assert not people[0] & people[1] and not people[0] & people[2] and not people[1] & people[2]

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from embhub.__main__ import main
+from embhub.images.checks import burned_text
 from embhub.log import mldsa
 from tests.support.between import World, open_world
 from tests.support.hostile import Middleman
@@ -34,6 +35,12 @@ def middle(world: World) -> Iterator[Middleman]:
 @pytest.fixture
 def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Site:
     return Site(tmp_path / "site").enter(monkeypatch)
+
+
+@pytest.fixture
+def no_text_reader(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As without the extra `ocr`: an inspection does not look for text, which takes a fifth of a second an image."""
+    monkeypatch.setattr(burned_text, "find_engine", lambda: None)
 
 
 @pytest.fixture

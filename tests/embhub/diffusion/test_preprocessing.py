@@ -179,6 +179,7 @@ def test_the_command_refuses_before_torch(images: Path, base: Path, tmp_path: Pa
     assert "does not fit this base, which was made for 32" in capsys.readouterr().err
 
 
+@pytest.mark.usefixtures("no_text_reader")
 def test_inspect_suggests_padding(tmp_path: Path, capsys: Any) -> None:
     images = portraits(tmp_path / "films", size=(80, 128))
     assert main(["inspect", str(images)]) == 0

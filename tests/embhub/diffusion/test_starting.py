@@ -16,6 +16,7 @@ from PIL import Image
 from embhub.__main__ import main
 from embhub.diffusion.generation.interpolation import Series
 
+pytestmark = pytest.mark.usefixtures("no_text_reader")
 Terminal = Callable[..., None]
 ANSWERS = {"--shows": "frontal chest x-ray", "--base": "builtin-xray", "--name": "haze"}
 

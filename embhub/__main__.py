@@ -14,6 +14,7 @@ import click
 from embhub import own_process
 from embhub.cli import json_errors
 from embhub.errors import ConfigError, EmbhubError, UsageError
+from embhub.formats.plain_text import printable
 from embhub.project import how_to_install, where_to_report
 
 INTERRUPTED = 130
@@ -53,9 +54,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             traceback.print_exc()
         known = in_words(error)
         colour = False if os.environ.get("NO_COLOR") else None  # None: as the terminal can
-        click.echo(click.style("error: ", fg="red", bold=True) + known.message, err=True, color=colour)
+        click.echo(click.style("error: ", fg="red", bold=True) + printable(known.message), err=True, color=colour)
         if known.hint:
-            click.echo(click.style(" hint: ", bold=True) + known.hint, err=True, color=colour)
+            click.echo(click.style(" hint: ", bold=True) + printable(known.hint), err=True, color=colour)
         if as_json:
             json_errors.print_error(known)
         return known.exit_code

@@ -300,6 +300,7 @@ def test_officers_read_ten_sentences_on_studies_that_the_code_keeps() -> None:
         "reveals one bit about them": "tells one bit about these images",
     }.items():
         assert word in " ".join(told) and here in claim
+    assert "compare keys by telephone" in told[5]
     assert "with the larger figure for all steps, and nothing is given back" in told[7]
     assert "all 50 steps at once: epsilon 4.5" in joining and "Nothing is given back" in joining
 

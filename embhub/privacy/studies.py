@@ -164,7 +164,8 @@ class StudyTerms(BaseModel):
 def check_sites(sites: int, dropouts: int, colluders: int) -> None:
     """Refuse a number of sites that could not keep its word.
 
-    With `sites` > 2 `dropouts` + `colluders`, sites that answer once cannot be led to unmask two different sets.
+    With `sites` > 2 `dropouts` + `colluders`, sites that answer once cannot be led to unmask two different sets. Where
+    `colluders` is 0 one is counted all the same: the coordinator may be a site itself.
 
     Raises:
         ValueError: says which.
@@ -173,10 +174,11 @@ def check_sites(sites: int, dropouts: int, colluders: int) -> None:
         raise ValueError(
             f"{sites} sites, {dropouts} missing, {colluders} colluding: a study has 2 to {MOST_SITES} sites"
         )
-    if sites <= 2 * dropouts + colluders:
+    least = 2 * dropouts + max(1, colluders) + 1
+    if sites < least:
         raise ValueError(
             f"{sites} sites are too few for {dropouts} that may drop out and {colluders} that may collude:"
-            f" at least {2 * dropouts + colluders + 1}"
+            f" at least {least}"
         )
 
 

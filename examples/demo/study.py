@@ -129,6 +129,7 @@ def propose(site: Hospital, size: Size) -> dict[str, Any]:
 
 def join(site: Hospital, coordinator: Hospital, study: str, images: Path) -> subprocess.Popen[bytes]:
     """A hospital's officer approves, and its engine takes part until the end: a process of its own."""
+    site.embhub("trust", "refresh", "--yes")  # the officers read their keys to each other by telephone
     shutil.copytree(coordinator.folder / "study/kits" / site.name, site.folder / "kit")  # by courier, in a safe
     site.embhub(
         "study", "join", study, images.parent, "--manifest", images, "--holdout", "0.2", "--key", "officer", "--yes"

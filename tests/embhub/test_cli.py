@@ -226,6 +226,12 @@ def test_colours_only_on_a_terminal_and_never_with_no_color(home: Path) -> None:
         assert (b"\x1b[" in done.stdout) is coloured
 
 
+def test_what_an_error_quotes_is_no_command_to_the_terminal(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["show", "\x1b]0;owned\x07.safetensors"]) == 2
+    said = capsys.readouterr().err
+    assert "owned" in said and all(line.isprintable() for line in said.split("\n"))
+
+
 def test_interruption_is_code_130_without_a_traceback(home: Path) -> None:
     heard = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # a background job starts with it ignored
     process = start("trust", "add", "/dev/stdin", stdin=subprocess.PIPE, preexec_fn=heard)

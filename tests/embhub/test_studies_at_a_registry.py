@@ -1,4 +1,4 @@
-"""A study of three hospitals: proposed, joined, published and yanked by one of them; what a registry may not say."""
+"""A study of four hospitals: proposed, joined, published and yanked by one of them; what a registry may not say."""
 
 from __future__ import annotations
 
@@ -131,8 +131,8 @@ def test_a_release_is_taken_where_it_was_proposed_and_sites_signed_it(registry: 
     fetched, token = joined_by_all(plan, act_as), act_as("radboud").token
     for name in ("finished", "another"):
         assert pushes.create(registry, name, token=token).status == 200
-    few = pushes.commit(registry, plan.repository, finished(fetched, consenting=SITES[:1]), token=token)
-    assert few.status == 422 and "the study needs 2" in few.json()["error"], few.body
+    few = pushes.commit(registry, plan.repository, finished(fetched, consenting=SITES[:2]), token=token)
+    assert few.status == 422 and "the study needs 3" in few.json()["error"], few.body
     elsewhere = signing.sign(
         Release.from_files(finished(fetched)), registry=releases.ORIGIN, repository="radboud/another",
         key=keys.load(), now=datetime.now(UTC),

@@ -25,7 +25,7 @@ from embhub.trust.keyring import Role, Trust
 from tests.support import claims, releases
 from tests.support.releases import NOW, ORIGIN, SITE, make_key
 
-SITES = ("lumc", "radboud", "umcu")
+SITES = ("lumc", "radboud", "umcu", "zuyderland")
 OFFICERS = {site: make_key(f"officer of {site}") for site in SITES}
 STUDY_KEYS = {site: make_key(f"study key of {site}") for site in SITES}
 KEYS: list[tuple[str, SigningKey, Role]] = [
@@ -35,7 +35,7 @@ KEYS: list[tuple[str, SigningKey, Role]] = [
 
 @cache
 def plan(**changes: Any) -> Study:
-    """A study of three sites, of which one may be missing, that radboud proposes for `releases.REPOSITORY`."""
+    """A study of four sites, of which one may be missing, that radboud proposes for `releases.REPOSITORY`."""
     facts = {
         "base": base_identity.digest(releases.BASE), "base_name": "builtin", "sites": SITES, "dropouts": 1,
         "colluders": 0, "width": 256, "recipe": {"num_vectors": 8, "learning_rate": 0.005},

@@ -219,7 +219,8 @@ def describe(fetched: Fetched) -> dict[str, Any]:
         "preprocessing": json.dumps(plan.preprocessing), "epsilon": plan.epsilon,
         "epsilon against sites": plan.epsilon_against_sites, "delta": plan.delta, "sites": ", ".join(plan.sites),
         "may be missing": plan.dropouts, "may collude": plan.colluders,
-        "joined": ", ".join(sorted(fetched.joins)) or "nobody yet",
+        "joined": ", ".join(f"{site} by {fetched.joins[site].fingerprint}" for site in sorted(fetched.joins))
+        or "nobody yet",
         "withdrew": ", ".join(sorted(fetched.withdrawn)) or "nobody", "released": plain(fetched.released or "not yet"),
     }  # fmt: skip
 

@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, Any
 from embhub.client.account import accounts
 from embhub.client.publishing.push import AskPassphrase, load_key
 from embhub.client.trusted import vouching
-from embhub.errors import ConfigError, RegistryError, UsageError
+from embhub.errors import ConfigError, PolicyError, RegistryError, UsageError
 from embhub.refusals import RevokedKeyError
 from embhub.release.checks import study as statements
 from embhub.release.checks.study import Join, Proposal
 from embhub.site import config
+from embhub.site.memory import seen
 from embhub.site.signing import keys
 from embhub.trust import bundle, kinds, p256, statement
 
@@ -118,6 +119,24 @@ def listing(registry: str | None = None) -> list[dict[str, Any]]:
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise _no_study()
     return rows
+
+
+def refuse_unconfirmed(fetched: Fetched, *, here: str) -> None:
+    """Refuse other sites whose officer's key no person of this site, `here`, confirmed.
+
+    Whoever holds a registry's root key can vouch for keys of its own as every other site's. A sum over those sites
+    would be this site's vector, with this site's share of the noise alone.
+
+    Raises:
+        PolicyError: says which.
+    """
+    others = [fetched.joins[site] for site in sorted(fetched.joins) if site != here]
+    new = [one for one in others if not seen.is_confirmed(one.vouched_by, one.fingerprint)]
+    if found := [f"{one.fingerprint} of {one.site}" for one in new]:
+        raise PolicyError(
+            f"nobody at this site confirmed the key {', '.join(found)}",
+            "ask each site by another way whether the key is theirs, then `embhub trust refresh --yes`",
+        )
 
 
 def find_site(fetched: Fetched, *, key: str | None = None, registry: str | None = None) -> str:

@@ -101,10 +101,12 @@ def join(
             the study's, or images that do not fit.
         BadTokenError, UsageError, PrivacyError: token or caption of the study are none that a file may have.
         PrivacyError: images without patients or of the base, a cap of the ledger, or nobody confirmed.
+        PolicyError: as `studies.refuse_unconfirmed`.
         ConfigError, RegistryError: a key or the ledger cannot be used, or the registry refuses.
     """
     study = fetched.plan
     site = studies.find_site(fetched, key=key, registry=registry)
+    studies.refuse_unconfirmed(fetched, here=site)
     if not seats.is_taken(study.digest):
         if ledger.find(study.digest):  # what was begun is not known, and patients might be others
             raise ConfigError("the ledger was charged for this study, and its folder is not here", "do not join again")
@@ -152,12 +154,14 @@ def take_part(
     Raises:
         UsageError: somebody withdrew.
         ConfigError: this site has not joined, no kit, or another process takes part for it.
+        PolicyError: as `studies.refuse_unconfirmed`.
         CarrierError: FLARE is missing, or its process ended before.
     """
     report = on_progress or (lambda _: None)
     _standing(digest, "site")
     kits.read(kit)
-    while (fetched := _open_study(digest, registry)).missing:
+    here = seats.site_of(digest)
+    while (fetched := _open_study(digest, registry, here)).missing:
         done = len(fetched.joins)
         report(Progress("waiting for sites to join", done, len(fetched.plan.sites), ", ".join(fetched.missing)))
         time.sleep(look)
@@ -219,8 +223,10 @@ def _listening(kit: Path, sites: Sequence[str]) -> AbstractContextManager[Coordi
     return network.listening(kit, sites)
 
 
-def _open_study(digest: str, registry: str | None) -> studies.Fetched:
+def _open_study(digest: str, registry: str | None, here: str | None = None) -> studies.Fetched:
     fetched = studies.fetch(digest, registry=registry)
+    if here is not None:  # the coordinator has no patients
+        studies.refuse_unconfirmed(fetched, here=here)
     if fetched.withdrawn:
         raise UsageError(f"{', '.join(fetched.withdrawn)} withdrew from this study, which ended it")
     return fetched

@@ -152,6 +152,11 @@ def pin_keys(digest: str, role: Role, keys: Mapping[str, p256.PublicKey]) -> Non
     _write(there, "keys.json", json.dumps(found).encode())
 
 
+def site_of(digest: str) -> str:
+    """For which site this machine joined a study. Raises ConfigError: it has not, or the folder is damaged."""
+    return str(_read(place(digest, "site"), "seat.json")["site"])
+
+
 def load_key(digest: str) -> signing.SigningKey:
     """This site's key of a study. Raises ConfigError: there is none."""
     return signing.load(KEY, folder=place(digest, "site"))

@@ -67,7 +67,8 @@ class _Withdrawn(_Exact):
 class Said:
     """Who signed a statement of a study, when by their own word, and for which registry, an origin.
 
-    `study` is the study's digest, `site` the namespace that speaks, and `fingerprint` its registered key.
+    `study` is the study's digest, `site` the namespace that speaks, and `fingerprint` its registered key, for which the
+    keyring of `vouched_by` vouches, a registry's address.
     """
 
     study: str
@@ -75,6 +76,7 @@ class Said:
     registry: str
     created: str
     fingerprint: str
+    vouched_by: str
 
 
 @dataclass(frozen=True)
@@ -193,9 +195,9 @@ def read_withdrawal(signed: Bundle, *, trusts: Sequence[Trust]) -> Said:
 
 
 def _said(signed: Bundle, kind: Kind, facts: _Exact, digest: str, site: str, trusts: Sequence[Trust]) -> Said:
-    _, key, _ = signers.find(signed, kind, trusts=trusts, registry=facts.registry, of=site)
+    trust, key, _ = signers.find(signed, kind, trusts=trusts, registry=facts.registry, of=site)
     signers.check_in_use(kind, key, created=facts.created)
-    return Said(digest, site, facts.registry, facts.created, key.fingerprint)
+    return Said(digest, site, facts.registry, facts.created, key.fingerprint, trust.registry)
 
 
 def write_record(proposal: Bundle, joins: Mapping[str, Bundle], signed: Mapping[str, bytes]) -> bytes:

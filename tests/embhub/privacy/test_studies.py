@@ -131,10 +131,10 @@ def test_over_many_steps_the_claim_is_above_what_another_accountant_finds_for_th
 
 def test_counting_the_noise_of_missing_sites_would_be_below_the_true_loss() -> None:
     noise = StudyNoise(
-        sites=5, dropouts=2, colluders=0, clip_units=8, share_variance=30, width=1, q=1.0, steps=1
+        sites=6, dropouts=2, colluders=0, clip_units=8, share_variance=30, width=1, q=1.0, steps=1
     )  # fmt: skip
-    true = true_epsilon(total_of(3, 30), by=8, q=1.0, steps=1, delta=DELTA)
-    everybody_there = noise._with(5)
+    true = true_epsilon(total_of(4, 30), by=8, q=1.0, steps=1, delta=DELTA)
+    everybody_there = noise._with(6)
     assert noise.epsilon(everybody_there, delta=DELTA) < true <= noise.epsilon(noise.against_outsiders, delta=DELTA)
 
 
@@ -149,7 +149,7 @@ def test_the_noise_of_colluders_does_not_count() -> None:
 
 @pytest.mark.parametrize(
     "sites, dropouts, colluders, variance, clip, q, delta, true",
-    [(2, 0, 0, 16, 4, 1.0, 1e-5, 4.39), (2, 0, 1, 16, 4, 1.0, 1e-5, 4.39), (3, 1, 0, 30, 8, 0.3, 1e-6, 5.978),
+    [(2, 0, 0, 16, 4, 1.0, 1e-5, 4.39), (2, 0, 1, 16, 4, 1.0, 1e-5, 4.39), (4, 1, 0, 30, 8, 0.3, 1e-6, 3.611),
      (3, 0, 1, 40, 8, 0.5, 1e-4, 2.514), (4, 1, 1, 30, 8, 0.3, 1e-6, 3.611)],
 )  # fmt: skip
 def test_the_second_figure_holds_against_a_site_that_knows_its_own_share(
@@ -217,7 +217,7 @@ def test_the_distance_is_nothing_for_real_studies_and_is_counted() -> None:
 @pytest.mark.parametrize("sites", [2, 3, 8, 20])
 @pytest.mark.parametrize("q, steps", [(0.16, 50), (1.0, 4)])
 def test_a_calibrated_share_keeps_the_promise_with_none_to_spare(sites: int, q: float, steps: int) -> None:
-    dropouts = (sites - 1) // 2
+    dropouts = (sites - 2) // 2
     variance = calibrate_share(
         epsilon=2.0, delta=DELTA, q=q, steps=steps, sites=sites, dropouts=dropouts, clip_units=65536
     )
@@ -239,9 +239,9 @@ def test_one_accountant_counts_both_figures_and_opacus_agrees() -> None:
 
 @given(sites=st.integers(2, 30), dropouts=st.integers(0, 15), colluders=st.integers(0, 15))
 def test_sites_are_enough_so_that_two_sets_never_both_have_a_quorum(sites: int, dropouts: int, colluders: int) -> None:
-    quorum = sites - dropouts
-    # Honest sites sign one set each, colluders any: two sets need two quorums of them.
-    could_sign_two = 2 * quorum <= (sites - colluders) + 2 * colluders
+    quorum, liars = sites - dropouts, max(1, colluders)  # the coordinator's own site is one, and is always counted
+    # Honest sites sign one set each, those that lie any: two sets need two quorums of them.
+    could_sign_two = 2 * quorum <= (sites - liars) + 2 * liars
     if could_sign_two:
         with pytest.raises(ValueError, match="too few"):
             check_sites(sites, dropouts, colluders)

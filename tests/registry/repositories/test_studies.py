@@ -165,7 +165,7 @@ def test_who_may_propose(registry: Registry) -> None:
     assert refused(registry, sends, of.proposal(registry="hub.elsewhere.org", created=at)) == (422, "wrong-registry")
     assert refused(registry, sends, of.proposal(created=at + timedelta(hours=2))) == (422, "date")
     assert refused(registry, sends, of.join("radboud", created=at)) == (422, "predicate-type")
-    unknown = of.plan(sites=("erasmus", "lumc", "radboud"))
+    unknown = of.plan(sites=("erasmus", "lumc", "radboud", "umcu"))
     assert refused(registry, sends, of.proposal(unknown, created=at)) == (422, "study")
     named = of.plan(caption="mri of patient no 12345678, {}")
     assert refused(registry, sends, of.proposal(named, created=at)) == (422, "personal-data")

@@ -60,7 +60,7 @@ def proposed(act_as: Act, base: Path, request: pytest.FixtureRequest) -> Propose
         name = "".join(letter for letter in request.node.name.lower() if letter.isalnum())[-60:]
         asked = StudySettings(**{
             "repository": f"radboud/{name}", "base": "", "base_name": "", "caption": "prostate mri, {}",
-            "token": "<a>", "sites": SITES, "n_public": 40, "epsilon": 8.0, "dropouts": 1, "colluders": 0, "steps": 2,
+            "token": "<a>", "sites": SITES, "n_public": 40, "epsilon": 8.0, "dropouts": 0, "colluders": 0, "steps": 2,
             "round_seconds": 2, **changes,
         })  # fmt: skip
         made = joining.propose(asked, base=str(base), device="cpu", key=None, registry=None, ask_passphrase=None)

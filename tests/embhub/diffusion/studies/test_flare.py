@@ -30,7 +30,7 @@ from embhub.study.plan import Study
 from embhub.trust import p256
 from tests.support import pipelines
 
-SITES = ("north", "east-2", "south")
+SITES = ("north", "east-2", "south", "west")
 pytestmark = [pytest.mark.slow, pytest.mark.thorough, pytest.mark.timeout(500)]
 
 
@@ -41,7 +41,7 @@ def free_port() -> int:
 
 
 class Hospitals:
-    """Homes of three sites and a coordinator, all in one study of a tiny base, and their kits."""
+    """Homes of four sites and a coordinator, all in one study of a tiny base, and their kits."""
 
     def __init__(self, path: Path, *, steps: int, dropouts: int = 1, round_seconds: int = 1) -> None:
         self.path, self.base = path, pipelines.write(path / "tiny")
@@ -119,37 +119,37 @@ def test_a_study_from_kits_to_consents(tmp_path: Path) -> None:
     with ExitStack() as stack:
         sites = [stack.enter_context(world.start(who)) for who in SITES]
         assert stack.enter_context(world.start("coordinator")).wait(120) == 0
-        assert [site.wait(30) for site in sites] == [0, 0, 0], "each ends by itself once it has signed"
-    check(world, 3)
+        assert [site.wait(30) for site in sites] == [0, 0, 0, 0], "each ends by itself once it has signed"
+    check(world, 4)
 
 
 def test_sites_and_the_coordinator_are_killed_and_come_back(tmp_path: Path) -> None:
     world = Hospitals(tmp_path, steps=40)
     with ExitStack() as stack:
-        for who in SITES[:2]:
+        for who in SITES[:3]:
             stack.enter_context(world.start(who))
-        with world.start(SITES[2]), world.start("coordinator"):
+        with world.start(SITES[3]), world.start("coordinator"):
             wait_for(world, 3)
         begun = world.begun()
-        third = stack.enter_context(world.start(SITES[2]))
+        last = stack.enter_context(world.start(SITES[3]))
         assert stack.enter_context(world.start("coordinator")).wait(200) == 0
-        assert third.wait(30) == 0, "it came back within the study, and signed"
+        assert last.wait(30) == 0, "it came back within the study, and signed"
     assert world.begun() > begun
-    check(world, 3)
+    check(world, 4)
 
 
 def test_a_site_that_is_killed_is_left_out_and_comes_back_while_the_study_runs(tmp_path: Path) -> None:
     world = Hospitals(tmp_path, steps=60, round_seconds=3)  # on a loaded machine it takes more than a minute to start
     with ExitStack() as stack:
-        for who in SITES[:2]:
+        for who in SITES[:3]:
             stack.enter_context(world.start(who))
-        with world.start(SITES[2]):
+        with world.start(SITES[3]):
             coordinator = stack.enter_context(world.start("coordinator"))
             wait_for(world, 3)
         wait_for(world, 6)
-        stack.enter_context(world.start(SITES[2]))
+        stack.enter_context(world.start(SITES[3]))
         assert coordinator.wait(350) == 0
-    check(world, 3)
+    check(world, 4)
 
 
 def wait_for(world: Hospitals, number: int) -> None:

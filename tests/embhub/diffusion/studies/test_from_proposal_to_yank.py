@@ -71,7 +71,7 @@ class InOneProcess:
         yield self
 
     def wait(self, quorum: int, on_wait: Callable[[int], None]) -> None:
-        assert quorum == 2
+        assert quorum == 3
         while len(self.links) < len(SITES):
             on_wait(len(self.links))
             time.sleep(0.05)

@@ -14,8 +14,9 @@ import pytest
 
 from embhub.artifact.header import BadTokenError
 from embhub.client.member import studies
+from embhub.client.trusted import roots
 from embhub.diffusion.studies import joining, seats
-from embhub.errors import ConfigError, EmbhubError, PrivacyError, RegistryError, UsageError
+from embhub.errors import ConfigError, EmbhubError, PolicyError, PrivacyError, RegistryError, UsageError
 from embhub.ledger import budget
 from embhub.ledger import studies as ledger
 from embhub.ledger.books import open_books
@@ -24,7 +25,8 @@ from embhub.phantoms import write_dataset
 from embhub.site import config
 from embhub.study.plan import Study
 from tests.support import pipelines
-from tests.support.sites import Site
+from tests.support.servers import RunningRegistry
+from tests.support.sites import Site, new_key
 from tests.support.study_joins import Act, Proposed, join, run_here, seat, write_kit
 
 
@@ -200,6 +202,33 @@ def test_a_full_disk_costs_no_budget(
     assert ledger.find(fetched.plan.digest) is None and not seats.is_taken(fetched.plan.digest)
     join(fetched, sat)
     assert seats.is_taken(fetched.plan.digest)
+
+
+def test_a_key_that_nobody_here_confirmed_plays_no_site(
+    proposed: Proposed, hospitals: dict[str, Site], registry: RunningRegistry, base: Path, act_as: Act, tmp_path: Path
+) -> None:
+    """Whoever holds the registry's root key could vouch for keys of its own as those of all other sites."""
+    fetched = proposed()
+    digest = fetched.plan.digest
+    join(fetched, seat(hospitals["umcu"], base))
+    act_as("lumc")
+    new_key(registry, namespace="lumc", name="newcomer", role="approve")
+    key = join(studies.fetch(digest), seat(hospitals["lumc"], base), key="newcomer").joins["lumc"].fingerprint
+    act_as("radboud")
+    with pytest.raises(PolicyError, match="nobody at this site confirmed") as caught:
+        join(studies.fetch(digest), seat(hospitals["radboud"], base))
+    assert f"{key} of lumc" in caught.value.message and "umcu" not in caught.value.message
+    check_nothing_happened(fetched.plan, "radboud")
+    code, said = run_here("study", "status", digest)
+    assert code == 0 and f"lumc by {key}" in said, "what an officer reads to the other on the telephone"
+    act_as("umcu")
+    write_kit(tmp_path / "umcu")
+    with pytest.raises(PolicyError, match="of lumc"):
+        joining.take_part(digest, tmp_path / "umcu", registry=None)
+    assert not (seats.place(digest, "site") / "keys.json").exists()
+    act_as("radboud")
+    roots.refresh_roots(agree=lambda *_: True)
+    assert join(studies.fetch(digest), seat(hospitals["radboud"], base)).missing == ()
 
 
 def test_who_withdraws_stops_here_before_the_registry_hears_of_it(

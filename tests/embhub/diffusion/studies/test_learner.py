@@ -51,7 +51,7 @@ def proposed(base: Path) -> tuple[Study, bytes]:
     pipe = load_pipeline(find_base(base), device="cpu")
     asked = StudySettings(
         repository="site-01/finding", base=fingerprint.digest(fingerprint.take(base)), base_name="tiny",
-        caption="prostate mri, {}", token="<a>", sites=NAMES[:3], n_public=40, epsilon=8.0, dropouts=1, colluders=0,
+        caption="prostate mri, {}", token="<a>", sites=NAMES[:3], n_public=40, epsilon=8.0, dropouts=0, colluders=0,
         steps=STEPS, round_seconds=5,
     )  # fmt: skip
     return make_study(asked, pipe)

@@ -312,7 +312,7 @@ def test_a_claim_of_a_study_is_read_signed_admitted_and_told_with_both_figures()
     listed = admit(release, trust=study_records.trust(), studies={digest: None})
     assert listed.verified is not None and listed.verified.embedding.privacy == claim
     shown = privacy_of(release.card, "radboud", [])
-    assert shown.together == f"{claim.largest_epsilon:g} against any one of the 3 sites that trained it"
+    assert shown.together == f"{claim.largest_epsilon:g} against any one of the 4 sites that trained it"
     summary = listing.summarise(release.card, listed)
     assert summary["epsilon"] == claim.epsilon_to_judge_by > claim.epsilon
     assert f"{claim.largest_epsilon:g}" in summary["privacy"] and summary["site_total"] is None

@@ -95,7 +95,7 @@ def films(scale: Scale, data: Path) -> Problem:
 
 
 def run(scale: Scale) -> Section:
-    """Phantoms, and real films where there are any; about half an hour."""
+    """Phantoms, and real films where there are any; on two cores 50 minutes for the first, longer for the second."""
     rows, notes = measure(phantoms(scale), scale)
     if (data := default_data()).joinpath("chest-xray").is_dir():
         more, said = measure(films(scale, data), scale)

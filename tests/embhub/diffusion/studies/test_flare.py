@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -30,7 +30,7 @@ from embhub.study.plan import Study
 from embhub.trust import p256
 from tests.support import pipelines
 
-SITES = ("north", "east-2", "south", "west")
+SITES = ("north", "east-2", "south")
 pytestmark = [pytest.mark.slow, pytest.mark.thorough, pytest.mark.timeout(500)]
 
 
@@ -41,17 +41,19 @@ def free_port() -> int:
 
 
 class Hospitals:
-    """Homes of four sites and a coordinator, all in one study of a tiny base, and their kits."""
+    """Homes of sites and a coordinator, all in one study of a tiny base, and their kits."""
 
-    def __init__(self, path: Path, *, steps: int, dropouts: int = 1, round_seconds: int = 1) -> None:
-        self.path, self.base = path, pipelines.write(path / "tiny")
+    def __init__(
+        self, path: Path, *, steps: int, sites: Sequence[str] = SITES, dropouts: int = 0, round_seconds: int = 1
+    ) -> None:  # fmt: skip
+        self.path, self.base, self.sites = path, pipelines.write(path / "tiny"), sites
         self.study = self._propose(steps, dropouts, round_seconds)
         self.digest = self.study.digest
-        self.keys = {site: self._join(number, site) for number, site in enumerate(SITES)}
-        for site in (*SITES, "coordinator"):
+        self.keys = {site: self._join(number, site) for number, site in enumerate(sites)}
+        for site in (*sites, "coordinator"):
             with config.elsewhere(self.home(site)):
-                seats.pin_keys(self.digest, "site" if site in SITES else "coordinator", self.keys)
-        self.kits = kits.provision(path / "flare", "localhost", free_port(), SITES)
+                seats.pin_keys(self.digest, "site" if site in sites else "coordinator", self.keys)
+        self.kits = kits.provision(path / "flare", "localhost", free_port(), sites)
 
     def home(self, who: str) -> Path:
         return self.path / "homes" / who
@@ -59,7 +61,7 @@ class Hospitals:
     def _propose(self, steps: int, dropouts: int, round_seconds: int) -> Study:
         asked = StudySettings(
             repository="north/finding", base=fingerprint.digest(fingerprint.take(self.base)), base_name="tiny",
-            caption="prostate mri, {}", token="<a>", sites=SITES, n_public=40, epsilon=8.0, dropouts=dropouts,
+            caption="prostate mri, {}", token="<a>", sites=self.sites, n_public=40, epsilon=8.0, dropouts=dropouts,
             colluders=0, steps=steps, round_seconds=round_seconds,
         )  # fmt: skip
         study, frame = make_study(asked, load_pipeline(find_base(self.base), device="cpu"))
@@ -119,37 +121,38 @@ def test_a_study_from_kits_to_consents(tmp_path: Path) -> None:
     with ExitStack() as stack:
         sites = [stack.enter_context(world.start(who)) for who in SITES]
         assert stack.enter_context(world.start("coordinator")).wait(120) == 0
-        assert [site.wait(30) for site in sites] == [0, 0, 0, 0], "each ends by itself once it has signed"
-    check(world, 4)
+        assert [site.wait(30) for site in sites] == [0, 0, 0], "each ends by itself once it has signed"
+    check(world, len(world.sites))
 
 
 def test_sites_and_the_coordinator_are_killed_and_come_back(tmp_path: Path) -> None:
     world = Hospitals(tmp_path, steps=40)
     with ExitStack() as stack:
-        for who in SITES[:3]:
+        for who in SITES[:2]:
             stack.enter_context(world.start(who))
-        with world.start(SITES[3]), world.start("coordinator"):
+        with world.start(SITES[2]), world.start("coordinator"):
             wait_for(world, 3)
         begun = world.begun()
-        last = stack.enter_context(world.start(SITES[3]))
+        last = stack.enter_context(world.start(SITES[2]))
         assert stack.enter_context(world.start("coordinator")).wait(200) == 0
         assert last.wait(30) == 0, "it came back within the study, and signed"
     assert world.begun() > begun
-    check(world, 4)
+    check(world, len(world.sites))
 
 
 def test_a_site_that_is_killed_is_left_out_and_comes_back_while_the_study_runs(tmp_path: Path) -> None:
-    world = Hospitals(tmp_path, steps=60, round_seconds=3)  # on a loaded machine it takes more than a minute to start
+    four = (*SITES, "west")  # on a loaded machine a site takes more than a minute to start, so there are many steps
+    world = Hospitals(tmp_path, steps=60, sites=four, dropouts=1, round_seconds=3)
     with ExitStack() as stack:
-        for who in SITES[:3]:
+        for who in SITES:
             stack.enter_context(world.start(who))
-        with world.start(SITES[3]):
+        with world.start("west"):
             coordinator = stack.enter_context(world.start("coordinator"))
             wait_for(world, 3)
         wait_for(world, 6)
-        stack.enter_context(world.start(SITES[3]))
+        stack.enter_context(world.start("west"))
         assert coordinator.wait(350) == 0
-    check(world, 4)
+    check(world, len(world.sites))
 
 
 def wait_for(world: Hospitals, number: int) -> None:

@@ -66,6 +66,12 @@ def test_beyond_the_border_every_pixel_stays(base: Path, size: tuple[int, int], 
     assert (new[mask] != old[mask]).mean() > 0.8, "the place itself is drawn anew"
 
 
+def check_same(found: Array, expected: Array) -> None:
+    """Bit for bit on most processors. One without AVX-512 rounds sums otherwise: one level in one of 3,072 values."""
+    apart = np.abs(found.astype(int) - expected.astype(int))
+    assert apart.max() <= 1 and np.count_nonzero(apart) <= 1 + apart.size // 1000
+
+
 def test_the_place_shows_what_the_stock_pipeline_draws(base: Path) -> None:
     image = picture(mode="RGB")
     cells = Image.fromarray(masks.to_cells(masks.from_box(BOX, (32, 32)), 32, 4).astype(np.uint8) * 255)
@@ -78,7 +84,7 @@ def test_the_place_shows_what_the_stock_pipeline_draws(base: Path) -> None:
     ).images[0]  # fmt: skip
     mask = masks.from_box(BOX, (32, 32))
     found = redraw(base, image, seed=6, border=0)[0]
-    assert np.array_equal(found[mask], np.asarray(expected)[mask])
+    check_same(found[mask], np.asarray(expected)[mask])
 
 
 @pytest.mark.parametrize(("strength", "share"), [(None, 0.7), (0.4, 0.4)])
@@ -94,7 +100,7 @@ def test_a_whole_image_is_what_the_stock_pipeline_makes_of_an_image(
         generator=torch.Generator().manual_seed(6),
     ).images[0]  # fmt: skip
     found = redraw(base, image, seed=6, steps=10, box=None, strength=strength)[0]
-    assert np.array_equal(found, np.asarray(expected))
+    check_same(found, np.asarray(expected))
 
 
 def test_a_whole_image_is_all_that_the_base_sees(base: Path) -> None:

@@ -103,6 +103,7 @@ def draw(out: str) -> list[Path]:
 
 @pytest.mark.thorough
 @pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.timeout(1200)
 def test_the_released_embedding_draws_chests(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Trained as the page says, with privacy; a judge that knows films of others and phantoms says what is drawn.

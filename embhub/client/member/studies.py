@@ -125,7 +125,8 @@ def refuse_unconfirmed(fetched: Fetched, *, here: str) -> None:
     """Refuse other sites whose officer's key no person of this site, `here`, confirmed.
 
     Whoever holds a registry's root key can vouch for keys of its own as every other site's. A sum over those sites
-    would be this site's vector, with this site's share of the noise alone.
+    would be this site's vector, with this site's share of the noise alone. Keys that were in the keyring when the site
+    first trusted it count as confirmed: who held the root key even then is not found out here.
 
     Raises:
         PolicyError: says which.

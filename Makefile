@@ -127,16 +127,19 @@ test-exhaustive: $(DEVELOP)
 	@$(PYTEST) -m exhaustive
 
 # Processors round differently. The first run is an Intel processor with AVX-512 and without AVX512-BF16 and AMX; one
-# that has no AVX-512 stays as it is. The second adds up in another order: one case of each test shows it.
+# that has no AVX-512 stays as it is, and runs only what `make test` did not. The second adds up in another order: one
+# case of each test shows it.
 AVX512 := $(if $(shell grep -m 1 -o avx512f /proc/cpuinfo 2>/dev/null),ATEN_CPU_CAPABILITY=avx512)
-NUMERICAL = -m pytest --dist loadfile -m "numerical and not slow and (not thorough or rounding)" \
+NUMERICAL = -m pytest --dist loadfile \
 	$(addprefix tests/embhub/diffusion/,training adaptation dp/test_gradients.py)
 # What starts processes of its own tells nothing about threads.
 ALONE = $(addprefix --ignore=tests/embhub/diffusion/,training/test_resuming.py training/test_interrupted_command.py \
 	adaptation/test_resuming_adaptation.py)
 test-numerical: $(DEVELOP)
-	@OMP_NUM_THREADS=1 ONEDNN_MAX_CPU_ISA=AVX512_CORE_VNNI $(AVX512) $(BIN)/python $(NUMERICAL) -n 2
-	@OMP_NUM_THREADS=2 $(BIN)/python $(NUMERICAL) $(ALONE) -n 0 -p tests.support.first_cases
+	@OMP_NUM_THREADS=1 ONEDNN_MAX_CPU_ISA=AVX512_CORE_VNNI $(AVX512) $(BIN)/python $(NUMERICAL) -n 2 \
+		-m "numerical and not slow and ($(if $(AVX512),not thorough or )rounding)"
+	@OMP_NUM_THREADS=2 $(BIN)/python $(NUMERICAL) $(ALONE) -n 0 -p tests.support.first_cases \
+		-m "numerical and not slow and (not thorough or rounding)"
 
 # One case of each test as root or an ordinary user, in a private TMPDIR, far away, on each Python; files that ask who
 # runs them as both.

@@ -21,7 +21,7 @@ from tests.support.sites import new_key, open_site
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs/tutorial/first-tasks.md").read_text(encoding="utf-8")
-MOST = {"Engineer": 5, "Data-protection officer": 1, "Researcher": 2, "IT lead": 4, "Auditor": 5}
+MOST = {"Engineer": 1, "Data-protection officer": 1, "Researcher": 2, "IT lead": 4, "Auditor": 5}
 PROGRAMS = {"embhub": ["-m", "embhub"], "embhub-registry": ["-m", "embhub_registry"], "python": []}
 ADDRESS, FINGERPRINT = "http://127.0.0.1:8642", re.compile("SHA256:[A-Za-z0-9+/]{43}")
 REPOSITORY = "hospital-a/cxr-bacterial-pneumonia"
@@ -95,8 +95,8 @@ def test_the_page_needs_no_more_commands_than_it_may(role: str, most: int) -> No
 @pytest.mark.timeout(900)
 def test_engineer_to_a_sheet_of_his_own_images(person: Person) -> None:
     write_dataset(person.folder / "images", "cxr-effusion", images=24, patients=20, seed=0)
-    for line in commands("Engineer"):
-        person.type(line)
+    (line,) = commands("Engineer")
+    person.type(f"{line} --steps 20")  # how many are needed to see something, does not matter here
     with Image.open(person.folder / "pneumonia-sheet/series.png") as sheet:
         assert sheet.width == 2 * 128
 

@@ -26,6 +26,7 @@ def test_the_table_has_gains_over_the_words_alone() -> None:
 
 @pytest.mark.slow
 @pytest.mark.thorough
+@pytest.mark.exhaustive
 def test_two_sites_learn_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sites, "ARMS", (sites.Arm("2 sites of 10", 2, 10, 20),))
     monkeypatch.setattr(sites, "default_recipe", lambda *given: replace(default_recipe(*given), steps=2))

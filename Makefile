@@ -121,7 +121,7 @@ test-engines: $(DEVELOP)
 
 # What is marked `rounding` is left to test-numerical, which runs it twice.
 test-thorough: $(VENV)/.release $(VENV)/.docs
-	@$(PYTEST) --durations=30 -m "(thorough or hypothesis) and not (exhaustive or rounding)"
+	@$(PYTEST) --durations=80 -m "(thorough or hypothesis) and not (exhaustive or rounding)"
 
 test-exhaustive: $(DEVELOP)
 	@$(PYTEST) -m exhaustive

@@ -16,6 +16,8 @@ from embhub.phantoms.varied import draw_many
 
 FOLDER = info("builtin").path
 
+pytestmark = [pytest.mark.thorough, pytest.mark.exhaustive]
+
 
 @pytest.fixture(scope="module")
 def worker() -> rendered.Rendered:

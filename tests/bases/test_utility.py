@@ -30,6 +30,7 @@ def labelled(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 @pytest.mark.thorough
+@pytest.mark.exhaustive
 def test_good_images_help_and_mislabelled_ones_do_not() -> None:
     seen: list[Progress] = []
     drawn: dict[str, Any] = {

@@ -33,6 +33,8 @@ def row(**changes: Any) -> dict[str, Any]:
     return {**facts, "start": 0.5, "loss": 0.49, **changes}
 
 
+@pytest.mark.thorough
+@pytest.mark.exhaustive
 def test_every_arm_runs_once_and_is_kept(material: few_patients.Material, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(few_patients, "PLAIN_STEPS", 1)
     monkeypatch.setattr(settings, "MOST_ROUNDS", 1)

@@ -43,12 +43,14 @@ def films(label: str) -> list[Path]:
     return [FILMS / path for path in {row["patient_id"]: row["path"] for row in reversed(rows)}.values()]
 
 
-def export(folder: Path) -> None:
-    """Eighty films of eighty patients, computed and digital radiography, with CHEST in every header."""
+def export(folder: Path, pixels: int | None = None) -> None:
+    """Eighty films of eighty patients, computed and digital radiography, CHEST in every header; perhaps smaller."""
     folder.mkdir()
     for number, path in enumerate(films("viral pneumonia")[:80]):
+        film = Image.open(path).convert("L")
+        film = film.resize((pixels, pixels)) if pixels else film
         data = medical.dataset(
-            np.asarray(Image.open(path).convert("L")), PatientID=f"P{number}", Modality=("CR", "DX")[number % 2],
+            np.asarray(film), PatientID=f"P{number}", Modality=("CR", "DX")[number % 2],
             BodyPartExamined="CHEST",
         )  # fmt: skip
         medical.write(folder / f"{number:03d}.dcm", data)
@@ -58,7 +60,7 @@ def test_the_page_trains_on_the_base_of_chest_x_rays_or_not_at_all(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("EMBHUB_HOME", str(tmp_path / "home"))
-    export(tmp_path / "export")
+    export(tmp_path / "export", pixels=256)
     (words,), (looked,) = commands("train"), commands("inspect")
     place = words.index("--caption") + 1
     answers = without_torch.run(

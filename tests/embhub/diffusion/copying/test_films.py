@@ -93,6 +93,7 @@ def part_of(pixels: np.ndarray, host: np.ndarray) -> np.ndarray:
     return made
 
 
+@pytest.mark.thorough
 def test_moved_inverted_and_pasted_films_are_nearer_than_other_patients() -> None:
     """Each is caught among 8, where the search over small poses alone found none of them."""
     trained, kept = films("site", 3)[:12], films("judge", 3)[:22]

@@ -2,10 +2,11 @@
 
 Each engine runs the same tests in two parts: the quick ones of `tests/registry`, and stock clients with what kills
 servers. With `--thorough` the slow ones of `tests/registry` are a third part. CI runs `--engine postgresql
---first-cases` beside its other tests, which are on SQLite and a folder: all cases of the tests of database, store and
-repositories, one case of each other test, and the newest of the stock clients. `--reports FOLDER` keeps the reports of
-pytest (JUnit XML), and does not run again what has one there. On a machine that others use, `--again` runs each test
-that failed once more, alone: some measure time or memory. The table names those that passed then.
+--first-cases` beside its other tests, which are on SQLite and a folder: all cases of the tests of database and store,
+one case of each other test but those of pages, wire and mirrors, and the newest of the stock clients. `--reports
+FOLDER` keeps the reports of pytest (JUnit XML), and does not run again what has one there. On a machine that others
+use, `--again` runs each test that failed once more, alone: some measure time or memory. The table names those that
+passed then.
 """
 
 from __future__ import annotations
@@ -40,8 +41,10 @@ PARTS: Mapping[str, Sequence[str]] = {
         "tests/registry/operation/test_crashes.py",
     ),
 }  # fmt: skip
-ALL_CASES = ("tests/registry/database", "tests/registry/repositories", "tests/registry/storage")
+ALL_CASES = ("tests/registry/database", "tests/registry/storage")
 """Cases of other tests differ in what is asked, not in what asks the engine."""
+SAME_QUESTIONS = ("tests/registry/pages", "tests/registry/static", "tests/registry/wire")
+"""What they ask of the engine, tests of the other folders ask, too."""
 NEWEST_CLIENT = ("-k", f"not test_call or {list(CLIENTS)[-1]}")
 """Major versions of the client differ in what they ask; all of them ask SQLite in `make test-thorough`."""
 THOROUGH: Mapping[str, Sequence[str]] = {"thorough": ("-m", "thorough and not exhaustive", "tests/registry")}
@@ -185,7 +188,8 @@ def main() -> int:
     parts = {**PARTS, **THOROUGH} if chosen.thorough else dict(PARTS)
     if chosen.first_cases:
         whole = [word for folder in ALL_CASES for word in ("--all-cases", folder)]
-        parts["quick"] = ("-p", "tests.support.first_cases", *whole, *parts["quick"])
+        less = [word for folder in SAME_QUESTIONS for word in ("--ignore", folder)]
+        parts["quick"] = ("-p", "tests.support.first_cases", *whole, *less, *parts["quick"])
         parts["clients"] = (*NEWEST_CLIENT, *parts["clients"])
     with tempfile.TemporaryDirectory(prefix="embhub-engines-") as made:
         folder = chosen.reports or Path(made)

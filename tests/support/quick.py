@@ -10,7 +10,7 @@ import pytest
 from hypothesis import settings
 
 FEW = "few"
-"""The hypothesis profile of `make test`: a fifth of the examples. `make test-thorough` and plain pytest draw all."""
+"""The hypothesis profile of `make test`: a fifth of the examples. `make test-exhaustive` and plain pytest draw all."""
 
 
 def quick(values: Iterable[Any], *, thorough: Iterable[Any] = (), exhaustive: Iterable[Any] = ()) -> list[Any]:

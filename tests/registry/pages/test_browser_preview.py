@@ -85,6 +85,7 @@ def test_a_sheet_is_generated_and_labelled(room: Showroom, browser: Any) -> None
 
 
 @pytest.mark.thorough
+@pytest.mark.exhaustive
 def test_the_slider_goes_from_without_to_with_by_the_keyboard(room: Showroom, browser: Any) -> None:
     """The same seed at each strength; a move while images are computed is not lost."""
     said: list[str] = []

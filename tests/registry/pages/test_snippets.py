@@ -117,6 +117,7 @@ def play(registry: RunningRegistry, folder: Path, scenes: list[tuple[str, str, s
 
 @pytest.mark.slow
 @pytest.mark.thorough
+@pytest.mark.exhaustive
 def test_every_snippet_of_every_built_in_base_and_family_runs(registry: RunningRegistry, tmp_path: Path) -> None:
     token = registry.add_user("alice", namespace="radboud")
     (tmp_path / "bases").mkdir()

@@ -120,8 +120,8 @@ def test_a_study_from_kits_to_consents(tmp_path: Path) -> None:
     world = Hospitals(tmp_path, steps=5)
     with ExitStack() as stack:
         sites = [stack.enter_context(world.start(who)) for who in SITES]
-        assert stack.enter_context(world.start("coordinator")).wait(120) == 0
-        assert [site.wait(30) for site in sites] == [0, 0, 0], "each ends by itself once it has signed"
+        assert stack.enter_context(world.start("coordinator")).wait(600) == 0
+        assert [site.wait(60) for site in sites] == [0, 0, 0], "each ends by itself once it has signed"
     check(world, len(world.sites))
 
 
@@ -138,7 +138,7 @@ def test_a_site_and_the_coordinator_are_killed_and_come_back_while_the_study_run
         wait_for(world, begun + 3)  # without the one that is missing
         back = stack.enter_context(world.start("west"))
         assert coordinator.wait(600) == 0
-        assert back.wait(30) == 0, "it came back within the study, and signed"
+        assert back.wait(60) == 0, "it came back within the study, and signed"
     check(world, len(world.sites))
 
 

@@ -61,6 +61,7 @@ def get(room: Showroom, path: str, **headers: str) -> httpx2.Response:
 
 
 @pytest.mark.thorough
+@pytest.mark.exhaustive
 def test_a_sheet_is_generated_and_labelled(room: Showroom, browser: Any) -> None:
     said: list[str] = []
     page = browsers.new_page(browser, said, base_url=room.registry.url, viewport={"width": 1280, "height": 900})

@@ -24,7 +24,6 @@ from hypothesis import strategies as st
 from embhub.study import masking, shamir, wire
 from embhub.study.site import SiteStep
 from embhub.study.wire import Keys, StudyStepError
-from tests.support.quick import quick
 from tests.support.studies import STATE, keys_of, step_of, vectors_of
 
 KEYS = keys_of(6)
@@ -197,11 +196,10 @@ def numbers(draw: st.DrawFn) -> tuple[int, int, int, int]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("plays", quick([100], exhaustive=[300]))
-def test_no_coordinator_reads_a_sum_over_fewer_honest_sites_than_the_claim_counts(plays: int) -> None:
+def test_no_coordinator_reads_a_sum_over_fewer_honest_sites_than_the_claim_counts() -> None:
     read: Counter[bool] = Counter()
 
-    @settings(max_examples=plays, deadline=None)
+    @settings(max_examples=300, deadline=None)
     @given(numbers=numbers(), data=st.data())
     def check(numbers: tuple[int, int, int, int], data: st.DataObject) -> None:
         sites, dropouts, colluders, owned = numbers
@@ -215,7 +213,7 @@ def test_no_coordinator_reads_a_sum_over_fewer_honest_sites_than_the_claim_count
         read[bool(sums)] += 1
 
     check()
-    assert read[True] >= plays // 15, read  # else nothing was shown of what can be read
+    assert read[True] >= 20, read  # else nothing was shown of what can be read
 
 
 class Plan:

@@ -126,7 +126,7 @@ def test_a_study_from_kits_to_consents(tmp_path: Path) -> None:
 
 
 def test_a_site_and_the_coordinator_are_killed_and_come_back_while_the_study_runs(tmp_path: Path) -> None:
-    """The site comes back with the coordinator, which asks all of them when it starts, however long they take."""
+    """The site comes back with the coordinator, which waits for all of them when it starts, for a minute."""
     world = Hospitals(tmp_path, steps=20, sites=(*SITES, "west"), dropouts=1, round_seconds=3)
     with ExitStack() as stack:
         for who in SITES:

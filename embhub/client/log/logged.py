@@ -175,12 +175,12 @@ def vouching_findings(signed: SignedCheckpoint, key: VerifierKey, trust: Trust, 
 
 
 def renewed(
-    said: Sequence[Finding], signed: SignedCheckpoint, key: VerifierKey, now: datetime
+    said: Sequence[Finding], signed: SignedCheckpoint, key: VerifierKey, source: LogSource | None, now: datetime
 ) -> tuple[Finding, ...]:  # fmt: skip
-    """The findings of a checkpoint that was compared with those that this site knows.
+    """The findings of a checkpoint that `compare` compared with the reader's own.
 
     A folder's proof ages, and a registry may leave out who cosigned. Whoever cosigned the log that this site saw last,
-    or that its own witness cosigned, vouches for what that log begins with. Raises as `vouching_findings`.
+    or that its own witness cosigned, vouches for what that log is shown to begin with. Raises as `vouching_findings`.
     """
     from embhub.client.log import log_memory
 
@@ -190,11 +190,26 @@ def renewed(
         held = log_memory.recall(key, book=book)
         if held is None or held.size < signed.size:
             continue
+        if book != log_memory.READER and not _begins_with(held, signed, source):
+            continue  # `compare` finds a conflict with it, and asks for no proof
         later = witness_finding(held, site_policy(), now)
         if later.outcome == "ok":
             text = f"{later.text} the {held.size:,} entries that {seen}"
             return tuple(replace(later, text=text) if one.check == WITNESSES else one for one in said)
     return tuple(said)
+
+
+def _begins_with(held: SignedCheckpoint, signed: SignedCheckpoint, source: LogSource | None) -> bool:
+    """Whether it is shown that the log of `held` begins with that of `signed`."""
+    from embhub.client.log import log_memory
+    from embhub.client.log.log_reader import TileProofs
+
+    if held.size == signed.size:
+        return held.root == signed.root
+    try:
+        return source is not None and log_memory.relate(held, signed, TileProofs(source).prove) is None
+    except (RegistryError, LogError):
+        return False
 
 
 def is_cosigned(said: Sequence[Finding]) -> bool:
@@ -236,7 +251,7 @@ def _look_up(
     outcome: Outcome = "ok"
     try:
         compared = compare(key, signed, source)
-        said = renewed(said, signed, key, now)
+        said = renewed(said, signed, key, source, now)
     except NotComparedError as error:
         compared, outcome = error.message, "ok" if is_cosigned(said) else "warning"
     except RegistryError as error:

@@ -109,7 +109,7 @@ class _Look:
         unknown = None
         try:
             logged.compare(self.key, signed, self.source)
-            said = logged.renewed(said, signed, self.key, self.now)
+            said = logged.renewed(said, signed, self.key, self.source, self.now)
         except NotComparedError as error:
             unknown = None if logged.is_cosigned(said) else error.message
         return next((one.text for one in said if one.outcome == "warning"), unknown)

@@ -182,6 +182,26 @@ def test_freshness_is_what_witnesses_say(
         demands.hold(found.verified, policy)
 
 
+def test_what_this_sites_witness_cosigned_vouches_for_nothing_that_it_is_not_shown_to_begin_with() -> None:
+    with_policy()
+    check(honest(witnesses=[WITNESS]))
+    seen = honest(b"more", b"and more", witnesses=[WITNESS])
+    log_memory.advance(KEY.public, seen.checkpoint(), prove=None, book=log_memory.WITNESS)
+    forked = check(honest(b"evil"))  # continues what the reader saw, and has no tile of eight entries
+    assert finding(forked)[0] == "ok" and finding(forked, "log-witnesses")[0] == "warning"
+    with pytest.raises(PolicyRefusedError, match="no quorum of witnesses"):
+        demands.hold(forked.verified, STANDARD.demanding([Demand("witnessed")]))
+
+
+def test_what_this_sites_witness_cosigned_vouches_for_what_it_is_shown_to_begin_with() -> None:
+    with_policy()
+    check(honest(witnesses=[WITNESS]))
+    seen = honest(b"more", b"and more", witnesses=[WITNESS])
+    log_memory.advance(KEY.public, seen.checkpoint(), prove=None, book=log_memory.WITNESS)
+    outcome, text = finding(check(replace(seen, size=7, witnesses=[])), "log-witnesses")
+    assert outcome == "ok" and text.endswith("the 8 entries that this site's witness cosigned")
+
+
 def test_a_folder_is_as_fresh_as_the_newest_checkpoint_that_it_was_compared_with() -> None:
     """Its own proof ages. The site goes on seeing the log, and whoever cosigned later vouches for earlier entries."""
     with_policy()

@@ -6,6 +6,8 @@ import html
 import re
 from datetime import timedelta
 
+from huggingface_hub import HfApi
+
 from embhub.trust import bundle
 from embhub_registry.database.clock import now, stamp
 from embhub_registry.database.statements import design_rows
@@ -32,3 +34,6 @@ def test_a_design_without_a_result_is_shown_once_its_time_is_over(house: House) 
     page = house.registry.get(f"/{name}", headers={"Accept": "text/html"}).body.decode()
     text = " ".join(html.unescape(re.sub(r"<[^>]+>", " ", page)).split())
     assert "radboud registered audit 1 of these bytes" in text and "never sent its result" in text
+    HfApi(endpoint=house.registry.url, token=house.registry.admin).update_repo_settings(name, gated="manual")
+    assert house.registry.get(f"/{name}?format=json").json()["dropped"] == [], "of a gated release it is for its readers"
+    assert house.registry.get(f"/{name}?format=json", token=house.alice).json()["dropped"] == shown

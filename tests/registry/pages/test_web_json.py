@@ -264,8 +264,10 @@ def test_a_gate_keeps_the_audits_figures_and_the_files(room: Showroom) -> None:
     try:
         facts = ask(room, "/radboud/brain-wmh")
         assert facts["audit"] is None and facts["verdict"] == "leak-detected" and not facts["opened"] and facts["card"]
+        checks = facts["provenance"]["findings"]
+        assert len(checks) > 5 and not [one for one in checks if "AUC" in one["text"] or "p = " in one["text"]]
         text = read(room, "/radboud/brain-wmh")
-        assert "is granted by" in text and "ROC" not in text
+        assert "is granted by" in text and "ROC" not in text and "AUC" not in text
         assert ask(room, "/radboud/brain-wmh", token=room.alice)["audit"]["verdict"] == "leak-detected"
     finally:
         api.update_repo_settings("radboud/brain-wmh", gated=False)

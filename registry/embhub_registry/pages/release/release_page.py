@@ -34,6 +34,7 @@ from embhub_registry.pages.release.page_facts import (
     File,
     Privacy,
     Problem,
+    Provenance,
     Row,
     SampleSheet,
     Section,
@@ -69,8 +70,7 @@ def collect(
     """Everything that the page of this commit says; what did not verify is not quoted.
 
     What is in quarantine is left out for a `reader` who may not see it. `opened` is whether the reader may have the
-    files: without, an audit is its verdict in the card. `root` is the
-    fingerprint of the registry's root key.
+    files: without, an audit is its verdict in the card. `root` is the fingerprint of the registry's root key.
     """
     repository, revision = snapshot.repository, snapshot.revision
     shown = judged.shown if judged else None
@@ -101,7 +101,7 @@ def collect(
         verdict=stands.verdict if shown else None, confirmation=stands.confirmation,
         auditors=tuple(known[auditor] for auditor in stands.auditors),
         audits=audits,
-        dropped=_dropped(db, digest) if digest else (),
+        dropped=_dropped(db, digest) if digest and opened else (),
         nearly=near_copies.say(db, digest, repository=name, keyring=keyring) if digest else (),
         misnamed=is_another(shown.card.publisher, member) if shown else False,
         state="empty" if judged is None else "verified" if shown else "refused",
@@ -112,7 +112,7 @@ def collect(
         version=shown.version if shown else None,
         sentence=describe(shown.card) if shown else None,
         description=shown.card.description if shown else None,
-        provenance=shown.provenance if shown else None,
+        provenance=_provenance(shown, opened=opened) if shown else None,
         privacy=privacy_of(shown.card, member, totals_of(db, repository.namespace)) if shown else None,
         audit=shown.audit.facts if opened and shown and shown.audit else None,
         samples=_samples(shown, name, revision.id) if opened and shown else None,
@@ -133,6 +133,14 @@ def collect(
         ) if shown and digest else None,
         related=others.finding, same_base=others.base, sources=others.sources, ports=others.ports,
     )  # fmt: skip
+
+
+def _provenance(shown: Shown, *, opened: bool) -> Provenance:
+    """The list of checks. The one on the audit's verdict quotes its figures, which are for who may have the files."""
+    said = shown.provenance
+    if opened:
+        return said
+    return said.model_copy(update={"findings": tuple(one for one in said.findings if one.check != "verdict")})
 
 
 def _terms(db: Connection, repository_id: int) -> TermsShown | None:

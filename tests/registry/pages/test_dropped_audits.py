@@ -35,5 +35,7 @@ def test_a_design_without_a_result_is_shown_once_its_time_is_over(house: House) 
     text = " ".join(html.unescape(re.sub(r"<[^>]+>", " ", page)).split())
     assert "radboud registered audit 1 of these bytes" in text and "never sent its result" in text
     HfApi(endpoint=house.registry.url, token=house.registry.admin).update_repo_settings(name, gated="manual")
-    assert house.registry.get(f"/{name}?format=json").json()["dropped"] == [], "of a gated release it is for its readers"
+    assert house.registry.get(f"/{name}?format=json").json()["dropped"] == [], (
+        "of a gated release it is for its readers"
+    )
     assert house.registry.get(f"/{name}?format=json", token=house.alice).json()["dropped"] == shown

@@ -1,7 +1,7 @@
 """What goes into the log, in the transaction that stores it: either both are there, or neither.
 
-Releases, audits, keyrings (which revoke keys), and advisories (which withdraw releases). Timestamps do not: they
-change daily and decide nothing.
+Releases, audits, keyrings (which revoke keys), changes of their root, and advisories (which withdraw releases).
+Timestamps do not: they change daily and decide nothing.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from embhub.log.leaves import Leaf
 from embhub.release import file_names
 from embhub.trust import bundle, dsse, logged, multisig, p256
 from embhub.trust.keyring import KEYRING_TYPE, Keyring
-from embhub.trust.root_keys import RootKeys
+from embhub.trust.multisig import SignedDocument
+from embhub.trust.root_keys import RootChange, RootKeys
 from embhub_registry.database import Connection
 from embhub_registry.database.logs import log_rows
 
@@ -43,6 +44,16 @@ def add_keyring(db: Connection, envelope: bytes, root: RootKeys) -> None:
     document = multisig.parse(envelope, payload_type=KEYRING_TYPE)
     for leaf in logged.leaves_of(document, (key.public for key in root.keys)):
         add(db, leaf)
+
+
+def add_root_change(db: Connection, document: SignedDocument, change: RootChange) -> None:
+    """A change of root, before the keyring that it came with: an entry for each key of both roots that signed it.
+
+    A site that was not shown it finds the keys that it knows here, and so knows that a newer keyring is withheld.
+    """
+    for key in {key.fingerprint: key.public for root in (change.before, change.after) for key in root.keys}.values():
+        for leaf in logged.leaves_of(document, (key,)):
+            add(db, leaf)
 
 
 def add_envelope(db: Connection, envelope: dsse.Envelope, public_key_pem: str) -> None:

@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 
 from embhub.errors import EmbhubError, UsageError
+from embhub.log import leaves
 from embhub.refusals import BadSignatureError, MalformedKeyringError, RollbackError, WrongRootError
-from embhub.trust import dsse, proposal, root_keys, timestamp
+from embhub.trust import dsse, logged, multisig, proposal, root_keys, timestamp
 from embhub.trust import keyring as keyrings
+from embhub_registry.database.logs import root_rows
 from embhub_registry.operation import administration, initialising
 from embhub_registry.operation.backups import checking
 from embhub_registry.operation.backups.backup import back_up
@@ -216,6 +218,26 @@ def test_a_site_that_pinned_the_old_root_follows_to_the_new_one(ceremony: Ceremo
     assert keyrings.open_export(export, root_fingerprint=new).passed == ()
     with pytest.raises(WrongRootError):
         keyrings.open_export(export, root_fingerprint=STRANGER.fingerprint)
+
+
+def test_a_site_that_knows_the_old_root_alone_finds_the_change_in_the_log(ceremony: Ceremony) -> None:
+    moved(ceremony)
+    registry = ceremony.registry
+    try:
+        rows = registry.database.connection().execute("SELECT leaf FROM log_entry ORDER BY place").fetchall()
+        (change,) = root_rows.root_changes(registry.database.connection())
+    finally:
+        registry.close()
+    signed = [leaves.parse(bytes(row[0])) for row in rows]
+    of_change = multisig.parse(change, payload_type=root_keys.ROOT_TYPE)
+    wanted = {leaf for key in (ANNA, BERT, CARL, NEW) for leaf in logged.leaves_of(of_change, (key.public,))}
+    assert wanted <= set(signed) and {leaf.fingerprint for leaf in wanted} == {
+        ANNA.fingerprint, CARL.fingerprint, NEW.fingerprint
+    }  # fmt: skip
+    first = min(signed.index(leaf) for leaf in wanted)
+    by_old = {ANNA.fingerprint, BERT.fingerprint, CARL.fingerprint}
+    assert {leaf.fingerprint for leaf in signed[:first]} & by_old == {ANNA.fingerprint, BERT.fingerprint}
+    assert signed[-1].fingerprint == NEW.fingerprint and signed[-1] not in wanted, "the new keyring comes after it"
 
 
 def test_two_changes_in_a_row(ceremony: Ceremony) -> None:

@@ -26,6 +26,7 @@ from embhub_registry.database.logs import root_rows
 from embhub_registry.database.people import accounts
 from embhub_registry.operation.keyrings import keyring_changes, newest_keyring
 from embhub_registry.repositories import advisories, stolen_keys
+from embhub_registry.storage import log_entries
 from embhub_registry.storage.folder import Registry, dates, root_settings
 
 Passphrase = Callable[[], str]
@@ -227,6 +228,7 @@ def install(registry: Registry, files: Sequence[Path]) -> dict[str, Any]:
         if opened.change is not None and opened.proposal.change is not None:
             envelope = json.dumps(opened.proposal.change.to_json()).encode()
             root_rows.add_root_change(db, number=opened.change.number, envelope=envelope, now=stamp())
+            log_entries.add_root_change(db, opened.proposal.change, opened.change)
             for name, value in root_settings(opened.root).items():
                 accounts.write_setting(db, name, value)
         keyring_changes.put_in_force(db, opened.keyring, json.dumps(opened.proposal.keyring.to_json()).encode())

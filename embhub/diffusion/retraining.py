@@ -9,6 +9,7 @@ from typing import Any
 from embhub.diffusion.train import TrainResult, train
 from embhub.errors import UsageError
 from embhub.images.images import ImageSet, read_sample, recall
+from embhub.ledger import concerned
 from embhub.options.preprocessing import Preprocessing
 from embhub.options.training import PrivacySettings, Recipe, Selection
 from embhub.progress import OnProgress
@@ -25,14 +26,22 @@ def retrain_without(
     more than the patient. A private one is charged to the ledger as any other.
 
     Raises:
-        UsageError: there is no record of the training, the patient is not in it, or too few images are left.
+        UsageError: there is no record of the training, or none of its recipe (a study, a port, an adapter) or of its
+            privacy; the patient is not in it; or too few images are left.
         PrivacyError: as `embhub.train`, a cap of the ledger among them.
-        ConfigError: `out` cannot be written.
+        LedgerTamperedError, ConfigError: the ledger was changed or cannot be read, or `out` cannot be written.
     """
     run = runs.find(digest)
     if run is None:
         raise UsageError(
             f"this site has no record of a training of {digest[:12]}…", "train without the patient by hand"
+        )
+    protection = run.settings.get("protection")
+    if "recipe" not in run.settings or (not protection and concerned.is_private(digest)):  # never plain by default
+        what = "privacy settings" if "recipe" in run.settings else "recipe (a study, a port or an adapter)"
+        raise UsageError(
+            f"{digest[:12]}… cannot be trained again here: its record holds no {what}",
+            "withdraw it; for a study, propose a new one with the other sites",
         )
     names = {tidy(patient_id), key_patient(patient_id, issuer=issuer)}
     members = [sample for sample in run.members if sample.patient_id not in names]
@@ -41,7 +50,6 @@ def retrain_without(
         raise UsageError("the patient is not in the record of this training", "nothing has to be trained again")
     kept = [*recall(members), *(replace(sample, split="holdout") for sample in recall(holdout))]
     images = ImageSet(tuple(kept), tuple(read_sample(sample, "image").size for sample in kept))
-    protection = run.settings.get("protection")
     return train(
         images,
         token=run.token,

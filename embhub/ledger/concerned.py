@@ -67,6 +67,19 @@ def find(patient_id: str, *, issuer: str = "") -> Found:
     return Found(tuple(files.values()), unfinished, tuple(audits), len(alike - {number}))
 
 
+def is_private(file_digest: str) -> bool:
+    """Whether the ledger knows a training with differential privacy that made this file.
+
+    Raises:
+        LedgerTamperedError, ConfigError: the ledger was changed, or cannot be read.
+    """
+    if not ledger_exists():
+        return False
+    with open_books() as books:
+        made = [item for item in books.account().runs.values() if file_digest in item.released]
+    return any(item.mechanism != WITHOUT for item in made)
+
+
 def published() -> dict[str, tuple[tuple[str, str], ...]]:
     """Repository and version of each release that this site made, by the embedding's SHA-256.
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import io
 import json
 import stat
+from collections.abc import Mapping
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -22,6 +24,7 @@ from tests.support.releases import make_embedding, make_release
 from tests.support.sites import Site
 
 PATIENT, OTHER, HELD = "PAT-00417", "PAT-00418", "PAT-00419"
+PLAIN = {"seed": 1, "recipe": {}}
 
 
 @pytest.fixture
@@ -31,14 +34,16 @@ def site(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Site:
     return made
 
 
-def trained(seed: int, *, members: tuple[str, ...], holdout: tuple[str, ...] = ()) -> str:
+def trained(
+    seed: int, *, members: tuple[str, ...], holdout: tuple[str, ...] = (), noted: Mapping[str, Any] = PLAIN
+) -> str:  # fmt: skip
     """A training as this site would have noted it; returns the digest of its file."""
     digest = make_embedding(seed=seed).digest
     samples = [tuple(runs.Sample(path=f"/images/{p}.png", patient_id=p) for p in side) for side in (members, holdout)]
     runs.save(
         runs.Run(
             embedding_digest=digest, base="builtin", caption="mri, {}", token="<cspca>", vectors=8,
-            members=samples[0], holdout=samples[1], settings={"seed": 1, "recipe": {}},
+            members=samples[0], holdout=samples[1], settings=dict(noted),
         )
     )  # fmt: skip
     return digest
@@ -124,6 +129,32 @@ def test_the_ledger_knows_what_no_record_does(world: World, site: Site) -> None:
     assert (file.digest, file.role, file.private, file.recipe) == (digest, "ledger", False, False)
     assert erasing.find(HELD).files == () and concerned.find(HELD).files == ()
     assert erasing.find("pat-00417").alike == 1, "another spelling is not taken for the same person, but said"
+
+
+@pytest.mark.parametrize(
+    ("noted", "again"),
+    [
+        (PLAIN | {"protection": {"epsilon": 4.0}}, True),
+        (PLAIN, False),
+        ({"study": "a" * 64}, False),
+        ({"ported_from": "b" * 64, "protection": {}}, False),
+        ({"adapter": {}, "seed": 1}, False),
+    ],
+    ids=["private", "protection lost", "study", "port", "adapter"],
+)
+def test_only_a_whole_recipe_is_trained_again(
+    world: World, site: Site, capsys: pytest.CaptureFixture[str], noted: dict[str, Any], again: bool
+) -> None:
+    digest = trained(350, members=(PATIENT, OTHER), noted=noted)
+    with budget.reserve([PATIENT, OTHER], unit="patient", mechanism="dp-sgd", steps=5, q=0.25, sigma=4.0) as run:
+        run.spend(5)
+        run.release(digest)
+    (file,) = erasing.find(PATIENT).files
+    assert (file.private, file.recipe) == (True, again)
+    if not again:
+        assert main(["curate", "erase", PATIENT, "--retrain", "--out", "again"]) == 0
+        assert "member, trained with differential privacy, cannot be trained again here" in capsys.readouterr().out
+        assert not Path("again").exists()
 
 
 @pytest.mark.parametrize("unit", ["patient", "image"])

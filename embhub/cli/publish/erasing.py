@@ -76,7 +76,7 @@ def _carry_out(
 
 
 def _retrain(plan: Plan, patient: str, issuer: str, out: Path) -> list[str]:
-    """New files, one for each that was trained on the patient and that this site has a record of."""
+    """New files, one for each that was trained on the patient and whose recipe this site has a record of."""
     from embhub.diffusion.retraining import retrain_without
 
     made = []
@@ -107,7 +107,10 @@ def _print(plan: Plan, erased: list[Erased], retrained: list[str], *, as_json: b
         click.echo("no training of this site used images of this patient, according to its records")
     for file in plan.files:
         kind = "with differential privacy" if file.private else "without differential privacy"
-        click.echo(f"{file.digest[:12]}…  {file.role}, trained {kind}" + ("" if file.recipe else ", no record"))
+        click.echo(
+            f"{file.digest[:12]}…  {file.role}, trained {kind}"
+            + ("" if file.recipe else ", cannot be trained again here")
+        )
         for repository, version in file.published:
             click.echo(f"               {repository} {version}" + (" would be withdrawn" if dry_run else ""))
     for item in erased:

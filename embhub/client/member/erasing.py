@@ -40,8 +40,8 @@ class Concerned:
 
     `role`: trained on, held out for the audit, or `ledger` where only the ledger knows. `private`: with differential
     privacy, and `per_patient` whether that protects each patient, not each single image. `recipe`: whether this site
-    could train it again. `published`: repository and version of each release; `on_hub`: where copies of them are on the
-    public Hub.
+    could train it again by its record: no study, port or adapter. `published`: repository and version of each release;
+    `on_hub`: where copies of them are on the public Hub.
     """
 
     digest: str
@@ -111,10 +111,10 @@ def find(patient_id: str, *, issuer: str = "") -> Plan:
             private = charged.private if charged else "protection" in run.settings
             unit = charged.unit if charged else run.settings.get("protection", {}).get("unit")
             told = published.get(run.embedding_digest, ())
+            again = "recipe" in run.settings and ("protection" in run.settings or not private)
             found[run.embedding_digest] = Concerned(
-                run.embedding_digest, role, private, not {"ported_from", "adapter"} & run.settings.keys(), told,
-                per_patient=private and unit == "patient",
-            )  # fmt: skip
+                run.embedding_digest, role, private, again, told, per_patient=private and unit == "patient"
+            )
     for file in ledger.files:
         if file.digest not in found:
             told, per_patient = published.get(file.digest, ()), file.private and file.unit == "patient"

@@ -9,9 +9,11 @@ import pytest
 
 from embhub.diffusion.retraining import retrain_without
 from embhub.errors import UsageError
+from embhub.ledger import budget
 from embhub.ledger.books import open_books
 from embhub.phantoms import write_dataset
 from embhub.privacy.claim import PrivacyClaim
+from embhub.site.memory import runs
 from tests.support.training import train
 
 
@@ -40,6 +42,38 @@ def test_the_patient_is_in_neither_side_of_the_new_training(images: Path, base: 
         retrain_without(again.embedding.digest, patient, out=tmp_path / "third.safetensors")
     with pytest.raises(UsageError, match="no record"):
         retrain_without("0" * 64, patient, out=tmp_path / "third.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("noted", "mechanism"),
+    [
+        ({"study": "a" * 64}, "dp-sgd"),
+        ({"ported_from": "b" * 64, "protection": {"epsilon": 4.0}}, "dp-sgd"),
+        ({"adapter": {"rank": 4}}, "none"),
+        ({"recipe": {}}, "dp-sgd"),
+    ],
+    ids=["study", "port", "adapter", "protection lost"],
+)
+def test_no_plain_training_follows_on_what_was_no_plain_training(
+    images: Path, base: Path, tmp_path: Path, noted: dict[str, Any], mechanism: str
+) -> None:
+    """Without its recipe, or the settings of its privacy, a file cannot be trained again; nothing is charged."""
+    paths = sorted(path for path in images.rglob("*.png"))
+    samples = tuple(runs.Sample(path=str(path), patient_id=f"P{number}") for number, path in enumerate(paths))
+    digest, names = "c" * 64, [sample.patient_id for sample in samples]
+    facts: dict[str, Any] = {"base": str(base), "caption": "prostate mri, {}", "token": "<cspca>", "vectors": 2}
+    runs.save(runs.Run(embedding_digest=digest, members=samples, settings=noted, **facts))
+    charge: dict[str, Any] = {"mechanism": mechanism} | ({"q": 0.25, "sigma": 4.0} if mechanism == "dp-sgd" else {})
+    with budget.reserve(names, unit="patient", steps=5, **charge) as run:
+        run.spend(5)
+        run.release(digest)
+    with open_books() as books:
+        before = books.account().runs
+    with pytest.raises(UsageError, match="cannot be trained again here"):
+        retrain_without(digest, names[0], out=tmp_path / "again.safetensors")
+    with open_books() as books:
+        assert books.account().runs == before
+    assert not (tmp_path / "again.safetensors").exists()
 
 
 @pytest.mark.thorough

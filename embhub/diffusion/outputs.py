@@ -316,7 +316,7 @@ def _run_facts(artifact: Embedding) -> dict[str, Any]:
     return facts | {
         "n_images": _in_fives(len(run.members)),
         "n_patients": _in_fives(len(counts)),
-        "max_images_per_patient": max(counts.values()),
+        "max_images_per_patient": _in_fives(max(counts.values())),
     }
 
 

@@ -112,10 +112,17 @@ def test_a_draft_counts_in_fives_as_an_audit_report_does(site: Path, members: in
     """An exact count would reveal the last patient to whoever knows all others."""
     written, _, _ = drafted(site, trained(FILM, "builtin", False), [(0, number) for number in range(members)])
     values = safe_yaml.load(written)
-    assert (values["n_patients"], values["n_images"]) == (said, said)
+    assert tuple(values[name] for name in COUNTS) == (said, said, "1-4")
     twice, _, _ = drafted(site, trained(FILM, "builtin", False), [(kind, 0) for kind in (0, 1)] * 12)
     values = safe_yaml.load(twice)
-    assert (values["n_patients"], values["n_images"], values["max_images_per_patient"]) == ("1-4", "20-24", 24)
+    assert (values["n_patients"], values["n_images"], values["max_images_per_patient"]) == ("1-4", "20-24", "20-24")
+
+
+def test_an_image_more_of_the_patient_with_most_changes_no_draft(site: Path) -> None:
+    others = [(0, 1), (0, 2), (0, 2), *[(0, 3)] * 4]
+    six, seven = (drafted(site, trained(FILM, "builtin", False), others + [(1, 0)] * most)[0] for most in (6, 7))
+    assert six == seven
+    assert safe_yaml.load(seven)["max_images_per_patient"] == "5-9"
 
 
 def test_beside_a_claim_for_images_no_count_is_drafted(site: Path) -> None:

@@ -164,6 +164,29 @@ def test_what_is_in_quarantine_is_dropped_and_comes_back(
     assert mirror.refresh().taken == 1 and any("/aside/resolve/" in path for path in contents(mirror.site))
 
 
+def test_what_an_admin_disabled_is_dropped_and_comes_back(
+    hub: RunningRegistry, mirror_of: Callable[[str], Mirror]
+) -> None:
+    publish(hub, "off", token=hub.add_user("otto", namespace="radboud"), seed=33)
+    mirror = mirror_of(hub.url)
+    mirror.refresh()
+
+    def served() -> bool:
+        return any("/off/resolve/" in path for path in contents(mirror.site))
+
+    def disable(value: bool) -> None:
+        said = hub.request("PUT", "/api/models/radboud/off/settings", token=hub.admin, json_body={"disabled": value})
+        assert said.status == 200, said.body
+
+    assert served()
+    disable(True)
+    assert mirror.refresh().dropped == 1 and not served()
+    assert asyncio.run(_get(mirror, "/api/models/radboud/off")).status_code == 404
+    assert mirror.refresh().dropped == 0
+    disable(False)
+    assert mirror.refresh().taken == 1 and served()
+
+
 def test_what_was_withdrawn_is_dropped_within_one_refresh(
     hub: RunningRegistry, mirror_of: Callable[[str], Mirror], tmp_path: Path
 ) -> None:

@@ -191,4 +191,4 @@ class Upstream:
 
     def _may_show(self, said: Mapping[str, Any]) -> bool:
         closed = [name for name in ("private", "gated") if said.get(name)]
-        return all(name in self.include for name in closed)
+        return not said.get("disabled") and all(name in self.include for name in closed)

@@ -85,6 +85,21 @@ def finished(fetched: studies.Fetched, *, consenting: tuple[str, ...] = SITES) -
     )  # fmt: skip
 
 
+def publish_alone(registry: RunningRegistry, repository: str, *, seed: int, token: str) -> None:
+    """Version 2.0.0, which came of no study, over a study's release."""
+    alone = releases.make_release(
+        artifact=releases.make_embedding(seed=seed), audited=False, key=keys.load(), repository=repository,
+        version="2.0.0",
+    )  # fmt: skip
+    body = pushes.commit_body(dict(alone.files))
+    removed = b"\n" + json.dumps({"key": "deletedFile", "value": {"path": release_files.STUDY}}).encode()
+    sent = registry.request(
+        "POST", f"/api/models/{repository}/commit/main", token=token,
+        headers={"Content-Type": "application/x-ndjson"}, body=body + removed,
+    )  # fmt: skip
+    assert sent.status == 200, sent.body
+
+
 def yank(registry: RunningRegistry, name: str, site: Site | None, method: str = "POST", **body: Any) -> Answer:
     token = site.token if site else None
     return registry.request(method, f"/embhub/v1/yank/radboud/{name}", token=token, json_body=body)
@@ -183,20 +198,31 @@ def test_a_site_yanks_what_came_of_its_own_study_and_no_other_release(
     fetched, token = joined_by_all(plan, act_as), act_as("radboud").token
     assert pushes.create(registry, "mixed", token=token).status == 200
     assert pushes.commit(registry, plan.repository, finished(fetched), token=token).status == 200
-    alone = releases.make_release(
-        artifact=releases.make_embedding(seed=7), audited=False, key=keys.load(), repository=plan.repository,
-        version="2.0.0",
-    )  # fmt: skip
-    body = pushes.commit_body(dict(alone.files))
-    removed = b"\n" + json.dumps({"key": "deletedFile", "value": {"path": release_files.STUDY}}).encode()
-    sent = registry.request(
-        "POST", f"/api/models/{plan.repository}/commit/main", token=token,
-        headers={"Content-Type": "application/x-ndjson"}, body=body + removed,
-    )  # fmt: skip
-    assert sent.status == 200, sent.body
+    publish_alone(registry, plan.repository, seed=7, token=token)
     assert yank(registry, "mixed", hospitals["lumc"], reason="x", version="2.0.0").status == 403
     assert yank(registry, "mixed", hospitals["lumc"], reason="x").status == 403, "the newest is of no study"
     assert yank(registry, "mixed", hospitals["lumc"], reason="x", version="1.0.0").status == 200
+
+
+@pytest.mark.parametrize("private", [False, True])
+def test_a_site_is_told_what_it_yanked_and_nothing_else_of_a_private_repository(
+    registry: RunningRegistry, act_as: Act, hospitals: dict[str, Site], private: bool
+) -> None:
+    name = "kept" if private else "open"
+    plan = of.plan(repository=f"radboud/{name}")
+    fetched, token = joined_by_all(plan, act_as), act_as("radboud").token
+    body = {"name": name, "type": "model", "private": private}
+    assert registry.request("POST", "/api/repos/create", token=token, json_body=body).status == 200
+    assert pushes.commit(registry, plan.repository, finished(fetched), token=token).status == 200
+    publish_alone(registry, plan.repository, seed=8 + private, token=token)
+    assert yank(registry, name, hospitals["radboud"], reason="of another cohort", version="2.0.0").status == 200
+    registry.run("curate", "quarantine", "set", plan.repository, "--version", "2.0.0", "--reason", "a copy")
+    done = yank(registry, name, hospitals["umcu"], reason="a patient objected", version="1.0.0")
+    assert done.status == 200, done.body
+    assert [row["version"] for row in done.json()["yanked"]] == (["1.0.0"] if private else ["1.0.0", "2.0.0"])
+    assert bool(done.json()["quarantined"]) is not private
+    mine = yank(registry, name, hospitals["radboud"], reason="so do we", version="1.0.0").json()
+    assert len(mine["yanked"]) == 2 and len(mine["quarantined"]) == 1
 
 
 def test_what_a_registry_says_of_a_study_is_verified(act_as: Act, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -37,7 +37,8 @@ def yank(
     that. The reason names the site.
 
     `scope` is `release`, or `bytes`: then the same bytes are not admitted again either, a publisher's within their
-    namespace, an operator's under any name. Returns the repository's `status`.
+    namespace, an operator's under any name. Returns the repository's `status`; to a site that may not read it, only
+    what it says of the version or commit that was yanked.
 
     Raises:
         RequestDeniedError: not a publisher or approver of the namespace, nor of a site of the study, no such release or
@@ -66,7 +67,11 @@ def yank(
             "yanked", user=author, repository=repository.full_name, what=which, scope=scope, reason=reason
         )
     advisories.publish_if_possible(registry)
-    return standing(registry.database.connection(), repository)
+    said = standing(registry.database.connection(), repository)
+    if authority == "site" and not auth.may_read(account, namespace, private=repository.private):
+        own = [row for row in said["yanked"] if row[kind] == which]
+        return {**said, "yanked": own, "quarantined": []}
+    return said
 
 
 def unyank(

@@ -225,6 +225,31 @@ def test_a_site_is_told_what_it_yanked_and_nothing_else_of_a_private_repository(
     assert len(mine["yanked"]) == 2 and len(mine["quarantined"]) == 1
 
 
+def test_each_site_may_yank_what_was_deleted_and_published_again(
+    registry: RunningRegistry, act_as: Act, hospitals: dict[str, Site]
+) -> None:
+    plan = of.plan(repository="radboud/again")
+    fetched, token = joined_by_all(plan, act_as), act_as("radboud").token
+    files = finished(fetched)
+
+    def publish() -> str:
+        assert pushes.create(registry, "again", token=token).status == 200
+        done = pushes.commit(registry, plan.repository, files, token=token)
+        assert done.status == 200, done.body
+        return studies.fetch(plan.digest).released or ""
+
+    first = publish()
+    registry.run("repo", "delete", plan.repository, "--reason", "a mistake", "--scope", "release")
+    registry.run("repo", "free", plan.repository)
+    again = publish()
+    assert again > first
+    later = pushes.commit(registry, plan.repository, finished(fetched), token=token)
+    assert later.status == 200, later.body
+    assert studies.fetch(plan.digest).released == again, "a later commit is no publication"
+    done = yank(registry, "again", hospitals["umcu"], reason="a patient objected", version="1.0.0")
+    assert done.status == 200, done.body
+
+
 def test_what_a_registry_says_of_a_study_is_verified(act_as: Act, monkeypatch: pytest.MonkeyPatch) -> None:
     plan, other = of.plan(repository="radboud/lies"), of.plan(repository="radboud/lies", caption="another, {}")
     joined_by_all(plan, act_as)

@@ -192,7 +192,7 @@ def _make_visible(registry: Registry, db: Connection, judged: Judged, revision: 
         log_entries.add_release(db, proposal.files, registry.trust().keyring)
         audit_designs.note_release(db, proposal.files, registry.trust().keyring)
     if study is not None:
-        study_rows.release(db, study, now=revision.created)
+        study_rows.release(db, study, now=revision.created, since=repository.created)
     if branch == repos.MAIN and revision.release_version not in (None, *proposal.versions):
         notifications.emit(
             db, "release.published", namespace=repository.namespace, repository=repository.full_name,

@@ -104,9 +104,14 @@ def count_open(db: Connection, namespace: str) -> int:
     return 0 if found is None else int(found[0])
 
 
-def release(db: Connection, digest: str, *, now: str) -> None:
-    """Note that a release of the study is published."""
-    db.execute("UPDATE study SET released = ? WHERE digest = ? AND released IS NULL", (now, digest))
+def release(db: Connection, digest: str, *, now: str, since: str = "") -> None:
+    """Note that a release of the study is published, in a repository that was made at `since`.
+
+    The first one there counts; one in an earlier repository of this name, which was deleted, no longer does.
+    """
+    db.execute(
+        "UPDATE study SET released = ? WHERE digest = ? AND (released IS NULL OR released < ?)", (now, digest, since)
+    )
 
 
 def _study(row: Row) -> StudyRow:

@@ -246,10 +246,10 @@ def _which(
         return "revision", revision
     released = repositories.released_versions(db, repository.id)
     version = version or repos.at(db, repository, repos.MAIN, repos.OPERATOR).revision.release_version
-    if version is None or (refused and version not in released):
+    if refused and version not in released:
         raise RequestDeniedError(404, "revision", f"{repository.full_name} has no release {version or ''}".rstrip(),
                      f"it has: {', '.join(sorted(released)) or 'none'}", code="RevisionNotFound")  # fmt: skip
-    return "version", version
+    return "version", version or ""
 
 
 def standing(db: Connection, repository: Repository) -> dict[str, Any]:

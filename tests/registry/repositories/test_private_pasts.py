@@ -104,3 +104,26 @@ def test_a_site_of_a_study_learns_of_no_other_version(registry: RunningRegistry,
     body = {"reason": "a patient objected", "version": "0.1.0"}
     answer = registry.request("POST", f"/embhub/v1/yank/{NAME}", token=site, json_body=body)
     assert answer.status == 404 and b"repository" in answer.body
+
+
+def test_a_site_of_a_study_learns_no_versions_where_main_holds_no_release(
+    registry: RunningRegistry, alice: str
+) -> None:
+    create(registry, alice, private=True)
+    proposal = of.proposal(of.plan(), created=now())
+    assert registry.request("POST", "/embhub/v1/studies", token=alice, json_body=of.sent(proposal)).status == 200
+    assert registry.request("POST", f"/api/models/{NAME}/branch/dev", token=alice, json_body={}).status == 200
+    release = releases.make_release(audited=False, version="0.1.0")
+    sent = registry.request(
+        "POST", f"/api/models/{NAME}/commit/dev", token=alice, body=pushes.commit_body(dict(release.files)),
+        headers={"Content-Type": "application/x-ndjson"},
+    )  # fmt: skip
+    assert sent.status == 200, sent.body
+    with registry.opened() as opened, opened.database.writing() as db:
+        study_rows.release(db, of.plan().digest, now=stamp())
+    body = {"reason": "a patient objected"}
+    own = registry.request("POST", f"/embhub/v1/yank/{NAME}", token=alice, json_body=body)
+    assert own.status == 404 and b"0.1.0" in own.body
+    site = registry.add_user("from-lumc", namespace="lumc")
+    answer = registry.request("POST", f"/embhub/v1/yank/{NAME}", token=site, json_body=body)
+    assert answer.status == 403 and b"0.1.0" not in answer.body, answer.body

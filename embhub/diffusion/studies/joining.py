@@ -23,6 +23,7 @@ from embhub.diffusion.bases import own_images
 from embhub.diffusion.bases.adapted import refuse_claim
 from embhub.diffusion.bases.found import FoundBase
 from embhub.diffusion.bases.pipelines import find_base, load_pipeline
+from embhub.diffusion.bases.sizes import read_rule
 from embhub.diffusion.dp import second_opinion, settings
 from embhub.diffusion.dp.settings import Protection
 from embhub.diffusion.families import check_trainable
@@ -98,7 +99,7 @@ def join(
 
     Raises:
         UsageError: no site of the study, joined already, settings that this version does not know, another base than
-            the study's, or images that do not fit.
+            the study's, a resolution that it does not allow, or images that are too small or cannot be read.
         BadTokenError, UsageError, PrivacyError: token or caption of the study are none that a file may have.
         PrivacyError: images without patients or of the base, a cap of the ledger, or nobody confirmed.
         PolicyError: as `studies.refuse_unconfirmed`.
@@ -113,6 +114,7 @@ def join(
         images, members, _ = seats.read_split(seat, on_progress)
         synthetic.refuse(images.synthetic, images.kind)
         found = _check(study, seat, members)
+        _check_sizes(study, found, images)
         own_images.refuse(found, images)
         for note in images.notes:
             say(note)
@@ -141,6 +143,18 @@ def _check(study: Study, seat: Seat, members: ImageSet) -> FoundBase:
     found, _ = learner.find_site_base(study, seat.base)
     refuse_claim(found)
     return found
+
+
+def _check_sizes(study: Study, found: FoundBase, images: ImageSet) -> None:
+    """Refuse an image that is too small here, since the coordinator would read a refusal to prepare.
+
+    `images` are also those kept back; `read_images` opened each. The coordinator chose the resolution.
+    """
+    asked, rule = terms.preprocessing_of(study), read_rule(found.folder)
+    side = asked.resolution
+    if side is None or (rule is not None and not rule.allows(side)):  # what `propose` writes is the base's own
+        raise UsageError("the study states no resolution that its base allows", "ask its coordinator")
+    images.check_resolution(side, asked.fit)
 
 
 def take_part(

@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from embhub.artifact.header import BadTokenError
 from embhub.client.member import studies
 from embhub.client.trusted import roots
-from embhub.diffusion.studies import joining, seats
+from embhub.diffusion.studies import joining, learner, seats
 from embhub.errors import ConfigError, EmbhubError, PolicyError, PrivacyError, RegistryError, UsageError
 from embhub.ledger import budget
 from embhub.ledger import studies as ledger
@@ -49,10 +50,38 @@ def none_chosen(site: Site) -> dict[str, Any]:
     return {"where": "label=normal"}
 
 
+def with_one_more(site: Site, split: str, side: int) -> dict[str, Any]:
+    """Images of which one, a patient's only one, has this side; a side of 0 is a file that is no image."""
+    folder = site.folder / f"one more, {split} {side}"
+    _, *rows = write_dataset(folder, "prostate-cspca", images=4, patients=3, seed=7).read_text().splitlines()
+    lines = ["path,patient_id,label,split", *(f"{row},train" for row in rows), f"images/last.png,P9,x,{split}"]
+    (folder / "manifest.csv").write_text("\n".join(lines))
+    if side:
+        Image.new("RGB", (side, 4 * side), "grey").save(folder / "images" / "last.png")
+    else:
+        (folder / "images" / "last.png").write_bytes(b"\x89PNG\r\n\x1a\n, and no more")
+    return {"images": str(folder / "manifest.csv")}
+
+
+def with_a_small_image(site: Site) -> dict[str, Any]:
+    return with_one_more(site, "train", pipelines.RESOLUTION // 3)
+
+
+def with_a_small_image_kept_back(site: Site) -> dict[str, Any]:
+    return with_one_more(site, "holdout", pipelines.RESOLUTION // 3)
+
+
+def with_a_broken_file(site: Site) -> dict[str, Any]:
+    return with_one_more(site, "holdout", 0)
+
+
 UNFIT: dict[str, tuple[Callable[[Site], dict[str, Any]], type[EmbhubError], str]] = {
     "no patients": (without_patients, PrivacyError, "without patient ids"),
     "another base": (another_base, UsageError, "not the study's"),
     "no image": (none_chosen, UsageError, "no "),
+    "small image": (with_a_small_image, UsageError, "1 images are under half"),
+    "small image kept back": (with_a_small_image_kept_back, UsageError, "1 images are under half"),
+    "broken file": (with_a_broken_file, UsageError, "is not an image"),
 }
 
 
@@ -65,6 +94,18 @@ def test_what_does_not_fit_is_neither_charged_nor_signed(
     with pytest.raises(refusal, match=words):
         join(fetched, seat(hospitals["umcu"], base, **change(hospitals["umcu"])))
     check_nothing_happened(fetched.plan, "umcu")
+
+
+@pytest.mark.parametrize("resolution", [None, 3 * pipelines.RESOLUTION])
+def test_a_resolution_that_no_study_of_this_base_has_is_not_joined(
+    proposed: Proposed, hospitals: dict[str, Site], base: Path, resolution: int | None
+) -> None:
+    fetched = proposed()
+    plan = fetched.plan.model_copy(update={"preprocessing": {"fit": "crop", "resolution": resolution}})
+    sat = seat(hospitals["umcu"], base)
+    found, _ = learner.find_site_base(plan, sat.base)
+    with pytest.raises(UsageError, match="no resolution that its base allows"):
+        joining._check_sizes(plan, found, seats.read_split(sat)[0])
 
 
 def test_who_may_not_join_is_neither_charged_nor_signed(

@@ -411,18 +411,21 @@ def test_a_coordinator_that_makes_up_sums_has_one_file_judged_and_no_second(worl
     assert len(asked) == 1
 
 
-def test_a_site_signs_nothing_that_has_more_steps_than_it_began(world: World) -> None:
-    """Sums that were made up without any site; a site can count them, and no more than that."""
+@pytest.mark.parametrize("numbers", [(1, 2), (2,)], ids=["each number", "a number skipped"])
+def test_a_site_signs_nothing_that_has_more_steps_than_the_highest_number_it_began(
+    world: World, numbers: tuple[int, ...]
+) -> None:
+    """Sums that were made up without any site. A coordinator that asks for number 3 first gets a file of 3 judged."""
     made_up = [np.full(world.study.width, place + 1, dtype=np.uint32) for place in range(3)]
     file, site = np.add.reduce(made_up, dtype=np.uint32).tobytes(), world.sites[SITE]
     asked = tasks.ask_of(world.study.digest, "finish", file)
     site.answer("prepare", tasks.ask_of(world.study.digest, "prepare", FRAME))
     site.answer("follow", tasks.ask_of(world.study.digest, "follow", tasks.sums_bytes(made_up)))
     world.learner(SITE).judge = lambda _: pytest.fail("its patients kept back are not asked")
-    for begun in range(3):
+    for begun in (0, *numbers):
         if begun:
             site.answer("begin", tasks.ask_of(world.study.digest, "begin", number=begun, first=3))
-        assert "more sums here than numbers that this site began" in word(world, "finish", site.answer("finish", asked))
+        assert "more sums here than the highest number" in word(world, "finish", site.answer("finish", asked))
     world.restart(SITE)
     assert "more sums here" in word(world, "finish", world.sites[SITE].answer("finish", asked))
     world.stop(SITE)

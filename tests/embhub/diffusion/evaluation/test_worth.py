@@ -56,6 +56,25 @@ def test_embeddings_that_differ_widen_the_interval() -> None:
     assert several.high - several.low > 1.5 * (one.high - one.low)
 
 
+@pytest.mark.parametrize("embeddings", [2, 3, 5])
+@pytest.mark.parametrize("seeds", [1, 2])
+def test_the_interval_holds_the_truth_as_often_as_it_says(embeddings: int, seeds: int) -> None:
+    rng = np.random.default_rng([embeddings, seeds])
+    groups = list(range(embeddings)) * seeds
+    inside = []
+    for _ in range(200):
+        areas = rng.normal(0.75, 0.02, embeddings)[groups] + rng.normal(0, 0.01, len(groups))
+        found = worth._over_seeds(np.tile(areas[:, None], 400), groups, rng)
+        low, high = np.quantile(found[1:], [0.025, 0.975])
+        inside.append(low <= 0.75 <= high)
+    assert 0.9 <= np.mean(inside) < 1
+
+
+def test_one_classifier_shows_nothing_of_what_others_would_give() -> None:
+    areas = np.linspace(0.6, 0.9, 5)[None, :]  # of test patients that were drawn anew
+    assert worth._over_seeds(areas, (), np.random.default_rng(0)) == pytest.approx(areas[0])
+
+
 @settings(max_examples=examples(20), deadline=None)
 @given(st.floats(0.3, 1.0), st.lists(st.floats(0.4, 1.0), min_size=1, max_size=6))
 def test_it_never_falls_as_images_get_better(reached: float, levels: list[float]) -> None:

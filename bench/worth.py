@@ -23,11 +23,12 @@ from bases.workshop.xray import default_data
 from bench import machine, marked
 from bench import worth_material as material
 from embhub.builtin_bases import resolve
-from embhub.cards.evaluation import CEILING, NORMALS, REAL_ALONE, Difference, Worth
+from embhub.cards.evaluation import CEILING, NORMALS, NOTHING, REAL_ALONE, Difference, Worth
 from embhub.diffusion.bases.pipelines import choose_device
 from embhub.diffusion.evaluation import fitting, outcome
 from embhub.diffusion.evaluation.cells import Cell, Labelled, of_class
 from embhub.diffusion.evaluation.networks import find
+from embhub.diffusion.evaluation.page import SIGNIFICANT
 from embhub.diffusion.evaluation.regimes import join
 from embhub.durable import write_atomic
 from embhub.errors import UsageError
@@ -38,6 +39,8 @@ PAGE = Path(__file__).parents[1] / "docs/explanation/worth-in-patients.md"
 WORK = Path(__file__).parents[1] / "build" / "worth"
 PER_CLASS = (5, 10, 20, 50, 100)
 EMBEDDINGS, REPEATS, GENERATED, SIDE = 5, 2, 300, 128
+_FALLS = "†"
+_FALLEN = f"{_FALLS} not after adjustment: the interval lies above or below 0, and Holm's p-value is not below .05."
 Row = dict[str, Any]
 
 
@@ -136,15 +139,21 @@ def _gains_table(results: Sequence[Mapping[str, Any]]) -> str:
                 gains = [_gain(rows, arm["arm"], count, over) for over in (REAL_ALONE, NORMALS, WORDS)]
                 cells = [one["modality"], arm["arm"], str(count // 2), *gains]
                 lines.append("| " + " | ".join([*cells, _gain(rows, CEILING, count, REAL_ALONE)]) + " |")
-    return "\n".join(lines)
+    shown = "\n".join(lines)
+    return f"{shown}\n\n{_FALLEN}" if _FALLS in shown else shown
 
 
 def _gain(rows: Sequence[Difference], arm: str, count: int, over: str) -> str:
     for row in rows:
         if (row.arm, row.real, row.over, row.regime) == (arm, count, over, "mixed"):
             shown = f"{row.gain:+.3f} [{row.interval[0]:+.3f}, {row.interval[1]:+.3f}]"
-            return f"{shown}?" if row.undecided else shown
+            return f"{shown}?" if row.undecided else shown + (_FALLS if _falls(row) else "")
     return ""
+
+
+def _falls(row: Difference) -> bool:
+    """Whether nothing is left of what its interval shows once the p-value is adjusted for the arm's comparisons."""
+    return row.outcome != NOTHING and row.p_holm is not None and row.p_holm >= SIGNIFICANT
 
 
 def _keep(path: Path, found: Sequence[Row]) -> None:

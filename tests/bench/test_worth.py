@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from bases.workshop.generated import NORMAL, PLAIN, WORDS, generated
 from bases.workshop.public_images import SETS, rows_of
-from bench import worth
+from bench import marked, worth
 from bench import worth_material as material
+from embhub.cards.evaluation import HELPED, NOTHING, Difference
 from embhub.diffusion.evaluation import pretrained
 from embhub.diffusion.evaluation.cells import Labelled
 from tests.support.tools import DATA, needs_films
@@ -60,6 +63,33 @@ def test_images_that_show_the_finding_are_called_so_and_worth_something(
     text = worth.table([found])
     assert "| x | 1.0 | embedding | 100%, 100% |" in text
     assert text.count("| x | embedding |") == 3  # what it is worth alone, and with 5 and 10 real images a class
+
+
+def difference(**changed: Any) -> Difference:
+    row = Difference(
+        real=20, arm=PLAIN, drawn=200, gain=0.089, p=0.045, p_holm=0.59, interval=(0.003, 0.17), delong=(0, 0.2),
+        delong_p=0.01, patients=(0.01, 0.16), seeds=(0.01, 0.16), each_seed=(0.08, 0.1), outcome=HELPED,
+    )  # fmt: skip
+    return row.model_copy(update=changed)
+
+
+@pytest.mark.parametrize(("changed", "mark"), [({}, "†"), ({"p_holm": 0.04}, ""), ({"outcome": NOTHING}, "")])
+def test_a_gain_that_does_not_stand_after_adjustment_is_marked(changed: dict[str, Any], mark: str) -> None:
+    rows = [difference(**changed).model_dump(mode="json")]
+    one = {"modality": "x", "arms": [{"arm": PLAIN, "differences": rows}]}
+    text = worth._gains_table([one])
+    assert f"| +0.089 [+0.003, +0.170]{mark} |" in text
+    assert ("† not after adjustment" in text) == bool(mark)
+
+
+def test_the_page_shows_the_results_as_they_are_printed() -> None:
+    results = json.loads(worth.RESULTS.read_bytes())["modalities"]
+    page = worth.PAGE.read_text(encoding="utf-8")
+    assert marked.put(page, worth.table(results)) == page
+    rows = [row for one in results for arm in one["arms"] for row in arm["differences"] if row["arm"] == arm["arm"]]
+    above = [row for row in rows if row["interval"][0] > 0]
+    assert (len(rows), len(above)) == (315, 9) and min(row["p_holm"] for row in above) > 0.05
+    assert "Of 315 comparisons nine intervals lie above zero" in " ".join(page.split())
 
 
 @needs_films

@@ -44,7 +44,8 @@ def recognised(
 ) -> Figures:
     """Which share of images the published network, taught with `pool`, calls the finding; KID to real ones.
 
-    A row for the images of `test` with the finding and without, and for each seed of each arm.
+    A row for the images of `test` with the finding and without, and for each seed of each arm. The KID in the row of
+    real images with the finding is that of the ones in `pool`: those of `test` are what all are compared with.
     """
     chances = balance(pool.labels, np.ones(len(pool), bool), None)
     judge = fitting.fit([Lesson(pool, 0, chances=chances)], choices, seed=0)
@@ -59,7 +60,8 @@ def recognised(
     for seed, one in enumerate(sets.get(WORDS, [])):
         shown[NORMAL, seed] = of_class(one, 0).images
     space = fidelity.Features(pretrained.network(choices.device), pool.images)
-    alike = fidelity.compare(space, {f"{name} {seed}": images for (name, seed), images in shown.items()}, positive)
+    compared = shown | {("real, with the finding", 0): of_class(pool, 1).images}
+    alike = fidelity.compare(space, {f"{name} {seed}": images for (name, seed), images in compared.items()}, positive)
     rows: list[dict[str, Any]] = []
     for (name, seed), images in shown.items():
         called = fitting.score(judge, images, choices) > 0.5

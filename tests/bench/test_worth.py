@@ -14,8 +14,8 @@ from bases.workshop.public_images import SETS, rows_of
 from bench import marked, worth
 from bench import worth_material as material
 from embhub.cards.evaluation import HELPED, NOTHING, Difference
-from embhub.diffusion.evaluation import pretrained
-from embhub.diffusion.evaluation.cells import Labelled
+from embhub.diffusion.evaluation import fidelity, pretrained
+from embhub.diffusion.evaluation.cells import Labelled, of_class
 from tests.support.tools import DATA, needs_films
 
 
@@ -58,6 +58,13 @@ def test_images_that_show_the_finding_are_called_so_and_worth_something(
     assert shares["real, with the finding", 0] == shares[PLAIN, 1] == 1
     assert shares["real, without", 0] == shares[WORDS, 0] == shares[NORMAL, 1] == 0
     assert found["judge_auc"] == 1
+    kids = {(row["images"], row["seed"]): row["kid"] for row in found["recognised"]}
+    others = fidelity.compare(
+        fidelity.Features(pretrained.network("cpu"), parts["judge"].images),
+        {"judge": of_class(parts["judge"], 1).images},
+        of_class(parts["test"], 1).images,
+    )
+    assert kids["real, with the finding", 0] == round(others["judge"].kid, 4)  # not of test images against themselves
     assert [arm["arm"] for arm in found["arms"]] == [PLAIN]  # nothing was generated at epsilon 8
     assert found["arms"][0]["worth"]["value"] > 4
     text = worth.table([found])

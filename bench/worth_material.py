@@ -32,6 +32,7 @@ from embhub.diffusion.training.precision import in_bfloat16
 from embhub.diffusion.training.recipes import resolve
 from embhub.diffusion.training.result import Task
 from embhub.options.training import PrivacySettings, Recipe
+from embhub.privacy.claim import is_round
 
 LEARNED, TOKEN = 100, "<study>"  # a word of prompts, no secret
 SAMPLING: dict[str, Any] = {"steps": 20, "at_once": 100}
@@ -74,6 +75,11 @@ def site(data: Path, one: Modality) -> Labelled:
     found = real(data, one, "site")
     places = np.flatnonzero(found.labels == 1)
     return Labelled(found.images[places], found.labels[places], tuple(found.patients[place] for place in places))
+
+
+def declared(count: int) -> int:
+    """What a private arm of so many patients says publicly: the largest number up to it that a training accepts."""
+    return next(value for value in range(count, 9, -1) if is_round(value))
 
 
 def name_of(epsilon: float | None) -> str:
@@ -175,8 +181,9 @@ def _learn(pipe: Pipeline, one: Modality, known: Labelled, seed: int, epsilon: f
     members = {people[place] for place in rng.permutation(len(people))[:count]}
     kept = [place for place, patient in enumerate(known.patients) if patient in members]
     latents = inversion.encode_images(pipe, tensor(known.images[kept]), alone=True)
-    asked = settings.resolve(PrivacySettings(epsilon, n_public=count))
-    recipe = resolve(Recipe(), settings.default_recipe(pipe, asked, count), device=pipe.device.type)
-    noise, _ = settings.calibrate(asked, recipe, count)
+    said = declared(count)
+    asked = settings.resolve(PrivacySettings(epsilon, n_public=said))
+    recipe = resolve(Recipe(), settings.default_recipe(pipe, asked, said), device=pipe.device.type)
+    noise, _ = settings.calibrate(asked, recipe, said)
     names = tuple(known.patients[place] for place in kept)
     return private_training.fit(Task(pipe, "", TOKEN, f"{one.prompt}, {{}}", recipe), asked, latents, names, noise)

@@ -16,6 +16,7 @@ from bench import worth_material as material
 from embhub.cards.evaluation import HELPED, NOTHING, Difference
 from embhub.diffusion.evaluation import fidelity, pretrained
 from embhub.diffusion.evaluation.cells import Labelled, of_class
+from embhub.privacy.claim import is_round
 from tests.support.tools import DATA, needs_films
 
 
@@ -97,6 +98,11 @@ def test_the_page_shows_the_results_as_they_are_printed() -> None:
     above = [row for row in rows if row["interval"][0] > 0]
     assert (len(rows), len(above)) == (315, 9) and min(row["p_holm"] for row in above) > 0.05
     assert "Of 315 comparisons nine intervals lie above zero" in " ".join(page.split())
+
+
+@pytest.mark.parametrize(("count", "said"), [(17, 15), (33, 30), (44, 40), (75, 75), (100, 100)])
+def test_private_arms_declare_what_a_training_accepts(count: int, said: int) -> None:
+    assert material.declared(count) == said and is_round(said)
 
 
 @needs_films

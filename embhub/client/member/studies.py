@@ -21,7 +21,7 @@ from embhub.refusals import RevokedKeyError
 from embhub.release.checks import study as statements
 from embhub.release.checks.study import Join, Proposal
 from embhub.site import config
-from embhub.site.memory import seen
+from embhub.site.pins import trust_store
 from embhub.site.signing import keys
 from embhub.trust import bundle, kinds, p256, statement
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from embhub.client.wire.hub import Hub
     from embhub.study.plan import Study
     from embhub.trust.bundle import Bundle
-    from embhub.trust.keyring import KnownKey, Trust
+    from embhub.trust.keyring import KnownKey, Role, Trust
     from embhub.trust.kinds import Kind
     from embhub.trust.statement import Statement
 
@@ -122,22 +122,27 @@ def listing(registry: str | None = None) -> list[dict[str, Any]]:
 
 
 def refuse_unconfirmed(fetched: Fetched, *, here: str) -> None:
-    """Refuse other sites whose officer's key no person of this site, `here`, confirmed.
+    """Refuse other sites whose officer's key no person of this site, `here`, confirmed as that of an officer of theirs.
 
-    Whoever holds a registry's root key can vouch for keys of its own as every other site's. A sum over those sites
-    would be this site's vector, with this site's share of the noise alone. Keys that were in the keyring when the site
-    first trusted it count as confirmed: who held the root key even then is not found out here.
+    Whoever holds a registry's root key can vouch for keys of its own as every other site's, also for keys that were
+    confirmed for another namespace or another role. A sum over those sites would be this site's vector, with this
+    site's share of the noise alone. What was in the keyring when the site first trusted it counts as confirmed: who
+    held the root key even then is not found out here.
 
     Raises:
         PolicyError: says which.
     """
     others = [fetched.joins[site] for site in sorted(fetched.joins) if site != here]
-    new = [one for one in others if not seen.is_confirmed(one.vouched_by, one.fingerprint)]
+    new = [one for one in others if kinds.STUDY_JOIN.role_of(_agreed_roles(one), own=True) is None]
     if found := [f"{one.fingerprint} of {one.site}" for one in new]:
         raise PolicyError(
-            f"nobody at this site confirmed the key {', '.join(found)}",
+            f"nobody at this site confirmed the key {', '.join(found)} as an officer's",
             "ask each site by another way whether the key is theirs, then `embhub trust refresh --yes`",
         )
+
+
+def _agreed_roles(said: Join) -> frozenset[Role]:
+    return trust_store.agreed_roles(said.vouched_by, said.site, said.fingerprint)
 
 
 def find_site(fetched: Fetched, *, key: str | None = None, registry: str | None = None) -> str:

@@ -185,11 +185,6 @@ def confirm(registry: str, fingerprints: Iterable[str]) -> None:
     _change(note)
 
 
-def is_confirmed(registry: str, fingerprint: str) -> bool:
-    """Whether a person of this site agreed to this key of a registry's keyring (`confirm`)."""
-    return fingerprint in _read().confirmed.get(registry, ())
-
-
 def forget_keys(registry: str, fingerprints: Collection[str]) -> None:
     """Expect these keys no more, for their registry's keyring dropped them. What they signed stays remembered.
 

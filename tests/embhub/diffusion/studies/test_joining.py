@@ -24,7 +24,11 @@ from embhub.ledger.books import open_books
 from embhub.ledger.budget import BudgetExceededError
 from embhub.phantoms import write_dataset
 from embhub.site import config
+from embhub.site.pins import trust_store
+from embhub.site.signing import keys as site_keys
 from embhub.study.plan import Study
+from embhub.trust import p256
+from embhub_registry.operation.keyrings import keyring_changes
 from tests.support import pipelines
 from tests.support.servers import RunningRegistry
 from tests.support.sites import Site, new_key
@@ -270,6 +274,70 @@ def test_a_key_that_nobody_here_confirmed_plays_no_site(
     act_as("radboud")
     roots.refresh_roots(agree=lambda *_: True)
     assert join(studies.fetch(digest), seat(hospitals["radboud"], base)).missing == ()
+
+
+def publishing_key(registry: RunningRegistry, namespace: str) -> str:
+    """A new key of the site that acts, which may publish; its fingerprint."""
+    new_key(registry, namespace=namespace, name="spare")
+    return p256.fingerprint(p256.read_public(site_keys.public_pem("spare")))
+
+
+def list_as_officer(registry: RunningRegistry, fingerprint: str, *, namespace: str) -> None:
+    """What whoever holds the root key can sign: a key that is listed already, as that of an officer of `namespace`."""
+    with registry.opened() as opened, opened.database.writing() as db:
+        keyring = opened.trust().keyring
+        listed = [key for member in keyring.members for key in member.keys if key.fingerprint == fingerprint]
+        officer = listed[0].model_copy(update={"role": "approve"})
+        members = []
+        for member in keyring.members:
+            own = tuple(key for key in member.keys if member.namespace == namespace or key not in listed)
+            keys = (*own, officer) if member.namespace == namespace else own
+            members.append(member.model_copy(update={"keys": keys}))
+        keyring_changes.store(opened, db, keyring.model_copy(update={"members": tuple(members)}))
+
+
+def test_a_key_that_was_confirmed_for_something_else_plays_no_site(
+    proposed: Proposed, hospitals: dict[str, Site], registry: RunningRegistry, base: Path, act_as: Act, tmp_path: Path
+) -> None:
+    act_as("lumc")
+    publishing = publishing_key(registry, "lumc")
+    for site in ("radboud", "umcu"):
+        act_as(site)
+        roots.refresh_roots(agree=lambda *_: True)
+    fetched = proposed()
+    digest = fetched.plan.digest
+    join(fetched, seat(hospitals["umcu"], base))
+    act_as("lumc")
+    list_as_officer(registry, publishing, namespace="lumc")
+    joined = join(studies.fetch(digest), seat(hospitals["lumc"], base), key="spare")
+    assert joined.joins["lumc"].fingerprint == publishing
+    act_as("radboud")
+    with pytest.raises(PolicyError, match=f"{publishing} of lumc"):
+        join(studies.fetch(digest), seat(hospitals["radboud"], base))
+    check_nothing_happened(fetched.plan, "radboud")
+    act_as("umcu")
+    write_kit(tmp_path / "umcu")
+    with pytest.raises(PolicyError, match="of lumc"):
+        joining.take_part(digest, tmp_path / "umcu", registry=None)
+    act_as("radboud")
+    roots.refresh_roots(agree=lambda *_: True)
+    assert join(studies.fetch(digest), seat(hospitals["radboud"], base)).missing == ()
+
+
+def test_a_confirmed_key_that_moves_to_another_namespace_is_agreed_to_in_its_own_alone(
+    hospitals: dict[str, Site], registry: RunningRegistry, act_as: Act
+) -> None:
+    act_as("nki")
+    moved = publishing_key(registry, "nki")
+    act_as("radboud")
+    roots.refresh_roots(agree=lambda *_: True)
+    name = trust_store.load(registry.url).keyring.registry
+    assert trust_store.agreed_roles(name, "nki", moved) == {"publish"}
+    list_as_officer(registry, moved, namespace="lumc")
+    roots.refresh_roots(agree=lambda *_: False)
+    known = trust_store.load(registry.url).lookup(moved)
+    assert known is not None and known.namespace == "lumc", "the new keyring counts"
+    assert trust_store.agreed_roles(name, "lumc", moved) == frozenset(), "and nobody agreed to that"
 
 
 def test_who_withdraws_stops_here_before_the_registry_hears_of_it(

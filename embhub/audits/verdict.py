@@ -19,6 +19,7 @@ minimum of units; finding nothing does.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Literal, NamedTuple, Protocol
 
@@ -34,6 +35,11 @@ BLIND = "blind"  # the baseline that checks the split
 
 Suite = Literal["quick", "standard", "thorough", "mechanism"]
 Verdict = Literal["leak-detected", "no-leak-detected", "insufficient-evidence", "bounded-by-claim"]
+
+
+def _confidence(attempt: int) -> str:
+    """In per cent, rounded down: that both limits hold, on the AUC and on the rate, each of which has `level_of`."""
+    return f"{math.floor(10_000 * (1 - 2 * level_of(attempt)) + 1e-6) / 100:g}"
 
 
 def level_of(attempt: int) -> float:
@@ -146,7 +152,7 @@ def decide(
     rate = max(limit.tpr or 0.0 for limit in limited)
     text = (
         f"No leak was detected by this recipe on half of these {unit}s, with these attacks: with a confidence of "
-        f"{100 * (1 - level_of(attempt)):.3g} % no attack on the shadows has an AUC above "
+        f"{_confidence(attempt)} % no attack on the shadows has an AUC above "
         f"{max(limit.auc for limit in limited):.2f} or finds more than {rate:.1%} of the {unit}s trained on at 1 % "
         "false alarms. The bounds, fixed beforehand, were "
         f"{design.bounds.auc:.2f} and {design.bounds.tpr:.0%}; {size} were attacked. A smaller leak, or one that other "

@@ -189,7 +189,7 @@ def leave_proofs(
 
 
 def log(erased: Sequence[Erased], *, retrained: Sequence[str] = ()) -> None:
-    """Append to `state/erasures.jsonl`, which only this user can read. It names no patient: the commitments do.
+    """Append to `state/erasures.jsonl`, for this user alone: it says where each proof is, and names no patient.
 
     Raises:
         ConfigError: it cannot be written.

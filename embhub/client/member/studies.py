@@ -15,13 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 from embhub.client.account import accounts
 from embhub.client.publishing.push import AskPassphrase, load_key
-from embhub.client.trusted import vouching
+from embhub.client.trusted import trust_changes, vouching
 from embhub.errors import ConfigError, PolicyError, RegistryError, UsageError
 from embhub.refusals import RevokedKeyError
 from embhub.release.checks import study as statements
 from embhub.release.checks.study import Join, Proposal
 from embhub.site import config
-from embhub.site.pins import trust_store
 from embhub.site.signing import keys
 from embhub.trust import bundle, kinds, p256, statement
 
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
     from embhub.client.wire.hub import Hub
     from embhub.study.plan import Study
     from embhub.trust.bundle import Bundle
-    from embhub.trust.keyring import KnownKey, Role, Trust
+    from embhub.trust.keyring import KnownKey, Trust
     from embhub.trust.kinds import Kind
     from embhub.trust.statement import Statement
 
@@ -133,16 +132,13 @@ def refuse_unconfirmed(fetched: Fetched, *, here: str) -> None:
         PolicyError: says which.
     """
     others = [fetched.joins[site] for site in sorted(fetched.joins) if site != here]
-    new = [one for one in others if kinds.STUDY_JOIN.role_of(_agreed_roles(one), own=True) is None]
+    agreed = {one.site: trust_changes.agreed_roles(one.vouched_by, one.site, one.fingerprint) for one in others}
+    new = [one for one in others if kinds.STUDY_JOIN.role_of(agreed[one.site], own=True) is None]
     if found := [f"{one.fingerprint} of {one.site}" for one in new]:
         raise PolicyError(
             f"nobody at this site confirmed the key {', '.join(found)} as an officer's",
             "ask each site by another way whether the key is theirs, then `embhub trust refresh --yes`",
         )
-
-
-def _agreed_roles(said: Join) -> frozenset[Role]:
-    return trust_store.agreed_roles(said.vouched_by, said.site, said.fingerprint)
 
 
 def find_site(fetched: Fetched, *, key: str | None = None, registry: str | None = None) -> str:

@@ -9,7 +9,7 @@ from embhub.errors import PolicyError
 from embhub.site.memory import seen
 from embhub.site.pins import trust_store
 from embhub.trust import differences
-from embhub.trust.keyring import Trust
+from embhub.trust.keyring import ROLES, Role, Trust
 
 Agree = Callable[[str, Sequence[str]], bool]
 
@@ -45,6 +45,26 @@ def confirm(address: str, opened: Trust) -> None:
     """Note that a person agreed to this keyring: its keys are no news from now on."""
     trust_store.confirm(address)
     seen.confirm(opened.registry, opened.keyring.fingerprints())
+
+
+def agreed_roles(registry: str, namespace: str, fingerprint: str) -> frozenset[Role]:
+    """The roles that a person of this site agreed to for this key in this namespace; none where nobody did.
+
+    `registry` is what its keyrings name it, and a keyring at any address that is pinned counts.
+
+    Raises:
+        ConfigError: a pin is damaged.
+    """
+    keyrings = [trust_store.confirmed(root.registry) for root in trust_store.list_roots()]
+    members = [one for ring in keyrings if ring and ring.registry == registry for one in ring.members]
+    held = {
+        key.role
+        for member in members
+        if member.namespace == namespace
+        for key in member.keys
+        if key.fingerprint == fingerprint
+    }
+    return frozenset(role for role in ROLES if role in held)
 
 
 def refuse_unconfirmed(address: str, changes: Changes) -> None:

@@ -20,7 +20,7 @@ from embhub.site.pins import pin_files, pin_names
 from embhub.site.pins.pin_files import Pin
 from embhub.trust import freshness, kept_advisories
 from embhub.trust import keyring as keyrings
-from embhub.trust.keyring import Keyring, Role, Trust, TrustExport
+from embhub.trust.keyring import Keyring, Trust, TrustExport
 from embhub.trust.multisig import SignedDocument
 from embhub.trust.root_keys import follow
 
@@ -106,26 +106,6 @@ def confirmed(registry: str) -> Keyring | None:
     """
     pin = pin_files.require(registry)
     return keyrings.parse_keyring(pin.confirmed) if pin.confirmed is not None else None
-
-
-def agreed_roles(registry: str, namespace: str, fingerprint: str) -> frozenset[Role]:
-    """The roles that a person of this site agreed to for this key in this namespace; none where nobody did.
-
-    `registry` is what its keyrings name it, and a keyring at any address that is pinned counts.
-
-    Raises:
-        ConfigError: a file is damaged.
-    """
-    agreed = [keyrings.parse_keyring(pin.confirmed) for pin in pin_files.read_all() if pin.confirmed is not None]
-    return frozenset(
-        key.role
-        for keyring in agreed
-        if keyring.registry == registry
-        for member in keyring.members
-        if member.namespace == namespace
-        for key in member.keys
-        if key.fingerprint == fingerprint
-    )
 
 
 def confirm(registry: str) -> None:

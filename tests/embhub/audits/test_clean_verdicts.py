@@ -58,7 +58,7 @@ def test_the_level_is_spent_over_all_attempts() -> None:
     first, third = simulate(1), simulate(1, attempt=3)
     limits = [report.headline_result.upper_limits for report in (first, third)]
     assert limits[0] is not None and limits[1] is not None and limits[0].auc < limits[1].auc
-    assert "with a confidence of 97.5 %" in first.statement
+    assert "with a confidence of 95 %" in first.statement
     assert "by this recipe on half of these patients, with these attacks" in first.statement
 
 

@@ -126,7 +126,7 @@ def test_a_leak_says_who_could_tell(unit: str, held: str) -> None:
 
 def test_the_statement_has_the_figures_of_the_worst_attack_and_of_the_attempt() -> None:
     text = decide(replace(OTHER, upper_limits=Limits(0.58, 0.07)), attempt=2).statement
-    for part in ("confidence of 99.2 %", "AUC above 0.58", "more than 7.0%", "0.60 and 10%", "95 patients, in or out"):
+    for part in ("confidence of 98.33 %", "AUC above 0.58", "more than 7.0%", "0.60 and 10%", "95 patients, in or out"):
         assert part in text
     quick = decide(suite="quick", design=Planned(shadows=0)).statement
     assert "50 patients inside and 45 outside the training set" in quick

@@ -15,7 +15,7 @@ from PIL import Image
 
 from embhub.artifact.header import BadTokenError
 from embhub.client.member import studies
-from embhub.client.trusted import roots
+from embhub.client.trusted import roots, trust_changes
 from embhub.diffusion.studies import joining, learner, seats
 from embhub.errors import ConfigError, EmbhubError, PolicyError, PrivacyError, RegistryError, UsageError
 from embhub.ledger import budget
@@ -332,12 +332,12 @@ def test_a_confirmed_key_that_moves_to_another_namespace_is_agreed_to_in_its_own
     act_as("radboud")
     roots.refresh_roots(agree=lambda *_: True)
     name = trust_store.load(registry.url).keyring.registry
-    assert trust_store.agreed_roles(name, "nki", moved) == {"publish"}
+    assert trust_changes.agreed_roles(name, "nki", moved) == {"publish"}
     list_as_officer(registry, moved, namespace="lumc")
     roots.refresh_roots(agree=lambda *_: False)
     known = trust_store.load(registry.url).lookup(moved)
     assert known is not None and known.namespace == "lumc", "the new keyring counts"
-    assert trust_store.agreed_roles(name, "lumc", moved) == frozenset(), "and nobody agreed to that"
+    assert trust_changes.agreed_roles(name, "lumc", moved) == frozenset(), "and nobody agreed to that"
 
 
 def test_who_withdraws_stops_here_before_the_registry_hears_of_it(

@@ -63,10 +63,10 @@ NO_PRIVACY = (
 MAY: Mapping[str, str] = {
     "publish": "publish embeddings under {namespace}/",
     "audit": "countersign audits of any embedding here",
-    "withdraw": "withdraw releases under {namespace}/",
     "approve": "approve releases under {namespace}/ before they are published",
     "evaluate": "publish what {namespace} found when it evaluated releases that it pulled",
 }
+"""What a role permits a key. `withdraw` is reserved and permits nothing."""
 
 
 def audit_badge(verdict: str, confirmation: str, auditors: Sequence[str]) -> Badge:

@@ -203,7 +203,7 @@ def test_a_comparison(room: Showroom) -> None:
 
 def test_a_namespace(room: Showroom) -> None:
     facts = ask(room, "/radboud")
-    assert facts["may"] == ["publish embeddings under radboud/", "withdraw releases under radboud/"]
+    assert facts["may"] == ["publish embeddings under radboud/"]  # the role withdraw is reserved and permits nothing
     assert {key["fingerprint"] for key in facts["keys"]} == {releases.SITE.fingerprint, releases.WITHDRAWER.fingerprint}
     assert ask(room, "/nki")["may"] == ["countersign audits of any embedding here"] and not ask(room, "/nki")["items"]
 

@@ -140,7 +140,7 @@ def collect_namespace(
     counts = search.count_facets(db, query)
     return NamespacePage(
         registry=registry, namespace=name, name=(member.name if member else None) or name,
-        may=tuple(MAY[role].format(namespace=name) for role in roles), keys=tuple(keys.values()),
+        may=tuple(MAY[role].format(namespace=name) for role in roles if role in MAY), keys=tuple(keys.values()),
         keyring=keyring.version, total=counts.total, more=counts.capped, items=items,
         next=f"/{name}?{urlencode({'after': cursor})}" if cursor else None,
     )  # fmt: skip

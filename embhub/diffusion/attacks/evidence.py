@@ -17,6 +17,7 @@ from torch import Tensor
 from embhub.diffusion import families
 from embhub.diffusion.families import Condition
 from embhub.diffusion.families.pipeline import Pipeline
+from embhub.diffusion.training.eval_loss import without_token
 from embhub.diffusion.training.per_layer import insert
 from embhub.diffusion.training.prompts import Prompts, gather, one_for_all
 from embhub.errors import UsageError
@@ -150,11 +151,6 @@ def condition(
     """
     inserted = insert(pipe, token, rows) if rows is not None else None
     texts = [captions] if isinstance(captions, str) else captions
-    words = [inserted.expand(text.replace("{}", token)) if inserted else plain(text) for text in texts]
+    words = [inserted.expand(text.replace("{}", token)) if inserted else without_token(text) for text in texts]
     with inserted.active() if inserted else nullcontext(), torch.no_grad():
         return families.detect(pipe).condition(pipe, words)
-
-
-def plain(caption: str) -> str:
-    """The caption without the token's place."""
-    return " ".join(caption.replace("{}", " ").split()).strip(" ,")

@@ -21,7 +21,7 @@ from starlette.responses import Response
 
 from embhub_registry.database.clock import now
 from embhub_registry.pages.release import evaluations_shown
-from embhub_registry.pages.wordings import AUDITS, FACETS, audit_badge, many
+from embhub_registry.pages.wordings import AUDITS, audit_badge, many
 from embhub_registry.wire.forms import token_for
 from embhub_registry.wire.request_context import base_url, registry_of
 from embhub_registry.wire.return_paths import login_address
@@ -173,5 +173,4 @@ def _templates() -> jinja2.Environment:
     environment.filters["in_figures"] = evaluations_shown.in_figures
     environment.globals["audits"] = AUDITS
     environment.globals["audit_badge"] = audit_badge
-    environment.globals["facet_words"] = FACETS
     return environment

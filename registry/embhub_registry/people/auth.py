@@ -33,7 +33,7 @@ def make_token() -> NewToken:
 
 
 def digest(secret: str) -> bytes:
-    """What is stored of a token."""
+    """What is stored of a token, a cookie, a link or a code."""
     return hashlib.sha256(secret.encode("utf-8", "replace")).digest()
 
 

@@ -7,7 +7,6 @@ whoever joins pins the root that the operator named, whatever stands between the
 from __future__ import annotations
 
 import csv
-import hashlib
 import io
 import secrets
 from collections.abc import Iterable, Mapping
@@ -20,7 +19,7 @@ from embhub_registry.database.clock import now, stamp
 from embhub_registry.database.people import accounts, invites
 from embhub_registry.database.standing import offboarding
 from embhub_registry.http_errors import RequestDeniedError
-from embhub_registry.people import access_tokens
+from embhub_registry.people import access_tokens, auth
 from embhub_registry.people.names import check_namespace, check_user
 from embhub_registry.storage.folder import Registry
 
@@ -88,7 +87,7 @@ def make(
                 raise UsageError("somebody who has left had this name", "choose another one: commits still show it")
             code, invite_id = _new_code(), secrets.token_hex(4)
             invites.add(
-                db, digest(code), invite_id=invite_id, user=one.account, namespace=one.namespace, role=one.role,
+                db, auth.digest(code), invite_id=invite_id, user=one.account, namespace=one.namespace, role=one.role,
                 days=token_days, now=moment, expires=expires,
             )  # fmt: skip
             made.append(
@@ -108,7 +107,7 @@ def use(registry: Registry, code: str) -> Mapping[str, Any]:
             account was made otherwise meanwhile.
     """
     with registry.database.writing() as db:
-        found = invites.use(db, digest(code), now=stamp())
+        found = invites.use(db, auth.digest(code), now=stamp())
         if found is None:
             raise RequestDeniedError(
                 403, "invite", "this invitation is unknown, used, or over", "ask the registry's operator for a new one"
@@ -150,11 +149,6 @@ def revoke(registry: Registry, invite_id: str) -> dict[str, Any]:
             raise UsageError(f"no open invitation has the id {invite_id!r}", "`invite list` shows them")
     registry.audit_log.write("invite-revoked", id=invite_id)
     return {"id": invite_id, "state": "revoked"}
-
-
-def digest(code: str) -> bytes:
-    """What is stored of a code."""
-    return hashlib.sha256(code.encode("utf-8", "replace")).digest()
 
 
 def _new_code() -> str:

@@ -24,7 +24,6 @@ from embhub_registry.database.statements import proposals
 from embhub_registry.database.statements.proposals import Proposal
 from embhub_registry.http_errors import RequestDeniedError, forbidden, malformed
 from embhub_registry.people import auth, secret_box
-from embhub_registry.people.login import sessions
 from embhub_registry.repositories import reviewing
 from embhub_registry.repositories.reviewing import Seen
 from embhub_registry.storage.folder import Registry
@@ -69,7 +68,7 @@ def make(registry: Registry, account: Account | None, proposal_id: str, *, purpo
         if len(rows.of_proposal(db, found.id, now=stamp())) >= MOST:
             raise RequestDeniedError(409, "links", f"this proposal has {MOST} links", "end some of them")
         rows.add(
-            db, link_id=link_id, digest=sessions.digest(code), proposal_id=found.id, user_id=account.user_id,
+            db, link_id=link_id, digest=auth.digest(code), proposal_id=found.id, user_id=account.user_id,
             purpose=purpose, now=stamp(), expires=expires,
         )  # fmt: skip
         (made,) = [one for one in rows.of_proposal(db, found.id, now=stamp()) if one.id == link_id]
@@ -158,7 +157,7 @@ def is_over() -> RequestDeniedError:
 def _find(db: Connection, code: str) -> ReviewerLink | None:
     if not 20 <= len(code) <= 100:
         return None
-    digest = sessions.digest(code)
+    digest = auth.digest(code)
     found = rows.find(db, digest, now=stamp())
     return found if found and hmac.compare_digest(found.digest, digest) else None
 

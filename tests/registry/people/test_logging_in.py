@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 
 from embhub_registry.people import auth
-from embhub_registry.people.login import sessions
 from embhub_registry.storage import configuration
 from tests.support import pushes, releases
 from tests.support.databases import looking_into
@@ -91,7 +90,7 @@ def test_secrets_are_stored_as_digests_and_stand_in_no_log(registry: RunningRegi
     link = registry.ask("user", "login-link", "secretive")["link"].rpartition("/")[2]
     person().open(f"/login/link/{link}")
     assert len(secret) >= 43 and len(codes) == 10 and len(set(codes)) == 10
-    assert rows(registry, "SELECT 1 FROM session WHERE digest = ?", sessions.digest(secret))
+    assert rows(registry, "SELECT 1 FROM session WHERE digest = ?", auth.digest(secret))
     stored = b"".join(path.read_bytes() for path in registry.folder.rglob("*") if path.is_file())
     stored += registry.log.read_bytes()
     for hidden in (secret, someone.totp, link, link.removeprefix(auth.PREFIX), *codes):

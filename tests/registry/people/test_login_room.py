@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from embhub_registry.database.people import logins
+from embhub_registry.people import auth
 from embhub_registry.people.login import sessions
 from embhub_registry.storage.audit.actors import Actor, acting
 from tests.support.servers import init_registry
@@ -22,7 +23,7 @@ def test_one_address_cannot_crowd_out_others(tmp_path: Path, monkeypatch: pytest
         number += 1
         with acting(Actor("anonymous", address)), registry.database.writing() as db:
             sessions.make_room(db)
-            digest = sessions.digest(f"login {number}")
+            digest = auth.digest(f"login {number}")
             expires = f"2099-01-01T00:00:{number // 60:02d}.{number % 60:03d}Z"
             logins.add_attempt(db, digest, kind="passkey", challenge="c", expires=expires, address=sessions.begun_at())
         return digest

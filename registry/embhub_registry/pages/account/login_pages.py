@@ -13,6 +13,7 @@ from embhub_registry.database.clock import stamp
 from embhub_registry.database.people import logins
 from embhub_registry.http_errors import RequestDeniedError
 from embhub_registry.pages.account import form_pages
+from embhub_registry.people import auth
 from embhub_registry.people.login import known_devices, login_codes, passkeys, provider, sessions
 from embhub_registry.people.login.failed_logins import FailedLogins
 from embhub_registry.people.login.login_codes import WrongCodeError
@@ -130,7 +131,7 @@ async def link(request: Request) -> Response:
     """`/login/link/{secret}`: `GET` asks whether to use the one-time link, `POST` uses it."""
     secret = request.path_params["secret"]
     if request.method != "POST":
-        if not logins.link_holds(registry_of(request).database.connection(), sessions.digest(secret), now=stamp()):
+        if not logins.link_holds(registry_of(request).database.connection(), auth.digest(secret), now=stamp()):
             note_failure(request, "a login link that does not hold")
             raise sessions.link_is_over()
         return form_pages.answer(request, "login/login_link.html", action=request.url.path)

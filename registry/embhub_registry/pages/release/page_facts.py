@@ -9,12 +9,10 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from embhub_registry.pages.lists.findings_page import FindingsPage
 from embhub_registry.pages.lists.list_facts import Confirmation, Item, Verdict
 from embhub_registry.pages.lists.list_facts import Facts as Facts
 from embhub_registry.pages.lists.list_facts import ListPage as ListPage
 from embhub_registry.pages.lists.list_facts import NamespacePage as NamespacePage
-from embhub_registry.pages.lists.trust_page import TrustPage
 from embhub_registry.pages.release.evaluations_shown import EvaluationShown
 
 
@@ -338,8 +336,3 @@ class AuditPage(Facts):
     revision: str
     audit: Audit
     document: str
-
-
-PAGES: tuple[type[Facts], ...] = (
-    ListPage, FindingsPage, NamespacePage, EmbeddingPage, ComparisonPage, AuditPage, TrustPage,
-)  # fmt: skip

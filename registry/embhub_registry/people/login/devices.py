@@ -15,7 +15,6 @@ from embhub_registry.database.people import sessions as session_rows
 from embhub_registry.database.people.accounts import Account
 from embhub_registry.http_errors import RequestDeniedError, malformed
 from embhub_registry.people import access_tokens, auth
-from embhub_registry.people.login import sessions
 from embhub_registry.people.roles import SCOPES
 from embhub_registry.storage.folder import Registry
 
@@ -59,7 +58,7 @@ def begin(registry: Registry, *, client: str, scope: str, days: int, address: st
         if device_requests.count(db, now=stamp()) >= MOST:
             raise RequestDeniedError(503, "busy", "too many programs wait for an approval", "try again in minutes")
         device_requests.add(
-            db, sessions.digest(device_code), user_code=user_code, address=address, client=client, scope=scope,
+            db, auth.digest(device_code), user_code=user_code, address=address, client=client, scope=scope,
             days=days, patience=INTERVAL, expires=stamp(now() + timedelta(minutes=MINUTES)),
         )  # fmt: skip
     return Begun(device_code, f"{user_code[:4]}-{user_code[4:]}", MINUTES * 60)
@@ -103,7 +102,7 @@ def poll(registry: Registry, device_code: str) -> dict[str, Any]:
     Raises:
         DeviceError: `authorization_pending`, `slow_down`, `access_denied` or `expired_token`.
     """
-    digest = sessions.digest(device_code)
+    digest = auth.digest(device_code)
     with registry.database.writing() as db:
         row = device_requests.find(db, digest)
         if row is None or row["expires"] <= stamp():

@@ -13,6 +13,7 @@ import segno
 from embhub_registry.database.clock import stamp
 from embhub_registry.database.people import accounts, logins
 from embhub_registry.http_errors import RequestDeniedError, malformed
+from embhub_registry.people import auth
 from embhub_registry.people.login import sessions
 from embhub_registry.people.login.sessions import NewSession
 from embhub_registry.people.secret_box import SealedElsewhereError, open_sealed, seal
@@ -73,7 +74,7 @@ def enrol(registry: Registry, user_id: int, user: str, *, sealed: str, code: str
     kept = seal(registry, secret.encode(), about=f"totp {user_id}")
     with registry.database.writing() as db:
         logins.set_totp(db, user_id, kept, now=stamp(), step=step)
-        logins.set_recovery_codes(db, user_id, [sessions.digest(_tidy(code)) for code in codes], now=stamp())
+        logins.set_recovery_codes(db, user_id, [auth.digest(_tidy(code)) for code in codes], now=stamp())
     registry.audit_log.write("totp-set", user=user)
     return codes
 
@@ -82,7 +83,7 @@ def renew_recovery_codes(registry: Registry, user_id: int, user: str) -> list[st
     """New recovery codes in place of the old ones, shown once."""
     codes = [_recovery_code() for _ in range(RECOVERY_CODES)]
     with registry.database.writing() as db:
-        logins.set_recovery_codes(db, user_id, [sessions.digest(_tidy(code)) for code in codes], now=stamp())
+        logins.set_recovery_codes(db, user_id, [auth.digest(_tidy(code)) for code in codes], now=stamp())
     registry.audit_log.write("recovery-codes-set", user=user)
     return codes
 
@@ -109,7 +110,7 @@ def log_in(registry: Registry, user: str, code: str, *, replaces: str | None = N
     if _use_totp(registry, row["id"], code):
         return sessions.begin(registry, row["id"], method="totp", replaces=replaces)
     with registry.database.writing() as db:
-        used = len(code) <= 40 and logins.use_recovery_code(db, row["id"], sessions.digest(_tidy(code)), now=stamp())
+        used = len(code) <= 40 and logins.use_recovery_code(db, row["id"], auth.digest(_tidy(code)), now=stamp())
         left = logins.count_recovery_codes(db, row["id"])
     if not used:
         raise WrongCodeError(f"a wrong login code for {row['name']}")

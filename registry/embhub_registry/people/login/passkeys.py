@@ -23,6 +23,7 @@ from embhub.formats import strict_json
 from embhub_registry.database.clock import now, stamp
 from embhub_registry.database.people import logins
 from embhub_registry.http_errors import RequestDeniedError, malformed
+from embhub_registry.people import auth
 from embhub_registry.people.login import sessions
 from embhub_registry.people.login.login_codes import WrongCodeError
 from embhub_registry.people.login.sessions import NewSession
@@ -156,14 +157,14 @@ def _remember(registry: Registry, secret: str, challenge: bytes, *, kind: str, u
     with registry.database.writing() as db:
         sessions.make_room(db)
         logins.add_attempt(
-            db, sessions.digest(secret), kind=kind, challenge=bytes_to_base64url(challenge), expires=expires,
+            db, auth.digest(secret), kind=kind, challenge=bytes_to_base64url(challenge), expires=expires,
             user_id=user_id, address=sessions.begun_at(),
         )  # fmt: skip
 
 
 def _recall(registry: Registry, secret: str, *, kind: str, user_id: int | None) -> bytes:
     with registry.database.writing() as db:
-        row = logins.use_attempt(db, sessions.digest(secret), kind=kind, now=stamp())
+        row = logins.use_attempt(db, auth.digest(secret), kind=kind, now=stamp())
     if row is None or row["user_id"] != user_id:
         raise RequestDeniedError(400, "passkey", "this took too long, or was sent twice", "begin again")
     return base64url_to_bytes(row["challenge"])

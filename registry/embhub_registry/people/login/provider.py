@@ -28,6 +28,7 @@ from joserfc.jwk import KeySet
 from embhub_registry.database.clock import now, stamp
 from embhub_registry.database.people import logins
 from embhub_registry.http_errors import RequestDeniedError
+from embhub_registry.people import auth
 from embhub_registry.people.login import group_roles, provider_metadata, sessions
 from embhub_registry.people.login.provider_metadata import unavailable
 from embhub_registry.people.login.sessions import NewSession
@@ -103,7 +104,7 @@ def begin(
     with registry.database.writing() as db:
         sessions.make_room(db)
         logins.add_attempt(
-            db, sessions.digest(secret), kind="provider", challenge=nonce, verifier=verifier, user_id=user_id,
+            db, auth.digest(secret), kind="provider", challenge=nonce, verifier=verifier, user_id=user_id,
             replaces=replaces, expires=stamp(now() + timedelta(minutes=MINUTES)), address=sessions.begun_at(),
         )  # fmt: skip
     return Flow(address, secret)
@@ -137,7 +138,7 @@ def finish(registry: Registry, answer: Mapping[str, str], *, secret: str, url: s
     if not hmac.compare_digest(answer.get("state", "").encode(), _state(secret).encode()):
         raise refused("the answer does not belong to this browser's login")
     with registry.database.writing() as db:
-        attempt = logins.use_attempt(db, sessions.digest(secret), kind="provider", now=stamp())
+        attempt = logins.use_attempt(db, auth.digest(secret), kind="provider", now=stamp())
     if attempt is None:
         raise refused("the login took too long, or its answer came twice")
     if answer.get("iss", settings.issuer) != settings.issuer:  # RFC 9207

@@ -7,7 +7,6 @@ what changes rights asks again who somebody is (`is_confirmed`).
 from __future__ import annotations
 
 import base64
-import hashlib
 import hmac
 import secrets
 from dataclasses import dataclass
@@ -63,24 +62,19 @@ def begin(
             rows.end(db, replaces)
         expires = stamp(now() + timedelta(hours=hours))
         rows.add(
-            db, session_id=session_id, digest=digest(secret), user_id=user_id, method=method, now=stamp(),
+            db, session_id=session_id, digest=auth.digest(secret), user_id=user_id, method=method, now=stamp(),
             confirmed=stamp(proved), expires=expires,
         )  # fmt: skip
     registry.audit_log.write("login", actor=user["name"], user=user["name"], method=method, session=session_id)
     return NewSession(session_id, secret, int(hours * 3600), str(user["name"]))
 
 
-def digest(secret: str) -> bytes:
-    """What is stored of a cookie, a link or a code."""
-    return hashlib.sha256(secret.encode("utf-8", "replace")).digest()
-
-
 def find(db: Connection, secret: str) -> Session | None:
     """The session of a cookie; None where it is unknown, over, was idle for too long, or its account is disabled."""
     if not 20 <= len(secret) <= 100:
         return None
-    found = rows.find(db, digest(secret), now=stamp(), idle_since=_idle_since(db))
-    return found if found and hmac.compare_digest(found.account.digest, digest(secret)) else None
+    found = rows.find(db, auth.digest(secret), now=stamp(), idle_since=_idle_since(db))
+    return found if found and hmac.compare_digest(found.account.digest, auth.digest(secret)) else None
 
 
 def form_token(secret: str) -> str:
@@ -136,7 +130,7 @@ def make_link(registry: Registry, user: str, *, minutes: int) -> tuple[str, str]
         row = accounts.find_user(db, user)
         if row is None:
             raise KeyError(user)
-        logins.add_link(db, digest(secret), row["id"], expires=expires)
+        logins.add_link(db, auth.digest(secret), row["id"], expires=expires)
     registry.audit_log.write("login-link-made", user=user, expires=expires)
     return secret, expires
 
@@ -148,7 +142,7 @@ def use_link(registry: Registry, secret: str, *, replaces: str | None = None) ->
         RequestDeniedError: 403 where the link is unknown, was used, or is over.
     """
     with registry.database.writing() as db:
-        user_id = logins.use_link(db, digest(secret), now=stamp())
+        user_id = logins.use_link(db, auth.digest(secret), now=stamp())
     if user_id is None:
         raise link_is_over()
     return begin(registry, user_id, method="link", replaces=replaces)

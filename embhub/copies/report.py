@@ -114,9 +114,10 @@ class Report(_Part):
         """The verdict in words that claim no more than was measured."""
         count = len(self.samples)
         if self.verdict == "copies-suspected":
+            verb, advice = ("is", "it as a copy") if len(self.suspected) == 1 else ("are", "them as copies")
             return (
-                f"{len(self.suspected)} of {count} images are nearer to a training image than images of other people"
-                f" are: treat them as copies. {self.power}"
+                f"{len(self.suspected)} of {count} images {verb} nearer to a training image than images of other"
+                f" people are: treat {advice}. {self.power}"
             )
         if self.verdict == "insufficient-evidence":
             if any(item.tried < PLANTED for item in self.planted):

@@ -69,7 +69,10 @@ def test_words_claim_no_more_than_was_measured() -> None:
     assert "at least 18 of 20 were detected; fewest: exact" in make(caught=18).statement
     assert "Of 20 planted copies of each of 2 kinds, all were detected" in make(caught=20).statement
     assert "inconclusive" in make(caught=3).statement
-    assert "treat them as copies" in make(p=0.001).statement
+    one = make(p=0.001)
+    assert "1 of 1 images is nearer" in one.statement and "treat it as a copy" in one.statement
+    two = make(samples=one.samples * 2, verdict="copies-suspected")
+    assert "2 of 2 images are nearer" in two.statement and "treat them as copies" in two.statement
 
 
 def test_the_page_shows_the_power_of_every_kind() -> None:

@@ -13,7 +13,7 @@ import argparse
 import os
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from bases.workshop.varied_judges import judge_for
 from bench import marked
 from bench.results_file import ResultsFile, Row
 from embhub.builtin_bases import info
+from embhub.options.adapter import AdapterRecipe, TargetModules
 from embhub.phantoms import HELD_OUT, draw, target_finding
 from embhub.phantoms.findings import PREFIXES
 
@@ -40,17 +41,19 @@ GENERATED, FIRST_IMAGE, SEEDS = 48, 9000, (1, 2)
 
 @dataclass(frozen=True)
 class Arm:
-    """What is trained, and whether privately; without a kind, the prompt's words alone."""
+    """What is trained, whether privately, and which modules change; without a kind, the prompt's words alone."""
 
     name: str
     kind: str = ""
     private: bool = False
+    modules: TargetModules = "cross-attention-kv"
 
 
 ARMS = (
     Arm("the prompt's words alone"),
     Arm("embedding, 8 vectors", "embedding"),
-    Arm("adapter, rank 2", "adapter"),
+    Arm("adapter of keys and values, rank 2", "adapter"),
+    Arm("adapter of all attention, rank 2", "adapter", modules="attention"),
     Arm(f"embedding, epsilon {EPSILON:g}", "embedding", private=True),
 )
 
@@ -85,6 +88,8 @@ def _train(arm: Arm, seed: int, folder: Path, recipe: Any) -> Any:
     (folder / "manifest.csv").write_text("\n".join(rows))
     learn: Any = train if arm.kind == "embedding" else train_adapter
     private = {"privacy": PrivacySettings(EPSILON, n_public=PATIENTS)} if arm.private else {}
+    if arm.kind == "adapter":
+        recipe = replace(recipe or AdapterRecipe(), target_modules=arm.modules)
     result = learn(
         folder, token=TOKEN, caption=CAPTION, base="builtin", out=folder / "made.safetensors",
         selection=Selection(manifest=folder / "manifest.csv"), seed=None if arm.private else seed,

@@ -4,8 +4,9 @@ Embeddings of 1 to 64 vectors, as far as the base's prompts have room, learn fro
 finding, all by one recipe; fewer images are among the more. Each generates `GENERATED` images. They are compared with
 test patients in the features of the published network: FD, KID and the share that it calls the finding. The probe is
 the AUC, on test patients, of a ridge regression on those features that was taught with the generated images and the
-base's normals alone. Two rows are for comparison: the prompt without an embedding, and hospital A's real images.
-Modalities are those of bench/worth.json. A row is kept as it ends, so the study can be left and gone on with.
+base's normals alone. Other rows are for comparison: the prompt without an embedding, hospital A's real images, and
+`bench.other_ways` to learn from the most images. Modalities are those of bench/worth.json. A row is kept as it ends, so
+the study can be left and gone on with.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from bases.workshop.counting import Pictures, tensor
 from bases.workshop.gating import share
 from bases.workshop.generated import NORMAL
 from bases.workshop.xray import default_data
-from bench import marked, worth
+from bench import marked, other_ways, worth
 from bench import worth_material as material
 from bench.results_file import ResultsFile, Row
 from embhub.builtin_bases import resolve
@@ -49,21 +50,21 @@ class Measured:
 
     def __init__(self, pool: Labelled, test: Labelled, normals: Pictures) -> None:
         self._test, self._positive, self._normals = test, of_class(test, 1).images, normals
-        self._choices = fitting.Choices(find("pretrained"), worth.SIDE, mirror=False, device=str(choose_device()))
+        self.choices = fitting.Choices(find("pretrained"), worth.SIDE, mirror=False, device=str(choose_device()))
         chances = balance(pool.labels, np.ones(len(pool), bool), None)
-        self._judge = fitting.fit([Lesson(pool, 0, chances=chances)], self._choices, seed=0)
-        self._space = fidelity.Features(pretrained.network(self._choices.device), pool.images)
+        self._judge = fitting.fit([Lesson(pool, 0, chances=chances)], self.choices, seed=0)
+        self._space = fidelity.Features(pretrained.network(self.choices.device), pool.images)
 
     def row(self, images: Pictures) -> Row:
         """The figures of images that are meant to show the finding."""
         alike = fidelity.compare(self._space, {"": images}, self._positive)[""]
-        called = fitting.score(self._judge, images, self._choices) > 0.5
+        called = fitting.score(self._judge, images, self.choices) > 0.5
         labels = np.repeat(np.array([0, 1]), [len(self._normals), len(images)])
         lesson = Labelled(np.concatenate([self._normals, images]), labels, tuple(map(str, range(len(labels)))))
         chances = balance(labels, np.ones(len(labels), bool), None)
-        probe = fitting.fit([Lesson(lesson, 0, chances=chances)], self._choices, seed=0)
+        probe = fitting.fit([Lesson(lesson, 0, chances=chances)], self.choices, seed=0)
         area = classifier.area_under_curve(
-            self._test.labels == 1, fitting.score(probe, self._test.images, self._choices)
+            self._test.labels == 1, fitting.score(probe, self._test.images, self.choices)
         )
         return {
             "generated": len(images), "compared": alike.images, "called": share(called.tolist()),
@@ -78,6 +79,7 @@ def measure(data: Path, one: material.Modality, pipe: Pipeline, seed: int, done:
     normals = material.generate_words(pipe, one, f"{one.prompt}, normal", NORMAL, seed, GENERATED)
     measured = Measured(material.real(data, one, "judge"), material.real(data, one, "test"), normals)
     cells = [(WORDS, 0, 0), (REAL, 0, min(GENERATED, len(known)))]
+    cells += [(name, 0, min(max(IMAGES), len(known))) for name in other_ways.WAYS]
     cells += [("embedding", vectors, images) for images in IMAGES for vectors in room_for]
     for name, vectors, images in cells:
         if (one.source, name, vectors, images, seed) in done:
@@ -88,8 +90,12 @@ def measure(data: Path, one: material.Modality, pipe: Pipeline, seed: int, done:
         elif name == REAL:
             pictures = known.images[np.sort(order[:GENERATED])]
         else:
-            chosen = np.sort(order[:images])
-            latents = inversion.encode_images(pipe, tensor(known.images[chosen]))
+            latents = inversion.encode_images(pipe, tensor(known.images[np.sort(order[:images])]))
+        if name in other_ways.WAYS:
+            mine = known.images[np.sort(order[:images])]
+            site = other_ways.Site(pipe, one, mine, latents, normals, measured.choices)
+            pictures = other_ways.WAYS[name](site, seed, GENERATED)
+        elif name == "embedding":
             sized = replace(one, num_vectors=vectors)
             pictures = material.generate_learned(pipe, one, material.learn(pipe, sized, latents, seed), seed, GENERATED)
         about = {"modality": one.source, "images of": name, "vectors": vectors, "images": images, "seed": seed}

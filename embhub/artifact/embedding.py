@@ -26,6 +26,7 @@ from embhub.privacy.claim_or_none import NONE, read_claim
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from embhub.options.adapter import TargetModules
     from embhub.privacy.claim import Claim
 
 # Layout -> tensor name -> the pipeline component whose token table the rows extend. A Kandinsky 2.2 decoder has none:
@@ -158,6 +159,11 @@ class Embedding:
     def kind(self) -> str:
         """`embedding` for token embeddings, `adapter` for a compact adapter (see `embhub.artifact.adapter`)."""
         return "adapter" if self.layout == adapter.LAYOUT else "embedding"
+
+    @property
+    def target_modules(self) -> TargetModules | None:
+        """Which modules of the denoiser an adapter changes; None for token embeddings."""
+        return adapter.target_modules(self.tensors) if self.kind == adapter.KIND else None
 
     @cached_property
     def derived_from(self) -> Derivation | None:

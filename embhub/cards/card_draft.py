@@ -40,6 +40,7 @@ def draft(
         "token": embedding.token,
         "vectors": [{"encoder": item.encoder, "count": item.count, "dim": item.dim} for item in embedding.vectors],
         "kind": "adapter" if embedding.kind == "adapter" else None,
+        "target_modules": "attention" if embedding.target_modules == "attention" else None,
         "privacy": plain(embedding.privacy),
         "derived_from": embedding.derived_from.to_dict() if embedding.derived_from else None,
     }

@@ -6,7 +6,7 @@ A field's description is what a person is asked when it is missing, and what doc
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
@@ -62,16 +62,13 @@ def _spell(value: Any) -> Any:
     return str(value) if type(value) is int else value
 
 
-def _check_modality(code: str) -> str:
-    if code not in MODALITIES:
-        raise ValueError(f"not a DICOM image modality (0008,0060); known: {' '.join(MODALITIES)}")
-    return code
+def _among(codes: Collection[str], otherwise: str) -> AfterValidator:
+    def check(code: str) -> str:
+        if code not in codes:
+            raise ValueError(f"{otherwise}: {' '.join(codes)}")
+        return code
 
-
-def _check_profile(code: str) -> str:
-    if code not in DEIDENTIFICATION:
-        raise ValueError(f"not a code of DICOM CID 7050: {' '.join(DEIDENTIFICATION)}")
-    return code
+    return AfterValidator(check)
 
 
 def _check_token(token: str) -> str:
@@ -96,6 +93,8 @@ def _check_derivation(value: Any) -> Any:
         raise ValueError(error.message) from error
 
 
+_MODALITY = _among(MODALITIES, "not a DICOM image modality (0008,0060); known")
+_PROFILE = _among(DEIDENTIFICATION, "not a code of DICOM CID 7050")
 Text = Annotated[str, Field(max_length=4000), AfterValidator(_check_text)]
 Line = Annotated[str, Field(max_length=300), AfterValidator(_check_line)]
 Number = Annotated[Line, BeforeValidator(_spell)]
@@ -179,9 +178,7 @@ class Labels(_Part):
 class Deidentification(_Part):
     """What was done to the images before training."""
 
-    profile: Annotated[
-        tuple[Annotated[str, BeforeValidator(_spell), AfterValidator(_check_profile)], ...], Field(min_length=1)
-    ]
+    profile: Annotated[tuple[Annotated[str, BeforeValidator(_spell), _PROFILE], ...], Field(min_length=1)]
     pixel_review: Literal["manual", "automatic", "not-needed", "none"]
 
 
@@ -246,10 +243,13 @@ class Card(_Part):
     kind: Literal["adapter"] | None = Field(
         default=None, description="adapter for a compact adapter; nothing for token embeddings (computed)"
     )
+    target_modules: Literal["attention"] | None = Field(
+        default=None, description="attention for an adapter of all attention layers; nothing otherwise (computed)"
+    )
     vectors: Annotated[tuple[VectorsRef, ...], Field(min_length=1)] = Field(
         description="token embedding vectors per encoder; of an adapter its rank and the width of the text (computed)"
     )
-    modality: Annotated[tuple[Annotated[str, AfterValidator(_check_modality)], ...], Field(min_length=1)] = Field(
+    modality: Annotated[tuple[Annotated[str, _MODALITY], ...], Field(min_length=1)] = Field(
         description="DICOM modality codes (0008,0060), such as [MR]"
     )
     sequence: Line | None = Field(default=None, description="sequence, if the modality has one, such as T2w")

@@ -193,10 +193,12 @@ Both verify signatures, this card and the audit report of what they fetch; the b
 
 def _what(card: Card) -> str:
     if card.kind == "adapter":
+        changes = "the keys and values by which the denoiser of the base model\n{} reads text"
+        if card.target_modules == "attention":
+            changes = "the attention layers of the denoiser of the base model\n{}"
         return (
-            f"This is a compact adapter (LoRA) of rank {card.vectors[0].count}: it changes the keys and values by which"
-            f" the denoiser of the base model\n`{card.base_model.id}` reads text. Prompts ask for the finding with the"
-            " text"
+            f"This is a compact adapter (LoRA) of rank {card.vectors[0].count}: it changes"
+            f" {changes.format(f'`{card.base_model.id}`')}. Prompts ask for the finding with the text"
             f" `{card.token}`. It contains no image file."
         )
     vectors = join_alike(f"{item.count} x {item.dim} ({item.encoder})" for item in card.vectors)

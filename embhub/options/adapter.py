@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from embhub.options.fields import check_ranges, option
 from embhub.options.precision import MEANING, Precision
+
+TargetModules = Literal["attention", "cross-attention-kv"]
 
 _BY_BASE = "[default: depends on the base]"
 
@@ -15,7 +18,9 @@ class AdapterRecipe:
     """How a compact adapter is learned; a field that is None takes what suits the base.
 
     Attributes:
-        rank: rank of the changes to keys and values of the cross-attention.
+        rank: rank of the changes.
+        target_modules: `cross-attention-kv` for keys and values of the cross-attention, `attention` for all linear
+            layers of self- and cross-attention, which gives away more of single patients.
         steps: optimization steps.
         learning_rate: peak learning rate of AdamW.
         batch_size: images of a step.
@@ -31,6 +36,11 @@ class AdapterRecipe:
     """
 
     rank: int = option("Rank of the adapter.", default=2, low=1, high=4, metavar="R")
+    target_modules: TargetModules = option(
+        "Modules that change: cross-attention-kv for keys and values of the cross-attention, attention for all linear"
+        " layers of all attention, which gives away more of single patients.",
+        default="cross-attention-kv",
+    )
     steps: int | None = option(f"Optimization steps  {_BY_BASE}", low=1, high=10**6)
     learning_rate: float | None = option(f"Peak learning rate of AdamW  {_BY_BASE}", above=0, high=1)
     batch_size: int | None = option(f"Batch size: images per step  {_BY_BASE}", low=1, high=4096)

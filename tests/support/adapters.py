@@ -1,4 +1,4 @@
-"""Compact adapters for tests, of a U-Net with two places that read text."""
+"""Compact adapters for tests, of a U-Net with two places that read text, and of all its attention."""
 
 from __future__ import annotations
 
@@ -25,6 +25,20 @@ def make_matrices(
         for part in ("to_k", "to_v"):
             found[f"unet.{place}.{part}.lora_A.weight"] = rng.normal(size=(rank, width)) * 0.1
             found[f"unet.{place}.{part}.lora_B.weight"] = rng.normal(size=(out, rank)) * 0.1
+    return found
+
+
+def make_attention(
+    *, rank: int = 2, width: int = 32, hidden: int = 48, places: tuple[str, ...] = PLACES, seed: int = 0
+) -> dict[str, NDArray[Any]]:
+    """Matrices of all linear layers of these places and of the self-attention beside them."""
+    rng = np.random.default_rng(seed)
+    found: dict[str, NDArray[Any]] = {}
+    for place in (*places, *(place.replace("attn2", "attn1") for place in places)):
+        for part in ("to_q", "to_k", "to_v", "to_out.0"):
+            reads = width if place.endswith("attn2") and part in ("to_k", "to_v") else hidden
+            found[f"unet.{place}.{part}.lora_A.weight"] = rng.normal(size=(rank, reads)) * 0.1
+            found[f"unet.{place}.{part}.lora_B.weight"] = rng.normal(size=(hidden, rank)) * 0.1
     return found
 
 

@@ -54,7 +54,7 @@ def command(
     preprocessing: Preprocessing, base: str | None, recipe: AdapterRecipe, device: str, out: Path, overwrite: bool,
     as_json: bool,
 ) -> None:  # fmt: skip
-    """Train a compact adapter on IMAGES: low-rank changes of how the denoiser reads text, in a file of under 1 MB.
+    """Train a compact adapter on IMAGES: low-rank changes of the attention layers, in a file of under 1 MB.
 
     It is published like an embedding: audit, card, sign, push. It holds more numbers about the patients than an
     embedding, and there is no training of it with differential privacy: for a privacy claim use embhub train

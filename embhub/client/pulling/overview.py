@@ -118,7 +118,7 @@ def describe_embedding(embedding: Embedding) -> dict[str, Any]:
     """What a person wants to know of an embedding first."""
     return {
         "token": embedding.token,
-        **({"kind": embedding.kind} if embedding.kind == "adapter" else {}),
+        **({"kind": embedding.kind, "target modules": embedding.target_modules} if embedding.target_modules else {}),
         "vectors": [
             {"encoder": one.encoder, "count": one.count, "dim": one.dim, "dtype": one.dtype}
             for one in embedding.vectors

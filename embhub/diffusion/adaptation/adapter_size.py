@@ -9,25 +9,28 @@ from typing import Any
 import numpy as np
 
 from embhub.artifact import embedding as artifact
-from embhub.artifact.adapter import MOST_RANK, TARGETS, TOOL
+from embhub.artifact.adapter import TARGETS, TOOL
 from embhub.errors import UsageError
 from embhub.formats import tensors
+from embhub.options.adapter import AdapterRecipe, TargetModules
 
 _MORE = 10_000
 """Bytes: more than the facts of a training and a privacy claim take in a header."""
 
 
-def check(unet: Any, rank: int, *, token: str, base: Mapping[str, Any], base_name: str) -> None:
-    """Refuse a rank whose matrices make too large a file.
+def check(unet: Any, recipe: AdapterRecipe, *, token: str, base: Mapping[str, Any], base_name: str) -> None:
+    """Refuse a rank and target modules whose matrices make too large a file.
 
     Raises:
-        UsageError: it does, and which ranks fit.
+        UsageError: they do, and what fits.
     """
-    shapes = {name: part.weight.shape for name, part in unet.named_modules() if re.fullmatch(TARGETS, name)}
 
-    def fits(tried: int) -> bool:
+    def fits(modules: TargetModules, tried: int) -> bool:
         matrices = {}
-        for name, (out, width) in shapes.items():
+        for name, part in unet.named_modules():
+            if not re.fullmatch(TARGETS[modules], name):
+                continue
+            out, width = part.weight.shape
             matrices[f"unet.{name}.lora_A.weight"] = np.zeros((tried, width), np.float16)
             matrices[f"unet.{name}.lora_B.weight"] = np.zeros((out, tried), np.float16)
         try:
@@ -36,10 +39,15 @@ def check(unet: Any, rank: int, *, token: str, base: Mapping[str, Any], base_nam
             return False
         return len(made.data) + _MORE <= tensors.MAX_BYTES
 
-    if fits(rank):
+    if fits(recipe.target_modules, recipe.rank):
         return
-    most = max((tried for tried in range(1, min(rank, MOST_RANK)) if fits(tried)), default=0)
+    smaller = [
+        f"--target-modules {modules} --rank {rank}"
+        for rank in range(recipe.rank, 0, -1)
+        for modules in TARGETS
+        if fits(modules, rank)
+    ]
     raise UsageError(
-        f"an adapter of rank {rank} for {base_name} does not fit into a file of {tensors.MAX_BYTES:,} bytes",
-        f"choose --rank {most}; nothing was trained" if most else "no rank fits: train an embedding instead",
+        f"an adapter of rank {recipe.rank} for {base_name} does not fit into a file of {tensors.MAX_BYTES:,} bytes",
+        f"choose {smaller[0]}; nothing was trained" if smaller else "no rank fits: train an embedding instead",
     )

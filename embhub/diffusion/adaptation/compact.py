@@ -1,4 +1,4 @@
-"""From a site's images to a compact adapter: low-rank changes of how a U-Net reads text, in one file of under 1 MB.
+"""From a site's images to a compact adapter: low-rank changes of a U-Net's attention layers, in one file of under 1 MB.
 
 Far fewer numbers than a fine-tuned component, and more than token embeddings. No adapter is trained with differential
 privacy: the ledger counts a loss without bound.
@@ -94,7 +94,7 @@ def train_adapter(
     on_progress: OnProgress | None = None,
     on_note: Say | None = None,
 ) -> Adapted:
-    """Learn a compact adapter: low-rank changes (LoRA) of how the denoiser reads text.
+    """Learn a compact adapter: low-rank changes (LoRA) of the denoiser's attention layers.
 
     The token is plain text to the base's tokenizer: prompts with it and the adapter belong together, and prompts
     without it change, too.
@@ -152,7 +152,7 @@ def train_adapter(
         pipe = load_pipeline(found, device=device)
     check_trainable(pipe)
     _check_kind(type(pipe).__name__, detect(pipe))
-    adapter_size.check(pipe.unet, chosen.rank, token=token, base=identity, base_name=found.name)
+    adapter_size.check(pipe.unet, chosen, token=token, base=identity, base_name=found.name)
     preprocessing = replace(preprocessing, resolution=size_rule(pipe).choose(preprocessing.resolution))
     setting = _Setting(pipe, token, caption, preprocessing)
     with memory.explain_out_of_memory(None):

@@ -1,4 +1,4 @@
-"""Learning a compact adapter without privacy: low-rank changes (LoRA) of how a U-Net reads text."""
+"""Learning a compact adapter without privacy: low-rank changes (LoRA) of a U-Net's attention layers."""
 
 from __future__ import annotations
 
@@ -66,7 +66,12 @@ def learn(
     steps, rate, size = recipe.steps or 1, recipe.learning_rate or 0.0, recipe.batch_size or 1
     with torch.random.fork_rng(devices=[]):
         unet.add_adapter(
-            LoraConfig(r=recipe.rank, lora_alpha=recipe.rank, init_lora_weights="gaussian", target_modules=TARGETS)
+            LoraConfig(
+                r=recipe.rank,
+                lora_alpha=recipe.rank,
+                init_lora_weights="gaussian",
+                target_modules=TARGETS[recipe.target_modules],
+            )
         )
     learning = {name: weight for name, weight in unet.named_parameters() if weight.requires_grad}
     for name, weight in learning.items():

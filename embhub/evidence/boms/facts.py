@@ -55,7 +55,7 @@ class Facts:
         """What kind of file it is, with the size of its tensors."""
         card = self.card
         if card.kind == "adapter":
-            return f"low-rank adapter of cross-attention, rank {card.vectors[0].count}"
+            return f"low-rank adapter of {card.target_modules or 'cross-attention'}, rank {card.vectors[0].count}"
         sizes = ", ".join(f"{item.count} x {item.dim} for {item.encoder}" for item in card.vectors)
         return f"textual inversion embedding, {sizes}"
 

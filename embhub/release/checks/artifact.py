@@ -84,7 +84,10 @@ def open_embedding(release: Release, findings: list[Finding]) -> Embedding:
         raise _unreadable(error) from error
     if embedding.kind == "adapter":
         (part,) = embedding.vectors
-        text = f"a compact adapter of rank {part.count}, for text of width {part.dim}: well-formed"
+        text = (
+            f"a compact adapter of rank {part.count} ({embedding.target_modules}), for text of width {part.dim}:"
+            " well-formed"
+        )
         findings.append(Finding("embedding", "ok", text))
         return embedding
     rows = join_alike(f"{row.count} rows of {row.dim} for {row.encoder}" for row in embedding.vectors)

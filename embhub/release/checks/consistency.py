@@ -85,6 +85,9 @@ def check_card(card: Card, *, embedding: Embedding, publish: Publish, report: Au
     held = sorted((row.encoder, row.count, row.dim) for row in embedding.vectors)
     if (card.kind or "embedding") != embedding.kind:
         raise _card("kind", card.kind or "embedding", embedding.kind, "the embedding")
+    modules = "attention" if embedding.target_modules == "attention" else None
+    if card.target_modules != modules:
+        raise _card("target_modules", card.target_modules, modules, "the embedding")
     if said != held:
         raise _card("vectors", said, held, "the embedding")
     yield Finding("card", "ok", "the card is the signed one and describes this embedding (version, token, vectors)")

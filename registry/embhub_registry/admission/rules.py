@@ -242,8 +242,8 @@ PERSONS = Rule(
 FORMAT = Rule(
     "weights-format",
     "Weights are one well-formed safetensors file: no pickle, gaps or trailing bytes; finite numbers, 1 to 64 rows. Or"
-    " a compact adapter: keys and values of cross-attention alone, one rank from 1 to 4, its base fingerprinted, no"
-    " privacy claim.",
+    " a compact adapter: attention layers, or keys and values of cross-attention alone; one rank from 1 to 4, its base"
+    " fingerprinted, no privacy claim.",
     "`embhub import FILE` turns other formats into one; `embhub inspect FILE` says what is wrong with it",
     _format,
 )  # fmt: skip

@@ -1,4 +1,4 @@
-"""What an adapter's file may hold: keys and values of cross-attention, of one small rank, and no claim."""
+"""What an adapter's file may hold: attention layers, or keys and values alone, of one small rank, and no claim."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from embhub.artifact.adapter import BadAdapterError
 from embhub.errors import ArtifactError
 from embhub.formats import tensors
 from embhub.formats.tensors import BadTensorShapeError, NotFiniteError
-from tests.support.adapters import PLACES, make_adapter, make_matrices
+from tests.support.adapters import PLACES, make_adapter, make_attention, make_matrices
 from tests.support.claims import make_claim
 from tests.support.ports import DERIVED
 from tests.support.quick import examples
@@ -28,13 +28,22 @@ def test_an_adapter_reads_back() -> None:
         made = make_adapter(make_matrices(rank=rank))
         assert (made.kind, made.layout, made.privacy) == ("adapter", "adapter", "none")
         assert [(row.encoder, row.count, row.dim) for row in made.vectors] == [("unet", rank, 32)]
+        assert made.target_modules == "cross-attention-kv"
         assert embedding.parse(made.data).tensors.keys() == make_matrices().keys()
-    assert make_embedding().kind == "embedding"
+        attention = make_adapter(make_attention(rank=rank))
+        assert [(row.encoder, row.count, row.dim) for row in attention.vectors] == [("unet", rank, 32)]
+        assert (attention.kind, attention.target_modules) == ("adapter", "attention")
+    assert make_embedding().kind == "embedding" and make_embedding().target_modules is None
     assert "embhub.kind" not in make_embedding().metadata
 
 
-def swapped(name: str, other: str | None = None, shape: tuple[int, int] | None = None) -> dict[str, Any]:
-    found = make_matrices()
+SELF = PLACES[0].replace("attn2", "attn1")
+
+
+def swapped(
+    name: str, other: str | None = None, shape: tuple[int, int] | None = None, *, attention: bool = False
+) -> dict[str, Any]:
+    found = make_attention() if attention else make_matrices()
     values = found.pop(name)
     if other is not None:
         found[other] = values if shape is None else np.ones(shape)
@@ -55,6 +64,19 @@ def swapped(name: str, other: str | None = None, shape: tuple[int, int] | None =
         swapped(K_A, K_A, (2, 31)),
         swapped(K_B, K_B, (48, 3)),
         swapped(K_B, K_B, (47, 2)),
+        make_matrices(places=(*PLACES, SELF)),
+        {name: values for name, values in make_attention().items() if "attn1" in name},
+        swapped(f"unet.{SELF}.to_q.lora_A.weight", attention=True),
+        swapped(f"unet.{SELF}.to_out.0.lora_B.weight", attention=True),
+        swapped(f"unet.{SELF}.to_out.0.lora_B.weight", f"unet.{SELF}.to_out.1.lora_B.weight", attention=True),
+        swapped(f"unet.{SELF}.to_k.lora_A.weight", f"unet.{SELF}.to_k.lora_A.weight", (2, 32), attention=True),
+        swapped(f"unet.{SELF}.to_q.lora_B.weight", f"unet.{SELF}.to_q.lora_B.weight", (47, 2), attention=True),
+        swapped(f"unet.{SELF}.to_out.0.lora_A.weight", f"unet.{SELF}.to_out.0.lora_A.weight", (2, 47), attention=True),
+        swapped(f"unet.{SELF}.to_out.0.lora_B.weight", f"unet.{SELF}.to_out.0.lora_B.weight", (47, 2), attention=True),
+        swapped(
+            f"unet.{PLACES[1]}.to_q.lora_A.weight", f"unet.{PLACES[1]}.ff.net.2.lora_A.weight", attention=True
+        ),
+        {**make_matrices(places=PLACES[:1]), **make_matrices(places=PLACES[1:], width=31)},
         make_matrices(places=tuple(f"down_blocks.{n}.attn2" for n in range(161)), rank=1, out=2, width=2),
     ],
 )  # fmt: skip

@@ -12,7 +12,7 @@ from embhub.formats import tensors
 from embhub.release import files as release_files
 from embhub.release import signing
 from embhub.release.files import Release
-from tests.support.adapters import make_adapter, make_matrices
+from tests.support.adapters import make_adapter, make_attention, make_matrices
 from tests.support.claims import make_claim
 from tests.support.proposals import propose, refusal, resigned
 from tests.support.releases import NOW, ORIGIN, REPOSITORY, SITE, edited_card, make_card
@@ -47,6 +47,22 @@ def test_what_is_no_such_adapter_is_refused(matrices: dict[str, Any], header: di
     data = tensors.serialize(half, {**ADAPTER.metadata, **header})
     found = refusal(resigned(SIGNED, embedding=data))
     assert found.rule == "weights-format", found
+
+
+def test_an_adapter_of_all_attention_is_taken_and_a_card_that_says_otherwise_is_not() -> None:
+    made = make_adapter(make_attention())
+    readme = card.to_readme(card.parse(make_card(made)))
+    assert (
+        "changes the attention layers of the denoiser" in readme.decode() and "keys and values" not in readme.decode()
+    )
+    assert "changes the keys and values by which the denoiser" in README.decode()
+    signed = signing.sign(
+        Release.from_files({release_files.EMBEDDING: made.data, release_files.CARD: readme}),
+        registry=ORIGIN, repository=REPOSITORY, key=SITE, now=NOW,
+    )  # fmt: skip
+    assert propose(signed.files).verified.card.target_modules == "attention"
+    for one, other in ((signed, None), (SIGNED, "attention")):
+        assert refusal(resigned(one, card=edited_card(one, target_modules=other))).rule == "card-mismatch"
 
 
 def test_a_card_that_calls_it_an_embedding_is_refused() -> None:

@@ -214,7 +214,8 @@ def _version(revision: Revision, name: str, *, yanked: bool) -> Version:
 def _numbers(card: Card) -> tuple[str, str]:
     if card.kind == "adapter":
         (part,) = card.vectors
-        return "Compact adapter", f"rank {part.count}, keys and values of the cross-attention, text of width {part.dim}"
+        modules = "all attention layers" if card.target_modules else "keys and values of the cross-attention"
+        return "Compact adapter", f"rank {part.count}, {modules}, text of width {part.dim}"
     return "Vectors", join_alike(f"{v.count} of {v.dim} numbers for {v.encoder}" for v in card.vectors)
 
 

@@ -37,7 +37,7 @@ from tests.support.releases import BASE, make_card
 from tests.support.servers import RunningRegistry, running_registry
 from tests.support.sites import Site, new_key, open_site
 
-SHORT = AdapterRecipe(rank=2, steps=3, batch_size=4, learning_rate=0.05)
+SHORT = AdapterRecipe(rank=2, target_modules="attention", steps=3, batch_size=4, learning_rate=0.05)
 
 
 @pytest.fixture
@@ -68,6 +68,7 @@ def test_from_images_to_a_pipeline_at_another_home(registry: RunningRegistry, ba
         file = site.folder / "adapter.safetensors"
         made = adapt(base, site.folder, out=file)
         assert (made.adapter.kind, made.adapter.privacy, made.adapter.training["rank"]) == ("adapter", "none", 2)
+        assert made.adapter.target_modules == "attention"
         assert len(made.adapter.data) < 1_000_000 and len(made.losses) == 3
         assert {"p0"} <= {sample.patient_id for sample in (*made.run.members, *made.run.holdout)}
         assert not erasing.find(made.run.members[0].patient_id).files[0].recipe  # nothing trains it again by itself
@@ -80,17 +81,18 @@ def test_from_images_to_a_pipeline_at_another_home(registry: RunningRegistry, ba
         reader = Site(tmp_path / "reader", registry.url).enter(patch)
         reader.trust(registry)
         got = pulling.pull("umc/adapter")
-        assert "compact adapter of rank 2" in next(f.text for f in got.findings if f.check == "embedding")
+        assert "adapter of rank 2 (attention)" in next(f.text for f in got.findings if f.check == "embedding")
         _draws_as_stock_diffusers_does(base, got.embedding, Path("adapter"))
         page = registry.get("/umc/adapter").body.decode()
         assert "load_lora_weights" in page and "Compact adapter" in page and "load_textual_inversion" not in page
+        assert "rank 2, all attention layers" in page
 
 
 def _push(file: Path, made: Adapted, report: AuditReport, *, count: int) -> None:
     """Publish an adapter of so many patients, with its audit and a card."""
     file.with_name("adapter.audit.json").write_bytes(report.to_bytes())
     fields = make_card(made.adapter, report=report, name="adapter", n_patients=count, n_images=count)
-    assert fields["kind"] == "adapter"
+    assert (fields["kind"], fields["target_modules"]) == ("adapter", "attention")
     file.with_name("adapter.card.yaml").write_bytes(safe_yaml.dump(fields))
     publishing.push(file, confirm=lambda question: True)  # an audit of so few may find a leak, by chance too
 
@@ -175,10 +177,23 @@ def test_of_stable_diffusion_xl_only_rank_1_fits() -> None:
             transformer_layers_per_block=(1, 2, 10), attention_head_dim=(5, 10, 20), use_linear_projection=True,
         )  # fmt: skip
     told: dict[str, Any] = {"token": "<cspca>", "base": BASE, "base_name": "sdxl"}
-    adapter_size.check(unet, 1, **told)
-    with pytest.raises(UsageError, match="rank 2") as caught:
-        adapter_size.check(unet, 2, **told)
-    assert "--rank 1" in caught.value.hint
+    adapter_size.check(unet, AdapterRecipe(rank=1), **told)
+    for recipe in (AdapterRecipe(rank=2), AdapterRecipe(rank=1, target_modules="attention")):
+        with pytest.raises(UsageError, match=f"rank {recipe.rank}") as caught:
+            adapter_size.check(unet, recipe, **told)
+        assert "--target-modules cross-attention-kv --rank 1" in caught.value.hint
+
+
+def test_of_stable_diffusion_1_all_attention_fits_up_to_rank_2() -> None:
+    """Its denoiser's real shapes, without weights."""
+    with torch.device("meta"):
+        unet = UNet2DConditionModel(sample_size=64, cross_attention_dim=768, attention_head_dim=8)
+    told: dict[str, Any] = {"token": "<cspca>", "base": BASE, "base_name": "sd1"}
+    for recipe in (AdapterRecipe(rank=4), AdapterRecipe(rank=2, target_modules="attention")):
+        adapter_size.check(unet, recipe, **told)
+    with pytest.raises(UsageError, match="rank 3") as caught:
+        adapter_size.check(unet, AdapterRecipe(rank=3, target_modules="attention"), **told)
+    assert "--target-modules cross-attention-kv --rank 3" in caught.value.hint
 
 
 def test_the_precision_that_was_chosen_is_computed_in_and_written_into_the_header(

@@ -43,6 +43,7 @@ def test_shadows_are_trained_by_the_recorded_recipe_and_leave_the_pipeline_as_it
 ) -> None:
     made, pipe = adapt(base, tmp_path), load_pipeline(base)
     setting = setting_of(pipe, made)
+    assert made.run.settings["adapter"]["target_modules"] == "attention"
     assert setting.adapter == AdapterRecipe(**made.run.settings["adapter"]) and setting.recipe.steps == SHORT.steps
     told = {"caption": made.run.caption, "token": made.run.token}
     before = measure(pipe, setting.latents, setting.draws, **told)
@@ -97,6 +98,21 @@ def test_a_standard_audit_finds_the_patients_of_an_adapter_that_learned_few_by_h
     report = embhub.audit(file, suite="standard", shadows=4)
     assert {attack.name: attack.auc for attack in report.attacks}["lira-shadows"] > 0.7
     assert report.verdict == "leak-detected"
+
+
+def test_shadows_of_an_adapter_trained_before_there_were_target_modules_change_keys_and_values(
+    base: Path, tmp_path: Path
+) -> None:
+    older = AdapterRecipe(rank=2, steps=1, batch_size=4)
+    made, pipe = adapt(base, tmp_path, recipe=older), load_pipeline(base)
+    assert made.adapter.target_modules == "cross-attention-kv"
+    without = {name: value for name, value in made.run.settings["adapter"].items() if name != "target_modules"}
+    old = Adapted(
+        made.adapter, made.run.model_copy(update={"settings": {"adapter": without}}), (), None, None, (), None
+    )
+    coins = flip_coins(1, 8, seed=0)
+    losses = [shadow_training.train(setting_of(pipe, one), coins, seed=5, stage="s").losses for one in (old, made)]
+    assert torch.equal(*losses)
 
 
 def test_a_record_without_a_recipe_is_told_in_words(base: Path, tmp_path: Path) -> None:

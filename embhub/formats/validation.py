@@ -1,10 +1,29 @@
-"""What a pydantic model found wrong, in one line."""
+"""Fields that several pydantic models have, and what a model found wrong, in one line."""
 
 from __future__ import annotations
 
-from pydantic import ValidationError
+from typing import Annotated
 
+from pydantic import AfterValidator, ValidationError
+
+from embhub.formats import names
 from embhub.formats.plain_text import plain
+
+
+def _without_fault(text: str, fault: str | None) -> str:
+    if fault:
+        raise ValueError(fault)
+    return text
+
+
+def _one_line(text: str) -> str:
+    return _without_fault(text, None if text.isprintable() and text.strip() else "not one line of printable text")
+
+
+Namespace = Annotated[str, AfterValidator(lambda text: _without_fault(text, names.namespace_fault(text)))]
+Repository = Annotated[str, AfterValidator(lambda text: _without_fault(text, names.repository_fault(text)))]
+Version = Annotated[str, AfterValidator(lambda text: _without_fault(text, names.version_fault(text)))]
+OneLine = Annotated[str, AfterValidator(_one_line)]
 
 
 def explain(error: ValidationError) -> str:

@@ -14,8 +14,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from embhub.errors import PrivacyError
 from embhub.formats import strict_json
-from embhub.formats.names import repository_fault
-from embhub.formats.validation import explain
+from embhub.formats.validation import Repository, explain
 from embhub.privacy.contradictions import is_round, largest_delta
 from embhub.privacy.epsilon import stated_range
 from embhub.privacy.studies import MOST_SITES, StudyNoise
@@ -31,12 +30,6 @@ def _printed(text: str) -> str:
     """An officer approves what a terminal shows: nothing in it may move the cursor."""
     if not text.isprintable():
         raise ValueError("text of a study is printed on one line: no control characters")
-    return text
-
-
-def _repository(text: str) -> str:
-    if fault := repository_fault(text):
-        raise ValueError(fault)
     return text
 
 
@@ -72,7 +65,7 @@ class Study(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, populate_by_name=True)
 
     schema_: Literal["embhub.study/1"] = Field(default=SCHEMA, alias="schema")
-    repository: Annotated[str, AfterValidator(_repository)]
+    repository: Repository
     base: Digest
     base_name: Annotated[Text, Field(min_length=1, max_length=200)]
     caption: Annotated[Text, Field(min_length=1, max_length=500)]

@@ -13,12 +13,11 @@ from typing import Annotated, Any, Final, Literal, TypeVar
 
 import numpy as np
 import rfc8785
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainSerializer, PlainValidator, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, PlainValidator, ValidationError
 
 from embhub.errors import PrivacyError
 from embhub.formats import strict_json
-from embhub.formats.names import namespace_fault
-from embhub.formats.validation import explain
+from embhub.formats.validation import Namespace, explain
 from embhub.privacy.studies import MOST_SITES, check_sites
 from embhub.refusals import BadSignatureError
 from embhub.study.grid import Residues
@@ -35,12 +34,6 @@ class StudyStepError(PrivacyError):
     """A message of a study's step is not what this site or the coordinator may accept; the step ends for it."""
 
 
-def _namespace(text: str) -> str:
-    if fault := namespace_fault(text):
-        raise ValueError(fault)
-    return text
-
-
 def _sized(least: int, most: int) -> PlainValidator:
     def read(value: Any) -> bytes:
         data = value if isinstance(value, bytes) else dsse.decode(value)
@@ -52,7 +45,7 @@ def _sized(least: int, most: int) -> PlainValidator:
 
 
 _TEXT = PlainSerializer(dsse.encode)
-Site = Annotated[str, Field(max_length=64), AfterValidator(_namespace)]
+Site = Annotated[Namespace, Field(max_length=64)]
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Block = Annotated[bytes, _sized(32, 32), _TEXT]
 Signature = Annotated[bytes, _sized(8, 80), _TEXT]

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 import rfc8785
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from embhub.formats import instants, names, strict_json
-from embhub.formats.validation import explain
+from embhub.formats import instants, strict_json
+from embhub.formats.validation import Namespace, OneLine, Repository, Version, explain
 from embhub.refusals import MalformedAdvisoriesError
 from embhub.trust import dsse, kinds, p256
 
@@ -30,26 +30,11 @@ Scope = Literal["release", "bytes"]
 By = Literal["publisher", "operator", "key-stolen"]
 
 
-def _one_line(text: str) -> str:
-    if not text.isprintable() or not text.strip():
-        raise ValueError("not one line of printable text")
-    return text
-
-
-def _without_fault(text: str, fault: str | None) -> str:
-    if fault:
-        raise ValueError(fault)
-    return text
-
-
 Number = Annotated[int, Field(ge=1, le=2**53)]
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-Reason = Annotated[str, Field(max_length=MAX_REASON), AfterValidator(_one_line)]
+Reason = Annotated[OneLine, Field(max_length=MAX_REASON)]
 Identifier = Annotated[str, Field(pattern=r"^EMBHUB-[0-9a-f]{16}$")]
 Origin = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9.:-]{0,251}[a-z0-9])?$")]
-Namespace = Annotated[str, AfterValidator(lambda text: _without_fault(text, names.namespace_fault(text)))]
-Repository = Annotated[str, AfterValidator(lambda text: _without_fault(text, names.repository_fault(text)))]
-Version = Annotated[str, AfterValidator(lambda text: _without_fault(text, names.version_fault(text)))]
 
 
 @dataclass(frozen=True)

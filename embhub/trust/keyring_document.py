@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 import rfc8785
 from pydantic import AfterValidator, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
-from embhub.formats import instants, names
+from embhub.formats import instants
+from embhub.formats.validation import Namespace, OneLine
 from embhub.refusals import MalformedLogError
 from embhub.trust import dsse, p256
 from embhub.trust.origin import origin_of
@@ -29,18 +30,6 @@ Purpose = Literal["timestamp", "advisories"]  # of an online key
 Reason = Literal["superseded", "lost", "stolen", "left"]
 ROLES: tuple[Role, ...] = get_args(Role)
 REASONS: tuple[Reason, ...] = ("superseded", "lost", "stolen", "left")  # the less counts, the further on
-
-
-def _namespace(text: str) -> str:
-    if fault := names.namespace_fault(text):
-        raise ValueError(fault)
-    return text
-
-
-def _display(text: str) -> str:
-    if not text.isprintable() or not text.strip():
-        raise ValueError("not one line of printable text")
-    return text
 
 
 def check_address(text: str) -> str:
@@ -75,8 +64,7 @@ def _mldsa_key(text: str) -> str:
     return _log_key(text, "MLDSA44")
 
 
-Namespace = Annotated[str, AfterValidator(_namespace)]
-Display = Annotated[str, Field(max_length=100), AfterValidator(_display)]
+Display = Annotated[OneLine, Field(max_length=100)]
 Address = Annotated[str, Field(max_length=200), AfterValidator(check_address)]
 
 

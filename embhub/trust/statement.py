@@ -15,8 +15,8 @@ import rfc8785
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from embhub.errors import ArtifactError
-from embhub.formats import instants, names, strict_json
-from embhub.formats.validation import explain
+from embhub.formats import instants, strict_json
+from embhub.formats.validation import Repository, Version, explain
 from embhub.refusals import MalformedStatementError, WrongPredicateError
 from embhub.trust import dsse, kinds
 from embhub.trust.origin import origin_fault
@@ -34,16 +34,14 @@ _ABSOLUTE = re.compile(r"https?://[^\s/]+/\S+")
 _HINT = "the publisher has to sign anew with `embhub sign`"
 
 
-def _without_fault(text: str, fault: str | None) -> str:
-    if fault:
+def _origin(text: str) -> str:
+    if fault := origin_fault(text):
         raise ValueError(fault)
     return text
 
 
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-Repository = Annotated[str, AfterValidator(lambda text: _without_fault(text, names.repository_fault(text)))]
-Version = Annotated[str, AfterValidator(lambda text: _without_fault(text, names.version_fault(text)))]
-Origin = Annotated[str, AfterValidator(lambda text: _without_fault(text, origin_fault(text)))]
+Origin = Annotated[str, AfterValidator(_origin)]
 PrivacyClaim = str | dict[str, Any]
 
 

@@ -18,6 +18,7 @@ import rfc8785
 from pydantic import Field
 
 from embhub.formats import instants
+from embhub.formats.validation import Repository, Version
 from embhub.refusals import (
     Finding,
     ReleaseRefusedError,
@@ -29,7 +30,7 @@ from embhub.refusals import (
 from embhub.release import files as release_files
 from embhub.release.checks import signers
 from embhub.trust import bundle, dsse, kinds, statement
-from embhub.trust.statement import Digest, Origin, Predicate, Repository, Sha256, Statement, Version
+from embhub.trust.statement import Digest, Origin, Predicate, Sha256, Statement
 
 if TYPE_CHECKING:
     from embhub.release.checks.signers import Signer

@@ -17,12 +17,13 @@ from embhub.cards.published_evaluation import Figures
 from embhub.errors import ArtifactError
 from embhub.formats import instants, names
 from embhub.formats.plain_text import plain
+from embhub.formats.validation import Repository, Version
 from embhub.refusals import Finding, ReleaseRefusedError
 from embhub.release.checks import signers
 from embhub.trust import bundle, kinds, statement
 from embhub.trust.bundle import Bundle
 from embhub.trust.keyring import Trust
-from embhub.trust.statement import Origin, Predicate, Repository, Statement, Version
+from embhub.trust.statement import Origin, Predicate, Statement
 
 CHECK = "evaluation"
 

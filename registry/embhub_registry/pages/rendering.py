@@ -19,9 +19,10 @@ from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import Response
 
+from embhub.audits import explanation
 from embhub_registry.database.clock import now
 from embhub_registry.pages.release import evaluations_shown
-from embhub_registry.pages.wordings import AUDITS, audit_badge, many
+from embhub_registry.pages.wordings import AUDITS, audit_badge
 from embhub_registry.wire.forms import token_for
 from embhub_registry.wire.request_context import base_url, registry_of
 from embhub_registry.wire.return_paths import login_address
@@ -132,7 +133,7 @@ def storage_in_words(size: int) -> str:
 
 def plural(count: int, word: str, plural_form: str | None = None) -> str:
     """A count and what is counted."""
-    return f"{count:,} {word if count == 1 else plural_form or many(word)}"
+    return f"{count:,} {word if count == 1 else plural_form or explanation.plural(word)}"
 
 
 def listed(words: Sequence[str]) -> str:
@@ -168,7 +169,7 @@ def _templates() -> jinja2.Environment:
     environment.filters["plural"] = plural
     environment.filters["size"] = storage_in_words
     environment.filters["batches"] = lambda rows: [(name, list(part)) for name, part in groupby(rows, key=_section)]
-    environment.filters["many"] = many
+    environment.filters["many"] = explanation.plural
     environment.filters["listed"] = listed
     environment.filters["in_figures"] = evaluations_shown.in_figures
     environment.globals["audits"] = AUDITS

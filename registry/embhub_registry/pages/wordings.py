@@ -81,11 +81,6 @@ def audit_badge(verdict: str, confirmation: str, auditors: Sequence[str]) -> Bad
     return told
 
 
-def many(unit: str) -> str:
-    """What an audit counts, more than one of it."""
-    return {"canary": "canaries"}.get(unit, f"{unit}s")
-
-
 def facet_label(facet: str, value: str) -> str:
     """A facet's value in words."""
     if facet == "modality" and value in MODALITIES:

@@ -92,12 +92,13 @@ def whole_account_of(request: Request) -> Account | None:
     """
     caller = caller_of(request.scope)
     if isinstance(caller, RequestDeniedError):
-        _note_failure(request, caller.message)
+        note_failure(request, caller.message)
         raise caller
     return caller
 
 
-def _note_failure(request: Request, reason: str) -> None:
+def note_failure(request: Request, reason: str) -> None:
+    """Count a login that failed, for the audit log and the metrics."""
     attempts: FailedLogins = request.app.state.attempts
     attempts.note(request.client.host if request.client else None, reason)
     request.app.state.metrics.login_failed()

@@ -15,13 +15,12 @@ from embhub_registry.http_errors import RequestDeniedError
 from embhub_registry.pages.account import form_pages
 from embhub_registry.people import auth
 from embhub_registry.people.login import known_devices, login_codes, passkeys, provider, sessions
-from embhub_registry.people.login.failed_logins import FailedLogins
 from embhub_registry.people.login.login_codes import WrongCodeError
 from embhub_registry.people.login.login_pacing import LoginPacing
 from embhub_registry.people.login.sessions import NewSession
 from embhub_registry.storage.audit.actors import name_present
 from embhub_registry.wire import forms, return_paths, session_cookies
-from embhub_registry.wire.request_context import base_url, registry_of
+from embhub_registry.wire.request_context import base_url, note_failure, registry_of
 from embhub_registry.wire.request_context import run_in_threadpool as threaded
 
 Given = ParamSpec("Given")
@@ -148,13 +147,6 @@ def pacing_of(request: Request) -> LoginPacing:
     """The limits on logging in."""
     found: LoginPacing = request.app.state.login_pacing
     return found
-
-
-def note_failure(request: Request, reason: str) -> None:
-    """Count a login that failed, for the audit log and the metrics."""
-    attempts: FailedLogins = request.app.state.attempts
-    attempts.note(request.client.host if request.client else None, reason)
-    request.app.state.metrics.login_failed()
 
 
 def _replaced(form: forms.Submitted) -> str | None:

@@ -12,7 +12,7 @@ from embhub_registry.repositories import reviewer_links, reviewing
 from embhub_registry.repositories.reviewer_links import HOURS, PAGE
 from embhub_registry.repositories.reviewing import Seen
 from embhub_registry.wire import forms, session_cookies
-from embhub_registry.wire.request_context import path_of, registry_of
+from embhub_registry.wire.request_context import note_failure, path_of, registry_of
 from embhub_registry.wire.request_context import run_in_threadpool as threaded
 
 # A Referer within this registry is its address alone: the pages of a link lead nowhere that they are known by.
@@ -78,7 +78,7 @@ async def _enter(request: Request) -> Response:
     try:
         cookie = await threaded(reviewer_links.open_by, registry_of(request), code)
     except RequestDeniedError as denied:
-        login_pages.note_failure(request, denied.message)
+        note_failure(request, denied.message)
         raise
     await threaded(pacing.give_back, request.scope, None)
     found = form_pages.go(PAGE)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from embhub.audits.attack_figures import shown_p_value
+from embhub.audits.explanation import plural
 from embhub_registry.pages.release.page_facts import ComparedRow, ComparisonPage, EmbeddingPage
-from embhub_registry.pages.wordings import audit_badge, many
+from embhub_registry.pages.wordings import audit_badge
 
 NOTHING = "–"
 
@@ -70,7 +71,7 @@ def _facts(page: EmbeddingPage) -> dict[tuple[str, str], str]:
             if audit.claimed
             else f"{audit.auc:.2f} ({audit.interval[0]:.2f} to {audit.interval[1]:.2f})",
             ("Audit", "Smallest detectable leak"): NOTHING if audit.claimed else f"AUC {audit.smallest_auc:.2f}",
-            ("Audit", "Cohort"): f"{audit.inside} {many(audit.unit)} in training, {audit.outside} held out",
+            ("Audit", "Cohort"): f"{audit.inside} {plural(audit.unit)} in training, {audit.outside} held out",
             ("Audit", "Countersigned by"): page.provenance.auditor.name
             if page.provenance.auditor and page.provenance.independent
             else "no independent auditor",

@@ -9,7 +9,7 @@ from embhub_registry.http_errors import RequestDeniedError, malformed
 from embhub_registry.people import invites
 from embhub_registry.people.login.login_pacing import LoginPacing
 from embhub_registry.wire.limits import bodies
-from embhub_registry.wire.request_context import registry_of
+from embhub_registry.wire.request_context import note_failure, registry_of
 from embhub_registry.wire.request_context import run_in_threadpool as threaded
 
 PATH = "/embhub/v1/join"
@@ -26,8 +26,7 @@ async def join(request: Request) -> Response:
     try:
         made = await threaded(invites.use, registry_of(request), code)
     except RequestDeniedError:
-        request.app.state.metrics.login_failed()
-        request.app.state.attempts.note(request.client.host if request.client else None, "invitation")
+        note_failure(request, "invitation")
         raise
     await threaded(pacing.give_back, request.scope, None)
     return JSONResponse(dict(made), headers={"Cache-Control": "no-store"})

@@ -81,12 +81,15 @@ def command(
       embhub generate "prostate mri, <cspca>" --from healthy.png --box 26,36,14,12 --embedding cspca --out inserted
     """
     from embhub.diffusion.generation.image_files import Ask, generate_to_folder
-    from embhub.diffusion.generation.redrawn_files import redraw_to_folder
 
     ask = Ask((*([prompt] if prompt is not None else []), *also), embeddings, registry, negative, negative_embeddings)
     choices |= {"n": n} if n is not None else {}
     with progress_bar() as on_progress:
         choices["on_progress"] = on_progress
-        ours = redrawing.source is not None
-        facts = redraw_to_folder(ask, redrawing, out, **choices) if ours else generate_to_folder(ask, out, **choices)
+        if redrawing.source is None:
+            facts = generate_to_folder(ask, out, **choices)
+        else:
+            from embhub.diffusion.generation.redrawn_files import redraw_to_folder
+
+            facts = redraw_to_folder(ask, redrawing, out, **choices)
     print_json(facts) if as_json else print_pairs(facts)

@@ -23,7 +23,6 @@ from embhub.diffusion.generation.weighted_prompts import Part, check_words, pars
 from embhub.durable import write_atomic
 from embhub.errors import UsageError
 from embhub.formats.synthetic_mark import GENERATED, SourceType, mark_png
-from embhub.images.c2pa_manifests.signing import ManifestSigner
 from embhub.images.dicom_output import Series
 from embhub.options.sampling import BATCH, Sampling
 from embhub.progress import OnProgress, announce, say_loading
@@ -31,6 +30,7 @@ from embhub.version import __version__
 
 if TYPE_CHECKING:
     from embhub.diffusion.generation.generation import Studio
+    from embhub.images.c2pa_manifests.signing import ManifestSigner
 
 MANIFEST, SHEET = "manifest.json", "series.png"
 SERIES = 5

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from embhub.builtin_bases import NAMES
 from embhub.client.pulling.opening import Opened
 from embhub.formats.synthetic_mark import GENERATED, SourceType
 from embhub.images.c2pa_manifests import statement
-from embhub.images.c2pa_manifests.signing import ManifestSigner
 from embhub.images.c2pa_manifests.statement import Statement
+
+if TYPE_CHECKING:
+    from embhub.images.c2pa_manifests.signing import ManifestSigner
 
 
 def check(signer: ManifestSigner | None, prompts: Sequence[str | None]) -> None:

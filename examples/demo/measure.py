@@ -35,7 +35,7 @@ ARMS = {
 }
 
 
-def utility(material: Material, drawn: Mapping[str, Pictures], *, seeds: int) -> dict[str, Any]:
+def utility(material: Material, drawn: Mapping[str, Pictures], *, seeds: int, steps: int) -> dict[str, Any]:
     """Test AUC of a small classifier in every arm, with paired intervals over draws of the few real images."""
     with tqdm(desc="teaching classifiers", total=seeds * len(ARMS)) as bar:
 
@@ -49,6 +49,7 @@ def utility(material: Material, drawn: Mapping[str, Pictures], *, seeds: int) ->
             normals=drawn["normal"],
             taught=drawn["generic"],
             seeds=seeds,
+            steps=steps,
             noise=material.noise,
             on_progress=advance,
         )

@@ -50,10 +50,14 @@ class Scale:
     seeds: int = 5
     judge_examples: int = 1500
     judge_steps: int = 700
+    classifier_steps: int = 80
 
 
 FULL = Scale()
-SHORT = Scale(train_steps=4, images=120, n_public=70, drawn=2, marked=2, seeds=2, judge_examples=40, judge_steps=4)
+SHORT = Scale(
+    train_steps=4, images=120, n_public=70, drawn=2, marked=2, seeds=2, judge_examples=40, judge_steps=4,
+    classifier_steps=4,
+)  # fmt: skip
 """Every step in a few minutes, for the tests: its pictures and figures mean nothing."""
 
 

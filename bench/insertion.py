@@ -28,10 +28,13 @@ import torch
 from PIL import Image
 
 from bases.workshop import xray
+from bases.workshop.counting import tensor
 from bases.workshop.xray_judge import colour
 from bench import machine
 from bench.findings import (
+    LEARNED,
     SUBJECTS,
+    TOKEN,
     Judge,
     Pictures,
     Subject,
@@ -42,12 +45,15 @@ from bench.findings import (
     shares,
     studio,
 )
+from bench.other_ways import RANK
 from embhub.artifact import embedding
 from embhub.diffusion.evaluation import classifier
 from embhub.diffusion.generation.generation import Prompt, Studio, prepare
 from embhub.diffusion.generation.redrawing import arrange, redraw_scenes
+from embhub.diffusion.training import adapter_fit, inversion
 from embhub.diffusion.training.precision import in_bfloat16, precision
 from embhub.images import masks
+from embhub.options.adapter import AdapterRecipe
 from embhub.phantoms import draw
 
 RESULTS = Path(__file__).parent / "results" / "insertion.json"
@@ -75,13 +81,13 @@ Verdicts = dict[str, Judge]
 
 @dataclass(frozen=True)
 class Trial:
-    """Images without a finding, a place in each (None for all of it), two prompts, and who judges."""
+    """Images without a finding, a place in each (None for all of it), what an arm is drawn with, and who judges."""
 
     name: str
     base: str
     images: Pictures
     places: Sequence[masks.Mask | None]
-    ready: Callable[[], AbstractContextManager[tuple[Studio, Prompt, str]]]
+    ready: Callable[[str], AbstractContextManager[tuple[Studio, Prompt]]]
     judges: Callable[[], Verdicts]
     positives: Callable[[], Pictures]
     seed: int = SEED
@@ -93,9 +99,8 @@ class Trial:
             return self.images
         if arm == "real":
             return self.positives()
-        with self.ready() as (drawing, finding, healthy):
+        with self.ready(arm) as (drawing, prompt):
             scenes = [arrange(Image.fromarray(one), place) for one, place in zip(self.images, self.places, strict=True)]
-            prompt: Prompt = finding if arm == "inserted" else healthy
             with precision(drawing.pipe, mixed=in_bfloat16("cpu")):
                 pictures = list(redraw_scenes(drawing, scenes, prompt, seed=seed, strength=strength or self.strength))
             return np.stack([np.asarray(picture) for picture in pictures])
@@ -118,9 +123,10 @@ def phantoms(subject: Subject, count: int = COUNT, seed: int = SEED, guidance: f
         places.append(place)
 
     @contextmanager
-    def ready() -> Iterator[tuple[Studio, Prompt, str]]:
+    def ready(arm: str) -> Iterator[tuple[Studio, Prompt]]:
         with ask_for(subject) as prompt:
-            yield replace(studio(), guidance=guidance or studio().guidance), prompt, subject.healthy
+            drawing = replace(studio(), guidance=guidance or studio().guidance)
+            yield drawing, prompt if arm == "inserted" else subject.healthy
 
     return Trial(
         f"{subject.name}, guidance {guidance:g}" if guidance else subject.name,
@@ -137,10 +143,12 @@ def films(
     count: int | None = None,
     part: str = "test",
     pushed: bool = False,
+    adapter: bool = False,
 ) -> Trial:
     """Normal films of patients whom neither embedding nor judge has, and the lungs as places, or whole films at a
     strength. The base has not learned those of the part `test`. `pushed` films are moved away from the healthy prompt
-    as well as towards the finding."""
+    as well as towards the finding. With `adapter` one of all attention layers draws the finding; *redrawn healthy* is
+    the base without it."""
     shown = xray.read(data, part, ("normal",))
     learned = {patient for one in ("base", "site") for patient in xray.read(data, one, (xray.LEFT_OUT,)).patients}
     chosen = [number for number, patient in enumerate(shown.patients) if patient not in learned]
@@ -152,15 +160,20 @@ def films(
         marked = np.any([masks.from_box(box, (xray.SIDE, xray.SIDE)) for box in LUNGS[place]], axis=0)
 
     @contextmanager
-    def ready() -> Iterator[tuple[Studio, Prompt, str]]:
-        drawing = xray_studio()
+    def ready(arm: str) -> Iterator[tuple[Studio, Prompt]]:
+        drawing = replace(xray_studio(), guidance=FILM_GUIDANCE)
         finding, healthy = f"{CAPTION}, {drawing.tokens[0]}", f"{CAPTION}, normal"
+        if arm == "inserted" and adapter:
+            with adapted(drawing, data) as text:
+                yield replace(drawing, tokens=(TOKEN,)), text
+            return
         # A studio insists that its token is mentioned; the healthy prompt must not.
-        free = replace(drawing, tokens=(), guidance=FILM_GUIDANCE)
-        yield free, [(finding, 2.0), (healthy, -1.0)] if pushed else finding, healthy
+        free = replace(drawing, tokens=())
+        wanted: Prompt = [(finding, 2.0), (healthy, -1.0)] if pushed else finding
+        yield free, wanted if arm == "inserted" else healthy
 
     return Trial(
-        f"bacterial pneumonia, {called}{', pushed' if pushed else ''}",
+        f"bacterial pneumonia, {called}{', pushed' if pushed else ''}{', adapter' if adapter else ''}",
         "builtin-xray", images, [marked] * len(images), ready,
         lambda: {"against healthy": xray_judge(data)},
         lambda: colour(xray.read(data, "test", (xray.LEFT_OUT,)).images),
@@ -171,6 +184,20 @@ def films(
 @cache
 def xray_studio() -> Studio:
     return prepare([embedding.read(SHIPPED)], base="builtin-xray", device="cpu")
+
+
+@contextmanager
+def adapted(drawing: Studio, data: Path) -> Iterator[str]:
+    """The base with an adapter of all attention layers, learned without privacy from 100 films with the finding; yields
+    the prompt. It is taken out again."""
+    sick, text = xray.hospital(data, xray.LEFT_OUT, LEARNED), f"{CAPTION}, {TOKEN}"
+    latents = inversion.encode_images(drawing.pipe, tensor(colour(sick.images)))
+    recipe = adapter_fit.settle(AdapterRecipe(rank=RANK, target_modules="attention"), xray.SIDE, "cpu")
+    adapter_fit.learn(drawing.pipe, latents, text, recipe, 0)
+    try:
+        yield text
+    finally:
+        adapter_fit.remove(drawing.pipe.unet)
 
 
 @cache
@@ -192,6 +219,7 @@ def gather(data: Path, count: int = COUNT, seed: int = SEED, part: str = "test")
     places: list[str | float] = [*LUNGS, *WHOLE]
     shown = [films(data, place, count=most, part=part) for place in places] if there else []
     if there:
+        shown.append(films(data, "both lungs", count=most, part=part, adapter=True))
         shown.append(films(data, "both lungs", count=most or FILMS, part="site", pushed=part == "test"))
     drawn = [phantoms(subject, count, seed) for subject in map(SUBJECTS.__getitem__, INSERTED)]
     stronger = [phantoms(SUBJECTS[name], count, seed + 1000, STRONGER) for name in INSERTED]

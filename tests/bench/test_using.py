@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from bases.workshop import xray
 from bench import compositions, findings, insertion
 from embhub.diffusion.generation.generation import Studio, prepare
+from embhub.diffusion.training import adapter_fit
 from embhub.diffusion.training.recipes import ResolvedRecipe
 from embhub.phantoms import Finding
 from tests.support import pipelines
@@ -76,6 +78,24 @@ def test_an_arm_that_was_not_drawn_is_the_image_itself() -> None:
     assert (inserted == trial.images).all(-1)[kept].mean() > 0.5
     whole = replace(trial, places=[None, None]).draw("inserted", 0)
     assert (whole == trial.images).all(-1)[kept].mean() < 0.5
+
+
+def test_an_adapter_draws_the_finding_and_is_taken_out_again(tiny: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
+    def read(data: Path, part: str, labels: Any = ()) -> xray.Films:
+        images = np.random.default_rng(len(part)).integers(0, 255, (3, xray.SIDE, xray.SIDE), np.uint8)
+        return xray.Films(images, np.zeros(3, np.int64), tuple(f"{part} {number}" for number in range(3)))
+
+    monkeypatch.setattr(xray, "read", read)
+    monkeypatch.setattr(insertion, "xray_studio", lambda: replace(tiny, tokens=("<x>",)))
+    few = {"steps": 2, "learning_rate": 0.1, "batch_size": 2, "precision": "float32"}
+    monkeypatch.setattr(adapter_fit, "settle", lambda recipe, *_: replace(recipe, **few))
+    trial = insertion.films(Path(), "both lungs", adapter=True)
+    before = trial.draw("redrawn healthy", 0)
+    with trial.ready("inserted") as (drawing, prompt):
+        assert findings.TOKEN in str(prompt) and any("lora" in name for name in drawing.pipe.unet.state_dict())
+    assert not any("lora" in name for name in tiny.pipe.unet.state_dict())
+    assert (trial.draw("redrawn healthy", 0) == before).all() and (before != trial.images).any()
+    assert (trial.draw("inserted", 0) != before).any()
 
 
 def test_compositions_run_each_part_once(tmp_path: Path) -> None:

@@ -13,7 +13,6 @@ other prompts of the base. Guidance was chosen by looking at pictures of the fou
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -26,16 +25,16 @@ from numpy.typing import NDArray
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from bases.workshop.counting import Pictures, tensor
+from bases.workshop.counting import Pictures
 from bases.workshop.public_images import SETS, rows_of
 from bases.workshop.xray import SIDE, default_data, open_square
 from bench import segmenter
 from bench.results_file import ResultsFile, Row
 from bench.segmenter import Masks, Segmenter
-from bench.worth_material import LEARNED, TOKEN, Modality, find_words, learn, site
+from bench.worth import modalities
+from bench.worth_material import TOKEN, Modality, find_words, learn_from_site, site
 from embhub.diffusion.generation.generation import Studio, prepare
 from embhub.diffusion.generation.redrawing import arrange, redraw_scenes
-from embhub.diffusion.training import inversion
 from embhub.diffusion.training.per_layer import insert
 from embhub.diffusion.training.precision import in_bfloat16, precision
 
@@ -134,16 +133,13 @@ class Painter:
 def load(base: Path, data: Path, kept: Path) -> Painter:
     """A base, what it learns from hospital A's gliomas, and its words that are nearest; in the folder `kept` once
     found."""
-    settings = json.loads((Path(__file__).parent / "worth.json").read_text(encoding="utf-8"))
-    one = next(Modality(**line | {"negative": tuple(line["negative"])}) for line in settings if line["set"] == SET)
+    one = next(one for one in modalities() if one.set == SET)
     studio = replace(prepare(base=base, device="cpu"), guidance=GUIDANCE)
     known = site(data, one)
     rows, words = kept / "rows.safetensors", kept / "words.txt"
     if not rows.exists():
         kept.mkdir(parents=True, exist_ok=True)
-        places = np.sort(np.random.default_rng(0).permutation(len(known))[:LEARNED])
-        latents = inversion.encode_images(studio.pipe, tensor(known.images[places]))
-        save_file(learn(studio.pipe, one, latents, 0), rows)
+        save_file(learn_from_site(studio.pipe, one, known, 0, None), rows)
     if not words.exists():
         words.write_text(find_words(studio.pipe, one, known), encoding="utf-8")
     return Painter(studio, one, load_file(rows), words.read_text(encoding="utf-8"))
@@ -206,15 +202,14 @@ def study(judge: Segmenter, painter: Painter, test: Slices, file: ResultsFile) -
     have = {row["set"] for row in file.rows}
     placed = place(test, SEED)
     real = test.where(test.sick)
-    sets = {REAL: lambda: real, UNTOUCHED: lambda: placed} | {
-        arm: lambda arm=arm: replace(placed, pictures=painter.paint(placed, arm, SEED))
-        for arm in (HEALTHY, WORDS, INSERTED)
-    }
-    for name, make in sets.items():
-        if name not in have:
-            after = make()
-            file.keep({"set": name, **measure(judge, real.pictures if name == REAL else placed.pictures, after)})
-            print(table(file.rows[-1:]).splitlines()[-1], flush=True)
+    for name in (REAL, UNTOUCHED, HEALTHY, WORDS, INSERTED):
+        if name in have:
+            continue
+        before = after = real if name == REAL else placed
+        if name in (HEALTHY, WORDS, INSERTED):
+            after = replace(placed, pictures=painter.paint(placed, name, SEED))
+        file.keep({"set": name, **measure(judge, before.pictures, after)})
+        print(table(file.rows[-1:]).splitlines()[-1], flush=True)
 
 
 def look(painter: Painter, slices: Slices, folder: Path) -> None:

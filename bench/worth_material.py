@@ -133,7 +133,7 @@ def _generate(
     if arm in (NORMAL, WORDS):
         prompt = f"{one.prompt}, normal" if arm == NORMAL else words or one.prompt
         return generate_words(pipe, one, prompt, arm, seed, count)
-    return generate_learned(pipe, one, _learn(pipe, one, known, seed, epsilon), seed, count)
+    return generate_learned(pipe, one, learn_from_site(pipe, one, known, seed, epsilon), seed, count)
 
 
 def generate_words(pipe: Pipeline, one: Modality, prompt: str, arm: str, seed: int, count: int) -> Pictures:
@@ -170,7 +170,9 @@ def learn(pipe: Pipeline, one: Modality, latents: torch.Tensor, seed: int) -> di
     return dict(inversion.fit(pipe, latents, token=TOKEN, caption=caption, recipe=recipe, seed=seed).rows)
 
 
-def _learn(pipe: Pipeline, one: Modality, known: Labelled, seed: int, epsilon: float | None) -> dict[str, torch.Tensor]:
+def learn_from_site(
+    pipe: Pipeline, one: Modality, known: Labelled, seed: int, epsilon: float | None
+) -> dict[str, torch.Tensor]:
     """Rows of 100 images of hospital A, or privately of those of 100 patients: each seed takes others."""
     rng = np.random.default_rng(seed)
     if epsilon is None:

@@ -18,6 +18,7 @@ from tests.support.people import DEVICE, SESSION, Person
 from tests.support.servers import RunningRegistry, run_here, running_registry
 
 PRIVATE = "radboud/kept-private"
+PAST = "2026-01-01T00:00:00.000Z"
 NewPerson = Callable[..., Person]
 
 
@@ -58,6 +59,11 @@ def age(registry: RunningRegistry, user: str, **changes: str) -> None:
         for column, value in changes.items():
             statement = f"UPDATE session SET {column} = ? WHERE user_id = (SELECT id FROM user WHERE name = ?)"
             db.execute(statement, (value, user))
+
+
+def last_uses(registry: RunningRegistry, user: str) -> set[str]:
+    query = "SELECT last_used FROM session WHERE user_id = (SELECT id FROM user WHERE name = ?)"
+    return {last_used for (last_used,) in rows(registry, query, user)}
 
 
 def events(registry: RunningRegistry, event: str) -> list[dict[str, Any]]:
@@ -219,7 +225,7 @@ def test_the_token_of_another_persons_form_is_refused(registry: RunningRegistry,
 def test_a_change_of_rights_asks_again_after_five_minutes(registry: RunningRegistry, person: NewPerson) -> None:
     someone = person("greta")
     codes = someone.set_up_app()
-    age(registry, "greta", confirmed="2026-01-01T00:00:00.000Z")
+    age(registry, "greta", confirmed=PAST)
     changing = {"/account": ["/account/tokens"], "/account/login": ["/account/login/totp", "/account/login/passkey",
                 "/account/login/recovery-codes", "/account/login/totp/remove"]}  # fmt: skip
     for page, actions in changing.items():
@@ -236,11 +242,15 @@ def test_a_change_of_rights_asks_again_after_five_minutes(registry: RunningRegis
 
 def test_sessions_end(registry: RunningRegistry, person: NewPerson) -> None:
     someone = person("hans")
-    for column, value in (("last_used", "2026-01-01T00:00:00.000Z"), ("expires", "2026-01-01T00:00:00.000Z")):
+    for column in ("last_used", "expires"):
         someone.use_link("hans")
         assert "Log out" in someone.open("/")
-        age(registry, "hans", **{column: value})
-        assert "Log out" not in someone.open("/")
+        age(registry, "hans", **{column: PAST})
+        if "Log out" in someone.open("/"):
+            # The server writes now and then when sessions were used: it has just written the request before.
+            assert column == "last_used" and last_uses(registry, "hans") != {PAST}
+            age(registry, "hans", last_used=PAST)
+            assert "Log out" not in someone.open("/")
     someone.use_link("hans")
     registry.run("user", "disable", "hans")
     assert "Log out" not in someone.open("/")

@@ -11,7 +11,7 @@ import pytest
 
 from embhub import own_process
 from tests.support import tools
-from tests.support.quick import load_profile
+from tests.support.quick import further_cases, load_profile
 
 own_process.settle()  # trainings of several workers share this machine
 
@@ -30,6 +30,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if is_numerical[item.path]:
             item.add_marker("numerical")
+    for item in list(further_cases(items)):
+        item.add_marker("exhaustive")
     seconds = dict.fromkeys((item.path for item in items), 0)
     for item in items:
         if item.get_closest_marker("slow"):

@@ -5,7 +5,7 @@ in each. Where tests share a fixture of their file or folder, one goes on with w
 order.
 
 Two users run tests, each on other versions of Python and in another order. A file that asks who runs it, or which
-Python does, is run by both; each other file by one of them, which its name decides: `make test` runs all of them, too.
+Python does, is run by both. Of the other files half are run, each by one user; its name decides. `make test` runs all.
 """
 
 from __future__ import annotations
@@ -37,28 +37,30 @@ ASKS = re.compile(
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """`--shuffle` takes the seed, `--half` which files are run."""
+    """`--shuffle` takes the seed, `--part` which files are run."""
     parser.addoption("--shuffle", type=int, required=True, help="seed of the order of files, and of tests in each")
-    parser.addoption("--half", type=int, choices=(0, 1), help="files that ask who runs them, and a half of the others")
+    parser.addoption(
+        "--part", type=int, choices=(0, 1), help="files that ask who runs them, and a quarter of the others"
+    )
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Leave out what cannot run without torch, and the other half; None lets others decide."""
-    half = config.getoption("half")
-    is_left_out = collection_path in NEEDS_TORCH or (half is not None and not belongs(collection_path, half))
+    """Leave out what cannot run without torch, and the other parts; None lets others decide."""
+    part = config.getoption("part")
+    is_left_out = collection_path in NEEDS_TORCH or (part is not None and not belongs(collection_path, part))
     return True if is_left_out else None
 
 
-def belongs(path: Path, half: int) -> bool:
-    """Whether a path is collected with this half: folders are, and files that are no tests."""
-    if not path.match("test_*.py") or half_of(path) == half:
+def belongs(path: Path, part: int) -> bool:
+    """Whether a path is collected with this part: folders are, and files that are no tests."""
+    if not path.match("test_*.py") or part_of(path) == part:
         return True
     return ASKS.search(path.read_text(encoding="utf-8")) is not None
 
 
-def half_of(path: Path) -> int:
-    """Where a file of tests is run that asks for nothing: 0 or 1, the same on every machine."""
-    return zlib.crc32(f"{path.parent.name}/{path.name}".encode()) % 2
+def part_of(path: Path) -> int:
+    """Where a file of tests is run that asks for nothing, the same on every machine; 2 and 3 are in no part."""
+    return zlib.crc32(f"{path.parent.name}/{path.name}".encode()) % 4
 
 
 @pytest.hookimpl(wrapper=True)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -31,6 +32,24 @@ def others_thorough(values: Iterable[Any], kept: Collection[Any]) -> list[Any]:
     return [value if value in kept else pytest.param(*_row(value), marks=pytest.mark.thorough) for value in values]
 
 
+def further_cases(items: Sequence[pytest.Item]) -> Iterator[pytest.Item]:
+    """Thorough cases of a test that has a case before them, in `make test` or as the first of the thorough ones.
+
+    They are `exhaustive`, too. In a folder of ALL_CASES no case is: they share what takes the time.
+    """
+    tried: set[str] = set()
+    for item in sorted(items, key=_is_thorough):
+        test = item.nodeid.partition("[")[0]
+        if _is_thorough(item) and test in tried and not ALL_CASES & set(item.path.parents):
+            yield item
+        if item.get_closest_marker("exhaustive") is None:
+            tried.add(test)
+
+
+def _is_thorough(item: pytest.Item) -> bool:
+    return item.get_closest_marker("thorough") is not None
+
+
 def examples(count: int) -> int:
     """For `settings(max_examples=...)`: `count`, and in `make test` a fifth of it, but no fewer than five."""
     return max(min(count, 5), count // 5) if _PROFILE == FEW else count
@@ -49,6 +68,9 @@ def load_profile() -> None:
 
 _PROFILE = os.environ.get("HYPOTHESIS_PROFILE", "steady")
 
+
+TESTS = Path(__file__).parents[1]
+ALL_CASES = {TESTS / "conformance", TESTS / "fuzz"}
 
 _EXHAUSTIVE = (pytest.mark.thorough, pytest.mark.exhaustive)
 

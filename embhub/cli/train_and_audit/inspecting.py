@@ -143,7 +143,9 @@ def _facts(found: Inspection) -> dict[str, str]:
 def _text(found: Inspection) -> str:
     if found.burned_text is None:
         return ""
-    return f"burned into the pixels: looked for, found in {len(found.burned_text):,} of {found.images.readable:,}"
+    looked = found.images.readable - len(found.text_unknown)
+    unknown = f"; not looked for in {len(found.text_unknown):,}" if found.text_unknown else ""
+    return f"burned into the pixels: looked for, found in {len(found.burned_text):,} of {looked:,}{unknown}"
 
 
 def _headers(found: Inspection) -> str:

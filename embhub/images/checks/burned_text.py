@@ -35,12 +35,18 @@ class TextFinder:
     def __init__(self, engine: Any) -> None:
         self._engine = engine
 
-    def __call__(self, image: Image.Image) -> bool:
-        """Whether a line with three letters or digits or more was read with some certainty."""
+    def __call__(self, image: Image.Image) -> bool | None:
+        """Whether a line with three letters or digits or more was read with some certainty; None: it was not looked at.
+
+        That is so for narrow strips, and where the engine fails, whatever its error: images are others' bytes.
+        """
         fitted = _fit(image.convert("RGB"))
         if min(fitted.size) < _STRIP:
-            return False
-        found = self._engine(np.asarray(fitted)[:, :, ::-1])
+            return None
+        try:
+            found = self._engine(np.asarray(fitted)[:, :, ::-1])
+        except Exception:  # noqa: BLE001  # of several libraries, and its text may hold what was read
+            return None
         return any(_is_text(words, sure) for words, sure in zip(*_read(found), strict=True))
 
 

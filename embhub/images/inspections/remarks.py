@@ -21,6 +21,11 @@ def _on_text(found: Inspection) -> Iterator[str]:
             f"text burned into the pixels: {_rows(found.burned_text, found)}. It can name a patient, and an embedding "
             "can learn it: look, and black it out or leave the image out. What was read is not repeated here"
         )
+    if found.text_unknown:
+        yield (
+            f"text burned into the pixels was not looked for in {_rows(found.text_unknown, found)}: too narrow, or the "
+            "reader failed. Look yourself"
+        )
 
 
 def _on_likeness(found: Inspection) -> Iterator[str]:

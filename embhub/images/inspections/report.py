@@ -135,7 +135,7 @@ class Inspection(_Part):
     `row_name` is `row`, `image` or `picture`, `dicom` counts files whose header was read, `resolution` is the base's in
     pixels, `under_half` the images that it refuses for their size. `refusals` and `warnings` are what `train` itself
     says, in its order; `remarks` are the inspection's own. `burned_text` are the rows of images with text in their
-    pixels, None where none was looked for.
+    pixels, None where none was looked for, and `text_unknown` those that could not be looked at.
     """
 
     schema_: Literal["embhub.inspection/1"] = Field(default="embhub.inspection/1", alias="schema")
@@ -157,6 +157,7 @@ class Inspection(_Part):
     dicom: int = 0
     identifiers: tuple[Identifier, ...] = ()
     burned_text: tuple[int, ...] | None = None
+    text_unknown: tuple[int, ...] = ()
     ignored: tuple[Ignored, ...]
     refusals: tuple[Refusal, ...]
     warnings: tuple[str, ...]

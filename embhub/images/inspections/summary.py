@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from statistics import median
 from typing import TYPE_CHECKING, Literal
 
@@ -75,15 +75,14 @@ def summarise(
         refusals=_refusals(survey.problems),
         warnings=warnings,
         remarks=(),
-        burned_text=_burned_text(survey),
+        burned_text=_rows(survey, survey.with_text) if survey.finds_text else None,
+        text_unknown=_rows(survey, survey.text_unknown),
         not_looked_for=(*(() if survey.finds_text else (_TEXT,)), "faces in reconstructions of a head"),
     )
 
 
-def _burned_text(survey: Survey) -> tuple[int, ...] | None:
-    if not survey.finds_text:
-        return None
-    return tuple(sorted(sample.row for digest in survey.with_text for sample in survey.pictures[digest]))
+def _rows(survey: Survey, digests: Collection[bytes]) -> tuple[int, ...]:
+    return tuple(sorted(sample.row for digest in digests for sample in survey.pictures[digest]))
 
 
 def _deep(encodings: Sequence[Encoding]) -> Deep | None:

@@ -26,8 +26,8 @@ class Survey(Watcher):
     """Notes problems instead of raising them, and looks at every image that can be read.
 
     `read`, `sizes` and `encodings` have one entry a readable image; `pictures` maps the hash of a picture to the
-    images that show it, in the order in which `likenesses` got them. `with_text` are those into which text is burned;
-    `finds_text` says whether any was looked for.
+    images that show it, in the order in which `likenesses` got them. `with_text` are those into which text is burned,
+    `text_unknown` those that could not be looked at; `finds_text` says whether any was looked for.
     """
 
     def __init__(self) -> None:
@@ -48,6 +48,7 @@ class Survey(Watcher):
         self.issuers: frozenset[str] = frozenset()
         self._find_text = burned_text.find_engine()
         self.with_text: set[bytes] = set()
+        self.text_unknown: set[bytes] = set()
 
     @property
     def finds_text(self) -> bool:
@@ -84,9 +85,15 @@ class Survey(Watcher):
         self.sizes.append(image.size)
         if digest not in self.pictures:
             self.likenesses.add(image)
-            if self._find_text is not None and self._find_text(image):
-                self.with_text.add(digest)
+            if self._find_text is not None:
+                self._look_for_text(self._find_text(image), digest)
         self.pictures[digest].append(sample)
+
+    def _look_for_text(self, found: bool | None, digest: bytes) -> None:
+        if found is None:
+            self.text_unknown.add(digest)
+        elif found:
+            self.with_text.add(digest)
 
     def attempt(self, check: Callable[[], None]) -> None:
         """Remember what a check of `train` would raise."""

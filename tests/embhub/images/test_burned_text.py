@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import csv
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageFont
 
+from embhub.__main__ import main
 from embhub.images.checks import burned_text
 from embhub.images.inspections.inspection import inspect
 from tests.support.tools import DATA, needs_films
@@ -73,7 +75,34 @@ def test_a_side_mark_or_a_guess_is_no_text(words: str, sure: float, is_text: boo
 def test_an_image_of_any_shape_is_looked_at_or_passed_over_in_little_memory(size: tuple[int, int]) -> None:
     assert FINDER is not None
     fitted = burned_text._fit(Image.new("RGB", size))
-    assert max(fitted.size) <= 1920 and FINDER(Image.new("L", size)) is False
+    expected = None if min(fitted.size) < 64 else False
+    assert max(fitted.size) <= 1920 and FINDER(Image.new("L", size)) is expected
+
+
+class Failing:
+    """A reader that fails on dark images."""
+
+    def __call__(self, pixels: np.ndarray) -> SimpleNamespace:
+        if pixels.mean() < 50:
+            raise ValueError("DE VRIES")
+        return SimpleNamespace(txts=(), scores=())
+
+
+def test_what_could_not_be_looked_at_is_not_said_to_have_no_text(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A strip, and an image on which the reader fails."""
+    monkeypatch.setattr(burned_text, "find_engine", lambda: burned_text.TextFinder(Failing()))
+    for number in range(3):
+        clean(number).save(tmp_path / f"{number}.png")
+    Image.new("L", (128, 128), 9).save(tmp_path / "3.png")
+    clean(4).resize((4000, 100)).save(tmp_path / "4.png")
+    found = inspect(tmp_path)
+    assert found.burned_text == () and found.text_unknown == (4, 5) and "VRIES" not in found.to_json()
+    (said,) = [text for text in found.remarks if "burned" in text]
+    assert said.startswith("text burned into the pixels was not looked for in 2 (image 4, 5): ")
+    main(["inspect", str(tmp_path)])
+    assert "looked for, found in 0 of 3; not looked for in 2" in capsys.readouterr().out
 
 
 @needs_reader

@@ -29,6 +29,11 @@ SEES = {
 }
 
 
+@pytest.fixture(scope="module")
+def few_pairs() -> None:
+    """All pairs count here."""
+
+
 def films(part: str) -> Labelled:
     found = xray.read(DATA, part, ("normal", "bacterial pneumonia"), side=SIDE)
     return Labelled(colour(found.images), (found.labels == SICK).astype(np.int64), found.patients)

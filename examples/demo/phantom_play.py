@@ -55,7 +55,7 @@ def prepare(folder: Path, scale: Scale) -> Material:
         phantoms.write_dataset(
             folder / name, FINDING, images=count, patients=count // 2, normals=count, seed=seed, strength=FAINT
         )
-        for name, count, seed in (("pool", 60, 21), ("test", 300, 31))
+        for name, count, seed in (("pool", 60, 21), ("test", scale.test_images, 31))
     )
     base = builtin_bases.info(WORDS.base).path
     return Material(

@@ -51,12 +51,13 @@ class Scale:
     judge_examples: int = 1500
     judge_steps: int = 700
     classifier_steps: int = 80
+    test_images: int = 300
 
 
 FULL = Scale()
 SHORT = Scale(
     train_steps=4, images=120, n_public=70, drawn=2, marked=2, seeds=2, judge_examples=40, judge_steps=4,
-    classifier_steps=4,
+    classifier_steps=4, test_images=20,
 )  # fmt: skip
 """Every step in a few minutes, for the tests: its pictures and figures mean nothing."""
 

@@ -120,5 +120,5 @@ def test_names_and_dates_in_real_images_are_found(folder: str, fewest: int) -> N
     chosen = np.random.default_rng(1).permutation(len(paths))[:16]
     images = [image for image in (Image.open(paths[place]) for place in chosen) if not FINDER(image)][:10]
     assert len(images) == 10
-    hits = [FINDER(draw(image, PLANTED[n % 3], (0.04, 0.5, 0.88)[n % 3])) for n, image in enumerate(images)]
-    assert sum(hits) >= fewest
+    written = [draw(image, PLANTED[n % 3], (0.04, 0.5, 0.88)[n % 3]) for n, image in enumerate(images)]
+    assert len([image for image in written if FINDER(image)]) >= fewest

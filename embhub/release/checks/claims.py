@@ -124,10 +124,15 @@ def exposed(claim: Claim, report: AuditReport) -> str | None:
     )
 
 
-def told_numbers(card: Card) -> list[str]:
-    """Exact counts on the card of a private release: with them, one patient more or less would show without any attack.
+OF_GENERATED = ("share of generated images taken for real", "share of generated images that show: ")
+"""How metrics of a reader study begin that are of generated images alone: a claim covers these and no other figure."""
 
-    A number declared beforehand is none: n_public, the cap on images, a range with round ends.
+
+def told_numbers(card: Card) -> list[str]:
+    """Exact figures on the card of a private release: with them, one patient more or less would show without any attack.
+
+    A number declared beforehand is none: n_public, the cap on images, a range with round ends. An evaluation's figures
+    are of patients under test, and who is tested on is not trained on.
     """
     claim = card.privacy
     if not is_claim(claim):
@@ -154,6 +159,11 @@ def told_numbers(card: Card) -> list[str]:
     population = card.population
     if population is not None and (population.age_bands or population.sex):
         told.append("population counts people in age_bands or sex; with a privacy claim these are left out")
+    if not all(one.metric.startswith(OF_GENERATED) for one in card.evaluation):
+        told.append(
+            "evaluation has exact figures of real images, which the privacy claim does not cover: remove them from the"
+            " card, and publish them rounded with `embhub evaluate --publish-to`"
+        )
     return told
 
 

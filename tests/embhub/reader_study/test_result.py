@@ -13,6 +13,7 @@ from embhub.reader_study import ratings
 from embhub.reader_study.ratings import Rating, Reader
 from embhub.reader_study.result import compute, describe
 from embhub.reader_study.study import Study, read_study
+from embhub.release.checks.claims import OF_GENERATED
 from tests.embhub.reader_study.conftest import EMBEDDING, NUMBER
 from tests.support.quick import quick
 
@@ -67,6 +68,7 @@ def test_a_study_that_nobody_finished_has_no_result(prepared: tuple[Path, Study]
 def test_a_private_embedding_shows_no_figure_of_real_images(finished: Path) -> None:
     found, _ = compute(finished)
     plain, private = (card_figures(found, EMBEDDING, private=private) for private in (False, True))
+    assert private == [one for one in plain if one["metric"].startswith(OF_GENERATED)], "what `sign` takes"
     assert [item["metric"][:28] for item in plain] == [
         "share of generated images ta", "share of generated images th", "separation of generated from",
         "share of real images taken f",

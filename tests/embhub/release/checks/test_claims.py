@@ -248,6 +248,10 @@ def test_no_drafted_number_follows_from_the_exact_count(most: int, drafted: str)
         assert values["n_images"] == drafted
 
 
+def figure(metric: str, *, task: str = "Image classification") -> dict[str, Any]:
+    return {"task": task, "dataset": "films", "metric": metric, "value": 0.5, "interval": [0.4, 0.6]}
+
+
 @pytest.mark.parametrize(
     ("told", "word"),
     [
@@ -259,15 +263,26 @@ def test_no_drafted_number_follows_from_the_exact_count(most: int, drafted: str)
         ({"max_images_per_patient": 3}, "max_images_per_patient"),
         ({"population": {"sex": {"F": 60, "M": 63}}}, "population"),
         ({"population": {"age_bands": {"40-60": 60, "60-80": 63}}}, "population"),
+        ({"evaluation": [figure("AUC gained by 300 drawn images beside 20 real ones")]}, "evaluation"),
+        ({"evaluation": [figure("share of real images taken for generated", task="Reader study")]}, "evaluation"),
+        ({"evaluation": [figure("agreement: share of generated images that the classifier takes for their label")]},
+         "evaluation"),
     ],
-)
+)  # fmt: skip
 def test_no_card_tells_the_numbers_that_the_claim_keeps(told: dict[str, Any], word: str) -> None:
     with pytest.raises(ArtifactError, match=word):
         sign(private_files(**told))
 
 
 @pytest.mark.parametrize(
-    "told", [{"n_patients": "100-200"}, {"n_images": "200-1000"}, {"population": {"region": "NL"}}]
+    "told",
+    [
+        {"n_patients": "100-200"},
+        {"n_images": "200-1000"},
+        {"population": {"region": "NL"}},
+        {"evaluation": [figure("share of generated images taken for real", task="Reader study")]},
+        {"evaluation": [figure("share of generated images that show: csPCa", task="Reader study")]},
+    ],
 )
 def test_declared_ranges_are_no_exact_numbers(told: dict[str, Any]) -> None:
     verify(sign(private_files(**told)))

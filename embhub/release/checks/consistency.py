@@ -6,7 +6,7 @@ Called after the signature was checked: what fails here was signed so, by mistak
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import rfc8785
 
@@ -14,6 +14,7 @@ from embhub.artifact import base_identity
 from embhub.artifact.embedding import Embedding
 from embhub.audits.attack_figures import FIVES
 from embhub.audits.report import AuditReport
+from embhub.audits.report_facts import Split
 from embhub.cards.card_schema import Card
 from embhub.cards.readme import to_readme
 from embhub.privacy.claim_or_none import is_claim
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from embhub.study.plan import Study
 
 UNKNOWN_BASE = "unknown"
-HELD_OUT = frozenset({"by patient, held out before training", "by image, kept back before training"})
+HELD_OUT = frozenset(split for split in get_args(Split) if split.endswith("held out before training"))
 _HINT = "the publisher has to correct it and sign a new version; do not use this one"
 
 

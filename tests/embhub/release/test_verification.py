@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from datetime import timedelta
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -136,21 +136,30 @@ def test_groups_that_the_report_does_not_give_away(population: dict[str, Any]) -
     judge(make_release(n_patients="50-100", population=population))
 
 
-def test_a_count_that_the_report_contradicts_when_it_attacked_everybody() -> None:
+@pytest.mark.parametrize("unit", ["patient", "image"])
+def test_a_count_that_the_report_contradicts_when_it_attacked_everybody(unit: Literal["patient", "image"]) -> None:
     assert GOOD.audit is not None
-    whole = GOOD.audit.design.model_copy(update={"split": "by patient, held out before training"})
+    whole = GOOD.audit.design.model_copy(update={"split": f"by {unit}, held out before training"})
+
+    def counting(number: int) -> bytes:
+        return edited_card(GOOD, **({"n_images": 65, "n_patients": 60} | {f"n_{unit}s": number}))
+
     scores = {name: ([float(place) for place in range(60)], [place + 0.5 for place in range(60)])
               for name in GOOD.audit.tried}  # fmt: skip
-    report = build(
+    built = build(
         artifact_digest=GOOD.embedding.digest, base_digest=GOOD.audit.base.digest, suite="quick", scores=scores,
-        design=whole,
-    ).to_bytes()  # fmt: skip
-    judge(resigned(replaced(GOOD, audit=report)))
-    more = replaced(GOOD, audit=report, card=edited_card(GOOD, n_patients=65))
-    with pytest.raises(CardMismatchError, match="65 patients"):
-        judge(resigned(more))
-    judge(resigned(replaced(GOOD, audit=report, card=edited_card(GOOD, n_patients=64))))  # a report counts in fives
-    part = replaced(GOOD, card=edited_card(GOOD, n_patients=65))
+        design=whole, unit=unit,
+    )  # fmt: skip
+    vouched = {"headline": json.loads(json.dumps(consistency.headline(built)))}
+
+    def with_card(card: bytes) -> Release:
+        return resigned(replaced(GOOD, audit=built.to_bytes(), card=card), vouched=vouched)
+
+    judge(with_card(edited_card(GOOD)))
+    with pytest.raises(CardMismatchError, match=f"65 {unit}s"):
+        judge(with_card(counting(65)))
+    judge(with_card(counting(64)))  # a report counts in fives
+    part = replaced(GOOD, card=counting(65))
     judge(resigned(part))  # the caller named whom to attack: some of them, perhaps
 
 

@@ -114,9 +114,7 @@ _RECENT_DATE = re.compile(r"20\d\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])(?:\d{
 
 # Fields of the card where a name, a code or an address is what was asked for.
 # An ORCID iD names an author by their own will; its form leaves room for nothing else, and neither does a ROR's.
-_PUBLIC_FIELDS = frozenset(
-    {"schema", "authors", "orcid", "publisher", "ror", "licence_link", "base_model", "vectors", "evaluation"}
-)
+_PUBLIC_FIELDS = frozenset({"schema", "authors", "orcid", "publisher", "ror", "licence_link", "base_model", "vectors"})
 _MAILBOX = frozenset({"an e-mail address", "a telephone number"})
 
 

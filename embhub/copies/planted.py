@@ -35,7 +35,7 @@ KINDS: tuple[str, ...] = (
     "turned, shifted, scaled and re-lit as the base's films",
     "through the autoencoder",
 )
-"""The kinds of copies that are planted; the last one where the base has an autoencoder."""
+"""The kinds of copies that are planted; the last one needs the base's autoencoder."""
 NOT_LOOKED_FOR: tuple[str, ...] = (
     "less than a fifth of an image in another one",
     "a part that was moved to another place of another image",

@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from embhub.copies.planted import FEWEST_CAUGHT, NOT_LOOKED_FOR, PLANTED
+from embhub.copies.planted import FEWEST_CAUGHT, KINDS, NOT_LOOKED_FOR, PLANTED
 
 Verdict = Literal["copies-suspected", "no-copies-found", "insufficient-evidence"]
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -122,6 +122,9 @@ class Report(_Part):
         if self.verdict == "insufficient-evidence":
             if any(item.tried < PLANTED for item in self.planted):
                 why = f"fewer than {PLANTED} training images were available for planted copies"
+            elif not self.missed:
+                left_out = [kind for kind in KINDS if kind not in {item.kind for item in self.planted}]
+                why = f"with this base some kinds of copies could not be planted: {', '.join(left_out)}"
             else:
                 why = f"this check misses some kinds of copies: {', '.join(item.kind for item in self.missed)}"
             return f"None of {count} images is suspected, but this is inconclusive: {why}. {self.power}"
@@ -138,10 +141,10 @@ class Report(_Part):
 
 def decide(suspected: tuple[Sample, ...], planted: tuple[Planted, ...]) -> Verdict:
     """The verdict: one sample too near is enough, and silence means something only where 18 of 20 planted copies of
-    every kind were caught. Fewer than 20 images to plant copies of cannot show that."""
+    every kind were caught. Fewer than 20 images to plant copies of cannot show that, nor can a kind left out."""
     if suspected:
         return "copies-suspected"
-    if planted and all(item.enough for item in planted):
+    if set(KINDS) <= {item.kind for item in planted if item.enough} and all(item.enough for item in planted):
         return "no-copies-found"
     return "insufficient-evidence"
 

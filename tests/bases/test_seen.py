@@ -162,3 +162,20 @@ def test_no_claim_is_trained_on_films_that_the_base_saw(tmp_path: Path, monkeypa
     private = ["--epsilon", "4", "--n-public", "10", "--unit", "image", "--out", str(tmp_path / "x.safetensors")]
     assert main([*words, *private]) == PrivacyError.exit_code
     assert not list((tmp_path / "home").rglob("*ledger*")) and not (tmp_path / "x.safetensors").exists()
+
+
+def test_no_claim_is_trained_on_other_images_of_patients_that_the_base_saw(tmp_path: Path) -> None:
+    known = seen.read(FOLDER)
+    assert known is not None
+    images = np.random.default_rng(0).integers(0, 255, (3, 150, 150), dtype=np.uint8)
+    for number, image in enumerate(images):
+        Image.fromarray(image).save(tmp_path / f"{number}.png")
+
+    def refuse(name: str) -> None:
+        rows = ["path,patient_id", *(f"{number}.png,{name if number else 'mine-1'}" for number in range(3))]
+        (tmp_path / "manifest.csv").write_text("\n".join(rows) + "\n")
+        own_images.refuse(find_base("builtin-xray"), read_images(tmp_path))
+
+    refuse("mine-2")
+    with pytest.raises(PrivacyError, match="1 patients have ids of patients that builtin-xray was trained on"):
+        refuse(min(known.patients))

@@ -21,7 +21,7 @@ def _refuse_privacy(_context: click.Context, _option: click.Parameter, value: st
     if value is not None:
         raise UsageError(
             "adapters are not trained with differential privacy: at epsilon 8 they learned nothing",
-            "train an embedding: embhub train --epsilon; docs/explanation/private-images.md has the figures",
+            "train an embedding: embhub train --epsilon",
         )
 
 

@@ -11,6 +11,7 @@ from embhub.cli import options
 from embhub.cli.output import print_result, remark
 from embhub.cli.publish.card_form import can_ask, fill_in
 from embhub.cli.whole_help import WholeHelpGroup
+from embhub.errors import PrivacyError
 
 if TYPE_CHECKING:
     from embhub.diffusion.outputs import Drafted
@@ -131,12 +132,17 @@ def edit(file: Path, port: int, as_json: bool) -> None:
 def check(card: Path, as_json: bool) -> None:
     """Validate CARD (a .card.yaml) and list every field that is missing, invalid or still to be confirmed.
 
+    A text that looks like personal data is refused: the field is named, and its text is not repeated.
+
     \b
     Example:
       embhub card check prostate-csPCa.card.yaml
     """
     from embhub.cards.card import parse_yaml
+    from embhub.cards.personal_data import personal_data_in_card
     from embhub.release.files import CARD, LIMITS, read_file
 
     found = parse_yaml(read_file(card, limit=LIMITS[CARD]))
+    if signs := personal_data_in_card(found):
+        raise PrivacyError(f"the card seems to hold personal data: {'; '.join(signs[:5])}", "correct these fields")
     print_result({"card": f"{found.name} {found.version}", "complete": True if as_json else "yes"}, as_json=as_json)

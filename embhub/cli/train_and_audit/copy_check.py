@@ -59,10 +59,10 @@ def command(file: Path, as_json: bool, **choices: Any) -> int:
     """Check whether images generated with the embedding in FILE are copies of its training images (memorisation).
 
     For each generated image, the check finds the nearest training image, with small rotations, scalings, shifts and
-    mirroring, whole and by halves. Distances are compared with those of held-out patients' images. The same is done
-    with planted copies, and the page reports how many of each kind were detected. If fewer than 18 of 20 of any kind
-    were detected, or there are fewer than 20 training images, the verdict is insufficient-evidence. The exit code is 6
-    if a copy is suspected. The report and its page stay at the site.
+    mirroring, as a whole and by its details. Distances are compared with those of held-out patients' images. The same
+    is done with planted copies, and the page reports how many of each kind were detected. If fewer than 18 of 20 of
+    any kind were detected, or there are fewer than 20 training images, the verdict is insufficient-evidence. The exit
+    code is 6 if a copy is suspected. The report and its page stay at the site.
 
     With --sheet the generated images become one contact sheet for the card, if the verdict is no-copies-found;
     otherwise the exit code is 6. For an embedding with a privacy claim the sheet is generated without a check, because

@@ -22,7 +22,9 @@ from embhub.diffusion.generation.loading import HasEmbedding
 from embhub.errors import UsageError
 from embhub.images import pixels
 from embhub.images.framing import is_too_small
+from embhub.images.inspections.inventory import list_ignored
 from embhub.images.manifests.listing import list_images
+from embhub.images.manifests.manifest import find
 from embhub.images.member_split import Comparison, Source, choose_sides, compare
 from embhub.options.preprocessing import Fit, recorded
 from embhub.progress import OnProgress, announce
@@ -60,7 +62,7 @@ def check_copies(
 
     Args:
         embedding: the file, or what `train` or `pull` gave.
-        samples: a folder of drawn images (or a manifest): exactly these files are checked.
+        samples: a folder of drawn images, all of which are checked, or a manifest.
         members: images trained on; by default those that `train` remembers on this site.
         nonmembers: images kept back; by default those that `train` remembers.
         base: the base model; by default the one trained on.
@@ -72,7 +74,8 @@ def check_copies(
         The report, and for each sample the nearest image trained on.
 
     Raises:
-        UsageError: no record of the training and no images named, no samples, too few patients trained on or kept back.
+        UsageError: no record of the training and no images named, no samples, samples that would not be checked, too
+            few patients trained on or kept back.
         PrivacyError: a patient or a picture on both sides.
         ArtifactError: not an embedding, or one for another base.
     """
@@ -165,8 +168,28 @@ def _report(
     )
 
 
+_IMAGES = ("images that no row names", "other image", "other volume", "NIfTI", "folders that may not be opened")
+
+
 def _list(samples: str | Path) -> list[tuple[Any, str]]:
-    listing = list_images(Path(samples), None, None)
+    """All images of a folder, or all rows of a manifest.
+
+    Raises:
+        UsageError: some of them would not be looked at.
+    """
+    source = Path(samples)
+    listing = list_images(source, None, None)
+    folder, manifest = find(source, None)
+    missed = listing.left_out
+    if source.is_dir():
+        listed = {sample.path.resolve() for sample in listing.samples}
+        missed = sum(one.files for one in list_ignored(folder, manifest, listed) if one.kind in _IMAGES)
+    if missed:
+        raise UsageError(
+            f"{missed} images would not be checked: rows of other splits, images that no row names, or"
+            " formats that are not read",
+            "put the images to check into a folder of their own, as PNG, without a manifest",
+        )
     return list(zip(listing.samples, listing.relative, strict=True))
 
 
@@ -174,4 +197,9 @@ def _read(path: Path, where: str, side: int, fit: Fit) -> Tensor:
     image = pixels.read_pixels(path, where)
     if is_too_small(image.size, side, fit):
         raise UsageError(f"{where} is under half of the base's {side} pixels", "check images that this base drew")
+    if fit == "crop" and image.width != image.height:
+        raise UsageError(
+            f"{where} is not square, and the embedding learned from central squares: the rest would not be checked",
+            "cut it into squares, and check each of them",
+        )
     return torch.from_numpy(pixels.fit(image, side, fit))[None]

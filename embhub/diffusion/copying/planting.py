@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,8 +19,8 @@ from PIL import Image, ImageFilter
 from torch import Tensor
 from torch.nn import functional as F
 
-from embhub.copies.planted import PLANTED
-from embhub.diffusion.families import autoencoding
+from embhub.copies.planted import KINDS, PLANTED
+from embhub.diffusion.families import autoencoding, movq
 from embhub.diffusion.families.pipeline import Pipeline
 
 _NOISE, _BLUR, _GAMMA, _CONTRAST, _QUALITY, _BENT = 0.05, 1 / 64, 1.4, 0.6, 50, 0.06
@@ -70,7 +71,9 @@ def plant(pipe: Pipeline, images: Tensor, hosts: Tensor, *, seed: int = 0) -> di
     }
     made = {name: _as_file(make()) for name, make in kinds.items()}
     if getattr(pipe, "vae", None) is not None:
-        made["through the autoencoder"] = _as_file(_through(pipe.vae, images))
+        made[KINDS[-1]] = _as_file(_through(partial(autoencoding.reconstruct, pipe.vae), pipe.vae, images))
+    elif getattr(pipe, "movq", None) is not None:
+        made[KINDS[-1]] = _as_file(_through(partial(movq.reconstruct, pipe.movq), pipe.movq, images))
     return made
 
 
@@ -165,13 +168,10 @@ def _picture(image: Tensor) -> Image.Image:
 
 
 @torch.no_grad()
-def _through(autoencoder: Any, images: Tensor) -> Tensor:
+def _through(reconstruct: Callable[[Tensor], Tensor], autoencoder: Any, images: Tensor) -> Tensor:
     """What the decoder makes of an image's own latents: the best copy that the base can draw."""
     place = next(autoencoder.parameters())
-    parts = []
-    for part in torch.split(images, 8):
-        parts.append(autoencoding.reconstruct(autoencoder, part.to(place)).float().cpu())
-    return torch.cat(parts)
+    return torch.cat([reconstruct(part.to(place)).float().cpu() for part in torch.split(images, 8)])
 
 
 def _as_file(images: Tensor) -> Tensor:

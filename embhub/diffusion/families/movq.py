@@ -25,6 +25,11 @@ def decode(autoencoder: Any, latents: Tensor) -> Tensor:
     return images
 
 
+def reconstruct(autoencoder: Any, images: Tensor) -> Tensor:
+    """What the decoder makes of the latents of images (B, 3, H, W) themselves."""
+    return decode(autoencoder, autoencoder.encode(images).latents)
+
+
 def shrinkage(pipe: Pipeline) -> int:
     """How many pixels a latent is wide."""
     return int(2 ** (len(pipe.movq.config.block_out_channels) - 1))

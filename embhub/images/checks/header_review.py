@@ -180,9 +180,7 @@ def _warnings(headers: Sequence[Header], reviewed: bool) -> Iterator[str]:
         "overlays": sum(header.found.overlays for header in headers),
     }
     if silent := sum(not header.burned_in for header in headers):
-        rest = (
-            "their pixels were reviewed, as the site states" if reviewed else "nothing here looks for words in pixels"
-        )
+        rest = "their pixels were reviewed, as the site states" if reviewed else "their pixels may hold words"
         yield f"BurnedInAnnotation is absent in {silent:,} DICOM files; {rest}"
     if identified := sum(header.identity_removed != "YES" for header in headers):
         yield f"PatientIdentityRemoved is absent or NO in {identified:,} DICOM files: are they de-identified?"

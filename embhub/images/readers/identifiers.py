@@ -70,7 +70,7 @@ _STAND_INS = frozenset(
         *("noname", "patient", "subject", "na", "null", "xxx", "dummy", "research"),
     }
 )
-_DEPTH = 12
+_DEPTH, _NAME = 12, 0x00100010
 
 
 @dataclass(frozen=True)
@@ -130,7 +130,10 @@ def shows_head(header: Any) -> bool:
 
 
 def _elements(data: Any, depth: int) -> Iterator[tuple[Any, Any]]:
-    """All elements with their tags, those inside sequences too; one that cannot be read is None."""
+    """All elements with their tags, those inside sequences too; one that cannot be read is None.
+
+    Sequences nested too deep are taken for a patient's name that cannot be read.
+    """
     for tag in list(data.keys()):
         try:
             element = data[tag]
@@ -142,6 +145,8 @@ def _elements(data: Any, depth: int) -> Iterator[tuple[Any, Any]]:
         if element.VR == "SQ" and depth < _DEPTH:
             for item in value:
                 yield from _elements(item, depth + 1)
+        elif element.VR == "SQ" and value:
+            yield _NAME, None  # not looked into: it may name somebody all the same
 
 
 def _may_name(tag: Any) -> bool:

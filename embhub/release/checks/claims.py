@@ -129,7 +129,7 @@ OF_GENERATED = ("share of generated images taken for real", "share of generated 
 
 
 def told_numbers(card: Card) -> list[str]:
-    """Exact figures on the card of a private release: with them, one patient more or less would show without any attack.
+    """Exact figures on the card of a private release: with them, one patient more or less would show without an attack.
 
     A number declared beforehand is none: n_public, the cap on images, a range with round ends. An evaluation's figures
     are of patients under test, and who is tested on is not trained on.

@@ -61,6 +61,16 @@ def test_a_card_with_open_confirmations_is_not_complete(file: Path, capsys: pyte
     assert main(["card", "check", str(target)]) == 0
 
 
+def test_a_card_that_names_a_person_is_refused_before_anything_is_signed(
+    file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    target = file.with_name("cspca.card.yaml")
+    target.write_bytes(card_draft.write_draft(make_card(make_embedding(), limitations="Ask Jane Smith."), []))
+    assert main(["card", "check", str(target)]) == 6
+    said = capsys.readouterr().err
+    assert "a person's name in limitations" in said and "Smith" not in said
+
+
 def test_what_the_cards_own_file_says_counts_as_confirmed(file: Path) -> None:
     main(["card", "init", str(file)])
     target = file.with_name("cspca.card.yaml")

@@ -169,6 +169,10 @@ def test_a_sound_card_passes_and_its_readme_too() -> None:
         ({"limitations": "Ask jane@hospital.example."}, "limitations"),
         ({"contact_role": "Dr. Mueller"}, "contact_role"),
         ({"finding": [{"system": "local", "code": "x", "display": "MRN 0012345"}]}, "finding"),
+        (
+            {"evaluation": [{"task": "t", "dataset": "of Jane Smith", "metric": "AUC", "value": 0.5}]},
+            "evaluation",
+        ),
     ],
 )
 def test_a_person_in_a_card_is_found_with_the_field(change: dict[str, Any], place: str) -> None:

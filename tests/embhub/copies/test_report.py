@@ -6,10 +6,8 @@ import html
 from typing import Any
 
 from embhub.copies import page
-from embhub.copies.planted import NOT_LOOKED_FOR
+from embhub.copies.planted import KINDS, NOT_LOOKED_FOR
 from embhub.copies.report import Group, Nearness, Planted, Report, Sample, decide
-
-KINDS = ("exact", "mirrored")
 
 
 def make(*, p: float = 0.5, caught: int = 20, **changes: Any) -> Report:
@@ -36,12 +34,21 @@ def test_verdicts() -> None:
 
 
 def test_one_kind_that_is_missed_is_enough_to_say_little() -> None:
-    caught, missed = Planted(kind="exact", tried=20, caught=20), Planted(kind="turned", tried=20, caught=17)
-    assert decide((), (caught, caught)) == "no-copies-found"
-    assert decide((), (caught, missed)) == "insufficient-evidence"
-    report = make(planted=(caught, missed), verdict="insufficient-evidence")
+    caught = tuple(Planted(kind=kind, tried=20, caught=20) for kind in KINDS)
+    missed = Planted(kind="turned", tried=20, caught=17)
+    assert decide((), caught) == "no-copies-found"
+    assert decide((), (*caught, missed)) == "insufficient-evidence"
+    report = make(planted=(caught[0], missed), verdict="insufficient-evidence")
     assert report.missed == (missed,) and "misses some kinds of copies: turned" in report.statement
     assert "17 of 20: too few" in page.render(report, title="x")
+
+
+def test_a_kind_that_was_not_planted_is_enough_to_say_little() -> None:
+    """A card names all of them as caught."""
+    most = tuple(Planted(kind=kind, tried=20, caught=20) for kind in KINDS[:-1])
+    assert decide((), most) == "insufficient-evidence"
+    said = make(planted=most, verdict="insufficient-evidence").statement
+    assert "could not be planted: through the autoencoder." in said
 
 
 def test_fewer_than_twenty_images_to_plant_cannot_show_eighteen_of_twenty() -> None:
@@ -67,7 +74,7 @@ def test_words_claim_no_more_than_was_measured() -> None:
     assert "not ruled out" in make().statement
     assert all(kind in make().statement for kind in NOT_LOOKED_FOR)
     assert "at least 18 of 20 were detected; fewest: exact" in make(caught=18).statement
-    assert "Of 20 planted copies of each of 2 kinds, all were detected" in make(caught=20).statement
+    assert "Of 20 planted copies of each of 28 kinds, all were detected" in make(caught=20).statement
     assert "inconclusive" in make(caught=3).statement
     one = make(p=0.001)
     assert "1 of 1 images is nearer" in one.statement and "treat it as a copy" in one.statement
@@ -76,5 +83,5 @@ def test_words_claim_no_more_than_was_measured() -> None:
 
 
 def test_the_page_shows_the_power_of_every_kind() -> None:
-    text = page.render(make(caught=18), title="x")
+    text = html.unescape(page.render(make(caught=18), title="x"))
     assert text.count("18 of 20</td>") == len(KINDS) and all(f"<th>{kind}</th>" in text for kind in KINDS)

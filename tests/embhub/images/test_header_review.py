@@ -97,6 +97,17 @@ def test_other_ids_of_the_patient_in_a_sequence(tmp_path: Path) -> None:
     assert len(read(tmp_path, one, film(1))) == 2
 
 
+def test_sequences_that_are_nested_too_deep_may_name_somebody(tmp_path: Path) -> None:
+    inner = Dataset()
+    inner.PatientName = "Doe^Jane"
+    for _ in range(13):
+        outer = Dataset()
+        outer.RequestAttributesSequence = Sequence([inner])
+        inner = outer
+    with pytest.raises(PrivacyError, match=r"PatientName \(0010,0010\) in 1"):
+        read(tmp_path, film(0, ReferencedStudySequence=Sequence([inner])), film(1))
+
+
 @pytest.mark.filterwarnings("ignore:The PN component length")
 def test_a_name_that_is_passed_over_for_its_length_is_a_name(tmp_path: Path) -> None:
     one = film(0, PatientIdentityRemoved=None)

@@ -205,6 +205,36 @@ def test_fewer_images_than_were_trained_on_are_not_all_of_them(
         check("planted", alpha=0.04)
 
 
+def add_webp(folder: Path) -> None:
+    Image.fromarray(person(901)).save(folder / "more.webp")
+
+
+def add_manifest(folder: Path) -> None:
+    (folder / "manifest.csv").write_text("path\n0.png\n")
+
+
+def add_split(folder: Path) -> None:
+    (folder / "manifest.csv").write_text("path,split\n0.png,train\n1.png,test\n")
+
+
+@pytest.mark.parametrize("add", [add_webp, add_manifest, add_split])
+def test_an_image_of_the_folder_that_would_not_be_checked_is_refused(
+    check: Callable[..., Checked], few: Few, tmp_path: Path, add: Callable[[Path], None]
+) -> None:
+    folder = write(tmp_path / "drawn", {"0": person(900), "1": person(901)}, patients=False)
+    add(folder)
+    with pytest.raises(UsageError, match="1 images would not be checked"):
+        check(str(folder), **few)
+
+
+def test_an_image_of_which_only_the_middle_would_be_checked_is_refused(
+    check: Callable[..., Checked], few: Few, tmp_path: Path
+) -> None:
+    wide = np.concatenate([person(900), person(3)], 1)
+    with pytest.raises(UsageError, match="sample 1 is not square"):
+        check(str(write(tmp_path / "wide", {"0": wide}, patients=False)), **few)
+
+
 def test_nobodys_pictures_are_thrown_away(
     file: Path, people: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import torch
 from PIL import Image
 
 from embhub.artifact import embedding
+from embhub.copies.planted import KINDS
 from embhub.diffusion.adaptation.examples import Examples
 from embhub.diffusion.adaptation.objectives import PictureObjective
 from embhub.diffusion.adaptation.plan import Plan
@@ -24,7 +26,7 @@ from embhub.diffusion.families import autoencoding, detect, image_size_arguments
 from embhub.diffusion.generation.generation import draw
 from embhub.diffusion.generation.sampling import set_scheduler
 from embhub.errors import UsageError
-from tests.support import families
+from tests.support import families, kandinsky
 from tests.support.quick import quick
 
 KLEIN = pytest.param("klein", marks=pytest.mark.thorough)
@@ -114,6 +116,17 @@ def test_every_autoencoder_serves_copies_and_decoders(kind: str) -> None:
         assert objective.measure(Examples(latents, ("", ""), lambda _chosen: made)) < 1e-6
     planted = plant(pipe, images, images)["through the autoencoder"]
     torch.testing.assert_close(planted, made.clamp(-1, 1), atol=1 / 127, rtol=0)
+
+
+@pytest.mark.parametrize("build", [kandinsky.kandinsky3, kandinsky.decoder])
+def test_copies_go_through_an_autoencoder_of_another_name(build: Callable[[], Any]) -> None:
+    pipe = build()
+    images = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    planted = plant(pipe, images, images)
+    assert tuple(planted) == KINDS
+    with torch.no_grad():
+        made = pipe.movq.decode(pipe.movq.encode(images).latents, force_not_quantize=True).sample
+    torch.testing.assert_close(planted[KINDS[-1]], made.clamp(-1, 1), atol=1 / 127, rtol=0)
 
 
 def test_sd35_has_what_sd3_has_not() -> None:

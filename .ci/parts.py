@@ -23,7 +23,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 LANES: Sequence[Sequence[Sequence[str]]] = (
     (("setup",), ("tools", "versions")),
-    (("check", "docs", "test", "test-anywhere", "test-numerical"), ("test-engines", "test-thorough")),
+    (("check", "docs", "test", "test-anywhere"), ("test-engines", "test-thorough", "test-numerical")),
 )
 """What runs after what. Each part leaves processors idle when it is alone: its tests wait for servers and clocks.
 
@@ -78,6 +78,7 @@ def environment(tools: Path) -> dict[str, str]:
     return {
         **inherited,
         "PIP_NO_COMPILE": "1",
+        "WORKERS": "2",
         "EMBHUB_REQUIRE_TOOLS": "1",
         "EMBHUB_NODE_FOLDER": str(tools / "node"),
         "EMBHUB_MODEL_SIGNING": str(tools / "model-signing"),

@@ -173,6 +173,7 @@ def cluster(tmp_path: Path) -> Iterator[tuple[str, list[subprocess.Popen[bytes]]
 
 
 @pytest.mark.thorough
+@pytest.mark.exhaustive
 def test_a_dask_cluster_of_which_a_worker_is_killed(
     setting: Setting, here: shadows.Shadows, base: Path, cluster: tuple[str, list[subprocess.Popen[bytes]]]
 ) -> None:

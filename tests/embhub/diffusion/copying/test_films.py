@@ -144,6 +144,7 @@ def compared(samples: int) -> Found:
 
 @pytest.mark.slow
 @pytest.mark.thorough
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(("samples", "hard"), [(8, set()), (100, {"a quarter of it, enlarged"})])
 def test_every_kind_of_copy_is_caught(samples: int, hard: set[str], capsys: pytest.CaptureFixture[str]) -> None:
     found = compared(samples)

@@ -40,7 +40,10 @@ def _rows(report: AuditReport, *, bounded: bool, copy_checked: bool) -> Iterator
     drawn = tuple(name for name in run if name in ("extraction", "re-identification"))
     notes = ["32 images were generated and compared with the training images and the held-out images."] if drawn else []
     if copy_checked:
-        notes.append("The copy check compared the samples on the card with every training image and found no copy.")
+        notes.append(
+            "The copy check compared the samples on the card with the training images that the site recorded or named,"
+            " and found no copy."
+        )
     yield Coverage(
         source=_OPINION,
         family=mark("regurgitation of training data"),

@@ -161,8 +161,8 @@ def told_numbers(card: Card) -> list[str]:
         told.append("population counts people in age_bands or sex; with a privacy claim these are left out")
     if not all(one.metric.startswith(OF_GENERATED) for one in card.evaluation):
         told.append(
-            "evaluation has exact figures of real images, which the privacy claim does not cover: remove them from the"
-            " card, and publish them rounded with `embhub evaluate --publish-to`"
+            "evaluation has exact figures that the privacy claim does not cover: remove them from the card, and publish"
+            " them rounded with `embhub evaluate --publish-to`"
         )
     return told
 

@@ -92,7 +92,8 @@ def balancer(
     text = re.sub(r"(?m)^\s*ssl_.*\n", "", text).replace(f"127.0.0.1:{port} ssl http2", f"127.0.0.1:{port}")
     text = text.replace("$host", "$http_host")  # with its port, which is in the registry's address here
     if for_load:
-        text = re.sub(r"(?m)^\s*limit_.*\n", "", text).replace("access_log off;", f"access_log off; {FOREVER}")
+        text = re.sub(r"(?m)^\s*(?:limit_|access_log \").*\n", "", text)
+        text = text.replace("access_log off;", f"access_log off; {FOREVER}")
     (folder / "nginx.conf").write_text(text)
     words = [str(PROGRAM), "-e", f"{folder}/start.log", "-p", str(folder), "-c", str(folder / "nginx.conf")]
     checked = subprocess.run([*words, "-t"], capture_output=True, text=True, check=False)
@@ -130,6 +131,7 @@ def _configuration(
         ("listen 80;", f"listen 127.0.0.1:{free_port()};"),
         ("127.0.0.1:8642", registry),
         ("/etc/ssl/embhub-registry/", ""),  # beside the configuration
+        ("/var/log/nginx/access.log", f'"{folder}/access.log"'),
     ):
         assert before in text
         text = text.replace(before, after)

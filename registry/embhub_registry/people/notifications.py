@@ -19,6 +19,7 @@ from embhub_registry.database.logs.outbox import Event
 from embhub_registry.database.people import accounts
 from embhub_registry.database.people.accounts import Account
 from embhub_registry.database.releases import repositories
+from embhub_registry.database.standing import quarantine
 from embhub_registry.http_errors import malformed
 from embhub_registry.people import auth
 from embhub_registry.storage import configuration
@@ -71,7 +72,7 @@ def emit(
 
 
 def may_know(db: Connection, event: Event, account: Account, *, by_mail: bool) -> bool:
-    """Whether an account may know of an event now: as it may see the repository, or answer its requests.
+    """Whether an account may know of an event now: as it may see the repository and the commit, or answer its requests.
 
     The one person whom a mail is for may know what became of their own request or proposal. Proposals are known to
     approvers alone, not to admins either.
@@ -85,7 +86,12 @@ def may_know(db: Connection, event: Event, account: Account, *, by_mail: bool) -
         return False
     if not event.repository:
         return True
-    visibility = repositories.find_visibility(db, event.namespace, event.repository.partition("/")[2])
+    name = event.repository.partition("/")[2]
+    if quarantine.hides(db, event.namespace, name, str(event.data.get("commit"))) and not auth.may(
+        account, event.namespace, "see-quarantined"
+    ):
+        return False
+    visibility = repositories.find_visibility(db, event.namespace, name)
     private = event.private if visibility is None else (event.private or visibility)
     return auth.may_read(account, event.namespace, private=private)
 

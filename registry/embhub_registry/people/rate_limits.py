@@ -199,10 +199,10 @@ def _within(host: str, network: Network) -> bool:
 
 
 @lru_cache(maxsize=1000)
-def site_of(host: str) -> str:
-    """An address as one caller holds it: of IPv6 the first 64 bits."""
+def site_of(host: str, bits: int = 64) -> str:
+    """An address as one caller holds it: of IPv6 the first 64 bits, or so many of a whole line's."""
     try:
         address = ipaddress.ip_address(host)
     except ValueError:
         return host
-    return host if address.version == 4 else str(ipaddress.ip_network((address, 64), strict=False))
+    return host if address.version == 4 else str(ipaddress.ip_network((address, bits), strict=False))

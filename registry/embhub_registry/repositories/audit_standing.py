@@ -49,12 +49,10 @@ def judge(rows: Iterable[Attestation], *, digest: str, repository: str, keyring:
     Who published the same bytes elsewhere speaks for their own release alone. What a stolen key signed counts nothing,
     nor what a key signed that the keyring does not know.
     """
-    publisher, good = repository.partition("/")[0], keyring.fingerprints() - keyring.stolen()
+    publisher = repository.partition("/")[0]
     counted = [
-        row for row in rows
-        if row.fingerprint in good and (not row.own or row.namespace == publisher)
-        and (not row.private or row.repository == repository)
-    ]  # fmt: skip
+        row for row in _counting(rows, publisher, keyring) if not row.private or row.repository == repository
+    ]
     audits = tuple(sorted(newest(counted, digest), key=lambda row: (severity(row.verdict), row.namespace == publisher)))
     independent = [row for row in audits if row.namespace != publisher]
     leaking = [row for row in audits if row.verdict == LEAK]
@@ -64,6 +62,17 @@ def judge(rows: Iterable[Attestation], *, digest: str, repository: str, keyring:
     verdict = deciding[0].verdict
     auditors = tuple(row.namespace for row in independent if row.verdict == verdict)
     return Standing(verdict, "countersigned" if auditors else "self-declared", auditors, audits)
+
+
+def leaks(db: Connection, digest: str, *, publisher: str, keyring: Keyring) -> list[Attestation]:
+    """The auditors whose newest word on these numbers is that they leak, whoever may read what they audited."""
+    rows = _counting(attestations.of(db, digest), publisher, keyring)
+    return [row for row in newest(rows, digest) if row.verdict == LEAK]
+
+
+def _counting(rows: Iterable[Attestation], publisher: str, keyring: Keyring) -> list[Attestation]:
+    good = keyring.fingerprints() - keyring.stolen()
+    return [row for row in rows if row.fingerprint in good and (not row.own or row.namespace == publisher)]
 
 
 def of(db: Connection, digest: str, *, repository: str, keyring: Keyring) -> Standing:

@@ -68,7 +68,8 @@ def say(db: Connection, file: str, *, repository: str, keyring: Keyring) -> tupl
 def say_of(db: Connection, mine: Numbers | None, *, repository: str, keyring: Keyring) -> tuple[str, ...]:
     """Of which withdrawn or leaking embeddings these are the numbers or nearly, in words; not what binds it itself.
 
-    A name is told where everybody may read it.
+    A name is told where everybody may read it. A leak that was found elsewhere is told in any case: a publisher who had
+    these bytes audited in a private repository cannot publish them as if nothing had been found.
     """
     namespace = repository.partition("/")[0]
     if mine is None:
@@ -83,12 +84,12 @@ def say_of(db: Connection, mine: Numbers | None, *, repository: str, keyring: Ke
             if not (same and (row.authority == "operator" or row.namespace == namespace)):
                 where = HIDDEN if row.private else f"{row.repository} {row.version}"
                 found[f"{what} {where}, withdrawn"] = None
-        leaks = audit_standing.of(db, other.file, repository=repository, keyring=keyring).audits
-        for audit in leaks if not same else ():
-            if audit.verdict == LEAK:
-                open_to_all = access.may_read_statement(db, None, audit)
-                where = f"{audit.repository} {audit.version}" if open_to_all else HIDDEN
-                found[f"{what} {where}, {LEAK} by {audit.namespace}"] = None
+        for audit in audit_standing.leaks(db, other.file, publisher=namespace, keyring=keyring):
+            open_to_all = access.may_read_statement(db, None, audit)
+            if same and (open_to_all or audit.repository == repository):
+                continue  # it stands among the audits
+            where = f"{audit.repository} {audit.version}" if open_to_all else HIDDEN
+            found[f"{what} {where}, {LEAK} by {audit.namespace}"] = None
     return tuple(found)[: kinds.AUDIT.listed.most]
 
 

@@ -1,5 +1,5 @@
 """A closed registry answers nobody without an access token, but for its health, its trust document, the list of its
-addresses and its advisories, which name no repository there.
+addresses, its contact for security and its advisories, which name no repository there.
 
 The setting `read.anonymous` decides, and is read at every request: a registry that was closed is closed at once. The
 middleware stands before routing, so it holds for every address, also for one that is
@@ -23,7 +23,7 @@ from embhub_registry.wire.session_cookies import session_of
 ALWAYS_OPEN = frozenset(
     [
         "/healthz", "/readyz", "/openapi.json", "/embhub/v1/trust", "/embhub/v1/join", "/embhub/v1/advisories",
-        "/embhub/v1/seen",
+        "/embhub/v1/seen", "/.well-known/security.txt",
         # logging in; these pages name the registry, and nothing in it
         "/login", "/login/code", "/login/passkey", "/login/passkey/answer", "/login/provider",
         "/login/provider/callback", "/login/device", "/login/reviewer",

@@ -90,6 +90,15 @@ def test_what_is_handed_on(served: RunningRegistry, proxy: Proxy) -> None:
     )
 
 
+def test_no_login_link_is_in_the_log_of_nginx(proxy: Proxy, tmp_path: Path) -> None:
+    for path in ("/login/link/hf_emb_secret?x", "/healthz?last"):
+        ask(proxy, path)
+    deadline, log = time.monotonic() + 20, tmp_path / "access.log"
+    while "/healthz?last" not in log.read_text() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert "/healthz?last" in log.read_text() and "hf_emb_secret" not in log.read_text()
+
+
 def sends(proxy: Proxy, first: bytes, *, every: float | None) -> tuple[int, float]:
     """Send `first`, then a byte `every` so many seconds or nothing; what was answered, and after how long."""
     with proxy.connect(timeout=45) as line:

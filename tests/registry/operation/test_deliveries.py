@@ -18,6 +18,7 @@ from standardwebhooks import Webhook, WebhookVerificationError
 
 from embhub_registry.database.clock import now
 from embhub_registry.database.logs import outbox
+from embhub_registry.database.standing import quarantine
 from embhub_registry.http_errors import RequestDeniedError
 from embhub_registry.operation.background import deliveries
 from embhub_registry.people import auth, notifications, webhooks
@@ -198,6 +199,26 @@ def test_a_repository_that_was_made_private_since_is_not_told_of(
     add(registry, hook, "lea")
     emit(registry)
     assert deliveries.run(registry) == 1 and hook.got == []
+
+
+def test_a_version_that_was_set_aside_since_is_told_to_those_alone_who_see_it(
+    running: RunningRegistry, registry: Registry, hook: Receiver
+) -> None:
+    with receiver() as reader:
+        add(registry, hook)
+        add(registry, reader, "lea")
+        emit(registry, repository="radboud/aside", commit="a" * 40)
+        emit(registry, repository="radboud/aside", commit="b" * 40)
+        with registry.database.writing() as db:
+            db.execute(
+                "INSERT INTO repository (namespace, name, private, created, modified, gated)"
+                " VALUES ('radboud', 'aside', 0, '2026', '2026', '')"
+            )
+            (row,) = db.execute("SELECT id FROM repository WHERE name = 'aside'")
+            quarantine.add(db, row[0], ["a" * 40], digest="0" * 64, reason="a copy?", author="operator", now="2026")
+        deliveries.run(registry)
+        told = [sorted(body["data"]["commit"][0] for body in one.bodies()) for one in (hook, reader)]
+        assert told == [["a", "b"], ["b"]], "a publisher sees what is set aside"
 
 
 def test_failures_are_tried_again_later_and_later(registry: Registry, hook: Receiver) -> None:

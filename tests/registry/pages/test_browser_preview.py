@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import httpx2
 import numpy as np
 import pytest
+from starlette.requests import Request
 
 from embhub import builtin_bases
 from embhub.artifact import embedding as artifact
@@ -244,6 +246,20 @@ def test_the_runtime_is_sent_to_clients_without_gzip(room: Showroom) -> None:
     plain, packed = (get(room, address, **{"accept-encoding": coding}) for coding in ("identity", "gzip"))
     assert plain.content == packed.content and plain.content.startswith(b"\0asm")
     assert packed.headers["content-encoding"] == "gzip" and "content-encoding" not in plain.headers
+
+
+def test_all_who_load_the_runtime_at_once_share_one_copy() -> None:
+    """Otherwise each has 14 MB: sixty slow readers end a server of 1 GB."""
+    name = "ort-wasm-simd-threaded.wasm"
+
+    async def ask(coding: str) -> Any:
+        headers = [(b"accept-encoding", coding.encode())]
+        scope = {"type": "http", "method": "GET", "path": "/", "headers": headers, "path_params": {"file": name}}
+        return await browser_preview.runtime_file(Request(scope))
+
+    for coding in ("identity", "gzip"):
+        first, second = asyncio.run(ask(coding)), asyncio.run(ask(coding))
+        assert first.body is second.body and len(first.body) > 3_000_000
 
 
 def test_the_graphs_are_those_of_the_shipped_weights() -> None:

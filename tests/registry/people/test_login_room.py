@@ -1,4 +1,4 @@
-"""Logins under way: whoever begins thousands of them ends their own, and nobody else's."""
+"""Logins under way, in browsers and by programs: whoever begins thousands ends their own, and nobody else's."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 from embhub_registry.database.people import logins
 from embhub_registry.people import auth
-from embhub_registry.people.login import sessions
+from embhub_registry.people.login import devices, sessions
 from embhub_registry.storage.audit.actors import Actor, acting
 from tests.support.servers import init_registry
 
@@ -37,3 +37,18 @@ def test_one_address_cannot_crowd_out_others(tmp_path: Path, monkeypatch: pytest
             kept = [d for d in strangers if logins.use_attempt(db, d, kind="passkey", now="2026")]
             assert kept == strangers[-17:], "the oldest of theirs went"
             assert all(logins.use_attempt(db, d, kind="passkey", now="2026") for d in [*honest, late])
+
+
+def test_one_line_cannot_crowd_out_the_programs_of_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A home's line often has 256 networks of 64 bits, each of which may begin twenty."""
+    monkeypatch.setattr(devices, "MOST", 20)
+    with init_registry(tmp_path).opened() as registry:
+
+        def begin(address: str) -> str:
+            return devices.begin(registry, client="embhub", scope="read", days=1, address=address).user_code
+
+        honest = [begin("192.0.2.1"), begin("2001:db8:1::1")]
+        strangers = [begin(f"2001:db8:bad:{part:x}::1") for part in range(1, 60)]
+        late = begin("192.0.2.2")
+        assert all(devices.find(registry, code) for code in [*honest, late])
+        assert [code for code in strangers if devices.find(registry, code)] == strangers[-17:], "the oldest went"

@@ -327,6 +327,12 @@ def test_a_publisher_counts_only_while_whoever_registered_it_may_register_one(
     [
         (("repository=radboud/ct",), "require repository_id"),
         (("project_path=radboud/ct", "ref=x"), "require project_id"),
+        (("sub=repo:radboud/ct:ref:refs/heads/main",), "require repository_id"),
+        (("sub=project_path:radboud/ct:ref_type:branch:ref:main",), "project_id"),
+        (("sub=1", "workflow_ref=radboud/ct/.github/workflows/x.yml@refs/heads/main"), "require repository_id"),
+        (("sub=1", "job_workflow_ref=radboud/ct/.github/workflows/x.yml@v1"), "require repository_id"),
+        (("sub=1", "ci_config_ref_uri=gitlab.com/radboud/ct//.gitlab-ci.yml@refs/heads/main"), "require project_id"),
+        (("ref=refs/heads/main", "environment=release"), "name no workload"),
         (("aud=x",), "besides issuer and audience"),
         (("ref=",), "one line"),
         (("ref=a", "ref=b"), "comes twice"),

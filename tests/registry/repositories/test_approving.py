@@ -151,6 +151,16 @@ def test_names_of_who_has_left_are_erased_from_proposals_and_approvals(house: Re
                 assert not {"pia", "quinn"} & {str(value) for value in tuple(row)}, table
 
 
+def test_erasing_an_account_with_a_namespaces_name_changes_no_proposal(house: Reviewed) -> None:
+    made = house.propose(reviews.version(next(SEEDS)))
+    house.registry.add_user("radboud", namespace="radboud", role="reader")
+    house.registry.ask("user", "offboard", "radboud", "--erase")
+    with house.registry.opened() as opened:
+        db = opened.database.connection()
+        (row,) = db.execute("SELECT caller FROM proposal WHERE id = ?", (made["id"],))
+    assert row[0] == "radboud", "the caller is the namespace in whose name it was proposed"
+
+
 def test_an_admin_without_the_role_approves_nothing(house: Reviewed) -> None:
     made = house.propose(reviews.version(next(SEEDS)))
     assert house.approve(house.registry.admin, made).status == 404

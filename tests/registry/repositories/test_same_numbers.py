@@ -167,18 +167,41 @@ def test_a_publishers_withdrawal_is_shown_elsewhere(house: House) -> None:
     assert nearly(house, "lumc/not-own") == ["the numbers of radboud/own 1.0.0, withdrawn"]
 
 
-def test_a_leak_is_shown_with_nearly_the_same_numbers(house: House) -> None:
-    rows = rows_of(8)
-    release = releases.make_release(repository="radboud/leaky", artifact=built(rows), audited=False, name="leaky")
-    assert pushes.create(house.registry, "leaky", token=house.alice).status == 200
-    assert pushes.commit(house.registry, "radboud/leaky", dict(release.files), token=house.alice).status == 200
+def push_leaky(house: House, name: str, rows: Any, **settings: Any) -> Embedding:
+    """A release of radboud's in which the auditor of nki found a leak."""
+    repository = f"radboud/{name}"
+    release = releases.make_release(repository=repository, artifact=built(rows), audited=False, name=name)
+    assert pushes.create(house.registry, name, token=house.alice).status == 200
+    assert pushes.commit(house.registry, repository, dict(release.files), token=house.alice).status == 200
     report = releases.make_report(release.embedding, shift=3.0)
     signed = signing.attest_audit(
         report, numbers=release.embedding.numbers, report_digest=release_files.digest(report.to_bytes()),
-        registry=releases.ORIGIN, repository="radboud/leaky", version="1.0.0", key=releases.AUDITOR, now=releases.NOW,
+        registry=releases.ORIGIN, repository=repository, version="1.0.0", key=releases.AUDITOR, now=releases.NOW,
     )  # fmt: skip
     files = {release_files.AUDIT: report.to_bytes(), releases.AUDITOR_BUNDLE: signed}
-    assert pushes.commit(house.registry, "radboud/leaky", files, token=house.nora).status == 200
+    assert pushes.commit(house.registry, repository, files, token=house.nora).status == 200
+    for changed in [settings] if settings else []:
+        address = f"/api/models/{repository}/settings"
+        assert house.registry.request("PUT", address, token=house.registry.admin, json_body=changed).status == 200
+    return release.embedding
+
+
+@pytest.mark.parametrize(("seed", "settings"), [(11, {"private": True}), (12, {"gated": "manual"})])
+def test_a_leak_found_where_few_may_read_is_told_of_the_same_bytes(
+    house: House, seed: int, settings: dict[str, Any]
+) -> None:
+    name, rows = f"hidden{seed}", rows_of(seed)
+    leaky = push_leaky(house, name, rows, **settings)
+    assert push(house, f"lumc/copy{seed}", artifact=built(rows)).status == 200
+    said = house.registry.get(f"/embhub/v1/audits/{leaky.digest}").json()
+    words = ["the numbers of a release that not everybody may read, leak-detected by nki"]
+    assert ([row["namespace"] for row in said["audits"]], said["nearly"]) == (["lumc"], words)
+    assert nearly(house, f"lumc/copy{seed}") == words
+
+
+def test_a_leak_is_shown_with_nearly_the_same_numbers(house: House) -> None:
+    rows = rows_of(8)
+    push_leaky(house, "leaky", rows)
     for name, other in (("ulp", one_unit(rows)), ("turned", turned(rows, 0.9996)), ("scaled", rows * 2)):
         assert push(house, f"lumc/{name}", artifact=built(other)).status == 200
         assert nearly(house, f"lumc/{name}") == ["nearly the numbers of radboud/leaky 1.0.0, leak-detected by nki"]

@@ -25,6 +25,7 @@ OPEN = {  # written out: whoever opens another address changes this test
     "/openapi.json",  # the addresses of every registry
     "/embhub/v1/trust",
     "/embhub/v1/seen",
+    "/.well-known/security.txt",  # who finds a fault has no token
     "/embhub/v1/advisories",  # names no repository where the registry is closed
     "/static/style.css",
 }
@@ -70,6 +71,7 @@ def closed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Closed]:
             assert pushes.commit(registry, name, dict(release.files), token=publisher).status == 200
         with registry.opened() as opened:
             configuration.write(opened, "rate.exempt", FAR["X-Forwarded-For"])
+            configuration.write(opened, "security.contact", "mailto:security@example.org")
         set_reading(registry, "no")
         yield Closed(registry, publisher, reader)
 

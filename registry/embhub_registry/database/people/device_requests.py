@@ -19,9 +19,10 @@ def add(
     )
 
 
-def count(db: Connection, *, now: str) -> int:
-    """How many wait."""
-    return int(db.execute("SELECT count(*) FROM device_request WHERE expires > ?", (now,)).fetchone()[0])
+def list_waiting(db: Connection, *, now: str) -> list[Row]:
+    """Digest and address of all that wait, the oldest first."""
+    statement = "SELECT digest, address FROM device_request WHERE expires > ? ORDER BY expires, digest"
+    return db.execute(statement, (now,)).fetchall()
 
 
 def find(db: Connection, digest: bytes) -> Row | None:

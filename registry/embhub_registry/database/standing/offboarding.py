@@ -11,7 +11,7 @@ from embhub_registry.database.people import sessions as session_rows
 # Where a name stands beside what an account did. Commits are not among them: their ids are computed from it.
 NAMED = (
     ("access", "decided_by"), ("terms", "author"), ("yank", "author"), ("tombstone", "author"),
-    ("trusted_publisher", "created_by"), ("proposal", "author"), ("proposal", "caller"), ("proposal", "decided_by"),
+    ("trusted_publisher", "created_by"), ("proposal", "author"), ("proposal", "decided_by"),
     ("approval", "approver"), ("review_rule", "author"), ("invite", "user_name"),
     ("quarantine", "author"),
 )  # fmt: skip

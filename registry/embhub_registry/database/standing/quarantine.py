@@ -72,6 +72,15 @@ def commits(db: Connection, repository_id: int) -> frozenset[str]:
     return frozenset(str(row[0]) for row in rows)
 
 
+def hides(db: Connection, namespace: str, name: str, commit: str) -> bool:
+    """Whether a commit of the repository of this name, in any case, is set aside."""
+    statement = (
+        "SELECT 1 FROM quarantine JOIN repository ON repository.id = repository_id"  # noqa: S608  # a dialect's word
+        f" WHERE namespace = ? AND lower(name) = {db.dialect.lower} AND revision_id = ?"
+    )
+    return db.execute(statement, (namespace, name, commit)).fetchone() is not None
+
+
 def has_bytes(db: Connection, digest: str, *, repository_id: int | None = None) -> bool:
     """Whether these bytes or numbers are set aside, in this repository or (None) in any."""
     wanted = "(CAST(?2 AS BIGINT) IS NULL OR repository_id = ?2)"

@@ -39,7 +39,7 @@ async def add(request: Request) -> Response:
         name, equals, value = line.partition("=")
         if line.strip() and (not equals or name.strip() in claims):
             raise malformed(
-                "write each claim once, on a line of its own, as name=value", "for example ref=refs/heads/main"
+                "write each claim once, on a line of its own, as name=value", "for example repository_id=123456"
             )
         if line.strip():
             claims[name.strip()] = value

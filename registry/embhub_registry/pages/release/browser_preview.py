@@ -169,17 +169,23 @@ async def runtime_file(request: Request) -> Response:
         return Response(await run_in_threadpool(_read, name), media_type=_RUNTIME[name], headers=_KEPT)
     if name != _COMPRESSED:
         raise _nothing_here()
-    data = await run_in_threadpool(_read, f"{name}.gz")
     headers = {**_KEPT, "Vary": "Accept-Encoding"}
     if "gzip" in request.headers.get("accept-encoding", ""):
+        data = await run_in_threadpool(_read, f"{name}.gz")
         headers["Content-Encoding"] = "gzip"
     else:
-        data = await run_in_threadpool(gzip.decompress, data)
+        data = await run_in_threadpool(_decompressed, name)
     return Response(data, media_type="application/wasm", headers=headers)
 
 
+@cache  # all who ask at once share one copy
 def _read(name: str) -> bytes:
     return resources.files("embhub_registry.pages").joinpath("static", "onnxruntime", name).read_bytes()
+
+
+@cache
+def _decompressed(name: str) -> bytes:
+    return gzip.decompress(_read(f"{name}.gz"))
 
 
 def _nothing_here() -> RequestDeniedError:

@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import secrets
+from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 from embhub.errors import UsageError
-from embhub_registry.database import Row
+from embhub_registry.database import Connection, Row
 from embhub_registry.database.clock import now, stamp
 from embhub_registry.database.people import device_requests
 from embhub_registry.database.people import sessions as session_rows
 from embhub_registry.database.people.accounts import Account
 from embhub_registry.http_errors import RequestDeniedError, malformed
 from embhub_registry.people import access_tokens, auth
+from embhub_registry.people.rate_limits import site_of
 from embhub_registry.people.roles import SCOPES
 from embhub_registry.storage.folder import Registry
 
 MINUTES = 10
 INTERVAL = 5  # seconds between two questions of a program; each that comes too early makes it 5 more
 MOST = 1000  # requests that wait at once
+LINE = 48  # bits of an IPv6 address that one line may have to itself
 LONGEST_CLIENT = 60
 _LETTERS = "BCDFGHJKLMNPQRSTVWXZ"  # RFC 8628 section 6.1: no vowels, so no words
 
@@ -46,7 +49,7 @@ def begin(registry: Registry, *, client: str, scope: str, days: int, address: st
     """Remember that a program waits.
 
     Raises:
-        RequestDeniedError: 400 for a name, scope or length that cannot be; 503 where too many wait.
+        RequestDeniedError: 400 for a name, scope or length that cannot be.
     """
     client = " ".join(client.split())
     if not client or not client.isprintable() or len(client) > LONGEST_CLIENT or auth.PREFIX in client:
@@ -55,13 +58,22 @@ def begin(registry: Registry, *, client: str, scope: str, days: int, address: st
         raise malformed(f"`scope` is one of {', '.join(SCOPES)}, `days` from 1 to {access_tokens.MOST_DAYS}")
     device_code, user_code = secrets.token_urlsafe(32), "".join(secrets.choice(_LETTERS) for _ in range(8))
     with registry.database.writing() as db:
-        if device_requests.count(db, now=stamp()) >= MOST:
-            raise RequestDeniedError(503, "busy", "too many programs wait for an approval", "try again in minutes")
+        _make_room(db)
         device_requests.add(
             db, auth.digest(device_code), user_code=user_code, address=address, client=client, scope=scope,
             days=days, patience=INTERVAL, expires=stamp(now() + timedelta(minutes=MINUTES)),
         )  # fmt: skip
     return Begun(device_code, f"{user_code[:4]}-{user_code[4:]}", MINUTES * 60)
+
+
+def _make_room(db: Connection) -> None:
+    """Where too many wait, the oldest from the network with the most of them goes: a flood ends its own."""
+    waiting = device_requests.list_waiting(db, now=stamp())
+    if len(waiting) < MOST:
+        return
+    networks = [site_of(row["address"], bits=LINE) for row in waiting]
+    crowded, _ = Counter(networks).most_common(1)[0]
+    device_requests.remove(db, waiting[networks.index(crowded)]["digest"])
 
 
 def find(registry: Registry, typed: str) -> Row | None:

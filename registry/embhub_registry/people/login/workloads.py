@@ -50,6 +50,10 @@ IDS = {
     "repository_owner": ("repository_owner_id",),
     "project_path": ("project_id",),
     "namespace_path": ("namespace_id", "project_id"),
+    "workflow_ref": ("repository_id", "repository_owner_id"),
+    "job_workflow_ref": ("repository_id", "repository_owner_id"),
+    "ci_config_ref_uri": ("project_id", "namespace_id"),
+    "sub": ("repository_id", "repository_owner_id", "project_id", "namespace_id"),  # where it holds a path
 }
 
 
@@ -172,11 +176,7 @@ def exchange(registry: Registry, token: str, *, resource: str, clock: float | No
     """
     present = int(time.time() if clock is None else clock)
     db = registry.database.connection()
-    said = _unverified(token)
-    issuer = said.get("iss")
-    rules = workloads.find_in_force(db, repository=resource, issuer=issuer) if isinstance(issuer, str) else []
-    if not rules:
-        raise ExchangeError("invalid_target", "no trusted publisher of the repository has this issuer")
+    rules = find_rules(registry, token, resource=resource)
     claims = _verified(token, rules[0].issuer, present, allowed=outgoing.allowed_hosts(db))
     publisher = _choose([rule for rule in rules if _vouched_for(db, rule)], claims)
     made = auth.make_token()
@@ -200,6 +200,19 @@ def exchange(registry: Registry, token: str, *, resource: str, clock: float | No
     return Issued(made.secret, made.id, expires, publisher)
 
 
+def find_rules(registry: Registry, token: str, *, resource: str) -> list[Publisher]:
+    """The trusted publishers of a repository that take tokens of the issuer that a token names, which is not checked.
+
+    Raises:
+        ExchangeError: it is no signed JWT, or there are none.
+    """
+    issuer = _unverified(token).get("iss")
+    if isinstance(issuer, str):
+        if found := workloads.find_in_force(registry.database.connection(), repository=resource, issuer=issuer):
+            return found
+    raise ExchangeError("invalid_target", "no trusted publisher of the repository has this issuer")
+
+
 def check_claims(wanted: Mapping[str, str], claims: Mapping[str, Any]) -> str | None:
     """The name of a claim that is not as it has to be; None where all are. Pure.
 
@@ -215,7 +228,7 @@ def check_claims(wanted: Mapping[str, str], claims: Mapping[str, Any]) -> str | 
 
 def missing_id(claims: Mapping[str, str]) -> str | None:
     """The name of a claim that is given without the id that cannot be registered again; None where none is. Pure."""
-    named = [name for name in IDS if name in claims]
+    named = [name for name in IDS if name in claims and (name != "sub" or "/" in claims[name])]
     return next((name for name in named if not any(identity in claims for identity in IDS[name])), None)
 
 
@@ -306,5 +319,10 @@ def _check_claims(claims: Mapping[str, str]) -> dict[str, str]:
         raise malformed(
             f"the claim {name} is a name, which somebody else can register once it is given up",
             f"require {' or '.join(IDS[name])} as well",
+        )
+    if "sub" not in wanted and not any(name.endswith("_id") for name in wanted):
+        raise malformed(
+            "these claims name no workload: jobs of others at this provider can have the same",
+            "require an id as well, for example repository_id=123456",
         )
     return wanted

@@ -66,8 +66,10 @@ async def token(request: Request) -> Response:
 async def _exchange(request: Request, subject: str, repository: str) -> workloads.Issued:
     """In a thread, of which a namespace gets few and a host few: a provider that hangs delays its own jobs alone.
 
-    First the namespace's place, then the host's: who waits for a host holds up nobody else.
+    Only an issuer that the repository trusts takes a place of its namespace. First the namespace's place, then the
+    host's: who waits for a host holds up nobody else.
     """
+    await threaded(workloads.find_rules, registry_of(request), subject, resource=repository)
     async with AsyncExitStack() as held:
         try:
             async with asyncio.timeout(SECONDS):

@@ -8,8 +8,9 @@ patient, the denoiser once an image.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator, Sequence, Sized
+from collections.abc import Callable, Iterator, Sequence, Sized
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Protocol
 
 import torch
@@ -45,8 +46,8 @@ class Contributions(Protocol):
 class PatientLoss:
     """The loss of each patient under the caption, and its gradient by the rows of a placeholder token.
 
-    A patient's loss is the mean over `noise_draws` pairs of noise and time on its images. Random numbers of noise and
-    times start from the operating system's entropy and are kept nowhere. Call inside `active`.
+    A patient's loss is the mean over `noise_draws` pairs of noise and time on its images. Their random numbers start
+    from the operating system's entropy, for each patient and step anew, and are kept nowhere. Call inside `active`.
 
     Raises:
         UsageError: too many vectors for the caption, or an unsupported pipeline.
@@ -66,7 +67,7 @@ class PatientLoss:
     ) -> None:
         self.pipe, self.patients, self.recipe, self.noise_draws = pipe, patients, recipe, noise_draws
         self._family = detect(pipe)
-        self._generator = torch.Generator().manual_seed(secrets.randbits(63))
+        self._seed: Callable[[], int] = partial(secrets.randbits, 63)
         self.frame, self._rows = frame, insert(pipe, token, frame.start)
         self._prompts, self._caption, self._token = prompts or one_for_all(caption), caption, token
         if self._prompts.own and self._family.cuts_context:
@@ -113,11 +114,21 @@ class PatientLoss:
         places = [min(place, count - 1) for place in range(max(count, self.at_once))]
         point = coordinates.detach().float().to(device_of(self.pipe)).expand(count, -1)
         leaf = point[places].requires_grad_()
-        drawn = self.patients.draw_places([chosen[place] for place in places], self.noise_draws, self._generator)
+        each = [self._draw(chosen[place]) for place in places]
+        drawn = [place for own, _, _ in each for place in own]
         clean = self.patients.take(drawn)
-        noise = torch.randn(clean.shape, generator=self._generator).to(clean.device)
-        times = self.draw_times(len(places)).to(clean.device)
+        noise, times = (torch.cat(parts).to(clean.device) for parts in zip(*(rest for _, *rest in each), strict=True))
         return self.gradients_of(leaf, clean, noise, times, places=drawn)[:count]
+
+    def _draw(self, unit: int) -> tuple[list[int], Tensor, Tensor]:
+        """Places of a patient's images, noise and times, from a generator of this patient's own.
+
+        From one for all, a patient more would move the draws of everybody after it, and so the sum by more than a clip.
+        """
+        own = torch.Generator().manual_seed(self._seed())
+        places = self.patients.draw_places(unit, self.noise_draws, own)
+        noise = torch.randn(self.noise_draws, *self.patients.latents.shape[1:], generator=own)
+        return places, noise, self.draw_times(1, own)
 
     def gradients_of(
         self, leaf: Tensor, clean: Tensor, noise: Tensor, times: Tensor, *, places: Sequence[int] = ()
@@ -139,10 +150,10 @@ class PatientLoss:
             errors = errors * min_snr_weights(self.pipe, times, self.recipe.snr_gamma)
         return errors.view(-1, self.noise_draws).mean(1)
 
-    def draw_times(self, patients: int, generator: torch.Generator | None = None) -> Tensor:
+    def draw_times(self, patients: int, generator: torch.Generator) -> Tensor:
         """Times (patients x draws,): each patient's are spread over equal parts of the recipe's distribution."""
         levels, high = noise_levels(self.pipe), self.recipe.high_noise
-        offset = torch.rand(patients, self.noise_draws, generator=generator or self._generator)
+        offset = torch.rand(patients, self.noise_draws, generator=generator)
         place = (torch.arange(self.noise_draws) + offset) / self.noise_draws
         lowest = self.recipe.lowest
         even = lowest + (1 - lowest) * place / max(1 - high, 1e-9)

@@ -19,21 +19,11 @@ class Patients:
     def __len__(self) -> int:
         return len(self.images)
 
-    def draw(self, chosen: Sequence[int], count: int, generator: torch.Generator) -> Tensor:
-        """Latents (P x count, C, h, w) of the chosen units, one unit after the other, its images as evenly as can be.
-
-        What a unit gets depends on nobody else's images.
-        """
-        return self.take(self.draw_places(chosen, count, generator))
-
-    def draw_places(self, chosen: Sequence[int], count: int, generator: torch.Generator) -> list[int]:
-        """Where these latents are, P x count places."""
-        places = []
-        for unit in chosen:
-            own = self.images[unit]
-            order = torch.randperm(len(own), generator=generator).tolist()
-            places += [own[order[number % len(own)]] for number in range(count)]
-        return places
+    def draw_places(self, unit: int, count: int, generator: torch.Generator) -> list[int]:
+        """`count` places of a unit's images, each image as often as can be. They depend on nobody else's images."""
+        own = self.images[unit]
+        order = torch.randperm(len(own), generator=generator).tolist()
+        return [own[order[number % len(own)]] for number in range(count)]
 
     def take(self, places: Sequence[int]) -> Tensor:
         """The latents at some places."""

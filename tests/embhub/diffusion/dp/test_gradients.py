@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import replace
 from typing import Any
 
@@ -48,6 +49,12 @@ def prepare(pipe: Any, *, draws: int = 3, dimensions: int | None = 8, **changes:
     people = Patients(latents, group(UNITS, 2))
     recipe = replace(RECIPE, **changes)
     return PatientLoss(pipe, people, frame, token="<a>", caption="mri, {}", recipe=recipe, noise_draws=draws)
+
+
+def reseed(loss: PatientLoss, seed: int = 8) -> None:
+    """The same random numbers for each patient in turn, from here on."""
+    source = random.Random(seed)
+    loss._seed = lambda: source.getrandbits(63)
 
 
 def inputs(loss: PatientLoss, count: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -119,6 +126,20 @@ def test_a_patient_does_not_depend_on_the_others_of_a_batch(pipe: Any) -> None:
     assert torch.equal(one[0], two[0]) and not torch.equal(one[1], two[1])
 
 
+def test_what_is_drawn_for_a_patient_does_not_depend_on_who_else_came(pipe: Any) -> None:
+    """One generator for all would shift the draws of everybody after a patient more, and the sum by more than a clip."""
+    found = []
+    for chosen in ([3, 4], [3, 0, 4]):
+        loss, seeds = prepare(pipe), {unit: 100 + unit for unit in range(5)}
+        coming = iter([*chosen, *[chosen[-1]] * loss.at_once])
+        loss._seed = lambda seeds=seeds, coming=coming: seeds[next(coming)]
+        with loss.active():
+            found.append(loss.gradients(chosen, torch.zeros(loss.size)))
+    pair, three = found
+    torch.testing.assert_close(pair, three[[0, 2]], rtol=1e-4, atol=1e-8)
+    assert not torch.allclose(pair[0], pair[1], rtol=0.1)
+
+
 def test_as_many_patients_are_computed_whoever_came(pipe: Any) -> None:
     """By the number of a batch kernels choose the order of their additions: it must not tell how many others came."""
     loss, seen = prepare(pipe, draws=2, micro_batch_size=6), list[int]()
@@ -149,7 +170,7 @@ def test_a_loss_that_is_no_number_counts_as_zero_and_changes_nobody_else(pipe: A
             loss = prepare(pipe, micro_batch_size=15, batch_size=5)
             if value is not None:
                 loss.patients.latents[UNITS.index("b")] = value
-            loss._generator.manual_seed(8)
+            reseed(loss)
             with loss.active():
                 bounded.append(OPEN.bound(loss.gradients(chosen, torch.zeros(loss.frame.size)).numpy()))
         sound, found = bounded
@@ -167,7 +188,7 @@ def test_a_denoiser_that_fails_for_one_patient_spares_the_others(pipe: Any) -> N
     found = []
     for broken in (False, True):
         loss = prepare(pipe, batch_size=5, micro_batch_size=9)
-        loss._generator.manual_seed(8)
+        reseed(loss)
         hook = pipe.unet.register_forward_hook(fail if broken else lambda *_: None)
         try:
             with loss.active():
@@ -193,7 +214,7 @@ def test_own_embeddings_that_are_no_numbers_count_as_zero(pipe: Any) -> None:
         loss = prepare(pipe, batch_size=5, micro_batch_size=6)
         if value is not None:
             loss.patients.latents[UNITS.index("b")] = value
-        loss._generator.manual_seed(8)
+        reseed(loss)
         with loss.active():
             totals.append(aggregation.collect(loss, Seen(1.0, 1e-3, 0.0, 5), steps=3))
     rows = np.concatenate(seen)
@@ -206,11 +227,11 @@ def test_own_embeddings_that_are_no_numbers_count_as_zero(pipe: Any) -> None:
 def test_a_step_with_a_broken_image_is_the_step_of_the_others(pipe: Any) -> None:
     loss = prepare(pipe, batch_size=5, micro_batch_size=6, learning_rate=1.0)
     loss.patients.latents[UNITS.index("b")] = float("nan")
-    loss._generator.manual_seed(8)
+    reseed(loss)
     with loss.active():
         parts = [OPEN.bound(loss.gradients(part, torch.zeros(loss.size)).numpy()) for part in ([0, 1], [2, 3], [4])]
         descent = PrivateDescent(loss, OPEN, loss.recipe)
-        loss._generator.manual_seed(8)
+        reseed(loss)
         descent.step()
     others = np.concatenate(parts)[[0, 2, 3, 4]].sum(0) / OPEN.max_grad_norm
     moved = -descent.coordinates.numpy() / pace(0, loss.recipe.steps, loss.recipe.warm_up)
@@ -252,13 +273,14 @@ def test_patients_keep_their_first_images_whoever_else_is_there() -> None:
 
 def test_a_patients_images_are_used_evenly() -> None:
     people = Patients(torch.arange(8.0).view(8, 1, 1, 1), group(UNITS, 3))
-    drawn = people.draw([0, 1], 6, torch.Generator().manual_seed(0)).flatten().tolist()
-    assert sorted(drawn[:6]) == [0, 0, 2, 2, 5, 5] and drawn[6:] == [1] * 6
+    generator = torch.Generator().manual_seed(0)
+    assert sorted(people.draw_places(0, 6, generator)) == [0, 0, 2, 2, 5, 5]
+    assert people.draw_places(1, 6, generator) == [1] * 6
 
 
 def test_times_are_spread_over_the_recipes_distribution(pipe: Any) -> None:
     loss = prepare(pipe, draws=10, high_noise=0.4, lowest=0.1)
-    times = torch.cat([loss.draw_times(50).view(50, 10) for _ in range(10)])
+    times = loss.draw_times(500, torch.Generator().manual_seed(0)).view(500, 10)
     assert int(times.min()) >= 100 and int(times.max()) < 1000
     assert ((times >= 700).sum(1) >= 4).all() and times[:, 6:].min() >= 700
 
@@ -269,7 +291,7 @@ def test_no_recipe_leads_to_a_time_that_is_none(pipe: Any) -> None:
         prepare(pipe, lowest=-1.5)
     loss = prepare(pipe, high_noise=0.0)
     object.__setattr__(loss.recipe, "lowest", -1.5)
-    times = loss.draw_times(500)
+    times = loss.draw_times(500, torch.Generator().manual_seed(0))
     assert int(times.min()) == 0 and int(times.max()) < 1000
 
 

@@ -25,13 +25,15 @@ class Found:
     """What the ledger says of one patient.
 
     `unfinished` counts trainings that left no file, `audits` the published reports whose figures include the patient,
-    `alike` other ids that differ from this one by case, leading zeros or issuer alone.
+    `alike` other ids that differ from this one by case, leading zeros or issuer alone. `studies` are the digests of
+    studies of several sites whose file this site did not sign: whether there is one, only others know.
     """
 
     files: tuple[Charged, ...] = ()
     unfinished: int = 0
     audits: tuple[str, ...] = ()
     alike: int = 0
+    studies: tuple[str, ...] = ()
 
 
 def find(patient_id: str, *, issuer: str = "") -> Found:
@@ -48,11 +50,14 @@ def find(patient_id: str, *, issuer: str = "") -> Found:
         spendings = list(account.runs.values())
         links = all_links(sets, spendings)
         files: dict[str, Charged] = {}
-        unfinished = 0
+        unfinished, studies = 0, dict[str, None]()
         for item in spendings:
             if item.file is not None or number not in reached(sets, item, spendings, unit="patient"):
                 continue
-            unfinished += not item.released and bool(item.charged)
+            if item.study and not item.released:
+                studies[item.study] = None
+            else:
+                unfinished += not item.released and bool(item.charged)
             for digest in item.released:
                 files[digest] = Charged(digest, item.mechanism != WITHOUT, item.unit)
         own = {"patient": {number}, "image": {int(picture) for picture, patient in links if int(patient) == number}}
@@ -64,7 +69,7 @@ def find(patient_id: str, *, issuer: str = "") -> Found:
             folded = folded_number(like)
             for digest in {item.folded for item in spendings if item.folded}:
                 alike |= {int(who) for shape, who in sets.load_pairs(digest) if int(shape) == folded}
-    return Found(tuple(files.values()), unfinished, tuple(audits), len(alike - {number}))
+    return Found(tuple(files.values()), unfinished, tuple(audits), len(alike - {number}), tuple(studies))
 
 
 def is_private(file_digest: str) -> bool:

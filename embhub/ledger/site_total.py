@@ -65,11 +65,14 @@ def _write(total: _Total, account: Account, *, delta: float) -> Composition:
 
 
 def count_unreleased(account: Account, *, unit: Unit, but: str) -> int:
-    """Private trainings of this site that led to no file, without the run `but`."""
+    """Private trainings of this site that led to no file, without the run `but` and studies of several sites.
+
+    Whether a study led to a file, a site that did not sign it does not know.
+    """
     return sum(
         item.trainings
         for item in account.costly
-        if item.run != but and not item.released and _bound(item, unit) is not None
+        if item.run != but and not item.study and not item.released and _bound(item, unit) is not None
     )
 
 

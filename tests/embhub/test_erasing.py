@@ -16,10 +16,11 @@ from embhub.__main__ import main
 from embhub.client.member import erasing
 from embhub.client.wire.hub import Hub
 from embhub.errors import UsageError
-from embhub.ledger import budget, concerned, publications
+from embhub.ledger import budget, concerned, publications, studies
 from embhub.ledger.unit_sets import Unit
 from embhub.site.memory import runs, secret
 from tests.support.between import World
+from tests.support.claims import make_study
 from tests.support.releases import make_embedding, make_release
 from tests.support.sites import Site
 
@@ -129,6 +130,23 @@ def test_the_ledger_knows_what_no_record_does(world: World, site: Site) -> None:
     assert (file.digest, file.role, file.private, file.recipe) == (digest, "ledger", False, False)
     assert erasing.find(HELD).files == () and concerned.find(HELD).files == ()
     assert erasing.find("pat-00417").alike == 1, "another spelling is not taken for the same person, but said"
+
+
+def test_a_study_whose_file_this_site_did_not_sign_is_named(
+    world: World, site: Site, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Too few consents are no reason to publish nothing: the patient's vectors may be in a release of other sites."""
+    study = make_study()
+    run = studies.charge(study, [PATIENT, OTHER])
+    assert (concerned.find(PATIENT).studies, concerned.find(PATIENT).unfinished) == ((study.digest,), 0)
+    monkeypatch.setattr("sys.stdin", io.StringIO(PATIENT))
+    assert main(["curate", "erase", "-", "--dry-run"]) == 0
+    said = capsys.readouterr()
+    assert f"embhub study status {study.digest}" in said.err and "no training of this site" not in said.out
+    with budget.reserve([OTHER], unit="patient", mechanism="dp-sgd", q=0.5, sigma=1.0, steps=5) as later:
+        assert later.run != run and later.lineage()["tuning_runs"] == 0, "it may have led to a file"
+    studies.note_release(study.digest, "ab" * 32)
+    assert concerned.find(PATIENT).studies == ()
 
 
 @pytest.mark.parametrize(

@@ -103,7 +103,7 @@ def _print(plan: Plan, erased: list[Erased], retrained: list[str], *, as_json: b
     if as_json:
         print_json(erasing.to_json(plan, erased, retrained))
         return
-    if not plan.files:
+    if not plan.files and not plan.studies:
         click.echo("no training of this site used images of this patient, according to its records")
     for file in plan.files:
         kind = "with differential privacy" if file.private else "without differential privacy"
@@ -113,6 +113,8 @@ def _print(plan: Plan, erased: list[Erased], retrained: list[str], *, as_json: b
         )
         for repository, version in file.published:
             click.echo(f"               {repository} {version}" + (" would be withdrawn" if dry_run else ""))
+    for study in plan.studies:
+        click.echo(f"{study[:12]}…  trained in a study of several sites, whose file this site did not sign")
     for item in erased:
         state = "withdrawn" if item.withdrawn else f"NOT withdrawn: {item.refused}"
         click.echo(f"{item.repository} {item.version}  {state}  proof: {item.proof}")
@@ -132,6 +134,11 @@ def _remarks(plan: Plan) -> list[str]:
         said.append(f"{len(plan.audits)} audit reports have figures that count this patient")
     if plan.unfinished:
         said.append(f"{plan.unfinished} trainings read this patient and left no file; delete their checkpoints")
+    for study in plan.studies:
+        said.append(
+            f"other sites may have published what came of it: look with `embhub study status {study}`, then yank that"
+            " release, or withdraw before there is one (`embhub study join DIGEST --withdraw`)"
+        )
     if any(file.role == "held-out" for file in plan.files):
         said.append("held out: not trained on this patient")
     return said

@@ -61,6 +61,7 @@ class Plan:
     audits: tuple[str, ...]
     unfinished: int
     alike: int
+    studies: tuple[str, ...]
 
     @property
     def on_hub(self) -> list[str]:
@@ -121,7 +122,7 @@ def find(patient_id: str, *, issuer: str = "") -> Plan:
             found[file.digest] = Concerned(file.digest, "ledger", file.private, False, told, per_patient=per_patient)
     copies = concerned.on_the_hub()
     files = tuple(replace(file, on_hub=copies.get(file.digest, ())) for file in found.values())
-    return Plan(files, ledger.audits, ledger.unfinished, ledger.alike)
+    return Plan(files, ledger.audits, ledger.unfinished, ledger.alike, ledger.studies)
 
 
 def withdraw(
@@ -274,6 +275,7 @@ def to_json(plan: Plan, erased: Sequence[Erased], retrained: Sequence[str]) -> d
         "audits": list(plan.audits),
         "unfinished_trainings": plan.unfinished,
         "similar_ids": plan.alike,
+        "studies": list(plan.studies),
         "releases": [asdict(item) for item in erased],
         "retrained": list(retrained),
         "differencing": explain(plan, replaced=bool(retrained)),

@@ -166,7 +166,7 @@ def take_part(
     It lingers for some seconds more: the answer is on its way, and a coordinator that missed it asks again.
 
     Raises:
-        UsageError: somebody withdrew.
+        UsageError: somebody withdrew, this site left, or another's join counts no more.
         ConfigError: this site has not joined, no kit, or another process takes part for it.
         PolicyError: as `studies.refuse_unconfirmed`.
         CarrierError: FLARE is missing, or its process ended before.
@@ -194,8 +194,10 @@ def take_part(
                 until = min(until, time.monotonic() + linger)
             elif signed.withdrawn:
                 raise UsageError("this site withdrew from the study")
+            elif signed.left:
+                raise UsageError("this site has left the study", signed.trouble or "ask the coordinator")
             elif time.monotonic() > heard + LISTEN:
-                heard = _hear_of_withdrawals(digest, registry)
+                heard = _listen(digest, registry, here)
     return signed.consented
 
 
@@ -246,10 +248,17 @@ def _open_study(digest: str, registry: str | None, here: str | None = None) -> s
     return fetched
 
 
-def _hear_of_withdrawals(digest: str, registry: str | None) -> float:
-    """Raises UsageError: somebody withdrew. A registry that is not there just now ends no study."""
+def _listen(digest: str, registry: str | None, here: str) -> float:
+    """Raises UsageError: somebody withdrew, or a join counts no more: its key was stolen, and a thief may hold the seat.
+
+    A registry that is not there just now ends no study.
+    """
     with suppress(RegistryError):
-        _open_study(digest, registry)
+        if missing := _open_study(digest, registry, here).missing:
+            raise UsageError(
+                f"the key by which {', '.join(missing)} joined was revoked",
+                "run this again: it waits until they have signed anew",
+            )
     return time.monotonic()
 
 

@@ -224,13 +224,15 @@ def coordinate(
 class Standing:
     """How far a study is here: numbers `begun`, how many `sums` are known, and what last went wrong, if anything.
 
-    A site may have `withdrawn`, and `consented` is the file that it signed, by its SHA-256 (hex).
+    A site may have `withdrawn`, or `left` as its training failed. `consented` is the file that it signed, by its
+    SHA-256 (hex).
     """
 
     begun: int
     sums: int
     trouble: str
     withdrawn: bool
+    left: bool
     consented: str
 
 
@@ -248,9 +250,8 @@ def standing(digest: str, role: Role) -> Standing | None:
     except (OSError, ValueError) as error:
         raise ConfigError(f"the study's folder {there} is damaged") from error
     said = {name: path.read_text() if (path := there / name).exists() else "" for name in ("trouble", "consented")}
-    return Standing(
-        begun, len(list((there / "sums").glob("[0-9]*"))), withdrawn=(there / "withdrawn").exists(), **said
-    )  # fmt: skip
+    over = {name: (there / name).exists() for name in ("withdrawn", "left")}
+    return Standing(begun, len(list((there / "sums").glob("[0-9]*"))), **said, **over)
 
 
 def outcome(digest: str) -> tuple[bytes, dict[str, bytes]] | None:

@@ -26,7 +26,9 @@ def add(
     for claim in claims:
         name, equals, value = claim.partition("=")
         if not equals or name in wanted:
-            raise UsageError(f"{claim[:60]!a} is no NAME=VALUE, or its name comes twice", "--claim repository_id=123456")
+            raise UsageError(
+                f"{claim[:60]!a} is no NAME=VALUE, or its name comes twice", "--claim repository_id=123456"
+            )
         wanted[name] = value
     made = workloads.register(
         registry, OPERATOR, repository=repository, issuer=issuer, audience=audience or registry.setting("url"),

@@ -50,9 +50,7 @@ def judge(rows: Iterable[Attestation], *, digest: str, repository: str, keyring:
     nor what a key signed that the keyring does not know.
     """
     publisher = repository.partition("/")[0]
-    counted = [
-        row for row in _counting(rows, publisher, keyring) if not row.private or row.repository == repository
-    ]
+    counted = [row for row in _counting(rows, publisher, keyring) if not row.private or row.repository == repository]
     audits = tuple(sorted(newest(counted, digest), key=lambda row: (severity(row.verdict), row.namespace == publisher)))
     independent = [row for row in audits if row.namespace != publisher]
     leaking = [row for row in audits if row.verdict == LEAK]

@@ -33,8 +33,8 @@ def yank(
 ) -> dict[str, Any]:  # fmt: skip
     """Take back a version, one commit, or (neither given) the newest release. `account` None is the operator.
 
-    Who may yank in the namespace of another site of its study may take a release back too, and the operator alone lifts
-    that. The reason names the site.
+    Who may yank in the namespace of another site of its study may take a release back too, by its bytes, and the
+    operator alone lifts that. The reason names the site.
 
     `scope` is `release`, or `bytes`: then the same bytes are not admitted again either, a publisher's within their
     namespace, an operator's under any name. Returns the repository's `status`; to a site that may not read it, only
@@ -52,6 +52,7 @@ def yank(
         if account is not None and authority == "site":
             site = _site_of(registry, db, account, repository, which)
             reason = check_reason(f"{site}, a site of its study: {reason}")
+            scope = "bytes"  # the publisher could push the same numbers as the next version
         author = account.user if account else yanks.OPERATOR
         new = yanks.add(db, repository.id, kind=kind, which=which, reason=reason, author=author, now=stamp(),
                         authority=authority, scope=scope)  # fmt: skip

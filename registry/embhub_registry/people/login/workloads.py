@@ -207,10 +207,11 @@ def find_rules(registry: Registry, token: str, *, resource: str) -> list[Publish
         ExchangeError: it is no signed JWT, or there are none.
     """
     issuer = _unverified(token).get("iss")
-    if isinstance(issuer, str):
-        if found := workloads.find_in_force(registry.database.connection(), repository=resource, issuer=issuer):
-            return found
-    raise ExchangeError("invalid_target", "no trusted publisher of the repository has this issuer")
+    db = registry.database.connection()
+    found = workloads.find_in_force(db, repository=resource, issuer=issuer) if isinstance(issuer, str) else []
+    if not found:
+        raise ExchangeError("invalid_target", "no trusted publisher of the repository has this issuer")
+    return found
 
 
 def check_claims(wanted: Mapping[str, str], claims: Mapping[str, Any]) -> str | None:

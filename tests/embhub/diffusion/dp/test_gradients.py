@@ -127,7 +127,7 @@ def test_a_patient_does_not_depend_on_the_others_of_a_batch(pipe: Any) -> None:
 
 
 def test_what_is_drawn_for_a_patient_does_not_depend_on_who_else_came(pipe: Any) -> None:
-    """One generator for all would shift the draws of everybody after a patient more, and the sum by more than a clip."""
+    """One generator for all would shift the draws of everybody after a patient more: the sum moves by many clips."""
     found = []
     for chosen in ([3, 4], [3, 0, 4]):
         loss, seeds = prepare(pipe), {unit: 100 + unit for unit in range(5)}

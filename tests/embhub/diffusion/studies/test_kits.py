@@ -89,7 +89,13 @@ def test_without_flare_it_is_said_what_is_missing(tmp_path: Path, monkeypatch: p
         kits.provision(tmp_path / "study", "localhost", 8102, ["north"])
 
 
-def test_who_takes_part_stops_once_another_site_withdrew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("ends", "words"),
+    [("withdrawal", "south withdrew"), ("theft", "key by which south joined was revoked"), ("left", "has left")],
+)
+def test_who_takes_part_stops_once_there_is_a_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ends: str, words: str
+) -> None:
     study, asked, stopped, looks = study_of(), list[int](), list[str](), itertools.count()
     site = study.sites[0]
 
@@ -102,8 +108,12 @@ def test_who_takes_part_stops_once_another_site_withdrew(tmp_path: Path, monkeyp
         asked.append(1)
         if len(asked) == 2:
             raise RegistryError("not there just now", "try again")
-        if len(asked) > 2:
+        if len(asked) > 2 and ends == "withdrawal":
             raise UsageError("south withdrew", "propose another")
+        if len(asked) > 2 and ends == "left":
+            (seats.place(study.digest, "site") / "left").touch()
+        if len(asked) > 2 and ends == "theft":
+            Fetched.missing = ("south",)
         return Fetched
 
     @contextmanager
@@ -119,6 +129,6 @@ def test_who_takes_part_stops_once_another_site_withdrew(tmp_path: Path, monkeyp
     monkeypatch.setattr(relay, "started", started)
     seats.take_seat(study, seats.Seat(site, "images"))
     ledger.charge(study, ["anna"])
-    with pytest.raises(UsageError, match="south withdrew"):
+    with pytest.raises(UsageError, match=words):
         joining.take_part(study.digest, write_kit(tmp_path / "north"), registry=None, look=0.01)
     assert stopped == [site], "its connection is closed, and it signs nothing"

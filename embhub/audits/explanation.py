@@ -109,7 +109,7 @@ def describe_attempt(report: AuditReport) -> str:
         return "not in a ledger"
     text = f"audit {report.attempt.number} of {report.attempt.count} of this file"
     if report.design.shadows and report.attempt.cohort > 1:
-        text += f", number {report.attempt.cohort} with shadows of this recipe on these {plural(report.unit)}"
+        text += f", number {report.attempt.cohort} with shadows of this recipe"
     return text
 
 

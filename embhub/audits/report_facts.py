@@ -84,8 +84,8 @@ class Design(Strict):
 class Attempt(Strict):
     """Which audit of this file it was, by the site's ledger: written down before the first attack ran.
 
-    `cohort` is which audit on shadows it was of this file, or of any other that the same recipe trained on the same
-    patients: training anew is another attempt.
+    `cohort` is which audit on shadows it was of this file, or of any other of the same recipe, on whichever patients:
+    training anew is another attempt.
     """
 
     number: Annotated[int, Field(ge=1, le=1_000_000)]

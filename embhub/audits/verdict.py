@@ -7,7 +7,7 @@ The rule, fixed beforehand (docs/explanation/audits.md):
 * `no-leak-detected` is an equivalence result about this recipe on half of these patients, with these attacks: the
   coins are the randomisation, and every one counts. For every attack on coins the one-sided upper limits of the AUC and
   of the true-positive rate at 1 % false positives lie below bounds that were fixed beforehand and stand in the report.
-  Their level is 5 % / (k (k + 1)) in audit k of one cohort and recipe, 5 % over all of them. An attack on the file
+  Their level is 5 % / (k (k + 1)) in audit k of one recipe at a site, 5 % over all of them. An attack on the file
   itself can find a leak, and rules none out.
 * `insufficient-evidence`: everything else. So it is for the quick suite, for fewer than 8 shadows, where the caller
   named members and non-members, and where an attack does worse than guessing by the joint permutation of all coins.
@@ -27,7 +27,7 @@ ALPHA = 0.025  # chance that the headline attack alone gives a false alarm (one-
 FALSE_ALARMS = 2 * ALPHA  # of the whole rule
 BELOW_CHANCE = 0.01  # chance that attacks which only guess count as worse than guessing, all of them together
 FEWEST_PATIENTS = 100  # trained on and held out together, from which on a clean verdict is within reach
-LEVEL = 0.05  # chance of a false clean verdict, over all audits of one cohort and recipe
+LEVEL = 0.05  # chance of a false clean verdict, over all audits of one recipe at a site
 FEWEST_SHADOWS = 8  # shadows that are attacked, below which finding nothing means nothing
 LARGEST_AUC, LARGEST_TPR = 0.6, 0.1  # the bounds of `no-leak-detected`, unless stricter ones are fixed beforehand
 
@@ -128,7 +128,7 @@ def decide(
         results: attacks with figures.
         found_nothing: names of those without, `blind` among them where it saw no difference.
         units: the published counts of the sides.
-        attempt: which audit of this cohort and recipe it is.
+        attempt: which audit of this recipe it is.
         below: joint p-value of "no attack on coins does worse than guessing"; None where it was not computed.
     """
     attacks = [result for result in results if result.kind == "attack"]

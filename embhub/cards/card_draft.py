@@ -47,7 +47,7 @@ def draft(
     values = (
         {"name": embedding.token.strip("<>"), "version": "1.0.0", "audit": NOT_AUDITED} | dict(defaults) | dict(facts)
     )
-    values |= computed | _declared(embedding.privacy, values.get("n_images"))
+    values |= computed | _declared(embedding.privacy, values)
     values["base_model"] = {**_mapping(defaults.get("base_model")), **_mapping(facts.get("base_model")), **base}
     known = {name: values[name] for name in FIELDS if values.get(name) is not None}
     return known, find_questions(known)
@@ -63,17 +63,22 @@ def find_questions(known: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _declared(claim: Claim, images: Any) -> dict[str, Any]:
+def _declared(claim: Claim, values: Mapping[str, Any]) -> dict[str, Any]:
     """What a card with a privacy claim tells of the training set: public bounds in place of exact numbers.
 
-    The exact count moves none of them, not even by which round number lies above it.
+    The exact count moves none of them, not even by which round number lies above it. Counts of an earlier card of a
+    training without privacy go.
     """
     if not is_claim(claim):
         return {}
+    from embhub.privacy.contradictions import is_declared
+
     if claim.unit == "image":
-        return {"n_images": claim.n_public}
+        asked = ("n_patients", "max_images_per_patient")
+        kept = {name: values.get(name) if is_declared(values.get(name), lowest=1) else None for name in asked}
+        return {"n_images": claim.n_public, **kept}
     told: dict[str, Any] = {"n_patients": claim.n_public, "max_images_per_patient": claim.max_images_per_unit}
-    if not isinstance(images, str):  # a range that a person declared stays
+    if not is_declared(values.get("n_images"), lowest=claim.n_public):
         most = claim.n_public * claim.max_images_per_unit
         rounds = (digit * 10**power for power in range(1, 16) for digit in (1, 2, 5))
         upper = next(number for number in rounds if number >= most and number > claim.n_public)

@@ -83,8 +83,9 @@ def parse_result(data: bytes) -> ReaderStudyResult:
 def card_figures(result: ReaderStudyResult, embedding: str, *, private: bool) -> list[dict[str, Any]]:
     """Items for the card's `evaluation` field.
 
-    A privacy claim covers generated images, whatever readers say of them. It does not cover real images, so figures
-    that compare with real ones or are of real ones are left out where `private` says that the file carries a claim.
+    A privacy claim covers what readers say of generated images, if the real images beside them are of other patients
+    than those trained on. It does not cover real images, so figures that compare with real ones or are of real ones are
+    left out where `private` says that the file carries a claim.
 
     Args:
         result: the study's result.

@@ -187,7 +187,7 @@ def _rebuilt(claim: PrivacyClaim, candidates: int) -> Rebuilt:
     chance = 1 / candidates
     lineage = claim.composition
     together = None
-    if lineage is not None and lineage.trainings > 1:
+    if lineage is not None and lineage.trainings > 1 and not lineage.plain:  # nothing bounds a plain training
         listed = lineage.parameters
         by_curve = most_rebuilt_by_curve(rdp.unstate(lineage.rdp), chance=chance)
         together = by_curve if listed is None else most_rebuilt(listed, chance=chance)

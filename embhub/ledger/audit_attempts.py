@@ -31,7 +31,7 @@ class AuditAttempt:
 
     `number` is 1 for the first audit of this file; `count` is how many of them the ledger held when it was asked.
     `sides` is a keyed commitment to both sides. `verdict` is None until the audit ends. `cohort` is a keyed commitment
-    to the patients of both sides together and the recipe; `cohort_number` counts audits on shadows of either.
+    to the recipe, whoever the patients are; `cohort_number` counts audits on shadows of this file or this recipe.
     """
 
     id: str
@@ -66,7 +66,7 @@ def begin_audit(file_digest: str, *, suite: str, shadows: int, sides: str, cohor
         suite: name of the suite.
         shadows: shadow embeddings that are attacked, 0 for suites without any.
         sides: HMAC-SHA256 (hex) over both sides, as `embhub.site.memory.secret.commit` gives.
-        cohort: the same over the patients of both sides together and the recipe; empty where there are none.
+        cohort: the same over the recipe; empty where nothing is compared.
 
     Raises:
         UsageError: no such digest, suite or number.
@@ -141,8 +141,8 @@ def replay_audits(entries: Sequence[Entry]) -> tuple[AuditAttempt, ...]:
 
 
 def _alike(earlier: AuditAttempt, file_digest: str, cohort: str) -> bool:
-    """Whether an earlier audit could have cleared this recipe: it was of this file, or of another that the same recipe
-    trained on the same patients, and attacked shadows."""
+    """Whether an earlier audit could have cleared this recipe: it was of this file, or of another of the same recipe,
+    and attacked shadows."""
     return earlier.shadows > 0 and (earlier.file == file_digest or (bool(cohort) and earlier.cohort == cohort))
 
 

@@ -3,6 +3,8 @@ one."""
 
 from __future__ import annotations
 
+import re
+
 from embhub.privacy import epsilon as epsilons
 from embhub.privacy import loss_distribution, rdp
 from embhub.privacy.choices import CANDIDATES
@@ -11,6 +13,8 @@ from embhub.privacy.fields import ALWAYS_UNPROTECTED, MAX_DELTA, ClaimFields
 from embhub.privacy.mechanisms import Mechanism as Parameters
 from embhub.privacy.rdp import Curve
 from embhub.privacy.self_test import find_implausible
+
+_RANGE = re.compile(r"(\d{1,9})-(\d{1,9})")
 
 
 def contradictions(claim: ClaimFields) -> list[str]:
@@ -56,6 +60,18 @@ def is_round(number: int) -> bool:
     if number < 100:
         return number >= 10 and number % 5 == 0
     return len(str(number).rstrip("0")) <= 2
+
+
+def is_declared(number: object, *, lowest: int, public: int | None = None) -> bool:
+    """Whether a card's number beside a claim is a declared one: `public` itself, or a range to a round number.
+
+    The range begins with `lowest`, or, where nothing is `public`, with any round number.
+    """
+    found = _RANGE.fullmatch(str(number))
+    if found is None:
+        return public is not None and number == public
+    low, high = map(int, found.groups())
+    return is_round(high) and (low == lowest or (public is None and is_round(low)))
 
 
 def _tried_votes(claim: ClaimFields) -> bool:

@@ -341,7 +341,9 @@ def _attack_with_shadows(
     published = {name: InTurn(found[:, fives], inside[:, fives]) for name, (found, inside) in in_turn.items()}
     for name, (found, inside) in published.items():
         scores.pairs[name] = found[inside].tolist(), found[~inside].tolist()
-    scores.exposed = rank_pooled(in_turn[_HEADLINE], names)
+    side = dict(zip(scores.units, scores.inside, strict=True))
+    ranked = rank_pooled(in_turn[_HEADLINE], names)
+    scores.exposed = tuple(item for item in ranked if side[item.name])  # shadows learned from the others, too
     compared = Evidence(evidence.with_rows, evidence.without, trained.losses, ~trained.inside)
     scores.add("lira", score_by_lira(compared).numpy())
     for name, attack in WITH_REFERENCES.items():

@@ -71,10 +71,13 @@ def seal(sides: Comparison, bounds: Bounds, precision: Precision | None, suite: 
     return sealed
 
 
-def _commit_cohort(target: Embedding, sealed: Mapping[str, Any]) -> str:
-    """The keyed commitment to the patients, whichever side they are on, and to the recipe, which has no seed."""
-    patients = sorted({name for side in ("members", "nonmembers") for name, _ in sealed[side]})
-    return site_secret.commit({"patients": patients, "recipe": dict(target.training)})
+def _commit_recipe(target: Embedding) -> str:
+    """The keyed commitment to the recipe, which has no seed.
+
+    A report states how many audits it had, so nothing of the patients is in it: with them, a number that begins anew
+    would show that a patient left or came.
+    """
+    return site_secret.commit({"recipe": dict(target.training)})
 
 
 def commit(sealed: Mapping[str, Any], attempt: AuditAttempt) -> str:
@@ -90,7 +93,7 @@ def begin(target: Embedding, suite: Suite, shadows: int, sealed: Mapping[str, An
     """
     sides = site_secret.commit({**sealed, "embedding": target.digest})
     if replay is None:
-        cohort = _commit_cohort(target, sealed) if sealed else ""
+        cohort = _commit_recipe(target) if sealed else ""
         return audit_attempts.begin_audit(target.digest, suite=suite, shadows=shadows, sides=sides, cohort=cohort)
     made = audit_attempts.audits_of(target.digest)
     found = next((attempt for attempt in made if attempt.number == replay), None)

@@ -249,7 +249,7 @@ def _open_study(digest: str, registry: str | None, here: str | None = None) -> s
 
 
 def _listen(digest: str, registry: str | None, here: str) -> float:
-    """Raises UsageError: somebody withdrew, or a join counts no more: its key was stolen, and a thief may hold the seat.
+    """Raises UsageError: somebody withdrew, or a join counts no more, as its key was stolen: a thief may have the seat.
 
     A registry that is not there just now ends no study.
     """

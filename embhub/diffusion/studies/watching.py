@@ -13,8 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from embhub.diffusion.dp.mechanism import Mechanism
-from embhub.diffusion.dp.watch import Watch, is_noise
-from embhub.privacy.self_test import ALPHA
+from embhub.diffusion.dp.watch import ALPHA, Watch, is_noise
 from embhub.study.grid import Floats, Grid, Residues, Whole, wrap
 
 _TRIED = 16

@@ -5,6 +5,7 @@ That a claim's figures follow from its parameters was found out when it was read
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -92,7 +93,8 @@ def refuted(claim: Claim, report: AuditReport) -> str | None:
     """What an audit showed against a claim: a lower bound of epsilon above what the claim's mechanism allows.
 
     Only guesses of fair coins bound epsilon by a theorem. An audit of patients says nothing against a claim for
-    single images, which promises patients less.
+    single images, which promises patients less. The canaries of the mechanism share the 5 %; of other attacks only the
+    headline counts, which was fixed beforehand.
     """
     if report.claim is not None and not (
         is_claim(claim) and (claim.epsilon, claim.delta) == (report.claim.epsilon, report.claim.delta)
@@ -102,7 +104,8 @@ def refuted(claim: Claim, report: AuditReport) -> str | None:
         return None
     from embhub.privacy import epsilon as epsilons
 
-    for coins in [result.coins for result in report.attacks if result.coins is not None]:
+    results = [report.headline_result] if report.claim is None else report.attacks
+    for coins in [result.coins for result in results if result.coins is not None]:
         if not 0 < coins.delta < 1:
             continue
         allowed = epsilons.publish(epsilons.compose(claim.parameters, delta=coins.delta))
@@ -124,8 +127,9 @@ def exposed(claim: Claim, report: AuditReport) -> str | None:
     )
 
 
-OF_GENERATED = ("share of generated images taken for real", "share of generated images that show: ")
-"""How metrics of a reader study begin that are of generated images alone: a claim covers these and no other figure."""
+OF_GENERATED = re.compile("share of generated images (taken for real|that show: [^;,.]+)")
+"""Metrics of a reader study that are of generated images alone. A claim covers them, and no other figure, where the
+real images of the study are of other patients."""
 
 
 def told_numbers(card: Card) -> list[str]:
@@ -137,41 +141,39 @@ def told_numbers(card: Card) -> list[str]:
     claim = card.privacy
     if not is_claim(claim):
         return []
+    from embhub.privacy.contradictions import is_declared
+
     units, cap = claim.n_public, claim.max_images_per_unit
     told = []
-    if claim.unit == "patient" and not _declared(card.n_patients, lowest=units, public=units):
+    if claim.unit == "patient" and not is_declared(card.n_patients, lowest=units, public=units):
         told.append(
             f"n_patients is {card.n_patients}; with a privacy claim it is the claim's n_public, {units}, or a range"
             f" from {units} to a round number"
         )
-    if claim.unit == "patient" and not _declared(card.n_images, lowest=units, public=None):
+    if claim.unit == "patient" and not is_declared(card.n_images, lowest=units):
         told.append(f"n_images is {card.n_images}; with a privacy claim it is a range with round ends such as"
                     f' "{units}-{10 * units}"')  # fmt: skip
     if claim.unit == "patient" and card.max_images_per_patient != cap:
         told.append(
             f"max_images_per_patient is {card.max_images_per_patient}; with a privacy claim it is the cap, {cap}"
         )
-    if claim.unit == "image" and not _declared(card.n_images, lowest=units, public=units):
+    if claim.unit == "image" and not is_declared(card.n_images, lowest=units, public=units):
         told.append(
             f"n_images is {card.n_images}; with a privacy claim it is the claim's n_public, {units}, or a range from"
             f" {units} with a round upper end"
         )
+    for name in ("n_patients", "max_images_per_patient") if claim.unit == "image" else ():
+        if not is_declared(getattr(card, name), lowest=1):
+            told.append(
+                f"{name} is {getattr(card, name)}; with a privacy claim for images it is a range with round ends such"
+                ' as "1-50", since one image more or less can change it'
+            )
     population = card.population
     if population is not None and (population.age_bands or population.sex):
         told.append("population counts people in age_bands or sex; with a privacy claim these are left out")
-    if not all(one.metric.startswith(OF_GENERATED) for one in card.evaluation):
+    if not all(OF_GENERATED.fullmatch(one.metric) for one in card.evaluation):
         told.append(
             "evaluation has exact figures that the privacy claim does not cover: remove them from the card, and publish"
             " them rounded with `embhub evaluate --publish-to`"
         )
     return told
-
-
-def _declared(number: int | str, *, lowest: int, public: int | None) -> bool:
-    """A range from a public number to a round one, or the public number itself."""
-    if isinstance(number, int):
-        return public is not None and number == public
-    from embhub.privacy.contradictions import is_round
-
-    low, high = map(int, number.split("-"))
-    return is_round(high) and (low == lowest or (public is None and is_round(low)))

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from embhub.artifact import embedding
 from embhub.artifact.embedding import Embedding
 from embhub.builtin_bases import GENERATES
+from embhub.cards import card_draft
 from embhub.cards.answers import read, write
 from embhub.cards.proposals import propose
 from embhub.diffusion.outputs import draft_card, open_card, read_answers
@@ -23,6 +24,7 @@ from embhub.site.memory import runs
 from tests.support import medical
 from tests.support.claims import make_claim
 from tests.support.quick import examples
+from tests.support.releases import make_embedding
 
 FILM = "frontal chest x-ray, {}"
 THORAX = [{"system": "RadLex", "code": "RID1243", "display": "thorax"}]
@@ -137,6 +139,21 @@ def test_beside_a_claim_for_images_no_count_is_drafted(site: Path) -> None:
     assert told["n_images"] == claim.n_public
     assert not {"n_patients", "max_images_per_patient"} & set(told)
     assert any(question.startswith("n_patients:") for question in questions)
+
+
+def test_counts_of_an_earlier_training_do_not_stay_beside_a_claim_for_images() -> None:
+    """A plain training of the same file drafts its patients in fives: the last image may decide in which five."""
+    claim = make_claim(unit="image", max_images_per_unit=1)
+    artifact = make_embedding(privacy=claim)
+    earlier = {"n_patients": "40-44", "n_images": "120-124", "max_images_per_patient": "1-4"}
+    values, questions = card_draft.draft(artifact, defaults=earlier, facts={})
+    assert values["n_images"] == claim.n_public
+    assert {"n_patients", "max_images_per_patient"} <= {question.partition(":")[0] for question in questions}
+    declared = {"n_patients": "1-50", "max_images_per_patient": "1-10"}
+    values, _ = card_draft.draft(artifact, defaults=earlier | declared, facts={})
+    assert {name: values[name] for name in declared} == declared
+    values, _ = card_draft.draft(make_embedding(privacy=make_claim()), defaults=earlier, facts={})
+    assert values["n_images"] == "100-500" and values["n_patients"] == 100
 
 
 def test_a_draft_says_beside_an_open_field_what_may_be_copied(site: Path) -> None:

@@ -183,6 +183,8 @@ def test_the_pack_bounds_reconstruction_from_the_same_parameters(tmp_path: Path)
         assert float(said[2]) >= 100 * row.together_at_most
     tried = {row.family: row for row in made.coverage}["reconstruction"]
     assert tried.status == "not tried" and "section 2" in tried.note
+    _, shown, made = read(tmp_path / "plain", "mechanism", make_claim(composition=site_total(claim.curve, plain=1)))
+    assert {row.together_at_most for row in made.privacy.reconstruction} == {None}, "nothing bounds a plain training"
     _, shown, made = read(tmp_path / "none", "quick")
     assert made.privacy.reconstruction == () and "2302.07225" not in shown.text
 

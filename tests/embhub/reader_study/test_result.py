@@ -68,7 +68,7 @@ def test_a_study_that_nobody_finished_has_no_result(prepared: tuple[Path, Study]
 def test_a_private_embedding_shows_no_figure_of_real_images(finished: Path) -> None:
     found, _ = compute(finished)
     plain, private = (card_figures(found, EMBEDDING, private=private) for private in (False, True))
-    assert private == [one for one in plain if one["metric"].startswith(OF_GENERATED)], "what `sign` takes"
+    assert private == [one for one in plain if OF_GENERATED.fullmatch(one["metric"])], "what `sign` takes"
     assert [item["metric"][:28] for item in plain] == [
         "share of generated images ta", "share of generated images th", "separation of generated from",
         "share of real images taken f",

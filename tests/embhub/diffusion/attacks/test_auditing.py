@@ -205,22 +205,29 @@ def test_folders_without_patients_are_counted_in_images(trained: TrainResult, im
     assert (seen[-1].stage, seen[-1].done) == ("measuring losses", seen[-1].total)
 
 
-def test_training_anew_is_another_attempt_on_the_same_patients(trained: TrainResult, images: Path, base: Path) -> None:
-    """Another seed and another draw of who is held out give another file, and do not start the count again."""
-    anew = learn(images, base, holdout=0.3, seed=2)
-    other = learn(images, base, holdout=0.4, steps=4)
+def test_training_anew_by_one_recipe_is_another_attempt_whoever_the_patients_are(
+    trained: TrainResult, images: Path, base: Path
+) -> None:
+    """A published number that began anew would show that a patient left or came."""
+    run = trained.run
+    fewer = run.model_copy(update={"members": run.members[:-1], "holdout": run.holdout[1:]})
+    anew, other = learn(images, base, holdout=0.3, seed=2), learn(images, base, holdout=0.4, steps=4)
     numbers = []
-    for result in (trained, anew, other):
-        sides = compare(*choose_sides(result.run, None, None))
+    for file, sampled in ((trained.embedding, run), (anew.embedding, fewer), (other.embedding, other.run)):
+        sides = compare(*choose_sides(sampled, None, None))
         sealed = planning.seal(sides, Bounds(), None, "standard")
-        numbers.append(planning.begin(result.embedding, "standard", 8, sealed, None).cohort_number)
+        numbers.append(planning.begin(file, "standard", 8, sealed, None).cohort_number)
     before = numbers[0]
     assert numbers == [before, before + 1, 1], "another recipe is another question"
 
 
 def test_standard_trains_shadows_and_pools_their_coins(trained: TrainResult) -> None:
     seen: list[Progress] = []
-    report = audit(trained, suite="standard", shadows=4, device="cpu", on_progress=seen.append)
+    ranked: list[Any] = []
+    report = audit(
+        trained, suite="standard", shadows=4, device="cpu", on_progress=seen.append, on_exposed=ranked.extend
+    )
+    assert ranked and {item.name for item in ranked} <= {sample.patient_id for sample in trained.run.members}
     headline = report.headline_result
     assert (headline.name, headline.models) == ("lira-shadows", 4)
     assert sum(map(len, headline.ranks)) == 4 * 15  # coins of 10 and 5 patients, as the counts say, of 12 and 8

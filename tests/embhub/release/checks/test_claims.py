@@ -265,6 +265,7 @@ def figure(metric: str, *, task: str = "Image classification") -> dict[str, Any]
         ({"population": {"age_bands": {"40-60": 60, "60-80": 63}}}, "population"),
         ({"evaluation": [figure("AUC gained by 300 drawn images beside 20 real ones")]}, "evaluation"),
         ({"evaluation": [figure("share of real images taken for generated", task="Reader study")]}, "evaluation"),
+        ({"evaluation": [figure("share of generated images that show: csPCa; of real ones 0.83")]}, "evaluation"),
         ({"evaluation": [figure("agreement: share of generated images that the classifier takes for their label")]},
          "evaluation"),
     ],

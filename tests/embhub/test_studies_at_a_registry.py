@@ -71,9 +71,11 @@ def joined_by_all(plan: Study, act_as: Act) -> studies.Fetched:
     return studies.fetch(plan.digest)
 
 
-def finished(fetched: studies.Fetched, *, consenting: tuple[str, ...] = SITES) -> dict[str, bytes]:
+def finished(fetched: studies.Fetched, *, consenting: tuple[str, ...] = SITES, **card: str) -> dict[str, bytes]:
     """The files of a study's release, as the coordinator signs them now."""
-    made, plan = of.unsigned_release(fetched.plan), fetched.plan
+    plan = fetched.plan
+    learned = of.embedding(plan, seed=int(plan.digest[:6], 16))  # a yank of one study's numbers binds no other's
+    made = of.unsigned_release(artifact=learned, **card)
     signed = {
         site: consents.sign(plan.digest, site, made.embedding.digest, key=STUDY_KEYS[site]) for site in consenting
     }
@@ -182,6 +184,9 @@ def test_each_site_may_yank_the_release_and_a_stranger_may_not(
     assert done.status == 200, done.body
     (row,) = done.json()["yanked"]
     assert (row["by"], row["reason"]) == ("site", "umcu, a site of its study: a patient objected")
+    assert row["scope"] == "bytes"
+    again = pushes.commit(registry, plan.repository, finished(fetched, version="1.0.1"), token=token)
+    assert (again.status, again.json()["rule"]) == (422, "withdrawn"), "the same numbers as the next version"
     for who in (hospitals["radboud"], hospitals["umcu"], hospitals["lumc"]):
         assert yank(registry, name, who, "DELETE").status == (
             404 if private and who is not hospitals["radboud"] else 403

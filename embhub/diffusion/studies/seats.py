@@ -250,8 +250,8 @@ def standing(digest: str, role: Role) -> Standing | None:
     except (OSError, ValueError) as error:
         raise ConfigError(f"the study's folder {there} is damaged") from error
     said = {name: path.read_text() if (path := there / name).exists() else "" for name in ("trouble", "consented")}
-    over = {name: (there / name).exists() for name in ("withdrawn", "left")}
-    return Standing(begun, len(list((there / "sums").glob("[0-9]*"))), **said, **over)
+    withdrawn, left = ((there / name).exists() for name in ("withdrawn", "left"))
+    return Standing(begun, len(list((there / "sums").glob("[0-9]*"))), withdrawn=withdrawn, left=left, **said)
 
 
 def outcome(digest: str) -> tuple[bytes, dict[str, bytes]] | None:

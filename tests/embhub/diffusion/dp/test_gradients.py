@@ -132,7 +132,7 @@ def test_what_is_drawn_for_a_patient_does_not_depend_on_who_else_came(pipe: Any)
     for chosen in ([3, 4], [3, 0, 4]):
         loss, seeds = prepare(pipe), {unit: 100 + unit for unit in range(5)}
         coming = iter([*chosen, *[chosen[-1]] * loss.at_once])
-        loss._seed = lambda seeds=seeds, coming=coming: seeds[next(coming)]
+        loss._seed = map(seeds.__getitem__, coming).__next__
         with loss.active():
             found.append(loss.gradients(chosen, torch.zeros(loss.size)))
     pair, three = found

@@ -75,7 +75,7 @@ def finished(fetched: studies.Fetched, *, consenting: tuple[str, ...] = SITES, *
     """The files of a study's release, as the coordinator signs them now."""
     plan = fetched.plan
     learned = of.embedding(plan, seed=int(plan.digest[:6], 16))  # a yank of one study's numbers binds no other's
-    made = of.unsigned_release(artifact=learned, **card)
+    made = of.unsigned_release(None, artifact=learned, **card)
     signed = {
         site: consents.sign(plan.digest, site, made.embedding.digest, key=STUDY_KEYS[site]) for site in consenting
     }

@@ -94,24 +94,27 @@ def _weights(name: str) -> Path:
 
 
 def info(name_or_path: str | Path) -> BaseInfo:
-    """Facts of a built-in base, or of a folder that holds a `base.json`. Raises UsageError where there is none."""
+    """Facts of a built-in base, or of a folder that holds a `base.json`. Raises UsageError: none to read."""
     folder = resolve(name_or_path)
     if folder is None or not (folder / "base.json").exists():
         raise UsageError(f"nothing is known of the base {name_or_path}", f"choose one of {', '.join(NAMES)}")
-    facts = json.loads((folder / "base.json").read_text(encoding="utf-8"))
-    return BaseInfo(
-        name=facts["name"],
-        path=folder,
-        family=facts["family"],
-        licence=facts["licence"],
-        attribution=facts["attribution"],
-        prompts=facts["prompts"],
-        left_out=tuple(facts["left_out"]),
-        resolution=facts["resolution"],
-        recommended=facts["recommended"],
-        generates=GENERATES.get(facts["name"]),
-        figures=facts["figures"],
-    )
+    try:
+        facts = json.loads((folder / "base.json").read_text(encoding="utf-8"))
+        return BaseInfo(
+            name=str(facts["name"]),
+            path=folder,
+            family=facts["family"],
+            licence=facts["licence"],
+            attribution=facts["attribution"],
+            prompts=facts["prompts"],
+            left_out=tuple(facts["left_out"]),
+            resolution=facts["resolution"],
+            recommended=facts["recommended"],
+            generates=GENERATES.get(str(facts["name"])),
+            figures=facts["figures"],
+        )
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UsageError(f"the base's base.json cannot be read: {error}", "install the base again") from error
 
 
 def shipped() -> list[BaseInfo]:

@@ -228,6 +228,11 @@ class EvaluationReport(_Part):
         return f"{count:,} test {self.unit}s"
 
     @property
+    def real_unit(self) -> str:
+        """What the real training images are counted in, and so what generated ones are worth."""
+        return "image" if self.real.patients is None else "patient"
+
+    @property
     def ceiling(self) -> Difference | None:
         """What the real images behind the embedding have over real images alone, at as many of these."""
         found = self.headline
@@ -267,7 +272,7 @@ class EvaluationReport(_Part):
             f"With {found.real} real images, adding {found.drawn} generated images{how} {found.outcome}: {shown}"
             f"difference {found.gain:+.3f} [{low:+.3f}, {high:+.3f}] over {self.seeds} seeds, same test images."
         )
-        worth = [f"Alone they are worth {self.worth.words} real {self.unit}s a class."] if self.worth else []
+        worth = [f"Alone they are worth {self.worth.words} real {self.real_unit}s a class."] if self.worth else []
         return " ".join([said, *(self._over(one) for one in self.controls), *worth, *self._about_ceiling(found)])
 
     def _about_ceiling(self, found: Difference) -> list[str]:

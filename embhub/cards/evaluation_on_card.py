@@ -23,7 +23,7 @@ def card_figures(report: EvaluationReport, embedding: str, *, private: bool) -> 
     a card beside a claim, has none.
 
     Raises:
-        ArtifactError: measured on images that another embedding drew, or nothing was compared.
+        ArtifactError: measured on images that do not say that this embedding drew them, or nothing was compared.
         PrivacyError: the card is beside a claim; a name looks like a person's.
     """
     if private:
@@ -34,9 +34,10 @@ def card_figures(report: EvaluationReport, embedding: str, *, private: bool) -> 
     arm, gain = report.arms[0] if report.arms else None, report.headline
     if arm is None or gain is None:
         raise ArtifactError("the evaluation compares no generated images with real ones", "run `embhub evaluate` anew")
-    if arm.embeddings and embedding not in arm.embeddings:
+    if embedding not in arm.embeddings:
         raise ArtifactError(
-            "the evaluation covers images of another embedding", "pass the report of this embedding's images"
+            "the evaluation covers images of another embedding, or that do not say of which",
+            "pass the report of this embedding's images",
         )
     from embhub.cards.personal_data import personal_data  # its patterns take long to compile
 
@@ -72,7 +73,7 @@ def card_figures(report: EvaluationReport, embedding: str, *, private: bool) -> 
     figures += [item(f"{name}, over {one.over}", one.gain, one.interval) for one in report.controls]
     if report.worth is not None:
         low, high = report.worth.interval
-        named = f"{WORTH} {report.unit}s a class, {report.worth.drawn} generated images alone"
+        named = f"{WORTH} {report.real_unit}s a class, {report.worth.drawn} generated images alone"
         figures.append(item(named, report.worth.value, (low, high)))
     return figures + [_agreement(one, dataset) for one in report.fidelity if _is_of(one, arm, report.positive)]
 

@@ -113,8 +113,7 @@ def compare(members: Source, nonmembers: Source) -> Comparison:
         PrivacyError: a patient, or a picture, on both sides.
     """
     inside, outside = _read(members, "members"), _read(nonmembers, "non-members")
-    named = inside.has_patients and outside.has_patients
-    if both := len(_people(inside) & _people(outside)) if named else 0:
+    if both := len(_people(inside) & _people(outside)):
         raise PrivacyError(
             f"{both} patients are among the members and among the non-members", "give each patient to one side"
         )
@@ -122,7 +121,7 @@ def compare(members: Source, nonmembers: Source) -> Comparison:
         raise PrivacyError(
             f"{both} pictures are among the members and among the non-members", "take them out of the non-members"
         )
-    if named:
+    if inside.has_patients and outside.has_patients:
         return Comparison(inside, outside, "patient")
     return Comparison(_by_image(inside, "member"), _by_image(outside, "non-member"), "image")
 
@@ -150,8 +149,8 @@ def _read(source: Source, name: str) -> Side:
 
 
 def _people(side: Side) -> set[str]:
-    """Under the site's key: one side may name its patients in a manifest, the other in headers."""
-    return {key_patient(unit) for unit in side.units}
+    """Those who are named, under the site's key: one side may name them in a manifest, the other in headers."""
+    return {key_patient(unit) for unit in side.units if not PLACE.fullmatch(unit)}
 
 
 def _by_image(side: Side, name: str) -> Side:

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from embhub.errors import ConfigError
 from embhub.formats import strict_json
 from embhub.images.sketch import SAME, distance
+from embhub.site.memory.patients import is_keyed, key_patient, tidy
 
 NAME, SCHEMA = "seen.json", "embhub.seen/1"
 _MOST = 50_000_000
@@ -26,8 +28,12 @@ class Seen:
     sketches: tuple[int, ...]
 
     def has_patient(self, name: str) -> bool:
-        """Whether the source has a patient of this id among those that the base saw."""
-        return name in self.patients
+        """Whether the source has a patient of this id among those that the base saw; also of one from a header."""
+        return tidy(name) in self.patients or (is_keyed(name) and name in self._keyed)
+
+    @cached_property
+    def _keyed(self) -> frozenset[str]:
+        return frozenset(map(key_patient, self.patients))
 
     def has_picture(self, sketches: tuple[int, ...]) -> bool:
         """Whether one of a picture's sketches is that of an image that the base saw."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from PIL import Image
 
 from embhub.errors import ConfigError, PrivacyError, UsageError
+from embhub.formats.synthetic_mark import COMPOSITE
 from embhub.images import framing
 from embhub.images.checks import synthetic
 from embhub.images.images import ImageSet, read_images, read_sample
@@ -81,6 +82,13 @@ def _check_kinds(patients: ImageSet, drawn: ImageSet) -> None:
         raise UsageError(
             f"{missing} of the generated images do not say that they are synthetic",
             "pass images as `embhub generate` writes them",
+        )
+
+    redrawn = [one for one in drawn.samples if synthetic.declared(one.path).source_type == COMPOSITE]
+    if redrawn:
+        raise PrivacyError(
+            f"{len(redrawn)} of the generated images are patients' images of which a part was drawn anew",
+            "pass images that `embhub generate` made from words alone",
         )
 
 

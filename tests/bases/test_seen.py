@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -25,6 +26,8 @@ from embhub.errors import ConfigError, PrivacyError
 from embhub.images import seen
 from embhub.images.images import read_images
 from embhub.images.sketch import SAME, distance, sketch, sketches
+from embhub.site.memory import runs
+from embhub.site.memory.patients import key_patient
 from tests.support.tools import DATA, needs_films
 
 FOLDER = info("builtin-xray").path
@@ -124,6 +127,24 @@ def test_test_patients_with_ids_of_the_base_are_refused(digest: str) -> None:
         base_patients.check(source("mine-1", sorted(known.patients)[0]), {"a": images})
     nameless = replace(source(sorted(known.patients)[0]), has_patients=False)
     assert base_patients.check(nameless, {"a": images}) == ()
+    for one in (sorted(known.patients)[0], key_patient(sorted(known.patients)[0])):  # a header's id is keyed
+        with pytest.raises(PrivacyError, match="1 test patients"):
+            base_patients.check(replace(nameless, known=frozenset({one})), {"a": images})
+
+
+def test_test_patients_of_a_base_of_ones_own_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`embhub base train` writes the list, and this site's record of the training says which base it was."""
+    monkeypatch.setenv("EMBHUB_HOME", str(tmp_path / "home"))
+    folder = tmp_path / "ultrasound-base" / "pipeline"
+    shutil.copytree(info("builtin").path, folder)
+    (folder / seen.NAME).write_bytes(seen.Seen("made up", frozenset({"P7"}), ()).to_bytes())
+    made = runs.Run(embedding_digest="ef" * 32, base=str(folder), caption="x, {}", token="<x>", vectors=1, members=())
+    runs.save(made)
+    digest = fingerprint.digest(fingerprint.take(folder))
+    images = Drawn(source("x"), ("ef" * 32,), bases=(digest,))
+    with pytest.raises(PrivacyError, match="1 test patients have ids of its patients"):
+        base_patients.check(source("P7", "P8"), {"a": images})
+    assert base_patients.check(source("P8"), {"a": images}) == ()
 
 
 @needs_films

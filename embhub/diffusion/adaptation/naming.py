@@ -11,6 +11,20 @@ from embhub.diffusion.training.captions import check_words
 from embhub.errors import UsageError
 
 
+def check_public_name(name: str) -> None:
+    """Refuse a folder's name that cannot be published as a base's.
+
+    Raises:
+        UsageError: characters that no name has, or a built-in base's name. PrivacyError: it looks like a person's.
+    """
+    if name in NAMES or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,59}", name):
+        raise UsageError(
+            f"a base cannot be called {name!r}",
+            "its folder's name is published: letters, digits, dots, dashes, at most 60, and no built-in base's",
+        )
+    check_words("folder's name", name)
+
+
 def check_name(out: Path, *, overwrite: bool, base: str | Path) -> None:
     """Refuse a folder that cannot become a base; what an earlier adaptation left there is looked at later.
 
@@ -20,12 +34,7 @@ def check_name(out: Path, *, overwrite: bool, base: str | Path) -> None:
         PrivacyError: a name that looks like a person's.
         ConfigError: it cannot be made or written.
     """
-    if out.name in NAMES or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,59}", out.name):
-        raise UsageError(
-            f"a base cannot be called {out.name!r}",
-            "its folder's name is published: letters, digits, dots, dashes, at most 60, and no built-in base's",
-        )
-    check_words("folder's name", out.name)
+    check_public_name(out.name)
     if out.exists():
         if (folder := resolve(base)) is not None and out.resolve() == folder.resolve():
             raise UsageError(f"{out} is the base itself", "choose another folder")

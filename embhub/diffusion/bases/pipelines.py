@@ -43,11 +43,9 @@ def find_base(base: str | Path = "builtin") -> FoundBase:
     folder = find_folder(base)
     if isinstance(folder, tuple):
         return FoundBase(folder[0], _download(*folder))
-    if (folder / "base.json").is_file():
-        known = info(folder)
-        return FoundBase(known.name, folder, known.recommended)
-    name = folder.resolve().name
-    return FoundBase(name if _PUBLIC_NAME.fullmatch(name) else "local-base", folder)
+    known = info(folder) if (folder / "base.json").is_file() else None
+    name = known.name if known else folder.resolve().name
+    return FoundBase(name if _PUBLIC_NAME.fullmatch(name) else "local-base", folder, known.recommended if known else {})
 
 
 def load_pipeline(

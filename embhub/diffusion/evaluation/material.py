@@ -34,7 +34,8 @@ NEGATIVES = frozenset({"normal", "healthy", "negative", "control", "benign", "no
 class Source:
     """Images as they were read: `labels` in words, `names` says whose each is, `digests` tells equal pictures apart.
 
-    `sketches` recognise public pictures that were resized. They stay in memory.
+    `sketches` recognise public pictures that were resized. They stay in memory. Without `has_patients` each image is a
+    unit of its own, and `known` has the patients of those images that name one.
     """
 
     images: NDArray[np.uint8]
@@ -44,11 +45,12 @@ class Source:
     has_patients: bool
     notes: tuple[str, ...] = ()
     sketches: tuple[tuple[int, ...], ...] = ()
+    known: frozenset[str] = frozenset()
 
     @property
     def people(self) -> frozenset[str]:
         """The patients under the site's key: one source may name them in a manifest, another in headers."""
-        return frozenset(key_patient(name) for name in self.names)
+        return frozenset(key_patient(name) for name in (self.names if self.has_patients else self.known))
 
     def labelled(self, positive: str) -> Labelled:
         """The same with 1 for positives."""
@@ -171,7 +173,7 @@ def check_apart(real: Source, test: Source, arms: Mapping[str, Drawn]) -> None:
         PrivacyError: a patient in both training and test, the identical test picture among those learned from, or an
             embedding that this site knows to have been learned from a test patient.
     """
-    if real.has_patients and test.has_patients and (both := len(real.people & test.people)):
+    if both := len(real.people & test.people):
         raise PrivacyError(
             f"{both} patients are in the training and in the test images", "give each patient to one of the two"
         )
@@ -198,8 +200,7 @@ def read_ceiling(place: str | Path, resolution: int, fit: Fit, test: Source, pos
     found = read_real(place, "images of the ceiling", resolution, fit)
     if positive not in found.labels:
         raise UsageError(f"no image of the ceiling has the label {positive}", "pass the images behind the embedding")
-    known = found.has_patients and test.has_patients and len(found.people & test.people)
-    if known or not set(found.digests).isdisjoint(test.digests):
+    if not found.people.isdisjoint(test.people) or not set(found.digests).isdisjoint(test.digests):
         raise PrivacyError(
             "patients or images are in the ceiling and among the test images", "give each patient to one of the two"
         )
@@ -218,7 +219,7 @@ def _taught(embedding: str, source: Source) -> bool | None:
     """By patient where the source names them, and by picture: one person may go by two ids."""
     if (run := runs.find(embedding)) is None:
         return None
-    if source.has_patients and not source.people.isdisjoint(key_patient(one.patient_id) for one in run.members):
+    if not source.people.isdisjoint(key_patient(one.patient_id) for one in run.members):
         return True
     learned = {_picture(sample) for sample in recall(run.members)}
     if not learned.isdisjoint(source.digests):
@@ -257,6 +258,7 @@ def _gather(parts: Sequence[tuple[ImageSet, str | None]], name: str, resolution:
     images, labels, digests, seen = [], [], [], []
     names: list[str] = []
     notes: list[str] = []
+    known: set[str] = set()
     has_patients = all(found.has_patients for found, _ in parts)
     for found, folder in parts:
         notes += found.notes
@@ -273,8 +275,10 @@ def _gather(parts: Sequence[tuple[ImageSet, str | None]], name: str, resolution:
             images.append(np.rint(values).clip(0, 255).astype(np.uint8))
             labels.append(label)
             names.append(found.unit(index) if has_patients else f"{name} {len(names)}")
+            known |= set() if PLACE.fullmatch(found.unit(index)) else {found.unit(index)}
             digests.append(pixels.digest(picture))
             seen.append(sketches(picture))
     return Source(
-        np.stack(images), tuple(labels), tuple(names), tuple(digests), has_patients, tuple(notes), tuple(seen)
-    )
+        np.stack(images), tuple(labels), tuple(names), tuple(digests), has_patients, tuple(notes), tuple(seen),
+        frozenset(known),
+    )  # fmt: skip

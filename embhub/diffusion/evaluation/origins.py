@@ -17,7 +17,7 @@ from embhub.images.manifests.manifest import NAME as MANIFEST
 from embhub.options.preprocessing import FITS, Fit
 
 _DIGEST = re.compile(r"\b[0-9a-f]{64}\b")
-_MOST = 10_000_000
+_MOST = 50_000_000
 
 
 def class_folders(place: Path) -> list[Path]:

@@ -178,9 +178,12 @@ def group(images: Labelled, has_patients: bool) -> document.Group:
 def arm(name: str, drawn: Sequence[Drawn], real: Source, test: Source, positive: str) -> document.Arm:
     """Counts and origin of the drawn images of all embeddings of an arm."""
     labels = [label for one in drawn for label in one.source.labels]
+    named = {digest for one in drawn for digest in one.embeddings}
+    if any(one.redrawn for one in drawn):  # patients' images of which a part was drawn anew: of no embedding alone
+        named = set()
     return document.Arm(
         name=name, images=len(labels), positives=labels.count(positive), sets=len(drawn),
-        embeddings=tuple(sorted({digest for one in drawn for digest in one.embeddings})),
+        embeddings=tuple(sorted(named)),
         learned_from_real=_any(learned_from(one, real) for one in drawn),
         learned_from_test=_any(learned_from(one, test) for one in drawn),
     )  # fmt: skip

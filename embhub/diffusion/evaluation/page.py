@@ -146,7 +146,7 @@ def _describe_ceiling(report: EvaluationReport) -> str:
 
 
 def _describe_worth(report: EvaluationReport) -> str:
-    return f"worth {report.worth.words} real {report.unit}s a class" if report.worth else ""
+    return f"worth {report.worth.words} real {report.real_unit}s a class" if report.worth else ""
 
 
 def _describe_arm(arm: Arm) -> str:

@@ -60,6 +60,10 @@ def test_a_patient_on_both_sides_is_found_whatever_names_her(tmp_path: Path, iss
     with pytest.raises(PrivacyError, match="1 patients are among the members and among the non-members"):
         compare(members, others)
     compare(members, pngs(tmp_path / "c", ["P4", "P5"], issuer))
+    others = films(tmp_path / "d", ["P3", "P4"], **fields)
+    Image.fromarray(np.random.default_rng(5).integers(0, 256, (64, 64, 3), dtype=np.uint8)).save(others / "x.png")
+    with pytest.raises(PrivacyError, match="1 patients are among"):  # one image without an id hides nobody
+        compare(members, others)
 
 
 def test_a_manifest_without_ids_takes_those_of_headers_and_holds_splits_to_them(tmp_path: Path) -> None:

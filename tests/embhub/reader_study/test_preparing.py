@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import io
+import shutil
 import stat
 from pathlib import Path
 
@@ -11,6 +13,7 @@ from PIL import Image
 
 from embhub.errors import ConfigError, PrivacyError, UsageError
 from embhub.formats import synthetic_mark
+from embhub.formats.synthetic_mark import COMPOSITE, mark_png
 from embhub.reader_study.preparing import prepare
 from embhub.reader_study.study import CASES, FILE, Study, case_file, read_study
 from tests.embhub.reader_study.conftest import EMBEDDING, NUMBER, write_images
@@ -58,6 +61,20 @@ def test_kinds_are_not_mixed_up(sources: tuple[Path, Path], tmp_path: Path) -> N
         prepare(drawn, drawn, tmp_path / "a", dataset="noise", number=NUMBER)
     with pytest.raises(UsageError, match="do not say that they are synthetic"):
         prepare(real, real, tmp_path / "b", dataset="noise", number=NUMBER)
+
+
+def test_patients_images_that_were_drawn_anew_in_part_are_no_generated_ones(
+    sources: tuple[Path, Path], tmp_path: Path
+) -> None:
+    """Beside a privacy claim, a card would state what readers say of them as if it were of the embedding alone."""
+    real, drawn = sources
+    mixed = tmp_path / "drawn"
+    shutil.copytree(drawn, mixed)
+    buffer = io.BytesIO()
+    Image.new("L", (64, 64), 7).save(buffer, "PNG")
+    (mixed / "x.png").write_bytes(mark_png(buffer.getvalue(), COMPOSITE, embeddings=[EMBEDDING]))
+    with pytest.raises(PrivacyError, match="1 of the generated images are patients' images"):
+        prepare(real, mixed, tmp_path / "a", dataset="noise", number=NUMBER)
 
 
 def test_a_full_disk_leaves_no_image(

@@ -21,6 +21,7 @@ from embhub import destinations
 from embhub.artifact import fingerprint
 from embhub.builtin_bases import resolve
 from embhub.copies.tail import FEWEST_CONTROLS, FEWEST_MEMBERS
+from embhub.diffusion.adaptation import naming
 from embhub.diffusion.adaptation.base_training import likeness, poses, running, workbench
 from embhub.diffusion.adaptation.base_training.latent_pictures import SIDE, rebuilt
 from embhub.diffusion.adaptation.base_training.material import Look, TrainingImages, of_images
@@ -36,13 +37,14 @@ from embhub.images.seen import NAME as SEEN
 from embhub.images.seen import Seen
 from embhub.images.sketch import sketch
 from embhub.progress import OnProgress, Progress
+from embhub.site.memory.patients import is_keyed
 
 SOURCE_SIDE = 224
 FEWEST = 100
 _HELD_OUT_OF = 12
 _AUTOENCODER, _DENOISER = 0.25, 0.65
 """Shares of the hours; the rest is for the decoder."""
-_STATES = "training"
+_STATES, _IMAGES = "training", "training-images"
 _CHECKED, _AT_ONCE = 48, 12
 """Images that are compared with those learned from, and how many are generated at a time."""
 
@@ -91,7 +93,9 @@ def train_base(
         Where the base lies and what it learned from.
 
     Raises:
-        UsageError: an empty `head` or `source`, too few images, or a folder that holds something else.
+        UsageError: an empty `head` or `source`, too few images, images that name no patients, a folder whose name
+            cannot be published or that holds something else, or `resume` with other images.
+        PrivacyError: the folder's name looks like a person's.
         ConfigError: the folder cannot be written, or another process is writing it.
         TrainingInterruptedError: SIGTERM or SIGINT; `resume` goes on with an autoencoder that was not
             finished, else with the denoiser.
@@ -99,6 +103,7 @@ def train_base(
     folder, where = Path(out), str(choose_device(device))
     if not (head.strip() and source.strip()):
         raise UsageError("--head or --source is empty", "say what the images are, and their name and licence")
+    naming.check_public_name(folder.resolve().name)
     destinations.check_folder(folder)
     folder.mkdir(parents=True, exist_ok=True)
     with alone(folder):
@@ -122,13 +127,22 @@ def _train_in(
         hint = "pass --resume to go on with it, or another --out" if states.exists() else "leave out --resume"
         raise UsageError(f"{folder} holds {'a' if states.exists() else 'no'} training", hint)
     found = read_images(images, manifest=manifest, on_progress=on_progress)
-    held_out = [_is_held_out(found.unit(place)) for place in range(len(found.samples))]
+    people = [found.unit(place) for place in range(len(found.samples))]
+    held_out = [
+        sample.split == "holdout" or _is_held_out(name) for sample, name in zip(found.samples, people, strict=True)
+    ]
     if len(held_out) - sum(held_out) < FEWEST or not any(held_out):
         raise UsageError(f"{len(held_out)} images", f"a base needs at least {FEWEST}, of a dozen patients or more")
+    if not found.has_patients or any(map(is_keyed, people)):
+        raise UsageError(
+            "not every image names its patient as the public source does",
+            "list the images in a manifest with the column patient_id: the base's list of whom it saw is of these ids",
+        )
     everything = _read(found, on_progress)
+    _check_same(folder / _IMAGES, everything, held_out, resume=resume)
     taught, apart = (_part(everything, held_out, kind) for kind in (False, True))
-    facts = describe(folder.name, "other", source, {head: head}, [])
-    material = of_images(folder.name, Look(head), taught, apart, facts, seed=seed, device=where)
+    facts = describe(folder.resolve().name, "other", source, {head: head}, [])
+    material = of_images(facts["name"], Look(head), taught, apart, facts, seed=seed, device=where)
     bench = workbench.Workbench(material, states, seed, where)
     if not resume:
         bench.begin_autoencoder(_first_autoencoder(), whitened=False)
@@ -143,6 +157,19 @@ def _train_in(
         pipeline, fingerprint.digest(fingerprint.take(pipeline)), len(taught.patients), len(set(taught.patients)),
         len(apart.patients), copies,
     )  # fmt: skip
+
+
+def _check_same(kept: Path, images: TrainingImages, held_out: list[bool], *, resume: bool) -> None:
+    """The weights hold traces of all images that they ever learned from: the list of them would miss some."""
+    facts = json.dumps([images.patients, images.phrases, held_out]).encode()
+    digest = hashlib.sha256(facts + images.images.numpy().tobytes()).hexdigest()
+    if not resume:
+        write_atomic(kept, digest.encode())
+    elif not kept.is_file() or kept.read_text(encoding="utf-8") != digest:
+        raise UsageError(
+            "these are not the images and captions that the training began with",
+            "pass the same, or begin anew in another --out",
+        )
 
 
 def _rebuild(pipe: Pipeline, apart: TrainingImages) -> dict[str, Any]:

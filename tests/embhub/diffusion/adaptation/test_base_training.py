@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 import signal
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,8 +17,9 @@ from PIL import Image
 
 from embhub import durable
 from embhub.__main__ import main
-from embhub.diffusion.adaptation.base_training import denoising, rebuilding, running, workbench
+from embhub.diffusion.adaptation.base_training import denoising, from_images, rebuilding, running, workbench
 from embhub.diffusion.adaptation.base_training.from_images import FEWEST, train_base
+from embhub.diffusion.adaptation.base_training.material import TrainingImages
 from embhub.errors import ConfigError, UsageError
 from embhub.images import seen
 
@@ -113,6 +116,42 @@ def test_nothing_to_go_on_with_is_refused(stripes: Path, tmp_path: Path, capsys:
     assert main([*words, "--resume"]) == 2
     assert "holds no training" in capsys.readouterr().err
     assert not (tmp_path / "base/training").exists()
+
+
+def test_the_list_of_whom_it_saw_stays_true(stripes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows kept for a test are held out, images that name nobody are refused, and others than at the start, too."""
+    parts: list[TrainingImages] = []
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    def record(images: TrainingImages, held_out: list[bool], kind: bool) -> TrainingImages:
+        parts.append(split_off(images, held_out, kind))
+        return parts[-1]
+
+    split_off = from_images._part
+    monkeypatch.setattr(from_images, "_train", stop)
+    monkeypatch.setattr(from_images, "_part", record)
+    images = shutil.copytree(stripes, tmp_path / "images")
+    rows = (images / "manifest.csv").read_text().splitlines()
+    kept = ["person-1,", "person-2,"]
+    split = [f"{row},{'holdout' if any(name in row for name in kept) else 'train'}" for row in rows[1:]]
+    (images / "manifest.csv").write_text("\n".join([f"{rows[0]},split", *split]) + "\n")
+    words: dict[str, Any] = {"head": HEAD, "source": SOURCE, "hours": SHORT}
+    with pytest.raises(KeyboardInterrupt):
+        train_base(images, tmp_path / "base", **words)
+    taught, apart = parts
+    assert {"person-1", "person-2"} <= set(apart.patients) and not set(apart.patients) & set(taught.patients)
+    with pytest.raises(KeyboardInterrupt):
+        train_base(images, tmp_path / "base", resume=True, **words)
+    (images / "manifest.csv").write_text("\n".join([f"{rows[0]},split", *split[:-1]]) + "\n")
+    with pytest.raises(UsageError, match="not the images and captions that the training began with"):
+        train_base(images, tmp_path / "base", resume=True, **words)
+    (images / "manifest.csv").unlink()
+    with pytest.raises(UsageError, match="not every image names its patient"):
+        train_base(images, tmp_path / "other", **words)
+    with pytest.raises(UsageError, match="a base cannot be called"):
+        train_base(images, tmp_path / "breast base", **words)
 
 
 def test_too_few_images_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

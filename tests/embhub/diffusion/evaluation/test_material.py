@@ -25,6 +25,7 @@ from embhub.errors import EmbhubError, PrivacyError, UsageError
 from embhub.images import pixels
 from embhub.site.memory import runs
 from embhub.site.memory.patients import key_patient
+from tests.support import medical
 from tests.support.sites import Site
 
 DIGEST = "ab" * 32
@@ -138,6 +139,21 @@ def test_a_patient_on_both_sides_is_refused(site: Site, tmp_path: Path) -> None:
     with pytest.raises(PrivacyError, match="1 patients are in the training and in the test"):
         check_apart(real, test, {})
     check_apart(real, read_real(write(tmp_path / "c", some(start=2), seed=2), "test images", 16), {})
+
+
+def test_one_image_without_an_id_hides_no_patient(site: Site, tmp_path: Path) -> None:
+    """A folder of DICOM files, and one PNG among them."""
+    real = read_real(write(tmp_path / "a", some(), seed=1), "real images", 16)
+    grey = np.random.default_rng(3).integers(0, 255, (20, 20), dtype=np.uint8)
+    for number, label in enumerate("ab"):
+        dicom = medical.dataset(grey + number, PatientID=f"P{number + 1}", SeriesInstanceUID=f"1.2.{number}")
+        medical.write(tmp_path / "b" / label / "0.dcm", dicom)
+    Image.fromarray(grey).save(tmp_path / "b" / "a" / "x.png")
+    test = read_real(tmp_path / "b", "test images", 16)
+    assert not test.has_patients and len(set(test.names)) == 3, "each image is a unit of its own"
+    for one, other in ((real, test), (test, real)):
+        with pytest.raises(PrivacyError, match="1 patients are in the training and in the test"):
+            check_apart(one, other, {})
 
 
 def test_a_test_picture_among_the_drawn_or_real_ones_is_refused(site: Site) -> None:

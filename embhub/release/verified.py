@@ -172,8 +172,11 @@ class Verified:
         return f"{self.report.verdict}, {self.audit_status}{by}{'; ' + worse if worse else ''}"
 
     def _concerns(self, audit: Attested) -> bool:
-        """An auditor's word, or this publisher's own; not that of somebody who published the same bytes as theirs."""
-        return not audit.own or audit.namespace == self.signer.namespace
+        """An auditor's word, or this publisher's own; not that of somebody who published the same bytes as theirs.
+
+        No registry speaks for another: its auditors are not this one's, even of the same name.
+        """
+        return audit.registry == self.signer.registry and (not audit.own or audit.namespace == self.signer.namespace)
 
     def told(
         self, *, yanked: Yank | None, others: Sequence[Attested], remembered: Iterable[Attested],

@@ -98,7 +98,8 @@ class Revocation(SignedModel):
 
     def is_milder_than(self, other: Revocation) -> bool:
         """Whether more of what the key signed would count."""
-        return (-REASONS.index(self.reason), self.date) > (-REASONS.index(other.reason), other.date)
+        later = self.date > other.date and self.reason in (other.reason, "superseded", "lost")
+        return later or REASONS.index(self.reason) < REASONS.index(other.reason)
 
 
 class LogKey(SignedModel):

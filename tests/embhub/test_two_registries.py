@@ -9,6 +9,7 @@ import pytest
 
 from embhub.client.publishing import push as publishing
 from embhub.client.pulling import pull as pulling
+from embhub.client.statements import reports
 from embhub.client.trusted import roots
 from embhub.errors import UsageError
 from embhub.refusals import ReleaseRefusedError, RevokedKeyError, WrongNamespaceError, WrongRegistryError
@@ -83,6 +84,30 @@ def test_an_audit_signed_for_another_registry_does_not_count() -> None:
     mixed = Release.from_files({**FOR_A.files, release_files.AUDIT_BUNDLE: replayed})
     with pytest.raises(WrongRegistryError):
         verification.verify(mixed, trust=[TRUST_A, TRUST_B], now=NOW)
+
+
+def test_another_registrys_auditor_of_the_same_name_takes_nothing_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor does what was heard there become a demand on this registry, or push out what was heard here."""
+    monkeypatch.setenv("EMBHUB_HOME", str(tmp_path))
+    digest = FOR_A.embedding.digest
+    told: dict[str, Any] = {"own": False, "repository": REPOSITORY, "version": "1.0.0"}
+    leak = attested.Attested(
+        namespace="nki", verdict="leak-detected", created="2026-11-20T00:00:00Z", registry=A, **told
+    )
+    clean = leak.model_copy(update={"verdict": "no-leak-detected", "created": "2026-11-29T00:00:00Z", "registry": B})
+    assert set(attested.newest([leak, clean])) == {leak, clean}
+    many = [clean.model_copy(update={"namespace": f"n{n}", "verdict": "leak-detected"}) for n in range(30)]
+    for registry, audits in ((A, [leak]), (B, [clean, *many])):
+        reports.remember(registry, REPOSITORY, "1.0.0", digest=digest, yanked=None, known=False, audits=audits)
+    kept = reports.audits(digest)
+    assert leak in kept and len(kept) == 21
+    verified = verification.verify(FOR_A, trust=[TRUST_A, TRUST_B], now=NOW)
+    told_here = verified.told(yanked=None, others=[], remembered=kept)
+    assert [item.audit for item in told_here.lost] == [leak], "what was heard at A is missed at A, and nothing else"
+    assert leak in verified.told(yanked=None, others=[leak, clean], remembered=[]).others
+    assert clean not in verified.told(yanked=None, others=[leak, clean], remembered=[]).others
 
 
 @pytest.mark.parametrize(

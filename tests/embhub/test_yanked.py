@@ -96,6 +96,15 @@ def test_a_host_that_is_no_embhub_registry_says_nothing(middle: Middleman, site:
         assert heard(pulling.pull(REPOSITORY)) == []
 
 
+@pytest.mark.parametrize(("address", "demand"), [(STATUS, "not-yanked"), ("/embhub/v1/audits/", "no-leak")])
+def test_an_address_that_is_not_there_meets_no_demand(middle: Middleman, site: Site, address: str, demand: str) -> None:
+    """Whoever wants to hide a withdrawal or a leak need not lie: 404 would do."""
+    pulling.verify_path(REPOSITORY, require="not-yanked")
+    middle.lies = {address: lambda handler: handler.send(404, b"{}")}
+    with pytest.raises(PolicyRefusedError):
+        pulling.verify_path(REPOSITORY, require=demand)
+
+
 BAD = {
     "HTML": b"<html>",
     "nothing": b"",

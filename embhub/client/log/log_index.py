@@ -81,21 +81,20 @@ def first_after(
             `log_reader.MOST_READ` bytes were. MalformedLogError: what it serves is not under its checkpoint.
         ConfigError: what was looked through cannot be remembered.
     """
-    first = done = max(index + 1, _looked_through(source, log, signed, purpose))
+    first = done = max(index + 1, looked_through(source, log, signed, purpose))
     if first >= signed.size:
         return None
     taken, before = 0, TreeBuilder.resume(first, partial(_narrower, source, signed))
     for tile, entries in log_reader.checked_bundles(source, before, signed):
         for place, entry in enumerate(entries, tile.first):
             if place >= first and wanted(entry):
+                _save_looked_through(source, log, signed, purpose, tile.first, since=first)
                 return place
         done = tile.first + tile.width
         taken += sum(map(len, entries)) + OVERHEAD * tile.width
         if done - first >= most or taken > log_reader.MOST_READ:
             break
-    if done - first >= tiles.WIDTH:
-        root = TreeBuilder.resume(done, partial(_narrower, source, signed)).root()
-        read_entries.save_looked_through(log, purpose, LookedThrough(done, root))
+    _save_looked_through(source, log, signed, purpose, done, since=first)
     if done < signed.size:
         raise RegistryError(
             f"only {done:,} of its {signed.size:,} entries were looked through so far; verify again",
@@ -104,7 +103,15 @@ def first_after(
     return None
 
 
-def _looked_through(source: LogSource, log: VerifierKey, signed: SignedCheckpoint, purpose: str) -> int:
+def _save_looked_through(
+    source: LogSource, log: VerifierKey, signed: SignedCheckpoint, purpose: str, done: int, *, since: int
+) -> None:
+    if done - since >= tiles.WIDTH:
+        root = TreeBuilder.resume(done, partial(_narrower, source, signed)).root()
+        read_entries.save_looked_through(log, purpose, LookedThrough(done, root))
+
+
+def looked_through(source: LogSource, log: VerifierKey, signed: SignedCheckpoint, purpose: str) -> int:
     """How many entries were looked through; 0 where the log under this checkpoint does not begin with them.
 
     Where more entries follow, `log_reader.checked_bundles` checks that these tiles lead to the checkpoint.

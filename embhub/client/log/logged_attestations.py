@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING
 
 from embhub.client.log import logged
@@ -184,23 +185,30 @@ def _say_newer(trust: Trust, look: _Look, own: LogProof, digest: bytes) -> Itera
     from embhub.log.errors import MalformedLogError
     from embhub.trust import logged as entries
 
-    if look.source is None:
+    source = look.source
+    if source is None:
         return
     signed = look.anchor or checkpoints.open_signed(own.note.to_bytes(), log=look.key)
     keys = {key.fingerprint: key.public for key in trust.root_keys}
 
-    def is_newer(data: bytes) -> bool:
+    def is_keyring(data: bytes, *, newer: bool) -> bool:
         try:
             leaf = leaves.parse(data)
         except MalformedLogError:  # of a kind that this version does not know
             return False
         key = keys.get(leaf.fingerprint)
-        return key is not None and leaf.digest != digest and entries.is_signed(leaf, key)
+        return key is not None and (leaf.digest != digest) is newer and entries.is_signed(leaf, key)
+
+    def find(after: int, *, newer: bool, purpose: str) -> int | None:
+        wanted = partial(is_keyring, newer=newer)
+        return log_index.first_after(source, look.key, signed, after, wanted, purpose=purpose, most=MOST_LATER)
 
     try:
-        place = log_index.first_after(
-            look.source, look.key, signed, own.index, is_newer, purpose=trust.digest, most=MOST_LATER
-        )
+        # The proof may name a copy of the entry, which the log appended behind a newer keyring: the first one counts.
+        purpose = f"newer than {trust.digest}"
+        looked = log_index.looked_through(source, look.key, signed, purpose)
+        first = looked - 1 if looked else find(-1, newer=False, purpose=f"first {trust.digest}")
+        place = find(own.index if first is None else first, newer=True, purpose=purpose)
     except RegistryError as error:
         text = f"not known whether the log holds a newer keyring: {error.message}"
         yield Finding(logged.WITHHELD, "warning", text)

@@ -163,7 +163,9 @@ def _shown(digest: str, ask: Ask | None) -> tuple[Sequence[Shown], list[Finding]
 
     try:
         data = ask(digest)
-        return (registered_audits.parse_answer(data, digest=digest) if data is not None else ()), []
+        if data is None:
+            raise RegistryError("it has no such address", "ask its operator to upgrade it")
+        return registered_audits.parse_answer(data, digest=digest), []
     except (RegistryError, ReleaseRefusedError, ValueError) as error:
         text = f"the registry did not show which audits of these bytes were registered: {plain(error)}"
         return (), [Finding(registered_audits.RESULTS, "warning", text)]

@@ -100,8 +100,8 @@ def fetch(
         except RegistryError as failed:
             _log.warning("fallback: %s has no such release: %s", place, failed.message)
             continue
-        said = () if isinstance(copy, public_hub.PublicHub) else (mirrors.renew(copy.registry),)
         try:
+            said = () if isinstance(copy, public_hub.PublicHub) else (mirrors.renew(copy.registry),)
             verified = verify_offline(
                 release,
                 trusts=[trust_store.load(first.registry)],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from embhub.artifact import embedding
 from embhub.artifact.embedding import Embedding
 from embhub.client.log import logged
 from embhub.client.pulling import received
-from embhub.client.statements.memory import recall
+from embhub.client.statements.memory import recall, with_ledger_findings
 from embhub.client.trusted import site_policy, vouching
 from embhub.formats import instants, names
 from embhub.release import at_the_site, demands, verification
@@ -55,15 +55,18 @@ def open_path(path: str | Path) -> Opened:
     namespace = names.namespace_of(publish.repository)
     own = vouching.vouch_for_own_keys(namespace, instants.write(now), origin=publish.registry)
     trusts = [*trust_store.load_all(), *([own] if own.keyring.members[0].keys else [])]
-    verified = verification.verify(release, trust=trusts, now=now, seen=seen.accepted())
+    chosen = site_policy.choose()
+    verified = verification.verify(
+        release, trust=trusts, now=now, seen=seen.accepted(), policy=replace(chosen, demands=())
+    )
     is_own = verified.signer.fingerprint in {key.fingerprint for key in keys.list_keys()}
     is_new = logged.PROOF not in release.files and release.publish_bundle.envelope.identity in signed.known()
     # what this site signed, by its own record, need not be in a log yet
     if not (is_own and is_new) and logged.trust_of(verified, trusts) is not own:
         verified = received.say_log(verified, release, trusts=trusts, now=now)
-    verified = recall(verified)
+    verified = with_ledger_findings(recall(verified), release)
     if not is_own:
-        verified = demands.hold(verified, site_policy.choose())
+        verified = demands.hold(verified, chosen)
     warnings = tuple(item.text for item in verified.findings if item.outcome == "warning")
     return Opened(verified.embedding, warnings, verified)
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from embhub.release.checks.yanks import Yank
 
 MAX_BYTES = 16_000_000
-MOST_AUDITORS = 20  # remembered of one embedding, those with the worst verdicts
+MOST_AUDITORS = 20  # remembered of one embedding and one registry, those with the worst verdicts
 
 
 def yank(registry: str, repository: str, version: str) -> Yank | None:
@@ -68,7 +68,8 @@ def remember(
         elif known:
             heard.yanks.pop(place, None)
         if merged := attested.newest([*heard.audits.get(digest, ()), *audits]):
-            heard.audits[digest] = merged[:MOST_AUDITORS]
+            by = {one.registry: [audit for audit in merged if audit.registry == one.registry] for one in merged}
+            heard.audits[digest] = tuple(audit for found in by.values() for audit in found[:MOST_AUDITORS])
         namespace = f"{registry} {names.namespace_of(repository)}"
         kept = heard.totals.get(namespace)
         if total is not None and (kept is None or kept.order < total.order):

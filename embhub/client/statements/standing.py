@@ -36,9 +36,9 @@ def ask(hub: Hub, verified: Verified, commit: str, trusts: Sequence[Trust]) -> t
         hub, yanks.CHECK, "this release is yanked", lambda: hub.status(repository),
         lambda said: [yank for yank in yanks.parse(said, repository=repository) if yank.revision == commit],
     )  # fmt: skip
-    if isinstance(yanked, Finding):
+    if not isinstance(yanked, list):  # no answer, or no such address
         unanswered.add(policies.YANKS)
-        remarks.append(yanked)
+        remarks += [yanked] if yanked else []
     first = yanked[0] if isinstance(yanked, list) and yanked else None
     checked = {item.envelope: item.audit for item in verified.audit_files if not item.left_out}
     numbers = verified.embedding.numbers
@@ -56,9 +56,9 @@ def ask(hub: Hub, verified: Verified, commit: str, trusts: Sequence[Trust]) -> t
             remarks += _say_refused(attested.CHECK, hub.registry, "audits", refused)
         else:
             audits = nearly
-    if isinstance(audits, Finding):
+    if audits is None or isinstance(audits, Finding):
         unanswered.add(policies.AUDITS)
-        remarks.append(audits)
+        remarks += [audits] if audits else []
     told = verified.told(
         yanked=first, others=others, remembered=reports.audits(digest), unanswered=unanswered
     )  # fmt: skip

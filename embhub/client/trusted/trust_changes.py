@@ -42,8 +42,12 @@ def settle(address: str, opened: Trust, *, agree: Agree | None) -> Changes:
 
 
 def confirm(address: str, opened: Trust) -> None:
-    """Note that a person agreed to this keyring: its keys are no news from now on."""
-    trust_store.confirm(address)
+    """Note that a person agreed to this keyring: its keys are no news from now on.
+
+    Raises:
+        ConfigError: another one counts by now, which nobody saw; or the pin or the memory cannot be written.
+    """
+    trust_store.confirm(address, opened.digest)
     seen.confirm(opened.registry, opened.keyring.fingerprints())
 
 

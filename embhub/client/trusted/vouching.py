@@ -66,11 +66,18 @@ def trusted_offline(*, hint: str = "embhub trust add URL") -> list[Trust]:
 def vouch_for_own_keys(namespace: str, now: str, *, origin: str) -> Trust:
     """A keyring made up here, by which this site's own keys may publish under `namespace`; for its own releases.
 
-    It stands for the registry of this `origin`, for which the release was signed.
+    It stands for the registry of this `origin`, for which the release was signed. A key that a pinned registry knows
+    as stolen vouches for nothing: a thief can name any registry and namespace.
+
+    Raises:
+        ConfigError, VerificationError: a pin is damaged.
     """
+    revoked = [row for trust in trust_store.load_all() for row in trust.keyring.revoked]
+    stolen = {row.fingerprint for row in revoked if row.reason == "stolen"}
     held = tuple(
         MemberKey(fingerprint=key.fingerprint, public_key_pem=keys.public_pem(key.name), role="publish", added=now)
         for key in keys.list_keys()
+        if key.fingerprint not in stolen
     )
     member = Member(namespace=namespace, name=None, keys=held)
     address = f"https://[{origin}]" if ":" in origin else f"https://{origin}"

@@ -51,7 +51,7 @@ class Attested(BaseModel):
 
     def supersedes(self, other: Attested) -> bool:
         """Whether this is the same auditor's word: a later one, or the very one."""
-        if self.namespace != other.namespace:
+        if (self.registry, self.namespace) != (other.registry, other.namespace):
             return False
         now, then = instants.read(self.created), instants.read(other.created)
         return now > then or (now == then and self.verdict == other.verdict)
@@ -149,9 +149,9 @@ def nearly(data: bytes) -> tuple[str, ...]:
 
 
 def newest(audits: Iterable[Attested]) -> tuple[Attested, ...]:
-    """The newest word of each auditor, the worst verdict first."""
+    """The newest word of each auditor of each registry, the worst verdict first."""
     last = signers.last_words(
-        list(audits), of=lambda audit: audit.namespace,
+        list(audits), of=lambda audit: (audit.registry, audit.namespace),
         order=lambda audit: (instants.read(audit.created), -severity(audit.verdict)),
     )  # fmt: skip
     return tuple(sorted(last, key=lambda audit: (severity(audit.verdict), audit.namespace)))

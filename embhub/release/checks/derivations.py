@@ -113,7 +113,7 @@ def check(
         findings.append(Finding(CHECK, finding.outcome, finding.text))
     withdrawn, told = withdrawals.find(
         trusts, signed_for=keyring, namespace=signer.namespace, repository=source.repository, version=source.version,
-        digest=derived.source, numbers=None,
+        digest=derived.source, numbers=attestation.statement.numbers,
     )  # fmt: skip
     findings += [Finding(CHECK, "warning", f"of the source: {item.text}") for item in told if item.outcome == "warning"]
     findings += list(_say(embedding, source))

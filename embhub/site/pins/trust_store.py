@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
+from embhub.durable import locked
 from embhub.errors import ConfigError
 from embhub.refusals import MalformedKeyringError, ReleaseRefusedError, RollbackError, WrongRootError
 from embhub.site import config
@@ -108,15 +109,21 @@ def confirmed(registry: str) -> Keyring | None:
     return keyrings.parse_keyring(pin.confirmed) if pin.confirmed is not None else None
 
 
-def confirm(registry: str) -> None:
-    """Note that a person agreed to the keyring of a pinned registry that counts here.
+def confirm(registry: str, digest: str) -> None:
+    """Note that a person agreed to the keyring with this SHA-256, which counts here for a pinned registry.
 
     Raises:
-        ConfigError: it is not pinned, or cannot be written.
+        ConfigError: it is not pinned, another keyring counts here by now, or the pin cannot be written.
     """
-    pin = pin_files.require(registry)
-    current = pin_names.in_force(pin, among=pin_files.read_all())
-    pin_files.save(replace(pin, confirmed=keyrings.parse_export(current.export).keyring.payload))
+    with locked(pin_files.path_of(pin_files.require(registry).address)):
+        pin = pin_files.require(registry)
+        current = keyrings.parse_export(pin_names.in_force(pin, among=pin_files.read_all()).export).keyring
+        if current.digest != digest:
+            raise ConfigError(
+                f"the keyring of {pin.address} changed while you looked at it, and nothing was confirmed",
+                f"look at the new one: `embhub trust refresh {pin.address}`",
+            )
+        pin_files.save(replace(pin, confirmed=current.payload))
 
 
 def load(registry: str) -> Trust:
@@ -227,10 +234,12 @@ def _leads_to(document: TrustExport, given: str, pinned: str) -> bool:
 def _accept(
     document: TrustExport, *, where: str, fingerprint: str, known: Pin | None, namespaces: Sequence[str] | None = None
 ) -> Trust:
-    pin, counts = _judge(document, where=where, fingerprint=fingerprint, known=known, namespaces=namespaces)
-    if known is not None:
-        seen.forget_keys(counts.registry, _dropped(known.open().keyring, counts.keyring))
-    pin_files.save(pin)
+    with locked(pin_files.path_of(where)):  # another process may have stored a newer one since
+        known = known and pin_files.require(where)
+        pin, counts = _judge(document, where=where, fingerprint=fingerprint, known=known, namespaces=namespaces)
+        if known is not None:
+            seen.forget_keys(counts.registry, _dropped(known.open().keyring, counts.keyring))
+        pin_files.save(pin)
     return counts
 
 

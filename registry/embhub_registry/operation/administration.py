@@ -222,7 +222,7 @@ def revoke_key(registry: Registry, fingerprint: str, *, reason: keyrings.Reason)
             raise UsageError(f"{fingerprint} is revoked already: {before.reason} on {before.date}", "nothing to do")
         revocation = keyrings.Revocation(
             fingerprint=fingerprint,
-            date=instants.write(now()),
+            date=before.date if before is not None and reason == "lost" else instants.write(now()),
             reason=reason,
         )
         revoked = _with(keyring.revoked, revocation)

@@ -148,6 +148,25 @@ def newer(found: Papers) -> str:
     return text
 
 
+class LastCopy(MemoryLog):
+    """Its proof of a keyring names the last entry of it."""
+
+    def read(self, name: str, *, limit: int) -> bytes | None:
+        if name == f"proof/{logs.leaf_name(KEYRING)}":
+            return self.proof_of(len(self.entries) - 1).to_bytes()
+        return super().read(name, limit=limit)
+
+
+@pytest.mark.parametrize("filling", [0, 260])
+def test_a_copy_of_the_older_keyrings_entry_hides_no_newer_one(trust: Trust, filling: int) -> None:
+    """The log appends the entry once more, behind the newer one, and its proof names the copy."""
+    entries = [*FILLING[:filling], *OTHERS, AUDIT, KEYRING, *FILLING[filling : 2 * filling], LATER, KEYRING]
+    place = entries.index(LATER)
+    for _ in range(3):
+        said = newer(check(trust, LastCopy(entries, KEY)))
+        assert said == f"entry {place:,} of the log is a newer keyring than the one in use here"
+
+
 @pytest.mark.parametrize("last", [FILLING[0], LATER])
 def test_whoever_withholds_entries_of_the_log_with_the_keyring_gains_nothing(trust: Trust, last: bytes) -> None:
     """Where the entries after the keyring's are not served, nobody knows whether one is a revocation."""

@@ -10,19 +10,27 @@ from embhub.client.log import logged, logged_attestations
 from embhub.client.publishing import push as publishing
 from embhub.client.pulling import opening
 from embhub.errors import ArtifactError, UsageError
-from embhub.refusals import DigestMismatchError, RollbackError, UnknownSignerError
+from embhub.refusals import (
+    DigestMismatchError,
+    ReleaseRefusedError,
+    RevokedKeyError,
+    RollbackError,
+    UnknownSignerError,
+)
 from embhub.release import at_the_site
 from embhub.release import files as release_files
 from embhub.release.demands import PolicyRefusedError
 from embhub.site import config
 from embhub.site.pins import trust_store
 from embhub.site.signing import keys
+from embhub.site.signing.keys import SigningKey
 from embhub.trust import bundle
 from embhub.trust.keyring import parse_export
 from embhub.trust.logged import leaf_of, leaves_of
 from tests.support import logs
 from tests.support.logs import MemoryLog
 from tests.support.releases import (
+    AUDITOR,
     REGISTRY,
     ROOT,
     SITE,
@@ -32,6 +40,7 @@ from tests.support.releases import (
     make_keyring,
     make_release,
     member,
+    resigned,
 )
 from tests.support.sites import Site
 
@@ -93,6 +102,36 @@ def test_a_sites_own_signature_counts_there(site: Site) -> None:
     assert opening.open_path(path).warnings == ()
     path.write_bytes(make_embedding(seed=9).data)
     with pytest.raises(DigestMismatchError):
+        opening.open_path(path)
+
+
+def stolen(key: SigningKey) -> None:
+    """The pinned registry says so."""
+    revoked = [{"fingerprint": key.fingerprint, "date": "2026-11-20T12:00:00Z", "reason": "stolen"}]
+    trust_store.add(make_export(make_keyring(version=2, revoked=revoked)), fingerprint=ROOT.fingerprint)
+
+
+def test_a_folder_is_used_by_the_policy_that_verify_judges_by(site: Site) -> None:
+    """A countersignature stands in for a stolen key, but not where the site's policy file says strict."""
+    folder = site.folder / "prostate-cspca"
+    resigned(make_release(), audit_key=AUDITOR).to_folder(folder)
+    stolen(SITE)
+    assert any("stolen" in warning for warning in opening.open_path(folder).warnings)
+    (config.paths().config / "policy.yaml").write_text("policy: strict\n")
+    with pytest.raises(RevokedKeyError):
+        opening.open_path(folder)
+
+
+def test_a_stolen_key_of_ones_own_vouches_for_nothing_elsewhere(site: Site) -> None:
+    """A thief names another registry and another hospital, for which no keyring here has a revocation."""
+    key = keys.generate("default")
+    path = site.make()
+    publishing.sign(path, repository="hospital-b/x", registry="https://another.example.org")
+    assert opening.open_path(path).warnings == ()
+    members = [member("radboud", [(key, "publish")])]
+    revoked = [{"fingerprint": key.fingerprint, "date": "2026-11-20T12:00:00Z", "reason": "stolen"}]
+    trust_store.add(make_export(make_keyring(members=members, revoked=revoked)), fingerprint=ROOT.fingerprint)
+    with pytest.raises(ReleaseRefusedError):
         opening.open_path(path)
 
 

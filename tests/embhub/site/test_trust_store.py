@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from embhub.client.trusted import trust_changes
 from embhub.errors import ConfigError
 from embhub.refusals import BadSignatureError, MalformedKeyringError, ReleaseRefusedError, RollbackError, WrongRootError
 from embhub.site.pins import trust_store
@@ -44,7 +47,7 @@ def test_pin_list_load_remove(home: Path) -> None:
 def test_fingerprint_must_be_the_exports(home: Path) -> None:
     with pytest.raises(WrongRootError):
         trust_store.add(make_export(), fingerprint=STRANGER.fingerprint)
-    assert not home.exists()
+    assert not list(home.glob("*.json"))
 
 
 def test_registry_behind_another_address() -> None:
@@ -69,6 +72,41 @@ def test_refresh_moves_forward_only() -> None:
         with pytest.raises(RollbackError):
             again(REGISTRY, make_export(make_keyring(version=3)))
     assert trust_store.load(REGISTRY).keyring.version == 4
+
+
+def test_a_keyring_that_another_process_stored_meanwhile_is_not_replaced_by_an_older_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A pull that began before a revocation ends after another one that learned of it."""
+    trust_store.add(make_export(make_keyring(version=2)), fingerprint=ROOT.fingerprint)
+    locked = trust_store.locked
+
+    @contextmanager
+    def late(path: Path) -> Iterator[None]:
+        monkeypatch.setattr(trust_store, "locked", locked)
+        trust_store.refresh(REGISTRY, make_export(make_keyring(version=5)))  # between reading and the lock
+        with locked(path):
+            yield
+
+    monkeypatch.setattr(trust_store, "locked", late)
+    with pytest.raises(RollbackError):
+        trust_store.refresh(REGISTRY, make_export(make_keyring(version=4)))
+    assert trust_store.load(REGISTRY).keyring.version == 5
+
+
+def test_nobody_agrees_to_a_keyring_that_came_while_they_looked_at_another() -> None:
+    trust_store.add(make_export(make_keyring(version=2)), fingerprint=ROOT.fingerprint)
+    changed = [member("radboud", [(OTHER_SITE, "publish"), (STRANGER, "publish")])]
+    opened = trust_store.refresh(REGISTRY, make_export(make_keyring(version=3, members=changed)))
+
+    def telephone(*_: object) -> bool:
+        trust_store.refresh(REGISTRY, make_export(make_keyring(version=4, members=changed)))
+        return True
+
+    with pytest.raises(ConfigError, match="changed while you looked at it"):
+        trust_changes.settle(REGISTRY, opened, agree=telephone)
+    kept = trust_store.confirmed(REGISTRY)
+    assert kept is not None and kept.version == 2
 
 
 def test_a_refresh_checks_the_signatures_of_each_keyring_once(monkeypatch: pytest.MonkeyPatch) -> None:

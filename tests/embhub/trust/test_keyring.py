@@ -104,6 +104,14 @@ def test_a_revocation_does_not_grow_milder(after: list[dict[str, Any]], back: bo
     assert keyrings.keys_brought_back(earlier, later) == ([SITE.fingerprint] if back else [])
 
 
+def test_a_graver_reason_with_a_later_date_is_milder() -> None:
+    """What the key signed between the two dates would count again."""
+    earlier = make_keyring(revoked=[{**REVOKED, "reason": "superseded"}])
+    for date, back in ((REVOKED["date"], False), ("2099-01-01T00:00:00Z", True)):
+        later = make_keyring(version=2, revoked=[{**REVOKED, "reason": "lost", "date": date}])
+        assert bool(keyrings.keys_brought_back(earlier, later)) is back
+
+
 def test_a_revocation_stays_when_the_members_leave() -> None:
     """Else the keyring after that could list the key again."""
     gone, removed = make_keyring(members=[]), make_keyring(members=[], revoked=[{**REVOKED, "reason": "left"}])

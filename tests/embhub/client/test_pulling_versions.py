@@ -109,8 +109,9 @@ def test_a_folder_pulled_earlier_stays_usable(reader: Site, commits: list[str]) 
     pulling.pull(f"{REPOSITORY}@{commits[1]}", out="first")
     pulling.pull(REPOSITORY, out="second")
     assert pulling.verify_path("first").version == "1.0.0"
-    (warning,) = open_path("first").warnings
-    assert "older than 1.1.0" in warning and "accepted here on 20" in warning
+    older, ledger = open_path("first").warnings
+    assert "older than 1.1.0" in older and "accepted here on 20" in older
+    assert "shows no privacy ledger" in ledger, "as `embhub verify` says of it, too"
 
 
 @pytest.mark.parametrize("revision", ["9.9.9", "0000000", "nothing", "1.0"])

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from embhub import durable
 from embhub.client.trusted import trust_changes
 from embhub.errors import ConfigError
 from embhub.refusals import BadSignatureError, MalformedKeyringError, ReleaseRefusedError, RollbackError, WrongRootError
@@ -79,7 +80,7 @@ def test_a_keyring_that_another_process_stored_meanwhile_is_not_replaced_by_an_o
 ) -> None:
     """A pull that began before a revocation ends after another one that learned of it."""
     trust_store.add(make_export(make_keyring(version=2)), fingerprint=ROOT.fingerprint)
-    locked = trust_store.locked
+    locked = durable.locked
 
     @contextmanager
     def late(path: Path) -> Iterator[None]:

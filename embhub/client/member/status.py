@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
 from embhub.client.pulling import pull as pulling
 from embhub.client.statements import reports
-from embhub.client.trusted import vouching
+from embhub.client.trusted import site_policy, vouching
 from embhub.errors import EmbhubError, UsageError
 from embhub.formats import instants, names
 from embhub.refusals import ReleaseRefusedError
@@ -113,7 +113,8 @@ def _everything(trusts: Iterable[Trust]) -> list[Standing]:
 def _on_disk(path: Path) -> Standing:
     """A folder or file, verified as `embhub verify` does, and what speaks against it."""
     try:
-        verified = pulling.verify_release(pulling.read_release(path), target=path)
+        policy = replace(site_policy.choose(), demands=())  # what is demanded besides is no standing
+        verified = pulling.verify_release(pulling.read_release(path), target=path, policy=policy)
     except ReleaseRefusedError as refusal:
         return Standing(str(path), "", "", "", "refused", (refusal.message,))
     except EmbhubError as error:

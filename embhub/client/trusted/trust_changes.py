@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from embhub.errors import PolicyError
+from embhub.durable import locked
+from embhub.errors import ConfigError, PolicyError
 from embhub.site.memory import seen
-from embhub.site.pins import trust_store
+from embhub.site.pins import pin_files, pin_names, trust_store
 from embhub.trust import differences
-from embhub.trust.keyring import ROLES, Role, Trust
+from embhub.trust.keyring import ROLES, Role, Trust, parse_export
 
 Agree = Callable[[str, Sequence[str]], bool]
 
@@ -47,7 +48,16 @@ def confirm(address: str, opened: Trust) -> None:
     Raises:
         ConfigError: another one counts by now, which nobody saw; or the pin or the memory cannot be written.
     """
-    trust_store.confirm(address, opened.digest)
+    where = pin_files.require(address).address
+    with locked(pin_files.path_of(where)):
+        pin = pin_files.require(where)
+        current = parse_export(pin_names.in_force(pin, among=pin_files.read_all()).export).keyring
+        if current.digest != opened.digest:
+            raise ConfigError(
+                f"the keyring of {where} changed while you looked at it, and nothing was confirmed",
+                f"look at the new one: `embhub trust refresh {where}`",
+            )
+        pin_files.save(replace(pin, confirmed=current.payload))
     seen.confirm(opened.registry, opened.keyring.fingerprints())
 
 

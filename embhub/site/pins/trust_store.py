@@ -109,23 +109,6 @@ def confirmed(registry: str) -> Keyring | None:
     return keyrings.parse_keyring(pin.confirmed) if pin.confirmed is not None else None
 
 
-def confirm(registry: str, digest: str) -> None:
-    """Note that a person agreed to the keyring with this SHA-256, which counts here for a pinned registry.
-
-    Raises:
-        ConfigError: it is not pinned, another keyring counts here by now, or the pin cannot be written.
-    """
-    with locked(pin_files.path_of(pin_files.require(registry).address)):
-        pin = pin_files.require(registry)
-        current = keyrings.parse_export(pin_names.in_force(pin, among=pin_files.read_all()).export).keyring
-        if current.digest != digest:
-            raise ConfigError(
-                f"the keyring of {pin.address} changed while you looked at it, and nothing was confirmed",
-                f"look at the new one: `embhub trust refresh {pin.address}`",
-            )
-        pin_files.save(replace(pin, confirmed=current.payload))
-
-
 def load(registry: str) -> Trust:
     """The trust of one registry.
 

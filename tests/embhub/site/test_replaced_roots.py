@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from embhub.client.member import doctor
 from embhub.client.pulling import pull as pulling
-from embhub.client.trusted import roots
+from embhub.client.trusted import roots, trust_changes
 from embhub.errors import ConfigError, EmbhubError
 from embhub.refusals import RollbackError, UnknownSignerError, WrongRootError
 from embhub.site.memory import seen
@@ -295,12 +295,12 @@ def test_a_late_pin_is_removed_and_so_is_a_damaged_one(home: Path) -> None:
 def test_a_person_confirms_the_keyring_that_counts() -> None:
     pin(NAME)
     pin(MIRROR)
-    trust_store.confirm(MIRROR, trust_store.load(MIRROR).digest)
-    seen = trust_store.load(MIRROR).digest
+    trust_changes.confirm(MIRROR, trust_store.load(MIRROR))
+    seen = trust_store.load(MIRROR)
     trust_store.refresh(NAME, moved())
     with pytest.raises(ConfigError, match="changed while you looked at it"):
-        trust_store.confirm(MIRROR, seen)
-    trust_store.confirm(MIRROR, trust_store.load(MIRROR).digest)
+        trust_changes.confirm(MIRROR, seen)
+    trust_changes.confirm(MIRROR, trust_store.load(MIRROR))
     confirmed = trust_store.confirmed(MIRROR)
     assert confirmed is not None and confirmed.version == 2
     assert [check.outcome for check in doctor.examine(offline=True) if check.check == "trust"] == ["ok", "warning"]

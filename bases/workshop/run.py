@@ -33,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Parse the command line and run one stage; the error's exit code where it cannot."""
     chosen = _parser().parse_args(argv)
     torch.set_num_threads(1)
-    limits = running.Limits(chosen.minutes, chosen.cpu_minutes, chosen.steps, chosen.patience, chosen.cool_from)
+    limits = running.Limits(chosen.minutes, chosen.steps, chosen.patience, chosen.cool_from)
     try:
         material = MATERIALS[chosen.name](chosen.data, chosen.seed)
         bench = workbench.Workbench(material, chosen.work, chosen.seed, chosen.device, chosen.precision)
@@ -69,7 +69,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--begin", type=Path, help="exported folder to begin from where --work holds no state")
     parser.add_argument("--out", type=Path, help="export: folder to write (default: WORK/pipeline)")
     parser.add_argument("--minutes", type=float, default=math.inf, help="stop after so many minutes")
-    parser.add_argument("--cpu-minutes", type=float, default=math.inf, help="stop after so many of processor time")
     parser.add_argument("--steps", type=float, default=math.inf, help="stop at this step of the stage")
     parser.add_argument(
         "--peak", type=float, default=1e-3, help="the denoiser's learning rate in its first 2,000 steps"

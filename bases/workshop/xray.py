@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import csv
 import os
-import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -27,7 +26,6 @@ TAUGHT, LEFT_OUT = "normal", "bacterial pneumonia"
 SIDE = 128
 PARTS = ("base", "site", "judge", "test")
 HEAD = "frontal chest x-ray"
-_SHARES = (0.45, 0.70, 0.85, 1.0)
 _SPLIT = Path(__file__).with_name("xray_split.csv")
 
 
@@ -50,19 +48,6 @@ def split() -> Mapping[str, str]:
     """Patient id -> part, from the committed file."""
     with _SPLIT.open(encoding="utf-8", newline="") as file:
         return MappingProxyType({row["patient_id"]: row["part"] for row in csv.DictReader(file)})
-
-
-def make_split(patients: Sequence[str]) -> dict[str, str]:
-    """How the committed file was made: the source's two series of ids (sick, healthy) shuffled and shared out apart."""
-    ids = sorted(set(patients))
-    random.Random(0).shuffle(ids)  # noqa: S311  # a fixed split, no secret
-    parts: dict[str, str] = {}
-    for sick in (True, False):
-        series = [one for one in ids if one.startswith("person") is sick]
-        for index, one in enumerate(series):
-            place = (index + 0.5) / len(series)
-            parts[one] = next(part for part, share in zip(PARTS, _SHARES, strict=True) if place < share)
-    return parts
 
 
 def read(data: Path, part: str, labels: Sequence[str] = LABELS, *, side: int = SIDE) -> Films:

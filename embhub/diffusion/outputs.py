@@ -155,7 +155,7 @@ def audit_to_file(
     if (chosen.worst or chosen.worst_limit is not None) and chosen.suite == "mechanism":
         raise UsageError("the mechanism suite attacks no patient, so it has no exposures", "use another suite")
     destinations.check_file(target)
-    page = chosen.html or target.with_suffix(".html")
+    page = target.with_suffix(".html")
     destinations.check_file(page)
     check_audit(file, chosen, base=base, device=device)
     say_loading(on_progress)

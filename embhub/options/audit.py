@@ -28,8 +28,7 @@ class AuditOptions:
         replay: number of an earlier audit of the file to run again.
         worst: whether to list the ten most exposed patients; they are written nowhere.
         worst_limit: largest exposure of a patient, in standard deviations above the mean.
-        out: the report; `STEM.audit.json` beside the embedding by default.
-        html: the page; beside the report by default.
+        out: the report, with its page beside it; `STEM.audit.json` beside the embedding by default.
 
     Raises:
         UsageError: a value out of its range.
@@ -70,9 +69,9 @@ class AuditOptions:
         low=0,
         metavar="SD",
     )
-    out: Path | None = option("Audit report (JSON)  [default: STEM.audit.json beside the embedding]", metavar="FILE")
-    html: Path | None = option(
-        "Audit page with the ROC curves  [default: STEM.audit.html beside the report]", metavar="FILE"
+    out: Path | None = option(
+        "Audit report (JSON), with its page (HTML) beside it  [default: STEM.audit.json beside the embedding]",
+        metavar="FILE",
     )
 
     def __post_init__(self) -> None:

@@ -45,9 +45,8 @@ if TYPE_CHECKING:
     "--out",
     type=options.FILE,
     metavar="FILE",
-    help="Report file (JSON)  [default: STEM.copies.json beside the embedding]",
+    help="Report (JSON), with its page (HTML) beside it  [default: STEM.copies.json beside the embedding]",
 )
-@click.option("--html", type=options.FILE, metavar="FILE", help="Report page (HTML)  [default: STEM.copies.html]")
 @click.option(
     "--show-pairs", is_flag=True, help="Show the nearest patients' images beside the generated ones on the page."
 )

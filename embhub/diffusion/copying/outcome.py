@@ -34,7 +34,6 @@ def check_to_file(
     prompt: str | None = None,
     seed: int = 0,
     out: Path | None = None,
-    html: Path | None = None,
     show_pairs: bool = False,
     sheet: bool = False,
     on_progress: OnProgress | None = None,
@@ -52,7 +51,7 @@ def check_to_file(
     """
     target = out or at_the_site.beside(file, at_the_site.COPIES)
     destinations.check_file(target)
-    shown = html or target.with_suffix(".html")
+    shown = target.with_suffix(".html")
     destinations.check_file(shown)
     made = embedding.read(file)
     run = runs.find(made.digest)

@@ -38,12 +38,12 @@ def check_audit(file: Path, chosen: AuditOptions, *, base: str | Path | None, de
 
 def check_copies(
     file: Path, *, samples: Path | None, members: Path | None, nonmembers: Path | None, base: str | None, device: str,
-    out: Path | None, html: Path | None, sheet: bool, **others: Any,  # noqa: ARG001  # what needs no check
+    out: Path | None, sheet: bool, **others: Any,  # noqa: ARG001  # what needs no check
 ) -> None:  # fmt: skip
     """Refuse a copy check that cannot begin. Raises as `check_audit`."""
     target = out or at_the_site.beside(file, at_the_site.COPIES)
     destinations.check_file(target)
-    destinations.check_file(html or target.with_suffix(".html"))
+    destinations.check_file(target.with_suffix(".html"))
     made = embedding.read(file)
     if samples is not None:
         check_source(samples)

@@ -53,12 +53,11 @@ class TrainingRun(Protocol):
 
 @dataclass(frozen=True)
 class Limits:
-    """When one session of a course ends: wall-clock minutes, minutes of processor time, steps counted from the
+    """When one session of a course ends: wall-clock minutes, steps counted from the
     course's start, and how many measurements in a row may bring no better held-out loss. `cool_from` is the step from
     which the learning rate falls to nothing, which it reaches at `steps`."""
 
     minutes: float = math.inf
-    cpu_minutes: float = math.inf
     steps: float = math.inf
     patience: int = 20
     cool_from: int | None = None
@@ -146,12 +145,7 @@ def _resumed(course: TrainingRun, folder: Path) -> Progress:
 
 
 def _ended(progress: Progress, limits: Limits, started: _Watch) -> bool:
-    return (
-        started.wall() > limits.minutes * 60
-        or started.cpu() > limits.cpu_minutes * 60
-        or progress.step >= limits.steps
-        or progress.stale >= limits.patience
-    )
+    return started.wall() > limits.minutes * 60 or progress.step >= limits.steps or progress.stale >= limits.patience
 
 
 def _measured(course: TrainingRun, folder: Path, progress: Progress, means: Mapping[str, float]) -> None:

@@ -91,6 +91,7 @@ def test_the_page_needs_no_more_commands_than_it_may(role: str, most: int) -> No
 
 
 @pytest.mark.thorough
+@pytest.mark.exhaustive
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_engineer_to_a_sheet_of_his_own_images(person: Person) -> None:

@@ -87,6 +87,7 @@ def test_films_with_a_finding_that_a_base_sees_are_held_out() -> None:
 
 
 @pytest.mark.thorough
+@pytest.mark.exhaustive
 @needs_films
 def test_captions_hold_the_pose_and_never_the_finding() -> None:
     caption = pool("builtin-xray").caption

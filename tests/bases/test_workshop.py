@@ -69,6 +69,7 @@ def train(bench: Workbench, stage: str, steps: int) -> None:
 
 
 @pytest.mark.thorough
+@pytest.mark.exhaustive
 def test_every_stage_resumes_bit_by_bit_and_the_pipeline_draws(tmp_path: Path) -> None:
     for stage in ("autoencoder", "denoiser", "decoder"):
         train(Workbench(material(), tmp_path / "whole"), stage, 4)

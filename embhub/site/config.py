@@ -98,7 +98,7 @@ def elsewhere(folder: Path) -> Iterator[None]:
 
 def paths() -> Paths:
     """Folders from EMBHUB_HOME (config, state, cache inside it), else the XDG folders (platformdirs)."""
-    home = _ELSEWHERE.get() or _variable("EMBHUB_HOME")
+    home = _ELSEWHERE.get() or variable("EMBHUB_HOME")
     if home:
         folder = Path(home).expanduser().absolute()
         return Paths(folder / "config", folder / "state", folder / "cache")
@@ -118,29 +118,29 @@ def load(
     Raises:
         ConfigError: an unreadable file, an unknown or malformed setting, an unsafe file mode.
     """
-    file = _read_config(paths().config / "config.yaml")
-    address = registry or _variable("EMBHUB_REGISTRY") or file.get("registry")
+    file = read_config()
+    address = registry or variable("EMBHUB_REGISTRY") or file.get("registry")
     address = check_registry(address) if address else None
     credential = token or _token_of_environment(address) or (token_for(address) if address else None)
     return Settings(
         registry=address,
         token=check_token(credential) if credential else None,
-        namespace=namespace or _variable("EMBHUB_NAMESPACE") or file.get("namespace"),
+        namespace=namespace or variable("EMBHUB_NAMESPACE") or file.get("namespace"),
         site=MappingProxyType(file.get("site", {})),
-        key=key or _variable("EMBHUB_KEY") or file.get("key") or "default",
+        key=key or variable("EMBHUB_KEY") or file.get("key") or "default",
     )
 
 
 def token_kept_back(registry: str) -> bool:
     """Whether EMBHUB_TOKEN is set, but not for this registry. Raises ConfigError: EMBHUB_REGISTRY is no address."""
-    return _variable("EMBHUB_TOKEN") is not None and _token_of_environment(registry) is None
+    return variable("EMBHUB_TOKEN") is not None and _token_of_environment(registry) is None
 
 
 def _token_of_environment(registry: str | None) -> str | None:
     """EMBHUB_TOKEN, where it may go to `registry`; with None there is nobody yet to send it to."""
-    own = _variable("EMBHUB_REGISTRY")
+    own = variable("EMBHUB_REGISTRY")
     if registry is None or (own is not None and same_origin(own, registry)):
-        return _variable("EMBHUB_TOKEN")
+        return variable("EMBHUB_TOKEN")
     return None
 
 
@@ -163,7 +163,7 @@ def insecure_registries() -> tuple[str, ...]:
     Raises:
         ConfigError: it names something else; or as `load`.
     """
-    named = _variable("EMBHUB_INSECURE") or _read_config(paths().config / "config.yaml").get("insecure") or ""
+    named = variable("EMBHUB_INSECURE") or read_config().get("insecure") or ""
     try:
         return tuple(check_registry(address) for address in named.split(",") if address.strip())
     except ConfigError as error:
@@ -180,7 +180,7 @@ def read_policy() -> tuple[Path, dict[str, Any]]:
         ConfigError: it is named and missing, cannot be read, or has unknown members.
     """
     folder = paths().config
-    named = _variable("EMBHUB_POLICY_FILE") or _read_config(folder / "config.yaml").get("policy_file")
+    named = variable("EMBHUB_POLICY_FILE") or read_config().get("policy_file")
     path = (
         folder / Path(named).expanduser() if named else folder / "policy.yaml"
     )  # a path in config.yaml starts from its folder
@@ -233,37 +233,7 @@ def remove_credentials(registry: str) -> Path:
 
 def read_config() -> dict[str, Any]:
     """What `config.yaml` says, by key. Raises ConfigError as `load`."""
-    return _read_config(paths().config / "config.yaml")
-
-
-def variable(name: str) -> str | None:
-    """An environment variable; an empty one counts as unset."""
-    return _variable(name)
-
-
-def token_for(registry: str) -> str | None:
-    """The token stored for `registry`, or None.
-
-    Raises:
-        ConfigError: `credentials.yaml` is malformed or open to other users.
-    """
-    return _read_credentials(_credentials_path()).get(check_registry(registry))
-
-
-def registries_logged_in() -> tuple[str, ...]:
-    """Addresses of the registries for which a token is stored. Raises as `token_for`."""
-    return tuple(map(check_registry, _read_credentials(_credentials_path())))
-
-
-def _variable(name: str) -> str | None:
-    return os.environ.get(name, "").strip() or None
-
-
-def _credentials_path() -> Path:
-    return paths().config / "credentials.yaml"
-
-
-def _read_config(path: Path) -> dict[str, Any]:
+    path = paths().config / "config.yaml"
     values = _read_mapping(path, forbidden_mode=stat.S_IWOTH)
     known = [setting.file_key for setting in SETTINGS if setting.file_key]
     if "token" in values:
@@ -281,6 +251,29 @@ def _read_config(path: Path) -> dict[str, Any]:
             f"unknown card field under site in {path}: {', '.join(unknown)}", f"known fields: {', '.join(SITE_FIELDS)}"
         )
     return values
+
+
+def variable(name: str) -> str | None:
+    """An environment variable; an empty one counts as unset."""
+    return os.environ.get(name, "").strip() or None
+
+
+def token_for(registry: str) -> str | None:
+    """The token stored for `registry`, or None.
+
+    Raises:
+        ConfigError: `credentials.yaml` is malformed or open to other users.
+    """
+    return _read_credentials(_credentials_path()).get(check_registry(registry))
+
+
+def registries_logged_in() -> tuple[str, ...]:
+    """Addresses of the registries for which a token is stored. Raises as `token_for`."""
+    return tuple(map(check_registry, _read_credentials(_credentials_path())))
+
+
+def _credentials_path() -> Path:
+    return paths().config / "credentials.yaml"
 
 
 def _read_credentials(path: Path) -> dict[str, str]:

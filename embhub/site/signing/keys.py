@@ -99,7 +99,7 @@ def generate(name: str = "default", *, passphrase: str | None = None, folder: Pa
         else serialization.BestAvailableEncryption(passphrase.encode("utf-8"))
     )
     form = serialization.PrivateFormat.PKCS8
-    _create(path, key.private.private_bytes(serialization.Encoding.PEM, form, encryption))
+    create(path, key.private.private_bytes(serialization.Encoding.PEM, form, encryption))
     write_atomic(path.with_suffix(".pub"), key.public_pem.encode("ascii"))
     return key
 
@@ -204,8 +204,8 @@ def _read(path: Path) -> bytes:
     return data
 
 
-def _create(path: Path, data: bytes) -> None:
-    """Write a file that must not exist yet, and leave none behind on failure."""
+def create(path: Path, data: bytes) -> None:
+    """Write a private file that must not exist yet, and leave none behind on failure. Raises ConfigError."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     except OSError as error:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from embhub.errors import ConfigError
 from embhub.log import mldsa
+from embhub.site.signing import keys
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -87,12 +88,4 @@ def make_mldsa(path: Path) -> MLDSA44PrivateKey:
 def _write(path: Path, key: Ed25519PrivateKey | MLDSA44PrivateKey) -> None:
     from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-    data = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as stream:
-            stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())
-    except OSError as error:
-        raise ConfigError(f"cannot write the key {path}: {error.strerror}", "choose another file") from error
+    keys.create(path, key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))

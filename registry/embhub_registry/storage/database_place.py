@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import secrets
 from pathlib import Path
 
-from embhub.durable import sync
+from embhub.durable import sync, write_atomic
 from embhub.errors import ConfigError, EmbhubError
 from embhub_registry.database import Connection, Database, is_server
 from embhub_registry.database.engines.postgresql_address import shown
@@ -33,16 +32,7 @@ def note(folder: Path, address: str | None) -> None:
         (folder / NOTED).unlink(missing_ok=True)
         sync(folder)
     else:
-        _write(folder / NOTED, shown(address))
-
-
-def _write(path: Path, text: str) -> None:
-    partial = path.with_name(f"{path.name}.partial")
-    with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as stream:
-        stream.write(f"{text}\n")
-    sync(partial)
-    partial.replace(path)
-    sync(path.parent)
+        write_atomic(folder / NOTED, f"{shown(address)}\n".encode(), mode=0o600)
 
 
 def noted_id(folder: Path) -> str:
@@ -72,7 +62,7 @@ def make_id(folder: Path, db: Connection) -> None:
     """Give database and folder one id, which is the one that either has, within a transaction."""
     known = accounts.read_setting(db, ID) or noted_id(folder) or secrets.token_hex(16)
     accounts.write_setting(db, ID, known)
-    _write(folder / ID, known)
+    write_atomic(folder / ID, f"{known}\n".encode(), mode=0o600)
 
 
 def make_id_if_possible(folder: Path, database: Database) -> None:

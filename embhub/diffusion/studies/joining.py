@@ -166,7 +166,7 @@ def take_part(
     It lingers for some seconds more: the answer is on its way, and a coordinator that missed it asks again.
 
     Raises:
-        UsageError: somebody withdrew, this site left, or another's join counts no more.
+        UsageError: somebody withdrew, this site left or did not sign, or another's join counts no more.
         ConfigError: this site has not joined, no kit, or another process takes part for it.
         PolicyError: as `studies.refuse_unconfirmed`.
         CarrierError: FLARE is missing, or its process ended before.
@@ -180,7 +180,7 @@ def take_part(
         report(Progress("waiting for sites to join", done, len(fetched.plan.sites), ", ".join(fetched.missing)))
         time.sleep(look)
     seats.pin_keys(digest, "site", fetched.keys)
-    heard, until = time.monotonic(), math.inf
+    heard, until, before = time.monotonic(), math.inf, _standing(digest, "site").judged
     log = seats.place(digest, "site") / "connection.log"
     with seats.open_site(digest) as site, relay.started(kit, site.site, log) as link:
         while time.monotonic() < until:
@@ -190,7 +190,7 @@ def take_part(
                 link.answer(answer)
             signed = _standing(digest, "site")
             report(Progress("taking part", signed.begun, fetched.plan.attempts))
-            if signed.consented:
+            if signed.consented or signed.judged != before:
                 until = min(until, time.monotonic() + linger)
             elif signed.withdrawn:
                 raise UsageError("this site withdrew from the study")
@@ -198,6 +198,11 @@ def take_part(
                 raise UsageError("this site has left the study", signed.trouble or "ask the coordinator")
             elif time.monotonic() > heard + LISTEN:
                 heard = _listen(digest, registry, here)
+    if not signed.consented:
+        raise UsageError(
+            "this site judged the file and did not sign it",
+            "its held-out loss says no; the study may be released with the consent of enough others",
+        )
     return signed.consented
 
 

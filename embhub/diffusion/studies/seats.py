@@ -224,8 +224,8 @@ def coordinate(
 class Standing:
     """How far a study is here: numbers `begun`, how many `sums` are known, and what last went wrong, if anything.
 
-    A site may have `withdrawn`, or `left` as its training failed. `consented` is the file that it signed, by its
-    SHA-256 (hex).
+    A site may have `withdrawn`, or `left` as its training failed. `judged` and `consented` are the file that it judged,
+    and the one that it signed, by their SHA-256 (hex).
     """
 
     begun: int
@@ -233,6 +233,7 @@ class Standing:
     trouble: str
     withdrawn: bool
     left: bool
+    judged: str
     consented: str
 
 
@@ -249,7 +250,8 @@ def standing(digest: str, role: Role) -> Standing | None:
         begun = int((there / "begun").read_text())
     except (OSError, ValueError) as error:
         raise ConfigError(f"the study's folder {there} is damaged") from error
-    said = {name: path.read_text() if (path := there / name).exists() else "" for name in ("trouble", "consented")}
+    written = ("trouble", "judged", "consented")
+    said = {name: path.read_text() if (path := there / name).exists() else "" for name in written}
     withdrawn, left = ((there / name).exists() for name in ("withdrawn", "left"))
     return Standing(begun, len(list((there / "sums").glob("[0-9]*"))), withdrawn=withdrawn, left=left, **said)
 

@@ -91,7 +91,12 @@ def test_without_flare_it_is_said_what_is_missing(tmp_path: Path, monkeypatch: p
 
 @pytest.mark.parametrize(
     ("ends", "words"),
-    [("withdrawal", "south withdrew"), ("theft", "key by which south joined was revoked"), ("left", "has left")],
+    [
+        ("withdrawal", "south withdrew"),
+        ("theft", "key by which south joined was revoked"),
+        ("left", "has left"),
+        ("judged", "did not sign it"),
+    ],
 )
 def test_who_takes_part_stops_once_there_is_a_reason(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ends: str, words: str
@@ -110,8 +115,8 @@ def test_who_takes_part_stops_once_there_is_a_reason(
             raise RegistryError("not there just now", "try again")
         if len(asked) > 2 and ends == "withdrawal":
             raise UsageError("south withdrew", "propose another")
-        if len(asked) > 2 and ends == "left":
-            (seats.place(study.digest, "site") / "left").touch()
+        if len(asked) > 2 and ends in ("left", "judged"):
+            (seats.place(study.digest, "site") / ends).write_text("ab" * 32)
         if len(asked) > 2 and ends == "theft":
             Fetched.missing = ("south",)
         return Fetched
@@ -130,5 +135,5 @@ def test_who_takes_part_stops_once_there_is_a_reason(
     seats.take_seat(study, seats.Seat(site, "images"))
     ledger.charge(study, ["anna"])
     with pytest.raises(UsageError, match=words):
-        joining.take_part(study.digest, write_kit(tmp_path / "north"), registry=None, look=0.01)
+        joining.take_part(study.digest, write_kit(tmp_path / "north"), registry=None, look=0.01, linger=0.0)
     assert stopped == [site], "its connection is closed, and it signs nothing"

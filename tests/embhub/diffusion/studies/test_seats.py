@@ -259,7 +259,7 @@ def test_what_was_not_joined_or_is_not_complete_is_not_opened(
     assert seats.outcome(study.digest) is None
     seats.pin_keys(study.digest, "coordinator", {site: KEYS[site].public for site in study.sites})
     assert seats.standing(study.digest, "coordinator") == seats.Standing(
-        0, 0, "", withdrawn=False, left=False, consented=""
+        0, 0, "", withdrawn=False, left=False, judged="", consented=""
     )
     with pytest.raises(StudyEndedError, match="0 of 3 sites are ready"):
         seats.coordinate(study.digest, lambda _task, _data, _seconds: {})

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from embhub.trust.keyring import Trust
 
 KEYRING_PROOF = "attestations/keyring.tlog-proof"
-MOST_LATER = 65_536  # entries after the keyring in use that one call looks through for a newer one
+MOST_LATER = 65_536  # entries that one call looks through for the keyring in use, and for a newer one
 
 
 @dataclass(frozen=True)

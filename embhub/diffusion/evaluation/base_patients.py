@@ -7,7 +7,8 @@ from functools import cache
 from pathlib import Path
 
 from embhub.artifact import fingerprint
-from embhub.builtin_bases import NAMES, resolve
+from embhub.builtin_bases import NAMES
+from embhub.diffusion.bases.pipelines import find_base
 from embhub.diffusion.evaluation.material import Drawn, Source
 from embhub.errors import ConfigError, PrivacyError
 from embhub.images import seen
@@ -70,8 +71,7 @@ def _of_runs(arms: Mapping[str, Drawn]) -> Iterator[tuple[str, tuple[str, seen.S
 def _list(names: Iterable[str]) -> Iterator[tuple[str, tuple[str, seen.Seen | None]]]:
     for name in names:
         try:
-            folder = resolve(name)
+            found = find_base(name)
         except ConfigError:  # not installed here: then it drew nothing here
             continue
-        if folder is not None:
-            yield fingerprint.digest(fingerprint.take(folder)), (Path(name).name, seen.read(folder))
+        yield fingerprint.digest(fingerprint.take(found.folder)), (found.name, seen.read(found.folder))

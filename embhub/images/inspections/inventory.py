@@ -11,26 +11,12 @@ from embhub.images.inspections.report import Ignored
 from embhub.images.manifests.manifest import NAME
 from embhub.images.readers.sniffing import kind_of
 
+_RAW = (".tga", ".ppm", ".pgm")
 _SUFFIXES = {
     "NIfTI": (".nii", ".nii.gz"),
     "other volume": (".mha", ".mhd", ".nrrd", ".mgz", ".raw", ".hdr", ".img"),
     "whole slide": (".svs", ".ndpi", ".mrxs", ".scn", ".bif", ".czi"),
-    "other image": (
-        ".webp",
-        ".bmp",
-        ".gif",
-        ".jfif",
-        ".jpe",
-        ".apng",
-        ".jxl",
-        ".jp2",
-        ".j2k",
-        ".heic",
-        ".avif",
-        ".tga",
-        ".ppm",
-        ".pgm",
-    ),
+    "other image": (".webp", ".bmp", ".gif", ".jfif", ".jpe", ".apng", ".jxl", ".jp2", ".j2k", ".heic", ".avif", *_RAW),
     "archive": (".zip", ".tar", ".gz", ".tgz", ".7z", ".bz2", ".xz"),
     "table": (".csv", ".tsv", ".xlsx", ".xls", ".json", ".parquet"),
 }

@@ -20,7 +20,7 @@ class Patients:
         return len(self.images)
 
     def draw_places(self, unit: int, count: int, generator: torch.Generator) -> list[int]:
-        """`count` places of a unit's images, spread over them as evenly as can be. They depend on nobody else's images."""
+        """`count` places of a unit's images, as evenly as can be. They depend on nobody else's images."""
         own = self.images[unit]
         order = torch.randperm(len(own), generator=generator).tolist()
         return [own[order[number % len(own)]] for number in range(count)]

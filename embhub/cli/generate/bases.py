@@ -151,7 +151,7 @@ def train(context: click.Context, /, images: Path, as_json: bool, **choices: Any
         say_loading(on_progress)
         from embhub.diffusion.adaptation.base_training.from_images import train_base
 
-        done = asdict(train_base(images, on_progress=on_progress, **choices))
+        done = asdict(train_base(images, on_progress=on_progress, on_note=note, **choices))
     print_json(done) if as_json else print_pairs(done)
 
 

@@ -29,6 +29,7 @@ from embhub.diffusion.bases.pipelines import choose_device, load_pipeline
 from embhub.diffusion.copying.base_copies import compared
 from embhub.diffusion.copying.comparing import one_each
 from embhub.diffusion.families.pipeline import Pipeline
+from embhub.diffusion.training.remarks import Remarks, Say
 from embhub.durable import alone, write_atomic
 from embhub.errors import ConfigError, UsageError
 from embhub.images import pixels
@@ -74,6 +75,7 @@ def train_base(
     seed: int = 0,
     device: str = "auto",
     on_progress: OnProgress | None = None,
+    on_note: Say | None = None,
 ) -> TrainedBase:
     """Train a base of 128 x 128 pixels on public images.
 
@@ -88,6 +90,7 @@ def train_base(
         seed: Seed of weights, poses and order.
         device: `auto`, or a torch device.
         on_progress: Called at the beginning of each stage.
+        on_note: Called with each remark on the images.
 
     Returns:
         Where the base lies and what it learned from.
@@ -107,7 +110,7 @@ def train_base(
     destinations.check_folder(folder)
     folder.mkdir(parents=True, exist_ok=True)
     with alone(folder):
-        return _train_in(folder, images, manifest, head, source, hours, resume, seed, where, on_progress)
+        return _train_in(folder, images, manifest, head, source, hours, resume, seed, where, on_progress, on_note)
 
 
 def _train_in(
@@ -121,12 +124,14 @@ def _train_in(
     seed: int,
     where: str,
     on_progress: OnProgress | None,
+    on_note: Say | None,
 ) -> TrainedBase:
     states = folder / _STATES
     if states.exists() is not resume:
         hint = "pass --resume to go on with it, or another --out" if states.exists() else "leave out --resume"
         raise UsageError(f"{folder} holds {'a' if states.exists() else 'no'} training", hint)
     found = read_images(images, manifest=manifest, on_progress=on_progress)
+    Remarks(on_note).warn(*found.notes)
     people = [found.unit(place) for place in range(len(found.samples))]
     held_out = [
         sample.split == "holdout" or _is_held_out(name) for sample, name in zip(found.samples, people, strict=True)

@@ -161,4 +161,5 @@ def test_too_few_images_are_refused(tmp_path: Path, capsys: pytest.CaptureFixtur
         Image.new("L", (64, 64), number * 10).save(images / f"{number}.png")
     words = ["base", "train", str(images), "--head", HEAD, "--source", SOURCE, "--out", str(tmp_path / "base")]
     assert main(words) == 2
-    assert f"at least {FEWEST}" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert f"at least {FEWEST}" in said and "no patient ids" in said  # what was seen of the images, too

@@ -4,6 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 DEVELOP := $(VENV)/.develop
+EVERYTHING := $(VENV)/.everything
 DATA   ?= $(EMBHUB_TEST_DATA)
 
 # Two waiting threads that spin starve each other on small machines; results do not depend on these.
@@ -55,8 +56,7 @@ $(READY): pyproject.toml bases/pyproject.toml registry/pyproject.toml constraint
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { echo "venv is missing: install your system's python3-venv"; exit 2; }
 	@echo "installing into $(VENV) (torch first, so that nothing pulls another build)"
 	@$(INSTALL) torch
-	@$(INSTALL) -e . -e ./bases -e ./registry
-	@$(INSTALL) -e '.[diffusion,registry]'
+	@$(INSTALL) -e '.[diffusion,registry]' -e ./bases -e ./registry
 	@touch $@
 
 develop: $(DEVELOP)
@@ -66,10 +66,10 @@ $(DEVELOP): $(READY)
 	@$(INSTALL) -e '.[dicom,nifti,ocr,cluster,judge,study,dev]'
 	@touch $@
 
-everything: $(VENV)/.docs $(VENV)/.release
+everything: $(EVERYTHING)
 
-$(VENV)/.docs $(VENV)/.release: $(DEVELOP)
-	@$(INSTALL) -e '.[$(patsubst .%,%,$(notdir $@))]'
+$(EVERYTHING): $(DEVELOP)
+	@$(INSTALL) -e '.[docs,release]'
 	@touch $@
 
 see-it: $(READY)
@@ -121,7 +121,7 @@ test-engines: $(DEVELOP)
 	@$(BIN)/python -m bench.registry_engines --engine postgresql --first-cases
 
 # What is marked `rounding` is left to test-numerical, which runs it twice.
-test-thorough: $(VENV)/.release $(VENV)/.docs
+test-thorough: $(EVERYTHING)
 	@$(PYTEST) --durations=80 -m "thorough and not (exhaustive or rounding)"
 
 test-exhaustive: $(DEVELOP)
@@ -184,14 +184,14 @@ lock: $(DEVELOP)
 	$(LOCK) --override $$without --extra postgresql --extra tracing \
 		-o registry/deploy/requirements.lock && rm $$without
 
-docs: $(VENV)/.docs
+docs: $(EVERYTHING)
 	@NO_MKDOCS_2_WARNING=1 TRANSFORMERS_VERBOSITY=error $(BIN)/mkdocs build --strict --quiet
 	@$(BIN)/python .ci/check_site.py site
 
-dist: $(VENV)/.release
+dist: $(EVERYTHING)
 	@$(BIN)/python .ci/dist.py dist
 
-sbom: $(VENV)/.release
+sbom: $(EVERYTHING)
 	@$(BIN)/python .ci/sbom.py dist/embhub.cdx.json
 
 KEY ?= release

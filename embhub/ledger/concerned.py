@@ -61,9 +61,13 @@ def find(patient_id: str, *, issuer: str = "") -> Found:
             for digest in item.released:
                 files[digest] = Charged(digest, item.mechanism != WITHOUT, item.unit)
         own = {"patient": {number}, "image": {int(picture) for picture, patient in links if int(patient) == number}}
-        audits = [
+        audits = dict.fromkeys(
             side.report for side in account.sides.values() if own[side.unit] & set(sets.load(side.units).tolist())
-        ]
+        )
+        by_record = (item for item in spendings if item.file is not None and item.report)
+        audits |= dict.fromkeys(
+            item.report for item in by_record if number in reached(sets, item, spendings, unit="patient")
+        )
         alike = set()
         if like is not None:
             folded = folded_number(like)
@@ -85,19 +89,22 @@ def is_private(file_digest: str) -> bool:
     return any(item.mechanism != WITHOUT for item in made)
 
 
-def published() -> dict[str, tuple[tuple[str, str], ...]]:
-    """Repository and version of each release that this site made, by the embedding's SHA-256.
+def published() -> dict[str, tuple[tuple[str, str, str], ...]]:
+    """Repository, version and registry of each release that this site made, by the embedding's SHA-256.
+
+    The registry is "" where an earlier version of the program sent it, which did not write that down.
 
     Raises:
         LedgerTamperedError, ConfigError: the ledger was changed, or cannot be read.
     """
-    found: dict[str, tuple[tuple[str, str], ...]] = {}
+    found: dict[str, tuple[tuple[str, str, str], ...]] = {}
     if ledger_exists():
         with open_books() as books:
             for item in books.account().published:
                 if item.on:
                     continue
-                found[item.file] = (*found.get(item.file, ()), (item.repository, item.version))
+                release = (item.repository, item.version, item.registry)
+                found[item.file] = (*found.get(item.file, ()), release)
     return found
 
 

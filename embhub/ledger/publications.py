@@ -59,17 +59,20 @@ def ask_about_few_apart(file_digest: str, *, also: Iterable[str] = (), confirm: 
         raise PrivacyError(question, _HINT)
 
 
-def note_published(file_digest: str, repository: str, version: str, *, on: str = "", source: str = "") -> None:
+def note_published(
+    file_digest: str, repository: str, version: str, *, on: str = "", source: str = "", registry: str = ""
+) -> None:
     """Write down that a file was sent, or made ready to be sent, as a version. Again is no harm.
 
     Args:
         on: where else than at its registry: `hub:OWNER/NAME`.
         source: of a port, the file that it was made from.
+        registry: the name of the registry that it was signed for.
 
     Raises:
         LedgerTamperedError, ConfigError: the ledger was changed, or cannot be written.
     """
-    published = Published(file_digest, repository, version, on, source)
+    published = Published(file_digest, repository, version, on, source, registry)
     with open_books() as books:
         if published not in books.account().published:
             books.ledger.append("published", {name: value for name, value in vars(published).items() if value})

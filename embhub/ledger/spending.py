@@ -148,6 +148,7 @@ class Published:
 
     `on` is where else than at the repository's registry: `hub:OWNER/NAME` on the public Hub. `source` is the file that
     a port was made from, by its header: it may have been made on another machine, whose records are not here.
+    `registry` is the one that it was signed for, "" in entries of earlier versions.
     """
 
     file: str
@@ -155,6 +156,7 @@ class Published:
     version: str
     on: str = ""
     source: str = ""
+    registry: str = ""
 
 
 @dataclass(frozen=True)

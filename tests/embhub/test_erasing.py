@@ -13,12 +13,13 @@ from typing import Any
 import pytest
 
 from embhub.__main__ import main
+from embhub.cards.published_evaluation import Cohort, Images
 from embhub.client.member import erasing
 from embhub.client.wire.hub import Hub
 from embhub.errors import UsageError
 from embhub.ledger import budget, concerned, publications, studies
 from embhub.ledger.unit_sets import Unit
-from embhub.site.memory import runs, secret
+from embhub.site.memory import evaluated_patients, runs, secret
 from tests.support.between import World
 from tests.support.claims import make_study
 from tests.support.releases import make_embedding, make_release
@@ -73,7 +74,10 @@ def test_the_drill(
     said = capsys.readouterr()
     plan = json.loads(said.out)
     roles = {file["digest"]: (file["role"], file["published"]) for file in plan["files"]}
-    assert roles[first] == ("member", [[names[0], "1.0.0"]]) and roles[second] == ("member", [[names[1], "1.0.0"]])
+    assert roles[first] == ("member", [[names[0], "1.0.0", ""]]) and roles[second] == (
+        "member",
+        [[names[1], "1.0.0", ""]],
+    )
     assert roles[make_embedding(seed=303).digest] == ("held-out", [])
     assert make_embedding(seed=304).digest not in roles
     (one,) = [file for file in plan["files"] if file["digest"] == first]
@@ -215,6 +219,30 @@ def test_a_withdrawal_that_the_registry_refuses_is_said_and_stops_no_other(
     assert not done["radboud/never-pushed"]["withdrawn"] and done["radboud/never-pushed"]["refused"]
     assert done[name]["withdrawn"]
     assert not json.loads(Path(done["radboud/never-pushed"]["proof"]).read_bytes())["withdrawn"]
+
+
+def test_a_release_at_another_registry_is_withdrawn_there_and_not_counted_as_withdrawn_here(
+    world: World, site: Site
+) -> None:
+    trained(350, members=(PATIENT,))
+    name, elsewhere = published(world, "two-homes", 350), "https://other.example.org"
+    publications.note_published(make_embedding(seed=350).digest, name, "1.0.0", registry=elsewhere)
+    here, there = erasing.withdraw(erasing.find(PATIENT), patient_id=PATIENT)
+    assert here.withdrawn and not there.withdrawn and elsewhere in there.refused
+
+
+def test_what_else_counts_the_patient_is_said(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
+    """Published evaluations, interrupted audits, and ids that are nearly this one."""
+    group = {PATIENT: Images(2, "a" * 64), OTHER: Images(2, "b" * 64)}
+    evaluated_patients.remember(Cohort((group, {}), ({}, {})), registry="r", repository="radboud/x", digest="ab" * 32)
+    (site.folder / "home/state/audits/one").mkdir(parents=True)
+    with budget.reserve([PATIENT.lower()], unit="patient", mechanism="none", steps=1) as run:
+        run.spend(1)
+    assert erasing.find(OTHER).evaluations == ("radboud/x",) and erasing.find(HELD).evaluations == ()
+    assert main(["curate", "erase", PATIENT, "--dry-run"]) == 0
+    said = "".join(capsys.readouterr())
+    assert "evaluation of radboud/x counts this patient" in said and "1 interrupted audits" in said
+    assert "--issuer" in said
 
 
 def test_a_publisher_yanks_by_command(world: World, site: Site) -> None:

@@ -13,7 +13,7 @@ from embhub.artifact import embedding
 from embhub.cli import root
 from embhub.client.publishing import push as publishing
 from embhub.errors import ConfigError, PrivacyError, UsageError
-from embhub.ledger import budget, publications
+from embhub.ledger import budget, concerned, publications
 from embhub.ledger.books import open_books
 from embhub.ledger.budget import BudgetExceededError
 from embhub.ledger.published_audits import charge_audit, remember_sides
@@ -122,6 +122,7 @@ def test_the_record_of_the_training_names_the_sides_where_the_audit_did_not(site
     record(file, MEMBERS, KEPT_BACK)
     charge_audit(at_the_site.read(file))
     assert private(KEPT_BACK).spent().epsilon is None
+    assert len(concerned.find(KEPT_BACK[0]).audits) == 1, "an erasure counts it"
 
 
 def record(file: Path, members: list[str], holdout: list[str], **settings: str) -> None:

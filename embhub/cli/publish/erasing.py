@@ -111,8 +111,9 @@ def _print(plan: Plan, erased: list[Erased], retrained: list[str], *, as_json: b
             f"{file.digest[:12]}…  {file.role}, trained {kind}"
             + ("" if file.recipe else ", cannot be trained again here")
         )
-        for repository, version in file.published:
-            click.echo(f"               {repository} {version}" + (" would be withdrawn" if dry_run else ""))
+        for repository, version, registry in file.published:
+            at = f" at {registry}" if registry else ""
+            click.echo(f"               {repository} {version}{at}" + (" would be withdrawn" if dry_run else ""))
     for study in plan.studies:
         click.echo(f"{study[:12]}…  trained in a study of several sites, whose file this site did not sign")
     for item in erased:
@@ -129,7 +130,19 @@ def _print(plan: Plan, erased: list[Erased], retrained: list[str], *, as_json: b
 def _remarks(plan: Plan) -> list[str]:
     said = []
     if plan.alike:
-        said.append(f"{plan.alike} ids differ from this one by case or leading zeros alone: look these up too")
+        said.append(
+            f"{plan.alike} ids differ from this one by case, leading zeros or issuer alone: look these up too"
+            " (--issuer, if the images named one)"
+        )
+    for repository in plan.evaluations:
+        said.append(
+            f"a published evaluation of {repository} counts this patient: only that registry's operator can remove it"
+        )
+    if plan.half_audits:
+        said.append(
+            f"{plan.half_audits} interrupted audits keep what they learned in state/audits, perhaps of this patient:"
+            " finish them, or delete their folders"
+        )
     if plan.audits:
         said.append(f"{len(plan.audits)} audit reports have figures that count this patient")
     if plan.unfinished:

@@ -15,14 +15,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from embhub.client.account import accounts
+from embhub.client.account import accounts, origins
 from embhub.client.statements import withdrawing
 from embhub.durable import write_atomic
 from embhub.errors import ConfigError, EmbhubError, UsageError
 from embhub.formats import instants, strict_json
 from embhub.ledger import concerned
 from embhub.site import config
-from embhub.site.memory import runs, secret
+from embhub.site.memory import evaluated_patients, runs, secret
 from embhub.site.memory.patients import key_patient, tidy
 
 SCHEMA = "embhub.erasure/1"
@@ -40,28 +40,33 @@ class Concerned:
 
     `role`: trained on, held out for the audit, or `ledger` where only the ledger knows. `private`: with differential
     privacy, and `per_patient` whether that protects each patient, not each single image. `recipe`: whether this site
-    could train it again by its record: no study, port or adapter. `published`: repository and version of each release;
-    `on_hub`: where copies of them are on the public Hub.
+    could train it again by its record: no study, port or adapter. `published`: repository, version and registry of each
+    release, "" where the registry is not known; `on_hub`: where copies of them are on the public Hub.
     """
 
     digest: str
     role: Role
     private: bool
     recipe: bool
-    published: tuple[tuple[str, str], ...]
+    published: tuple[tuple[str, str, str], ...]
     on_hub: tuple[str, ...] = ()
     per_patient: bool = False
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What an erasure has to do with; the other fields are those of `embhub.ledger.concerned.Found`."""
+    """What an erasure has to do with. `evaluations` are releases of which published evaluations count the patient,
+    `half_audits` how many interrupted audits keep what they learned; other fields are those of
+    `embhub.ledger.concerned.Found`.
+    """
 
     files: tuple[Concerned, ...]
     audits: tuple[str, ...]
     unfinished: int
     alike: int
     studies: tuple[str, ...]
+    evaluations: tuple[str, ...] = ()
+    half_audits: int = 0
 
     @property
     def on_hub(self) -> list[str]:
@@ -69,10 +74,10 @@ class Plan:
         return sorted({place for file in self.files if file.role != "held-out" for place in file.on_hub})
 
     @property
-    def releases(self) -> list[tuple[str, str, str]]:
-        """Repository, version and digest of each release that was trained on the patient."""
+    def releases(self) -> list[tuple[str, str, str, str]]:
+        """Repository, version, registry and digest of each release that was trained on the patient."""
         used = [file for file in self.files if file.role != "held-out"]
-        return [(repository, version, file.digest) for file in used for repository, version in file.published]
+        return [(*release, file.digest) for file in used for release in file.published]
 
 
 @dataclass(frozen=True)
@@ -122,13 +127,18 @@ def find(patient_id: str, *, issuer: str = "") -> Plan:
             found[file.digest] = Concerned(file.digest, "ledger", file.private, False, told, per_patient=per_patient)
     copies = concerned.on_the_hub()
     files = tuple(replace(file, on_hub=copies.get(file.digest, ())) for file in found.values())
-    return Plan(files, ledger.audits, ledger.unfinished, ledger.alike, ledger.studies)
+    return Plan(
+        files, ledger.audits, ledger.unfinished, ledger.alike, ledger.studies, evaluated_patients.find(names),
+        sum(1 for _ in (config.paths().state / "audits").glob("*")),
+    )  # fmt: skip
 
 
 def withdraw(
     plan: Plan, *, patient_id: str, reason: str = REASON, scope: str = "bytes", registry: str | None = None
 ) -> list[Erased]:  # fmt: skip
     """Withdraw every release that was trained on the patient. One that the registry refuses does not stop the others.
+
+    One that was signed for another registry is refused here: it has to be withdrawn there.
 
     Raises:
         UsageError: the reason names the patient.
@@ -137,9 +147,11 @@ def withdraw(
     check_reason(reason, patient_id)
     hub = accounts.connect(registry)
     done = []
-    for repository, version, digest in plan.releases:
+    for repository, version, signed_for, digest in plan.releases:
         erased = Erased(secrets.token_hex(8), repository, version, digest)
         try:
+            if signed_for:
+                origins.check_destination(signed_for, hub.registry)
             withdrawing.yank(hub, repository, version=version, reason=reason, scope=scope)
             done.append(replace(erased, withdrawn=True))
         except EmbhubError as error:
@@ -276,6 +288,8 @@ def to_json(plan: Plan, erased: Sequence[Erased], retrained: Sequence[str]) -> d
         "unfinished_trainings": plan.unfinished,
         "similar_ids": plan.alike,
         "studies": list(plan.studies),
+        "evaluations": list(plan.evaluations),
+        "interrupted_audits": plan.half_audits,
         "releases": [asdict(item) for item in erased],
         "retrained": list(retrained),
         "differencing": explain(plan, replaced=bool(retrained)),

@@ -249,20 +249,20 @@ def push(
     done = Pushed(publish.repository, publish.version, release.embedding.digest, files=tuple(sorted(release.files)))
     if hub is None:
         release.to_folder(Path(out or ""))
-        note_sent(release.embedding, done.repository, done.version)
+        note_sent(release.embedding, done.repository, done.version, registry=publish.registry)
         return replace(done, folder=str(out))
     if embargo:  # a registry that knows none would publish at once: it is asked before anything is sent
         hub.call("/embhub/v1/review", what="releases under embargo")
+    # before: whether it arrived is not always known, and an erasure has to find what may be public
+    note_sent(release.embedding, done.repository, done.version, registry=publish.registry)
     receipt = hub.push(
         release, publish.repository, message=message, visible_to=visible_to, embargo=embargo, on_progress=on_progress
     )
     if on_note and receipt.created and receipt.visibility:
         on_note(visibility.in_words(publish.repository, receipt.visibility, waits=bool(receipt.proposed)))
     if receipt.proposed:  # not accepted by anybody yet: an older release is still the newest
-        note_sent(release.embedding, done.repository, done.version)
         return replace(done, url=receipt.url, proposed=receipt.proposed, created=receipt.created)
     seen.remember(vouching.name_of(hub.registry), publish.repository, version=publish.version, digest=receipt.digest)
-    note_sent(release.embedding, done.repository, done.version)
     return replace(done, url=receipt.url, commit=receipt.commit, visibility=receipt.visibility, created=receipt.created)
 
 
@@ -300,11 +300,11 @@ def ask_ledger(release: Release, publish: Publish, confirm: Confirm | None) -> N
     charge_audit(release, known_only=True)
 
 
-def note_sent(file: Embedding, repository: str, version: str, *, on: str = "") -> None:
-    """Write to the site's ledger, where it keeps one, that a file was sent as a version; `on` the public Hub."""
+def note_sent(file: Embedding, repository: str, version: str, *, on: str = "", registry: str = "") -> None:
+    """Write to the site's ledger, where it keeps one, that a file is sent as a version; `on` the public Hub."""
     if ledger_exists():
         source = "" if file.derived_from is None else file.derived_from.source
-        publications.note_published(file.digest, repository, version, on=on, source=source)
+        publications.note_published(file.digest, repository, version, on=on, source=source, registry=registry)
 
 
 def _sign_folder(folder: Path, key: dsse.Signer, on_note: Callable[[str], None] | None) -> Signed:

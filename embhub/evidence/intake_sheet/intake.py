@@ -144,7 +144,8 @@ def _verify(target: str, *, policy: str, require: str, registry: str | None) -> 
     if pulling.names_repository(target):
         fetched = pulling.fetch(target, policy=chosen, registry=registry)
         pulling.remember(fetched)
-        source = Source(asked=target, registry=fetched.verified.signer.registry, commit=fetched.commit)
+        said = None if fetched.is_copy else fetched.verified.signer.registry  # a copy may be older than a withdrawal
+        source = Source(asked=target, registry=said, commit=fetched.commit)
         return fetched.verified, fetched.release, source
     release = pulling.read_release(target)
     verified = pulling.verify_release(release, target=target, policy=chosen)

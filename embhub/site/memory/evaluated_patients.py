@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -80,6 +81,18 @@ def remember(cohort: Cohort, *, registry: str, repository: str, digest: str) -> 
         BOOK.write(memory)
 
 
+def find(names: Iterable[str]) -> tuple[str, ...]:
+    """The repositories of which published evaluations count a patient who goes by these names.
+
+    Raises:
+        ConfigError: what was published before cannot be read.
+    """
+    hashed = _hashed(names)
+    return tuple(dict.fromkeys(
+        one.repository for one in BOOK.read().published if any(hashed & group for group in one.groups.values())
+    ))  # fmt: skip
+
+
 def _compare(memory: _Memory, groups: dict[str, frozenset[str]]) -> None:
     sharing = 0
     for earlier in memory.published:
@@ -112,8 +125,9 @@ def _with_other_label(name: str) -> str:
 
 
 def _names(cohort: Cohort) -> dict[str, frozenset[str]]:
+    return {name: _hashed(group) for name, group in cohort.groups.items()}
+
+
+def _hashed(names: Iterable[str]) -> frozenset[str]:
     key = derive_key("published evaluations")
-    return {
-        name: frozenset(hmac.new(key, one.encode(), hashlib.sha256).hexdigest()[:24] for one in group)
-        for name, group in cohort.groups.items()
-    }
+    return frozenset(hmac.new(key, one.encode(), hashlib.sha256).hexdigest()[:24] for one in names)

@@ -11,10 +11,13 @@ from typing import Any
 import pytest
 
 from embhub.__main__ import main
+from embhub.artifact import embedding
 from embhub.client.publishing import push as publishing
+from embhub.client.wire.errors import AnswerTooSlowError
 from embhub.client.wire.hub import Hub
 from embhub.errors import ArtifactError, ConfigError, PrivacyError, RegistryError, UsageError, VerificationError
 from embhub.formats import safe_yaml
+from embhub.ledger import concerned, publications
 from embhub.progress import Progress
 from embhub.refusals import CardMismatchError, DigestMismatchError, WrongRepositoryError
 from embhub.release import at_the_site
@@ -22,6 +25,7 @@ from embhub.release import files as release_files
 from embhub.site.memory import seen
 from embhub.site.signing import keys
 from embhub.site.signing.keys import PassphraseRequiredError
+from embhub.trust.origin import origin_of
 from tests.support.releases import (
     edited_card,
     make_card,
@@ -77,6 +81,24 @@ def test_push_again_changes_nothing(site: Site) -> None:
     path = site.make()
     first = publishing.push(path)
     assert first.created and publishing.push(path) == replace(first, created=False)
+
+
+def test_a_release_whose_answer_is_lost_is_in_the_ledger(
+    registry: RunningRegistry, site: Site, namespace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may be public: an erasure has to find it."""
+    publications.note_published("0" * 64, "somebody/other", "1.0.0")  # the site keeps a ledger
+    sent, path = Hub.push, site.make()
+
+    def lose(*words: Any, **choices: Any) -> None:
+        sent(*words, **choices)
+        raise AnswerTooSlowError("no answer", "ask again")
+
+    monkeypatch.setattr(Hub, "push", lose)
+    with pytest.raises(AnswerTooSlowError):
+        publishing.push(path)
+    ((name, version, signed_for),) = concerned.published()[embedding.read(path).digest]
+    assert name.startswith(f"{namespace}/") and version and signed_for == origin_of(registry.url)
 
 
 def test_a_new_version_names_the_digest_that_it_replaces(site: Site) -> None:

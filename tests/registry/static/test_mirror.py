@@ -32,6 +32,7 @@ from embhub.release.files import EMBEDDING
 from embhub.trust.origin import origin_of
 from embhub_registry.static.mirror import serving_files, web
 from embhub_registry.static.mirror.following import Mirror
+from embhub_registry.static.mirror.holdings import Holdings
 from tests.support import evaluations, hostile, pushes, releases
 from tests.support.quick import others_thorough
 from tests.support.servers import RunningRegistry, environment, run_here, start_registry
@@ -382,8 +383,11 @@ def test_a_forked_log_ends_the_following_with_evidence_and_what_is_held_stays_se
         answer = asyncio.run(_get(mirror, "/readyz"))
         assert answer.status_code == 503 and answer.json()["forked"]
         hub.run("curate", "yank", "radboud/prostate-cspca", "--version", "1.0.0", "--reason", "while the log is forked")
+        held = len(list(Holdings(mirror.folder).blobs.stored()))
+        assert mirror.withdraw() == 1, "as the service does every few seconds"
         with pytest.raises(ForkedLogError):
             mirror.refresh()
+        assert len(list(Holdings(mirror.folder).blobs.stored())) < held, "its bytes are gone, too"
         left = {
             path for path in contents(mirror.site) if path in before and before[path] == contents(mirror.site)[path]
         }

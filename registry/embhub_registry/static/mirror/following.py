@@ -80,6 +80,7 @@ class Mirror:
     include: Collection[str] = ()
     _problems: list[str] = field(default_factory=list)
     _counts: Counter[str] = field(default_factory=Counter)
+    _unswept: bool = True
     _turns: Turns = field(default_factory=Turns)
     _trust: Trust | None = None
     _asking: threading.Lock = field(default_factory=threading.Lock)  # held while keyring and withdrawals are renewed
@@ -121,9 +122,10 @@ class Mirror:
         """
         self._problems, self._counts = [], Counter()
         try:
-            if dropped := self.withdraw():
-                self._counts["dropped"] += dropped
+            self._counts["dropped"] += self.withdraw()
+            if self._unswept:  # also after what another thread dropped: a round may fail before its end
                 Holdings(self.folder).sweep()
+                self._unswept = False
             self.state.refuse_if_forked()
             with self._turns.of_one_round():
                 done = self._round()
@@ -157,6 +159,7 @@ class Mirror:
                 listed, self._trust = kept_advisories.opened(trust), trust
                 copy, holdings = self._log_copy(), Holdings(self.folder)
                 dropped = take_out(holdings, trust)
+                self._unswept |= bool(dropped)
                 if dropped and copy.checkpoint() is not None:
                     self._exchange(holdings, copy, serving_files.audits_in(self.site, holdings.digests()))
                 self.state.note_list(listed.number if listed is not None else 0)

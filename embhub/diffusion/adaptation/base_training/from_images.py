@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -97,7 +98,7 @@ def train_base(
 
     Raises:
         UsageError: an empty `head` or `source`, too few images, images that name no patients, a folder whose name
-            cannot be published or that holds something else, or `resume` with other images.
+            cannot be published or that holds something else, or `resume` with other images, captions or seed.
         PrivacyError: the folder's name looks like a person's.
         ConfigError: the folder cannot be written, or another process is writing it.
         TrainingInterruptedError: SIGTERM or SIGINT; `resume` goes on with an autoencoder that was not
@@ -144,7 +145,7 @@ def _train_in(
             "list the images in a manifest with the column patient_id: the base's list of whom it saw is of these ids",
         )
     everything = _read(found, on_progress)
-    _check_same(folder / _IMAGES, everything, held_out, resume=resume)
+    _check_same(folder / _IMAGES, head, everything, held_out, seed, resume=resume)
     taught, apart = (_part(everything, held_out, kind) for kind in (False, True))
     facts = describe(folder.resolve().name, "other", source, {head: head}, [])
     material = of_images(facts["name"], Look(head), taught, apart, facts, seed=seed, device=where)
@@ -152,27 +153,34 @@ def _train_in(
     if not resume:
         bench.begin_autoencoder(_first_autoencoder(), whitened=False)
     _train(bench, hours, on_progress)
-    pipeline = bench.export(folder / "pipeline")
+    unlisted, pipeline = bench.export(folder / ".pipeline"), folder / "pipeline"
     if on_progress:
         on_progress(Progress("looking for copies", 0, 1, ""))
-    pipe = load_pipeline(pipeline)
+    pipe = load_pipeline(unlisted, device=where)
     copies = _compare(pipe, head, taught, apart)
-    _write_about(pipeline, found, source, {"autoencoder": _rebuild(pipe, apart), "copies": copies})
+    _write_about(unlisted, found, source, {"autoencoder": _rebuild(pipe, apart), "copies": copies})
+    shutil.rmtree(pipeline, ignore_errors=True)  # never one without the list of whom it saw
+    unlisted.replace(pipeline)
     return TrainedBase(
         pipeline, fingerprint.digest(fingerprint.take(pipeline)), len(taught.patients), len(set(taught.patients)),
         len(apart.patients), copies,
     )  # fmt: skip
 
 
-def _check_same(kept: Path, images: TrainingImages, held_out: list[bool], *, resume: bool) -> None:
-    """The weights hold traces of all images that they ever learned from: the list of them would miss some."""
-    facts = json.dumps([images.patients, images.phrases, held_out]).encode()
+def _check_same(
+    kept: Path, head: str, images: TrainingImages, held_out: list[bool], seed: int, *, resume: bool
+) -> None:  # fmt: skip
+    """The weights hold traces of all images that they ever learned from: the list of them would miss some.
+
+    Of the seed are the text encoder, which no state holds, and the poses.
+    """
+    facts = json.dumps([head, seed, images.patients, images.phrases, held_out]).encode()
     digest = hashlib.sha256(facts + images.images.numpy().tobytes()).hexdigest()
     if not resume:
         write_atomic(kept, digest.encode())
     elif not kept.is_file() or kept.read_text(encoding="utf-8") != digest:
         raise UsageError(
-            "these are not the images and captions that the training began with",
+            "these are not the images, captions and seed that the training began with",
             "pass the same, or begin anew in another --out",
         )
 

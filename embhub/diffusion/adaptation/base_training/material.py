@@ -114,7 +114,7 @@ def of_images(
         return poses.pose(pixels[places.to(device)], poses.draw_poses(number, generator))
 
     def pool(number: int) -> Pool:
-        generator = torch.Generator().manual_seed(seed * 7919 + number)
+        generator = torch.Generator().manual_seed((seed * 7919 + number) % 2**63)
         drawn = poses.first_still(poses.draw_poses(count * _COPIES, generator), count)
         return Pool(
             count=count * _COPIES,

@@ -91,6 +91,7 @@ def run(course: TrainingRun, folder: Path, limits: Limits, *, save_every: float 
     """
     progress, started = _resumed(course, folder), _Watch()
     progress.sessions += 1
+    progress.stale = 0  # who asks for more time gets it
     folder.mkdir(parents=True, exist_ok=True)
     before, saved, sums, count = progress.cpu_seconds, time.monotonic(), dict[str, float](), 0
     with _asked_to_stop() as stop:
@@ -202,7 +203,7 @@ def learning_rate(step: int, peak: float, *, cool: tuple[int, int] | None = None
 
 def randomness(seed: int, step: int) -> torch.Generator:
     """The generator of one step."""
-    return torch.Generator().manual_seed(seed * 1_000_003 + step)
+    return torch.Generator().manual_seed((seed * 1_000_003 + step) % 2**63)
 
 
 def fast_precision(device: str, wanted: str) -> bool:

@@ -144,14 +144,37 @@ def test_the_list_of_whom_it_saw_stays_true(stripes: Path, tmp_path: Path, monke
     assert {"person-1", "person-2"} <= set(apart.patients) and not set(apart.patients) & set(taught.patients)
     with pytest.raises(KeyboardInterrupt):
         train_base(images, tmp_path / "base", resume=True, **words)
+    for other in ({"seed": 1}, {"head": "another stripe pattern"}):
+        with pytest.raises(UsageError, match="captions and seed that the training began with"):
+            train_base(images, tmp_path / "base", resume=True, **{**words, **other})
     (images / "manifest.csv").write_text("\n".join([f"{rows[0]},split", *split[:-1]]) + "\n")
-    with pytest.raises(UsageError, match="not the images and captions that the training began with"):
+    with pytest.raises(UsageError, match="not the images, captions and seed that the training began with"):
         train_base(images, tmp_path / "base", resume=True, **words)
     (images / "manifest.csv").unlink()
     with pytest.raises(UsageError, match="not every image names its patient"):
         train_base(images, tmp_path / "other", **words)
     with pytest.raises(UsageError, match="a base cannot be called"):
         train_base(images, tmp_path / "breast base", **words)
+
+
+def test_no_base_lies_there_without_the_list_of_whom_it_saw(
+    stripes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Private training refuses these people by the list alone: an interruption before it is written leaves no base."""
+
+    def stop(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    def export(_: object, folder: Path) -> Path:
+        folder.mkdir()
+        return folder
+
+    monkeypatch.setattr(from_images, "_train", lambda *_: None)
+    monkeypatch.setattr(from_images.workbench.Workbench, "export", export)
+    monkeypatch.setattr(from_images, "load_pipeline", stop)
+    with pytest.raises(KeyboardInterrupt):
+        train_base(stripes, tmp_path / "base", head=HEAD, source=SOURCE, hours=SHORT)
+    assert not (tmp_path / "base/pipeline").exists()
 
 
 def test_too_few_images_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

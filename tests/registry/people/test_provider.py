@@ -160,6 +160,7 @@ def test_roles_follow_the_groups_at_each_login(served: tuple[RunningRegistry, st
     tell(served, claims={**who, "groups": ["radiology"]})
     log_in(person)
     assert roles(registry, "anna.smit") == {"radboud": "publisher"}
+    assert registry.get("/api/whoami-v2", token=token).status == 401, "a token from before does not come back"
 
 
 def test_who_has_no_group_here_gets_no_account(served: tuple[RunningRegistry, str], registry: RunningRegistry) -> None:

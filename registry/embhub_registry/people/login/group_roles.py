@@ -111,7 +111,8 @@ def _change(
         if left:
             accounts.set_home(db, user_id, min(left))
         else:
-            rows.end_all(db, user_id)  # tokens of an account without a role speak for nobody
+            rows.end_all(db, user_id)
+            accounts.revoke_tokens(db, user=user["name"], now=moment)  # else they would speak again with the next role
 
 
 def _free_name(db: Connection, claims: Mapping[str, Any]) -> str:

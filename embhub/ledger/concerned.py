@@ -64,10 +64,9 @@ def find(patient_id: str, *, issuer: str = "") -> Found:
         audits = dict.fromkeys(
             side.report for side in account.sides.values() if own[side.unit] & set(sets.load(side.units).tolist())
         )
-        by_record = (item for item in spendings if item.file is not None and item.report)
-        audits |= dict.fromkeys(
-            item.report for item in by_record if number in reached(sets, item, spendings, unit="patient")
-        )
+        for item in spendings:
+            if item.report is not None and number in reached(sets, item, spendings, unit="patient"):
+                audits[item.report] = None
         alike = set()
         if like is not None:
             folded = folded_number(like)

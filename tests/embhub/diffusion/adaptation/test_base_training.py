@@ -170,7 +170,7 @@ def test_no_base_lies_there_without_the_list_of_whom_it_saw(
         return folder
 
     monkeypatch.setattr(from_images, "_train", lambda *_: None)
-    monkeypatch.setattr(from_images.workbench.Workbench, "export", export)
+    monkeypatch.setattr(workbench.Workbench, "export", export)
     monkeypatch.setattr(from_images, "load_pipeline", stop)
     with pytest.raises(KeyboardInterrupt):
         train_base(stripes, tmp_path / "base", head=HEAD, source=SOURCE, hours=SHORT)

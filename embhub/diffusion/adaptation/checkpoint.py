@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -93,7 +93,7 @@ class Checkpoint:
                 facts = json.loads(told["facts"])
                 self._compare(facts["definition"])
                 standing = Standing(tuple(facts["losses"]), tuple((step, loss) for step, loss in facts["points"]))
-                _restore(file.get_tensor, weights, optimizer, len(standing.losses))
+                _restore(file.get_tensor, set(file.keys()), weights, optimizer, len(standing.losses))
         except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
             raise ConfigError(f"the checkpoint {self.path} is damaged", _AFRESH) from error
         return standing
@@ -114,15 +114,18 @@ class Checkpoint:
 
 def _restore(
     get: Callable[[str], Tensor],
+    names: Collection[str],
     weights: Mapping[str, nn.Parameter],
     optimizer: torch.optim.Optimizer,
     steps: int,
 ) -> None:
+    """AdamW has no moments of a weight that never had a gradient, such as the last layer of a text encoder of which
+    the last but one is read."""
     state = {}
     for number, (name, weight) in enumerate(weights.items()):
         with torch.no_grad():
             weight.copy_(get(f"weight.{name}"))
-        if steps:
+        if steps and f"{_MOMENTS[0]}.{name}" in names:
             moments = {moment: get(f"{moment}.{name}") for moment in _MOMENTS}
             state[number] = {"step": torch.tensor(float(steps)), **moments}
     known = optimizer.state_dict()

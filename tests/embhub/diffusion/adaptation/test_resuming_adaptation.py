@@ -150,3 +150,28 @@ def test_a_checkpoint_on_a_full_disk_keeps_the_one_before(tmp_path: Path, monkey
     with pytest.raises(ConfigError, match="No space left"):
         kept.write(weights, optimizer, checkpoint.Standing((1.0,), ()))
     assert kept.path.read_bytes() == before and [path.name for path in tmp_path.iterdir()] == [kept.path.name]
+
+
+def test_a_weight_that_never_had_a_gradient_is_restored_without_moments(tmp_path: Path) -> None:
+    """Such as the last layer of a text encoder of which the last but one is read."""
+    import torch
+
+    def start() -> tuple[dict[str, torch.nn.Parameter], torch.optim.AdamW]:
+        weights = {"text_encoder.unread": torch.nn.Parameter(torch.ones(3)), "w": torch.nn.Parameter(torch.ones(3))}
+        return weights, torch.optim.AdamW(weights.values())
+
+    def step(weights: dict[str, torch.nn.Parameter], optimizer: torch.optim.AdamW) -> None:
+        weights["w"].square().sum().backward()
+        optimizer.step()
+        optimizer.zero_grad()
+
+    weights, optimizer = start()
+    step(weights, optimizer)
+    kept = checkpoint.Checkpoint(tmp_path / "adapted", {"steps": "2"})
+    kept.write(weights, optimizer, checkpoint.Standing((1.0,), ()))
+    resumed, other = start()
+    assert kept.read(resumed, other) == checkpoint.Standing((1.0,), ())
+    step(weights, optimizer)
+    step(resumed, other)
+    assert all(torch.equal(weights[name], resumed[name]) for name in weights)
+    assert resumed["text_encoder.unread"] not in other.state

@@ -26,7 +26,7 @@ from embhub.diffusion.datasets.asking import Asked
 from embhub.diffusion.datasets.painting import Loaded, Studio, Task, paint
 from embhub.diffusion.datasets.plan import Picture, PlannedClass
 from embhub.diffusion.datasets.sources import Origin
-from embhub.diffusion.generation import dicom_files, noise_mark
+from embhub.diffusion.generation import adapter_limits, dicom_files, noise_mark
 from embhub.diffusion.generation.base_choice import choose_base
 from embhub.diffusion.generation.generation import GUIDANCE, STEPS
 from embhub.diffusion.generation.image_files import Origin as ImageOrigin
@@ -167,6 +167,7 @@ def make_dataset(
     if both := sorted({t for item in asked.classes for t in item.embeddings} & set(asked.negative_embeddings)):
         raise UsageError(f"{both[0]} is to be shown and not to be shown", "name it once")
     against = [origins[target] for target in dict.fromkeys(asked.negative_embeddings)]
+    adapter_limits.refuse_negative(origin.embedding for origin in against)
     planned = _plan(
         asked, {t: o for t, o in origins.items() if t not in asked.negative_embeddings}, from_words=config is None
     )

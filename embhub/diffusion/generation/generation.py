@@ -19,7 +19,7 @@ from embhub.diffusion.bases.found import FoundBase, quiet
 from embhub.diffusion.bases.pipelines import find_base, size_rule
 from embhub.diffusion.families import detect, encoders, find, image_size_arguments, room
 from embhub.diffusion.families.pipeline import Pipeline
-from embhub.diffusion.generation import negatives, noise_mark
+from embhub.diffusion.generation import adapter_limits, negatives, noise_mark
 from embhub.diffusion.generation.base_choice import choose_base
 from embhub.diffusion.generation.composition import at_once, check_mixing, composed
 from embhub.diffusion.generation.finite import finite_images
@@ -114,11 +114,13 @@ def prepare(
     pipeline before anything is plugged into it.
 
     Raises:
-        UsageError: no such base or device, settings outside their bounds, or what `check` raises.
+        UsageError: no such base or device, settings outside their bounds, an adapter as a negative embedding, or what
+            `check` raises.
         ArtifactError: an embedding made for another base, or tokens that collide.
     """
     opened = [open_embedding(embedding) for embedding in embeddings]
     against = [open_embedding(embedding) for embedding in negative_embeddings]
+    adapter_limits.refuse_negative(against)
     found = find_base(choose_base(base, [*opened, *against]))
     if check is not None:
         check(found.kind)

@@ -18,7 +18,7 @@ from embhub.client.pulling.opening import Opened
 from embhub.client.pulling.pull import open_target
 from embhub.diffusion.bases.naming import check_base
 from embhub.diffusion.bases.sizes import check_resolution
-from embhub.diffusion.generation import dicom_files, signed_files
+from embhub.diffusion.generation import adapter_limits, dicom_files, signed_files
 from embhub.diffusion.generation.weighted_prompts import Part, check_words, parse_part
 from embhub.durable import write_atomic
 from embhub.errors import UsageError
@@ -77,8 +77,10 @@ class Ask:
             check_words((part.prompt for part in self.parts), [item.embedding.token for item in opened])
 
     def open_negatives(self) -> list[Opened]:
-        """The embeddings of what is not to be drawn, likewise."""
-        return [open_target(target, self.registry) for target in self.negative_embeddings]
+        """The embeddings of what is not to be drawn, likewise. Raises UsageError for an adapter, too."""
+        against = [open_target(target, self.registry) for target in self.negative_embeddings]
+        adapter_limits.refuse_negative(item.embedding for item in against)
+        return against
 
 
 def generate_to_folder(

@@ -18,9 +18,11 @@ from embhub.artifact import fingerprint
 from embhub.artifact.embedding import Embedding
 from embhub.diffusion.datasets.making import make_dataset
 from embhub.diffusion.generation.generation import generate
+from embhub.diffusion.generation.image_files import Ask
 from embhub.diffusion.generation.negatives import check_negative, join_negative
 from embhub.errors import PrivacyError, UsageError
 from tests.support import families, kandinsky, pipelines
+from tests.support.adapters import make_adapter
 from tests.support.quick import quick
 
 
@@ -80,6 +82,22 @@ def test_no_guidance_no_negative_prompt(tiny: Path) -> None:
         draw(tiny, negative="b", guidance_scale=1.0)
     with pytest.raises(UsageError, match="this base reads 77"):
         draw(tiny, negative="a " * 90)
+
+
+def test_an_adapter_is_no_negative_embedding(tiny: Path, tmp_path: Path) -> None:
+    """It changes every prompt, so it would be plugged in at full strength and do the opposite."""
+    file = tmp_path / "adapter.safetensors"
+    file.write_bytes(make_adapter().data)
+    with pytest.raises(UsageError, match="<cspca> is a compact adapter, which changes every prompt"):
+        draw(tiny, negative_embeddings=[make_adapter()])
+    with pytest.raises(UsageError, match="compact adapter"):
+        Ask(("mri",), negative_embeddings=(str(file),)).open_negatives()
+    (tmp_path / "good.safetensors").write_bytes(embed(tiny, "<good>").data)
+    with pytest.raises(UsageError, match="compact adapter"):
+        make_dataset(
+            tmp_path / "drawn", classes=["ill=mri <good>"], embeddings=[str(tmp_path / "good.safetensors")],
+            base=str(tiny), negative_embeddings=[str(file)], no_card=["<good>", "<cspca>"], per_class=1, steps=1, device="cpu",
+        )  # fmt: skip
 
 
 @pytest.mark.parametrize("kind", ["flux", "decoder"])

@@ -1,0 +1,25 @@
+"""What cannot be done with a compact adapter, which changes the denoiser and so every prompt. Needs no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from embhub.artifact.embedding import Embedding
+from embhub.errors import UsageError
+
+
+def refuse_negative(embeddings: Iterable[Embedding]) -> None:
+    """Refuse an adapter as a negative embedding: plugged in, it would act on the image that is to be without it.
+
+    Raises:
+        UsageError: one of them is an adapter.
+    """
+    if token := _first_adapter(embeddings):
+        raise UsageError(
+            f"{token} is a compact adapter, which changes every prompt: no image can be moved away from it",
+            "give a token embedding as the negative one, or write a negative prompt",
+        )
+
+
+def _first_adapter(embeddings: Iterable[Embedding]) -> str | None:
+    return next((embedding.token for embedding in embeddings if embedding.kind == "adapter"), None)

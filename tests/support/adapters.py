@@ -12,6 +12,10 @@ from embhub.artifact.adapter import TOOL
 from embhub.artifact.embedding import Embedding, build
 from tests.support.releases import BASE
 
+TINY = tuple(
+    f"{block}.attentions.0.transformer_blocks.0.attn2" for block in ("down_blocks.1", "mid_block", "up_blocks.0")
+)
+"""Places of the U-Net of `tests.support.pipelines`, whose attention is 32 wide."""
 PLACES = ("down_blocks.0.attentions.0.transformer_blocks.0.attn2", "mid_block.attentions.0.transformer_blocks.0.attn2")
 
 

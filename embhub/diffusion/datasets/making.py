@@ -168,6 +168,7 @@ def make_dataset(
         raise UsageError(f"{both[0]} is to be shown and not to be shown", "name it once")
     against = [origins[target] for target in dict.fromkeys(asked.negative_embeddings)]
     adapter_limits.refuse_negative(origin.embedding for origin in against)
+    adapter_limits.refuse_quantized((origin.embedding for origin in origins.values()), sampling)
     planned = _plan(
         asked, {t: o for t, o in origins.items() if t not in asked.negative_embeddings}, from_words=config is None
     )

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from embhub.artifact.embedding import Embedding
 from embhub.errors import UsageError
+from embhub.options.sampling import Sampling
 
 
 def refuse_negative(embeddings: Iterable[Embedding]) -> None:
@@ -18,6 +19,18 @@ def refuse_negative(embeddings: Iterable[Embedding]) -> None:
         raise UsageError(
             f"{token} is a compact adapter, which changes every prompt: no image can be moved away from it",
             "give a token embedding as the negative one, or write a negative prompt",
+        )
+
+
+def refuse_quantized(embeddings: Iterable[Embedding], sampling: Sampling | None) -> None:
+    """Refuse an adapter with a quantized denoiser: its matrices go beside linear layers, which are no longer there.
+
+    Raises:
+        UsageError: one of them is an adapter, and the denoiser's layers are to compute in integers.
+    """
+    if sampling is not None and sampling.quantize and (token := _first_adapter(embeddings)):
+        raise UsageError(
+            f"{token} is a compact adapter, and a quantized denoiser takes none", "leave out --quantize, or the adapter"
         )
 
 

@@ -114,13 +114,14 @@ def prepare(
     pipeline before anything is plugged into it.
 
     Raises:
-        UsageError: no such base or device, settings outside their bounds, an adapter as a negative embedding, or what
-            `check` raises.
+        UsageError: no such base or device, settings outside their bounds, an adapter as a negative embedding or with a
+            quantized denoiser, or what `check` raises.
         ArtifactError: an embedding made for another base, or tokens that collide.
     """
     opened = [open_embedding(embedding) for embedding in embeddings]
     against = [open_embedding(embedding) for embedding in negative_embeddings]
     adapter_limits.refuse_negative(against)
+    adapter_limits.refuse_quantized(opened, sampling)
     found = find_base(choose_base(base, [*opened, *against]))
     if check is not None:
         check(found.kind)

@@ -11,7 +11,9 @@ import pytest
 import torch
 
 from embhub.__main__ import main
+from embhub.artifact import fingerprint
 from embhub.diffusion.bases.pipelines import find_base
+from embhub.diffusion.datasets.making import make_dataset
 from embhub.diffusion.families import denoiser
 from embhub.diffusion.generation.generation import draw
 from embhub.diffusion.generation.sampling import load_for_sampling, quantize, set_scheduler
@@ -19,6 +21,7 @@ from embhub.errors import UsageError
 from embhub.options.sampling import Sampling, Scheduler
 from tests.embhub.diffusion.datasets.conftest import write_embedding
 from tests.support import families, pipelines
+from tests.support.adapters import TINY, make_adapter, make_matrices
 from tests.support.quick import quick
 
 NAMES = [name for name in get_args(Scheduler) if name != "ddim"]
@@ -88,6 +91,23 @@ def test_an_embedding_is_used_with_quantized_layers_and_it_is_recorded(base: Pat
     told = [json.loads((tmp_path / name / "manifest.json").read_text()) for name in "ab"]
     assert told[0]["quantize"] == "int8" and "quantize" not in told[1]
     assert told[0]["base_fingerprint"] == told[1]["base_fingerprint"]
+
+
+def test_an_adapter_does_not_go_into_quantized_layers(
+    base: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "adapter.safetensors"
+    file.write_bytes(make_adapter(make_matrices(out=32, places=TINY), base=fingerprint.take(base)).data)
+    words = ["generate", "mri, <cspca>", "--embedding", str(file), "--base", str(base), "--steps", "1", "-n", "1"]
+    words += ["--device", "cpu", "--out", str(tmp_path / "a")]
+    assert main([*words, "--quantize", "int8"]) == 2
+    assert "<cspca> is a compact adapter, and a quantized denoiser takes none" in capsys.readouterr().err
+    assert main(words) == 0
+    with pytest.raises(UsageError, match="a quantized denoiser takes none"):
+        make_dataset(
+            tmp_path / "set", classes=["ill=mri <cspca>"], embeddings=[str(file)], base=str(base), per_class=1, steps=1,
+            no_card=["<cspca>"], sampling=Sampling(quantize="int8"), device="cpu",
+        )  # fmt: skip
 
 
 @pytest.mark.parametrize(

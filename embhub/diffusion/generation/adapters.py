@@ -30,13 +30,18 @@ def plug_in(pipe: Any, adapter: Embedding) -> str:
     if not hasattr(pipe, "load_lora_weights") or getattr(pipe, "unet", None) is None:
         raise UsageError(f"a {type(pipe).__name__} takes no adapter", f"load {adapter.base_name}")
     name = ADAPTER + adapter.token.strip("<>")
-    loaded = list(getattr(pipe.unet, "peft_config", {}))
+    loaded = names(pipe)
     if name in loaded:
         raise AdapterCollisionError(
             f"the pipeline already has an adapter for {adapter.token}", "load into a fresh pipeline"
         )
     plug_in_matrices(pipe, adapter.tensors, name, beside=loaded)
     return name
+
+
+def names(pipe: Any) -> list[str]:
+    """The adapters that are plugged into a pipeline."""
+    return list(getattr(getattr(pipe, "unet", None), "peft_config", {}))
 
 
 def plug_in_matrices(pipe: Any, matrices: Mapping[str, NDArray[Any]], name: str, *, beside: Sequence[str] = ()) -> None:

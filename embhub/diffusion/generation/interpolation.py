@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 from PIL import Image, ImageDraw, ImageFont
 
 from embhub.artifact.embedding import Embedding
+from embhub.diffusion.generation import adapters
 from embhub.diffusion.generation.base_choice import choose_base
 from embhub.diffusion.generation.composition import check_mixing
 from embhub.diffusion.generation.generation import Studio, choose_side, draw, prepare
@@ -22,6 +24,8 @@ from embhub.errors import UsageError
 from embhub.progress import OnProgress, Progress
 
 MOST = 101
+_WITHOUT = "without"
+"""Above a column that shows no embedding."""
 _LINE = 14
 """Height of the line of heads above a sheet, in pixels."""
 
@@ -179,11 +183,14 @@ def draw_series(
     drawing |= {"side": studio.side, "negative": studio.negative}
     drawing |= {"mark": studio.mark if isinstance(ends, str) else None}  # between two embeddings it is of neither
     columns: list[list[Image.Image]] = []
-    for parts in along:
-        columns.append(draw(studio.pipe, parts, **drawing, batch_size=batch_size))
+    heads = _head(studio, start, ends, weights)
+    for head, parts in zip(heads, along, strict=True):
+        bare = head == _WITHOUT and adapters.names(studio.pipe)  # an adapter acts on every prompt
+        with adapters.switched_off(studio.pipe) if bare else nullcontext():
+            columns.append(draw(studio.pipe, parts, **drawing, batch_size=batch_size))
         if on_progress:
             on_progress(Progress("generating", len(columns) * n, series * n))
-    return Series(weights, tuple(zip(*columns, strict=True)), seed, _head(studio, start, ends, weights))
+    return Series(weights, tuple(zip(*columns, strict=True)), seed, heads)
 
 
 def _head(
@@ -192,7 +199,7 @@ def _head(
     """Words for a pair of which only the second shows embeddings; a turn between two shows one at either end."""
     words = (*studio.tokens, "{}") if studio.tokens and isinstance(ends, str) and len(weights) == 2 else ()
     if any(word in ends for word in words) and not any(word in start for word in words):
-        return "without", "with"
+        return _WITHOUT, "with"
     return tuple(f"{weight:.2f}" for weight in weights)
 
 

@@ -14,11 +14,12 @@ from hypothesis.extra.numpy import arrays
 from embhub.artifact import embedding as artifact
 from embhub.artifact import fingerprint
 from embhub.artifact.embedding import Embedding
-from embhub.diffusion.generation.generation import generate
-from embhub.diffusion.generation.interpolation import interpolate
+from embhub.diffusion.generation.generation import generate, prepare
+from embhub.diffusion.generation.interpolation import draw_series, interpolate
 from embhub.diffusion.generation.slerp import NotSiblingsError, check_siblings, slerp
 from embhub.errors import UsageError
 from tests.support import pipelines
+from tests.support.adapters import TINY, make_adapter, make_matrices
 
 Array = np.ndarray[Any, Any]
 START = 3 * np.random.default_rng(0).normal(size=(2, pipelines.WIDTH))
@@ -76,6 +77,16 @@ def test_a_pair_of_which_the_second_alone_shows_an_embedding_is_headed_in_words(
 ) -> None:
     settings: dict[str, Any] = {"base": base, "n": 1, "steps": 1, "guidance_scale": 2.0, "device": "cpu"}
     assert interpolate(start, end, embeddings=[embed(base, "<a>", START)], series=series, **settings).heads == heads
+
+
+def test_the_column_without_an_adapter_is_generated_without_it(base: Path) -> None:
+    strong = {name: 5 * values for name, values in make_matrices(out=32, places=TINY).items()}
+    adapter = make_adapter(strong, base=fingerprint.take(base))
+    settings: dict[str, Any] = {"base": base, "steps": 2, "guidance_scale": 2.0, "device": "cpu", "mark": False}
+    series = draw_series(prepare([adapter], **settings), "mri", "mri {}", series=2, n=1, seed=3)
+    ends = [generate("mri", seed=3, **settings), generate("mri {}", seed=3, embeddings=[adapter], **settings)]
+    assert series.heads == ("without", "with")
+    assert np.array_equal(pixels(series.pictures[0]), pixels([end[0] for end in ends]))
 
 
 def test_strangers_are_refused_by_their_cosine() -> None:

@@ -28,6 +28,7 @@ from embhub.diffusion.generation.generation import Prompt, Studio, check_lengths
 from embhub.diffusion.generation.loading import Source, open_embedding
 from embhub.diffusion.generation.negatives import told_negative
 from embhub.diffusion.generation.weighted_prompts import Part
+from embhub.diffusion.training.precision import pictures_at_once
 from embhub.errors import UsageError
 from embhub.images import masks
 from embhub.images.framing import Framing, frame, is_too_small
@@ -215,7 +216,7 @@ def redraw_scenes(
     side = studio.side
     with composed(pipe, parts, guidance=studio.guidance) as text:
         first, waiting = seed, iter(scenes)
-        while group := list(islice(waiting, at_once(batch_size, parts))):
+        while group := list(islice(waiting, at_once(min(batch_size, pictures_at_once(side)), parts))):
             with _as_four_channels(pipe), finite_images():
                 drawn = pipe(
                     [text] * len(group),
@@ -288,12 +289,21 @@ def _as_four_channels(pipe: Pipeline) -> Iterator[None]:
         pipe.unet.register_to_config(in_channels=channels)
 
 
-def _cells(scene: Scene, side: int, cell: int) -> Image.Image:
-    if is_too_small(scene.image.size, side, scene.fit):
+def check_size(size: tuple[int, int], side: int, fit: Fit, where: str = "the image") -> None:
+    """Refuse an image of `size` (width, height) that the base of `side` pixels would see mostly made up.
+
+    Raises:
+        UsageError: it is under half of that.
+    """
+    if is_too_small(size, side, fit):
         raise UsageError(
-            f"an image of {scene.image.width} x {scene.image.height} is under half of the base's {side} pixels",
+            f"{where} has {size[0]} x {size[1]} pixels, under half of the base's {side}",
             "use larger images, or a base of a lower resolution",
         )
+
+
+def _cells(scene: Scene, side: int, cell: int) -> Image.Image:
+    check_size(scene.image.size, side, scene.fit)
     return Image.fromarray(
         to_cells(scene.inside(scene.mask), side, cell, scene.frame(side).placed).astype(np.uint8) * 255
     )

@@ -85,10 +85,9 @@ def redraw_to_folder(
     if redrawing.mask is not None and not redrawing.mask.exists():
         raise UsageError(f"there is no mask {redrawing.mask}", "name an image, or a folder with one for each")
     say_loading(on_progress)
-    for _ in _scenes(listing, redrawing, fit, 1):
-        pass
+    sizes = [scene.image.size for scene in _scenes(listing, redrawing, fit, 1)]
     from embhub.diffusion.generation.generation import prepare
-    from embhub.diffusion.generation.redrawing import check_kind, redraw_scenes
+    from embhub.diffusion.generation.redrawing import check_kind, check_size, redraw_scenes
 
     announce(on_progress, "loading the base")
     studio = prepare(
@@ -97,6 +96,8 @@ def redraw_to_folder(
         negative_embeddings=[item.embedding for item in against], device=device, sampling=sampling, mark=False,
         check=check_kind,
     )  # fmt: skip
+    for sample, size in zip(listing.samples, sizes, strict=True):
+        check_size(size, studio.side, fit, f"{listing.kind} {sample.row}")
     scenes, asked = _scenes(listing, redrawing, fit, n), redrawing.facts()
     drawn = redraw_scenes(
         studio, scenes, parts, seed=seed, strength=asked["strength"], batch_size=sampling.batch_size or BATCH

@@ -186,6 +186,14 @@ def test_nothing_tells_whose_image_it_was(capfd: pytest.CaptureFixture[str]) -> 
     assert "image 1" in said.err and "Jansen" not in said.out + said.err
 
 
+def test_all_images_are_measured_before_the_first_is_redrawn(capsys: pytest.CaptureFixture[str]) -> None:
+    for number, side in enumerate((32, 32, 12)):
+        scan(Path("images") / f"{number}.png", seed=number, size=(side, side))
+    redraw("images", "mri a", "--batch-size", "1", code=USAGE)
+    assert "image 3 has 12 x 12 pixels, under half of the base's 32" in capsys.readouterr().err
+    assert not Path("out").exists()
+
+
 def test_rows_of_a_manifest_are_named_by_their_line() -> None:
     for number in range(2):
         scan(Path("images") / f"{number}.png", seed=number)

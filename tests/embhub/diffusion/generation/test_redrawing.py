@@ -16,7 +16,7 @@ from embhub.artifact import fingerprint
 from embhub.artifact.embedding import Embedding
 from embhub.diffusion.bases.pipelines import load_pipeline
 from embhub.diffusion.generation import redrawing
-from embhub.diffusion.generation.generation import generate
+from embhub.diffusion.generation.generation import generate, generators
 from embhub.diffusion.generation.redrawing import arrange
 from embhub.errors import UsageError
 from embhub.images import masks
@@ -189,6 +189,19 @@ def test_a_place_outside_the_central_square() -> None:
 def test_an_image_far_too_small(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="under half"):
         redraw(pipelines.write(tmp_path / "tiny"), picture((12, 12)), box=(2, 2, 4, 4))
+
+
+def test_large_images_are_redrawn_few_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes = list[int]()
+
+    def watched(seeds: range) -> list[torch.Generator]:
+        sizes.append(len(seeds))
+        return generators(seeds)
+
+    monkeypatch.setattr(redrawing, "generators", watched)
+    monkeypatch.setattr(redrawing, "pictures_at_once", lambda side: {32: 2}[side], raising=False)
+    redraw(pipelines.write(tmp_path / "tiny"), picture(), n=3)
+    assert sizes == [2, 1]
 
 
 def test_a_base_that_only_inpaints_draws_no_image(tmp_path: Path) -> None:

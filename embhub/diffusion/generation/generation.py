@@ -137,8 +137,7 @@ def prepare(
     chosen = int(found.recommended.get("steps", family.steps)) if steps is None else steps
     strength = float(found.recommended.get("guidance", family.guidance)) if guidance_scale is None else guidance_scale
     check_negative(pipe, avoided, guidance=strength)
-    fits = {recorded(item.training).fit for item in opened} if fit is None else {fit}
-    alike = next(iter(fits or {"crop"})) if len(fits) < 2 else None
+    alike = choose_fit(opened) if fit is None else fit
     side = choose_side(pipe, opened, resolution)
     key = (opened[0].digest if opened else fingerprint.digest(live_base.take(pipe))) if mark else None
     return Studio(pipe, found, tokens, chosen, strength, side, alike, avoided, key)
@@ -318,6 +317,12 @@ def choose_side(pipe: Pipeline, embeddings: Sequence[Embedding], wanted: int | N
         said = ", ".join(f"{token} at {side} pixels" for side, token in known.items())
         raise UsageError(f"the embeddings were trained at different resolutions: {said}", "choose one: --resolution")
     return next(iter(known), rule.own)
+
+
+def choose_fit(embeddings: Sequence[Embedding]) -> Fit | None:
+    """How the embeddings' images were fitted into the square; `crop` without any, None where they differ."""
+    fits = {recorded(item.training).fit for item in embeddings}
+    return next(iter(fits or {"crop"})) if len(fits) < 2 else None
 
 
 def as_parts(prompt: Prompt) -> tuple[Part, ...]:

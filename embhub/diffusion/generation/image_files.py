@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -167,8 +167,8 @@ def _series_to_folder(
     turned = [open_target(slerp_to, ask.registry)] if slerp_to is not None else []
     say_loading(on_progress)
     from embhub.diffusion.generation.base_choice import choose_base
-    from embhub.diffusion.generation.generation import choose_side, prepare
-    from embhub.diffusion.generation.interpolation import check_ends, draw_series, open_siblings
+    from embhub.diffusion.generation.generation import prepare
+    from embhub.diffusion.generation.interpolation import check_ends, draw_series, open_siblings, settle_between
 
     signer: ManifestSigner | None = choices.pop("c2pa")
     loaded = [item.embedding for item in opened]
@@ -181,7 +181,7 @@ def _series_to_folder(
         choices["check"] = partial(check_ends, ask.prompts[0], end)
     studio = prepare([] if siblings else loaded, mark=not (siblings or choices["sampling"].unmarked), **choices)
     if siblings:
-        studio = replace(studio, side=choose_side(studio.pipe, siblings, choices.get("resolution")))
+        studio = settle_between(studio, siblings, choices.get("resolution"))
     drawn = draw_series(
         studio, ask.prompts[0], siblings or str(end), series=series, n=n, seed=seed, on_progress=on_progress
     )

@@ -15,7 +15,7 @@ from embhub.artifact.embedding import Embedding
 from embhub.diffusion.generation import adapters
 from embhub.diffusion.generation.base_choice import choose_base
 from embhub.diffusion.generation.composition import check_mixing
-from embhub.diffusion.generation.generation import Studio, choose_side, draw, prepare
+from embhub.diffusion.generation.generation import Studio, choose_fit, choose_side, draw, prepare
 from embhub.diffusion.generation.loading import Source, check_base, open_embedding, tensors
 from embhub.diffusion.generation.slerp import check_siblings, slerp
 from embhub.diffusion.generation.weighted_prompts import Part
@@ -132,7 +132,7 @@ def interpolate(
         check=None if end is None else partial(check_ends, start, end),
     )  # fmt: skip
     if siblings:
-        studio = replace(studio, side=choose_side(studio.pipe, siblings, resolution))
+        studio = settle_between(studio, siblings, resolution)
     ends = siblings or str(end)
     return draw_series(
         studio, start, ends, series=series, n=n, seed=seed, batch_size=batch_size, on_progress=on_progress
@@ -158,6 +158,12 @@ def open_siblings(embeddings: Sequence[Source], slerp_to: Source) -> tuple[Embed
     one, other = open_embedding(embeddings[0]), open_embedding(slerp_to)
     check_siblings(one, other)
     return one, other
+
+
+def settle_between(studio: Studio, siblings: tuple[Embedding, Embedding], resolution: int | None) -> Studio:
+    """A studio without embeddings for a series between two: side and fit are theirs. Raises as `choose_side`."""
+    side = choose_side(studio.pipe, siblings, resolution)
+    return replace(studio, side=side, fit=choose_fit(siblings))
 
 
 def draw_series(

@@ -115,6 +115,21 @@ def test_a_series_between_siblings_and_not_between_strangers(capsys: pytest.Capt
     assert "mean cosine of -1.00" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(("fits", "written"), [(("pad", "pad"), "pad"), (("pad", "crop"), None)])
+def test_a_series_between_siblings_says_how_their_images_were_fitted(
+    folder: Path, fits: tuple[str, str], written: str | None
+) -> None:
+    for token, fit in zip(("<a>", "<b>"), fits, strict=True):
+        path = folder / f"{token[1:-1]}.safetensors"
+        old = artifact.read(path)
+        made = artifact.build(
+            dict(old.tensors), token=token, base=old.base, base_name="tiny", training={"fit": fit}, dtype="float32"
+        )
+        path.write_bytes(made.data)
+    facts = draw("mri {}", "--embedding", "a.safetensors", "--slerp-to", "b.safetensors", "--series", "2", "-n", "1")
+    assert facts.get("fit") == written
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

@@ -97,14 +97,24 @@ class NoiseObjective(nn.Module):
         return loss(self._pipe, self._family, latents, self._condition(prompts), noise, times)
 
     def _condition(self, prompts: list[str]) -> Condition:
-        """What the denoiser is told of B prompts; each is encoded once, for good where the encoders stay."""
+        """What the denoiser is told of B prompts; each is encoded once, for good where the encoders stay.
+
+        What is kept is encoded alone: else it would depend on what it was first asked for with, and after --resume
+        be another.
+        """
         words = list(dict.fromkeys(prompts))
-        known = {} if self._known is None else self._known
-        if new := [word for word in words if word not in known]:
-            found = self._family.condition(self._pipe, new)
-            parts = {word: {name: part[i] for name, part in found.items()} for i, word in enumerate(new)}
-            known.update(parts if self._known is None else _detached(parts))
+        if self._known is None:
+            known = self._encode(words)
+        else:
+            known = self._known
+            for word in words:
+                if word not in known:
+                    known.update(_detached(self._encode([word])))
         return {name: _stack([known[word][name] for word in prompts]) for name in known[words[0]]}
+
+    def _encode(self, words: list[str]) -> dict[str, Condition]:
+        found = self._family.condition(self._pipe, words)
+        return {word: {name: part[i] for name, part in found.items()} for i, word in enumerate(words)}
 
 
 class PictureObjective(nn.Module):

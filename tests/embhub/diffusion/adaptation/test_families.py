@@ -19,7 +19,7 @@ from transformers.integrations.peft import MIN_PEFT_VERSION
 from embhub.artifact import fingerprint
 from embhub.diffusion.adaptation.components import choose
 from embhub.diffusion.adaptation.examples import Examples
-from embhub.diffusion.adaptation.objectives import PictureObjective
+from embhub.diffusion.adaptation.objectives import NoiseObjective, PictureObjective
 from embhub.diffusion.adaptation.plan import Plan
 from embhub.diffusion.bases.pipelines import find_base, load_pipeline
 from embhub.diffusion.families import detect
@@ -101,6 +101,18 @@ def test_captions_of_several_lengths(bases: dict[str, Path], images: Path, tmp_p
         steps=8, batch_size=2, learning_rate=1e-3, holdout=0.3, device="cpu",
     )  # fmt: skip
     assert done is not None and done.held_out_loss is not None and np.isfinite(done.held_out_loss).all()
+
+
+@pytest.mark.parametrize("kind", ["kandinsky3", "zimage"])
+def test_a_kept_condition_does_not_depend_on_what_it_was_first_asked_for_with(kind: str) -> None:
+    """Else a resumed training would not equal one that was not interrupted."""
+    pipe: Any = kandinsky.kandinsky3() if kind == "kandinsky3" else families.build(kind)
+    plan = Plan(components=("unet",), steps=1, learning_rate=1e-3, batch_size=2)
+    whole, resumed = NoiseObjective(pipe, plan), NoiseObjective(pipe, plan)
+    whole._condition(["film", "a much longer film"])
+    before, after = (objective._condition(["film"]) for objective in (whole, resumed))
+    assert all(before[name].shape == after[name].shape for name in after)
+    assert all(torch.equal(before[name], after[name]) for name in after)
 
 
 @pytest.mark.parametrize("kind", ["sdxl", "sd3", "sd35", "flux", "pixart", "zimage", "kandinsky3", "decoder"])

@@ -24,7 +24,7 @@ from embhub.diffusion.bases import live_weights
 from embhub.diffusion.bases.adapted import refuse_claim
 from embhub.diffusion.bases.found import FoundBase
 from embhub.diffusion.bases.pipelines import find_base, load_pipeline, size_rule
-from embhub.diffusion.families import check_trainable, detect
+from embhub.diffusion.families import check_configured, check_trainable, detect
 from embhub.diffusion.families.pipeline import Pipeline
 from embhub.diffusion.generation.base_choice import choose_base
 from embhub.diffusion.generation.generation import Studio, draw_seeds, prepare
@@ -145,6 +145,7 @@ def port(
     base = choose_base(base, [old])
     origin, target = find_base(base), find_base(to)
     _check_claim(old, signed, origin, target)
+    check_configured(target.folder, target.kind)
     chosen = recipe or Recipe()
     if chosen.per_layer:
         per_layer.check_kind(target.kind)

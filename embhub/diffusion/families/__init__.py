@@ -6,6 +6,7 @@ each. Everything else (rows, loop, audit) is written once against `Family` and `
 
 from embhub.diffusion.families.detection import (
     FAMILIES,
+    check_configured,
     check_trainable,
     denoiser,
     detect,
@@ -38,6 +39,7 @@ __all__ = [
     "Encoder",
     "Family",
     "add_noise",
+    "check_configured",
     "check_trainable",
     "denoiser",
     "detect",

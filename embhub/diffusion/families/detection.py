@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -83,7 +85,27 @@ def check_trainable(pipe: Pipeline) -> None:
     autoencoder = getattr(pipe, "vae", None)
     if detect(pipe).denoiser != "unet" or autoencoder is None:
         return
-    reads, makes = int(model.config.in_channels), int(autoencoder.config.latent_channels)
+    _check_channels(int(model.config.in_channels), int(autoencoder.config.latent_channels))
+
+
+def check_configured(folder: Path, kind: str) -> None:
+    """Refuse likewise, by the configuration in a base's folder, before anything is loaded; `kind` is its pipeline's
+    class. What it does not say is left to `check_trainable`.
+
+    Raises:
+        BadBaseError: a U-Net that is also told of a mask.
+    """
+    if (family := of_class(kind)) is None or family.denoiser != "unet":
+        return
+    try:
+        unet, autoencoder = (json.loads((folder / part / "config.json").read_bytes()) for part in ("unet", "vae"))
+        reads, makes = int(unet["in_channels"]), int(autoencoder["latent_channels"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return
+    _check_channels(reads, makes)
+
+
+def _check_channels(reads: int, makes: int) -> None:
     if reads != makes:
         raise BadBaseError(
             f"this base's U-Net reads {reads} channels, and its autoencoder makes {makes}: it was made to inpaint or to"

@@ -105,6 +105,12 @@ def test_what_cannot_be_ported_is_refused(bases: tuple[Path, Path], source: Embe
     with pytest.raises(UsageError, match="made for old already"):
         port(source, to=bases[0], base=bases[0], on_progress=lambda seen: stages.append(seen.stage), **FEW)
     assert not stages  # before a base is loaded, and before minutes of generation
+    inpaints = shutil.copytree(bases[1], tmp_path / "inpaints")
+    config = inpaints / "unet/config.json"
+    config.write_text(json.dumps({**json.loads(config.read_bytes()), "in_channels": 9}))
+    with pytest.raises(fingerprint.BadBaseError, match="reads 9 channels"):
+        port(source, to=inpaints, base=bases[0], on_progress=lambda seen: stages.append(seen.stage), **FEW)
+    assert not stages
     for wrong in ({"images": 1}, {"images": 5000}, {"seed": 2**53}, {"caption": "no place"}):
         with pytest.raises(UsageError):
             port(source, to=bases[1], base=bases[0], **{**FEW, **wrong})

@@ -96,7 +96,8 @@ def test_an_adapter_is_no_negative_embedding(tiny: Path, tmp_path: Path) -> None
     with pytest.raises(UsageError, match="compact adapter"):
         make_dataset(
             tmp_path / "drawn", classes=["ill=mri <good>"], embeddings=[str(tmp_path / "good.safetensors")],
-            base=str(tiny), negative_embeddings=[str(file)], no_card=["<good>", "<cspca>"], per_class=1, steps=1, device="cpu",
+            base=str(tiny), negative_embeddings=[str(file)], no_card=["<good>", "<cspca>"], per_class=1, steps=1,
+            device="cpu",
         )  # fmt: skip
 
 

@@ -26,12 +26,13 @@ from embhub.diffusion.datasets.asking import Asked
 from embhub.diffusion.datasets.painting import Loaded, Studio, Task, paint
 from embhub.diffusion.datasets.plan import Picture, PlannedClass
 from embhub.diffusion.datasets.sources import Origin
-from embhub.diffusion.generation import adapter_limits, dicom_files, noise_mark
+from embhub.diffusion.generation import dicom_files, noise_mark
 from embhub.diffusion.generation.base_choice import choose_base
 from embhub.diffusion.generation.generation import GUIDANCE, STEPS
 from embhub.diffusion.generation.image_files import Origin as ImageOrigin
 from embhub.diffusion.generation.image_files import encode_picture
 from embhub.diffusion.generation.negatives import join_negative
+from embhub.diffusion.preflight import adapter_limits
 from embhub.durable import alone, write_atomic
 from embhub.errors import ConfigError, PrivacyError, UsageError
 from embhub.images.c2pa_manifests.signing import ManifestSigner

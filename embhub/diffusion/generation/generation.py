@@ -19,7 +19,7 @@ from embhub.diffusion.bases.found import FoundBase, quiet
 from embhub.diffusion.bases.pipelines import find_base, size_rule
 from embhub.diffusion.families import detect, encoders, find, image_size_arguments, room
 from embhub.diffusion.families.pipeline import Pipeline
-from embhub.diffusion.generation import adapter_limits, negatives, noise_mark
+from embhub.diffusion.generation import negatives, noise_mark
 from embhub.diffusion.generation.base_choice import choose_base
 from embhub.diffusion.generation.composition import at_once, check_mixing, composed
 from embhub.diffusion.generation.finite import finite_images
@@ -27,6 +27,7 @@ from embhub.diffusion.generation.loading import Source, load_into, open_embeddin
 from embhub.diffusion.generation.negatives import check_negative, join_negative, told_negative
 from embhub.diffusion.generation.sampling import load_for_sampling
 from embhub.diffusion.generation.weighted_prompts import Part, check_words
+from embhub.diffusion.preflight import adapter_limits
 from embhub.diffusion.training.precision import pictures_at_once
 from embhub.errors import UsageError
 from embhub.options.preprocessing import Fit, recorded

@@ -18,8 +18,9 @@ from embhub.client.pulling.opening import Opened
 from embhub.client.pulling.pull import open_target
 from embhub.diffusion.bases.naming import check_base
 from embhub.diffusion.bases.sizes import check_resolution
-from embhub.diffusion.generation import adapter_limits, dicom_files, signed_files
+from embhub.diffusion.generation import dicom_files, signed_files
 from embhub.diffusion.generation.weighted_prompts import Part, check_words, parse_part
+from embhub.diffusion.preflight import adapter_limits
 from embhub.durable import write_atomic
 from embhub.errors import UsageError
 from embhub.formats.synthetic_mark import GENERATED, SourceType, mark_png

@@ -18,7 +18,7 @@ from typing import Any
 from PIL import Image
 
 from embhub import destinations
-from embhub.artifact import fingerprint
+from embhub.artifact import adapter_limits, fingerprint
 from embhub.cards.personal_data import looks_like_patient
 from embhub.diffusion.bases.pipelines import choose_device, find_base
 from embhub.diffusion.datasets import asking, catalogue, description, floor, parquet_copy, plan, signed_table, sources
@@ -32,7 +32,6 @@ from embhub.diffusion.generation.generation import GUIDANCE, STEPS
 from embhub.diffusion.generation.image_files import Origin as ImageOrigin
 from embhub.diffusion.generation.image_files import encode_picture
 from embhub.diffusion.generation.negatives import join_negative
-from embhub.diffusion.preflight import adapter_limits
 from embhub.durable import alone, write_atomic
 from embhub.errors import ConfigError, PrivacyError, UsageError
 from embhub.images.c2pa_manifests.signing import ManifestSigner

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from PIL import Image
 
-from embhub.artifact import fingerprint
+from embhub.artifact import adapter_limits, fingerprint
 from embhub.artifact.embedding import Embedding
 from embhub.diffusion.bases import live_fingerprint as live_base
 from embhub.diffusion.bases.found import FoundBase, quiet
@@ -27,7 +27,6 @@ from embhub.diffusion.generation.loading import Source, load_into, open_embeddin
 from embhub.diffusion.generation.negatives import check_negative, join_negative, told_negative
 from embhub.diffusion.generation.sampling import load_for_sampling
 from embhub.diffusion.generation.weighted_prompts import Part, check_words
-from embhub.diffusion.preflight import adapter_limits
 from embhub.diffusion.training.precision import pictures_at_once
 from embhub.errors import UsageError
 from embhub.options.preprocessing import Fit, recorded

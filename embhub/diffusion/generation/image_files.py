@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from PIL import Image
 
 from embhub import builtin_bases, destinations
+from embhub.artifact import adapter_limits
 from embhub.artifact.embedding import Embedding
 from embhub.client.pulling.opening import Opened
 from embhub.client.pulling.pull import open_target
@@ -20,7 +21,6 @@ from embhub.diffusion.bases.naming import check_base
 from embhub.diffusion.bases.sizes import check_resolution
 from embhub.diffusion.generation import dicom_files, signed_files
 from embhub.diffusion.generation.weighted_prompts import Part, check_words, parse_part
-from embhub.diffusion.preflight import adapter_limits
 from embhub.durable import write_atomic
 from embhub.errors import UsageError
 from embhub.formats.synthetic_mark import GENERATED, SourceType, mark_png

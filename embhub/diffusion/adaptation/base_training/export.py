@@ -15,6 +15,7 @@ from torch import Tensor
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from embhub.diffusion.adaptation.base_training.noising import noise_schedule
+from embhub.diffusion.bases.found import quiet
 
 _INDEX: dict[str, Any] = {
     "_class_name": "StableDiffusionPipeline",
@@ -55,8 +56,13 @@ def export(
     with torch.no_grad():
         for value, mean in zip(averaged.parameters(), average, strict=True):
             value.copy_(mean)
-    for name, model in (("unet", averaged), ("vae", copy.deepcopy(autoencoder)), ("text_encoder", _unhooked(encoder))):
-        model.half().save_pretrained(str(partial / name))
+    with quiet():
+        for name, model in (
+            ("unet", averaged),
+            ("vae", copy.deepcopy(autoencoder)),
+            ("text_encoder", _unhooked(encoder)),
+        ):
+            model.half().save_pretrained(str(partial / name))
     tokenizer.save_pretrained(str(partial / "tokenizer"))
     DPMSolverMultistepScheduler.from_config(
         noise_schedule(zero_terminal_snr).config, final_sigmas_type="sigma_min"

@@ -14,7 +14,7 @@ from embhub.formats.instants import Instant
 
 
 class Source(Strict):
-    """Where the release came from, and when it was verified: `registry` is null where files or a copy were read."""
+    """Where the release came from, and when it was verified: `registry` is null where files on this disk were read."""
 
     asked: str
     registry: str | None

@@ -12,6 +12,7 @@ from embhub.__main__ import main
 from embhub.artifact import embedding
 from embhub.cli import root
 from embhub.client.publishing import push as publishing
+from embhub.client.publishing import sent
 from embhub.errors import ConfigError, PrivacyError, UsageError
 from embhub.ledger import budget, concerned, publications
 from embhub.ledger.books import open_books
@@ -252,7 +253,7 @@ def test_an_earlier_port_that_another_machine_made_counts_as_its_source(site: Si
     """Its header names the source, and this home has no record of it."""
     source, second = version(site, 11, PATIENTS), version(site, 2, PATIENTS[1:])
     made = make_port(embedding.read(source))
-    publishing.note_sent(made, "radboud/prostate-cspca", "1.0.0")
+    sent.note(made, "radboud/prostate-cspca", "1.0.0")
     refused = send(second)
     assert isinstance(refused.exception, PrivacyError) and "by 1 patient," in refused.exception.message
 

@@ -15,14 +15,11 @@ from embhub.__main__ import main
 from embhub.client.log import log_reader
 from embhub.client.member import status as standing
 from embhub.client.pulling import pull as pulling
-from embhub.client.statements import reports
 from embhub.client.trusted import roots
 from embhub.client.wire import http_client
 from embhub.client.wire.connecting import FolderClient
 from embhub.errors import ConfigError, EmbhubError, RegistryError
-from embhub.evidence.intake_sheet import intake
 from embhub.log import checkpoints, notes, proofs
-from embhub.release.checks.yanks import Yank
 from embhub.release.demands import PolicyRefusedError
 from embhub.site import config
 from embhub.site.pins import trust_store
@@ -122,22 +119,6 @@ def _yank_is_seen(address: str, export: Path, hub: RunningRegistry) -> None:
     assert standing.look_up("yanked").withdrawn, (
         "`embhub verify --pulled` needs no network, and has the signed advisories"
     )
-
-
-def test_a_copy_from_before_takes_back_no_yank_that_the_registry_told(
-    export: Path, hub: RunningRegistry, tmp_path: Path
-) -> None:
-    """Its list of withdrawals is as old as it is, and an intake sheet does not say that the registry was asked."""
-    roots.add_root(str(export), fingerprint=hub.root_fingerprint)
-    taken = pulling.verify_path(releases.REPOSITORY, registry=str(export))
-    yanked = Yank(revision="a" * 40, version=taken.version, reason="swapped labels", date="2026-11-30")
-    place = (taken.signer.registry, taken.repository, taken.version)
-    reports.remember(*place, digest=taken.digest, yanked=yanked, known=True, audits=())
-    with pytest.raises(PolicyRefusedError, match="swapped labels"):
-        pulling.pull(releases.REPOSITORY, registry=str(export))
-    assert reports.yank(*place) is not None
-    sheet = intake.write_intake(f"{releases.REPOSITORY}@1.0.0", tmp_path / "sheet", registry=str(export))
-    assert sheet.source.registry is None
 
 
 def test_what_is_altered_on_the_way_is_refused(export: Path, hub: RunningRegistry, tmp_path: Path) -> None:

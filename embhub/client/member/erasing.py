@@ -128,7 +128,8 @@ def find(patient_id: str, *, issuer: str = "") -> Plan:
     copies = concerned.on_the_hub()
     files = tuple(replace(file, on_hub=copies.get(file.digest, ())) for file in found.values())
     return Plan(
-        files, ledger.audits, ledger.unfinished, ledger.alike, ledger.studies, evaluated_patients.find(names),
+        files, ledger.audits, ledger.unfinished, ledger.alike, ledger.studies,
+        evaluated_patients.find({*names, key_patient(patient_id)}),  # evaluations know no issuers
         sum(1 for _ in (config.paths().state / "audits").glob("*")),
     )  # fmt: skip
 
@@ -138,7 +139,7 @@ def withdraw(
 ) -> list[Erased]:  # fmt: skip
     """Withdraw every release that was trained on the patient. One that the registry refuses does not stop the others.
 
-    One that was signed for another registry is refused here: it has to be withdrawn there.
+    One that was signed for another registry than a pinned one is refused here: it has to be withdrawn there.
 
     Raises:
         UsageError: the reason names the patient.

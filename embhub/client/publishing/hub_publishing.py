@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from embhub.client.account import accounts, origins
-from embhub.client.publishing import hub_sending
+from embhub.client.publishing import hub_sending, sent
 from embhub.client.publishing import push as publishing
 from embhub.client.pulling import public_hub
 from embhub.client.pulling import pull as pulling
@@ -119,15 +119,15 @@ def publish(
     public_hub.check_name(where)
     _agree(fetched, where, address, wanted, hub.registry, confirm=confirm, on_note=on_note)
     _check_again(hub, fetched, wanted=wanted, token=token)
-    sent = account.send(
+    receipt = account.send(
         release, where, visible_to=wanted, on_progress=on_progress,
-        on_sent=lambda: publishing.note_sent(
+        on_sent=lambda: sent.note(
             release.embedding, repository, fetched.verified.version, on=public_hub.PREFIX + where
         ),
     )  # fmt: skip
     return PublishedOnHub(
-        repository, fetched.verified.version, fetched.verified.digest, where, f"{address}/{where}", sent.commit,
-        tuple(sorted(release.files)), sent.visibility, sent.created,
+        repository, fetched.verified.version, fetched.verified.digest, where, f"{address}/{where}", receipt.commit,
+        tuple(sorted(release.files)), receipt.visibility, receipt.created,
     )  # fmt: skip
 
 

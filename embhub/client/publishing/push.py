@@ -12,6 +12,7 @@ from embhub import destinations
 from embhub.artifact import embedding
 from embhub.artifact.embedding import Embedding
 from embhub.client.account import accounts, origins
+from embhub.client.publishing import sent
 from embhub.client.trusted import vouching
 from embhub.client.wire import visibility
 from embhub.errors import ConfigError, PrivacyError, UsageError
@@ -249,15 +250,15 @@ def push(
     done = Pushed(publish.repository, publish.version, release.embedding.digest, files=tuple(sorted(release.files)))
     if hub is None:
         release.to_folder(Path(out or ""))
-        note_sent(release.embedding, done.repository, done.version, registry=publish.registry)
+        sent.note(release.embedding, done.repository, done.version, registry=publish.registry)
         return replace(done, folder=str(out))
     if embargo:  # a registry that knows none would publish at once: it is asked before anything is sent
         hub.call("/embhub/v1/review", what="releases under embargo")
-    # before: whether it arrived is not always known, and an erasure has to find what may be public
-    note_sent(release.embedding, done.repository, done.version, registry=publish.registry)
-    receipt = hub.push(
-        release, publish.repository, message=message, visible_to=visible_to, embargo=embargo, on_progress=on_progress
-    )
+    with sent.noted(release.embedding, publish):
+        receipt = hub.push(
+            release, publish.repository, message=message, visible_to=visible_to, embargo=embargo,
+            on_progress=on_progress,
+        )  # fmt: skip
     if on_note and receipt.created and receipt.visibility:
         on_note(visibility.in_words(publish.repository, receipt.visibility, waits=bool(receipt.proposed)))
     if receipt.proposed:  # not accepted by anybody yet: an older release is still the newest
@@ -298,13 +299,6 @@ def ask_ledger(release: Release, publish: Publish, confirm: Confirm | None) -> N
     digest = release.embedding.digest if ported is None else ported.source
     publications.ask_about_few_apart(digest, also=also, confirm=confirm)
     charge_audit(release, known_only=True)
-
-
-def note_sent(file: Embedding, repository: str, version: str, *, on: str = "", registry: str = "") -> None:
-    """Write to the site's ledger, where it keeps one, that a file is sent as a version; `on` the public Hub."""
-    if ledger_exists():
-        source = "" if file.derived_from is None else file.derived_from.source
-        publications.note_published(file.digest, repository, version, on=on, source=source, registry=registry)
 
 
 def _sign_folder(folder: Path, key: dsse.Signer, on_note: Callable[[str], None] | None) -> Signed:

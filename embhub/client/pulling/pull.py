@@ -97,10 +97,10 @@ def pull(
     chosen = site_policy.choose(policy, require)
     fetched = fetch(reference, registry=registry, token=token, policy=chosen, on_progress=on_progress, fallbacks=True)
     taken_back = fetched.verified.yanked is not None or bool(fetched.verified.withdrawn)
-    if taken_back and fetched.is_copy and registry is None:
+    if taken_back and fetched.is_copy:
         demands.refuse_taken_back(fetched.verified, hint="nothing was written; a copy still serves it")
     if taken_back and reference.partition("@")[2] != fetched.commit:
-        note(_said(fetched.verified, copied=fetched.is_copy), listed=fetched.listed)
+        note(fetched.verified, listed=fetched.listed)
         demands.refuse_unpinned(fetched.verified, commit=fetched.commit)
     return keep(fetched, folder, name=name_in(reference))
 
@@ -121,12 +121,9 @@ def fetch(
     """
     from embhub.client.account import accounts
     from embhub.client.log.http_log import HttpLog, PacedLog
-    from embhub.client.statements import reports
     from embhub.client.trusted import vouching
     from embhub.client.wire import guard
     from embhub.site import config
-    from embhub.site.addresses import folder_of
-    from embhub.site.pins import trust_store
 
     repository, _, revision = reference.partition("@")
     names.check_repository(repository)
@@ -161,23 +158,14 @@ def fetch(
     designs = partial(hub.statements, "designs")
     looked = logged_designs.check(papers.verified, release, trusts=trusts, source=source, ask=designs, now=now)
     told, listed = standing.ask(hub, looked, commit, trusts)
-    copied = folder_of(hub.registry) is not None or hub.registry not in trust_store.addresses()
-    if copied:  # it may be older than what the registry said
-        heard = reports.yank(told.signer.registry, told.repository, told.version)
-        told, listed = replace(told, yanked=told.yanked or heard), False
     told = standing.ask_evaluations(hub, told, trusts)
     verified = memory.say_signer(replace(told, findings=(*told.findings, *remarks)))
     verified = memory.with_ledger_findings(verified, release)
     try:
-        return Fetched(demands.hold(verified, policy), release, commit, listed, committed, is_copy=copied)
+        return Fetched(demands.hold(verified, policy), release, commit, listed, committed)
     except PolicyRefusedError:
-        note(_said(verified, copied=copied), listed=listed)
+        note(verified, listed=listed)
         raise
-
-
-def _said(verified: Verified, *, copied: bool) -> Verified:
-    """What is remembered of a release: a copy's word on yanks is not its registry's."""
-    return replace(verified, yanked=None) if copied else verified
 
 
 def check_no_registry(reference: str, registry: str | None, token: str | None) -> None:

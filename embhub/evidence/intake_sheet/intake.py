@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from embhub.audits.audit_page import TONES
 from embhub.audits.explanation import plural
+from embhub.client.account import accounts
+from embhub.client.monitor import watching
 from embhub.client.pulling import pull as pulling
 from embhub.client.trusted import site_policy
 from embhub.errors import UsageError
@@ -21,6 +24,7 @@ from embhub.evidence.sections.cover import VERDICTS
 from embhub.evidence.sections.guarantee import guarantee
 from embhub.pages import rendering
 from embhub.pages.messages import ENGLISH, Day, Language, count
+from embhub.release import policy as policies
 from embhub.release.files import Release
 from embhub.release.verified import Verified
 
@@ -144,9 +148,12 @@ def _verify(target: str, *, policy: str, require: str, registry: str | None) -> 
     if pulling.names_repository(target):
         fetched = pulling.fetch(target, policy=chosen, registry=registry)
         pulling.remember(fetched)
-        said = None if fetched.is_copy else fetched.verified.signer.registry  # a copy may be older than a withdrawal
-        source = Source(asked=target, registry=said, commit=fetched.commit)
-        return fetched.verified, fetched.release, source
+        verified, source = fetched.verified, Source(
+            asked=target, registry=fetched.verified.signer.registry, commit=fetched.commit
+        )  # fmt: skip
+        if watching.is_copy(accounts.connect(registry).registry):  # it may be older than a withdrawal
+            verified = replace(verified, unanswered=verified.unanswered | {policies.YANKS})
+        return verified, fetched.release, source
     release = pulling.read_release(target)
     verified = pulling.verify_release(release, target=target, policy=chosen)
     return verified, release, Source(asked=Path(target).name, registry=None, commit=None)

@@ -13,7 +13,7 @@ import pytest
 from embhub.__main__ import main
 from embhub.artifact import embedding
 from embhub.client.publishing import push as publishing
-from embhub.client.wire.errors import AnswerTooSlowError
+from embhub.client.wire.errors import AnswerTooSlowError, NotAllowedError
 from embhub.client.wire.hub import Hub
 from embhub.errors import ArtifactError, ConfigError, PrivacyError, RegistryError, UsageError, VerificationError
 from embhub.formats import safe_yaml
@@ -86,14 +86,21 @@ def test_push_again_changes_nothing(site: Site) -> None:
 def test_a_release_whose_answer_is_lost_is_in_the_ledger(
     registry: RunningRegistry, site: Site, namespace: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It may be public: an erasure has to find it."""
+    """It may be public: an erasure has to find it. What was refused is not."""
     publications.note_published("0" * 64, "somebody/other", "1.0.0")  # the site keeps a ledger
     sent, path = Hub.push, site.make()
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise NotAllowedError("refused", "ask")
 
     def lose(*words: Any, **choices: Any) -> None:
         sent(*words, **choices)
         raise AnswerTooSlowError("no answer", "ask again")
 
+    monkeypatch.setattr(Hub, "push", refuse)
+    with pytest.raises(NotAllowedError):
+        publishing.push(path)
+    assert embedding.read(path).digest not in concerned.published()
     monkeypatch.setattr(Hub, "push", lose)
     with pytest.raises(AnswerTooSlowError):
         publishing.push(path)

@@ -22,6 +22,7 @@ from embhub.cli.find_and_verify import log_rounds
 from embhub.client.pulling import pull as pulling
 from embhub.client.trusted import roots
 from embhub.errors import EmbhubError, RegistryError
+from embhub.evidence.intake_sheet import intake
 from embhub.log import checkpoints, notes
 from embhub.log.checkpoints import Checkpoint
 from embhub.log.errors import ForkedLogError, MalformedLogError
@@ -82,6 +83,18 @@ def test_a_mirror_serves_what_it_verified_and_shows_its_age_by_its_own_cosignatu
     assert pulled.version == "1.1.0" and read_again["verified"] == read_again["entries"] > 5
     assert [one.figures.outcome for one in pulled.evaluations] == ["did harm"], "from files, and verified"
     assert "fresh: a quorum" in next(one.text for one in pulled.findings if one.check == "log-witnesses")
+
+
+def test_an_intake_sheet_made_of_a_copy_does_not_say_that_the_registry_was_asked(
+    hub: RunningRegistry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A copy's list of withdrawals is as old as it is."""
+    as_a_site(hub, tmp_path, monkeypatch)
+    hub.run("export", "--static", tmp_path / "copy")
+    for address, asked in ((hub.url, True), (str(tmp_path / "copy"), False)):
+        sheet = intake.write_intake(BREAST, tmp_path / f"sheet-{asked}", registry=address, standards=["ehds"])
+        said = " ".join(f"{one.done} {one.missing}" for one in sheet.controls["ehds"])
+        assert ("was asked on" in said, "No registry said whether" in said) == (asked, not asked)
 
 
 def test_what_the_token_reads_beyond_the_mirror_is_in_no_list(

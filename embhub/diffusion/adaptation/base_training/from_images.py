@@ -180,7 +180,7 @@ def _check_same(
         write_atomic(kept, digest.encode())
     elif not kept.is_file() or kept.read_text(encoding="utf-8") != digest:
         raise UsageError(
-            "these are not the images, captions and seed that the training began with",
+            "these are not the images, captions, --head and --seed that this version began the training with",
             "pass the same, or begin anew in another --out",
         )
 

@@ -96,6 +96,8 @@ def _change(
     user = rows.find_user(db, user_id)
     assert user is not None  # noqa: S101  # an identity refers to it
     before, moment = accounts.roles_of(db, user_id), stamp()
+    if not before:
+        _revoke(db, user["name"], events)
     for namespace, role in wanted.items():
         if before.get(namespace) not in (role, "admin"):  # an admin was made by the operator
             accounts.add_namespace(db, namespace, now=moment)
@@ -112,7 +114,13 @@ def _change(
             accounts.set_home(db, user_id, min(left))
         else:
             rows.end_all(db, user_id)
-            accounts.revoke_tokens(db, user=user["name"], now=moment)  # else they would speak again with the next role
+            _revoke(db, user["name"], events)
+
+
+def _revoke(db: Connection, user: str, events: list[tuple[str, dict[str, Any]]]) -> None:
+    """Tokens of an account without a role speak for nobody, and do not speak again with its next role."""
+    if count := accounts.revoke_tokens(db, user=user, now=stamp()):
+        events.append(("token-revoked", {"user": user, "which": user, "count": count, "by": "provider"}))
 
 
 def _free_name(db: Connection, claims: Mapping[str, Any]) -> str:

@@ -124,8 +124,8 @@ class Mirror:
         try:
             self._counts["dropped"] += self.withdraw()
             if self._unswept:  # also after what another thread dropped: a round may fail before its end
-                Holdings(self.folder).sweep()
                 self._unswept = False
+                Holdings(self.folder).sweep()
             self.state.refuse_if_forked()
             with self._turns.of_one_round():
                 done = self._round()

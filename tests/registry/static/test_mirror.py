@@ -92,8 +92,8 @@ def test_an_intake_sheet_made_of_a_copy_does_not_say_that_the_registry_was_asked
     as_a_site(hub, tmp_path, monkeypatch)
     hub.run("export", "--static", tmp_path / "copy")
     for address, asked in ((hub.url, True), (str(tmp_path / "copy"), False)):
-        sheet = intake.write_intake(BREAST, tmp_path / f"sheet-{asked}", registry=address, standards=["ehds"])
-        said = " ".join(f"{one.done} {one.missing}" for one in sheet.controls["ehds"])
+        sheet = intake.write_intake(BREAST, tmp_path / f"sheet-{asked}", registry=address, standards=["satre"])
+        said = " ".join(f"{one.done} {one.missing}" for one in sheet.controls["satre"])
         assert ("was asked on" in said, "No registry said whether" in said) == (asked, not asked)
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
@@ -52,8 +53,11 @@ def _check_count(value: Any) -> Any:
 
 
 def _check_cell(value: Any) -> Any:
-    if value == f"<{SMALLEST_CELL}" or (type(value) is int and value >= SMALLEST_CELL):
+    if value == f"<{SMALLEST_CELL}":
         return value
+    with suppress(ValueError):
+        if int(str(_check_count(value)).partition("-")[0]) >= SMALLEST_CELL:
+            return value
     raise ValueError(f'a group under {SMALLEST_CELL} people can point at a person: write "<{SMALLEST_CELL}"')
 
 
@@ -265,7 +269,8 @@ class Card(_Part):
     )
     population: Population | None = Field(
         default=None,
-        description='age_bands, sex, region, setting; groups under 10 are "<10"; an audit report states the total',
+        description="age_bands, sex, region, setting; groups as numbers or ranges, under 10 as '<10'; "
+        "an audit report states the total",
     )
     acquisition: Acquisition | None = Field(default=None, description="manufacturer, model, years; no serial numbers")
     labels: Labels = Field(description="source of the labels, and who annotated (by role)")
@@ -296,23 +301,18 @@ class Card(_Part):
     )
 
     @model_validator(mode="after")
-    def _no_cell_follows_from_the_others(self) -> Self:
-        """One suppressed group is the total minus the others: suppress two, or declare a range of ten numbers or more.
+    def _no_group_follows_from_the_others(self) -> Self:
+        """An audit report publishes the number of patients: `consistency.check_card` asks for more then."""
+        if self.population is None:
+            return self
+        from embhub.cards import group_counts
 
-        An audit report publishes the number of patients: `consistency.check_card` then refuses one group in any case.
-        """
         one_each = self.max_images_per_patient == 1  # then the images tell how many patients there are
+        tables = {"age_bands": self.population.age_bands, "sex": self.population.sex}
+        told = {name: table for name, table in tables.items() if table}
         totals = [self.n_patients, self.n_images] if one_each else [self.n_patients]
-        ends = [str(total).split("-") for total in totals]
-        narrow = any(int(end[-1]) - int(end[0]) + 1 < SMALLEST_CELL for end in ends)
-        if self.population is not None and narrow:
-            for table in ("age_bands", "sex"):
-                cells = getattr(self.population, table) or {}
-                if sum(isinstance(cell, str) for cell in cells.values()) == 1:
-                    raise ValueError(
-                        f"population.{table} hides one group that a total gives away: "
-                        'write n_patients (and n_images) as a range such as "50-100", or merge groups'
-                    )
+        if fault := group_counts.find_fault(told, totals):
+            raise ValueError(fault)
         return self
 
     @model_validator(mode="after")

@@ -114,7 +114,8 @@ _RECENT_DATE = re.compile(r"20\d\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])(?:\d{
 
 # Fields of the card where a name, a code or an address is what was asked for.
 # An ORCID iD names an author by their own will; its form leaves room for nothing else, and neither does a ROR's.
-_PUBLIC_FIELDS = frozenset({"schema", "authors", "orcid", "publisher", "ror", "licence_link", "base_model", "vectors"})
+_PUBLIC_FIELDS = frozenset({"schema", "authors", "orcid", "publisher", "ror", "licence_link", "vectors"})
+_OF_BASES = ("base_model.id", "base_model.fingerprint", "base_model.family", "base_model.licence")
 _MAILBOX = frozenset({"an e-mail address", "a telephone number"})
 
 
@@ -135,7 +136,7 @@ def personal_data_in_card(card: Card) -> list[str]:
         if field in _PUBLIC_FIELDS:
             continue
         for place, text in _texts(value, field):
-            if place.endswith((".code", ".system", ".sha256", ".embedding")):
+            if place.endswith((".code", ".system", ".sha256", ".embedding")) or place.startswith(_OF_BASES):
                 continue
             kinds = [_kind(finding) for finding in personal_data(text)]
             found += [f"{kind} in {place}" for kind in kinds if not (field == "contact_role" and kind in _MAILBOX)]

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from hypothesis import assume
 from hypothesis import strategies as st
 
+from embhub.cards import group_counts
 from embhub.cards.card_schema import PLACEHOLDERS
 from embhub.cards.vocabulary import DEIDENTIFICATION, MODALITIES
 
@@ -75,7 +77,12 @@ codes = st.builds(
     st.integers(0, 10**6),
     lines,
 )
-cells = st.dictionaries(lines, st.integers(10, 1000) | st.just("<10"), min_size=1, max_size=4)
+cells = st.dictionaries(
+    lines,
+    st.integers(10, 1000) | st.integers(10, 1000).map(lambda low: f"{low}-{low + 9}") | st.just("<10"),
+    min_size=1,
+    max_size=4,
+)
 
 
 @st.composite
@@ -101,6 +108,10 @@ def cards(draw: st.DrawFn) -> dict[str, Any]:
         },
         evaluation=draw(st.just([]) | st.just(complete()["evaluation"])),
     )
+    people = values["population"] or {}
+    tables = {name: people[name] for name in ("age_bands", "sex") if name in people}
+    totals = [values["n_patients"], *([values["n_images"]] if values["max_images_per_patient"] == 1 else [])]
+    assume(group_counts.find_fault(tables, totals) is None)
     for field in ("publisher", "contact_role", "legal_basis", "consent_or_waiver", "ethics_ref", "sequence"):
         values[field] = draw(lines)
     for field in ("description", "preprocessing", "intended_use", "out_of_scope", "limitations"):

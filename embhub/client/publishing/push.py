@@ -12,7 +12,6 @@ from embhub import destinations
 from embhub.artifact import embedding
 from embhub.artifact.embedding import Embedding
 from embhub.client.account import accounts, origins
-from embhub.client.publishing import sent
 from embhub.client.trusted import vouching
 from embhub.client.wire import visibility
 from embhub.errors import ConfigError, PrivacyError, UsageError
@@ -226,6 +225,8 @@ def push(
         >>> done.repository, done.files[:2]
         ('hospital-a/prostate-cspca', ('README.md', 'attestations/audit.sigstore.json'))
     """
+    from embhub.client.publishing import sent
+
     if (path is None) == (from_folder is None):
         raise UsageError("push takes one thing", "pass a .safetensors file, or --from with a folder")
     if dry_run != (out is not None):

@@ -97,8 +97,9 @@ class Facts:
     def audit(self) -> str:
         """The verdict of the publisher's audit in sentences."""
         audit, report = self.card.audit, self.verified.report
-        said = f"{audit.verdict} (suite: {audit.suite}). {VERDICT_WORDS[audit.verdict]} Power: {audit.power}."
-        return f"{said} {report.statement}" if report else said
+        if report:  # which may have been made after the card
+            return f"{report.verdict} (suite: {report.suite}). {VERDICT_WORDS[report.verdict]} {report.statement}"
+        return f"{audit.verdict} (suite: {audit.suite}). {VERDICT_WORDS[audit.verdict]} Power: {audit.power}."
 
     @property
     def figures(self) -> tuple[Figure, ...]:

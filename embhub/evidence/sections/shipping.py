@@ -20,6 +20,10 @@ _REGISTERED = {
     ),
 }
 _OTHER = ("an attestation that was signed by others, or the proof of a log", "what its signer states: read it")
+_CONSENTS = (
+    "the privacy claim, and of each site that it joined and whether it consented once it had seen its held-out loss:"
+    " no figure covers that one bit"
+)
 ALSO_SENT = (
     "the account's access token, which the registry knows; the registry sees the IP address of the sender",
     "the repository name, and the name and version in the commit message",
@@ -55,7 +59,7 @@ def list_shipment(release: Release) -> Shipment:
         rows.append(_row(release, release_files.SAMPLES, *_samples_hold(release)))
     if release_files.STUDY in release.files:
         holds = "the record of the study: its document, which sites joined it, and which consented to the embedding"
-        rows.append(_row(release, release_files.STUDY, holds, "the privacy claim and nothing else"))
+        rows.append(_row(release, release_files.STUDY, holds, _CONSENTS))
     rows.append(
         _row(
             release,
@@ -122,7 +126,7 @@ def _card_tells(release: Release) -> str:
     told = [f"numbers: {card.patients} patients, {card.n_images} images"]
     population = card.population
     if population is not None and (population.age_bands or population.sex):
-        told.append("groups by age or sex, none smaller than 10 people")
+        told.append("groups by age or sex; of those under 10 people only that they are")
     if card.evaluation:
         told.append("figures of an evaluation: those on patients of this site are exact, and no bound limits them")
     return "; ".join([*told, "modality, body part, finding, region and years, if stated"])

@@ -98,6 +98,18 @@ def test_every_fault_is_listed_with_the_missing_ones() -> None:
             {"population": {"sex": {"male": 40, "female": "<10"}}, "max_images_per_patient": 1, "n_images": 45},
             "gives away",
         ),
+        ({"population": {"sex": {"male": 38, "female": 41}}, "n_patients": "75-79"}, "it is 79 to 79"),
+        ({"population": {"sex": {"male": "5-14"}}}, "under 10"),
+        ({"population": {"sex": {"male": 49, "female": "<10"}}, "n_patients": "40-50"}, "gives away"),
+        ({"population": {"sex": {"male": 40, "female": "<10"}}, "n_patients": "49-70"}, "gives away"),
+        ({"population": {"sex": {"male": 40, "female": "<10", "unknown": "<10"}}, "n_patients": 58}, "gives away"),
+        (
+            {
+                "population": {"sex": {"male": 40, "female": 17}, "age_bands": {"<65": 50, ">=65": "<10"}},
+                "n_patients": "50-100",
+            },
+            "gives away",
+        ),
         ({"population": {"postcodes": {"6525": 40}}}, "postcodes"),
         ({"acquisition": {"serial_number": "1"}}, "serial_number"),
         ({"acquisition": {"years": "last year"}}, "years"),
@@ -129,6 +141,8 @@ def test_two_hidden_groups_or_a_declared_range_hide_each_other() -> None:
     hidden = {"male": 40, "female": "<10"}
     card.parse(cards.complete(population={"sex": hidden}, n_patients="40-49"))
     card.parse(cards.complete(population={"sex": hidden | {"unknown": "<10"}}, n_patients=45))
+    card.parse(cards.complete(population={"sex": {"male": "40-44", "female": "30-34"}}, n_patients="70-79"))
+    card.parse(cards.complete(population={"sex": {"male": 40, "female": 38}}, n_patients=78))
 
 
 @pytest.mark.parametrize(

@@ -160,6 +160,10 @@ def test_a_sound_card_passes_and_its_readme_too() -> None:
     assert to_readme(found)
 
 
+def complete_base(revision: str) -> dict[str, Any]:
+    return {**cards.complete()["base_model"], "revision": revision}
+
+
 @pytest.mark.parametrize(
     ("change", "place"),
     [
@@ -167,6 +171,7 @@ def test_a_sound_card_passes_and_its_readme_too() -> None:
         ({"labels": {"source": "Dr. Mueller", "annotators": "two"}}, "labels.source"),
         ({"population": {"sex": {"Jane Smith": 12}}}, "population.sex"),
         ({"limitations": "Ask jane@hospital.example."}, "limitations"),
+        ({"base_model": complete_base("for Jane Smith, MRN 1234567")}, "base_model.revision"),
         ({"contact_role": "Dr. Mueller"}, "contact_role"),
         ({"finding": [{"system": "local", "code": "x", "display": "MRN 0012345"}]}, "finding"),
         (

@@ -128,7 +128,7 @@ def test_audit_may_come_after_the_release() -> None:
 @pytest.mark.parametrize(
     "population",
     [
-        {"sex": {"female": 41, "male": 19}},
+        {"sex": {"female": "40-44", "male": "15-19"}},
         {"sex": {"female": 41, "male": "<10", "unknown": "<10"}},
     ],
 )

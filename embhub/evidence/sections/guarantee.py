@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from embhub.evidence.document import Privacy
-from embhub.pages.messages import ENGLISH, Figure, Language, figure, mark, message
+from embhub.pages.messages import ENGLISH, Day, Figure, Language, count, counted, figure, mark, message
 from embhub.privacy.wording import PER_IMAGE, PER_PATIENT
 
 
@@ -34,6 +34,14 @@ _TOGETHER_PATIENTS = mark("With this site's other trainings on these patients, e
 _TOGETHER_IMAGES = mark("With this site's other trainings on these images, epsilon is {epsilon}.")
 _NONE_FOR_PATIENTS = mark("There is no guarantee for all of this site's trainings on these patients together:")
 _NONE_FOR_IMAGES = mark("There is no guarantee for all of this site's trainings on these images together:")
+_SITE_TOTAL_PATIENTS = mark(
+    "As of {day} the training site counts {trainings} trainings with differential privacy, by the file's claim: for a"
+    " patient in all of them, epsilon is {epsilon}."
+)
+_SITE_TOTAL_IMAGES = mark(
+    "As of {day} the training site counts {trainings} trainings with differential privacy, by the file's claim: for an"
+    " image in all of them, epsilon is {epsilon}."
+)
 
 
 def guarantee(privacy: Privacy, language: Language = ENGLISH) -> tuple[Part, ...]:
@@ -83,14 +91,34 @@ def _bound(privacy: Privacy, claim: dict[str, Any], language: Language) -> str:
     )  # fmt: skip
     if (larger := against_sites(privacy)) is not None:
         text = f"{text} {language.say(_AGAINST_SITES, epsilon=figure(larger, 'g'))}"
+    total = _site_total(privacy)
+    if total is not None and total["trainings"] > 1:
+        said = language.say(
+            _SITE_TOTAL_IMAGES if of_images else _SITE_TOTAL_PATIENTS,
+            day=Day(total["as_of"]), trainings=count(total["trainings"]), epsilon=figure(total["epsilon"], "g"),
+        )  # fmt: skip
+        text = f"{text} {said}"
     if privacy.together_epsilon is None:
         return text
     together = _TOGETHER_IMAGES if of_images else _TOGETHER_PATIENTS
     return f"{text} {language.say(together, epsilon=figure(privacy.together_epsilon, 'g'))}"
 
 
+def _site_total(privacy: Privacy) -> dict[str, Any] | None:
+    """What the claim counts of the site that trained; None where this site's own ledger knows those in the training."""
+    return privacy.claim.get("composition") if isinstance(privacy.claim, dict) and privacy.ledger is None else None
+
+
 def _of_all(privacy: Privacy, language: Language) -> tuple[Part, ...]:
-    """That nothing bounds all trainings together, where the ledger says so."""
+    """That nothing bounds all trainings together, where the ledger or, without one, the claim says so."""
+    if (total := _site_total(privacy)) is not None and total["plain"]:
+        none = language.say("There is no guarantee for all of the training site's trainings together:")
+        plain = counted(
+            "by the file's claim, {number} other training or published audit was made without differential privacy.",
+            "by the file's claim, {number} other trainings or published audits were made without differential privacy.",
+            total["plain"],
+        )
+        return Part(none, strong=True), Part(language.say(plain))
     if privacy.ledger is None or privacy.ledger.epsilon is not None or not isinstance(privacy.claim, dict):
         return ()
     none = _NONE_FOR_IMAGES if privacy.claim["unit"] == "image" else _NONE_FOR_PATIENTS

@@ -15,10 +15,11 @@ from embhub.evidence.intake_document import Intake
 from embhub.evidence.intake_sheet import intake
 from embhub.evidence.languages import CODES, load
 from embhub.evidence.pack import write_pack
+from embhub.pages.messages import figure
 from embhub.release import files as release_files
 from embhub.release.files import Release
 from tests.support import hostile
-from tests.support.claims import make_claim, make_private_release
+from tests.support.claims import make_claim, make_private_release, site_total
 from tests.support.packs import NOW, make_site
 from tests.support.releases import ROOT, edited_card, make_export, make_release, make_sheet, replaced, resigned
 
@@ -37,6 +38,12 @@ def receiver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, home: Path) -> Pat
 def pulled(folder: Path, release: Release) -> str:
     release.to_folder(folder / "pulled")
     return str(folder / "pulled")
+
+
+def first_page(file: Path) -> str:
+    """The text of a page's first section."""
+    section = file.read_text().partition('<section class="cover">')[2].partition("</section>")[0]
+    return html.unescape(re.sub(r"\s+", " ", re.sub(r"<[^>]+>", "", section)))
 
 
 def test_a_folder_gives_a_sheet_without_a_network(receiver: Path) -> None:
@@ -79,6 +86,23 @@ def test_the_privacy_claim_is_recomputed(receiver: Path) -> None:
     assert "claimed</text>" not in page, "there is no audit"
     audit = write_pack(make_site(receiver / "a", "mechanism", claim=make_claim()), receiver / "pack", now=NOW).audit
     assert "2.00 claimed</text>" in intake.render(made.model_copy(update={"audit": audit}))
+
+
+@pytest.mark.parametrize("plain", [0, 1, 4])
+def test_page_one_says_what_the_publishers_site_spent_in_all(receiver: Path, plain: int) -> None:
+    total = site_total(make_claim().curve, trainings=12, plain=plain)
+    target = pulled(receiver, make_private_release(make_claim(composition=total)))
+    intake.write_intake(target, receiver / "sheet", now=NOW, languages=CODES)
+    text = first_page(receiver / "sheet" / "index.html")
+    assert "As of 2026-11-20 the training site counts 12 trainings with differential privacy" in text
+    assert f"for a patient in all of them, epsilon is {total.epsilon:g}." in text
+    assert ("There is no guarantee for all of the training site's trainings together:" in text) is (plain > 0)
+    assert (f"by the file's claim, {plain} other training" in text) is (plain > 0)
+    for code in CODES:
+        other = first_page(receiver / "sheet" / f"index.{code}.html")
+        epsilon = re.escape(load(code).write_figure(figure(total.epsilon, "g")))
+        assert re.search(rf"\b12 [Tte]\w+ .+ [Ee]psilon (is |vaut )?{epsilon}\b", other)
+        assert (re.search(rf" {plain} (weitere|andere|autre)", other) is not None) is (plain > 0)
 
 
 def test_a_release_without_an_audit_says_so(receiver: Path) -> None:

@@ -24,7 +24,7 @@ from embhub.evidence.sections.guarantee import guarantee
 from embhub.pages.messages import ENGLISH, Day, Figure, Language, Message, message
 from embhub.release import at_the_site
 from tests.support.browsers import broken_rules, chromium, new_page, width_of
-from tests.support.claims import make_claim
+from tests.support.claims import make_claim, site_total
 from tests.support.packs import NOW, make_site
 
 VOID = {"meta", "br", "link", "img", "hr", "input"}
@@ -208,6 +208,10 @@ def test_units_of_other_claims_and_ledgers_are_translated() -> None:
         assert f"Trainings dieser Einrichtung an diesen {people} beträgt Epsilon 3,25." in both[1].text
         none = guarantee(describe_privacy(claim, ledger=Ledger(trainings=2, epsilon=None)), german)
         assert f"an diesen {people} zusammen gibt es keine Garantie:" in none[2].text
+        counted = claim.model_copy(update={"composition": site_total(trainings=12)})
+        one = "ein Bild, das" if claim is image else "einen Patienten, der"
+        text = guarantee(describe_privacy(counted), german)[1].text
+        assert f"12 Trainings mit Differential Privacy: Für {one} in allen" in text
     assert Concern(message("Signing will be refused:"), "x").in_english == "Signing will be refused: x."
 
 

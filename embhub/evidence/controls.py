@@ -13,6 +13,7 @@ from embhub.evidence import document
 from embhub.evidence.gathering import NO_CLAIM
 from embhub.evidence.intake_document import Control, ControlFile, Intake
 from embhub.evidence.sections.coverage import list_coverage
+from embhub.evidence.sections.guarantee import PORTED
 from embhub.evidence.sections.shipping import list_shipment
 from embhub.privacy.claim import PrivacyClaim
 from embhub.privacy.second_opinion import SecondOpinion
@@ -77,10 +78,12 @@ def _bound(facts: Facts) -> Shown:
         return None, NO_CLAIM[0]
     among = f", and epsilon {claim.largest_epsilon:g} against another site of its study" if claim.study else ""
     weak = "The bound is weak: an epsilon of this size rules out hardly any attack. " if privacy.weak else ""
+    ported = facts.verified.embedding.derived_from is not None
+    condition, ran = (f" {PORTED}", "training and port") if ported else ("", "training")
     return (
         f"Differential privacy, epsilon {claim.epsilon:g} at delta {claim.delta:g} for each {claim.unit}{among},"
-        " recomputed on this machine from the parameters in the file's header.",
-        f"{weak}That training ran as stated: no file can show it. What finding, hospital and years give away by"
+        f" recomputed on this machine from the parameters in the file's header.{condition}",
+        f"{weak}That {ran} ran as stated: no file can show it. What finding, hospital and years give away by"
         " themselves is not bounded.",
     )
 
@@ -112,8 +115,10 @@ def _together(facts: Facts) -> Shown:
         told = f"This site's privacy ledger: one person was in at most {facts.ledger.trainings} trainings, {bound}."
         return told, missing
     if total is not None:
+        ported = facts.verified.embedding.derived_from is not None
+        whose, site = ("source's", "the source's site") if ported else ("publisher's", "its site")
         return (
-            f"The publisher's claim counts {total.trainings} private trainings at its site, epsilon {total.epsilon:g}"
+            f"The {whose} claim counts {total.trainings} private trainings at {site}, epsilon {total.epsilon:g}"
             f" together, and {total.plain} without differential privacy.",
             missing,
         )

@@ -108,7 +108,7 @@ class Privacy(Strict):
     """The claim, recomputed, in words and in shares; `together` counts the site's other trainings on the same units.
 
     `weak`: nothing is claimed, or an epsilon that means little. `refuted` says how the audit contradicts the claim.
-    `against_sites` are limits by the larger figure of a study of several sites.
+    `against_sites` are limits by the larger figure of a study of several sites. `ported`: the claim is the source's.
     `ledger` is null where the site's ledger knows nothing of it, `second_opinion` where the site has no record of one.
     """
 
@@ -125,6 +125,7 @@ class Privacy(Strict):
     ledger: Ledger | None = None
     second_opinion: SecondOpinion | None = None
     against_sites: tuple[Limit, ...] = ()
+    ported: bool = False
 
 
 class Figures(Strict):

@@ -167,6 +167,7 @@ def describe_privacy(
         ledger=ledger,
         second_opinion=second_opinion,
         against_sites=limits(claim.largest_epsilon, delta=claim.delta) if claim.study else (),
+        ported=ported,
     )
 
 

@@ -13,6 +13,7 @@ from urllib.parse import quote
 from embhub.cards.card_schema import Card
 from embhub.cards.readme import PRIVACY_WORDS, VERDICT_WORDS
 from embhub.cards.vocabulary import DEIDENTIFICATION, MODALITIES
+from embhub.evidence.sections.guarantee import PORTED
 from embhub.privacy.claim import PrivacyClaim
 from embhub.release.verified import Verified
 
@@ -89,9 +90,11 @@ class Facts:
 
     @property
     def privacy(self) -> str:
-        """The privacy claim in sentences, as the card's page has it."""
+        """The privacy claim in sentences, as the card's page has it, and of a port under which condition it holds."""
         claim = self.card.privacy
-        return " ".join(claim.words()) if isinstance(claim, PrivacyClaim) else PRIVACY_WORDS
+        if not isinstance(claim, PrivacyClaim):
+            return PRIVACY_WORDS
+        return " ".join((*((PORTED,) if self.card.derived_from else ()), *claim.words()))
 
     @property
     def audit(self) -> str:

@@ -26,6 +26,10 @@ _FOR_IMAGES = mark(
     " years give away by themselves is not bounded. The guarantee holds if training ran as the publisher states. A"
     " patient with several images has less protection."
 )
+PORTED = mark(
+    "This file is a port: the guarantee is its source's, and holds only if the port's publisher learned from images"
+    " generated with the source and from nothing else."
+)
 _AGAINST_SITES = mark(
     "Several sites trained it together. This epsilon holds against everybody who is none of them. For patients of the"
     " others, against one of these sites, epsilon is {epsilon}. A patient at two sites counts as two."
@@ -89,6 +93,8 @@ def _bound(privacy: Privacy, claim: dict[str, Any], language: Language) -> str:
             most=Figure(per_hundred(middle.named_with_at_most)),
         ),
     )  # fmt: skip
+    if privacy.ported:
+        text = f"{text} {language.say(PORTED)}"
     if (larger := against_sites(privacy)) is not None:
         text = f"{text} {language.say(_AGAINST_SITES, epsilon=figure(larger, 'g'))}"
     total = _site_total(privacy)

@@ -17,11 +17,14 @@ from embhub.evidence.intake_sheet import intake
 from embhub.privacy.second_opinion import Bounds, compare
 from embhub.release import files as release_files
 from embhub.release.files import Release
-from tests.support.claims import make_claim, make_private_release
+from tests.support.claims import make_claim, make_private_release, site_total
 from tests.support.packs import NOW
+from tests.support.ports import make_ported_release
 from tests.support.releases import AUDITOR, AUDITOR_BUNDLE, ROOT, make_export, make_release, make_sheet, resigned
 
 BOUND, SECOND, TOTAL, ATTACKS, COPIES, OTHERS = (controls.CONTROLS[place].control for place in range(1, 7))
+
+CONDITION = "only if the port's publisher learned from images generated with the source and from nothing else."
 
 
 @pytest.fixture
@@ -86,6 +89,16 @@ def test_claim_audit_copy_check_and_countersignature_are_stated_where_they_are(r
     assert "(2) found no copy" in (found[COPIES].done or "")
     assert (found[OTHERS].done or "").startswith("Audit countersigned by Nki")
     assert [file.name for file in found[OTHERS].files] == [AUDITOR_BUNDLE] and "second person" in found[OTHERS].missing
+
+
+def test_the_claim_of_a_port_is_its_sources(receiver: Path) -> None:
+    claim = make_claim(composition=site_total(make_claim().curve, trainings=12, plain=4))
+    found = listed(receiver, make_ported_release(make_private_release(claim)))
+    assert (found[BOUND].done or "").endswith(CONDITION) and "That training and port ran as stated" in found[
+        BOUND
+    ].missing
+    total = found[TOTAL].done or ""
+    assert total.startswith("The source's claim counts 12 private trainings at the source's site, ")
 
 
 def test_what_this_site_recorded_is_quoted_and_said_to_be_its_own(

@@ -15,12 +15,14 @@ from embhub.evidence.intake_document import Intake
 from embhub.evidence.intake_sheet import intake
 from embhub.evidence.languages import CODES, load
 from embhub.evidence.pack import write_pack
+from embhub.evidence.sections.guarantee import PORTED
 from embhub.pages.messages import figure
 from embhub.release import files as release_files
 from embhub.release.files import Release
 from tests.support import hostile
 from tests.support.claims import make_claim, make_private_release, site_total
 from tests.support.packs import NOW, make_site
+from tests.support.ports import make_ported_release
 from tests.support.releases import ROOT, edited_card, make_export, make_release, make_sheet, replaced, resigned
 
 
@@ -43,7 +45,7 @@ def pulled(folder: Path, release: Release) -> str:
 def first_page(file: Path) -> str:
     """The text of a page's first section."""
     section = file.read_text().partition('<section class="cover">')[2].partition("</section>")[0]
-    return html.unescape(re.sub(r"\s+", " ", re.sub(r"<[^>]+>", "", section)))
+    return html.unescape(re.sub(r"[ \n]+", " ", re.sub(r"<[^>]+>", "", section)))
 
 
 def test_a_folder_gives_a_sheet_without_a_network(receiver: Path) -> None:
@@ -103,6 +105,15 @@ def test_page_one_says_what_the_publishers_site_spent_in_all(receiver: Path, pla
         epsilon = re.escape(load(code).write_figure(figure(total.epsilon, "g")))
         assert re.search(rf"\b12 [Tte]\w+ .+ [Ee]psilon (is |vaut )?{epsilon}\b", other)
         assert (re.search(rf" {plain} (weitere|andere|autre)", other) is not None) is (plain > 0)
+
+
+def test_page_one_of_a_port_says_when_the_claim_holds(receiver: Path) -> None:
+    target = pulled(receiver, make_ported_release(make_private_release(make_claim())))
+    intake.write_intake(target, receiver / "sheet", now=NOW, languages=CODES)
+    assert PORTED in first_page(receiver / "sheet" / "index.html")
+    for code in CODES:
+        translated = load(code).say(PORTED)
+        assert translated != PORTED and translated in first_page(receiver / "sheet" / f"index.{code}.html")
 
 
 def test_a_release_without_an_audit_says_so(receiver: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from embhub.cards import card
 from embhub.evidence.gathering import CARRIED, describe_privacy, say
+from embhub.evidence.sections.guarantee import PORTED, guarantee
 from embhub.evidence.sections.shipping import list_shipment
 from embhub.release import files as release_files
 from embhub.release.files import Release
@@ -18,6 +19,8 @@ def test_a_pack_says_whose_claim_a_port_makes() -> None:
     release = make_ported_release(make_private_release())
     assert describe_privacy(make_claim(), ported=True).words == (CARRIED, *make_claim().words())
     assert CARRIED not in describe_privacy(make_claim()).words
+    assert PORTED in guarantee(describe_privacy(make_claim(), ported=True))[1].text
+    assert PORTED not in guarantee(describe_privacy(make_claim()))[1].text
     origin = say(release.card)["Origin"]
     assert release.embedding.derived_from is not None and release.embedding.derived_from.source in origin
     shipped = {row.name: row for row in list_shipment(release).files}

@@ -27,6 +27,7 @@ from embhub.release import verification
 from embhub.release.files import Release
 from tests.support import cards
 from tests.support.claims import make_private_release
+from tests.support.ports import make_ported_release
 from tests.support.quick import examples
 from tests.support.releases import NOW, make_release, make_trust
 
@@ -176,6 +177,13 @@ def test_claim_and_audit_are_stated_as_they_are(form: Any) -> None:
     open_ = json.dumps(form.build(plain()), ensure_ascii=False)
     assert report.statement in open_ and "trained without differential privacy" in open_
     assert "privacy.epsilon" not in open_
+
+
+@pytest.mark.parametrize("form", [cyclonedx, spdx])
+def test_a_port_states_when_its_claim_holds(form: Any) -> None:
+    said = json.dumps(form.build(facts_of(make_ported_release(make_private_release()))))
+    assert "only if the port's publisher learned from images generated with the source and from nothing else" in said
+    assert "port's publisher" not in json.dumps(form.build(private()))
 
 
 @pytest.mark.parametrize("form", [cyclonedx, spdx])

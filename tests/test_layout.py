@@ -15,7 +15,7 @@ PAGE = (ROOT / "docs/explanation/layout.md").read_text()
 MOST = {"embhub": 33, "embhub/diffusion": 17, "registry/embhub_registry": 16}
 WIDER = {
     "embhub": 33,
-    "embhub/audits": 20,
+    "embhub/audits": 19,
     "embhub/cards": 19,
     "embhub/diffusion": 17,
     "embhub/diffusion/adaptation/base_training": 17,

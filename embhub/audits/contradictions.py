@@ -1,10 +1,12 @@
-"""What a report says of its own design, against what it holds."""
+"""What a report says of its own design, against what it holds; and what was found, kept by the report's bytes."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from typing import Protocol
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import lru_cache, wraps
+from typing import Generic, Protocol, TypeVar
 
 from embhub.audits.attack_figures import (
     IN_TURN,
@@ -18,6 +20,8 @@ from embhub.audits.attack_figures import (
 from embhub.audits.guesses import Guesses, below_chance
 from embhub.audits.report_facts import Claimed, Design, Group, Suite, Unit, has_figures
 from embhub.audits.verdict import limits_of_detection
+
+_REPORTS = 4  # of up to 2 MB each: those that are being pushed at a time: a registry asks twice for each
 
 
 class Report(Protocol):
@@ -104,3 +108,36 @@ def check_guesses(report: Report) -> Iterator[str]:
             yield f"{name}: its coins are not the {inside} that fell in and the {outside} that fell out"
     if not math.isclose(report.below_chance, derived := below_chance(given), rel_tol=1e-9):
         yield f"the joint p-value below chance is {report.below_chance}, the guesses give {derived}"
+
+
+class HasBytes(Protocol):
+    """Something whose bytes say all that it holds."""
+
+    def to_bytes(self) -> bytes:
+        """Equal things give equal bytes."""
+        ...
+
+
+T = TypeVar("T", bound=HasBytes)
+
+
+@dataclass(frozen=True)
+class _ByBytes(Generic[T]):
+    """A report that is known by its bytes alone."""
+
+    data: bytes
+    whole: T = field(compare=False)
+
+
+def by_bytes(derive: Callable[[T], list[str]]) -> Callable[[T], list[str]]:
+    """The same pure function, which remembers its last few answers."""
+
+    @lru_cache(maxsize=_REPORTS)
+    def remembered(given: _ByBytes[T]) -> tuple[str, ...]:
+        return tuple(derive(given.whole))
+
+    @wraps(derive)
+    def ask(whole: T) -> list[str]:
+        return list(remembered(_ByBytes(whole.to_bytes(), whole)))
+
+    return ask

@@ -33,10 +33,9 @@ from embhub.audits.attack_figures import (
     on_file,
 )
 from embhub.audits.attack_figures import SUITES as SUITES
-from embhub.audits.contradictions import check_design, check_guesses, count_models
+from embhub.audits.contradictions import by_bytes, check_design, check_guesses, count_models
 from embhub.audits.guesses import Guesses, below_chance
 from embhub.audits.orders import write
-from embhub.audits.remembered import by_bytes
 from embhub.audits.report_facts import Artifact as Artifact
 from embhub.audits.report_facts import Attempt as Attempt
 from embhub.audits.report_facts import Base, Deciding, Tool, are_published, has_figures, publish_counts

@@ -17,10 +17,11 @@ from embhub.artifact.header import check_token
 from embhub.cards.identifiers import Doi, Orcid, Ror, find_strangers
 from embhub.cards.vocabulary import DEIDENTIFICATION, LONGEST_LICENCE, MODALITIES, check_code, check_licence
 from embhub.errors import ArtifactError
+from embhub.formats import group_counts
 from embhub.privacy.claim_or_none import UncheckableClaimError, is_claim, parse_claim, plain
 
 SCHEMA = "embhub.card/1"
-SMALLEST_CELL = 10
+SMALLEST_CELL = group_counts.SMALLEST_CELL
 MOST_SAMPLES = 16
 PLACEHOLDERS = frozenset({"", "todo", "tbd", "fixme", "xxx", "n.n", "fill in"})
 
@@ -305,8 +306,6 @@ class Card(_Part):
         """An audit report publishes the number of patients: `consistency.check_card` asks for more then."""
         if self.population is None:
             return self
-        from embhub.cards import group_counts
-
         one_each = self.max_images_per_patient == 1  # then the images tell how many patients there are
         tables = {"age_bands": self.population.age_bands, "sex": self.population.sex}
         told = {name: table for name, table in tables.items() if table}

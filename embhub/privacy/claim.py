@@ -19,9 +19,9 @@ from embhub.privacy import epsilon as epsilons
 from embhub.privacy import loss_distribution, rdp, wording
 from embhub.privacy.choices import Mechanism as Mechanism
 from embhub.privacy.choices import Unit as Unit
-from embhub.privacy.claim_or_none import NONE as NONE
-from embhub.privacy.claim_or_none import UncheckableClaimError as UncheckableClaimError
-from embhub.privacy.claim_or_none import UnsupportedClaimError as UnsupportedClaimError
+from embhub.privacy.claim_errors import NONE as NONE
+from embhub.privacy.claim_errors import UncheckableClaimError as UncheckableClaimError
+from embhub.privacy.claim_errors import UnsupportedClaimError as UnsupportedClaimError
 from embhub.privacy.composition import Composition, state
 from embhub.privacy.contradictions import contradictions
 from embhub.privacy.contradictions import is_round as is_round

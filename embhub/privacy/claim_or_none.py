@@ -6,24 +6,16 @@ Most releases claim nothing. What a claim needs, its model and its accountants, 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
-from embhub.errors import ArtifactError, PrivacyError
+from embhub.privacy.claim_errors import NONE as NONE
+from embhub.privacy.claim_errors import UncheckableClaimError as UncheckableClaimError
+from embhub.privacy.claim_errors import UnsupportedClaimError as UnsupportedClaimError
 
 if TYPE_CHECKING:
     from typing_extensions import TypeIs
 
     from embhub.privacy.claim import Claim, PrivacyClaim
-
-NONE: Final = "none"
-
-
-class UncheckableClaimError(ArtifactError):
-    """Neither "none" nor a claim of a form that this version can recompute."""
-
-
-class UnsupportedClaimError(PrivacyError):
-    """A claim that its own parameters do not support."""
 
 
 def is_claim(value: object) -> TypeIs[PrivacyClaim]:

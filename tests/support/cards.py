@@ -7,9 +7,9 @@ from typing import Any
 from hypothesis import assume
 from hypothesis import strategies as st
 
-from embhub.cards import group_counts
 from embhub.cards.card_schema import PLACEHOLDERS
 from embhub.cards.vocabulary import DEIDENTIFICATION, MODALITIES
+from embhub.formats import group_counts
 
 
 def complete(**changes: Any) -> dict[str, Any]:
@@ -77,11 +77,9 @@ codes = st.builds(
     st.integers(0, 10**6),
     lines,
 )
+people = st.integers(10, 1000)
 cells = st.dictionaries(
-    lines,
-    st.integers(10, 1000) | st.integers(10, 1000).map(lambda low: f"{low}-{low + 9}") | st.just("<10"),
-    min_size=1,
-    max_size=4,
+    lines, people | people.map(lambda low: f"{low}-{low + 9}") | st.just("<10"), min_size=1, max_size=4
 )
 
 
@@ -108,8 +106,8 @@ def cards(draw: st.DrawFn) -> dict[str, Any]:
         },
         evaluation=draw(st.just([]) | st.just(complete()["evaluation"])),
     )
-    people = values["population"] or {}
-    tables = {name: people[name] for name in ("age_bands", "sex") if name in people}
+    shown = values.get("population") or {}
+    tables = {name: shown[name] for name in ("age_bands", "sex") if name in shown}
     totals = [values["n_patients"], *([values["n_images"]] if values["max_images_per_patient"] == 1 else [])]
     assume(group_counts.find_fault(tables, totals) is None)
     for field in ("publisher", "contact_role", "legal_basis", "consent_or_waiver", "ethics_ref", "sequence"):

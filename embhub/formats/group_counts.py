@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from embhub.cards.card_schema import SMALLEST_CELL
-
+SMALLEST_CELL = 10
+"""Groups under 10 people are counted as "<10"."""
 _FEWEST = 5
 """As many values must be possible of what a range, or one of several hidden groups, does not say."""
 
@@ -29,7 +29,11 @@ def find_fault(tables: Mapping[str, Mapping[str, int | str]], totals: Iterable[i
         tables: people in each group, by the name of the table.
         totals: counts of all patients, exact or ranges.
     """
-    stated = _overlap(map(ends, totals))
+    known = [ends(total) for total in totals]
+    return next(filter(None, (_find(tables, stated) for stated in (*known, _overlap(known)))), None)
+
+
+def _find(tables: Mapping[str, Mapping[str, int | str]], stated: tuple[int, int]) -> str | None:
     low, high = _overlap([stated, *(_sum(table.values()) for table in tables.values())])
     if low > high:
         return None

@@ -24,7 +24,8 @@ def test_readme_has_the_figures_that_were_measured() -> None:
 def test_what_is_measured_is_what_make_installs() -> None:
     """`make setup` and `make develop` name the same extras as the rows that stand for them."""
     extras = [set(words.split(",")) for words in re.findall(r"\$\(INSTALL\) -e '\.\[([a-z0-9,]+)\]'", MAKEFILE)]
-    setup, develop, demo_study = extras
+    setup, develop, everything, demo_study = extras
+    assert everything == {"docs", "release"}
     assert demo_study == {"study"} <= develop
     measured = {command: what[1].strip(".[]").split(",") for command, what in install.WAYS.values()}
     assert set(measured["make setup"]) == setup

@@ -255,10 +255,10 @@ def push(
         return replace(done, folder=str(out))
     if embargo:  # a registry that knows none would publish at once: it is asked before anything is sent
         hub.call("/embhub/v1/review", what="releases under embargo")
-    with sent.noted(release.embedding, publish):
+    with sent.noted(release.embedding, publish) as begin:
         receipt = hub.push(
             release, publish.repository, message=message, visible_to=visible_to, embargo=embargo,
-            on_progress=on_progress,
+            on_progress=on_progress, on_commit=begin,
         )  # fmt: skip
     if on_note and receipt.created and receipt.visibility:
         on_note(visibility.in_words(publish.repository, receipt.visibility, waits=bool(receipt.proposed)))

@@ -3,7 +3,7 @@ arrived."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from embhub.artifact.embedding import Embedding
@@ -21,16 +21,17 @@ _ARRIVED_PERHAPS = (
 
 
 @contextmanager
-def noted(file: Embedding, publish: Publish) -> Iterator[None]:
-    """Note what is sent meanwhile; not what the registry refuses.
+def noted(file: Embedding, publish: Publish) -> Iterator[Callable[[], None]]:
+    """Note what is sent meanwhile; not what the registry refuses, and nothing before the yielded function is called.
 
     Raises:
         LedgerTamperedError, ConfigError: the ledger was changed, or cannot be written.
     """
+    begun: list[bool] = []
     try:
-        yield
+        yield lambda: begun.append(True)
     except BaseException as error:
-        if isinstance(error, _ARRIVED_PERHAPS) or not isinstance(error, EmbhubError):
+        if begun and (isinstance(error, _ARRIVED_PERHAPS) or not isinstance(error, EmbhubError)):
             note(file, publish.repository, publish.version, registry=publish.registry)
         raise
     note(file, publish.repository, publish.version, registry=publish.registry)

@@ -130,7 +130,7 @@ class Hub:
     @_in_time
     def push(
         self, release: Release, repository: str, *, onto: str = "", message: str = "", visible_to: str = "",
-        embargo: str = "", on_progress: OnProgress | None = None,
+        embargo: str = "", on_progress: OnProgress | None = None, on_commit: Callable[[], None] | None = None,
     ) -> Receipt:  # fmt: skip
         """Store a release as one commit; create the repository where it is missing.
 
@@ -145,6 +145,7 @@ class Hub:
                 something else. Empty: the registry's default.
             embargo: Until when nobody but approvers and the publisher see the release. Empty: no embargo.
             on_progress: Called with each step.
+            on_commit: Called right before the commit is sent: until it is answered, nobody knows whether it arrived.
 
         Returns:
             What the registry says it stored.
@@ -169,6 +170,8 @@ class Hub:
             stale -= set(release.files)
             parent = present.parent if present else None
             message = message or f"Publish {release.card.name} {release.card.version}"
+            if on_commit:
+                on_commit()
             try:
                 further = {"parentCommit": onto or parent, "embargo": embargo}
                 commit, proposed = self._commit(repository, release.files, stale, message, further)

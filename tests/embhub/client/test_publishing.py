@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
@@ -90,7 +90,8 @@ def test_a_release_whose_answer_is_lost_is_in_the_ledger(
     publications.note_published("0" * 64, "somebody/other", "1.0.0")  # the site keeps a ledger
     sent, path = Hub.push, site.make()
 
-    def refuse(*_: Any, **__: Any) -> None:
+    def refuse(*_: Any, on_commit: Callable[[], None], **__: Any) -> None:
+        on_commit()
         raise NotAllowedError("refused", "ask")
 
     def lose(*words: Any, **choices: Any) -> None:

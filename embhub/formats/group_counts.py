@@ -23,7 +23,8 @@ def ends(count: int | str) -> tuple[int, int]:
 def find_fault(tables: Mapping[str, Mapping[str, int | str]], totals: Iterable[int | str]) -> str | None:
     """What whoever adds up reads from the tables that the card does not say; None where there is nothing.
 
-    Each table is taken to be of all patients, as a reader would. One that contradicts the others gives nothing away.
+    Each table is taken to be of all patients, as a reader would. Tables that contradict each other or a total are not
+    judged: one of them may still give something away.
 
     Args:
         tables: people in each group, by the name of the table.

@@ -334,8 +334,15 @@ class Card(_Part):
     @property
     def patients(self) -> int | str:
         """`n_patients` in words: beside a privacy claim, a number is the least that there are."""
-        at_least = is_claim(self.privacy) and isinstance(self.n_patients, int)
-        return f"at least {self.n_patients}" if at_least else self.n_patients
+        return self._counted(self.n_patients)
+
+    @property
+    def images(self) -> int | str:
+        """`n_images` in words, as `patients` is."""
+        return self._counted(self.n_images)
+
+    def _counted(self, number: int | str) -> int | str:
+        return f"at least {number}" if is_claim(self.privacy) and isinstance(number, int) else number
 
     def to_dict(self) -> dict[str, Any]:
         """Return the card as plain data.

@@ -131,7 +131,7 @@ def _body(card: Card) -> str:
         ("Acquisition", _acquisition(card)),
         (
             "Training images",
-            f"{card.n_images} of {card.patients} patients, at most {card.max_images_per_patient} each",
+            f"{card.images} of {card.patients} patients, at most {card.max_images_per_patient} each",
         ),
         ("Labels", f"{_prose(card.labels.source)}; {_prose(card.labels.annotators)}"),
         ("De-identification", ", ".join(DEIDENTIFICATION[code] for code in card.deidentification.profile)),

@@ -136,6 +136,18 @@ def test_the_ledger_knows_what_no_record_does(world: World, site: Site) -> None:
     assert erasing.find("pat-00417").alike == 1, "another spelling is not taken for the same person, but said"
 
 
+def test_what_is_said_of_an_unknown_id_is_of_the_id_not_of_the_person(
+    world: World, site: Site, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with budget.reserve([PATIENT, OTHER], unit="patient", mechanism="none", steps=5) as run:
+        run.spend(5)
+        run.release(make_embedding(seed=310).digest)
+    assert main(["curate", "erase", "pat-00417", "--dry-run"]) == 0
+    said = capsys.readouterr()
+    assert "no file that images under this patient id were used for" in said.out
+    assert "1 ids differ from this one" in said.err
+
+
 def test_a_study_whose_file_this_site_did_not_sign_is_named(
     world: World, site: Site, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -146,7 +158,7 @@ def test_a_study_whose_file_this_site_did_not_sign_is_named(
     monkeypatch.setattr("sys.stdin", io.StringIO(PATIENT))
     assert main(["curate", "erase", "-", "--dry-run"]) == 0
     said = capsys.readouterr()
-    assert f"embhub study status {study.digest}" in said.err and "no training of this site" not in said.out
+    assert f"embhub study status {study.digest}" in said.err and "have no file" not in said.out
     with budget.reserve([OTHER], unit="patient", mechanism="dp-sgd", q=0.5, sigma=1.0, steps=5) as later:
         assert later.run != run and later.lineage()["tuning_runs"] == 0, "it may have led to a file"
     studies.note_release(study.digest, "ab" * 32)

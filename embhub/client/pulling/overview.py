@@ -94,7 +94,7 @@ def describe(release: Release) -> dict[str, Any]:
             "name": f"{card.name} {card.version}",
             "publisher": card.publisher,
             "description": card.description,
-            "trained on": {"images": card.n_images, "patients": card.patients},
+            "trained on": {"images": card.images, "patients": card.patients},
             "licence": f"{card.licence} {card.licence_link}",
             "base licence": card.base_model.licence,
             "made for": card.intended_use,

@@ -131,7 +131,7 @@ class Facts:
         card = self.card
         told = {
             "patients": str(card.patients),
-            "images": str(card.n_images),
+            "images": str(card.images),
             "images of one patient, at most": str(card.max_images_per_patient),
             "modality": ", ".join(card.modality),
             "labels": f"{card.labels.source}; {card.labels.annotators}",

@@ -131,8 +131,8 @@ def _data(facts: Facts, at: str) -> dict[str, Any]:
         "dataset_hasSensitivePersonalInformation": "yes",
         "dataset_intendedUse": card.intended_use,
     }
-    if isinstance(card.n_images, int):  # a range is in the comment: no number stands for it here
-        told["dataset_datasetSize"] = card.n_images
+    if isinstance(card.images, int):  # a range or a least number is in the comment: no number stands for it here
+        told["dataset_datasetSize"] = card.images
     return told
 
 

@@ -117,7 +117,7 @@ def _describe_base(card: Card) -> dict[str, str]:
 def _say(card: Card) -> dict[str, str]:
     told = say_of(card)
     told["Licence"] = f"{card.licence}, {card.licence_link}"
-    told["Patients and images"] = f"{card.patients} patients, {card.n_images} images"
+    told["Patients and images"] = f"{card.patients} patients, {card.images} images"
     told["Data sets of generated images"] = card.synthetic_data or "not stated"
     return told
 

@@ -123,7 +123,7 @@ def _card_tells(release: Release) -> str:
     if release_files.CARD not in release.files:
         return "not known yet: the card is incomplete"
     card = release.card
-    told = [f"numbers: {card.patients} patients, {card.n_images} images"]
+    told = [f"numbers: {card.patients} patients, {card.images} images"]
     population = card.population
     if population is not None and (population.age_bands or population.sex):
         told.append("groups by age or sex; of those under 10 people only that they are")

@@ -250,7 +250,7 @@ def sections_of(card: Card) -> tuple[Section, ...]:
             "Training patients",
             (
                 "Trained on",
-                f"{card.n_images} images of {card.patients} patients, at most {card.max_images_per_patient} each",
+                f"{card.images} images of {card.patients} patients, at most {card.max_images_per_patient} each",
             ),
             ("Ages", _cells(population.age_bands) if population else None),
             ("Sex", _cells(population.sex) if population else None),

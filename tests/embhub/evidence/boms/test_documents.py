@@ -23,10 +23,11 @@ from spdx_python_model import v3_0_1 as model
 from embhub.cards import card
 from embhub.evidence.boms import cyclonedx, hub_results, ro_crate, spdx
 from embhub.evidence.boms.facts import Facts
+from embhub.privacy import claim_or_none
 from embhub.release import verification
 from embhub.release.files import Release
 from tests.support import cards
-from tests.support.claims import make_private_release
+from tests.support.claims import make_claim, make_private_release
 from tests.support.ports import make_ported_release
 from tests.support.quick import examples
 from tests.support.releases import NOW, make_release, make_trust
@@ -177,6 +178,16 @@ def test_claim_and_audit_are_stated_as_they_are(form: Any) -> None:
     open_ = json.dumps(form.build(plain()), ensure_ascii=False)
     assert report.statement in open_ and "trained without differential privacy" in open_
     assert "privacy.epsilon" not in open_
+
+
+@pytest.mark.parametrize("form", [cyclonedx, spdx])
+def test_beside_a_claim_for_images_their_number_is_the_least_that_there_are(form: Any) -> None:
+    claim = make_claim(unit="image", max_images_per_unit=1)
+    counts = {"n_images": claim.n_public, "n_patients": "1-50", "max_images_per_patient": "1-10"}
+    described = card.parse({**private().card.to_dict(), "privacy": claim_or_none.plain(claim), **counts})
+    said = form.build(Facts(replace(private().verified, card=described)))
+    assert f"at least {claim.n_public}" in json.dumps(said) and "dataset_datasetSize" not in json.dumps(said)
+    assert f"at least {claim.n_public} of 1-50 patients" in card.to_readme(described).decode()
 
 
 @pytest.mark.parametrize("form", [cyclonedx, spdx])

@@ -18,7 +18,7 @@ from embhub.cards.identifiers import Doi, Orcid, Ror, find_strangers
 from embhub.cards.vocabulary import DEIDENTIFICATION, LONGEST_LICENCE, MODALITIES, check_code, check_licence
 from embhub.errors import ArtifactError
 from embhub.formats import group_counts
-from embhub.privacy.claim_or_none import UncheckableClaimError, is_claim, parse_claim, plain
+from embhub.privacy.claim_or_none import UncheckableClaimError, at_least, is_claim, parse_claim, plain
 
 SCHEMA = "embhub.card/1"
 SMALLEST_CELL = group_counts.SMALLEST_CELL
@@ -46,11 +46,11 @@ def _check_count(value: Any) -> Any:
     """A whole number from 1 up, or a range such as "50-100" with its lower end first."""
     if isinstance(value, str):
         match = re.fullmatch(r"([1-9][0-9]{0,8})-([1-9][0-9]{0,8})", value)
-        if match is None or int(match[1]) >= int(match[2]):
-            raise ValueError('must be a whole number, or a range in quotes such as "50-100"')
-    elif type(value) is not int or not 1 <= value < 1_000_000_000:
-        raise ValueError('must be a whole number from 1 up, or a range in quotes such as "50-100"')
-    return value
+        if match is not None and int(match[1]) < int(match[2]):
+            return value
+    elif type(value) is int and 1 <= value < 1_000_000_000:
+        return value
+    raise ValueError('must be a whole number from 1 up, or a range in quotes such as "50-100"')
 
 
 def _check_cell(value: Any) -> Any:
@@ -109,7 +109,6 @@ Cell = Annotated[int | str, BeforeValidator(_check_cell)]
 Cells = Annotated[Mapping[Line, Cell], Field(min_length=1, max_length=50)]
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Link = Annotated[str, Field(pattern=r"^https?://[A-Za-z0-9][A-Za-z0-9._~:/?#@!$&'*+,;=%-]*$", max_length=300)]
-
 
 if TYPE_CHECKING:
     from embhub.privacy.claim import PrivacyClaim
@@ -307,8 +306,7 @@ class Card(_Part):
         if self.population is None:
             return self
         one_each = self.max_images_per_patient == 1  # then the images tell how many patients there are
-        tables = {"age_bands": self.population.age_bands, "sex": self.population.sex}
-        told = {name: table for name, table in tables.items() if table}
+        told = {name: table for name in ("age_bands", "sex") if (table := getattr(self.population, name))}
         totals = [self.n_patients, self.n_images] if one_each else [self.n_patients]
         if fault := group_counts.find_fault(told, totals):
             raise ValueError(fault)
@@ -325,24 +323,20 @@ class Card(_Part):
         """Without a privacy claim only the copy check lets images out. Beside one its verdict must not be told."""
         needed = "not-run" if is_claim(self.privacy) else "no-copies-found"
         if self.samples is not None and self.samples.copy_check != needed:
-            because = "a verdict on patients' images is not covered by the privacy claim" if needed == "not-run" else ""
-            raise ValueError(
-                f"samples.copy_check must be {needed}: " + (because or "without it no generated image is published")
-            )
+            covered = "a verdict on patients' images is not covered by the privacy claim"
+            because = covered if needed == "not-run" else "without it no generated image is published"
+            raise ValueError(f"samples.copy_check must be {needed}: {because}")
         return self
 
     @property
     def patients(self) -> int | str:
         """`n_patients` in words: beside a privacy claim, a number is the least that there are."""
-        return self._counted(self.n_patients)
+        return at_least(self.n_patients, self.privacy)
 
     @property
     def images(self) -> int | str:
         """`n_images` in words, as `patients` is."""
-        return self._counted(self.n_images)
-
-    def _counted(self, number: int | str) -> int | str:
-        return f"at least {number}" if is_claim(self.privacy) and isinstance(number, int) else number
+        return at_least(self.n_images, self.privacy)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the card as plain data.

@@ -27,6 +27,11 @@ def is_claim(value: object) -> TypeIs[PrivacyClaim]:
     return isinstance(value, PrivacyClaim)
 
 
+def at_least(number: int | str, claim: Claim) -> int | str:
+    """A number of patients or images in words: beside a claim it is the least that there are."""
+    return f"at least {number}" if is_claim(claim) and isinstance(number, int) else number
+
+
 def parse_claim(value: Any) -> Claim:
     """Read a claim from plain data: the word "none", or the object of a `PrivacyClaim`.
 

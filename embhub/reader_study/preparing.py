@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import shutil
+from collections.abc import Collection
 from pathlib import Path
 
 from PIL import Image
@@ -11,7 +12,7 @@ from PIL import Image
 from embhub.errors import ConfigError, PrivacyError, UsageError
 from embhub.formats.synthetic_mark import COMPOSITE
 from embhub.images import framing
-from embhub.images.checks import synthetic
+from embhub.images.checks import learned, synthetic
 from embhub.images.images import ImageSet, read_images, read_sample
 from embhub.images.manifests.sample import Sample
 from embhub.options.preprocessing import Fit
@@ -30,7 +31,8 @@ def prepare(
     """Write a study of `number` real and `number` generated images.
 
     All images become squares with the side of the smallest one, grey if no real image has colour. One image of each
-    patient is chosen, in an order that `seed` decides. Generated images keep no mark in this folder.
+    patient is chosen, in an order that `seed` decides. Patients whom this site knows the embedding to be trained on
+    are left out. Generated images keep no mark in this folder.
 
     Args:
         real: real images, read as `embhub train` reads them.
@@ -59,8 +61,9 @@ def prepare(
     drawn = read_images(generated, on_progress=on_progress)
     _check_kinds(patients, drawn)
     chooser = random.Random(seed)  # noqa: S311  (a choice that can be repeated, no secret)
+    named = {digest for sample in drawn.samples for digest in synthetic.declared(sample.path).embeddings}
     chosen: dict[Kind, list[Sample]] = {
-        "real": _choose(patients, number, chooser, "real"),
+        "real": _choose(patients, number, chooser, "real", left_out=learned.units_of(patients, sorted(named))),
         "generated": _choose(drawn, number, chooser, "generated"),
     }
     side = min(LARGEST, *(min(size) for images in (patients, drawn) for size in images.sizes))
@@ -92,17 +95,21 @@ def _check_kinds(patients: ImageSet, drawn: ImageSet) -> None:
         )
 
 
-def _choose(images: ImageSet, number: int, chooser: random.Random, kind: str) -> list[Sample]:
+def _choose(
+    images: ImageSet, number: int, chooser: random.Random, kind: str, *, left_out: Collection[str] = ()
+) -> list[Sample]:  # fmt: skip
     """One image of each patient, in a random order."""
     order = list(range(len(images)))
     chooser.shuffle(order)
     first: dict[str, Sample] = {}
     for place in order:
-        first.setdefault(images.unit(place), images.samples[place])
+        if images.unit(place) not in left_out:
+            first.setdefault(images.unit(place), images.samples[place])
     if len(first) < number:
         what = "patients" if images.has_patients else "images"
+        without = f" without the {len(left_out)} that the embedding was trained on" if left_out else ""
         raise UsageError(
-            f"there are {len(first)} {what} in the {kind} images, the study asks for {number}",
+            f"there are {len(first)} {what} in the {kind} images{without}, the study asks for {number}",
             f"give more, or choose a smaller --number ({FEWEST} at least)",
         )
     return list(first.values())[:number]

@@ -14,16 +14,14 @@ from embhub.diffusion.evaluation import origins
 from embhub.diffusion.evaluation.cells import Labelled
 from embhub.errors import PrivacyError, UsageError
 from embhub.images import pixels
-from embhub.images.checks import synthetic
+from embhub.images.checks import learned, synthetic
 from embhub.images.framing import is_too_small
-from embhub.images.images import ImageSet, read_images, read_sample, recall
+from embhub.images.images import ImageSet, read_images, read_sample
 from embhub.images.manifests.manifest import NAME as MANIFEST
-from embhub.images.manifests.sample import Sample
 from embhub.images.member_split import PLACE
 from embhub.images.sketch import sketches
 from embhub.options.preprocessing import Fit
 from embhub.progress import OnProgress
-from embhub.site.memory import runs
 from embhub.site.memory.patients import key_patient
 
 NEGATIVES = frozenset({"normal", "healthy", "negative", "control", "benign", "none", "no finding", "0"})
@@ -217,23 +215,11 @@ def learned_from(drawn: Drawn, source: Source) -> bool | None:
 
 def _taught(embedding: str, source: Source) -> bool | None:
     """By patient where the source names them, and by picture: one person may go by two ids."""
-    if (run := runs.find(embedding)) is None:
+    if (known := learned.find(embedding)) is None:
         return None
-    if not source.people.isdisjoint(key_patient(one.patient_id) for one in run.members):
+    if not (source.people.isdisjoint(known.people) and known.pictures.isdisjoint(source.digests)):
         return True
-    learned = {_picture(sample) for sample in recall(run.members)}
-    if not learned.isdisjoint(source.digests):
-        return True
-    named = source.has_patients and not any(PLACE.fullmatch(one.patient_id) for one in run.members)
-    return False if named and None not in learned else None
-
-
-def _picture(sample: Sample) -> bytes | None:
-    """The digest of a picture that was learned from; None where it has gone since."""
-    try:
-        return pixels.digest(read_sample(sample))
-    except UsageError:
-        return None
+    return False if source.has_patients and known.complete else None
 
 
 def _labelled_sets(

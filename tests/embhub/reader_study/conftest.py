@@ -17,7 +17,9 @@ EMBEDDING = "ab" * 32
 NUMBER = 10
 
 
-def write_images(folder: Path, number: int, *, side: int, generated: bool = False, colour: bool = False) -> Path:
+def write_images(
+    folder: Path, number: int, *, side: int, generated: bool = False, colour: bool = False, embedding: str = EMBEDDING
+) -> Path:  # fmt: skip
     folder.mkdir()
     rows = ["path,patient_id"]
     for place in range(number):
@@ -25,7 +27,7 @@ def write_images(folder: Path, number: int, *, side: int, generated: bool = Fals
         pixels = values if colour else values[:, :, 0]
         buffer = io.BytesIO()
         Image.fromarray(pixels).save(buffer, "PNG")
-        data = mark_png(buffer.getvalue(), embeddings=[EMBEDDING]) if generated else buffer.getvalue()
+        data = mark_png(buffer.getvalue(), embeddings=[embedding]) if generated else buffer.getvalue()
         (folder / f"{place:03}.png").write_bytes(data)
         rows.append(f"{place:03}.png,p{place // 2 if not generated else place}")
     if not generated:

@@ -16,6 +16,7 @@ from embhub.formats import synthetic_mark
 from embhub.formats.synthetic_mark import COMPOSITE, mark_png
 from embhub.reader_study.preparing import prepare
 from embhub.reader_study.study import CASES, FILE, Study, case_file, read_study
+from embhub.site.memory import runs
 from tests.embhub.reader_study.conftest import EMBEDDING, NUMBER, write_images
 
 
@@ -44,6 +45,23 @@ def test_one_image_of_each_patient(sources: tuple[Path, Path], tmp_path: Path) -
     with pytest.raises(UsageError, match="there are 12 patients in the real images, the study asks for 13"):
         prepare(real, drawn, tmp_path / "study", dataset="noise", number=13)
     assert not (tmp_path / "study").exists()
+
+
+def test_patients_whom_the_embedding_was_trained_on_are_left_out(
+    sources: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Readers judge each generated image beside the real ones: a privacy claim covers that for other patients alone."""
+    monkeypatch.setenv("EMBHUB_HOME", str(tmp_path / "home"))
+    real, digest = sources[0], "cd" * 32
+    drawn = write_images(tmp_path / "drawn", 12, side=64, generated=True, embedding=digest)
+    members = (  # one by its id, another by an identical picture under another id
+        runs.Sample(path=str(tmp_path / "gone.png"), patient_id="p3"),
+        runs.Sample(path=str(real / "010.png"), patient_id="someone"),
+    )
+    runs.save(runs.Run(embedding_digest=digest, base="b", caption="{}", token="<a>", vectors=1, members=members))
+    with pytest.raises(UsageError, match="there are 10 patients in the real images without the 2 that the embedding"):
+        prepare(real, drawn, tmp_path / "study", dataset="noise", number=11)
+    prepare(real, drawn, tmp_path / "study", dataset="noise", number=10)
 
 
 def test_the_same_seed_chooses_the_same_images(sources: tuple[Path, Path], tmp_path: Path) -> None:

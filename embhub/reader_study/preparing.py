@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import shutil
-from collections.abc import Collection
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from PIL import Image
@@ -26,7 +26,7 @@ LARGEST = 1024
 def prepare(
     real: Path, generated: Path, out: Path, *, dataset: str, finding: str | None = None, number: int = 50,
     manifest: Path | None = None, where: str | None = None, fit: Fit = "crop", seed: int = 0,
-    on_progress: OnProgress | None = None,
+    on_progress: OnProgress | None = None, on_note: Callable[[str], None] | None = None,
 ) -> Study:  # fmt: skip
     """Write a study of `number` real and `number` generated images.
 
@@ -44,6 +44,7 @@ def prepare(
         manifest, where, fit: as for `embhub train`, for the real images.
         seed: decides which images are chosen.
         on_progress: called with each image.
+        on_note: called with each remark on the real images.
 
     Returns:
         The study.
@@ -60,18 +61,23 @@ def prepare(
     patients = read_images(real, manifest=manifest, where=where, on_progress=on_progress)
     drawn = read_images(generated, on_progress=on_progress)
     _check_kinds(patients, drawn)
-    chooser = random.Random(seed)  # noqa: S311  (a choice that can be repeated, no secret)
     named = {digest for sample in drawn.samples for digest in synthetic.declared(sample.path).embeddings}
+    left_out = learned.units_of(patients, sorted(named))
+    others = patients.subset([place for place in range(len(patients)) if patients.unit(place) not in left_out])
+    if on_note:
+        for remark in (*patients.notes, *_what_is_unknown(patients, named)):
+            on_note(remark)
     chosen: dict[Kind, list[Sample]] = {
-        "real": _choose(patients, number, chooser, "real", left_out=learned.units_of(patients, sorted(named))),
-        "generated": _choose(drawn, number, chooser, "generated"),
+        "real": _choose(others, number, seed, "real", left_out=len(left_out)),
+        "generated": _choose(drawn, number, seed, "generated"),
     }
-    side = min(LARGEST, *(min(size) for images in (patients, drawn) for size in images.sizes))
+    side = min(LARGEST, *(min(size) for images in (others, drawn) for size in images.sizes))
     study = Study(
         dataset=dataset, finding=finding, embeddings=_embeddings(chosen["generated"]),
         cases=tuple(Case(name=new_name(), kind=kind) for kind in chosen for _ in range(number)),
     )  # fmt: skip
-    _write(study, [*chosen["real"], *chosen["generated"]], out, side=side, fit=fit, on_progress=on_progress)
+    shown = [sample for kind in chosen for sample in chosen[kind]]
+    _write(study, shown, out, side=side, fit=fit, on_progress=on_progress)
     return study
 
 
@@ -95,19 +101,28 @@ def _check_kinds(patients: ImageSet, drawn: ImageSet) -> None:
         )
 
 
+def _what_is_unknown(patients: ImageSet, embeddings: Iterable[str]) -> list[str]:
+    known = [learned.find(digest) for digest in embeddings]
+    if known and patients.has_patients and all(found is not None and found.complete for found in known):
+        return []
+    return [
+        "this site cannot tell whether the embedding was trained on some of the real images' patients; if it was, a"
+        " privacy claim does not cover what readers say of the generated images"
+    ]
+
+
 def _choose(
-    images: ImageSet, number: int, chooser: random.Random, kind: str, *, left_out: Collection[str] = ()
+    images: ImageSet, number: int, seed: int, kind: str, *, left_out: int = 0
 ) -> list[Sample]:  # fmt: skip
-    """One image of each patient, in a random order."""
+    """One image of each patient, in a random order that the other kind has no part in."""
     order = list(range(len(images)))
-    chooser.shuffle(order)
+    random.Random(seed).shuffle(order)  # noqa: S311  (a choice that can be repeated, no secret)
     first: dict[str, Sample] = {}
     for place in order:
-        if images.unit(place) not in left_out:
-            first.setdefault(images.unit(place), images.samples[place])
+        first.setdefault(images.unit(place), images.samples[place])
     if len(first) < number:
         what = "patients" if images.has_patients else "images"
-        without = f" without the {len(left_out)} that the embedding was trained on" if left_out else ""
+        without = f" without the {left_out} that the embedding was trained on" if left_out else ""
         raise UsageError(
             f"there are {len(first)} {what} in the {kind} images{without}, the study asks for {number}",
             f"give more, or choose a smaller --number ({FEWEST} at least)",

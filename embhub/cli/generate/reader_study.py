@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from embhub.cli import options
-from embhub.cli.output import print_result, progress_bar, remark
+from embhub.cli.output import note, print_result, progress_bar, remark
 from embhub.cli.whole_help import WholeHelpGroup
 from embhub.durable import write_atomic
 from embhub.options.preprocessing import FITS
@@ -66,7 +66,7 @@ def prepare(real: Path, generated: Path, out: Path, as_json: bool, **choices: An
     from embhub.reader_study.preparing import prepare as prepare_study
 
     with progress_bar() as on_progress:
-        study = prepare_study(real, generated, out, on_progress=on_progress, **choices)
+        study = prepare_study(real, generated, out, on_progress=on_progress, on_note=note, **choices)
     if not study.embeddings:
         remark("  the generated images do not name one embedding: the result cannot go on a card")
     print_result({"wrote": str(out), "images of each kind": len(study.cases) // 2}, as_json=as_json)

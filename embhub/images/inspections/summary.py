@@ -164,7 +164,10 @@ def _names(survey: Survey) -> Names:
 
 
 def _personal_labels(survey: Survey) -> set[str]:
-    """Labels that look like a person's, or stand for one: on every row that has it, the label is the patient's id."""
+    """Labels that look like a person's, or are the id of a patient who has them.
+
+    A number that several patients have, such as 1, is a label.
+    """
     held: dict[str, set[str | None]] = defaultdict(set)
     for sample in survey.samples:
         if sample.label:
@@ -172,7 +175,7 @@ def _personal_labels(survey: Survey) -> set[str]:
     return {
         label
         for label, ids in held.items()
-        if (len(ids) == 1 and all(_is_id(label, patient, survey) for patient in ids))
+        if (any(_is_id(label, patient, survey) for patient in ids) and not (label.isdigit() and len(ids) > 1))
         or looks_like_patient(label)
         or personal_data(label)
     }

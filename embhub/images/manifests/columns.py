@@ -99,16 +99,6 @@ def list_columns(names: Iterable[str]) -> str:
     return ", ".join([name for name in names if _is_plain(name)][:_SHOWN])
 
 
-def list_values(rows: Iterable[Mapping[str, str]], column: str) -> str:
-    """Values of a column for a message; empty where there are many, or where one may be about a person."""
-    if column in ("path", "patient_id", "issuer", "caption") or _meant(column) in ("path", "patient_id"):
-        return ""
-    values = {row.get(column, "").strip() for row in rows} - {""}
-    if not values or len(values) > _SHOWN or not all(_is_plain(value) for value in values):
-        return ""
-    return ", ".join(sorted(values))
-
-
 def _meant(name: str) -> str | None:
     """Which known column a name stands for in another spelling; None for a known one, and for any other word."""
     if name in KNOWN:

@@ -18,7 +18,6 @@ from embhub.images.manifests.columns import (
     describe_unused,
     find_separator,
     list_columns,
-    list_values,
     rename,
 )
 from embhub.images.manifests.problems import Watcher
@@ -159,7 +158,7 @@ def read_manifest(
     if not chosen:
         raise UsageError(
             "no row of the manifest has what --where asks for" if where else "the manifest lists no image to train on",
-            _hint_at(rows, column) if where else "add rows with the split train, or none",
+            "see the column that --where names" if where else "add rows with the split train, or none",
         )
     return Listing(
         tuple(samples),
@@ -171,11 +170,6 @@ def read_manifest(
         notes=(unused,) if (unused := describe_unused(rows[0], column)) else (),
         issuers=frozenset(tidy(row.get("issuer", "")) for row in rows),
     )
-
-
-def _hint_at(rows: list[dict[str, str]], column: str) -> str:
-    values = list_values(rows, column)
-    return f"{column} has: {values}" if values else "see the column that --where names"
 
 
 def read_rows(manifest: Path, columns: Mapping[str, str] | None = None) -> list[dict[str, str]]:

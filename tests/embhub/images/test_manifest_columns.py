@@ -93,24 +93,20 @@ def test_utf_16_is_refused_with_the_reason(tmp_path: Path) -> None:
         read_images(write(tmp_path, table("path", "patient_id"), encoding="utf-16"))
 
 
-def test_where_that_matches_nothing_says_what_there_is(tmp_path: Path) -> None:
+def test_where_that_names_no_column_says_what_there_is(tmp_path: Path) -> None:
     manifest = write(tmp_path, table("path", "patient_id", "label"))
-    with pytest.raises(UsageError) as caught:
-        list_images(manifest, None, "label=normal")
-    assert "csPCa" in caught.value.hint and "p0" not in str(caught.value) + caught.value.hint
     with pytest.raises(UsageError) as caught:
         list_images(manifest, None, "finding=normal")
     assert "path, patient_id, label" in caught.value.hint
 
 
-def test_where_never_lists_what_may_name_a_person(tmp_path: Path) -> None:
-    manifest = write(tmp_path, table("path", "patient_id", "label").replace("csPCa", "jan_jansen_1950-03-04"))
-    for wanted in ("label=normal", "patient_id=p9"):
-        with pytest.raises(UsageError) as caught:
-            list_images(manifest, None, wanted)
-        assert (
-            "jansen" not in str(caught.value) + caught.value.hint and "p0" not in str(caught.value) + caught.value.hint
-        )
+@pytest.mark.parametrize("wanted", ["label=normal", "patient_id=p9"])
+def test_where_lists_no_value(tmp_path: Path, wanted: str) -> None:
+    """A label may be a patient's id that only a DICOM header tells, and headers are not read yet."""
+    with pytest.raises(UsageError) as caught:
+        list_images(write(tmp_path, table("path", "patient_id", "label")), None, wanted)
+    said = str(caught.value) + caught.value.hint
+    assert "csPCa" not in said and "p0" not in said and "the column that --where names" in said
 
 
 @given(st.lists(st.text(max_size=20), max_size=6))

@@ -130,6 +130,18 @@ def test_a_label_that_is_the_id_of_a_header_is_withheld(tmp_path: Path, issuer: 
     assert found.names.labels == (2, 3)
 
 
+def test_a_label_that_is_an_id_is_withheld_where_a_row_slipped(tmp_path: Path) -> None:
+    folder = films(tmp_path / "a", ["KX1WYSTAN", "KX2WYSTAN"])
+    (folder / "manifest.csv").write_text("path,label\n000.dcm,KX1WYSTAN\n001.dcm,KX1WYSTAN\n")
+    assert "WYSTAN" not in inspect(folder).to_json()
+
+
+def test_a_search_that_finds_nothing_prints_no_value_of_the_column(tmp_path: Path) -> None:
+    folder = films(tmp_path / "a", ["KX1WYSTAN", "KX2WYSTAN"])
+    (folder / "manifest.csv").write_text("path,label\n000.dcm,KX1WYSTAN\n001.dcm,KX2WYSTAN\n")
+    assert "WYSTAN" not in inspect(folder, where="label=csPCa").to_json()
+
+
 def test_ids_without_the_issuer_of_the_headers_are_warned_of(tmp_path: Path) -> None:
     """The ledger would know the same patients twice: once by the folder, once by the manifest."""
     folder = films(tmp_path / "a", ["P1", "P2"], IssuerOfPatientID="H")

@@ -14,6 +14,7 @@ from embhub.formats import safe_yaml
 from embhub.reader_study.study import read_study
 from tests.embhub.reader_study.conftest import NUMBER
 from tests.embhub.reader_study.test_result import read_all
+from tests.support.claims import make_claim
 from tests.support.releases import make_card, make_embedding
 
 
@@ -50,6 +51,22 @@ def test_figures_of_a_study_stand_on_the_card_beside_those_of_an_evaluation(resu
         assert main(["card", "init", str(path), "--reader-study", str(result)]) == 0
         rows = safe_yaml.load(target.read_bytes())["evaluation"]
         assert rows[0] == other and [row["task"] for row in rows[1:]] == [TASK] * 4
+
+
+def test_figures_of_an_earlier_file_do_not_stay_beside_a_claim(result: Path) -> None:
+    """What readers said of the plain file's images is covered by no claim of the private one of the same name."""
+    file, path = make_embedding(), result.with_name("cspca.safetensors")
+    path.write_bytes(file.data)
+    found = parse_result(result.read_bytes()).model_copy(update={"embeddings": [file.digest]})
+    result.write_text(found.to_json())
+    assert main(["card", "init", str(path), "--reader-study", str(result)]) == 0
+    private = make_embedding(privacy=make_claim())
+    path.write_bytes(private.data)
+    assert main(["card", "init", str(path)]) == 0
+    assert "evaluation" not in safe_yaml.load(result.with_name("cspca.card.yaml").read_bytes())
+    result.write_text(found.model_copy(update={"embeddings": [private.digest]}).to_json())
+    assert main(["card", "init", str(path), "--reader-study", str(result)]) == 0
+    assert len(safe_yaml.load(result.with_name("cspca.card.yaml").read_bytes())["evaluation"]) == 2
 
 
 def test_a_file_that_is_no_result_is_refused(result: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -64,6 +64,33 @@ def test_patients_whom_the_embedding_was_trained_on_are_left_out(
     prepare(real, drawn, tmp_path / "study", dataset="noise", number=10)
 
 
+def test_who_is_left_out_decides_nothing(
+    sources: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a training patient's image in the folder, and without it, readers see the same."""
+    monkeypatch.setenv("EMBHUB_HOME", str(tmp_path / "home"))
+    with_one = shutil.copytree(sources[0], tmp_path / "real")
+    shutil.copy(write_images(tmp_path / "small", 1, side=40) / "000.png", with_one / "trained.png")
+    with (with_one / "manifest.csv").open("a") as rows:
+        rows.write("trained.png,X1\n")
+    digest = "cd" * 32
+    drawn = write_images(tmp_path / "drawn", 30, side=64, generated=True, embedding=digest)
+    member = runs.Sample(path=str(with_one / "trained.png"), patient_id="X1")
+    runs.save(runs.Run(embedding_digest=digest, base="b", caption="{}", token="<a>", vectors=1, members=(member,)))
+
+    def seen(name: str, real: Path) -> list[bytes]:
+        study = prepare(real, drawn, tmp_path / name, dataset="noise", number=NUMBER)
+        return sorted(case_file(tmp_path / name, case.name).read_bytes() for case in study.cases)
+
+    assert seen("a", with_one) == seen("b", sources[0])
+
+
+def test_what_a_site_cannot_tell_of_the_patients_is_said(sources: tuple[Path, Path], tmp_path: Path) -> None:
+    said: list[str] = []
+    prepare(*sources, tmp_path / "study", dataset="noise", number=NUMBER, on_note=said.append)
+    assert any("cannot tell whether the embedding was trained on" in one for one in said)
+
+
 def test_the_same_seed_chooses_the_same_images(sources: tuple[Path, Path], tmp_path: Path) -> None:
     def pixels(name: str, seed: int) -> list[bytes]:
         study = prepare(*sources, tmp_path / name, dataset="noise", number=NUMBER, seed=seed)

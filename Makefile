@@ -29,7 +29,7 @@ help:
 	@echo "make demo-study  three hospitals train one embedding together, a fourth pulls it"
 	@echo "make bench      training and generating beside diffusers, and the tables of the studies; prints them"
 	@echo "make bench-install  what each installation and make see-it, make demo take; writes README's two tables"
-	@echo "make bench-privacy  what privacy costs, and what audits find where the truth is known (hours; resumable)"
+	@echo "make bench-privacy  what privacy costs (hours; resumable)"
 	@echo "make test       the quick tests: one of each rule, and each way from end to end"
 	@echo "make test-thorough  the others, one case of each: crashes, fuzzing, every foreign client"
 	@echo "make test-exhaustive  all further cases, every kind of base, and the tests that take minutes each, before a release"
@@ -96,7 +96,6 @@ bench-install: $(DEVELOP)
 
 bench-privacy: $(DEVELOP)
 	@$(BIN)/python -m bench.privacy --part step --part utility
-	@$(BIN)/python -m bench.audits --measure
 
 # Three at once keep two processors busier: with two, 734 CPU seconds took 621. CI runs two parts at once.
 WORKERS ?= 3

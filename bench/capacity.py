@@ -24,7 +24,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bench import leaks, marked
+from bench import marked, phantom_patients
 from bench.results_file import ResultsFile, Row
 from embhub.artifact import embedding as artifact
 from embhub.artifact import fingerprint
@@ -61,10 +61,10 @@ def measure(pipe: Any, cell: Cell) -> Row:
     began, populations = time.process_time(), max(1, -(-MEMBERS // (EMBEDDINGS * images)))
     members, others, areas, copied, looked = [], [], [], 0, 0
     for number in range(populations):
-        people = leaks.patients(2 * images, seed=1000 * images + number)
+        people = phantom_patients.patients(2 * images, seed=1000 * images + number)
         latents = inversion.encode_images(pipe, people)
         halves = balanced_halves(EMBEDDINGS, 2 * images, seed=number)
-        learned = leaks.train(pipe, latents, torch.from_numpy(halves), recipe, seed=10_000 * number + 1)
+        learned = phantom_patients.train(pipe, latents, torch.from_numpy(halves), recipe, seed=10_000 * number + 1)
         scores = attack(pipe, latents, learned, seed=number)
         for row, inside in zip(scores, halves, strict=True):
             members += row[inside].tolist()
@@ -92,7 +92,7 @@ def attack(
 ) -> np.ndarray[Any, np.dtype[np.float64]]:
     """Scores (S, U) of everybody against each embedding; an embedding's mean is taken off, which needs no label."""
     draws = draw(pipe, latents.shape[1:], count=DRAWS, seed=seed)
-    told: Any = {"caption": leaks.CAPTION, "token": leaks.TOKEN}
+    told: Any = {"caption": phantom_patients.CAPTION, "token": phantom_patients.TOKEN}
     losses = torch.stack([measure_losses(pipe, latents, draws, rows=rows, **told) for rows in learned])
     scores = score_in_turn(losses)
     found: np.ndarray[Any, np.dtype[np.float64]] = (scores - scores.mean(1, keepdim=True)).numpy()
@@ -107,10 +107,10 @@ def copies(pipe: Any, people: Tensor, inside: Any, rows: Mapping[str, Tensor]) -
     from embhub.diffusion.generation.generation import generate
 
     made = artifact.build(
-        {"emb_params": rows["text_encoder"].numpy()}, token=leaks.TOKEN,
-        base=fingerprint.take(find_base(BASE).folder), base_name=BASE, training={"caption": leaks.CAPTION},
+        {"emb_params": rows["text_encoder"].numpy()}, token=phantom_patients.TOKEN,
+        base=fingerprint.take(find_base(BASE).folder), base_name=BASE, training={"caption": phantom_patients.CAPTION},
     )  # fmt: skip
-    pictures = generate(leaks.CAPTION, embeddings=[made], base=BASE, n=GENERATED, seed=1)
+    pictures = generate(phantom_patients.CAPTION, embeddings=[made], base=BASE, n=GENERATED, seed=1)
     drawn = torch.from_numpy(np.stack([np.asarray(one.convert("RGB")) for one in pictures]))
     found = compare(pipe, trained, range(len(trained)), kept, drawn.permute(0, 3, 1, 2).float() / 127.5 - 1, alpha=0.05)
     nearest = np.stack(list(found.nearest.values()), 1)[found.suspected]

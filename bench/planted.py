@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from bench import capacity, leaks, marked
+from bench import capacity, marked, phantom_patients
 from bench.results_file import ResultsFile, Row
 from embhub.audits import statistics
 from embhub.diffusion.bases.pipelines import find_base, load_pipeline
@@ -42,11 +42,11 @@ def measure(pipe: Any, vectors: int) -> Row:
     began = time.process_time()
     recipe = replace(COMPACT, num_vectors=vectors, steps=STEPS, batch_size=16, mixed_precision=False)
     inside, planted = chosen(seed=0)
-    people = leaks.patients(2 * IMAGES, seed=77_000)
+    people = phantom_patients.patients(2 * IMAGES, seed=77_000)
     latents = inversion.encode_images(pipe, people)
     again = [latents[: 2 * PLANTED]] * (TIMES - 1)
     coins = np.concatenate([inside, *[inside[:, : 2 * PLANTED]] * (TIMES - 1)], axis=1)
-    learned = leaks.train(pipe, torch.cat([latents, *again]), torch.from_numpy(coins), recipe, seed=77_001)
+    learned = phantom_patients.train(pipe, torch.cat([latents, *again]), torch.from_numpy(coins), recipe, seed=77_001)
     scores = capacity.attack(pipe, latents, learned, seed=0)
     row: Row = {"vectors": vectors, "copy_checks": 0}
     strangers = scores[~inside]

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import torch
 
-from bench.apart import balance_coins
 from embhub.audits import statistics
 from embhub.diffusion.attacks import evidence as attacks
 from embhub.diffusion.attacks import shadows
@@ -20,6 +19,7 @@ from embhub.diffusion.bases.pipelines import load_pipeline
 from embhub.diffusion.training import inversion
 from embhub.diffusion.training.rows import Rows
 from tests.support import pipelines
+from tests.support.separate_references import balance_coins
 
 CAPTION, TOKEN = "mri, {}", "<a>"
 

@@ -11,7 +11,6 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.apart import balance_coins
 from embhub.audits import statistics
 from embhub.diffusion.attacks import WITH_REFERENCES
 from embhub.diffusion.attacks.evidence import Evidence
@@ -22,6 +21,7 @@ from embhub.diffusion.attacks.references import (
     score_by_relative_likelihood,
 )
 from embhub.diffusion.attacks.shadows import flip_coins
+from tests.support.separate_references import balance_coins
 
 IMAGES, DRAWS, EACH = 80, 8, 6
 ATTACKS = pytest.mark.parametrize("attack", WITH_REFERENCES.values(), ids=list(WITH_REFERENCES))

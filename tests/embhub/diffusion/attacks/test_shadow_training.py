@@ -17,7 +17,6 @@ import numpy as np
 import pytest
 import torch
 
-from bench.apart import balance_coins
 from embhub.diffusion.attacks import shadow_training, shadows
 from embhub.diffusion.attacks.evidence import draw
 from embhub.diffusion.attacks.executors import open_executor
@@ -27,6 +26,7 @@ from embhub.diffusion.bases.pipelines import load_pipeline
 from embhub.diffusion.training.inversion import ResolvedRecipe
 from embhub.errors import ConfigError, UsageError
 from embhub.progress import Progress
+from tests.support.separate_references import balance_coins
 
 RECIPE = ResolvedRecipe(num_vectors=2, steps=4, batch_size=16, mixed_precision=False)
 FLIPS = balance_coins(6, 8, seed=0)

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from bench.apart import balance_coins, score_apart
 from embhub.audits import statistics
 from embhub.diffusion.attacks.shadows import Shadows, flip_coins, score_in_turn
+from tests.support.separate_references import balance_coins, score_apart
 
 IMAGES, DRAWS = 30, 4
 

@@ -1,7 +1,7 @@
-"""Shadows as audits had them until two kinds became one: references apart from the targets that are attacked.
+"""Shadows whose references are apart from the targets that are attacked.
 
 Each patient is in half of the references, drawn at random, and in each target by a coin of its own. A target is
-compared with the references that never saw the patient. The planted leaks of `bench.leaks` were measured so.
+compared with the references that never saw the patient.
 """
 
 from __future__ import annotations

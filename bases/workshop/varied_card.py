@@ -7,12 +7,12 @@ from typing import Any
 from bases.workshop.card_tables import copies, decibels, percent
 
 VARIED_STORY = """\
-An autoencoder, a frozen random text encoder and a small denoiser, trained from nothing on phantoms of 128 pixels:
-the autoencoder by `python -m bases.workshop.run builtin`, the denoiser by `python -m
-bases.workshop.large_batches`, in 6,564 steps of 1,024 noisy images of 610,000 phantoms on one GPU. Phantoms are
-drawn by a program (`embhub.phantoms.varied`): chest films, prostate slices and stained tissue. Each is another
-patient, with tens of parameters, a smooth deformation, a pose, blur and noise. Findings combine a tone, a size, an
-edge, a shape, a place and a side. They look like medical images from afar and mean nothing clinically."""
+An autoencoder, a frozen random text encoder and a small denoiser, trained from nothing on phantoms of 128 pixels: the
+autoencoder by `python -m bases.workshop.run builtin`, the denoiser by `python -m bases.workshop.large_batches`, in
+6,564 steps of 1,024 noisy images of 588,000 and then 185,000 phantoms on one GPU. Phantoms are drawn by a program
+(`embhub.phantoms.varied`): chest films, prostate slices and stained tissue. Each is another patient, with tens of
+parameters, a smooth deformation, a pose, blur and noise. Findings combine a tone, a size, an edge, a shape, a place
+and a side. They look like medical images from afar and mean nothing clinically."""
 
 Counted = dict[str, Any]
 

@@ -2,7 +2,8 @@
 
 Images of the base's normal caption, of its nearest words for the finding, and with the embedding, from the same seeds:
 how many a classifier calls pneumonia, and the kernel distance (KID) to real films with the finding. Classifier and
-features learned from patients of their own; the real films are of further patients. Some minutes on one core.
+features learned from patients of their own; the real films are of further patients. Then what a published network says
+of the same images (`bench.worth`). Some minutes on one core.
 """
 
 from __future__ import annotations
@@ -10,14 +11,20 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from bases.workshop import xray
+from bases.workshop.counting import Pictures
+from bases.workshop.generated import recognised
 from bases.workshop.sampling import sample
 from bases.workshop.xray_judge import colour, feature_network, xray_judge_for
+from bench import worth, worth_material
 from embhub.builtin_bases import info
 from embhub.diffusion.bases.pipelines import load_pipeline
-from embhub.diffusion.evaluation import fidelity
+from embhub.diffusion.evaluation import fidelity, fitting
+from embhub.diffusion.evaluation.cells import Labelled
+from embhub.diffusion.evaluation.networks import find
 from embhub.diffusion.generation.loading import load_into
 from examples.demo.story import SHIPPED
 from examples.demo.xray_play import WORDS
@@ -41,7 +48,25 @@ def measure(data: Path) -> list[str]:
     drawn["with the embedding"] = sample(pipe, prompt, COUNT, guidance=guidance, steps=steps, seed=SEED)
     likeness = fidelity.compare(fidelity.Features(feature_network(data), real), drawn, real)
     called = {name: float((judge(images)[:, 0] < 0.5).mean()) for name, images in drawn.items()}
-    return [f"{name}: called pneumonia {called[name]:.0%}, KID {likeness[name].kid:.2f}, n {COUNT}" for name in drawn]
+    lines = [f"{name}: called pneumonia {called[name]:.0%}, KID {likeness[name].kid:.2f}, n {COUNT}" for name in drawn]
+    return [*lines, *_by_published_network(data, drawn)]
+
+
+def _by_published_network(data: Path, drawn: dict[str, Pictures]) -> list[str]:
+    """The judge of `python -m bench.worth`, with its patients: nobody here trained its features."""
+    films = next(one for one in worth.modalities() if one.source == "chest-xray")
+    pool, test = (worth_material.real(data, films, part) for part in ("judge", "test"))
+    normals = drawn["normal"]
+    sets = {
+        name: [Labelled(np.concatenate([normals, images]), np.repeat([0, 1], COUNT), tuple(map(str, range(2 * COUNT))))]
+        for name, images in drawn.items() if name != "normal"
+    }  # fmt: skip
+    choices = fitting.Choices(find("pretrained"), 128, mirror=False, real_share=0.5)
+    rows = recognised(pool, test, sets, choices)["recognised"]
+    return [
+        f"published network, {row['images']}: {row['share']:.0%} [{row['low']:.0%}, {row['high']:.0%}], n {row['n']}"
+        for row in rows
+    ]
 
 
 def main() -> int:

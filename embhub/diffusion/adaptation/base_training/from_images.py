@@ -138,7 +138,10 @@ def _train_in(
         sample.split == "holdout" or _is_held_out(name) for sample, name in zip(found.samples, people, strict=True)
     ]
     if len(held_out) - sum(held_out) < FEWEST or not any(held_out):
-        raise UsageError(f"{len(held_out)} images", f"a base needs at least {FEWEST}, of a dozen patients or more")
+        raise UsageError(
+            f"{len(held_out)} images, of which {sum(held_out)} are held out",
+            f"a base needs at least {FEWEST} beside some that are held out: see the column split",
+        )
     if not found.has_patients or any(map(is_keyed, people)):
         raise UsageError(
             "not every image names its patient as the public source does",

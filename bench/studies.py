@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from bench import (
-    audits,
     capacity,
     components,
     components_page,
@@ -64,8 +63,6 @@ STUDIES = (
     Study("Do findings come with their weight, and together?", "compositions", "docs/explanation/using-embeddings.md",
           compositions.RESULTS, compositions.table),
     Study("What does privacy cost?", "privacy", "docs/explanation/private-training.md", privacy.RESULTS, privacy.table),
-    Study("What do audits find where the truth is known?", "audits", "docs/explanation/audits.md",
-          audits.RESULTS, audits.table),
     Study("How many patients can a file give away?", "capacity", "docs/explanation/capacity.md",
           capacity.RESULTS, capacity.table),
     Study("What does private training learn from few patients?", "few_patients", "docs/explanation/few-patients.md",

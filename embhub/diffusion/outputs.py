@@ -28,6 +28,7 @@ from embhub.formats import safe_yaml
 from embhub.images.prepared import describe_preprocessing
 from embhub.options.audit import AuditOptions
 from embhub.privacy.claim import PrivacyClaim
+from embhub.privacy.claim_or_none import plain
 from embhub.progress import OnProgress, say_loading
 from embhub.refusals import ReleaseRefusedError
 from embhub.release import at_the_site
@@ -218,18 +219,17 @@ def draft_card(
 
     Site defaults come from config.yaml; counts, as ranges of five, from this site's memory of the training; the verdict
     from the report beside the file; the base's licence from the base, where it came with embhub. A card that is there
-    keeps its answers, and only what follows from file, base and report is renewed; `force` begins anew. `evaluation` is
-    a report of `embhub evaluate`, `reader_study` the result of a reader study: each replaces the card's figures of its
-    kind. Beside a privacy claim no figure of an earlier card is kept. `samples` is the record of `embhub copy-check
-    --sheet`.
+    keeps its answers, but beside another claim no figures and no preprocessing; what file, base and report say is
+    renewed; `force` begins anew. `evaluation` is a report of `embhub evaluate`, `reader_study` the result of a reader
+    study: each replaces the card's figures of its kind. `samples` is the record of `embhub copy-check --sheet`.
     """
     artifact = embedding.read(file)
     target = out or at_the_site.beside(file, at_the_site.CARD)
     earlier = {} if force else read_answers(target)
     if not _drew(artifact, earlier.get("samples")):
         earlier.pop("samples", None)
-    if isinstance(artifact.privacy, PrivacyClaim):  # nothing in a figure says of which file it is
-        earlier.pop("evaluation", None)
+    if isinstance(artifact.privacy, PrivacyClaim) and earlier.get("privacy") != plain(artifact.privacy):
+        earlier = {name: said for name, said in earlier.items() if name not in ("evaluation", "preprocessing")}
     facts = {"name": file.stem, **_run_facts(artifact), **_base_facts(artifact), **_audit_facts(file)}
     facts = {name: value for name, value in facts.items() if name in ("audit", "base_model") or name not in earlier}
     facts |= _evaluation_facts(artifact, earlier, evaluation, reader_study) | _samples_facts(artifact, file, samples)

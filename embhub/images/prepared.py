@@ -8,13 +8,17 @@ from collections.abc import Sequence
 from embhub.artifact.embedding import Embedding
 from embhub.images.images import recall
 from embhub.options.preprocessing import recorded
+from embhub.privacy.claim_or_none import is_claim
 from embhub.site.memory import runs
 
 _COLOURS = ("red", "green", "blue")
 
 
 def describe_preprocessing(artifact: Embedding, own: int) -> str:
-    """How images were prepared; `own` is the base's resolution in pixels."""
+    """How images were prepared; `own` is the base's resolution in pixels.
+
+    Nothing of the record beside a privacy claim: one patient may decide which series are named.
+    """
     seen = recorded(artifact.training)
     side = seen.resolution or own
     how = {
@@ -22,7 +26,7 @@ def describe_preprocessing(artifact: Embedding, own: int) -> str:
         "pad": f"Resized whole to {side} pixels on the longer side and padded with black to {side} x {side}",
         "stretch": f"Stretched to {side} x {side} pixels, whatever the aspect ratio",
     }
-    run = runs.find(artifact.digest)
+    run = None if is_claim(artifact.privacy) else runs.find(artifact.digest)
     return f"{how[seen.fit]}, values scaled to [-1, 1].{describe_channels(run.members) if run else ''}"
 
 
@@ -33,6 +37,6 @@ def describe_channels(samples: Sequence[runs.Sample]) -> str:
 
 
 def _describe(names: Sequence[str], number: int, images: int) -> str:
-    of = "" if number == images else f"In {number:,} of {images:,} images: "
+    of = "" if number == images else "In some images: "
     colours = ", ".join(f"{name} is {colour}" for name, colour in zip(names, _COLOURS, strict=False))
     return f" {of}{colours}; resampled to {names[0]} by linear interpolation."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 
 from PIL import Image
@@ -21,6 +21,10 @@ from embhub.reader_study.study import CASES, FEWEST, MOST, Case, Kind, Study, ca
 
 LARGEST = 1024
 """Pixels of a side: larger images are scaled down to this."""
+UNKNOWN = (
+    "this site cannot tell whether the embedding was trained on some of the real images' patients; if it was, a privacy"
+    " claim does not cover what readers say of the generated images"
+)
 
 
 def prepare(
@@ -62,11 +66,11 @@ def prepare(
     drawn = read_images(generated, on_progress=on_progress)
     _check_kinds(patients, drawn)
     named = {digest for sample in drawn.samples for digest in synthetic.declared(sample.path).embeddings}
-    left_out = learned.units_of(patients, sorted(named))
+    known = [learned.find(digest) for digest in sorted(named)]
+    left_out = learned.units_of(patients, filter(None, known))
     others = patients.subset([place for place in range(len(patients)) if patients.unit(place) not in left_out])
-    if on_note:
-        for remark in (*patients.notes, *_what_is_unknown(patients, named)):
-            on_note(remark)
+    if on_note and not (known and patients.has_patients and all(found and found.complete for found in known)):
+        on_note(UNKNOWN)
     chosen: dict[Kind, list[Sample]] = {
         "real": _choose(others, number, seed, "real", left_out=len(left_out)),
         "generated": _choose(drawn, number, seed, "generated"),
@@ -101,19 +105,7 @@ def _check_kinds(patients: ImageSet, drawn: ImageSet) -> None:
         )
 
 
-def _what_is_unknown(patients: ImageSet, embeddings: Iterable[str]) -> list[str]:
-    known = [learned.find(digest) for digest in embeddings]
-    if known and patients.has_patients and all(found is not None and found.complete for found in known):
-        return []
-    return [
-        "this site cannot tell whether the embedding was trained on some of the real images' patients; if it was, a"
-        " privacy claim does not cover what readers say of the generated images"
-    ]
-
-
-def _choose(
-    images: ImageSet, number: int, seed: int, kind: str, *, left_out: int = 0
-) -> list[Sample]:  # fmt: skip
+def _choose(images: ImageSet, number: int, seed: int, kind: str, *, left_out: int = 0) -> list[Sample]:
     """One image of each patient, in a random order that the other kind has no part in."""
     order = list(range(len(images)))
     random.Random(seed).shuffle(order)  # noqa: S311  (a choice that can be repeated, no secret)
@@ -121,11 +113,11 @@ def _choose(
     for place in order:
         first.setdefault(images.unit(place), images.samples[place])
     if len(first) < number:
-        what = "patients" if images.has_patients else "images"
+        what = "patients" if len(images) and images.has_patients else "images"
         without = f" without the {left_out} that the embedding was trained on" if left_out else ""
         raise UsageError(
             f"there are {len(first)} {what} in the {kind} images{without}, the study asks for {number}",
-            f"give more, or choose a smaller --number ({FEWEST} at least)",
+            f"give images of more patients, or choose a smaller --number ({FEWEST} at least)",
         )
     return list(first.values())[:number]
 

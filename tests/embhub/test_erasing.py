@@ -158,7 +158,7 @@ def test_a_study_whose_file_this_site_did_not_sign_is_named(
     monkeypatch.setattr("sys.stdin", io.StringIO(PATIENT))
     assert main(["curate", "erase", "-", "--dry-run"]) == 0
     said = capsys.readouterr()
-    assert f"embhub study status {study.digest}" in said.err and "have no file" not in said.out
+    assert f"embhub study status {study.digest}" in said.err and "name no file" not in said.out
     with budget.reserve([OTHER], unit="patient", mechanism="dp-sgd", q=0.5, sigma=1.0, steps=5) as later:
         assert later.run != run and later.lineage()["tuning_runs"] == 0, "it may have led to a file"
     studies.note_release(study.digest, "ab" * 32)
@@ -214,6 +214,9 @@ def test_a_reason_that_names_the_patient_is_refused_before_anything_is_sent(worl
     trained(320, members=(PATIENT, OTHER))
     name = published(world, "drill-reason", 320)
     assert main(["curate", "erase", PATIENT, "--withdraw", "--reason", f"objection of {PATIENT.lower()}"]) == 2
+    named = ["--reason", "Mrs. Anna Jansen, born 12-03-1961, withdrew consent"]
+    assert main(["curate", "erase", PATIENT, "--withdraw", *named]) == 6
+    assert main(["curate", "yank", name, *named]) == 6
     assert world.registry.get(f"/embhub/v1/status/{name}").json()["yanked"] == []
     with pytest.raises(UsageError):
         erasing.find("  ")

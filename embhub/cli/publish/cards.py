@@ -84,7 +84,7 @@ def init(
     missing = found.questions if as_json else len(found.questions) or "nothing"
     unconfirmed = found.unconfirmed if as_json else ", ".join(found.unconfirmed)
     print_result({"card": found.path, "missing": missing, "to confirm": unconfirmed}, as_json=as_json)
-    if evaluation is None and kept_evaluation(found.path):
+    if evaluation is None and reader_study is None and kept_evaluation(found.path):
         remark("  kept: the evaluation of the earlier card; run `embhub evaluate` again after a new training")
     _say_open(found)
 

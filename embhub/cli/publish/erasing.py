@@ -104,7 +104,7 @@ def _print(plan: Plan, erased: list[Erased], retrained: list[str], *, as_json: b
         print_json(erasing.to_json(plan, erased, retrained))
         return
     if not plan.files and not plan.studies:
-        click.echo("this site's records have no file that images under this patient id were used for")
+        click.echo("this site's records name no file that images under this patient id were used for")
     for file in plan.files:
         kind = "with differential privacy" if file.private else "without differential privacy"
         click.echo(

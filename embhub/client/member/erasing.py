@@ -161,7 +161,8 @@ def withdraw(
 
 
 def check_reason(reason: str, patient_id: str) -> None:
-    """Refuse a reason that names the patient: everybody reads it. Raises UsageError."""
+    """Refuse a reason that names the patient or looks like it: everybody reads it. Raises UsageError, PrivacyError."""
+    withdrawing.check_reason(reason)
     if tidy(patient_id).casefold() in " ".join(reason.split()).casefold():
         raise UsageError("the reason contains the patient's id, and it is public", "say it without naming anybody")
 

@@ -1,4 +1,7 @@
-"""The intake sheet: `index.html` and `intake.json` about somebody else's release, made from public data alone."""
+"""The intake sheet: `index.html` and `intake.json` about somebody else's release, made from public data alone.
+
+With `--for` it also quotes records of this site.
+"""
 
 from __future__ import annotations
 

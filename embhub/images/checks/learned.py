@@ -28,7 +28,7 @@ class Learned:
 
 def find(embedding: str) -> Learned | None:
     """Whom the embedding with this SHA-256 was trained on; None where this site has no record of it."""
-    if (run := runs.find(embedding)) is None:
+    if (run := runs.find(embedding, otherwise="restore it from a backup")) is None:
         return None
     pictures = {_picture(sample) for sample in recall(run.members)}
     named = not any(PLACE.fullmatch(one.patient_id) for one in run.members)
@@ -39,18 +39,14 @@ def find(embedding: str) -> Learned | None:
     )
 
 
-def units_of(images: ImageSet, embeddings: Iterable[str]) -> frozenset[str]:
-    """The units of `images` that one of the embeddings was trained on, by patient or by an identical picture."""
-    known = [found for digest in embeddings if (found := find(digest)) is not None]
-    if not known:
-        return frozenset()
-    people = frozenset[str]().union(*(one.people for one in known))
-    pictures = frozenset[bytes]().union(*(one.pictures for one in known))
+def units_of(images: ImageSet, known: Iterable[Learned]) -> frozenset[str]:
+    """The units of `images` whose patient, or an identical picture, is among those trained on."""
+    found = list(known)
     return frozenset(
         images.unit(place)
-        for place, sample in enumerate(images.samples)
-        if (sample.patient_id is not None and key_patient(sample.patient_id) in people)
-        or pixels.digest(read_sample(sample, images.kind)) in pictures
+        for place, (sample, digest) in enumerate(zip(images.samples, images.digests, strict=True))
+        for one in found
+        if digest in one.pictures or (sample.patient_id is not None and key_patient(sample.patient_id) in one.people)
     )
 
 

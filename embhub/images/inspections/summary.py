@@ -166,7 +166,7 @@ def _names(survey: Survey) -> Names:
 def _personal_labels(survey: Survey) -> set[str]:
     """Labels that look like a person's, or are the id of a patient who has them.
 
-    A number that several patients have, such as 1, is a label.
+    One or two characters that several patients have, such as 1, are a label.
     """
     held: dict[str, set[str | None]] = defaultdict(set)
     for sample in survey.samples:
@@ -175,7 +175,7 @@ def _personal_labels(survey: Survey) -> set[str]:
     return {
         label
         for label, ids in held.items()
-        if (any(_is_id(label, patient, survey) for patient in ids) and not (label.isdigit() and len(ids) > 1))
+        if (any(_is_id(label, patient, survey) for patient in ids) and not (len(label) < 3 and len(ids) > 1))
         or looks_like_patient(label)
         or personal_data(label)
     }

@@ -23,7 +23,7 @@ _OTHERS: Mapping[str, str] = {
     **dict.fromkeys(("pfad", "dateipfad", "bildpfad", "bilddatei", "bildname"), "path"),
     **dict.fromkeys(("aufteilung", "datenaufteilung"), "split"),
 }
-_SHOWN = 12  # columns or labels that a message lists
+_SHOWN = 12  # columns that a message lists
 _PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9 _.+-]{0,39}")
 
 

@@ -131,6 +131,9 @@ OF_GENERATED = re.compile("share of generated images (taken for real|that show: 
 """Metrics of a reader study that are of generated images alone. A claim covers them, and no other figure, where the
 real images of the study are of other patients."""
 
+COUNTED = re.compile(r"\d[\d,]* of \d[\d,]* (images|patients)")
+"""Counts that earlier versions wrote into the field preprocessing."""
+
 
 def told_numbers(card: Card) -> list[str]:
     """Exact figures on the card of a private release: with them, one patient more or less would show without an attack.
@@ -171,6 +174,8 @@ def told_numbers(card: Card) -> list[str]:
     population = card.population
     if population is not None and (population.age_bands or population.sex):
         told.append("population counts people in age_bands or sex; with a privacy claim these are left out")
+    if COUNTED.search(card.preprocessing):
+        told.append("preprocessing counts training images or patients; with a privacy claim these are left out")
     if not all(OF_GENERATED.fullmatch(one.metric) for one in card.evaluation):
         told.append(
             "evaluation has exact figures that the privacy claim does not cover: remove them from the card, and publish"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -20,6 +21,7 @@ from embhub.cards.answers import read, write
 from embhub.cards.proposals import propose
 from embhub.diffusion.outputs import draft_card, open_card, read_answers
 from embhub.formats import safe_yaml
+from embhub.images.readers.view import Channel, View
 from embhub.site.memory import runs
 from tests.support import medical
 from tests.support.claims import make_claim
@@ -105,6 +107,31 @@ def test_no_patient_changes_anything_in_a_draft(
     assert (fields, asked) == (fields_of_more, asked_of_more)
     assert whole == more or not private
     assert "modality" not in fields, "a person has not agreed yet"
+
+
+@pytest.mark.parametrize("private", [True, False])
+def test_a_patient_with_other_series_changes_no_draft_beside_a_claim(site: Path, private: bool) -> None:
+    """Which series are which colour is read from the record of the training: one patient may differ."""
+    artifact, file = trained("prostate mri, {}", "builtin", private), site / "a.safetensors"
+    file.write_bytes(artifact.data)
+    common, other = (View(name="T2", channels=(Channel(name, (("y", 0),)),)).to_text() for name in ("ADC", "PET"))
+    facts = {"base": "builtin", "caption": "prostate mri, {}", "token": "<a>", "vectors": 2}
+    written = []
+    for views in ([common] * 12, [*[common] * 12, other]):
+        samples = tuple(runs.Sample(path="x", patient_id=f"P{n}", view=view) for n, view in enumerate(views))
+        runs.save(runs.Run(embedding_digest=artifact.digest, members=samples, **facts))
+        written.append(draft_card(file, force=True).path.read_bytes())
+    assert (written[0] == written[1]) is private and not re.search(rb"\d of \d", b"".join(written))
+    assert (b"T2" in written[0]) is not private
+
+
+def test_words_on_the_images_of_an_earlier_plain_file_do_not_stay_beside_a_claim(site: Path) -> None:
+    drafted(site, trained(FILM, "builtin", False), [(0, 1)])
+    card = site / "a.card.yaml"
+    card.write_text(card.read_text().replace("values scaled", "in 136 of 137 images T2 is red, values scaled"))
+    (site / "a.safetensors").write_bytes(trained(FILM, "builtin", True).data)
+    draft_card(site / "a.safetensors")
+    assert "of 137 images" not in card.read_text() and "values scaled" in card.read_text()
 
 
 @pytest.mark.parametrize(

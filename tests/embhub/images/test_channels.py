@@ -643,7 +643,7 @@ def test_the_card_says_which_series_is_which_colour(tmp_path: Path) -> None:
     said = "T2 is red, ADC is green, DWI is blue; resampled to T2 by linear interpolation."
     assert describe_channels(members) == f" {said}"
     mixed = record(read_images(volumes(tmp_path, of_dicom(path="P1"), alone)))
-    assert describe_channels(mixed) == f" In 5 of 10 images: {said}"
+    assert describe_channels(mixed) == f" In some images: {said}"
     assert describe_channels(mixed[5:]) == ""
 
 

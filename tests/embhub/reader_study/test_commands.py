@@ -65,8 +65,9 @@ def test_figures_of_an_earlier_file_do_not_stay_beside_a_claim(result: Path) -> 
     assert main(["card", "init", str(path)]) == 0
     assert "evaluation" not in safe_yaml.load(result.with_name("cspca.card.yaml").read_bytes())
     result.write_text(found.model_copy(update={"embeddings": [private.digest]}).to_json())
-    assert main(["card", "init", str(path), "--reader-study", str(result)]) == 0
-    assert len(safe_yaml.load(result.with_name("cspca.card.yaml").read_bytes())["evaluation"]) == 2
+    for chosen in (["--reader-study", str(result)], []):  # its own figures stay
+        assert main(["card", "init", str(path), *chosen]) == 0
+        assert len(safe_yaml.load(result.with_name("cspca.card.yaml").read_bytes())["evaluation"]) == 2
 
 
 def test_a_file_that_is_no_result_is_refused(result: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -84,7 +84,7 @@ def train_base(
         images: Folder of images, or a manifest.
         out: Folder for the pipeline. Its folder `training` holds the states that `resume` goes on from.
         manifest: CSV with `path`, `patient_id` and, if there is one, `caption` of each image.
-        head: What kind of picture all of them are, such as "breast ultrasound": each caption begins with it.
+        head: What kind of picture all of them are, such as "breast ultrasound": it is put before each caption.
         source: Name and licence of the images, for the card.
         hours: Hours of computing, wall clock.
         resume: Go on with the training in `out` for so many hours more.

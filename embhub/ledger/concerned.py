@@ -107,6 +107,18 @@ def published() -> dict[str, tuple[tuple[str, str, str], ...]]:
     return found
 
 
+def ports() -> dict[str, str]:
+    """Published ports, and the file that each was made from, by SHA-256.
+
+    Raises:
+        LedgerTamperedError, ConfigError: the ledger was changed, or cannot be read.
+    """
+    if not ledger_exists():
+        return {}
+    with open_books() as books:
+        return {item.file: item.source for item in books.account().published if item.source}
+
+
 def on_the_hub() -> dict[str, tuple[str, ...]]:
     """Where on the public Hub a release of this site was published too (`hub:OWNER/NAME`), by its SHA-256.
 

@@ -210,6 +210,17 @@ def test_only_a_claim_for_patients_bounds_what_is_revealed_about_one(world: Worl
     assert ("may reveal far more than its epsilon says" in said) == (unit == "image")
 
 
+def test_a_published_port_that_was_made_on_another_machine_is_found(world: World, site: Site) -> None:
+    source = trained(360, members=(PATIENT, OTHER))
+    port, again = (make_embedding(seed=seed).digest for seed in (361, 362))
+    publications.note_published(again, "radboud/port-of-port", "1.0.0", source=port)
+    publications.note_published(port, "radboud/port", "1.0.0", source=source)
+    plan = erasing.find(PATIENT)
+    assert {(file.digest, file.recipe) for file in plan.files} >= {(source, True), (port, False), (again, False)}
+    assert {release[0] for release in plan.releases} >= {"radboud/port", "radboud/port-of-port"}
+    assert not {port, again} & {file.digest for file in erasing.find("somebody else").files}
+
+
 def test_a_reason_that_names_the_patient_is_refused_before_anything_is_sent(world: World, site: Site) -> None:
     trained(320, members=(PATIENT, OTHER))
     name = published(world, "drill-reason", 320)

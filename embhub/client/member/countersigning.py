@@ -165,8 +165,8 @@ def countersign(draft: Draft, *, ask_passphrase: AskPassphrase | None = None) ->
         RegistryError: the registry refuses, or the repository has moved on meanwhile.
     """
     release, verified = _sign(draft, ask_passphrase)
-    if not draft.beside:
-        charge_audit(release, known_only=True)
+    shown = {release_files.AUDIT: draft.beside} if draft.beside else {}
+    charge_audit(release.with_files({**release.files, **shown}), known_only=True)
     status = verified.audit_in_words().partition(", ")[2]
     done = Countersigned(
         repository=verified.repository,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -125,6 +125,7 @@ def find(patient_id: str, *, issuer: str = "") -> Plan:
         if file.digest not in found:
             told, per_patient = published.get(file.digest, ()), file.private and file.unit == "patient"
             found[file.digest] = Concerned(file.digest, "ledger", file.private, False, told, per_patient=per_patient)
+    _add_ports(found, concerned.ports(), published)
     copies = concerned.on_the_hub()
     files = tuple(replace(file, on_hub=copies.get(file.digest, ())) for file in found.values())
     return Plan(
@@ -132,6 +133,15 @@ def find(patient_id: str, *, issuer: str = "") -> Plan:
         evaluated_patients.find({*names, key_patient(patient_id)}),  # evaluations know no issuers
         sum(1 for _ in (config.paths().state / "audits").glob("*")),
     )  # fmt: skip
+
+
+def _add_ports(
+    found: dict[str, Concerned], ports: Mapping[str, str], published: Mapping[str, tuple[tuple[str, str, str], ...]]
+) -> None:
+    """Add published ports of what was found, and ports of these: one made elsewhere has no record here."""
+    while new := {port: source for port, source in ports.items() if source in found and port not in found}:
+        for port, source in new.items():
+            found[port] = replace(found[source], digest=port, recipe=False, published=published.get(port, ()))
 
 
 def withdraw(

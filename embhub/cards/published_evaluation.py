@@ -194,10 +194,15 @@ Group = Mapping[str, Images]
 
 @dataclass(frozen=True)
 class Cohort:
-    """Whose images an evaluation used, for its own site alone; `training` and `test`: with the finding, and without."""
+    """Whose images an evaluation used, for its own site alone; `training` and `test`: with the finding, and without.
+
+    `training` has all who were trained on in some repetition. `fewest` is how many patients of a class each repetition
+    has at least, counted as if each had as many images as the one with most.
+    """
 
     training: tuple[Group, Group]
     test: tuple[Group, Group]
+    fewest: int
 
     @property
     def groups(self) -> dict[str, frozenset[str]]:
@@ -260,14 +265,12 @@ def coarsen(report: EvaluationReport, cohort: Cohort, *, embedding: str) -> Figu
     if alone is None or both is None:
         raise ArtifactError("the evaluation lacks the figures of its comparison", "run `embhub evaluate` again")
     in_training = {name for group in cohort.training for name in group}
+    tested = [_down(len(group)) for group in cohort.test]
     try:
         return Figures(
             dataset=report.dataset, finding=report.positive, classifier=_classifier(report),
             regime=gain.regime, seeds=report.seeds, real=_down(gain.real), drawn=gain.drawn,
-            patients=Patients(
-                training=_down(len(in_training)), positive=_down(len(cohort.test[0])),
-                negative=_down(len(cohort.test[1])),
-            ),
+            patients=Patients(training=_down(len(in_training)), positive=tested[0], negative=tested[1]),
             step=step, real_alone=_area(alone, step), with_generated=_area(both, step),
             gains=tuple(_gain(one, step) for one in (gain, *report.controls)), outcome=report.verdict or _NOTHING,
         )  # fmt: skip
@@ -288,11 +291,14 @@ def _check_people(report: EvaluationReport, cohort: Cohort) -> None:
             "an embedding of an arm was learned from patients of this evaluation",
             "evaluate on patients that no embedding was learned from",
         )
-    for what, groups, least in (("under test", cohort.test, LEAST), ("in training", cohort.training, LEAST_TRAINED)):
-        if (fewest := min(map(len, groups))) < least:
+    for what, fewest, least in (
+        ("under test", min(map(len, cohort.test)), LEAST),
+        ("in one training, counted by the images of the one with most", cohort.fewest, LEAST_TRAINED),
+    ):
+        if fewest < least:
             raise PrivacyError(
                 f"{fewest} patients of one class are {what}; figures of fewer than {least} are not published",
-                "evaluate on more patients",
+                "evaluate on more patients, with fewer images each",
             )
     if report.headline is not None and report.headline.real < LEAST:
         raise PrivacyError(

@@ -260,7 +260,9 @@ def test_a_release_at_another_registry_is_withdrawn_there_and_not_counted_as_wit
 def test_what_else_counts_the_patient_is_said(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
     """Published evaluations, interrupted audits, and ids that are nearly this one."""
     group = {PATIENT: Images(2, "a" * 64), OTHER: Images(2, "b" * 64)}
-    evaluated_patients.remember(Cohort((group, {}), ({}, {})), registry="r", repository="radboud/x", digest="ab" * 32)
+    evaluated_patients.remember(
+        Cohort((group, {}), ({}, {}), 0), registry="r", repository="radboud/x", digest="ab" * 32
+    )
     (site.folder / "home/state/audits/one").mkdir(parents=True)
     with budget.reserve([PATIENT.lower()], unit="patient", mechanism="none", steps=1) as run:
         run.spend(1)

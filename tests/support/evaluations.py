@@ -91,7 +91,11 @@ def cohort(
         people = (f"{prefix}{name}{number}" for number in range(count))
         return {one: Images(images, f"images of {one}") for one in people}
 
-    return Cohort((people("a", training[0]), people("b", training[1])), (people("c", test[0]), people("d", test[1])))
+    return Cohort(
+        (people("a", training[0]), people("b", training[1])),
+        (people("c", test[0]), people("d", test[1])),
+        min(training),
+    )
 
 
 def publish(

@@ -16,11 +16,14 @@ from embhub.client.account import accounts
 from embhub.client.publishing.push import AskPassphrase, load_key
 from embhub.client.pulling import pull as pulling
 from embhub.durable import write_atomic
-from embhub.errors import ConfigError, UsageError
+from embhub.errors import ConfigError, PrivacyError, UsageError
 from embhub.formats import names
+from embhub.ledger import studies
+from embhub.ledger.books import ledger_exists
+from embhub.privacy.claim_or_none import is_claim
 from embhub.release.checks import evaluated
 from embhub.site import config
-from embhub.site.memory import evaluated_patients
+from embhub.site.memory import evaluated_patients, runs
 from embhub.site.pins import trust_store
 from embhub.site.signing import keys
 from embhub.trust import bundle, kinds, p256, statement
@@ -117,12 +120,31 @@ def begin(
         UsageError: not the name of a repository.
         VerificationError: the release does not verify.
         ConfigError: there is no such key, or the registry's keyring gives it no role to evaluate.
+        PrivacyError: it is of a study that this site's patients took part in, and this site did not sign it.
         RegistryError: the registry refuses or cannot be reached.
     """
     hub = accounts.connect(registry)
     fetched = pulling.fetch(repository, registry=registry, on_progress=on_progress)
+    check_study(fetched.verified)
     name = key or config.load().key
     return Target(hub, fetched.verified, name, _find_signer(fetched.verified, name))
+
+
+def check_study(verified: Verified) -> None:
+    """Refuse the file of a study that this site joined and did not sign: no record names its own patients in it.
+
+    Raises:
+        PrivacyError: it is such a file.
+        LedgerTamperedError, ConfigError: the ledger or the record cannot be read.
+    """
+    claim = verified.embedding.privacy
+    if not (is_claim(claim) and claim.study and ledger_exists()) or runs.find(verified.digest) is not None:
+        return
+    if studies.find(claim.study.digest) is not None:
+        raise PrivacyError(
+            "patients of this site took part in the study of this release, and this site did not sign it",
+            "leave the evaluation to a site that took no part: nobody can tell which of yours it was trained on",
+        )
 
 
 def prepare(target: Target, report: EvaluationReport, cohort: Cohort) -> Draft:

@@ -199,7 +199,7 @@ def evaluate(
     return Evaluated(
         found,
         tuple(note for one in (known, held, *(arm.source for arm in each.values())) for note in one.notes),
-        cohorts.gather(known, held, chosen),
+        cohorts.gather(known, held, chosen, count=found.headline.real if found.headline else 0, seeds=seeds),
     )
 
 

@@ -25,7 +25,7 @@ from embhub_registry.database.releases.repositories import Repository
 from embhub_registry.database.statements import evaluation_rows
 from embhub_registry.database.statements.evaluation_rows import EvaluationRow
 from embhub_registry.http_errors import RequestDeniedError, key_out_of_use, statement_refusals
-from embhub_registry.people import auth
+from embhub_registry.people import auth, personal_data
 from embhub_registry.repositories import access, attesting, repos
 from embhub_registry.storage import log_entries
 from embhub_registry.storage.folder import Registry
@@ -136,11 +136,13 @@ def remove(registry: Registry, repository: str, namespace: str, *, reason: str) 
     """Remove what `namespace` published of any version of a repository. The reason is shown in its place.
 
     Raises:
-        UsageError: there is none, or the reason is empty or too long.
+        UsageError: there is none, or the reason is empty, too long or looks like it names a person.
     """
     text = " ".join(reason.split())
     if not 3 <= len(text) <= LONGEST_REASON or not text.isprintable():
         raise UsageError("the reason is empty, too long or not printable", f"at most {LONGEST_REASON} characters")
+    if personal_data.find_in_words(text):
+        raise UsageError("the reason looks like it names a person", "others read it: leave names out")
     with registry.database.writing() as db:
         mine = [row for row in _of_namespace(db, repository, namespace) if row.removed is None]
         if not mine:

@@ -19,7 +19,7 @@ from embhub_registry.database.standing import withdrawals as withdrawal_rows
 from embhub_registry.database.standing.yanks import Authority
 from embhub_registry.database.statements import study_rows
 from embhub_registry.http_errors import RequestDeniedError, forbidden, malformed, no_repository
-from embhub_registry.people import auth, notifications
+from embhub_registry.people import auth, notifications, personal_data
 from embhub_registry.people.names import is_commit
 from embhub_registry.repositories import advisories, repos, withdrawals
 from embhub_registry.storage.folder import Registry
@@ -170,13 +170,16 @@ def check_reason(reason: str) -> str:
     """The reason in one line; others read it.
 
     Raises:
-        RequestDeniedError: 400 where there is none, or too much.
+        RequestDeniedError: 400 where there is none, or too much; 422 where it looks like it names a person.
     """
     reason = " ".join(reason.split())
     if not reason or len(reason) > LONGEST_REASON or not reason.isprintable():
         raise malformed(
             f"a reason of 1 to {LONGEST_REASON} characters is needed", "say what users of this release must know"
         )
+    if found := personal_data.find_in_words(reason):
+        raise RequestDeniedError(422, "personal-data", f"the reason seems to hold personal data: {found[0]}",
+                                 "others read it: leave names and dates of birth out")  # fmt: skip
     return reason
 
 

@@ -54,14 +54,14 @@ def test_too_few_patients(group: Cohort) -> None:
 
 def test_a_patient_with_images_of_both_classes_is_one_patient() -> None:
     made = cohort(training=(30, 30))
-    both = Cohort((made.training[0], made.training[0]), made.test)
+    both = Cohort((made.training[0], made.training[0]), made.test, 30)
     assert coarsen(report(), made, embedding=EMBEDDING).patients.training == 60
     assert coarsen(report(), both, embedding=EMBEDDING).patients.training == 30
 
 
 def test_one_patient_with_many_images() -> None:
     made = cohort()
-    heavy = Cohort(made.training, ({**made.test[0], "c0": Images(30, "0")}, made.test[1]))
+    heavy = Cohort(made.training, ({**made.test[0], "c0": Images(30, "0")}, made.test[1]), 63)
     with pytest.raises(PrivacyError, match="43% of the images"):
         coarsen(report(), heavy, embedding=EMBEDDING)
 

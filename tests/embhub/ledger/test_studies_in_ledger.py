@@ -11,6 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from embhub.cli import root
+from embhub.client.member import evaluating
 from embhub.errors import PrivacyError, UsageError
 from embhub.ledger import budget, elsewhere, studies
 from embhub.ledger.balance import balance
@@ -20,9 +21,12 @@ from embhub.ledger.spending import Spending
 from embhub.ledger.spent import spent_on
 from embhub.privacy import epsilon as epsilons
 from embhub.privacy.mechanisms import Mechanism
+from embhub.release import verification
+from embhub.site.memory import runs as records
 from tests.embhub.ledger.test_budget_crash import die_at_call
+from tests.support import study_records
 from tests.support.claims import make_study, make_study_claim
-from tests.support.releases import make_embedding
+from tests.support.releases import NOW, REPOSITORY, make_embedding
 
 PATIENTS = ["p1", "p2", "p3"]
 STUDY = make_study()
@@ -178,3 +182,17 @@ def test_a_site_that_did_not_join_counts_a_study_elsewhere() -> None:
         studies.note_release(STUDY.digest, FILE)
     with pytest.raises(UsageError, match="joins a study once"):
         studies.charge(STUDY, PATIENTS)
+
+
+def test_a_site_that_did_not_sign_evaluates_no_file_that_its_patients_are_in() -> None:
+    """It has no record of the training, by which test patients could be told from those trained on."""
+    release = study_records.release()
+    verified = verification.verify(release, trust=study_records.trust(), now=NOW, repository=REPOSITORY)
+    evaluating.check_study(verified)  # not joined
+    studies.charge(study_records.plan(), [f"p{number}" for number in range(60)])
+    with pytest.raises(PrivacyError, match="did not sign it"):
+        evaluating.check_study(verified)
+    member = records.Sample(path="x.png", patient_id="p1")
+    records.save(records.Run(embedding_digest=verified.digest, base="b", caption="{}", token="<a>", vectors=8,
+                             members=(member,)))  # fmt: skip
+    evaluating.check_study(verified)  # signed, so it has a record, and its patients are refused one by one

@@ -24,7 +24,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def without(number: int, made: Cohort | None = None) -> Cohort:
     """The same without the first patients with the finding under test."""
     made = made or cohort()
-    return Cohort(made.training, (dict(list(made.test[0].items())[number:]), made.test[1]))
+    return Cohort(made.training, (dict(list(made.test[0].items())[number:]), made.test[1]), made.fewest)
 
 
 def test_one_patient_more_or_less_is_refused_for_another_release_too() -> None:
@@ -44,7 +44,7 @@ def test_a_patient_whose_images_changed_is_another_entry() -> None:
     made = cohort()
     changed = {**made.test[0], "c0": Images(1, "other images")}
     with pytest.raises(PrivacyError, match="1 differ"):
-        evaluated_patients.check(Cohort(made.training, (changed, made.test[1])))
+        evaluated_patients.check(Cohort(made.training, (changed, made.test[1]), made.fewest))
 
 
 def relabelled(made: Cohort, patients: str = "", images: str = "") -> Cohort:
@@ -53,7 +53,9 @@ def relabelled(made: Cohort, patients: str = "", images: str = "") -> Cohort:
     def anew(group: Group) -> Group:
         return {patients + name: Images(one.count, images or one.digest) for name, one in group.items()}
 
-    return Cohort((anew(made.training[0]), anew(made.training[1])), (anew(made.test[0]), anew(made.test[1])))
+    return Cohort(
+        (anew(made.training[0]), anew(made.training[1])), (anew(made.test[0]), anew(made.test[1])), made.fewest
+    )
 
 
 def test_images_exported_anew_or_ids_given_anew_hide_nobody() -> None:
@@ -72,7 +74,7 @@ def test_labels_exchanged_hide_nobody() -> None:
     evaluated_patients.remember(made, **WHERE)
     fewer = without(1, made)
     with pytest.raises(PrivacyError, match="1 differ"):
-        evaluated_patients.check(Cohort(fewer.training[::-1], fewer.test[::-1]))
+        evaluated_patients.check(Cohort(fewer.training[::-1], fewer.test[::-1], fewer.fewest))
 
 
 def test_publications_of_the_same_people_are_counted_however_they_are_written() -> None:

@@ -224,6 +224,8 @@ def test_only_the_operator_removes_one_and_the_reason_stays(registry: Registry) 
     send(registry, signed(DIGEST, found=HARM))
     with pytest.raises(UsageError):
         evaluations.remove(registry, REPOSITORY, "umcu", reason=" ")
+    with pytest.raises(UsageError, match="names a person"):
+        evaluations.remove(registry, REPOSITORY, "umcu", reason="Mrs. Anna Jansen was under test")
     with pytest.raises(UsageError):
         evaluations.remove(registry, REPOSITORY, "nki", reason="there is none")
     (row,) = evaluations.remove(registry, REPOSITORY, "umcu", reason="a figure of one patient")

@@ -106,6 +106,8 @@ def test_the_operators_yank_over_a_publishers_is_not_lifted_with_it(house: House
 
 def test_a_wrong_card_is_mended_by_a_new_version_of_the_same_bytes(house: House) -> None:
     assert push(house, "radboud/card", artifact=bytes_of(102)).status == 200
+    named = yank(house, "radboud/card", house.alice, reason="Mrs. Anna Jansen, born 12-03-1961, withdrew consent")
+    assert (named.status, named.json()["rule"]) == (422, "personal-data")
     assert yank(house, "radboud/card", house.alice, reason="the card names the wrong scanner").status == 200
     assert push(house, "radboud/card", artifact=bytes_of(102), version="1.0.1").status == 200
     assert listed(house, "card")

@@ -23,8 +23,8 @@ def source(*parts: tuple[str, str, int, int]) -> Source:
         for patient in range(patients)
         for number in range(images)
     ]
-    labels, names, digests = (tuple(row[place] for row in rows) for place in range(3))
-    return Source(np.zeros((len(rows), 1, 1, 3), np.uint8), labels, names, digests, True)  # type: ignore[arg-type]
+    labels, names, digests = zip(*rows, strict=True)
+    return Source(np.zeros((len(rows), 1, 1, 3), np.uint8), labels, names, digests, True)
 
 
 TEST = source(("t", "csPCa", 40, 1), ("u", "normal", 60, 1))

@@ -191,8 +191,5 @@ def _heard(copy: Hub, verified: Verified, commit: str, first: Hub) -> Verified:
     """With what the copy says against it. What the registry said before counts too, and what nobody says is open."""
     if isinstance(copy, public_hub.PublicHub):
         return replace(verified, unanswered=frozenset({policies.YANKS, policies.AUDITS}))
-    told, listed = standing.ask(copy, verified, commit, [trust_store.load(first.registry)])
-    unanswered = told.unanswered if listed else told.unanswered | {policies.YANKS}
-    return replace(
-        told, yanked=told.yanked or verified.yanked, unanswered=unanswered, findings=tuple(dict.fromkeys(told.findings))
-    )
+    told, _ = standing.ask(copy, verified, commit, [trust_store.load(first.registry)])
+    return replace(told, findings=tuple(dict.fromkeys(told.findings)))

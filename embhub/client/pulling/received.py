@@ -70,12 +70,8 @@ def choose_folder(reference: str, out: str | Path | None = None) -> Path:
 
 
 def remember(fetched: Fetched) -> None:
-    """Note the accepted version, so that an older one is refused from now on; and what was said of it.
-
-    What a copy says of yanks is nobody's signed word, and not kept as its registry's.
-    """
-    said = replace(fetched.verified, yanked=None) if fetched.is_copy else fetched.verified
-    note(said, listed=fetched.listed)
+    """Note the accepted version, so that an older one is refused from now on; and what was said of it."""
+    note(fetched.verified, listed=fetched.listed)
     memory.remember(fetched.verified, fetched.release, commit=None if fetched.is_copy else fetched.commit)
 
 
@@ -95,10 +91,13 @@ def _note_folder(fetched: Fetched, folder: Path) -> None:
 
 
 def note(verified: Verified, *, listed: bool) -> None:
-    """Keep what was said of a release. `listed`: whether its registry said what was yanked, which replaces what was."""
+    """Keep what was said of a release. `listed`: whether its registry said what was yanked, which replaces what was.
+
+    What a copy says of yanks is nobody's signed word, and not kept as its registry's.
+    """
     reports.remember(
         verified.signer.registry, verified.repository, verified.version, digest=verified.digest,
-        yanked=verified.yanked, known=listed, audits=(*verified.others, *verified.audits),
+        yanked=verified.yanked if listed else None, known=listed, audits=(*verified.others, *verified.audits),
         total=site_totals.stated(site_totals.of_this_site(verified.embedding)),
     )  # fmt: skip
 

@@ -57,12 +57,22 @@ def remember(verified: Verified, release: Release, *, commit: str | None) -> Non
 
 def recall(verified: Verified) -> Verified:
     """A release from this disk with what this site heard of it when a registry was asked last; no network is asked."""
-    registry, repository, version = verified.signer.registry, verified.repository, verified.version
-    yanked = reports.yank(registry, repository, version)
-    told = verified.told(yanked=yanked, others=(), remembered=reports.audits(verified.digest), asked=False)
-    first = [yanked.as_finding(f"{registry}, when it was asked last,")] if yanked else []
-    told = replace(told, findings=(*first, *told.findings))
-    return say_signer(say_claim(told))
+    told = verified.told(yanked=None, others=(), remembered=reports.audits(verified.digest), asked=False)
+    return say_signer(say_claim(say_yank(told)))
+
+
+def say_yank(verified: Verified) -> Verified:
+    """Add that its registry called the release yanked when it was asked last, where it did.
+
+    Raises:
+        ConfigError: the memory cannot be read.
+    """
+    registry = verified.signer.registry
+    yanked = reports.yank(registry, verified.repository, verified.version)
+    if yanked is None:
+        return verified
+    first = yanked.as_finding(f"{registry}, when it was asked last,")
+    return replace(verified, yanked=verified.yanked or yanked, findings=(first, *verified.findings))
 
 
 def with_ledger_findings(verified: Verified, release: Release) -> Verified:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
 from embhub.client.statements import memory, reports
+from embhub.client.trusted import vouching
 from embhub.errors import RegistryError
 from embhub.formats.plain_text import plain
 from embhub.refusals import Finding
@@ -25,7 +26,8 @@ _Read = TypeVar("_Read")
 def ask(hub: Hub, verified: Verified, commit: str, trusts: Sequence[Trust]) -> tuple[Verified, bool]:
     """The release with what its registry says of it: was it taken back, who else audited these bytes.
 
-    A host that is no embhub registry says nothing. Also whether there is a list of what was taken back.
+    A host that is no embhub registry says nothing. Where `hub` is a copy, or does not answer, what the registry itself
+    said before counts too. Also whether the registry itself gave its list of what was taken back.
     """
     from embhub.release.checks import yanks
 
@@ -64,7 +66,9 @@ def ask(hub: Hub, verified: Verified, commit: str, trusts: Sequence[Trust]) -> t
     )  # fmt: skip
     found = [first.as_finding(hub.registry)] if first else []
     told = memory.say_claim(replace(told, findings=(*found, *told.findings, *remarks)))
-    return told, isinstance(yanked, list)
+    if isinstance(yanked, list) and vouching.name_of(hub.registry) == told.signer.registry:
+        return told, True
+    return memory.say_yank(told), False
 
 
 def ask_evaluations(hub: Hub, verified: Verified, trusts: Sequence[Trust]) -> Verified:

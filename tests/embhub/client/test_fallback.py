@@ -165,6 +165,37 @@ def test_what_a_copy_says_of_yanks_is_not_kept_as_the_registrys_word(
         pulling.pull(repository, out="aside")
 
 
+def test_a_copy_that_is_named_and_a_registry_that_is_silent_lift_no_yank(
+    world: World, middle: Middleman, copy: Middleman
+) -> None:
+    repository = "radboud/yanked-then-asked-elsewhere"
+    hub = Hub(world.registry.url, token=world.token)
+    commit = hub.push(make_release(repository=repository, artifact=make_embedding(seed=405)), repository).commit
+    body = {"reason": "a fault", "scope": "release"}
+    address = f"/embhub/v1/yank/{repository}"
+    assert world.registry.request("POST", address, token=world.token, json_body=body).status == 200
+    middle.lies = {}
+    assert pulling.pull(f"{repository}@{commit}", out="on-purpose").yanked is not None
+    empty = json.dumps({"repository": repository, "yanked": [], "quarantined": []}).encode()
+    for lie in (lambda handler: handler.send(200, empty), between.withheld):
+        copy.lies = {between.STATUS: lie}
+        with pytest.raises(PolicyRefusedError, match="a fault"):
+            pulling.pull(repository, registry=copy.url, out="named")
+        assert pulling.verify_path("on-purpose").yanked is not None
+    middle.lies = {between.STATUS: between.withheld}
+    with pytest.raises(PolicyRefusedError, match="a fault"):
+        pulling.pull(repository, out="named")
+    assert not Path("named").exists()
+    middle.lies = {}
+    assert world.registry.request("DELETE", address, token=world.token).status == 200
+    assert pulling.pull(repository, out="named").yanked is None and pulling.verify_path("on-purpose").yanked is None
+    row = {"revision": commit, "version": "1.0.0", "reason": "an invention", "date": "2026-11-01T00:00:00Z"}
+    said = json.dumps({"repository": repository, "yanked": [{**row, "scope": "release"}], "quarantined": []}).encode()
+    copy.lies = {between.STATUS: lambda handler: handler.send(200, said)}
+    assert pulling.verify_path(repository, registry=copy.url).yanked is not None
+    assert pulling.verify_path("named").yanked is None
+
+
 def test_a_spoiled_copy_hides_no_good_one(copy: Middleman, monkeypatch: pytest.MonkeyPatch) -> None:
     with hostile.serve() as spoiled:
         spoiled.files = make_release(key=STRANGER).files

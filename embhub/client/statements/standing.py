@@ -7,7 +7,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
 from embhub.client.statements import memory, reports
-from embhub.client.trusted import vouching
 from embhub.errors import RegistryError
 from embhub.formats.plain_text import plain
 from embhub.refusals import Finding
@@ -29,6 +28,7 @@ def ask(hub: Hub, verified: Verified, commit: str, trusts: Sequence[Trust]) -> t
     A host that is no embhub registry says nothing. Where `hub` is a copy, or does not answer, what the registry itself
     said before counts too. Also whether the registry itself gave its list of what was taken back.
     """
+    from embhub.client.trusted import vouching  # here, not above: a folder is verified without it
     from embhub.release.checks import yanks
 
     digest, repository = verified.digest, verified.repository

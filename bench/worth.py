@@ -61,7 +61,7 @@ def judge(data: Path, one: material.Modality, work: Path, epsilons: Sequence[flo
         "test_patients": len(set(test.patients)), "learned_from": min(material.LEARNED, len(site)),
         **recognised(pool, test, sets, choices), "arms": [],
     }  # fmt: skip
-    for arm in (name for name in sets if name != WORDS):
+    for arm in sets:
         found["arms"].append({"arm": arm, **_gains(arm, sets, pool, test, site, choices)})
     return found
 
@@ -74,7 +74,10 @@ def _gains(
     site: Labelled,
     choices: fitting.Choices,
 ) -> Row:
-    """What the images of one arm are worth alone, and what they add to real ones, over each control."""
+    """What the images of one arm are worth alone, and what they add to real ones, over each control.
+
+    The nearest words are an arm too: what they are worth alone is the base's, and no embedding's.
+    """
     mine, words = sets[arm], sets[WORDS]
     ceiling = join(of_class(site, 1), of_class(mine[0], 0))
     counts = [2 * number for number in PER_CLASS if 2 * number <= pool.most]
@@ -83,7 +86,7 @@ def _gains(
         cells += [Cell(count, arm, mine[0].most), Cell(count, arm, mine[0].most, "normals")]
         cells += [Cell(count, WORDS, words[0].most), Cell(count, CEILING, ceiling.most)]
     arms = {arm: mine, WORDS: words, CEILING: [ceiling]}
-    taught = fitting.teach(cells, pool, arms, test, choices=choices, seeds=REPEATS * len(mine))
+    taught = fitting.teach(list(dict.fromkeys(cells)), pool, arms, test, choices=choices, seeds=REPEATS * len(mine))
     each = {arm: len(mine), WORDS: len(words)}
     worth = outcome.worth(test, taught, pool, each)
     if worth is None:

@@ -13,7 +13,7 @@ from bases.workshop.generated import NORMAL, PLAIN, WORDS, generated
 from bases.workshop.public_images import SETS, rows_of
 from bench import marked, worth
 from bench import worth_material as material
-from embhub.cards.evaluation import HELPED, NOTHING, Difference
+from embhub.cards.evaluation import HELPED, NORMALS, NOTHING, REAL_ALONE, Difference
 from embhub.diffusion.evaluation import fidelity, pretrained
 from embhub.diffusion.evaluation.cells import Labelled, of_class
 from embhub.privacy.claim import is_round
@@ -66,8 +66,10 @@ def test_images_that_show_the_finding_are_called_so_and_worth_something(
         of_class(parts["test"], 1).images,
     )
     assert kids["real, with the finding", 0] == round(others["judge"].kid, 4)  # not of test images against themselves
-    assert [arm["arm"] for arm in found["arms"]] == [PLAIN]  # nothing was generated at epsilon 8
-    assert found["arms"][0]["worth"]["value"] > 4
+    assert [arm["arm"] for arm in found["arms"]] == [WORDS, PLAIN]  # nothing was generated at epsilon 8
+    words, plain = found["arms"]
+    assert words["worth"]["value"] < 1 and plain["worth"]["value"] > 4
+    assert {row["over"] for row in words["differences"] if row["arm"] == WORDS} == {REAL_ALONE, NORMALS}
     text = worth.table([found])
     assert "| x | 1.0 | embedding | 100%, 100% |" in text
     assert text.count("| x | embedding |") == 3  # what it is worth alone, and with 5 and 10 real images a class

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING
 
 from embhub.client.log import logged_designs
 from embhub.client.pulling import public_hub
-from embhub.client.pulling.received import Fetched, name_in, verify_offline
+from embhub.client.pulling.received import Fetched, check_commit, name_in, note, verify_offline
 from embhub.client.statements import standing
-from embhub.client.trusted import mirrors
+from embhub.client.trusted import mirrors, vouching
 from embhub.client.wire.errors import (
     AnswerCutShortError,
     AnswerTooSlowError,
@@ -40,6 +40,7 @@ from embhub.site.pins import trust_store
 if TYPE_CHECKING:
     from embhub.release.policy import Policy
     from embhub.release.verification import Verified
+    from embhub.trust.keyring import Trust
 
 CHECK = "source"
 _OF_THE_HUB = re.compile(r"hub(?::(?!.*(?:--|\.\.))[A-Za-z0-9](?:[A-Za-z0-9._-]{0,94}[A-Za-z0-9])?)?", re.ASCII)
@@ -102,14 +103,16 @@ def fetch(
             continue
         try:
             said = () if isinstance(copy, public_hub.PublicHub) else (mirrors.renew(copy.registry),)
+            trusts = vouching.with_namesakes(trust_store.load(first.registry))
             verified = verify_offline(
                 release,
-                trusts=[trust_store.load(first.registry)],
+                trusts=trusts,
                 policy=policy,
                 repository=repository,
                 requested=None if names.is_commit(revision) or names.version_fault(revision) else revision,
                 pinned=names.is_commit(revision) and commit.startswith(revision),
             )
+            check_commit(verified, commit, requested=revision)
         except ReleaseRefusedError as failed:  # a copy that somebody spoiled hides no good one
             _log.warning("fallback: what %s has is refused: %s", place, failed.message)
             refused = refused or failed
@@ -117,11 +120,11 @@ def fetch(
         text = f"{error.message}; this came from {place}, a copy that may lack newer releases and withdrawals"
         _log.warning("fallback: %s", text)
         if not isinstance(copy, public_hub.PublicHub):
-            trusts = [trust_store.load(first.registry)]
             designs = partial(copy.statements, "designs")
             verified = logged_designs.check(verified, release, trusts=trusts, source=None, ask=designs)
-        verified = _heard(copy, verified, commit, first)
+        verified = _heard(copy, verified, commit, trusts)
         verified = replace(verified, findings=(*verified.findings, Finding(CHECK, "warning", text), *said))
+        note(verified, listed=False)
         return Fetched(demands.hold(verified, policy), release, commit, listed=False, committed=release, is_copy=True)
     raise refused or error
 
@@ -187,9 +190,9 @@ def _is_of_the_hub(place: str) -> bool:
     return place == "hub" or public_hub.is_reference(place)
 
 
-def _heard(copy: Hub, verified: Verified, commit: str, first: Hub) -> Verified:
+def _heard(copy: Hub, verified: Verified, commit: str, trusts: Sequence[Trust]) -> Verified:
     """With what the copy says against it. What the registry said before counts too, and what nobody says is open."""
     if isinstance(copy, public_hub.PublicHub):
         return replace(verified, unanswered=frozenset({policies.YANKS, policies.AUDITS}))
-    told, _ = standing.ask(copy, verified, commit, [trust_store.load(first.registry)])
+    told, _ = standing.ask(copy, verified, commit, trusts)
     return replace(told, findings=tuple(dict.fromkeys(told.findings)))

@@ -85,6 +85,7 @@ def fetch(
         pinned=names.is_commit(place.revision),
     )
     verified = replace(verified, unanswered=frozenset({policies.YANKS, policies.AUDITS}))  # nobody was asked
+    received.note(verified, listed=False)
     verified = demands.hold(_name_the_place(verified, place, hub.registry), policy)
     return received.Fetched(verified, release, commit, listed=False, committed=release, is_copy=True)
 

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING
 from embhub.client.log import logged, logged_attestations, logged_designs
 from embhub.client.pulling.received import HUB as HUB
 from embhub.client.pulling.received import Fetched as Fetched
+from embhub.client.pulling.received import check_commit, note, verify_offline
 from embhub.client.pulling.received import choose_folder as choose_folder
 from embhub.client.pulling.received import keep as keep
 from embhub.client.pulling.received import name_in as name_in
-from embhub.client.pulling.received import note, verify_offline
 from embhub.client.pulling.received import read_release as read_release
 from embhub.client.pulling.received import remember as remember
 from embhub.client.statements import memory, standing
@@ -29,7 +29,6 @@ from embhub.progress import OnProgress
 from embhub.refusals import Finding
 from embhub.release import demands, verification
 from embhub.release import policy as policies
-from embhub.release.demands import PolicyRefusedError
 from embhub.release.files import Release
 from embhub.release.policy import Policy
 from embhub.release.verification import Verified
@@ -100,7 +99,6 @@ def pull(
     if taken_back and fetched.is_copy:
         demands.refuse_taken_back(fetched.verified, hint="nothing was written; a copy still serves it")
     if taken_back and reference.partition("@")[2] != fetched.commit:
-        note(fetched.verified, listed=fetched.listed)
         demands.refuse_unpinned(fetched.verified, commit=fetched.commit)
     return keep(fetched, folder, name=name_in(reference))
 
@@ -116,8 +114,8 @@ def fetch(
 ) -> Fetched:
     """As `pull`, into memory: nothing is written, and the version is not remembered until `remember` is called.
 
-    What the registry says of yanks and audits is remembered at once where the policy refuses the release. `fallbacks`:
-    whether the copies of the setting `fallback` may be asked, where no registry is named.
+    What is said of yanks and audits is remembered at once, whatever becomes of the release. `fallbacks`: whether the
+    copies of the setting `fallback` may be asked, where no registry is named.
     """
     from embhub.client.account import accounts
     from embhub.client.log.http_log import HttpLog, PacedLog
@@ -148,6 +146,7 @@ def fetch(
         requested=None if names.is_commit(revision) or names.version_fault(revision) else revision,
         pinned=names.is_commit(revision) and commit.startswith(revision),
     )
+    check_commit(verified, commit, requested=revision)
     asked = HttpLog(hub.registry, token or config.token_for(hub.registry))
     source = PacedLog(asked, seconds=guard.LONGEST_CALL)
     now = datetime.now(UTC)
@@ -161,11 +160,9 @@ def fetch(
     told = standing.ask_evaluations(hub, told, trusts)
     verified = memory.say_signer(replace(told, findings=(*told.findings, *remarks)))
     verified = memory.with_ledger_findings(verified, release)
-    try:
-        return Fetched(demands.hold(verified, policy), release, commit, listed, committed)
-    except PolicyRefusedError:
-        note(verified, listed=listed)
-        raise
+    note(verified, listed=listed)
+    is_copy = not vouching.is_itself(hub.registry, verified.signer.registry)
+    return Fetched(demands.hold(verified, policy), release, commit, listed, committed, is_copy)
 
 
 def check_no_registry(reference: str, registry: str | None, token: str | None) -> None:

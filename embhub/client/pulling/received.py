@@ -15,7 +15,8 @@ from embhub.client.log import logged, logged_attestations, logged_designs
 from embhub.client.statements import memory, reports
 from embhub.client.statements.memory import recall
 from embhub.errors import UsageError
-from embhub.formats import instants
+from embhub.formats import instants, names
+from embhub.refusals import AnotherReleaseError
 from embhub.release import files as release_files
 from embhub.release import policy as policies
 from embhub.release import verification
@@ -37,9 +38,9 @@ HUB = "hub:"
 class Fetched:
     """A verified release in memory, and where it came from.
 
-    `listed`: whether its registry keeps a list of what was taken back, and gave it. `committed` is the release as the
-    registry holds it; `release` has the proof of its log beside it. `is_copy`: it came from the public Hub or another
-    copy, whose `commit` need not be its registry's.
+    `listed`: whether its registry itself was asked, and gave its list of what was taken back. `committed` is the
+    release as the registry holds it; `release` has the proof of its log beside it. `is_copy`: it came from the public
+    Hub or another copy, whose `commit` need not be its registry's.
     """
 
     verified: Verified
@@ -70,8 +71,7 @@ def choose_folder(reference: str, out: str | Path | None = None) -> Path:
 
 
 def remember(fetched: Fetched) -> None:
-    """Note the accepted version, so that an older one is refused from now on; and what was said of it."""
-    note(fetched.verified, listed=fetched.listed)
+    """Note the accepted version, so that an older one is refused from now on."""
     memory.remember(fetched.verified, fetched.release, commit=None if fetched.is_copy else fetched.commit)
 
 
@@ -100,6 +100,25 @@ def note(verified: Verified, *, listed: bool) -> None:
         yanked=verified.yanked if listed else None, known=listed, audits=(*verified.others, *verified.audits),
         total=site_totals.stated(site_totals.of_this_site(verified.embedding)),
     )  # fmt: skip
+
+
+def check_commit(verified: Verified, commit: str, *, requested: str) -> None:
+    """A release that was requested by a commit is the one that was accepted here as this commit, if one was.
+
+    Raises:
+        AnotherReleaseError: it is another one.
+        ConfigError: the memory cannot be read.
+    """
+    if not names.is_commit(requested):
+        return
+    known = seen.accepted().get((verified.signer.registry, verified.repository), seen.Sighting())
+    for before in known.versions.values():
+        if before.commit == commit and (before.version, before.digest) != (verified.version, verified.digest):
+            raise AnotherReleaseError(
+                f"version {verified.version} of {verified.repository} came as the commit {commit}, which was version"
+                f" {before.version} when it was accepted here",
+                "this copy may be lying about commits: ask its operator, and pull from the registry itself",
+            )
 
 
 def read_release(target: str | Path) -> Release:

@@ -66,7 +66,7 @@ def ask(hub: Hub, verified: Verified, commit: str, trusts: Sequence[Trust]) -> t
     )  # fmt: skip
     found = [first.as_finding(hub.registry)] if first else []
     told = memory.say_claim(replace(told, findings=(*found, *told.findings, *remarks)))
-    if isinstance(yanked, list) and vouching.name_of(hub.registry) == told.signer.registry:
+    if isinstance(yanked, list) and vouching.is_itself(hub.registry, told.signer.registry):
         return told, True
     return memory.say_yank(told), False
 

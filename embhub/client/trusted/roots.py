@@ -63,7 +63,7 @@ def add_root(
     opened = trust_store.add(
         data, fingerprint=fingerprint or export.root_fingerprint, address=address, namespaces=limited
     )
-    if first and opened.root_fingerprint == export.root_fingerprint:  # else it is late, and another keyring counts
+    if first and opened.digest == export.keyring.digest:  # else it is late, and another keyring counts
         trust_changes.confirm(where, opened)
     return _facts(where, opened)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import combinations
 
 from embhub.client.trusted import mirrors
@@ -33,13 +34,26 @@ def trusted_by(registry: str) -> tuple[list[Trust], list[Finding]]:
         try:
             opened = refresh(address)
             said = say_root(address, opened, pinned=pinned[address])
-            return [opened], [*said, *_contradictions()]
+            return with_namesakes(opened), [*said, *_contradictions()]
         except RegistryError as error:  # it serves files and no keyring just now: the one kept here still decides
             text = f"{address} gave no keyring just now, the one kept here was used: {error.message}"
-            return [trust_store.load(address)], [Finding("keyring", "warning", text)]
+            return with_namesakes(trust_store.load(address)), [Finding("keyring", "warning", text)]
     trusted_offline(hint=f"embhub trust add {address}")
     finding = mirrors.renew(address)
     return trusted_offline(), [finding]
+
+
+def with_namesakes(opened: Trust) -> list[Trust]:
+    """A keyring and those that other addresses of the same registry showed, the newest first.
+
+    So a late address brings back no key that was revoked, and no release that was withdrawn.
+
+    Raises:
+        ConfigError, VerificationError: a pin is damaged.
+    """
+    others = [one for one in trust_store.load_all() if one.registry == opened.registry and one != opened]
+    known = [opened, *(replace(one, namespaces=opened.namespaces) for one in others)]
+    return sorted(known, key=lambda one: one.keyring.version, reverse=True)
 
 
 def _contradictions() -> list[Finding]:
@@ -47,6 +61,18 @@ def _contradictions() -> list[Finding]:
     if len(trust_store.addresses()) < 2:
         return []
     return [Finding(CHECK, "warning", line) for line in conflicts(trust_store.load_all())]
+
+
+def is_itself(address: str, name: str) -> bool:
+    """Whether the registry of this name answers at `address`: its own, or the only one that is pinned for it.
+
+    Of two pinned addresses, neither of which is the registry's own, each may be a copy.
+
+    Raises:
+        ConfigError, VerificationError: a pin is damaged.
+    """
+    places = [place for place in trust_store.addresses() if trust_store.load(place).registry == name]
+    return address == config.check_registry(name) or places == [address]
 
 
 def name_of(address: str) -> str:

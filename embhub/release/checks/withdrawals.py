@@ -14,7 +14,7 @@ from embhub.trust import kept_advisories
 from embhub.trust.keyring import Trust
 
 if TYPE_CHECKING:
-    from embhub.trust.advisories import Advisory
+    from embhub.trust.advisories import Advisories, Advisory
 
 CHECK = "withdrawn"
 
@@ -45,15 +45,21 @@ def find(
     """
     own: tuple[Advisory, ...] = ()
     findings: list[Finding] = []
-    for trust in dict.fromkeys([signed_for.registry, *(trust.registry for trust in trusts)]):
-        place = next((t for t in (signed_for, *trusts) if t.registry == trust), signed_for)
-        listed = kept_advisories.opened(place)
-        if listed is None:
+    known = [signed_for, *(trust for trust in trusts if trust is not signed_for)]
+    for registry in dict.fromkeys(trust.registry for trust in known):
+        lists = _newest_first(trust for trust in known if trust.registry == registry)
+        if not lists:
             continue
-        hits = listed.against(
-            namespace=namespace, repository=repository, version=version, digest=digest, numbers=numbers
-        )
-        if place.registry == signed_for.registry:
+        listed = lists[0]
+        lifted = {entry.id for entry in listed.entries if entry.withdrawn_on is not None}
+        found = (
+            hit for one in lists
+            for hit in one.against(
+                namespace=namespace, repository=repository, version=version, digest=digest, numbers=numbers
+            )
+        )  # fmt: skip
+        hits = tuple({hit.id: hit for hit in found if hit.id not in lifted}.values())
+        if registry == signed_for.registry:
             own = hits
             findings += [Finding(CHECK, "warning", f"withdrawn: {hit.sentence}") for hit in hits]
             if not hits:
@@ -66,3 +72,9 @@ def find(
         text = f"not known: no signed advisories of {signed_for.registry} are kept here"
         findings.append(Finding(CHECK, "note", text))
     return own, tuple(findings)
+
+
+def _newest_first(namesakes: Iterable[Trust]) -> list[Advisories]:
+    """What binds by each list of one registry: it may be pinned at two addresses, of which one is late."""
+    found = [(trust.keyring.version, listed) for trust in namesakes if (listed := kept_advisories.opened(trust))]
+    return [listed for _, listed in sorted(found, key=lambda row: (row[0], row[1].number), reverse=True)]

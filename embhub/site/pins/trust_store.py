@@ -139,14 +139,14 @@ def load_all() -> list[Trust]:
 
 
 def load_some(*, hint: str = "embhub trust add URL") -> list[Trust]:
-    """The same, where there must be one; `hint` is the command that would add one.
+    """The same, the newest keyrings first, where there must be one; `hint` is the command that would add one.
 
     Raises:
         ConfigError: nothing is pinned, or a file is damaged.
         VerificationError: a file was edited.
     """
     if kept := load_all():
-        return kept
+        return sorted(kept, key=lambda one: one.keyring.version, reverse=True)
     raise ConfigError("no registry is trusted yet, so no signature can be verified", f"{hint} --fingerprint SHA256:…")
 
 

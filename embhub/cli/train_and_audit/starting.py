@@ -73,13 +73,12 @@ def command(
 
 @dataclass(frozen=True)
 class Start:
-    """The first three answers; `patients` is how many the folder names, 0 where it names none."""
+    """The first three answers; `names_patients`: whether any image has a patient id."""
 
     images: str
     shows: str
     base: str
-    listed: int
-    patients: int
+    names_patients: bool
 
     @property
     def inspecting(self) -> list[str]:
@@ -114,9 +113,9 @@ def ask_start(images: Path | None, shows: str | None, base: str | None) -> Start
     if base is None:
         remark(why)
     chosen = _ask(base, "--base", "Base model (embhub base list)", proposed)
-    ids = [sample.patient_id for sample in listing.samples]
+    named = any(sample.patient_id is not None for sample in listing.samples)
     place = f"./{place}" if place.startswith("-") else place
-    return Start(place, said, chosen, len(ids), 0 if None in ids else len(set(ids)))
+    return Start(place, said, chosen, named)
 
 
 def ask_training(
@@ -157,20 +156,14 @@ def _show_base(start: Start, run: Callable[[Sequence[str]], int], folder: str) -
 def _ask_privacy(start: Start, epsilon: float | None, n_public: int | None, unit: str | None) -> list[str]:
     """Options of a private training, once the epsilon is confirmed: by a person, or by being an option."""
     spent = f"{_ask(epsilon, '--epsilon', 'Epsilon to spend', 4.0):.15g}"
-    what = unit or ("patient" if start.patients or not sys.stdin.isatty() else "image")
-    fitting = _suggest(start) if n_public is None and sys.stdin.isatty() else None
-    declared = _ask(n_public, "--n-public", f"Round number of {what}s to declare in public", fitting)
+    what = unit or ("patient" if start.names_patients or not sys.stdin.isatty() else "image")
+    number = f"Round number of {what}s to publish, which you surely have; decide it without counting"
+    declared = _ask(n_public, "--n-public", number)
     if sys.stdin.isatty() and not click.confirm(
         f"This charges epsilon {spent} for each {what} to this site's privacy budget. Train", err=True
     ):
         raise PrivacyError("nothing was trained or charged: the epsilon was not confirmed", "run embhub start again")
     return ["--epsilon", spent, "--n-public", str(declared), *(["--unit", "image"] if what == "image" else [])]
-
-
-def _suggest(start: Start) -> int:
-    from embhub.diffusion.dp.settings import suggest_number
-
-    return suggest_number(int((start.patients or start.listed) * (1 - HELD_OUT_IN_PRIVATE)))
 
 
 def _ask(given: T | None, option: str, question: str, proposed: T | None = None) -> T:

@@ -67,11 +67,14 @@ def say_chosen(name: str) -> str:
 
 
 def propose_base(caption: str, shown: Sequence[Shown], kind: str = "image") -> tuple[str | None, str]:
-    """The base to propose to a person, None where no built-in one fits; and the reason."""
+    """The base to propose to a person, None where the caption names none that fits; and the reason.
+
+    No header proposes one: a base is published beside a claim, and one patient's header could decide it.
+    """
     try:
         named = choose_base(caption, shown, kind)
     except UsageError as error:
-        return find_fitting(shown), f"{error.message}; {error.hint}"
+        return None, f"{error.message}; {error.hint}"
     return named, say_chosen(named)
 
 

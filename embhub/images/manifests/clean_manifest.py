@@ -29,13 +29,17 @@ def check_place(out: Path, listed_in: Path | None) -> None:
 def write(samples: Sequence[Sample], out: Path) -> None:
     """Write a manifest in UTF-8 that its owner alone may read: paths from its own folder, and what is known of each.
 
+    A header tells that images have captions of their own. So that column is written where the source has it, whether
+    or not an image has a caption: else the only one who has a caption would decide.
+
     Raises:
         UsageError: there is no image to list. ConfigError: it cannot be written.
     """
     if not samples:
         raise UsageError("no image could be read, so there is no manifest to write", "see what inspect says of them")
     rows = [_row(sample, out.resolve().parent) for sample in samples]
-    names = [name for name in ("path", "patient_id", "label", "split", "caption") if any(row.get(name) for row in rows)]
+    names = [name for name in ("path", "patient_id", "label", "split") if any(row.get(name) for row in rows)]
+    names += ["caption"] if any(sample.caption is not None for sample in samples) else []
     text = io.StringIO(newline="")
     table = csv.DictWriter(text, names, restval="", extrasaction="ignore", lineterminator="\n")
     table.writeheader()

@@ -114,9 +114,9 @@ def _compare(memory: _Memory, groups: dict[str, frozenset[str]]) -> None:
 
 
 def _alike(earlier: Published, name: str, now: frozenset[str]) -> frozenset[str]:
-    """The group of an earlier publication that shares somebody with this one: of the same label, else of the other."""
+    """The group of an earlier publication, of either label, that shares somebody with this one and differs least."""
     groups = (earlier.groups.get(one, frozenset()) for one in (name, _with_other_label(name)))
-    return next((before for before in groups if now & before), frozenset())
+    return min((one for one in groups if now & one), key=lambda one: len(now ^ one), default=frozenset())
 
 
 def _with_other_label(name: str) -> str:

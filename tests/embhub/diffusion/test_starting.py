@@ -151,7 +151,7 @@ def test_nothing_private_is_spent_before_the_epsilon_is_confirmed(
     assert ran[1] == [
         "generate", "frontal chest x-ray", "--base", "builtin-xray", "-n", "4", "--out", "haze-base",
     ]  # fmt: skip
-    terminal("y", "2", "", "y")
+    terminal("y", "2", "10", "y")
     assert main(["start", "images", *options()]) == 0
     train = next(words for words in ran if words[0] == "train")
     assert train[train.index("--epsilon") :] == ["--epsilon", "2", "--n-public", "10", "--out", "haze.safetensors"]
@@ -166,6 +166,18 @@ def test_images_without_patients_are_protected_one_by_one_and_that_is_said(
     assert main(["start", "images", *options()]) == 0
     assert "This charges epsilon 4 for each image to" in capsys.readouterr().err
     assert ran[2][-4:] == ["--unit", "image", "--out", "haze.safetensors"]
+
+
+def test_no_number_to_publish_is_proposed(
+    images: Path, ran: list[list[str]], terminal: Terminal, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nobody counts for a person what a person should say without counting."""
+    terminal("y", "4", "", "20", "y")
+    assert main(["start", "images", *options()]) == 0
+    said = capsys.readouterr().err
+    asked = "Round number of patients to publish, which you surely have; decide it without counting: "
+    assert said.count(asked) == 2, "Enter alone is no answer, and nothing is proposed"
+    assert ran[2][-6:] == ["--epsilon", "4", "--n-public", "20", "--out", "haze.safetensors"]
 
 
 @pytest.mark.parametrize(

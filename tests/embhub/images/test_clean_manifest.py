@@ -54,6 +54,18 @@ def test_what_can_be_read_is_listed_with_the_usual_columns(messy: Path, capsys: 
     assert "exists already" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("rows", [["0.png,one,portable device", "1.png,two,"], ["1.png,two,"]])
+def test_the_only_patient_with_a_caption_does_not_decide_whether_the_column_is_there(
+    messy: Path, rows: list[str]
+) -> None:
+    """A header tells whether there is one, also beside a privacy claim."""
+    (messy / "pacs.csv").write_text("\n".join(["path,patient_id,caption", *rows, ""]), encoding="utf-8")
+    out = messy / "clean.csv"
+    main(["inspect", str(messy), "--manifest", str(messy / "pacs.csv"), "--write-manifest", str(out)])
+    assert out.read_text("utf-8").splitlines()[0] == "path,patient_id,caption"
+    assert all(sample.caption is not None for sample in read_images(messy, manifest=out).samples)
+
+
 def test_paths_are_those_from_the_manifest_that_is_written(messy: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (messy / "lists").mkdir()
     out = messy / "lists/clean.csv"

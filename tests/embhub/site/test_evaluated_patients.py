@@ -77,6 +77,17 @@ def test_labels_exchanged_hide_nobody() -> None:
         evaluated_patients.check(Cohort(fewer.training[::-1], fewer.test[::-1], fewer.fewest))
 
 
+def test_a_patient_with_images_of_both_labels_hides_nobody() -> None:
+    """Then groups of the same name share somebody too, and it is the others that differ by one."""
+    made = cohort()
+    both = {"both": Images(1, "of both")}
+    made = Cohort(made.training, (made.test[0] | both, made.test[1] | both), made.fewest)
+    evaluated_patients.remember(made, **WHERE)
+    fewer = relabelled(without(1, made), images="new")
+    with pytest.raises(PrivacyError, match="1 differ"):
+        evaluated_patients.check(Cohort(fewer.training[::-1], fewer.test[::-1], fewer.fewest))
+
+
 def test_publications_of_the_same_people_are_counted_however_they_are_written() -> None:
     made = cohort()
     for number in range(evaluated_patients.MOST_OF_ONE_PATIENT):

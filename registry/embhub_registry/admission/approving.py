@@ -204,13 +204,17 @@ def _publish(registry: Registry, seen: Seen, given: Approval | None, *, by: str)
     judged = judge(registry, _change(registry, seen, everyone))
     ended: list[Proposal] = []
 
+    def first(db: Connection) -> bool:  # a key of an approver may have been revoked before admission looked
+        counting = _counting(registry, replace(seen, approvals=tuple(everyone)))
+        return _as_seen(db, seen, given) and counting == everyone
+
     def then(db: Connection, revision: Revision) -> None:
         if given is not None:
             proposals.approve(db, found.id, given)
         reviewing.end(db, found, state="published", by=by, revision_id=revision.id)
         ended.extend(reviewing.stale(db, found.repository_id, by=by))
 
-    revision = store_revision(registry, judged, first=lambda db: _as_seen(db, seen, given), then=then)
+    revision = store_revision(registry, judged, first=first, then=then)
     if revision is None:
         return None
     if given is not None:

@@ -23,6 +23,9 @@ def keep(
     """Keep a change that admission took, in place of the author's open proposal there; None where the branch moved.
 
     The same files again, proposed by the same account, are the proposal that is open.
+
+    Raises:
+        RequestDeniedError: 403 where the author was shut out meanwhile.
     """
     change = judged.change
     repository = change.repository
@@ -40,6 +43,7 @@ def keep(
     replaced: list[Proposal] = []
 
     def add(db: Connection) -> bool:
+        reviewing.require_same_role(db, author, change.caller)
         if repositories.find_ref(db, repository.id, change.branch) != change.head.id:
             return False
         if proposals.required(db, repository.namespace, repository.name) > needed:

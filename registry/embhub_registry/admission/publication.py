@@ -78,15 +78,21 @@ def _publish_now(registry: Registry, judged: Judged, author: Account) -> Revisio
     def end_overtaken(db: Connection, _: Revision) -> None:
         overtaken.extend(reviewing.stale(db, repository.id, by=author.user))
 
-    may_be_seen = partial(_may_be_seen, repository=repository)
+    may_be_seen = partial(_may_be_seen, change=judged.change, author=author)
     revision = store_revision(registry, judged, first=may_be_seen, then=end_overtaken)
     if revision is not None:
         reviewing.note_replaced(registry, overtaken, by=revision.id)
     return revision
 
 
-def _may_be_seen(db: Connection, repository: Repository) -> bool:
-    """Asked within the transaction: a rule that was made meanwhile holds for this commit too."""
+def _may_be_seen(db: Connection, change: Change, author: Account) -> bool:
+    """Asked within the transaction: a rule that was made meanwhile holds for this commit too.
+
+    Raises:
+        RequestDeniedError: 403 where its author was shut out meanwhile.
+    """
+    reviewing.require_same_role(db, author, change.caller)
+    repository = change.repository
     return not proposals.required(db, repository.namespace, repository.name)
 
 

@@ -166,6 +166,8 @@ def _make_visible(registry: Registry, db: Connection, judged: Judged, revision: 
     repository, described, branch = change.repository, judged.described, change.branch
     if repositories.find_ref(db, repository.id, branch) != revision.parent:
         return False
+    if registry.trust().keyring.version != proposal.trust.keyring.version:
+        return False  # a key was revoked meanwhile, or replaced: judged again, by the newest keyring
     if proposal.withdrawn is None and _withdrawn(db, repository.namespace, judged.numbers):
         return False  # withdrawn meanwhile: judged again
     if _is_set_aside(db, judged.numbers):

@@ -57,6 +57,11 @@ def may_read_statement(db: Connection, account: Account | None, row: AboutBytes)
         return True  # deleted, and everybody's when it was
     if repos.hides_bytes(db, repository, row.digest, account):
         return False
+    return may_have_files(db, repository, account)
+
+
+def may_have_files(db: Connection, repository: Repository, account: Account | None) -> bool:
+    """Whether `require_files` lets the caller on."""
     try:
         require_files(db, repository, account)
     except RequestDeniedError:

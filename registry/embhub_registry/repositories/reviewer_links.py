@@ -167,7 +167,7 @@ def _holds(db: Connection, link: ReviewerLink, found: Proposal) -> bool:
     maker, repository = auth.find_account(db, link.maker_id), repositories.find_by_id(db, found.repository_id)
     if found.state != "open" or maker is None or repository is None or repository.disabled:
         return False
-    own = found.author_id == maker.user_id and reviewing.author_may(db, found)
+    own = is_publisher(maker, found) and reviewing.author_may(db, found)
     if not (own or reviewing.is_reviewer(maker, found.namespace)):
         return False
     digest = next((entry.digest for entry in proposals.files(db, found.id) if entry.path == EMBEDDING), "")
@@ -175,11 +175,16 @@ def _holds(db: Connection, link: ReviewerLink, found: Proposal) -> bool:
     return withdrawn is None and not quarantine.has_bytes(db, digest)
 
 
+def is_publisher(account: Account, found: Proposal) -> bool:
+    """Whether they proposed it for its own namespace: what an auditor of another adds shows nobody its files."""
+    return found.author_id == account.user_id and found.caller == found.namespace
+
+
 def _changeable(db: Connection, account: Account | None, proposal_id: str) -> Proposal:
     """The proposal, where the caller may make and end its links."""
     found = reviewing.see(db, account, proposal_id).proposal
     assert account is not None  # noqa: S101  # `see` refuses nobody
-    if found.author_id != account.user_id:
+    if not is_publisher(account, found):
         reviewing.require_reviewer(account, found.namespace)
     elif not auth.may(account, account.namespace, "read-private") or account.scope == "read":
         raise forbidden(f"this token of {account.user} may only read", "use one with the scope publish", rule="scope")

@@ -1,26 +1,28 @@
 """Proposed releases: who sees them, who declines them, and which repositories need approval.
 
 Nobody sees a proposal but the approvers of its namespace and the account that pushed it: to everybody else, an admin
-included, it is absent. `admission.approving` publishes one.
+included, it is absent. Its author has its files as long as the repository gives them its own: what is gated, hidden,
+disabled or set aside since is no more to be had by a proposal. `admission.approving` publishes one.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from embhub.release.files import EMBEDDING
 from embhub_registry.database import Connection
 from embhub_registry.database.clock import stamp
 from embhub_registry.database.people import accounts, workloads
 from embhub_registry.database.people.accounts import Account
 from embhub_registry.database.releases import repositories
 from embhub_registry.database.releases.repositories import Entry
-from embhub_registry.database.standing import tombstones
+from embhub_registry.database.standing import quarantine, tombstones
 from embhub_registry.database.statements import proposals
 from embhub_registry.database.statements.proposals import Approval, Proposal
 from embhub_registry.http_errors import RequestDeniedError, forbidden, malformed, no_entry, no_repository, token_needed
 from embhub_registry.people import auth, notifications
-from embhub_registry.repositories import repos
+from embhub_registry.repositories import access, repos
 from embhub_registry.repositories.yanking import check_reason
 from embhub_registry.storage.folder import Registry
 
@@ -30,7 +32,10 @@ MOST_APPROVALS = 2
 
 @dataclass(frozen=True)
 class Seen:
-    """A proposal as somebody sees it who may: with its files while it is open, and the approvals that it has."""
+    """A proposal as somebody sees it who may, and the approvals that it has.
+
+    With its files while it is open, and the person may have them.
+    """
 
     proposal: Proposal
     files: tuple[Entry, ...]
@@ -82,13 +87,34 @@ def see(db: Connection, account: Account | None, proposal_id: str) -> Seen:
     found = proposals.find(db, proposal_id)
     if found is None or not (found.author_id == account.user_id or is_reviewer(account, found.namespace)):
         raise unknown(proposal_id)
-    return look_at(db, found)
+    return _as_given_to(db, account, look_at(db, found))
 
 
 def look_at(db: Connection, found: Proposal) -> Seen:
     """A proposal with all that belongs to it."""
     given = tuple(one for one in proposals.approvals(db, found.id) if still_may(db, one, found.namespace))
     return Seen(found, tuple(proposals.files(db, found.id)), given, needed_for(db, found), must_sign(db, found))
+
+
+def _as_given_to(db: Connection, account: Account, seen: Seen) -> Seen:
+    """The same, without the files where this account may see the proposal and not what is in it."""
+    return seen if not seen.files or _may_have_files(db, account, seen) else replace(seen, files=())
+
+
+def _may_have_files(db: Connection, account: Account, seen: Seen) -> bool:
+    """Approvers may; its author where the front door gives them the repository's, and they could still propose it."""
+    found = seen.proposal
+    if is_reviewer(account, found.namespace):
+        return True
+    author, repository = auth.find_account(db, account.user_id), repositories.find_by_id(db, found.repository_id)
+    if author is None or repository is None or not _has_role(db, found, "publisher", "auditor"):
+        return False
+    if not auth.may_read(author, found.namespace, private=repository.private):
+        return False
+    digest = next((entry.digest for entry in seen.files if entry.path == EMBEDDING), "")
+    if quarantine.has_bytes(db, digest) and not repos.sees_set_aside(repository, author):
+        return False
+    return access.may_have_files(db, repository, author)
 
 
 def still_may(db: Connection, given: Approval, namespace: str) -> bool:
@@ -98,11 +124,26 @@ def still_may(db: Connection, given: Approval, namespace: str) -> bool:
 
 def author_may(db: Connection, found: Proposal) -> bool:
     """Whether who proposed it could propose it now: nothing of somebody who was shut out comes out by itself."""
+    return _has_role(db, found, "publisher" if found.caller == found.namespace else "auditor")
+
+
+def _has_role(db: Connection, found: Proposal, *wanted: str) -> bool:
+    """Whether who proposed it has one of these roles now where they proposed it from."""
     if workloads.has_ended(db, found.author_id):
         return False
     roles = _roles(db, found.author)
-    wanted = "publisher" if found.caller == found.namespace else "auditor"
-    return "admin" in roles.values() or roles.get(found.caller) == wanted
+    return "admin" in roles.values() or roles.get(found.caller) in wanted
+
+
+def require_same_role(db: Connection, author: Account, caller: str) -> None:
+    """Let on who has the role still by which admission took their push; asked within the transaction that stores it.
+
+    Raises:
+        RequestDeniedError: 403 where the account was shut out meanwhile, or lost the role.
+    """
+    here = None if workloads.has_ended(db, author.user_id) else auth.find_account(db, author.user_id)
+    if here is None or not (here.admin if author.admin else here.role_in(caller) == author.role_in(caller)):
+        raise forbidden(f"{author.user} may not publish here any more", "ask the registry's admin")
 
 
 def is_admin(db: Connection, user: str) -> bool:
@@ -139,7 +180,7 @@ def queue(db: Connection, account: Account | None) -> list[Seen]:
         if is_reviewer(account, namespace):
             found |= {one.id: one for one in proposals.of_namespace(db, namespace)}
     newest = sorted(found.values(), key=lambda one: one.created, reverse=True)
-    return [look_at(db, one) for one in sorted(newest, key=lambda one: one.state != "open")]
+    return [_as_given_to(db, account, look_at(db, one)) for one in sorted(newest, key=lambda one: one.state != "open")]
 
 
 def read_file(registry: Registry, account: Account | None, proposal_id: str, path: str) -> bytes:

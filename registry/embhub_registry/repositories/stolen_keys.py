@@ -12,7 +12,7 @@ from embhub.release.file_names import limit_of
 from embhub.release.files import Release
 from embhub.trust import bundle
 from embhub.trust.keyring import Trust
-from embhub_registry.database import DatabaseBusyError, DatabaseUnavailableError
+from embhub_registry.database import Connection, DatabaseBusyError, DatabaseUnavailableError
 from embhub_registry.database.clock import now
 from embhub_registry.database.people import accounts
 from embhub_registry.database.releases import repositories
@@ -35,14 +35,26 @@ def catch_up(registry: Registry) -> None:
     said = " ".join(sorted(stolen))
     if (registry.setting(JUDGED) or "") == said:
         return
-    found = []
     signers: dict[str, str] = {}
-    for row in yanks.signed_commits(registry.database.connection()):
-        signer = _signer(registry, row["publish"], signers)
-        if signer in stolen and not _stands(registry, row["namespace"], row["name"], row["revision_id"], trust):
-            found.append((int(row["repository_id"]), str(row["revision_id"]), signer, stolen[signer]))
+    verdicts: dict[tuple[int, str], str] = {}  # of each commit: the stolen key that made it worthless, or ""
+
+    def judge(db: Connection) -> list[tuple[int, str, str, str]]:
+        found = []
+        for row in yanks.signed_commits(db):
+            commit = int(row["repository_id"]), str(row["revision_id"])
+            if commit not in verdicts:
+                signer = _signer(registry, row["publish"], signers)
+                bad = signer in stolen and not _stands(registry, row["namespace"], row["name"], commit[1], trust)
+                verdicts[commit] = signer if bad else ""
+            if key := verdicts[commit]:
+                found.append((*commit, key, stolen[key]))
+        return found
+
+    judge(registry.database.connection())  # most of the work, while others may write
     with registry.database.writing() as db:
-        for repository_id in sorted(yanks.replace_stolen(db, found)):
+        if registry.trust().keyring.version != trust.keyring.version:
+            return  # who stored the newer keyring judges by it, or the server does within seconds
+        for repository_id in sorted(yanks.replace_stolen(db, judge(db))):  # with what was pushed meanwhile
             withdrawals.refresh(db, repository_id)
         accounts.write_setting(db, JUDGED, said)
 

@@ -81,7 +81,7 @@ def test_a_patient_with_images_of_both_labels_hides_nobody() -> None:
     """Then groups of the same name share somebody too, and it is the others that differ by one."""
     made = cohort()
     both = {"both": Images(1, "of both")}
-    made = Cohort(made.training, (made.test[0] | both, made.test[1] | both), made.fewest)
+    made = Cohort(made.training, ({**made.test[0], **both}, {**made.test[1], **both}), made.fewest)
     evaluated_patients.remember(made, **WHERE)
     fewer = relabelled(without(1, made), images="new")
     with pytest.raises(PrivacyError, match="1 differ"):

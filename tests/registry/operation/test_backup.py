@@ -44,6 +44,8 @@ def registry(tmp_path: Path) -> Iterator[Registry]:
 def publish(registry: Registry, name: str, text: bytes = b"# Hello\n") -> None:
     with registry.database.writing() as db:
         accounts.add_namespace(db, "registry", now="2026-11-20T00:00:00.000Z")
+        if accounts.find_user(db, "admin") is None:
+            accounts.add_user(db, name="admin", namespace="registry", role="admin", now="2026-11-20T00:00:00.000Z")
     admin = accounts.Account(1, "admin", "registry", "admin", "", b"", None, None)
     repos.create(registry, admin, "registry", name, private=False)
     request = CommitRequest("t", "", None, {"README.md": text}, frozenset(), frozenset())

@@ -53,6 +53,7 @@ def prepare(registry: Registry, pem: Path) -> None:
 
     pem.write_text(releases.SITE.public_pem)
     administration.add_key(registry, pem, namespace="radboud", role="publish")
+    administration.add_user(registry, ADMIN.user, namespace=ADMIN.namespace, role=ADMIN.role)
     repos.create(registry, ADMIN, "radboud", "prostate-cspca", private=False)
 
 

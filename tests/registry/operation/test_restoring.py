@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from embhub.errors import UsageError
 from embhub_registry.database.people import accounts
+from embhub_registry.operation.backups import after_restore
 from embhub_registry.operation.backups.backup import back_up
 from embhub_registry.operation.backups.backup_file import BadBackupError, Reader, object_name
 from embhub_registry.storage import folder
@@ -40,6 +41,7 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     pem = scratch / "site.pem"
     pem.write_text(releases.SITE.public_pem)
     administration.add_key(made, pem, namespace="radboud", role="publish")
+    administration.add_user(made, "admin", namespace="registry", role="admin")
     admin = accounts.Account(1, "admin", "registry", "admin", "", b"", None, None)
     repos.create(made, admin, "radboud", "prostate-cspca", private=False)
     files = releases.make_release(audited=False, registry="hub.example.org").files
@@ -231,6 +233,12 @@ def test_an_audit_log_that_was_tampered_with_before_comes_along_and_is_told(soun
     parts["audit.jsonl"] = parts["audit.jsonl"].replace(b'"radboud"', b'"mallory"')
     (tmp_path / "x.tar").write_bytes(pack(with_manifest(parts)))
     assert any(line.startswith("audit log") for line in restore(tmp_path / "x.tar", tmp_path / "again")["told"])
+
+
+def test_that_everything_else_is_as_it_was_is_told(sound: bytes, tmp_path: Path) -> None:
+    (tmp_path / "x.tar").write_bytes(sound)
+    assert after_restore.COMES_BACK in restore(tmp_path / "x.tar", tmp_path / "again", keep_tokens=False)["told"]
+    assert after_restore.COMES_BACK not in restore(tmp_path / "x.tar", tmp_path / "moved")["told"]
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,11 @@ from embhub_registry.operation.keyrings import newest_keyring
 from embhub_registry.repositories import advisories
 from embhub_registry.storage.folder import Registry
 
+COMES_BACK = (
+    "everything else is as it was then: an account that left since can log in again, by a passkey or a recovery code,"
+    " and what was made private, yanked, set aside or deleted since is there again. Repeat it before `serve`: the audit"
+    " log of the lost registry lists it"
+)
 _NOT_COMPARED = (
     "keys that were removed or revoked since the backup count again by this keyring, and sites that saw it refuse the"
     " registry: remove and revoke them again, or restore with --keyring"

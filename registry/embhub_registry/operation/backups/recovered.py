@@ -34,4 +34,5 @@ def settle(
         if not keep_keyring:
             version, told = after_restore.raise_keyring(registry, keyring)
         registry.audit_log.write("recovered", tokens_revoked=revoked, keyring=version)
+    told = told if keep_tokens else [after_restore.COMES_BACK, *told]
     return {"tokens_revoked": revoked, "keyring_version": version, "told": told}

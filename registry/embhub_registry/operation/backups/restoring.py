@@ -215,4 +215,5 @@ def _settle(registry: Registry, *, keep_tokens: bool, keep_keyring: bool, keyrin
     version, told = registry.trust().keyring.version, list[str]()
     if not keep_keyring:
         version, told = after_restore.raise_keyring(registry, keyring)
+    told = told if keep_tokens else [after_restore.COMES_BACK, *told]
     return {"tokens_revoked": revoked, "keyring_version": version, "told": told}

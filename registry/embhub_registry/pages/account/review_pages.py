@@ -175,12 +175,12 @@ async def _seen(request: Request) -> tuple[Seen, Account]:
 async def _links(request: Request, seen: Seen, account: Account) -> dict[str, Any]:
     """The links of an open proposal for the page, and whether this person may make and end them."""
     registry, found = registry_of(request), seen.proposal
-    may = found.author_id == account.user_id or reviewing.is_reviewer(account, found.namespace)
-    if found.state != "open" or not may:
+    may = reviewer_links.is_publisher(account, found) or reviewing.is_reviewer(account, found.namespace)
+    if found.state != "open":
         return {"may_link": False}
     listed = await threaded(lambda: reviewer_links.links(registry.database.connection(), account, found.id))
     lengths = {"most_days": reviewer_links.MOST_DAYS, "usual_days": reviewer_links.DAYS}
-    return {"may_link": True, "links": listed, **lengths}
+    return {"may_link": may, "links": listed, **lengths}
 
 
 def _may_approve(seen: Seen, account: Account) -> bool:

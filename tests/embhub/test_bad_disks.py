@@ -47,6 +47,7 @@ def source(site: Site, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
 
 def test_a_full_disk(source: Site, refused: Refused, tmpfs: Callable[..., Path]) -> None:
     place = tmpfs("full", "size=16k")
+    assert main(["verify", REPOSITORY]) == 0  # what is said of a release is remembered, also where it is not written
     refused("pull", REPOSITORY, "--out", place / "deep/pulled", code=CONFIG)
     refused("pull", REPOSITORY, "--out", place, code=CONFIG)
     assert not list(place.rglob("*.safetensors"))

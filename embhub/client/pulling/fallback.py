@@ -125,7 +125,8 @@ def fetch(
         verified = _heard(copy, verified, commit, trusts)
         verified = replace(verified, findings=(*verified.findings, Finding(CHECK, "warning", text), *said))
         note(verified, listed=False)
-        return Fetched(demands.hold(verified, policy), release, commit, listed=False, committed=release, is_copy=True)
+        held = demands.hold(verified, policy)
+        return Fetched(held, release, commit, listed=False, committed=release, is_copy=True, unasked=True)
     raise refused or error
 
 

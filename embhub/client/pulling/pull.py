@@ -96,7 +96,7 @@ def pull(
     chosen = site_policy.choose(policy, require)
     fetched = fetch(reference, registry=registry, token=token, policy=chosen, on_progress=on_progress, fallbacks=True)
     taken_back = fetched.verified.yanked is not None or bool(fetched.verified.withdrawn)
-    if taken_back and fetched.is_copy:
+    if taken_back and fetched.unasked:
         demands.refuse_taken_back(fetched.verified, hint="nothing was written; a copy still serves it")
     if taken_back and reference.partition("@")[2] != fetched.commit:
         demands.refuse_unpinned(fetched.verified, commit=fetched.commit)

@@ -40,7 +40,7 @@ class Fetched:
 
     `listed`: whether its registry itself was asked, and gave its list of what was taken back. `committed` is the
     release as the registry holds it; `release` has the proof of its log beside it. `is_copy`: it came from the public
-    Hub or another copy, whose `commit` need not be its registry's.
+    Hub or another copy, whose `commit` need not be its registry's. `unasked`: nobody named this copy.
     """
 
     verified: Verified
@@ -49,6 +49,7 @@ class Fetched:
     listed: bool
     committed: Release
     is_copy: bool = False
+    unasked: bool = False
 
 
 def keep(fetched: Fetched, folder: Path, *, name: str) -> Verified:
